@@ -1,0 +1,57 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench openapi format lock clean
+
+BIN := .venv/bin
+LOCKS := requirements/uv.txt requirements/core.txt requirements/sandbox.txt requirements/dev.txt
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
+           --no-emit-find-links --universal --python-version 3.11
+ONCE ?=
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## Create .venv with everything from the lock files (the other commands do it for you)
+
+.venv/ready: $(LOCKS) pyproject.toml
+	@test -x $(BIN)/python || python3 -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes $(LOCKS)
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: .venv/ready ## Start everything, close a deal in the CRM and follow it to cash (ONCE=1 exits after it)
+	@$(BIN)/tiergate demo $(if $(ONCE),--once)
+
+test: .venv/ready tests/peers/node_modules/.ready ## Run every test, with real servers on loopback
+	@$(BIN)/tiergate sandbox --prepare
+	@$(BIN)/pytest
+
+tests/peers/node_modules/.ready: tests/peers/package-lock.json | .venv/ready
+	@cd tests/peers && $(CURDIR)/$(BIN)/npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
+
+check: .venv/ready ## Format, lint, strict types, import contracts, dead code, dependencies
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/vulture
+	@$(BIN)/deptry .
+
+bench: .venv/ready ## Measure what an order costs, beside the bare engine; writes bench/out/
+	@$(BIN)/python -m bench.orders
+
+openapi: .venv/ready ## Write the contract of every API to openapi/
+	@$(BIN)/tiergate openapi
+
+format: .venv/ready ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: .venv/ready ## Resolve the dependencies anew and write the lock files
+	@$(COMPILE) pyproject.toml -o requirements/core.txt
+	@$(COMPILE) --group sandbox -c requirements/core.txt -o requirements/sandbox.txt
+	@$(COMPILE) --group dev -c requirements/core.txt -c requirements/sandbox.txt -o requirements/dev.txt
+	@echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt
+
+clean: ## Remove the environment, the state and everything generated
+	@rm -rf .venv .tiergate bench/out tests/peers/node_modules .pytest_cache .ruff_cache

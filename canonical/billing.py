@@ -1,0 +1,102 @@
+"""Contracts, invoices and payments, as every layer speaks of them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+import msgspec
+
+from canonical.deals import PricedLine
+from canonical.money import Money, total
+from canonical.parties import References, TaxTreatment
+from canonical.states import ContractState
+
+InvoiceState = Literal["draft", "open", "paid", "void", "uncollectible"]
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """What a customer has bought, for how long. Billing owns its state and schedule once it is there.
+
+    `starts_on` is its first day. Lines of the interval `one_time` are charged once. `group` names the lines that are
+    billed together: "main", or a line that was provisioned later than the others.
+    """
+
+    id: str
+    order_id: str
+    customer_id: str
+    legal_entity: str
+    currency: str
+    starts_on: date
+    term_months: int
+    lines: tuple[PricedLine, ...]
+    tax: TaxTreatment
+    tax_percent: str
+    group: str = "main"
+    state: ContractState = "pending"
+    references: References = {}
+
+    @property
+    def net(self) -> Money:
+        """What the first invoice comes to before tax."""
+        return total((line.net for line in self.lines), self.currency)
+
+
+class InvoiceLine(msgspec.Struct, frozen=True):
+    """`net` is for the whole line. `period_start` and `period_end` bound the service it pays for (both inclusive)."""
+
+    sku: str
+    description: str
+    quantity: int
+    net: Money
+    tax: Money
+    period_start: date
+    period_end: date
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """Money received for an invoice. `id` is billing's, and so the natural key everywhere else."""
+
+    id: str
+    invoice_id: str
+    amount: Money
+    received_on: date
+
+
+class Invoice(msgspec.Struct, frozen=True):
+    """An invoice as billing issued it. `id` is billing's, and so the natural key everywhere else."""
+
+    id: str
+    number: str
+    customer_id: str
+    contract_id: str | None
+    legal_entity: str
+    state: InvoiceState
+    issued_on: date
+    total: Money
+    tax: Money
+    balance: Money
+    tax_treatment: TaxTreatment
+    lines: tuple[InvoiceLine, ...]
+    payments: tuple[Payment, ...] = ()
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """What the ERP booked for an invoice or a payment: its own number, and what is still due."""
+
+    number: str
+    total: Money
+    tax: Money
+    balance: Money
+    posted_on: date
+    reference: str
+
+
+class LineProvisioned(msgspec.Struct, frozen=True):
+    """How the provisioning of one order line ended. `final` says that trying again by itself is useless."""
+
+    order_id: str
+    line_id: str
+    succeeded: bool
+    reason: str = ""
+    at: datetime | None = None

@@ -1,0 +1,69 @@
+"""A deal as the CRM closed it: what was sold, to whom, at which price. Nothing is judged here."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from canonical.money import Money
+from canonical.parties import Account
+
+Interval = Literal["one_time", "month", "year"]
+
+
+class DealLine(msgspec.Struct, frozen=True):
+    """One product of a deal. `listed` says whether the price list has it in the deal's currency."""
+
+    id: str
+    sku: str
+    name: str
+    quantity: Decimal
+    unit_price: Decimal
+    interval: str
+    listed: bool
+
+
+class Deal(msgspec.Struct, frozen=True):
+    """A closed opportunity with all that decides about it. `id` and line ids are the CRM's; `revision` starts at 1."""
+
+    id: str
+    name: str
+    revision: int
+    account: Account
+    currency: str
+    legal_entity: str | None
+    starts_on: date
+    term_months: int
+    lines: tuple[DealLine, ...]
+    won: bool
+
+
+class DealStatus(msgspec.Struct, frozen=True):
+    """What the CRM shows of an order: a projection. With a `contract_id`, the CRM gets that contract too, as activated."""
+
+    order_id: str
+    state: str
+    detail: str = ""
+    account_id: str = ""
+    customer_id: str = ""
+    contract_id: str = ""
+    starts_on: date | None = None
+    term_months: int = 0
+
+
+class PricedLine(msgspec.Struct, frozen=True):
+    """A line whose product, quantity and price are known to be good. `unit_price` is per interval, net of tax."""
+
+    id: str
+    sku: str
+    name: str
+    quantity: int
+    unit_price: Money
+    interval: Interval
+
+    @property
+    def net(self) -> Money:
+        return self.unit_price.times(self.quantity)

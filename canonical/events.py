@@ -1,0 +1,36 @@
+"""Events as CloudEvents 1.0 (JSON format, structured mode). Thin: they say that something changed, not what it is now."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import msgspec
+
+TYPE = re.compile(r"com\.tiergate\.(crm|erp|billing|provisioning|process)\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*")
+
+DEAL_CLOSED = "com.tiergate.crm.deal.closed.v1"
+LINE_PROVISIONED = "com.tiergate.provisioning.line.reported.v1"
+INVOICE_FINALIZED = "com.tiergate.billing.invoice.finalized.v1"
+INVOICE_PAID = "com.tiergate.billing.invoice.paid.v1"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A CloudEvent (CloudEvents 1.0.2, sections 3.1 and 4).
+
+    `id` is the source's own event id: with `source` it tells a repeat from a new event. `data` holds strings only.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    specversion: str = "1.0"
+    data: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not TYPE.fullmatch(self.type):
+            raise ValueError(
+                f"event type {self.type!r} breaks com.tiergate.<domain>.<entity>.<past participle>.v<major>"
+            )

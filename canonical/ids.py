@@ -1,0 +1,30 @@
+"""Canonical identifiers: a prefix that names the entity, and a UUIDv7 (RFC 9562, section 5.7) in hex."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+Prefix = Literal["cus", "ord", "lin", "con", "inv", "pay", "cas", "evt", "aud", "cor"]
+Clock = Callable[[], datetime]
+Randomness = Callable[[int], int]
+"""Given a number of bits, a random integer of at most that many (as `random.getrandbits`)."""
+NewId = Callable[[Prefix], str]
+
+
+def utc_now() -> datetime:
+    """The wall clock, in UTC. The only one; everything else is handed a `Clock`."""
+    return datetime.now(UTC)
+
+
+def identifiers(clock: Clock, randomness: Randomness) -> NewId:
+    """A source of identifiers, as `ord_019abc…`, that sort by the time they were made."""
+
+    def new_id(prefix: Prefix) -> str:
+        milliseconds = int(clock().timestamp() * 1000)
+        value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | randomness(12) << 64 | 0b10 << 62 | randomness(62)
+        return f"{prefix}_{uuid.UUID(int=value).hex}"
+
+    return new_id

@@ -1,0 +1,103 @@
+"""Money as an integer of minor units and an ISO 4217 code. No floats come near it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
+
+import msgspec
+from iso4217 import Currency
+
+
+class UnknownCurrency(ValueError):
+    """The code is not an ISO 4217 currency with a defined minor unit."""
+
+
+class CurrencyMismatch(ValueError):
+    """Two amounts of different currencies were put together."""
+
+
+@lru_cache(maxsize=256)
+def exponent(currency: str) -> int:
+    """How many decimal digits a currency has (ISO 4217 table A.1): JPY 0, EUR 2, KWD 3.
+
+    Raises `UnknownCurrency`, also for codes such as XAU that have no minor unit.
+    """
+    try:
+        digits = Currency(currency).exponent
+    except ValueError as error:
+        raise UnknownCurrency(f"{currency!r} is not an ISO 4217 currency code") from error
+    if digits is None:
+        raise UnknownCurrency(f"{currency} has no minor unit")
+    return digits
+
+
+class Money(msgspec.Struct, frozen=True, order=False):
+    """`amount` minor units of `currency`: `Money(11900, "EUR")` is 119.00 EUR."""
+
+    amount: int
+    currency: str
+
+    def __post_init__(self) -> None:
+        exponent(self.currency)
+
+    @classmethod
+    def zero(cls, currency: str) -> Money:
+        return cls(0, currency)
+
+    @classmethod
+    def of(cls, value: Decimal | str | int, currency: str) -> Money:
+        """From major units. Digits beyond the minor unit are rounded half up, as invoices are."""
+        scaled = Decimal(value).scaleb(exponent(currency))
+        return cls(int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_UP)), currency)
+
+    @property
+    def decimal(self) -> Decimal:
+        """In major units, with exactly the currency's digits."""
+        return Decimal(self.amount).scaleb(-exponent(self.currency))
+
+    def __str__(self) -> str:
+        return f"{self.decimal:,f} {self.currency}"
+
+    def __add__(self, other: Money) -> Money:
+        return Money(self.amount + self._same(other).amount, self.currency)
+
+    def __sub__(self, other: Money) -> Money:
+        return Money(self.amount - self._same(other).amount, self.currency)
+
+    def __neg__(self) -> Money:
+        return Money(-self.amount, self.currency)
+
+    def times(self, factor: Decimal | int) -> Money:
+        """Multiplied and rounded half up to the minor unit."""
+        product = (Decimal(self.amount) * factor).quantize(Decimal(1), rounding=ROUND_HALF_UP)
+        return Money(int(product), self.currency)
+
+    def allocate(self, weights: Sequence[int]) -> tuple[Money, ...]:
+        """Split by `weights` so that the parts add up to the whole (largest remainder; ties go to the first).
+
+        `weights` are non-negative and not all zero, else `ValueError`.
+        """
+        total = sum(weights)
+        if total <= 0 or min(weights) < 0:
+            raise ValueError("weights must be non-negative and not all zero")
+        shares = [divmod(self.amount * weight, total) for weight in weights]
+        parts = [quotient for quotient, _ in shares]
+        by_remainder = sorted(range(len(weights)), key=lambda index: -shares[index][1])
+        for index in by_remainder[: self.amount - sum(parts)]:
+            parts[index] += 1
+        return tuple(Money(part, self.currency) for part in parts)
+
+    def _same(self, other: Money) -> Money:
+        if other.currency != self.currency:
+            raise CurrencyMismatch(f"cannot combine {self.currency} with {other.currency}")
+        return other
+
+
+def total(amounts: Iterable[Money], currency: str) -> Money:
+    """The sum of `amounts`, zero of `currency` when there are none."""
+    result = Money.zero(currency)
+    for amount in amounts:
+        result += amount
+    return result

@@ -1,0 +1,83 @@
+"""Customers, and the legal entities that sell to them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from canonical.money import Money
+
+TaxTreatment = Literal["standard", "reverse_charge", "outside_scope"]
+References = dict[str, str]
+"""The platforms' own ids of a record, by domain: `{"crm": "001…", "billing": "cus_…", "erp": "12"}`."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A postal address. `country` is ISO 3166-1 alpha-2."""
+
+    street: str = ""
+    postal_code: str = ""
+    city: str = ""
+    country: str = ""
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """A person at a customer."""
+
+    name: str
+    email: str
+
+
+class Customer(msgspec.Struct, frozen=True):
+    """A company that buys. The CRM owns its identity, hierarchy and contacts."""
+
+    id: str
+    name: str
+    address: Address
+    tax_number: str | None = None
+    contact: Contact | None = None
+    parent_id: str | None = None
+    payment_method: str | None = None
+    """The billing platform's token of a card or mandate; without one the customer pays by invoice."""
+    tax_treatment: TaxTreatment = "standard"
+    references: References = {}
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A company as the CRM keeps it, before it is a customer of ours. `id` is the CRM's.
+
+    `ancestors` are the ids of its parents, nearest first, each once: a circle ends with the id it started from.
+    """
+
+    id: str
+    name: str
+    address: Address
+    tax_number: str | None = None
+    contact: Contact | None = None
+    payment_method: str | None = None
+    ancestors: tuple[str, ...] = ()
+    namesakes: tuple[str, ...] = ()
+    """Other accounts with the same tax number: duplicates, most likely."""
+
+
+class LegalEntity(msgspec.Struct, frozen=True):
+    """A company of ours that sells, with the tax rates that it is registered for. The ERP owns it."""
+
+    code: str
+    name: str
+    country: str
+    currency: str
+    tax_rates: dict[TaxTreatment, Decimal]
+
+
+class Credit(msgspec.Struct, frozen=True):
+    """What a customer owes, and may owe. No `limit` means none is set. The ERP owns both."""
+
+    used: Money
+    limit: Money | None
+
+    def allows(self, more: Money) -> bool:
+        """Whether `more` can be sold on credit without going over the limit."""
+        return self.limit is None or (self.used + more).amount <= self.limit.amount

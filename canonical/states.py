@@ -1,0 +1,69 @@
+"""The states of an order and of a contract: one table each, checked at every change and drawn in the docs."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+OrderState = Literal[
+    "received", "validating", "credit_review", "awaiting_approval", "onboarding", "subscribing", "provisioning",
+    "partially_active", "active", "on_hold", "compensating", "cancelled", "failed",
+]  # fmt: skip
+ContractState = Literal["pending", "active", "amending", "past_due", "renewing", "cancelled", "expired"]
+
+ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
+    "received": frozenset({"validating", "cancelled"}),
+    "validating": frozenset({"credit_review", "on_hold", "cancelled", "failed"}),
+    "credit_review": frozenset({"awaiting_approval", "onboarding", "on_hold", "cancelled", "failed"}),
+    "awaiting_approval": frozenset({"onboarding", "compensating", "cancelled"}),
+    "onboarding": frozenset({"subscribing", "on_hold", "compensating", "failed"}),
+    "subscribing": frozenset({"provisioning", "on_hold", "compensating", "failed"}),
+    "provisioning": frozenset({"partially_active", "active", "on_hold", "compensating", "failed"}),
+    "partially_active": frozenset({"active", "on_hold", "compensating"}),
+    "active": frozenset(),
+    "on_hold": frozenset(
+        {"validating", "credit_review", "onboarding", "subscribing", "provisioning", "partially_active", "compensating", "cancelled"}
+    ),
+    "compensating": frozenset({"on_hold", "cancelled", "failed"}),
+    "cancelled": frozenset(),
+    "failed": frozenset({"compensating"}),
+}  # fmt: skip
+
+CONTRACT_TRANSITIONS: dict[ContractState, frozenset[ContractState]] = {
+    "pending": frozenset({"active", "cancelled"}),
+    "active": frozenset({"amending", "past_due", "renewing", "cancelled", "expired"}),
+    "amending": frozenset({"active", "past_due", "cancelled"}),
+    "past_due": frozenset({"active", "cancelled", "expired"}),
+    "renewing": frozenset({"active", "past_due", "cancelled", "expired"}),
+    "cancelled": frozenset(),
+    "expired": frozenset(),
+}
+
+
+class IllegalTransition(ValueError):
+    """The table has no such change. Whoever asked worked from an old picture of the record."""
+
+
+def check_order(present: OrderState, wanted: OrderState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted`. Staying where one is, is no change."""
+    if wanted != present and wanted not in ORDER_TRANSITIONS[present]:
+        raise IllegalTransition(f"an order cannot go from {present} to {wanted}")
+
+
+def check_contract(present: ContractState, wanted: ContractState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted`."""
+    if wanted != present and wanted not in CONTRACT_TRANSITIONS[present]:
+        raise IllegalTransition(f"a contract cannot go from {present} to {wanted}")
+
+
+def mermaid(
+    transitions: dict[OrderState, frozenset[OrderState]] | dict[ContractState, frozenset[ContractState]],
+) -> str:
+    """The table as a Mermaid state diagram, for the documentation."""
+    lines = ["stateDiagram-v2"]
+    for source, targets in transitions.items():
+        lines += [f"    {source} --> {target}" for target in sorted(targets)] or [f"    {source} --> [*]"]
+    return "\n".join(lines)
+
+
+ORDER_STATES: tuple[OrderState, ...] = get_args(OrderState)
+CONTRACT_STATES: tuple[ContractState, ...] = get_args(ContractState)

@@ -1,0 +1,54 @@
+"""The experience layer as one deployable: the channels behind their governed routes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from litestar import Litestar
+from litestar.openapi.config import OpenAPIConfig
+
+from canonical.faults import PlatformFault
+from experience_apis.finance import api as finance
+from experience_apis.process import Process
+from experience_apis.sales import api as sales
+from experience_apis.support import api as support
+from policies.chain import Gate, governed
+
+CHECK_EVERY = 5.0
+"""Seconds between two looks at whether the process layer answers."""
+
+
+def create_app(gate: Gate, process: Process, openapi: OpenAPIConfig | None = None) -> Litestar:
+    """The app. It starts without the process layer, and says so in its readiness."""
+    found = {"process": "not asked yet"}
+    tasks: list[asyncio.Task[None]] = []
+
+    async def keep_checking() -> None:
+        while True:
+            try:
+                await process.alive()
+                found["process"] = "ok"
+            except PlatformFault as fault:
+                found["process"] = fault.reason
+            await asyncio.sleep(CHECK_EVERY)
+
+    async def start() -> None:
+        tasks.append(asyncio.create_task(keep_checking()))
+
+    async def stop() -> None:
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await process.close()
+
+    return governed(
+        gate,
+        [sales.router, finance.router, support.router],
+        readiness=lambda: dict(found),
+        state={"process": process},
+        on_startup=[start],
+        on_shutdown=[stop],
+        openapi=openapi,
+    )

@@ -1,0 +1,1 @@
+"""What finance sees: where the posting of every invoice and payment stands."""

@@ -1,0 +1,1 @@
+"""What salespeople see: their orders, how far each is, and what it waits for."""

@@ -1,0 +1,32 @@
+"""The sales channel's governed routes."""
+
+from __future__ import annotations
+
+from litestar import Response, Router, get
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+
+from canonical.orders import Order, OrderSummary, Page
+from canonical.states import OrderState
+from experience_apis.lists import Cursor, Key, Limit
+from experience_apis.process import Process
+from policies.authentication import Principal
+
+
+@get("/orders", operation_id="sales_list_orders", summary="List orders, newest first", responses={200: ResponseSpec(Page[OrderSummary])})  # fmt: skip
+async def list_orders(
+    state: State, principal: Principal, order_state: OrderState | None = Parameter(query="state", default=None),
+    cursor: Cursor = None, limit: Limit = 25,
+) -> Response[bytes]:  # fmt: skip
+    process: Process = state.process
+    return await process.get(principal, "orders", {"state": order_state, "cursor": cursor, "limit": limit})
+
+
+@get("/orders/{order_id:str}", operation_id="sales_get_order", summary="Read an order: its state, what it waits for, its lines", responses={200: ResponseSpec(Order)})  # fmt: skip
+async def get_order(state: State, principal: Principal, order_id: Key) -> Response[bytes]:
+    process: Process = state.process
+    return await process.get(principal, f"orders/{order_id}", {})
+
+
+router = Router("/sales/v1", route_handlers=[list_orders, get_order], tags=["sales"])

@@ -1,0 +1,177 @@
+"""Makes a governed Litestar app, and is the only way to make one.
+
+On the way in: size limit → correlation → authentication → authorization (scope; objects are checked where they are
+read) → unknown fields → handler. On the way out: problem details, correlation header, audit line. A new policy is one
+more plain function in `Gate.enter` or `Gate.leave`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response, get
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.middleware import DefineMiddleware
+from litestar.openapi.config import OpenAPIConfig
+from litestar.types import ASGIApp, ControllerRouterHandler, LifespanHook, Message, Receive, Scope, Send
+
+from canonical.ids import Clock, NewId
+from policies import correlation
+from policies.audit import AuditLog, Entry
+from policies.authentication import Principal, Verifier
+from policies.bodies import MAX_BODY, refuse_unknown_fields
+from policies.catalogue import Catalogue, Layer, Operation
+from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, ProblemError
+
+log = structlog.get_logger("tiergate.chain")
+Readiness = Callable[[], dict[str, str]]
+"""What this deployable depends on, each `ok` or the reason why not."""
+
+
+class Ungoverned(RuntimeError):
+    """A route that the catalogue does not know. Such an app does not start."""
+
+
+class Gate:
+    """What every request of one layer passes through."""
+
+    def __init__(
+        self, layer: Layer, catalogue: Catalogue, verifier: Verifier, audit: AuditLog, clock: Clock, new_id: NewId
+    ) -> None:
+        self.layer: Layer = layer
+        self.operations = catalogue.operations(layer)
+        self._verifier = verifier
+        self._audit = audit
+        self._clock = clock
+        self._new_id = new_id
+
+    def correlation_id(self, headers: dict[bytes, bytes]) -> str:
+        offered = headers.get(correlation.HEADER.encode(), b"").decode("latin-1")
+        return offered if correlation.accepted(offered) else self._new_id("cor")
+
+    def enter(self, operation: Operation, headers: dict[bytes, bytes]) -> Principal | None:
+        """The caller, or None where the catalogue leaves the door open. Raises 401 or 403."""
+        if operation.open:
+            return None
+        principal = self._verifier.principal(headers.get(b"authorization", b"").decode("latin-1"))
+        if operation.scope not in principal.scopes:
+            raise ProblemError(FORBIDDEN, f"The operation needs the scope {operation.scope}.")
+        return principal
+
+    def leave(
+        self, operation_id: str, operation: Operation, principal: Principal | None, path: str, status: int
+    ) -> None:
+        """Keep an audit line of every write, and of every write that was refused."""
+        if operation.idempotency == "safe":
+            return
+        client, subject = (principal.client, principal.subject) if principal else (operation.open or "unknown", "")
+        self._audit.write(
+            Entry(self._clock(), self.layer, operation_id, client, subject, path, status, correlation.current())
+        )
+
+
+class Governance:
+    """The gate as ASGI middleware, for one route."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self.app = app
+        self.gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self.app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        operation_id = operation_of(scope["route_handler"])
+        operation = self.gate.operations[operation_id]
+        status = 500
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (correlation.HEADER.encode(), correlation_id.encode())]
+            await send(message)
+
+        correlation_id = self.gate.correlation_id(headers)
+        with correlation.correlated(correlation_id):
+            principal = None
+            try:
+                principal = self.gate.enter(operation, headers)
+                scope["state"]["principal"] = principal
+                await self.app(scope, receive, send_marked)
+            except ProblemError as refused:
+                status = refused.problem.status
+                if refused.problem is UNAUTHENTICATED:
+                    log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
+                raise
+            finally:
+                self.gate.leave(operation_id, operation, principal, scope["path"], status)
+
+
+def operation_of(handler: object) -> str:
+    """The operation id that a route handler declares. Raises `Ungoverned` if it declares none."""
+    operation_id = getattr(handler, "operation_id", None)
+    if not isinstance(operation_id, str):
+        raise Ungoverned(f"{handler} has no operation id")
+    return operation_id
+
+
+def _principal(request: Request[Any, Any, Any]) -> Principal:
+    principal = request.scope["state"]["principal"]
+    if not isinstance(principal, Principal):
+        raise ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")
+    return principal
+
+
+def governed(
+    gate: Gate,
+    handlers: Sequence[ControllerRouterHandler],
+    *,
+    readiness: Readiness,
+    state: dict[str, Any],
+    on_startup: Sequence[LifespanHook] = (),
+    on_shutdown: Sequence[LifespanHook] = (),
+    openapi: OpenAPIConfig | None = None,
+) -> Litestar:
+    """The app of one deployable. Raises `Ungoverned` when a route's operation is not in the catalogue."""
+
+    @get("/health/live", operation_id="live", summary="Whether the process runs")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @get(
+        "/health/ready",
+        operation_id="ready",
+        summary="Whether all that it depends on can be reached",
+        sync_to_thread=True,
+    )
+    def ready() -> Response[dict[str, str]]:
+        found = readiness()
+        return Response(found, status_code=200 if all(each == "ok" for each in found.values()) else 503)
+
+    app = Litestar(
+        route_handlers=[live, ready, *handlers],
+        middleware=[DefineMiddleware(Governance, gate=gate)],
+        exception_handlers=dict(HANDLERS),
+        before_request=refuse_unknown_fields,
+        request_max_body_size=MAX_BODY,
+        dependencies={"principal": Provide(_principal, sync_to_thread=False)},
+        state=State(state, deep_copy=False),
+        on_startup=list(on_startup),
+        on_shutdown=list(on_shutdown),
+        openapi_config=openapi,
+        logging_config=None,
+    )
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if isinstance(handler, HTTPRouteHandler) and "OPTIONS" in handler.http_methods:
+                continue
+            if operation_of(handler) not in gate.operations:
+                raise Ungoverned(f"the catalogue does not know the operation {operation_of(handler)!r}")
+    return app

@@ -1,0 +1,147 @@
+"""Errors as RFC 9457 problem details, from one catalogue of problem types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from policies import correlation
+
+CONTENT_TYPE = "application/problem+json"
+log = structlog.get_logger("tiergate.problems")
+
+
+class ProblemType(msgspec.Struct, frozen=True):
+    """`name` ends the type's URI; `remedy` tells the caller what to do."""
+
+    name: str
+    status: int
+    title: str
+    remedy: str
+
+
+UNAUTHENTICATED = ProblemType(
+    "unauthenticated", 401, "No valid credentials", "Send a fresh access token for this layer."
+)
+FORBIDDEN = ProblemType(
+    "forbidden", 403, "Not allowed", "Ask the platform team for the scope that the operation needs."
+)
+MISSING = ProblemType("not-found", 404, "No such record", "Check the identifier, and that it is yours to see.")
+TOO_LARGE = ProblemType("body-too-large", 413, "The body is too large", "Send less at a time.")
+INVALID = ProblemType(
+    "invalid-request", 422, "The request does not fit the contract", "Correct the fields that `errors` names."
+)
+NOT_ALLOWED_NOW = ProblemType(
+    "not-allowed-now",
+    409,
+    "Not possible in the present state",
+    "Read the record again and choose one of its allowed actions.",
+)
+REQUEST = ProblemType("bad-request", 400, "The request cannot be handled", "See the detail.")
+INTERNAL = ProblemType(
+    "internal", 500, "Something of ours broke", "Try again; if it stays, give the correlation id to the platform team."
+)
+
+FAULTS: dict[type[PlatformFault], ProblemType] = {
+    Rejected: ProblemType("platform-rejected", 422, "A platform refused it", "Correct what the detail names; trying again is useless."),
+    NotFound: ProblemType("platform-not-found", 404, "A platform has no such record", "Check the identifier."),
+    Conflict: ProblemType("platform-conflict", 409, "Somebody else was there first", "Read the record again, then try again."),
+    Throttled: ProblemType("platform-throttled", 429, "A platform's limit is reached", "Wait as `Retry-After` says."),
+    Unavailable: ProblemType("platform-unavailable", 503, "A platform cannot be reached", "Try again later; nothing was done."),
+    UnknownOutcome: ProblemType("outcome-unknown", 504, "A platform did not answer in time", "It may have acted: read the record before trying again."),
+}  # fmt: skip
+FAULT_BY_NAME = {problem.name: fault for fault, problem in FAULTS.items()}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One wrong field. `path` is a JSON path such as `$.lines[0].quantity`."""
+
+    path: str
+    reason: str
+
+
+class ProblemError(Exception):
+    """A refusal of ours, as a problem of a known type."""
+
+    def __init__(self, problem: ProblemType, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail)
+        self.problem = problem
+        self.detail = detail
+        self.errors = errors
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body (RFC 9457, section 3.1), with members of our own after `instance`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    remedy: str
+    correlation_id: str
+    errors: tuple[FieldError, ...] = ()
+    platform: str = ""
+    field: str = ""
+
+
+def body(problem: ProblemType, detail: str, **members: Any) -> Problem:
+    """The problem as it goes out, with the correlation id of this request."""
+    return Problem(
+        f"/problems/{problem.name}",
+        problem.title,
+        problem.status,
+        detail,
+        problem.remedy,
+        correlation.current(),
+        **members,
+    )
+
+
+def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
+    headers = {correlation.HEADER: problem.correlation_id} | (headers or {})
+    return Response(problem, status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
+
+
+def _ours(_: Request[Any, Any, Any], error: ProblemError) -> Response[Problem]:
+    return _answer(body(error.problem, error.detail, errors=error.errors))
+
+
+def _fault(_: Request[Any, Any, Any], fault: PlatformFault) -> Response[Problem]:
+    headers = {"Retry-After": f"{fault.retry_after:.0f}"} if fault.retry_after is not None else {}
+    problem = body(FAULTS[type(fault)], fault.reason, platform=fault.platform, field=fault.field)
+    return _answer(problem, headers)
+
+
+def _validation(_: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+    found: list[dict[str, Any]] = error.extra if isinstance(error.extra, list) else []
+    errors = tuple(FieldError(f"$.{each.get('key', '')}".rstrip("."), str(each.get("message", ""))) for each in found)
+    return _answer(body(INVALID, "The request does not fit the contract.", errors=errors))
+
+
+def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    known = {401: UNAUTHENTICATED, 403: FORBIDDEN, 404: MISSING, 413: TOO_LARGE}.get(error.status_code)
+    if known:
+        return _answer(body(known, known.title + "."))
+    problem = ProblemType(REQUEST.name, error.status_code, error.detail, REQUEST.remedy)
+    return _answer(body(problem, error.detail), dict(error.headers or {}))
+
+
+def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    log.error("request failed", path=request.url.path, exc_info=error)
+    return _answer(body(INTERNAL, "The fault is on our side."))
+
+
+Handler = Callable[[Request[Any, Any, Any], Any], Response[Problem]]
+HANDLERS: dict[int | type[Exception], Handler] = {
+    ProblemError: _ours,
+    PlatformFault: _fault,
+    ValidationException: _validation,
+    HTTPException: _http,
+    Exception: _broken,
+}

@@ -1,0 +1,92 @@
+"""The local issuer: signs access tokens (RFC 9068) for the embedded default. Production uses an OIDC issuer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from canonical.ids import Clock
+from policies.catalogue import Client, Layer
+
+ALGORITHM = "EdDSA"
+TYPE = "at+jwt"
+ISSUER = "tiergate-local"
+
+
+def audience(layer: Layer) -> str:
+    """The `aud` of a layer. Each has its own, so that a token for one is worthless at another."""
+    return f"tiergate:{layer}"
+
+
+def signing_key(path: Path) -> Ed25519PrivateKey:
+    """The issuer's key, made on first use in a file that only its owner can read."""
+    if not path.exists():
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_bytes(pem)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # the first one wins, whoever else starts in this moment
+        draft.unlink()
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise TypeError(f"{path} does not hold an Ed25519 private key")
+    return key
+
+
+class Issuer:
+    """Signs tokens for the catalogue's clients. `ttl` bounds what a stolen one is worth."""
+
+    def __init__(self, key: Ed25519PrivateKey, clock: Clock) -> None:
+        self._key = key
+        self._clock = clock
+        self._cache: dict[tuple[object, ...], tuple[str, datetime]] = {}
+
+    def token(
+        self,
+        name: str,
+        client: Client,
+        *,
+        scopes: frozenset[str] | None = None,
+        on_behalf_of: str = "",
+        entities: frozenset[str] | None = None,
+        ttl: timedelta = timedelta(minutes=5),
+    ) -> str:
+        """A token for `client.audience` with at most the client's own scopes and legal entities.
+
+        `on_behalf_of` names the original subject; the client is then the actor (RFC 8693, section 4.1).
+        A token is reused for half of its life.
+        """
+        granted = client.scopes & (client.scopes if scopes is None else scopes)
+        seen = client.legal_entities if entities is None or "*" in entities else entities
+        now = self._clock()
+        key = (name, client.audience, granted, on_behalf_of, seen, ttl)
+        cached = self._cache.get(key)
+        if cached and cached[1] > now:
+            return cached[0]
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "sub": on_behalf_of or name,
+            "client_id": name,
+            "aud": audience(client.audience),
+            "iat": int(now.timestamp()),
+            "nbf": int(now.timestamp()),
+            "exp": int((now + ttl).timestamp()),
+            "jti": os.urandom(12).hex(),
+            "scope": " ".join(sorted(granted)),
+            "entities": sorted(seen),
+        }
+        if on_behalf_of:
+            claims["act"] = {"sub": name}
+        signed = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE})
+        self._cache = {each: kept for each, kept in self._cache.items() if kept[1] > now}
+        self._cache[key] = (signed, now + ttl / 2)
+        return signed

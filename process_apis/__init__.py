@@ -1,0 +1,1 @@
+"""Business capabilities as durable workflows: the state machine, its compensations and its exceptions."""

@@ -1,0 +1,88 @@
+"""Activation: when every line has a result, the delivered ones are billed from now on and the CRM shows it."""
+
+from __future__ import annotations
+
+import msgspec
+from dbos import DBOS, DBOSConfiguredInstance
+
+from canonical.billing import Contract
+from canonical.cases import Finding
+from canonical.deals import PricedLine
+from canonical.orders import Order, OrderLine
+from policies.correlation import correlated
+from process_apis.desk import Desk
+from process_apis.steps import Held, Outcome, guarded, show
+
+
+@DBOS.dbos_class()
+class Activation(DBOSConfiguredInstance):
+    """Runs once for each round of provisioning."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("activation")
+        self._desk = desk
+
+    @DBOS.workflow()
+    def run(self, order_id: str) -> Outcome:
+        return self.activate(order_id)
+
+    @DBOS.step()
+    def activate(self, order_id: str) -> Outcome:
+        desk = self._desk
+        order = desk.orders.get(order_id)
+        if order.state not in ("provisioning", "partially_active"):
+            return "stopped"
+        with correlated(order.correlation_id):
+            return guarded(desk, order, self._activate)
+
+    def _activate(self, order: Order) -> None:
+        desk = self._desk
+        delivered = tuple(
+            each.line for each in desk.orders.lines(order.id, unbilled=True) if each.state == "provisioned"
+        )
+        failed = [each for each in order.lines if each.state == "failed"]
+        if order.state == "provisioning" and not any(line.interval != "one_time" for line in delivered):
+            raise Held(
+                "provisioning_failed", [_failure(each) for each in failed] or [_nothing()], ("retry", "compensate")
+            )
+        if delivered:
+            self._bill(order, delivered)
+        for each in failed:
+            desk.cases.open(
+                "line_failed", order.id, _failure(each), ("retry", "skip"), correlation_id=order.correlation_id,
+                legal_entity=order.legal_entity, customer_id=order.customer_id, given={"line": each.line.id},
+            )  # fmt: skip
+        waits_for = f"{len(failed)} of {len(order.lines)} lines could not be provisioned" if failed else ""
+        desk.orders.advance(order.id, "partially_active" if failed else "active", look_at=None, waits_for=waits_for)
+        show(desk, order.id)
+
+    def _bill(self, order: Order, lines: tuple[PricedLine, ...]) -> None:
+        """The first time the prepared contract starts; lines that come later are billed from their own start."""
+        desk, plan = self._desk, order.plan
+        if plan is None:
+            raise LookupError(f"the order {order.id} was not accepted yet")
+        if order.state == "provisioning":
+            started = desk.platforms.start_contract(msgspec.structs.replace(plan.contract, lines=lines))
+            kept = msgspec.structs.replace(plan.contract, state="active", references=started.references)
+            desk.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=kept))
+        else:
+            for line in lines:
+                self._bill_late(plan.contract, line)
+        desk.orders.set_billed(order.id, [line.id for line in lines])
+
+    def _bill_late(self, contract: Contract, line: PricedLine) -> None:
+        if line.interval == "one_time":
+            finding = Finding(
+                f"lines.{line.sku}", f"{line.name} was delivered late: charge {line.net} by hand", "finance"
+            )
+            raise Held("charge_by_hand", [finding], ("skip",))
+        late = msgspec.structs.replace(contract, group=line.id, lines=(line,))
+        self._desk.platforms.start_contract(self._desk.platforms.put_contract(late))
+
+
+def _failure(line: OrderLine) -> Finding:
+    return Finding(f"lines.{line.line.sku}", line.reason or "the line could not be provisioned", "support")
+
+
+def _nothing() -> Finding:
+    return Finding("lines", "no recurring line was delivered", "support")

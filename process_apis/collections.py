@@ -1,0 +1,52 @@
+"""Collections: every payment that billing receives is booked in the ERP exactly once, after its invoice."""
+
+from __future__ import annotations
+
+from dbos import DBOS, DBOSConfiguredInstance
+
+from canonical.faults import TRANSIENT, NotFound, Rejected
+from canonical.money import total
+from policies.correlation import correlated
+from process_apis.desk import Desk
+from process_apis.invoicing import not_ever, not_now
+from process_apis.steps import Outcome
+
+
+@DBOS.dbos_class()
+class Collections(DBOSConfiguredInstance):
+    """Books the payments of one invoice. A payment that comes before its invoice is posted waits for it."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("collections")
+        self._desk = desk
+
+    @DBOS.workflow()
+    def run(self, invoice_id: str) -> Outcome:
+        return self.post_payments(invoice_id)
+
+    @DBOS.step()
+    def post_payments(self, invoice_id: str) -> Outcome:
+        desk = self._desk
+        row = desk.postings.find("payment", invoice_id)
+        if row is None or row.state != "waiting":
+            return "stopped"
+        with correlated(row.correlation_id):
+            try:
+                self._post(invoice_id)
+            except TRANSIENT as fault:
+                not_now(desk, row, fault)
+                return "stopped"
+            except (Rejected, NotFound) as fault:
+                not_ever(desk, row, fault)
+                return "stopped"
+        return "done"
+
+    def _post(self, invoice_id: str) -> None:
+        desk = self._desk
+        invoice = desk.platforms.invoice(invoice_id)
+        desk.postings.change("payment", invoice_id, customer_id=invoice.customer_id, legal_entity=invoice.legal_entity)
+        if not invoice.payments:
+            raise NotFound("billing", f"the invoice {invoice_id} has no payment", field="payments")
+        booked = [desk.platforms.put_erp_payment(payment, invoice.legal_entity) for payment in invoice.payments]
+        received = total((each.amount for each in invoice.payments), invoice.total.currency)
+        desk.postings.posted("payment", invoice_id, booked[-1], received)

@@ -1,0 +1,142 @@
+"""Who does what when an event comes. Every reaction may happen twice: each has an identity of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from canonical.events import DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, Event
+from process_apis.activation import Activation
+from process_apis.collections import Collections
+from process_apis.desk import Desk
+from process_apis.engine import Engine
+from process_apis.events import log
+from process_apis.invoicing import Invoicing, posting_run
+from process_apis.quote_to_cash import QuoteToCash
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """The workflows that events start."""
+
+    quote_to_cash: QuoteToCash
+    activation: Activation
+    invoicing: Invoicing
+    collections: Collections
+
+
+class Subscribers:
+    """Takes events in, and sweeps up what no event will move any more."""
+
+    def __init__(self, desk: Desk, engine: Engine, capabilities: Capabilities) -> None:
+        self._desk = desk
+        self._engine = engine
+        self._do = capabilities
+        self._reactions: dict[str, Callable[[Event, str], None]] = {
+            DEAL_CLOSED: self._deal_closed,
+            LINE_PROVISIONED: self._line_reported,
+            INVOICE_FINALIZED: self._invoice_finalized,
+            INVOICE_PAID: self._invoice_paid,
+        }
+
+    def take(self, event: Event, correlation_id: str) -> bool:
+        """Keep the event and react to it. A repeat is reacted to again, since the first time may have been cut short:
+        that changes nothing when it was not. Gives whether it was new."""
+        new, correlation_id = log.append(self._desk.database, event, correlation_id)
+        reaction = self._reactions.get(event.type)
+        if reaction is not None:
+            reaction(event, correlation_id)
+        return new
+
+    # ---- reactions
+
+    def _deal_closed(self, event: Event, correlation_id: str) -> None:
+        revision = int(event.data.get("revision", "1"))
+        overlooked = self._desk.later(self._desk.patience.overlooked)
+        order = self._desk.orders.receive(event.subject, revision, correlation_id, overlooked)
+        if order.state == "received":
+            self._engine.start(order_run(event.subject, revision, 1), self._do.quote_to_cash.run, order.id)
+
+    def _line_reported(self, event: Event, _: str) -> None:
+        desk, order_id = self._desk, event.subject
+        if not desk.orders.exists(order_id):
+            return
+        succeeded = event.data.get("succeeded") == "true"
+        line_id = event.data.get("line", "")
+        lines = {each.line.id: each for each in desk.orders.lines(order_id)}
+        if line_id in lines and lines[line_id].state == "requested":
+            desk.orders.set_line(
+                order_id, line_id, "provisioned" if succeeded else "failed", event.data.get("reason", "")
+            )
+        self.activate_if_complete(order_id)
+
+    def activate_if_complete(self, order_id: str) -> None:
+        """Once every line has a result, whoever sees it first starts the activation: its identity makes it one."""
+        row = self._desk.orders.row(order_id)
+        lines = self._desk.orders.lines(order_id)
+        if row.state in ("provisioning", "partially_active") and all(
+            each.state not in ("waiting", "requested") for each in lines
+        ):
+            self._engine.start(
+                f"activation:{order_id}:{row.run}:{row.provisioning_attempt}", self._do.activation.run, order_id
+            )
+
+    def _invoice_finalized(self, event: Event, correlation_id: str) -> None:
+        contract = event.data.get("contract", "")
+        overlooked = self._desk.later(self._desk.patience.overlooked)
+        self._desk.postings.expect("invoice", event.subject, event.subject, contract, correlation_id, overlooked)
+        self._engine.enqueue(contract, posting_run("invoice", event.subject, 1), self._do.invoicing.run, event.subject)
+
+    def _invoice_paid(self, event: Event, correlation_id: str) -> None:
+        contract = event.data.get("contract", "")
+        overlooked = self._desk.later(self._desk.patience.overlooked)
+        self._desk.postings.expect("payment", event.subject, event.subject, contract, correlation_id, overlooked)
+        self._engine.enqueue(
+            contract, posting_run("payment", event.subject, 1), self._do.collections.run, event.subject
+        )
+
+    # ---- the sweep
+
+    def look_at_orders(self) -> None:
+        """Start again the orders whose time has come, unless they are being worked on."""
+        for row in self._desk.orders.due():
+            if self._engine.is_running(order_run(row.deal_id, row.revision, row.run)):
+                self._desk.orders.change(row.id, look_at=self._desk.later(self._desk.patience.overlooked).isoformat())
+                continue
+            self.restart_order(row.id)
+
+    def restart_order(self, order_id: str) -> None:
+        """A new run, which begins where the order stands."""
+        row = self._desk.orders.row(order_id)
+        run = row.run + 1
+        self._desk.orders.change(
+            order_id, run=run, look_at=self._desk.later(self._desk.patience.overlooked).isoformat()
+        )
+        if row.state == "compensating":
+            self._engine.start(f"compensation:{order_id}:{run}", self._do.quote_to_cash.compensate, order_id)
+        elif row.state in ("provisioning", "partially_active") and not self._undelivered(order_id):
+            self.activate_if_complete(order_id)
+        else:
+            self._engine.start(order_run(row.deal_id, row.revision, run), self._do.quote_to_cash.run, order_id)
+
+    def _undelivered(self, order_id: str) -> bool:
+        return any(each.state in ("waiting", "requested") for each in self._desk.orders.lines(order_id))
+
+    def look_at_postings(self) -> None:
+        """Start again the postings whose time has come."""
+        for row in self._desk.postings.due():
+            if self._engine.is_running(posting_run(row.kind, row.id, row.run)):
+                self._desk.postings.change(
+                    row.kind, row.id, look_at=self._desk.later(self._desk.patience.overlooked).isoformat()
+                )
+                continue
+            run = row.run + 1
+            look_at = self._desk.later(self._desk.patience.overlooked).isoformat()
+            self._desk.postings.change(row.kind, row.id, run=run, look_at=look_at)
+            workflow = self._do.invoicing.run if row.kind == "invoice" else self._do.collections.run
+            self._engine.enqueue(row.contract_id, posting_run(row.kind, row.id, run), workflow, row.id)
+
+
+def order_run(deal_id: str, revision: int, run: int) -> str:
+    """The business identity of an order's workflow."""
+    return f"order:{deal_id}:{revision}" if run == 1 else f"order:{deal_id}:{revision}:{run}"

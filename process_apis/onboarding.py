@@ -1,0 +1,39 @@
+"""Onboarding: a customer that exists once, everywhere, however many deals it closes at once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from canonical.deals import Deal
+from canonical.orders import Plan
+from process_apis.desk import Desk
+from process_apis.records import references
+
+
+def identify(desk: Desk, deal: Deal) -> tuple[str, str | None]:
+    """Our ids for the deal's account and its parent, if it has one. The database gives each account one id."""
+    customer_id = references.canonical_id(desk.database, "cus", "crm", deal.account.id, desk.new_id)
+    parents = deal.account.ancestors[:1]
+    parent_id = references.canonical_id(desk.database, "cus", "crm", parents[0], desk.new_id) if parents else None
+    return customer_id, parent_id
+
+
+def duplicates(desk: Desk, deal: Deal) -> list[str]:
+    """Customers of ours that are other accounts with the same tax number."""
+    known = references.known(desk.database, "cus", "crm", deal.account.namesakes)
+    return [each for each in known.values() if references.customer(desk.database, each) is not None]
+
+
+def onboard(desk: Desk, plan: Plan) -> Plan:
+    """Create or find the customer in billing and in the ERP. Gives the plan with its ids there.
+
+    There is nothing to undo: a customer without a contract owes and costs nothing, and the next deal finds it.
+    """
+    billing = desk.platforms.put_billing_customer(plan.customer)
+    erp = desk.platforms.put_erp_customer(plan.customer)
+    customer = msgspec.structs.replace(
+        plan.customer, references=plan.customer.references | {"billing": billing, "erp": erp}
+    )
+    contract = msgspec.structs.replace(plan.contract, references=plan.contract.references | {"customer": billing})
+    references.keep_customer(desk.database, customer)
+    return msgspec.structs.replace(plan, customer=customer, contract=contract)

@@ -1,0 +1,86 @@
+"""The system APIs as this layer sees them: one method for each route, typed."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import msgspec
+
+from canonical.billing import Contract, Invoice, Payment, Posting
+from canonical.deals import Deal, DealStatus, PricedLine
+from canonical.parties import Credit, Customer, LegalEntity
+from policies.outbound import LayerClient
+
+
+class ProvisioningRequest(msgspec.Struct, frozen=True):
+    """What provisioning is asked for: the lines of an order, and which try it is."""
+
+    order_id: str
+    lines: tuple[PricedLine, ...]
+    attempt: int
+
+
+class Platforms:
+    """Every method raises leaves of `PlatformFault`."""
+
+    def __init__(self, client: LayerClient) -> None:
+        self._client = client
+
+    def alive(self) -> None:
+        self._client.call("GET", "/health/live", dict[str, str])
+
+    # ---- CRM
+
+    def deal(self, deal_id: str) -> Deal:
+        return self._client.call("GET", f"/crm/v1/deals/{deal_id}", Deal)
+
+    def show_status(self, deal_id: str, status: DealStatus) -> None:
+        self._client.call("PUT", f"/crm/v1/deals/{deal_id}/status", DealStatus, status)
+
+    # ---- ERP
+
+    def legal_entity(self, code: str) -> LegalEntity:
+        return self._client.call("GET", f"/erp/v1/legal-entities/{code}", LegalEntity)
+
+    def known_products(self, skus: list[str]) -> list[str]:
+        query = urlencode([("sku", sku) for sku in skus])
+        return self._client.call("GET", f"/erp/v1/products?{query}", list[str])
+
+    def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
+        query = urlencode({"legal_entity": legal_entity, "currency": currency})
+        return self._client.call("GET", f"/erp/v1/customers/{customer_id}/credit?{query}", Credit)
+
+    def put_erp_customer(self, customer: Customer) -> str:
+        return self._client.call("PUT", f"/erp/v1/customers/{customer.id}", dict[str, str], customer)["erp"]
+
+    def put_erp_invoice(self, invoice: Invoice) -> Posting:
+        return self._client.call("PUT", f"/erp/v1/invoices/{invoice.id}", Posting, invoice)
+
+    def put_erp_payment(self, payment: Payment, legal_entity: str) -> Posting:
+        query = urlencode({"legal_entity": legal_entity})
+        return self._client.call("PUT", f"/erp/v1/payments/{payment.id}?{query}", Posting, payment)
+
+    # ---- billing
+
+    def put_billing_customer(self, customer: Customer) -> str:
+        return self._client.call("PUT", f"/billing/v1/customers/{customer.id}", dict[str, str], customer)["billing"]
+
+    def put_contract(self, contract: Contract) -> Contract:
+        return self._client.call("PUT", f"/billing/v1/contracts/{contract.id}", Contract, contract)
+
+    def start_contract(self, contract: Contract) -> Contract:
+        return self._client.call("POST", f"/billing/v1/contracts/{contract.id}/start", Contract, contract)
+
+    def cancel_contract(self, contract: Contract) -> None:
+        self._client.call("POST", f"/billing/v1/contracts/{contract.id}/cancel", Contract, contract)
+
+    def invoice(self, invoice_id: str) -> Invoice:
+        return self._client.call("GET", f"/billing/v1/invoices/{invoice_id}", Invoice)
+
+    # ---- provisioning
+
+    def provision(self, request: ProvisioningRequest) -> None:
+        self._client.call("PUT", f"/provisioning/v1/orders/{request.order_id}", ProvisioningRequest, request)
+
+    def deprovision(self, order_id: str) -> None:
+        self._client.call("DELETE", f"/provisioning/v1/orders/{order_id}", dict[str, bool])

@@ -1,0 +1,175 @@
+"""Quote to cash: a closed deal is checked, its customer onboarded, its contract prepared and its lines ordered.
+
+What follows is driven by events: `activation` when the lines are delivered, `invoicing` and `collections` when the
+money moves. Every step may be run again: it finds what an earlier run left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from decimal import Decimal
+
+import msgspec
+from dbos import DBOS, DBOSConfiguredInstance
+
+from canonical.cases import Finding
+from canonical.faults import NotFound
+from canonical.orders import Order, Plan
+from policies.correlation import correlated
+from process_apis import onboarding, validation
+from process_apis.desk import Desk
+from process_apis.platforms import ProvisioningRequest
+from process_apis.records import references
+from process_apis.steps import Held, Outcome, guarded, show, take
+
+
+@DBOS.dbos_class()
+class QuoteToCash(DBOSConfiguredInstance):
+    """The workflow and its steps; what undoes a step stands below it."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("quote_to_cash")
+        self._desk = desk
+
+    @DBOS.workflow()
+    def run(self, order_id: str) -> Outcome:
+        for step in (self.validate, self.review_credit, self.onboard, self.subscribe, self.provision):
+            if step(order_id) == "stopped":
+                return "stopped"
+        return "done"
+
+    # ---- is it a deal that can be fulfilled?
+
+    @DBOS.step()
+    def validate(self, order_id: str) -> Outcome:
+        return take(self._desk, order_id, "validating", self._validate)
+
+    def _validate(self, order: Order) -> None:
+        desk = self._desk
+        deal = desk.platforms.deal(order.deal_id)
+        seller = None
+        if deal.legal_entity:
+            with contextlib.suppress(NotFound):  # then it is one of the findings
+                seller = desk.platforms.legal_entity(deal.legal_entity)
+        skus = sorted({line.sku for line in deal.lines if line.sku})
+        products = desk.platforms.known_products(skus) if skus else []
+        same = [] if desk.orders.row(order.id).accepts_duplicate else onboarding.duplicates(desk, deal)
+        found = validation.findings(deal, seller, products, same)
+        if found or seller is None:
+            only_duplicate = len(found) == 1 and bool(same)
+            desk.orders.change(order.id, name=deal.name)
+            if only_duplicate:
+                raise Held("duplicate_customer", found, ("retry", "skip", "compensate"))
+            raise Held("deal_invalid", found, ("retry", "compensate"))
+        customer_id, parent_id = onboarding.identify(desk, deal)
+        contract_id = references.canonical_id(desk.database, "con", "order", order.id, desk.new_id)
+        plan = validation.plan(deal, seller, order.id, customer_id, contract_id, parent_id)
+        desk.orders.accept(order.id, deal.name, plan)
+
+    # ---- may the customer owe us as much?
+
+    @DBOS.step()
+    def review_credit(self, order_id: str) -> Outcome:
+        outcome = take(self._desk, order_id, "credit_review", self._review_credit)
+        return "stopped" if self._desk.orders.row(order_id).state == "awaiting_approval" else outcome
+
+    def _review_credit(self, order: Order) -> None:
+        desk, contract = self._desk, _plan(order).contract
+        credit = desk.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
+        first_invoice = contract.net.times(1 + Decimal(contract.tax_percent) / 100)
+        if credit.allows(first_invoice):
+            return
+        reason = f"{credit.used} owed and {first_invoice} more is over the limit of {credit.limit}"
+        finding = Finding("credit_limit", reason, "finance")
+        desk.cases.open(
+            "credit_limit", order.id, finding, ("approve", "reject"), correlation_id=order.correlation_id,
+            legal_entity=order.legal_entity, customer_id=order.customer_id,
+        )  # fmt: skip
+        desk.orders.advance(order.id, "awaiting_approval", look_at=None, waits_for=f"approval: {reason}")
+        show(desk, order.id)
+
+    # ---- the customer, everywhere
+
+    @DBOS.step()
+    def onboard(self, order_id: str) -> Outcome:
+        return take(self._desk, order_id, "onboarding", self._onboard)
+
+    def _onboard(self, order: Order) -> None:
+        self._desk.orders.keep_plan(order.id, onboarding.onboard(self._desk, _plan(order)))
+
+    # ---- the contract, which bills nothing yet
+
+    @DBOS.step()
+    def subscribe(self, order_id: str) -> Outcome:
+        return take(self._desk, order_id, "subscribing", self._subscribe)
+
+    def _subscribe(self, order: Order) -> None:
+        plan = _plan(order)
+        contract = self._desk.platforms.put_contract(plan.contract)
+        self._desk.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=contract))
+
+    @DBOS.step()
+    def unsubscribe(self, order_id: str) -> Outcome:
+        return guarded(self._desk, self._desk.orders.get(order_id), self._unsubscribe)
+
+    def _unsubscribe(self, order: Order) -> None:
+        if order.plan is None or "customer" not in order.plan.contract.references:
+            return
+        contract = order.plan.contract
+        self._desk.platforms.cancel_contract(contract)
+        if invoice := contract.references.get("invoice"):
+            finding = Finding("invoice", f"the invoice {invoice} was issued and has to be credited", "finance")
+            self._desk.cases.open(
+                "cannot_undo", order.id, finding, ("skip",), correlation_id=order.correlation_id,
+                legal_entity=order.legal_entity, customer_id=order.customer_id,
+            )  # fmt: skip
+
+    # ---- the lines, one by one
+
+    @DBOS.step()
+    def provision(self, order_id: str) -> Outcome:
+        order = self._desk.orders.get(order_id)
+        if order.state == "partially_active":  # lines that failed before are tried again, the others are left alone
+            return guarded(self._desk, order, self._provision)
+        return take(self._desk, order_id, "provisioning", self._provision)
+
+    def _provision(self, order: Order) -> None:
+        desk = self._desk
+        attempt = desk.orders.row(order.id).provisioning_attempt
+        wanted = [each.line for each in order.lines if each.state in ("waiting", "requested")]
+        for line in wanted:
+            desk.orders.set_line(order.id, line.id, "requested")
+        if wanted:
+            desk.platforms.provision(ProvisioningRequest(order.id, tuple(wanted), attempt))
+        desk.orders.change(order.id, look_at=None)  # from here on the target's reports drive it
+
+    @DBOS.step()
+    def deprovision(self, order_id: str) -> Outcome:
+        return guarded(self._desk, self._desk.orders.get(order_id), self._deprovision)
+
+    def _deprovision(self, order: Order) -> None:
+        if any(each.state != "waiting" for each in order.lines):
+            self._desk.platforms.deprovision(order.id)
+
+    # ---- all of it undone, last step first
+
+    @DBOS.workflow()
+    def compensate(self, order_id: str) -> Outcome:
+        for undo in (self.deprovision, self.unsubscribe, self.finish_compensation):
+            if undo(order_id) == "stopped":
+                return "stopped"
+        return "done"
+
+    @DBOS.step()
+    def finish_compensation(self, order_id: str) -> Outcome:
+        desk = self._desk
+        with correlated(desk.orders.get(order_id).correlation_id):
+            desk.orders.advance(order_id, "cancelled", look_at=None)
+            show(desk, order_id)
+        return "done"
+
+
+def _plan(order: Order) -> Plan:
+    if order.plan is None:
+        raise LookupError(f"the order {order.id} was not accepted yet")
+    return order.plan

@@ -1,0 +1,100 @@
+"""Cases: what cannot go on by itself, for the team that owns it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from canonical.cases import Action, Case, Finding
+from canonical.ids import Clock, NewId
+from canonical.orders import Page
+from policies.authentication import Principal
+from process_apis.records import paging
+from process_apis.records.database import cases
+
+
+class Cases:
+    """The table of cases. There is one open case for a subject, kind and field: the same trouble is not told twice."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock, new_id: NewId) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._new_id = new_id
+
+    def open(
+        self, kind: str, subject: str, finding: Finding, actions: tuple[Action, ...], *, correlation_id: str,
+        legal_entity: str = "", customer_id: str = "", given: dict[str, str] | None = None,
+    ) -> Case:  # fmt: skip
+        """Open a case, or give the one that is open."""
+        known = self._open_case(kind, subject, finding.field)
+        if known is not None:
+            return known
+        case = Case(
+            id=self._new_id("cas"), kind=kind, team=finding.team, subject=subject, field=finding.field, reason=finding.reason,
+            actions=actions, state="open", opened_at=self._clock(), correlation_id=correlation_id, input=given or {},
+        )  # fmt: skip
+        with self._engine.begin() as connection:
+            connection.execute(
+                cases.insert().values(
+                    id=case.id, subject=subject, kind=kind, field=finding.field, team=case.team, state="open",
+                    legal_entity=legal_entity, customer_id=customer_id, document=msgspec.json.encode(case),
+                )
+            )  # fmt: skip
+        return case
+
+    def _open_case(self, kind: str, subject: str, field: str) -> Case | None:
+        query = sa.select(cases.c.document).where(
+            cases.c.subject == subject, cases.c.kind == kind, cases.c.field == field, cases.c.state == "open"
+        )
+        with self._engine.connect() as connection:
+            document = connection.scalar(query)
+        return _decoded(document) if document else None
+
+    def resolve(self, subject: str, resolution: str, kind: str | None = None) -> int:
+        """Close the open cases of a subject. Gives how many there were."""
+        query = sa.select(cases.c.document).where(cases.c.subject == subject, cases.c.state == "open")
+        if kind:
+            query = query.where(cases.c.kind == kind)
+        with self._engine.connect() as connection:
+            found = [_decoded(each) for each in connection.scalars(query)]
+        if found:
+            with self._engine.begin() as connection:
+                for case in found:
+                    closed = msgspec.structs.replace(
+                        case, state="resolved", resolved_at=self._clock(), resolution=resolution
+                    )
+                    document = msgspec.json.encode(closed)
+                    connection.execute(
+                        cases.update().where(cases.c.id == case.id).values(state="resolved", document=document)
+                    )
+        return len(found)
+
+    def get(self, case_id: str, principal: Principal) -> Case | None:
+        """None when there is no such case, or none that the caller may see."""
+        query = sa.select(cases.c.document).where(cases.c.id == case_id, paging.visible(cases, principal))
+        with self._engine.connect() as connection:
+            document = connection.scalar(query)
+        return _decoded(document) if document else None
+
+    def page(
+        self, principal: Principal, state: str | None, team: str | None, cursor: str | None, limit: int
+    ) -> Page[Case]:
+        where = [paging.visible(cases, principal)]
+        if state:
+            where.append(cases.c.state == state)
+        if team:
+            where.append(cases.c.team == team)
+        with self._engine.connect() as connection:
+            rows, next_cursor = paging.page_of(connection, cases, where, cursor, limit)
+        return paging.page([_decoded(row.document) for row in rows], next_cursor)
+
+    def count_open(self, customer_id: str) -> int:
+        query = sa.select(sa.func.count()).where(cases.c.customer_id == customer_id, cases.c.state == "open")
+        with self._engine.connect() as connection:
+            return int(connection.scalar(query) or 0)
+
+
+def _decoded(document: Any) -> Case:
+    return msgspec.json.decode(document, type=Case)

@@ -1,0 +1,136 @@
+"""The tables, and the engine over them. SQLite by default, PostgreSQL when there is more than one machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+metadata = sa.MetaData()
+KEY = sa.String(120)
+
+references = sa.Table(
+    "references_",
+    metadata,
+    sa.Column("kind", sa.String(20), primary_key=True),
+    sa.Column("platform", sa.String(20), primary_key=True),
+    sa.Column("foreign_id", KEY, primary_key=True),
+    sa.Column("canonical_id", KEY, nullable=False, index=True),
+)
+customers = sa.Table(
+    "customers", metadata, sa.Column("id", KEY, primary_key=True), sa.Column("document", sa.LargeBinary, nullable=False)
+)
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("deal_id", KEY, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("name", sa.String(255), nullable=False, default=""),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("held_in", sa.String(20), nullable=False, default=""),
+    sa.Column("waits_for", sa.Text, nullable=False, default=""),
+    sa.Column("legal_entity", sa.String(20), nullable=False, default=""),
+    sa.Column("customer_id", KEY, nullable=False, default="", index=True),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("plan", sa.LargeBinary),
+    sa.Column("run", sa.Integer, nullable=False, default=1),
+    sa.Column("provisioning_attempt", sa.Integer, nullable=False, default=1),
+    sa.Column("accepts_duplicate", sa.Boolean, nullable=False, default=False),
+    sa.Column("look_at", sa.String(40), index=True),
+    sa.Column("shown", sa.String(40), nullable=False, default=""),
+    sa.Column("received_at", sa.String(40), nullable=False),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+    sa.UniqueConstraint("deal_id", "revision"),
+)
+order_states = sa.Table(
+    "order_states",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("order_id", KEY, nullable=False, index=True),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("at", sa.String(40), nullable=False),
+)
+order_lines = sa.Table(
+    "order_lines",
+    metadata,
+    sa.Column("order_id", KEY, primary_key=True),
+    sa.Column("line_id", KEY, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("line", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, default=""),
+    sa.Column("attempt", sa.Integer, nullable=False, default=1),
+    sa.Column("billed", sa.Boolean, nullable=False, default=False),
+)
+postings = sa.Table(
+    "postings",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("id", KEY, nullable=False),
+    sa.Column("invoice_id", KEY, nullable=False, index=True),
+    sa.Column("customer_id", KEY, nullable=False, default="", index=True),
+    sa.Column("contract_id", KEY, nullable=False, default=""),
+    sa.Column("legal_entity", sa.String(20), nullable=False, default=""),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("waits_for", sa.Text, nullable=False, default=""),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("run", sa.Integer, nullable=False, default=1),
+    sa.Column("currency", sa.String(3)),
+    sa.Column("amount", sa.BigInteger),
+    sa.Column("tax", sa.BigInteger),
+    sa.Column("balance", sa.BigInteger),
+    sa.Column("number", sa.String(60), nullable=False, default=""),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("look_at", sa.String(40), index=True),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+    sa.UniqueConstraint("kind", "id"),
+)
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("subject", KEY, nullable=False, index=True),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("field", sa.String(120), nullable=False),
+    sa.Column("team", sa.String(20), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("legal_entity", sa.String(20), nullable=False, default=""),
+    sa.Column("customer_id", KEY, nullable=False, default="", index=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("source", sa.String(60), nullable=False),
+    sa.Column("id", KEY, nullable=False),
+    sa.Column("type", sa.String(120), nullable=False),
+    sa.Column("subject", KEY, nullable=False),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("source", "id"),
+)
+executors = sa.Table(
+    "executors", metadata, sa.Column("id", KEY, primary_key=True), sa.Column("beat_at", sa.Float, nullable=False)
+)
+
+
+def open_database(url: str) -> sa.Engine:
+    """An engine with the tables in place. SQLite waits for other writers instead of failing."""
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    metadata.create_all(engine)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    """Write-ahead log: readers and the one writer do not block each other (SQLite: WAL). IMMEDIATE as the engine's own."""
+    connection.isolation_level = "IMMEDIATE"
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 30000", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")

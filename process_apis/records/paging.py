@@ -1,0 +1,40 @@
+"""Lists in pages, by cursor: a place in the list that stays valid while the list grows."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from canonical.orders import Page
+from policies.authentication import Principal
+from policies.problems import INVALID, FieldError, ProblemError
+
+T = TypeVar("T")
+MAX_PAGE = 100
+CURSOR_DIGITS = 18
+
+
+def visible(table: sa.Table, principal: Principal) -> sa.ColumnElement[bool]:
+    """The object-level check as a condition: rows of the legal entities that the caller may see."""
+    return sa.true() if "*" in principal.entities else table.c.legal_entity.in_(sorted(principal.entities))
+
+
+def page_of(
+    connection: sa.Connection, table: sa.Table, where: list[sa.ColumnElement[bool]], cursor: str | None, limit: int
+) -> tuple[list[sa.Row[Any]], str | None]:
+    """Newest first. Raises `ProblemError` (422) for a cursor that is none of ours, and for a page that is too large."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise ProblemError(INVALID, "The page size is out of bounds.", (FieldError("$.limit", f"1 to {MAX_PAGE}"),))
+    if cursor is not None:
+        if not cursor.isascii() or not cursor.isdigit() or len(cursor) > CURSOR_DIGITS:
+            raise ProblemError(
+                INVALID, "The cursor is not one of ours.", (FieldError("$.cursor", "take it from an answer"),)
+            )
+        where = [*where, table.c.seq < int(cursor)]
+    rows = list(connection.execute(sa.select(table).where(*where).order_by(table.c.seq.desc()).limit(limit + 1)))
+    return rows[:limit], str(rows[limit - 1].seq) if len(rows) > limit else None
+
+
+def page(items: list[T], next_cursor: str | None) -> Page[T]:
+    return Page(tuple(items), next_cursor)

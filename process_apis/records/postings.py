@@ -1,0 +1,100 @@
+"""Postings: what has to be booked in the ERP for each invoice and payment, and how far it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from canonical.billing import Posting
+from canonical.ids import Clock
+from canonical.money import Money
+from canonical.orders import Page, PostingKind, PostingStatus
+from policies.authentication import Principal
+from process_apis.records import paging
+from process_apis.records.database import postings
+
+
+class Postings:
+    """The table of postings."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def expect(
+        self, kind: PostingKind, key: str, invoice_id: str, contract_id: str, correlation_id: str, look_at: datetime
+    ) -> None:
+        """Remember that something has to be posted. What is known already stays as it is."""
+        now = self._clock().isoformat()
+        values = {
+            "kind": kind, "id": key, "invoice_id": invoice_id, "contract_id": contract_id, "state": "waiting",
+            "correlation_id": correlation_id, "updated_at": now, "look_at": look_at.isoformat(),
+        }  # fmt: skip
+        if self.find(kind, key) is None:
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(postings.insert().values(values))
+            except IntegrityError:
+                return  # the same event, taken twice at once
+
+    def find(self, kind: PostingKind, key: str) -> sa.Row[Any] | None:
+        with self._engine.connect() as connection:
+            return connection.execute(
+                sa.select(postings).where(postings.c.kind == kind, postings.c.id == key)
+            ).one_or_none()
+
+    def change(self, kind: PostingKind, key: str, **changes: Any) -> None:
+        values = changes | {"updated_at": self._clock().isoformat()}
+        with self._engine.begin() as connection:
+            connection.execute(postings.update().where(postings.c.kind == kind, postings.c.id == key).values(values))
+
+    def posted(self, kind: PostingKind, key: str, posting: Posting, amount: Money) -> None:
+        self.change(
+            kind, key, state="posted", waits_for="", look_at=None, number=posting.number, currency=amount.currency,
+            amount=amount.amount, tax=posting.tax.amount, balance=posting.balance.amount,
+        )  # fmt: skip
+
+    def waiting_payments(self, invoice_id: str) -> list[sa.Row[Any]]:
+        query = sa.select(postings).where(
+            postings.c.kind == "payment", postings.c.invoice_id == invoice_id, postings.c.state == "waiting"
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def due(self) -> list[sa.Row[Any]]:
+        """Postings at which somebody has to look now."""
+        query = (
+            sa.select(postings)
+            .where(postings.c.look_at <= self._clock().isoformat())
+            .order_by(postings.c.look_at)
+            .limit(100)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def page(
+        self, principal: Principal, state: str | None, customer_id: str | None, cursor: str | None, limit: int
+    ) -> Page[PostingStatus]:
+        where = [paging.visible(postings, principal)]
+        if state:
+            where.append(postings.c.state == state)
+        if customer_id:
+            where.append(postings.c.customer_id == customer_id)
+        with self._engine.connect() as connection:
+            rows, next_cursor = paging.page_of(connection, postings, where, cursor, limit)
+        return paging.page([_status(row) for row in rows], next_cursor)
+
+
+def _status(row: sa.Row[Any]) -> PostingStatus:
+    def money(amount: int | None) -> Money | None:
+        return None if amount is None or row.currency is None else Money(amount, row.currency)
+
+    return PostingStatus(
+        kind=row.kind, id=row.id, invoice_id=row.invoice_id, customer_id=row.customer_id, contract_id=row.contract_id,
+        legal_entity=row.legal_entity, state=row.state, waits_for=row.waits_for, attempts=row.attempts,
+        updated_at=datetime.fromisoformat(row.updated_at), amount=money(row.amount), tax=money(row.tax), number=row.number,
+        balance=money(row.balance),
+    )  # fmt: skip

@@ -1,0 +1,133 @@
+"""How a step of an order is taken: its state is kept, trouble that passes is waited out, the rest becomes a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import stamina
+
+from canonical.cases import Action, Finding
+from canonical.deals import DealStatus
+from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
+from canonical.orders import Order
+from canonical.states import OrderState
+from policies.correlation import correlated
+from process_apis.desk import Desk, Patience
+
+T = TypeVar("T")
+Outcome = Literal["done", "stopped"]
+"""`stopped`: the order waits, and somebody or something else will start it again."""
+PATH: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
+TOLD_AFTER = 5
+"""Failures of a platform after which people are told."""
+AFTER: tuple[OrderState, ...] = ("partially_active", "active")
+
+
+class Held(Exception):
+    """A business reason to stop. `findings` say what is wrong and whose it is."""
+
+    def __init__(self, kind: str, findings: list[Finding], actions: tuple[Action, ...]) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.findings = findings
+        self.actions = actions
+
+
+def patiently(patience: Patience, act: Callable[[], T]) -> T:
+    """Try again what passes by itself, with growing pauses. Raises the last fault."""
+    for attempt in stamina.retry_context(
+        on=TRANSIENT, attempts=patience.tries, wait_initial=patience.first, wait_max=2.0
+    ):
+        with attempt:
+            return act()
+    raise AssertionError("unreachable")  # retry_context ends with a result or an exception
+
+
+def take(desk: Desk, order_id: str, state: OrderState, act: Callable[[Order], None]) -> Outcome:
+    """Bring an order into `state` and do its work there. Work that is behind the order already is not done again."""
+    order = desk.orders.get(order_id)
+    if order.state in AFTER or (order.state in PATH and PATH.index(order.state) > PATH.index(state)):
+        return "done"
+    if order.state not in (*PATH, "received", "awaiting_approval"):
+        return "stopped"
+    with correlated(order.correlation_id):
+        desk.orders.advance(order_id, state, look_at=desk.later(desk.patience.overlooked))
+        return guarded(desk, desk.orders.get(order_id), act)
+
+
+def guarded(desk: Desk, order: Order, act: Callable[[Order], None]) -> Outcome:
+    """Do the work of a state; what cannot proceed is put aside or becomes a case."""
+    try:
+        patiently(desk.patience, lambda: act(order))
+    except TRANSIENT as fault:
+        put_aside(desk, order, fault)
+        return "stopped"
+    except (Rejected, NotFound) as fault:
+        finding = Finding(fault.field or fault.platform, fault.reason, _team(fault))
+        hold(desk, order, Held("platform_rejected", [finding], ("retry", "compensate")))
+        return "stopped"
+    except Held as held:
+        hold(desk, order, held)
+        return "stopped"
+    desk.cases.resolve(order.id, "it went on by itself", kind="waiting_for_platform")
+    return "done"
+
+
+def put_aside(desk: Desk, order: Order, fault: PlatformFault) -> None:
+    """The order stays where it is and is looked at again later, ever more seldom. People are told after the fifth time."""
+    run = desk.orders.row(order.id).run
+    desk.orders.advance(order.id, order.state, look_at=desk.pause(run), waits_for=f"{fault.platform}: {fault.reason}")
+    if run >= TOLD_AFTER:
+        _open(
+            desk, order, Held("waiting_for_platform", [Finding(fault.platform, fault.reason, "platform")], ("retry",))
+        )
+
+
+def hold(desk: Desk, order: Order, held: Held) -> None:
+    """The order stops, with a case for each finding, and the CRM shows why."""
+    reasons = "; ".join(f"{each.field}: {each.reason}" for each in held.findings)
+    _open(desk, order, held)
+    desk.orders.advance(order.id, "on_hold", look_at=None, waits_for=reasons, held_in=order.state)
+    show(desk, order.id)
+
+
+def _open(desk: Desk, order: Order, held: Held) -> None:
+    for finding in held.findings:
+        desk.cases.open(
+            held.kind, order.id, finding, held.actions, correlation_id=order.correlation_id, legal_entity=order.legal_entity,
+            customer_id=order.customer_id, given={"deal": order.deal_id, "state": order.state},
+        )  # fmt: skip
+
+
+def show(desk: Desk, order_id: str) -> None:
+    """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
+    order = desk.orders.get(order_id)
+    status = DealStatus(order_id=order.id, state=order.state, detail=order.waits_for)
+    if order.plan and order.state in AFTER:
+        contract = order.plan.contract
+        status = DealStatus(
+            order_id=order.id, state=order.state, detail=order.waits_for, account_id=order.plan.account_id,
+            customer_id=order.customer_id, contract_id=contract.id, starts_on=contract.starts_on, term_months=contract.term_months,
+        )  # fmt: skip
+    with correlated(order.correlation_id):
+        try:
+            desk.platforms.show_status(order.deal_id, status)
+        except TRANSIENT:
+            return
+        except (Rejected, NotFound) as fault:
+            finding = Finding(fault.field or "crm", fault.reason, "sales")
+            _open(desk, order, Held("status_not_shown", [finding], ("retry", "skip")))
+    desk.orders.change(order.id, shown=order.state)
+
+
+def _team(fault: PlatformFault) -> Literal["sales", "finance", "support", "platform"]:
+    match fault.platform:
+        case "crm":
+            return "sales"
+        case "erp" | "billing":
+            return "finance"
+        case "provisioning":
+            return "support"
+        case _:
+            return "platform"

@@ -1,0 +1,181 @@
+"""Whether a deal can be fulfilled: every finding at once, before anything is created. Pure: no platform is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from decimal import Decimal
+
+import pycountry
+from stdnum import get_cc_module
+from stdnum.eu import vat as eu_vat
+from stdnum.exceptions import ValidationError
+
+from canonical.billing import Contract
+from canonical.cases import Finding
+from canonical.deals import Deal, DealLine, PricedLine
+from canonical.money import Money, UnknownCurrency, exponent
+from canonical.orders import Plan
+from canonical.parties import Customer, LegalEntity, TaxTreatment
+from canonical.tax import EU, treatment
+
+INTERVALS = ("one_time", "month", "year")
+
+
+def findings(
+    deal: Deal, seller: LegalEntity | None, products: Collection[str], duplicates: Collection[str]
+) -> list[Finding]:
+    """All that is wrong with a deal. `duplicates` are other accounts with the same tax number that are customers already."""
+    return [*_of_parties(deal, seller, duplicates), *_of_currency(deal), *_of_lines(deal, products)]
+
+
+def _of_parties(deal: Deal, seller: LegalEntity | None, duplicates: Collection[str]) -> list[Finding]:
+    found: list[Finding] = []
+    account = deal.account
+    if not deal.won:
+        found.append(Finding("Opportunity.StageName", "the deal is not closed as won", "sales"))
+    if not account.id:
+        found.append(Finding("Opportunity.AccountId", "the deal has no account", "sales"))
+    if account.id in account.ancestors or len(set(account.ancestors)) < len(account.ancestors):
+        found.append(Finding("Account.ParentId", "the account is its own ancestor", "sales"))
+    if not account.address.country:
+        found.append(Finding("Account.BillingCountryCode", "the country decides the tax, and it is missing", "sales"))
+    elif pycountry.countries.get(alpha_2=account.address.country) is None:
+        unknown = f"{account.address.country} is not an ISO 3166 country code"
+        found.append(Finding("Account.BillingCountryCode", unknown, "sales"))
+    elif account.tax_number and not tax_number_is_valid(account.tax_number, account.address.country):
+        found.append(Finding("Account.VatNumber__c", f"{account.tax_number} is not a valid tax number", "finance"))
+    found += _of_seller(deal, seller)
+    if duplicates:
+        others = ", ".join(sorted(duplicates))
+        found.append(Finding("Account.VatNumber__c", f"the same tax number is that of the customers {others}", "sales"))
+    return found
+
+
+def _of_seller(deal: Deal, seller: LegalEntity | None) -> list[Finding]:
+    found: list[Finding] = []
+    if not deal.legal_entity:
+        found.append(Finding("Opportunity.LegalEntity__c", "the selling legal entity cannot be determined", "finance"))
+    elif seller is None:
+        found.append(
+            Finding("Opportunity.LegalEntity__c", f"the ERP has no legal entity {deal.legal_entity}", "finance")
+        )
+    elif deal.account.address.country:
+        wanted = tax_of(deal, seller)
+        if wanted not in seller.tax_rates:
+            found.append(Finding("Opportunity.LegalEntity__c", f"{seller.code} has no tax for {wanted}", "finance"))
+    return found
+
+
+def _of_currency(deal: Deal) -> list[Finding]:
+    try:
+        exponent(deal.currency)
+    except UnknownCurrency as error:
+        return [Finding("Opportunity.CurrencyIsoCode", str(error), "sales")]
+    return []
+
+
+def _of_lines(deal: Deal, products: Collection[str]) -> list[Finding]:
+    found: list[Finding] = []
+    if not deal.lines:
+        found.append(Finding("OpportunityLineItems", "the deal has no lines", "sales"))
+    elif all(line.interval == "one_time" for line in deal.lines):
+        found.append(Finding("OpportunityLineItems", "a contract needs at least one recurring line", "sales"))
+    if len({line.interval for line in deal.lines} - {"one_time"}) > 1:
+        found.append(
+            Finding("OpportunityLineItems", "recurring lines of one deal must share one billing interval", "sales")
+        )
+    for index, line in enumerate(deal.lines):
+        found += _of_line(line, f"OpportunityLineItems[{index}]", deal, products)
+    return found
+
+
+def _of_line(line: DealLine, place: str, deal: Deal, products: Collection[str]) -> list[Finding]:
+    found: list[Finding] = []
+    if line.sku not in products:
+        found.append(Finding(f"{place}.ProductCode", f"the ERP has no product {line.sku or '(none)'}", "sales"))
+    if line.quantity <= 0 or line.quantity != line.quantity.to_integral_value():
+        found.append(
+            Finding(f"{place}.Quantity", f"{line.quantity.normalize():f} is not a positive whole number", "sales")
+        )
+    if line.interval not in INTERVALS:
+        found.append(
+            Finding(
+                f"{place}.BillingInterval__c",
+                f"{line.interval or 'nothing'} is not one of {', '.join(INTERVALS)}",
+                "sales",
+            )
+        )
+    if not line.listed:
+        found.append(
+            Finding(
+                f"{place}.PricebookEntry", f"the price list has no price for {line.sku} in {deal.currency}", "sales"
+            )
+        )
+    if line.unit_price < 0:
+        found.append(Finding(f"{place}.UnitPrice", "the price is negative", "sales"))
+    elif not _fits(line.unit_price, deal.currency):
+        found.append(Finding(f"{place}.UnitPrice", f"{line.unit_price} has more digits than {deal.currency}", "sales"))
+    return found
+
+
+def _fits(price: Decimal, currency: str) -> bool:
+    try:
+        return Money.of(price, currency).decimal == price
+    except UnknownCurrency:
+        return True  # told once, for the deal
+
+
+def tax_number_is_valid(number: str, country: str) -> bool:
+    """By form and check digits. Countries for which no rule is known pass."""
+    try:
+        if country in EU:
+            prefix = eu_vat.compact(number)[:2]
+            eu_vat.validate(number)
+            return prefix == country or (prefix, country) == ("EL", "GR")
+        module = get_cc_module(country.lower(), "vat")
+        if module is not None:
+            module.validate(number)
+    except ValidationError:
+        return False
+    return True
+
+
+def tax_of(deal: Deal, seller: LegalEntity) -> TaxTreatment:
+    """The treatment of the whole deal."""
+    account = deal.account
+    return treatment(seller.country, account.address.country, buyer_is_registered=bool(account.tax_number))
+
+
+def plan(
+    deal: Deal, seller: LegalEntity, order_id: str, customer_id: str, contract_id: str, parent_id: str | None
+) -> Plan:
+    """The customer and the contract that a deal without findings becomes."""
+    account = deal.account
+    tax = tax_of(deal, seller)
+    customer = Customer(
+        id=customer_id, name=account.name, address=account.address, contact=account.contact, parent_id=parent_id,
+        tax_number=_compact(account.tax_number, account.address.country), payment_method=account.payment_method,
+        tax_treatment=tax, references={"crm": account.id},
+    )  # fmt: skip
+    contract = Contract(
+        id=contract_id, order_id=order_id, customer_id=customer_id, legal_entity=seller.code, currency=deal.currency,
+        starts_on=deal.starts_on, term_months=deal.term_months, lines=tuple(_priced(line, deal.currency) for line in deal.lines),
+        tax=tax, tax_percent=f"{seller.tax_rates[tax].normalize():f}",
+    )  # fmt: skip
+    return Plan(customer, contract, account.id)
+
+
+def _priced(line: DealLine, currency: str) -> PricedLine:
+    match line.interval:
+        case "one_time" | "month" | "year" as interval:
+            return PricedLine(
+                line.id, line.sku, line.name, int(line.quantity), Money.of(line.unit_price, currency), interval
+            )
+        case unknown:
+            raise ValueError(f"a line with the interval {unknown!r} has findings")
+
+
+def _compact(number: str | None, country: str) -> str | None:
+    if not number:
+        return None
+    return str(eu_vat.compact(number)) if country in EU else number.strip()

@@ -1,0 +1,1 @@
+"""Stand-ins for the platforms, for people who want to try Tiergate without an account anywhere."""

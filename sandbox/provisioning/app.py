@@ -1,0 +1,145 @@
+"""The provisioning target: takes one job for each order line, works for a while, reports how it ended."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Literal
+
+import httpx
+import msgspec
+from litestar import Litestar, Request, Response, get, post
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from sandbox.store import SandboxClock, Store
+
+Call = Request[Any, Any, Any]
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is asked for one order line. `attempt` tells a new try from a repeated request."""
+
+    order_id: str
+    line_id: str
+    sku: str
+    quantity: int
+    callback_url: str
+    attempt: int = 1
+    correlation_id: str = ""
+
+
+class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the target treats jobs of one SKU (or of all, with `*`): how long they take and how they end."""
+
+    sku: str = "*"
+    outcome: Literal["succeed", "fail_once", "fail"] = "succeed"
+    milliseconds: int = 50
+
+
+class Provisioning:
+    """Jobs and what became of them, kept on disk so that a restart finishes what was begun."""
+
+    def __init__(self, store: Store, clock: SandboxClock, secret: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._webhook = Webhook(secret)
+        self._http = httpx.AsyncClient(timeout=10)
+
+    def behave(self, behaviour: Behaviour) -> None:
+        self._store.put("behaviour", behaviour.sku, msgspec.to_builtins(behaviour))
+
+    def begin(self, body: bytes, headers: dict[str, str]) -> int:
+        """Take the jobs of a signed request; those that are known are left as they are. Gives how many are new."""
+        self._webhook.verify(body, headers, json_parse=False)
+        jobs = msgspec.json.decode(body, type=list[Job])
+        fresh = [each for each in jobs if self._store.get("job", _key(each)) is None]
+        for job in fresh:
+            chosen = self._store.get("behaviour", job.sku) or self._store.get("behaviour", "*")
+            behaviour = msgspec.convert(chosen, Behaviour) if chosen else Behaviour()
+            failed = behaviour.outcome == "fail" or (behaviour.outcome == "fail_once" and job.attempt == 1)
+            due = self._clock.now().timestamp() + behaviour.milliseconds / 1000
+            document = msgspec.to_builtins(job) | {
+                "id": _key(job),
+                "state": "working",
+                "due": due,
+                "succeeds": not failed,
+            }
+            self._store.put("job", document["id"], document)
+        return len(fresh)
+
+    def jobs(self, order_id: str) -> list[dict[str, Any]]:
+        return [each for each in self._store.all("job") if each["order_id"] == order_id]
+
+    def remove(self, order_id: str, body: bytes, headers: dict[str, str]) -> None:
+        self._webhook.verify(body, headers, json_parse=False)
+        for each in self.jobs(order_id):
+            self._store.put("job", each["id"], each | {"state": "removed"})
+
+    async def work(self) -> None:
+        """Finish the jobs that are due, and report every result until somebody takes it."""
+        now = self._clock.now().timestamp()
+        for job in self._store.all("job"):
+            if job["state"] == "working" and job["due"] <= now:
+                job |= {"state": "provisioned" if job["succeeds"] else "failed", "report": now}
+                self._store.put("job", job["id"], job)
+            if "report" in job and job["report"] <= now:
+                if await self._reported(job):
+                    del job["report"]
+                else:
+                    job["report"] = now + 1
+                self._store.put("job", job["id"], job)
+
+    async def _reported(self, job: dict[str, Any]) -> bool:
+        body = msgspec.json.encode({
+            "order_id": job["order_id"], "line_id": job["line_id"], "attempt": job["attempt"],
+            "succeeded": job["state"] == "provisioned", "reason": "" if job["succeeds"] else "the target refused the line",
+        })  # fmt: skip
+        now = self._clock.now()
+        message_id = f"msg_{job['id']}_{secrets.token_hex(4)}"
+        headers = {
+            "content-type": "application/json", "webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhook.sign(message_id, now, body.decode()),
+        }  # fmt: skip
+        if job["correlation_id"]:
+            headers["x-correlation-id"] = job["correlation_id"]
+        try:
+            return (await self._http.post(job["callback_url"], content=body, headers=headers)).is_success
+        except httpx.HTTPError:
+            return False
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+def _key(job: Job) -> str:
+    return f"{job.order_id}:{job.line_id}:{job.attempt}"
+
+
+def provisioning_app(target: Provisioning) -> Litestar:
+    """The target as an ASGI application."""
+
+    @post("/jobs", status_code=202)
+    async def begin(request: Call) -> dict[str, int]:
+        return {"accepted": target.begin(await request.body(), dict(request.headers))}
+
+    @post("/orders/{order_id:str}/removal", status_code=202)
+    async def remove(request: Call, order_id: str) -> None:
+        target.remove(order_id, await request.body(), dict(request.headers))
+
+    @get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    def unsigned(_: Call, error: WebhookVerificationError) -> Response[Any]:
+        return Response({"error": str(error)}, status_code=401)
+
+    return Litestar(
+        [begin, remove, health],
+        exception_handlers={WebhookVerificationError: unsigned},
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def error_body(status: int) -> bytes:
+    """What the target says when it is down."""
+    return msgspec.json.encode({"error": f"unavailable ({status})"})

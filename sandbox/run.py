@@ -1,0 +1,165 @@
+"""Runs all stand-ins and Tryton: each on a port of its own, and a control port for faults, clock and behaviour."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar, delete, get, post
+
+from sandbox.faults import Fault, Faults
+from sandbox.provisioning import app as provisioning
+from sandbox.salesforce import app as salesforce
+from sandbox.store import SandboxClock, Store
+from sandbox.stripe import app as stripe
+from sandbox.stripe.account import Account
+from sandbox.tryton import proxy
+from sandbox.tryton.server import TrytonServer
+
+Platform = Literal["crm", "billing", "erp", "provisioning"]
+PACE = 0.05
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Where the sandbox keeps its state, where it listens, and the secrets it shares with its users."""
+
+    folder: Path
+    templates: Path
+    crm_port: int
+    billing_port: int
+    erp_port: int
+    tryton_port: int
+    provisioning_port: int
+    control_port: int
+    connected_app: salesforce.ConnectedApp
+    billing_key: str
+    provisioning_secret: str
+    erp_password: str
+    year: int
+    erp_database: str = ""
+
+
+class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far to set the clock forward, in seconds."""
+
+    seconds: float
+
+
+async def run(plan: Plan) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop.set)
+    tryton = TrytonServer(
+        plan.folder / "tryton", plan.templates, plan.tryton_port, plan.year, plan.erp_password, plan.erp_database
+    )
+    clock = SandboxClock()
+    stores = {name: Store(plan.folder / f"{name}.sqlite") for name in ("crm", "billing", "provisioning")}
+    account = Account(stores["billing"], clock)
+    billing = stripe.Stripe(account, plan.billing_key)
+    target = provisioning.Provisioning(stores["provisioning"], clock, plan.provisioning_secret)
+    crm = salesforce.Salesforce(stores["crm"], clock, plan.connected_app)
+    doors: dict[Platform, tuple[Faults, int]] = {
+        "crm": (Faults(salesforce.salesforce_app(crm), salesforce.error_body), plan.crm_port),
+        "billing": (Faults(stripe.stripe_app(billing), stripe.error_body), plan.billing_port),
+        "erp": (Faults(proxy.tryton_proxy(tryton.url), proxy.error_body), plan.erp_port),
+        "provisioning": (
+            Faults(provisioning.provisioning_app(target), provisioning.error_body),
+            plan.provisioning_port,
+        ),
+    }
+    control = control_app({name: faults for name, (faults, _) in doors.items()}, clock, target)
+    servers = [_server(app, port) for app, port in (*doors.values(), (control, plan.control_port))]
+    try:
+        await loop.run_in_executor(None, tryton.wait)
+        running: list[asyncio.Future[Any]] = [asyncio.ensure_future(server.serve()) for server in servers]
+        running.append(asyncio.ensure_future(_time_passes(billing, target)))
+        running.append(asyncio.ensure_future(stop.wait()))
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for server in servers:
+            server.stop()
+        for each in running[len(servers) :]:
+            each.cancel()
+        done = await asyncio.gather(*running, return_exceptions=True)
+        broken = [each for each in done if isinstance(each, Exception)]
+        if broken:
+            raise broken[0]
+    finally:
+        await account.close()
+        await target.close()
+        tryton.stop()
+        for store in stores.values():
+            store.close()
+
+
+def _server(app: Any, port: int) -> Server:
+    return Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
+
+
+async def _time_passes(billing: stripe.Stripe, target: provisioning.Provisioning) -> None:
+    """What platforms do by themselves: deliver webhooks, finish jobs, and once a second whatever a date brings."""
+    rounds = 0
+    while True:
+        await asyncio.sleep(PACE)
+        rounds += 1
+        if rounds % round(1 / PACE) == 0:
+            billing.subscriptions.tick()
+        await billing.account.deliver()
+        await target.work()
+
+
+def control_app(doors: dict[Platform, Faults], clock: SandboxClock, target: provisioning.Provisioning) -> Litestar:
+    """The control port. It listens on loopback and asks for no credentials: it governs nothing but the sandbox."""
+
+    @get("/faults")
+    async def faults() -> dict[str, list[Fault]]:
+        return {name: door.active for name, door in doors.items()}
+
+    @post("/faults/{platform:str}")
+    async def add(platform: Platform, data: Fault) -> dict[str, list[Fault]]:
+        doors[platform].active.append(data)
+        return {platform: doors[platform].active}
+
+    @delete("/faults")
+    async def clear() -> None:
+        for door in doors.values():
+            door.active.clear()
+
+    @get("/clock")
+    async def read_clock() -> dict[str, Any]:
+        return {"now": clock.now(), "offset_seconds": clock.offset}
+
+    @post("/clock")
+    async def advance(data: Advance) -> dict[str, Any]:
+        clock.offset += data.seconds
+        return {"now": clock.now(), "offset_seconds": clock.offset}
+
+    @post("/provisioning")
+    async def behave(data: provisioning.Behaviour) -> provisioning.Behaviour:
+        target.behave(data)
+        return data
+
+    @get("/provisioning/{order_id:str}")
+    async def jobs(order_id: str) -> list[dict[str, Any]]:
+        return target.jobs(order_id)
+
+    return Litestar([faults, add, clear, read_clock, advance, behave, jobs], openapi_config=None, logging_config=None)
+
+
+def main() -> None:
+    """Run the plan given on standard input as JSON, so that its secrets are in no argument and no environment."""
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan, dec_hook=lambda kind, value: kind(value))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run(plan))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""The REST surface of the stand-in: OAuth, sObjects, query, composite, change lists, limits."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import jwt
+import msgspec
+from litestar import Litestar, Request, Response, route
+from litestar.exceptions import HTTPException
+
+from sandbox.salesforce.org import Org, Record, SalesforceError, attributed, stamp
+from sandbox.salesforce.schema import OBJECTS, SObject
+from sandbox.store import SandboxClock, Store
+
+VERSIONS = tuple(f"{number}.0" for number in range(50, 67))
+DAILY_LIMIT = 100_000
+BATCH = 2000
+Call = Request[Any, Any, Any]
+
+
+class ConnectedApp(msgspec.Struct, frozen=True):
+    """Who may log in. `public_key` (PEM) verifies JWT bearer assertions; `username` is the integration user."""
+
+    client_id: str
+    client_secret: str
+    username: str
+    public_key: str = ""
+
+
+class Salesforce:
+    """One org and its connected app."""
+
+    def __init__(self, store: Store, clock: SandboxClock, app: ConnectedApp) -> None:
+        self.org = Org(store, clock)
+        self._store = store
+        self._clock = clock
+        self._app = app
+        self._calls = 0
+        if not store.count("User"):
+            for name in (app.username, "salesperson@example.com"):
+                self.org.create("User", {"Username": name, "Name": name.split("@")[0], "IsActive": True}, "")
+
+    # ---- OAuth 2.0 (Salesforce Help: JWT bearer flow, client credentials flow)
+
+    def token(self, form: dict[str, str], base_url: str) -> Record:
+        username = self._app.username
+        match form.get("grant_type"):
+            case "client_credentials":
+                client = self._client(form)
+            case "urn:ietf:params:oauth:grant-type:jwt-bearer":
+                client, username = self._asserted(form.get("assertion", ""))
+            case _:
+                raise _oauth("unsupported_grant_type", "grant type not supported")
+        user = next(each for each in self._store.all("User") if each["Username"] == username)
+        token = f"00Dxx0000001gPF!{secrets.token_urlsafe(48)}"
+        self._store.put("token", token, {"user": user["Id"], "client": client})
+        return {
+            "access_token": token,
+            "instance_url": base_url,
+            "id": f"{base_url}/id/00Dxx0000001gPFEAY/{user['Id']}",
+            "token_type": "Bearer",
+            "issued_at": str(self._clock.seconds() * 1000),
+            "signature": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "scope": "api",
+        }
+
+    def _client(self, form: dict[str, str]) -> str:
+        if form.get("client_id") != self._app.client_id:
+            raise _oauth("invalid_client_id", "client identifier invalid")
+        if not secrets.compare_digest(form.get("client_secret", ""), self._app.client_secret):
+            raise _oauth("invalid_client", "invalid client credentials")
+        return self._app.client_id
+
+    def _asserted(self, assertion: str) -> tuple[str, str]:
+        try:
+            claims = jwt.decode(
+                assertion, self._app.public_key, algorithms=["RS256"], issuer=self._app.client_id,
+                options={"verify_aud": False, "require": ["iss", "sub", "aud", "exp"]},
+            )  # fmt: skip
+        except (jwt.PyJWTError, ValueError) as error:
+            raise _oauth("invalid_grant", "invalid assertion") from error
+        if not any(each["Username"] == claims["sub"] for each in self._store.all("User")):
+            raise _oauth("invalid_grant", "user hasn't approved this consumer")
+        return self._app.client_id, str(claims["sub"])
+
+    def user(self, request: Call) -> str:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        known = self._store.get("token", token)
+        if scheme.lower() not in ("bearer", "oauth") or known is None:
+            raise SalesforceError(401, "INVALID_SESSION_ID", "Session expired or invalid")
+        self._calls += 1
+        return str(known["user"])
+
+    @property
+    def usage(self) -> dict[str, str]:
+        return {"Sforce-Limit-Info": f"api-usage={self._calls}/{DAILY_LIMIT}"}
+
+    # ---- one request below /services/data/vNN.N
+
+    def handle(
+        self, method: str, version: str, path: list[str], query: dict[str, str], body: Any, user: str
+    ) -> tuple[int, Any]:
+        """(status, body) of one REST call, also of one inside a composite."""
+        match method, path:
+            case "GET", []:
+                return 200, {
+                    each: f"/services/data/{version}/{each}" for each in ("sobjects", "query", "composite", "limits")
+                }
+            case "GET", ["limits"]:
+                return 200, {"DailyApiRequests": {"Max": DAILY_LIMIT, "Remaining": DAILY_LIMIT - self._calls}}
+            case "GET", ["query" | "queryAll"]:
+                return 200, self._query(query.get("q", ""), version, int(query.get("batchSize", BATCH)))
+            case "GET", ["query", locator]:
+                return 200, self._next(locator, version)
+            case "POST", ["composite"]:
+                return 200, self._composite(body, user)
+            case "GET", ["sobjects"]:
+                return 200, {
+                    "encoding": "UTF-8",
+                    "maxBatchSize": 200,
+                    "sobjects": [_brief(each) for each in OBJECTS.values()],
+                }
+            case "GET", ["sobjects", name, "describe"]:
+                return 200, _describe(self.org.sobject(name))
+            case "GET", ["sobjects", name, "updated"]:
+                return 200, self._updated(name, query)
+            case "GET", ["sobjects", name, "deleted"]:
+                return 200, self._deleted(name, query)
+            case _, ["sobjects", name, *rest]:
+                return self._record(method, version, self.org.sobject(name).name, rest, query, body, user)
+            case _:
+                raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
+
+    def _record(
+        self, method: str, version: str, name: str, rest: list[str], query: dict[str, str], body: Any, user: str
+    ) -> tuple[int, Any]:
+        match method, rest:
+            case "GET", []:
+                return 200, {"objectDescribe": _brief(self.org.sobject(name)), "recentItems": []}
+            case "POST", []:
+                return 201, {"id": self.org.create(name, body, user)["Id"], "success": True, "errors": []}
+            case "GET", [record_id]:
+                return 200, self._shown(name, self.org.get(name, record_id), query, version)
+            case "PATCH", [record_id]:
+                self.org.update(name, record_id, body, user)
+                return 204, None
+            case "DELETE", [record_id]:
+                self.org.delete(name, record_id, user)
+                return 204, None
+            case "GET", [field, value]:
+                found = self.org.by_external_id(name, field, value)
+                if found is None:
+                    raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
+                return 200, self._shown(name, found, query, version)
+            case "PATCH", [field, value]:
+                found = self.org.by_external_id(name, field, value)
+                record = (
+                    self.org.update(name, found["Id"], body, user)
+                    if found
+                    else self.org.create(name, {**body, field: value}, user)
+                )
+                return 200 if found else 201, {
+                    "id": record["Id"],
+                    "success": True,
+                    "errors": [],
+                    "created": found is None,
+                }
+            case _:
+                raise SalesforceError(405, "METHOD_NOT_ALLOWED", f"HTTP Method '{method}' not allowed.")
+
+    def _shown(self, name: str, record: Record, query: dict[str, str], version: str) -> Record:
+        wanted = query["fields"].split(",") if "fields" in query else list(record)
+        unknown = [each for each in wanted if each not in record]
+        if unknown:
+            raise SalesforceError(
+                400, "INVALID_FIELD", f"No such column '{unknown[0]}' on entity '{name}'.", tuple(unknown)
+            )
+        return attributed(name, record["Id"], version) | {each: record[each] for each in wanted}
+
+    def _query(self, text: str, version: str, batch: int) -> Record:
+        found = self.org.query(text, version)
+        if isinstance(found, int):
+            return {"totalSize": found, "done": True, "records": []}
+        return self._page(found, 0, max(200, min(batch, BATCH)), version, text)
+
+    def _page(self, rows: list[Record], start: int, batch: int, version: str, text: str) -> Record:
+        page: Record = {
+            "totalSize": len(rows),
+            "done": start + batch >= len(rows),
+            "records": rows[start : start + batch],
+        }
+        if not page["done"]:
+            cursor = secrets.token_hex(8)
+            self._store.put("cursor", cursor, {"q": text, "batch": batch})
+            page["nextRecordsUrl"] = f"/services/data/{version}/query/{cursor}-{start + batch}"
+        return page
+
+    def _next(self, locator: str, version: str) -> Record:
+        cursor, _, start = locator.rpartition("-")
+        kept = self._store.get("cursor", cursor)
+        if kept is None or not start.isdigit():
+            raise SalesforceError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
+        found = self.org.query(kept["q"], version)
+        return self._page(found if isinstance(found, list) else [], int(start), kept["batch"], version, kept["q"])
+
+    def _composite(self, body: Any, user: str) -> Record:
+        """Subrequests in order; a reference such as `@{account.id}` takes a value of an earlier answer."""
+        answers: dict[str, Any] = {}
+        results: list[Record] = []
+        failed = False
+        for each in body["compositeRequest"]:
+            try:
+                _halt_if(failed=failed)
+                filled = msgspec.json.decode(_filled(msgspec.json.encode(each).decode(), answers))
+                parts = urlsplit(str(filled["url"]))
+                _, _, _, version, *path = [unquote(part) for part in parts.path.split("/")]
+                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+                status, answer = self.handle(filled["method"], version, path, query, filled.get("body"), user)
+                answers[each["referenceId"]] = answer
+            except SalesforceError as error:
+                status, answer = error.status, error.body
+                failed = bool(body.get("allOrNone"))
+            results.append(
+                {"body": answer, "httpHeaders": {}, "httpStatusCode": status, "referenceId": each["referenceId"]}
+            )
+        return {"compositeResponse": results}
+
+    def _window(self, query: dict[str, str]) -> tuple[datetime, datetime]:
+        try:
+            return datetime.fromisoformat(query["start"]), datetime.fromisoformat(query["end"])
+        except (KeyError, ValueError) as error:
+            raise SalesforceError(400, "INVALID_REPLICATION_DATE", "start and end are ISO 8601 instants") from error
+
+    def _updated(self, name: str, query: dict[str, str]) -> Record:
+        changed = self.org.changed(name, *self._window(query), deleted=False)
+        return {"ids": [each["Id"] for each in changed], "latestDateCovered": stamp(self._clock.now())}
+
+    def _deleted(self, name: str, query: dict[str, str]) -> Record:
+        changed = self.org.changed(name, *self._window(query), deleted=True)
+        now = stamp(self._clock.now())
+        records = [{"id": each["Id"], "deletedDate": each["SystemModstamp"]} for each in changed]
+        return {"deletedRecords": records, "earliestDateAvailable": now, "latestDateCovered": now}
+
+
+def _halt_if(*, failed: bool) -> None:
+    if failed:
+        reason = "The transaction was rolled back since another operation in the same transaction failed."
+        raise SalesforceError(400, "PROCESSING_HALTED", reason)
+
+
+def _filled(text: str, answers: dict[str, Any]) -> str:
+    for reference, answer in answers.items():
+        if isinstance(answer, dict):
+            for key, value in cast("Record", answer).items():
+                text = text.replace(f"@{{{reference}.{key}}}", str(value))
+    return text
+
+
+def _oauth(code: str, description: str) -> SalesforceError:
+    error = SalesforceError(400, code, description)
+    error.body = {"error": code, "error_description": description}
+    return error
+
+
+def _brief(sobject: SObject) -> Record:
+    url = f"/services/data/v66.0/sobjects/{sobject.name}"
+    return {
+        "name": sobject.name, "label": sobject.name, "keyPrefix": sobject.prefix, "custom": False, "queryable": True,
+        "createable": True, "updateable": True, "deletable": True, "urls": {"sobject": url, "describe": f"{url}/describe"},
+    }  # fmt: skip
+
+
+def _describe(sobject: SObject) -> Record:
+    fields = [
+        {
+            "name": name, "label": name.removesuffix("__c"), "type": field.type, "custom": name.endswith("__c"),
+            "nillable": not field.required, "createable": not field.read_only, "updateable": not field.read_only,
+            "externalId": field.external_id, "idLookup": field.external_id or name == "Id",
+            "referenceTo": [field.to] if field.to else [], "relationshipName": field.relationship or None,
+            "picklistValues": [{"value": each, "label": each, "active": True, "defaultValue": False} for each in field.values],
+        }
+        for name, field in sobject.fields.items()
+    ]  # fmt: skip
+    children = [
+        {"relationshipName": name, "childSObject": child, "field": field}
+        for name, (child, field) in sobject.children.items()
+    ]
+    return _brief(sobject) | {"fields": fields, "childRelationships": children}
+
+
+def salesforce_app(salesforce: Salesforce) -> Litestar:
+    """The stand-in as an ASGI application."""
+
+    @route("/services/oauth2/token", http_method=["POST"])
+    async def token(request: Call) -> Response[Any]:
+        form = {key: values[0] for key, values in parse_qs((await request.body()).decode()).items()}
+        basic = request.headers.get("authorization", "")
+        if basic.startswith("Basic "):
+            form["client_id"], _, form["client_secret"] = base64.b64decode(basic[6:]).decode().partition(":")
+        return Response(salesforce.token(form, str(request.base_url).rstrip("/")))
+
+    @route(["/services/data", "/services/data/"], http_method=["GET"])
+    async def versions() -> list[dict[str, str]]:
+        return [{"label": f"v{each}", "url": f"/services/data/v{each}", "version": each} for each in VERSIONS]
+
+    @route("/services/data/{version:str}/{rest:path}", http_method=["GET", "POST", "PATCH", "DELETE"])
+    async def data(request: Call, version: str, rest: Path) -> Response[Any]:
+        user = salesforce.user(request)
+        if version.removeprefix("v") not in VERSIONS:
+            raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
+        raw = await request.body()
+        try:
+            body = msgspec.json.decode(raw) if raw else None
+        except msgspec.DecodeError as error:
+            raise SalesforceError(400, "JSON_PARSER_ERROR", str(error)) from error
+        path = [unquote(part) for part in str(rest).split("/") if part]
+        query = {key: str(value) for key, value in request.query_params.items()}
+        if "batchSize=" in (options := request.headers.get("sforce-query-options", "")):
+            query["batchSize"] = options.partition("batchSize=")[2].split(",")[0]
+        status, answer = salesforce.handle(request.method, version, path, query, body, user)
+        return Response(answer if status != 204 else None, status_code=status, headers=salesforce.usage)
+
+    def refused(_: Call, error: SalesforceError) -> Response[Any]:
+        return Response(error.body, status_code=error.status)
+
+    def unknown(_: Call, error: HTTPException) -> Response[Any]:
+        return Response([{"message": error.detail, "errorCode": "NOT_FOUND"}], status_code=error.status_code)
+
+    return Litestar(
+        [token, versions, data],
+        exception_handlers={SalesforceError: refused, HTTPException: unknown},
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def error_body(status: int) -> bytes:
+    """What Salesforce says when it is too busy or down."""
+    code = "REQUEST_LIMIT_EXCEEDED" if status in (403, 429) else "SERVER_UNAVAILABLE"
+    return msgspec.json.encode([{"message": "The request could not be served.", "errorCode": code}])

@@ -1,0 +1,276 @@
+"""The records of the stand-in's org: identifiers, validation, relationships, queries, change lists."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sandbox.salesforce import soql
+from sandbox.salesforce.schema import OBJECTS, Field, SObject
+from sandbox.store import SandboxClock, Store
+
+SUFFIX = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+Record = dict[str, Any]
+
+
+class SalesforceError(Exception):
+    """One entry of Salesforce's error list, with the HTTP status it comes with."""
+
+    def __init__(self, status: int, code: str, message: str, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body: Any = [{"message": message, "errorCode": code, "fields": list(fields)}]
+
+
+def case_safe_id(fifteen: str) -> str:
+    """The 18-character form of a 15-character id: three letters that tell the case of each five."""
+    chunks = (fifteen[start : start + 5] for start in (0, 5, 10))
+    return fifteen + "".join(
+        SUFFIX[sum(1 << index for index, letter in enumerate(chunk) if letter.isupper())] for chunk in chunks
+    )
+
+
+def stamp(at: datetime) -> str:
+    """As Salesforce writes an instant: milliseconds, UTC."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+
+
+class Org:
+    """All records, kept in a `Store`. `user` is the id of the user a write is made by."""
+
+    def __init__(self, store: Store, clock: SandboxClock) -> None:
+        self._store = store
+        self._clock = clock
+
+    # ---- reading
+
+    def sobject(self, name: str) -> SObject:
+        for known, sobject in OBJECTS.items():
+            if known.lower() == name.lower():
+                return sobject
+        raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
+
+    def get(self, name: str, record_id: str) -> Record:
+        sobject = self.sobject(name)
+        found = self._store.get(sobject.name, case_safe_id(record_id) if len(record_id) == 15 else record_id)
+        if found is None or found["IsDeleted"]:
+            raise SalesforceError(
+                404, "NOT_FOUND", "Provided external ID field does not exist or is not accessible: Id"
+            )
+        return found
+
+    def by_external_id(self, name: str, field: str, value: str) -> Record | None:
+        sobject = self.sobject(name)
+        if field != "Id" and not (field in sobject.fields and sobject.fields[field].external_id):
+            raise SalesforceError(
+                404, "NOT_FOUND", f"Provided external ID field does not exist or is not accessible: {field}"
+            )
+        found = [each for each in self.live(sobject) if str(each.get(field)) == value]
+        if len(found) > 1:
+            raise SalesforceError(300, "DUPLICATE_EXTERNAL_ID", f"{field}: {len(found)} records match", (field,))
+        return found[0] if found else None
+
+    def live(self, sobject: SObject) -> list[Record]:
+        return [each for each in self._store.all(sobject.name) if not each["IsDeleted"]]
+
+    # ---- writing
+
+    def create(self, name: str, values: Record, user: str) -> Record:
+        sobject = self.sobject(name)
+        self._check(sobject, values)
+        missing = [each for each, field in sobject.fields.items() if field.required and values.get(each) in (None, "")]
+        if missing:
+            raise SalesforceError(
+                400, "REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", tuple(missing)
+            )
+        number = self._store.count(sobject.name) + 1
+        digits = ""
+        while number:
+            number, digit = divmod(number, 62)
+            digits = DIGITS[digit] + digits
+        record_id = case_safe_id(sobject.prefix + "gK" + digits.rjust(10, "0"))
+        now = stamp(self._clock.now())
+        record = {each: field.default for each, field in sobject.fields.items()} | values
+        record |= {"Id": record_id, "CreatedDate": now, "CreatedById": user}
+        return self._save(sobject, record, user)
+
+    def update(self, name: str, record_id: str, values: Record, user: str) -> Record:
+        sobject = self.sobject(name)
+        record = self.get(name, record_id)
+        self._check(sobject, values)
+        return self._save(sobject, record | values, user)
+
+    def delete(self, name: str, record_id: str, user: str) -> None:
+        sobject = self.sobject(name)
+        self._save(sobject, self.get(name, record_id) | {"IsDeleted": True}, user)
+
+    def _save(self, sobject: SObject, record: Record, user: str) -> Record:
+        now = stamp(self._clock.now())
+        record |= {"LastModifiedDate": now, "LastModifiedById": user, "SystemModstamp": now}
+        match sobject.name:
+            case "Opportunity":
+                record |= {
+                    "IsClosed": record["StageName"].startswith("Closed"),
+                    "IsWon": record["StageName"] == "Closed Won",
+                }
+            case "OpportunityLineItem":
+                self._price(record)
+            case "Contract":
+                record["ContractNumber"] = record["ContractNumber"] or f"{self._store.count('Contract') + 1:08d}"
+            case _:
+                pass
+        return self._store.put(sobject.name, record["Id"], record)
+
+    def _price(self, line: Record) -> None:
+        if line["PricebookEntryId"]:
+            entry = self.get("PricebookEntry", line["PricebookEntryId"])
+            line["Product2Id"] = entry["Product2Id"]
+            if line["UnitPrice"] is None:
+                line["UnitPrice"] = entry["UnitPrice"]
+        if line["Product2Id"]:
+            product = self.get("Product2", line["Product2Id"])
+            line |= {"ProductCode": product["ProductCode"], "Name": product["Name"]}
+        line["TotalPrice"] = round((line["UnitPrice"] or 0) * line["Quantity"], 4)
+
+    def _check(self, sobject: SObject, values: Record) -> None:
+        for name, value in values.items():
+            field = sobject.fields.get(name)
+            if field is None:
+                raise SalesforceError(
+                    400, "INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject.name}", (name,)
+                )
+            if field.read_only:
+                raise SalesforceError(
+                    400, "INVALID_FIELD_FOR_INSERT_UPDATE", f"Unable to create/update fields: {name}. Please check the security settings of this field.", (name,)
+                )  # fmt: skip
+            if value is not None:
+                self._check_value(name, field, value)
+
+    def _check_value(self, name: str, field: Field, value: Any) -> None:
+        wrong = False
+        match field.type:
+            case "boolean":
+                wrong = not isinstance(value, bool)
+            case "double" | "currency" | "int":
+                wrong = isinstance(value, bool) or not isinstance(value, int | float)
+            case "date":
+                wrong = not _is_date(value)
+            case "reference":
+                if self._store.get(field.to, value if len(str(value)) == 18 else case_safe_id(str(value))) is None:
+                    raise SalesforceError(400, "MALFORMED_ID", f"{name}: id value of incorrect type: {value}", (name,))
+            case "picklist":
+                if field.values and value not in field.values:
+                    raise SalesforceError(
+                        400,
+                        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+                        f"bad value for restricted picklist field: {value}",
+                        (name,),
+                    )
+            case _:
+                wrong = not isinstance(value, str)
+        if wrong:
+            raise SalesforceError(
+                400, "JSON_PARSER_ERROR", f"Cannot deserialize instance of {field.type} from value {value!r}", (name,)
+            )
+
+    # ---- querying
+
+    def query(self, text: str, version: str) -> list[Record] | int:
+        """The records, shaped as Salesforce answers them; a number for `SELECT COUNT()`."""
+        try:
+            query = soql.parse(text)
+            sobject = self._from(query.source)
+            rows = self._select(sobject, self.live(sobject), query)
+            return len(rows) if query.counts else [self._shape(sobject, row, query, version) for row in rows]
+        except soql.MalformedQuery as error:
+            raise SalesforceError(400, "MALFORMED_QUERY", str(error)) from error
+        except soql.InvalidField as error:
+            raise SalesforceError(400, "INVALID_FIELD", str(error)) from error
+
+    def _from(self, name: str) -> SObject:
+        try:
+            return self.sobject(name)
+        except SalesforceError as error:
+            raise SalesforceError(400, "INVALID_TYPE", f"sObject type '{name}' is not supported.") from error
+
+    def _select(self, sobject: SObject, rows: list[Record], query: soql.Query) -> list[Record]:
+        def value(row: Record, path: str) -> Any:
+            return self._value(sobject, row, path)
+
+        if query.where:
+            rows = [row for row in rows if query.where(row, value)]
+        rows = soql.ordered(rows, query, value)[query.offset :]
+        return rows if query.limit is None else rows[: query.limit]
+
+    def _value(self, sobject: SObject, row: Record, path: str) -> Any:
+        head, _, rest = path.partition(".")
+        if not rest:
+            for name in sobject.fields:
+                if name.lower() == head.lower():
+                    return row.get(name)
+            raise soql.InvalidField(f"No such column '{head}' on entity '{sobject.name}'.")
+        target, found = self._follow(sobject, row, head)
+        if found is None:
+            self._value(target, {}, rest)  # the path must exist even where the reference is empty
+            return None
+        return self._value(target, found, rest)
+
+    def _follow(self, sobject: SObject, row: Record, relationship: str) -> tuple[SObject, Record | None]:
+        for name, field in sobject.fields.items():
+            if field.relationship and field.relationship.lower() == relationship.lower():
+                target = OBJECTS[field.to]
+                reference = row.get(name)
+                return target, self._store.get(target.name, reference) if reference else None
+        raise soql.InvalidField(f"Didn't understand relationship '{relationship}' in field path.")
+
+    def _shape(self, sobject: SObject, row: Record, query: soql.Query, version: str) -> Record:
+        shaped = attributed(sobject.name, row["Id"], version) if row else {}
+        nested: dict[str, list[str]] = {}
+        for each in query.selected:
+            if isinstance(each, soql.Query):
+                shaped[each.source] = self._children(sobject, row, each, version)
+            elif "." in each:
+                head, _, rest = each.partition(".")
+                nested.setdefault(head, []).append(rest)
+            else:
+                name = next((known for known in sobject.fields if known.lower() == each.lower()), each)
+                shaped[name] = self._value(sobject, row, each)
+        for head, rests in nested.items():
+            target, found = self._follow(sobject, row, head)
+            inner = soql.Query(target.name, tuple(rests), None, (), None, 0)
+            shaped[head] = self._shape(target, found, inner, version) if found else None
+            for rest in rests:
+                self._value(sobject, row, f"{head}.{rest}")
+        return shaped
+
+    def _children(self, sobject: SObject, row: Record, query: soql.Query, version: str) -> Record | None:
+        if query.source not in sobject.children:
+            raise soql.InvalidField(f"Didn't understand relationship '{query.source}' in FROM part of query call.")
+        child, reference = sobject.children[query.source]
+        target = OBJECTS[child]
+        rows = self._select(target, [each for each in self.live(target) if each[reference] == row["Id"]], query)
+        shaped = [self._shape(target, each, query, version) for each in rows]
+        return {"totalSize": len(shaped), "done": True, "records": shaped} if shaped else None
+
+    # ---- change lists
+
+    def changed(self, name: str, start: datetime, end: datetime, *, deleted: bool) -> list[Record]:
+        sobject = self.sobject(name)
+        return [
+            each
+            for each in self._store.all(sobject.name)
+            if each["IsDeleted"] == deleted and start <= datetime.fromisoformat(each["SystemModstamp"]) <= end
+        ]
+
+
+def attributed(name: str, record_id: str, version: str) -> Record:
+    return {"attributes": {"type": name, "url": f"/services/data/{version}/sobjects/{name}/{record_id}"}}
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        date.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,190 @@
+"""The objects of the stand-in's org and their fields, standard and custom."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FieldType = Literal["id", "string", "textarea", "email", "boolean", "double", "currency", "int", "date", "datetime", "reference", "picklist"]  # fmt: skip
+
+
+class Field(msgspec.Struct, frozen=True):
+    """`to` names the object that a reference points at, `relationship` the name to follow it by."""
+
+    type: FieldType = "string"
+    to: str = ""
+    relationship: str = ""
+    required: bool = False
+    external_id: bool = False
+    read_only: bool = False
+    values: tuple[str, ...] = ()
+    default: str | bool | float | None = None
+
+
+class SObject(msgspec.Struct, frozen=True):
+    """`prefix` starts the record ids; `children` maps a child relationship to (object, reference field)."""
+
+    name: str
+    prefix: str
+    fields: dict[str, Field]
+    children: dict[str, tuple[str, str]] = {}
+
+
+TEXT, MONEY, NUMBER, FLAG, DATE = (
+    Field(),
+    Field("currency"),
+    Field("double"),
+    Field("boolean", default=False),
+    Field("date"),
+)
+AREA = Field("textarea")
+STAGES = ("Prospecting", "Proposal/Price Quote", "Negotiation/Review", "Closed Won", "Closed Lost")
+
+SYSTEM = {
+    "Id": Field("id", read_only=True),
+    "IsDeleted": Field("boolean", default=False, read_only=True),
+    "CreatedDate": Field("datetime", read_only=True),
+    "CreatedById": Field("reference", "User", "CreatedBy", read_only=True),
+    "LastModifiedDate": Field("datetime", read_only=True),
+    "LastModifiedById": Field("reference", "User", "LastModifiedBy", read_only=True),
+    "SystemModstamp": Field("datetime", read_only=True),
+}
+
+
+def _address(prefix: str) -> dict[str, Field]:
+    parts = ("Street", "City", "PostalCode", "State", "Country", "CountryCode")
+    return {f"{prefix}{part}": TEXT for part in parts}
+
+
+def _sobject(
+    name: str, prefix: str, fields: dict[str, Field], children: dict[str, tuple[str, str]] | None = None
+) -> SObject:
+    return SObject(name, prefix, SYSTEM | fields, children or {})
+
+
+OBJECTS: dict[str, SObject] = {
+    each.name: each
+    for each in (
+        _sobject("User", "005", {"Username": TEXT, "Name": TEXT, "Email": Field("email"), "IsActive": FLAG}),
+        _sobject(
+            "Account",
+            "001",
+            {
+                "Name": Field(required=True),
+                "ParentId": Field("reference", "Account", "Parent"),
+                "OwnerId": Field("reference", "User", "Owner"),
+                "Type": TEXT,
+                "Industry": TEXT,
+                "Phone": TEXT,
+                "Website": TEXT,
+                "Description": AREA,
+                **_address("Billing"),
+                **_address("Shipping"),
+                "VatNumber__c": TEXT,
+                "PaymentMethod__c": TEXT,
+                "TiergateCustomer__c": Field(external_id=True),
+            },
+            {
+                "Contacts": ("Contact", "AccountId"),
+                "Opportunities": ("Opportunity", "AccountId"),
+                "ChildAccounts": ("Account", "ParentId"),
+                "Contracts": ("Contract", "AccountId"),
+            },
+        ),
+        _sobject(
+            "Contact",
+            "003",
+            {
+                "FirstName": TEXT,
+                "LastName": Field(required=True),
+                "Email": Field("email"),
+                "Phone": TEXT,
+                "AccountId": Field("reference", "Account", "Account"),
+            },
+        ),
+        _sobject("Pricebook2", "01s", {"Name": Field(required=True), "IsActive": FLAG, "IsStandard": FLAG}),
+        _sobject(
+            "Product2",
+            "01t",
+            {
+                "Name": Field(required=True),
+                "ProductCode": Field(external_id=True),
+                "Description": AREA,
+                "Family": TEXT,
+                "IsActive": FLAG,
+                "BillingInterval__c": Field("picklist", values=("one_time", "month", "year")),
+            },
+            {"PricebookEntries": ("PricebookEntry", "Product2Id")},
+        ),
+        _sobject(
+            "PricebookEntry",
+            "01u",
+            {
+                "Pricebook2Id": Field("reference", "Pricebook2", "Pricebook2", required=True),
+                "Product2Id": Field("reference", "Product2", "Product2", required=True),
+                "UnitPrice": Field("currency", required=True),
+                "CurrencyIsoCode": TEXT,
+                "IsActive": FLAG,
+            },
+        ),
+        _sobject(
+            "Opportunity",
+            "006",
+            {
+                "Name": Field(required=True),
+                "AccountId": Field("reference", "Account", "Account"),
+                "OwnerId": Field("reference", "User", "Owner"),
+                "Pricebook2Id": Field("reference", "Pricebook2", "Pricebook2"),
+                "StageName": Field("picklist", required=True, values=STAGES),
+                "CloseDate": Field("date", required=True),
+                "Amount": MONEY,
+                "CurrencyIsoCode": TEXT,
+                "IsClosed": Field("boolean", default=False, read_only=True),
+                "IsWon": Field("boolean", default=False, read_only=True),
+                "LegalEntity__c": TEXT,
+                "StartDate__c": DATE,
+                "TermMonths__c": NUMBER,
+                "Revision__c": Field("double", default=1),
+                "TiergateStatus__c": TEXT,
+                "TiergateDetail__c": AREA,
+                "TiergateOrder__c": Field(external_id=True),
+                "TiergateCorrelation__c": TEXT,
+            },
+            {"OpportunityLineItems": ("OpportunityLineItem", "OpportunityId")},
+        ),
+        _sobject(
+            "OpportunityLineItem",
+            "00k",
+            {
+                "OpportunityId": Field("reference", "Opportunity", "Opportunity", required=True),
+                "PricebookEntryId": Field("reference", "PricebookEntry", "PricebookEntry"),
+                "Product2Id": Field("reference", "Product2", "Product2"),
+                "ProductCode": Field(read_only=True),
+                "Name": Field(read_only=True),
+                "Quantity": Field("double", required=True),
+                "UnitPrice": MONEY,
+                "TotalPrice": Field("currency", read_only=True),
+                "Description": AREA,
+                "SortOrder": Field("int"),
+            },
+        ),
+        _sobject(
+            "Contract",
+            "800",
+            {
+                "AccountId": Field("reference", "Account", "Account", required=True),
+                "ContractNumber": Field(read_only=True),
+                "Status": Field(
+                    "picklist", default="Draft", values=("Draft", "In Approval Process", "Activated", "Expired")
+                ),
+                "StartDate": DATE,
+                "EndDate": Field("date", read_only=True),
+                "ContractTerm": Field("int"),
+                "Description": AREA,
+                "TiergateContract__c": Field(external_id=True),
+                "Opportunity__c": Field("reference", "Opportunity", "Opportunity__r"),
+            },
+        ),
+    )
+}

@@ -1,0 +1,209 @@
+"""SOQL (SOQL and SOSL Reference, v66.0): the subset with relationships, child subqueries, and the usual clauses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from lark import Lark, Token, Transformer, UnexpectedInput
+
+GRAMMAR = r"""
+start: query
+query: "SELECT"i fields "FROM"i NAME [where] [order] [limit] [offset]
+fields: field ("," field)*
+field: PATH -> path
+     | "COUNT"i "(" ")" -> count
+     | "(" query ")" -> child
+where: "WHERE"i either
+?either: both ("OR"i both)*
+?both: unary ("AND"i unary)*
+?unary: "NOT"i unary -> negated
+      | "(" either ")"
+      | PATH OPERATOR literal -> compare
+      | PATH "LIKE"i STRING -> like
+      | PATH "IN"i "(" literal ("," literal)* ")" -> among
+      | PATH "NOT"i "IN"i "(" literal ("," literal)* ")" -> not_among
+order: "ORDER"i "BY"i term ("," term)*
+term: PATH [DIRECTION] [NULLS]
+limit: "LIMIT"i INT
+offset: "OFFSET"i INT
+literal: STRING | DATETIME | DATE | NUMBER | WORD
+NAME: /[A-Za-z][A-Za-z0-9_]*/
+PATH: /[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*/
+OPERATOR: "=" | "!=" | "<>" | "<=" | ">=" | "<" | ">"
+DIRECTION.2: /(ASC|DESC)\b/i
+NULLS.2: /NULLS\s+(FIRST|LAST)\b/i
+WORD.2: /(TRUE|FALSE|NULL)\b/i
+STRING: /'(\\.|[^'\\])*'/
+DATETIME.4: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)/
+DATE.3: /\d{4}-\d\d-\d\d/
+NUMBER.1: /[+-]?\d+(\.\d+)?/
+INT: /\d+/
+%import common.WS
+%ignore WS
+"""
+
+Row = dict[str, Any]
+Lookup = Callable[[Row, str], Any]
+"""The value of a dotted path from a record, None where a reference is empty. Raises `InvalidField`."""
+Condition = Callable[[Row, Lookup], bool]
+
+
+class MalformedQuery(ValueError):
+    """The text is not SOQL."""
+
+
+class InvalidField(ValueError):
+    """The object has no such field or relationship."""
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A parsed query. `selected` holds dotted paths and child queries; `counts` is set for `SELECT COUNT()`."""
+
+    source: str
+    selected: tuple[Any, ...]
+    where: Condition | None
+    order: tuple[tuple[str, bool, bool], ...]
+    limit: int | None
+    offset: int
+    counts: bool = False
+
+
+def _instant(text: str) -> str:
+    """Sortable and comparable: UTC, as the stand-in stores it."""
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+
+
+def comparable(value: Any) -> Any:
+    """Values of one type compare; text without regard to case, instants as UTC."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float):
+        return float(value)
+    if re.fullmatch(r"\d{4}-\d\d-\d\dT.*", value):
+        return _instant(value)
+    return str(value).lower()
+
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": lambda left, right: left == right,
+    "!=": lambda left, right: left != right,
+    "<>": lambda left, right: left != right,
+    "<": lambda left, right: left is not None and right is not None and left < right,
+    "<=": lambda left, right: left is not None and right is not None and left <= right,
+    ">": lambda left, right: left is not None and right is not None and left > right,
+    ">=": lambda left, right: left is not None and right is not None and left >= right,
+}
+
+
+class _Build(Transformer[Token, Query]):
+    def start(self, parts: list[Any]) -> Query:
+        return parts[0]
+
+    def query(self, parts: list[Any]) -> Query:
+        fields, source, where, order, limit, offset = parts
+        return Query(
+            str(source), tuple(fields), where, tuple(order or ()), limit, offset or 0, counts=fields == ["COUNT()"]
+        )
+
+    def fields(self, parts: list[Any]) -> list[Any]:
+        return parts
+
+    def path(self, parts: list[Any]) -> str:
+        return str(parts[0])
+
+    def count(self, _: list[Any]) -> str:
+        return "COUNT()"
+
+    def child(self, parts: list[Any]) -> Query:
+        return parts[0]
+
+    def where(self, parts: list[Any]) -> Condition:
+        return parts[0]
+
+    def either(self, parts: list[Condition]) -> Condition:
+        return lambda row, value: any(each(row, value) for each in parts)
+
+    def both(self, parts: list[Condition]) -> Condition:
+        return lambda row, value: all(each(row, value) for each in parts)
+
+    def negated(self, parts: list[Condition]) -> Condition:
+        return lambda row, value: not parts[0](row, value)
+
+    def compare(self, parts: list[Any]) -> Condition:
+        path, operator, wanted = str(parts[0]), OPERATORS[str(parts[1])], comparable(parts[2])
+        return lambda row, value: operator(comparable(value(row, path)), wanted)
+
+    def like(self, parts: list[Any]) -> Condition:
+        path = str(parts[0])
+        escaped = re.escape(_text(parts[1]))
+        pattern = re.compile(escaped.replace("%", ".*").replace("_", "."), re.IGNORECASE | re.DOTALL)
+        return lambda row, value: pattern.fullmatch(str(value(row, path) or "")) is not None
+
+    def among(self, parts: list[Any]) -> Condition:
+        path, wanted = str(parts[0]), {comparable(each) for each in parts[1:]}
+        return lambda row, value: comparable(value(row, path)) in wanted
+
+    def not_among(self, parts: list[Any]) -> Condition:
+        inside = self.among(parts)
+        return lambda row, value: not inside(row, value)
+
+    def order(self, parts: list[Any]) -> list[Any]:
+        return parts
+
+    def term(self, parts: list[Any]) -> tuple[str, bool, bool]:
+        path, direction, nulls = parts
+        descending = direction is not None and direction.upper() == "DESC"
+        return str(path), descending, nulls is not None and nulls.upper().endswith("LAST")
+
+    def limit(self, parts: list[Any]) -> int:
+        return int(parts[0])
+
+    def offset(self, parts: list[Any]) -> int:
+        return int(parts[0])
+
+    def literal(self, parts: list[Token]) -> Any:
+        token = parts[0]
+        match token.type:
+            case "STRING":
+                return _text(token)
+            case "NUMBER":
+                return float(token)
+            case "WORD":
+                return {"true": True, "false": False, "null": None}[token.lower()]
+            case _:
+                return str(token)
+
+
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+
+
+def _text(token: str) -> str:
+    return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), token[1:-1])
+
+
+_parser: Any = Lark(GRAMMAR, parser="earley", maybe_placeholders=True)
+
+
+def parse(text: str) -> Query:
+    """Raises `MalformedQuery`, with the place."""
+    try:
+        return _Build().transform(_parser.parse(text))
+    except UnexpectedInput as error:
+        raise MalformedQuery(f"unexpected token at row {error.line} column {error.column}") from error
+
+
+Direction = Literal["ASC", "DESC"]
+
+
+def ordered(rows: list[Row], query: Query, value: Lookup) -> list[Row]:
+    """Sorted by the query's terms; empty values come first unless it says otherwise."""
+    for path, descending, nulls_last in reversed(query.order):
+        filled = [row for row in rows if value(row, path) is not None]
+        empty = [row for row in rows if value(row, path) is None]
+        filled.sort(key=lambda row: comparable(value(row, path)), reverse=descending)
+        rows = filled + empty if nulls_last else empty + filled
+    return rows

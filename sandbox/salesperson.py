@@ -1,0 +1,67 @@
+"""A salesperson's client: sells through the CRM's own API, and knows nothing of Tiergate."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from sandbox.seed import Crm
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A product of the price list. `unit_price` None takes the price list's."""
+
+    code: str
+    quantity: float
+    unit_price: float | None = None
+
+
+class Sale(msgspec.Struct, frozen=True):
+    """What is sold to whom. With `parent`, the buyer belongs to another company."""
+
+    buyer: str
+    lines: tuple[Line, ...]
+    parent: str | None = None
+    country: str = "DE"
+    tax_number: str | None = None
+    payment_method: str | None = "pm_card_visa"
+    legal_entity: str | None = "DE01"
+    currency: str = "EUR"
+
+
+def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) -> tuple[str, str]:
+    """Account, contact and an opportunity with lines, not closed yet. Gives the ids of account and opportunity."""
+    if account_id is None:
+        parent = crm.create("Account", Name=sale.parent) if sale.parent else None
+        account_id = crm.create(
+            "Account", Name=sale.buyer, ParentId=parent, BillingStreet="Hauptstraße 1", BillingPostalCode="10115",
+            BillingCity="Berlin", BillingCountryCode=sale.country, VatNumber__c=sale.tax_number, PaymentMethod__c=sale.payment_method,
+        )  # fmt: skip
+        crm.create("Contact", FirstName="Kim", LastName="Beispiel", Email="kim@example.com", AccountId=account_id)
+    price_list = crm.query("SELECT Id FROM Pricebook2 WHERE IsStandard = true LIMIT 1")[0]["Id"]
+    deal = crm.create(
+        "Opportunity", Name=f"{sale.buyer} – subscription", AccountId=account_id, Pricebook2Id=price_list, StageName="Negotiation/Review",
+        CloseDate=today.isoformat(), CurrencyIsoCode=sale.currency, LegalEntity__c=sale.legal_entity, StartDate__c=today.isoformat(),
+        TermMonths__c=12,
+    )  # fmt: skip
+    for order, line in enumerate(sale.lines):
+        entries = crm.query(
+            f"SELECT Id, Product2Id, UnitPrice FROM PricebookEntry WHERE Product2.ProductCode = '{line.code}' AND Pricebook2Id = '{price_list}' LIMIT 1"
+        )
+        entry = entries[0]
+        price = entry["UnitPrice"] if line.unit_price is None else line.unit_price
+        crm.create(
+            "OpportunityLineItem",
+            OpportunityId=deal,
+            PricebookEntryId=entry["Id"],
+            Quantity=line.quantity,
+            UnitPrice=price,
+            SortOrder=order,
+        )
+    return account_id, deal
+
+
+def close_deal(crm: Crm, deal: str) -> None:
+    """The one click that everything follows from."""
+    crm.update("Opportunity", deal, StageName="Closed Won")

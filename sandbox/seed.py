@@ -1,0 +1,70 @@
+"""What a sandbox starts with: a price list in the CRM, and billing's webhook pointed at the system layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+EUR_PRICES = {"PLATFORM": 6000.0, "SEAT": 240.0, "ONBOARDING": 1500.0, "SUPPORT": 1200.0}
+PRODUCTS = (
+    ("PLATFORM", "Platform fee", "year"),
+    ("SEAT", "Seat", "year"),
+    ("ONBOARDING", "Onboarding", "one_time"),
+    ("SUPPORT", "Premium support", "year"),
+)
+EVENTS = ("invoice.finalized", "invoice.paid")
+
+
+class Crm:
+    """A user of the CRM's own REST API, with a token of the connected app."""
+
+    def __init__(self, url: str, client_id: str, client_secret: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=10)
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        token = self._http.post("/services/oauth2/token", data=form).raise_for_status().json()["access_token"]
+        self._http.headers["authorization"] = f"Bearer {token}"
+
+    def create(self, sobject: str, **fields: Any) -> str:
+        answer = self._http.post(f"/services/data/v66.0/sobjects/{sobject}", json=fields)
+        return str(answer.raise_for_status().json()["id"])
+
+    def update(self, sobject: str, record_id: str, **fields: Any) -> None:
+        self._http.patch(f"/services/data/v66.0/sobjects/{sobject}/{record_id}", json=fields).raise_for_status()
+
+    def query(self, soql: str) -> list[dict[str, Any]]:
+        answer = self._http.get("/services/data/v66.0/query", params={"q": soql})
+        return answer.raise_for_status().json()["records"]
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def seed_price_list(crm: Crm) -> str:
+    """Products with prices in EUR. Gives the price list's id; one that is there is left alone."""
+    known = crm.query("SELECT Id FROM Pricebook2 LIMIT 1")
+    if known:
+        return str(known[0]["Id"])
+    price_list = crm.create("Pricebook2", Name="Standard", IsActive=True, IsStandard=True)
+    for code, name, interval in PRODUCTS:
+        product = crm.create("Product2", Name=name, ProductCode=code, IsActive=True, BillingInterval__c=interval)
+        crm.create(
+            "PricebookEntry",
+            Pricebook2Id=price_list,
+            Product2Id=product,
+            UnitPrice=EUR_PRICES[code],
+            CurrencyIsoCode="EUR",
+            IsActive=True,
+        )
+    return price_list
+
+
+def register_webhook(billing_url: str, api_key: str, target: str) -> str | None:
+    """Point billing's webhooks at `target`. Gives the signing secret, or None when that was done before."""
+    headers = {"authorization": f"Bearer {api_key}"}
+    with httpx.Client(base_url=billing_url, headers=headers, timeout=10) as http:
+        known = http.get("/v1/webhook_endpoints?limit=100").raise_for_status().json()["data"]
+        if any(each["url"] == target for each in known):
+            return None
+        form = {"url": target} | {f"enabled_events[{index}]": kind for index, kind in enumerate(EVENTS)}
+        return str(http.post("/v1/webhook_endpoints", data=form).raise_for_status().json()["secret"])

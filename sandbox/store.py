@@ -1,0 +1,73 @@
+"""Where a stand-in keeps its state: documents in one SQLite file, and one clock that everything asks."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+Document = dict[str, Any]
+
+
+class Store:
+    """Documents by kind and id, in the order they were made. Every write is on disk before it returns.
+
+    Used from one event loop; reads come from memory, so that a stand-in is never what is measured.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("CREATE TABLE IF NOT EXISTS documents (kind TEXT, id TEXT, body BLOB, PRIMARY KEY (kind, id))")
+        self._kinds: dict[str, dict[str, Document]] = {}
+        for kind, key, body in self._db.execute("SELECT kind, id, body FROM documents ORDER BY rowid"):
+            self._kinds.setdefault(kind, {})[key] = msgspec.json.decode(body)
+
+    def get(self, kind: str, key: str) -> Document | None:
+        return self._kinds.get(kind, {}).get(key)
+
+    def put(self, kind: str, key: str, document: Document) -> Document:
+        self._kinds.setdefault(kind, {})[key] = document
+        self._db.execute(
+            "INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+            (kind, key, msgspec.json.encode(document)),
+        )
+        return document
+
+    def delete(self, kind: str, key: str) -> None:
+        self._kinds.get(kind, {}).pop(key, None)
+        self._db.execute("DELETE FROM documents WHERE kind = ? AND id = ?", (kind, key))
+
+    def all(self, kind: str) -> Iterator[Document]:
+        """In the order they were made."""
+        return iter(tuple(self._kinds.get(kind, {}).values()))
+
+    def count(self, kind: str) -> int:
+        return len(self._kinds.get(kind, {}))
+
+    def clear(self) -> None:
+        self._kinds.clear()
+        self._db.execute("DELETE FROM documents")
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class SandboxClock:
+    """The wall clock, which the control port can set forward for all stand-ins at once."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(time.time() + self.offset, UTC)
+
+    def seconds(self) -> int:
+        return int(time.time() + self.offset)

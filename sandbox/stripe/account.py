@@ -1,0 +1,141 @@
+"""One Stripe account: its objects, the events that tell of them, and the webhooks that carry the events."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import msgspec
+
+from sandbox.store import SandboxClock, Store
+from sandbox.stripe.errors import missing
+from sandbox.stripe.objects import PREFIX, Object, fresh
+
+API_VERSION = "2026-10-28.endive"
+ATTEMPTS = 12
+
+
+class Account:
+    """Objects by kind and id. Every change is an event; every event goes to the endpoints that want it."""
+
+    def __init__(self, store: Store, clock: SandboxClock) -> None:
+        self._store = store
+        self.clock = clock
+        self._http = httpx.AsyncClient(timeout=10)
+        self.request: Object = {"id": None, "idempotency_key": None}
+
+    def make(self, kind: str, key: str = "", **values: Any) -> Object:
+        """A new object, not yet kept."""
+        key = key or f"{PREFIX[kind]}_{secrets.token_hex(8)}"
+        return fresh(kind, key, self.clock.seconds()) | values
+
+    def save(self, thing: Object, event: str = "", previous: Object | None = None) -> Object:
+        """Keep it, and tell of it when `event` names what happened."""
+        self._store.put(thing["object"], thing["id"], thing)
+        if event:
+            self._emit(event, thing, previous)
+        return thing
+
+    def find(self, kind: str, key: str) -> Object | None:
+        return self._store.get(kind, key)
+
+    def get(self, kind: str, key: str, param: str = "id") -> Object:
+        found = self._store.get(kind, key)
+        if found is None:
+            raise missing(kind, key, param)
+        return found
+
+    def all(self, kind: str) -> Iterator[Object]:
+        return self._store.all(kind)
+
+    def remove(self, thing: Object, event: str = "") -> Object:
+        self._store.delete(thing["object"], thing["id"])
+        if event:
+            self._emit(event, thing, None)
+        return {"id": thing["id"], "object": thing["object"], "deleted": True}
+
+    # ---- events and webhooks (API reference: Events; Webhooks: signatures and retries)
+
+    def _emit(self, kind: str, thing: Object, previous: Object | None) -> None:
+        data: Object = {"object": msgspec.json.decode(msgspec.json.encode(thing))}
+        if previous is not None:
+            data["previous_attributes"] = {key: previous[key] for key in previous if previous[key] != thing.get(key)}
+        endpoints = [each for each in self.all("webhook_endpoint") if _wants(each, kind)]
+        event = self.make("event", type=kind, data=data, api_version=API_VERSION, request=dict(self.request))
+        event["pending_webhooks"] = len(endpoints)
+        self.save(event)
+        for each in endpoints:
+            delivery: Object = {
+                "id": f"{event['id']}:{each['id']}",
+                "event": event["id"],
+                "endpoint": each["id"],
+                "attempt": 0,
+                "due": 0.0,
+            }
+            self._store.put("delivery", delivery["id"], delivery)
+
+    async def deliver(self) -> int:
+        """Send what is due; what fails is tried again later, ever more slowly. Gives how many were sent."""
+        due = [each for each in self._store.all("delivery") if each["due"] <= self.clock.now().timestamp()]
+        for delivery in due:
+            endpoint, event = self.find("webhook_endpoint", delivery["endpoint"]), self.find("event", delivery["event"])
+            if endpoint is None or event is None or await self._sent(endpoint, event):
+                self._store.delete("delivery", delivery["id"])
+                if event:
+                    event["pending_webhooks"] -= 1
+                    self.save(event)
+                continue
+            attempt = delivery["attempt"] + 1
+            if attempt >= ATTEMPTS:
+                self._store.delete("delivery", delivery["id"])
+                continue
+            later = self.clock.now().timestamp() + min(0.5 * 2**attempt, 3600)
+            self._store.put("delivery", delivery["id"], delivery | {"attempt": attempt, "due": later})
+        return len(due)
+
+    async def _sent(self, endpoint: Object, event: Object) -> bool:
+        body = msgspec.json.encode(event)
+        secret = self._store.get("secret", endpoint["id"])
+        headers = {
+            "content-type": "application/json; charset=utf-8",
+            "stripe-signature": signature(str((secret or {}).get("value")), body, self.clock.seconds()),
+        }
+        try:
+            answer = await self._http.post(endpoint["url"], content=body, headers=headers)
+        except httpx.HTTPError:
+            return False
+        return answer.is_success
+
+    def endpoint(self, values: Object) -> Object:
+        """A webhook endpoint with its secret, which is shown this one time."""
+        made = self.save(self.make("webhook_endpoint", **values))
+        secret = f"whsec_{secrets.token_hex(24)}"
+        self._store.put("secret", made["id"], {"value": secret})
+        return made | {"secret": secret}
+
+    # ---- idempotency (API reference: Idempotent requests)
+
+    def remembered(self, key: str) -> Object | None:
+        kept = self._store.get("idempotency", key)
+        return kept if kept and kept["at"] > self.clock.seconds() - 24 * 3600 else None
+
+    def remember(self, key: str, fingerprint: str, status: int, body: Any) -> None:
+        kept = {"at": self.clock.seconds(), "fingerprint": fingerprint, "status": status, "body": body}
+        self._store.put("idempotency", key, kept)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+def signature(secret: str, body: bytes, at: int) -> str:
+    """The `Stripe-Signature` header: HMAC-SHA256 over `timestamp.body`."""
+    digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={digest}"
+
+
+def _wants(endpoint: Object, kind: str) -> bool:
+    return endpoint["status"] == "enabled" and ("*" in endpoint["enabled_events"] or kind in endpoint["enabled_events"])

@@ -1,0 +1,31 @@
+"""Stripe's error form (API reference: Errors)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class StripeError(Exception):
+    """`status` and the members of the error object."""
+
+    def __init__(self, status: int, kind: str, message: str, **members: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"type": kind, "message": message, **members}}
+
+
+def invalid(message: str, param: str = "", code: str = "parameter_invalid_empty") -> StripeError:
+    members = {"param": param} if param else {}
+    return StripeError(400, "invalid_request_error", message, code=code, **members)
+
+
+def missing(kind: str, key: str, param: str = "id") -> StripeError:
+    message = f"No such {kind.replace('_', '')}: '{key}'"
+    return StripeError(
+        404 if param == "id" else 400, "invalid_request_error", message, code="resource_missing", param=param
+    )
+
+
+def declined(reason: str, **members: Any) -> StripeError:
+    code = "card_declined"
+    return StripeError(402, "card_error", "Your card was declined.", code=code, decline_code=reason, **members)

@@ -1,0 +1,43 @@
+"""A door in front of Tryton, so that faults can be switched on for it as for the stand-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from litestar import Litestar, Request, Response, route
+
+HOP = {"connection", "content-length", "transfer-encoding", "content-encoding", "host", "keep-alive", "date", "server"}
+
+
+def tryton_proxy(upstream: str) -> Litestar:
+    """Passes every request on and the answer back, as they are."""
+    client = httpx.AsyncClient(base_url=upstream, timeout=120)
+
+    @route("/{_rest:path}", http_method=["GET", "POST", "PUT", "DELETE"])
+    async def through(request: Request[Any, Any, Any], _rest: Path) -> Response[bytes]:
+        headers = [(key, value) for key, value in request.headers.items() if key not in HOP]
+        path = request.scope["raw_path"].decode()  # as it came: Tryton redirects without its last slash
+        answer = await client.request(
+            request.method,
+            path,
+            content=await request.body(),
+            headers=headers,
+            params=list(request.query_params.multi_items()),
+        )
+        kept = {key: value for key, value in answer.headers.items() if key not in HOP}
+        return Response(
+            answer.content, status_code=answer.status_code, headers=kept, media_type=answer.headers.get("content-type")
+        )
+
+    async def close() -> None:
+        await client.aclose()
+
+    return Litestar([through], on_shutdown=[close], openapi_config=None, logging_config=None)
+
+
+def error_body(status: int) -> bytes:
+    """What a server in front of Tryton says when Tryton is down."""
+    return msgspec.json.encode({"error": ["ServiceUnavailable", [f"status {status}", "", None]]})

@@ -1,0 +1,1 @@
+"""Contracts, invoices, payments."""

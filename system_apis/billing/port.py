@@ -1,0 +1,51 @@
+"""What a billing connector must do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from canonical.billing import Contract, Invoice
+from canonical.events import Event
+from canonical.parties import Customer
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """An event that a platform reported, with the correlation id that we once gave the record."""
+
+    event: Event
+    correlation_id: str
+
+
+class Billing(Protocol):
+    """Every method raises leaves of `PlatformFault`. Every put finds what exists before it creates."""
+
+    async def put_customer(self, customer: Customer) -> str:
+        """Create or update the customer with its tax number and payment method. Gives billing's own id."""
+        ...
+
+    async def put_contract(self, contract: Contract, correlation_id: str) -> Contract:
+        """Create the contract's schedule, which bills nothing before `start`. Gives it back with its references."""
+        ...
+
+    async def start(self, contract: Contract) -> Contract:
+        """Begin the service of exactly the lines given: the first invoice is issued, and charged where agreed."""
+        ...
+
+    async def cancel(self, contract: Contract) -> None:
+        """Undo `put_contract` and what followed from it. A contract that is not there is cancelled already."""
+        ...
+
+    async def invoice(self, invoice_id: str) -> Invoice:
+        """An invoice as it is now, with its lines and payments."""
+        ...
+
+    def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
+        """The canonical event of a webhook, verified on its raw bytes; None when it is of no interest."""
+        ...
+
+    async def check(self) -> None:
+        """Return when the platform answers."""
+        ...

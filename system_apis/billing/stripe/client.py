@@ -1,0 +1,125 @@
+"""Speaks to one Stripe account: form-encoded requests, idempotency keys, named faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import httpx
+import msgspec
+
+from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from policies.outbound import async_client, fault_of
+
+VERSION = "2026-10-28.endive"
+PAGE = 100
+Row = dict[str, Any]
+
+
+class StripeSettings(msgspec.Struct, frozen=True):
+    url: str
+    api_key: str
+    webhook_secret: str
+    timeout: float = 15.0
+
+    def __repr__(self) -> str:
+        return f"StripeSettings(url={self.url!r})"
+
+
+class _Error(msgspec.Struct, frozen=True):
+    type: str = ""
+    code: str | None = None
+    message: str = ""
+    param: str | None = None
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    error: _Error
+
+
+class Declined(Rejected):
+    """The card was declined: the money is owed and was not paid."""
+
+
+class StripeClient:
+    """Raises leaves of `PlatformFault` only."""
+
+    def __init__(self, settings: StripeSettings) -> None:
+        self._http = async_client(settings.url, settings.timeout)
+        self._headers = {"authorization": f"Bearer {settings.api_key}", "stripe-version": VERSION}
+
+    async def get(self, path: str, **params: Any) -> Row:
+        query = encoded(params)
+        return await self._send("GET", f"/v1/{path}?{query}" if query else f"/v1/{path}", "", {})
+
+    async def listed(self, path: str, **params: Any) -> list[Row]:
+        """All items of a list, over as many pages as there are (API reference: Pagination)."""
+        page = await self.get(path, limit=PAGE, **params)
+        rows: list[Row] = page["data"]
+        while page["has_more"]:
+            page = await self.get(path, limit=PAGE, starting_after=rows[-1]["id"], **params)
+            rows += page["data"]
+        return rows
+
+    async def post(self, path: str, key: str, **params: Any) -> Row:
+        """`key` makes the request idempotent for a day (API reference: Idempotent requests)."""
+        headers = {"content-type": "application/x-www-form-urlencoded", "idempotency-key": key}
+        return await self._send("POST", f"/v1/{path}", encoded(params), headers)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _send(self, method: str, url: str, body: str, headers: dict[str, str]) -> Row:
+        try:
+            response = await self._http.request(method, url, content=body.encode(), headers=self._headers | headers)
+        except httpx.RequestError as error:
+            raise fault_of(error, "billing", safe=method == "GET") from error
+        if response.is_success:
+            return msgspec.json.decode(response.content)
+        raise _fault(response)
+
+
+def encoded(params: Row) -> str:
+    """Nested values as Stripe reads them: `items[0][price]=…`; None is left out."""
+    return urlencode(list(_flat("", params)))
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in cast("Row", value).items():
+            yield from _flat(f"{prefix}[{key}]" if prefix else str(key), inner)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(cast("list[Any]", value)):
+            yield from _flat(f"{prefix}[{index}]", inner)
+    elif isinstance(value, bool):
+        yield prefix, str(value).lower()
+    elif value is not None:
+        yield prefix, str(value)
+
+
+def _fault(response: httpx.Response) -> PlatformFault:
+    """Stripe's error object as one fault (API reference: Errors)."""
+    try:
+        error = msgspec.json.decode(response.content, type=_Refusal).error
+    except msgspec.DecodeError:
+        error = _Error(message=f"status {response.status_code}")
+    field = error.param or ""
+    match response.status_code:
+        case HTTPStatus.PAYMENT_REQUIRED:
+            return Declined("billing", error.message, field="payment_method")
+        case HTTPStatus.NOT_FOUND:
+            return NotFound("billing", error.message, field=field)
+        case HTTPStatus.CONFLICT:
+            return Conflict("billing", error.message)
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return Throttled("billing", error.message, retry_after=1.0)
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return Unavailable("billing", error.message)
+        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return UnknownOutcome("billing", error.message)
+        case _:
+            if error.code == "resource_already_exists":
+                return Conflict("billing", error.message, field=field)
+            return Rejected("billing", error.message, field=field)

@@ -1,0 +1,139 @@
+"""Canonical contracts and customers to Stripe's parameters, and Stripe's invoices back."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, cast
+
+from canonical.billing import Contract, Invoice, InvoiceLine, InvoiceState, Payment
+from canonical.deals import PricedLine
+from canonical.money import Money
+from canonical.parties import Customer, TaxTreatment
+
+Row = dict[str, Any]
+HOLD = timedelta(days=180)
+"""How long after its planned start a schedule waits for provisioning before it would begin by itself."""
+DAYS_UNTIL_DUE = 30
+TAX_EXEMPT: dict[TaxTreatment, str] = {"standard": "none", "reverse_charge": "reverse", "outside_scope": "exempt"}
+
+
+def customer(source: Customer, correlation_id: str) -> Row:
+    address = source.address
+    return {
+        "name": source.name,
+        "email": source.contact.email if source.contact and source.contact.email else None,
+        "address": {
+            "line1": address.street,
+            "postal_code": address.postal_code,
+            "city": address.city,
+            "country": address.country,
+        },
+        "tax_exempt": TAX_EXEMPT[source.tax_treatment],
+        "metadata": {
+            "tiergate_id": source.id,
+            "tiergate_parent": source.parent_id,
+            "tiergate_correlation": correlation_id,
+        },
+    }
+
+
+def price_key(line: PricedLine) -> str:
+    """The natural key of a price: the same product at the same price is the same price."""
+    return f"{line.sku}:{line.unit_price.currency}:{line.interval}:{line.unit_price.amount}"
+
+
+def price(line: PricedLine) -> Row:
+    return {
+        "product": line.sku,
+        "currency": line.unit_price.currency.lower(),
+        "unit_amount": line.unit_price.amount,
+        "lookup_key": price_key(line),
+        "recurring": None if line.interval == "one_time" else {"interval": line.interval},
+    }
+
+
+def contract_key(contract: Contract) -> str:
+    return f"{contract.id}:{contract.group}"
+
+
+def phase(contract: Contract, prices: dict[str, str], tax_rate: str, correlation_id: str) -> Row:
+    """The one phase of a new schedule. Its metadata becomes the subscription's and is seen on each invoice."""
+
+    def items(*, recurring: bool) -> list[Row]:
+        chosen = [line for line in contract.lines if (line.interval != "one_time") is recurring]
+        return [
+            {"price": prices[price_key(line)], "quantity": line.quantity, "metadata": {"tiergate_line": line.id}}
+            for line in chosen
+        ]
+
+    return {
+        "items": items(recurring=True),
+        "add_invoice_items": items(recurring=False),
+        "default_tax_rates": [tax_rate],
+        "duration": {"interval": "month", "interval_count": contract.term_months},
+        "metadata": {
+            "tiergate_contract": contract.id,
+            "tiergate_order": contract.order_id,
+            "tiergate_customer": contract.customer_id,
+            "tiergate_legal_entity": contract.legal_entity,
+            "tiergate_tax": contract.tax,
+            "tiergate_correlation": correlation_id,
+        },
+    }
+
+
+def held_until(contract: Contract) -> int:
+    midnight = datetime(contract.starts_on.year, contract.starts_on.month, contract.starts_on.day, tzinfo=UTC)
+    return int((midnight + HOLD).timestamp())
+
+
+def invoice(source: Row, lines: list[Row], payments: list[Row]) -> Invoice:
+    """`lines` and `payments` are complete lists. Raises `KeyError` for an invoice that is not of one of our contracts."""
+    currency = source["currency"].upper()
+    metadata: Row = source["parent"]["subscription_details"]["metadata"]
+    finalized = source["status_transitions"]["finalized_at"] or source["created"]
+    return Invoice(
+        id=source["id"],
+        number=source["number"] or "",
+        customer_id=metadata["tiergate_customer"],
+        contract_id=metadata["tiergate_contract"],
+        legal_entity=metadata["tiergate_legal_entity"],
+        state=cast("InvoiceState", source["status"]),
+        issued_on=_day(finalized),
+        total=Money(source["total"], currency),
+        tax=_taxes(source["total_taxes"], currency),
+        balance=Money(source["amount_remaining"], currency),
+        tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
+        lines=tuple(_line(each, currency) for each in lines),
+        payments=tuple(_payment(each, source["id"], currency) for each in payments if each["status"] == "paid"),
+    )
+
+
+def _line(row: Row, currency: str) -> InvoiceLine:
+    start, end = _day(row["period"]["start"]), _day(row["period"]["end"])
+    return InvoiceLine(
+        sku=row["pricing"]["price_details"]["product"],
+        description=row["description"],
+        quantity=row["quantity"],
+        net=Money(row["amount"], currency),
+        tax=_taxes(row["taxes"], currency),
+        period_start=start,
+        period_end=max(start, end - timedelta(days=1)),
+    )
+
+
+def _payment(row: Row, invoice_id: str, currency: str) -> Payment:
+    return Payment(
+        id=row["payment"]["payment_intent"],
+        invoice_id=invoice_id,
+        amount=Money(row["amount_paid"], currency),
+        received_on=_day(row["status_transitions"]["paid_at"]),
+    )
+
+
+def _taxes(rows: list[Row] | None, currency: str) -> Money:
+    return Money(sum(each["amount"] for each in rows or ()), currency)
+
+
+def _day(timestamp: int) -> date:
+    return datetime.fromtimestamp(timestamp, UTC).date()

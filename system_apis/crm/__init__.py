@@ -1,0 +1,1 @@
+"""Customers, deals and what was sold."""

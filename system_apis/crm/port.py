@@ -1,0 +1,28 @@
+"""What a CRM connector must do."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from canonical.deals import Deal, DealStatus
+from system_apis.intake import Intake
+
+
+class Crm(Protocol):
+    """Every method raises leaves of `PlatformFault`."""
+
+    async def deal(self, deal_id: str) -> Deal:
+        """A closed deal as it is now, with its account, the account's ancestors and the price list's word on each line."""
+        ...
+
+    async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
+        """Show the state of an order on its deal; with a contract, create or update that contract too."""
+        ...
+
+    async def watch(self, intake: Intake) -> None:
+        """Offer every deal that closes to `intake`, until cancelled. What is offered twice is the same event."""
+        ...
+
+    async def check(self) -> None:
+        """Return when the platform answers."""
+        ...

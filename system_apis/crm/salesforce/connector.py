@@ -1,0 +1,86 @@
+"""Salesforce as the CRM port wants it."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import quote
+
+from canonical.deals import Deal, DealStatus
+from canonical.faults import NotFound
+from canonical.ids import Clock, NewId
+from system_apis.crm.salesforce import mapping
+from system_apis.crm.salesforce.changes import ClosedDeals
+from system_apis.crm.salesforce.client import SalesforceClient, SalesforceSettings
+from system_apis.cursors import Cursor
+from system_apis.intake import Intake
+
+MAX_DEPTH = 50
+
+
+class Salesforce:
+    """Implements `system_apis.crm.port.Crm`."""
+
+    def __init__(self, settings: SalesforceSettings, cursor: Cursor, clock: Clock, new_id: NewId, pace: float) -> None:
+        self._client = SalesforceClient(settings)
+        self._changes = ClosedDeals(self._client, cursor, clock, new_id)
+        self._pace = pace
+
+    async def deal(self, deal_id: str) -> Deal:
+        found = await self._client.query(mapping.deal_query(deal_id))
+        if not found:
+            raise NotFound("crm", f"there is no opportunity {deal_id}")
+        (row,) = found
+        ancestors = await self._ancestors(row)
+        account: mapping.Row = row["Account"] or {}
+        account_id = mapping.quoted(account.get("Id", ""))
+        products = sorted({each["Product2Id"] for each in mapping.lines_of(row) if each["Product2Id"]})
+        wanted = ", ".join(map(mapping.quoted, products)) or "''"
+        queries = {
+            "contacts": f"SELECT FirstName, LastName, Email FROM Contact WHERE AccountId = {account_id} ORDER BY CreatedDate LIMIT 1",
+            "listed": (
+                f"SELECT Product2Id FROM PricebookEntry WHERE Product2Id IN ({wanted}) AND IsActive = true "
+                f"AND CurrencyIsoCode = {mapping.quoted(row['CurrencyIsoCode'] or '')}"
+                + (f" AND Pricebook2Id = {mapping.quoted(row['Pricebook2Id'])}" if row["Pricebook2Id"] else "")
+            ),
+        }
+        if account.get("VatNumber__c"):
+            same = mapping.quoted(account["VatNumber__c"])
+            queries["namesakes"] = f"SELECT Id FROM Account WHERE VatNumber__c = {same} AND Id != {account_id}"
+        answers = await self._client.composite(
+            [{"method": "GET", "url": f"query?q={quote(soql)}", "referenceId": name} for name, soql in queries.items()]
+        )
+        rows = dict(zip(queries, (each["records"] for each in answers), strict=True))
+        listed = {each["Product2Id"] for each in rows["listed"]}
+        return mapping.to_deal(row, ancestors, rows["contacts"], rows.get("namesakes", []), listed)
+
+    async def _ancestors(self, row: mapping.Row) -> tuple[str, ...]:
+        """Parents, nearest first. A circle ends with the id that closes it."""
+        found, more = mapping.visible_ancestors(row)
+        account: mapping.Row = row["Account"] or {}
+        start = account.get("Id", "")
+        while more and start not in found and len(set(found)) == len(found) and len(found) < MAX_DEPTH:
+            above = await self._client.query(f"SELECT ParentId FROM Account WHERE Id = {mapping.quoted(found[-1])}")
+            parent = above[0]["ParentId"] if above else None
+            more = parent is not None
+            if parent:
+                found.append(parent)
+        chain: list[str] = []
+        for each in found:
+            chain.append(each)
+            if each == start or each in chain[:-1]:
+                break
+        return tuple(chain)
+
+    async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
+        await self._client.composite(mapping.status_requests(deal_id, status, correlation_id))
+
+    async def watch(self, intake: Intake) -> None:
+        while True:
+            await self._changes.offer_new(intake)
+            await asyncio.sleep(self._pace)
+
+    async def check(self) -> None:
+        await self._client.request("GET", "limits")
+
+    async def close(self) -> None:
+        await self._client.close()

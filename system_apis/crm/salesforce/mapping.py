@@ -1,0 +1,125 @@
+"""Salesforce records to canonical deals, and a deal's status back."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from canonical.deals import Deal, DealLine, DealStatus
+from canonical.parties import Account, Address, Contact
+
+Row = dict[str, Any]
+LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
+"""How far up one query sees; SOQL follows five relationships at the most."""
+ADDRESS = ("Street", "PostalCode", "City", "CountryCode")
+ACCOUNT = ("Id", "Name", "VatNumber__c", "PaymentMethod__c", *(f"Billing{part}" for part in ADDRESS))
+DEAL = (
+    "Id", "Name", "IsWon", "CloseDate", "CurrencyIsoCode", "LegalEntity__c", "StartDate__c", "TermMonths__c", "Revision__c", "Pricebook2Id",
+)  # fmt: skip
+LINE = ("Id", "Quantity", "UnitPrice", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
+
+
+def quoted(text: str) -> str:
+    """As a SOQL string literal (SOQL reference: quoted string escape sequences)."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def deal_query(deal_id: str) -> str:
+    """One query for a deal, its lines, its account and the account's parents."""
+    account = ", ".join(f"Account.{field}" for field in ACCOUNT)
+    parents = ", ".join(f"{level}.ParentId" for level in LEVELS)
+    lines = f"(SELECT {', '.join(LINE)} FROM OpportunityLineItems ORDER BY SortOrder, Id)"
+    return f"SELECT {', '.join(DEAL)}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
+
+
+def visible_ancestors(row: Row) -> tuple[list[str], bool]:
+    """The ids of the parents that one query shows, and whether there may be more above."""
+    found: list[str] = []
+    node: Row | None = row.get("Account")
+    for _ in LEVELS:
+        if not node or not node.get("ParentId"):
+            return found, False
+        found.append(node["ParentId"])
+        node = node.get("Parent")
+    return found, True
+
+
+def lines_of(row: Row) -> list[Row]:
+    children: Row = row.get("OpportunityLineItems") or {}
+    return children.get("records", [])
+
+
+def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes: list[Row], listed: set[str]) -> Deal:
+    """`listed` holds the ids of the products that the price list has in the deal's currency."""
+    account: Row = row["Account"] or {}
+    contact = (
+        Contact(" ".join(filter(None, (contacts[0]["FirstName"], contacts[0]["LastName"]))), contacts[0]["Email"] or "")
+        if contacts
+        else None
+    )
+    address = Address(*(account.get(f"Billing{part}") or "" for part in ADDRESS))
+    return Deal(
+        id=row["Id"],
+        name=row["Name"],
+        revision=int(row["Revision__c"] or 1),
+        account=Account(
+            id=account.get("Id", ""),
+            name=account.get("Name", ""),
+            address=address,
+            tax_number=account.get("VatNumber__c"),
+            contact=contact,
+            payment_method=account.get("PaymentMethod__c"),
+            ancestors=ancestors,
+            namesakes=tuple(each["Id"] for each in namesakes),
+        ),
+        currency=row["CurrencyIsoCode"] or "",
+        legal_entity=row["LegalEntity__c"],
+        starts_on=date.fromisoformat(row["StartDate__c"] or row["CloseDate"]),
+        term_months=int(row["TermMonths__c"] or 12),
+        lines=tuple(_line(each, listed) for each in lines_of(row)),
+        won=row["IsWon"],
+    )
+
+
+def _line(row: Row, listed: set[str]) -> DealLine:
+    product: Row = row["Product2"] or {}
+    return DealLine(
+        id=row["Id"],
+        sku=row["ProductCode"] or "",
+        name=row["Name"] or "",
+        quantity=Decimal(str(row["Quantity"])),
+        unit_price=Decimal(str(row["UnitPrice"] or 0)),
+        interval=product.get("BillingInterval__c") or "",
+        listed=row["Product2Id"] in listed,
+    )
+
+
+def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> list[Row]:
+    """The composite's subrequests that show a status, and the contract when there is one."""
+    shown = {
+        "TiergateStatus__c": status.state,
+        "TiergateDetail__c": status.detail,
+        "TiergateOrder__c": status.order_id,
+        "TiergateCorrelation__c": correlation_id,
+    }
+    requests = [_patch(f"sobjects/Opportunity/{deal_id}", "deal", shown)]
+    if status.customer_id:
+        requests.append(
+            _patch(f"sobjects/Account/{status.account_id}", "account", {"TiergateCustomer__c": status.customer_id})
+        )
+    if status.contract_id and status.starts_on:
+        url = f"sobjects/Contract/TiergateContract__c/{status.contract_id}"
+        contract = {
+            "AccountId": status.account_id,
+            "StartDate": status.starts_on.isoformat(),
+            "ContractTerm": status.term_months,
+            "Opportunity__c": deal_id,
+        }
+        # A contract cannot be created as activated; it is drafted, then activated.
+        requests += [_patch(url, "contract", contract), _patch(url, "activation", {"Status": "Activated"})]
+    return requests
+
+
+def _patch(url: str, reference: str, body: Row) -> Row:
+    return {"method": "PATCH", "url": url, "referenceId": reference, "body": body}

@@ -1,0 +1,21 @@
+"""How far each change feed has been read, on disk, so that a restart goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class Cursor:
+    """One position, replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+
+    def read(self, default: str) -> str:
+        return self._path.read_text() if self._path.exists() else default
+
+    def write(self, position: str) -> None:
+        draft = self._path.with_suffix(".new")
+        draft.write_text(position)
+        draft.replace(self._path)

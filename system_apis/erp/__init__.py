@@ -1,0 +1,1 @@
+"""Legal entities, credit, postings."""

@@ -1,0 +1,45 @@
+"""What an ERP connector must do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from canonical.billing import Invoice, Payment, Posting
+from canonical.parties import Credit, Customer, LegalEntity
+
+
+class Erp(Protocol):
+    """Every method raises leaves of `PlatformFault`. Every put finds what exists before it creates."""
+
+    async def legal_entity(self, code: str) -> LegalEntity:
+        """One of our selling companies, with the tax rates it is set up for."""
+        ...
+
+    async def known_products(self, skus: Sequence[str]) -> list[str]:
+        """Those of `skus` that can be posted."""
+        ...
+
+    async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
+        """What a customer owes and may owe, in `currency`. One that the ERP does not know owes nothing."""
+        ...
+
+    async def put_customer(self, customer: Customer) -> str:
+        """Create or update the customer; natural key is the canonical id. Gives the ERP's own id."""
+        ...
+
+    async def put_invoice(self, invoice: Invoice) -> Posting:
+        """Post the invoice exactly once; natural key is its id in billing."""
+        ...
+
+    async def put_payment(self, payment: Payment, legal_entity: str) -> Posting:
+        """Book the payment exactly once; natural key is its id. Raises `Conflict` while its invoice is not posted."""
+        ...
+
+    async def posting(self, invoice_id: str, legal_entity: str) -> Posting:
+        """What is booked for an invoice. Raises `NotFound` when nothing is."""
+        ...
+
+    async def check(self) -> None:
+        """Return when the platform answers."""
+        ...

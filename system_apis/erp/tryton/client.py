@@ -1,0 +1,144 @@
+"""Speaks JSON-RPC to one Tryton database: logs in, calls methods, names what went wrong."""
+
+from __future__ import annotations
+
+import base64
+import re
+from http import HTTPStatus
+from typing import Any, cast
+
+import httpx
+import msgspec
+
+from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from policies.outbound import async_client, fault_of
+
+READS = ("search_read", "read", "search", "search_count", "get_preferences")
+ACCEPTED = re.compile(r".*(eu_vat valid|invoice_payment_term)$")
+"""Warnings that are no reason to stop: VIES was not asked (numbers are checked before the order is taken), and a
+payment date in the past (expected of late postings)."""
+
+
+class TrytonSettings(msgspec.Struct, frozen=True):
+    url: str
+    database: str
+    user: str
+    password: str
+    timeout: float = 30.0
+
+    def __repr__(self) -> str:
+        return f"TrytonSettings(url={self.url!r}, database={self.database!r}, user={self.user!r})"
+
+
+class Warned(Exception):
+    """Tryton asks whether it is meant so. `name` is what has to be on record for a yes."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+
+
+class TrytonClient:
+    """Raises leaves of `PlatformFault` only. An expired session is renewed once."""
+
+    def __init__(self, settings: TrytonSettings) -> None:
+        self._settings = settings
+        self._http = async_client(f"{settings.url}/{settings.database}", settings.timeout)
+        self._session = ""
+        self.user_id = 0
+
+    async def call(self, method: str, *params: Any, context: dict[str, Any] | None = None) -> Any:
+        """Call `method`; a warning that we accept is put on record and the call repeated."""
+        while True:
+            try:
+                return await self._call(method, [*params, context or {}])
+            except Warned as warning:
+                if not ACCEPTED.fullmatch(warning.name):
+                    raise Rejected("erp", warning.message) from warning
+                answer = [{"user": self.user_id, "name": warning.name}]
+                await self._call("model.res.user.warning.create", [answer, {}])
+
+    async def rows(
+        self, model: str, domain: list[Any], fields: list[str], company: int, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """`search_read`, oldest first. `company` 0 is none: a context must never name a company that is not there."""
+        context = {"company": company} if company else {}
+        return await self.call(f"model.{model}.search_read", domain, 0, limit, [["id", "ASC"]], fields, context=context)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _call(self, method: str, params: list[Any]) -> Any:
+        if not self._session:
+            await self._log_in()
+        response = await self._exchange(method, params)
+        if response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            await self._log_in()
+            response = await self._exchange(method, params)
+        return _result(response, safe=method.endswith(READS))
+
+    async def _exchange(self, method: str, params: list[Any]) -> httpx.Response:
+        body = msgspec.json.encode({"id": 1, "method": method, "params": params})
+        headers = {"content-type": "application/json", "authorization": f"Session {self._session}"}
+        try:
+            return await self._http.post("/rpc/", content=body, headers=headers)
+        except httpx.RequestError as error:
+            raise fault_of(error, "erp", safe=method.endswith(READS)) from error
+
+    async def _log_in(self) -> None:
+        settings = self._settings
+        body = {"id": 1, "method": "common.db.login", "params": [settings.user, {"password": settings.password}, "en"]}
+        try:
+            response = await self._http.post(
+                "/rpc/", content=msgspec.json.encode(body), headers={"content-type": "application/json"}
+            )
+        except httpx.RequestError as error:
+            raise Unavailable("erp", f"cannot log in ({type(error).__name__})") from error
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            raise Rejected("erp", "Tryton refuses the user's credentials")
+        result = _result(response, safe=True)
+        if not result:
+            raise Rejected("erp", "Tryton refuses the user's credentials")
+        self.user_id = int(result[0])
+        proof = f"{settings.user}:{result[0]}:{result[1]}"
+        self._session = base64.b64encode(proof.encode()).decode()
+
+
+def _result(response: httpx.Response, *, safe: bool) -> Any:
+    """The result, or the fault that Tryton answers with status 200 (tried on 8.2)."""
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        raise Throttled("erp", "Tryton is too busy", retry_after=1.0)
+    if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        raise Unavailable("erp", "Tryton is not available")
+    if response.is_server_error:
+        raise _server_error(response.status_code, safe=safe)
+    if not response.is_success:
+        raise Rejected("erp", f"Tryton answered {response.status_code}")
+    try:
+        answer = msgspec.json.decode(response.content)
+    except msgspec.DecodeError as error:
+        raise _server_error(response.status_code, safe=safe) from error
+    if error := answer.get("error"):
+        kind, details = str(error[0]), _listed(error[1])
+        message = str(details[0]) if details else kind
+        match kind:
+            case "UserWarning":
+                raise Warned(message, str(details[1]))
+            case "ConcurrencyException":
+                raise Conflict("erp", "the record is being changed by somebody else")
+            case "UserError":
+                raise Rejected("erp", message)
+            case _:
+                raise NotFound("erp", message) if "does not exist" in message else Rejected("erp", f"{kind}: {message}")
+    return answer["result"]
+
+
+def _listed(details: Any) -> list[Any]:
+    """Errors of Tryton itself come with a list, those of Python with a text."""
+    return cast("list[Any]", details) if isinstance(details, list) else [details]
+
+
+def _server_error(status: int, *, safe: bool) -> PlatformFault:
+    reason = f"Tryton broke off ({status})"
+    return Unavailable("erp", reason) if safe else UnknownOutcome("erp", reason)

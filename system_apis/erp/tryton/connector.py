@@ -1,0 +1,252 @@
+"""Tryton as the ERP port wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from canonical.billing import Invoice, Payment, Posting
+from canonical.faults import Conflict, NotFound, Rejected
+from canonical.money import Money
+from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
+from system_apis.erp.tryton import mapping
+from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
+from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
+
+PAYMENT_METHOD = "Billing"
+"""The payment method whose account collects what the billing platform owes us until it pays out."""
+
+
+class Tryton:
+    """Implements `system_apis.erp.port.Erp`."""
+
+    def __init__(self, settings: TrytonSettings) -> None:
+        self._client = TrytonClient(settings)
+        self._companies: dict[str, Row] = {}
+        self._books: dict[int, Row] = {}
+        self._products: dict[str, Row] = {}
+        self._currencies: dict[str, int] = {}
+        self._countries: dict[str, int] = {}
+
+    async def legal_entity(self, code: str) -> LegalEntity:
+        company = await self._company(code)
+        taxes = await self._client.rows(
+            "account.tax", [["company", "=", company["id"]]], ["name", "rate"], company["id"]
+        )
+        rates: dict[TaxTreatment, Decimal] = {
+            mapping.TREATMENTS[each["name"]]: from_decimal(each["rate"]) * 100
+            for each in taxes
+            if each["name"] in mapping.TREATMENTS
+        }
+        return LegalEntity(code, company["name"], company["country"], company["currency"], rates)
+
+    async def known_products(self, skus: Sequence[str]) -> list[str]:
+        await self._load_products(skus)
+        return [sku for sku in skus if sku in self._products]
+
+    async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
+        company = await self._company(legal_entity)
+        fields = ["credit_amount", "credit_limit_amount"]
+        found = await self._client.rows("party.party", [["code", "=", customer_id]], fields, company["id"])
+        if not found:
+            return Credit(Money.zero(currency), None)
+        if currency != company["currency"]:
+            raise Rejected("erp", f"credit is kept in {company['currency']}, not in {currency}", field="currency")
+        limit = found[0]["credit_limit_amount"]
+        used = Money.of(from_decimal(found[0]["credit_amount"]), currency)
+        return Credit(used, Money.of(from_decimal(limit), currency) if limit else None)
+
+    # ---- customers
+
+    async def put_customer(self, customer: Customer) -> str:
+        found = await self._party(customer.id)
+        if found is None:
+            if not self._countries:
+                rows = await self._client.rows("country.country", [], ["code"], 0)
+                self._countries = {each["code"]: each["id"] for each in rows}
+            try:
+                created = await self._client.call(
+                    "model.party.party.create", [mapping.party(customer, self._countries)]
+                )
+            except Rejected:
+                found = await self._party(customer.id)  # somebody else created it in this moment: its code is unique
+                if found is None:
+                    raise
+                return str(found["id"])
+            return str(created[0])
+        if found["name"] != customer.name:
+            await self._client.call("model.party.party.write", [found["id"]], {"name": customer.name})
+        return str(found["id"])
+
+    async def _party(self, customer_id: str) -> Row | None:
+        found = await self._client.rows("party.party", [["code", "=", customer_id]], ["name", "addresses"], 0)
+        return found[0] if found else None
+
+    # ---- invoices
+
+    async def put_invoice(self, invoice: Invoice) -> Posting:
+        """Drafting and posting are two calls: a draft that a broken connection left behind is found and used, and one
+        that shows up late can never be posted beside the other, since posting names one record."""
+        company = await self._company(invoice.legal_entity)
+        drafts = await self._drafted(invoice, company)
+        chosen = next((each for each in drafts if each["state"] in POSTED), drafts[0])
+        surplus = [each["id"] for each in drafts if each["id"] != chosen["id"] and each["state"] == "draft"]
+        if surplus:
+            await self._client.call("model.account.invoice.delete", surplus, context=_in(company))
+        if chosen["state"] not in POSTED:
+            self._compare(invoice, mapping.posting(chosen))
+            await self._client.call("model.account.invoice.post", [chosen["id"]], context=_in(company))
+        return await self.posting(invoice.id, invoice.legal_entity)
+
+    async def _drafted(self, invoice: Invoice, company: Row) -> list[Row]:
+        """Every record of this invoice, a new draft if there is none; oldest first, what is posted before drafts."""
+        found = await self._invoices(invoice.id, company)
+        if found:
+            return found
+        customer = await self._party(invoice.customer_id)
+        if customer is None:
+            raise NotFound("erp", f"there is no customer {invoice.customer_id}")
+        await self._load_products([line.sku for line in invoice.lines])
+        books: Row = await self._opened(company) | {"currency": await self._currency(invoice.total.currency)}
+        tax: int = books["taxes"][mapping.TAX_NAMES[invoice.tax_treatment]]
+        lines = [mapping.line(line, self._product(line.sku), tax) for line in invoice.lines]
+        record = mapping.invoice(invoice, customer["id"], customer["addresses"][0], books, lines)
+        await self._client.call("model.account.invoice.create", [record], context=_in(company))
+        return await self._invoices(invoice.id, company)
+
+    async def _invoices(self, reference: str, company: Row) -> list[Row]:
+        domain = [
+            ["reference", "=", reference],
+            ["type", "=", "out"],
+            ["company", "=", company["id"]],
+            ["state", "!=", "cancelled"],
+        ]
+        return await self._client.rows("account.invoice", domain, POSTING, company["id"])
+
+    def _compare(self, invoice: Invoice, draft: Posting) -> None:
+        if (draft.total, draft.tax) != (invoice.total, invoice.tax):
+            reason = f"Tryton works out {draft.total} with {draft.tax} tax, billing {invoice.total} with {invoice.tax}"
+            raise Rejected("erp", reason, field="total")
+
+    async def posting(self, invoice_id: str, legal_entity: str) -> Posting:
+        found = await self._invoices(invoice_id, await self._company(legal_entity))
+        posted = [each for each in found if each["state"] in POSTED]
+        if not posted:
+            raise NotFound("erp", f"the invoice {invoice_id} is not posted")
+        return mapping.posting(posted[0])
+
+    # ---- payments
+
+    async def put_payment(self, payment: Payment, legal_entity: str) -> Posting:
+        """Through Tryton's own wizard, which books and reconciles. The move's description is the natural key."""
+        company = await self._company(legal_entity)
+        posted = [each for each in await self._invoices(payment.invoice_id, company) if each["state"] in POSTED]
+        if not posted:
+            raise Conflict("erp", f"the invoice {payment.invoice_id} is not posted yet", field="invoice_id")
+        (row,) = posted
+        if not await self._paid_already(row["id"], payment.id, company):
+            await self._pay(row["id"], payment, company)
+        return await self.posting(payment.invoice_id, legal_entity)
+
+    async def _paid_already(self, invoice: int, payment_id: str, company: Row) -> bool:
+        domain = [["invoice_payments", "=", invoice], ["move.description", "=", payment_id]]
+        return bool(await self._client.rows("account.move.line", domain, ["id"], company["id"], 1))
+
+    async def _pay(self, invoice: int, payment: Payment, company: Row) -> None:
+        books = await self._opened(company)
+        wizard = "wizard.account.invoice.pay"
+        context = _in(company) | {"active_model": "account.invoice", "active_id": invoice, "active_ids": [invoice]}
+        session, _, _ = await self._client.call(f"{wizard}.create", context=context)
+        shown = await self._client.call(f"{wizard}.execute", session, {}, "start", context=context)
+        defaults: Row = shown["view"]["defaults"]
+        form = {key: defaults.get(key) for key in ("payee", "payees", "currency", "company", "invoice_account")}
+        form |= {
+            "amount": mapping.decimal(payment.amount.decimal), "date": mapping.day(payment.received_on),
+            "description": payment.id, "payment_method": books["payment_method"],
+        }  # fmt: skip
+        asked = await self._client.call(f"{wizard}.execute", session, {"start": form}, "choice", context=context)
+        await self._client.call(f"{wizard}.delete", session, context=context)
+        if asked.get("view"):
+            raise Rejected("erp", f"the payment of {payment.amount} is more or less than what is due", field="amount")
+
+    # ---- what seldom changes is read once
+
+    async def _company(self, code: str) -> Row:
+        if code not in self._companies:
+            fields = ["currency.code", "party.name", "party.tax_identifier.code", "party.code"]
+            for each in await self._client.rows("company.company", [], fields, 0):
+                about = each["party."]
+                identifier: Row = about["tax_identifier."] or {}
+                vat: str = identifier.get("code", "")
+                self._companies[about["code"]] = {
+                    "id": each["id"], "currency": each["currency."]["code"], "name": about["name"], "country": vat[:2],
+                }  # fmt: skip
+        if code not in self._companies:
+            raise NotFound("erp", f"there is no company with the code {code}")
+        return self._companies[code]
+
+    async def _opened(self, company: Row) -> Row:
+        """The ids that every posting of a company needs."""
+        key = company["id"]
+        if key not in self._books:
+            own = ["company", "=", key]
+
+            async def first(model: str, *domain: Any) -> int:
+                found = await self._client.rows(model, list(domain), ["id"], key, 1)
+                if not found:
+                    raise Rejected("erp", f"{company['name']} has no {model} for {domain}")
+                return found[0]["id"]
+
+            taxes = await self._client.rows("account.tax", [own], ["name"], key)
+            self._books[key] = {
+                "company": key,
+                "journal": await first("account.journal", ["type", "=", "revenue"]),
+                "receivable": await first(
+                    "account.account", own, ["type.receivable", "=", True], ["party_required", "=", True]
+                ),
+                "payment_method": await first("account.invoice.payment.method", own, ["name", "=", PAYMENT_METHOD]),
+                "taxes": {each["name"]: each["id"] for each in taxes},
+            }
+        return self._books[key]
+
+    async def _load_products(self, skus: Sequence[str]) -> None:
+        missing = [sku for sku in skus if sku not in self._products]
+        if not missing:
+            return
+        fields = ["code", "default_uom", "account_category.account_revenue"]
+        company = next(iter(self._companies.values()), {"id": 0})["id"] or (await self._any_company())
+        for each in await self._client.rows("product.product", [["code", "in", missing]], fields, company):
+            category: Row = each["account_category."] or {}
+            self._products[each["code"]] = {
+                "id": each["id"],
+                "default_uom": each["default_uom"],
+                "account": category.get("account_revenue"),
+            }
+
+    async def _any_company(self) -> int:
+        rows = await self._client.rows("company.company", [], ["id"], 0, 1)
+        return rows[0]["id"]
+
+    def _product(self, sku: str) -> Row:
+        if sku not in self._products:
+            raise Rejected("erp", f"there is no product {sku}", field="sku")
+        return self._products[sku]
+
+    async def _currency(self, code: str) -> int:
+        if code not in self._currencies:
+            for each in await self._client.rows("currency.currency", [], ["code"], 0):
+                self._currencies[each["code"]] = each["id"]
+        if code not in self._currencies:
+            raise Rejected("erp", f"there is no currency {code}", field="currency")
+        return self._currencies[code]
+
+    async def check(self) -> None:
+        await self._client.rows("company.company", [], ["id"], 0, 1)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _in(company: Row) -> dict[str, Any]:
+    return {"company": company["id"]}

@@ -1,0 +1,96 @@
+"""Canonical invoices and customers to Tryton's records, and its postings back."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from canonical.billing import Invoice, InvoiceLine, Posting
+from canonical.money import Money
+from canonical.parties import Customer, TaxTreatment
+
+Row = dict[str, Any]
+TAX_NAMES: dict[TaxTreatment, str] = {"standard": "VAT19", "reverse_charge": "REVERSE", "outside_scope": "EXPORT"}
+TREATMENTS: dict[str, TaxTreatment] = {name: treatment for treatment, name in TAX_NAMES.items()}
+POSTED = ("posted", "paid")
+POSTING = [
+    "number",
+    "state",
+    "invoice_date",
+    "total_amount",
+    "tax_amount",
+    "amount_to_pay",
+    "currency.code",
+    "reference",
+]
+UNIT_PRICE_DIGITS = 4
+
+
+def decimal(value: Decimal) -> Row:
+    return {"__class__": "Decimal", "decimal": str(value)}
+
+
+def from_decimal(value: Row | None) -> Decimal:
+    return Decimal(value["decimal"]) if value else Decimal(0)
+
+
+def day(value: date) -> Row:
+    return {"__class__": "date", "year": value.year, "month": value.month, "day": value.day}
+
+
+def from_day(value: Row) -> date:
+    return date(value["year"], value["month"], value["day"])
+
+
+def party(customer: Customer, countries: dict[str, int]) -> Row:
+    """A new party. Its code is the canonical id, which Tryton keeps unique."""
+    address = customer.address
+    made: Row = {
+        "code": customer.id,
+        "name": customer.name,
+        "addresses": [["create", [{
+            "street": address.street, "postal_code": address.postal_code, "city": address.city,
+            "country": countries.get(address.country), "party_name": customer.name,
+        }]]],
+    }  # fmt: skip
+    if customer.tax_number:
+        made["identifiers"] = [["create", [{"type": "eu_vat", "code": customer.tax_number}]]]
+    if customer.contact and customer.contact.email:
+        made["contact_mechanisms"] = [["create", [{"type": "email", "value": customer.contact.email}]]]
+    return made
+
+
+def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: list[Row]) -> Row:
+    """A draft. `books` holds the ids of company, journal, receivable account and currency. Its reference is billing's id."""
+    issued = day(source.issued_on)
+    return {
+        "type": "out", "company": books["company"], "journal": books["journal"], "account": books["receivable"],
+        "currency": books["currency"], "party": party_id, "invoice_address": address, "reference": source.id,
+        "description": f"{source.number} {source.contract_id or ''}".strip(), "invoice_date": issued, "accounting_date": issued,
+        "lines": [["create", lines]],
+    }  # fmt: skip
+
+
+def line(source: InvoiceLine, product: Row, tax: int) -> Row:
+    """Quantity times unit price must give the line's amount to the minor unit, else it is one piece of the whole."""
+    unit_price = source.net.decimal / source.quantity if source.quantity else source.net.decimal
+    exact = source.quantity > 0 and unit_price == round(unit_price, UNIT_PRICE_DIGITS)
+    period = f"{source.period_start.isoformat()} – {source.period_end.isoformat()}"
+    return {
+        "type": "line", "product": product["id"], "unit": product["default_uom"], "account": product["account"],
+        "quantity": source.quantity if exact else 1, "unit_price": decimal(unit_price if exact else source.net.decimal),
+        "description": f"{source.description}, {period}", "taxes": [["add", [tax]]],
+    }  # fmt: skip
+
+
+def posting(row: Row) -> Posting:
+    currency = row["currency."]["code"]
+    return Posting(
+        number=row["number"] or "",
+        total=Money.of(from_decimal(row["total_amount"]), currency),
+        tax=Money.of(from_decimal(row["tax_amount"]), currency),
+        balance=Money.of(from_decimal(row["amount_to_pay"]), currency),
+        posted_on=from_day(row["invoice_date"]),
+        reference=row["reference"],
+    )

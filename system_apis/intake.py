@@ -1,0 +1,30 @@
+"""Where platform changes go: as canonical events to the process layer's intake, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from canonical.events import Event
+from policies import correlation
+from policies.correlation import correlated
+from policies.outbound import AsyncLayerClient, Token
+
+
+class Intake(Protocol):
+    """Takes an event once, however often it is offered."""
+
+    async def offer(self, event: Event, correlation_id: str) -> None:
+        """Returns when the event is safe. Raises a leaf of `PlatformFault` when it is not: offer it again."""
+        ...
+
+
+class ProcessIntake:
+    """The intake of the process layer, over HTTP."""
+
+    def __init__(self, client: AsyncLayerClient, token: Token) -> None:
+        self._client = client
+        self._token = token
+
+    async def offer(self, event: Event, correlation_id: str) -> None:
+        with correlated(correlation_id or correlation.current()):
+            await self._client.call("POST", "/process/v1/events", self._token(), dict[str, bool], event)

@@ -1,0 +1,52 @@
+"""Provisioning's governed routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Router, delete, post, put
+from litestar.datastructures import State
+
+from canonical.faults import Rejected
+from policies import correlation
+from system_apis.intake import Intake
+from system_apis.provisioning.port import Provisioning, ProvisioningRequest
+
+
+@put("/orders/{order_id:str}", operation_id="put_provisioning", summary="Ask for the delivery of an order's lines")
+async def put_provisioning(state: State, order_id: str, data: ProvisioningRequest) -> ProvisioningRequest:
+    if order_id != data.order_id:
+        raise Rejected("provisioning", f"the path names {order_id}, the body {data.order_id}", field="order_id")
+    provisioning: Provisioning = state.provisioning
+    await provisioning.put(data, correlation.current())
+    return data
+
+
+@delete(
+    "/orders/{order_id:str}",
+    operation_id="delete_provisioning",
+    summary="Take back what was delivered",
+    status_code=200,
+)
+async def delete_provisioning(state: State, order_id: str) -> dict[str, bool]:
+    provisioning: Provisioning = state.provisioning
+    await provisioning.remove(order_id)
+    return {"removed": True}
+
+
+@post(
+    "/webhooks", operation_id="receive_provisioning_webhook", summary="Receive the target's call-back", status_code=200
+)
+async def receive_provisioning_webhook(state: State, request: Request[Any, Any, Any]) -> dict[str, bool]:
+    provisioning: Provisioning = state.provisioning
+    event = provisioning.reported(request.headers, await request.body())
+    intake: Intake = state.intake
+    await intake.offer(event, "")
+    return {"taken": True}
+
+
+router = Router(
+    "/provisioning/v1",
+    route_handlers=[put_provisioning, delete_provisioning, receive_provisioning_webhook],
+    tags=["provisioning"],
+)

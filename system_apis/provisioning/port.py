@@ -1,0 +1,39 @@
+"""What a provisioning connector must do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from canonical.deals import PricedLine
+from canonical.events import Event
+
+
+class ProvisioningRequest(msgspec.Struct, frozen=True):
+    """The lines of an order that are to be delivered. `attempt` starts at 1; a higher one is a new try."""
+
+    order_id: str
+    lines: tuple[PricedLine, ...]
+    attempt: int = 1
+
+
+class Provisioning(Protocol):
+    """Every method raises leaves of `PlatformFault`."""
+
+    async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
+        """Ask for the delivery of each line. What was asked before, with the same attempt, is not begun again."""
+        ...
+
+    async def remove(self, order_id: str) -> None:
+        """Take back what was delivered for an order."""
+        ...
+
+    def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
+        """The canonical event of a call-back, verified on its raw bytes."""
+        ...
+
+    async def check(self) -> None:
+        """Return when the target answers."""
+        ...

@@ -1,0 +1,98 @@
+"""A webhook target as the provisioning port wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import httpx
+import msgspec
+
+from canonical.events import LINE_PROVISIONED, Event
+from canonical.faults import Rejected, Throttled, Unavailable
+from canonical.ids import Clock
+from policies import signatures
+from policies.outbound import async_client, fault_of
+from policies.problems import INVALID, ProblemError
+from system_apis.provisioning.port import ProvisioningRequest
+
+
+class WebhookSettings(msgspec.Struct, frozen=True):
+    url: str
+    secret: str
+    callback_url: str
+    timeout: float = 10.0
+
+    def __repr__(self) -> str:
+        return f"WebhookSettings(url={self.url!r})"
+
+
+class _Report(msgspec.Struct, frozen=True):
+    """The call-back's body."""
+
+    order_id: str
+    line_id: str
+    attempt: int
+    succeeded: bool
+    reason: str = ""
+
+
+class WebhookTarget:
+    """Implements `system_apis.provisioning.port.Provisioning`."""
+
+    def __init__(self, settings: WebhookSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._http = async_client(settings.url, settings.timeout)
+        self._clock = clock
+
+    async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
+        jobs = [
+            {
+                "order_id": request.order_id, "line_id": line.id, "sku": line.sku, "quantity": line.quantity,
+                "attempt": request.attempt, "callback_url": self._settings.callback_url, "correlation_id": correlation_id,
+            }
+            for line in request.lines
+        ]  # fmt: skip
+        await self._send("POST", "/jobs", f"{request.order_id}:{request.attempt}", msgspec.json.encode(jobs))
+
+    async def remove(self, order_id: str) -> None:
+        await self._send("POST", f"/orders/{order_id}/removal", f"{order_id}:removal", b"{}")
+
+    async def _send(self, method: str, path: str, message_id: str, body: bytes) -> None:
+        headers = signatures.signed_headers(self._settings.secret, message_id, self._clock(), body)
+        try:
+            response = await self._http.request(method, path, content=body, headers=headers)
+        except httpx.RequestError as error:
+            raise fault_of(error, "provisioning", safe=False) from error
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            raise Throttled("provisioning", "the target is too busy", retry_after=1.0)
+        if response.is_server_error:
+            raise Unavailable("provisioning", f"the target answered {response.status_code}")
+        if not response.is_success:
+            raise Rejected("provisioning", f"the target answered {response.status_code}")
+
+    def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
+        signatures.verify(self._settings.secret, headers, body)
+        try:
+            report = msgspec.json.decode(body, type=_Report)
+        except msgspec.DecodeError as error:
+            raise ProblemError(INVALID, f"The call-back is not a report: {error}.") from error
+        return Event(
+            id=f"{report.order_id}:{report.line_id}:{report.attempt}",
+            source="provisioning/webhook",
+            type=LINE_PROVISIONED,
+            subject=report.order_id,
+            time=self._clock(),
+            data={"line": report.line_id, "succeeded": str(report.succeeded).lower(), "reason": report.reason},
+        )
+
+    async def check(self) -> None:
+        try:
+            response = await self._http.get("/health")
+        except httpx.RequestError as error:
+            raise fault_of(error, "provisioning", safe=True) from error
+        if response.is_server_error:
+            raise Unavailable("provisioning", f"the target answered {response.status_code}")
+
+    async def close(self) -> None:
+        await self._http.aclose()

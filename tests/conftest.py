@@ -1,0 +1,31 @@
+"""The servers that tests share: one stack for each worker, started when the first test asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def templates() -> Path:
+    return Path(os.environ.get("TIERGATE_TEMPLATES", ".tiergate/templates")).resolve()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("stack"), templates)
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def stack(running: Stack) -> Generator[Stack]:
+    """The running stack, with no fault left behind by any test."""
+    running.calm()
+    yield running
+    running.calm()

@@ -1,0 +1,165 @@
+"""The `tiergate` command. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from policies.catalogue import Layer
+    from tiergate.settings import Secrets, Settings
+
+CONFIG = Path(".tiergate/tiergate.toml")
+LAYERS: click.Choice[Layer] = click.Choice(["system", "process", "experience"])
+BAD_SETTINGS, NOT_READY, FAILED = 2, 3, 4
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=CONFIG,
+    show_default=True,
+    envvar="TIERGATE_CONFIG",
+    help="The settings file.",
+)
+folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path(".tiergate"),
+    show_default=True,
+    help="Where all state is kept.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tiergate")
+def cli() -> None:
+    """Links CRM, ERP and subscription billing: a closed deal becomes service, invoices and booked cash.
+
+    Exit codes: 0 done, 2 wrong usage or settings, 3 something is missing or out of reach, 4 the work failed.
+    """
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="tiergate")
+
+
+def _settings(config: Path) -> Settings:
+    from tiergate.settings import SettingsError, load
+
+    try:
+        return load(config, os.environ)
+    except SettingsError as error:
+        _refuse(error.errors)
+
+
+def _secrets(settings: Settings) -> Secrets:
+    from tiergate.settings import SettingsError, secrets
+
+    try:
+        return secrets(settings, os.environ)
+    except SettingsError as error:
+        _refuse(error.errors)
+
+
+def _refuse(errors: list[str]) -> NoReturn:
+    for each in errors:
+        click.echo(f"tiergate: {each}", err=True)
+    sys.exit(BAD_SETTINGS)
+
+
+@cli.command()
+@click.argument("layer", type=LAYERS)
+@config_option
+def serve(layer: Layer, config: Path) -> None:
+    """Serve one layer until it is told to stop."""
+    from tiergate.serving import serve as run
+
+    settings = _settings(config)
+    run(layer, settings, _secrets(settings))
+
+
+@cli.command()
+@config_option
+def up(config: Path) -> None:
+    """Serve all three layers on this machine until Ctrl-C."""
+    from tiergate.local import run_layers
+
+    settings = _settings(config)
+    _secrets(settings)
+    run_layers(settings, config)
+
+
+@cli.command()
+@folder_option
+@click.option("--prepare", is_flag=True, help="Only make what takes long the first time, then exit.")
+def sandbox(folder: Path, *, prepare: bool) -> None:
+    """Run the stand-ins and a real Tryton until Ctrl-C, and write settings that point at them."""
+    from tiergate.local import prepare_sandbox, run_sandbox
+
+    if prepare:
+        prepare_sandbox(folder)
+    else:
+        run_sandbox(folder)
+
+
+@cli.command()
+@click.argument("client")
+@config_option
+@click.option(
+    "--minutes", type=click.IntRange(1, 24 * 60), default=60, show_default=True, help="How long the token is good."
+)
+def token(client: str, config: Path, minutes: int) -> None:
+    """Print an access token of the local issuer for CLIENT, as the catalogue defines it."""
+    from datetime import timedelta
+
+    from policies import catalogue
+    from tiergate.wiring import issuer
+
+    clients = catalogue.load().clients
+    if client not in clients:
+        _refuse([f"the catalogue has no client {client!r}; it has {', '.join(sorted(clients))}"])
+    click.echo(issuer(_settings(config)).token(client, clients[client], ttl=timedelta(minutes=minutes)))
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Exit when the deal is done, instead of staying up.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write what came out to this file, as JSON.")
+@folder_option
+def demo(folder: Path, report: Path | None, *, once: bool) -> None:
+    """Start everything, close a deal in the CRM and follow it to cash."""
+    from tiergate.demo import DemoFailed, run
+
+    try:
+        run(folder, once=once, report=report)
+    except DemoFailed as error:
+        click.echo(f"tiergate: {error}", err=True)
+        sys.exit(FAILED)
+
+
+@cli.command()
+@config_option
+def doctor(config: Path) -> None:
+    """Say what is set up, reachable or missing, and what to do about it."""
+    from tiergate.doctor import examine
+
+    sys.exit(0 if examine(config) else NOT_READY)
+
+
+@cli.command()
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=Path("openapi"),
+    show_default=True,
+    help="The folder to write to.",
+)
+def openapi(into: Path) -> None:
+    """Write the OpenAPI document of every API."""
+    from tiergate.contracts import write
+
+    for path in write(into):
+        click.echo(path)

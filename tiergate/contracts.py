@@ -1,0 +1,79 @@
+"""Writes the OpenAPI document of every API, from the routes themselves."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.openapi.config import OpenAPIConfig
+
+from policies import catalogue
+from tiergate import wiring
+from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
+
+TITLES = {
+    "crm": "CRM", "erp": "ERP", "billing": "Billing", "provisioning": "Provisioning", "process": "Process",
+    "sales": "Sales", "finance": "Finance", "support": "Support",
+}  # fmt: skip
+
+
+def write(folder: Path) -> list[Path]:
+    """One document for each API and major version. Gives the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = Settings(
+            crm=Crm("http://crm", "client"), erp=Erp("http://erp", "database", "user"), billing=Billing("http://billing"),
+            provisioning=Provisioning("http://provisioning"), folder=scratch,
+        )  # fmt: skip
+        secrets = Secrets("s", "", "s", "s", "s", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0")
+        config = OpenAPIConfig(title="Tiergate", version="v1")
+        apps = (
+            wiring.system_app(settings, secrets, config),
+            wiring.process_app(settings, config),
+            wiring.experience_app(settings, config),
+        )
+    written: list[Path] = []
+    for name, api in catalogue.load().apis.items():
+        document = next(each for each in (_document(app, name, api.version) for app in apps) if each["paths"])
+        path = folder / f"{name}.{api.version}.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+        written.append(path)
+    return written
+
+
+def _document(app: Litestar, name: str, version: str) -> dict[str, Any]:
+    whole: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+    prefix = f"/{name}/{version}"
+    paths = {path: item for path, item in whole["paths"].items() if path.startswith(prefix)}
+    components = whole.get("components", {})
+    schemas = _used(paths, components.get("schemas", {}))
+    return {
+        "openapi": whole["openapi"],
+        "info": {
+            "title": f"Tiergate {TITLES[name]} API",
+            "version": version,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _used(paths: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schemas that the paths refer to, and those that these refer to."""
+    used: dict[str, Any] = {}
+    pending = [paths]
+    while pending:
+        text = msgspec.json.encode(pending.pop()).decode()
+        for name, schema in schemas.items():
+            if name not in used and f'"#/components/schemas/{name}"' in text:
+                used[name] = schema
+                pending.append(schema)
+    return dict(sorted(used.items()))

@@ -1,0 +1,224 @@
+"""The demo: everything is started, a deal is closed in the CRM, and is followed to cash."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from canonical.ids import utc_now
+from canonical.money import Money
+from canonical.orders import Order, OrderSummary, Page, PostingStatus
+from canonical.states import OrderState
+from policies import catalogue
+from sandbox.salesperson import Line, Sale, close_deal, open_deal
+from tiergate import wiring
+from tiergate.holdings import Holdings, holdings
+from tiergate.local import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
+from tiergate.serving import stopped_at_the_end
+from tiergate.settings import Settings, load
+
+ORDER_SECONDS = 60.0
+POSTING_SECONDS = 60.0
+SALE = Sale(
+    buyer="Nordwind Logistik GmbH",
+    parent="Nordwind Holding SE",
+    tax_number="DE129273398",
+    lines=(Line("PLATFORM", 1), Line("SEAT", 25), Line("ONBOARDING", 1)),
+)
+SAID: dict[OrderState, str] = {
+    "received": "the closed deal was seen in the CRM",
+    "validating": "hierarchy, legal entity, tax, products and prices are checked",
+    "credit_review": "the ERP is asked for the customer's credit",
+    "onboarding": "the customer is made known to billing and the ERP",
+    "subscribing": "the contract is laid out in billing, and bills nothing yet",
+    "provisioning": "the lines are delivered, one by one",
+    "active": "delivered, billed, and shown in the CRM",
+}
+
+
+class DemoFailed(RuntimeError):
+    """The deal did not become cash; the message says where it stands."""
+
+
+class Channels:
+    """The experience APIs, as the internal apps call them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._issuer = wiring.issuer(settings)
+        self._clients = catalogue.load().clients
+        self.url = f"http://{settings.server.host}:{settings.server.experience_port}"
+        self._http = httpx.Client(base_url=self.url, timeout=10)
+
+    def get(self, client: str, path: str, kind: type[Any]) -> Any:
+        headers = {"authorization": f"Bearer {self._issuer.token(client, self._clients[client])}"}
+        return msgspec.json.decode(self._http.get(path, headers=headers).raise_for_status().content, type=kind)
+
+    def order_of(self, deal: str) -> Order | None:
+        page: Page[OrderSummary] = self.get("sales-app", "/sales/v1/orders?limit=10", Page[OrderSummary])
+        for each in page.items:
+            order: Order = self.get("sales-app", f"/sales/v1/orders/{each.id}", Order)
+            if order.deal_id == deal:
+                return order
+        return None
+
+    def order(self, order_id: str) -> Order:
+        return self.get("sales-app", f"/sales/v1/orders/{order_id}", Order)
+
+    def postings(self, contract_id: str) -> list[PostingStatus]:
+        page: Page[PostingStatus] = self.get("finance-app", "/finance/v1/postings?limit=100", Page[PostingStatus])
+        return [each for each in page.items if each.contract_id == contract_id]
+
+
+def run(folder: Path, *, once: bool, report: Path | None) -> None:
+    """Raises `DemoFailed` when the order does not become active or its postings do not come."""
+    console = Console(highlight=False)
+    began = time.monotonic()
+    prepare_sandbox(folder)
+    sandbox = Sandbox(folder, templates_of(folder), choose_ports(), utc_now().date())
+    settings = load(sandbox.config, {})
+    with stopped_at_the_end() as children:
+        children.append(sandbox.start())
+        sandbox.ready(children[0])
+        start_layers(settings, sandbox.config, children)
+        console.print(
+            f"[bold]Everything is up[/] after {time.monotonic() - began:.1f} s: Salesforce and Stripe stand-ins, a real Tryton, three layers.\n"
+        )
+        channels = Channels(settings)
+        order, seconds = sell(console, sandbox, channels)
+        found = holdings(sandbox, order)
+        show(console, found)
+        total = time.monotonic() - began
+        console.print(
+            f"\n[bold green]Closed deal to active service in {seconds:.1f} s[/], all of it in {total:.1f} s. Nobody rekeyed anything.\n"
+        )
+        if report:
+            report.write_bytes(
+                msgspec.json.format(msgspec.json.encode(as_report(order, seconds, found)), indent=2) + b"\n"
+            )
+        if not once:
+            go_on(console, channels, sandbox, order)
+            wait_for_the_end(children)
+    console.print("Stopped. All state is in", f"[bold]{folder}[/].")
+
+
+def sell(console: Console, sandbox: Sandbox, channels: Channels) -> tuple[Order, float]:
+    """Close the deal as a salesperson would, and follow it. Gives the order and the seconds from close to active."""
+    crm = sandbox.crm()
+    _, deal = open_deal(crm, SALE, utc_now().date())
+    console.print(
+        f"A salesperson sells to [bold]{SALE.buyer}[/] (of {SALE.parent}): platform fee, 25 seats, onboarding."
+    )
+    closed = datetime.now(UTC)
+    close_deal(crm, deal)
+    crm.close()
+    console.print("  0.00 s  [bold]closed won[/]       in the CRM")
+    order = follow(console, channels, deal, closed)
+    settle(console, channels, order, closed)
+    active = next(each.at for each in order.history if each.state == "active")
+    return channels.order(order.id), (active - closed).total_seconds()
+
+
+def follow(console: Console, channels: Channels, deal: str, closed: datetime) -> Order:
+    """Print each state as it is reached, until the order is active."""
+    deadline = time.monotonic() + ORDER_SECONDS
+    order: Order | None = None
+    told = 0
+    while time.monotonic() < deadline:
+        order = channels.order(order.id) if order else channels.order_of(deal)
+        if order:
+            for change in order.history[told:]:
+                after = (change.at - closed).total_seconds()
+                console.print(f"{after:6.2f} s  [bold]{change.state:16}[/] {SAID.get(change.state, order.waits_for)}")
+            told = len(order.history)
+            if order.state == "active":
+                return order
+            if order.state in ("on_hold", "partially_active", "awaiting_approval", "failed", "cancelled"):
+                raise DemoFailed(f"the order is {order.state}: {order.waits_for}")
+        time.sleep(0.1)
+    raise DemoFailed(
+        f"the order did not become active within {ORDER_SECONDS:.0f} s; it is {order.state if order else 'not there'}"
+    )
+
+
+def settle(console: Console, channels: Channels, order: Order, closed: datetime) -> None:
+    """Wait until finance sees the invoice and its payment as posted."""
+    contract = order.plan.contract.id if order.plan else ""
+    deadline = time.monotonic() + POSTING_SECONDS
+    told: set[str] = set()
+    while time.monotonic() < deadline:
+        for each in channels.postings(contract):
+            if each.state == "posted" and each.kind not in told:
+                told.add(each.kind)
+                after = (each.updated_at - closed).total_seconds()
+                console.print(
+                    f"{after:6.2f} s  [bold]{each.kind + ' posted':16}[/] {each.amount}, {each.number} in the ERP, {each.balance} due then"
+                )
+            if each.state == "failed":
+                raise DemoFailed(f"the {each.kind} was not posted: {each.waits_for}")
+        if told == {"invoice", "payment"}:
+            return
+        time.sleep(0.1)
+    raise DemoFailed(f"not everything was posted within {POSTING_SECONDS:.0f} s: {', '.join(told) or 'nothing'} was")
+
+
+def show(console: Console, found: Holdings) -> None:
+    """What each system says of the same deal, read from the systems themselves."""
+    table = Table(title="\nThe same deal, as each system holds it", title_justify="left", title_style="bold")
+    for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
+        table.add_column(name, overflow="fold")
+    crm, billing, erp = found.crm, found.billing, found.erp
+    table.add_row("customer", crm.account_id, billing.customer_id, erp.party_id)
+    table.add_row("contract", crm.contract_number, billing.subscription_id, "–")
+    table.add_row("invoice", "–", billing.invoice_number, erp.invoice_number)
+    table.add_row("total", f"{crm.amount}", f"{billing.total}", f"{erp.total}")
+    table.add_row("tax", "–", f"{billing.tax}", f"{erp.tax}")
+    table.add_row("balance due", "–", f"{billing.balance}", f"{erp.balance}")
+    table.add_row("status", crm.status, billing.status, erp.status)
+    console.print(table)
+    console.print("[dim]The CRM's total is net; billing's and the ERP's are with tax.[/]")
+
+
+def as_report(order: Order, seconds: float, found: Holdings) -> dict[str, Any]:
+    """The report's JSON."""
+    return {
+        "order": {"id": order.id, "state": order.state, "correlation_id": order.correlation_id, "seconds": round(seconds, 3)},
+        "crm": {"status": found.crm.status, "account_id": found.crm.account_id, "contract_number": found.crm.contract_number},
+        "billing": {
+            "invoice_total": money(found.billing.total), "invoice_number": found.billing.invoice_number, "tax": money(found.billing.tax),
+        },
+        "erp": {
+            "invoice_total": money(found.erp.total), "tax": money(found.erp.tax), "balance_due": money(found.erp.balance),
+            "invoice_number": found.erp.invoice_number,
+        },
+        "counts": found.counts,
+    }  # fmt: skip
+
+
+def money(amount: Money) -> dict[str, str]:
+    return {"amount": f"{amount.decimal:f}", "currency": amount.currency}
+
+
+def go_on(console: Console, channels: Channels, sandbox: Sandbox, order: Order) -> None:
+    """Addresses and ready-made calls to go on with."""
+    config = sandbox.config
+    console.print("[bold]Go on with[/] (tokens are good for an hour):")
+    for client, path in (
+        ("sales-app", f"/sales/v1/orders/{order.id}"),
+        ("finance-app", "/finance/v1/postings"),
+        ("support-desk", "/support/v1/cases"),
+        ("support-desk", f"/support/v1/customers/{order.customer_id}"),
+    ):
+        line = f'curl -s -H "Authorization: Bearer $(.venv/bin/tiergate token {client} --config {config})" {channels.url}{path}'
+        console.print(f"  {line}", soft_wrap=True, markup=False)
+    addresses = "  ".join(
+        f"{name} {sandbox.url(name)}" for name in ("crm", "billing", "erp", "provisioning", "control")
+    )
+    console.print(f"\nThe sandbox: {addresses}", soft_wrap=True)
+    console.print("Ctrl-C stops everything.")

@@ -1,0 +1,100 @@
+"""What is set up, what can be reached, and what to do about the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+from rich.console import Console
+
+from tiergate.settings import Secrets, Settings, SettingsError, load, secrets
+
+OLDEST = (3, 11)
+ENOUGH = 200 * 2**20
+
+
+class Say(Protocol):
+    """Prints what was looked at and, when it is not good, what to do."""
+
+    def __call__(self, what: str, remedy: str = "", *, good: bool) -> None: ...
+
+
+def examine(config: Path) -> bool:
+    """Print one line for each thing looked at. Gives whether all is well."""
+    console = Console(highlight=False)
+    well = True
+
+    def say(what: str, remedy: str = "", *, good: bool) -> None:
+        nonlocal well
+        well = well and good
+        console.print(
+            f"{'[green]ok[/]     ' if good else '[red]missing[/]'} {what}"
+            + (f" – {remedy}" if remedy and not good else "")
+        )
+
+    say(f"Python {sys.version.split()[0]}", "Tiergate needs 3.11 or later", good=sys.version_info >= OLDEST)
+    settings = _settings(config, say)
+    if settings is None:
+        return False
+    found = _secrets(settings, say)
+    folder = settings.state
+    writable = folder.exists() and os.access(folder, os.W_OK)
+    say(f"state folder {folder}", "create it, or run `tiergate sandbox`", good=writable)
+    free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
+    say(f"{free // 2**20} MiB of disk are free", "make room: the records and logs need it", good=free > ENOUGH)
+    if found:
+        for name in ("crm", "erp", "billing", "provisioning"):
+            url = getattr(settings, name).url
+            remedy = "start it (`tiergate sandbox` for the stand-ins), or correct its url"
+            say(f"{name} at {url}", remedy, good=_answers(url))
+    for layer in ("system", "process", "experience"):
+        port = getattr(settings.server, f"{layer}_port")
+        _layer(f"http://{settings.server.host}:{port}", layer, say)
+    return well
+
+
+def _settings(config: Path, say: Say) -> Settings | None:
+    try:
+        settings = load(config, os.environ)
+    except SettingsError as error:
+        for each in error.errors:
+            say(each, good=False)
+        return None
+    say(f"settings in {config}", good=True)
+    return settings
+
+
+def _secrets(settings: Settings, say: Say) -> Secrets | None:
+    try:
+        found = secrets(settings, os.environ)
+    except SettingsError as error:
+        for each in error.errors:
+            say(each, good=False)
+        return None
+    say("all secrets are there", good=True)
+    return found
+
+
+def _answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=3)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def _layer(url: str, layer: str, say: Say) -> None:
+    try:
+        answer = httpx.get(f"{url}/health/ready", timeout=3)
+    except httpx.HTTPError:
+        say(f"{layer} layer at {url}", "start it with `tiergate up`", good=False)
+        return
+    trouble = {name: reason for name, reason in answer.json().items() if reason != "ok"}
+    if not trouble:
+        say(f"{layer} layer at {url}", good=True)
+    for name, reason in trouble.items():
+        say(f"{layer} layer at {url}: {name}: {reason}", f"look at {name}", good=False)

@@ -1,0 +1,138 @@
+"""What each platform itself holds of an order: read from the platforms, not from our records."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from canonical.money import Money
+from canonical.orders import Order
+from system_apis.billing.stripe.client import StripeClient, StripeSettings
+from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
+from system_apis.erp.tryton.mapping import from_decimal
+from tiergate.local import DATABASE, Sandbox
+
+
+class InCrm(msgspec.Struct, frozen=True):
+    """`amount` is net, as salespeople see it."""
+
+    account_id: str
+    contract_number: str
+    amount: Money
+    status: str
+
+
+class InBilling(msgspec.Struct, frozen=True):
+    customer_id: str
+    subscription_id: str
+    invoice_number: str
+    total: Money
+    tax: Money
+    balance: Money
+    status: str
+
+
+class InErp(msgspec.Struct, frozen=True):
+    party_id: str
+    invoice_number: str
+    total: Money
+    tax: Money
+    balance: Money
+    status: str
+
+
+class Holdings(msgspec.Struct, frozen=True):
+    """The three views, and how many records of each kind each platform has."""
+
+    crm: InCrm
+    billing: InBilling
+    erp: InErp
+    counts: dict[str, dict[str, int]]
+
+
+def holdings(sandbox: Sandbox, order: Order) -> Holdings:
+    """Raises `LookupError` when the order was never accepted."""
+    if order.plan is None:
+        raise LookupError(f"the order {order.id} has no plan")
+    references = order.plan.contract.references
+    in_crm, crm_counts = _crm(sandbox, order)
+    (in_billing, billing_counts), (in_erp, erp_counts) = asyncio.run(
+        _both(sandbox, references["invoice"], order.customer_id)
+    )
+    return Holdings(in_crm, in_billing, in_erp, {"crm": crm_counts, "billing": billing_counts, "erp": erp_counts})
+
+
+def _crm(sandbox: Sandbox, order: Order) -> tuple[InCrm, dict[str, int]]:
+    crm = sandbox.crm()
+    (deal,) = crm.query(
+        "SELECT AccountId, CurrencyIsoCode, TiergateStatus__c, (SELECT TotalPrice FROM OpportunityLineItems) "
+        f"FROM Opportunity WHERE Id = '{order.deal_id}'"
+    )
+    contracts = crm.query(f"SELECT ContractNumber FROM Contract WHERE Opportunity__c = '{order.deal_id}'")
+    amount = Money.of(
+        str(sum(each["TotalPrice"] for each in deal["OpportunityLineItems"]["records"])), deal["CurrencyIsoCode"]
+    )
+    kinds = {"accounts": "Account", "contacts": "Contact", "opportunities": "Opportunity", "contracts": "Contract"}
+    counts = {name: len(crm.query(f"SELECT Id FROM {sobject}")) for name, sobject in kinds.items()}
+    crm.close()
+    number = ", ".join(each["ContractNumber"] for each in contracts)
+    return InCrm(deal["AccountId"], number, amount, deal["TiergateStatus__c"] or ""), counts
+
+
+async def _both(
+    sandbox: Sandbox, invoice_id: str, customer_id: str
+) -> tuple[tuple[InBilling, dict[str, int]], tuple[InErp, dict[str, int]]]:
+    return await asyncio.gather(_billing(sandbox, invoice_id), _erp(sandbox, invoice_id, customer_id))
+
+
+async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
+    client = StripeClient(StripeSettings(sandbox.url("billing"), sandbox.api_key, ""))
+    invoice = await client.get(f"invoices/{invoice_id}")
+    currency = invoice["currency"].upper()
+    kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
+    counts = {kind: len(await client.listed(kind)) for kind in kinds}
+    await client.close()
+    subscription = invoice["parent"]["subscription_details"]["subscription"]
+    tax = Money(sum(each["amount"] for each in invoice["total_taxes"]), currency)
+    return InBilling(
+        invoice["customer"], subscription, invoice["number"], Money(invoice["total"], currency), tax,
+        Money(invoice["amount_remaining"], currency), invoice["status"],
+    ), counts  # fmt: skip
+
+
+async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
+    client = TrytonClient(TrytonSettings(sandbox.url("erp"), DATABASE, "admin", sandbox.erp_password))
+    fields = [
+        "number",
+        "state",
+        "total_amount",
+        "tax_amount",
+        "amount_to_pay",
+        "currency.code",
+        "party.code",
+        "company",
+    ]
+    (company,) = await client.rows("company.company", [], ["party"], 0)
+    key = company["id"]
+    (row,) = await client.rows("account.invoice", [["reference", "=", invoice_id]], fields, key)
+    (party,) = await client.rows("party.party", [["code", "=", customer_id]], ["code"], key)
+    counts = {
+        "customers": len(await client.rows("party.party", [["id", "!=", company["party"]]], ["id"], key)),
+        "invoices": len(await client.rows("account.invoice", [["type", "=", "out"]], ["id"], key)),
+        "payments": len(await client.rows("account.move", [["description", "like", "pi_%"]], ["id"], key)),
+    }
+    await client.close()
+
+    def money(name: str) -> Money:
+        return Money.of(from_decimal(row[name]), row["currency."]["code"])
+
+    in_erp = InErp(
+        str(party["id"]),
+        row["number"],
+        money("total_amount"),
+        money("tax_amount"),
+        money("amount_to_pay"),
+        row["state"],
+    )
+    return in_erp, counts

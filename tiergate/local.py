@@ -1,0 +1,221 @@
+"""Everything on one machine: the sandbox, settings that point at it, and the three layers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets as randomness
+import signal
+import socket
+import sys
+import threading
+from datetime import date
+from pathlib import Path
+
+import click
+import msgspec
+
+from canonical.ids import utc_now
+from sandbox.run import Plan
+from sandbox.salesforce.app import ConnectedApp
+from sandbox.seed import Crm, register_webhook, seed_price_list
+from sandbox.tryton.server import DATABASE, prepare
+from tiergate.serving import Child, layer_process, stopped_at_the_end, wait_for
+from tiergate.settings import Settings
+
+LAYERS = ("process", "system", "experience")
+CLIENT_ID = "tiergate-integration"
+USERNAME = "integration@example.com"
+START_SECONDS = 60.0
+PREFERRED = {
+    "system": 8101, "process": 8102, "experience": 8103, "crm": 8201, "billing": 8202, "erp": 8203, "provisioning": 8204,
+    "control": 8205, "tryton": 8206,
+}  # fmt: skip
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """A port for each server, all on loopback."""
+
+    system: int
+    process: int
+    experience: int
+    crm: int
+    billing: int
+    erp: int
+    provisioning: int
+    control: int
+    tryton: int
+
+
+def choose_ports(*, preferred: bool = True) -> Ports:
+    """The usual ports where they are free, any free one elsewhere."""
+    with contextlib.ExitStack() as held:
+        chosen: dict[str, int] = {}
+        for name, usual in PREFERRED.items():
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind(("127.0.0.1", usual if preferred else 0))
+            except OSError:
+                probe.bind(("127.0.0.1", 0))
+            chosen[name] = probe.getsockname()[1]
+        return Ports(**chosen)
+
+
+def secret_file(path: Path, value: str | None = None) -> str:
+    """The secret that a file holds, made on first use in a file that only its owner can read."""
+    if value is not None or not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(value or randomness.token_urlsafe(24))
+    return path.read_text()
+
+
+class Sandbox:
+    """A sandbox in a folder: its plan, its settings, and its process once it is started."""
+
+    def __init__(
+        self,
+        folder: Path,
+        templates: Path,
+        ports: Ports,
+        today: date,
+        database_url: str = "",
+        poll_seconds: float = 0.25,
+    ) -> None:
+        kept = folder / "secrets"
+        self.ports = ports
+        self.config = folder / "tiergate.toml"
+        self._folder = folder
+        self._kept = kept
+        provisioning = "whsec_" + randomness.token_hex(16)
+        if (kept / "provisioning_secret").exists():
+            provisioning = secret_file(kept / "provisioning_secret")
+        self.client_secret = secret_file(kept / "crm_client_secret")
+        self.api_key = secret_file(kept / "billing_api_key")
+        self.erp_password = secret_file(templates / "erp_password")
+        self.provisioning_secret = secret_file(kept / "provisioning_secret", provisioning)
+        self.plan = Plan(
+            folder=folder / "sandbox", templates=templates, crm_port=ports.crm, billing_port=ports.billing, erp_port=ports.erp,
+            tryton_port=ports.tryton, provisioning_port=ports.provisioning, control_port=ports.control,
+            connected_app=ConnectedApp(CLIENT_ID, self.client_secret, USERNAME), billing_key=self.api_key,
+            provisioning_secret=self.provisioning_secret, erp_password=self.erp_password, year=today.year,
+        )  # fmt: skip
+        self._write_settings(templates, database_url, poll_seconds)
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{getattr(self.ports, name)}"
+
+    def _write_settings(self, templates: Path, database_url: str, poll_seconds: float) -> None:
+        kept, ports = self._kept.resolve(), self.ports
+        self.config.write_text(
+            f"""# Written by `tiergate sandbox`; deleted with its folder.
+folder = "{self._folder.resolve()}"
+
+[server]
+system_port = {ports.system}
+process_port = {ports.process}
+experience_port = {ports.experience}
+
+[process]
+database_url = "{database_url}"
+
+[crm]
+url = "{self.url("crm")}"
+client_id = "{CLIENT_ID}"
+username = "{USERNAME}"
+poll_seconds = {poll_seconds}
+client_secret_file = "{kept / "crm_client_secret"}"
+
+[erp]
+url = "{self.url("erp")}"
+database = "{DATABASE}"
+user = "admin"
+password_file = "{(templates / "erp_password").resolve()}"
+
+[billing]
+url = "{self.url("billing")}"
+api_key_file = "{kept / "billing_api_key"}"
+webhook_secret_file = "{kept / "billing_webhook_secret"}"
+
+[provisioning]
+url = "{self.url("provisioning")}"
+secret_file = "{kept / "provisioning_secret"}"
+"""
+        )
+
+    def start(self) -> Child:
+        """Start the stand-ins and Tryton, and seed them. The child is returned as soon as there is one to stop."""
+        command = [sys.executable, "-m", "sandbox.run"]
+        body = msgspec.json.encode(self.plan, enc_hook=str)
+        return Child("sandbox", command, self._folder / "logs" / "sandbox.log", stdin=body)
+
+    def ready(self, child: Child) -> None:
+        """Wait until everything answers, and lay out the price list and the webhook."""
+        wait_for(f"{self.url('control')}/clock", child, START_SECONDS * 3)
+        crm = self.crm()
+        seed_price_list(crm)
+        crm.close()
+        target = f"{self.url('system')}/billing/v1/webhooks"
+        secret = register_webhook(self.url("billing"), self.api_key, target)
+        if secret is not None:
+            secret_file(self._kept / "billing_webhook_secret", secret)
+
+    def crm(self) -> Crm:
+        return Crm(self.url("crm"), CLIENT_ID, self.client_secret)
+
+
+def templates_of(folder: Path) -> Path:
+    """Templates are shared between sandboxes: `TIERGATE_TEMPLATES` names another place."""
+    return Path(os.environ.get("TIERGATE_TEMPLATES", folder / "templates"))
+
+
+def prepare_sandbox(folder: Path) -> None:
+    templates = templates_of(folder)
+    click.echo("preparing Tryton's template (about 20 s the first time) …", err=True)
+    prepare(templates, utc_now().date().year, secret_file(templates / "erp_password"))
+
+
+def run_sandbox(folder: Path) -> None:
+    """The sandbox alone, until Ctrl-C."""
+    sandbox = Sandbox(folder, templates_of(folder), choose_ports(), utc_now().date())
+    with stopped_at_the_end() as children:
+        children.append(sandbox.start())
+        sandbox.ready(children[0])
+        for name in ("crm", "billing", "erp", "provisioning", "control"):
+            click.echo(f"{name:13}{sandbox.url(name)}")
+        click.echo(f"settings     {sandbox.config}\nNow `tiergate up` in another terminal. Ctrl-C stops the sandbox.")
+        wait_for_the_end(children)
+
+
+def start_layers(settings: Settings, config: Path, children: list[Child]) -> None:
+    """Start the three layers; each is in `children` before it is waited for."""
+    ports = {
+        "system": settings.server.system_port,
+        "process": settings.server.process_port,
+        "experience": settings.server.experience_port,
+    }
+    started = [layer_process(name, config, settings.state) for name in LAYERS]
+    children += started
+    for child in started:
+        wait_for(f"http://{settings.server.host}:{ports[child.name]}/health/live", child, START_SECONDS)
+
+
+def run_layers(settings: Settings, config: Path) -> None:
+    """The three layers, until Ctrl-C."""
+    with stopped_at_the_end() as children:
+        start_layers(settings, config, children)
+        for name in LAYERS:
+            click.echo(f"{name:12}http://{settings.server.host}:{getattr(settings.server, f'{name}_port')}")
+        click.echo("Ctrl-C stops them.")
+        wait_for_the_end(children)
+
+
+def wait_for_the_end(children: list[Child]) -> None:
+    """Until Ctrl-C or SIGTERM, or until a child ends by itself."""
+    stop = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda _number, _frame: stop.set())
+    while not stop.wait(0.5):
+        for child in children:
+            if child.ended:
+                raise click.ClickException(f"{child.name} ended with {child.process.returncode}; see {child.log}")

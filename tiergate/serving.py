@@ -1,0 +1,143 @@
+"""Runs a deployable: one process, one event loop, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from http import HTTPStatus
+from pathlib import Path
+
+import structlog
+import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar
+
+from policies.catalogue import Layer
+from tiergate import wiring
+from tiergate.settings import Secrets, Settings
+
+COLLECT_AFTER = 100_000
+"""Allocations between two collections: fewer pauses, and nothing that was there at the start is looked at again."""
+STOP_SECONDS = 15
+
+
+def serve(layer: Layer, settings: Settings, secrets: Secrets) -> None:
+    """Serve one layer until SIGINT or SIGTERM."""
+    log_as_json()
+    match layer:
+        case "system":
+            app, port = wiring.system_app(settings, secrets), settings.server.system_port
+        case "process":
+            app, port = wiring.process_app(settings), settings.server.process_port
+        case "experience":
+            app, port = wiring.experience_app(settings), settings.server.experience_port
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
+    uvloop.run(_serve(app, settings.server.host, port))
+
+
+async def _serve(app: Litestar, host: str, port: int) -> None:
+    server = Server(app, address=host, port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop.set)
+    running = asyncio.ensure_future(server.serve())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.stop()
+    await running
+
+
+def log_as_json() -> None:
+    """One JSON object a line on standard error; libraries only when something is wrong."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+
+
+class Child:
+    """A process of ours: started by its command, stopped by its own process id."""
+
+    def __init__(
+        self, name: str, command: list[str], log: Path, stdin: bytes | None = None, extra: dict[str, str] | None = None
+    ) -> None:
+        import os
+
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.log = log
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL, stdout=sink, stderr=sink,
+                env=os.environ | (extra or {}), start_new_session=True,
+            )  # fmt: skip
+        if stdin is not None and self.process.stdin:
+            self.process.stdin.write(stdin)
+            self.process.stdin.close()
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def stop(self) -> None:
+        if self.ended:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def stopped_at_the_end() -> Generator[list[Child]]:
+    """A list for children; whoever is in it is stopped, the last started first, however the block ends."""
+    children: list[Child] = []
+    try:
+        yield children
+    finally:
+        for child in reversed(children):
+            child.process.terminate() if not child.ended else None
+        for child in reversed(children):
+            child.stop()
+
+
+def layer_process(layer: Layer, config: Path, folder: Path, extra: dict[str, str] | None = None) -> Child:
+    """Start one layer as a process of its own."""
+    command = [sys.executable, "-m", "tiergate", "serve", layer, "--config", str(config)]
+    return Child(layer, command, folder / "logs" / f"{layer}.log", extra=extra)
+
+
+def wait_for(url: str, child: Child, seconds: float) -> None:
+    """Until `url` answers. Raises `RuntimeError` when the child ends first or the time is over."""
+    import httpx
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if child.ended:
+            raise RuntimeError(f"{child.name} ended with {child.process.returncode}; see {child.log}")
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=2).status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{child.name} did not answer within {seconds:.0f} s; see {child.log}")

@@ -1,0 +1,194 @@
+"""Settings: one TOML file and environment variables, all checked at start, all errors told at once.
+
+`TIERGATE_<SECTION>_<KEY>` overrides a key of the file. A secret is never in the file: it comes from its environment
+variable, or from the file that `<key>_file` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+DEFAULT_FOLDER = Path(".tiergate")
+
+
+class SettingsError(ValueError):
+    """All that is wrong with the settings, one line each."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the three deployables listen. `*_url` says where others find them, when that is another address."""
+
+    host: str = "127.0.0.1"
+    system_port: int = 8101
+    process_port: int = 8102
+    experience_port: int = 8103
+    system_url: str = ""
+    process_url: str = ""
+
+    def url_of_system(self) -> str:
+        return self.system_url or f"http://{self.host}:{self.system_port}"
+
+    def url_of_process(self) -> str:
+        return self.process_url or f"http://{self.host}:{self.process_port}"
+
+
+class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`database_url` is empty for SQLite in the state folder. Times are in seconds."""
+
+    database_url: str = ""
+    dead_after: float = 5.0
+    pause: float = 5.0
+    call_timeout: float = 30.0
+
+
+class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: str
+    client_id: str
+    username: str = ""
+    poll_seconds: float = 1.0
+    client_secret_file: str = ""
+    private_key_file: str = ""
+
+
+class Erp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: str
+    database: str
+    user: str
+    timeout: float = 25.0
+    password_file: str = ""
+
+
+class Billing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: str
+    api_key_file: str = ""
+    webhook_secret_file: str = ""
+
+
+class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: str
+    secret_file: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. `folder` holds all state, and can be deleted."""
+
+    crm: Crm
+    erp: Erp
+    billing: Billing
+    provisioning: Provisioning
+    folder: str = str(DEFAULT_FOLDER)
+    server: Server = Server()
+    process: Process = Process()
+
+    @property
+    def state(self) -> Path:
+        return Path(self.folder)
+
+    def process_database(self) -> str:
+        return self.process.database_url or f"sqlite:///{(self.state / 'process.sqlite').resolve()}"
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """What must never be printed."""
+
+    crm_client_secret: str
+    crm_private_key: str
+    erp_password: str
+    billing_api_key: str
+    billing_webhook_secret: str
+    provisioning_secret: str
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+SECTIONS = {
+    "server": Server,
+    "process": Process,
+    "crm": Crm,
+    "erp": Erp,
+    "billing": Billing,
+    "provisioning": Provisioning,
+}
+SECRETS = {
+    "crm_client_secret": ("crm", "client_secret_file"),
+    "crm_private_key": ("crm", "private_key_file"),
+    "erp_password": ("erp", "password_file"),
+    "billing_api_key": ("billing", "api_key_file"),
+    "billing_webhook_secret": ("billing", "webhook_secret_file"),
+    "provisioning_secret": ("provisioning", "secret_file"),
+}
+EITHER = {"crm_client_secret", "crm_private_key"}
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Settings:
+    """Raises `SettingsError` with every error at once."""
+    errors: list[str] = []
+    raw = _read(path, errors)
+    made: dict[str, Any] = {}
+    for name, kind in SECTIONS.items():
+        found = raw.get(name, {})
+        if not isinstance(found, dict):
+            errors.append(f"{path}: [{name}] is not a table")
+            continue
+        section = cast("dict[str, Any]", found) | _overrides(name, kind, environment)
+        try:
+            made[name] = msgspec.convert(section, kind, strict=False)
+        except msgspec.ValidationError as error:
+            errors.append(f"{path}: [{name}]: {error}; set it there or as TIERGATE_{name.upper()}_<KEY>")
+    errors += [f"{path}: {name!r} is not a setting" for name in raw if name not in (*SECTIONS, "folder")]
+    if errors:
+        raise SettingsError(errors)
+    return Settings(**made, folder=environment.get("TIERGATE_FOLDER", str(raw.get("folder", path.parent))))
+
+
+def _read(path: Path, errors: list[str]) -> dict[str, Any]:
+    if not path.exists():
+        errors.append(f"there is no {path}: `tiergate sandbox` makes one, or copy deploy/tiergate.example.toml")
+        return {}
+    try:
+        return msgspec.toml.decode(path.read_bytes())
+    except msgspec.DecodeError as error:
+        errors.append(f"{path}: {error}")
+        return {}
+
+
+def _overrides(section: str, kind: type[msgspec.Struct], environment: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for field in kind.__struct_fields__:
+        value = environment.get(f"TIERGATE_{section}_{field}".upper())
+        if value is not None:
+            found[field] = value
+    return found
+
+
+def secrets(settings: Settings, environment: Mapping[str, str]) -> Secrets:
+    """Raises `SettingsError` that names what is missing, never what was found."""
+    errors: list[str] = []
+    found: dict[str, str] = {}
+    for name, (section, key) in SECRETS.items():
+        variable = f"TIERGATE_{name}".upper()
+        file = getattr(getattr(settings, section), key)
+        if variable in environment:
+            found[name] = environment[variable]
+        elif file and Path(file).exists():
+            found[name] = Path(file).read_text().strip()
+        else:
+            found[name] = ""
+            if name not in EITHER:
+                errors.append(f"{name} is missing: set {variable}, or {section}.{key} to a file that holds it")
+    if not any(found[name] for name in EITHER):
+        errors.append(
+            "crm credentials are missing: set TIERGATE_CRM_CLIENT_SECRET or TIERGATE_CRM_PRIVATE_KEY, or their files"
+        )
+    if errors:
+        raise SettingsError(errors)
+    return Secrets(**found)

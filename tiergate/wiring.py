@@ -1,0 +1,105 @@
+"""Puts the three deployables together: the only place that knows all layers."""
+
+from __future__ import annotations
+
+import os
+import secrets as randomness
+from functools import partial
+
+from litestar import Litestar
+from litestar.openapi.config import OpenAPIConfig
+
+from canonical.ids import identifiers, utc_now
+from policies import catalogue
+from policies.audit import AuditLog
+from policies.authentication import Verifier
+from policies.catalogue import Catalogue, Layer
+from policies.chain import Gate
+from policies.outbound import AsyncLayerClient, LayerClient
+from policies.tokens import Issuer, signing_key
+from tiergate.settings import Secrets, Settings
+
+new_id = identifiers(utc_now, randomness.randbits)
+
+
+def issuer(settings: Settings) -> Issuer:
+    """The local issuer, with its key in the state folder."""
+    return Issuer(signing_key(settings.state / "issuer.pem"), utc_now)
+
+
+def gate(layer: Layer, settings: Settings, governed_by: Catalogue) -> Gate:
+    key = signing_key(settings.state / "issuer.pem").public_key()
+    audit = AuditLog(settings.state / "audit" / f"{layer}.jsonl")
+    return Gate(layer, governed_by, Verifier(key, layer, utc_now), audit, utc_now, new_id)
+
+
+def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | None = None) -> Litestar:
+    from system_apis.app import Platforms, create_app
+    from system_apis.billing.stripe import Stripe, StripeSettings
+    from system_apis.crm.salesforce import Salesforce, SalesforceSettings
+    from system_apis.cursors import Cursor
+    from system_apis.erp.tryton import Tryton, TrytonSettings
+    from system_apis.intake import ProcessIntake
+    from system_apis.provisioning.webhook import WebhookSettings, WebhookTarget
+
+    governed_by = catalogue.load()
+    callback = f"{settings.server.url_of_system()}/provisioning/v1/webhooks"
+    crm = SalesforceSettings(
+        settings.crm.url,
+        settings.crm.client_id,
+        secrets.crm_client_secret,
+        secrets.crm_private_key,
+        settings.crm.username,
+    )
+    erp = TrytonSettings(
+        settings.erp.url, settings.erp.database, settings.erp.user, secrets.erp_password, settings.erp.timeout
+    )
+    platforms = Platforms(
+        crm=Salesforce(crm, Cursor(settings.state / "cursors" / "crm"), utc_now, new_id, settings.crm.poll_seconds),
+        erp=Tryton(erp),
+        billing=Stripe(
+            StripeSettings(settings.billing.url, secrets.billing_api_key, secrets.billing_webhook_secret), utc_now
+        ),
+        provisioning=WebhookTarget(
+            WebhookSettings(settings.provisioning.url, secrets.provisioning_secret, callback), utc_now
+        ),
+    )
+    client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
+    token = partial(issuer(settings).token, "system-layer", governed_by.clients["system-layer"])
+    return create_app(
+        gate("system", settings, governed_by), platforms, ProcessIntake(client, token), (client,), openapi
+    )
+
+
+def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
+    from process_apis.app import create_app
+    from process_apis.desk import Desk, Patience
+    from process_apis.engine import EngineSettings
+    from process_apis.platforms import Platforms
+    from process_apis.records.cases import Cases
+    from process_apis.records.database import open_database
+    from process_apis.records.orders import Orders
+    from process_apis.records.postings import Postings
+
+    governed_by = catalogue.load()
+    token = partial(issuer(settings).token, "process-layer", governed_by.clients["process-layer"])
+    client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
+    url = settings.process_database()
+    database = open_database(url)
+    desk = Desk(
+        database, Platforms(client), Orders(database, utc_now, new_id), Postings(database, utc_now),
+        Cases(database, utc_now, new_id), utc_now, new_id, Patience(pause=settings.process.pause),
+    )  # fmt: skip
+    executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
+    engine = EngineSettings(url, executor, dead_after=settings.process.dead_after)
+    return create_app(gate("process", settings, governed_by), desk, engine, openapi)
+
+
+def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
+    from experience_apis.app import create_app
+    from experience_apis.process import NAME, Process
+
+    governed_by = catalogue.load()
+    client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
+    process = Process(client, issuer(settings), governed_by.clients[NAME])
+    return create_app(gate("experience", settings, governed_by), process, openapi)
