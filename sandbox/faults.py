@@ -19,7 +19,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     """`slow`: answer after `milliseconds`. `drop`: act, then close the connection without an answer. `late`: act, and
     answer after `milliseconds`. `status`: answer `status` without acting. `stale`: repeat the last answer to the same GET.
 
-    It strikes requests whose method and path contain `matching`, `times` times (0: until it is switched off).
+    It strikes requests whose method, path or body contain `matching`, `times` times (0: until it is switched off).
     """
 
     kind: Literal["slow", "drop", "late", "status", "stale"]
@@ -32,6 +32,26 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
 
 class Dropped(Exception):
     """Raised into the server in mid-answer: it closes the connection, and the caller never learns what happened."""
+
+
+async def _buffered(receive: Receive) -> tuple[bytes, Receive]:
+    """The whole body, and a `receive` that gives it again."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return body, again
 
 
 class Faults:
@@ -58,6 +78,9 @@ class Faults:
             await self._app(scope, receive, send)
             return
         request = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
+        if self.active:
+            body, receive = await _buffered(receive)
+            request = f"{request} {body.decode(errors='replace')}"
         fault = self._take(request)
         if fault is None:
             if scope["method"] == "GET":

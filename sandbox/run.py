@@ -76,7 +76,7 @@ async def run(plan: Plan) -> None:
             plan.provisioning_port,
         ),
     }
-    control = control_app({name: faults for name, (faults, _) in doors.items()}, clock, target)
+    control = control_app({name: faults for name, (faults, _) in doors.items()}, clock, target, account)
     servers = [_server(app, port) for app, port in (*doors.values(), (control, plan.control_port))]
     try:
         await loop.run_in_executor(None, tryton.wait)
@@ -116,7 +116,9 @@ async def _time_passes(billing: stripe.Stripe, target: provisioning.Provisioning
         await target.work()
 
 
-def control_app(doors: dict[Platform, Faults], clock: SandboxClock, target: provisioning.Provisioning) -> Litestar:
+def control_app(
+    doors: dict[Platform, Faults], clock: SandboxClock, target: provisioning.Provisioning, account: Account
+) -> Litestar:
     """The control port. It listens on loopback and asks for no credentials: it governs nothing but the sandbox."""
 
     @get("/faults")
@@ -151,7 +153,13 @@ def control_app(doors: dict[Platform, Faults], clock: SandboxClock, target: prov
     async def jobs(order_id: str) -> list[dict[str, Any]]:
         return target.jobs(order_id)
 
-    return Litestar([faults, add, clear, read_clock, advance, behave, jobs], openapi_config=None, logging_config=None)
+    @post("/billing/events/{event_id:str}")
+    async def resend(event_id: str) -> None:
+        account.resend(event_id)
+
+    return Litestar(
+        [faults, add, clear, read_clock, advance, behave, jobs, resend], openapi_config=None, logging_config=None
+    )
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from canonical.ids import utc_now
 from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue import Layer
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
+from sandbox.seed import EVENTS
 from tiergate.demo import Channels
 from tiergate.local import DATABASE, LAYERS, START_SECONDS, Sandbox, choose_ports
 from tiergate.serving import Child, layer_process, wait_for
@@ -63,11 +64,13 @@ class Stack:
         self.channels = Channels(self.settings)
         self.stripe = stripe.StripeClient(self.sandbox.api_key, base_addresses={"api": self.sandbox.url("billing")})
         self._erp: Any = None
+        self._held_back = ""
+        self._held_from: list[str] = []
 
     # ---- processes
 
-    def start(self, layer: Layer) -> None:
-        child = layer_process(layer, self.sandbox.config, self.folder, ENVIRONMENT)
+    def start(self, layer: Layer, extra: dict[str, str] | None = None) -> None:
+        child = layer_process(layer, self.sandbox.config, self.folder, ENVIRONMENT | (extra or {}))
         self.children[layer] = child
         wait_for(f"{self.sandbox.url(layer)}/health/live", child, START_SECONDS)
 
@@ -123,6 +126,11 @@ class Stack:
         page: Page[Case] = self.channels.get("support-desk", "/support/v1/cases?limit=100", Page[Case])
         return [each for each in page.items if each.subject == subject]
 
+    def act(self, case_id: str, action: str, reason: str = "") -> Case:
+        """Do something about a case, as the support desk does."""
+        body = {"action": action, "reason": reason}
+        return self.channels.post("support-desk", f"/support/v1/cases/{case_id}/actions", body, Case)
+
     def settled(self, order: Order, seconds: float = 60.0) -> None:
         """Until the order's invoice and payment are posted."""
         contract = order.plan.contract.id if order.plan else ""
@@ -147,6 +155,22 @@ class Stack:
 
     def behave(self, **behaviour: Any) -> None:
         httpx.post(f"{self.sandbox.url('control')}/provisioning", json=behaviour).raise_for_status()
+
+    def hold_back(self, event: str) -> None:
+        """Billing tells of everything but `event`, until `let_go`."""
+        (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
+        others = [each for each in EVENTS if each != event]
+        self.stripe.v1.webhook_endpoints.update(endpoint.id, {"enabled_events": others})  # pyright: ignore[reportArgumentType]
+        self._held_back = event
+        self._held_from = [each.id for each in self.stripe.v1.events.list({"type": event, "limit": 100}).data]
+
+    def let_go(self) -> None:
+        """Billing tells of what it held back."""
+        (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
+        self.stripe.v1.webhook_endpoints.update(endpoint.id, {"enabled_events": list(EVENTS)})  # pyright: ignore[reportArgumentType]
+        for each in self.stripe.v1.events.list({"type": self._held_back, "limit": 100}).data:
+            if each.id not in self._held_from:
+                httpx.post(f"{self.sandbox.url('control')}/billing/events/{each.id}").raise_for_status()
 
     # ---- counting on the platforms, with clients that others wrote
 

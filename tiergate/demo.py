@@ -60,6 +60,12 @@ class Channels:
         headers = {"authorization": f"Bearer {self._issuer.token(client, self._clients[client])}"}
         return msgspec.json.decode(self._http.get(path, headers=headers).raise_for_status().content, type=kind)
 
+    def post(self, client: str, path: str, body: object, kind: type[Any]) -> Any:
+        headers = {"authorization": f"Bearer {self._issuer.token(client, self._clients[client])}"}
+        return msgspec.json.decode(
+            self._http.post(path, headers=headers, json=body).raise_for_status().content, type=kind
+        )
+
     def order_of(self, deal: str) -> Order | None:
         page: Page[OrderSummary] = self.get("sales-app", "/sales/v1/orders?limit=10", Page[OrderSummary])
         for each in page.items:

@@ -68,15 +68,18 @@ class Account:
         event = self.make("event", type=kind, data=data, api_version=API_VERSION, request=dict(self.request))
         event["pending_webhooks"] = len(endpoints)
         self.save(event)
+        self._queue(event, endpoints)
+
+    def _queue(self, event: Object, endpoints: list[Object]) -> None:
         for each in endpoints:
-            delivery: Object = {
-                "id": f"{event['id']}:{each['id']}",
-                "event": event["id"],
-                "endpoint": each["id"],
-                "attempt": 0,
-                "due": 0.0,
-            }
-            self._store.put("delivery", delivery["id"], delivery)
+            key = f"{event['id']}:{each['id']}"
+            delivery: Object = {"id": key, "event": event["id"], "endpoint": each["id"], "attempt": 0, "due": 0.0}
+            self._store.put("delivery", key, delivery)
+
+    def resend(self, event_id: str) -> None:
+        """Deliver an event again, to every endpoint that wants it (Stripe CLI: events resend)."""
+        event = self.get("event", event_id)
+        self._queue(event, [each for each in self.all("webhook_endpoint") if _wants(each, event["type"])])
 
     async def deliver(self) -> int:
         """Send what is due; what fails is tried again later, ever more slowly. Gives how many were sent."""
