@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -14,6 +15,11 @@ from policies.problems import INVALID, FieldError, ProblemError
 MAX_BODY = 256 * 1024
 
 
+@lru_cache
+def _described(kind: Any) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
 async def refuse_unknown_fields(request: Request[Any, Any, Any]) -> None:
     """Refuse a JSON body with fields that its contract lacks: 422, with the path of each."""
     expected = getattr(request.route_handler, "parsed_data_field", None)
@@ -23,7 +29,7 @@ async def refuse_unknown_fields(request: Request[Any, Any, Any]) -> None:
         value = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
         raise ProblemError(INVALID, f"The body is not JSON: {error}.") from error
-    unknown = tuple(_unknown(inspect.type_info(expected.annotation), value, "$"))
+    unknown = tuple(_unknown(_described(expected.annotation), value, "$"))
     if unknown:
         raise ProblemError(INVALID, "The body has fields that the contract does not know.", unknown)
 

@@ -27,13 +27,14 @@ log = structlog.get_logger("tiergate.engine")
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
-    """`beat`, `dead_after` and `queue_pace` are in seconds. `posting_workers` bounds how many postings run at once."""
+    """`beat`, `sweep`, `dead_after` and `queue_pace` are in seconds. `posting_workers` bounds how many postings run at once."""
 
     url: str
     executor_id: str
     beat: float = 1.0
+    sweep: float = 2.0
     dead_after: float = 5.0
-    queue_pace: float = 0.2
+    queue_pace: float = 0.5
     posting_workers: int = 4
 
 
@@ -53,6 +54,7 @@ class Engine:
             "executor_id": settings.executor_id,
             "application_version": VERSION,
             "log_level": "WARNING",
+            "notification_listener_polling_interval_sec": 60.0,  # nothing of ours waits for messages
         }
         DBOS(config=config)
 
@@ -105,12 +107,15 @@ class Engine:
                 connection.execute(executors.insert().values(id=own, beat_at=now))
 
     def _sweep_until_stopped(self) -> None:
+        due = 0.0
         while not self._stop.wait(self._settings.beat):
             try:
                 self._beat()
-                self.take_over()
-                for chore in self._chores:
-                    chore()
+                if self._clock().timestamp() >= due:
+                    due = self._clock().timestamp() + self._settings.sweep
+                    self.take_over()
+                    for chore in self._chores:
+                        chore()
             except OperationalError as error:
                 log.warning("sweep interrupted, the next one goes on", reason=str(error.orig))
 

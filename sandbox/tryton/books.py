@@ -60,9 +60,11 @@ def _company(currency: Any) -> Any:
     Country, Party = Model.get("country.country"), Model.get("party.party")
     for code, name in (("DE", "Germany"), ("FR", "France"), ("AT", "Austria"), ("US", "United States")):
         Country(code=code, name=name).save()
+    then = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).replace(tzinfo=None)  # Tryton keeps instants naive, in UTC
     party = Party(name=COMPANY, code=COMPANY_CODE)
     identifier = party.identifiers.new()
     identifier.type, identifier.code = "eu_vat", COMPANY_VAT
+    identifier.eu_vat_valid, identifier.eu_vat_validated_at = True, then  # as VIES would say
     party.addresses[0].country = Country.find([("code", "=", "DE")])[0]
     party.save()
     wizard = Wizard("company.company.config")

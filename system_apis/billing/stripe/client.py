@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.outbound import async_client, fault_of
+from policies.outbound import Http, fault_of
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
@@ -47,7 +47,7 @@ class StripeClient:
     """Raises leaves of `PlatformFault` only."""
 
     def __init__(self, settings: StripeSettings) -> None:
-        self._http = async_client(settings.url, settings.timeout)
+        self._http = Http(settings.url, settings.timeout)
         self._headers = {"authorization": f"Bearer {settings.api_key}", "stripe-version": VERSION}
 
     async def get(self, path: str, **params: Any) -> Row:
@@ -69,7 +69,7 @@ class StripeClient:
         return await self._send("POST", f"/v1/{path}", encoded(params), headers)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def _send(self, method: str, url: str, body: str, headers: dict[str, str]) -> Row:
         try:

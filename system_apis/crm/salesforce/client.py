@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import jwt
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.outbound import async_client, fault_of
+from policies.outbound import Http, fault_of
 
 VERSION = "v66.0"
 Row = dict[str, Any]
+FORM = {"content-type": "application/x-www-form-urlencoded"}
 BUSY = {"REQUEST_LIMIT_EXCEEDED"}
 TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
 
@@ -47,7 +48,7 @@ class SalesforceClient:
 
     def __init__(self, settings: SalesforceSettings) -> None:
         self._settings = settings
-        self._http = async_client(settings.url, settings.timeout)
+        self._http = Http(settings.url, settings.timeout)
         self._session = ""
 
     async def query(self, soql: str) -> list[Row]:
@@ -73,7 +74,7 @@ class SalesforceClient:
         return await self._send(method, f"/services/data/{VERSION}/{path}", body)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def _send(self, method: str, url: str, body: Any) -> Any:
         response = await self._exchange(method, url, body)
@@ -96,7 +97,9 @@ class SalesforceClient:
 
     async def _log_in(self) -> str:
         try:
-            response = await self._http.post("/services/oauth2/token", data=self._grant())
+            response = await self._http.request(
+                "POST", "/services/oauth2/token", content=urlencode(self._grant()).encode(), headers=FORM
+            )
         except httpx.RequestError as error:
             raise Unavailable("crm", f"cannot log in ({type(error).__name__})") from error
         if response.is_server_error:

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.outbound import async_client, fault_of
+from policies.outbound import Http, fault_of
 
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
 ACCEPTED = re.compile(r".*(eu_vat valid|invoice_payment_term)$")
@@ -44,7 +44,7 @@ class TrytonClient:
 
     def __init__(self, settings: TrytonSettings) -> None:
         self._settings = settings
-        self._http = async_client(f"{settings.url}/{settings.database}", settings.timeout)
+        self._http = Http(f"{settings.url}/{settings.database}", settings.timeout)
         self._session = ""
         self.user_id = 0
 
@@ -67,7 +67,7 @@ class TrytonClient:
         return await self.call(f"model.{model}.search_read", domain, 0, limit, [["id", "ASC"]], fields, context=context)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def _call(self, method: str, params: list[Any]) -> Any:
         if not self._session:
@@ -82,7 +82,7 @@ class TrytonClient:
         body = msgspec.json.encode({"id": 1, "method": method, "params": params})
         headers = {"content-type": "application/json", "authorization": f"Session {self._session}"}
         try:
-            return await self._http.post("/rpc/", content=body, headers=headers)
+            return await self._http.request("POST", "/rpc/", content=body, headers=headers)
         except httpx.RequestError as error:
             raise fault_of(error, "erp", safe=method.endswith(READS)) from error
 
@@ -90,8 +90,8 @@ class TrytonClient:
         settings = self._settings
         body = {"id": 1, "method": "common.db.login", "params": [settings.user, {"password": settings.password}, "en"]}
         try:
-            response = await self._http.post(
-                "/rpc/", content=msgspec.json.encode(body), headers={"content-type": "application/json"}
+            response = await self._http.request(
+                "POST", "/rpc/", content=msgspec.json.encode(body), headers={"content-type": "application/json"}
             )
         except httpx.RequestError as error:
             raise Unavailable("erp", f"cannot log in ({type(error).__name__})") from error

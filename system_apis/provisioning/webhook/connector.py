@@ -12,7 +12,7 @@ from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Rejected, Throttled, Unavailable
 from canonical.ids import Clock
 from policies import signatures
-from policies.outbound import async_client, fault_of
+from policies.outbound import Http, fault_of
 from policies.problems import INVALID, ProblemError
 from system_apis.provisioning.port import ProvisioningRequest
 
@@ -42,7 +42,7 @@ class WebhookTarget:
 
     def __init__(self, settings: WebhookSettings, clock: Clock) -> None:
         self._settings = settings
-        self._http = async_client(settings.url, settings.timeout)
+        self._http = Http(settings.url, settings.timeout)
         self._clock = clock
 
     async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
@@ -88,11 +88,11 @@ class WebhookTarget:
 
     async def check(self) -> None:
         try:
-            response = await self._http.get("/health")
+            response = await self._http.request("GET", "/health")
         except httpx.RequestError as error:
             raise fault_of(error, "provisioning", safe=True) from error
         if response.is_server_error:
             raise Unavailable("provisioning", f"the target answered {response.status_code}")
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()

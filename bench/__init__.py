@@ -1,0 +1,1 @@
+"""Measures ratios within one run; absolute figures are not stable between machines."""
