@@ -26,8 +26,8 @@ test: .venv/ready tests/peers/node_modules/.ready ## Run every test, with real s
 	@$(BIN)/tiergate sandbox --prepare
 	@$(BIN)/pytest
 
-tests/peers/node_modules/.ready: tests/peers/package-lock.json | .venv/ready
-	@cd tests/peers && $(CURDIR)/$(BIN)/npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
+tests/peers/node_modules/.ready: tests/peers/package-lock.json .venv/ready
+	@cd tests/peers && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
 
 check: .venv/ready ## Format, lint, strict types, import contracts, dead code, dependencies
 	@$(BIN)/ruff format --check .

@@ -14,6 +14,14 @@ from pathlib import Path
 
 import click
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from canonical.ids import utc_now
 from sandbox.run import Plan
@@ -70,6 +78,15 @@ def secret_file(path: Path, value: str | None = None) -> str:
     return path.read_text()
 
 
+def public_key(path: Path) -> str:
+    """The public half (PEM) of the connected app's RSA key, which is made on first use: for the JWT bearer flow."""
+    if not path.exists():
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        secret_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    private = load_pem_private_key(path.read_bytes(), password=None)
+    return private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
 class Sandbox:
     """A sandbox in a folder: its plan, its settings, and its process once it is started."""
 
@@ -86,7 +103,7 @@ class Sandbox:
         self.ports = ports
         self.config = folder / "tiergate.toml"
         self._folder = folder
-        self._kept = kept
+        self.kept = kept
         provisioning = "whsec_" + randomness.token_hex(16)
         if (kept / "provisioning_secret").exists():
             provisioning = secret_file(kept / "provisioning_secret")
@@ -97,7 +114,7 @@ class Sandbox:
         self.plan = Plan(
             folder=folder / "sandbox", templates=templates, crm_port=ports.crm, billing_port=ports.billing, erp_port=ports.erp,
             tryton_port=ports.tryton, provisioning_port=ports.provisioning, control_port=ports.control,
-            connected_app=ConnectedApp(CLIENT_ID, self.client_secret, USERNAME), billing_key=self.api_key,
+            connected_app=ConnectedApp(CLIENT_ID, self.client_secret, USERNAME, public_key(kept / "crm_private_key")), billing_key=self.api_key,
             provisioning_secret=self.provisioning_secret, erp_password=self.erp_password, year=today.year,
         )  # fmt: skip
         self._write_settings(templates, database_url, poll_seconds)
@@ -106,7 +123,7 @@ class Sandbox:
         return f"http://127.0.0.1:{getattr(self.ports, name)}"
 
     def _write_settings(self, templates: Path, database_url: str, poll_seconds: float) -> None:
-        kept, ports = self._kept.resolve(), self.ports
+        kept, ports = self.kept.resolve(), self.ports
         self.config.write_text(
             f"""# Written by `tiergate sandbox`; deleted with its folder.
 folder = "{self._folder.resolve()}"
@@ -158,7 +175,7 @@ secret_file = "{kept / "provisioning_secret"}"
         target = f"{self.url('system')}/billing/v1/webhooks"
         secret = register_webhook(self.url("billing"), self.api_key, target)
         if secret is not None:
-            secret_file(self._kept / "billing_webhook_secret", secret)
+            secret_file(self.kept / "billing_webhook_secret", secret)
 
     def crm(self) -> Crm:
         return Crm(self.url("crm"), CLIENT_ID, self.client_secret)

@@ -303,7 +303,7 @@ def salesforce_app(salesforce: Salesforce) -> Litestar:
         basic = request.headers.get("authorization", "")
         if basic.startswith("Basic "):
             form["client_id"], _, form["client_secret"] = base64.b64decode(basic[6:]).decode().partition(":")
-        return Response(salesforce.token(form, str(request.base_url).rstrip("/")))
+        return Response(salesforce.token(form, str(request.base_url).rstrip("/")), status_code=200)
 
     @route(["/services/data", "/services/data/"], http_method=["GET"])
     async def versions() -> list[dict[str, str]]:

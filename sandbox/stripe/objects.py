@@ -59,10 +59,10 @@ TEMPLATES: dict[str, Callable[[], Object]] = {
         "application application_fee_percent billing_cycle_anchor_config billing_thresholds cancel_at canceled_at "
         "customer_account days_until_due default_payment_method default_source description ended_at latest_invoice "
         "managed_payments next_pending_invoice_item_invoice on_behalf_of pause_collection pending_invoice_item_interval "
-        "pending_setup_intent pending_update schedule test_clock transfer_data trial_end trial_start billing_schedules"
+        "pending_setup_intent pending_update schedule test_clock transfer_data trial_end trial_start"
     )
     | {
-        "automatic_tax": {"enabled": False, "liability": None, "disabled_reason": None}, "billing_cycle_anchor": 0,
+        "automatic_tax": {"enabled": False, "liability": None, "disabled_reason": None}, "billing_cycle_anchor": 0, "billing_schedules": [],
         "billing_mode": {"type": "flexible", "flexible": {"proration_discounts": "included"}}, "cancel_at_period_end": False,
         "cancellation_details": _empty("comment feedback reason"), "collection_method": "charge_automatically",
         "currency": "", "customer": "", "default_tax_rates": [], "discounts": [],

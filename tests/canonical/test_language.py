@@ -1,0 +1,75 @@
+"""Identifiers, events and taxes of the shared language."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canonical.events import DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, TYPE, Event
+from canonical.ids import identifiers
+from canonical.money import Money
+from canonical.parties import Credit
+from canonical.tax import treatment
+
+START = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def test_identifiers_can_be_repeated_and_sort_by_time() -> None:
+    def made(seed: int) -> list[str]:
+        times = iter(START + timedelta(milliseconds=number) for number in range(20))
+        new_id = identifiers(lambda: next(times), random.Random(seed).getrandbits)
+        return [new_id("ord") for _ in range(20)]
+
+    assert made(1) == made(1)
+    assert made(1) != made(2)
+    assert made(1) == sorted(made(1))
+    assert all(each.startswith("ord_") and len(each) == 36 for each in made(1))
+
+
+def test_an_identifier_is_a_version_7_uuid() -> None:
+    hexadecimal = identifiers(lambda: START, random.Random(0).getrandbits)("cus").removeprefix("cus_")
+
+    assert int(hexadecimal[:12], 16) == int(START.timestamp() * 1000)
+    assert hexadecimal[12] == "7"
+    assert hexadecimal[16] in "89ab"
+
+
+@pytest.mark.parametrize("kind", [DEAL_CLOSED, LINE_PROVISIONED, INVOICE_FINALIZED, INVOICE_PAID])
+def test_our_event_names_keep_the_rule(kind: str) -> None:
+    assert TYPE.fullmatch(kind)
+
+
+@pytest.mark.parametrize(
+    "kind", ["invoice.paid", "com.tiergate.billing.invoice.v1", "com.tiergate.Billing.invoice.paid.v1"]
+)
+def test_an_event_name_that_breaks_the_rule_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match="breaks"):
+        Event(id="1", source="s", type=kind, subject="x", time=START)
+
+
+@pytest.mark.parametrize(
+    ("seller", "buyer", "registered", "expected"),
+    [
+        ("DE", "DE", True, "standard"),
+        ("DE", "DE", False, "standard"),
+        ("DE", "FR", True, "reverse_charge"),
+        ("DE", "FR", False, "standard"),
+        ("DE", "US", True, "outside_scope"),
+        ("DE", "CH", False, "outside_scope"),
+        ("US", "DE", True, "outside_scope"),
+    ],
+)
+def test_the_tax_follows_from_the_two_countries(seller: str, buyer: str, registered: object, expected: str) -> None:
+    assert treatment(seller, buyer, buyer_is_registered=registered is True) == expected
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_credit_allows_exactly_up_to_the_limit(used: int, limit: int, more: int) -> None:
+    credit = Credit(Money(used, "EUR"), Money(limit, "EUR"))
+
+    assert credit.allows(Money(more, "EUR")) is (used + more <= limit)
+    assert Credit(Money(used, "EUR"), None).allows(Money(more, "EUR"))
