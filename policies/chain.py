@@ -107,10 +107,10 @@ class Governance:
                 await self.app(scope, receive, send_marked)
             except ProblemError as refused:
                 status = refused.problem.status
-                if refused.problem is UNAUTHENTICATED:
-                    log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
                 raise
             finally:
+                if status == UNAUTHENTICATED.status:
+                    log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
                 self.gate.leave(operation_id, operation, principal, scope["path"], status)
 
 

@@ -156,6 +156,10 @@ class Stack:
     def behave(self, **behaviour: Any) -> None:
         httpx.post(f"{self.sandbox.url('control')}/provisioning", json=behaviour).raise_for_status()
 
+    def jobs(self, order_id: str) -> list[dict[str, Any]]:
+        """What the provisioning target itself knows of an order."""
+        return httpx.get(f"{self.sandbox.url('control')}/provisioning/{order_id}").raise_for_status().json()
+
     def hold_back(self, event: str) -> None:
         """Billing tells of everything but `event`, until `let_go`."""
         (endpoint,) = self.stripe.v1.webhook_endpoints.list().data

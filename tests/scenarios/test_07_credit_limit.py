@@ -1,0 +1,47 @@
+"""The credit limit is exceeded: the order waits for a yes, and a no undoes it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from canonical.orders import Order
+from tests.stack import EXACTLY_ONE, Stack
+
+
+def over_the_limit(stack: Stack, name: str) -> tuple[str, Order]:
+    """A second deal of a customer whose credit limit is below it. Gives the deal and its waiting order."""
+    account, first = stack.sell(stack.sale(name))
+    order = stack.order_in(first, "active")
+    stack.settled(order)
+    (party,) = stack.in_erp("party.party", ("code", "=", order.customer_id))
+    party.credit_limit_amount = Decimal(100)
+    party.save()
+    _, second = stack.sell(stack.sale(name), account)
+    return second, stack.order_in(second, "awaiting_approval")
+
+
+def test_an_approved_order_goes_on_and_the_salesperson_saw_why_it_waited(stack: Stack) -> None:
+    deal, order = over_the_limit(stack, "Approved")
+    (case,) = stack.cases_of(order.id)
+    (shown,) = stack.crm.query(f"SELECT TiergateStatus__c, TiergateDetail__c FROM Opportunity WHERE Id = '{deal}'")
+
+    assert (case.kind, case.team, case.actions) == ("credit_limit", "finance", ("approve", "reject"))
+    assert shown["TiergateStatus__c"] == "awaiting_approval"
+    assert "over the limit of 100.00 EUR" in shown["TiergateDetail__c"]
+    stack.act(case.id, "approve")
+
+    order = stack.order_in(deal, "active")
+    stack.settled(order)
+    assert stack.counted(order)["billing.subscriptions"] == 2
+
+
+def test_a_rejected_order_is_cancelled_and_leaves_nothing(stack: Stack) -> None:
+    deal, order = over_the_limit(stack, "Rejected")
+    (case,) = stack.cases_of(order.id)
+
+    stack.act(case.id, "reject", "too much")
+
+    order = stack.order_in(deal, "cancelled")
+    assert stack.counted(order) == EXACTLY_ONE, "only the first deal's"
+    (shown,) = stack.crm.query(f"SELECT TiergateStatus__c FROM Opportunity WHERE Id = '{deal}'")
+    assert shown["TiergateStatus__c"] == "cancelled"
