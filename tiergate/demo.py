@@ -56,15 +56,16 @@ class Channels:
         self.url = f"http://{settings.server.host}:{settings.server.experience_port}"
         self._http = httpx.Client(base_url=self.url, timeout=10)
 
+    def headers(self, client: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._issuer.token(client, self._clients[client])}"}
+
     def get(self, client: str, path: str, kind: type[Any]) -> Any:
-        headers = {"authorization": f"Bearer {self._issuer.token(client, self._clients[client])}"}
-        return msgspec.json.decode(self._http.get(path, headers=headers).raise_for_status().content, type=kind)
+        answer = self._http.get(path, headers=self.headers(client)).raise_for_status()
+        return msgspec.json.decode(answer.content, type=kind)
 
     def post(self, client: str, path: str, body: object, kind: type[Any]) -> Any:
-        headers = {"authorization": f"Bearer {self._issuer.token(client, self._clients[client])}"}
-        return msgspec.json.decode(
-            self._http.post(path, headers=headers, json=body).raise_for_status().content, type=kind
-        )
+        answer = self._http.post(path, headers=self.headers(client), json=body).raise_for_status()
+        return msgspec.json.decode(answer.content, type=kind)
 
     def order_of(self, deal: str) -> Order | None:
         page: Page[OrderSummary] = self.get("sales-app", "/sales/v1/orders?limit=10", Page[OrderSummary])

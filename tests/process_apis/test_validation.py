@@ -1,0 +1,123 @@
+"""A deal is judged as a whole, before anything is created."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canonical.deals import Deal, DealLine
+from canonical.money import Money, exponent
+from canonical.parties import Account, Address, LegalEntity
+from process_apis.validation import findings, plan, tax_number_is_valid
+
+SELLER = LegalEntity(
+    "DE01", "Seller GmbH", "DE", "EUR",
+    {"standard": Decimal(19), "reverse_charge": Decimal(0), "outside_scope": Decimal(0)},
+)  # fmt: skip
+PRODUCTS = ["SEAT", "SETUP"]
+
+
+def line(**changes: Any) -> DealLine:
+    good = DealLine("1", "SEAT", "Seat", Decimal(2), Decimal("240.00"), "year", listed=True)
+    return msgspec.structs.replace(good, **changes)
+
+
+def account(**changes: Any) -> Account:
+    good = Account("001", "Buyer", Address(country="DE"), tax_number="DE129273398")
+    return msgspec.structs.replace(good, **changes)
+
+
+def deal(**changes: Any) -> Deal:
+    good = Deal("006", "Deal", 1, account(), "EUR", "DE01", date(2026, 1, 1), 12, (line(),), won=True)
+    return msgspec.structs.replace(good, **changes)
+
+
+def fields(judged: Deal, seller: LegalEntity | None = SELLER, duplicates: tuple[str, ...] = ()) -> list[str]:
+    return [each.field for each in findings(judged, seller, PRODUCTS, duplicates)]
+
+
+def test_a_good_deal_has_no_findings() -> None:
+    assert fields(deal()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"won": False}, "Opportunity.StageName"),
+        ({"account": account(id="")}, "Opportunity.AccountId"),
+        ({"account": account(ancestors=("002", "001"))}, "Account.ParentId"),
+        ({"account": account(ancestors=("002", "003", "002"))}, "Account.ParentId"),
+        ({"account": account(address=Address())}, "Account.BillingCountryCode"),
+        ({"account": account(tax_number="FR40303265045")}, "Account.VatNumber__c"),
+        ({"lines": ()}, "OpportunityLineItems"),
+        ({"lines": (line(sku="SETUP", interval="one_time"),)}, "OpportunityLineItems"),
+        ({"lines": (line(), line(interval="month"))}, "OpportunityLineItems"),
+        ({"lines": (line(interval="week"),)}, "OpportunityLineItems[0].BillingInterval__c"),
+        ({"lines": (line(), line(unit_price=Decimal(-1)))}, "OpportunityLineItems[1].UnitPrice"),
+        ({"lines": (line(quantity=Decimal(0)),)}, "OpportunityLineItems[0].Quantity"),
+        ({"lines": (line(listed=False),)}, "OpportunityLineItems[0].PricebookEntry"),
+        ({"currency": "JPY", "lines": (line(unit_price=Decimal("1.5")),)}, "OpportunityLineItems[0].UnitPrice"),
+    ],
+)
+def test_each_fault_is_found_at_its_field(changes: dict[str, Any], field: str) -> None:
+    assert fields(deal(**changes)) == [field]
+
+
+def test_a_seller_without_the_tax_that_the_sale_needs_is_found() -> None:
+    domestic_only = msgspec.structs.replace(SELLER, tax_rates={"standard": Decimal(19)})
+    abroad = deal(account=account(address=Address(country="FR"), tax_number="FR40303265045"))
+
+    assert fields(abroad, domestic_only) == ["Opportunity.LegalEntity__c"]
+    assert fields(abroad) == []
+
+
+def test_a_customer_with_the_same_tax_number_is_found() -> None:
+    assert fields(deal(), duplicates=("cus_other",)) == ["Account.VatNumber__c"]
+
+
+@pytest.mark.parametrize(
+    ("number", "country", "valid"),
+    [
+        ("DE129273398", "DE", True),
+        ("DE 129 273 398", "DE", True),
+        ("DE129273399", "DE", False),
+        ("DE129273398", "FR", False),
+        ("EL094259216", "GR", True),
+        ("nonsense", "DE", False),
+        ("CHE-107.787.577 IVA", "CH", True),
+        ("CHE-107.787.578 IVA", "CH", False),
+        ("anything", "US", True),
+    ],
+)
+def test_tax_numbers_are_checked_by_the_rules_of_their_country(number: str, country: str, valid: object) -> None:
+    assert tax_number_is_valid(number, country) is valid
+
+
+@given(
+    st.sampled_from(["JPY", "EUR", "KWD"]),
+    st.lists(st.tuples(st.integers(1, 10_000), st.integers(0, 10**9)), min_size=1, max_size=10),
+)
+def test_a_plan_is_worth_exactly_what_was_sold(currency: str, sold: list[tuple[int, int]]) -> None:
+    scale = -exponent(currency)
+    lines = tuple(
+        line(id=str(number), quantity=Decimal(quantity), unit_price=Decimal(price).scaleb(scale))
+        for number, (quantity, price) in enumerate(sold)
+    )
+    judged = deal(currency=currency, lines=lines)
+
+    assert fields(judged) == []
+    contract = plan(judged, SELLER, "ord_1", "cus_1", "con_1", None).contract
+    assert contract.net == Money(sum(quantity * price for quantity, price in sold), currency)
+
+
+@given(st.decimals(min_value=0, max_value=10**6, allow_nan=False, places=6))
+def test_a_price_is_found_faulty_exactly_when_it_has_more_digits_than_the_currency(price: Decimal) -> None:
+    found = fields(deal(lines=(line(unit_price=price),)))
+
+    assert (found == []) is (price == round(price, 2))

@@ -1,0 +1,103 @@
+"""The `tiergate` command as a person meets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+
+from tests.stack import Stack
+
+TIERGATE = str(Path(sys.executable).with_name("tiergate"))
+HEAVY = ("litestar", "dbos", "sqlalchemy", "httpx", "granian", "rich", "stripe")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([TIERGATE, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    shown = run("--help")
+
+    assert shown.returncode == 0
+    for command in ("serve", "up", "sandbox", "token", "demo", "doctor", "openapi"):
+        assert f"  {command} " in shown.stdout
+    assert "Exit codes: 0 done" in shown.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, tiergate.cli; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not [name for name in HEAVY if name in loaded]
+
+
+def test_the_shell_is_told_how_to_complete() -> None:
+    done = subprocess.run(
+        [TIERGATE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"_TIERGATE_COMPLETE": "bash_source", "PATH": "/usr/bin:/bin"},
+    )
+
+    assert done.returncode == 0
+    assert "_tiergate_completion" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["serve", "middle"], 2, "'middle' is not one of"),
+        (["serve", "system", "--config", "none.toml"], 2, "there is no none.toml"),
+        (["up", "--config", "none.toml"], 2, "there is no none.toml"),
+        (["token", "nobody"], 2, "the catalogue has no client 'nobody'"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_wrong_usage_ends_with_its_code_and_says_what_to_do(arguments: list[str], code: int, told: str) -> None:
+    done = run(*arguments)
+
+    assert done.returncode == code
+    assert told in done.stderr
+
+
+def test_a_token_is_what_the_catalogue_says(stack: Stack) -> None:
+    done = run("token", "sales-app", "--config", str(stack.sandbox.config), "--minutes", "5")
+
+    claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
+    assert (claims["client_id"], claims["aud"], claims["scope"]) == ("sales-app", "tiergate:experience", "orders:read")
+    assert claims["exp"] - time.time() <= 300
+
+
+def test_the_doctor_finds_all_well_in_a_running_stack(stack: Stack) -> None:
+    done = run("doctor", "--config", str(stack.sandbox.config))
+
+    assert done.returncode == 0, done.stdout
+    assert "missing" not in done.stdout
+    for name in ("crm", "erp", "billing", "provisioning", "system layer", "process layer", "experience layer"):
+        assert name in done.stdout
+
+
+def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    done = run("doctor", "--config", str(tmp_path / "none.toml"))
+
+    assert done.returncode == 3
+    assert "missing" in done.stdout
+    assert "tiergate sandbox" in done.stdout.replace("\n", " ")
+
+
+def test_no_secret_is_in_any_log(stack: Stack) -> None:
+    _, deal = stack.sell(stack.sale("Quiet"))
+    stack.order_in(deal, "active")
+    secrets = [path.read_text().strip() for path in stack.sandbox.kept.iterdir()] + [stack.sandbox.erp_password]
+
+    for log in (stack.folder / "logs").iterdir():
+        text = log.read_text()
+        assert not [secret for secret in secrets if secret in text], log
+    audit = "".join(path.read_text() for path in (stack.folder / "audit").iterdir())
+    assert not [secret for secret in secrets if secret in audit]

@@ -1,0 +1,91 @@
+"""Settings are checked as a whole at the start, and secrets never show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tiergate.settings import SettingsError, load, secrets
+
+GOOD = """
+[crm]
+url = "http://crm"
+client_id = "id"
+[erp]
+url = "http://erp"
+database = "db"
+user = "admin"
+[billing]
+url = "http://billing"
+[provisioning]
+url = "http://target"
+"""
+SECRETS = {
+    "TIERGATE_CRM_CLIENT_SECRET": "s1",
+    "TIERGATE_ERP_PASSWORD": "s2",
+    "TIERGATE_BILLING_API_KEY": "s3",
+    "TIERGATE_BILLING_WEBHOOK_SECRET": "s4",
+    "TIERGATE_PROVISIONING_SECRET": "s5",
+}
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "tiergate.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_and_the_environment_make_the_settings(tmp_path: Path) -> None:
+    settings = load(
+        written(tmp_path, GOOD), {"TIERGATE_CRM_URL": "http://other", "TIERGATE_SERVER_SYSTEM_PORT": "9000"}
+    )
+
+    assert (settings.crm.url, settings.server.system_port) == ("http://other", 9000)
+    assert settings.state == tmp_path
+    assert settings.process_database() == f"sqlite:///{tmp_path / 'process.sqlite'}"
+
+
+def test_every_error_is_told_at_once_with_its_place(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace('client_id = "id"', 'client = "id"').replace("[billing]", 'colour = "red"\n[billing]')
+        + "[extra]\na = 1\n"
+    )
+
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, text), {"TIERGATE_SERVER_SYSTEM_PORT": "many"})
+
+    told = "\n".join(refused.value.errors)
+    assert len(refused.value.errors) == 4
+    for part in ("[crm]", "[erp]", "[server]", "TIERGATE_SERVER_<KEY>", "'extra' is not a setting"):
+        assert part in told
+
+
+def test_a_file_that_is_missing_or_broken_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="tiergate sandbox"):
+        load(tmp_path / "none.toml", {})
+    with pytest.raises(SettingsError, match=r"tiergate\.toml"):
+        load(written(tmp_path, "[crm"), {})
+
+
+def test_secrets_come_from_the_environment_or_from_files_and_do_not_show(tmp_path: Path) -> None:
+    kept = tmp_path / "password"
+    kept.write_text("from a file\n")
+    settings = load(written(tmp_path, GOOD.replace('user = "admin"', f'user = "admin"\npassword_file = "{kept}"')), {})
+
+    found = secrets(settings, {key: value for key, value in SECRETS.items() if key != "TIERGATE_ERP_PASSWORD"})
+
+    assert (found.erp_password, found.billing_api_key) == ("from a file", "s3")
+    assert "s3" not in repr(found)
+    assert "from a file" not in repr(found)
+
+
+def test_every_missing_secret_is_named_and_none_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        secrets(load(written(tmp_path, GOOD), {}), {"TIERGATE_BILLING_API_KEY": "hush"})
+
+    told = str(refused.value)
+    assert len(refused.value.errors) == 4
+    assert "TIERGATE_ERP_PASSWORD" in told
+    assert "crm credentials" in told
+    assert "hush" not in told
