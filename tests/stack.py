@@ -7,11 +7,13 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psycopg
 import stripe
 from stdnum.iso7064 import mod_11_10
 
@@ -52,14 +54,20 @@ def german_vat(name: str) -> str:
 class Stack:
     """One sandbox and the three layers over it."""
 
-    def __init__(self, folder: Path, templates: Path) -> None:
-        self.sandbox = Sandbox(folder, templates, choose_ports(preferred=False), utc_now().date(), poll_seconds=0.1)
+    def __init__(self, folder: Path, templates: Path, database_url: str = "", erp_database: str = "") -> None:
+        self.sandbox = Sandbox(
+            folder, templates, choose_ports(preferred=False), utc_now().date(), database_url, 0.1, erp_database
+        )
         self.settings = load(self.sandbox.config, {})
         self.folder = folder
         self.children: dict[str, Child] = {"sandbox": self.sandbox.start()}
-        self.sandbox.ready(self.children["sandbox"])
-        for layer in LAYERS:
-            self.start(layer)
+        try:
+            self.sandbox.ready(self.children["sandbox"])
+            for layer in LAYERS:
+                self.start(layer)
+        except RuntimeError:
+            self.stop()
+            raise
         self.crm = self.sandbox.crm()
         self.channels = Channels(self.settings)
         self.stripe = stripe.StripeClient(self.sandbox.api_key, base_addresses={"api": self.sandbox.url("billing")})
@@ -79,7 +87,6 @@ class Stack:
         self.children[layer].process.wait()
 
     def stop(self) -> None:
-        self.crm.close()
         for child in reversed(self.children.values()):
             child.stop()
 
@@ -111,11 +118,12 @@ class Stack:
 
     def record(self, query: str, *values: str) -> Any:
         """One value of the process layer's own records, read beside it."""
-        connection = sqlite3.connect(f"file:{self.folder / 'process.sqlite'}?mode=ro", uri=True)
-        try:
-            row = connection.execute(query, values).fetchone()
-        finally:
-            connection.close()
+        if self.settings.process.database_url:
+            with psycopg.connect(self.settings.process.database_url) as connection:
+                row = connection.execute(query.replace("?", "%s").encode(), values).fetchone()
+        else:
+            with closing(sqlite3.connect(f"file:{self.folder / 'process.sqlite'}?mode=ro", uri=True)) as connection:
+                row = connection.execute(query, values).fetchone()
         return row[0] if row else None
 
     def orders(self) -> list[OrderSummary]:

@@ -95,15 +95,17 @@ def up(config: Path) -> None:
 
 @cli.command()
 @folder_option
+@click.option("--database", default="", metavar="URL", help="A PostgreSQL database for the process layer, not SQLite.")
+@click.option("--erp-database", default="", metavar="URL", help="A PostgreSQL server for Tryton, not SQLite.")
 @click.option("--prepare", is_flag=True, help="Only make what takes long the first time, then exit.")
-def sandbox(folder: Path, *, prepare: bool) -> None:
+def sandbox(folder: Path, database: str, erp_database: str, *, prepare: bool) -> None:
     """Run the stand-ins and a real Tryton until Ctrl-C, and write settings that point at them."""
     from tiergate.local import prepare_sandbox, run_sandbox
 
     if prepare:
         prepare_sandbox(folder)
     else:
-        run_sandbox(folder)
+        run_sandbox(folder, database, erp_database)
 
 
 @cli.command()

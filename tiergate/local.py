@@ -98,7 +98,9 @@ class Sandbox:
         today: date,
         database_url: str = "",
         poll_seconds: float = 0.25,
+        erp_database: str = "",
     ) -> None:
+        """`database_url` is the process layer's, `erp_database` Tryton's server: SQLite files where they are empty."""
         kept = folder / "secrets"
         self.ports = ports
         self.config = folder / "tiergate.toml"
@@ -116,6 +118,7 @@ class Sandbox:
             tryton_port=ports.tryton, provisioning_port=ports.provisioning, control_port=ports.control,
             connected_app=ConnectedApp(CLIENT_ID, self.client_secret, USERNAME, public_key(kept / "crm_private_key")), billing_key=self.api_key,
             provisioning_secret=self.provisioning_secret, erp_password=self.erp_password, year=today.year,
+            erp_database=erp_database,
         )  # fmt: skip
         self._write_settings(templates, database_url, poll_seconds)
 
@@ -192,9 +195,10 @@ def prepare_sandbox(folder: Path) -> None:
     prepare(templates, utc_now().date().year, secret_file(templates / "erp_password"))
 
 
-def run_sandbox(folder: Path) -> None:
+def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:
     """The sandbox alone, until Ctrl-C."""
-    sandbox = Sandbox(folder, templates_of(folder), choose_ports(), utc_now().date())
+    today = utc_now().date()
+    sandbox = Sandbox(folder, templates_of(folder), choose_ports(), today, database_url, erp_database=erp_database)
     with stopped_at_the_end() as children:
         children.append(sandbox.start())
         sandbox.ready(children[0])

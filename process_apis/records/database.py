@@ -122,7 +122,10 @@ executors = sa.Table(
 
 def open_database(url: str) -> sa.Engine:
     """An engine with the tables in place. SQLite waits for other writers instead of failing."""
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    address = sa.make_url(url)
+    if address.drivername == "postgresql":
+        address = address.set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     metadata.create_all(engine)

