@@ -33,6 +33,10 @@ Readiness = Callable[[], dict[str, str]]
 """What this deployable depends on, each `ok` or the reason why not."""
 
 
+DESCRIBED_AT = "/schema"
+"""Where an app that is made to be described has its description. Such an app is never served."""
+
+
 class Ungoverned(RuntimeError):
     """A route that the catalogue does not know. Such an app does not start."""
 
@@ -139,7 +143,7 @@ def governed(
     on_shutdown: Sequence[LifespanHook] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """The app of one deployable. Raises `Ungoverned` when a route's operation is not in the catalogue."""
+    """The app of one deployable; `openapi` makes one that is described and not served. Raises `Ungoverned` when a route's operation is not in the catalogue."""
 
     @get("/health/live", operation_id="live", summary="Whether the process runs")
     async def live() -> dict[str, str]:
@@ -169,6 +173,8 @@ def governed(
         logging_config=None,
     )
     for route in app.routes:
+        if openapi and route.path.startswith(DESCRIBED_AT):
+            continue
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler) and "OPTIONS" in handler.http_methods:
                 continue

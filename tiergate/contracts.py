@@ -11,6 +11,7 @@ from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
 from policies import catalogue
+from policies.problems import CONTENT_TYPE, Problem
 from tiergate import wiring
 from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
 
@@ -48,8 +49,11 @@ def _document(app: Litestar, name: str, version: str) -> dict[str, Any]:
     whole: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     prefix = f"/{name}/{version}"
     paths = {path: item for path, item in whole["paths"].items() if path.startswith(prefix)}
+    for operation in (each for item in paths.values() for each in item.values()):
+        _describe_answers(operation)
     components = whole.get("components", {})
-    schemas = _used(paths, components.get("schemas", {}))
+    _, inner = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
+    schemas = _used(paths, components.get("schemas", {}) | inner)
     return {
         "openapi": whole["openapi"],
         "info": {
@@ -63,6 +67,19 @@ def _document(app: Litestar, name: str, version: str) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
         "security": [{"token": []}],
+    }
+
+
+def _describe_answers(operation: dict[str, Any]) -> None:
+    """Every refusal is a problem of ours, whatever the framework would have answered."""
+    answers: dict[str, Any] = operation["responses"]
+    answers.pop("400", None)
+    for answer in answers.values():
+        answer["description"] = "Done"
+    schema = {"$ref": "#/components/schemas/Problem"}
+    answers["default"] = {
+        "description": "A problem (RFC 9457): what is wrong, and what to do",
+        "content": {CONTENT_TYPE: {"schema": schema}},
     }
 
 

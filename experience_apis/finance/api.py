@@ -13,7 +13,7 @@ from experience_apis.process import Process
 from policies.authentication import Principal
 
 
-@get("/postings", operation_id="finance_list_postings", summary="List where the posting of each invoice and payment stands", responses={200: ResponseSpec(Page[PostingStatus])})  # fmt: skip
+@get("/postings", operation_id="finance_list_postings", summary="List where the posting of each invoice and payment stands", responses={200: ResponseSpec(Page[PostingStatus], generate_examples=False)})  # fmt: skip
 async def list_postings(
     state: State, principal: Principal, posting_state: PostingState | None = Parameter(query="state", default=None),
     cursor: Cursor = None, limit: Limit = 25,

@@ -14,7 +14,7 @@ from experience_apis.process import Process
 from policies.authentication import Principal
 
 
-@get("/orders", operation_id="sales_list_orders", summary="List orders, newest first", responses={200: ResponseSpec(Page[OrderSummary])})  # fmt: skip
+@get("/orders", operation_id="sales_list_orders", summary="List orders, newest first", responses={200: ResponseSpec(Page[OrderSummary], generate_examples=False)})  # fmt: skip
 async def list_orders(
     state: State, principal: Principal, order_state: OrderState | None = Parameter(query="state", default=None),
     cursor: Cursor = None, limit: Limit = 25,
@@ -23,7 +23,7 @@ async def list_orders(
     return await process.get(principal, "orders", {"state": order_state, "cursor": cursor, "limit": limit})
 
 
-@get("/orders/{order_id:str}", operation_id="sales_get_order", summary="Read an order: its state, what it waits for, its lines", responses={200: ResponseSpec(Order)})  # fmt: skip
+@get("/orders/{order_id:str}", operation_id="sales_get_order", summary="Read an order: its state, what it waits for, its lines", responses={200: ResponseSpec(Order, generate_examples=False)})  # fmt: skip
 async def get_order(state: State, principal: Principal, order_id: Key) -> Response[bytes]:
     process: Process = state.process
     return await process.get(principal, f"orders/{order_id}", {})

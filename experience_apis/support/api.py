@@ -22,7 +22,7 @@ class CaseAction(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-@get("/cases", operation_id="support_list_cases", summary="List exceptions, newest first, with what may be done about each", responses={200: ResponseSpec(Page[Case])})  # fmt: skip
+@get("/cases", operation_id="support_list_cases", summary="List exceptions, newest first, with what may be done about each", responses={200: ResponseSpec(Page[Case], generate_examples=False)})  # fmt: skip
 async def list_cases(
     state: State, principal: Principal, case_state: CaseState | None = Parameter(query="state", default=None),
     team: Team | None = None, cursor: Cursor = None, limit: Limit = 25,
@@ -31,19 +31,19 @@ async def list_cases(
     return await process.get(principal, "cases", {"state": case_state, "team": team, "cursor": cursor, "limit": limit})
 
 
-@get("/cases/{case_id:str}", operation_id="support_get_case", summary="Read an exception", responses={200: ResponseSpec(Case)})  # fmt: skip
+@get("/cases/{case_id:str}", operation_id="support_get_case", summary="Read an exception", responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
 async def get_case(state: State, principal: Principal, case_id: Key) -> Response[bytes]:
     process: Process = state.process
     return await process.get(principal, f"cases/{case_id}", {})
 
 
-@post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", summary="Do one of the things that an exception allows", status_code=200, responses={200: ResponseSpec(Case)})  # fmt: skip
+@post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", summary="Do one of the things that an exception allows", status_code=200, responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
 async def act_on_case(state: State, principal: Principal, case_id: Key, data: CaseAction) -> Response[bytes]:
     process: Process = state.process
     return await process.post(principal, f"cases/{case_id}/actions", data)
 
 
-@get("/customers/{customer_id:str}", operation_id="support_get_customer", summary="Read a customer with all that is going on", responses={200: ResponseSpec(CustomerOverview)})  # fmt: skip
+@get("/customers/{customer_id:str}", operation_id="support_get_customer", summary="Read a customer with all that is going on", responses={200: ResponseSpec(CustomerOverview, generate_examples=False)})  # fmt: skip
 async def get_customer(state: State, principal: Principal, customer_id: Key) -> Response[bytes]:
     process: Process = state.process
     return await process.get(principal, f"customers/{customer_id}", {})

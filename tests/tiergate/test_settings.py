@@ -89,3 +89,10 @@ def test_every_missing_secret_is_named_and_none_is_shown(tmp_path: Path) -> None
     assert "TIERGATE_ERP_PASSWORD" in told
     assert "crm credentials" in told
     assert "hush" not in told
+
+
+def test_the_example_is_complete_and_valid() -> None:
+    settings = load(Path("deploy/tiergate.example.toml"), {})
+
+    assert secrets(settings, SECRETS).erp_password == "s2"
+    assert settings.crm.url.startswith("https://")
