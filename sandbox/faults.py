@@ -80,8 +80,9 @@ class Faults:
         request = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
         if self.active:
             body, receive = await _buffered(receive)
-            request = f"{request} {body.decode(errors='replace')}"
-        fault = self._take(request)
+            fault = self._take(f"{request} {body.decode(errors='replace')}")
+        else:
+            fault = None
         if fault is None:
             if scope["method"] == "GET":
                 await self._remembering(request, scope, receive, send)

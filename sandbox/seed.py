@@ -32,6 +32,9 @@ class Crm:
     def update(self, sobject: str, record_id: str, **fields: Any) -> None:
         self._http.patch(f"/services/data/v66.0/sobjects/{sobject}/{record_id}", json=fields).raise_for_status()
 
+    def read(self, path: str) -> dict[str, Any]:
+        return self._http.get(f"/services/data/v66.0/{path}").raise_for_status().json()
+
     def query(self, soql: str) -> list[dict[str, Any]]:
         answer = self._http.get("/services/data/v66.0/query", params={"q": soql})
         return answer.raise_for_status().json()["records"]

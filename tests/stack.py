@@ -56,7 +56,7 @@ class Stack:
 
     def __init__(self, folder: Path, templates: Path, database_url: str = "", erp_database: str = "") -> None:
         self.sandbox = Sandbox(
-            folder, templates, choose_ports(preferred=False), utc_now().date(), database_url, 0.1, erp_database
+            folder, templates, choose_ports(usual=False), utc_now().date(), database_url, 0.1, erp_database
         )
         self.settings = load(self.sandbox.config, {})
         self.folder = folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,10 +35,10 @@ SALE = Sale(
 )
 SAID: dict[OrderState, str] = {
     "received": "the closed deal was seen in the CRM",
-    "validating": "hierarchy, legal entity, tax, products and prices are checked",
+    "validating": "parents, entity, tax, products and prices are checked",
     "credit_review": "the ERP is asked for the customer's credit",
-    "onboarding": "the customer is made known to billing and the ERP",
-    "subscribing": "the contract is laid out in billing, and bills nothing yet",
+    "onboarding": "billing and the ERP get the customer",
+    "subscribing": "billing gets the contract, and bills nothing yet",
     "provisioning": "the lines are delivered, one by one",
     "active": "delivered, billed, and shown in the CRM",
 }
@@ -88,23 +89,26 @@ def run(folder: Path, *, once: bool, report: Path | None) -> None:
     console = Console(highlight=False)
     began = time.monotonic()
     prepare_sandbox(folder)
-    sandbox = Sandbox(folder, templates_of(folder), choose_ports(), utc_now().date())
+    own = folder / "demo"
+    if own.exists():  # each demo begins with an empty company
+        shutil.rmtree(own)
+    sandbox = Sandbox(own, templates_of(folder), choose_ports(), utc_now().date())
     settings = load(sandbox.config, {})
     with stopped_at_the_end() as children:
         children.append(sandbox.start())
         sandbox.ready(children[0])
         start_layers(settings, sandbox.config, children)
-        console.print(
-            f"[bold]Everything is up[/] after {time.monotonic() - began:.1f} s: Salesforce and Stripe stand-ins, a real Tryton, three layers.\n"
-        )
+        console.print(f"[bold]Everything is up[/] after {time.monotonic() - began:.1f} s:")
+        console.print("stand-ins for Salesforce and Stripe, a real Tryton, three layers.\n")
         channels = Channels(settings)
         order, seconds = sell(console, sandbox, channels)
         found = holdings(sandbox, order)
         show(console, found)
         total = time.monotonic() - began
         console.print(
-            f"\n[bold green]Closed deal to active service in {seconds:.1f} s[/], all of it in {total:.1f} s. Nobody rekeyed anything.\n"
+            f"\n[bold green]From the closed deal to active service in {seconds:.1f} s[/], and nobody rekeyed anything."
         )
+        console.print(f"[dim]{total:.1f} s in all, with starting everything.[/]\n")
         if report:
             report.write_bytes(
                 msgspec.json.format(msgspec.json.encode(as_report(order, seconds, found)), indent=2) + b"\n"
@@ -112,16 +116,15 @@ def run(folder: Path, *, once: bool, report: Path | None) -> None:
         if not once:
             go_on(console, channels, sandbox, order)
             wait_for_the_end(children)
-    console.print("Stopped. All state is in", f"[bold]{folder}[/].")
+    console.print(f"Stopped. All state is in [bold]{own}[/]; the next demo begins anew.")
 
 
 def sell(console: Console, sandbox: Sandbox, channels: Channels) -> tuple[Order, float]:
     """Close the deal as a salesperson would, and follow it. Gives the order and the seconds from close to active."""
     crm = sandbox.crm()
     _, deal = open_deal(crm, SALE, utc_now().date())
-    console.print(
-        f"A salesperson sells to [bold]{SALE.buyer}[/] (of {SALE.parent}): platform fee, 25 seats, onboarding."
-    )
+    console.print(f"A salesperson sells to [bold]{SALE.buyer}[/] (of {SALE.parent}):")
+    console.print("a platform fee, 25 seats, and onboarding.\n")
     closed = datetime.now(UTC)
     close_deal(crm, deal)
     crm.close()
@@ -165,7 +168,7 @@ def settle(console: Console, channels: Channels, order: Order, closed: datetime)
                 told.add(each.kind)
                 after = (each.updated_at - closed).total_seconds()
                 console.print(
-                    f"{after:6.2f} s  [bold]{each.kind + ' posted':16}[/] {each.amount}, {each.number} in the ERP, {each.balance} due then"
+                    f"{after:6.2f} s  [bold]{each.kind + ' posted':16}[/] {each.amount} as {each.number}, {each.balance} due"
                 )
             if each.state == "failed":
                 raise DemoFailed(f"the {each.kind} was not posted: {each.waits_for}")
@@ -189,7 +192,7 @@ def show(console: Console, found: Holdings) -> None:
     table.add_row("balance due", "–", f"{billing.balance}", f"{erp.balance}")
     table.add_row("status", crm.status, billing.status, erp.status)
     console.print(table)
-    console.print("[dim]The CRM's total is net; billing's and the ERP's are with tax.[/]")
+    console.print("[dim]The CRM's total is without tax, the others' with it.[/]")
 
 
 def as_report(order: Order, seconds: float, found: Holdings) -> dict[str, Any]:

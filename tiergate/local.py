@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets as randomness
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from datetime import date
 from pathlib import Path
@@ -35,7 +37,7 @@ LAYERS = ("process", "system", "experience")
 CLIENT_ID = "tiergate-integration"
 USERNAME = "integration@example.com"
 START_SECONDS = 60.0
-PREFERRED = {
+USUAL = {
     "system": 8101, "process": 8102, "experience": 8103, "crm": 8201, "billing": 8202, "erp": 8203, "provisioning": 8204,
     "control": 8205, "tryton": 8206,
 }  # fmt: skip
@@ -55,14 +57,29 @@ class Ports(msgspec.Struct, frozen=True):
     tryton: int
 
 
-def choose_ports(*, preferred: bool = True) -> Ports:
-    """The usual ports where they are free, any free one elsewhere."""
+_usual_ports = contextlib.ExitStack()
+"""Holds the lock on the usual ports until this process ends."""
+
+
+def _usual_ports_are_ours() -> bool:
+    """The servers share a port with whoever listens on it already, so two sandboxes must never choose the same."""
+    lock = _usual_ports.enter_context((Path(tempfile.gettempdir()) / "tiergate-usual-ports.lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def choose_ports(*, usual: bool = True) -> Ports:
+    """The usual ports where they are free and no other sandbox has them, any free one elsewhere."""
+    usual = usual and _usual_ports_are_ours()
     with contextlib.ExitStack() as held:
         chosen: dict[str, int] = {}
-        for name, usual in PREFERRED.items():
+        for name, port in USUAL.items():
             probe = held.enter_context(socket.socket())
             try:
-                probe.bind(("127.0.0.1", usual if preferred else 0))
+                probe.bind(("127.0.0.1", port if usual else 0))
             except OSError:
                 probe.bind(("127.0.0.1", 0))
             chosen[name] = probe.getsockname()[1]
@@ -101,6 +118,7 @@ class Sandbox:
         erp_database: str = "",
     ) -> None:
         """`database_url` is the process layer's, `erp_database` Tryton's server: SQLite files where they are empty."""
+        folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "secrets"
         self.ports = ports
         self.config = folder / "tiergate.toml"
@@ -190,8 +208,10 @@ def templates_of(folder: Path) -> Path:
 
 
 def prepare_sandbox(folder: Path) -> None:
+    """Make what takes long the first time."""
     templates = templates_of(folder)
-    click.echo("preparing Tryton's template (about 20 s the first time) …", err=True)
+    if not any(templates.glob("*.sqlite")):
+        click.echo("Opening the books of a company in Tryton, once; this takes about 20 s …", err=True)
     prepare(templates, utc_now().date().year, secret_file(templates / "erp_password"))
 
 
