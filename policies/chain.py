@@ -29,6 +29,7 @@ from policies.catalogue import Catalogue, Layer, Operation
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, ProblemError
 
 log = structlog.get_logger("tiergate.chain")
+MARK = correlation.HEADER.encode()
 Readiness = Callable[[], dict[str, str]]
 """What this deployable depends on, each `ok` or the reason why not."""
 
@@ -99,10 +100,12 @@ class Governance:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (correlation.HEADER.encode(), correlation_id.encode())]
+                kept = [each for each in message["headers"] if each[0] != MARK]
+                message["headers"] = [*kept, (MARK, correlation_id.encode())]
             await send(message)
 
         correlation_id = self.gate.correlation_id(headers)
+        scope["state"][correlation.STATE] = correlation_id
         with correlation.correlated(correlation_id):
             principal = None
             try:

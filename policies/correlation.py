@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 HEADER = "x-correlation-id"
+STATE = "correlation_id"
+"""Where a request keeps its id, for answers that are made outside of its work."""
 ACCEPTED = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _current: ContextVar[str] = ContextVar("correlation_id", default="")
 

@@ -90,51 +90,48 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     field: str = ""
 
 
-def body(problem: ProblemType, detail: str, **members: Any) -> Problem:
-    """The problem as it goes out, with the correlation id of this request."""
-    return Problem(
-        f"/problems/{problem.name}",
-        problem.title,
-        problem.status,
-        detail,
-        problem.remedy,
-        correlation.current(),
-        **members,
+def _answer(
+    request: Request[Any, Any, Any],
+    problem: ProblemType,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    **members: Any,
+) -> Response[Problem]:
+    """The problem as it goes out, with the correlation id that the request was given on its way in."""
+    correlation_id = str(request.scope["state"].get(correlation.STATE, ""))
+    body = Problem(
+        f"/problems/{problem.name}", problem.title, problem.status, detail, problem.remedy, correlation_id, **members
     )
+    headers = {**({correlation.HEADER: correlation_id} if correlation_id else {}), **(headers or {})}
+    return Response(body, status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
 
 
-def _answer(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
-    headers = {correlation.HEADER: problem.correlation_id} | (headers or {})
-    return Response(problem, status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
+def _ours(request: Request[Any, Any, Any], error: ProblemError) -> Response[Problem]:
+    return _answer(request, error.problem, error.detail, errors=error.errors)
 
 
-def _ours(_: Request[Any, Any, Any], error: ProblemError) -> Response[Problem]:
-    return _answer(body(error.problem, error.detail, errors=error.errors))
-
-
-def _fault(_: Request[Any, Any, Any], fault: PlatformFault) -> Response[Problem]:
+def _fault(request: Request[Any, Any, Any], fault: PlatformFault) -> Response[Problem]:
     headers = {"Retry-After": f"{fault.retry_after:.0f}"} if fault.retry_after is not None else {}
-    problem = body(FAULTS[type(fault)], fault.reason, platform=fault.platform, field=fault.field)
-    return _answer(problem, headers)
+    return _answer(request, FAULTS[type(fault)], fault.reason, headers, platform=fault.platform, field=fault.field)
 
 
-def _validation(_: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
     found: list[dict[str, Any]] = error.extra if isinstance(error.extra, list) else []
     errors = tuple(FieldError(f"$.{each.get('key', '')}".rstrip("."), str(each.get("message", ""))) for each in found)
-    return _answer(body(INVALID, "The request does not fit the contract.", errors=errors))
+    return _answer(request, INVALID, "The request does not fit the contract.", errors=errors)
 
 
-def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     known = {401: UNAUTHENTICATED, 403: FORBIDDEN, 404: MISSING, 413: TOO_LARGE}.get(error.status_code)
     if known:
-        return _answer(body(known, known.title + "."))
+        return _answer(request, known, known.title + ".")
     problem = ProblemType(REQUEST.name, error.status_code, error.detail, REQUEST.remedy)
-    return _answer(body(problem, error.detail), dict(error.headers or {}))
+    return _answer(request, problem, error.detail, dict(error.headers or {}))
 
 
 def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     log.error("request failed", path=request.url.path, exc_info=error)
-    return _answer(body(INTERNAL, "The fault is on our side."))
+    return _answer(request, INTERNAL, "The fault is on our side.")
 
 
 Handler = Callable[[Request[Any, Any, Any], Any], Response[Problem]]

@@ -144,6 +144,32 @@ def demo(folder: Path, report: Path | None, *, once: bool) -> None:
 
 @cli.command()
 @config_option
+@click.option(
+    "--buyer", default="Südwind Energie GmbH", show_default=True, help="The company that buys; a known one buys again."
+)
+@click.option("--seats", default=10.0, show_default=True, help="How many seats.")
+@click.option("--entity", default="DE01", show_default=True, help="The legal entity that sells; empty for none.")
+@click.option("--tax-number", default="", help="The buyer's VAT number.")
+def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str) -> None:
+    """Close a deal in the sandbox's CRM, as a salesperson would."""
+    from canonical.ids import utc_now
+    from sandbox.salesperson import Line, Sale, close_deal, open_deal
+    from sandbox.seed import Crm
+
+    settings = _settings(config)
+    crm = Crm(settings.crm.url, settings.crm.client_id, _secrets(settings).crm_client_secret)
+    lines = (Line("PLATFORM", 1), Line("SEAT", seats), Line("ONBOARDING", 1))
+    sale = Sale(buyer=buyer, lines=lines, legal_entity=entity or None, tax_number=tax_number or None)
+    quoted = buyer.replace("\\", "\\\\").replace("'", "\\'")
+    known = crm.query(f"SELECT Id FROM Account WHERE Name = '{quoted}' LIMIT 1")
+    _, deal = open_deal(crm, sale, utc_now().date(), known[0]["Id"] if known else None)
+    close_deal(crm, deal)
+    crm.close()
+    click.echo(f"closed the deal {deal} with {buyer}")
+
+
+@cli.command()
+@config_option
 def doctor(config: Path) -> None:
     """Say what is set up, reachable or missing, and what to do about it."""
     from tiergate.doctor import examine

@@ -180,6 +180,7 @@ def test_a_bad_token_is_refused_without_a_reason(door: Door, name: str) -> None:
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"] == "No valid access token for this layer was sent."
+    assert answer.headers.get_list("x-correlation-id") == [answer.json()["correlation_id"]]
 
 
 def test_a_cached_token_ends_with_its_time(door: Door) -> None:
@@ -267,6 +268,7 @@ def test_each_platform_fault_is_one_problem(door: Door, kind: str, status: int, 
 
     assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{problem}")
     assert answer.json()["remedy"]
+    assert answer.headers.get_list("x-correlation-id") == [answer.json()["correlation_id"]]
     assert answer.headers.get("retry-after") == ("7" if kind == "throttled" else None)
 
 

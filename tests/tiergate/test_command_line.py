@@ -24,7 +24,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     shown = run("--help")
 
     assert shown.returncode == 0
-    for command in ("serve", "up", "sandbox", "token", "demo", "doctor", "openapi"):
+    for command in ("serve", "up", "sandbox", "token", "demo", "sell", "doctor", "openapi"):
         assert f"  {command} " in shown.stdout
     assert "Exit codes: 0 done" in shown.stdout
 
@@ -72,6 +72,16 @@ def test_a_token_is_what_the_catalogue_says(stack: Stack) -> None:
     claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
     assert (claims["client_id"], claims["aud"], claims["scope"]) == ("sales-app", "tiergate:experience", "orders:read")
     assert claims["exp"] - time.time() <= 300
+
+
+def test_selling_closes_a_deal_that_becomes_an_order_and_a_known_buyer_buys_again(stack: Stack) -> None:
+    for _ in range(2):
+        done = run("sell", "--config", str(stack.sandbox.config), "--buyer", "O'Neill GmbH", "--seats", "3")
+        assert done.returncode == 0, done.stderr
+        order = stack.order_in(done.stdout.split()[3], "active")
+        assert [each.line.quantity for each in order.lines] == [1, 3, 1]
+
+    assert len(stack.crm.query("SELECT Id FROM Account WHERE Name = 'O\\'Neill GmbH'")) == 1
 
 
 def test_the_doctor_finds_all_well_in_a_running_stack(stack: Stack) -> None:
