@@ -50,3 +50,4 @@ class Collections(DBOSConfiguredInstance):
         booked = [desk.platforms.put_erp_payment(payment, invoice.legal_entity) for payment in invoice.payments]
         received = total((each.amount for each in invoice.payments), invoice.total.currency)
         desk.postings.posted("payment", invoice_id, booked[-1], received)
+        desk.postings.change("invoice", invoice_id, balance=booked[-1].balance.amount)

@@ -115,7 +115,10 @@ def run(folder: Path, *, once: bool, report: Path | None) -> None:
             )
         if not once:
             go_on(console, channels, sandbox, order)
-            wait_for_the_end(children)
+            wait_for_the_end(
+                children,
+                lambda child: console.print(f"[yellow]{child.name} ended; the others go on.[/] See {child.log}"),
+            )
     console.print(f"Stopped. All state is in [bold]{own}[/]; the next demo begins anew.")
 
 

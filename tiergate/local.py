@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def choose_ports(*, usual: bool = True) -> Ports:
         chosen: dict[str, int] = {}
         for name, port in USUAL.items():
             probe = held.enter_context(socket.socket())
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
             try:
                 probe.bind(("127.0.0.1", port if usual else 0))
             except OSError:
@@ -251,12 +253,19 @@ def run_layers(settings: Settings, config: Path) -> None:
         wait_for_the_end(children)
 
 
-def wait_for_the_end(children: list[Child]) -> None:
-    """Until Ctrl-C or SIGTERM, or until a child ends by itself."""
+def fail(child: Child) -> None:
+    """A child that ends by itself ends everything."""
+    raise click.ClickException(f"{child.name} ended with {child.process.returncode}; see {child.log}")
+
+
+def wait_for_the_end(children: list[Child], when_ended: Callable[[Child], None] = fail) -> None:
+    """Until Ctrl-C or SIGTERM. `when_ended` is told once of each child that ends by itself."""
     stop = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda _number, _frame: stop.set())
+    told: set[str] = set()
     while not stop.wait(0.5):
         for child in children:
-            if child.ended:
-                raise click.ClickException(f"{child.name} ended with {child.process.returncode}; see {child.log}")
+            if child.ended and child.name not in told:
+                told.add(child.name)
+                when_ended(child)

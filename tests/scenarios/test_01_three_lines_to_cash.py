@@ -20,6 +20,11 @@ def test_a_closed_deal_becomes_one_posted_and_paid_invoice_with_equal_totals(sta
     assert (billed.total, billed.status, billed.amount_remaining) == (1_606_500, "paid", 0)
     assert (posted.total_amount, posted.tax_amount) == (Decimal("16065.00"), Decimal("2565.00"))
     assert posted.amount_to_pay == 0
+    seen = stack.channels.postings(order.plan.contract.id)
+    assert {(each.kind, each.number, str(each.balance)) for each in seen} == {
+        ("invoice", posted.number, "0.00 EUR"),
+        ("payment", posted.number, "0.00 EUR"),
+    }
 
 
 def test_the_crm_shows_the_order_its_contract_and_the_correlation_id(stack: Stack) -> None:
