@@ -46,12 +46,13 @@ def patiently(patience: Patience, act: Callable[[], T]) -> T:
 
 def take(desk: Desk, order_id: str, state: OrderState, act: Callable[[Order], None]) -> Outcome:
     """Bring an order into `state` and do its work there. Work that is behind the order already is not done again."""
-    order = desk.orders.get(order_id)
-    if order.state in AFTER or (order.state in PATH and PATH.index(order.state) > PATH.index(state)):
+    row = desk.orders.row(order_id)
+    present: OrderState = row.state
+    if present in AFTER or (present in PATH and PATH.index(present) > PATH.index(state)):
         return "done"
-    if order.state not in (*PATH, "received", "awaiting_approval"):
+    if present not in (*PATH, "received", "awaiting_approval"):
         return "stopped"
-    with correlated(order.correlation_id):
+    with correlated(row.correlation_id):
         desk.orders.advance(order_id, state, look_at=desk.later(desk.patience.overlooked))
         return guarded(desk, desk.orders.get(order_id), act)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from canonical.events import DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, Event
+from canonical.orders import LineState
 from process_apis.activation import Activation
 from process_apis.collections import Collections
 from process_apis.desk import Desk
@@ -53,33 +54,22 @@ class Subscribers:
     def _deal_closed(self, event: Event, correlation_id: str) -> None:
         revision = int(event.data.get("revision", "1"))
         overlooked = self._desk.later(self._desk.patience.overlooked)
-        order = self._desk.orders.receive(event.subject, revision, correlation_id, overlooked)
-        if order.state == "received":
-            self._engine.start(order_run(event.subject, revision, 1), self._do.quote_to_cash.run, order.id)
+        order_id, state = self._desk.orders.receive(event.subject, revision, correlation_id, overlooked)
+        if state == "received":
+            self._engine.start(order_run(event.subject, revision, 1), self._do.quote_to_cash.run, order_id)
 
     def _line_reported(self, event: Event, _: str) -> None:
-        desk, order_id = self._desk, event.subject
-        if not desk.orders.exists(order_id):
-            return
-        succeeded = event.data.get("succeeded") == "true"
-        line_id = event.data.get("line", "")
-        lines = {each.line.id: each for each in desk.orders.lines(order_id)}
-        if line_id in lines and lines[line_id].state == "requested":
-            desk.orders.set_line(
-                order_id, line_id, "provisioned" if succeeded else "failed", event.data.get("reason", "")
-            )
-        self.activate_if_complete(order_id)
+        state: LineState = "provisioned" if event.data.get("succeeded") == "true" else "failed"
+        line, reason = event.data.get("line", ""), event.data.get("reason", "")
+        if self._desk.orders.report_line(event.subject, line, state, reason):
+            self.activate(event.subject)
 
-    def activate_if_complete(self, order_id: str) -> None:
-        """Once every line has a result, whoever sees it first starts the activation: its identity makes it one."""
+    def activate(self, order_id: str) -> None:
+        """Every line has a result: whoever sees it first starts the activation, and its identity makes it one."""
         row = self._desk.orders.row(order_id)
-        lines = self._desk.orders.lines(order_id)
-        if row.state in ("provisioning", "partially_active") and all(
-            each.state not in ("waiting", "requested") for each in lines
-        ):
-            self._engine.start(
-                f"activation:{order_id}:{row.run}:{row.provisioning_attempt}", self._do.activation.run, order_id
-            )
+        if row.state in ("provisioning", "partially_active"):
+            workflow_id = f"activation:{order_id}:{row.run}:{row.provisioning_attempt}"
+            self._engine.start(workflow_id, self._do.activation.run, order_id)
 
     def _invoice_finalized(self, event: Event, correlation_id: str) -> None:
         contract = event.data.get("contract", "")
@@ -115,7 +105,7 @@ class Subscribers:
         if row.state == "compensating":
             self._engine.start(f"compensation:{order_id}:{run}", self._do.quote_to_cash.compensate, order_id)
         elif row.state in ("provisioning", "partially_active") and not self._undelivered(order_id):
-            self.activate_if_complete(order_id)
+            self.activate(order_id)
         else:
             self._engine.start(order_run(row.deal_id, row.revision, run), self._do.quote_to_cash.run, order_id)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = sa.MetaData()
 KEY = sa.String(120)
@@ -130,6 +131,12 @@ def open_database(url: str) -> sa.Engine:
         event.listen(engine, "connect", _prepare_sqlite)
     metadata.create_all(engine)
     return engine
+
+
+def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
+    """Insert unless a unique key is taken. Gives whether it was inserted: of two at once, one is told yes."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return connection.execute(insert(table).values(values).on_conflict_do_nothing()).rowcount == 1
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

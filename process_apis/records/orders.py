@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from canonical.deals import PricedLine
 from canonical.ids import Clock, NewId
@@ -15,7 +14,7 @@ from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Pl
 from canonical.states import OrderState, check_order
 from policies.authentication import Principal
 from process_apis.records import paging
-from process_apis.records.database import order_lines, order_states, orders
+from process_apis.records.database import insert_once, order_lines, order_states, orders
 
 
 class Orders:
@@ -28,28 +27,22 @@ class Orders:
 
     # ---- writing
 
-    def receive(self, deal_id: str, revision: int, correlation_id: str, look_at: datetime) -> Order:
-        """The order of a deal's revision: a new one the first time, the same one ever after."""
+    def receive(self, deal_id: str, revision: int, correlation_id: str, look_at: datetime) -> tuple[str, OrderState]:
+        """The order of a deal's revision, with its state: a new one the first time, the same one ever after."""
         now = self._clock().isoformat()
         row: dict[str, Any] = {
             "id": self._new_id("ord"), "deal_id": deal_id, "revision": revision, "state": "received",
             "correlation_id": correlation_id, "received_at": now, "updated_at": now, "look_at": look_at.isoformat(),
         }  # fmt: skip
-        known = self._of_deal(deal_id, revision)
-        if known is None:
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(orders.insert().values(row))
-                    connection.execute(order_states.insert().values(order_id=row["id"], state="received", at=now))
-                known = row["id"]
-            except IntegrityError:
-                known = self._of_deal(deal_id, revision)
-        return self.get(str(known))
-
-    def _of_deal(self, deal_id: str, revision: int) -> str | None:
-        query = sa.select(orders.c.id).where(orders.c.deal_id == deal_id, orders.c.revision == revision)
-        with self._engine.connect() as connection:
-            return connection.scalar(query)
+        with self._engine.begin() as connection:
+            if insert_once(connection, orders, row):
+                connection.execute(order_states.insert().values(order_id=row["id"], state="received", at=now))
+                return row["id"], "received"
+            known = sa.select(orders.c.id, orders.c.state).where(
+                orders.c.deal_id == deal_id, orders.c.revision == revision
+            )
+            found = connection.execute(known).one()
+        return found.id, found.state
 
     def advance(
         self, order_id: str, state: OrderState, *, look_at: datetime | None, waits_for: str = "", **changes: Any
@@ -110,11 +103,15 @@ class Orders:
 
     def set_line(self, order_id: str, line_id: str, state: LineState, reason: str = "") -> None:
         with self._engine.begin() as connection:
-            connection.execute(
-                order_lines.update()
-                .where(order_lines.c.order_id == order_id, order_lines.c.line_id == line_id)
-                .values(state=state, reason=reason)
-            )
+            connection.execute(_line(order_id, line_id).values(state=state, reason=reason))
+
+    def report_line(self, order_id: str, line_id: str, state: LineState, reason: str) -> bool:
+        """Keep how a requested line ended; any other is left alone. Gives whether every line has a result now."""
+        with self._engine.begin() as connection:
+            requested = _line(order_id, line_id).where(order_lines.c.state == "requested")
+            connection.execute(requested.values(state=state, reason=reason))
+            found = list(connection.scalars(sa.select(order_lines.c.state).where(order_lines.c.order_id == order_id)))
+        return bool(found) and not {"waiting", "requested"} & set(found)
 
     def set_billed(self, order_id: str, line_ids: list[str]) -> None:
         with self._engine.begin() as connection:
@@ -183,6 +180,10 @@ class Orders:
         query = sa.select(orders).where(orders.c.state.in_(settled), orders.c.shown != orders.c.state).limit(20)
         with self._engine.connect() as connection:
             return list(connection.execute(query))
+
+
+def _line(order_id: str, line_id: str) -> sa.Update:
+    return order_lines.update().where(order_lines.c.order_id == order_id, order_lines.c.line_id == line_id)
 
 
 def _summary(row: sa.Row[Any]) -> OrderSummary:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from canonical.billing import Posting
 from canonical.ids import Clock
@@ -14,7 +13,7 @@ from canonical.money import Money
 from canonical.orders import Page, PostingKind, PostingStatus
 from policies.authentication import Principal
 from process_apis.records import paging
-from process_apis.records.database import postings
+from process_apis.records.database import insert_once, postings
 
 
 class Postings:
@@ -33,12 +32,8 @@ class Postings:
             "kind": kind, "id": key, "invoice_id": invoice_id, "contract_id": contract_id, "state": "waiting",
             "correlation_id": correlation_id, "updated_at": now, "look_at": look_at.isoformat(),
         }  # fmt: skip
-        if self.find(kind, key) is None:
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(postings.insert().values(values))
-            except IntegrityError:
-                return  # the same event, taken twice at once
+        with self._engine.begin() as connection:
+            insert_once(connection, postings, values)
 
     def find(self, kind: PostingKind, key: str) -> sa.Row[Any] | None:
         with self._engine.connect() as connection:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from canonical.ids import NewId, Prefix
 from canonical.parties import Customer
-from process_apis.records.database import customers, references
+from process_apis.records.database import customers, insert_once, references
 
 
 def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, new_id: NewId) -> str:
@@ -21,13 +20,9 @@ def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str
     if known:
         return str(known)
     row = {"kind": kind, "platform": platform, "foreign_id": foreign_id, "canonical_id": new_id(kind)}
-    try:
-        with engine.begin() as connection:
-            connection.execute(references.insert().values(row))
-        return row["canonical_id"]
-    except IntegrityError:
-        with engine.connect() as connection:
-            return str(connection.execute(wanted).scalar_one())
+    with engine.begin() as connection:
+        insert_once(connection, references, row)
+        return str(connection.execute(wanted).scalar_one())
 
 
 def known(engine: sa.Engine, kind: Prefix, platform: str, foreign_ids: tuple[str, ...]) -> dict[str, str]:
