@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from litestar import Router, get, post
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Action, Case
 from canonical.events import Event
@@ -27,22 +30,22 @@ class CaseAction(msgspec.Struct, frozen=True):
 
 
 @post("/events", operation_id="take_event", summary="Take an event, once however often it is offered", status_code=200, sync_to_thread=True)  # fmt: skip
-def take_event(state: State, data: Event) -> dict[str, bool]:
+def take_event(state: State, data: JSONBody[Event]) -> dict[str, bool]:
     subscribers: Subscribers = state.subscribers
     return {"new": subscribers.take(data, correlation.current())}
 
 
 @get("/orders", operation_id="list_orders", summary="List orders, newest first", sync_to_thread=True)
 def list_orders(
-    state: State, principal: Principal, order_state: str | None = Parameter(query="state", default=None),
-    customer_id: str | None = None, cursor: str | None = None, limit: int = 25,
+    state: State, principal: NamedDependency[Principal], order_state: Annotated[str | None, QueryParameter(name="state")] = None,
+    customer_id: FromQuery[str | None] = None, cursor: FromQuery[str | None] = None, limit: FromQuery[int] = 25,
 ) -> Page[OrderSummary]:  # fmt: skip
     desk: Desk = state.desk
     return desk.orders.page(principal, order_state, customer_id, cursor, limit)
 
 
 @get("/orders/{order_id:str}", operation_id="get_order", summary="Read an order with its lines and history", sync_to_thread=True)  # fmt: skip
-def get_order(state: State, principal: Principal, order_id: str) -> Order:
+def get_order(state: State, principal: NamedDependency[Principal], order_id: FromPath[str]) -> Order:
     desk: Desk = state.desk
     order = desk.orders.get(order_id) if desk.orders.exists(order_id) else None
     if order is None or not principal.may_see(order.legal_entity):
@@ -52,8 +55,8 @@ def get_order(state: State, principal: Principal, order_id: str) -> Order:
 
 @get("/postings", operation_id="list_postings", summary="List where the posting of each invoice and payment stands", sync_to_thread=True)  # fmt: skip
 def list_postings(
-    state: State, principal: Principal, posting_state: str | None = Parameter(query="state", default=None),
-    customer_id: str | None = None, cursor: str | None = None, limit: int = 25,
+    state: State, principal: NamedDependency[Principal], posting_state: Annotated[str | None, QueryParameter(name="state")] = None,
+    customer_id: FromQuery[str | None] = None, cursor: FromQuery[str | None] = None, limit: FromQuery[int] = 25,
 ) -> Page[PostingStatus]:  # fmt: skip
     desk: Desk = state.desk
     return desk.postings.page(principal, posting_state, customer_id, cursor, limit)
@@ -61,15 +64,15 @@ def list_postings(
 
 @get("/cases", operation_id="list_cases", summary="List cases, newest first", sync_to_thread=True)
 def list_cases(
-    state: State, principal: Principal, case_state: str | None = Parameter(query="state", default=None),
-    team: str | None = None, cursor: str | None = None, limit: int = 25,
+    state: State, principal: NamedDependency[Principal], case_state: Annotated[str | None, QueryParameter(name="state")] = None,
+    team: FromQuery[str | None] = None, cursor: FromQuery[str | None] = None, limit: FromQuery[int] = 25,
 ) -> Page[Case]:  # fmt: skip
     desk: Desk = state.desk
     return desk.cases.page(principal, case_state, team, cursor, limit)
 
 
 @get("/cases/{case_id:str}", operation_id="get_case", summary="Read a case", sync_to_thread=True)
-def get_case(state: State, principal: Principal, case_id: str) -> Case:
+def get_case(state: State, principal: NamedDependency[Principal], case_id: FromPath[str]) -> Case:
     desk: Desk = state.desk
     case = desk.cases.get(case_id, principal)
     if case is None:
@@ -78,13 +81,17 @@ def get_case(state: State, principal: Principal, case_id: str) -> Case:
 
 
 @post("/cases/{case_id:str}/actions", operation_id="act_on_case", summary="Do one of the things that a case allows", status_code=200, sync_to_thread=True)  # fmt: skip
-def act_on_case(state: State, principal: Principal, case_id: str, data: CaseAction) -> Case:
+def act_on_case(
+    state: State, principal: NamedDependency[Principal], case_id: FromPath[str], data: JSONBody[CaseAction]
+) -> Case:
     exceptions: Exceptions = state.exceptions
     return exceptions.act(case_id, data.action, data.reason, principal)
 
 
 @get("/customers/{customer_id:str}", operation_id="get_customer_overview", summary="Read a customer with all that is going on", sync_to_thread=True)  # fmt: skip
-def get_customer_overview(state: State, principal: Principal, customer_id: str) -> CustomerOverview:
+def get_customer_overview(
+    state: State, principal: NamedDependency[Principal], customer_id: FromPath[str]
+) -> CustomerOverview:
     desk: Desk = state.desk
     customer = references.customer(desk.database, customer_id)
     orders = desk.orders.page(principal, None, customer_id, None, 25).items

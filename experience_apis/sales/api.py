@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from litestar import Response, Router, get
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from canonical.orders import Order, OrderSummary, Page
 from canonical.states import OrderState
@@ -16,7 +19,7 @@ from policies.authentication import Principal
 
 @get("/orders", operation_id="sales_list_orders", summary="List orders, newest first", responses={200: ResponseSpec(Page[OrderSummary], generate_examples=False)})  # fmt: skip
 async def list_orders(
-    state: State, principal: Principal, order_state: OrderState | None = Parameter(query="state", default=None),
+    state: State, principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None, limit: Limit = 25,
 ) -> Response[bytes]:  # fmt: skip
     process: Process = state.process
@@ -24,7 +27,7 @@ async def list_orders(
 
 
 @get("/orders/{order_id:str}", operation_id="sales_get_order", summary="Read an order: its state, what it waits for, its lines", responses={200: ResponseSpec(Order, generate_examples=False)})  # fmt: skip
-async def get_order(state: State, principal: Principal, order_id: Key) -> Response[bytes]:
+async def get_order(state: State, principal: NamedDependency[Principal], order_id: Key) -> Response[bytes]:
     process: Process = state.process
     return await process.get(principal, f"orders/{order_id}", {})
 

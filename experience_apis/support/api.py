@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from litestar import Response, Router, get, post
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Action, Case, CaseState, Team
 from canonical.orders import CustomerOverview, Page
@@ -24,27 +27,29 @@ class CaseAction(msgspec.Struct, frozen=True):
 
 @get("/cases", operation_id="support_list_cases", summary="List exceptions, newest first, with what may be done about each", responses={200: ResponseSpec(Page[Case], generate_examples=False)})  # fmt: skip
 async def list_cases(
-    state: State, principal: Principal, case_state: CaseState | None = Parameter(query="state", default=None),
-    team: Team | None = None, cursor: Cursor = None, limit: Limit = 25,
+    state: State, principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
+    team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Response[bytes]:  # fmt: skip
     process: Process = state.process
     return await process.get(principal, "cases", {"state": case_state, "team": team, "cursor": cursor, "limit": limit})
 
 
 @get("/cases/{case_id:str}", operation_id="support_get_case", summary="Read an exception", responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
-async def get_case(state: State, principal: Principal, case_id: Key) -> Response[bytes]:
+async def get_case(state: State, principal: NamedDependency[Principal], case_id: Key) -> Response[bytes]:
     process: Process = state.process
     return await process.get(principal, f"cases/{case_id}", {})
 
 
 @post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", summary="Do one of the things that an exception allows", status_code=200, responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
-async def act_on_case(state: State, principal: Principal, case_id: Key, data: CaseAction) -> Response[bytes]:
+async def act_on_case(
+    state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[CaseAction]
+) -> Response[bytes]:
     process: Process = state.process
     return await process.post(principal, f"cases/{case_id}/actions", data)
 
 
 @get("/customers/{customer_id:str}", operation_id="support_get_customer", summary="Read a customer with all that is going on", responses={200: ResponseSpec(CustomerOverview, generate_examples=False)})  # fmt: skip
-async def get_customer(state: State, principal: Principal, customer_id: Key) -> Response[bytes]:
+async def get_customer(state: State, principal: NamedDependency[Principal], customer_id: Key) -> Response[bytes]:
     process: Process = state.process
     return await process.get(principal, f"customers/{customer_id}", {})
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request, Router, get, post, put
 from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody
 
 from canonical.billing import Contract, Invoice
 from canonical.faults import Rejected
@@ -16,28 +17,28 @@ from system_apis.intake import Intake
 
 
 @put("/customers/{customer_id:str}", operation_id="put_billing_customer", summary="Create or update a customer")
-async def put_billing_customer(state: State, customer_id: str, data: Customer) -> dict[str, str]:
+async def put_billing_customer(state: State, customer_id: FromPath[str], data: JSONBody[Customer]) -> dict[str, str]:
     _same(customer_id, data.id)
     billing: Billing = state.billing
     return {"billing": await billing.put_customer(data)}
 
 
 @put("/contracts/{contract_id:str}", operation_id="put_contract", summary="Create a contract that bills nothing yet")
-async def put_contract(state: State, contract_id: str, data: Contract) -> Contract:
+async def put_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
     _same(contract_id, data.id)
     billing: Billing = state.billing
     return await billing.put_contract(data, correlation.current())
 
 
 @post("/contracts/{contract_id:str}/start", operation_id="start_contract", summary="Begin the service and issue the first invoice", status_code=200)  # fmt: skip
-async def start_contract(state: State, contract_id: str, data: Contract) -> Contract:
+async def start_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
     _same(contract_id, data.id)
     billing: Billing = state.billing
     return await billing.start(data)
 
 
 @post("/contracts/{contract_id:str}/cancel", operation_id="cancel_contract", summary="Undo a contract", status_code=200)
-async def cancel_contract(state: State, contract_id: str, data: Contract) -> Contract:
+async def cancel_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
     _same(contract_id, data.id)
     billing: Billing = state.billing
     await billing.cancel(data)
@@ -45,7 +46,7 @@ async def cancel_contract(state: State, contract_id: str, data: Contract) -> Con
 
 
 @get("/invoices/{invoice_id:str}", operation_id="get_invoice", summary="Read an invoice with its lines and payments")
-async def get_invoice(state: State, invoice_id: str) -> Invoice:
+async def get_invoice(state: State, invoice_id: FromPath[str]) -> Invoice:
     billing: Billing = state.billing
     return await billing.invoice(invoice_id)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request, Router, delete, post, put
 from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody
 
 from canonical.faults import Rejected
 from policies import correlation
@@ -14,7 +15,9 @@ from system_apis.provisioning.port import Provisioning, ProvisioningRequest
 
 
 @put("/orders/{order_id:str}", operation_id="put_provisioning", summary="Ask for the delivery of an order's lines")
-async def put_provisioning(state: State, order_id: str, data: ProvisioningRequest) -> ProvisioningRequest:
+async def put_provisioning(
+    state: State, order_id: FromPath[str], data: JSONBody[ProvisioningRequest]
+) -> ProvisioningRequest:
     if order_id != data.order_id:
         raise Rejected("provisioning", f"the path names {order_id}, the body {data.order_id}", field="order_id")
     provisioning: Provisioning = state.provisioning
@@ -28,7 +31,7 @@ async def put_provisioning(state: State, order_id: str, data: ProvisioningReques
     summary="Take back what was delivered",
     status_code=200,
 )
-async def delete_provisioning(state: State, order_id: str) -> dict[str, bool]:
+async def delete_provisioning(state: State, order_id: FromPath[str]) -> dict[str, bool]:
     provisioning: Provisioning = state.provisioning
     await provisioning.remove(order_id)
     return {"removed": True}

@@ -14,6 +14,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 from litestar.testing import TestClient
 
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
@@ -66,17 +68,17 @@ class Basket(msgspec.Struct):
 
 
 @get("/read", operation_id="read", sync_to_thread=False)
-def read(principal: Principal) -> dict[str, str]:
+def read(principal: NamedDependency[Principal]) -> dict[str, str]:
     return {"subject": principal.subject, "client": principal.client}
 
 
 @post("/write", operation_id="write", sync_to_thread=False)
-def write(data: Basket) -> int:
+def write(data: JSONBody[Basket]) -> int:
     return len(data.items)
 
 
 @get("/fail/{kind:str}", operation_id="fail", sync_to_thread=False)
-def fail(kind: str) -> None:
+def fail(kind: FromPath[str]) -> None:
     if kind in FAULTS:
         raise FAULTS[kind]
     raise RuntimeError("the secret is 42")
@@ -263,7 +265,7 @@ def test_a_body_that_is_no_json_is_unprocessable(door: Door) -> None:
         ("unknown", 504, "outcome-unknown"),
     ],
 )
-def test_each_platform_fault_is_one_problem(door: Door, kind: str, status: int, problem: str) -> None:
+def test_each_platform_fault_is_one_problem(door: Door, kind: FromPath[str], status: int, problem: str) -> None:
     answer = door.client.get(f"/fail/{kind}", headers=door.headers())
 
     assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{problem}")
