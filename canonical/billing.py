@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Literal
 
 import msgspec
@@ -90,13 +90,3 @@ class Posting(msgspec.Struct, frozen=True):
     balance: Money
     posted_on: date
     reference: str
-
-
-class LineProvisioned(msgspec.Struct, frozen=True):
-    """How the provisioning of one order line ended. `final` says that trying again by itself is useless."""
-
-    order_id: str
-    line_id: str
-    succeeded: bool
-    reason: str = ""
-    at: datetime | None = None

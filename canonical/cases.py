@@ -12,6 +12,13 @@ Action = Literal["retry", "skip", "compensate", "approve", "reject"]
 CaseState = Literal["open", "resolved"]
 
 
+class CaseAction(msgspec.Struct, frozen=True):
+    """What is to be done about a case, and why. A reason is needed to skip."""
+
+    action: Action
+    reason: str = ""
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One thing that is wrong with a deal: which field, why, and whose it is to mend."""
 

@@ -67,3 +67,11 @@ class PricedLine(msgspec.Struct, frozen=True):
     @property
     def net(self) -> Money:
         return self.unit_price.times(self.quantity)
+
+
+class ProvisioningRequest(msgspec.Struct, frozen=True):
+    """The lines of an order that are to be delivered. `attempt` starts at 1; a higher one is a new try."""
+
+    order_id: str
+    lines: tuple[PricedLine, ...]
+    attempt: int = 1

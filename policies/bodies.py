@@ -34,6 +34,14 @@ async def refuse_unknown_fields(request: Request[Any, Any, Any]) -> None:
         raise ProblemError(INVALID, "The body has fields that the contract does not know.", unknown)
 
 
+def names_the_same(in_path: str, in_body: str) -> None:
+    """Refuse a body that is about another object than the path: 422."""
+    if in_path != in_body:
+        raise ProblemError(
+            INVALID, f"The path names {in_path}, the body {in_body}.", (FieldError("$.id", "not the path's"),)
+        )
+
+
 def _unknown(expected: inspect.Type, value: Any, path: str) -> Iterator[FieldError]:
     match expected, value:
         case inspect.StructType(), dict():

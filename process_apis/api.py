@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from litestar import Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from canonical.cases import Action, Case
+from canonical.cases import Case, CaseAction
 from canonical.events import Event
 from canonical.orders import CustomerOverview, Order, OrderSummary, Page, PostingStatus
 from policies import correlation
@@ -20,13 +19,6 @@ from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers
 from process_apis.exceptions import Exceptions
 from process_apis.records import references
-
-
-class CaseAction(msgspec.Struct, frozen=True):
-    """What is to be done about a case, and why. A reason is needed to skip."""
-
-    action: Action
-    reason: str = ""
 
 
 @post("/events", operation_id="take_event", summary="Take an event, once however often it is offered", status_code=200, sync_to_thread=True)  # fmt: skip

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-import msgspec
-
 from canonical.billing import Contract, Invoice, Payment, Posting
-from canonical.deals import Deal, DealStatus, PricedLine
+from canonical.deals import Deal, DealStatus, ProvisioningRequest
 from canonical.parties import Credit, Customer, LegalEntity
 from policies.outbound import LayerClient
-
-
-class ProvisioningRequest(msgspec.Struct, frozen=True):
-    """What provisioning is asked for: the lines of an order, and which try it is."""
-
-    order_id: str
-    lines: tuple[PricedLine, ...]
-    attempt: int
 
 
 class Platforms:

@@ -13,12 +13,12 @@ import msgspec
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.cases import Finding
+from canonical.deals import ProvisioningRequest
 from canonical.faults import NotFound
 from canonical.orders import Order, Plan
 from policies.correlation import correlated
 from process_apis import onboarding, validation
 from process_apis.desk import Desk
-from process_apis.platforms import ProvisioningRequest
 from process_apis.records import references
 from process_apis.steps import Held, Outcome, guarded, show, take
 

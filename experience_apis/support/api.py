@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from litestar import Response, Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
-from canonical.cases import Action, Case, CaseState, Team
+from canonical.cases import Case, CaseAction, CaseState, Team
 from canonical.orders import CustomerOverview, Page
 from experience_apis.lists import Cursor, Key, Limit
 from experience_apis.process import Process
 from policies.authentication import Principal
-
-
-class CaseAction(msgspec.Struct, frozen=True):
-    """What is to be done about a case, and why. A reason is needed to skip."""
-
-    action: Action
-    reason: str = ""
 
 
 @get("/cases", operation_id="support_list_cases", summary="List exceptions, newest first, with what may be done about each", responses={200: ResponseSpec(Page[Case], generate_examples=False)})  # fmt: skip

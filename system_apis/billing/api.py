@@ -9,37 +9,37 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
 from canonical.billing import Contract, Invoice
-from canonical.faults import Rejected
 from canonical.parties import Customer
 from policies import correlation
+from policies.bodies import names_the_same
 from system_apis.billing.port import Billing
 from system_apis.intake import Intake
 
 
 @put("/customers/{customer_id:str}", operation_id="put_billing_customer", summary="Create or update a customer")
 async def put_billing_customer(state: State, customer_id: FromPath[str], data: JSONBody[Customer]) -> dict[str, str]:
-    _same(customer_id, data.id)
+    names_the_same(customer_id, data.id)
     billing: Billing = state.billing
     return {"billing": await billing.put_customer(data)}
 
 
 @put("/contracts/{contract_id:str}", operation_id="put_contract", summary="Create a contract that bills nothing yet")
 async def put_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
-    _same(contract_id, data.id)
+    names_the_same(contract_id, data.id)
     billing: Billing = state.billing
     return await billing.put_contract(data, correlation.current())
 
 
 @post("/contracts/{contract_id:str}/start", operation_id="start_contract", summary="Begin the service and issue the first invoice", status_code=200)  # fmt: skip
 async def start_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
-    _same(contract_id, data.id)
+    names_the_same(contract_id, data.id)
     billing: Billing = state.billing
     return await billing.start(data)
 
 
 @post("/contracts/{contract_id:str}/cancel", operation_id="cancel_contract", summary="Undo a contract", status_code=200)
 async def cancel_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
-    _same(contract_id, data.id)
+    names_the_same(contract_id, data.id)
     billing: Billing = state.billing
     await billing.cancel(data)
     return data
@@ -59,11 +59,6 @@ async def receive_billing_webhook(state: State, request: Request[Any, Any, Any])
         intake: Intake = state.intake
         await intake.offer(reported.event, reported.correlation_id)
     return {"taken": reported is not None}
-
-
-def _same(in_path: str, in_body: str) -> None:
-    if in_path != in_body:
-        raise Rejected("billing", f"the path names {in_path}, the body {in_body}", field="id")
 
 
 router = Router(

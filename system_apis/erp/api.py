@@ -7,8 +7,8 @@ from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from canonical.billing import Invoice, Payment, Posting
-from canonical.faults import Rejected
 from canonical.parties import Credit, Customer, LegalEntity
+from policies.bodies import names_the_same
 from system_apis.erp.port import Erp
 
 
@@ -34,14 +34,14 @@ async def get_credit(
 
 @put("/customers/{customer_id:str}", operation_id="put_erp_customer", summary="Create or update a customer")
 async def put_erp_customer(state: State, customer_id: FromPath[str], data: JSONBody[Customer]) -> dict[str, str]:
-    _same(customer_id, data.id)
+    names_the_same(customer_id, data.id)
     erp: Erp = state.erp
     return {"erp": await erp.put_customer(data)}
 
 
 @put("/invoices/{invoice_id:str}", operation_id="put_erp_invoice", summary="Post an invoice exactly once")
 async def put_erp_invoice(state: State, invoice_id: FromPath[str], data: JSONBody[Invoice]) -> Posting:
-    _same(invoice_id, data.id)
+    names_the_same(invoice_id, data.id)
     erp: Erp = state.erp
     return await erp.put_invoice(data)
 
@@ -56,14 +56,9 @@ async def get_posting(state: State, invoice_id: FromPath[str], legal_entity: Fro
 async def put_erp_payment(
     state: State, payment_id: FromPath[str], legal_entity: FromQuery[str], data: JSONBody[Payment]
 ) -> Posting:
-    _same(payment_id, data.id)
+    names_the_same(payment_id, data.id)
     erp: Erp = state.erp
     return await erp.put_payment(data, legal_entity)
-
-
-def _same(in_path: str, in_body: str) -> None:
-    if in_path != in_body:
-        raise Rejected("erp", f"the path names {in_path}, the body {in_body}", field="id")
 
 
 router = Router(

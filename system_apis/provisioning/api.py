@@ -8,18 +8,18 @@ from litestar import Request, Router, delete, post, put
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
-from canonical.faults import Rejected
+from canonical.deals import ProvisioningRequest
 from policies import correlation
+from policies.bodies import names_the_same
 from system_apis.intake import Intake
-from system_apis.provisioning.port import Provisioning, ProvisioningRequest
+from system_apis.provisioning.port import Provisioning
 
 
 @put("/orders/{order_id:str}", operation_id="put_provisioning", summary="Ask for the delivery of an order's lines")
 async def put_provisioning(
     state: State, order_id: FromPath[str], data: JSONBody[ProvisioningRequest]
 ) -> ProvisioningRequest:
-    if order_id != data.order_id:
-        raise Rejected("provisioning", f"the path names {order_id}, the body {data.order_id}", field="order_id")
+    names_the_same(order_id, data.order_id)
     provisioning: Provisioning = state.provisioning
     await provisioning.put(data, correlation.current())
     return data

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-import msgspec
-
-from canonical.deals import PricedLine
+from canonical.deals import ProvisioningRequest
 from canonical.events import Event
-
-
-class ProvisioningRequest(msgspec.Struct, frozen=True):
-    """The lines of an order that are to be delivered. `attempt` starts at 1; a higher one is a new try."""
-
-    order_id: str
-    lines: tuple[PricedLine, ...]
-    attempt: int = 1
 
 
 class Provisioning(Protocol):

@@ -8,13 +8,13 @@ from http import HTTPStatus
 import httpx
 import msgspec
 
+from canonical.deals import ProvisioningRequest
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Rejected, Throttled, Unavailable
 from canonical.ids import Clock
 from policies import signatures
 from policies.outbound import Http, fault_of
 from policies.problems import INVALID, ProblemError
-from system_apis.provisioning.port import ProvisioningRequest
 
 
 class WebhookSettings(msgspec.Struct, frozen=True):
