@@ -19,7 +19,7 @@ def main() -> None:
     console = Console(record=True, width=84, file=io.StringIO())
     console.print(Text.from_ansi("$ tiergate demo --once\n" + sys.stdin.read()))
     picture = console.export_svg(title="tiergate")
-    Path(sys.argv[1]).write_text(FONTS.sub("", picture))
+    Path(sys.argv[1]).write_text(FONTS.sub("", picture).replace("Fira Code", "ui-monospace, Menlo, Consolas"))
 
 
 if __name__ == "__main__":

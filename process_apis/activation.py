@@ -9,6 +9,7 @@ from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.deals import PricedLine
 from canonical.orders import Order, OrderLine
+from canonical.states import check_contract
 from policies.correlation import correlated
 from process_apis.desk import Desk
 from process_apis.steps import Held, Outcome, guarded, show
@@ -62,6 +63,7 @@ class Activation(DBOSConfiguredInstance):
         if plan is None:
             raise LookupError(f"the order {order.id} was not accepted yet")
         if order.state == "provisioning":
+            check_contract(plan.contract.state, "active")
             started = desk.platforms.start_contract(msgspec.structs.replace(plan.contract, lines=lines))
             kept = msgspec.structs.replace(plan.contract, state="active", references=started.references)
             desk.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=kept))

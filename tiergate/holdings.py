@@ -127,12 +127,7 @@ async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InE
     def money(name: str) -> Money:
         return Money.of(from_decimal(row[name]), row["currency."]["code"])
 
-    in_erp = InErp(
-        str(party["id"]),
-        row["number"],
-        money("total_amount"),
-        money("tax_amount"),
-        money("amount_to_pay"),
-        row["state"],
-    )
+    due = money("amount_to_pay")
+    status = f"{row['state']}, nothing due" if row["state"] == "posted" and not due.amount else row["state"]
+    in_erp = InErp(str(party["id"]), row["number"], money("total_amount"), money("tax_amount"), due, status)
     return in_erp, counts

@@ -41,7 +41,7 @@ def test_the_crm_shows_the_order_its_contract_and_the_correlation_id(stack: Stac
     assert (contract["Status"], contract["Opportunity__c"]) == ("Activated", deal)
 
 
-def test_the_correlation_id_is_on_the_billing_platforms_own_records(stack: Stack) -> None:
+def test_the_correlation_id_is_on_the_platforms_own_records(stack: Stack) -> None:
     _, deal = stack.sell(stack.sale("Correlated"))
 
     order = stack.order_in(deal, "active")
@@ -49,6 +49,9 @@ def test_the_correlation_id_is_on_the_billing_platforms_own_records(stack: Stack
     assert order.plan is not None
     subscription = stack.stripe.v1.subscriptions.retrieve(order.plan.contract.references["subscription"])
     assert subscription.metadata["tiergate_correlation"] == order.correlation_id
+    stack.settled(order)
+    (posted,) = stack.in_erp("account.invoice", ("reference", "=", order.plan.contract.references["invoice"]))
+    assert order.correlation_id in posted.description
 
 
 def test_the_ledger_is_in_balance_after_invoice_and_payment(stack: Stack) -> None:

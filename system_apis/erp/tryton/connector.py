@@ -10,6 +10,7 @@ from canonical.billing import Invoice, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
+from policies import correlation
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
@@ -111,7 +112,7 @@ class Tryton:
         books: Row = await self._opened(company) | {"currency": await self._currency(invoice.total.currency)}
         tax: int = books["taxes"][mapping.TAX_NAMES[invoice.tax_treatment]]
         lines = [mapping.line(line, self._product(line.sku), tax) for line in invoice.lines]
-        record = mapping.invoice(invoice, customer["id"], customer["addresses"][0], books, lines)
+        record = mapping.invoice(invoice, customer["id"], customer["addresses"][0], books, lines, correlation.current())
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
         return await self._invoices(invoice.id, company)
 

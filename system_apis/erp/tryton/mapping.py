@@ -61,13 +61,14 @@ def party(customer: Customer, countries: dict[str, int]) -> Row:
     return made
 
 
-def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: list[Row]) -> Row:
+def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: list[Row], correlation_id: str) -> Row:
     """A draft. `books` holds the ids of company, journal, receivable account and currency. Its reference is billing's id."""
+    about = " ".join(filter(None, (source.number, source.contract_id, correlation_id)))
     issued = day(source.issued_on)
     return {
         "type": "out", "company": books["company"], "journal": books["journal"], "account": books["receivable"],
         "currency": books["currency"], "party": party_id, "invoice_address": address, "reference": source.id,
-        "description": f"{source.number} {source.contract_id or ''}".strip(), "invoice_date": issued, "accounting_date": issued,
+        "description": about, "invoice_date": issued, "accounting_date": issued,
         "lines": [["create", lines]],
     }  # fmt: skip
 
