@@ -94,12 +94,21 @@ class Governance:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         operation_id = operation_of(scope["route_handler"])
         operation = self.gate.operations[operation_id]
-        status = 500
+        principal: Principal | None = None
+        settled = False
+
+        def settle(status: int) -> None:
+            """Once, and before the caller hears of it: no write is answered without its audit line."""
+            nonlocal settled
+            if not settled:
+                settled = True
+                if status == UNAUTHENTICATED.status:
+                    log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
+                self.gate.leave(operation_id, operation, principal, scope["path"], status)
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                settle(message["status"])
                 kept = [each for each in message["headers"] if each[0] != MARK]
                 message["headers"] = [*kept, (MARK, correlation_id.encode())]
             await send(message)
@@ -107,18 +116,15 @@ class Governance:
         correlation_id = self.gate.correlation_id(headers)
         scope["state"][correlation.STATE] = correlation_id
         with correlation.correlated(correlation_id):
-            principal = None
             try:
                 principal = self.gate.enter(operation, headers)
                 scope["state"]["principal"] = principal
                 await self.app(scope, receive, send_marked)
             except ProblemError as refused:
-                status = refused.problem.status
+                settle(refused.problem.status)
                 raise
             finally:
-                if status == UNAUTHENTICATED.status:
-                    log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
-                self.gate.leave(operation_id, operation, principal, scope["path"], status)
+                settle(500)  # it broke off without an answer
 
 
 def operation_of(handler: object) -> str:
