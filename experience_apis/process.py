@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from litestar import Response
 
 from policies.authentication import Principal
 from policies.catalogue import Client
-from policies.outbound import AsyncLayerClient
+from policies.layers import AsyncLayerClient
 from policies.tokens import Issuer
 
 NAME = "experience-layer"
@@ -25,7 +26,7 @@ class Process:
 
     async def get(self, principal: Principal, path: str, query: Mapping[str, Any]) -> Response[bytes]:
         """Empty query values are left out."""
-        wanted = "&".join(f"{key}={value}" for key, value in query.items() if value is not None)
+        wanted = urlencode({key: value for key, value in query.items() if value is not None})
         return await self._forward(
             principal, "GET", f"/process/v1/{path}?{wanted}" if wanted else f"/process/v1/{path}", None
         )
@@ -45,4 +46,4 @@ class Process:
             NAME, self._identity, scopes=principal.scopes, on_behalf_of=principal.subject, entities=principal.entities
         )
         answer = await self._client.forward(method, path, token, body)
-        return Response(answer.content, status_code=answer.status_code, media_type=answer.headers.get("content-type"))
+        return Response(answer.content, status_code=answer.status, media_type=answer.media_type)

@@ -55,6 +55,7 @@ class Activation(DBOSConfiguredInstance):
             )  # fmt: skip
         waits_for = f"{len(failed)} of {len(order.lines)} lines could not be provisioned" if failed else ""
         desk.orders.advance(order.id, "partially_active" if failed else "active", look_at=None, waits_for=waits_for)
+        desk.cases.resolve(order.id, "the target reported after all", kind="not_delivered")
         show(desk, order.id)
 
     def _bill(self, order: Order, lines: tuple[PricedLine, ...]) -> None:

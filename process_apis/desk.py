@@ -23,6 +23,8 @@ class Patience(msgspec.Struct, frozen=True):
     longest: float = 300.0
     overlooked: float = 60.0
     """After so long without news, somebody looks whether the work was lost."""
+    delivery: float = 3600.0
+    """After so long without a report, the target is asked again and people are told."""
 
 
 class Desk(msgspec.Struct, frozen=True):

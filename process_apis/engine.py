@@ -23,6 +23,9 @@ P = ParamSpec("P")
 POSTINGS = "postings"
 VERSION = "1"
 """Pinned by us: by default it is a hash of the code, and an upgrade would strand every running workflow."""
+FORGOTTEN_AFTER = 3600.0
+BEAT = executors.update().where(executors.c.id == sa.bindparam("of"))
+BEATS = sa.select(executors)
 log = structlog.get_logger("tiergate.engine")
 
 
@@ -57,7 +60,6 @@ class Engine:
             "notification_listener_polling_interval_sec": 60.0,  # nothing of ours waits for messages
         }
         DBOS(config=config)
-
     def launch(self, chores: Sequence[Callable[[], None]]) -> None:
         """Begin to work. `chores` are done at each sweep: looking at what is due."""
         self._chores = chores
@@ -102,7 +104,7 @@ class Engine:
     def _beat(self) -> None:
         now, own = self._clock().timestamp(), self._settings.executor_id
         with self._database.begin() as connection:
-            changed = connection.execute(executors.update().where(executors.c.id == own).values(beat_at=now))
+            changed = connection.execute(BEAT, {"of": own, "beat_at": now})
             if not changed.rowcount:
                 connection.execute(executors.insert().values(id=own, beat_at=now))
 
@@ -123,12 +125,14 @@ class Engine:
         """Resume every workflow that is pending without a living owner. Gives their ids."""
         alive_since = self._clock().timestamp() - self._settings.dead_after
         with self._database.connect() as connection:
-            alive = set(connection.scalars(sa.select(executors.c.id).where(executors.c.beat_at >= alive_since)))
+            beats = {row.id: row.beat_at for row in connection.execute(BEATS)}
+        alive = {each for each, beat_at in beats.items() if beat_at >= alive_since}
         pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
         orphans = [each.workflow_id for each in pending if each.executor_id not in alive]
         if orphans:
             log.warning("taking over from a dead process", workflows=orphans)
             DBOS.resume_workflows(orphans)
-        with self._database.begin() as connection:
-            connection.execute(executors.delete().where(executors.c.beat_at < alive_since - 3600))
+        if forgotten := [each for each, beat_at in beats.items() if beat_at < alive_since - FORGOTTEN_AFTER]:
+            with self._database.begin() as connection:
+                connection.execute(executors.delete().where(executors.c.id.in_(forgotten)))
         return orphans

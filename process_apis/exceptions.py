@@ -72,7 +72,7 @@ class Exceptions:
         if case.kind == "status_not_shown":
             show(desk, order_id)
             return
-        if case.kind in ("line_failed", "provisioning_failed"):
+        if case.kind in ("line_failed", "provisioning_failed", "not_delivered"):
             for each in desk.orders.lines(order_id):
                 if each.state == "failed":
                     desk.orders.set_line(order_id, each.line.id, "waiting")

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from canonical.billing import Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealStatus, ProvisioningRequest
 from canonical.parties import Credit, Customer, LegalEntity
-from policies.outbound import LayerClient
+from policies.layers import LayerClient
 
 
 class Platforms:

@@ -137,11 +137,10 @@ class QuoteToCash(DBOSConfiguredInstance):
         desk = self._desk
         attempt = desk.orders.row(order.id).provisioning_attempt
         wanted = [each.line for each in order.lines if each.state in ("waiting", "requested")]
-        for line in wanted:
-            desk.orders.set_line(order.id, line.id, "requested")
-        if wanted:
-            desk.platforms.provision(ProvisioningRequest(order.id, tuple(wanted), attempt))
-        desk.orders.change(order.id, look_at=None)  # from here on the target's reports drive it
+        desk.orders.request_lines(order.id, [line.id for line in wanted])
+        desk.platforms.provision(ProvisioningRequest(order.id, tuple(wanted), attempt))
+        # From here on the target's reports drive it; if they do not come, somebody looks.
+        desk.orders.change(order.id, look_at=desk.later(desk.patience.delivery).isoformat())
 
     @DBOS.step()
     def deprovision(self, order_id: str) -> Outcome:

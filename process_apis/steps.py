@@ -54,11 +54,11 @@ def take(desk: Desk, order_id: str, state: OrderState, act: Callable[[Order], No
         return "stopped"
     with correlated(row.correlation_id):
         desk.orders.advance(order_id, state, look_at=desk.later(desk.patience.overlooked))
-        return guarded(desk, desk.orders.get(order_id), act)
+        return guarded(desk, desk.orders.get(order_id), act, again=row.run > 1)
 
 
-def guarded(desk: Desk, order: Order, act: Callable[[Order], None]) -> Outcome:
-    """Do the work of a state; what cannot proceed is put aside or becomes a case."""
+def guarded(desk: Desk, order: Order, act: Callable[[Order], None], *, again: bool = True) -> Outcome:
+    """Do the work of a state; what cannot proceed is put aside or becomes a case. `again`: it may have been put aside before."""
     try:
         patiently(desk.patience, lambda: act(order))
     except TRANSIENT as fault:
@@ -71,7 +71,8 @@ def guarded(desk: Desk, order: Order, act: Callable[[Order], None]) -> Outcome:
     except Held as held:
         hold(desk, order, held)
         return "stopped"
-    desk.cases.resolve(order.id, "it went on by itself", kind="waiting_for_platform")
+    if again:
+        desk.cases.resolve(order.id, "it went on by itself", kind="waiting_for_platform")
     return "done"
 
 

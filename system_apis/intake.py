@@ -7,7 +7,7 @@ from typing import Protocol
 from canonical.events import Event
 from policies import correlation
 from policies.correlation import correlated
-from policies.outbound import AsyncLayerClient, Token
+from policies.layers import AsyncLayerClient, Token
 
 
 class Intake(Protocol):

@@ -86,6 +86,12 @@ class Stack:
         self.children[layer].process.send_signal(signal.SIGKILL)
         self.children[layer].process.wait()
 
+    def kill_and_start(self, layer: Layer, extra: dict[str, str] | None = None) -> None:
+        """The layer dies at once and comes back, to platforms that are well again."""
+        self.kill(layer)
+        self.calm()
+        self.start(layer, extra)
+
     def stop(self) -> None:
         for child in reversed(self.children.values()):
             child.stop()

@@ -47,6 +47,7 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dead_after: float = 5.0
     pause: float = 5.0
     call_timeout: float = 30.0
+    delivery: float = 3600.0
 
 
 class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from policies.audit import AuditLog
 from policies.authentication import Verifier
 from policies.catalogue import Catalogue, Layer
 from policies.chain import Gate
-from policies.outbound import AsyncLayerClient, LayerClient
+from policies.layers import AsyncLayerClient, LayerClient
 from policies.tokens import Issuer, signing_key
 from tiergate.settings import Secrets, Settings
 
@@ -88,7 +88,7 @@ def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Lit
     database = open_database(url)
     desk = Desk(
         database, Platforms(client), Orders(database, utc_now, new_id), Postings(database, utc_now),
-        Cases(database, utc_now, new_id), utc_now, new_id, Patience(pause=settings.process.pause),
+        Cases(database, utc_now, new_id), utc_now, new_id, Patience(pause=settings.process.pause, delivery=settings.process.delivery),
     )  # fmt: skip
     executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
     engine = EngineSettings(url, executor, dead_after=settings.process.dead_after)

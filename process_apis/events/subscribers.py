@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
+from canonical.cases import Finding
 from canonical.events import DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, Event
 from canonical.orders import LineState
 from process_apis.activation import Activation
@@ -93,7 +96,19 @@ class Subscribers:
             if self._engine.is_running(order_run(row.deal_id, row.revision, row.run)):
                 self._desk.orders.change(row.id, look_at=self._desk.later(self._desk.patience.overlooked).isoformat())
                 continue
+            if row.state in ("provisioning", "partially_active") and not row.waits_for and self._undelivered(row.id):
+                self._tell_of_silence(row)
             self.restart_order(row.id)
+
+    def _tell_of_silence(self, row: sa.Row[Any]) -> None:
+        silent = [each.line for each in self._desk.orders.lines(row.id) if each.state == "requested"]
+        for line in silent:
+            reason = f"the target has not reported on {line.name}; it is asked again"
+            self._desk.cases.open(
+                "not_delivered", row.id, Finding(f"lines.{line.sku}", reason, "support"), ("retry", "compensate"),
+                correlation_id=row.correlation_id, legal_entity=row.legal_entity, customer_id=row.customer_id,
+                given={"line": line.id},
+            )  # fmt: skip
 
     def restart_order(self, order_id: str) -> None:
         """A new run, which begins where the order stands."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -135,8 +136,13 @@ def open_database(url: str) -> sa.Engine:
 
 def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
     """Insert unless a unique key is taken. Gives whether it was inserted: of two at once, one is told yes."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return connection.execute(insert(table).values(values).on_conflict_do_nothing()).rowcount == 1
+    return connection.execute(_insert_once(connection.dialect.name, table), values).rowcount == 1
+
+
+@cache
+def _insert_once(dialect: str, table: sa.Table) -> sa.Insert:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

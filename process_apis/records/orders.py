@@ -16,6 +16,27 @@ from policies.authentication import Principal
 from process_apis.records import paging
 from process_apis.records.database import insert_once, order_lines, order_states, orders
 
+# Statements that every order needs are made once: making them costs more than the database takes to do them.
+OF: sa.BindParameter[str] = sa.bindparam("of")
+ROW = sa.select(orders).where(orders.c.id == OF)
+STATE = sa.select(orders.c.state).where(orders.c.id == OF)
+SEQ = sa.select(orders.c.seq).where(orders.c.id == OF)
+CHANGE = orders.update().where(orders.c.id == OF)
+REACHED = order_states.insert()
+HISTORY = sa.select(order_states).where(order_states.c.order_id == OF).order_by(order_states.c.seq)
+LINES = sa.select(order_lines).where(order_lines.c.order_id == OF).order_by(order_lines.c.position)
+UNBILLED = LINES.where(order_lines.c.billed.is_(False))
+NEW_LINE = order_lines.insert()
+DROP_LINES = order_lines.delete().where(order_lines.c.order_id == OF)
+CHANGE_LINE = order_lines.update().where(order_lines.c.order_id == OF, order_lines.c.line_id == sa.bindparam("of_line"))
+REPORT_LINE = CHANGE_LINE.where(order_lines.c.state == "requested")
+LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
+DUE = sa.select(orders).where(orders.c.look_at <= sa.bindparam("now")).order_by(orders.c.look_at).limit(100)
+SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
+UNSHOWN = sa.select(orders).where(orders.c.state.in_(SETTLED), orders.c.shown != orders.c.state).limit(20)
+_PLAN = msgspec.json.Decoder(Plan)
+_LINE = msgspec.json.Decoder(PricedLine)
+
 
 class Orders:
     """The table of orders."""
@@ -36,7 +57,7 @@ class Orders:
         }  # fmt: skip
         with self._engine.begin() as connection:
             if insert_once(connection, orders, row):
-                connection.execute(order_states.insert().values(order_id=row["id"], state="received", at=now))
+                connection.execute(REACHED, {"order_id": row["id"], "state": "received", "at": now})
                 return row["id"], "received"
             known = sa.select(orders.c.id, orders.c.state).where(
                 orders.c.deal_id == deal_id, orders.c.revision == revision
@@ -53,9 +74,7 @@ class Orders:
         """
         now = self._clock().isoformat()
         with self._engine.begin() as connection:
-            present = cast(
-                "OrderState", connection.execute(sa.select(orders.c.state).where(orders.c.id == order_id)).scalar_one()
-            )
+            present = cast("OrderState", connection.execute(STATE, {"of": order_id}).scalar_one())
             check_order(present, state)
             values = changes | {
                 "state": state,
@@ -63,96 +82,81 @@ class Orders:
                 "updated_at": now,
                 "look_at": look_at and look_at.isoformat(),
             }
-            connection.execute(orders.update().where(orders.c.id == order_id).values(values))
+            connection.execute(CHANGE, values | {"of": order_id})
             if present != state:
-                connection.execute(order_states.insert().values(order_id=order_id, state=state, at=now))
+                connection.execute(REACHED, {"order_id": order_id, "state": state, "at": now})
 
     def change(self, order_id: str, **changes: Any) -> None:
         """Change what is not the state."""
         with self._engine.begin() as connection:
-            connection.execute(orders.update().where(orders.c.id == order_id).values(changes))
+            connection.execute(CHANGE, changes | {"of": order_id})
 
     def accept(self, order_id: str, name: str, plan: Plan) -> None:
         """Keep what was decided about the deal, and its lines."""
+        accepted = {
+            "of": order_id, "name": name, "plan": msgspec.json.encode(plan), "legal_entity": plan.contract.legal_entity,
+            "customer_id": plan.customer.id,
+        }  # fmt: skip
         rows = [
-            {
-                "order_id": order_id,
-                "line_id": line.id,
-                "position": position,
-                "line": msgspec.json.encode(line),
-                "state": "waiting",
-            }
-            for position, line in enumerate(plan.contract.lines)
-        ]
+            {"order_id": order_id, "line_id": line.id, "position": place, "line": msgspec.json.encode(line), "state": "waiting"}
+            for place, line in enumerate(plan.contract.lines)
+        ]  # fmt: skip
         with self._engine.begin() as connection:
-            connection.execute(
-                orders.update()
-                .where(orders.c.id == order_id)
-                .values(
-                    name=name,
-                    plan=msgspec.json.encode(plan),
-                    legal_entity=plan.contract.legal_entity,
-                    customer_id=plan.customer.id,
-                )
-            )
-            connection.execute(order_lines.delete().where(order_lines.c.order_id == order_id))
-            connection.execute(order_lines.insert(), rows)
+            connection.execute(CHANGE, accepted)
+            connection.execute(DROP_LINES, {"of": order_id})
+            connection.execute(NEW_LINE, rows)
 
     def keep_plan(self, order_id: str, plan: Plan) -> None:
         self.change(order_id, plan=msgspec.json.encode(plan))
 
     def set_line(self, order_id: str, line_id: str, state: LineState, reason: str = "") -> None:
         with self._engine.begin() as connection:
-            connection.execute(_line(order_id, line_id).values(state=state, reason=reason))
+            connection.execute(CHANGE_LINE, {"of": order_id, "of_line": line_id, "state": state, "reason": reason})
+
+    def request_lines(self, order_id: str, line_ids: list[str]) -> None:
+        """The lines are on their way to the target."""
+        rows = [{"of": order_id, "of_line": each, "state": "requested", "reason": ""} for each in line_ids]
+        with self._engine.begin() as connection:
+            connection.execute(CHANGE_LINE, rows)
 
     def report_line(self, order_id: str, line_id: str, state: LineState, reason: str) -> bool:
         """Keep how a requested line ended; any other is left alone. Gives whether every line has a result now."""
         with self._engine.begin() as connection:
-            requested = _line(order_id, line_id).where(order_lines.c.state == "requested")
-            connection.execute(requested.values(state=state, reason=reason))
-            found = list(connection.scalars(sa.select(order_lines.c.state).where(order_lines.c.order_id == order_id)))
+            connection.execute(REPORT_LINE, {"of": order_id, "of_line": line_id, "state": state, "reason": reason})
+            found = list(connection.scalars(LINE_STATES, {"of": order_id}))
         return bool(found) and not {"waiting", "requested"} & set(found)
 
     def set_billed(self, order_id: str, line_ids: list[str]) -> None:
         with self._engine.begin() as connection:
-            connection.execute(
-                order_lines.update()
-                .where(order_lines.c.order_id == order_id, order_lines.c.line_id.in_(line_ids))
-                .values(billed=True)
-            )
+            connection.execute(CHANGE_LINE, [{"of": order_id, "of_line": each, "billed": True} for each in line_ids])
 
     # ---- reading
 
     def row(self, order_id: str) -> sa.Row[Any]:
         with self._engine.connect() as connection:
-            return connection.execute(sa.select(orders).where(orders.c.id == order_id)).one()
+            return connection.execute(ROW, {"of": order_id}).one()
 
     def exists(self, order_id: str) -> bool:
         with self._engine.connect() as connection:
-            return connection.scalar(sa.select(orders.c.seq).where(orders.c.id == order_id)) is not None
+            return connection.scalar(SEQ, {"of": order_id}) is not None
 
     def get(self, order_id: str) -> Order:
         """Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
         with self._engine.connect() as connection:
-            row = connection.execute(sa.select(orders).where(orders.c.id == order_id)).one()
-            history = connection.execute(
-                sa.select(order_states).where(order_states.c.order_id == order_id).order_by(order_states.c.seq)
-            )
+            row = connection.execute(ROW, {"of": order_id}).one()
+            history = connection.execute(HISTORY, {"of": order_id})
             changes = tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in history)
+            lines = _lines(connection, LINES, order_id)
         return Order(
             id=row.id, deal_id=row.deal_id, revision=row.revision, name=row.name, state=row.state, waits_for=row.waits_for,
             correlation_id=row.correlation_id, received_at=datetime.fromisoformat(row.received_at),
             updated_at=datetime.fromisoformat(row.updated_at), legal_entity=row.legal_entity, customer_id=row.customer_id,
-            plan=msgspec.json.decode(row.plan, type=Plan) if row.plan else None, lines=self.lines(order_id), history=changes,
+            plan=_PLAN.decode(row.plan) if row.plan else None, lines=lines, history=changes,
         )  # fmt: skip
 
     def lines(self, order_id: str, *, unbilled: bool = False) -> tuple[OrderLine, ...]:
-        query = sa.select(order_lines).where(order_lines.c.order_id == order_id).order_by(order_lines.c.position)
-        if unbilled:
-            query = query.where(order_lines.c.billed.is_(False))
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return tuple(OrderLine(msgspec.json.decode(row.line, type=PricedLine), row.state, row.reason) for row in rows)
+            return _lines(connection, UNBILLED if unbilled else LINES, order_id)
 
     def page(
         self, principal: Principal, state: str | None, customer_id: str | None, cursor: str | None, limit: int
@@ -168,22 +172,18 @@ class Orders:
 
     def due(self) -> list[sa.Row[Any]]:
         """Orders at which somebody has to look now."""
-        query = (
-            sa.select(orders).where(orders.c.look_at <= self._clock().isoformat()).order_by(orders.c.look_at).limit(100)
-        )
         with self._engine.connect() as connection:
-            return list(connection.execute(query))
+            return list(connection.execute(DUE, {"now": self._clock().isoformat()}))
 
     def unshown(self) -> list[sa.Row[Any]]:
         """Orders whose state the CRM does not show yet, though it should."""
-        settled = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
-        query = sa.select(orders).where(orders.c.state.in_(settled), orders.c.shown != orders.c.state).limit(20)
         with self._engine.connect() as connection:
-            return list(connection.execute(query))
+            return list(connection.execute(UNSHOWN))
 
 
-def _line(order_id: str, line_id: str) -> sa.Update:
-    return order_lines.update().where(order_lines.c.order_id == order_id, order_lines.c.line_id == line_id)
+def _lines(connection: sa.Connection, query: sa.Select[Any], order_id: str) -> tuple[OrderLine, ...]:
+    rows = connection.execute(query, {"of": order_id})
+    return tuple(OrderLine(_LINE.decode(row.line), row.state, row.reason) for row in rows)
 
 
 def _summary(row: sa.Row[Any]) -> OrderSummary:

@@ -15,6 +15,15 @@ from policies.authentication import Principal
 from process_apis.records import paging
 from process_apis.records.database import insert_once, postings
 
+KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
+KEY: sa.BindParameter[str] = sa.bindparam("of")
+FIND = sa.select(postings).where(postings.c.kind == KIND, postings.c.id == KEY)
+CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
+WAITING_PAYMENTS = sa.select(postings).where(
+    postings.c.kind == "payment", postings.c.invoice_id == KEY, postings.c.state == "waiting"
+)
+DUE = sa.select(postings).where(postings.c.look_at <= sa.bindparam("now")).order_by(postings.c.look_at).limit(100)
+
 
 class Postings:
     """The table of postings."""
@@ -37,14 +46,12 @@ class Postings:
 
     def find(self, kind: PostingKind, key: str) -> sa.Row[Any] | None:
         with self._engine.connect() as connection:
-            return connection.execute(
-                sa.select(postings).where(postings.c.kind == kind, postings.c.id == key)
-            ).one_or_none()
+            return connection.execute(FIND, {"of_kind": kind, "of": key}).one_or_none()
 
     def change(self, kind: PostingKind, key: str, **changes: Any) -> None:
-        values = changes | {"updated_at": self._clock().isoformat()}
+        values = changes | {"updated_at": self._clock().isoformat(), "of_kind": kind, "of": key}
         with self._engine.begin() as connection:
-            connection.execute(postings.update().where(postings.c.kind == kind, postings.c.id == key).values(values))
+            connection.execute(CHANGE, values)
 
     def posted(self, kind: PostingKind, key: str, posting: Posting, amount: Money) -> None:
         self.change(
@@ -53,22 +60,13 @@ class Postings:
         )  # fmt: skip
 
     def waiting_payments(self, invoice_id: str) -> list[sa.Row[Any]]:
-        query = sa.select(postings).where(
-            postings.c.kind == "payment", postings.c.invoice_id == invoice_id, postings.c.state == "waiting"
-        )
         with self._engine.connect() as connection:
-            return list(connection.execute(query))
+            return list(connection.execute(WAITING_PAYMENTS, {"of": invoice_id}))
 
     def due(self) -> list[sa.Row[Any]]:
         """Postings at which somebody has to look now."""
-        query = (
-            sa.select(postings)
-            .where(postings.c.look_at <= self._clock().isoformat())
-            .order_by(postings.c.look_at)
-            .limit(100)
-        )
         with self._engine.connect() as connection:
-            return list(connection.execute(query))
+            return list(connection.execute(DUE, {"now": self._clock().isoformat()}))
 
     def page(
         self, principal: Principal, state: str | None, customer_id: str | None, cursor: str | None, limit: int

@@ -157,6 +157,10 @@ class Stripe:
                 dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state")) | params["address"]
             )
         customer["invoice_settings"] |= params.get("invoice_settings", {})
+        if token := params.get("payment_method"):
+            attached = self._attach(token, customer)  # refused: then there is no customer either
+            if customer["invoice_settings"]["default_payment_method"] == token:
+                customer["invoice_settings"]["default_payment_method"] = attached["id"]
         self.account.save(customer, "customer.created")
         for each in params.get("tax_id_data", []):
             self._tax_id(customer, each)

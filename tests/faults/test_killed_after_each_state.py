@@ -18,9 +18,7 @@ def test_a_kill_after_a_state_loses_and_doubles_nothing(stack: Stack, state: str
     _, deal = stack.sell(stack.sale(f"Killed {state}"))
 
     reached = wait_until(lambda: seen(stack, deal, state), 30, f"the state {state}")
-    stack.kill("process")
-    stack.calm()
-    stack.start("process")
+    stack.kill_and_start("process")
 
     order = stack.order_in(deal, "active")
     stack.settled(order)
@@ -35,9 +33,7 @@ def test_a_kill_while_a_posting_runs_loses_and_doubles_nothing(stack: Stack, kin
     _, deal = stack.sell(stack.sale(f"Killed posting {kind}"))
 
     wait_until(lambda: stack.faults_left("erp") == 0, 30, "the posting has begun")
-    stack.kill("process")
-    stack.calm()
-    stack.start("process")
+    stack.kill_and_start("process")
 
     order = stack.order_in(deal, "active")
     stack.settled(order)

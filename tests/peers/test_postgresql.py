@@ -38,9 +38,7 @@ def test_a_deal_becomes_cash_and_a_kill_on_the_way_doubles_nothing(on_postgresql
     _, deal = stack.sell(stack.sale("Postgres"))
 
     wait_until(lambda: seen(stack, deal, "onboarding"), 30, "the onboarding")
-    stack.kill("process")
-    stack.calm()
-    stack.start("process")
+    stack.kill_and_start("process")
 
     order = stack.order_in(deal, "active")
     stack.settled(order)

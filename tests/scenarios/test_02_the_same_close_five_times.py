@@ -8,7 +8,7 @@ from functools import partial
 from canonical.events import DEAL_CLOSED, Event
 from canonical.ids import utc_now
 from policies import catalogue
-from policies.outbound import LayerClient
+from policies.layers import LayerClient
 from tests.stack import EXACTLY_ONE, Stack
 from tiergate import wiring
 

@@ -17,6 +17,8 @@ from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping, webhooks
 from system_apis.billing.stripe.client import Declined, Row, StripeClient, StripeSettings
 
+FIRST_INVOICE = ["subscription.latest_invoice"]
+
 
 class Stripe:
     """Implements `system_apis.billing.port.Billing`.
@@ -39,8 +41,8 @@ class Stripe:
         if found["data"]:
             row: Row = found["data"][0]
         else:
-            taxed = [{"type": "eu_vat", "value": customer.tax_number}] if customer.tax_number else None
-            row = await self._client.post("customers", f"customer:{customer.id}", **wanted, tax_id_data=taxed)
+            created = wanted | mapping.at_creation(customer)
+            row = await self._client.post("customers", f"customer:{customer.id}", **created)
         changes = {
             key: wanted[key] for key in ("name", "email", "tax_exempt") if wanted[key] and row[key] != wanted[key]
         }
@@ -91,7 +93,8 @@ class Stripe:
 
         A declined card stops nothing here: the invoice stays open, and collecting it is a matter of its own.
         """
-        schedule = await self._client.get(f"subscription_schedules/{contract.references['schedule']}")
+        path = f"subscription_schedules/{contract.references['schedule']}"
+        schedule = await self._client.get(path, expand=FIRST_INVOICE)
         if schedule["status"] == "not_started":
             held: Row = schedule["phases"][0]
             phase = await self._phase(contract, held["metadata"]["tiergate_correlation"]) | {"start_date": "now"}
@@ -99,10 +102,10 @@ class Stripe:
                 days = held["invoice_settings"]["days_until_due"]
                 phase |= {"collection_method": held["collection_method"], "invoice_settings": {"days_until_due": days}}
             key = f"start:{mapping.contract_key(contract)}"
-            schedule = await self._client.post(f"subscription_schedules/{schedule['id']}", key, phases=[phase])
-        if not schedule["subscription"]:
+            schedule = await self._client.post(path, key, phases=[phase], expand=FIRST_INVOICE)
+        subscription: Row | None = schedule["subscription"]
+        if subscription is None:
             raise Rejected("billing", f"the schedule of {contract.id} is {schedule['status']}", field="state")
-        subscription = await self._client.get(f"subscriptions/{schedule['subscription']}", expand=["latest_invoice"])
         invoice: Row = subscription["latest_invoice"]
         if invoice["status"] == "draft":
             invoice = await self._client.post(f"invoices/{invoice['id']}/finalize", f"finalize:{invoice['id']}")

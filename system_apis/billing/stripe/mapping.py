@@ -37,6 +37,16 @@ def customer(source: Customer, correlation_id: str) -> Row:
     }
 
 
+def at_creation(source: Customer) -> Row:
+    """What a new customer gets beside its own fields: its tax number, and the means of payment that is charged."""
+    method = source.payment_method
+    return {
+        "tax_id_data": [{"type": "eu_vat", "value": source.tax_number}] if source.tax_number else None,
+        "payment_method": method,
+        "invoice_settings": {"default_payment_method": method} if method else None,
+    }
+
+
 def price_key(line: PricedLine) -> str:
     """The natural key of a price: the same product at the same price is the same price."""
     return f"{line.sku}:{line.unit_price.currency}:{line.interval}:{line.unit_price.amount}"

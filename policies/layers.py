@@ -1,0 +1,140 @@
+"""Calls from one of our layers to the next: bounded in time, with a token for that layer and the correlation id.
+
+The fast client itself, without httpx's requests and answers: they cost as much as the call, and our own layers need
+neither their redirects nor their cookies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from pyreqwest.client import ClientBuilder, SyncClientBuilder
+from pyreqwest.exceptions import BuilderError, ConnectError, ConnectTimeoutError, PoolTimeoutError, RequestError
+
+from canonical.faults import PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from policies import correlation
+from policies.problems import FAULT_BY_NAME
+
+T = TypeVar("T")
+Token = Callable[[], str]
+NEVER_SENT = (ConnectError, ConnectTimeoutError, PoolTimeoutError, BuilderError)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a layer answered. `retry_after` is in seconds."""
+
+    status: int
+    content: bytes
+    media_type: str
+    retry_after: float | None
+
+
+class LayerClient:
+    """Calls one deployable from a thread. Faults of the platforms behind it come back as the same faults."""
+
+    def __init__(self, base_url: str, layer: str, token: Token, timeout: float) -> None:
+        """`timeout` is in seconds, for the whole exchange."""
+        self._client = SyncClientBuilder().timeout(timedelta(seconds=timeout)).build()
+        self._base_url = base_url
+        self._layer = layer
+        self._token = token
+
+    def call(self, method: str, path: str, expected: type[T], body: Any = None) -> T:
+        """Raises a leaf of `PlatformFault`."""
+        content = b"" if body is None else msgspec.json.encode(body)
+        request = self._client.request(method, self._base_url + path).headers(_headers(self._token()))
+        try:
+            response = request.body_bytes(content).build().send()
+            return _decoded(_answer(response, bytes(response.bytes())), self._layer, expected)
+        except RequestError as error:
+            raise _broken(error, self._layer, method) from error
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class AsyncLayerClient:
+    """Calls one deployable from the event loop."""
+
+    def __init__(self, base_url: str, layer: str, timeout: float) -> None:
+        """`timeout` is in seconds, for the whole exchange."""
+        self._client = ClientBuilder().timeout(timedelta(seconds=timeout)).build()
+        self._base_url = base_url
+        self._layer = layer
+
+    async def call(self, method: str, path: str, token: str, expected: type[T], body: Any = None) -> T:
+        """Raises a leaf of `PlatformFault`."""
+        return _decoded(await self.forward(method, path, token, body), self._layer, expected)
+
+    async def forward(self, method: str, path: str, token: str, body: Any = None) -> Answer:
+        """The answer as it came, for those who pass it on. Raises a leaf of `PlatformFault` only when there is none."""
+        content = b"" if body is None else msgspec.json.encode(body)
+        request = self._client.request(method, self._base_url + path).headers(_headers(token))
+        try:
+            response = await request.body_bytes(content).build().send()
+            return _answer(response, bytes(await response.bytes()))
+        except RequestError as error:
+            raise _broken(error, self._layer, method) from error
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class _Response(Protocol):
+    @property
+    def status(self) -> int: ...
+    def get_header(self, key: str) -> str | None: ...
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    """The members of a problem that the caller acts on."""
+
+    type: str = ""
+    detail: str = ""
+    platform: str = ""
+    field: str = ""
+
+
+def _answer(response: _Response, content: bytes) -> Answer:
+    after = response.get_header("retry-after")
+    return Answer(
+        response.status,
+        content,
+        response.get_header("content-type") or "application/json",
+        float(after) if after else None,
+    )
+
+
+def _decoded(answer: Answer, layer: str, expected: type[T]) -> T:
+    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return msgspec.json.decode(answer.content, type=expected)
+    try:
+        refusal = msgspec.json.decode(answer.content, type=_Refusal)
+    except msgspec.DecodeError:
+        refusal = _Refusal(detail=f"{layer} answered {answer.status}")
+    fault = FAULT_BY_NAME.get(refusal.type.removeprefix("/problems/"))
+    platform = refusal.platform or layer
+    if fault is not None:
+        raise fault(platform, refusal.detail, field=refusal.field, retry_after=answer.retry_after)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise Throttled(platform, refusal.detail)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Unavailable(platform, refusal.detail)
+    raise Rejected(platform, refusal.detail, field=refusal.field)
+
+
+def _broken(error: RequestError, layer: str, method: str) -> PlatformFault:
+    if method == "GET" or isinstance(error, NEVER_SENT):
+        return Unavailable(layer, f"no answer ({type(error).__name__})")
+    return UnknownOutcome(layer, f"no answer after the request was sent ({type(error).__name__})")
+
+
+def _headers(token: str) -> dict[str, str]:
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    if current := correlation.current():
+        headers[correlation.HEADER] = current
+    return headers
