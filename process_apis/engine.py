@@ -60,6 +60,7 @@ class Engine:
             "notification_listener_polling_interval_sec": 60.0,  # nothing of ours waits for messages
         }
         DBOS(config=config)
+
     def launch(self, chores: Sequence[Callable[[], None]]) -> None:
         """Begin to work. `chores` are done at each sweep: looking at what is due."""
         self._chores = chores
