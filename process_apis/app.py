@@ -26,7 +26,8 @@ from process_apis.steps import show
 def create_app(gate: Gate, desk: Desk, settings: EngineSettings, openapi: OpenAPIConfig | None = None) -> Litestar:
     """The app. The engine works from its start to its end."""
     engine = Engine(settings, desk.database, desk.clock)
-    capabilities = Capabilities(QuoteToCash(desk), Activation(desk), Invoicing(desk), Collections(desk))
+    collections = Collections(desk)
+    capabilities = Capabilities(QuoteToCash(desk), Activation(desk), Invoicing(desk, collections), collections)
     subscribers = Subscribers(desk, engine, capabilities)
 
     def show_what_the_crm_lacks() -> None:

@@ -8,7 +8,7 @@ from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.money import total
 from policies.correlation import correlated
 from process_apis.desk import Desk
-from process_apis.invoicing import not_ever, not_now
+from process_apis.posting import not_ever, not_now
 from process_apis.steps import Outcome
 
 

@@ -37,7 +37,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
     beat: float = 1.0
     sweep: float = 2.0
     dead_after: float = 5.0
-    queue_pace: float = 0.5
+    queue_pace: float = 1.0
     posting_workers: int = 4
 
 

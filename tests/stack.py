@@ -31,7 +31,11 @@ from tiergate.settings import load
 T = TypeVar("T")
 proteus: Any = import_module("proteus")  # it makes its models at run time: there are no types to check
 THREE_LINES = (Line("PLATFORM", 1), Line("SEAT", 25), Line("ONBOARDING", 1))
-ENVIRONMENT = {"TIERGATE_PROCESS_DEAD_AFTER": "1.5", "TIERGATE_PROCESS_PAUSE": "0.5"}
+ENVIRONMENT = {
+    "TIERGATE_PROCESS_DEAD_AFTER": "1.5",
+    "TIERGATE_PROCESS_PAUSE": "0.5",
+    "TIERGATE_PROCESS_QUEUE_PACE": "0.3",
+}
 
 
 def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = "") -> T:

@@ -16,7 +16,8 @@ from process_apis.collections import Collections
 from process_apis.desk import Desk
 from process_apis.engine import Engine
 from process_apis.events import log
-from process_apis.invoicing import Invoicing, posting_run
+from process_apis.invoicing import Invoicing
+from process_apis.posting import posting_run
 from process_apis.quote_to_cash import QuoteToCash
 
 
@@ -83,7 +84,18 @@ class Subscribers:
     def _invoice_paid(self, event: Event, correlation_id: str) -> None:
         contract = event.data.get("contract", "")
         overlooked = self._desk.later(self._desk.patience.overlooked)
-        self._desk.postings.expect("payment", event.subject, event.subject, contract, correlation_id, overlooked)
+        self._desk.postings.expect(
+            "payment",
+            event.subject,
+            event.subject,
+            contract,
+            correlation_id,
+            overlooked,
+            "its invoice is not posted yet",
+        )
+        invoice = self._desk.postings.find("invoice", event.subject)
+        if invoice is None or invoice.state == "waiting":
+            return  # the run that posts the invoice books the payment too; the sweep looks when it does not come
         self._engine.enqueue(
             contract, posting_run("payment", event.subject, 1), self._do.collections.run, event.subject
         )

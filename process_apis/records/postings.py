@@ -19,9 +19,6 @@ KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
 FIND = sa.select(postings).where(postings.c.kind == KIND, postings.c.id == KEY)
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
-WAITING_PAYMENTS = sa.select(postings).where(
-    postings.c.kind == "payment", postings.c.invoice_id == KEY, postings.c.state == "waiting"
-)
 DUE = sa.select(postings).where(postings.c.look_at <= sa.bindparam("now")).order_by(postings.c.look_at).limit(100)
 
 
@@ -33,13 +30,20 @@ class Postings:
         self._clock = clock
 
     def expect(
-        self, kind: PostingKind, key: str, invoice_id: str, contract_id: str, correlation_id: str, look_at: datetime
+        self,
+        kind: PostingKind,
+        key: str,
+        invoice_id: str,
+        contract_id: str,
+        correlation_id: str,
+        look_at: datetime,
+        waits_for: str = "",
     ) -> None:
         """Remember that something has to be posted. What is known already stays as it is."""
         now = self._clock().isoformat()
         values = {
             "kind": kind, "id": key, "invoice_id": invoice_id, "contract_id": contract_id, "state": "waiting",
-            "correlation_id": correlation_id, "updated_at": now, "look_at": look_at.isoformat(),
+            "correlation_id": correlation_id, "updated_at": now, "look_at": look_at.isoformat(), "waits_for": waits_for,
         }  # fmt: skip
         with self._engine.begin() as connection:
             insert_once(connection, postings, values)
@@ -58,10 +62,6 @@ class Postings:
             kind, key, state="posted", waits_for="", look_at=None, number=posting.number, currency=amount.currency,
             amount=amount.amount, tax=posting.tax.amount, balance=posting.balance.amount,
         )  # fmt: skip
-
-    def waiting_payments(self, invoice_id: str) -> list[sa.Row[Any]]:
-        with self._engine.connect() as connection:
-            return list(connection.execute(WAITING_PAYMENTS, {"of": invoice_id}))
 
     def due(self) -> list[sa.Row[Any]]:
         """Postings at which somebody has to look now."""
