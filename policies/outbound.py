@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import httpx
+from pyreqwest import exceptions
 from pyreqwest.client import ClientBuilder
-from pyreqwest.compatibility.httpx import HttpxTransport
 
 from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
 
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+BROKEN: dict[type[exceptions.RequestError], type[httpx.RequestError]] = {
+    exceptions.ConnectTimeoutError: httpx.ConnectTimeout,
+    exceptions.ConnectError: httpx.ConnectError,
+    exceptions.PoolTimeoutError: httpx.PoolTimeout,
+    exceptions.ReadTimeoutError: httpx.ReadTimeout,
+    exceptions.RequestTimeoutError: httpx.ReadTimeout,
+}
+
+
+class WholeBodies(httpx.AsyncBaseTransport):
+    """A transport for httpx that sends and reads bodies whole. Reading them in pieces costs more than all the rest."""
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout` is in seconds, for the whole exchange."""
+        self._client = ClientBuilder().timeout(timedelta(seconds=timeout)).build()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        builder = self._client.request(request.method, str(request.url)).headers(request.headers.multi_items())
+        try:
+            response = await builder.body_bytes(request.content).build().send()
+            content = bytes(await response.bytes())
+        except exceptions.RequestError as error:
+            raise BROKEN.get(type(error), httpx.ReadError)(error.message, request=request) from error
+        return httpx.Response(response.status, headers=list(response.headers.items()), content=content, request=request)
+
+    async def aclose(self) -> None:
+        await self._client.close()
 
 
 class Http:
@@ -19,19 +48,14 @@ class Http:
     def __init__(self, base_url: str, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
         self._base_url = base_url
-        self._transport = HttpxTransport(ClientBuilder().build())
-        self._extensions = {"timeout": {"read": timeout}}
+        self._transport = WholeBodies(timeout)
 
     async def request(
         self, method: str, path: str, *, content: bytes = b"", headers: dict[str, str] | None = None
     ) -> httpx.Response:
         """The answer, with its body. Raises `httpx.RequestError` when there is none."""
-        request = httpx.Request(
-            method, self._base_url + path, content=content, headers=headers, extensions=self._extensions
-        )
-        response = await self._transport.handle_async_request(request)
-        await response.aread()
-        return response
+        request = httpx.Request(method, self._base_url + path, content=content, headers=headers)
+        return await self._transport.handle_async_request(request)
 
     async def close(self) -> None:
         await self._transport.aclose()

@@ -94,11 +94,9 @@ class Subscribers:
             "its invoice is not posted yet",
         )
         invoice = self._desk.postings.find("invoice", event.subject)
-        if invoice is None or invoice.state == "waiting":
-            return  # the run that posts the invoice books the payment too; the sweep looks when it does not come
-        self._engine.enqueue(
-            contract, posting_run("payment", event.subject, 1), self._do.collections.run, event.subject
-        )
+        if invoice and invoice.state != "waiting":  # else the run that posts the invoice books the payment too
+            run = posting_run("payment", event.subject, 1)
+            self._engine.enqueue(contract, run, self._do.collections.run, event.subject)
 
     # ---- the sweep
 
@@ -142,16 +140,19 @@ class Subscribers:
     def look_at_postings(self) -> None:
         """Start again the postings whose time has come."""
         for row in self._desk.postings.due():
-            if self._engine.is_running(posting_run(row.kind, row.id, row.run)):
-                self._desk.postings.change(
-                    row.kind, row.id, look_at=self._desk.later(self._desk.patience.overlooked).isoformat()
-                )
+            look_at = self._desk.later(self._desk.patience.overlooked).isoformat()
+            if self._waits_for_invoice(row) or self._engine.is_running(posting_run(row.kind, row.id, row.run)):
+                self._desk.postings.change(row.kind, row.id, look_at=look_at)
                 continue
             run = row.run + 1
-            look_at = self._desk.later(self._desk.patience.overlooked).isoformat()
             self._desk.postings.change(row.kind, row.id, run=run, look_at=look_at)
             workflow = self._do.invoicing.run if row.kind == "invoice" else self._do.collections.run
             self._engine.enqueue(row.contract_id, posting_run(row.kind, row.id, run), workflow, row.id)
+
+    def _waits_for_invoice(self, row: sa.Row[Any]) -> bool:
+        """A payment whose invoice has a run of its own to come, which books both."""
+        invoice = self._desk.postings.find("invoice", row.invoice_id) if row.kind == "payment" else None
+        return invoice is not None and invoice.state == "waiting"
 
 
 def order_run(deal_id: str, revision: int, run: int) -> str:
