@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +19,7 @@ NAME = "experience-layer"
 class Process:
     """Passes answers through as bytes; problems too, so that a caller sees what went wrong where it went wrong."""
 
-    def __init__(self, client: AsyncLayerClient, issuer: Issuer, identity: Client) -> None:
+    def __init__(self, client: AsyncLayerClient, issuer: Issuer, identity: Callable[[], Client]) -> None:
         self._client = client
         self._issuer = issuer
         self._identity = identity
@@ -43,7 +43,7 @@ class Process:
 
     async def _forward(self, principal: Principal, method: str, path: str, body: Any) -> Response[bytes]:
         token = self._issuer.token(
-            NAME, self._identity, scopes=principal.scopes, on_behalf_of=principal.subject, entities=principal.entities
+            NAME, self._identity(), scopes=principal.scopes, on_behalf_of=principal.subject, entities=principal.entities
         )
         answer = await self._client.forward(method, path, token, body)
         return Response(answer.content, status_code=answer.status, media_type=answer.media_type)

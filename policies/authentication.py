@@ -31,6 +31,13 @@ class Principal(msgspec.Struct, frozen=True):
     entities: frozenset[str]
     expires_at: float
 
+    def within(self, legal_entities: frozenset[str]) -> Principal:
+        """The same caller, who sees no more than these."""
+        if "*" in legal_entities or self.entities <= legal_entities:
+            return self
+        seen = legal_entities if "*" in self.entities else self.entities & legal_entities
+        return msgspec.structs.replace(self, entities=seen)
+
     def may_see(self, legal_entity: str) -> bool:
         """The object-level check: whether records of `legal_entity` exist for this caller."""
         return "*" in self.entities or legal_entity in self.entities

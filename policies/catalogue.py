@@ -1,56 +1,97 @@
-"""Reads `catalogue.toml`: the facts that the platform team governs."""
+"""The facts that the platform team governs, as `catalogue.toml` holds them."""
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 Layer = Literal["system", "process", "experience"]
+State = Literal["draft", "active", "deprecated"]
 SHIPPED = Path(__file__).with_name("catalogue.toml")
+Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class CatalogueError(ValueError):
-    """The catalogue contradicts itself; the message names the key."""
+class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every part of the catalogue has in common: it never changes, and knows its keys."""
 
 
-class ServiceTier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    objective: str
+class ServiceTier(Fact, frozen=True):
+    """How fast a caller is answered."""
+
+    objective: Name
 
 
-class Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Operation(Fact, frozen=True):
     """What governs one operation. Exactly one of `scope` and `open` is given."""
 
-    tier: str
+    tier: Name
     idempotency: Literal["safe", "natural"]
     scope: str | None = None
     open: Literal["health", "signature"] | None = None
 
 
-class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Version(Fact, frozen=True):
+    """Where a major version is in its life. Dates are days in UTC; the version ends as the day of its sunset begins."""
+
+    state: State
+    deprecated_on: date | None = None
+    sunset_on: date | None = None
+    successor: str | None = None
+    guide: str | None = None
+
+
+class Api(Fact, frozen=True):
+    """A set of operations under one name, which one team answers for."""
+
     layer: Layer
-    version: str
+    owner: Name
+    title: Name
+    versions: dict[str, Version]
     operations: dict[str, Operation]
 
 
-class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Health(Fact, frozen=True):
+    """What every layer says of itself."""
+
     operations: dict[str, Operation]
 
 
-class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Client(Fact, frozen=True):
+    """Who may call one layer, for what, and whose records it sees ("*": everybody's)."""
+
     kind: Literal["internal", "partner", "service"]
-    owner: str
+    owner: Name
     audience: Layer
     scopes: frozenset[str]
     legal_entities: frozenset[str]
 
 
-class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EventType(Fact, frozen=True):
+    """An event that may enter the log, and who answers for what it means."""
+
+    owner: Name
+    summary: Name
+
+
+class Segregation(Fact, frozen=True):
+    """Scopes that no client may hold together."""
+
+    scopes: Annotated[frozenset[str], msgspec.Meta(min_length=2)]
+    reason: Name
+
+
+class Catalogue(Fact, frozen=True):
+    """All of it."""
+
     service_tiers: dict[str, ServiceTier]
     apis: dict[str, Api]
     health: Health
     clients: dict[str, Client]
+    events: dict[str, EventType] = {}
+    segregation: tuple[Segregation, ...] = ()
 
     def operations(self, layer: Layer) -> dict[str, Operation]:
         """Every operation that a layer may serve, by id."""
@@ -60,22 +101,26 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 found |= api.operations
         return found
 
+    def api_of(self, operation_id: str) -> tuple[str, Api] | None:
+        """The API that an operation belongs to, with its name."""
+        return next(((name, api) for name, api in self.apis.items() if operation_id in api.operations), None)
 
-def load(path: Path = SHIPPED) -> Catalogue:
-    """Read and check the catalogue. Raises `CatalogueError` with the key at fault."""
-    try:
-        catalogue = msgspec.toml.decode(path.read_bytes(), type=Catalogue)
-    except msgspec.DecodeError as error:
-        raise CatalogueError(f"{path.name}: {error}") from error
-    grantable = {operation.scope for api in catalogue.apis.values() for operation in api.operations.values()}
-    for name, api in {**catalogue.apis, "health": catalogue.health}.items():
-        for operation_id, operation in api.operations.items():
-            key = f"{path.name}: {name}.operations.{operation_id}"
-            if (operation.scope is None) == (operation.open is None):
-                raise CatalogueError(f"{key}: give either a scope or an open reason")
-            if operation.tier not in catalogue.service_tiers:
-                raise CatalogueError(f"{key}.tier: there is no service tier {operation.tier!r}")
-    for name, client in catalogue.clients.items():
-        if unknown := sorted(client.scopes - grantable):
-            raise CatalogueError(f"{path.name}: clients.{name}.scopes: no operation asks for {unknown[0]!r}")
-    return catalogue
+
+class Flaw(msgspec.Struct, frozen=True):
+    """Something wrong in a catalogue: where (`line` counts from 1, `key` is a dotted path), what, and what to do."""
+
+    line: int
+    key: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.key}: {self.reason}; {self.remedy}"
+
+
+class CatalogueError(ValueError):
+    """The catalogue cannot govern; `flaws` say why."""
+
+    def __init__(self, name: str, flaws: list[Flaw]) -> None:
+        super().__init__("\n".join(f"{name}: {each}" for each in flaws))
+        self.flaws = flaws

@@ -1,12 +1,15 @@
 """Makes a governed Litestar app, and is the only way to make one.
 
-On the way in: size limit → correlation → authentication → authorization (scope; objects are checked where they are
-read) → unknown fields → handler. On the way out: problem details, correlation header, audit line. A new policy is one
-more plain function in `Gate.enter` or `Gate.leave`.
+On the way in: size limit → correlation → version → authentication → authorization (scope; objects are checked where they
+are read) → unknown fields → handler. On the way out: problem details, headers of the version, correlation header, audit
+line. A new policy is one more plain function in `Gate.enter` or `Gate.leave`. Each request is governed by the catalogue
+as it is when the request comes.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,11 +24,12 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler, LifespanHook, Message, Receive, Scope, Send
 
 from canonical.ids import Clock, NewId
-from policies import correlation
+from policies import correlation, versions
 from policies.audit import AuditLog, Entry
 from policies.authentication import Principal, Verifier
 from policies.bodies import MAX_BODY, refuse_unknown_fields
-from policies.catalogue import Catalogue, Layer, Operation
+from policies.catalogue import Api, Catalogue, Layer, Operation
+from policies.living import Living
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, ProblemError
 
 log = structlog.get_logger("tiergate.chain")
@@ -42,31 +46,62 @@ class Ungoverned(RuntimeError):
     """A route that the catalogue does not know. Such an app does not start."""
 
 
+class Rules:
+    """What governs one operation, under one catalogue. An operation of the health checks belongs to no API."""
+
+    def __init__(self, operation: Operation, catalogue: Catalogue, name: str = "", api: Api | None = None) -> None:
+        self.operation = operation
+        self.catalogue = catalogue
+        self.name = name
+        self.api = api
+
+
 class Gate:
     """What every request of one layer passes through."""
 
     def __init__(
-        self, layer: Layer, catalogue: Catalogue, verifier: Verifier, audit: AuditLog, clock: Clock, new_id: NewId
+        self, layer: Layer, living: Living, verifier: Verifier, audit: AuditLog, clock: Clock, new_id: NewId
     ) -> None:
         self.layer: Layer = layer
-        self.operations = catalogue.operations(layer)
+        self.living = living
+        self.rules: dict[str, Rules] = {}
         self._verifier = verifier
         self._audit = audit
         self._clock = clock
         self._new_id = new_id
+        living.when_changed(self._govern)
+
+    def _govern(self, catalogue: Catalogue) -> None:
+        """Look up once what each operation of this layer is governed by."""
+        made = {name: Rules(operation, catalogue) for name, operation in catalogue.health.operations.items()}
+        for name, api in catalogue.apis.items():
+            if api.layer == self.layer:
+                made |= {each: Rules(operation, catalogue, name, api) for each, operation in api.operations.items()}
+        self.rules = made
 
     def correlation_id(self, headers: dict[bytes, bytes]) -> str:
         offered = headers.get(correlation.HEADER.encode(), b"").decode("latin-1")
         return offered if correlation.accepted(offered) else self._new_id("cor")
 
-    def enter(self, operation: Operation, headers: dict[bytes, bytes]) -> Principal | None:
+    def version(self, rules: Rules, path: str) -> versions.Headers:
+        """The headers that tell of the version's life. Raises 404 or 410 when it is not served."""
+        if rules.api is None:
+            return []
+        version = path.split("/", 3)[2]
+        return versions.check(rules.name, version, rules.api.versions[version], self._clock().date())
+
+    def enter(self, rules: Rules, headers: dict[bytes, bytes]) -> Principal | None:
         """The caller, or None where the catalogue leaves the door open. Raises 401 or 403."""
+        operation = rules.operation
         if operation.open:
             return None
         principal = self._verifier.principal(headers.get(b"authorization", b"").decode("latin-1"))
-        if operation.scope not in principal.scopes:
+        client = rules.catalogue.clients.get(principal.client)
+        if client is None or client.audience != self.layer:
+            raise ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")
+        if operation.scope not in principal.scopes or operation.scope not in client.scopes:
             raise ProblemError(FORBIDDEN, f"The operation needs the scope {operation.scope}.")
-        return principal
+        return principal.within(client.legal_entities)
 
     def leave(
         self, operation_id: str, operation: Operation, principal: Principal | None, path: str, status: int
@@ -93,8 +128,9 @@ class Governance:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         operation_id = operation_of(scope["route_handler"])
-        operation = self.gate.operations[operation_id]
+        rules = self.gate.rules[operation_id]
         principal: Principal | None = None
+        marks: versions.Headers = []
         settled = False
 
         def settle(status: int) -> None:
@@ -104,20 +140,21 @@ class Governance:
                 settled = True
                 if status == UNAUTHENTICATED.status:
                     log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
-                self.gate.leave(operation_id, operation, principal, scope["path"], status)
+                self.gate.leave(operation_id, rules.operation, principal, scope["path"], status)
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 settle(message["status"])
                 kept = [each for each in message["headers"] if each[0] != MARK]
-                message["headers"] = [*kept, (MARK, correlation_id.encode())]
+                message["headers"] = [*kept, *marks, (MARK, correlation_id.encode())]
             await send(message)
 
         correlation_id = self.gate.correlation_id(headers)
         scope["state"][correlation.STATE] = correlation_id
         with correlation.correlated(correlation_id):
             try:
-                principal = self.gate.enter(operation, headers)
+                marks = self.gate.version(rules, scope["path"])
+                principal = self.gate.enter(rules, headers)
                 scope["state"]["principal"] = principal
                 await self.app(scope, receive, send_marked)
             except ProblemError as refused:
@@ -166,8 +203,12 @@ def governed(
     )
     def ready() -> Response[dict[str, str]]:
         found = readiness()
-        return Response(found, status_code=200 if all(each == "ok" for each in found.values()) else 503)
+        ready = all(each == "ok" for each in found.values())
+        refused = gate.living.refused  # said, and no reason to stop: the previous catalogue governs
+        said = found | {"catalogue": f"refused, the previous one governs: {refused}" if refused else "ok"}
+        return Response(said, status_code=200 if ready else 503)
 
+    watching = _Watching(gate.living)
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],
@@ -176,17 +217,46 @@ def governed(
         request_max_body_size=MAX_BODY,
         dependencies={"principal": Provide(_principal, sync_to_thread=False)},
         state=State(state, deep_copy=False),
-        on_startup=list(on_startup),
-        on_shutdown=list(on_shutdown),
+        on_startup=[watching.start, *on_startup],
+        on_shutdown=[*on_shutdown, watching.stop],
         openapi_config=openapi,
         logging_config=None,
     )
+    gate.living.serves(_served(app, gate, described=openapi is not None))
+    return app
+
+
+def _served(app: Litestar, gate: Gate, *, described: bool) -> set[str]:
+    """The operations of all routes. Raises `Ungoverned` for one that the catalogue does not know."""
+    served: set[str] = set()
     for route in app.routes:
-        if openapi and route.path.startswith(DESCRIBED_AT):
+        if described and route.path.startswith(DESCRIBED_AT):
             continue
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler) and "OPTIONS" in handler.http_methods:
                 continue
-            if operation_of(handler) not in gate.operations:
-                raise Ungoverned(f"the catalogue does not know the operation {operation_of(handler)!r}")
-    return app
+            operation_id = operation_of(handler)
+            rules = gate.rules.get(operation_id)
+            if rules is None:
+                raise Ungoverned(f"the catalogue does not know the operation {operation_id!r}")
+            if rules.api and route.path.split("/", 3)[2] not in rules.api.versions:
+                raise Ungoverned(f"the catalogue does not know the version of {route.path}")
+            served.add(operation_id)
+    return served
+
+
+class _Watching:
+    """Looks at the catalogue for as long as the app runs."""
+
+    def __init__(self, living: Living) -> None:
+        self._living = living
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._living.watch())
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task

@@ -33,6 +33,7 @@ FORBIDDEN = ProblemType(
     "forbidden", 403, "Not allowed", "Ask the platform team for the scope that the operation needs."
 )
 MISSING = ProblemType("not-found", 404, "No such record", "Check the identifier, and that it is yours to see.")
+ENDED = ProblemType("version-ended", 410, "This version has ended", "Move to the version that the detail names.")
 TOO_LARGE = ProblemType("body-too-large", 413, "The body is too large", "Send less at a time.")
 INVALID = ProblemType(
     "invalid-request", 422, "The request does not fit the contract", "Correct the fields that `errors` names."

@@ -14,7 +14,8 @@ from canonical.events import Event
 from canonical.orders import CustomerOverview, Order, OrderSummary, Page, PostingStatus
 from policies import correlation
 from policies.authentication import Principal
-from policies.problems import MISSING, ProblemError
+from policies.living import Living
+from policies.problems import INVALID, MISSING, FieldError, ProblemError
 from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers
 from process_apis.exceptions import Exceptions
@@ -23,6 +24,10 @@ from process_apis.records import references
 
 @post("/events", operation_id="take_event", summary="Take an event, once however often it is offered", status_code=200, sync_to_thread=True)  # fmt: skip
 def take_event(state: State, data: JSONBody[Event]) -> dict[str, bool]:
+    living: Living = state.living
+    if data.type not in living.now.events:
+        refused = FieldError("$.type", f"the catalogue has no event {data.type}")
+        raise ProblemError(INVALID, "The event may not enter the log.", (refused,))
     subscribers: Subscribers = state.subscribers
     return {"new": subscribers.take(data, correlation.current())}
 

@@ -48,7 +48,12 @@ def create_app(gate: Gate, desk: Desk, settings: EngineSettings, openapi: OpenAP
         gate,
         [api.router],
         readiness=readiness,
-        state={"desk": desk, "subscribers": subscribers, "exceptions": Exceptions(desk, subscribers)},
+        state={
+            "desk": desk,
+            "subscribers": subscribers,
+            "exceptions": Exceptions(desk, subscribers),
+            "living": gate.living,
+        },
         on_startup=[start],
         on_shutdown=[stop],
         openapi=openapi,

@@ -126,6 +126,16 @@ class Stack:
 
         return wait_until(look, seconds, f"the deal {deal} in {states}")
 
+    def shown(self, deal: str, state: str) -> dict[str, Any]:
+        """What the CRM shows on the deal, once it shows `state`: it is told after the order has reached it."""
+        fields = "TiergateStatus__c, TiergateDetail__c, TiergateOrder__c, TiergateCorrelation__c, Account.TiergateCustomer__c"
+
+        def look() -> dict[str, Any] | None:
+            (row,) = self.crm.query(f"SELECT {fields} FROM Opportunity WHERE Id = '{deal}'")
+            return row if row["TiergateStatus__c"] == state else None
+
+        return wait_until(look, 10, f"the deal {deal} shown as {state}")
+
     def record(self, query: str, *values: str) -> Any:
         """One value of the process layer's own records, read beside it."""
         if self.settings.process.database_url:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from policies.catalogue import Layer
+    from policies.catalogue import Catalogue, Layer
     from tiergate.settings import Secrets, Settings
 
 CONFIG = Path(".tiergate/tiergate.toml")
@@ -65,6 +65,16 @@ def _secrets(settings: Settings) -> Secrets:
         _refuse(error.errors)
 
 
+def _catalogue(path: Path) -> Catalogue:
+    from policies.catalogue import CatalogueError
+    from policies.catalogue_check import load
+
+    try:
+        return load(path)
+    except (OSError, CatalogueError) as error:
+        _refuse(str(error).splitlines())
+
+
 def _refuse(errors: list[str]) -> NoReturn:
     for each in errors:
         click.echo(f"tiergate: {each}", err=True)
@@ -79,6 +89,7 @@ def serve(layer: Layer, config: Path) -> None:
     from tiergate.serving import serve as run
 
     settings = _settings(config)
+    _catalogue(settings.governance.path())
     run(layer, settings, _secrets(settings))
 
 
@@ -90,6 +101,7 @@ def up(config: Path) -> None:
 
     settings = _settings(config)
     _secrets(settings)
+    _catalogue(settings.governance.path())
     run_layers(settings, config)
 
 
@@ -118,13 +130,13 @@ def token(client: str, config: Path, minutes: int) -> None:
     """Print an access token of the local issuer for CLIENT, as the catalogue defines it."""
     from datetime import timedelta
 
-    from policies import catalogue
     from tiergate.wiring import issuer
 
-    clients = catalogue.load().clients
+    settings = _settings(config)
+    clients = _catalogue(settings.governance.path()).clients
     if client not in clients:
         _refuse([f"the catalogue has no client {client!r}; it has {', '.join(sorted(clients))}"])
-    click.echo(issuer(_settings(config)).token(client, clients[client], ttl=timedelta(minutes=minutes)))
+    click.echo(issuer(settings).token(client, clients[client], ttl=timedelta(minutes=minutes)))
 
 
 @cli.command()
@@ -187,7 +199,70 @@ def doctor(config: Path) -> None:
 )
 def openapi(into: Path) -> None:
     """Write the OpenAPI document of every API."""
-    from tiergate.contracts import write
+    from tiergate.contracts import write, write_schema
 
-    for path in write(into):
+    for path in [*write(into), write_schema(_shipped().with_name("catalogue.schema.json"))]:
         click.echo(path)
+
+
+@cli.group()
+def policy() -> None:
+    """Look at the catalogue: what is wrong with it, what it decides, what a change of it changes."""
+
+
+catalogue_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+def _shipped() -> Path:
+    from policies.catalogue import SHIPPED
+
+    return SHIPPED
+
+
+@policy.command()
+@click.argument("file", type=catalogue_file, required=False)
+def check(file: Path | None) -> None:
+    """Say everything that is wrong with a catalogue (the shipped one if none is named): line, key and remedy."""
+    from canonical.ids import utc_now
+    from policies.catalogue_check import read
+
+    path = file or _shipped()
+    catalogue, flaws = read(path.read_bytes(), utc_now().date())
+    for each in flaws:
+        click.echo(f"{path.name}:{each.line}: {each.key}: {each.reason}\n    {each.remedy}")
+    if flaws or catalogue is None:
+        sys.exit(BAD_SETTINGS)
+    operations = sum(len(each.operations) for each in catalogue.apis.values())
+    click.echo(
+        f"{path.name}: {len(catalogue.apis)} APIs, {operations} operations, {len(catalogue.clients)} clients: fine"
+    )
+
+
+@policy.command()
+@click.argument("client")
+@click.argument("operation")
+@click.option("--catalogue", "file", type=catalogue_file, help="The catalogue, if it is not the shipped one.")
+def explain(client: str, operation: str, file: Path | None) -> None:
+    """Say what would happen if CLIENT called OPERATION, and which line decides each part."""
+    from canonical.ids import utc_now
+    from policies.catalogue_review import Unknown, explain
+
+    path = file or _shipped()
+    try:
+        found = explain(_catalogue(path), path.read_text(), client, operation, utc_now().date())
+    except Unknown as error:
+        _refuse([str(error)])
+    click.echo(f"{client} {'may' if found.allowed else 'may not'} call {operation}")
+    for each in found.decisions:
+        click.echo(f"  {each.policy:15} {each.outcome}  ({path.name}:{each.line})")
+
+
+@policy.command()
+@click.argument("before", type=catalogue_file)
+@click.argument("after", type=catalogue_file)
+def diff(before: Path, after: Path) -> None:
+    """Say in words what changes for which client between two catalogues."""
+    from policies.catalogue_review import diff
+
+    for each in diff(_catalogue(before), _catalogue(after)) or ["Nothing changes for anybody."]:
+        click.echo(each)

@@ -10,15 +10,12 @@ import msgspec
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
-from policies import catalogue
+from policies.catalogue import Api
+from policies.catalogue_check import load
+from policies.catalogue_check import schema as schema_of_the_catalogue
 from policies.problems import CONTENT_TYPE, Problem
 from tiergate import wiring
 from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
-
-TITLES = {
-    "crm": "CRM", "erp": "ERP", "billing": "Billing", "provisioning": "Provisioning", "process": "Process",
-    "sales": "Sales", "finance": "Finance", "support": "Support",
-}  # fmt: skip
 
 
 def write(folder: Path) -> list[Path]:
@@ -37,15 +34,24 @@ def write(folder: Path) -> list[Path]:
             wiring.experience_app(settings, config),
         )
     written: list[Path] = []
-    for name, api in catalogue.load().apis.items():
-        document = next(each for each in (_document(app, name, api.version) for app in apps) if each["paths"])
-        path = folder / f"{name}.{api.version}.json"
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-        written.append(path)
+    for name, api in load().apis.items():
+        for version in api.versions:
+            document = next(each for each in (_document(app, name, api, version) for app in apps) if each["paths"])
+            written.append(_written(folder / f"{name}.{version}.json", document))
     return written
 
 
-def _document(app: Litestar, name: str, version: str) -> dict[str, Any]:
+def write_schema(path: Path) -> Path:
+    """The JSON Schema of the catalogue, for editors."""
+    return _written(path, schema_of_the_catalogue())
+
+
+def _written(path: Path, document: dict[str, Any]) -> Path:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    return path
+
+
+def _document(app: Litestar, name: str, api: Api, version: str) -> dict[str, Any]:
     whole: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     prefix = f"/{name}/{version}"
     paths = {path: item for path, item in whole["paths"].items() if path.startswith(prefix)}
@@ -57,7 +63,7 @@ def _document(app: Litestar, name: str, version: str) -> dict[str, Any]:
     return {
         "openapi": whole["openapi"],
         "info": {
-            "title": f"Tiergate {TITLES[name]} API",
+            "title": f"Tiergate {api.title} API",
             "version": version,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -17,7 +17,7 @@ from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order, OrderSummary, Page, PostingStatus
 from canonical.states import OrderState
-from policies import catalogue
+from policies.catalogue_check import load as load_catalogue
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
 from tiergate import wiring
 from tiergate.holdings import Holdings, holdings
@@ -53,7 +53,7 @@ class Channels:
 
     def __init__(self, settings: Settings) -> None:
         self._issuer = wiring.issuer(settings)
-        self._clients = catalogue.load().clients
+        self._clients = load_catalogue(settings.governance.path()).clients
         self.url = f"http://{settings.server.host}:{settings.server.experience_port}"
         self._http = httpx.Client(base_url=self.url, timeout=10)
 

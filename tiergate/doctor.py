@@ -11,6 +11,8 @@ from typing import Protocol
 import httpx
 from rich.console import Console
 
+from policies.catalogue import CatalogueError
+from policies.catalogue_check import load as load_catalogue
 from tiergate.settings import Secrets, Settings, SettingsError, load, secrets
 
 OLDEST = (3, 11)
@@ -41,6 +43,7 @@ def examine(config: Path) -> bool:
     if settings is None:
         return False
     found = _secrets(settings, say)
+    _catalogue(settings.governance.path(), say)
     folder = settings.state
     writable = folder.exists() and os.access(folder, os.W_OK)
     say(f"state folder {folder}", "create it, or run `tiergate sandbox`", good=writable)
@@ -77,6 +80,15 @@ def _secrets(settings: Settings, say: Say) -> Secrets | None:
         return None
     say("all secrets are there", good=True)
     return found
+
+
+def _catalogue(path: Path, say: Say) -> None:
+    try:
+        load_catalogue(path)
+    except (OSError, CatalogueError) as error:
+        say(f"catalogue {path.name}: {error}", "see `tiergate policy check`", good=False)
+    else:
+        say(f"catalogue {path.name}", good=True)
 
 
 def _answers(url: str) -> bool:

@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import msgspec
 
+from policies.catalogue import SHIPPED
+
 DEFAULT_FOLDER = Path(".tiergate")
 
 
@@ -38,6 +40,15 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def url_of_process(self) -> str:
         return self.process_url or f"http://{self.host}:{self.process_port}"
+
+
+class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`catalogue` names the file that governs; empty for the one that is shipped."""
+
+    catalogue: str = ""
+
+    def path(self) -> Path:
+        return Path(self.catalogue) if self.catalogue else SHIPPED
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provisioning: Provisioning
     folder: str = str(DEFAULT_FOLDER)
     server: Server = Server()
+    governance: Governance = Governance()
     process: Process = Process()
 
     @property
@@ -114,6 +126,7 @@ class Secrets(msgspec.Struct, frozen=True):
 
 SECTIONS = {
     "server": Server,
+    "governance": Governance,
     "process": Process,
     "crm": Crm,
     "erp": Erp,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-from functools import partial
+from collections.abc import Callable
 
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
 from canonical.ids import identifiers, utc_now
-from policies import catalogue
 from policies.audit import AuditLog
 from policies.authentication import Verifier
-from policies.catalogue import Catalogue, Layer
+from policies.catalogue import Layer
 from policies.chain import Gate
 from policies.layers import AsyncLayerClient, LayerClient
+from policies.living import Living
 from policies.tokens import Issuer, signing_key
 from tiergate.settings import Secrets, Settings
 
@@ -27,7 +27,18 @@ def issuer(settings: Settings) -> Issuer:
     return Issuer(signing_key(settings.state / "issuer.pem"), utc_now)
 
 
-def gate(layer: Layer, settings: Settings, governed_by: Catalogue) -> Gate:
+def living(settings: Settings) -> Living:
+    """The catalogue that the settings name. Raises `CatalogueError` when it cannot govern."""
+    return Living(settings.governance.path())
+
+
+def caller(name: str, settings: Settings, governed_by: Living) -> Callable[[], str]:
+    """Tokens for one of our own layers, as the catalogue defines it at the time of each call."""
+    signer = issuer(settings)
+    return lambda: signer.token(name, governed_by.now.clients[name])
+
+
+def gate(layer: Layer, settings: Settings, governed_by: Living) -> Gate:
     key = signing_key(settings.state / "issuer.pem").public_key()
     audit = AuditLog(settings.state / "audit" / f"{layer}.jsonl")
     return Gate(layer, governed_by, Verifier(key, layer, utc_now), audit, utc_now, new_id)
@@ -42,7 +53,7 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
     from system_apis.intake import ProcessIntake
     from system_apis.provisioning.webhook import WebhookSettings, WebhookTarget
 
-    governed_by = catalogue.load()
+    governed_by = living(settings)
     callback = f"{settings.server.url_of_system()}/provisioning/v1/webhooks"
     crm = SalesforceSettings(
         settings.crm.url,
@@ -65,7 +76,7 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
         ),
     )
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    token = partial(issuer(settings).token, "system-layer", governed_by.clients["system-layer"])
+    token = caller("system-layer", settings, governed_by)
     return create_app(
         gate("system", settings, governed_by), platforms, ProcessIntake(client, token), (client,), openapi
     )
@@ -81,8 +92,8 @@ def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Lit
     from process_apis.records.orders import Orders
     from process_apis.records.postings import Postings
 
-    governed_by = catalogue.load()
-    token = partial(issuer(settings).token, "process-layer", governed_by.clients["process-layer"])
+    governed_by = living(settings)
+    token = caller("process-layer", settings, governed_by)
     client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
     url = settings.process_database()
     database = open_database(url)
@@ -101,7 +112,7 @@ def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> 
     from experience_apis.app import create_app
     from experience_apis.process import NAME, Process
 
-    governed_by = catalogue.load()
+    governed_by = living(settings)
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    process = Process(client, issuer(settings), governed_by.clients[NAME])
+    process = Process(client, issuer(settings), lambda: governed_by.now.clients[NAME])
     return create_app(gate("experience", settings, governed_by), process, openapi)

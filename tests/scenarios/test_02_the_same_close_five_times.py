@@ -7,7 +7,7 @@ from functools import partial
 
 from canonical.events import DEAL_CLOSED, Event
 from canonical.ids import utc_now
-from policies import catalogue
+from policies.catalogue_check import load
 from policies.layers import LayerClient
 from tests.stack import EXACTLY_ONE, Stack
 from tiergate import wiring
@@ -35,7 +35,7 @@ def test_five_repeats_at_once_later_and_after_a_restart_change_nothing(stack: St
 
 def offer(stack: Stack, event: Event) -> bool:
     """As the system layer offers it. Gives whether it was new."""
-    identity = catalogue.load().clients["system-layer"]
+    identity = load().clients["system-layer"]
     token = wiring.issuer(stack.settings).token("system-layer", identity)
     client = LayerClient(stack.sandbox.url("process"), "process", lambda: token, 10)
     try:

@@ -55,7 +55,7 @@ def test_the_shell_is_told_how_to_complete() -> None:
         (["serve", "middle"], 2, "'middle' is not one of"),
         (["serve", "system", "--config", "none.toml"], 2, "there is no none.toml"),
         (["up", "--config", "none.toml"], 2, "there is no none.toml"),
-        (["token", "nobody"], 2, "the catalogue has no client 'nobody'"),
+        (["token", "sales-app", "--config", "none.toml"], 2, "there is no none.toml"),
         (["nonsense"], 2, "No such command"),
     ],
 )
@@ -72,6 +72,13 @@ def test_a_token_is_what_the_catalogue_says(stack: Stack) -> None:
     claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
     assert (claims["client_id"], claims["aud"], claims["scope"]) == ("sales-app", "tiergate:experience", "orders:read")
     assert claims["exp"] - time.time() <= 300
+
+
+def test_a_token_for_nobody_is_refused_with_the_names_there_are(stack: Stack) -> None:
+    done = run("token", "nobody", "--config", str(stack.sandbox.config))
+
+    assert done.returncode == 2
+    assert "the catalogue has no client 'nobody'; it has experience-layer, finance-app" in done.stderr
 
 
 def test_selling_closes_a_deal_that_becomes_an_order_and_a_known_buyer_buys_again(stack: Stack) -> None:

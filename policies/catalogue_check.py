@@ -1,0 +1,308 @@
+"""Reads a catalogue and says what is wrong with it: each flaw with its line, its key and the remedy."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import date
+from functools import cache
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from canonical import events
+from policies.catalogue import SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
+
+Path = tuple[str, ...]
+Wrong = tuple[Path, str, str]
+"""Where, what, and what to do."""
+SCOPE = re.compile(r"[a-z_]+:[a-z_]+")
+VERSION = re.compile(r"v[1-9][0-9]*")
+LEGAL_ENTITY = re.compile(r"\*|[A-Z]{2}[0-9]{2}")
+PARTICIPLE = re.compile(r"(ed|en|id|un|wn|nt|lt|ld|ost)\.v[1-9][0-9]*$")
+NOTICE_DAYS = 90
+"""How long at least a deprecated version goes on."""
+
+
+def load(path: pathlib.Path = SHIPPED) -> Catalogue:
+    """Read and check a catalogue. Raises `CatalogueError` with everything that is wrong with it."""
+    catalogue, flaws = read(path.read_bytes())
+    if catalogue is None or flaws:
+        raise CatalogueError(path.name, flaws)
+    return catalogue
+
+
+def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[Flaw]]:
+    """The catalogue, if it has the shape of one, and its flaws. With `today`, what has expired is a flaw too."""
+    try:
+        text = raw.decode()
+        document = tomllib.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        at = re.search(r"line (\d+)", str(error))
+        return None, [Flaw(int(at[1]) if at else 1, "(file)", f"it is not TOML: {error}", "mend the syntax")]
+    try:
+        catalogue = msgspec.convert(document, Catalogue)
+    except msgspec.ValidationError:
+        return None, _flaws(text, _misshapen(document))
+    found = chain.from_iterable(check(catalogue) for check in CHECKS)
+    return catalogue, _flaws(text, chain(found, _expired(catalogue, today) if today else ()))
+
+
+def schema() -> dict[str, Any]:
+    """The catalogue's JSON Schema (draft 2020-12), for editors and for those who write catalogues by program."""
+    made = msgspec.json.schema(Catalogue)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tiergate catalogue",
+        **made,
+    }
+
+
+# ---- places
+
+
+def lines_of(text: str) -> dict[Path, int]:
+    """The line (from 1) of each table and key that is written out; keys inside inline tables share their line."""
+    found: dict[Path, int] = {}
+    counted: Counter[Path] = Counter()
+    table: Path = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(#.*)?$", line):
+            table = _keys(header[2])
+            if header[1] == "[[":
+                counted[table] += 1
+                table = (*table, str(counted[table] - 1))
+            path = table
+        elif key := re.match(r"\s*([\w.\-]+|\"[^\"]+\")\s*=", line):
+            path = (*table, *_keys(key[1]))
+        else:
+            continue
+        for depth in range(1, len(path) + 1):
+            found.setdefault(path[:depth], number)
+    return found
+
+
+def line_of(lines: dict[Path, int], path: Path) -> int:
+    """The line of a path, or of the nearest part of it that is written out."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
+
+
+def _keys(text: str) -> Path:
+    return tuple(each.strip().strip('"') for each in re.findall(r'"[^"]+"|[^.\s]+', text.strip()))
+
+
+def _flaws(text: str, wrong: Iterable[Wrong]) -> list[Flaw]:
+    lines = lines_of(text)
+    made = [Flaw(line_of(lines, path), ".".join(path) or "(file)", reason, remedy) for path, reason, remedy in wrong]
+    return sorted(made, key=lambda each: (each.line, each.key))
+
+
+# ---- the shape
+
+
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator  # costs a tenth of a second, and only a wrong catalogue needs it
+
+    return Draft202012Validator(schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def _misshapen(document: dict[str, Any]) -> Iterator[Wrong]:
+    for error in _validator().iter_errors(msgspec.to_builtins(document)):
+        yield from _shape(error)
+
+
+def _shape(error: Any) -> Iterator[Wrong]:
+    path: Path = tuple(map(str, error.absolute_path))
+    match error.validator:
+        case "additionalProperties":
+            known = sorted(error.schema.get("properties", ()))
+            for key in sorted(set(error.instance) - set(known)):
+                yield (*path, key), "there is no such key", f"remove it, or use one of {', '.join(known)}"
+        case "required":
+            for key in sorted(set(error.validator_value) - set(error.instance)):
+                yield (*path, key), "it is missing", f"add {key} = …"
+        case "enum":
+            yield path, f"{error.instance!r} is none of the choices", f"use one of {', '.join(error.validator_value)}"
+        case "anyOf" | "oneOf":
+            inner = sorted(error.context, key=lambda each: len(each.absolute_path), reverse=True)
+            yield path, f"{error.instance!r} does not fit", f"{inner[0].message}" if inner else "see the schema"
+        case "type":
+            kind = {"object": "a table", "array": "a list", "string": "a text", "integer": "a whole number"}
+            wanted = kind.get(str(error.validator_value), str(error.validator_value))
+            yield path, f"{error.instance!r} is not {wanted}", f"write {wanted}"
+        case "minLength" | "minItems":
+            yield path, "it is too short", "say more: " + error.message
+        case _:
+            yield path, error.message, "see policies/catalogue.schema.json"
+
+
+# ---- the sense
+
+
+def _operations(catalogue: Catalogue) -> Iterator[tuple[Path, str, Operation]]:
+    for name, api in catalogue.apis.items():
+        for operation_id, operation in api.operations.items():
+            yield ("apis", name, "operations", operation_id), operation_id, operation
+    for operation_id, operation in catalogue.health.operations.items():
+        yield ("health", "operations", operation_id), operation_id, operation
+
+
+def _check_operations(catalogue: Catalogue) -> Iterator[Wrong]:
+    seen: dict[str, Path] = {}
+    for path, operation_id, operation in _operations(catalogue):
+        if (operation.scope is None) == (operation.open is None):
+            yield (
+                path,
+                "it has both or neither of scope and open",
+                "give the scope it needs, or the reason why it is open",
+            )
+        if operation.scope is not None and not SCOPE.fullmatch(operation.scope):
+            yield (
+                (*path, "scope"),
+                f"{operation.scope!r} is not a scope",
+                "write it as <what>:<right>, as in orders:read",
+            )
+        if operation.tier not in catalogue.service_tiers:
+            known = ", ".join(sorted(catalogue.service_tiers))
+            yield (*path, "tier"), f"there is no service tier {operation.tier!r}", f"use one of {known}, or add it"
+        if operation_id in seen:
+            yield path, f"{'.'.join(seen[operation_id])} has the same operation id", "rename one of the two"
+        seen.setdefault(operation_id, path)
+
+
+def _check_scopes(catalogue: Catalogue) -> Iterator[Wrong]:
+    """Scopes that nobody grants, or that nothing needs."""
+    for path, _, operation in _operations(catalogue):
+        if operation.scope is None:
+            continue
+        layer = catalogue.apis[path[1]].layer
+        holders = [each for each in catalogue.clients.values() if each.audience == layer]
+        if not any(operation.scope in each.scopes for each in holders):
+            yield (
+                (*path, "scope"),
+                f"no client of the {layer} layer has {operation.scope!r}",
+                "grant it to one, or remove the operation",
+            )
+    for name, client in catalogue.clients.items():
+        needed = {each.scope for each in catalogue.operations(client.audience).values()}
+        for scope in sorted(client.scopes - needed):
+            yield (
+                ("clients", name, "scopes"),
+                f"no operation of the {client.audience} layer needs {scope!r}",
+                "take the scope away, or correct the audience",
+            )
+
+
+def _check_clients(catalogue: Catalogue) -> Iterator[Wrong]:
+    for name, client in catalogue.clients.items():
+        path = ("clients", name)
+        for entity in sorted(client.legal_entities):
+            if not LEGAL_ENTITY.fullmatch(entity):
+                yield (
+                    (*path, "legal_entities"),
+                    f"{entity!r} is not a legal entity",
+                    'write its code, as in DE01, or "*"',
+                )
+        if client.kind == "partner":
+            yield from _check_partner(path, client)
+        if client.kind == "service" and client.audience == "experience":
+            yield (
+                (*path, "audience"),
+                "a layer of ours never calls a channel",
+                "use the next layer down, or another kind",
+            )
+        for rule in catalogue.segregation:
+            if rule.scopes <= client.scopes:
+                pair = " and ".join(sorted(rule.scopes))
+                yield (*path, "scopes"), f"{pair} conflict: {rule.reason}", "split the client in two"
+
+
+def _check_partner(path: Path, client: Client) -> Iterator[Wrong]:
+    if client.audience != "experience":
+        yield (*path, "audience"), "a partner may only call channels", 'set audience = "experience"'
+    if "*" in client.legal_entities:
+        yield (*path, "legal_entities"), "a partner sees named legal entities only", "list them"
+
+
+def _check_versions(catalogue: Catalogue) -> Iterator[Wrong]:
+    for name, api in catalogue.apis.items():
+        path = ("apis", name, "versions")
+        if not any(each.state == "active" for each in api.versions.values()):
+            yield path, "no version is active", "make the newest one active"
+        for version, life in api.versions.items():
+            if not VERSION.fullmatch(version):
+                yield (*path, version), f"{version!r} is not a major version", "name it v1, v2, …"
+            else:
+                yield from _check_life((*path, version), api, version, life)
+
+
+def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[Wrong]:
+    dated = life.deprecated_on or life.sunset_on
+    if life.state != "deprecated" and dated:
+        yield (
+            path,
+            f"a version that is {life.state} has no date of its end",
+            'remove the dates, or set state = "deprecated"',
+        )
+    if life.state == "deprecated" and life.deprecated_on is None:
+        yield (*path, "deprecated_on"), "it is missing", "say since when the version is deprecated"
+    if life.state == "deprecated" and life.successor is None:
+        yield (*path, "successor"), "it is missing", "name the version that callers should move to"
+    if life.deprecated_on and life.sunset_on and (life.sunset_on - life.deprecated_on).days < NOTICE_DAYS:
+        yield (
+            (*path, "sunset_on"),
+            f"it gives callers less than {NOTICE_DAYS} days",
+            "move the sunset, or the deprecation",
+        )
+    if life.successor is not None:
+        after = api.versions.get(life.successor)
+        if after is None or after.state != "active":
+            yield (*path, "successor"), f"{life.successor!r} is not an active version of this API", "name an active one"
+        elif VERSION.fullmatch(life.successor) and int(life.successor[1:]) <= int(version[1:]):
+            yield (*path, "successor"), f"{life.successor} is not newer than {version}", "name a newer one"
+
+
+def _check_segregation(catalogue: Catalogue) -> Iterator[Wrong]:
+    needed = {operation.scope for _, _, operation in _operations(catalogue)}
+    for index, rule in enumerate(catalogue.segregation):
+        for scope in sorted(rule.scopes - needed):
+            yield (
+                ("segregation", str(index), "scopes"),
+                f"no operation needs {scope!r}",
+                "correct the scope, or remove the rule",
+            )
+
+
+def _check_events(catalogue: Catalogue) -> Iterator[Wrong]:
+    for name in catalogue.events:
+        if not events.TYPE.fullmatch(name) or not PARTICIPLE.search(name):
+            rule = "com.tiergate.<domain>.<entity>.<past participle>.v<major>"
+            yield ("events", name), "the name breaks the rule", f"write it as {rule}"
+
+
+CHECKS = (
+    _check_operations,
+    _check_scopes,
+    _check_clients,
+    _check_versions,
+    _check_segregation,
+    _check_events,
+)
+
+
+def _expired(catalogue: Catalogue, today: date) -> Iterator[Wrong]:
+    for name, api in catalogue.apis.items():
+        for version, life in api.versions.items():
+            if life.sunset_on and life.sunset_on <= today:
+                yield (
+                    ("apis", name, "versions", version, "sunset_on"),
+                    f"{version} has ended on {life.sunset_on} and answers 410",
+                    "remove the version, or move the date",
+                )

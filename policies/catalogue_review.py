@@ -1,0 +1,190 @@
+"""Says in words what a catalogue decides about a call, and what a change of it changes for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import msgspec
+
+from policies.catalogue import Api, Catalogue, Client, Operation
+from policies.catalogue_check import line_of, lines_of
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One policy's word on a call, and the line of the catalogue that decides it."""
+
+    policy: str
+    outcome: str
+    line: int
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Everything that would happen to a call. `allowed` is whether it reaches its handler."""
+
+    allowed: bool
+    decisions: tuple[Decision, ...]
+
+
+class Unknown(LookupError):
+    """The catalogue has no such client or operation; the message lists those it has."""
+
+
+def explain(catalogue: Catalogue, text: str, client_name: str, operation_id: str, today: date) -> Explanation:
+    """What would happen if a client called an operation. Raises `Unknown`."""
+    client = catalogue.clients.get(client_name)
+    if client is None:
+        raise Unknown(f"there is no client {client_name!r}; there are {', '.join(sorted(catalogue.clients))}")
+    found = catalogue.api_of(operation_id)
+    if found is None:
+        known = sorted(each for api in catalogue.apis.values() for each in api.operations)
+        raise Unknown(f"there is no operation {operation_id!r}; there are {', '.join(known)}")
+    name, api = found
+    lines = lines_of(text)
+    made: list[Decision] = []
+    allowed = True
+    for fine, policy, outcome, path in _decisions(name, api, operation_id, client_name, client, today):
+        allowed = allowed and fine
+        made.append(Decision(policy, outcome, line_of(lines, path)))
+        if not fine:
+            break
+    return Explanation(allowed, tuple(made))
+
+
+def _decisions(
+    name: str, api: Api, operation_id: str, client_name: str, client: Client, today: date
+) -> Iterator[tuple[bool, str, str, tuple[str, ...]]]:
+    """In the order in which the chain asks."""
+    of_client, of_operation = ("clients", client_name), ("apis", name, "operations", operation_id)
+    operation = api.operations[operation_id]
+    for version, life in api.versions.items():
+        ended = life.sunset_on is not None and life.sunset_on <= today
+        outcome = f"{name} {version} is {life.state}"
+        if ended:
+            outcome = f"{name} {version} ended on {life.sunset_on}: 410, move to {life.successor}"
+        elif life.sunset_on:
+            outcome += f" and ends on {life.sunset_on}; its successor is {life.successor}"
+        yield not ended or len(api.versions) > 1, "version", outcome, ("apis", name, "versions", version)
+    if operation.open:
+        yield True, "authentication", f"none is asked: {operation.open}", of_operation
+    elif client.audience != api.layer:
+        refused = f"its tokens are for the {client.audience} layer, this is the {api.layer} layer: 401"
+        yield False, "authentication", refused, (*of_client, "audience")
+    else:
+        yield True, "authentication", f"a token for the {api.layer} layer", (*of_client, "audience")
+    if operation.scope and operation.scope not in client.scopes:
+        yield False, "authorization", f"the scope {operation.scope} is not granted: 403", (*of_client, "scopes")
+    elif operation.scope:
+        yield True, "authorization", f"the scope {operation.scope} is granted", (*of_client, "scopes")
+    everybody = "*" in client.legal_entities
+    seen = "every legal entity" if everybody else ", ".join(sorted(client.legal_entities))
+    others = "" if everybody else "; to it, records of others do not exist: 404"
+    yield True, "objects", f"records of {seen}{others}", (*of_client, "legal_entities")
+    yield True, "idempotency", _repeat(operation), of_operation
+    yield True, "service tier", operation.tier.replace("_", " "), of_operation
+
+
+def _repeat(operation: Operation) -> str:
+    match operation.idempotency:
+        case "safe":
+            return "changes nothing: may be repeated, and leaves no audit record"
+        case "natural":
+            return "the same call twice is the call once"
+
+
+# ---- differences
+
+
+def diff(before: Catalogue, after: Catalogue) -> list[str]:
+    """What a change of the catalogue changes, in sentences: APIs first, then client by client."""
+    return [*_apis(before, after), *_clients(before, after), *_rules(before, after)]
+
+
+def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
+    for name in sorted(before.apis.keys() | after.apis.keys()):
+        old, new = before.apis.get(name), after.apis.get(name)
+        if new is None:
+            yield f"API {name} is gone, with all its operations."
+        elif old is None:
+            yield f"API {name} is new: {', '.join(sorted(new.operations))}."
+        else:
+            yield from _versions(name, old, new)
+            yield from _operations(name, old, new)
+            if old.owner != new.owner:
+                yield f"API {name}: {new.owner} answers for it instead of {old.owner}."
+
+
+def _versions(name: str, old: Api, new: Api) -> Iterator[str]:
+    for version in sorted(old.versions.keys() | new.versions.keys()):
+        was, now = old.versions.get(version), new.versions.get(version)
+        if now is None:
+            yield f"API {name}: {version} is gone."
+        elif was is None:
+            yield f"API {name}: {version} is new ({now.state})."
+        elif was != now:
+            ends = f", ends on {now.sunset_on}, then {now.successor}" if now.sunset_on else ""
+            yield f"API {name}: {version} was {was.state}, is {now.state}{ends}."
+
+
+def _operations(name: str, old: Api, new: Api) -> Iterator[str]:
+    for each in sorted(old.operations.keys() | new.operations.keys()):
+        was, now = old.operations.get(each), new.operations.get(each)
+        if now is None:
+            yield f"API {name}: the operation {each} is gone."
+        elif was is None:
+            yield f"API {name}: the operation {each} is new and needs {now.scope or now.open}."
+        elif was != now:
+            changed = [
+                f"{field} {getattr(was, field) or 'none'} becomes {getattr(now, field) or 'none'}"
+                for field in Operation.__struct_fields__
+                if getattr(was, field) != getattr(now, field)
+            ]
+            yield f"API {name}: {each}: {'; '.join(changed)}."
+
+
+def reach(catalogue: Catalogue, client: Client) -> frozenset[str]:
+    """The operations that a client may call."""
+    return frozenset(
+        operation_id
+        for operation_id, operation in catalogue.operations(client.audience).items()
+        if operation.scope in client.scopes
+    )
+
+
+def _clients(before: Catalogue, after: Catalogue) -> Iterator[str]:
+    for name in sorted(before.clients.keys() | after.clients.keys()):
+        old, new = before.clients.get(name), after.clients.get(name)
+        if new is None:
+            yield f"{name} is gone: every call of it is refused."
+        elif old is None:
+            yield f"{name} is new ({new.kind}, {new.owner}): it may call {_listed(reach(after, new))}."
+        else:
+            gained, lost = reach(after, new) - reach(before, old), reach(before, old) - reach(after, new)
+            if gained:
+                yield f"{name} may now also call {_listed(gained)}."
+            if lost:
+                yield f"{name} may no longer call {_listed(lost)}."
+            if seen := new.legal_entities - old.legal_entities:
+                yield f"{name} now also sees the records of {_listed(seen)}."
+            if unseen := old.legal_entities - new.legal_entities:
+                yield f"{name} no longer sees the records of {_listed(unseen)}."
+            for field in ("kind", "owner", "audience"):
+                if getattr(old, field) != getattr(new, field):
+                    yield f"{name}: {field} {getattr(old, field)} becomes {getattr(new, field)}."
+
+
+def _rules(before: Catalogue, after: Catalogue) -> Iterator[str]:
+    for rule in after.segregation:
+        if rule not in before.segregation:
+            yield f"{_listed(rule.scopes)} may no longer be held by one client: {rule.reason}."
+    for rule in before.segregation:
+        if rule not in after.segregation:
+            yield f"{_listed(rule.scopes)} may now be held by one client."
+    for name in sorted(after.events.keys() - before.events.keys()):
+        yield f"The event {name} may now enter the log."
+    for name in sorted(before.events.keys() - after.events.keys()):
+        yield f"The event {name} is now refused."
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join("everybody" if each == "*" else each for each in sorted(names)) or "nothing"

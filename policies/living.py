@@ -1,0 +1,88 @@
+"""The catalogue as it is now: a changed file is taken up within a second, a wrong one is refused and said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import structlog
+
+from policies.catalogue import SHIPPED, Catalogue, CatalogueError, Flaw
+from policies.catalogue_check import load
+
+PACE = 0.1
+"""Seconds between two looks at the file."""
+log = structlog.get_logger("tiergate.catalogue")
+
+
+class Living:
+    """Holds the catalogue that governs. Each request reads `now` once, so that one catalogue governs all of it."""
+
+    def __init__(self, path: Path = SHIPPED) -> None:
+        """Raises `CatalogueError` for a file that cannot govern: a layer does not start with one."""
+        self._path = path
+        self._stamp = _stamp(path)
+        self._served: frozenset[str] = frozenset()
+        self._watchers: list[Callable[[Catalogue], None]] = []
+        self.now: Catalogue = load(path)
+        self.refused: str = ""
+        """Why the file as it is now does not govern; empty when it does."""
+
+    def serves(self, operations: Iterable[str]) -> None:
+        """From here on a catalogue that lacks one of these is refused: a route is never left without its rules."""
+        self._served |= frozenset(operations)
+
+    def when_changed(self, told: Callable[[Catalogue], None]) -> None:
+        """`told` is called with each catalogue that takes over, and with the present one now."""
+        self._watchers.append(told)
+        told(self.now)
+
+    def look(self) -> None:
+        """Take up the file if it has changed."""
+        if self._has_changed():
+            self._take_up()
+
+    async def watch(self) -> None:
+        """Look at the file for as long as the layer runs."""
+        while True:
+            await asyncio.sleep(PACE)
+            if self._has_changed():
+                await asyncio.to_thread(self._take_up)
+
+    def _has_changed(self) -> bool:
+        try:
+            stamp = _stamp(self._path)
+        except FileNotFoundError:
+            self._refuse(f"{self._path.name} is gone")
+            return False
+        changed, self._stamp = stamp != self._stamp, stamp
+        return changed
+
+    def _take_up(self) -> None:
+        try:
+            wanted = load(self._path)
+            self._check(wanted)
+        except CatalogueError as error:
+            self._refuse(str(error))
+            return
+        self.now, self.refused = wanted, ""
+        for told in self._watchers:
+            told(wanted)
+        log.info("the catalogue has changed and governs", file=self._path.name)
+
+    def _check(self, wanted: Catalogue) -> None:
+        known = {each for api in wanted.apis.values() for each in api.operations} | wanted.health.operations.keys()
+        if missing := sorted(self._served - known):
+            flaws = [Flaw(1, each, "it is served and has no rules any more", "put it back") for each in missing]
+            raise CatalogueError(self._path.name, flaws)
+
+    def _refuse(self, reason: str) -> None:
+        if self.refused != reason:
+            log.error("the changed catalogue is refused, the previous one goes on governing", reason=reason)
+        self.refused = reason
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,203 @@
+"""The catalogue: what is wrong with one is said with line, key and remedy; what it decides and changes, in words."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator
+
+from policies.catalogue import SHIPPED, CatalogueError
+from policies.catalogue_check import load, read, schema
+from policies.catalogue_review import Unknown, diff, explain
+from tiergate.cli import cli
+
+TEXT = SHIPPED.read_text()
+TODAY = date(2026, 11, 25)
+SALES = 'owner = "sales operations"\ntitle = "Sales"\nversions.v1 = { state = "active" }'
+V2 = 'versions.v2 = { state = "active" }'
+
+
+def sales(*versions: str) -> tuple[str, str]:
+    """The sales API with other versions."""
+    return SALES, 'owner = "sales operations"\ntitle = "Sales"\n' + "\n".join(versions)
+
+
+APP = '[clients.sales-app]\nkind = "internal"'
+GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
+WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
+    # name: (what is changed into what), the key, part of the reason, part of the remedy
+    "no TOML": (("[clients.sales-app]", "[clients.sales-app"), "(file)", "not TOML", "syntax"),
+    "a key twice": ((APP, APP + '\nkind = "internal"'), "(file)", "not TOML", "syntax"),
+    "unknown key": ((APP, APP + '\ncolour = "red"'), "clients.sales-app.colour", "no such key", "one of audience"),
+    "unknown table": (("[service_tiers.deferred]", "[tiers.deferred]"), "tiers", "no such key", "one of apis"),
+    "missing key": ((APP, "[clients.sales-app]"), "clients.sales-app.kind", "missing", "add kind"),
+    "wrong choice": ((APP, '[clients.sales-app]\nkind = "robot"'), "clients.sales-app.kind", "'robot'", "internal, partner"),
+    "wrong type": (('scopes = ["orders:read"]', 'scopes = "orders:read"'), "clients.sales-app.scopes", "not a list", "a list"),
+    "wrong date": (sales('versions.v1 = { state = "active", sunset_on = "soon" }'), "apis.sales.versions.v1.sunset_on", "soon", "date"),
+    "empty owner": (('owner = "sales operations"\ntitle', 'owner = ""\ntitle'), "apis.sales.owner", "too short", "say more"),
+    "no owner": (('owner = "sales operations"\ntitle', "title"), "apis.sales.owner", "missing", "add owner"),
+    "no scope": ((GET_DEAL, GET_DEAL.replace('scope = "crm:read", ', "")), "apis.crm.operations.get_deal", "neither", "give the scope"),
+    "scope and open": ((GET_DEAL, GET_DEAL.replace("{", '{ open = "health",')), "apis.crm.operations.get_deal", "both", "give the scope"),
+    "no idempotency": ((GET_DEAL, GET_DEAL.replace(', idempotency = "safe"', "")), "apis.crm.operations.get_deal.idempotency", "missing", "add"),
+    "idempotency": ((GET_DEAL, GET_DEAL.replace('"safe"', '"maybe"')), "apis.crm.operations.get_deal.idempotency", "'maybe'", "safe"),
+    "unknown tier": ((GET_DEAL, GET_DEAL.replace("near_real_time", "instant")), "apis.crm.operations.get_deal.tier", "'instant'", "real_time"),
+    "scope form": ((GET_DEAL, GET_DEAL.replace("crm:read", "CRM")), "apis.crm.operations.get_deal.scope", "not a scope", "orders:read"),
+    "nobody grants": ((GET_DEAL, GET_DEAL.replace("crm:read", "crm:peek")), "apis.crm.operations.get_deal.scope", "no client", "grant it"),
+    "nobody needs": (('scopes = ["orders:read"]', 'scopes = ["orders:write"]'), "clients.sales-app.scopes", "needs 'orders:write'", "take the scope"),
+    "wrong layer": (('scopes = ["events:write"]', 'scopes = ["events:write", "crm:read"]'), "clients.system-layer.scopes", "'crm:read'", "audience"),
+    "same operation": (("sales_get_order =", "finance_list_postings ="), "apis.finance.operations.finance_list_postings", "same operation id", "rename"),
+    "legal entity": (('legal_entities = ["*"]', 'legal_entities = ["Germany"]'), "clients.sales-app.legal_entities", "'Germany'", "DE01"),
+    "partner below": ((APP, APP.replace("internal", "partner")), "clients.sales-app.legal_entities", "named legal entities", "list them"),
+    "service above": ((APP, APP.replace("internal", "service")), "clients.sales-app.audience", "never calls a channel", "next layer"),
+    "no version active": (sales('versions.v1 = { state = "draft" }'), "apis.sales.versions", "no version is active", "newest"),
+    "version name": (sales('versions.v1 = { state = "active" }', 'versions.beta = { state = "draft" }'), "apis.sales.versions.beta", "not a major version", "v1"),
+    "active with an end": (sales('versions.v1 = { state = "active", sunset_on = 2027-01-01 }'), "apis.sales.versions.v1", "no date of its end", "deprecated"),
+    "since when": (sales('versions.v1 = { state = "deprecated", successor = "v2" }', V2), "apis.sales.versions.v1.deprecated_on", "missing", "since when"),
+    "no successor": (sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01 }', V2), "apis.sales.versions.v1.successor", "missing", "name the version"),
+    "unknown successor": (sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, successor = "v3" }', V2), "apis.sales.versions.v1.successor", "'v3'", "active"),
+    "older successor": (sales('versions.v1 = { state = "active" }', 'versions.v2 = { state = "deprecated", deprecated_on = 2026-01-01, successor = "v1" }'), "apis.sales.versions.v2.successor", "not newer", "newer"),
+    "short notice": (sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2026-02-01, successor = "v2" }', V2), "apis.sales.versions.v1.sunset_on", "less than 90 days", "move"),
+    "expired": (sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2026-11-25, successor = "v2" }', V2), "apis.sales.versions.v1.sunset_on", "ended on 2026-11-25", "remove"),
+    "conflicting scopes": (('scopes = ["events:write"]', 'scopes = ["events:write", "cases:act"]'), "clients.system-layer.scopes", "conflict", "split"),
+    "rule about nothing": (('scopes = ["events:write", "cases:act"]', 'scopes = ["events:write", "cases:win"]'), "segregation.0.scopes", "'cases:win'", "remove the rule"),
+    "rule of one": (('scopes = ["events:write", "cases:act"]', 'scopes = ["events:write"]'), "segregation.0.scopes", "too short", "say more"),
+    "event name": (("com.tiergate.crm.deal.closed.v1", "com.tiergate.crm.deal.close.v1"), "events.com.tiergate.crm.deal.close.v1", "breaks the rule", "<past participle>"),
+    "event version": (("com.tiergate.crm.deal.closed.v1", "com.tiergate.crm.deal.closed"), "events.com.tiergate.crm.deal.closed", "breaks the rule", "v<major>"),
+    "event owner": (('{ owner = "sales operations", summary', "{ summary"), "events.com.tiergate.crm.deal.closed.v1.owner", "missing", "add owner"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_catalogue_is_refused_with_line_key_and_remedy(name: str) -> None:
+    (old, new), key, reason, remedy = WRONG[name]
+    assert old in TEXT, "the shipped catalogue has changed"
+    changed = TEXT.replace(old, new, 1)
+
+    _, flaws = read(changed.encode(), TODAY)
+
+    found = [each for each in flaws if each.key == key and reason in each.reason and remedy in each.remedy]
+    assert found, [str(each) for each in flaws]
+    place = changed.splitlines()[found[0].line - 1]
+    assert key == "(file)" or any(part in place for part in key.split(".") if part != "apis"), place
+
+
+def test_the_shipped_catalogue_is_fine_and_fits_its_schema() -> None:
+    catalogue, flaws = read(SHIPPED.read_bytes(), TODAY)
+
+    assert catalogue is not None
+    assert flaws == []
+    Draft202012Validator.check_schema(schema())  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_all_flaws_are_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.toml"
+    path.write_text(TEXT.replace(GET_DEAL, GET_DEAL.replace("crm:read", "CRM")).replace('"FR01"', '"x"'))
+
+    with pytest.raises(CatalogueError) as refused:
+        load(path)
+
+    assert len(refused.value.flaws) >= 2
+    assert str(refused.value).startswith("catalogue.toml: line ")
+
+
+def test_a_version_that_has_ended_does_not_keep_a_layer_from_starting(tmp_path: Path) -> None:
+    (old, new), *_ = WRONG["expired"]
+    path = tmp_path / "catalogue.toml"
+    path.write_text(TEXT.replace(old, new, 1))
+
+    assert load(path).apis["sales"].versions["v1"].successor == "v2"
+
+
+# ---- what it decides
+
+
+def said(client: str, operation: str) -> tuple[bool, str]:
+    found = explain(load(), TEXT, client, operation, TODAY)
+    lines = TEXT.splitlines()
+    return found.allowed, "\n".join(
+        f"{each.policy}: {each.outcome} | {lines[each.line - 1]}" for each in found.decisions
+    )
+
+
+def test_an_allowed_call_is_explained_policy_by_policy_with_its_lines() -> None:
+    allowed, text = said("sales-france", "sales_get_order")
+
+    assert allowed
+    assert "version: sales v1 is active | versions.v1" in text
+    assert 'authorization: the scope orders:read is granted | scopes = ["orders:read", "cases:read"' in text
+    assert 'objects: records of FR01; to it, records of others do not exist: 404 | legal_entities = ["FR01"]' in text
+
+
+@pytest.mark.parametrize(
+    ("client", "operation", "last"),
+    [
+        (
+            "sales-app",
+            "get_deal",
+            "authentication: its tokens are for the experience layer, this is the system layer: 401",
+        ),
+        ("sales-app", "support_get_case", "authorization: the scope cases:read is not granted: 403"),
+    ],
+)
+def test_a_refused_call_ends_with_the_policy_that_refuses_it(client: str, operation: str, last: str) -> None:
+    allowed, text = said(client, operation)
+
+    assert not allowed
+    assert text.splitlines()[-1].startswith(last)
+
+
+@pytest.mark.parametrize(("client", "operation"), [("nobody", "get_deal"), ("sales-app", "get_everything")])
+def test_an_unknown_client_or_operation_is_named(client: str, operation: str) -> None:
+    with pytest.raises(Unknown, match="there is no"):
+        explain(load(), TEXT, client, operation, TODAY)
+
+
+# ---- what a change changes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('scopes = ["orders:read"]\n', 'scopes = ["orders:read", "cases:read"]\n', "sales-app may now also call support_get_case, support_list_cases."),
+        ('"cases:act", "customers:read"]\nlegal', '"cases:act"]\nlegal', "support-desk may no longer call support_get_customer."),
+        ('legal_entities = ["FR01"]', 'legal_entities = ["*"]', "sales-france now also sees the records of everybody."),
+        ("[clients.sales-france]", "[clients.sales-italy]", "sales-france is gone: every call of it is refused."),
+        (*sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2027-01-01, successor = "v2" }', V2), "API sales: v1 was active, is deprecated, ends on 2027-01-01, then v2."),
+        (GET_DEAL, GET_DEAL.replace("near_real", "real"), "API crm: get_deal: tier near_real_time becomes real_time."),
+        ('"com.tiergate.billing.invoice.paid.v1"', '"com.tiergate.billing.invoice.voided.v1"', "The event com.tiergate.billing.invoice.paid.v1 is now refused."),
+    ],
+)  # fmt: skip
+def test_a_change_is_said_in_words(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    assert old in TEXT
+    changed = tmp_path / "catalogue.toml"
+    changed.write_text(TEXT.replace(old, new, 1))
+
+    assert sentence in diff(load(), load(changed))
+    assert diff(load(), load()) == []
+
+
+# ---- the command
+
+
+def test_the_command_checks_explains_and_compares(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(TEXT.replace(GET_DEAL, GET_DEAL.replace("crm:read", "CRM")))
+    other = tmp_path / "other.toml"
+    other.write_text(TEXT.replace('legal_entities = ["FR01"]', 'legal_entities = ["FR02"]'))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(cli, ["policy", *arguments])
+        return done.exit_code, done.output
+
+    assert run("check")[0] == 0
+    code, text = run("check", str(wrong))
+    assert code == 2
+    assert "wrong.toml:" in text
+    assert "is not a scope" in text
+    assert "sales-app may call sales_list_orders" in run("explain", "sales-app", "sales_list_orders")[1]
+    assert run("explain", "nobody", "sales_list_orders")[0] == 2
+    assert "sales-france no longer sees the records of FR01." in run("diff", str(SHIPPED), str(other))[1]
+    assert run("diff", str(SHIPPED), str(SHIPPED)) == (0, "Nothing changes for anybody.\n")
