@@ -12,6 +12,7 @@ Layer = Literal["system", "process", "experience"]
 State = Literal["draft", "active", "deprecated"]
 SHIPPED = Path(__file__).with_name("catalogue.toml")
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,18 +20,32 @@ class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServiceTier(Fact, frozen=True):
-    """How fast a caller is answered."""
+    """How fast a caller is answered. When a replica has `sheds_at` calls running, it turns new ones of this tier away."""
 
     objective: Name
+    sheds_at: Count
+
+
+class ThrottleTier(Fact, frozen=True):
+    """How much a client may ask for: `rates` as in "100/second; 3000/minute", calls a `daily` quota, calls at once."""
+
+    rates: Name
+    daily: Count
+    concurrent: Count
 
 
 class Operation(Fact, frozen=True):
-    """What governs one operation. Exactly one of `scope` and `open` is given."""
+    """What governs one operation. Exactly one of `scope` and `open` is given.
+
+    A call counts `cost` against its client's limits; `rates` limits the operation beside them, for each client.
+    """
 
     tier: Name
     idempotency: Literal["safe", "natural"]
     scope: str | None = None
     open: Literal["health", "signature"] | None = None
+    cost: Count = 1
+    rates: str | None = None
 
 
 class Version(Fact, frozen=True):
@@ -60,13 +75,17 @@ class Health(Fact, frozen=True):
 
 
 class Client(Fact, frozen=True):
-    """Who may call one layer, for what, and whose records it sees ("*": everybody's)."""
+    """Who may call one layer, for what, how much, and whose records it sees ("*": everybody's).
+
+    Our own layers (`service`) have no throttle tier: whoever called them has been counted already.
+    """
 
     kind: Literal["internal", "partner", "service"]
     owner: Name
     audience: Layer
     scopes: frozenset[str]
     legal_entities: frozenset[str]
+    tier: str | None = None
 
 
 class EventType(Fact, frozen=True):
@@ -87,6 +106,7 @@ class Catalogue(Fact, frozen=True):
     """All of it."""
 
     service_tiers: dict[str, ServiceTier]
+    throttle_tiers: dict[str, ThrottleTier]
     apis: dict[str, Api]
     health: Health
     clients: dict[str, Client]

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
+from limits import parse_many
 
 from canonical import events
 from policies.catalogue import SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
@@ -137,6 +138,8 @@ def _shape(error: Any) -> Iterator[Wrong]:
             kind = {"object": "a table", "array": "a list", "string": "a text", "integer": "a whole number"}
             wanted = kind.get(str(error.validator_value), str(error.validator_value))
             yield path, f"{error.instance!r} is not {wanted}", f"write {wanted}"
+        case "minimum":
+            yield path, f"{error.instance} is too small", f"write {error.validator_value} or more"
         case "minLength" | "minItems":
             yield path, "it is too short", "say more: " + error.message
         case _:
@@ -200,9 +203,30 @@ def _check_scopes(catalogue: Catalogue) -> Iterator[Wrong]:
             )
 
 
+def _check_rates(catalogue: Catalogue) -> Iterator[Wrong]:
+    written: list[tuple[Path, str]] = [
+        (("throttle_tiers", name, "rates"), tier.rates) for name, tier in catalogue.throttle_tiers.items()
+    ]
+    written += [((*path, "rates"), each.rates) for path, _, each in _operations(catalogue) if each.rates]
+    for path, rates in written:
+        try:
+            parse_many(rates)
+        except ValueError:
+            yield path, f"{rates!r} is not a list of rates", 'write them as in "100/second; 3000/minute"'
+
+
 def _check_clients(catalogue: Catalogue) -> Iterator[Wrong]:
     for name, client in catalogue.clients.items():
         path = ("clients", name)
+        if (client.tier is None) != (client.kind == "service"):
+            yield (
+                (*path, "tier"),
+                "a layer of ours has no throttle tier, everybody else has one",
+                "add it, or take it away",
+            )
+        if client.tier is not None and client.tier not in catalogue.throttle_tiers:
+            known = ", ".join(sorted(catalogue.throttle_tiers))
+            yield (*path, "tier"), f"there is no throttle tier {client.tier!r}", f"use one of {known}, or add it"
         for entity in sorted(client.legal_entities):
             if not LEGAL_ENTITY.fullmatch(entity):
                 yield (
@@ -290,6 +314,7 @@ def _check_events(catalogue: Catalogue) -> Iterator[Wrong]:
 CHECKS = (
     _check_operations,
     _check_scopes,
+    _check_rates,
     _check_clients,
     _check_versions,
     _check_segregation,

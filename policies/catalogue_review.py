@@ -32,18 +32,17 @@ class Unknown(LookupError):
 
 def explain(catalogue: Catalogue, text: str, client_name: str, operation_id: str, today: date) -> Explanation:
     """What would happen if a client called an operation. Raises `Unknown`."""
-    client = catalogue.clients.get(client_name)
-    if client is None:
+    if client_name not in catalogue.clients:
         raise Unknown(f"there is no client {client_name!r}; there are {', '.join(sorted(catalogue.clients))}")
     found = catalogue.api_of(operation_id)
     if found is None:
         known = sorted(each for api in catalogue.apis.values() for each in api.operations)
         raise Unknown(f"there is no operation {operation_id!r}; there are {', '.join(known)}")
-    name, api = found
+    name, _ = found
     lines = lines_of(text)
     made: list[Decision] = []
     allowed = True
-    for fine, policy, outcome, path in _decisions(name, api, operation_id, client_name, client, today):
+    for fine, policy, outcome, path in _decisions(catalogue, name, operation_id, client_name, today):
         allowed = allowed and fine
         made.append(Decision(policy, outcome, line_of(lines, path)))
         if not fine:
@@ -52,10 +51,11 @@ def explain(catalogue: Catalogue, text: str, client_name: str, operation_id: str
 
 
 def _decisions(
-    name: str, api: Api, operation_id: str, client_name: str, client: Client, today: date
+    catalogue: Catalogue, name: str, operation_id: str, client_name: str, today: date
 ) -> Iterator[tuple[bool, str, str, tuple[str, ...]]]:
     """In the order in which the chain asks."""
     of_client, of_operation = ("clients", client_name), ("apis", name, "operations", operation_id)
+    api, client = catalogue.apis[name], catalogue.clients[client_name]
     operation = api.operations[operation_id]
     for version, life in api.versions.items():
         ended = life.sunset_on is not None and life.sunset_on <= today
@@ -72,6 +72,7 @@ def _decisions(
         yield False, "authentication", refused, (*of_client, "audience")
     else:
         yield True, "authentication", f"a token for the {api.layer} layer", (*of_client, "audience")
+    yield from _throttle(catalogue, client, operation, of_operation)
     if operation.scope and operation.scope not in client.scopes:
         yield False, "authorization", f"the scope {operation.scope} is not granted: 403", (*of_client, "scopes")
     elif operation.scope:
@@ -82,6 +83,19 @@ def _decisions(
     yield True, "objects", f"records of {seen}{others}", (*of_client, "legal_entities")
     yield True, "idempotency", _repeat(operation), of_operation
     yield True, "service tier", operation.tier.replace("_", " "), of_operation
+
+
+def _throttle(
+    catalogue: Catalogue, client: Client, operation: Operation, of_operation: tuple[str, ...]
+) -> Iterator[tuple[bool, str, str, tuple[str, ...]]]:
+    if client.tier is None:
+        yield True, "throttle", "none: a layer of ours, whose caller has been counted", of_operation
+        return
+    tier = catalogue.throttle_tiers[client.tier]
+    counts = f"{tier.rates}; {tier.daily} a day, {tier.concurrent} at once; this call counts {operation.cost}"
+    yield True, "throttle", counts, ("throttle_tiers", client.tier)
+    if operation.rates:
+        yield True, "throttle", f"{operation.rates} of this operation", of_operation
 
 
 def _repeat(operation: Operation) -> str:
@@ -97,7 +111,7 @@ def _repeat(operation: Operation) -> str:
 
 def diff(before: Catalogue, after: Catalogue) -> list[str]:
     """What a change of the catalogue changes, in sentences: APIs first, then client by client."""
-    return [*_apis(before, after), *_clients(before, after), *_rules(before, after)]
+    return [*_apis(before, after), *_tiers(before, after), *_clients(before, after), *_rules(before, after)]
 
 
 def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
@@ -168,9 +182,18 @@ def _clients(before: Catalogue, after: Catalogue) -> Iterator[str]:
                 yield f"{name} now also sees the records of {_listed(seen)}."
             if unseen := old.legal_entities - new.legal_entities:
                 yield f"{name} no longer sees the records of {_listed(unseen)}."
-            for field in ("kind", "owner", "audience"):
+            for field in ("kind", "owner", "audience", "tier"):
                 if getattr(old, field) != getattr(new, field):
                     yield f"{name}: {field} {getattr(old, field)} becomes {getattr(new, field)}."
+
+
+def _tiers(before: Catalogue, after: Catalogue) -> Iterator[str]:
+    for name in sorted(before.throttle_tiers.keys() & after.throttle_tiers.keys()):
+        old, new = before.throttle_tiers[name], after.throttle_tiers[name]
+        whom = _listed(frozenset(each for each, client in after.clients.items() if client.tier == name))
+        for field, unit in (("rates", ""), ("daily", " a day"), ("concurrent", " at once")):
+            if getattr(old, field) != getattr(new, field):
+                yield f"Tier {name} ({whom}): {getattr(old, field)}{unit} becomes {getattr(new, field)}{unit}."
 
 
 def _rules(before: Catalogue, after: Catalogue) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Makes a governed Litestar app, and is the only way to make one.
 
-On the way in: size limit → correlation → version → authentication → authorization (scope; objects are checked where they
-are read) → unknown fields → handler. On the way out: problem details, headers of the version, correlation header, audit
-line. A new policy is one more plain function in `Gate.enter` or `Gate.leave`. Each request is governed by the catalogue
+On the way in: size limit → correlation → version → authentication → load → throttle → authorization (scope; objects are
+checked where they are read) → unknown fields → handler. On the way out: problem details, headers of the version and of
+the limits, correlation header, audit line. A new policy is one more plain function in `Gate.enter` or `Gate.leave`. Each request is governed by the catalogue
 as it is when the request comes.
 """
 
@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
@@ -22,18 +23,21 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler, LifespanHook, Message, Receive, Scope, Send
+from slowapi.wrappers import Limit
 
 from canonical.ids import Clock, NewId
 from policies import correlation, versions
 from policies.audit import AuditLog, Entry
 from policies.authentication import Principal, Verifier
 from policies.bodies import MAX_BODY, refuse_unknown_fields
-from policies.catalogue import Api, Catalogue, Layer, Operation
+from policies.catalogue import Api, Catalogue, Client, Layer, Operation, ThrottleTier
 from policies.living import Living
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, ProblemError
+from policies.throttling import Call, Load, Throttle, limits_of
 
 log = structlog.get_logger("tiergate.chain")
 MARK = correlation.HEADER.encode()
+Marks = list[tuple[bytes, bytes]]
 Readiness = Callable[[], dict[str, str]]
 """What this deployable depends on, each `ok` or the reason why not."""
 
@@ -54,16 +58,41 @@ class Rules:
         self.catalogue = catalogue
         self.name = name
         self.api = api
+        self._limits = {
+            name: limits_of(tier, operation) for name, tier in catalogue.throttle_tiers.items() if not operation.open
+        }
+
+    def tier_of(self, client: Client) -> ThrottleTier | None:
+        return self.catalogue.throttle_tiers[client.tier] if client.tier else None
+
+    def limits_of(self, client: Client) -> list[Limit] | None:
+        return self._limits[client.tier] if client.tier else None
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls, and what the catalogue says of it."""
+
+    principal: Principal
+    client: Client
 
 
 class Gate:
     """What every request of one layer passes through."""
 
     def __init__(
-        self, layer: Layer, living: Living, verifier: Verifier, audit: AuditLog, clock: Clock, new_id: NewId
+        self,
+        layer: Layer,
+        living: Living,
+        verifier: Verifier,
+        throttle: Throttle,
+        audit: AuditLog,
+        clock: Clock,
+        new_id: NewId,
     ) -> None:
         self.layer: Layer = layer
         self.living = living
+        self.throttle = throttle
+        self._load = Load()
         self.rules: dict[str, Rules] = {}
         self._verifier = verifier
         self._audit = audit
@@ -83,25 +112,47 @@ class Gate:
         offered = headers.get(correlation.HEADER.encode(), b"").decode("latin-1")
         return offered if correlation.accepted(offered) else self._new_id("cor")
 
-    def version(self, rules: Rules, path: str) -> versions.Headers:
+    def version(self, rules: Rules, path: str) -> Marks:
         """The headers that tell of the version's life. Raises 404 or 410 when it is not served."""
         if rules.api is None:
             return []
         version = path.split("/", 3)[2]
         return versions.check(rules.name, version, rules.api.versions[version], self._clock().date())
 
-    def enter(self, rules: Rules, headers: dict[bytes, bytes]) -> Principal | None:
-        """The caller, or None where the catalogue leaves the door open. Raises 401 or 403."""
-        operation = rules.operation
-        if operation.open:
+    def authenticate(self, rules: Rules, headers: dict[bytes, bytes]) -> Caller | None:
+        """Who calls, or None where the catalogue leaves the door open. Raises 401."""
+        if rules.operation.open:
             return None
         principal = self._verifier.principal(headers.get(b"authorization", b"").decode("latin-1"))
         client = rules.catalogue.clients.get(principal.client)
         if client is None or client.audience != self.layer:
             raise ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")
-        if operation.scope not in principal.scopes or operation.scope not in client.scopes:
-            raise ProblemError(FORBIDDEN, f"The operation needs the scope {operation.scope}.")
-        return principal.within(client.legal_entities)
+        return Caller(principal, client)
+
+    @contextlib.contextmanager
+    def admitted(self, rules: Rules, caller: Caller | None) -> Generator[None]:
+        """Carry the call while it runs. Raises 503 under overload, 429 when the client has too many running."""
+        with contextlib.ExitStack() as held:
+            if rules.operation.open != "health":  # whoever looks after us must see us most of all when we are busy
+                held.enter_context(self._load.carry(rules.catalogue.service_tiers[rules.operation.tier]))
+            if caller and (tier := rules.tier_of(caller.client)):
+                held.enter_context(self.throttle.at_once(caller.principal.client, tier))
+            yield
+
+    async def count(self, operation_id: str, rules: Rules, caller: Caller | None) -> Marks:
+        """Count the call against its client's limits. Raises 429; gives the fields that tell what is left."""
+        if caller is None or (limits := rules.limits_of(caller.client)) is None:
+            return []
+        return await self.throttle.take(Call(caller.principal.client, operation_id), limits, rules.operation.cost)
+
+    def authorize(self, rules: Rules, caller: Caller | None) -> Principal | None:
+        """The caller with what the catalogue lets it see at this moment. Raises 403."""
+        if caller is None:
+            return None
+        scope = rules.operation.scope
+        if scope not in caller.principal.scopes or scope not in caller.client.scopes:
+            raise ProblemError(FORBIDDEN, f"The operation needs the scope {scope}.")
+        return caller.principal.within(caller.client.legal_entities)
 
     def leave(
         self, operation_id: str, operation: Operation, principal: Principal | None, path: str, status: int
@@ -130,7 +181,7 @@ class Governance:
         operation_id = operation_of(scope["route_handler"])
         rules = self.gate.rules[operation_id]
         principal: Principal | None = None
-        marks: versions.Headers = []
+        marks: Marks = []
         settled = False
 
         def settle(status: int) -> None:
@@ -154,9 +205,13 @@ class Governance:
         with correlation.correlated(correlation_id):
             try:
                 marks = self.gate.version(rules, scope["path"])
-                principal = self.gate.enter(rules, headers)
-                scope["state"]["principal"] = principal
-                await self.app(scope, receive, send_marked)
+                caller = self.gate.authenticate(rules, headers)
+                principal = caller and caller.principal
+                with self.gate.admitted(rules, caller):
+                    marks += await self.gate.count(operation_id, rules, caller)
+                    principal = self.gate.authorize(rules, caller)
+                    scope["state"]["principal"] = principal
+                    await self.app(scope, receive, send_marked)
             except ProblemError as refused:
                 settle(refused.problem.status)
                 raise
@@ -206,6 +261,8 @@ def governed(
         ready = all(each == "ok" for each in found.values())
         refused = gate.living.refused  # said, and no reason to stop: the previous catalogue governs
         said = found | {"catalogue": f"refused, the previous one governs: {refused}" if refused else "ok"}
+        if away := gate.throttle.away:
+            said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
         return Response(said, status_code=200 if ready else 503)
 
     watching = _Watching(gate.living)

@@ -33,6 +33,8 @@ FORBIDDEN = ProblemType(
     "forbidden", 403, "Not allowed", "Ask the platform team for the scope that the operation needs."
 )
 MISSING = ProblemType("not-found", 404, "No such record", "Check the identifier, and that it is yours to see.")
+THROTTLED = ProblemType("throttled", 429, "Too many calls", "Wait as `Retry-After` says, and spread your calls.")
+OVERLOADED = ProblemType("overloaded", 503, "Too much is going on", "Try again after `Retry-After`; nothing was done.")
 ENDED = ProblemType("version-ended", 410, "This version has ended", "Move to the version that the detail names.")
 TOO_LARGE = ProblemType("body-too-large", 413, "The body is too large", "Send less at a time.")
 INVALID = ProblemType(
@@ -70,8 +72,15 @@ class FieldError(msgspec.Struct, frozen=True):
 class ProblemError(Exception):
     """A refusal of ours, as a problem of a known type."""
 
-    def __init__(self, problem: ProblemType, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+    def __init__(
+        self,
+        problem: ProblemType,
+        detail: str,
+        errors: tuple[FieldError, ...] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.headers = headers
         self.problem = problem
         self.detail = detail
         self.errors = errors
@@ -108,7 +117,7 @@ def _answer(
 
 
 def _ours(request: Request[Any, Any, Any], error: ProblemError) -> Response[Problem]:
-    return _answer(request, error.problem, error.detail, errors=error.errors)
+    return _answer(request, error.problem, error.detail, error.headers, errors=error.errors)
 
 
 def _fault(request: Request[Any, Any, Any], fault: PlatformFault) -> Response[Problem]:

@@ -43,9 +43,11 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`catalogue` names the file that governs; empty for the one that is shipped."""
+    """`catalogue` names the file that governs; empty for the one that is shipped. `redis_url` is where replicas count
+    together; empty when each layer runs once."""
 
     catalogue: str = ""
+    redis_url: str = ""
 
     def path(self) -> Path:
         return Path(self.catalogue) if self.catalogue else SHIPPED

@@ -6,6 +6,7 @@ import os
 import secrets as randomness
 from collections.abc import Callable
 
+from limits.aio.storage import RedisStorage
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
@@ -16,9 +17,12 @@ from policies.catalogue import Layer
 from policies.chain import Gate
 from policies.layers import AsyncLayerClient, LayerClient
 from policies.living import Living
+from policies.throttling import Throttle
 from policies.tokens import Issuer, signing_key
 from tiergate.settings import Secrets, Settings
 
+REDIS_SECONDS = 0.25
+"""After so long a count goes on in memory."""
 new_id = identifiers(utc_now, randomness.randbits)
 
 
@@ -41,7 +45,18 @@ def caller(name: str, settings: Settings, governed_by: Living) -> Callable[[], s
 def gate(layer: Layer, settings: Settings, governed_by: Living) -> Gate:
     key = signing_key(settings.state / "issuer.pem").public_key()
     audit = AuditLog(settings.state / "audit" / f"{layer}.jsonl")
-    return Gate(layer, governed_by, Verifier(key, layer, utc_now), audit, utc_now, new_id)
+    throttle = Throttle(utc_now, shared_counts(settings))
+    return Gate(layer, governed_by, Verifier(key, layer, utc_now), throttle, audit, utc_now, new_id)
+
+
+def shared_counts(settings: Settings) -> RedisStorage | None:
+    """Where replicas count together; None when each counts alone."""
+    if not settings.governance.redis_url:
+        return None
+    return RedisStorage(
+        f"async+{settings.governance.redis_url}", wrap_exceptions=True, implementation="redispy",
+        socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS,
+    )  # fmt: skip
 
 
 def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | None = None) -> Litestar:

@@ -13,6 +13,7 @@ import jwt
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from limits.aio.storage import Storage
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
@@ -26,12 +27,19 @@ from policies.bodies import MAX_BODY
 from policies.catalogue import Client
 from policies.chain import Gate, Ungoverned, governed
 from policies.living import Living
+from policies.throttling import Throttle
 from policies.tokens import Issuer, signing_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = """
 [service_tiers.t]
 objective = "fast"
+sheds_at = 100
+
+[throttle_tiers.many]
+rates = "1000/second"
+daily = 100_000
+concurrent = 50
 
 [health.operations]
 live = { open = "health", tier = "t", idempotency = "safe" }
@@ -53,6 +61,7 @@ hook = { open = "signature", tier = "t", idempotency = "natural" }
 [clients.someone]
 kind = "internal"
 owner = "somebody"
+tier = "many"
 audience = "experience"
 scopes = ["shop:read", "shop:write"]
 legal_entities = ["*"]
@@ -108,7 +117,7 @@ def sees(principal: NamedDependency[Principal]) -> list[str]:
 class Door:
     """The app behind a test client, with an issuer and a look at the audit log."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shared: Storage | None = None) -> None:
         self.now = NOW
         self.key = signing_key(folder / "key.pem")
         self.issuer = Issuer(self.key, self.clock)
@@ -118,7 +127,9 @@ class Door:
         self.catalogue = folder / "catalogue.toml"
         self.catalogue.write_text(CATALOGUE)
         self.living = Living(self.catalogue)
-        self.gate = Gate("experience", self.living, verifier, AuditLog(self.log), self.clock, new_id)
+        self.gate = Gate(
+            "experience", self.living, verifier, Throttle(self.clock, shared), AuditLog(self.log), self.clock, new_id
+        )
         app = governed(self.gate, [read, write, fail, hook, sees], readiness=lambda: {"erp": "gone"}, state={})
         self.client = TestClient(app)
 
@@ -238,7 +249,7 @@ def test_every_write_and_refused_write_is_audited_and_no_read_is(door: Door) -> 
     lines = door.audited()
     assert [(each["operation"], each["on_behalf_of"], each["status"]) for each in lines] == [
         ("write", "alice", 201),
-        ("write", "", 403),
+        ("write", "someone", 403),
         ("write", "", 401),
     ]
     assert "private" not in door.log.read_text()

@@ -1,0 +1,213 @@
+"""How much a client may ask for: rates and a daily quota by cost, and how many calls at once.
+
+Rules and keys are declared as slowapi declares them, counted by `limits`' storages. Windows are fixed and lie on the
+clock, the same for every replica. With Redis each replica takes a small lease of a window at a time, so that most calls
+cost no round trip; a lease that is not used up is the price, at most one hundredth of the limit for each replica. When
+Redis is away counting goes on in memory, each replica for itself, and readiness says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import msgspec
+import structlog
+from limits import RateLimitItem
+from limits.aio.storage import MemoryStorage, Storage
+from limits.errors import StorageError
+from slowapi.wrappers import Limit, LimitGroup
+
+from canonical.ids import Clock
+from policies.catalogue import Operation, ServiceTier, ThrottleTier
+from policies.problems import OVERLOADED, THROTTLED, ProblemError
+
+Headers = list[tuple[bytes, bytes]]
+LEASE = 0.01
+"""The part of a shared window that a replica takes at a time."""
+PAUSE = 1.0
+"""Seconds until a Redis that was away is asked again."""
+log = structlog.get_logger("tiergate.throttling")
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What the key functions see of a request."""
+
+    client: str
+    operation_id: str
+
+
+def by_client(request: Call) -> str:
+    """One count for everything that a client asks for."""
+    return request.client
+
+
+def by_client_and_operation(request: Call) -> str:
+    """A count of its own for each operation of a client."""
+    return f"{request.client}:{request.operation_id}"
+
+
+def limits_of(tier: ThrottleTier, operation: Operation) -> list[Limit]:
+    """The limits that a call is counted against: the tier's over all operations, the operation's own over its calls.
+
+    Raises `ValueError` for a rate that is not in `limits`' notation ("100/second; 3000/minute").
+    """
+    rules: list[tuple[str, Callable[[Call], str]]] = [(f"{tier.rates}; {tier.daily}/day", by_client)]
+    if operation.rates:
+        rules.append((operation.rates, by_client_and_operation))
+    return [
+        limit
+        for rates, key in rules
+        for limit in LimitGroup(rates, key, None, False, None, None, None, operation.cost, False)
+    ]
+
+
+class Bucket:
+    """What is left for one key in the present window of one limit, as far as this replica may use it."""
+
+    def __init__(self, item: RateLimitItem, key: str) -> None:
+        self.item = item
+        self.key = key
+        self.period = int(item.get_expiry())
+        self.policy = f'"{self.period}s";q={item.amount};w={self.period}'
+        self.lock = asyncio.Lock()
+        self.window = -1
+        self.left = 0
+        self.counted = 0
+        self.exhausted = False
+
+    def turn(self, now: float) -> None:
+        """Begin a new window when its time has come. What was left of the old one is gone."""
+        window = int(now // self.period)
+        if window != self.window:
+            self.window, self.left, self.counted, self.exhausted = window, 0, 0, False
+
+    def grant(self, counted: int, asked: int) -> None:
+        """`counted` is what all replicas have taken of the window, `asked` included."""
+        granted = max(0, min(asked, self.item.amount - (counted - asked)))
+        self.left += granted
+        self.counted = min(counted, self.item.amount)
+        self.exhausted = granted < asked
+
+    def resets_in(self, now: float) -> int:
+        """Whole seconds until the next window."""
+        return math.ceil((self.window + 1) * self.period - now)
+
+    @property
+    def remaining(self) -> int:
+        """At least so much is left in the window for this client, over all replicas."""
+        return self.item.amount - self.counted + self.left
+
+
+class Throttle:
+    """Counts calls. `shared` is None when there is one replica, or none to share with."""
+
+    def __init__(self, clock: Clock, shared: Storage | None = None) -> None:
+        self._clock = clock
+        self._shared = shared
+        self._own = MemoryStorage()
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._away_until = 0.0
+        self._running: Counter[str] = Counter()
+        self.away = ""
+        """Why counts are not shared, although they should be; empty when they are."""
+
+    async def take(self, call: Call, limits: list[Limit], cost: int) -> Headers:
+        """Count a call. Gives the `RateLimit` fields of its answer (draft-ietf-httpapi-ratelimit-headers-10).
+
+        Raises `ProblemError` (429) with `Retry-After` when one limit is used up; then nothing is counted.
+        """
+        now = self._clock().timestamp()
+        buckets = [self._bucket(limit.limit, limit.key_func(call)) for limit in limits]
+        for bucket in buckets:
+            bucket.turn(now)
+            if bucket.left < cost and not bucket.exhausted:
+                await self._lease(bucket, cost, now)
+        short = next((each for each in buckets if each.left < cost), None)
+        if short is not None:
+            after = short.resets_in(now)
+            headers = {"Retry-After": str(after)} | {
+                name.decode(): value.decode() for name, value in _fields(buckets, now)
+            }
+            allowed = f"{short.item.amount} in {short.period} s"
+            raise ProblemError(THROTTLED, f"The limit of {allowed} is used up; wait {after} s.", headers=headers)
+        for bucket in buckets:
+            bucket.left -= cost
+        return _fields(buckets, now)
+
+    @contextmanager
+    def at_once(self, client: str, tier: ThrottleTier) -> Generator[None]:
+        """Count a call as running. Raises `ProblemError` (429) when the client has too many running on this replica."""
+        if self._running[client] >= tier.concurrent:
+            detail = f"{tier.concurrent} calls of yours are running; wait until one has ended."
+            raise ProblemError(THROTTLED, detail, headers={"Retry-After": "1"})
+        self._running[client] += 1
+        try:
+            yield
+        finally:
+            self._running[client] -= 1
+
+    def _bucket(self, item: RateLimitItem, key: str) -> Bucket:
+        found = self._buckets.get((str(item), key))
+        if found is None:
+            found = self._buckets[str(item), key] = Bucket(item, key)
+        return found
+
+    async def _lease(self, bucket: Bucket, cost: int, now: float) -> None:
+        async with bucket.lock:
+            if bucket.left >= cost or bucket.exhausted:
+                return  # somebody else has taken one meanwhile
+            name = f"{bucket.item.key_for(bucket.key)}/{bucket.window}"
+            if self._shared is not None and now >= self._away_until:
+                lease = max(cost, int(bucket.item.amount * LEASE))
+                try:
+                    bucket.grant(await self._shared.incr(name, 2 * bucket.period, amount=lease), lease)
+                except StorageError as error:
+                    self._lost(f"{type(error.storage_error).__name__}", now)
+                else:
+                    self._found()
+                    return
+            bucket.grant(await self._own.incr(name, 2 * bucket.period, amount=bucket.item.amount), bucket.item.amount)
+
+    def _lost(self, reason: str, now: float) -> None:
+        if not self.away:
+            log.error("Redis is away, calls are counted in memory", reason=reason)
+        self.away, self._away_until = reason, now + PAUSE
+
+    def _found(self) -> None:
+        if self.away:
+            log.warning("Redis is back, calls are counted together again")
+        self.away = ""
+
+
+class Load:
+    """How busy this replica is. The lower a service tier, the sooner its calls are turned away."""
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    @contextmanager
+    def carry(self, tier: ServiceTier) -> Generator[None]:
+        """Carry one more call. Raises `ProblemError` (503) with `Retry-After` when that is too many for its tier."""
+        if self.running >= tier.sheds_at:
+            raise ProblemError(
+                OVERLOADED, "Too much is going on; calls of higher tiers go first.", headers={"Retry-After": "1"}
+            )
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+
+
+def _fields(buckets: list[Bucket], now: float) -> Headers:
+    """The policies, and the one that will be used up first."""
+    nearest = min(buckets, key=lambda each: each.remaining / each.item.amount)
+    service = f'"{nearest.period}s";r={max(0, nearest.remaining)};t={nearest.resets_in(now)}'
+    return [
+        (b"ratelimit-policy", ", ".join(each.policy for each in buckets).encode()),
+        (b"ratelimit", service.encode()),
+    ]

@@ -1,0 +1,41 @@
+"""One replica that counts with others in Redis: asks as fast as it can, and prints what it was allowed in each second."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+from limits.aio.storage import RedisStorage
+
+from policies.catalogue import Operation, ThrottleTier
+from policies.problems import ProblemError
+from policies.throttling import Call, Throttle, limits_of
+
+
+async def ask(url: str, rate: int, until: float) -> Counter[int]:
+    """What was allowed, by the second in which it was."""
+    now = datetime.now(UTC)
+
+    def clock() -> datetime:
+        nonlocal now
+        now = datetime.now(UTC)
+        return now
+
+    throttle = Throttle(clock, RedisStorage(f"async+{url}", wrap_exceptions=True, implementation="redispy"))
+    limits = limits_of(ThrottleTier(f"{rate}/second", 10**9, 1), Operation("t", "safe", "a:b"))
+    allowed: Counter[int] = Counter()
+    while time.time() < until:
+        try:
+            await throttle.take(Call("client", "read"), limits, 1)
+            allowed[int(now.timestamp())] += 1
+        except ProblemError:
+            await asyncio.sleep(0.002)
+    return allowed
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(ask(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))))
