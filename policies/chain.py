@@ -154,16 +154,19 @@ class Gate:
             raise ProblemError(FORBIDDEN, f"The operation needs the scope {scope}.")
         return caller.principal.within(caller.client.legal_entities)
 
-    def leave(
-        self, operation_id: str, operation: Operation, principal: Principal | None, path: str, status: int
-    ) -> None:
-        """Keep an audit line of every write, and of every write that was refused."""
-        if operation.idempotency == "safe":
+    def leave(self, operation_id: str, rules: Rules, principal: Principal | None, path: str, status: int) -> None:
+        """Keep an audit record of every write, and of every write that was refused."""
+        if rules.operation.idempotency == "safe":
             return
-        client, subject = (principal.client, principal.subject) if principal else (operation.open or "unknown", "")
-        self._audit.write(
-            Entry(self._clock(), self.layer, operation_id, client, subject, path, status, correlation.current())
+        client, subject = (
+            (principal.client, principal.subject) if principal else (rules.operation.open or "unknown", "")
         )
+        self._audit.write(
+            Entry(
+                at=self._clock(), layer=self.layer, operation=operation_id, version=path.split("/", 3)[2], client=client,
+                on_behalf_of=subject, object=path, status=status, correlation_id=correlation.current(),
+            )
+        )  # fmt: skip
 
 
 class Governance:
@@ -191,7 +194,7 @@ class Governance:
                 settled = True
                 if status == UNAUTHENTICATED.status:
                     log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
-                self.gate.leave(operation_id, rules.operation, principal, scope["path"], status)
+                self.gate.leave(operation_id, rules, principal, scope["path"], status)
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from policies.catalogue import Catalogue, Layer
     from tiergate.settings import Secrets, Settings
 
@@ -266,3 +268,44 @@ def diff(before: Path, after: Path) -> None:
 
     for each in diff(_catalogue(before), _catalogue(after)) or ["Nothing changes for anybody."]:
         click.echo(each)
+
+
+@cli.group()
+def audit() -> None:
+    """Look at the record of who did what."""
+
+
+@audit.command()
+@config_option
+def verify(config: Path) -> None:
+    """Find every record that was changed, moved or taken away, in the log of each layer."""
+    from policies.audit import sealing_key, verify
+
+    settings = _settings(config)
+    whole = True
+    for layer in LAYERS.choices:
+        path = settings.audit_log(layer)
+        if not path.exists():
+            continue
+        count, broken = verify(path, sealing_key(settings.audit_key()))
+        whole = whole and not broken
+        click.echo(f"{layer}: {count} records, {'as they were written' if not broken else 'NOT as they were written'}")
+        for each in broken:
+            click.echo(f"  {path}:{each.line}: {each.reason}")
+    if not whole:
+        sys.exit(FAILED)
+
+
+@audit.command()
+@config_option
+@click.option("--since", type=click.DateTime(), help="Only records of this time (UTC) or later.")
+@click.option("--until", type=click.DateTime(), help="Only records before this time (UTC).")
+@click.option("--client", help="Only what this client did.")
+def export(config: Path, since: datetime | None, until: datetime | None, client: str | None) -> None:
+    """Write the records of all layers to standard output, one JSON object a line, in the order of their time."""
+    from policies.audit import export
+
+    settings = _settings(config)
+    paths = [settings.audit_log(layer) for layer in LAYERS.choices]
+    for line in export(paths, since, until, client):
+        click.echo(line)

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from policies.catalogue import SHIPPED
+from policies.catalogue import SHIPPED, Layer
 
 DEFAULT_FOLDER = Path(".tiergate")
 
@@ -48,6 +48,7 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     catalogue: str = ""
     redis_url: str = ""
+    audit_key_file: str = ""
 
     def path(self) -> Path:
         return Path(self.catalogue) if self.catalogue else SHIPPED
@@ -107,6 +108,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def state(self) -> Path:
         return Path(self.folder)
+
+    def audit_log(self, layer: Layer) -> Path:
+        return self.state / "audit" / f"{layer}.jsonl"
+
+    def audit_key(self) -> Path:
+        """What seals the audit records. Whoever has it can forge them: keep it where the log is not."""
+        return Path(self.governance.audit_key_file) if self.governance.audit_key_file else self.state / "audit.key"
 
     def process_database(self) -> str:
         return self.process.database_url or f"sqlite:///{(self.state / 'process.sqlite').resolve()}"

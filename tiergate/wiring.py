@@ -11,7 +11,7 @@ from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
 from canonical.ids import identifiers, utc_now
-from policies.audit import AuditLog
+from policies.audit import AuditLog, sealing_key
 from policies.authentication import Verifier
 from policies.catalogue import Layer
 from policies.chain import Gate
@@ -44,7 +44,7 @@ def caller(name: str, settings: Settings, governed_by: Living) -> Callable[[], s
 
 def gate(layer: Layer, settings: Settings, governed_by: Living) -> Gate:
     key = signing_key(settings.state / "issuer.pem").public_key()
-    audit = AuditLog(settings.state / "audit" / f"{layer}.jsonl")
+    audit = AuditLog(settings.audit_log(layer), sealing_key(settings.audit_key()))
     throttle = Throttle(utc_now, shared_counts(settings))
     return Gate(layer, governed_by, Verifier(key, layer, utc_now), throttle, audit, utc_now, new_id)
 

@@ -128,7 +128,13 @@ class Door:
         self.catalogue.write_text(CATALOGUE)
         self.living = Living(self.catalogue)
         self.gate = Gate(
-            "experience", self.living, verifier, Throttle(self.clock, shared), AuditLog(self.log), self.clock, new_id
+            "experience",
+            self.living,
+            verifier,
+            Throttle(self.clock, shared),
+            AuditLog(self.log, b"key"),
+            self.clock,
+            new_id,
         )
         app = governed(self.gate, [read, write, fail, hook, sees], readiness=lambda: {"erp": "gone"}, state={})
         self.client = TestClient(app)

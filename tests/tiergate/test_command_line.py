@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,15 +19,17 @@ TIERGATE = str(Path(sys.executable).with_name("tiergate"))
 HEAVY = ("litestar", "dbos", "sqlalchemy", "httpx", "granian", "rich", "stripe")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TIERGATE, *arguments], capture_output=True, text=True, timeout=60, check=False)
+def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TIERGATE, *arguments], env=os.environ | extra, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:
     shown = run("--help")
 
     assert shown.returncode == 0
-    for command in ("serve", "up", "sandbox", "token", "demo", "sell", "doctor", "openapi"):
+    for command in ("serve", "up", "sandbox", "token", "demo", "sell", "doctor", "openapi", "policy", "audit"):
         assert f"  {command} " in shown.stdout
     assert "Exit codes: 0 done" in shown.stdout
 
@@ -106,6 +111,33 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "missing" in done.stdout
     assert "tiergate sandbox" in done.stdout.replace("\n", " ")
+
+
+def test_the_audit_logs_of_a_running_stack_are_whole_and_a_change_is_found(stack: Stack, tmp_path: Path) -> None:
+    _, deal = stack.sell(stack.sale("Audited"))
+    order = stack.order_in(deal, "active")
+    config = ("--config", str(stack.sandbox.config))
+
+    done = run("audit", "verify", *config)
+    records = [
+        json.loads(line) for line in run("audit", "export", *config, "--client", "system-layer").stdout.splitlines()
+    ]
+
+    assert done.returncode == 0, done.stdout
+    assert "process: " in done.stdout
+    assert "NOT" not in done.stdout
+    mine = [each for each in records if each["correlation_id"] == order.correlation_id]
+    assert {(each["operation"], each["version"], each["status"]) for each in mine} == {("take_event", "v1", 200)}
+
+    copy = tmp_path / "copy"
+    shutil.copytree(stack.folder / "audit", copy / "audit")
+    shutil.copy(stack.folder / "audit.key", copy / "audit.key")
+    log = copy / "audit" / "process.jsonl"
+    log.write_text(log.read_text().replace('"status":200', '"status":403', 1))
+    changed = run("audit", "verify", *config, TIERGATE_FOLDER=str(copy))
+
+    assert changed.returncode == 4
+    assert "was changed" in changed.stdout
 
 
 def test_no_secret_is_in_any_log(stack: Stack) -> None:
