@@ -7,19 +7,32 @@ from typing import Any
 
 import jwt
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from jwt.types import Options
 
 from canonical.ids import Clock
 from policies.catalogue import Layer
+from policies.keys import Keys
 from policies.problems import UNAUTHENTICATED, ProblemError
-from policies.tokens import ALGORITHM, ISSUER, TYPE, audience
+from policies.revocation import Revocations
+from policies.tokens import TYPES, audience
 
 MAX_TOKEN = 4096
 LEEWAY = 10
+LONGEST = 24 * 3600
+"""Seconds that a token may live at most."""
 CACHED = 10_000
 BY_OUR_CLOCK: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
-REQUIRED = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "entities"]
+REQUIRED = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"]
+NOT_OURS = frozenset({"jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "zip", "enc"})
+"""Header parameters that bring a key, or ask for more than we do. No token of an issuer that we trust has one."""
+MALFORMED = (
+    jwt.InvalidTokenError,
+    jwt.InvalidKeyError,
+    UnicodeError,
+    RecursionError,
+    msgspec.ValidationError,
+    ValueError,
+)
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -29,6 +42,8 @@ class Principal(msgspec.Struct, frozen=True):
     client: str
     scopes: frozenset[str]
     entities: frozenset[str]
+    token_id: str
+    issued_at: float
     expires_at: float
 
     def within(self, legal_entities: frozenset[str]) -> Principal:
@@ -43,65 +58,85 @@ class Principal(msgspec.Struct, frozen=True):
         return "*" in self.entities or legal_entity in self.entities
 
 
-class Verifier:
-    """Verifies tokens for one layer. A verified token is kept by its hash until it expires."""
+class _Claims(msgspec.Struct, frozen=True):
+    """What we read of a token. Without `entities` the caller sees what the catalogue lets its client see."""
 
-    def __init__(self, key: Ed25519PublicKey, layer: Layer, clock: Clock) -> None:
-        self._key = key
+    sub: str
+    client_id: str
+    scope: str
+    jti: str
+    exp: int
+    iat: int
+    nbf: int = 0
+    entities: tuple[str, ...] = ("*",)
+
+
+class Verifier:
+    """Verifies one issuer's tokens for one layer. A verified token is kept by its hash until it expires or is revoked."""
+
+    def __init__(self, keys: Keys, issuer: str, layer: Layer, revocations: Revocations, clock: Clock) -> None:
+        self._keys = keys
+        self._issuer = issuer
         self._audience = audience(layer)
+        self._revocations = revocations
         self._clock = clock
         self._cache: dict[bytes, Principal] = {}
 
-    def principal(self, authorization: str) -> Principal:
+    async def principal(self, authorization: str) -> Principal:
         """The caller that an `Authorization` header proves. Raises `ProblemError` (401) without telling why."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
             raise _refused()
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hashlib.sha256(token.encode("latin-1")).digest()
         known = self._cache.get(digest)
         if known is None:
-            known = self._verify(token)
+            known = await self._verify(token)
             if len(self._cache) >= CACHED:
                 self._cache.clear()
             self._cache[digest] = known
-        if known.expires_at + LEEWAY < self._clock().timestamp():
-            del self._cache[digest]
+        expired = known.expires_at + LEEWAY < self._clock().timestamp()
+        if expired or self._revocations.now.covers(known.token_id, known.client, known.issued_at):
+            self._cache.pop(digest, None)
             raise _refused()
         return known
 
-    def _verify(self, token: str) -> Principal:
+    async def _verify(self, token: str) -> Principal:
         try:
-            if jwt.get_unverified_header(token).get("typ") != TYPE:
+            header = jwt.get_unverified_header(token)
+            key = await self._keys.find(str(header.get("kid", "")))
+            if key is None or str(header.get("typ", "")).lower() not in TYPES or NOT_OURS & header.keys():
                 raise _refused()
-            claims = jwt.decode(
+            decoded = jwt.decode(
                 token,
-                self._key,
-                algorithms=[ALGORITHM],
+                key.public,
+                algorithms=[key.algorithm],
                 audience=self._audience,
-                issuer=ISSUER,
+                issuer=self._issuer,
                 options={"require": REQUIRED, "strict_aud": True, **BY_OUR_CLOCK},
             )
-            valid = self._in_time(claims)
-        except (jwt.InvalidTokenError, UnicodeError) as error:
+            claims = self._claims(decoded)
+        except MALFORMED as error:
             raise _refused() from error
-        if not valid:
-            raise _refused()
         return Principal(
-            subject=str(claims["sub"]),
-            client=str(claims["client_id"]),
-            scopes=frozenset(str(claims["scope"]).split()),
-            entities=frozenset(map(str, claims["entities"])),
-            expires_at=float(claims["exp"]),
+            subject=claims.sub,
+            client=claims.client_id,
+            scopes=frozenset(claims.scope.split()),
+            entities=frozenset(claims.entities),
+            token_id=claims.jti,
+            issued_at=float(claims.iat),
+            expires_at=float(claims.exp),
         )
 
-    def _in_time(self, claims: dict[str, Any]) -> bool:
-        """The three times of RFC 7519 (sections 4.1.4 to 4.1.6) against our clock."""
+    def _claims(self, decoded: dict[str, Any]) -> _Claims:
+        """The claims, with the three times of RFC 7519 (sections 4.1.4 to 4.1.6) held against our clock."""
+        if any(type(decoded.get(name, 0)) is not int for name in ("exp", "nbf", "iat")):
+            raise _refused()
+        claims = msgspec.convert(decoded, _Claims)
         now = self._clock().timestamp()
-        times = [claims[name] for name in ("exp", "nbf", "iat")]
-        if not all(type(each) is int for each in times):
-            return False
-        expires, not_before, issued = times
-        return expires + LEEWAY > now and not_before - LEEWAY <= now and issued - LEEWAY <= now
+        begun = claims.nbf - LEEWAY <= now and claims.iat - LEEWAY <= now
+        if not begun or claims.exp + LEEWAY <= now or claims.exp - claims.iat > LONGEST or not claims.client_id:
+            raise _refused()
+        return claims
 
 
 def _refused() -> ProblemError:

@@ -33,6 +33,7 @@ from policies.bodies import MAX_BODY, refuse_unknown_fields
 from policies.catalogue import Api, Catalogue, Client, Layer, Operation, ThrottleTier
 from policies.living import Living
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, ProblemError
+from policies.revocation import Revocations
 from policies.throttling import Call, Load, Throttle, limits_of
 
 log = structlog.get_logger("tiergate.chain")
@@ -84,6 +85,7 @@ class Gate:
         layer: Layer,
         living: Living,
         verifier: Verifier,
+        revocations: Revocations,
         throttle: Throttle,
         audit: AuditLog,
         clock: Clock,
@@ -92,6 +94,7 @@ class Gate:
         self.layer: Layer = layer
         self.living = living
         self.throttle = throttle
+        self.revocations = revocations
         self._load = Load()
         self.rules: dict[str, Rules] = {}
         self._verifier = verifier
@@ -119,11 +122,11 @@ class Gate:
         version = path.split("/", 3)[2]
         return versions.check(rules.name, version, rules.api.versions[version], self._clock().date())
 
-    def authenticate(self, rules: Rules, headers: dict[bytes, bytes]) -> Caller | None:
+    async def authenticate(self, rules: Rules, headers: dict[bytes, bytes]) -> Caller | None:
         """Who calls, or None where the catalogue leaves the door open. Raises 401."""
         if rules.operation.open:
             return None
-        principal = self._verifier.principal(headers.get(b"authorization", b"").decode("latin-1"))
+        principal = await self._verifier.principal(headers.get(b"authorization", b"").decode("latin-1"))
         client = rules.catalogue.clients.get(principal.client)
         if client is None or client.audience != self.layer:
             raise ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")
@@ -208,7 +211,7 @@ class Governance:
         with correlation.correlated(correlation_id):
             try:
                 marks = self.gate.version(rules, scope["path"])
-                caller = self.gate.authenticate(rules, headers)
+                caller = await self.gate.authenticate(rules, headers)
                 principal = caller and caller.principal
                 with self.gate.admitted(rules, caller):
                     marks += await self.gate.count(operation_id, rules, caller)
@@ -268,7 +271,7 @@ def governed(
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
         return Response(said, status_code=200 if ready else 503)
 
-    watching = _Watching(gate.living)
+    watching = _Watching(gate)
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],
@@ -306,17 +309,17 @@ def _served(app: Litestar, gate: Gate, *, described: bool) -> set[str]:
 
 
 class _Watching:
-    """Looks at the catalogue for as long as the app runs."""
+    """Looks at the catalogue and at what is revoked, for as long as the app runs."""
 
-    def __init__(self, living: Living) -> None:
-        self._living = living
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._living.watch())
+        self._tasks = [asyncio.create_task(each.watch()) for each in (self._gate.living, self._gate.revocations)]
 
     async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await task

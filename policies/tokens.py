@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import json
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,13 +13,20 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from canonical.ids import Clock
 from policies.catalogue import Client, Layer
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
+TYPES = (TYPE, f"application/{TYPE}")
 ISSUER = "tiergate-local"
 
 
@@ -42,11 +52,20 @@ def signing_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
+def public_jwk(key: Ed25519PrivateKey) -> dict[str, Any]:
+    """The issuer's public key as a JSON Web Key, named by its thumbprint (RFC 7638)."""
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    members = {"crv": "Ed25519", "kty": "OKP", "x": base64.urlsafe_b64encode(raw).rstrip(b"=").decode()}
+    digest = hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest()
+    return members | {"kid": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), "use": "sig", "alg": ALGORITHM}
+
+
 class Issuer:
     """Signs tokens for the catalogue's clients. `ttl` bounds what a stolen one is worth."""
 
     def __init__(self, key: Ed25519PrivateKey, clock: Clock) -> None:
         self._key = key
+        self._key_id = str(public_jwk(key)["kid"])
         self._clock = clock
         self._cache: dict[tuple[object, ...], tuple[str, datetime]] = {}
 
@@ -86,7 +105,7 @@ class Issuer:
         }
         if on_behalf_of:
             claims["act"] = {"sub": name}
-        signed = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE})
+        signed = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
         self._cache = {each: kept for each, kept in self._cache.items() if kept[1] > now}
         self._cache[key] = (signed, now + ttl / 2)
         return signed

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.redis_server import RedisServer
 from tests.stack import Stack
 
 
@@ -29,3 +30,12 @@ def stack(running: Stack) -> Generator[Stack]:
     running.calm()
     yield running
     running.calm()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Generator[RedisServer]:
+    """A Redis of the test's own."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()

@@ -142,6 +142,30 @@ def token(client: str, config: Path, minutes: int) -> None:
 
 
 @cli.command()
+@click.option("--token", "token_id", default="", metavar="JTI", help="One token, by its id (its `jti`).")
+@click.option("--client", default="", help="Every token that this client has got until now.")
+@config_option
+def revoke(token_id: str, client: str, config: Path) -> None:
+    """Make tokens worthless, in every replica within five seconds."""
+    import asyncio
+
+    from redis import RedisError
+
+    from canonical.ids import utc_now
+    from policies.revocation import Revocations
+    from tiergate.wiring import revoked_store
+
+    if not token_id and not client:
+        raise click.UsageError("name a --token or a --client")
+    revocations = Revocations(revoked_store(_settings(config)), utc_now)
+    try:
+        asyncio.run(revocations.revoke(token=token_id, client=client))
+    except (OSError, RedisError) as error:
+        _refuse([f"the revocations cannot be written: {type(error).__name__}"])
+    click.echo(f"revoked: {', '.join(filter(None, (token_id, client)))}")
+
+
+@cli.command()
 @click.option("--once", is_flag=True, help="Exit when the deal is done, instead of staying up.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write what came out to this file, as JSON.")
 @folder_option

@@ -44,9 +44,11 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`catalogue` names the file that governs; empty for the one that is shipped. `redis_url` is where replicas count
-    together; empty when each layer runs once."""
+    together; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the channels take; empty for the
+    local one."""
 
     catalogue: str = ""
+    issuer: str = ""
     redis_url: str = ""
     audit_key_file: str = ""
 

@@ -15,10 +15,12 @@ from policies.audit import AuditLog, sealing_key
 from policies.authentication import Verifier
 from policies.catalogue import Layer
 from policies.chain import Gate
+from policies.keys import Discovery, Jwk, Keys
 from policies.layers import AsyncLayerClient, LayerClient
 from policies.living import Living
+from policies.revocation import FileStore, RedisStore, Revocations, Store
 from policies.throttling import Throttle
-from policies.tokens import Issuer, signing_key
+from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
 from tiergate.settings import Secrets, Settings
 
 REDIS_SECONDS = 0.25
@@ -43,10 +45,31 @@ def caller(name: str, settings: Settings, governed_by: Living) -> Callable[[], s
 
 
 def gate(layer: Layer, settings: Settings, governed_by: Living) -> Gate:
-    key = signing_key(settings.state / "issuer.pem").public_key()
+    revocations = Revocations(revoked_store(settings), utc_now)
     audit = AuditLog(settings.audit_log(layer), sealing_key(settings.audit_key()))
     throttle = Throttle(utc_now, shared_counts(settings))
-    return Gate(layer, governed_by, Verifier(key, layer, utc_now), throttle, audit, utc_now, new_id)
+    return Gate(
+        layer, governed_by, verifier(layer, settings, revocations), revocations, throttle, audit, utc_now, new_id
+    )
+
+
+def verifier(layer: Layer, settings: Settings, revocations: Revocations) -> Verifier:
+    """The channels take the tokens of the issuer that the settings name; our own layers those of the local one."""
+    if settings.governance.issuer and layer == "experience":
+        keys = Keys(Discovery(settings.governance.issuer).fetch, utc_now)
+        return Verifier(keys, settings.governance.issuer, layer, revocations, utc_now)
+    own = public_jwk(signing_key(settings.state / "issuer.pem"))
+
+    async def fetch() -> list[Jwk]:
+        return [own]
+
+    return Verifier(Keys(fetch, utc_now), ISSUER, layer, revocations, utc_now)
+
+
+def revoked_store(settings: Settings) -> Store:
+    if settings.governance.redis_url:
+        return RedisStore(settings.governance.redis_url, REDIS_SECONDS)
+    return FileStore(settings.state / "revoked.json")
 
 
 def shared_counts(settings: Settings) -> RedisStorage | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.policies.test_gate import CATALOGUE, Door
+from tests.door import CATALOGUE, Door
 
 
 @pytest.fixture

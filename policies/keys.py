@@ -1,0 +1,127 @@
+"""The keys that tokens are verified with: one algorithm for each key (RFC 8725, section 3.1), rotated by their issuer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import jwt
+import msgspec
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from canonical.faults import PlatformFault, Unavailable
+from canonical.ids import Clock
+from policies.outbound import Http, fault_of
+
+Jwk = dict[str, Any]
+Fetch = Callable[[], Awaitable[list[Jwk]]]
+WEAKEST_RSA = 2048
+"""Bits (RFC 7518, section 3.3)."""
+PACE = 30.0
+"""Seconds between two looks for new keys: an unknown key id cannot make us ask more often."""
+GOOD_FOR = 600.0
+"""Seconds after which the keys are looked at again, so that one that was withdrawn is dropped."""
+MOST = 256 * 1024
+log = structlog.get_logger("tiergate.keys")
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A public key and the one algorithm that it is for."""
+
+    algorithm: str
+    public: Any
+
+
+class Keys:
+    """The keys of one issuer, by their ids."""
+
+    def __init__(self, fetch: Fetch, clock: Clock) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._known: dict[str, Key] = {}
+
+    async def find(self, key_id: str) -> Key | None:
+        """The key of that id, looked for anew when it is not known; None when the issuer has none."""
+        now = self._clock().timestamp()
+        known = self._known.get(key_id)
+        if now - self._asked_at > (GOOD_FOR if known else PACE):
+            async with self._lock:
+                if now - self._asked_at > PACE:
+                    await self._refresh(now)
+        return self._known.get(key_id)
+
+    async def _refresh(self, now: float) -> None:
+        self._asked_at = now
+        try:
+            found = await self._fetch()
+        except PlatformFault as fault:
+            log.warning("the issuer's keys cannot be read, those that are known go on", reason=fault.reason)
+            return
+        self._known = {str(each["kid"]): key for each in found if "kid" in each and (key := usable(each))}
+
+
+def usable(jwk: Jwk) -> Key | None:
+    """A signature key of a kind that we take: RSA of 2048 bits or more, P-256, Ed25519. Never a shared secret."""
+    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+        return None
+    try:
+        public = jwt.PyJWK(jwk).key
+    except (jwt.InvalidKeyError, jwt.PyJWKError, KeyError, ValueError, TypeError):
+        return None
+    algorithm = algorithm_of(public)
+    return Key(algorithm, public) if algorithm and jwk.get("alg", algorithm) == algorithm else None
+
+
+def algorithm_of(public: object) -> str | None:
+    match public:
+        case RSAPublicKey() if public.key_size >= WEAKEST_RSA:
+            return "RS256"
+        case EllipticCurvePublicKey() if isinstance(public.curve, SECP256R1):
+            return "ES256"
+        case Ed25519PublicKey():
+            return "EdDSA"
+        case _:
+            return None
+
+
+class Discovery:
+    """An OIDC issuer's keys (OpenID Connect Discovery 1.0, section 4)."""
+
+    def __init__(self, issuer: str) -> None:
+        self._issuer = issuer.rstrip("/")
+        self._http = Http("", 5.0)
+
+    async def fetch(self) -> list[Jwk]:
+        """Raises `Unavailable` when the issuer does not answer, or not as one."""
+        said = await self._read(f"{self._issuer}/.well-known/openid-configuration")
+        if str(said.get("issuer", "")).rstrip("/") != self._issuer:
+            raise Unavailable("issuer", "it names another issuer in its configuration")
+        where = str(said.get("jwks_uri", ""))
+        if not where.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+            raise Unavailable("issuer", "its keys are not at an https address")
+        keys = (await self._read(where)).get("keys")
+        if not isinstance(keys, list):
+            raise Unavailable("issuer", "its key set has no keys")
+        return [each for each in keys if isinstance(each, dict)]  # pyright: ignore[reportUnknownVariableType]
+
+    async def _read(self, url: str) -> dict[str, Any]:
+        try:
+            response = await self._http.request("GET", url, headers={"accept": "application/json"})
+        except httpx.RequestError as error:
+            raise fault_of(error, "issuer", safe=True) from error
+        if not response.is_success or len(response.content) > MOST:
+            raise Unavailable("issuer", f"it answered {response.status_code} with {len(response.content)} bytes")
+        try:
+            return msgspec.json.decode(response.content, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise Unavailable("issuer", "it did not answer with a JSON object") from error
+
+    async def close(self) -> None:
+        await self._http.close()

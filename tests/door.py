@@ -1,0 +1,153 @@
+"""A small governed app behind a test client, to try on it what every route is governed by."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from limits.aio.storage import Storage
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from litestar.testing import TestClient
+
+from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.ids import identifiers
+from policies.audit import AuditLog
+from policies.authentication import Principal, Verifier
+from policies.catalogue import Client
+from policies.chain import Gate, governed
+from policies.keys import Jwk, Keys
+from policies.living import Living
+from policies.revocation import FileStore, Revocations
+from policies.throttling import Throttle
+from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CATALOGUE = """
+[service_tiers.t]
+objective = "fast"
+sheds_at = 100
+
+[throttle_tiers.many]
+rates = "1000/second"
+daily = 100_000
+concurrent = 50
+
+[health.operations]
+live = { open = "health", tier = "t", idempotency = "safe" }
+ready = { open = "health", tier = "t", idempotency = "safe" }
+
+[apis.shop]
+layer = "experience"
+owner = "somebody"
+title = "Shop"
+versions.v1 = { state = "active" }
+
+[apis.shop.operations]
+read = { scope = "shop:read", tier = "t", idempotency = "safe" }
+write = { scope = "shop:write", tier = "t", idempotency = "natural" }
+fail = { scope = "shop:read", tier = "t", idempotency = "safe" }
+sees = { scope = "shop:read", tier = "t", idempotency = "safe" }
+hook = { open = "signature", tier = "t", idempotency = "natural" }
+
+[clients.someone]
+kind = "internal"
+owner = "somebody"
+tier = "many"
+audience = "experience"
+scopes = ["shop:read", "shop:write"]
+legal_entities = ["*"]
+"""
+WRITER = Client("internal", "somebody", "experience", frozenset({"shop:read", "shop:write"}), frozenset({"*"}))
+READER = msgspec.structs.replace(WRITER, scopes=frozenset({"shop:read"}))
+FAULTS = {
+    "rejected": Rejected("erp", "no", field="total"),
+    "missing": NotFound("erp", "none"),
+    "conflict": Conflict("erp", "twice"),
+    "throttled": Throttled("erp", "slowly", retry_after=7),
+    "away": Unavailable("erp", "gone"),
+    "unknown": UnknownOutcome("erp", "who knows"),
+}
+
+
+class Item(msgspec.Struct):
+    sku: str
+
+
+class Basket(msgspec.Struct):
+    items: list[Item]
+    note: str = ""
+
+
+@get("/shop/v1/read", operation_id="read", sync_to_thread=False)
+def read(principal: NamedDependency[Principal]) -> dict[str, str]:
+    return {"subject": principal.subject, "client": principal.client}
+
+
+@post("/shop/v1/write", operation_id="write", sync_to_thread=False)
+def write(data: JSONBody[Basket]) -> int:
+    return len(data.items)
+
+
+@get("/shop/v1/fail/{kind:str}", operation_id="fail", sync_to_thread=False)
+def fail(kind: FromPath[str]) -> None:
+    if kind in FAULTS:
+        raise FAULTS[kind]
+    raise RuntimeError("the secret is 42")
+
+
+@post("/shop/v1/hook", operation_id="hook", sync_to_thread=False)
+def hook() -> None:
+    """Open: it would verify a signature."""
+
+
+@get("/shop/v1/sees", operation_id="sees", sync_to_thread=False)
+def sees(principal: NamedDependency[Principal]) -> list[str]:
+    return sorted(principal.entities)
+
+
+class Door:
+    """The app behind a test client, with an issuer and a look at the audit log."""
+
+    def __init__(self, folder: Path, shared: Storage | None = None) -> None:
+        self.now = NOW
+        self.key = signing_key(folder / "key.pem")
+        self.issuer = Issuer(self.key, self.clock)
+        self.log = folder / "audit.jsonl"
+        self.jwks: list[Jwk] = [public_jwk(self.key)]
+        self.fetched = 0
+        self.revocations = Revocations(FileStore(folder / "revoked.json"), self.clock)
+        self.verifier = Verifier(Keys(self._fetch, self.clock), ISSUER, "experience", self.revocations, self.clock)
+        new_id = identifiers(self.clock, lambda bits: bits)
+        self.catalogue = folder / "catalogue.toml"
+        self.catalogue.write_text(CATALOGUE)
+        self.living = Living(self.catalogue)
+        self.gate = Gate(
+            "experience",
+            self.living,
+            self.verifier,
+            self.revocations,
+            Throttle(self.clock, shared),
+            AuditLog(self.log, b"key"),
+            self.clock,
+            new_id,
+        )
+        app = governed(self.gate, [read, write, fail, hook, sees], readiness=lambda: {"erp": "gone"}, state={})
+        self.client = TestClient(app)
+
+    async def _fetch(self) -> list[Jwk]:
+        self.fetched += 1
+        return self.jwks
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def headers(self, client: Client = READER, **options: Any) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.issuer.token('someone', client, **options)}"}
+
+    def audited(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]

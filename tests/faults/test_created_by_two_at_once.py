@@ -1,0 +1,24 @@
+"""Two orders create the same customer in one moment: billing refuses the second, who looks again instead of giving up."""
+
+from __future__ import annotations
+
+import pytest
+
+from canonical.faults import Conflict
+from canonical.parties import Address, Customer
+from policies.catalogue_check import load
+from policies.layers import LayerClient
+from tests.stack import Stack
+from tiergate import wiring
+
+
+def test_a_key_that_another_order_has_used_is_a_conflict_and_no_refusal(stack: Stack) -> None:
+    customer = Customer(id="cus_two_at_once", name="Two At Once GmbH", address=Address(country="DE"))
+    stack.stripe.v1.customers.create({"name": "the other's"}, {"idempotency_key": f"customer:{customer.id}"})
+    token = wiring.issuer(stack.settings).token("process-layer", load().clients["process-layer"])
+    client = LayerClient(stack.sandbox.url("system"), "system", lambda: token, 10)
+
+    with pytest.raises(Conflict, match="same parameters"):
+        client.call("PUT", f"/billing/v1/customers/{customer.id}", dict[str, str], customer)
+
+    client.close()
