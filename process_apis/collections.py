@@ -22,6 +22,9 @@ class Collections(DBOSConfiguredInstance):
 
     @DBOS.workflow()
     def run(self, invoice_id: str) -> Outcome:
+        row = self._desk.postings.find("payment", invoice_id)
+        if row is None or row.state != "waiting":
+            return "stopped"  # the run that posted the invoice has booked it in this moment
         return self.post_payments(invoice_id)
 
     @DBOS.step()
