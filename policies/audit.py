@@ -16,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 
+from policies.kept import kept
+
 FIRST = "0" * 64
 """What the first record names as the seal before it."""
 SEAL = b',"seal":"'
@@ -58,15 +60,8 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 def sealing_key(path: Path) -> bytes:
-    """The key of the seals, made on first use in a file that only its owner can read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(made, "wb") as file:
-        file.write(secrets.token_bytes(32))
-    return path.read_bytes()
+    """The key of the seals, made on first use."""
+    return kept(path, lambda: secrets.token_bytes(32))
 
 
 class AuditLog:

@@ -13,6 +13,7 @@ from policies.catalogue_check import load
 
 PACE = 0.1
 """Seconds between two looks at the file."""
+GONE = (0, 0, 0)
 log = structlog.get_logger("tiergate.catalogue")
 
 
@@ -55,6 +56,7 @@ class Living:
             stamp = _stamp(self._path)
         except FileNotFoundError:
             self._refuse(f"{self._path.name} is gone")
+            self._stamp = GONE  # so that the same file is taken up again when it is back
             return False
         changed, self._stamp = stamp != self._stamp, stamp
         return changed

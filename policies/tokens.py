@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from canonical.ids import Clock
 from policies.catalogue import Client, Layer
+from policies.kept import kept
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
@@ -36,20 +36,15 @@ def audience(layer: Layer) -> str:
 
 
 def signing_key(path: Path) -> Ed25519PrivateKey:
-    """The issuer's key, made on first use in a file that only its owner can read."""
-    if not path.exists():
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_bytes(pem)
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # the first one wins, whoever else starts in this moment
-        draft.unlink()
-    key = load_pem_private_key(path.read_bytes(), password=None)
+    """The issuer's key, made on first use."""
+    key = load_pem_private_key(kept(path, _new_key), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise TypeError(f"{path} does not hold an Ed25519 private key")
     return key
+
+
+def _new_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def public_jwk(key: Ed25519PrivateKey) -> dict[str, Any]:

@@ -135,6 +135,16 @@ def test_the_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     assert len(sealing_key(path)) == 32
 
 
+def test_all_who_make_the_key_at_once_get_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "audit.key"
+
+    with ProcessPoolExecutor(4, get_context("spawn")) as pool:
+        keys = set(pool.map(sealing_key, [path] * 40))
+
+    assert keys == {path.read_bytes()}
+    assert [each.name for each in tmp_path.iterdir()] == ["audit.key"]
+
+
 def test_records_are_exported_in_the_order_of_their_time(tmp_path: Path) -> None:
     first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     for path, numbers, client in ((first, (1, 4), "finance-app"), (second, (2, 3), "support-desk")):

@@ -73,11 +73,16 @@ def test_a_wrong_catalogue_is_refused_and_said_and_the_old_one_stays(
 
 
 def test_a_catalogue_that_is_gone_is_said_and_the_old_one_stays(shop: Door) -> None:
-    shop.catalogue.unlink()
+    away = shop.catalogue.rename(shop.catalogue.with_suffix(".away"))
     shop.living.look()
 
     assert status(shop) == 200
     assert "is gone" in shop.living.refused
+
+    away.rename(shop.catalogue)
+    shop.living.look()
+
+    assert shop.living.refused == ""
 
 
 V1 = 'versions.v1 = { state = "active" }'
