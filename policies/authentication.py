@@ -14,12 +14,9 @@ from policies.catalogue import Layer
 from policies.keys import Keys
 from policies.problems import UNAUTHENTICATED, ProblemError
 from policies.revocation import Revocations
-from policies.tokens import TYPES, audience
+from policies.tokens import LEEWAY, LONGEST, TYPES, audience
 
 MAX_TOKEN = 4096
-LEEWAY = 10
-LONGEST = 24 * 3600
-"""Seconds that a token may live at most."""
 CACHED = 10_000
 BY_OUR_CLOCK: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
 REQUIRED = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"]
@@ -86,7 +83,7 @@ class Verifier:
         """The caller that an `Authorization` header proves. Raises `ProblemError` (401) without telling why."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
-            raise _refused()
+            raise refused()
         digest = hashlib.sha256(token.encode("latin-1")).digest()
         known = self._cache.get(digest)
         if known is None:
@@ -97,7 +94,7 @@ class Verifier:
         expired = known.expires_at + LEEWAY < self._clock().timestamp()
         if expired or self._revocations.now.covers(known.token_id, known.client, known.issued_at):
             self._cache.pop(digest, None)
-            raise _refused()
+            raise refused()
         return known
 
     async def _verify(self, token: str) -> Principal:
@@ -105,7 +102,7 @@ class Verifier:
             header = jwt.get_unverified_header(token)
             key = await self._keys.find(str(header.get("kid", "")))
             if key is None or str(header.get("typ", "")).lower() not in TYPES or NOT_OURS & header.keys():
-                raise _refused()
+                raise refused()
             decoded = jwt.decode(
                 token,
                 key.public,
@@ -116,7 +113,7 @@ class Verifier:
             )
             claims = self._claims(decoded)
         except MALFORMED as error:
-            raise _refused() from error
+            raise refused() from error
         return Principal(
             subject=claims.sub,
             client=claims.client_id,
@@ -130,14 +127,15 @@ class Verifier:
     def _claims(self, decoded: dict[str, Any]) -> _Claims:
         """The claims, with the three times of RFC 7519 (sections 4.1.4 to 4.1.6) held against our clock."""
         if any(type(decoded.get(name, 0)) is not int for name in ("exp", "nbf", "iat")):
-            raise _refused()
+            raise refused()
         claims = msgspec.convert(decoded, _Claims)
         now = self._clock().timestamp()
         begun = claims.nbf - LEEWAY <= now and claims.iat - LEEWAY <= now
         if not begun or claims.exp + LEEWAY <= now or claims.exp - claims.iat > LONGEST or not claims.client_id:
-            raise _refused()
+            raise refused()
         return claims
 
 
-def _refused() -> ProblemError:
+def refused() -> ProblemError:
+    """The one answer to every bad token: it does not say why."""
     return ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")

@@ -121,9 +121,9 @@ class Catalogue(Fact, frozen=True):
                 found |= api.operations
         return found
 
-    def api_of(self, operation_id: str) -> tuple[str, Api] | None:
-        """The API that an operation belongs to, with its name."""
-        return next(((name, api) for name, api in self.apis.items() if operation_id in api.operations), None)
+    def api_of(self, operation_id: str) -> str | None:
+        """The name of the API that an operation belongs to."""
+        return next((name for name, api in self.apis.items() if operation_id in api.operations), None)
 
 
 class Flaw(msgspec.Struct, frozen=True):

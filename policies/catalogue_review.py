@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from typing import TypeVar
 
 import msgspec
 
 from policies.catalogue import Api, Catalogue, Client, Operation
 from policies.catalogue_check import line_of, lines_of
+
+T = TypeVar("T")
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -34,11 +37,10 @@ def explain(catalogue: Catalogue, text: str, client_name: str, operation_id: str
     """What would happen if a client called an operation. Raises `Unknown`."""
     if client_name not in catalogue.clients:
         raise Unknown(f"there is no client {client_name!r}; there are {', '.join(sorted(catalogue.clients))}")
-    found = catalogue.api_of(operation_id)
-    if found is None:
+    name = catalogue.api_of(operation_id)
+    if name is None:
         known = sorted(each for api in catalogue.apis.values() for each in api.operations)
         raise Unknown(f"there is no operation {operation_id!r}; there are {', '.join(known)}")
-    name, _ = found
     lines = lines_of(text)
     made: list[Decision] = []
     allowed = True
@@ -115,8 +117,7 @@ def diff(before: Catalogue, after: Catalogue) -> list[str]:
 
 
 def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
-    for name in sorted(before.apis.keys() | after.apis.keys()):
-        old, new = before.apis.get(name), after.apis.get(name)
+    for name, old, new in _paired(before.apis, after.apis):
         if new is None:
             yield f"API {name} is gone, with all its operations."
         elif old is None:
@@ -129,8 +130,7 @@ def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
 
 
 def _versions(name: str, old: Api, new: Api) -> Iterator[str]:
-    for version in sorted(old.versions.keys() | new.versions.keys()):
-        was, now = old.versions.get(version), new.versions.get(version)
+    for version, was, now in _paired(old.versions, new.versions):
         if now is None:
             yield f"API {name}: {version} is gone."
         elif was is None:
@@ -141,8 +141,7 @@ def _versions(name: str, old: Api, new: Api) -> Iterator[str]:
 
 
 def _operations(name: str, old: Api, new: Api) -> Iterator[str]:
-    for each in sorted(old.operations.keys() | new.operations.keys()):
-        was, now = old.operations.get(each), new.operations.get(each)
+    for each, was, now in _paired(old.operations, new.operations):
         if now is None:
             yield f"API {name}: the operation {each} is gone."
         elif was is None:
@@ -166,8 +165,7 @@ def reach(catalogue: Catalogue, client: Client) -> frozenset[str]:
 
 
 def _clients(before: Catalogue, after: Catalogue) -> Iterator[str]:
-    for name in sorted(before.clients.keys() | after.clients.keys()):
-        old, new = before.clients.get(name), after.clients.get(name)
+    for name, old, new in _paired(before.clients, after.clients):
         if new is None:
             yield f"{name} is gone: every call of it is refused."
         elif old is None:
@@ -207,6 +205,12 @@ def _rules(before: Catalogue, after: Catalogue) -> Iterator[str]:
         yield f"The event {name} may now enter the log."
     for name in sorted(before.events.keys() - after.events.keys()):
         yield f"The event {name} is now refused."
+
+
+def _paired(before: dict[str, T], after: dict[str, T]) -> Iterator[tuple[str, T | None, T | None]]:
+    """Each name of the two, with what it was and what it is."""
+    for name in sorted(before.keys() | after.keys()):
+        yield name, before.get(name), after.get(name)
 
 
 def _listed(names: frozenset[str]) -> str:

@@ -2,13 +2,12 @@
 
 On the way in: size limit → correlation → version → authentication → load → throttle → authorization (scope; objects are
 checked where they are read) → unknown fields → handler. On the way out: problem details, headers of the version and of
-the limits, correlation header, audit line. A new policy is one more plain function in `Gate.enter` or `Gate.leave`. Each request is governed by the catalogue
-as it is when the request comes.
+the limits, correlation header, audit line. A new policy is one more plain function of the `Gate`, called by `Governance`.
+Each request is governed by the catalogue as it is when the request comes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -28,17 +27,17 @@ from slowapi.wrappers import Limit
 from canonical.ids import Clock, NewId
 from policies import correlation, versions
 from policies.audit import AuditLog, Entry
-from policies.authentication import Principal, Verifier
+from policies.authentication import Principal, Verifier, refused
+from policies.background import Background
 from policies.bodies import MAX_BODY, refuse_unknown_fields
 from policies.catalogue import Api, Catalogue, Client, Layer, Operation, ThrottleTier
 from policies.living import Living
-from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, ProblemError
+from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
 from policies.revocation import Revocations
 from policies.throttling import Call, Load, Throttle, limits_of
 
 log = structlog.get_logger("tiergate.chain")
 MARK = correlation.HEADER.encode()
-Marks = list[tuple[bytes, bytes]]
 Readiness = Callable[[], dict[str, str]]
 """What this deployable depends on, each `ok` or the reason why not."""
 
@@ -112,14 +111,14 @@ class Gate:
         self.rules = made
 
     def correlation_id(self, headers: dict[bytes, bytes]) -> str:
-        offered = headers.get(correlation.HEADER.encode(), b"").decode("latin-1")
+        offered = headers.get(MARK, b"").decode("latin-1")
         return offered if correlation.accepted(offered) else self._new_id("cor")
 
-    def version(self, rules: Rules, path: str) -> Marks:
+    def version(self, rules: Rules, path: str) -> Headers:
         """The headers that tell of the version's life. Raises 404 or 410 when it is not served."""
         if rules.api is None:
             return []
-        version = path.split("/", 3)[2]
+        version = versions.named_in(path)
         return versions.check(rules.name, version, rules.api.versions[version], self._clock().date())
 
     async def authenticate(self, rules: Rules, headers: dict[bytes, bytes]) -> Caller | None:
@@ -129,7 +128,7 @@ class Gate:
         principal = await self._verifier.principal(headers.get(b"authorization", b"").decode("latin-1"))
         client = rules.catalogue.clients.get(principal.client)
         if client is None or client.audience != self.layer:
-            raise ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")
+            raise refused()
         return Caller(principal, client)
 
     @contextlib.contextmanager
@@ -142,7 +141,7 @@ class Gate:
                 held.enter_context(self.throttle.at_once(caller.principal.client, tier))
             yield
 
-    async def count(self, operation_id: str, rules: Rules, caller: Caller | None) -> Marks:
+    async def count(self, operation_id: str, rules: Rules, caller: Caller | None) -> Headers:
         """Count the call against its client's limits. Raises 429; gives the fields that tell what is left."""
         if caller is None or (limits := rules.limits_of(caller.client)) is None:
             return []
@@ -166,7 +165,7 @@ class Gate:
         )
         self._audit.write(
             Entry(
-                at=self._clock(), layer=self.layer, operation=operation_id, version=path.split("/", 3)[2], client=client,
+                at=self._clock(), layer=self.layer, operation=operation_id, version=versions.named_in(path), client=client,
                 on_behalf_of=subject, object=path, status=status, correlation_id=correlation.current(),
             )
         )  # fmt: skip
@@ -187,7 +186,7 @@ class Governance:
         operation_id = operation_of(scope["route_handler"])
         rules = self.gate.rules[operation_id]
         principal: Principal | None = None
-        marks: Marks = []
+        marks: Headers = []
         settled = False
 
         def settle(status: int) -> None:
@@ -218,8 +217,8 @@ class Governance:
                     principal = self.gate.authorize(rules, caller)
                     scope["state"]["principal"] = principal
                     await self.app(scope, receive, send_marked)
-            except ProblemError as refused:
-                settle(refused.problem.status)
+            except ProblemError as error:
+                settle(error.problem.status)
                 raise
             finally:
                 settle(500)  # it broke off without an answer
@@ -236,7 +235,7 @@ def operation_of(handler: object) -> str:
 def _principal(request: Request[Any, Any, Any]) -> Principal:
     principal = request.scope["state"]["principal"]
     if not isinstance(principal, Principal):
-        raise ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")
+        raise refused()
     return principal
 
 
@@ -265,13 +264,13 @@ def governed(
     def ready() -> Response[dict[str, str]]:
         found = readiness()
         ready = all(each == "ok" for each in found.values())
-        refused = gate.living.refused  # said, and no reason to stop: the previous catalogue governs
-        said = found | {"catalogue": f"refused, the previous one governs: {refused}" if refused else "ok"}
+        wrong = gate.living.refused  # said, and no reason to stop: the previous catalogue governs
+        said = found | {"catalogue": f"refused, the previous one governs: {wrong}" if wrong else "ok"}
         if away := gate.throttle.away:
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
         return Response(said, status_code=200 if ready else 503)
 
-    watching = _Watching(gate)
+    watching = Background(gate.living.watch, gate.revocations.watch)
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],
@@ -302,24 +301,7 @@ def _served(app: Litestar, gate: Gate, *, described: bool) -> set[str]:
             rules = gate.rules.get(operation_id)
             if rules is None:
                 raise Ungoverned(f"the catalogue does not know the operation {operation_id!r}")
-            if rules.api and route.path.split("/", 3)[2] not in rules.api.versions:
+            if rules.api and versions.named_in(route.path) not in rules.api.versions:
                 raise Ungoverned(f"the catalogue does not know the version of {route.path}")
             served.add(operation_id)
     return served
-
-
-class _Watching:
-    """Looks at the catalogue and at what is revoked, for as long as the app runs."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        self._tasks = [asyncio.create_task(each.watch()) for each in (self._gate.living, self._gate.revocations)]
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task

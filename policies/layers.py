@@ -13,15 +13,15 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 from pyreqwest.client import ClientBuilder, SyncClientBuilder
-from pyreqwest.exceptions import BuilderError, ConnectError, ConnectTimeoutError, PoolTimeoutError, RequestError
+from pyreqwest.exceptions import RequestError
 
-from canonical.faults import PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.faults import Rejected, Throttled, Unavailable
 from policies import correlation
+from policies.outbound import fault_of
 from policies.problems import FAULT_BY_NAME
 
 T = TypeVar("T")
 Token = Callable[[], str]
-NEVER_SENT = (ConnectError, ConnectTimeoutError, PoolTimeoutError, BuilderError)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class LayerClient:
             response = request.body_bytes(content).build().send()
             return _decoded(_answer(response, bytes(response.bytes())), self._layer, expected)
         except RequestError as error:
-            raise _broken(error, self._layer, method) from error
+            raise fault_of(error, self._layer, safe=method == "GET") from error
 
     def close(self) -> None:
         self._client.close()
@@ -78,7 +78,7 @@ class AsyncLayerClient:
             response = await request.body_bytes(content).build().send()
             return _answer(response, bytes(await response.bytes()))
         except RequestError as error:
-            raise _broken(error, self._layer, method) from error
+            raise fault_of(error, self._layer, safe=method == "GET") from error
 
     async def close(self) -> None:
         await self._client.close()
@@ -125,12 +125,6 @@ def _decoded(answer: Answer, layer: str, expected: type[T]) -> T:
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Unavailable(platform, refusal.detail)
     raise Rejected(platform, refusal.detail, field=refusal.field)
-
-
-def _broken(error: RequestError, layer: str, method: str) -> PlatformFault:
-    if method == "GET" or isinstance(error, NEVER_SENT):
-        return Unavailable(layer, f"no answer ({type(error).__name__})")
-    return UnknownOutcome(layer, f"no answer after the request was sent ({type(error).__name__})")
 
 
 def _headers(token: str) -> dict[str, str]:

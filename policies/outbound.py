@@ -10,7 +10,10 @@ from pyreqwest.client import ClientBuilder
 
 from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
 
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+NEVER_SENT = (
+    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol,
+    exceptions.ConnectError, exceptions.ConnectTimeoutError, exceptions.PoolTimeoutError, exceptions.BuilderError,
+)  # fmt: skip
 BROKEN: dict[type[exceptions.RequestError], type[httpx.RequestError]] = {
     exceptions.ConnectTimeoutError: httpx.ConnectTimeout,
     exceptions.ConnectError: httpx.ConnectError,
@@ -61,8 +64,8 @@ class Http:
         await self._transport.aclose()
 
 
-def fault_of(error: httpx.RequestError, platform: str, *, safe: bool) -> PlatformFault:
-    """What a broken exchange means. `safe` requests change nothing, so their outcome is never in doubt."""
+def fault_of(error: httpx.RequestError | exceptions.RequestError, platform: str, *, safe: bool) -> PlatformFault:
+    """What a broken exchange means, through either client. `safe` requests change nothing, so their outcome is never in doubt."""
     if safe or isinstance(error, NEVER_SENT):
         return Unavailable(platform, f"no answer ({type(error).__name__})")
     return UnknownOutcome(platform, f"no answer after the request was sent ({type(error).__name__})")

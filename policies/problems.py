@@ -13,6 +13,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies import correlation
 
+Headers = list[tuple[bytes, bytes]]
+"""Fields of an answer, as ASGI has them."""
 CONTENT_TYPE = "application/problem+json"
 log = structlog.get_logger("tiergate.problems")
 

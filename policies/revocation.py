@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +13,12 @@ import redis.asyncio
 import structlog
 
 from canonical.ids import Clock
+from policies.tokens import LEEWAY, LONGEST
 
 PACE = 1.0
 """Seconds between two looks."""
-KEPT = 24 * 3600.0
-"""Seconds that a revocation is remembered: no token of ours lives longer."""
+KEPT = float(LONGEST + LEEWAY)
+"""Seconds that a revocation is remembered: no token is taken longer."""
 KEY = "tiergate:revoked"
 log = structlog.get_logger("tiergate.revocation")
 
@@ -104,5 +104,4 @@ class Revocations:
         clients = {name: when for name, when in self.now.clients.items() if at - when < KEPT}
         wanted = Revoked(tokens | ({token: at} if token else {}), clients | ({client: at} if client else {}))
         await self._store.write(msgspec.json.encode(wanted))
-        with contextlib.suppress(msgspec.DecodeError):
-            await self.look()
+        await self.look()

@@ -17,15 +17,14 @@ from contextlib import contextmanager
 import msgspec
 import structlog
 from limits import RateLimitItem
-from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.errors import StorageError
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.ids import Clock
 from policies.catalogue import Operation, ServiceTier, ThrottleTier
-from policies.problems import OVERLOADED, THROTTLED, ProblemError
+from policies.problems import OVERLOADED, THROTTLED, Headers, ProblemError
 
-Headers = list[tuple[bytes, bytes]]
 LEASE = 0.01
 """The part of a shared window that a replica takes at a time."""
 PAUSE = 1.0
@@ -63,6 +62,17 @@ def limits_of(tier: ThrottleTier, operation: Operation) -> list[Limit]:
         for rates, key in rules
         for limit in LimitGroup(rates, key, None, False, None, None, None, operation.cost, False)
     ]
+
+
+def shared_counts(url: str, timeout: float) -> RedisStorage:
+    """Counts that replicas share, in the Redis at `url`; its errors come as `limits`' own. `timeout` is in seconds."""
+    return RedisStorage(
+        f"async+{url}",
+        wrap_exceptions=True,
+        implementation="redispy",
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+    )
 
 
 class Bucket:
@@ -109,7 +119,7 @@ class Throttle:
         self._clock = clock
         self._shared = shared
         self._own = MemoryStorage()
-        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._buckets: dict[tuple[RateLimitItem, str], Bucket] = {}
         self._away_until = 0.0
         self._running: Counter[str] = Counter()
         self.away = ""
@@ -151,9 +161,9 @@ class Throttle:
             self._running[client] -= 1
 
     def _bucket(self, item: RateLimitItem, key: str) -> Bucket:
-        found = self._buckets.get((str(item), key))
+        found = self._buckets.get((item, key))
         if found is None:
-            found = self._buckets[str(item), key] = Bucket(item, key)
+            found = self._buckets[item, key] = Bucket(item, key)
         return found
 
     async def _lease(self, bucket: Bucket, cost: int, now: float) -> None:

@@ -28,6 +28,10 @@ ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
 TYPES = (TYPE, f"application/{TYPE}")
 ISSUER = "tiergate-local"
+LONGEST = 24 * 3600
+"""Seconds that a token may live at most."""
+LEEWAY = 10
+"""Seconds that two clocks may differ."""
 
 
 def audience(layer: Layer) -> str:

@@ -6,9 +6,12 @@ from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 
 from policies.catalogue import Version
-from policies.problems import ENDED, MISSING, ProblemError
+from policies.problems import ENDED, MISSING, Headers, ProblemError
 
-Headers = list[tuple[bytes, bytes]]
+
+def named_in(path: str) -> str:
+    """The version that a path names: `/<api>/<version>/…`."""
+    return path.split("/", 3)[2]
 
 
 def check(api: str, version: str, life: Version, today: date) -> Headers:

@@ -42,6 +42,10 @@ class Desk(msgspec.Struct, frozen=True):
     def later(self, seconds: float) -> datetime:
         return self.clock() + timedelta(seconds=seconds)
 
+    def overlooked(self) -> datetime:
+        """When to look whether what is begun now was lost."""
+        return self.later(self.patience.overlooked)
+
     def pause(self, attempt: int) -> datetime:
         """When to look again after the `attempt`th failure."""
         return self.later(min(self.patience.pause * 2 ** min(attempt - 1, 16), self.patience.longest))

@@ -53,7 +53,7 @@ def take(desk: Desk, order_id: str, state: OrderState, act: Callable[[Order], No
     if present not in (*PATH, "received", "awaiting_approval"):
         return "stopped"
     with correlated(row.correlation_id):
-        desk.orders.advance(order_id, state, look_at=desk.later(desk.patience.overlooked))
+        desk.orders.advance(order_id, state, look_at=desk.overlooked())
         return guarded(desk, desk.orders.get(order_id), act, again=row.run > 1)
 
 

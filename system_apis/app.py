@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
 from canonical.faults import PlatformFault
+from policies.background import Background
 from policies.chain import Gate, governed
 from system_apis.billing import api as billing_api
 from system_apis.billing.port import Billing
@@ -51,18 +52,9 @@ def create_app(
 ) -> Litestar:
     """The app. Its change feeds run from its start to its end; a platform that is down is said in its readiness."""
     found: dict[str, str] = dict.fromkeys(("crm", "erp", "billing", "provisioning"), "not asked yet")
-    tasks: list[asyncio.Task[None]] = []
+    feeds = Background(partial(platforms.crm.watch, intake), partial(_keep_checking, platforms, found))
 
-    async def start() -> None:
-        tasks.append(asyncio.create_task(platforms.crm.watch(intake)))
-        tasks.append(asyncio.create_task(_keep_checking(platforms, found)))
-
-    async def stop() -> None:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    async def close() -> None:
         for each in closing:
             await each.close()
 
@@ -71,8 +63,8 @@ def create_app(
         [crm_api.router, erp_api.router, billing_api.router, provisioning_api.router],
         readiness=lambda: dict(found),
         state={**{name: getattr(platforms, name) for name in found}, "intake": intake},
-        on_startup=[start],
-        on_shutdown=[stop],
+        on_startup=[feeds.start],
+        on_shutdown=[feeds.stop, close],
         openapi=openapi,
     )
 

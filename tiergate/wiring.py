@@ -6,7 +6,6 @@ import os
 import secrets as randomness
 from collections.abc import Callable
 
-from limits.aio.storage import RedisStorage
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
@@ -19,7 +18,7 @@ from policies.keys import Discovery, Jwk, Keys
 from policies.layers import AsyncLayerClient, LayerClient
 from policies.living import Living
 from policies.revocation import FileStore, RedisStore, Revocations, Store
-from policies.throttling import Throttle
+from policies.throttling import Throttle, shared_counts
 from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
 from tiergate.settings import Secrets, Settings
 
@@ -47,7 +46,8 @@ def caller(name: str, settings: Settings, governed_by: Living) -> Callable[[], s
 def gate(layer: Layer, settings: Settings, governed_by: Living) -> Gate:
     revocations = Revocations(revoked_store(settings), utc_now)
     audit = AuditLog(settings.audit_log(layer), sealing_key(settings.audit_key()))
-    throttle = Throttle(utc_now, shared_counts(settings))
+    redis_url = settings.governance.redis_url
+    throttle = Throttle(utc_now, shared_counts(redis_url, REDIS_SECONDS) if redis_url else None)
     return Gate(
         layer, governed_by, verifier(layer, settings, revocations), revocations, throttle, audit, utc_now, new_id
     )
@@ -70,16 +70,6 @@ def revoked_store(settings: Settings) -> Store:
     if settings.governance.redis_url:
         return RedisStore(settings.governance.redis_url, REDIS_SECONDS)
     return FileStore(settings.state / "revoked.json")
-
-
-def shared_counts(settings: Settings) -> RedisStorage | None:
-    """Where replicas count together; None when each counts alone."""
-    if not settings.governance.redis_url:
-        return None
-    return RedisStorage(
-        f"async+{settings.governance.redis_url}", wrap_exceptions=True, implementation="redispy",
-        socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS,
-    )  # fmt: skip
 
 
 def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | None = None) -> Litestar:

@@ -57,7 +57,7 @@ class Subscribers:
 
     def _deal_closed(self, event: Event, correlation_id: str) -> None:
         revision = int(event.data.get("revision", "1"))
-        overlooked = self._desk.later(self._desk.patience.overlooked)
+        overlooked = self._desk.overlooked()
         order_id, state = self._desk.orders.receive(event.subject, revision, correlation_id, overlooked)
         if state == "received":
             self._engine.start(order_run(event.subject, revision, 1), self._do.quote_to_cash.run, order_id)
@@ -77,13 +77,13 @@ class Subscribers:
 
     def _invoice_finalized(self, event: Event, correlation_id: str) -> None:
         contract = event.data.get("contract", "")
-        overlooked = self._desk.later(self._desk.patience.overlooked)
+        overlooked = self._desk.overlooked()
         self._desk.postings.expect("invoice", event.subject, event.subject, contract, correlation_id, overlooked)
         self._engine.enqueue(contract, posting_run("invoice", event.subject, 1), self._do.invoicing.run, event.subject)
 
     def _invoice_paid(self, event: Event, correlation_id: str) -> None:
         contract = event.data.get("contract", "")
-        overlooked = self._desk.later(self._desk.patience.overlooked)
+        overlooked = self._desk.overlooked()
         self._desk.postings.expect(
             "payment",
             event.subject,
@@ -104,7 +104,7 @@ class Subscribers:
         """Start again the orders whose time has come, unless they are being worked on."""
         for row in self._desk.orders.due():
             if self._engine.is_running(order_run(row.deal_id, row.revision, row.run)):
-                self._desk.orders.change(row.id, look_at=self._desk.later(self._desk.patience.overlooked).isoformat())
+                self._desk.orders.change(row.id, look_at=self._desk.overlooked().isoformat())
                 continue
             if row.state in ("provisioning", "partially_active") and not row.waits_for and self._undelivered(row.id):
                 self._tell_of_silence(row)
@@ -124,9 +124,7 @@ class Subscribers:
         """A new run, which begins where the order stands."""
         row = self._desk.orders.row(order_id)
         run = row.run + 1
-        self._desk.orders.change(
-            order_id, run=run, look_at=self._desk.later(self._desk.patience.overlooked).isoformat()
-        )
+        self._desk.orders.change(order_id, run=run, look_at=self._desk.overlooked().isoformat())
         if row.state == "compensating":
             self._engine.start(f"compensation:{order_id}:{run}", self._do.quote_to_cash.compensate, order_id)
         elif row.state in ("provisioning", "partially_active") and not self._undelivered(order_id):
@@ -140,7 +138,7 @@ class Subscribers:
     def look_at_postings(self) -> None:
         """Start again the postings whose time has come."""
         for row in self._desk.postings.due():
-            look_at = self._desk.later(self._desk.patience.overlooked).isoformat()
+            look_at = self._desk.overlooked().isoformat()
             if self._waits_for_invoice(row) or self._engine.is_running(posting_run(row.kind, row.id, row.run)):
                 self._desk.postings.change(row.kind, row.id, look_at=look_at)
                 continue

@@ -9,11 +9,9 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from limits.aio.storage import RedisStorage
-
 from policies.catalogue import Operation, ThrottleTier
 from policies.problems import ProblemError
-from policies.throttling import Call, Throttle, limits_of
+from policies.throttling import Call, Throttle, limits_of, shared_counts
 
 
 async def ask(url: str, rate: int, until: float) -> Counter[int]:
@@ -25,7 +23,7 @@ async def ask(url: str, rate: int, until: float) -> Counter[int]:
         now = datetime.now(UTC)
         return now
 
-    throttle = Throttle(clock, RedisStorage(f"async+{url}", wrap_exceptions=True, implementation="redispy"))
+    throttle = Throttle(clock, shared_counts(url, 1.0))
     limits = limits_of(ThrottleTier(f"{rate}/second", 10**9, 1), Operation("t", "safe", "a:b"))
     allowed: Counter[int] = Counter()
     while time.time() < until:

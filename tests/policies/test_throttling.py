@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from limits.aio.storage import RedisStorage
 from litestar.testing import TestClient
 
 from policies.catalogue import Operation, ServiceTier, ThrottleTier
 from policies.problems import ProblemError
-from policies.throttling import Call, Load, Throttle, limits_of
+from policies.throttling import Call, Load, Throttle, limits_of, shared_counts
 from tests.door import CATALOGUE, Door
 from tests.redis_server import RedisServer
 
@@ -211,10 +210,7 @@ def test_four_replicas_keep_a_limit_together_and_give_nearly_all_of_it(
 def test_when_redis_dies_and_comes_back_no_request_fails_and_it_is_said(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    shared = RedisStorage(
-        f"async+{redis_server.url}", wrap_exceptions=True, implementation="redispy", socket_timeout=0.25
-    )
-    door = Door(tmp_path, shared)
+    door = Door(tmp_path, shared_counts(redis_server.url, 0.25))
 
     def calls(client: TestClient[Any]) -> set[int]:
         door.now += timedelta(seconds=1.5)
