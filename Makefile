@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench openapi format lock clean
+.PHONY: help setup demo test check bench fuzz openapi format lock clean
 
 BIN := .venv/bin
 LOCKS := requirements/uv.txt requirements/core.txt requirements/sandbox.txt requirements/dev.txt
@@ -22,23 +22,28 @@ setup: .venv/ready ## Create .venv with everything from the lock files (the othe
 demo: .venv/ready ## Start everything, close a deal in the CRM and follow it to cash (ONCE=1 exits after it)
 	@$(BIN)/tiergate demo $(if $(ONCE),--once)
 
-test: .venv/ready tests/peers/node_modules/.ready ## Run every test, with real servers on loopback
+test: .venv/ready tests/peers/node_modules/.ready openapi/rules/node_modules/.ready ## Run every test, with real servers on loopback
 	@$(BIN)/tiergate sandbox --prepare
 	@$(BIN)/pytest
 
-tests/peers/node_modules/.ready: tests/peers/package-lock.json .venv/ready
-	@cd tests/peers && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
+%/node_modules/.ready: %/package-lock.json .venv/ready
+	@cd $* && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
 
-check: .venv/ready ## Format, lint, strict types, import contracts, dead code, dependencies
+check: .venv/ready openapi/rules/node_modules/.ready ## Format, lint, strict types, import contracts, dead code, dependencies, contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/vulture
 	@$(BIN)/deptry .
+	@$(BIN)/tiergate openapi --check
 
 bench: .venv/ready ## Measure what an order costs, beside the bare engine; writes bench/out/
 	@$(BIN)/python -m bench.orders
+
+fuzz: .venv/ready openapi/rules/node_modules/.ready ## Fuzz every contract against a running gateway, each for SECONDS_EACH (60 if not said)
+	@$(BIN)/tiergate sandbox --prepare
+	@$(BIN)/python -m tests.contracts.fuzzing $(or $(SECONDS_EACH),60)
 
 openapi: .venv/ready ## Write the contract of every API to openapi/
 	@$(BIN)/tiergate openapi
@@ -54,4 +59,4 @@ lock: .venv/ready ## Resolve the dependencies anew and write the lock files
 	@echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt
 
 clean: ## Remove the environment, the state and everything generated
-	@rm -rf .venv .tiergate bench/out tests/peers/node_modules .pytest_cache .ruff_cache
+	@rm -rf .venv .tiergate bench/out tests/peers/node_modules openapi/rules/node_modules .pytest_cache .ruff_cache

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from canonical.deals import PricedLine
+from canonical.ids import Key
 from canonical.money import Money, total
 from canonical.parties import References, TaxTreatment
 from canonical.states import ContractState
@@ -22,9 +23,9 @@ class Contract(msgspec.Struct, frozen=True):
     billed together: "main", or a line that was provisioned later than the others.
     """
 
-    id: str
-    order_id: str
-    customer_id: str
+    id: Key
+    order_id: Key
+    customer_id: Key
     legal_entity: str
     currency: str
     starts_on: date
@@ -57,8 +58,8 @@ class InvoiceLine(msgspec.Struct, frozen=True):
 class Payment(msgspec.Struct, frozen=True):
     """Money received for an invoice. `id` is billing's, and so the natural key everywhere else."""
 
-    id: str
-    invoice_id: str
+    id: Key
+    invoice_id: Key
     amount: Money
     received_on: date
 
@@ -66,7 +67,7 @@ class Payment(msgspec.Struct, frozen=True):
 class Invoice(msgspec.Struct, frozen=True):
     """An invoice as billing issued it. `id` is billing's, and so the natural key everywhere else."""
 
-    id: str
+    id: Key
     number: str
     customer_id: str
     contract_id: str | None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
+
+from canonical.ids import Instant
 
 Team = Literal["sales", "finance", "support", "platform"]
 Action = Literal["retry", "skip", "compensate", "approve", "reject"]
@@ -15,7 +16,14 @@ CaseState = Literal["open", "resolved"]
 class CaseAction(msgspec.Struct, frozen=True):
     """What is to be done about a case, and why. A reason is needed to skip."""
 
-    action: Action
+    action: Literal["retry", "skip", "compensate"]
+    reason: str = ""
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """The decision of somebody other than who asked for it."""
+
+    decision: Literal["approve", "reject"]
     reason: str = ""
 
 
@@ -38,8 +46,8 @@ class Case(msgspec.Struct, frozen=True):
     reason: str
     actions: tuple[Action, ...]
     state: CaseState
-    opened_at: datetime
+    opened_at: Instant
     correlation_id: str
     input: dict[str, str] = {}
-    resolved_at: datetime | None = None
+    resolved_at: Instant | None = None
     resolution: str = ""

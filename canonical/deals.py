@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from canonical.ids import Key
 from canonical.money import Money
 from canonical.parties import Account
 
@@ -39,6 +40,35 @@ class Deal(msgspec.Struct, frozen=True):
     term_months: int
     lines: tuple[DealLine, ...]
     won: bool
+    placed_by: str = ""
+    """Who asked for it: the CRM's user, or the partner that placed the order."""
+
+
+class PlacedLine(msgspec.Struct, frozen=True):
+    """A product and how much of it. The price list says what it costs."""
+
+    sku: str
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class PlacedDeal(msgspec.Struct, frozen=True):
+    """An order that came in through a channel, on its way to the CRM, which owns what was sold. `key` is its natural key there."""
+
+    key: Key
+    name: str
+    account_id: str
+    legal_entity: str
+    currency: str
+    starts_on: date
+    term_months: int
+    lines: tuple[PlacedLine, ...]
+    placed_by: str
+
+
+class DealReference(msgspec.Struct, frozen=True):
+    """The CRM's own id of a deal."""
+
+    id: str
 
 
 class DealStatus(msgspec.Struct, frozen=True):
@@ -57,7 +87,7 @@ class DealStatus(msgspec.Struct, frozen=True):
 class PricedLine(msgspec.Struct, frozen=True):
     """A line whose product, quantity and price are known to be good. `unit_price` is per interval, net of tax."""
 
-    id: str
+    id: Key
     sku: str
     name: str
     quantity: int
@@ -69,9 +99,15 @@ class PricedLine(msgspec.Struct, frozen=True):
         return self.unit_price.times(self.quantity)
 
 
+class OrderReference(msgspec.Struct, frozen=True):
+    """An order by its id."""
+
+    id: str
+
+
 class ProvisioningRequest(msgspec.Struct, frozen=True):
     """The lines of an order that are to be delivered. `attempt` starts at 1; a higher one is a new try."""
 
-    order_id: str
+    order_id: Key
     lines: tuple[PricedLine, ...]
     attempt: int = 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
 import msgspec
+
+from canonical.ids import Instant
 
 TYPE = re.compile(r"com\.tiergate\.(crm|erp|billing|provisioning|process)\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*")
 
@@ -13,6 +14,18 @@ DEAL_CLOSED = "com.tiergate.crm.deal.closed.v1"
 LINE_PROVISIONED = "com.tiergate.provisioning.line.reported.v1"
 INVOICE_FINALIZED = "com.tiergate.billing.invoice.finalized.v1"
 INVOICE_PAID = "com.tiergate.billing.invoice.paid.v1"
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """The answer to a webhook: whether it was `taken`, or is of no concern to us."""
+
+    taken: bool
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What became of an event: whether it was `new`, or one that was taken before."""
+
+    new: bool
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +38,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     type: str
     subject: str
-    time: datetime
+    time: Instant
     specversion: str = "1.0"
     data: dict[str, str] = {}
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-Prefix = Literal["cus", "ord", "lin", "con", "inv", "pay", "cas", "evt", "aud", "cor"]
+import msgspec
+
+Prefix = Literal["cus", "ord", "lin", "con", "inv", "pay", "cas", "evt", "aud", "cor", "act"]
+Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$")]
+"""A record's id, ours or a platform's: bounded, and free of anything that could leave its place in a path, a query or a header."""
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A moment with its offset: never a time of an unknown place."""
 Clock = Callable[[], datetime]
 Randomness = Callable[[int], int]
 """Given a number of bits, a random integer of at most that many (as `random.getrandbits`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
+from typing import Annotated
 
 import msgspec
 from iso4217 import Currency
@@ -33,11 +34,16 @@ def exponent(currency: str) -> int:
     return digits
 
 
+CODES = sorted(each.code for each in Currency if each.exponent is not None)
+CurrencyCode = Annotated[str, msgspec.Meta(extra_json_schema={"enum": CODES})]
+"""An ISO 4217 code with a minor unit."""
+
+
 class Money(msgspec.Struct, frozen=True, order=False):
     """`amount` minor units of `currency`: `Money(11900, "EUR")` is 119.00 EUR."""
 
     amount: int
-    currency: str
+    currency: CurrencyCode
 
     def __post_init__(self) -> None:
         exponent(self.currency)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date
 from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 from canonical.billing import Contract
-from canonical.deals import PricedLine
-from canonical.money import Money
+from canonical.deals import PlacedLine, PricedLine
+from canonical.ids import Instant, Key
+from canonical.money import CurrencyCode, Money, exponent
 from canonical.parties import Customer
 from canonical.states import OrderState
 
@@ -35,11 +36,27 @@ class OrderLine(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class NewOrder(msgspec.Struct, frozen=True):
+    """What a channel asks for on behalf of a customer. The same `key` again is the same order."""
+
+    key: Key
+    customer_id: Key
+    name: str
+    legal_entity: str
+    currency: CurrencyCode
+    starts_on: date
+    term_months: int
+    lines: tuple[PlacedLine, ...]
+
+    def __post_init__(self) -> None:
+        exponent(self.currency)
+
+
 class StateChange(msgspec.Struct, frozen=True):
     """When an order reached a state."""
 
     state: OrderState
-    at: datetime
+    at: Instant
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -52,13 +69,14 @@ class Order(msgspec.Struct, frozen=True):
     state: OrderState
     waits_for: str
     correlation_id: str
-    received_at: datetime
-    updated_at: datetime
+    received_at: Instant
+    updated_at: Instant
     legal_entity: str = ""
     customer_id: str = ""
     plan: Plan | None = None
     lines: tuple[OrderLine, ...] = ()
     history: tuple[StateChange, ...] = ()
+    placed_by: str = ""
 
 
 class OrderSummary(msgspec.Struct, frozen=True):
@@ -69,7 +87,7 @@ class OrderSummary(msgspec.Struct, frozen=True):
     state: OrderState
     waits_for: str
     customer_id: str
-    received_at: datetime
+    received_at: Instant
 
 
 class PostingStatus(msgspec.Struct, frozen=True):
@@ -84,7 +102,7 @@ class PostingStatus(msgspec.Struct, frozen=True):
     state: PostingState
     waits_for: str
     attempts: int
-    updated_at: datetime
+    updated_at: Instant
     amount: Money | None = None
     tax: Money | None = None
     number: str = ""

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from canonical.ids import Key
 from canonical.money import Money
 
 TaxTreatment = Literal["standard", "reverse_charge", "outside_scope"]
@@ -33,7 +34,7 @@ class Contact(msgspec.Struct, frozen=True):
 class Customer(msgspec.Struct, frozen=True):
     """A company that buys. The CRM owns its identity, hierarchy and contacts."""
 
-    id: str
+    id: Key
     name: str
     address: Address
     tax_number: str | None = None
@@ -42,6 +43,8 @@ class Customer(msgspec.Struct, frozen=True):
     payment_method: str | None = None
     """The billing platform's token of a card or mandate; without one the customer pays by invoice."""
     tax_treatment: TaxTreatment = "standard"
+    partner: str = ""
+    """The partner that looks after it, by its name in the catalogue; it sees the customer's records."""
     references: References = {}
 
 
@@ -60,6 +63,20 @@ class Account(msgspec.Struct, frozen=True):
     ancestors: tuple[str, ...] = ()
     namesakes: tuple[str, ...] = ()
     """Other accounts with the same tax number: duplicates, most likely."""
+    partner: str = ""
+    """The client name of the partner that looks after it, if one does."""
+
+
+class PlatformId(msgspec.Struct, frozen=True):
+    """A platform's own id of what was created or found there."""
+
+    id: str
+
+
+class KnownProducts(msgspec.Struct, frozen=True):
+    """Those of the SKUs asked for that the ERP can post."""
+
+    skus: tuple[str, ...]
 
 
 class LegalEntity(msgspec.Struct, frozen=True):

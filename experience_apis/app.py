@@ -10,6 +10,8 @@ from litestar.openapi.config import OpenAPIConfig
 
 from canonical.faults import PlatformFault
 from experience_apis.finance import api as finance
+from experience_apis.operations import api as operations
+from experience_apis.partners import api as partners
 from experience_apis.process import Process
 from experience_apis.sales import api as sales
 from experience_apis.support import api as support
@@ -45,9 +47,9 @@ def create_app(gate: Gate, process: Process, openapi: OpenAPIConfig | None = Non
 
     return governed(
         gate,
-        [sales.router, finance.router, support.router],
+        [sales.router, finance.router, support.router, partners.router_v2, partners.router_v1, operations.router],
         readiness=lambda: dict(found),
-        state={"process": process},
+        state={"process": process, "gate": gate},
         on_startup=[start],
         on_shutdown=[stop],
         openapi=openapi,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from http import HTTPStatus
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+import msgspec
 from litestar import Response
 
 from policies.authentication import Principal
 from policies.catalogue import Client
-from policies.layers import AsyncLayerClient
+from policies.layers import Answer, AsyncLayerClient
+from policies.problems import FAULT_BY_NAME, TYPES, Problem, ProblemError
 from policies.tokens import Issuer
 
 NAME = "experience-layer"
+T = TypeVar("T")
 
 
 class Process:
@@ -26,13 +30,18 @@ class Process:
 
     async def get(self, principal: Principal, path: str, query: Mapping[str, Any]) -> Response[bytes]:
         """Empty query values are left out."""
-        wanted = urlencode({key: value for key, value in query.items() if value is not None})
-        return await self._forward(
-            principal, "GET", f"/process/v1/{path}?{wanted}" if wanted else f"/process/v1/{path}", None
-        )
+        return _passed(await self._answer(principal, "GET", _with(path, query), None))
 
     async def post(self, principal: Principal, path: str, body: Any) -> Response[bytes]:
-        return await self._forward(principal, "POST", f"/process/v1/{path}", body)
+        return _passed(await self._answer(principal, "POST", path, body))
+
+    async def read(self, principal: Principal, path: str, query: Mapping[str, Any], kind: type[T]) -> T:
+        """As `get`, for a channel that shapes the answer. Raises a leaf of `PlatformFault`, or `ProblemError` for a refusal."""
+        return _shaped(await self._answer(principal, "GET", _with(path, query), None), kind)
+
+    async def write(self, principal: Principal, path: str, body: Any, kind: type[T]) -> T:
+        """As `post`, for a channel that shapes the answer. Raises as `read` does."""
+        return _shaped(await self._answer(principal, "POST", path, body), kind)
 
     async def alive(self) -> None:
         """Raises a leaf of `PlatformFault` when the process layer does not answer."""
@@ -41,9 +50,29 @@ class Process:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _forward(self, principal: Principal, method: str, path: str, body: Any) -> Response[bytes]:
+    async def _answer(self, principal: Principal, method: str, path: str, body: Any) -> Answer:
         token = self._issuer.token(
-            NAME, self._identity(), scopes=principal.scopes, on_behalf_of=principal.subject, entities=principal.entities
-        )
-        answer = await self._client.forward(method, path, token, body)
-        return Response(answer.content, status_code=answer.status, media_type=answer.media_type)
+            NAME, self._identity(), scopes=principal.scopes, on_behalf_of=principal.subject, entities=principal.entities,
+            partner=principal.partner,
+        )  # fmt: skip
+        return await self._client.forward(method, f"/process/v1/{path}", token, body)
+
+
+def _with(path: str, query: Mapping[str, Any]) -> str:
+    wanted = urlencode({key: value for key, value in query.items() if value is not None})
+    return f"{path}?{wanted}" if wanted else path
+
+
+def _passed(answer: Answer) -> Response[bytes]:
+    return Response(answer.content, status_code=answer.status, media_type=answer.media_type)
+
+
+def _shaped(answer: Answer, kind: type[T]) -> T:
+    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return msgspec.json.decode(answer.content, type=kind)
+    problem = msgspec.json.decode(answer.content, type=Problem)
+    name = problem.type.removeprefix("/problems/")
+    if name in FAULT_BY_NAME:
+        raise FAULT_BY_NAME[name](problem.platform, problem.detail, field=problem.field, retry_after=answer.retry_after)
+    headers = {} if answer.retry_after is None else {"Retry-After": f"{answer.retry_after:.0f}"}
+    raise ProblemError(TYPES[name], problem.detail, problem.errors, headers)

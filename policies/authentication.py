@@ -10,7 +10,7 @@ import msgspec
 from jwt.types import Options
 
 from canonical.ids import Clock
-from policies.catalogue import Layer
+from policies.catalogue import Client, Layer
 from policies.keys import Keys
 from policies.problems import UNAUTHENTICATED, ProblemError
 from policies.revocation import Revocations
@@ -42,13 +42,16 @@ class Principal(msgspec.Struct, frozen=True):
     token_id: str
     issued_at: float
     expires_at: float
+    partner: str = ""
+    """Of a partner: it sees its own customers' records only."""
 
-    def within(self, legal_entities: frozenset[str]) -> Principal:
-        """The same caller, who sees no more than these."""
-        if "*" in legal_entities or self.entities <= legal_entities:
+    def within(self, client: Client) -> Principal:
+        """The same caller, who sees no more than the catalogue lets its client see."""
+        allowed, partner = client.legal_entities, self.client if client.kind == "partner" else self.partner
+        if partner == self.partner and ("*" in allowed or self.entities <= allowed):
             return self
-        seen = legal_entities if "*" in self.entities else self.entities & legal_entities
-        return msgspec.structs.replace(self, entities=seen)
+        seen = self.entities if "*" in allowed else allowed if "*" in self.entities else self.entities & allowed
+        return msgspec.structs.replace(self, entities=seen, partner=partner)
 
     def may_see(self, legal_entity: str) -> bool:
         """The object-level check: whether records of `legal_entity` exist for this caller."""
@@ -66,6 +69,7 @@ class _Claims(msgspec.Struct, frozen=True):
     iat: int
     nbf: int = 0
     entities: tuple[str, ...] = ("*",)
+    partner: str = ""
 
 
 class Verifier:
@@ -122,6 +126,7 @@ class Verifier:
             token_id=claims.jti,
             issued_at=float(claims.iat),
             expires_at=float(claims.exp),
+            partner=claims.partner,
         )
 
     def _claims(self, decoded: dict[str, Any]) -> _Claims:

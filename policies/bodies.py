@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
 from litestar import Request
+from litestar.types import HTTPReceiveMessage, Receive
 from msgspec import inspect
 
-from policies.problems import INVALID, FieldError, ProblemError
+from policies.problems import INVALID, REQUEST, TOO_LARGE, FieldError, ProblemError
 
 MAX_BODY = 256 * 1024
 
 
 @lru_cache
-def _described(kind: Any) -> inspect.Type:
+def described(kind: Any) -> inspect.Type:
+    """What msgspec knows of a type: its fields, its items, its members."""
     return inspect.type_info(kind)
+
+
+async def whole(receive: Receive, longest: int = MAX_BODY) -> bytes:
+    """The whole body of a request. Raises `ProblemError`: 413 when it is longer, 400 when it breaks off."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ProblemError(REQUEST, "The request broke off.")
+        body += message["body"]
+        if len(body) > longest:
+            raise ProblemError(TOO_LARGE, TOO_LARGE.title + ".")
+        if not message["more_body"]:
+            return body
+
+
+def again(body: bytes) -> Receive:
+    """The same body for whoever reads it next."""
+
+    async def receive() -> HTTPReceiveMessage:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def with_length(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer whose body has become another one."""
+    return [
+        *(each for each in headers if each[0].lower() != b"content-length"),
+        (b"content-length", str(len(body)).encode()),
+    ]
 
 
 async def refuse_unknown_fields(request: Request[Any, Any, Any]) -> None:
@@ -29,16 +62,16 @@ async def refuse_unknown_fields(request: Request[Any, Any, Any]) -> None:
         value = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
         raise ProblemError(INVALID, f"The body is not JSON: {error}.") from error
-    unknown = tuple(_unknown(_described(expected.annotation), value, "$"))
+    unknown = tuple(_unknown(described(expected.annotation), value, "$"))
     if unknown:
         raise ProblemError(INVALID, "The body has fields that the contract does not know.", unknown)
 
 
-def names_the_same(in_path: str, in_body: str) -> None:
+def names_the_same(in_path: str, in_body: str, member: str = "id") -> None:
     """Refuse a body that is about another object than the path: 422."""
     if in_path != in_body:
         raise ProblemError(
-            INVALID, f"The path names {in_path}, the body {in_body}.", (FieldError("$.id", "not the path's"),)
+            INVALID, f"The path names {in_path}, the body {in_body}.", (FieldError(f"$.{member}", "not the path's"),)
         )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Layer = Literal["system", "process", "experience"]
+Kind = Literal["internal", "partner", "service"]
 State = Literal["draft", "active", "deprecated"]
 SHIPPED = Path(__file__).with_name("catalogue.toml")
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -41,7 +42,7 @@ class Operation(Fact, frozen=True):
     """
 
     tier: Name
-    idempotency: Literal["safe", "natural"]
+    idempotency: Literal["safe", "natural", "key"]
     scope: str | None = None
     open: Literal["health", "signature"] | None = None
     cost: Count = 1
@@ -80,7 +81,7 @@ class Client(Fact, frozen=True):
     Our own layers (`service`) have no throttle tier: whoever called them has been counted already.
     """
 
-    kind: Literal["internal", "partner", "service"]
+    kind: Kind
     owner: Name
     audience: Layer
     scopes: frozenset[str]
@@ -96,10 +97,11 @@ class EventType(Fact, frozen=True):
 
 
 class Segregation(Fact, frozen=True):
-    """Scopes that no client may hold together."""
+    """Scopes that no client of these kinds may hold together. A layer of ours (`service`) hands on what one caller holds."""
 
     scopes: Annotated[frozenset[str], msgspec.Meta(min_length=2)]
     reason: Name
+    kinds: tuple[Kind, ...] = ("internal", "partner", "service")
 
 
 class Catalogue(Fact, frozen=True):

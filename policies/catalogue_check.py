@@ -243,7 +243,7 @@ def _check_clients(catalogue: Catalogue) -> Iterator[Wrong]:
                 "use the next layer down, or another kind",
             )
         for rule in catalogue.segregation:
-            if rule.scopes <= client.scopes:
+            if rule.scopes <= client.scopes and client.kind in rule.kinds:
                 pair = " and ".join(sorted(rule.scopes))
                 yield (*path, "scopes"), f"{pair} conflict: {rule.reason}", "split the client in two"
 

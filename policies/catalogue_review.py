@@ -106,6 +106,8 @@ def _repeat(operation: Operation) -> str:
             return "changes nothing: may be repeated, and leaves no audit record"
         case "natural":
             return "the same call twice is the call once"
+        case "key":
+            return "asks for Idempotency-Key: the same key again is answered as the first time, for 24 h"
 
 
 # ---- differences

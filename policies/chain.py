@@ -1,7 +1,7 @@
 """Makes a governed Litestar app, and is the only way to make one.
 
 On the way in: size limit → correlation → version → authentication → load → throttle → authorization (scope; objects are
-checked where they are read) → unknown fields → handler. On the way out: problem details, headers of the version and of
+checked where they are read) → idempotency → unknown fields → handler. On the way out: problem details, headers of the version and of
 the limits, correlation header, audit line. A new policy is one more plain function of the `Gate`, called by `Governance`.
 Each request is governed by the catalogue as it is when the request comes.
 """
@@ -9,7 +9,9 @@ Each request is governed by the catalogue as it is when the request comes.
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -17,10 +19,9 @@ import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.enums import ScopeType
-from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, ControllerRouterHandler, LifespanHook, Message, Receive, Scope, Send
 from slowapi.wrappers import Limit
 
@@ -31,10 +32,13 @@ from policies.authentication import Principal, Verifier, refused
 from policies.background import Background
 from policies.bodies import MAX_BODY, refuse_unknown_fields
 from policies.catalogue import Api, Catalogue, Client, Layer, Operation, ThrottleTier
+from policies.idempotency import Idempotency
 from policies.living import Living
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
 from policies.revocation import Revocations
+from policies.shared import Shared
 from policies.throttling import Call, Load, Throttle, limits_of
+from policies.usage import Usage
 
 log = structlog.get_logger("tiergate.chain")
 MARK = correlation.HEADER.encode()
@@ -86,6 +90,7 @@ class Gate:
         verifier: Verifier,
         revocations: Revocations,
         throttle: Throttle,
+        shared: Shared,
         audit: AuditLog,
         clock: Clock,
         new_id: NewId,
@@ -94,8 +99,12 @@ class Gate:
         self.living = living
         self.throttle = throttle
         self.revocations = revocations
+        self.idempotency = Idempotency(shared, new_id)
+        self.usage = Usage(shared, clock)
         self._load = Load()
         self.rules: dict[str, Rules] = {}
+        self.methods: defaultdict[str, set[str]] = defaultdict(lambda: {"OPTIONS"})
+        """What each path can be asked."""
         self._verifier = verifier
         self._audit = audit
         self._clock = clock
@@ -114,12 +123,22 @@ class Gate:
         offered = headers.get(MARK, b"").decode("latin-1")
         return offered if correlation.accepted(offered) else self._new_id("cor")
 
+    def today(self) -> date:
+        """The day in UTC."""
+        return self._clock().date()
+
     def version(self, rules: Rules, path: str) -> Headers:
         """The headers that tell of the version's life. Raises 404 or 410 when it is not served."""
         if rules.api is None:
             return []
         version = versions.named_in(path)
-        return versions.check(rules.name, version, rules.api.versions[version], self._clock().date())
+        return versions.check(rules.name, version, rules.api.versions[version], self.today())
+
+    def note(self, rules: Rules, caller: Caller | None, path: str) -> None:
+        """Remember who calls a deprecated version."""
+        version = versions.named_in(path)
+        if caller and rules.api and rules.api.versions[version].state == "deprecated":
+            self.usage.note(caller.principal.client, rules.name, version)
 
     async def authenticate(self, rules: Rules, headers: dict[bytes, bytes]) -> Caller | None:
         """Who calls, or None where the catalogue leaves the door open. Raises 401."""
@@ -154,7 +173,7 @@ class Gate:
         scope = rules.operation.scope
         if scope not in caller.principal.scopes or scope not in caller.client.scopes:
             raise ProblemError(FORBIDDEN, f"The operation needs the scope {scope}.")
-        return caller.principal.within(caller.client.legal_entities)
+        return caller.principal.within(caller.client)
 
     def leave(self, operation_id: str, rules: Rules, principal: Principal | None, path: str, status: int) -> None:
         """Keep an audit record of every write, and of every write that was refused."""
@@ -179,8 +198,13 @@ class Governance:
         self.gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS":
+            allowed = ", ".join(sorted(self.gate.methods[scope["path_template"]])).encode()
+            await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed)]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         operation_id = operation_of(scope["route_handler"])
@@ -216,7 +240,14 @@ class Governance:
                     marks += await self.gate.count(operation_id, rules, caller)
                     principal = self.gate.authorize(rules, caller)
                     scope["state"]["principal"] = principal
-                    await self.app(scope, receive, send_marked)
+                    self.gate.note(rules, caller, scope["path"])
+                    if principal is None or rules.operation.idempotency == "safe":
+                        await self.app(scope, receive, send_marked)
+                    else:
+                        needed = rules.operation.idempotency == "key"
+                        await self.gate.idempotency.run(
+                            self.app, scope, receive, send_marked, client=principal.client, operation=operation_id, needed=needed
+                        )  # fmt: skip
             except ProblemError as error:
                 settle(error.problem.status)
                 raise
@@ -237,6 +268,11 @@ def _principal(request: Request[Any, Any, Any]) -> Principal:
     if not isinstance(principal, Principal):
         raise refused()
     return principal
+
+
+def _act(request: Request[Any, Any, Any]) -> str:
+    """The id of the act that this request is, whenever it is sent: the natural key of what it creates."""
+    return str(request.scope["state"]["act"])
 
 
 def governed(
@@ -270,14 +306,17 @@ def governed(
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
         return Response(said, status_code=200 if ready else 503)
 
-    watching = Background(gate.living.watch, gate.revocations.watch)
+    watching = Background(gate.living.watch, gate.revocations.watch, gate.usage.watch)
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],
         exception_handlers=dict(HANDLERS),
         before_request=refuse_unknown_fields,
         request_max_body_size=MAX_BODY,
-        dependencies={"principal": Provide(_principal, sync_to_thread=False)},
+        dependencies={
+            "principal": Provide(_principal, sync_to_thread=False),
+            "act": Provide(_act, sync_to_thread=False),
+        },
         state=State(state, deep_copy=False),
         on_startup=[watching.start, *on_startup],
         on_shutdown=[*on_shutdown, watching.stop],
@@ -294,8 +333,9 @@ def _served(app: Litestar, gate: Gate, *, described: bool) -> set[str]:
     for route in app.routes:
         if described and route.path.startswith(DESCRIBED_AT):
             continue
-        for handler in getattr(route, "route_handlers", ()):
-            if isinstance(handler, HTTPRouteHandler) and "OPTIONS" in handler.http_methods:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            gate.methods[route.path_format] |= handler.http_methods
+            if "OPTIONS" in handler.http_methods:
                 continue
             operation_id = operation_of(handler)
             rules = gate.rules.get(operation_id)
@@ -303,5 +343,7 @@ def _served(app: Litestar, gate: Gate, *, described: bool) -> set[str]:
                 raise Ungoverned(f"the catalogue does not know the operation {operation_id!r}")
             if rules.api and versions.named_in(route.path) not in rules.api.versions:
                 raise Ungoverned(f"the catalogue does not know the version of {route.path}")
+            if (rules.operation.idempotency == "safe") != (handler.http_methods <= {"GET", "HEAD"}):
+                raise Ungoverned(f"{operation_id!r} changes something and is called safe, or the other way round")
             served.add(operation_id)
     return served

@@ -27,6 +27,8 @@ class Living:
         self._served: frozenset[str] = frozenset()
         self._watchers: list[Callable[[Catalogue], None]] = []
         self.now: Catalogue = load(path)
+        self.text: str = path.read_text()
+        """The catalogue that governs, as it is written."""
         self.refused: str = ""
         """Why the file as it is now does not govern; empty when it does."""
 
@@ -68,7 +70,7 @@ class Living:
         except CatalogueError as error:
             self._refuse(str(error))
             return
-        self.now, self.refused = wanted, ""
+        self.now, self.text, self.refused = wanted, self._path.read_text(), ""
         for told in self._watchers:
             told(wanted)
         log.info("the catalogue has changed and governs", file=self._path.name)

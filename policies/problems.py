@@ -48,6 +48,15 @@ NOT_ALLOWED_NOW = ProblemType(
     "Not possible in the present state",
     "Read the record again and choose one of its allowed actions.",
 )
+STILL_RUNS = ProblemType(
+    "request-in-progress", 409, "The first request still runs", "Wait as `Retry-After` says and send the same again."
+)
+REUSED_KEY = ProblemType(
+    "idempotency-key-reused", 422, "The key belongs to another request", "Use a new key for a new request."
+)
+MISSING_KEY = ProblemType(
+    "idempotency-key-missing", 400, "A key is needed", "Send `Idempotency-Key` with a value of your own for each act."
+)
 REQUEST = ProblemType("bad-request", 400, "The request cannot be handled", "See the detail.")
 INTERNAL = ProblemType(
     "internal", 500, "Something of ours broke", "Try again; if it stays, give the correlation id to the platform team."
@@ -61,6 +70,14 @@ FAULTS: dict[type[PlatformFault], ProblemType] = {
     Unavailable: ProblemType("platform-unavailable", 503, "A platform cannot be reached", "Try again later; nothing was done."),
     UnknownOutcome: ProblemType("outcome-unknown", 504, "A platform did not answer in time", "It may have acted: read the record before trying again."),
 }  # fmt: skip
+TYPES = {
+    each.name: each
+    for each in (
+        UNAUTHENTICATED, FORBIDDEN, MISSING, THROTTLED, OVERLOADED, ENDED, TOO_LARGE, INVALID, NOT_ALLOWED_NOW, STILL_RUNS, REUSED_KEY,
+        MISSING_KEY, REQUEST, INTERNAL, *FAULTS.values(),
+    )
+}  # fmt: skip
+"""Every problem that there is, by name."""
 FAULT_BY_NAME = {problem.name: fault for fault, problem in FAULTS.items()}
 
 

@@ -76,17 +76,19 @@ class Issuer:
         scopes: frozenset[str] | None = None,
         on_behalf_of: str = "",
         entities: frozenset[str] | None = None,
+        partner: str = "",
         ttl: timedelta = timedelta(minutes=5),
     ) -> str:
         """A token for `client.audience` with at most the client's own scopes and legal entities.
 
-        `on_behalf_of` names the original subject; the client is then the actor (RFC 8693, section 4.1).
+        `on_behalf_of` names the original subject; the client is then the actor (RFC 8693, section 4.1). With `partner`,
+        no other partner's records are seen.
         A token is reused for half of its life.
         """
         granted = client.scopes & (client.scopes if scopes is None else scopes)
         seen = client.legal_entities if entities is None or "*" in entities else entities
         now = self._clock()
-        key = (name, client.audience, granted, on_behalf_of, seen, ttl)
+        key = (name, client.audience, granted, on_behalf_of, seen, partner, ttl)
         cached = self._cache.get(key)
         if cached and cached[1] > now:
             return cached[0]
@@ -102,6 +104,8 @@ class Issuer:
             "scope": " ".join(sorted(granted)),
             "entities": sorted(seen),
         }
+        if partner:
+            claims["partner"] = partner
         if on_behalf_of:
             claims["act"] = {"sub": name}
         signed = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})

@@ -7,69 +7,112 @@ from typing import Annotated
 from litestar import Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
-from canonical.cases import Case, CaseAction
-from canonical.events import Event
-from canonical.orders import CustomerOverview, Order, OrderSummary, Page, PostingStatus
+from canonical.cases import Approval, Case, CaseAction, CaseState, Team
+from canonical.events import Event, Taken
+from canonical.orders import (
+    CustomerOverview,
+    NewOrder,
+    Order,
+    OrderSummary,
+    Page,
+    PostingKind,
+    PostingState,
+    PostingStatus,
+)
+from canonical.parties import Customer
+from canonical.states import OrderState
 from policies import correlation
 from policies.authentication import Principal
+from policies.lists import Cursor, Key, Limit, OfCustomer
 from policies.living import Living
-from policies.problems import INVALID, MISSING, FieldError, ProblemError
+from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers
 from process_apis.exceptions import Exceptions
+from process_apis.ordering import Ordering
 from process_apis.records import references
 
 
 @post("/events", operation_id="take_event", summary="Take an event, once however often it is offered", status_code=200, sync_to_thread=True)  # fmt: skip
-def take_event(state: State, data: JSONBody[Event]) -> dict[str, bool]:
+def take_event(state: State, data: JSONBody[Event]) -> Taken:
+    """The source's own event id tells a repeat from a new event. What an event sets in motion is set in motion once."""
     living: Living = state.living
     if data.type not in living.now.events:
         refused = FieldError("$.type", f"the catalogue has no event {data.type}")
         raise ProblemError(INVALID, "The event may not enter the log.", (refused,))
     subscribers: Subscribers = state.subscribers
-    return {"new": subscribers.take(data, correlation.current())}
+    return Taken(subscribers.take(data, correlation.current()))
 
 
 @get("/orders", operation_id="list_orders", summary="List orders, newest first", sync_to_thread=True)
 def list_orders(
-    state: State, principal: NamedDependency[Principal], order_state: Annotated[str | None, QueryParameter(name="state")] = None,
-    customer_id: FromQuery[str | None] = None, cursor: FromQuery[str | None] = None, limit: FromQuery[int] = 25,
+    state: State, principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
+    customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[OrderSummary]:  # fmt: skip
+    """Orders of the legal entities, or of the partner's customers, that the caller may see."""
     desk: Desk = state.desk
     return desk.orders.page(principal, order_state, customer_id, cursor, limit)
 
 
+@post("/cases/{case_id:str}/approval", operation_id="decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, sync_to_thread=True)  # fmt: skip
+def decide_approval(
+    state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[Approval]
+) -> Case:
+    """Only for cases that wait for an approval, and never by whoever placed the order."""
+    exceptions: Exceptions = state.exceptions
+    return exceptions.act(case_id, data.decision, data.reason, principal)
+
+
+@post(
+    "/orders",
+    operation_id="place_order",
+    platforms=True,
+    problems=(MISSING,),
+    summary="Place an order for a customer, once for each key",
+    sync_to_thread=True,
+)
+def place_order(state: State, principal: NamedDependency[Principal], data: JSONBody[NewOrder]) -> Order:
+    """Brings the order into the CRM as a won deal and starts its fulfilment. The same key again is the same order."""
+    ordering: Ordering = state.ordering
+    return ordering.place(data, principal, correlation.current())
+
+
 @get("/orders/{order_id:str}", operation_id="get_order", summary="Read an order with its lines and history", sync_to_thread=True)  # fmt: skip
-def get_order(state: State, principal: NamedDependency[Principal], order_id: FromPath[str]) -> Order:
+def get_order(state: State, principal: NamedDependency[Principal], order_id: Key) -> Order:
+    """The order with its plan, its lines, and the states it went through."""
     desk: Desk = state.desk
-    order = desk.orders.get(order_id) if desk.orders.exists(order_id) else None
-    if order is None or not principal.may_see(order.legal_entity):
+    order = desk.orders.visible(order_id, principal)
+    if order is None:
         raise ProblemError(MISSING, f"There is no order {order_id}.")
     return order
 
 
 @get("/postings", operation_id="list_postings", summary="List where the posting of each invoice and payment stands", sync_to_thread=True)  # fmt: skip
 def list_postings(
-    state: State, principal: NamedDependency[Principal], posting_state: Annotated[str | None, QueryParameter(name="state")] = None,
-    customer_id: FromQuery[str | None] = None, cursor: FromQuery[str | None] = None, limit: FromQuery[int] = 25,
+    state: State, principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
+    kind: FromQuery[PostingKind | None] = None, customer_id: OfCustomer = None,
+    cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[PostingStatus]:  # fmt: skip
+    """One entry for each invoice and each payment that has to be booked in the ERP."""
     desk: Desk = state.desk
-    return desk.postings.page(principal, posting_state, customer_id, cursor, limit)
+    return desk.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
 
 
 @get("/cases", operation_id="list_cases", summary="List cases, newest first", sync_to_thread=True)
 def list_cases(
-    state: State, principal: NamedDependency[Principal], case_state: Annotated[str | None, QueryParameter(name="state")] = None,
-    team: FromQuery[str | None] = None, cursor: FromQuery[str | None] = None, limit: FromQuery[int] = 25,
+    state: State, principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
+    team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[Case]:  # fmt: skip
+    """What cannot go on by itself, with the team it belongs to and the actions that it allows."""
     desk: Desk = state.desk
     return desk.cases.page(principal, case_state, team, cursor, limit)
 
 
 @get("/cases/{case_id:str}", operation_id="get_case", summary="Read a case", sync_to_thread=True)
-def get_case(state: State, principal: NamedDependency[Principal], case_id: FromPath[str]) -> Case:
+def get_case(state: State, principal: NamedDependency[Principal], case_id: Key) -> Case:
+    """A case with what was being done, why it stopped, and what may be done about it."""
     desk: Desk = state.desk
     case = desk.cases.get(case_id, principal)
     if case is None:
@@ -77,31 +120,42 @@ def get_case(state: State, principal: NamedDependency[Principal], case_id: FromP
     return case
 
 
-@post("/cases/{case_id:str}/actions", operation_id="act_on_case", summary="Do one of the things that a case allows", status_code=200, sync_to_thread=True)  # fmt: skip
-def act_on_case(
-    state: State, principal: NamedDependency[Principal], case_id: FromPath[str], data: JSONBody[CaseAction]
-) -> Case:
+@post("/cases/{case_id:str}/actions", operation_id="act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that a case allows", status_code=200, sync_to_thread=True)  # fmt: skip
+def act_on_case(state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[CaseAction]) -> Case:
+    """The action has to be one of those that the case allows. A resolved case allows none."""
     exceptions: Exceptions = state.exceptions
     return exceptions.act(case_id, data.action, data.reason, principal)
 
 
-@get("/customers/{customer_id:str}", operation_id="get_customer_overview", summary="Read a customer with all that is going on", sync_to_thread=True)  # fmt: skip
-def get_customer_overview(
-    state: State, principal: NamedDependency[Principal], customer_id: FromPath[str]
-) -> CustomerOverview:
+@get("/customers", operation_id="list_customers", summary="List customers, newest first", sync_to_thread=True)
+def list_customers(
+    state: State,
+    principal: NamedDependency[Principal],
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[Customer]:
+    """Customers of whom the caller may see an order."""
     desk: Desk = state.desk
-    customer = references.customer(desk.database, customer_id)
-    orders = desk.orders.page(principal, None, customer_id, None, 25).items
-    if customer is None or not orders:
+    return references.customers_page(desk.database, principal, cursor, limit)
+
+
+@get("/customers/{customer_id:str}", operation_id="get_customer_overview", summary="Read a customer with all that is going on", sync_to_thread=True)  # fmt: skip
+def get_customer_overview(state: State, principal: NamedDependency[Principal], customer_id: Key) -> CustomerOverview:
+    """The customer, its newest orders and postings, and how many cases are open."""
+    desk: Desk = state.desk
+    customer = references.visible_customer(desk.database, customer_id, principal)
+    if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
-    postings = desk.postings.page(principal, None, customer_id, None, 25).items
+    orders = desk.orders.page(principal, None, customer_id, None, 25).items
+    postings = desk.postings.page(principal, None, None, customer_id, None, 25).items
     return CustomerOverview(customer, orders, postings, desk.cases.count_open(customer_id))
 
 
 router = Router(
     "/process/v1",
     route_handlers=[
-        take_event, list_orders, get_order, list_postings, list_cases, get_case, act_on_case, get_customer_overview,
+        take_event, list_orders, get_order, list_postings, list_cases, get_case, act_on_case, decide_approval, place_order, list_customers,
+        get_customer_overview,
     ],
     tags=["process"],
 )  # fmt: skip

@@ -19,6 +19,7 @@ from process_apis.engine import Engine, EngineSettings
 from process_apis.events.subscribers import Capabilities, Subscribers
 from process_apis.exceptions import Exceptions
 from process_apis.invoicing import Invoicing
+from process_apis.ordering import Ordering
 from process_apis.quote_to_cash import QuoteToCash
 from process_apis.steps import show
 
@@ -52,6 +53,7 @@ def create_app(gate: Gate, desk: Desk, settings: EngineSettings, openapi: OpenAP
             "desk": desk,
             "subscribers": subscribers,
             "exceptions": Exceptions(desk, subscribers),
+            "ordering": Ordering(desk, subscribers),
             "living": gate.living,
         },
         on_startup=[start],

@@ -7,7 +7,7 @@ from typing import assert_never
 from canonical.cases import Action, Case
 from canonical.states import IllegalTransition, OrderState
 from policies.authentication import Principal
-from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
+from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers
 from process_apis.steps import show
@@ -21,13 +21,15 @@ class Exceptions:
         self._subscribers = subscribers
 
     def act(self, case_id: str, action: Action, reason: str, principal: Principal) -> Case:
-        """Raises `ProblemError`: 404 when there is no such case for this caller, 409 when the case does not allow it."""
+        """Raises `ProblemError`: 404 when there is no such case for this caller, 409 when the case does not allow it, 403
+        when the approval is the caller's own request."""
         case = self._desk.cases.get(case_id, principal)
         if case is None:
             raise ProblemError(MISSING, f"There is no case {case_id}.")
         if case.state != "open" or action not in case.actions:
             allowed = ", ".join(case.actions) if case.state == "open" else "nothing: it is resolved"
             raise ProblemError(NOT_ALLOWED_NOW, f"The case allows {allowed}.")
+        self._check_duties(case, action, principal)
         if action == "skip" and not reason.strip():
             raise ProblemError(INVALID, "Skipping needs a reason.", (FieldError("$.reason", "say why"),))
         try:
@@ -40,6 +42,11 @@ class Exceptions:
         note = f"{action} by {principal.subject}" + (f": {reason}" if reason else "")
         self._desk.cases.resolve(case.subject, note)
         return self._desk.cases.get(case_id, principal) or case
+
+    def _check_duties(self, case: Case, action: Action, principal: Principal) -> None:
+        """Who asked for an approval does not grant it."""
+        if action == "approve" and principal.subject == self._desk.orders.row(case.subject).placed_by:
+            raise ProblemError(FORBIDDEN, "Whoever placed the order cannot approve it; ask somebody else.")
 
     def _act_on_order(self, case: Case, action: Action) -> None:
         desk, order_id = self._desk, case.subject

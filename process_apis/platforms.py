@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from canonical.billing import Contract, Invoice, Payment, Posting
-from canonical.deals import Deal, DealStatus, ProvisioningRequest
-from canonical.parties import Credit, Customer, LegalEntity
+from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
+from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
 from policies.layers import LayerClient
 
 
@@ -24,6 +24,9 @@ class Platforms:
     def deal(self, deal_id: str) -> Deal:
         return self._client.call("GET", f"/crm/v1/deals/{deal_id}", Deal)
 
+    def put_deal(self, deal: PlacedDeal) -> DealReference:
+        return self._client.call("PUT", f"/crm/v1/placed-deals/{deal.key}", DealReference, deal)
+
     def show_status(self, deal_id: str, status: DealStatus) -> None:
         self._client.call("PUT", f"/crm/v1/deals/{deal_id}/status", DealStatus, status)
 
@@ -34,14 +37,14 @@ class Platforms:
 
     def known_products(self, skus: list[str]) -> list[str]:
         query = urlencode([("sku", sku) for sku in skus])
-        return self._client.call("GET", f"/erp/v1/products?{query}", list[str])
+        return list(self._client.call("GET", f"/erp/v1/products?{query}", KnownProducts).skus)
 
     def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         query = urlencode({"legal_entity": legal_entity, "currency": currency})
         return self._client.call("GET", f"/erp/v1/customers/{customer_id}/credit?{query}", Credit)
 
     def put_erp_customer(self, customer: Customer) -> str:
-        return self._client.call("PUT", f"/erp/v1/customers/{customer.id}", dict[str, str], customer)["erp"]
+        return self._client.call("PUT", f"/erp/v1/customers/{customer.id}", PlatformId, customer).id
 
     def put_erp_invoice(self, invoice: Invoice) -> Posting:
         return self._client.call("PUT", f"/erp/v1/invoices/{invoice.id}", Posting, invoice)
@@ -53,7 +56,7 @@ class Platforms:
     # ---- billing
 
     def put_billing_customer(self, customer: Customer) -> str:
-        return self._client.call("PUT", f"/billing/v1/customers/{customer.id}", dict[str, str], customer)["billing"]
+        return self._client.call("PUT", f"/billing/v1/customers/{customer.id}", PlatformId, customer).id
 
     def put_contract(self, contract: Contract) -> Contract:
         return self._client.call("PUT", f"/billing/v1/contracts/{contract.id}", Contract, contract)
@@ -73,4 +76,4 @@ class Platforms:
         self._client.call("PUT", f"/provisioning/v1/orders/{request.order_id}", ProvisioningRequest, request)
 
     def deprovision(self, order_id: str) -> None:
-        self._client.call("DELETE", f"/provisioning/v1/orders/{order_id}", dict[str, bool])
+        self._client.call("DELETE", f"/provisioning/v1/orders/{order_id}", OrderReference)

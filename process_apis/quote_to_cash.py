@@ -57,14 +57,14 @@ class QuoteToCash(DBOSConfiguredInstance):
         found = validation.findings(deal, seller, products, same)
         if found or seller is None:
             only_duplicate = len(found) == 1 and bool(same)
-            desk.orders.change(order.id, name=deal.name)
+            desk.orders.change(order.id, name=deal.name, placed_by=deal.placed_by, partner=deal.account.partner)
             if only_duplicate:
                 raise Held("duplicate_customer", found, ("retry", "skip", "compensate"))
             raise Held("deal_invalid", found, ("retry", "compensate"))
         customer_id, parent_id = onboarding.identify(desk, deal)
         contract_id = references.canonical_id(desk.database, "con", "order", order.id, desk.new_id)
         plan = validation.plan(deal, seller, order.id, customer_id, contract_id, parent_id)
-        desk.orders.accept(order.id, deal.name, plan)
+        desk.orders.accept(order.id, deal.name, deal.placed_by, plan)
 
     # ---- may the customer owe us as much?
 

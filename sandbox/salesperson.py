@@ -28,6 +28,8 @@ class Sale(msgspec.Struct, frozen=True):
     payment_method: str | None = "pm_card_visa"
     legal_entity: str | None = "DE01"
     currency: str = "EUR"
+    partner: str | None = None
+    """Who looks after the buyer, by its name in Tiergate's catalogue."""
 
 
 def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) -> tuple[str, str]:
@@ -37,6 +39,7 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
         account_id = crm.create(
             "Account", Name=sale.buyer, ParentId=parent, BillingStreet="Hauptstraße 1", BillingPostalCode="10115",
             BillingCity="Berlin", BillingCountryCode=sale.country, VatNumber__c=sale.tax_number, PaymentMethod__c=sale.payment_method,
+            Partner__c=sale.partner,
         )  # fmt: skip
         crm.create("Contact", FirstName="Kim", LastName="Beispiel", Email="kim@example.com", AccountId=account_id)
     price_list = crm.query("SELECT Id FROM Pricebook2 WHERE IsStandard = true LIMIT 1")[0]["Id"]

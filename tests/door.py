@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import msgspec
 from limits.aio.storage import Storage
 from litestar import get, post
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.testing import TestClient
@@ -20,9 +23,12 @@ from policies.audit import AuditLog
 from policies.authentication import Principal, Verifier
 from policies.catalogue import Client
 from policies.chain import Gate, governed
+from policies.idempotency import Kept
 from policies.keys import Jwk, Keys
 from policies.living import Living
+from policies.problems import INVALID, ProblemError
 from policies.revocation import FileStore, Revocations
+from policies.shared import SharedFile
 from policies.throttling import Throttle
 from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
 
@@ -52,6 +58,7 @@ read = { scope = "shop:read", tier = "t", idempotency = "safe" }
 write = { scope = "shop:write", tier = "t", idempotency = "natural" }
 fail = { scope = "shop:read", tier = "t", idempotency = "safe" }
 sees = { scope = "shop:read", tier = "t", idempotency = "safe" }
+order = { scope = "shop:write", tier = "t", idempotency = "key" }
 hook = { open = "signature", tier = "t", idempotency = "natural" }
 
 [clients.someone]
@@ -93,6 +100,18 @@ def write(data: JSONBody[Basket]) -> int:
     return len(data.items)
 
 
+@post("/shop/v1/order", operation_id="order", sync_to_thread=False)
+def order(state: State, act: NamedDependency[str], data: JSONBody[Basket]) -> dict[str, str]:
+    door: Door = state.door
+    if data.note == "refuse":
+        raise ProblemError(INVALID, "The order is refused.")
+    if door.fails:
+        door.fails -= 1
+        raise FAULTS["away"]
+    door.acts.append(act)
+    return {"act": act}
+
+
 @get("/shop/v1/fail/{kind:str}", operation_id="fail", sync_to_thread=False)
 def fail(kind: FromPath[str]) -> None:
     if kind in FAULTS:
@@ -113,10 +132,13 @@ def sees(principal: NamedDependency[Principal]) -> list[str]:
 class Door:
     """The app behind a test client, with an issuer and a look at the audit log."""
 
-    def __init__(self, folder: Path, shared: Storage | None = None) -> None:
+    def __init__(self, folder: Path, counts: Storage | None = None) -> None:
         self.now = NOW
+        self.acts: list[str] = []
+        self.fails = 0
         self.key = signing_key(folder / "key.pem")
         self.issuer = Issuer(self.key, self.clock)
+        self.shared = folder / "shared.sqlite"
         self.log = folder / "audit.jsonl"
         self.jwks: list[Jwk] = [public_jwk(self.key)]
         self.fetched = 0
@@ -131,12 +153,15 @@ class Door:
             self.living,
             self.verifier,
             self.revocations,
-            Throttle(self.clock, shared),
+            Throttle(self.clock, counts),
+            SharedFile(self.shared, self.clock),
             AuditLog(self.log, b"key"),
             self.clock,
             new_id,
         )
-        app = governed(self.gate, [read, write, fail, hook, sees], readiness=lambda: {"erp": "gone"}, state={})
+        app = governed(
+            self.gate, [read, write, order, fail, hook, sees], readiness=lambda: {"erp": "gone"}, state={"door": self}
+        )
         self.client = TestClient(app)
 
     async def _fetch(self) -> list[Jwk]:
@@ -148,6 +173,21 @@ class Door:
 
     def headers(self, client: Client = READER, **options: Any) -> dict[str, str]:
         return {"authorization": f"Bearer {self.issuer.token('someone', client, **options)}"}
+
+    def kept(self) -> tuple[str, Kept]:
+        """The name and the record of the only idempotency key."""
+        with closing(sqlite3.connect(self.shared)) as connection:
+            name, value = connection.execute("SELECT name, value FROM kept").fetchone()
+        return name, msgspec.msgpack.decode(value, type=Kept)
+
+    def keep(self, name: str, kept: Kept, seconds: float) -> None:
+        """Put another record in its place."""
+        with closing(sqlite3.connect(self.shared)) as connection:
+            until = self.now.timestamp() + seconds
+            connection.execute(
+                "UPDATE kept SET value = ?, until = ? WHERE name = ?", (msgspec.msgpack.encode(kept), until, name)
+            )
+            connection.commit()
 
     def audited(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -49,6 +50,13 @@ def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = 
     raise AssertionError(f"not within {seconds:.0f} s: {what or look}")
 
 
+def free_port() -> int:
+    """A port of loopback that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def german_vat(name: str) -> str:
     """A valid German VAT number that belongs to `name` alone."""
     digits = str(10_000_000 + int(hashlib.sha256(name.encode()).hexdigest(), 16) % 89_999_999)
@@ -58,11 +66,19 @@ def german_vat(name: str) -> str:
 class Stack:
     """One sandbox and the three layers over it."""
 
-    def __init__(self, folder: Path, templates: Path, database_url: str = "", erp_database: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        templates: Path,
+        database_url: str = "",
+        erp_database: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._environment = ENVIRONMENT | (environment or {})
         self.sandbox = Sandbox(
             folder, templates, choose_ports(usual=False), utc_now().date(), database_url, 0.1, erp_database
         )
-        self.settings = load(self.sandbox.config, {})
+        self.settings = load(self.sandbox.config, environment or {})
         self.folder = folder
         self.children: dict[str, Child] = {"sandbox": self.sandbox.start()}
         try:
@@ -82,7 +98,7 @@ class Stack:
     # ---- processes
 
     def start(self, layer: Layer, extra: dict[str, str] | None = None) -> None:
-        child = layer_process(layer, self.sandbox.config, self.folder, ENVIRONMENT | (extra or {}))
+        child = layer_process(layer, self.sandbox.config, self.folder, self._environment | (extra or {}))
         self.children[layer] = child
         wait_for(f"{self.sandbox.url(layer)}/health/live", child, START_SECONDS)
 
@@ -97,7 +113,10 @@ class Stack:
         self.start(layer, extra)
 
     def stop(self) -> None:
-        for child in reversed(self.children.values()):
+        for child in self.children.values():
+            if not child.ended:
+                child.process.terminate()
+        for child in self.children.values():
             child.stop()
 
     # ---- selling
@@ -158,6 +177,12 @@ class Stack:
         """Do something about a case, as the support desk does."""
         body = {"action": action, "reason": reason}
         return self.channels.post("support-desk", f"/support/v1/cases/{case_id}/actions", body, Case)
+
+    def decide(self, case_id: str, decision: str, reason: str = "", on_behalf_of: str = "") -> Case:
+        """Approve or reject, as somebody in finance."""
+        body = {"decision": decision, "reason": reason}
+        path = f"/finance/v1/cases/{case_id}/approval"
+        return self.channels.post("finance-app", path, body, Case, on_behalf_of=on_behalf_of)
 
     def settled(self, order: Order, seconds: float = 60.0) -> None:
         """Until the order's invoice and payment are posted."""

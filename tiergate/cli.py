@@ -223,12 +223,26 @@ def doctor(config: Path) -> None:
     show_default=True,
     help="The folder to write to.",
 )
-def openapi(into: Path) -> None:
-    """Write the OpenAPI document of every API."""
-    from tiergate.contracts import write, write_schema
+@click.option(
+    "--check", is_flag=True, help="Write nothing: judge the contracts, and compare them with what was released."
+)
+@click.option("--release", is_flag=True, help="Release the contracts as they are: from now on they must not break.")
+def openapi(into: Path, *, check: bool, release: bool) -> None:
+    """Write the contract of every API and of the events; judge or release them."""
+    from tiergate.contracts import judging
+    from tiergate.contracts.writing import write, write_schema
 
-    for path in [*write(into), write_schema(_shipped().with_name("catalogue.schema.json"))]:
-        click.echo(path)
+    if not check:
+        for path in [*write(into), write_schema(_shipped().with_name("catalogue.schema.json"))]:
+            click.echo(path)
+    if check or release:
+        wrong = judging.judged(into)
+        for each in wrong:
+            click.echo(each, err=True)
+        if wrong:
+            raise SystemExit(1)
+    if release:
+        judging.release(into)
 
 
 @cli.group()

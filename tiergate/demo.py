@@ -57,15 +57,16 @@ class Channels:
         self.url = f"http://{settings.server.host}:{settings.server.experience_port}"
         self._http = httpx.Client(base_url=self.url, timeout=10)
 
-    def headers(self, client: str) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._issuer.token(client, self._clients[client])}"}
+    def headers(self, client: str, on_behalf_of: str = "") -> dict[str, str]:
+        token = self._issuer.token(client, self._clients[client], on_behalf_of=on_behalf_of)
+        return {"authorization": f"Bearer {token}"}
 
     def get(self, client: str, path: str, kind: type[Any]) -> Any:
         answer = self._http.get(path, headers=self.headers(client)).raise_for_status()
         return msgspec.json.decode(answer.content, type=kind)
 
-    def post(self, client: str, path: str, body: object, kind: type[Any]) -> Any:
-        answer = self._http.post(path, headers=self.headers(client), json=body).raise_for_status()
+    def post(self, client: str, path: str, body: object, kind: type[Any], on_behalf_of: str = "") -> Any:
+        answer = self._http.post(path, headers=self.headers(client, on_behalf_of), json=body).raise_for_status()
         return msgspec.json.decode(answer.content, type=kind)
 
     def order_of(self, deal: str) -> Order | None:

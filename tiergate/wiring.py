@@ -18,6 +18,7 @@ from policies.keys import Discovery, Jwk, Keys
 from policies.layers import AsyncLayerClient, LayerClient
 from policies.living import Living
 from policies.revocation import FileStore, RedisStore, Revocations, Store
+from policies.shared import Shared, SharedFile, SharedRedis
 from policies.throttling import Throttle, shared_counts
 from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
 from tiergate.settings import Secrets, Settings
@@ -49,8 +50,9 @@ def gate(layer: Layer, settings: Settings, governed_by: Living) -> Gate:
     redis_url = settings.governance.redis_url
     throttle = Throttle(utc_now, shared_counts(redis_url, REDIS_SECONDS) if redis_url else None)
     return Gate(
-        layer, governed_by, verifier(layer, settings, revocations), revocations, throttle, audit, utc_now, new_id
-    )
+        layer, governed_by, verifier(layer, settings, revocations), revocations, throttle, shared_store(layer, settings), audit,
+        utc_now, new_id,
+    )  # fmt: skip
 
 
 def verifier(layer: Layer, settings: Settings, revocations: Revocations) -> Verifier:
@@ -64,6 +66,12 @@ def verifier(layer: Layer, settings: Settings, revocations: Revocations) -> Veri
         return [own]
 
     return Verifier(Keys(fetch, utc_now), ISSUER, layer, revocations, utc_now)
+
+
+def shared_store(layer: Layer, settings: Settings) -> Shared:
+    if settings.governance.redis_url:
+        return SharedRedis(settings.governance.redis_url, REDIS_SECONDS)
+    return SharedFile(settings.state / f"{layer}-shared.sqlite", utc_now)
 
 
 def revoked_store(settings: Settings) -> Store:

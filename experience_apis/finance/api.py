@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, Router, get
+from litestar import Response, Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import QueryParameter
+from litestar.params import JSONBody, QueryParameter
 
+from canonical.cases import Approval, Case
 from canonical.orders import Page, PostingState, PostingStatus
-from experience_apis.lists import Cursor, Limit
 from experience_apis.process import Process
 from policies.authentication import Principal
+from policies.lists import Cursor, Key, Limit
+from policies.problems import NOT_ALLOWED_NOW
 
 
 @get("/postings", operation_id="finance_list_postings", summary="List where the posting of each invoice and payment stands", responses={200: ResponseSpec(Page[PostingStatus], generate_examples=False)})  # fmt: skip
@@ -21,8 +23,18 @@ async def list_postings(
     state: State, principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None, limit: Limit = 25,
 ) -> Response[bytes]:  # fmt: skip
+    """What waits, and why, what is posted under which number, and what is still due."""
     process: Process = state.process
     return await process.get(principal, "postings", {"state": posting_state, "cursor": cursor, "limit": limit})
 
 
-router = Router("/finance/v1", route_handlers=[list_postings], tags=["finance"])
+@post("/cases/{case_id:str}/approval", operation_id="finance_decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
+async def decide_approval(
+    state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[Approval]
+) -> Response[bytes]:
+    """Whoever placed the order cannot approve it. A rejected order is cancelled, and what was made for it is undone."""
+    process: Process = state.process
+    return await process.post(principal, f"cases/{case_id}/approval", data)
+
+
+router = Router("/finance/v1", route_handlers=[list_postings, decide_approval], tags=["finance"])

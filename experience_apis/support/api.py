@@ -12,9 +12,10 @@ from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Case, CaseAction, CaseState, Team
 from canonical.orders import CustomerOverview, Page
-from experience_apis.lists import Cursor, Key, Limit
 from experience_apis.process import Process
 from policies.authentication import Principal
+from policies.lists import Cursor, Key, Limit
+from policies.problems import NOT_ALLOWED_NOW
 
 
 @get("/cases", operation_id="support_list_cases", summary="List exceptions, newest first, with what may be done about each", responses={200: ResponseSpec(Page[Case], generate_examples=False)})  # fmt: skip
@@ -22,26 +23,30 @@ async def list_cases(
     state: State, principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
     team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Response[bytes]:  # fmt: skip
+    """Filter by state or by the team that a case belongs to."""
     process: Process = state.process
     return await process.get(principal, "cases", {"state": case_state, "team": team, "cursor": cursor, "limit": limit})
 
 
 @get("/cases/{case_id:str}", operation_id="support_get_case", summary="Read an exception", responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
 async def get_case(state: State, principal: NamedDependency[Principal], case_id: Key) -> Response[bytes]:
+    """A case with what was being done, why it stopped, and what may be done about it."""
     process: Process = state.process
     return await process.get(principal, f"cases/{case_id}", {})
 
 
-@post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", summary="Do one of the things that an exception allows", status_code=200, responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
+@post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that an exception allows", status_code=200, responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
 async def act_on_case(
     state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[CaseAction]
 ) -> Response[bytes]:
+    """The action has to be one of those that the case allows; to skip, a reason is needed."""
     process: Process = state.process
     return await process.post(principal, f"cases/{case_id}/actions", data)
 
 
 @get("/customers/{customer_id:str}", operation_id="support_get_customer", summary="Read a customer with all that is going on", responses={200: ResponseSpec(CustomerOverview, generate_examples=False)})  # fmt: skip
 async def get_customer(state: State, principal: NamedDependency[Principal], customer_id: Key) -> Response[bytes]:
+    """The customer, its newest orders and postings, and how many cases are open."""
     process: Process = state.process
     return await process.get(principal, f"customers/{customer_id}", {})
 

@@ -56,11 +56,14 @@ class Subscribers:
     # ---- reactions
 
     def _deal_closed(self, event: Event, correlation_id: str) -> None:
-        revision = int(event.data.get("revision", "1"))
-        overlooked = self._desk.overlooked()
-        order_id, state = self._desk.orders.receive(event.subject, revision, correlation_id, overlooked)
+        self.open_order(event.subject, int(event.data.get("revision", "1")), correlation_id)
+
+    def open_order(self, deal_id: str, revision: int, correlation_id: str, **known: str) -> str:
+        """The order of a deal, on its way; the same one however often it is asked for. `known` as for the record."""
+        order_id, state = self._desk.orders.receive(deal_id, revision, correlation_id, self._desk.overlooked(), **known)
         if state == "received":
-            self._engine.start(order_run(event.subject, revision, 1), self._do.quote_to_cash.run, order_id)
+            self._engine.start(order_run(deal_id, revision, 1), self._do.quote_to_cash.run, order_id)
+        return order_id
 
     def _line_reported(self, event: Event, _: str) -> None:
         state: LineState = "provisioned" if event.data.get("succeeded") == "true" else "failed"

@@ -21,7 +21,12 @@ references = sa.Table(
     sa.Column("canonical_id", KEY, nullable=False, index=True),
 )
 customers = sa.Table(
-    "customers", metadata, sa.Column("id", KEY, primary_key=True), sa.Column("document", sa.LargeBinary, nullable=False)
+    "customers",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("partner", sa.String(60), nullable=False, default="", index=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
 )
 orders = sa.Table(
     "orders",
@@ -36,6 +41,8 @@ orders = sa.Table(
     sa.Column("waits_for", sa.Text, nullable=False, default=""),
     sa.Column("legal_entity", sa.String(20), nullable=False, default=""),
     sa.Column("customer_id", KEY, nullable=False, default="", index=True),
+    sa.Column("partner", sa.String(60), nullable=False, default="", index=True),
+    sa.Column("placed_by", KEY, nullable=False, default=""),
     sa.Column("correlation_id", KEY, nullable=False),
     sa.Column("plan", sa.LargeBinary),
     sa.Column("run", sa.Integer, nullable=False, default=1),

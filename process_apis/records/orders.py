@@ -20,7 +20,6 @@ from process_apis.records.database import insert_once, order_lines, order_states
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(orders).where(orders.c.id == OF)
 STATE = sa.select(orders.c.state).where(orders.c.id == OF)
-SEQ = sa.select(orders.c.seq).where(orders.c.id == OF)
 CHANGE = orders.update().where(orders.c.id == OF)
 REACHED = order_states.insert()
 HISTORY = sa.select(order_states).where(order_states.c.order_id == OF).order_by(order_states.c.seq)
@@ -48,21 +47,26 @@ class Orders:
 
     # ---- writing
 
-    def receive(self, deal_id: str, revision: int, correlation_id: str, look_at: datetime) -> tuple[str, OrderState]:
-        """The order of a deal's revision, with its state: a new one the first time, the same one ever after."""
+    def receive(
+        self, deal_id: str, revision: int, correlation_id: str, look_at: datetime, **known: str
+    ) -> tuple[str, OrderState]:
+        """The order of a deal's revision, with its state: a new one the first time, the same one ever after.
+
+        `known` are columns that whoever brings the deal can fill in before it is read.
+        """
         now = self._clock().isoformat()
         row: dict[str, Any] = {
             "id": self._new_id("ord"), "deal_id": deal_id, "revision": revision, "state": "received",
             "correlation_id": correlation_id, "received_at": now, "updated_at": now, "look_at": look_at.isoformat(),
-        }  # fmt: skip
+        } | known  # fmt: skip
         with self._engine.begin() as connection:
             if insert_once(connection, orders, row):
                 connection.execute(REACHED, {"order_id": row["id"], "state": "received", "at": now})
                 return row["id"], "received"
-            known = sa.select(orders.c.id, orders.c.state).where(
+            same = sa.select(orders.c.id, orders.c.state).where(
                 orders.c.deal_id == deal_id, orders.c.revision == revision
             )
-            found = connection.execute(known).one()
+            found = connection.execute(same).one()
         return found.id, found.state
 
     def advance(
@@ -91,11 +95,11 @@ class Orders:
         with self._engine.begin() as connection:
             connection.execute(CHANGE, changes | {"of": order_id})
 
-    def accept(self, order_id: str, name: str, plan: Plan) -> None:
+    def accept(self, order_id: str, name: str, placed_by: str, plan: Plan) -> None:
         """Keep what was decided about the deal, and its lines."""
         accepted = {
             "of": order_id, "name": name, "plan": msgspec.json.encode(plan), "legal_entity": plan.contract.legal_entity,
-            "customer_id": plan.customer.id,
+            "customer_id": plan.customer.id, "partner": plan.customer.partner, "placed_by": placed_by,
         }  # fmt: skip
         rows = [
             {"order_id": order_id, "line_id": line.id, "position": place, "line": msgspec.json.encode(line), "state": "waiting"}
@@ -136,9 +140,12 @@ class Orders:
         with self._engine.connect() as connection:
             return connection.execute(ROW, {"of": order_id}).one()
 
-    def exists(self, order_id: str) -> bool:
+    def visible(self, order_id: str, principal: Principal) -> Order | None:
+        """None when there is no such order, or none that the caller may see."""
+        query = sa.select(orders.c.seq).where(orders.c.id == order_id, paging.visible(orders, principal))
         with self._engine.connect() as connection:
-            return connection.scalar(SEQ, {"of": order_id}) is not None
+            found = connection.scalar(query)
+        return self.get(order_id) if found is not None else None
 
     def get(self, order_id: str) -> Order:
         """Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
@@ -152,6 +159,7 @@ class Orders:
             correlation_id=row.correlation_id, received_at=datetime.fromisoformat(row.received_at),
             updated_at=datetime.fromisoformat(row.updated_at), legal_entity=row.legal_entity, customer_id=row.customer_id,
             plan=_PLAN.decode(row.plan) if row.plan else None, lines=lines, history=changes,
+            placed_by=row.placed_by,
         )  # fmt: skip
 
     def lines(self, order_id: str, *, unbilled: bool = False) -> tuple[OrderLine, ...]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from canonical.orders import Page
 from policies.authentication import Principal
 from policies.problems import INVALID, FieldError, ProblemError
+from process_apis.records.database import customers
 
 T = TypeVar("T")
 MAX_PAGE = 100
@@ -16,8 +17,15 @@ CURSOR_DIGITS = 18
 
 
 def visible(table: sa.Table, principal: Principal) -> sa.ColumnElement[bool]:
-    """The object-level check as a condition: rows of the legal entities that the caller may see."""
-    return sa.true() if "*" in principal.entities else table.c.legal_entity.in_(sorted(principal.entities))
+    """The object-level check as a condition: rows of the legal entities that the caller may see, and of a partner's own customers."""
+    sold = sa.true() if "*" in principal.entities else table.c.legal_entity.in_(sorted(principal.entities))
+    if not principal.partner:
+        return sold
+    if "partner" in table.c:
+        return sa.and_(sold, table.c.partner == principal.partner)
+    return sa.and_(
+        sold, table.c.customer_id.in_(sa.select(customers.c.id).where(customers.c.partner == principal.partner))
+    )
 
 
 def page_of(

@@ -69,9 +69,17 @@ class Postings:
             return list(connection.execute(DUE, {"now": self._clock().isoformat()}))
 
     def page(
-        self, principal: Principal, state: str | None, customer_id: str | None, cursor: str | None, limit: int
+        self,
+        principal: Principal,
+        state: str | None,
+        kind: PostingKind | None,
+        customer_id: str | None,
+        cursor: str | None,
+        limit: int,
     ) -> Page[PostingStatus]:
         where = [paging.visible(postings, principal)]
+        if kind:
+            where.append(postings.c.kind == kind)
         if state:
             where.append(postings.c.state == state)
         if customer_id:

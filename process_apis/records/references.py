@@ -6,8 +6,11 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.ids import NewId, Prefix
+from canonical.orders import Page
 from canonical.parties import Customer
-from process_apis.records.database import customers, insert_once, references
+from policies.authentication import Principal
+from process_apis.records import paging
+from process_apis.records.database import customers, insert_once, orders, references
 
 CANONICAL = sa.select(references.c.canonical_id).where(
     references.c.kind == sa.bindparam("kind"),
@@ -43,11 +46,11 @@ def known(engine: sa.Engine, kind: Prefix, platform: str, foreign_ids: tuple[str
 
 def keep_customer(engine: sa.Engine, customer: Customer) -> None:
     """Remember a customer as it was last seen, with its ids on every platform."""
-    document = msgspec.json.encode(customer)
+    kept = {"document": msgspec.json.encode(customer), "partner": customer.partner}
     with engine.begin() as connection:
-        changed = connection.execute(CHANGE, {"of": customer.id, "document": document})
+        changed = connection.execute(CHANGE, {"of": customer.id} | kept)
         if not changed.rowcount:
-            connection.execute(customers.insert().values(id=customer.id, document=document))
+            insert_once(connection, customers, {"id": customer.id} | kept)
 
 
 def customer(engine: sa.Engine, customer_id: str) -> Customer | None:
@@ -55,3 +58,23 @@ def customer(engine: sa.Engine, customer_id: str) -> Customer | None:
     with engine.connect() as connection:
         document = connection.scalar(DOCUMENT, {"of": customer_id})
     return msgspec.json.decode(document, type=Customer) if document else None
+
+
+def visible_customer(engine: sa.Engine, customer_id: str, principal: Principal) -> Customer | None:
+    """A customer, if the caller may see one of its orders."""
+    query = sa.select(customers.c.document).where(customers.c.id == customer_id, _visible(principal))
+    with engine.connect() as connection:
+        document = connection.scalar(query)
+    return msgspec.json.decode(document, type=Customer) if document else None
+
+
+def customers_page(engine: sa.Engine, principal: Principal, cursor: str | None, limit: int) -> Page[Customer]:
+    """The customers of whom the caller may see an order."""
+    with engine.connect() as connection:
+        rows, next_cursor = paging.page_of(connection, customers, [_visible(principal)], cursor, limit)
+    return paging.page([msgspec.json.decode(row.document, type=Customer) for row in rows], next_cursor)
+
+
+def _visible(principal: Principal) -> sa.ColumnElement[bool]:
+    seen = sa.select(orders.c.customer_id).where(paging.visible(orders, principal))
+    return customers.c.id.in_(seen)

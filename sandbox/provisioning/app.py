@@ -94,7 +94,7 @@ class Provisioning:
             "succeeded": job["state"] == "provisioned", "reason": "" if job["succeeds"] else "the target refused the line",
         })  # fmt: skip
         now = self._clock.now()
-        message_id = f"msg_{job['id']}_{secrets.token_hex(4)}"
+        message_id = f"msg_{secrets.token_hex(12)}"
         headers = {
             "content-type": "application/json", "webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._webhook.sign(message_id, now, body.decode()),

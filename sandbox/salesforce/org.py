@@ -93,6 +93,8 @@ class Org:
         now = stamp(self._clock.now())
         record = {each: field.default for each, field in sobject.fields.items()} | values
         record |= {"Id": record_id, "CreatedDate": now, "CreatedById": user}
+        if "OwnerId" in sobject.fields:
+            record["OwnerId"] = record["OwnerId"] or user or None
         return self._save(sobject, record, user)
 
     def update(self, name: str, record_id: str, values: Record, user: str) -> Record:

@@ -83,6 +83,7 @@ OBJECTS: dict[str, SObject] = {
                 **_address("Shipping"),
                 "VatNumber__c": TEXT,
                 "PaymentMethod__c": TEXT,
+                "Partner__c": TEXT,
                 "TiergateCustomer__c": Field(external_id=True),
             },
             {
@@ -149,6 +150,8 @@ OBJECTS: dict[str, SObject] = {
                 "TiergateStatus__c": TEXT,
                 "TiergateDetail__c": AREA,
                 "TiergateOrder__c": Field(external_id=True),
+                "TiergateKey__c": Field(external_id=True),
+                "PlacedBy__c": TEXT,
                 "TiergateCorrelation__c": TEXT,
             },
             {"OpportunityLineItems": ("OpportunityLineItem", "OpportunityId")},
@@ -167,6 +170,7 @@ OBJECTS: dict[str, SObject] = {
                 "TotalPrice": Field("currency", read_only=True),
                 "Description": AREA,
                 "SortOrder": Field("int"),
+                "TiergateKey__c": Field(external_id=True),
             },
         ),
         _sobject(

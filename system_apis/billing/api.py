@@ -6,39 +6,45 @@ from typing import Any
 
 from litestar import Request, Router, get, post, put
 from litestar.datastructures import State
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 
 from canonical.billing import Contract, Invoice
-from canonical.parties import Customer
+from canonical.events import Heard
+from canonical.parties import Customer, PlatformId
 from policies import correlation
 from policies.bodies import names_the_same
+from policies.lists import ForeignKey
 from system_apis.billing.port import Billing
 from system_apis.intake import Intake
 
 
 @put("/customers/{customer_id:str}", operation_id="put_billing_customer", summary="Create or update a customer")
-async def put_billing_customer(state: State, customer_id: FromPath[str], data: JSONBody[Customer]) -> dict[str, str]:
+async def put_billing_customer(state: State, customer_id: ForeignKey, data: JSONBody[Customer]) -> PlatformId:
+    """Finds the customer by our id before it creates one."""
     names_the_same(customer_id, data.id)
     billing: Billing = state.billing
-    return {"billing": await billing.put_customer(data)}
+    return PlatformId(await billing.put_customer(data))
 
 
 @put("/contracts/{contract_id:str}", operation_id="put_contract", summary="Create a contract that bills nothing yet")
-async def put_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
+async def put_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
+    """Prepares the products, prices and tax of a contract. Nothing is billed until it starts."""
     names_the_same(contract_id, data.id)
     billing: Billing = state.billing
     return await billing.put_contract(data, correlation.current())
 
 
 @post("/contracts/{contract_id:str}/start", operation_id="start_contract", summary="Begin the service and issue the first invoice", status_code=200)  # fmt: skip
-async def start_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
+async def start_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
+    """Begins the contract's subscription schedule and issues its first invoice. A contract that runs already is left alone."""
     names_the_same(contract_id, data.id)
     billing: Billing = state.billing
     return await billing.start(data)
 
 
 @post("/contracts/{contract_id:str}/cancel", operation_id="cancel_contract", summary="Undo a contract", status_code=200)
-async def cancel_contract(state: State, contract_id: FromPath[str], data: JSONBody[Contract]) -> Contract:
+async def cancel_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
+    """Ends what was prepared or started. An invoice that was issued stays."""
     names_the_same(contract_id, data.id)
     billing: Billing = state.billing
     await billing.cancel(data)
@@ -46,19 +52,21 @@ async def cancel_contract(state: State, contract_id: FromPath[str], data: JSONBo
 
 
 @get("/invoices/{invoice_id:str}", operation_id="get_invoice", summary="Read an invoice with its lines and payments")
-async def get_invoice(state: State, invoice_id: FromPath[str]) -> Invoice:
+async def get_invoice(state: State, invoice_id: ForeignKey) -> Invoice:
+    """The invoice as billing has it at this moment."""
     billing: Billing = state.billing
     return await billing.invoice(invoice_id)
 
 
 @post("/webhooks", operation_id="receive_billing_webhook", summary="Receive the platform's webhook", status_code=200)
-async def receive_billing_webhook(state: State, request: Request[Any, Any, Any]) -> dict[str, bool]:
+async def receive_billing_webhook(state: State, request: Request[Any, Any, Any]) -> Heard:
+    """Takes the platform's signed webhook. The signature is verified on the raw body; an event that is none of ours is answered and not kept."""
     billing: Billing = state.billing
     reported = billing.reported(request.headers, await request.body())
     if reported is not None:
         intake: Intake = state.intake
         await intake.offer(reported.event, reported.correlation_id)
-    return {"taken": reported is not None}
+    return Heard(taken=reported is not None)
 
 
 router = Router(

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 from litestar import Router, get, put
 from litestar.datastructures import State
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 
-from canonical.deals import Deal, DealStatus
+from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from policies import correlation
+from policies.bodies import names_the_same
+from policies.lists import ForeignKey
 from system_apis.crm.port import Crm
 
 
 @get("/deals/{deal_id:str}", operation_id="get_deal", summary="Read a closed deal with all that decides about it")
-async def get_deal(state: State, deal_id: FromPath[str]) -> Deal:
+async def get_deal(state: State, deal_id: ForeignKey) -> Deal:
+    """The deal as the CRM has it at this moment, with its account, the account's ancestors and the price list's word on each line."""
     crm: Crm = state.crm
     return await crm.deal(deal_id)
 
 
 @put("/deals/{deal_id:str}/status", operation_id="put_deal_status", summary="Show an order's state on its deal")
-async def put_deal_status(state: State, deal_id: FromPath[str], data: JSONBody[DealStatus]) -> DealStatus:
+async def put_deal_status(state: State, deal_id: ForeignKey, data: JSONBody[DealStatus]) -> DealStatus:
+    """Shows where the order of a deal stands, and creates or updates the contract in the CRM once there is one."""
     crm: Crm = state.crm
     await crm.put_status(deal_id, data, correlation.current())
     return data
 
 
-router = Router("/crm/v1", route_handlers=[get_deal, put_deal_status], tags=["crm"])
+@put(
+    "/placed-deals/{key:str}",
+    operation_id="put_placed_deal",
+    summary="Bring an order that a channel took into the CRM, closed as won",
+)
+async def put_placed_deal(state: State, key: ForeignKey, data: JSONBody[PlacedDeal]) -> DealReference:
+    """Creates the opportunity with its lines at list prices and closes it. The same key again finds the first one."""
+    names_the_same(key, data.key, "key")
+    crm: Crm = state.crm
+    return await crm.put_deal(data)
+
+
+router = Router("/crm/v1", route_handlers=[get_deal, put_deal_status, put_placed_deal], tags=["crm"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from canonical.deals import Deal, DealStatus
+from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from system_apis.intake import Intake
 
 
@@ -13,6 +13,10 @@ class Crm(Protocol):
 
     async def deal(self, deal_id: str) -> Deal:
         """A closed deal as it is now, with its account, the account's ancestors and the price list's word on each line."""
+        ...
+
+    async def put_deal(self, deal: PlacedDeal) -> DealReference:
+        """Create the deal and close it as won. One with the same key that is there already is taken up where it stands."""
         ...
 
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:

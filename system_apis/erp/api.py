@@ -2,60 +2,74 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from litestar import Router, get, put
 from litestar.datastructures import State
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import Invoice, Payment, Posting
-from canonical.parties import Credit, Customer, LegalEntity
+from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
 from policies.bodies import names_the_same
+from policies.lists import CurrencyCode, ForeignKey, LegalEntityCode
 from system_apis.erp.port import Erp
+
+Skus = Annotated[
+    list[str], QueryParameter(min_items=1, max_items=200, description="The SKUs in question, one or more times")
+]
 
 
 @get("/legal-entities/{code:str}", operation_id="get_legal_entity", summary="Read a selling company and its tax rates")
-async def get_legal_entity(state: State, code: FromPath[str]) -> LegalEntity:
+async def get_legal_entity(state: State, code: ForeignKey) -> LegalEntity:
+    """The company that sells, with the tax rates that it is registered for."""
     erp: Erp = state.erp
     return await erp.legal_entity(code)
 
 
 @get("/products", operation_id="list_known_products", summary="Say which of the SKUs given can be posted")
-async def list_known_products(state: State, sku: FromQuery[list[str]]) -> list[str]:
+async def list_known_products(state: State, sku: Skus) -> KnownProducts:
+    """Asked before a deal is accepted, so that no invoice fails on a product that the ERP does not know."""
     erp: Erp = state.erp
-    return await erp.known_products(sku)
+    return KnownProducts(tuple(await erp.known_products(sku)))
 
 
 @get("/customers/{customer_id:str}/credit", operation_id="get_credit", summary="Read a customer's credit")
 async def get_credit(
-    state: State, customer_id: FromPath[str], legal_entity: FromQuery[str], currency: FromQuery[str]
+    state: State, customer_id: ForeignKey, legal_entity: LegalEntityCode, currency: CurrencyCode
 ) -> Credit:
+    """What the customer owes the legal entity, and may owe at the most."""
     erp: Erp = state.erp
     return await erp.credit(customer_id, legal_entity, currency)
 
 
 @put("/customers/{customer_id:str}", operation_id="put_erp_customer", summary="Create or update a customer")
-async def put_erp_customer(state: State, customer_id: FromPath[str], data: JSONBody[Customer]) -> dict[str, str]:
+async def put_erp_customer(state: State, customer_id: ForeignKey, data: JSONBody[Customer]) -> PlatformId:
+    """Finds the party by our customer id before it creates one."""
     names_the_same(customer_id, data.id)
     erp: Erp = state.erp
-    return {"erp": await erp.put_customer(data)}
+    return PlatformId(await erp.put_customer(data))
 
 
 @put("/invoices/{invoice_id:str}", operation_id="put_erp_invoice", summary="Post an invoice exactly once")
-async def put_erp_invoice(state: State, invoice_id: FromPath[str], data: JSONBody[Invoice]) -> Posting:
+async def put_erp_invoice(state: State, invoice_id: ForeignKey, data: JSONBody[Invoice]) -> Posting:
+    """Finds the invoice by its number in billing before it drafts one; a draft that is there already is posted."""
     names_the_same(invoice_id, data.id)
     erp: Erp = state.erp
     return await erp.put_invoice(data)
 
 
 @get("/invoices/{invoice_id:str}", operation_id="get_posting", summary="Read what is booked for an invoice")
-async def get_posting(state: State, invoice_id: FromPath[str], legal_entity: FromQuery[str]) -> Posting:
+async def get_posting(state: State, invoice_id: ForeignKey, legal_entity: LegalEntityCode) -> Posting:
+    """The ERP's own number, its totals, and what is still due."""
     erp: Erp = state.erp
     return await erp.posting(invoice_id, legal_entity)
 
 
 @put("/payments/{payment_id:str}", operation_id="put_erp_payment", summary="Book a payment exactly once")
 async def put_erp_payment(
-    state: State, payment_id: FromPath[str], legal_entity: FromQuery[str], data: JSONBody[Payment]
+    state: State, payment_id: ForeignKey, legal_entity: LegalEntityCode, data: JSONBody[Payment]
 ) -> Posting:
+    """Finds the payment by billing's id before it books one. Its invoice has to be posted."""
     names_the_same(payment_id, data.id)
     erp: Erp = state.erp
     return await erp.put_payment(data, legal_entity)

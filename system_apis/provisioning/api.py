@@ -6,19 +6,22 @@ from typing import Any
 
 from litestar import Request, Router, delete, post, put
 from litestar.datastructures import State
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 
-from canonical.deals import ProvisioningRequest
+from canonical.deals import OrderReference, ProvisioningRequest
+from canonical.events import Heard
 from policies import correlation
 from policies.bodies import names_the_same
+from policies.lists import ForeignKey
 from system_apis.intake import Intake
 from system_apis.provisioning.port import Provisioning
 
 
 @put("/orders/{order_id:str}", operation_id="put_provisioning", summary="Ask for the delivery of an order's lines")
 async def put_provisioning(
-    state: State, order_id: FromPath[str], data: JSONBody[ProvisioningRequest]
+    state: State, order_id: ForeignKey, data: JSONBody[ProvisioningRequest]
 ) -> ProvisioningRequest:
+    """Orders the lines at the target. The same attempt again changes nothing; a higher attempt is a new try."""
     names_the_same(order_id, data.order_id)
     provisioning: Provisioning = state.provisioning
     await provisioning.put(data, correlation.current())
@@ -31,21 +34,23 @@ async def put_provisioning(
     summary="Take back what was delivered",
     status_code=200,
 )
-async def delete_provisioning(state: State, order_id: FromPath[str]) -> dict[str, bool]:
+async def delete_provisioning(state: State, order_id: ForeignKey) -> OrderReference:
+    """Takes back all that was delivered for an order. What is not there any more is no error."""
     provisioning: Provisioning = state.provisioning
     await provisioning.remove(order_id)
-    return {"removed": True}
+    return OrderReference(order_id)
 
 
 @post(
     "/webhooks", operation_id="receive_provisioning_webhook", summary="Receive the target's call-back", status_code=200
 )
-async def receive_provisioning_webhook(state: State, request: Request[Any, Any, Any]) -> dict[str, bool]:
+async def receive_provisioning_webhook(state: State, request: Request[Any, Any, Any]) -> Heard:
+    """Takes the target's signed report on one line."""
     provisioning: Provisioning = state.provisioning
     event = provisioning.reported(request.headers, await request.body())
     intake: Intake = state.intake
     await intake.offer(event, "")
-    return {"taken": True}
+    return Heard(taken=True)
 
 
 router = Router(

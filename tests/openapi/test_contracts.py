@@ -1,23 +1,72 @@
-"""The committed contracts are those of the routes."""
+"""The committed contracts are those of the routes, are well made, and do not break what was released."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from policies.catalogue import SHIPPED
 from policies.catalogue_check import load
-from tiergate.contracts import write, write_schema
+from tiergate.contracts import judging
+from tiergate.contracts.writing import write_schema
 
 COMMITTED = Path("openapi")
+PARTNERS = "partners.v2.json"
+Json = dict[str, Any]
+Change = Callable[[Json], Any]
 
 
-def test_the_committed_documents_are_what_the_routes_say(tmp_path: Path) -> None:
-    written = write(tmp_path)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the contracts that can be spoilt."""
+    shutil.copytree(COMMITTED, tmp_path / "openapi", ignore=shutil.ignore_patterns("node_modules"))
+    return tmp_path / "openapi"
 
-    assert {path.name for path in written} == {path.name for path in COMMITTED.glob("*.json")}
-    for path in written:
-        assert path.read_text() == (COMMITTED / path.name).read_text(), f"run `make openapi`: {path.name} has changed"
+
+def changed(folder: Path, change: Change) -> Path:
+    path = folder / PARTNERS
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def schema(document: Json, name: str) -> Json:
+    return document["components"]["schemas"][name]
+
+
+SPOILT_STYLE: list[tuple[Change, str]] = [
+    (lambda it: it["paths"]["/partners/v2/orders"]["get"].pop("operationId"), "operation-operationId"),
+    (lambda it: it["paths"]["/partners/v2/orders"]["get"].pop("summary"), "operation-summary"),
+    (lambda it: it["paths"]["/partners/v2/orders"]["get"].pop("description"), "operation-description"),
+    (lambda it: it["paths"]["/partners/v2/orders"]["get"].pop("x-service-tier"), "rule/tier-is-said"),
+    (lambda it: it["paths"].update({"/partners/orders": it["paths"].pop("/partners/v2/orders")}), "rule/paths-name-their-version"),
+    (lambda it: schema(it, "PartnerOrder")["properties"].update(placedAt={"type": "string"}), "rule/properties-are-snake-case"),
+    (lambda it: schema(it, "Money")["properties"].update(amount={"type": "boolean"}), "no-invalid-media-type-examples"),
+    (lambda it: [it["paths"]["/partners/v2/orders"]["get"]["responses"].pop(each) for each in ("401", "403", "422", "429")], "operation-4xx-response"),
+    (lambda it: schema(it, "Money").update(required=["amount", "nothing"]), "no-required-schema-properties-undefined"),
+]  # fmt: skip
+BREAKING: list[tuple[Change, str, str]] = [
+    (lambda it: schema(it, "PartnerContract")["properties"].pop("lines"), "`lines` of `PartnerContract` was removed", "named change"),
+    (lambda it: schema(it, "PartnerOrderRequest")["required"].append("term_months"), "became required", "optional"),
+    (lambda it: it["paths"].pop("/partners/v2/invoices"), "/partners/v2/invoices` was removed", "keep the operation"),
+    (lambda it: schema(it, "Money")["properties"].update(amount={"type": "string"}), "Type of `amount`", "another name"),
+    (lambda it: schema(it, "PartnerOrder")["properties"]["state"]["enum"].append("lost"), "gained values", "an old one in its place"),
+]  # fmt: skip
+COMPATIBLE: list[Change] = [
+    lambda it: schema(it, "PartnerContract")["properties"].update(remark={"type": "string"}),
+    lambda it: schema(it, "PartnerOrderRequest")["properties"].update(remark={"type": "string"}),
+    lambda it: it["paths"].update({"/partners/v2/credit-notes": it["paths"]["/partners/v2/invoices"]}),
+]  # fmt: skip
+
+
+def test_the_committed_documents_are_what_the_routes_say() -> None:
+    assert judging.drift(COMMITTED) == [], "run `make openapi`"
 
 
 def test_the_committed_schema_of_the_catalogue_is_the_catalogues(tmp_path: Path) -> None:
@@ -26,12 +75,72 @@ def test_the_committed_schema_of_the_catalogue_is_the_catalogues(tmp_path: Path)
     assert made.read_text() == SHIPPED.with_name("catalogue.schema.json").read_text(), "run `make openapi`"
 
 
-def test_every_governed_operation_is_in_exactly_one_document() -> None:
-    found: list[str] = []
-    for path in COMMITTED.glob("*.json"):
-        document = json.loads(path.read_text())
-        assert document["openapi"].startswith("3.1")
-        found += [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+def test_there_is_a_document_for_each_api_and_version_and_one_of_the_events() -> None:
+    versions = {f"{name}.{version}.json" for name, api in load().apis.items() for version in api.versions}
 
-    governed = [name for api in load().apis.values() for name in api.operations]
-    assert sorted(found) == sorted(governed)
+    assert {path.name for path in COMMITTED.glob("*.json")} == versions | {"events.v1.json"}
+    assert len(versions) == 11
+
+
+def test_every_governed_operation_is_in_the_document_of_each_version() -> None:
+    for name, api in load().apis.items():
+        for version in api.versions:
+            document = json.loads((COMMITTED / f"{name}.{version}.json").read_text())
+            found = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+            assert sorted(found) == sorted(api.operations)
+
+
+def test_every_event_of_the_catalogue_is_in_the_events_document() -> None:
+    document = json.loads((COMMITTED / "events.v1.json").read_text())
+
+    named = {each["name"] for each in document["components"]["messages"].values()}
+    assert set(load().events) <= named
+
+
+def test_the_documents_are_well_made_and_break_nothing() -> None:
+    assert judging.style(COMMITTED) == []
+    assert judging.breaks(COMMITTED) == []
+
+
+@pytest.mark.parametrize(("spoil", "rule"), SPOILT_STYLE)
+def test_a_document_that_breaks_a_rule_of_style_is_told_so(folder: Path, spoil: Change, rule: str) -> None:
+    found = judging.style(folder, changed(folder, spoil))
+
+    assert any(f"({rule})" in each for each in found), found
+
+
+@pytest.mark.parametrize(("spoil", "message", "remedy"), BREAKING)
+def test_a_breaking_change_is_told_with_who_would_notice_and_how_to_do_it_instead(
+    folder: Path, spoil: Change, message: str, remedy: str
+) -> None:
+    changed(folder, spoil)
+
+    (first, *_) = judging.breaks(folder)
+
+    assert first.document == PARTNERS
+    assert message in first.message
+    assert {"reseller-nord", "reseller-sued"} <= set(first.clients)
+    assert remedy in first.remedy
+    assert str(first) in judging.judged(folder)
+
+
+@pytest.mark.parametrize("change", COMPATIBLE)
+def test_a_compatible_change_passes(folder: Path, change: Change) -> None:
+    changed(folder, change)
+
+    assert judging.breaks(folder) == []
+
+
+def test_a_version_that_vanishes_breaks_everybody_who_may_call_it(folder: Path) -> None:
+    (folder / PARTNERS).unlink()
+
+    (only,) = judging.breaks(folder)
+
+    assert (only.message, only.remedy) == ("the whole version is gone", "let it reach its sunset first")
+
+
+def test_what_is_released_is_what_later_contracts_are_compared_with(folder: Path) -> None:
+    changed(folder, lambda it: it["paths"].pop("/partners/v2/invoices"))
+    judging.release(folder)
+
+    assert judging.breaks(folder) == []

@@ -166,11 +166,11 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
     ("old", "new", "sentence"),
     [
         ('scopes = ["orders:read"]\n', 'scopes = ["orders:read", "cases:read"]\n', "sales-app may now also call support_get_case, support_list_cases."),
-        ('"cases:act", "customers:read"]\nlegal', '"cases:act"]\nlegal', "support-desk may no longer call support_get_customer."),
+        ('"cases:act", "customers:read"]\nlegal', '"cases:act"]\nlegal', "support-desk may no longer call partners_list_customers, support_get_customer."),
         ('legal_entities = ["FR01"]', 'legal_entities = ["*"]', "sales-france now also sees the records of everybody."),
         ("[clients.sales-france]", "[clients.sales-italy]", "sales-france is gone: every call of it is refused."),
         (*sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2027-01-01, successor = "v2" }', V2), "API sales: v1 was active, is deprecated, ends on 2027-01-01, then v2."),
-        ("6000/minute", "60/minute", "Tier internal (finance-app, sales-app, sales-france, support-desk): 200/second; 6000/minute becomes 200/second; 60/minute."),
+        ("6000/minute", "60/minute", "Tier internal (finance-app, platform-team, sales-app, sales-france, support-desk): 200/second; 6000/minute becomes 200/second; 60/minute."),
         (GET_DEAL, GET_DEAL.replace("near_real", "real"), "API crm: get_deal: tier near_real_time becomes real_time."),
         ('"com.tiergate.billing.invoice.paid.v1"', '"com.tiergate.billing.invoice.voided.v1"', "The event com.tiergate.billing.invoice.paid.v1 is now refused."),
     ],

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import httpx
+import pytest
+
+from canonical.cases import Case
 from canonical.orders import Order
 from tests.stack import EXACTLY_ONE, Stack
 
@@ -27,7 +31,12 @@ def test_an_approved_order_goes_on_and_the_salesperson_saw_why_it_waited(stack: 
 
     assert (case.kind, case.team, case.actions) == ("credit_limit", "finance", ("approve", "reject"))
     assert "over the limit of 100.00 EUR" in shown["TiergateDetail__c"]
-    stack.act(case.id, "approve")
+    with pytest.raises(httpx.HTTPStatusError) as own:
+        stack.decide(case.id, "approve", on_behalf_of=order.placed_by)
+    with pytest.raises(httpx.HTTPStatusError) as elsewhere:
+        stack.channels.post("support-desk", f"/support/v1/cases/{case.id}/actions", {"action": "approve"}, Case)
+    assert (own.value.response.status_code, elsewhere.value.response.status_code) == (403, 422)
+    stack.decide(case.id, "approve")
 
     order = stack.order_in(deal, "active")
     stack.settled(order)
@@ -38,7 +47,7 @@ def test_a_rejected_order_is_cancelled_and_leaves_nothing(stack: Stack) -> None:
     deal, order = over_the_limit(stack, "Rejected")
     (case,) = stack.cases_of(order.id)
 
-    stack.act(case.id, "reject", "too much")
+    stack.decide(case.id, "reject", "too much")
 
     order = stack.order_in(deal, "cancelled")
     assert stack.counted(order) == EXACTLY_ONE, "only the first deal's"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, cast
@@ -64,8 +65,10 @@ class StripeClient:
         return rows
 
     async def post(self, path: str, key: str, **params: Any) -> Row:
-        """`key` makes the request idempotent for a day (API reference: Idempotent requests)."""
-        headers = {"content-type": "application/x-www-form-urlencoded", "idempotency-key": key}
+        """`key` makes the request idempotent for a day (API reference: Idempotent requests). It goes out as its digest: it
+        may hold a customer's name, and a header holds neither umlauts nor more than 255 characters."""
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        headers = {"content-type": "application/x-www-form-urlencoded", "idempotency-key": digest}
         return await self._send("POST", f"/v1/{path}", encoded(params), headers)
 
     async def close(self) -> None:

@@ -61,7 +61,7 @@ class Stripe:
     # ---- contracts
 
     async def put_contract(self, contract: Contract, correlation_id: str) -> Contract:
-        owner = contract.references["customer"]
+        owner = _reference(contract, "customer")
         schedule = await self._schedule(contract)
         if schedule is None:
             customer = await self._client.get(f"customers/{owner}")
@@ -85,7 +85,7 @@ class Stripe:
 
     async def _schedule(self, contract: Contract) -> Row | None:
         key = mapping.contract_key(contract)
-        rows = await self._client.listed("subscription_schedules", customer=contract.references["customer"])
+        rows = await self._client.listed("subscription_schedules", customer=_reference(contract, "customer"))
         return next((each for each in rows if each["metadata"].get("tiergate_key") == key), None)
 
     async def start(self, contract: Contract) -> Contract:
@@ -93,7 +93,7 @@ class Stripe:
 
         A declined card stops nothing here: the invoice stays open, and collecting it is a matter of its own.
         """
-        path = f"subscription_schedules/{contract.references['schedule']}"
+        path = f"subscription_schedules/{_reference(contract, 'schedule')}"
         schedule = await self._client.get(path, expand=FIRST_INVOICE)
         if schedule["status"] == "not_started":
             held: Row = schedule["phases"][0]
@@ -189,6 +189,13 @@ class Stripe:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _reference(contract: Contract, name: str) -> str:
+    """Billing's own id of what a contract hangs on. Raises `Rejected` when the contract does not name it."""
+    if name not in contract.references:
+        raise Rejected("billing", f"the contract {contract.id} names no {name}", field=f"references.{name}")
+    return contract.references[name]
 
 
 def _with(contract: Contract, **references: str) -> Contract:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
-from canonical.deals import Deal, DealStatus
-from canonical.faults import NotFound
+from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
+from canonical.faults import NotFound, Unavailable
 from canonical.ids import Clock, NewId
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.changes import ClosedDeals
@@ -23,6 +23,7 @@ class Salesforce:
     def __init__(self, settings: SalesforceSettings, cursor: Cursor, clock: Clock, new_id: NewId, pace: float) -> None:
         self._client = SalesforceClient(settings)
         self._changes = ClosedDeals(self._client, cursor, clock, new_id)
+        self._clock = clock
         self._pace = pace
 
     async def deal(self, deal_id: str) -> Deal:
@@ -70,6 +71,29 @@ class Salesforce:
             if each == start or each in chain[:-1]:
                 break
         return tuple(chain)
+
+    async def put_deal(self, deal: PlacedDeal) -> DealReference:
+        known = await self._placed(deal.key)
+        if known and known["IsWon"]:
+            return DealReference(known["Id"])
+        rows = await self._client.query(mapping.prices_query(deal))
+        entries = {row["Product2"]["ProductCode"]: row for row in rows}
+        for place, line in enumerate(deal.lines):
+            if line.sku not in entries:
+                reason = f"the price list has no price for {line.sku} in {deal.currency}"
+                raise NotFound("crm", reason, field=f"lines[{place}].sku")
+        price_list: str = rows[0]["Pricebook2Id"]
+        await self._client.composite([mapping.placing_request(deal, price_list, self._clock().date())])
+        placed = await self._placed(deal.key)
+        if placed is None:
+            raise Unavailable("crm", "the opportunity is not visible yet")
+        await self._client.composite(mapping.line_requests(deal, placed["Id"], entries))
+        return DealReference(placed["Id"])
+
+    async def _placed(self, key: str) -> mapping.Row | None:
+        query = f"SELECT Id, IsWon FROM Opportunity WHERE TiergateKey__c = {mapping.quoted(key)}"
+        found = await self._client.query(query)
+        return found[0] if found else None
 
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
         await self._client.composite(mapping.status_requests(deal_id, status, correlation_id))

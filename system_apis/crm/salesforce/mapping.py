@@ -6,16 +6,16 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from canonical.deals import Deal, DealLine, DealStatus
+from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
 from canonical.parties import Account, Address, Contact
 
 Row = dict[str, Any]
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
 """How far up one query sees; SOQL follows five relationships at the most."""
 ADDRESS = ("Street", "PostalCode", "City", "CountryCode")
-ACCOUNT = ("Id", "Name", "VatNumber__c", "PaymentMethod__c", *(f"Billing{part}" for part in ADDRESS))
+ACCOUNT = ("Id", "Name", "VatNumber__c", "PaymentMethod__c", "Partner__c", *(f"Billing{part}" for part in ADDRESS))
 DEAL = (
-    "Id", "Name", "IsWon", "CloseDate", "CurrencyIsoCode", "LegalEntity__c", "StartDate__c", "TermMonths__c", "Revision__c", "Pricebook2Id",
+    "Id", "Name", "IsWon", "CloseDate", "CurrencyIsoCode", "LegalEntity__c", "StartDate__c", "TermMonths__c", "Revision__c", "Pricebook2Id", "PlacedBy__c", "Owner.Username",
 )  # fmt: skip
 LINE = ("Id", "Quantity", "UnitPrice", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
 
@@ -53,6 +53,7 @@ def lines_of(row: Row) -> list[Row]:
 def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes: list[Row], listed: set[str]) -> Deal:
     """`listed` holds the ids of the products that the price list has in the deal's currency."""
     account: Row = row["Account"] or {}
+    owner: Row = row["Owner"] or {}
     contact = (
         Contact(" ".join(filter(None, (contacts[0]["FirstName"], contacts[0]["LastName"]))), contacts[0]["Email"] or "")
         if contacts
@@ -72,6 +73,7 @@ def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes
             payment_method=account.get("PaymentMethod__c"),
             ancestors=ancestors,
             namesakes=tuple(each["Id"] for each in namesakes),
+            partner=account.get("Partner__c") or "",
         ),
         currency=row["CurrencyIsoCode"] or "",
         legal_entity=row["LegalEntity__c"],
@@ -79,6 +81,7 @@ def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes
         term_months=int(row["TermMonths__c"] or 12),
         lines=tuple(_line(each, listed) for each in lines_of(row)),
         won=row["IsWon"],
+        placed_by=row["PlacedBy__c"] or owner.get("Username", ""),
     )
 
 
@@ -93,6 +96,44 @@ def _line(row: Row, listed: set[str]) -> DealLine:
         interval=product.get("BillingInterval__c") or "",
         listed=row["Product2Id"] in listed,
     )
+
+
+def prices_query(deal: PlacedDeal) -> str:
+    """The entries of the standard price list for what is ordered."""
+    skus = ", ".join(sorted({quoted(line.sku) for line in deal.lines}))
+    return (
+        "SELECT Id, UnitPrice, Product2.ProductCode, Pricebook2Id FROM PricebookEntry WHERE IsActive = true "
+        f"AND Pricebook2.IsStandard = true AND CurrencyIsoCode = {quoted(deal.currency)} AND Product2.ProductCode IN ({skus})"
+    )
+
+
+def placing_request(deal: PlacedDeal, price_list: str, today: date) -> Row:
+    """The opportunity, still open: it is closed when its lines are there."""
+    body = {
+        "Name": deal.name, "AccountId": deal.account_id, "Pricebook2Id": price_list, "StageName": "Negotiation/Review",
+        "CloseDate": today.isoformat(), "CurrencyIsoCode": deal.currency, "LegalEntity__c": deal.legal_entity,
+        "StartDate__c": deal.starts_on.isoformat(), "TermMonths__c": deal.term_months, "PlacedBy__c": deal.placed_by,
+    }  # fmt: skip
+    return _patch(f"sobjects/Opportunity/TiergateKey__c/{deal.key}", "deal", body)
+
+
+def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row]) -> list[Row]:
+    """The lines, each with a key of its own, and the close: all or nothing, so that lines which are there belong to a deal that is won."""
+    requests = [
+        _patch(
+            f"sobjects/OpportunityLineItem/TiergateKey__c/{deal.key}.{place}",
+            f"line{place}",
+            {
+                "OpportunityId": deal_id,
+                "PricebookEntryId": entries[line.sku]["Id"],
+                "Quantity": line.quantity,
+                "UnitPrice": entries[line.sku]["UnitPrice"],
+                "SortOrder": place,
+            },
+        )
+        for place, line in enumerate(deal.lines)
+    ]
+    return [*requests, _patch(f"sobjects/Opportunity/{deal_id}", "close", {"StageName": "Closed Won"})]
 
 
 def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> list[Row]:

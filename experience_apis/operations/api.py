@@ -1,0 +1,83 @@
+"""The platform team's governed routes. They answer from this layer's own governance, not from the process layer."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+import msgspec
+from litestar import Router, get
+from litestar.datastructures import State
+from litestar.params import PathParameter
+
+from canonical.orders import Page
+from policies.catalogue import Layer
+from policies.catalogue import State as LifeState
+from policies.catalogue_review import Explanation, Unknown, explain
+from policies.chain import Gate
+from policies.problems import MISSING, OVERLOADED, ProblemError
+from policies.shared import AWAY
+from policies.usage import DeprecatedCalls
+
+Name = Annotated[str, PathParameter(pattern=r"^[a-z][a-z0-9_-]{0,59}$", description="A name of the catalogue")]
+
+
+class VersionStatus(msgspec.Struct, frozen=True):
+    """Where a major version is in its life. Dates are days in UTC."""
+
+    version: str
+    state: LifeState
+    deprecated_on: date | None
+    sunset_on: date | None
+    successor: str | None
+
+
+class ApiStatus(msgspec.Struct, frozen=True):
+    """An API that the catalogue governs. `operations` are its operation ids."""
+
+    name: str
+    title: str
+    layer: Layer
+    owner: str
+    versions: tuple[VersionStatus, ...]
+    operations: tuple[str, ...]
+
+
+@get("/apis", operation_id="operations_list_apis", summary="List every API with its versions, as they are in force", sync_to_thread=False)  # fmt: skip
+def list_apis(state: State) -> Page[ApiStatus]:
+    """The catalogue in force on the replica that answers: versions with their life, owners, operations."""
+    gate: Gate = state.gate
+    found = tuple(
+        ApiStatus(
+            name, api.title, api.layer, api.owner,
+            tuple(VersionStatus(each, life.state, life.deprecated_on, life.sunset_on, life.successor) for each, life in api.versions.items()),
+            tuple(api.operations),
+        )
+        for name, api in gate.living.now.apis.items()
+    )  # fmt: skip
+    return Page(found)
+
+
+@get("/deprecated-calls", operation_id="operations_list_deprecated_calls", summary="List who still calls deprecated versions, by day")  # fmt: skip
+async def list_deprecated_calls(state: State) -> Page[DeprecatedCalls]:
+    """One entry for each client, version and day, so that you know whom to call before the sunset."""
+    gate: Gate = state.gate
+    try:
+        return Page(await gate.usage.counted())
+    except AWAY as error:
+        raise ProblemError(
+            OVERLOADED, "The counts cannot be read at the moment.", headers={"Retry-After": "5"}
+        ) from error
+
+
+@get("/explanations/{client:str}/{operation:str}", operation_id="operations_explain", summary="Say what would happen if a client called an operation, and which line decides it", sync_to_thread=False)  # fmt: skip
+def explain_call(state: State, client: Name, operation: Name) -> Explanation:
+    """Goes through the policies in the order in which the chain asks, with the line of the catalogue that decides each."""
+    gate: Gate = state.gate
+    try:
+        return explain(gate.living.now, gate.living.text, client, operation, gate.today())
+    except Unknown as error:
+        raise ProblemError(MISSING, f"{error}.".capitalize()) from error
+
+
+router = Router("/operations/v1", route_handlers=[list_apis, list_deprecated_calls, explain_call], tags=["operations"])

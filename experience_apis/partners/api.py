@@ -1,0 +1,98 @@
+"""The partners' governed routes, in the newest version; older ones are the same routes behind a translation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from litestar import Response, Router, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.middleware import DefineMiddleware
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody, QueryParameter
+
+from canonical.orders import NewOrder, Order, OrderSummary, Page, PostingStatus
+from canonical.parties import Customer
+from canonical.states import OrderState
+from experience_apis.partners import contract
+from experience_apis.partners.contract import (
+    PartnerCustomer,
+    PartnerInvoice,
+    PartnerOrder,
+    PartnerOrderRequest,
+    PartnerOrderSummary,
+)
+from experience_apis.partners.v1 import V1
+from experience_apis.process import Process
+from policies.authentication import Principal
+from policies.changes import Translation
+from policies.lists import Cursor, Key, Limit, OfCustomer
+from policies.problems import MISSING
+
+T = TypeVar("T")
+
+
+def _answers(kind: Any, status: int = 200) -> dict[int, ResponseSpec]:
+    return {status: ResponseSpec(kind, generate_examples=False)}
+
+
+@get("/customers", operation_id="partners_list_customers", summary="List your customers, newest first", responses=_answers(Page[PartnerCustomer]))  # fmt: skip
+async def list_customers(
+    state: State, principal: NamedDependency[Principal], cursor: Cursor = None, limit: Limit = 25
+) -> Page[PartnerCustomer]:
+    """The customers that you look after. Their ids are what you order with."""
+    process: Process = state.process
+    found = await process.read(principal, "customers", {"cursor": cursor, "limit": limit}, Page[Customer])
+    return Page(tuple(map(contract.customer, found.items)), found.next_cursor)
+
+
+@post("/orders", operation_id="partners_place_order", platforms=True, problems=(MISSING,), summary="Place an order for one of your customers", status_code=201, responses=_answers(PartnerOrder, 201))  # fmt: skip
+async def place_order(
+    state: State, principal: NamedDependency[Principal], act: NamedDependency[str], data: JSONBody[PartnerOrderRequest]
+) -> Response[PartnerOrder]:
+    """At list prices. Send an `Idempotency-Key` of your own, and send the same again when you got no answer: it is one order, however often you send it. Follow it with its id."""
+    process: Process = state.process
+    wanted = NewOrder(
+        act, data.customer_id, data.name, data.legal_entity, data.currency, data.starts_on, data.term_months, data.lines
+    )
+    order = await process.write(principal, "orders", wanted, Order)
+    return Response(contract.order(order), status_code=201)
+
+
+@get("/orders", operation_id="partners_list_orders", summary="List the orders of your customers, newest first", responses=_answers(Page[PartnerOrderSummary]))  # fmt: skip
+async def list_orders(
+    state: State, principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
+    customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25,
+) -> Page[PartnerOrderSummary]:  # fmt: skip
+    """All orders of your customers, whoever placed them."""
+    process: Process = state.process
+    query = {"state": order_state, "customer_id": customer_id, "cursor": cursor, "limit": limit}
+    found = await process.read(principal, "orders", query, Page[OrderSummary])
+    return Page(tuple(map(contract.summary, found.items)), found.next_cursor)
+
+
+@get("/orders/{order_id:str}", operation_id="partners_get_order", summary="Read an order of one of your customers", responses=_answers(PartnerOrder))  # fmt: skip
+async def get_order(state: State, principal: NamedDependency[Principal], order_id: Key) -> PartnerOrder:
+    """Shows how far the order is, what holds it up, and its contract once it is accepted."""
+    process: Process = state.process
+    return contract.order(await process.read(principal, f"orders/{order_id}", {}, Order))
+
+
+@get("/invoices", operation_id="partners_list_invoices", summary="List the posted invoices of your customers, newest first", responses=_answers(Page[PartnerInvoice]))  # fmt: skip
+async def list_invoices(
+    state: State, principal: NamedDependency[Principal], customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25
+) -> Page[PartnerInvoice]:  # fmt: skip
+    """Invoices as they are in the books, with what is still due."""
+    process: Process = state.process
+    query = {"state": "posted", "kind": "invoice", "customer_id": customer_id, "cursor": cursor, "limit": limit}
+    found = await process.read(principal, "postings", query, Page[PostingStatus])
+    return Page(tuple(map(contract.invoice, found.items)), found.next_cursor)
+
+
+HANDLERS = (list_customers, place_order, list_orders, get_order, list_invoices)
+router_v2 = Router("/partners/v2", route_handlers=HANDLERS, tags=["partners"])
+router_v1 = Router(
+    "/partners/v1", route_handlers=HANDLERS, tags=["partners"], middleware=[DefineMiddleware(Translation, older=V1)], include_in_schema=False
+)  # fmt: skip
+OLDER = (V1,)
+"""The versions that are served by `router_v2`'s routes, for whoever describes them."""

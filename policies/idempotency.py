@@ -1,0 +1,159 @@
+"""The same write again is answered as the first time (draft-ietf-httpapi-idempotency-key-header-07).
+
+A client names a write with `Idempotency-Key`. The first request with a key runs; the same again gets its answer, as
+long as that is kept; 409 while it still runs; 422 for another request with the same key. Whoever runs holds a short
+lease and renews it, so that a replica that dies in the middle leaves the key free within seconds. What it may have done
+until then is found by the next: both name the act by the same `act` id, which a handler uses as the natural key of what
+it creates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import re
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+
+from canonical.ids import NewId
+from policies.bodies import again, whole, with_length
+from policies.problems import MISSING_KEY, OVERLOADED, REQUEST, REUSED_KEY, STILL_RUNS, ProblemError
+from policies.shared import AWAY, Shared
+
+HEADER = b"idempotency-key"
+LONGEST = 255
+KEY = re.compile(rf"[!#-~]{{1,{LONGEST}}}")
+KEPT = 24 * 3600.0
+"""Seconds that an answer is replayed."""
+LEASE = 5.0
+"""Seconds without a renewal after which a request counts as dead."""
+OF_THE_ANSWER = {b"content-type", b"location"}
+PASSING = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
+"""Refusals that pass by themselves: the same request again runs again."""
+log = structlog.get_logger("tiergate.idempotency")
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What is known of a key. `status` is 0 while the request of `holder` runs."""
+
+    request: bytes
+    holder: str
+    status: int = 0
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+
+class Idempotency:
+    """Runs each named write once."""
+
+    def __init__(self, shared: Shared, new_id: NewId) -> None:
+        self._shared = shared
+        self._new_id = new_id
+
+    async def run(
+        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, *, client: str, operation: str, needed: bool
+    ) -> None:
+        """Run `app` unless its answer is known. Raises `ProblemError`: 400, 409, 422, or 503 when the store is away."""
+        given = dict(scope["headers"]).get(HEADER)
+        if given is None and not needed:
+            scope["state"]["act"] = self._new_id("act")
+            await app(scope, receive, send)
+            return
+        key = (given or b"").decode("latin-1").strip('"')
+        if not KEY.fullmatch(key):
+            raise ProblemError(
+                MISSING_KEY if not key else REQUEST, f"Idempotency-Key has 1 to {LONGEST} printable characters."
+            )
+        name = hashlib.sha256(f"{client}\0{operation}\0{key}".encode()).hexdigest()
+        body = await whole(receive)
+        running = Kept(_print(scope, body), self._new_id("act"))
+        known = await self._take(name, running)
+        if known is not None:
+            await self._answer(known, running, send)
+            return
+        scope["state"]["act"] = f"act_{name[:32]}"
+        async with self._renewed(name, running):
+            answer = await _answered(app, scope, body)
+        await self._keep(name, running, answer)
+        await _send(answer, send)
+
+    async def _take(self, name: str, running: Kept) -> Kept | None:
+        try:
+            there = await self._shared.take(_named(name), msgspec.msgpack.encode(running), LEASE)
+        except AWAY as error:
+            log.warning("the store of idempotency keys is away", reason=type(error).__name__)
+            raise ProblemError(OVERLOADED, "Nothing was done: it cannot be made sure that it is done once.", headers={"Retry-After": "1"}) from error  # fmt: skip
+        return msgspec.msgpack.decode(there, type=Kept) if there else None
+
+    async def _answer(self, known: Kept, asked: Kept, send: Send) -> None:
+        if known.request != asked.request:
+            raise ProblemError(REUSED_KEY, "The key was used for another request.")
+        if not known.status:
+            raise ProblemError(
+                STILL_RUNS, "The first request with this key has no answer yet.", headers={"Retry-After": "1"}
+            )
+        await _send(known, send, (b"idempotency-replayed", b"true"))
+
+    @contextlib.asynccontextmanager
+    async def _renewed(self, name: str, running: Kept) -> AsyncGenerator[None]:
+        async def renew() -> None:
+            document = msgspec.msgpack.encode(running)
+            while True:
+                await asyncio.sleep(LEASE / 4)
+                with contextlib.suppress(*AWAY):  # the next renewal, or the answer, may come through
+                    await self._shared.replace(_named(name), document, document, LEASE)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def _keep(self, name: str, running: Kept, answer: Kept) -> None:
+        document = msgspec.msgpack.encode(running)
+        final = answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in PASSING
+        try:
+            if final:
+                headers = tuple(each for each in answer.headers if each[0] in OF_THE_ANSWER)
+                kept = msgspec.structs.replace(running, status=answer.status, headers=headers, body=answer.body)
+                await self._shared.replace(_named(name), document, msgspec.msgpack.encode(kept), KEPT)
+            else:
+                await self._shared.drop(_named(name), document)
+        except AWAY as error:  # the act is done and found by its id: the client gets the answer, a repeat runs again
+            log.warning("an answer could not be kept", reason=type(error).__name__)
+
+
+def _named(name: str) -> str:
+    return f"act:{name}"
+
+
+def _print(scope: HTTPScope, body: bytes) -> bytes:
+    """What tells one request from another."""
+    said = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
+    return hashlib.sha256(b"\0".join(said)).digest()
+
+
+async def _answered(app: ASGIApp, scope: HTTPScope, body: bytes) -> Kept:
+    """The whole answer of `app`, before anybody sees it."""
+    status, headers, parts = 0, tuple[tuple[bytes, bytes], ...](), list[bytes]()
+
+    async def keep(message: Message) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], tuple(message["headers"])
+        elif message["type"] == "http.response.body":
+            parts.append(message["body"])
+
+    await app(scope, again(body), keep)
+    return Kept(b"", "", status, headers, b"".join(parts))
+
+
+async def _send(answer: Kept, send: Send, *more: tuple[bytes, bytes]) -> None:
+    headers = [*with_length(answer.headers, answer.body), *more]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -1,0 +1,152 @@
+"""What the replicas of a layer keep together: values that are taken once, and counts. In a file on one machine, in Redis on many."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+import redis.asyncio
+
+from canonical.ids import Clock
+
+T = TypeVar("T")
+AWAY = (redis.RedisError, sqlite3.Error, OSError)
+"""What is raised when the store cannot be reached."""
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL, until REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS kept_until ON kept (until);
+CREATE TABLE IF NOT EXISTS counts (name TEXT, field TEXT, value INTEGER NOT NULL, PRIMARY KEY (name, field));
+"""
+REPLACE = "if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3]) return 1 end return 0"
+DROP = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+
+
+class Shared(Protocol):
+    """Every method raises one of `AWAY` when the store is away. Times are in seconds."""
+
+    async def take(self, name: str, value: bytes, seconds: float) -> bytes | None:
+        """Keep `value` unless there is one. Gives the one that is there; None when ours was kept."""
+        ...
+
+    async def replace(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
+        """Put `new` in the place of `old`. Gives whether `old` was still there."""
+        ...
+
+    async def drop(self, name: str, old: bytes) -> None:
+        """Forget `old`, unless something else has taken its place."""
+        ...
+
+    async def add(self, name: str, counts: dict[str, int]) -> None:
+        """Add to the fields of a set of counts."""
+        ...
+
+    async def counts(self, name: str) -> dict[str, int]:
+        """The fields of a set of counts."""
+        ...
+
+
+class SharedFile:
+    """For replicas on one machine: an SQLite file in the state folder."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(self._connect()) as connection:
+            connection.executescript(f"PRAGMA journal_mode = WAL; {SCHEMA}")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    async def _at_once(self, act: Callable[[sqlite3.Connection, float], T]) -> T:
+        """`act` alone among all replicas."""
+
+        def work() -> T:
+            with closing(self._connect()) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                found = act(connection, self._clock().timestamp())
+                connection.execute("COMMIT")
+                return found
+
+        return await asyncio.to_thread(work)
+
+    async def take(self, name: str, value: bytes, seconds: float) -> bytes | None:
+        def act(connection: sqlite3.Connection, now: float) -> bytes | None:
+            connection.execute("DELETE FROM kept WHERE until <= ?", (now,))
+            there = connection.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+            if there is None:
+                connection.execute("INSERT INTO kept VALUES (?, ?, ?)", (name, value, now + seconds))
+            return there and cast("bytes", there[0])
+
+        return await self._at_once(act)
+
+    async def replace(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
+        def act(connection: sqlite3.Connection, now: float) -> bool:
+            changed = connection.execute(
+                "UPDATE kept SET value = ?, until = ? WHERE name = ? AND value = ?", (new, now + seconds, name, old)
+            )
+            return changed.rowcount == 1
+
+        return await self._at_once(act)
+
+    async def drop(self, name: str, old: bytes) -> None:
+        def act(connection: sqlite3.Connection, _: float) -> None:
+            connection.execute("DELETE FROM kept WHERE name = ? AND value = ?", (name, old))
+
+        await self._at_once(act)
+
+    async def add(self, name: str, counts: dict[str, int]) -> None:
+        def act(connection: sqlite3.Connection, _: float) -> None:
+            connection.executemany(
+                "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+                [(name, field, value) for field, value in counts.items()],
+            )
+
+        await self._at_once(act)
+
+    async def counts(self, name: str) -> dict[str, int]:
+        def act(connection: sqlite3.Connection, _: float) -> dict[str, int]:
+            return dict(connection.execute("SELECT field, value FROM counts WHERE name = ?", (name,)).fetchall())
+
+        return await self._at_once(act)
+
+
+class SharedRedis:
+    """For replicas on many machines."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._redis: Any = redis.asyncio.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+
+    async def take(self, name: str, value: bytes, seconds: float) -> bytes | None:
+        while not await self._redis.set(_key(name), value, nx=True, px=int(seconds * 1000)):
+            there: bytes | None = await self._redis.get(_key(name))
+            if there is not None:  # else it has run out in this moment
+                return there
+        return None
+
+    async def replace(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
+        done: Awaitable[int] = self._redis.eval(REPLACE, 1, _key(name), old, new, int(seconds * 1000))
+        return await done == 1
+
+    async def drop(self, name: str, old: bytes) -> None:
+        await self._redis.eval(DROP, 1, _key(name), old)
+
+    async def add(self, name: str, counts: dict[str, int]) -> None:
+        async with self._redis.pipeline() as pipeline:
+            for field, value in counts.items():
+                pipeline.hincrby(_key(name), field, value)
+            await pipeline.execute()
+
+    async def counts(self, name: str) -> dict[str, int]:
+        found: dict[bytes, bytes] = await self._redis.hgetall(_key(name))
+        return {field.decode(): int(value) for field, value in found.items()}
+
+
+def _key(name: str) -> str:
+    return f"tiergate:{name}"

@@ -1,0 +1,355 @@
+"""One OpenAPI 3.1 document for each API and major version: paths and parameters as the web framework knows them, bodies
+as msgspec checks them, everything else from the catalogue.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, get_args, get_origin
+
+import msgspec
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+
+from canonical.faults import Unavailable, UnknownOutcome
+from canonical.orders import Page
+from experience_apis.partners.api import OLDER as OLDER_PARTNERS
+from policies import problems
+from policies.catalogue import Api, Catalogue, Layer, Operation, Version
+from policies.catalogue_check import load
+from policies.changes import Older
+from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
+from tiergate import wiring
+from tiergate.contracts.samples import COR, sample
+from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
+
+Json = dict[str, Any]
+SCHEMAS = "#/components/schemas/"
+OLDER: dict[str, tuple[Older, ...]] = {"partners": OLDER_PARTNERS}
+"""The older versions of an API, each made from the one that it is older than."""
+RAW = {"receive_billing_webhook", "receive_provisioning_webhook"}
+"""Operations whose body is the platform's, verified byte by byte and described by the platform."""
+PARAMETERS = {
+    "case_id": "cas_019aba7c5e0e7c4e8f3b7d1a2c9e4f60", "order_id": "ord_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
+    "customer_id": "cus_019aba7c5e0e7c4e8f3b7d1a2c9e4f60", "contract_id": "con_019aba7c5e0e7c4e8f3b7d1a2c9e4f60", "deal_id": "006gK0000000001AAA",
+    "invoice_id": "in_1MtHbELkdIwHu7ixl4OzzPMv", "payment_id": "pi_3MtwBwLkdIwHu7ix28a3tqPa", "key": "act_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
+    "code": "DE01", "legal_entity": "DE01", "currency": "EUR", "sku": ["SEAT"], "client": "sales-app", "operation": "sales_get_order",
+}  # fmt: skip
+LINKS: dict[str, dict[str, tuple[str, str]]] = {
+    "list_orders": {"get_order": ("order_id", "/items/0/id")},
+    "place_order": {"get_order": ("order_id", "/id")},
+    "get_order": {"get_customer_overview": ("customer_id", "/customer_id")},
+    "list_customers": {"get_customer_overview": ("customer_id", "/items/0/id")},
+    "list_cases": {"get_case": ("case_id", "/items/0/id"), "act_on_case": ("case_id", "/items/0/id")},
+    "sales_list_orders": {"sales_get_order": ("order_id", "/items/0/id")},
+    "support_list_cases": {"support_get_case": ("case_id", "/items/0/id"), "support_act_on_case": ("case_id", "/items/0/id")},
+    "partners_list_orders": {"partners_get_order": ("order_id", "/items/0/id")},
+    "partners_place_order": {"partners_get_order": ("order_id", "/id")},
+    "operations_list_apis": {"operations_explain": ("operation", "/items/0/operations/0")},
+}  # fmt: skip
+"""Where an answer leads: the next operation, its parameter, and where its value is in the answer."""
+
+
+def documents() -> Iterator[tuple[str, Json]]:
+    """(file name, document) of every API and version, in the catalogue's order."""
+    catalogue = load()
+    apps = _apps()
+    for name, api in catalogue.apis.items():
+        older = {each.version: each for each in OLDER.get(name, ())}
+        for version, life in api.versions.items():
+            as_of = older.get(version)
+            made = _document(apps[api.layer], catalogue, name, as_of.newer if as_of else version, as_of)
+            yield f"{name}.{version}.json", _told_of_its_life(made, life)
+
+
+@cache  # the durable engine takes one set of workflows for each process
+def _apps() -> dict[Layer, Litestar]:
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = Settings(
+            crm=Crm("http://crm", "client"), erp=Erp("http://erp", "database", "user"), billing=Billing("http://billing"),
+            provisioning=Provisioning("http://provisioning"), folder=scratch,
+        )  # fmt: skip
+        secrets = Secrets("s", "", "s", "s", "s", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0")
+        config = OpenAPIConfig(title="Tiergate", version="v1")
+        return {
+            "system": wiring.system_app(settings, secrets, config),
+            "process": wiring.process_app(settings, config),
+            "experience": wiring.experience_app(settings, config),
+        }
+
+
+class Route:
+    """An operation with the types that it takes and gives."""
+
+    def __init__(self, handler: HTTPRouteHandler, operation: Operation) -> None:
+        self.operation = operation
+        self.handler = handler
+        self.takes: Any = handler.parsed_data_field.annotation if handler.parsed_data_field else None
+        given: Any = next(iter((handler.responses or {}).values()), None)
+        self.gives: Any = given.data_container if given else handler.parsed_fn_signature.return_type.annotation
+        self.description = inspect.cleandoc(handler.fn.__doc__ or "")
+
+
+def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_of: Older | None) -> Json:
+    api = catalogue.apis[name]
+    routes = {
+        str(handler.operation_id): Route(handler, api.operations[str(handler.operation_id)])
+        for route in app.routes
+        if route.path.startswith(f"/{name}/{version}/")
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler) and handler.operation_id
+    }
+    kinds = [kind for route in routes.values() for kind in (route.takes, route.gives) if kind is not None]
+    _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=SCHEMAS + "{name}")
+    whole: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+    paths: Json = {
+        path: {
+            method: _operation(found, routes[found["operationId"]], api, as_of)
+            for method, found in item.items()
+        }
+        for path, item in whole["paths"].items()
+        if path.startswith(f"/{name}/{version}/")
+    }  # fmt: skip
+    made: Json = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Tiergate {api.title} API",
+            "version": version,
+            "description": f"Answers for it: {api.owner}. Layer: {api.layer}.",
+            "contact": {"name": api.owner},
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The host that serves this document's layer"}],
+        "tags": [{"name": name, "description": f"The {api.title} API"}],
+        "paths": paths,
+        "components": {
+            "schemas": {_name(each): _typed(schema) for each, schema in sorted(schemas.items())},
+            "responses": _problem_answers(_mentioned(paths)),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token (RFC 9068) for this layer"}},
+        },
+        "security": [{"token": []}],
+    }  # fmt: skip
+    made = _renamed(made)
+    _close(made, [route.takes for route in routes.values() if route.takes is not None])
+    return as_of.describe(made, _structs(kinds)) if as_of else made
+
+
+# ---- operations
+
+
+def _operation(found: Json, route: Route, api: Api, as_of: Older | None) -> Json:
+    operation_id = found["operationId"]
+    operation = route.operation
+    made: Json = {
+        "tags": found["tags"],
+        "summary": found["summary"],
+        "description": route.description,
+        "operationId": operation_id,
+    }
+    parameters = [_parameter(each) for each in found.get("parameters", ())] + _key_parameter(operation)
+    if parameters:
+        made["parameters"] = parameters
+    if operation_id in RAW:
+        made["requestBody"] = {
+            "required": True,
+            "description": "The platform's own event, signed as the platform signs",
+            "content": {"application/json": {"schema": {"type": "object"}, "examples": {"event": {"value": {}}}}},
+        }
+    elif route.takes is not None:
+        made["requestBody"] = {"required": True, "content": {"application/json": _content(route.takes, as_of)}}
+    status = next(iter(each for each in found["responses"] if each.startswith("2")))
+    answer: Json = {"description": "Done", "content": {"application/json": _content(route.gives, as_of)}}
+    if links := _links(operation_id):
+        answer["links"] = links
+    made["responses"] = {status: answer} | _problem_references(_problems(found, route, api))
+    if operation.open:
+        made["security"] = []
+    else:
+        made["security"] = [{"token": []}]
+        made["x-scope"] = operation.scope
+    return made | {"x-service-tier": operation.tier, "x-idempotency": operation.idempotency}
+
+
+def _content(kind: Any, as_of: Older | None) -> Json:
+    value: Any = msgspec.json.decode(msgspec.json.encode(sample(kind)))
+    value = as_of.write(kind, value) if as_of else value
+    (reference,), _ = msgspec.json.schema_components([kind], ref_template=SCHEMAS + "{name}")
+    return {"schema": reference, "examples": {"usual": {"summary": "As it usually is", "value": value}}}
+
+
+def _parameter(found: Json) -> Json:
+    schema: Json = found.get("schema", {})
+    choices = [each for each in schema.get("oneOf", [schema]) if each.get("type") != "null"]
+    schema = {
+        key: value for key, value in _typed(choices[0]).items() if key not in {"description", "title", "examples"}
+    }
+    made: Json = {"name": found["name"], "in": found["in"], "required": found["required"]}
+    made["description"] = found.get("description") or f"Only those whose {found['name']} is this"
+    if "default" in found.get("schema", {}) and found["schema"]["default"] is not None:
+        schema["default"] = found["schema"]["default"]
+    made["schema"] = schema
+    if found["name"] in PARAMETERS:
+        made["example"] = PARAMETERS[found["name"]]
+    return made
+
+
+def _key_parameter(operation: Operation) -> list[Json]:
+    if operation.idempotency == "safe" or operation.open:
+        return []
+    needed = operation.idempotency == "key"
+    told = "Names the act: the same key again is answered as the first time, for 24 h" + (
+        "" if needed else ". May be left out"
+    )
+    schema = {"type": "string", "pattern": '^"?[!#-~]{1,255}"?$'}
+    return [{"name": "Idempotency-Key", "in": "header", "required": needed, "description": told, "schema": schema, "example": "7f3e1c9a-order-1"}]  # fmt: skip
+
+
+def _links(operation_id: str) -> Json:
+    return {
+        target: {"operationId": target, "parameters": {parameter: f"$response.body#{pointer}"}, "description": f"`{parameter}` for {target}"}
+        for target, (parameter, pointer) in LINKS.get(operation_id, {}).items()
+    }  # fmt: skip
+
+
+# ---- problems
+
+
+def _problems(found: Json, route: Route, api: Api) -> list[ProblemType]:
+    operation = route.operation
+    made = [problems.INTERNAL, problems.OVERLOADED, problems.UNAUTHENTICATED]
+    if not operation.open:
+        made.append(problems.FORBIDDEN)
+    if any(each["in"] == "path" for each in found.get("parameters", ())):
+        made.append(problems.MISSING)
+    if found.get("parameters") or route.takes is not None or operation.open:
+        made.append(problems.INVALID)
+    if operation.idempotency != "safe":
+        made.append(problems.TOO_LARGE)
+        made.append(problems.REQUEST)
+    if operation.idempotency != "safe" and not operation.open:
+        made += [problems.STILL_RUNS, problems.REUSED_KEY]
+    if operation.idempotency == "key":
+        made.append(problems.MISSING_KEY)
+    if api.layer == "experience":
+        made += [problems.THROTTLED, FAULTS[Unavailable], FAULTS[UnknownOutcome]]
+    if api.layer == "system" or route.handler.opt.get("platforms"):
+        made += FAULTS.values()
+    return [*made, *route.handler.opt.get("problems", ())]
+
+
+def _problem_references(given: Iterable[ProblemType]) -> Json:
+    """By status. Where several problems share one, they share an answer too."""
+    by_status: dict[int, set[str]] = {}
+    for each in given:
+        by_status.setdefault(each.status, set()).add(each.name)
+    return {
+        str(status): {"$ref": "#/components/responses/" + "-or-".join(sorted(names))}
+        for status, names in sorted(by_status.items())
+    }
+
+
+def _mentioned(paths: Json) -> set[str]:
+    text = msgspec.json.encode(paths).decode()
+    return set(re.findall(r"#/components/responses/([a-z-]+)", text))
+
+
+def _problem_answers(mentioned: set[str]) -> Json:
+    return {name: _problem_answer([problems.TYPES[each] for each in name.split("-or-")]) for name in sorted(mentioned)}
+
+
+def _problem_answer(types: list[ProblemType]) -> Json:
+    examples = {
+        each.name: {"summary": each.title, "value": msgspec.to_builtins(Problem(f"/problems/{each.name}", each.title, each.status, f"{each.title}.", each.remedy, COR))}
+        for each in types
+    }  # fmt: skip
+    made: Json = {
+        "description": "; ".join(f"{each.title} (`{each.name}`)" for each in types),
+        "content": {CONTENT_TYPE: {"schema": {"$ref": SCHEMAS + "Problem"}, "examples": examples}},
+    }
+    if any(each.status in {429, 503} for each in types):
+        seconds = {"type": "integer", "minimum": 0}
+        made["headers"] = {"Retry-After": {"description": "Seconds to wait", "schema": seconds}}
+    return made
+
+
+# ---- versions
+
+
+def _told_of_its_life(document: Json, life: Version) -> Json:
+    if life.state != "deprecated":
+        return document
+    end = f", and answers 410 from {life.sunset_on} on" if life.sunset_on else ""
+    document["info"]["description"] += f" Deprecated since {life.deprecated_on}{end}; move to {life.successor}."
+    document["components"]["responses"][problems.ENDED.name] = _problem_answer([problems.ENDED])
+    for operation in (each for item in document["paths"].values() for each in item.values()):
+        operation["deprecated"] = True
+        operation["responses"]["410"] = {"$ref": "#/components/responses/" + problems.ENDED.name}
+        for status, answer in operation["responses"].items():
+            if status.startswith("2"):
+                answer["headers"] = {
+                    "Deprecation": {"description": "Since when (RFC 9745)", "schema": {"type": "string"}},
+                    "Sunset": {"description": "Until when (RFC 8594)", "schema": {"type": "string"}},
+                    "Link": {
+                        "description": "The successor and the guide to it (RFC 8288)",
+                        "schema": {"type": "string"},
+                    },
+                }
+    return document
+
+
+# ---- schemas
+
+
+def _typed(schema: Any) -> Any:
+    """As msgspec writes it, with the types of enumerations, which generators of clients ask for."""
+    if isinstance(schema, list):
+        return [_typed(each) for each in schema]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(schema, dict):
+        return schema
+    made: Json = {key: _typed(value) for key, value in schema.items()}  # pyright: ignore[reportUnknownVariableType]
+    choices = made.get("enum")
+    if isinstance(choices, list) and "type" not in made and all(isinstance(each, str) for each in choices):  # pyright: ignore[reportUnknownVariableType]
+        made["type"] = "string"
+    return made
+
+
+def _name(name: str) -> str:
+    """`Page_OrderSummary_` reads as `OrderSummaryPage`."""
+    found = re.fullmatch(r"Page_(\w+)_", name)
+    return f"{found[1]}Page" if found else name
+
+
+def _renamed(document: Json) -> Json:
+    text = msgspec.json.encode(document).decode()
+    return msgspec.json.decode(re.sub(rf"{SCHEMAS}(Page_\w+_)", lambda found: SCHEMAS + _name(found[1]), text))
+
+
+def _close(document: Json, taken: list[Any]) -> None:
+    """A request has no field that the contract does not know; answers may grow."""
+    _, inner = msgspec.json.schema_components(taken, ref_template=SCHEMAS + "{name}")
+    for name in inner:
+        schema = document["components"]["schemas"][_name(name)]
+        if schema.get("type") == "object" and "properties" in schema:
+            schema["additionalProperties"] = False
+
+
+def _structs(kinds: Iterable[Any]) -> dict[str, type]:
+    """Every struct that the types are made of, by the name of its schema."""
+    found: dict[str, type] = {}
+    pending = list(kinds)
+    while pending:
+        kind = pending.pop()
+        if get_origin(kind) is Page:
+            pending += get_args(kind)
+        elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            if kind.__name__ not in found:
+                found[kind.__name__] = kind
+                pending += [field.type for field in msgspec.structs.fields(kind)]
+        else:
+            pending += get_args(kind)
+    return found

@@ -1,0 +1,105 @@
+"""The AsyncAPI 3 document: the events of the log, and the webhooks that come in and go out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from canonical.events import Event
+from policies.catalogue import Catalogue
+from tiergate.contracts.samples import CON, NOON, ORD
+
+Json = dict[str, Any]
+NAME = "events.v1.json"
+EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
+    "com.tiergate.crm.deal.closed.v1": ("crm/salesforce", "006gK0000000001AAA", {"revision": "1"}),
+    "com.tiergate.provisioning.line.reported.v1": ("provisioning/webhook", ORD, {"line": "00kgK0000000001AAA", "succeeded": "true"}),
+    "com.tiergate.billing.invoice.finalized.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", {"contract": CON}),
+    "com.tiergate.billing.invoice.paid.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", {"contract": CON}),
+}  # fmt: skip
+"""Of each event: the source, the subject and the data that it usually comes with."""
+
+
+def document(catalogue: Catalogue) -> Json:
+    """One channel for the log with a message for each event of the catalogue; one for each webhook."""
+    _, schemas = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
+    names = {name: _camel(name) for name in catalogue.events}
+    messages = {names[name]: _message(name, event.owner, event.summary) for name, event in catalogue.events.items()}
+    webhooks = {
+        "billingWebhook": ("/billing/v1/webhooks", "The billing platform's signed event", "stripe-signature"),
+        "provisioningReport": ("/provisioning/v1/webhooks", "The target's report on one line", "webhook-signature"),
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "id": "urn:tiergate:events",
+        "info": {
+            "title": "Tiergate events",
+            "version": "v1",
+            "description": "Thin events: each says that something has changed; whoever hears it reads the present state. The order of arrival does not matter.",
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+            "contact": {"name": "platform team"},
+        },
+        "defaultContentType": "application/cloudevents+json",
+        "channels": {
+            "eventLog": {
+                "address": "/process/v1/events",
+                "description": "The append-only log. `source` and `id` tell a repeat from a new event.",
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+            },
+            **{
+                name: {"address": address, "description": f"{summary}, with a {signature} over the raw body and its time.", "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
+                for name, (address, summary, signature) in webhooks.items()
+            },
+        },
+        "operations": {
+            "takeEvent": {"action": "receive", "channel": {"$ref": "#/channels/eventLog"}, "summary": "Take an event once, however often it is offered", "security": [_scheme("token")]},
+            **{
+                f"receive{name[0].upper()}{name[1:]}": {"action": "receive", "channel": {"$ref": f"#/channels/{name}"}, "summary": summary, "security": [_scheme(signature)]}
+                for name, (_, summary, signature) in webhooks.items()
+            },
+        },
+        "components": {
+            "messages": messages | {name: _webhook(name, summary) for name, (_, summary, _) in webhooks.items()},
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token for the process layer"},
+                **{
+                    signature: {"type": "httpApiKey", "name": signature, "in": "header", "description": "The sender's signature; an old one is refused"}
+                    for _, _, signature in webhooks.values()
+                },
+            },
+        },
+    }  # fmt: skip
+
+
+def _message(name: str, owner: str, summary: str) -> Json:
+    source, subject, data = EXAMPLES[name]
+    example = Event(id=f"{subject}:1", source=source, type=name, subject=subject, time=NOON, data=data)
+    return {
+        "name": name,
+        "title": summary,
+        "summary": f"{summary}. Answers for its meaning: {owner}.",
+        "contentType": "application/cloudevents+json",
+        "payload": {"allOf": [{"$ref": "#/components/schemas/Event"}, {"properties": {"type": {"const": name}}}]},
+        "examples": [{"name": "usual", "payload": msgspec.json.decode(msgspec.json.encode(example))}],
+    }
+
+
+def _scheme(name: str) -> Json:
+    return {"$ref": f"#/components/securitySchemes/{name}"}
+
+
+def _webhook(name: str, summary: str) -> Json:
+    return {
+        "name": name,
+        "title": summary,
+        "summary": f"{summary}, as the platform documents it.",
+        "contentType": "application/json",
+        "payload": {"type": "object"},
+    }
+
+
+def _camel(name: str) -> str:
+    _, _, domain, entity, verb, _ = name.split(".")
+    return domain + entity.title().replace("_", "") + verb.title().replace("_", "")

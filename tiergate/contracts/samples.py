@@ -1,0 +1,126 @@
+"""One example of everything that goes over the wire. They are real instances, so they cannot lose touch with the types."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, get_args, get_origin
+
+from canonical.billing import Contract, Invoice, InvoiceLine, Payment, Posting
+from canonical.cases import Approval, Case, CaseAction
+from canonical.deals import (
+    Deal,
+    DealLine,
+    DealReference,
+    DealStatus,
+    OrderReference,
+    PlacedDeal,
+    PlacedLine,
+    PricedLine,
+    ProvisioningRequest,
+)
+from canonical.events import DEAL_CLOSED, Event, Heard, Taken
+from canonical.money import Money
+from canonical.orders import (
+    CustomerOverview,
+    NewOrder,
+    Order,
+    OrderLine,
+    OrderSummary,
+    Page,
+    Plan,
+    PostingStatus,
+    StateChange,
+)
+from canonical.parties import Account, Address, Contact, Credit, Customer, KnownProducts, LegalEntity, PlatformId
+from experience_apis.operations.api import ApiStatus, VersionStatus
+from experience_apis.partners import contract as partners
+from experience_apis.partners.contract import PartnerOrderRequest
+from policies.catalogue_review import Decision, Explanation
+from policies.usage import DeprecatedCalls
+
+CUS, ORD, CON, CAS, COR, ACT = (
+    f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act")
+)
+DAY = date(2026, 11, 1)
+NOON = datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
+ADDRESS = Address("Hauptstraße 1", "10115", "Berlin", "DE")
+KIM = Contact("Kim Beispiel", "kim@example.com")
+CUSTOMER = Customer(
+    CUS, "Beispiel GmbH", ADDRESS, "DE129273398", KIM, None, "pm_card_visa", "standard", "reseller-nord",
+    {"crm": "001gK0000000001AAA", "billing": "cus_QXg1o8vcGmoR32", "erp": "12"},
+)  # fmt: skip
+SEATS = PricedLine("00kgK0000000002AAA", "SEAT", "Seat", 25, Money(24000, "EUR"), "year")
+FEE = PricedLine("00kgK0000000001AAA", "PLATFORM", "Platform fee", 1, Money(600000, "EUR"), "year")
+CONTRACT = Contract(
+    CON, ORD, CUS, "DE01", "EUR", DAY, 12, (FEE, SEATS), "standard", "19", "main", "active",
+    {"customer": "cus_QXg1o8vcGmoR32", "schedule": "sub_sched_1MrLf72eZvKYlo2C"},
+)  # fmt: skip
+PAYMENT = Payment("pi_3MtwBwLkdIwHu7ix28a3tqPa", "in_1MtHbELkdIwHu7ixl4OzzPMv", Money(1428000, "EUR"), DAY)
+SUMMARY = OrderSummary(ORD, "Beispiel GmbH – subscription", "active", "", CUS, NOON)
+POSTING = PostingStatus(
+    "invoice", PAYMENT.invoice_id, PAYMENT.invoice_id, CUS, CON, "DE01", "posted", "", 1, NOON, Money(1428000, "EUR"),
+    Money(228000, "EUR"), "7", Money(0, "EUR"),
+)  # fmt: skip
+DEAL_ID = "006gK0000000001AAA"
+ORDER = Order(
+    ORD, DEAL_ID, 1, SUMMARY.name, "active", "", COR, NOON, NOON, "DE01", CUS, Plan(CUSTOMER, CONTRACT, "001gK0000000001AAA"),
+    (OrderLine(FEE, "provisioned"), OrderLine(SEATS, "provisioned")), (StateChange("received", NOON), StateChange("active", NOON)),
+    "salesperson@example.com",
+)  # fmt: skip
+WANTED = (PlacedLine("PLATFORM", 1), PlacedLine("SEAT", 25))
+SAMPLES: dict[Any, Any] = {
+    type(each): each
+    for each in (
+        CUSTOMER, CONTRACT, PAYMENT, SUMMARY, POSTING, ORDER,
+        Deal(
+            DEAL_ID, SUMMARY.name, 1, Account("001gK0000000001AAA", CUSTOMER.name, ADDRESS, CUSTOMER.tax_number, KIM), "EUR", "DE01", DAY,
+            12, (DealLine(SEATS.id, "SEAT", "Seat", Decimal(25), Decimal(240), "year", listed=True),), won=True,
+            placed_by="salesperson@example.com",
+        ),
+        DealReference(DEAL_ID),
+        DealStatus(ORD, "active", "", "001gK0000000001AAA", CUS, CON, DAY, 12),
+        PlacedDeal(ACT, SUMMARY.name, "001gK0000000001AAA", "DE01", "EUR", DAY, 12, WANTED, "reseller-nord"),
+        NewOrder(ACT, CUS, SUMMARY.name, "DE01", "EUR", DAY, 12, WANTED),
+        OrderReference(ORD),
+        ProvisioningRequest(ORD, (FEE, SEATS)),
+        LegalEntity("DE01", "Tiergate GmbH", "DE", "EUR", {"standard": Decimal(19), "reverse_charge": Decimal(0)}),
+        KnownProducts(("PLATFORM", "SEAT")),
+        Credit(Money(0, "EUR"), Money(5000000, "EUR")),
+        PlatformId("12"),
+        Invoice(
+            PAYMENT.invoice_id, "F3A1-0001", CUS, CON, "DE01", "paid", DAY, Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"),
+            "standard",
+            (InvoiceLine("SEAT", "Seat", 25, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)),
+             InvoiceLine("PLATFORM", "Platform fee", 1, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31))),
+            (PAYMENT,),
+        ),
+        Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id),
+        Event(id=f"{DEAL_ID}:1", source="crm/salesforce", type=DEAL_CLOSED, subject=DEAL_ID, time=NOON, data={"revision": "1"}),
+        Taken(new=True),
+        Heard(taken=True),
+        Case(
+            CAS, "deal_invalid", "finance", ORD, "Account.VatNumber__c", "DE123 is not a valid tax number", ("retry", "compensate"), "open",
+            NOON, COR, {"deal": DEAL_ID, "state": "validating"},
+        ),
+        CaseAction("retry", "the number is corrected"),
+        Approval("approve", "paid on time for years"),
+        CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 0),
+        PartnerOrderRequest(CUS, "Beispiel GmbH – subscription", "DE01", "EUR", DAY, WANTED),
+        partners.customer(CUSTOMER), partners.order(ORDER), partners.summary(SUMMARY), partners.invoice(POSTING),
+        ApiStatus(
+            "partners", "Partners", "experience", "partner management",
+            (VersionStatus("v1", "deprecated", date(2026, 10, 1), date(2027, 10, 1), "v2"), VersionStatus("v2", "active", None, None, None)),
+            ("partners_get_order",),
+        ),
+        DeprecatedCalls("reseller-nord", "partners", "v1", DAY, 42),
+        Explanation(allowed=True, decisions=(Decision("version", "partners v2 is active", 151),)),
+    )
+}  # fmt: skip
+
+
+def sample(kind: Any) -> Any:
+    """An instance of `kind`; a page of something is a page with one. Raises `KeyError` for a type without an example."""
+    if get_origin(kind) is Page:
+        return Page((SAMPLES[get_args(kind)[0]],))
+    return SAMPLES[kind]

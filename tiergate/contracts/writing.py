@@ -1,0 +1,31 @@
+"""Writes the contracts to a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from policies.catalogue_check import load
+from policies.catalogue_check import schema as schema_of_the_catalogue
+from tiergate.contracts import events
+from tiergate.contracts.documents import documents
+
+
+def write(folder: Path) -> list[Path]:
+    """The document of every API and version, and that of the events. Gives the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [(folder / name, document) for name, document in documents()]
+    made.append((folder / events.NAME, events.document(load())))
+    return [_written(path, document) for path, document in made]
+
+
+def write_schema(path: Path) -> Path:
+    """The JSON Schema of the catalogue, for editors."""
+    return _written(path, schema_of_the_catalogue())
+
+
+def _written(path: Path, document: dict[str, Any]) -> Path:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    return path
