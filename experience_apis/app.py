@@ -12,17 +12,19 @@ from canonical.faults import PlatformFault
 from experience_apis.finance import api as finance
 from experience_apis.operations import api as operations
 from experience_apis.partners import api as partners
+from experience_apis.portal import api as portal
 from experience_apis.process import Process
 from experience_apis.sales import api as sales
 from experience_apis.support import api as support
+from experience_apis.tokens import Tokens, issue_token
 from policies.chain import Gate, governed
 
 CHECK_EVERY = 5.0
 """Seconds between two looks at whether the process layer answers."""
 
 
-def create_app(gate: Gate, process: Process, openapi: OpenAPIConfig | None = None) -> Litestar:
-    """The app. It starts without the process layer, and says so in its readiness."""
+def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: OpenAPIConfig | None = None) -> Litestar:
+    """The app. It starts without the process layer, and says so in its readiness. Without `tokens` it issues none."""
     found = {"process": "not asked yet"}
     tasks: list[asyncio.Task[None]] = []
 
@@ -47,9 +49,18 @@ def create_app(gate: Gate, process: Process, openapi: OpenAPIConfig | None = Non
 
     return governed(
         gate,
-        [sales.router, finance.router, support.router, partners.router_v2, partners.router_v1, operations.router],
+        [
+            sales.router,
+            finance.router,
+            support.router,
+            partners.router_v2,
+            partners.router_v1,
+            operations.router,
+            portal.router,
+            *([issue_token] if tokens else []),
+        ],
         readiness=lambda: dict(found),
-        state={"process": process, "gate": gate},
+        state={"process": process, "gate": gate, "tokens": tokens},
         on_startup=[start],
         on_shutdown=[stop],
         openapi=openapi,

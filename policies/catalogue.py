@@ -44,7 +44,7 @@ class Operation(Fact, frozen=True):
     tier: Name
     idempotency: Literal["safe", "natural", "key"]
     scope: str | None = None
-    open: Literal["health", "signature"] | None = None
+    open: Literal["health", "signature", "credentials", "public"] | None = None
     cost: Count = 1
     rates: str | None = None
 
@@ -69,8 +69,8 @@ class Api(Fact, frozen=True):
     operations: dict[str, Operation]
 
 
-class Health(Fact, frozen=True):
-    """What every layer says of itself."""
+class Gateway(Fact, frozen=True):
+    """What belongs to no API: what a layer says of itself, tokens, and pages for people."""
 
     operations: dict[str, Operation]
 
@@ -110,14 +110,14 @@ class Catalogue(Fact, frozen=True):
     service_tiers: dict[str, ServiceTier]
     throttle_tiers: dict[str, ThrottleTier]
     apis: dict[str, Api]
-    health: Health
+    gateway: Gateway
     clients: dict[str, Client]
     events: dict[str, EventType] = {}
     segregation: tuple[Segregation, ...] = ()
 
     def operations(self, layer: Layer) -> dict[str, Operation]:
         """Every operation that a layer may serve, by id."""
-        found = dict(self.health.operations)
+        found = dict(self.gateway.operations)
         for api in self.apis.values():
             if api.layer == layer:
                 found |= api.operations

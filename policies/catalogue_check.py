@@ -153,8 +153,8 @@ def _operations(catalogue: Catalogue) -> Iterator[tuple[Path, str, Operation]]:
     for name, api in catalogue.apis.items():
         for operation_id, operation in api.operations.items():
             yield ("apis", name, "operations", operation_id), operation_id, operation
-    for operation_id, operation in catalogue.health.operations.items():
-        yield ("health", "operations", operation_id), operation_id, operation
+    for operation_id, operation in catalogue.gateway.operations.items():
+        yield ("gateway", "operations", operation_id), operation_id, operation
 
 
 def _check_operations(catalogue: Catalogue) -> Iterator[Wrong]:

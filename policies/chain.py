@@ -46,6 +46,8 @@ Readiness = Callable[[], dict[str, str]]
 """What this deployable depends on, each `ok` or the reason why not."""
 
 
+ACTS_FOR = "acts_for"
+"""Where an operation that verifies its caller itself says who that is, for the audit record."""
 DESCRIBED_AT = "/schema"
 """Where an app that is made to be described has its description. Such an app is never served."""
 
@@ -113,7 +115,7 @@ class Gate:
 
     def _govern(self, catalogue: Catalogue) -> None:
         """Look up once what each operation of this layer is governed by."""
-        made = {name: Rules(operation, catalogue) for name, operation in catalogue.health.operations.items()}
+        made = {name: Rules(operation, catalogue) for name, operation in catalogue.gateway.operations.items()}
         for name, api in catalogue.apis.items():
             if api.layer == self.layer:
                 made |= {each: Rules(operation, catalogue, name, api) for each, operation in api.operations.items()}
@@ -175,16 +177,18 @@ class Gate:
             raise ProblemError(FORBIDDEN, f"The operation needs the scope {scope}.")
         return caller.principal.within(caller.client)
 
-    def leave(self, operation_id: str, rules: Rules, principal: Principal | None, path: str, status: int) -> None:
+    def leave(
+        self, operation_id: str, rules: Rules, principal: Principal | None, path: str, status: int, acts_for: str
+    ) -> None:
         """Keep an audit record of every write, and of every write that was refused."""
         if rules.operation.idempotency == "safe":
             return
         client, subject = (
-            (principal.client, principal.subject) if principal else (rules.operation.open or "unknown", "")
+            (principal.client, principal.subject) if principal else (rules.operation.open or "unknown", acts_for)
         )
         self._audit.write(
             Entry(
-                at=self._clock(), layer=self.layer, operation=operation_id, version=versions.named_in(path), client=client,
+                at=self._clock(), layer=self.layer, operation=operation_id, version=versions.named_in(path) if rules.api else "", client=client,
                 on_behalf_of=subject, object=path, status=status, correlation_id=correlation.current(),
             )
         )  # fmt: skip
@@ -220,7 +224,7 @@ class Governance:
                 settled = True
                 if status == UNAUTHENTICATED.status:
                     log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
-                self.gate.leave(operation_id, rules, principal, scope["path"], status)
+                self.gate.leave(operation_id, rules, principal, scope["path"], status, scope["state"].get(ACTS_FOR, ""))
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -76,7 +76,7 @@ class Living:
         log.info("the catalogue has changed and governs", file=self._path.name)
 
     def _check(self, wanted: Catalogue) -> None:
-        known = {each for api in wanted.apis.values() for each in api.operations} | wanted.health.operations.keys()
+        known = {each for api in wanted.apis.values() for each in api.operations} | wanted.gateway.operations.keys()
         if missing := sorted(self._served - known):
             flaws = [Flaw(1, each, "it is served and has no rules any more", "put it back") for each in missing]
             raise CatalogueError(self._path.name, flaws)

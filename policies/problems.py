@@ -20,55 +20,117 @@ log = structlog.get_logger("tiergate.problems")
 
 
 class ProblemType(msgspec.Struct, frozen=True):
-    """`name` ends the type's URI; `remedy` tells the caller what to do."""
+    """`name` ends the type's URI; `remedy` tells the caller what to do; `meaning` explains it on its page."""
 
     name: str
     status: int
     title: str
     remedy: str
+    meaning: str = ""
 
 
 UNAUTHENTICATED = ProblemType(
-    "unauthenticated", 401, "No valid credentials", "Send a fresh access token for this layer."
+    "unauthenticated",
+    401,
+    "No valid credentials",
+    "Send a fresh access token for this layer.",
+    "There is no token, or it is expired, revoked, malformed, or made for another layer. Which of these is not said.",
 )
 FORBIDDEN = ProblemType(
-    "forbidden", 403, "Not allowed", "Ask the platform team for the scope that the operation needs."
+    "forbidden",
+    403,
+    "Not allowed",
+    "Ask the platform team for the scope that the operation needs.",
+    "The token is good, and does not allow this: a scope is missing, or the duties of two people would fall together.",
 )
-MISSING = ProblemType("not-found", 404, "No such record", "Check the identifier, and that it is yours to see.")
-THROTTLED = ProblemType("throttled", 429, "Too many calls", "Wait as `Retry-After` says, and spread your calls.")
-OVERLOADED = ProblemType("overloaded", 503, "Too much is going on", "Try again after `Retry-After`; nothing was done.")
-ENDED = ProblemType("version-ended", 410, "This version has ended", "Move to the version that the detail names.")
-TOO_LARGE = ProblemType("body-too-large", 413, "The body is too large", "Send less at a time.")
+MISSING = ProblemType(
+    "not-found",
+    404,
+    "No such record",
+    "Check the identifier, and that it is yours to see.",
+    "There is no such record for you. One that belongs to somebody else looks just the same.",
+)
+THROTTLED = ProblemType(
+    "throttled",
+    429,
+    "Too many calls",
+    "Wait as `Retry-After` says, and spread your calls.",
+    "Your client has used up its share for now. `RateLimit-Policy` lists the limits, `RateLimit` says what is left.",
+)
+OVERLOADED = ProblemType(
+    "overloaded",
+    503,
+    "Too much is going on",
+    "Try again after `Retry-After`; nothing was done.",
+    "The gateway is busier than it can bear, and lets calls of higher service tiers go first. Nothing was done.",
+)
+ENDED = ProblemType(
+    "version-ended",
+    410,
+    "This version has ended",
+    "Move to the version that the detail names.",
+    "The major version that the path names has reached its sunset.",
+)
+TOO_LARGE = ProblemType(
+    "body-too-large", 413, "The body is too large", "Send less at a time.", "A body has at most 256 KiB."
+)
 INVALID = ProblemType(
-    "invalid-request", 422, "The request does not fit the contract", "Correct the fields that `errors` names."
+    "invalid-request",
+    422,
+    "The request does not fit the contract",
+    "Correct the fields that `errors` names.",
+    "Something in the path, the query or the body breaks the contract. `errors` names each place and why.",
 )
 NOT_ALLOWED_NOW = ProblemType(
     "not-allowed-now",
     409,
     "Not possible in the present state",
     "Read the record again and choose one of its allowed actions.",
+    "The record has moved on: what you ask for does not fit the state that it is in.",
 )
 STILL_RUNS = ProblemType(
-    "request-in-progress", 409, "The first request still runs", "Wait as `Retry-After` says and send the same again."
+    "request-in-progress",
+    409,
+    "The first request still runs",
+    "Wait as `Retry-After` says and send the same again.",
+    "A request with this `Idempotency-Key` is being worked on at this moment.",
 )
 REUSED_KEY = ProblemType(
-    "idempotency-key-reused", 422, "The key belongs to another request", "Use a new key for a new request."
+    "idempotency-key-reused",
+    422,
+    "The key belongs to another request",
+    "Use a new key for a new request.",
+    "A request with this `Idempotency-Key` had another body, path or query.",
 )
 MISSING_KEY = ProblemType(
-    "idempotency-key-missing", 400, "A key is needed", "Send `Idempotency-Key` with a value of your own for each act."
+    "idempotency-key-missing",
+    400,
+    "A key is needed",
+    "Send `Idempotency-Key` with a value of your own for each act.",
+    "This write is done once for each `Idempotency-Key`, and the request has none.",
 )
-REQUEST = ProblemType("bad-request", 400, "The request cannot be handled", "See the detail.")
+REQUEST = ProblemType(
+    "bad-request",
+    400,
+    "The request cannot be handled",
+    "See the detail.",
+    "The request cannot be understood as HTTP, or asks for a method that the path does not have.",
+)
 INTERNAL = ProblemType(
-    "internal", 500, "Something of ours broke", "Try again; if it stays, give the correlation id to the platform team."
+    "internal",
+    500,
+    "Something of ours broke",
+    "Try again; if it stays, give the correlation id to the platform team.",
+    "A fault of ours. It is in our log under the correlation id.",
 )
 
 FAULTS: dict[type[PlatformFault], ProblemType] = {
-    Rejected: ProblemType("platform-rejected", 422, "A platform refused it", "Correct what the detail names; trying again is useless."),
-    NotFound: ProblemType("platform-not-found", 404, "A platform has no such record", "Check the identifier."),
-    Conflict: ProblemType("platform-conflict", 409, "Somebody else was there first", "Read the record again, then try again."),
-    Throttled: ProblemType("platform-throttled", 429, "A platform's limit is reached", "Wait as `Retry-After` says."),
-    Unavailable: ProblemType("platform-unavailable", 503, "A platform cannot be reached", "Try again later; nothing was done."),
-    UnknownOutcome: ProblemType("outcome-unknown", 504, "A platform did not answer in time", "It may have acted: read the record before trying again."),
+    Rejected: ProblemType("platform-rejected", 422, "A platform refused it", "Correct what the detail names; trying again is useless.", "The CRM, ERP, billing or provisioning understood the request and refuses it. `platform` and `field` say which and where."),
+    NotFound: ProblemType("platform-not-found", 404, "A platform has no such record", "Check the identifier.", "The platform behind the gateway does not have what the request names."),
+    Conflict: ProblemType("platform-conflict", 409, "Somebody else was there first", "Read the record again, then try again.", "Two changed the same record at once, or it exists already."),
+    Throttled: ProblemType("platform-throttled", 429, "A platform's limit is reached", "Wait as `Retry-After` says.", "The platform behind the gateway allows no more calls at the moment."),
+    Unavailable: ProblemType("platform-unavailable", 503, "A platform cannot be reached", "Try again later; nothing was done.", "The platform, or a layer of ours, did not take the request."),
+    UnknownOutcome: ProblemType("outcome-unknown", 504, "A platform did not answer in time", "It may have acted: read the record before trying again.", "The connection ended before the answer: it may have been done, or not."),
 }  # fmt: skip
 TYPES = {
     each.name: each

@@ -54,14 +54,16 @@ def limits_of(tier: ThrottleTier, operation: Operation) -> list[Limit]:
 
     Raises `ValueError` for a rate that is not in `limits`' notation ("100/second; 3000/minute").
     """
-    rules: list[tuple[str, Callable[[Call], str]]] = [(f"{tier.rates}; {tier.daily}/day", by_client)]
-    if operation.rates:
-        rules.append((operation.rates, by_client_and_operation))
-    return [
-        limit
-        for rates, key in rules
-        for limit in LimitGroup(rates, key, None, False, None, None, None, operation.cost, False)
-    ]
+    return [*_limits(f"{tier.rates}; {tier.daily}/day", by_client, operation.cost), *own_limits(operation)]
+
+
+def own_limits(operation: Operation) -> list[Limit]:
+    """The limits of the operation itself, for each client. Raises as `limits_of`."""
+    return _limits(operation.rates, by_client_and_operation, operation.cost) if operation.rates else []
+
+
+def _limits(rates: str, key: Callable[[Call], str], cost: int) -> list[Limit]:
+    return list(LimitGroup(rates, key, None, False, None, None, None, cost, False))
 
 
 def shared_counts(url: str, timeout: float) -> RedisStorage:

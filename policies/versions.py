@@ -10,8 +10,8 @@ from policies.problems import ENDED, MISSING, Headers, ProblemError
 
 
 def named_in(path: str) -> str:
-    """The version that a path names: `/<api>/<version>/…`."""
-    return path.split("/", 3)[2]
+    """The version that a path names: `/<api>/<version>/…`; nothing in a path that belongs to no API."""
+    return path.split("/", 3)[2] if path.count("/") > 1 else ""
 
 
 def check(api: str, version: str, life: Version, today: date) -> Headers:

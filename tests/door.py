@@ -43,7 +43,7 @@ rates = "1000/second"
 daily = 100_000
 concurrent = 50
 
-[health.operations]
+[gateway.operations]
 live = { open = "health", tier = "t", idempotency = "safe" }
 ready = { open = "health", tier = "t", idempotency = "safe" }
 

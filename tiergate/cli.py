@@ -245,6 +245,35 @@ def openapi(into: Path, *, check: bool, release: bool) -> None:
         judging.release(into)
 
 
+@cli.group("client")
+def clients() -> None:
+    """Secrets that clients get access tokens for."""
+
+
+@clients.command("secret")
+@click.argument("name")
+@config_option
+def client_secret(name: str, config: Path) -> None:
+    """Make a new secret of a client and print it, this once. The one before stays valid until the next."""
+    from policies.credentials import Credentials
+
+    settings = _settings(config)
+    known = _catalogue(settings.governance.path()).clients
+    if name not in known:
+        _refuse([f"the catalogue has no client {name!r}; it has {', '.join(sorted(known))}"])
+    click.echo(Credentials(settings.client_secrets()).make(name))
+
+
+@clients.command("forget")
+@click.argument("name")
+@config_option
+def client_forget(name: str, config: Path) -> None:
+    """Let no secret of a client count any more. Tokens that it has are revoked with `tiergate revoke`."""
+    from policies.credentials import Credentials
+
+    Credentials(_settings(config).client_secrets()).forget(name)
+
+
 @cli.group()
 def policy() -> None:
     """Look at the catalogue: what is wrong with it, what it decides, what a change of it changes."""

@@ -45,12 +45,13 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`catalogue` names the file that governs; empty for the one that is shipped. `redis_url` is where replicas count
     together; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the channels take; empty for the
-    local one."""
+    local one. `local_tokens` is whether clients with a secret get tokens of the local one at `/oauth/token`."""
 
     catalogue: str = ""
     issuer: str = ""
     redis_url: str = ""
     audit_key_file: str = ""
+    local_tokens: bool = True
 
     def path(self) -> Path:
         return Path(self.catalogue) if self.catalogue else SHIPPED
@@ -113,6 +114,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def audit_log(self, layer: Layer) -> Path:
         return self.state / "audit" / f"{layer}.jsonl"
+
+    def client_secrets(self) -> Path:
+        """The digests of the secrets that clients get tokens for."""
+        return self.state / "client-secrets.json"
 
     def audit_key(self) -> Path:
         """What seals the audit records. Whoever has it can forge them: keep it where the log is not."""

@@ -14,6 +14,7 @@ from policies.audit import AuditLog, sealing_key
 from policies.authentication import Verifier
 from policies.catalogue import Layer
 from policies.chain import Gate
+from policies.credentials import Credentials
 from policies.keys import Discovery, Jwk, Keys
 from policies.layers import AsyncLayerClient, LayerClient
 from policies.living import Living
@@ -147,8 +148,11 @@ def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Lit
 def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
     from experience_apis.app import create_app
     from experience_apis.process import NAME, Process
+    from experience_apis.tokens import Tokens
 
     governed_by = living(settings)
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
     process = Process(client, issuer(settings), lambda: governed_by.now.clients[NAME])
-    return create_app(gate("experience", settings, governed_by), process, openapi)
+    local = settings.governance.local_tokens and not settings.governance.issuer
+    tokens = Tokens(issuer(settings), Credentials(settings.client_secrets())) if local else None
+    return create_app(gate("experience", settings, governed_by), process, tokens, openapi)

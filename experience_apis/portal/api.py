@@ -1,0 +1,96 @@
+"""The portal's open routes. Every page forbids everything that does not come from this host (CSP level 3)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Response, Router, get
+from litestar.datastructures import State
+from litestar.params import HeaderParameter, PathParameter
+
+from experience_apis.portal import pages
+from policies.chain import Gate
+from policies.problems import MISSING, ProblemError
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "max-age=60",
+}
+Name = Annotated[str, PathParameter(pattern=r"^[a-z0-9][a-z0-9.-]{0,59}$")]
+Accepts = Annotated[str, HeaderParameter(name="accept-encoding")]
+
+
+def _page(content: str) -> Response[str]:
+    return Response(content, media_type="text/html; charset=utf-8", headers=HEADERS)
+
+
+def _nothing(what: str) -> ProblemError:
+    return ProblemError(MISSING, f"There is no {what}.")
+
+
+@get("/docs", operation_id="portal_home", sync_to_thread=False)
+def home(state: State) -> Response[str]:
+    gate: Gate = state.gate
+    return _page(pages.home(gate.living.now))
+
+
+@get("/docs/{name:str}", operation_id="portal_page", sync_to_thread=False)
+def page(state: State, name: Name) -> Response[str]:
+    gate: Gate = state.gate
+    match name:
+        case "events":
+            return _page(pages.events())
+        case "problems":
+            return _page(pages.problems())
+        case "tokens":
+            return _page(pages.page("tokens"))
+        case "partners-v2":
+            return _page(pages.guide(gate.living.now))
+        case _:
+            raise _nothing(f"page {name}")
+
+
+@get("/docs/reference/{name:str}", operation_id="portal_reference", sync_to_thread=False)
+def reference(state: State, name: Name) -> Response[str]:
+    gate: Gate = state.gate
+    if name not in pages.documents(gate.living.now) or name == pages.EVENTS:
+        raise _nothing(f"reference {name}")
+    return _page(pages.reference(name))
+
+
+@get("/docs/contracts/{name:str}", operation_id="portal_document", sync_to_thread=False)
+def document(state: State, name: Name) -> Response[bytes]:
+    gate: Gate = state.gate
+    wanted = name.removesuffix(".json")
+    if wanted not in pages.documents(gate.living.now):
+        raise _nothing(f"contract {name}")
+    return Response((pages.CONTRACTS / f"{wanted}.json").read_bytes(), media_type="application/json", headers=HEADERS)
+
+
+@get("/docs/assets/{name:str}", operation_id="portal_asset", sync_to_thread=False)
+def asset(name: Name, accepts: Accepts = "") -> Response[bytes]:
+    found = pages.asset(name)
+    if found is None:
+        raise _nothing(f"file {name}")
+    content, compressed, kind = found
+    headers = HEADERS | {"Vary": "Accept-Encoding", "Cache-Control": "max-age=3600"}
+    if "gzip" in accepts:
+        return Response(compressed, media_type=kind, headers=headers | {"Content-Encoding": "gzip"})
+    return Response(content, media_type=kind, headers=headers)
+
+
+@get("/problems/{name:str}", operation_id="problem_page", sync_to_thread=False)
+def problem(name: Name) -> Response[str]:
+    found = pages.problem(name)
+    if found is None:
+        raise _nothing(f"problem {name}")
+    return _page(found)
+
+
+router = Router("/", route_handlers=[home, page, reference, document, asset, problem], include_in_schema=False)

@@ -1,0 +1,106 @@
+"""What the portal shows, from the catalogue in force and the published contracts."""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+import swagger_ui_bundle  # pyright: ignore[reportMissingTypeStubs]
+from markupsafe import Markup
+
+from experience_apis.partners.api import OLDER
+from policies.catalogue import Catalogue
+from policies.problems import TYPES
+
+HERE = Path(__file__).parent
+CONTRACTS = HERE.parents[1] / "openapi"
+EVENTS = "events.v1"
+KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+OWN_ASSETS = ("portal.css", "reference.js", "reference.css")
+SWAGGER_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
+
+_templates = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+)
+
+
+def page(name: str, **values: Any) -> str:
+    """A page of the portal. Raises `jinja2.TemplateNotFound` for one that there is not."""
+    return _templates.get_template(f"{name}.html").render(values)
+
+
+def _code(text: str) -> Markup:
+    """`backticks` as code, everything else as plain text."""
+    parts = text.split("`")
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+    )
+
+
+_templates.filters["code"] = _code
+
+
+def home(catalogue: Catalogue) -> str:
+    """The APIs that can be called from outside, with the life of each version."""
+    apis = {name: api for name, api in catalogue.apis.items() if api.layer == "experience"}
+    return page("home", apis=apis)
+
+
+def reference(document: str) -> str:
+    api, _, version = document.partition(".")
+    return page("reference", document=document, api=api, version=version)
+
+
+def events() -> str:
+    """The events that partners and internal apps can rely on, with an example of each."""
+    described = msgspec.json.decode((CONTRACTS / f"{EVENTS}.json").read_bytes())
+    found = [each for each in described["components"]["messages"].values() if each["name"].startswith("com.tiergate.")]
+    for each in found:
+        each["example"] = msgspec.json.format(msgspec.json.encode(each["examples"][0]["payload"]), indent=2).decode()
+    return page("events", events=found)
+
+
+def problems() -> str:
+    return page("problems", problems=sorted(TYPES.values(), key=lambda each: (each.status, each.name)))
+
+
+def problem(name: str) -> str | None:
+    """The page that the `type` of a problem leads to; None for a problem that there is not."""
+    found = TYPES.get(name)
+    return page("problem", problem=found) if found else None
+
+
+def guide(catalogue: Catalogue) -> str:
+    """From each older version of the partner API to the next: the named changes, in words."""
+    return page("guide", older=OLDER, lives=catalogue.apis["partners"].versions)
+
+
+def documents(catalogue: Catalogue) -> frozenset[str]:
+    """The contracts that are published here: those of the APIs that can be called here, and the events."""
+    named = {
+        f"{name}.{version}"
+        for name, api in catalogue.apis.items()
+        if api.layer == "experience"
+        for version in api.versions
+    }
+    return frozenset(named | {EVENTS})
+
+
+@cache
+def asset(name: str) -> tuple[bytes, bytes, str] | None:
+    """(content, the same compressed, media type) of a file that pages need."""
+    if name in OWN_ASSETS:
+        path = HERE / "assets" / name
+    elif name in SWAGGER_ASSETS:
+        path = Path(str(swagger_ui_bundle.swagger_ui_path)) / name
+    else:
+        return None
+    content = path.read_bytes()
+    return content, gzip.compress(content, 6), KINDS[path.suffix]

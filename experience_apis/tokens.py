@@ -1,0 +1,101 @@
+"""Access tokens for clients that have a secret (RFC 6749, section 4.4), from the local issuer. An OIDC issuer replaces it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.datastructures import State
+
+from policies.chain import ACTS_FOR, Gate
+from policies.credentials import Credentials
+from policies.throttling import Call, own_limits
+from policies.tokens import Issuer
+
+TTL = timedelta(minutes=15)
+UNKNOWN = "unknown"
+"""All clients that do not exist are counted as one, so that their names cost no memory."""
+LONGEST = 200
+FIELDS = 10
+NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """What tokens are made from."""
+
+    issuer: Issuer
+    credentials: Credentials
+
+
+class Refused(Exception):
+    """An error response (RFC 6749, section 5.2)."""
+
+    def __init__(self, error: str, description: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(description)
+        self.answer = Response(
+            {"error": error, "error_description": description}, status_code=status,
+            headers=NEVER_KEPT | ({"WWW-Authenticate": 'Basic realm="tiergate"'} if status == HTTPStatus.UNAUTHORIZED else {}),
+        )  # fmt: skip
+
+
+@post(
+    "/oauth/token",
+    operation_id="issue_token",
+    summary="Get an access token for a client",
+    status_code=200,
+    include_in_schema=False,
+)
+async def issue_token(state: State, request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+    """Takes the client's name and secret by Basic authentication or in the form; gives a bearer token for this layer."""
+    try:
+        raw = (await request.body()).decode("latin-1")
+        form = {key: values[0] for key, values in parse_qs(raw, max_num_fields=FIELDS).items()}
+        return await _granted(state.tokens, state.gate, request, form)
+    except Refused as refused:
+        return refused.answer
+    except ValueError as error:
+        return Refused("invalid_request", f"The form cannot be read: {error}.").answer
+
+
+async def _granted(
+    tokens: Tokens, gate: Gate, request: Request[Any, Any, Any], form: Mapping[str, str]
+) -> Response[dict[str, Any]]:
+    if form.get("grant_type") != "client_credentials":
+        raise Refused("unsupported_grant_type", "Send grant_type=client_credentials.")
+    name, secret = _credentials(request.headers.get("authorization", ""), form)
+    client = gate.living.now.clients.get(name)
+    request.scope["state"][ACTS_FOR] = name if client else UNKNOWN
+    operation = gate.living.now.gateway.operations["issue_token"]
+    await gate.throttle.take(Call(name if client else UNKNOWN, "issue_token"), own_limits(operation), operation.cost)
+    proved = await tokens.credentials.prove(name, secret)
+    if client is None or not proved or client.audience != "experience":
+        raise Refused("invalid_client", "The client and its secret do not belong together.", HTTPStatus.UNAUTHORIZED)
+    asked = frozenset(form["scope"].split()) if "scope" in form else client.scopes
+    if not asked <= client.scopes:
+        raise Refused("invalid_scope", "The client does not have all of these scopes.")
+    token = tokens.issuer.token(name, client, scopes=asked, ttl=TTL)
+    seconds = int(TTL.total_seconds()) // 2  # a token is handed out again for half of its life
+    granted = {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": " ".join(sorted(asked))}
+    return Response(granted, headers=NEVER_KEPT)
+
+
+def _credentials(authorization: str, form: Mapping[str, str]) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            name, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise Refused("invalid_client", "The Basic credentials cannot be read.", HTTPStatus.UNAUTHORIZED) from error
+        name, secret = unquote(name), unquote(secret)
+    else:
+        name, secret = form.get("client_id", ""), form.get("client_secret", "")
+    if not 1 <= len(name) <= LONGEST or not 1 <= len(secret) <= LONGEST:
+        raise Refused("invalid_client", "Send the client's name and secret.", HTTPStatus.UNAUTHORIZED)
+    return name, secret
