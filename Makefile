@@ -38,7 +38,8 @@ check: .venv/ready openapi/rules/node_modules/.ready ## Format, lint, strict typ
 	@$(BIN)/deptry .
 	@$(BIN)/tiergate openapi --check
 
-bench: .venv/ready ## Measure what an order costs, beside the bare engine; writes bench/out/
+bench: .venv/ready bench/peers/node_modules/.ready ## Measure one hop beside nginx, Fastify and FastAPI, and what an order costs; writes bench/out/
+	@$(BIN)/python -m bench.hop
 	@$(BIN)/python -m bench.orders
 
 fuzz: .venv/ready openapi/rules/node_modules/.ready ## Fuzz every contract against a running gateway, each for SECONDS_EACH (60 if not said)
@@ -59,4 +60,4 @@ lock: .venv/ready ## Resolve the dependencies anew and write the lock files
 	@echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt
 
 clean: ## Remove the environment, the state and everything generated
-	@rm -rf .venv .tiergate bench/out tests/peers/node_modules openapi/rules/node_modules .pytest_cache .ruff_cache
+	@rm -rf .venv .tiergate bench/out tests/peers/node_modules openapi/rules/node_modules bench/peers/node_modules .pytest_cache .ruff_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -31,6 +30,6 @@ def identifiers(clock: Clock, randomness: Randomness) -> NewId:
     def new_id(prefix: Prefix) -> str:
         milliseconds = int(clock().timestamp() * 1000)
         value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | randomness(12) << 64 | 0b10 << 62 | randomness(62)
-        return f"{prefix}_{uuid.UUID(int=value).hex}"
+        return f"{prefix}_{value:032x}"
 
     return new_id

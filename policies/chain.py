@@ -8,9 +8,8 @@ Each request is governed by the catalogue as it is when the request comes.
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
@@ -22,7 +21,7 @@ from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
 from litestar.routes import HTTPRoute
-from litestar.types import ASGIApp, ControllerRouterHandler, LifespanHook, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, LifespanHook, Message, Receive, Scope, Send
 from slowapi.wrappers import Limit
 
 from canonical.ids import Clock, NewId
@@ -64,6 +63,10 @@ class Rules:
         self.catalogue = catalogue
         self.name = name
         self.api = api
+        self.lives: dict[str, date] = {}
+        """The day for which a version is known to be served."""
+        self.marks: dict[str, Headers] = {}
+        """What its answers say of its life on that day."""
         self._limits = {
             name: limits_of(tier, operation) for name, tier in catalogue.throttle_tiers.items() if not operation.open
         }
@@ -129,16 +132,18 @@ class Gate:
         """The day in UTC."""
         return self._clock().date()
 
-    def version(self, rules: Rules, path: str) -> Headers:
+    def version(self, rules: Rules, version: str) -> Headers:
         """The headers that tell of the version's life. Raises 404 or 410 when it is not served."""
         if rules.api is None:
             return []
-        version = versions.named_in(path)
-        return versions.check(rules.name, version, rules.api.versions[version], self.today())
+        today = self.today()
+        if rules.lives.get(version) != today:
+            rules.marks[version] = versions.check(rules.name, version, rules.api.versions[version], today)
+            rules.lives[version] = today
+        return rules.marks[version].copy()
 
-    def note(self, rules: Rules, caller: Caller | None, path: str) -> None:
+    def note(self, rules: Rules, caller: Caller | None, version: str) -> None:
         """Remember who calls a deprecated version."""
-        version = versions.named_in(path)
         if caller and rules.api and rules.api.versions[version].state == "deprecated":
             self.usage.note(caller.principal.client, rules.name, version)
 
@@ -152,15 +157,27 @@ class Gate:
             raise refused()
         return Caller(principal, client)
 
-    @contextlib.contextmanager
-    def admitted(self, rules: Rules, caller: Caller | None) -> Generator[None]:
-        """Carry the call while it runs. Raises 503 under overload, 429 when the client has too many running."""
-        with contextlib.ExitStack() as held:
-            if rules.operation.open != "health":  # whoever looks after us must see us most of all when we are busy
-                held.enter_context(self._load.carry(rules.catalogue.service_tiers[rules.operation.tier]))
-            if caller and (tier := rules.tier_of(caller.client)):
-                held.enter_context(self.throttle.at_once(caller.principal.client, tier))
-            yield
+    def admit(self, rules: Rules, caller: Caller | None) -> Callable[[], None]:
+        """Carry the call until what this gives is called. Raises 503 under overload, 429 when the client has too many running."""
+        name = caller.principal.client if caller else ""
+        tier = rules.tier_of(caller.client) if caller else None
+        carried = rules.operation.open != "health"  # whoever looks after us must see us most of all when we are busy
+        if carried:
+            self._load.begin(rules.catalogue.service_tiers[rules.operation.tier])
+        if tier:
+            try:
+                self.throttle.begin(name, tier)
+            except ProblemError:
+                self._load.end()
+                raise
+
+        def leave() -> None:
+            if tier:
+                self.throttle.end(name)
+            if carried:
+                self._load.end()
+
+        return leave
 
     async def count(self, operation_id: str, rules: Rules, caller: Caller | None) -> Headers:
         """Count the call against its client's limits. Raises 429; gives the fields that tell what is left."""
@@ -176,6 +193,11 @@ class Gate:
         if scope not in caller.principal.scopes or scope not in caller.client.scopes:
             raise ProblemError(FORBIDDEN, f"The operation needs the scope {scope}.")
         return caller.principal.within(caller.client)
+
+    def refused(self, operation_id: str, status: int, correlation_id: str) -> None:
+        """Log whoever was turned away for want of credentials."""
+        if status == UNAUTHENTICATED.status:
+            log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
 
     def leave(
         self, operation_id: str, rules: Rules, principal: Principal | None, path: str, status: int, acts_for: str
@@ -206,9 +228,7 @@ class Governance:
             await self.app(scope, receive, send)
             return
         if scope["method"] == "OPTIONS":
-            allowed = ", ".join(sorted(self.gate.methods[scope["path_template"]])).encode()
-            await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed)]})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._say_methods(scope["path_template"], send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         operation_id = operation_of(scope["route_handler"])
@@ -222,8 +242,7 @@ class Governance:
             nonlocal settled
             if not settled:
                 settled = True
-                if status == UNAUTHENTICATED.status:
-                    log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
+                self.gate.refused(operation_id, status, correlation_id)
                 self.gate.leave(operation_id, rules, principal, scope["path"], status, scope["state"].get(ACTS_FOR, ""))
 
         async def send_marked(message: Message) -> None:
@@ -237,26 +256,48 @@ class Governance:
         scope["state"][correlation.STATE] = correlation_id
         with correlation.correlated(correlation_id):
             try:
-                marks = self.gate.version(rules, scope["path"])
+                version = versions.named_in(scope["path"])
+                marks = self.gate.version(rules, version)
                 caller = await self.gate.authenticate(rules, headers)
                 principal = caller and caller.principal
-                with self.gate.admitted(rules, caller):
+                leave = self.gate.admit(rules, caller)
+                try:
                     marks += await self.gate.count(operation_id, rules, caller)
                     principal = self.gate.authorize(rules, caller)
                     scope["state"]["principal"] = principal
-                    self.gate.note(rules, caller, scope["path"])
-                    if principal is None or rules.operation.idempotency == "safe":
-                        await self.app(scope, receive, send_marked)
-                    else:
-                        needed = rules.operation.idempotency == "key"
-                        await self.gate.idempotency.run(
-                            self.app, scope, receive, send_marked, client=principal.client, operation=operation_id, needed=needed
-                        )  # fmt: skip
+                    self.gate.note(rules, caller, version)
+                    await self._handled(operation_id, rules, principal, scope, receive, send_marked)
+                finally:
+                    leave()
             except ProblemError as error:
                 settle(error.problem.status)
+                error.mark(marks)
                 raise
             finally:
                 settle(500)  # it broke off without an answer
+
+    async def _handled(
+        self,
+        operation_id: str,
+        rules: Rules,
+        principal: Principal | None,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Hand the request to its handler; a write that has a name is handed over once."""
+        if principal is None or rules.operation.idempotency == "safe":
+            await self.app(scope, receive, send)
+            return
+        await self.gate.idempotency.run(
+            self.app, scope, receive, send, client=principal.client, operation=operation_id,
+            needed=rules.operation.idempotency == "key",
+        )  # fmt: skip
+
+    async def _say_methods(self, path: str, send: Send) -> None:
+        allowed = ", ".join(sorted(self.gate.methods[path])).encode()
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed)]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def operation_of(handler: object) -> str:

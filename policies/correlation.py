@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 HEADER = "x-correlation-id"
 STATE = "correlation_id"
@@ -19,14 +19,23 @@ def current() -> str:
     return _current.get()
 
 
+def enter(correlation_id: str) -> Token[str]:
+    """From here on everything belongs to `correlation_id`, until `leave` gets the token."""
+    return _current.set(correlation_id)
+
+
+def leave(token: Token[str]) -> None:
+    _current.reset(token)
+
+
 @contextmanager
 def correlated(correlation_id: str) -> Generator[None]:
     """Everything inside belongs to `correlation_id`."""
-    token = _current.set(correlation_id)
+    token = enter(correlation_id)
     try:
         yield
     finally:
-        _current.reset(token)
+        leave(token)
 
 
 def accepted(candidate: str) -> bool:

@@ -19,8 +19,10 @@ from canonical.faults import Rejected, Throttled, Unavailable
 from policies import correlation
 from policies.outbound import fault_of
 from policies.problems import FAULT_BY_NAME
+from policies.wire import Wire
 
 T = TypeVar("T")
+JSON = b"application/json"
 Token = Callable[[], str]
 
 
@@ -63,6 +65,7 @@ class AsyncLayerClient:
     def __init__(self, base_url: str, layer: str, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
         self._client = ClientBuilder().timeout(timedelta(seconds=timeout)).build()
+        self._wire = Wire(base_url, timeout)
         self._base_url = base_url
         self._layer = layer
 
@@ -70,8 +73,31 @@ class AsyncLayerClient:
         """Raises a leaf of `PlatformFault`."""
         return _decoded(await self.forward(method, path, token, body), self._layer, expected)
 
+    async def fetch(self, path: str, token: str) -> Answer:
+        """The answer to a read as it came, for those who pass it on. Raises `Unavailable` when there is none."""
+        current = correlation.current()
+        headers = (
+            f"authorization: Bearer {token}\r\n{correlation.HEADER}: {current}\r\n"
+            if current
+            else f"authorization: Bearer {token}\r\n"
+        )
+        try:
+            reply = await self._wire.get(path, headers.encode("ascii"))
+        except Unavailable as fault:
+            raise Unavailable(self._layer, fault.reason) from fault
+        found = reply.headers
+        after = found.get(b"retry-after")
+        return Answer(
+            reply.status,
+            reply.body,
+            found.get(b"content-type", JSON).decode("latin-1"),
+            float(after) if after else None,
+        )
+
     async def forward(self, method: str, path: str, token: str, body: Any = None) -> Answer:
         """The answer as it came, for those who pass it on. Raises a leaf of `PlatformFault` only when there is none."""
+        if method == "GET":
+            return await self.fetch(path, token)
         content = b"" if body is None else msgspec.json.encode(body)
         request = self._client.request(method, self._base_url + path).headers(_headers(token))
         try:
@@ -81,6 +107,7 @@ class AsyncLayerClient:
             raise fault_of(error, self._layer, safe=method == "GET") from error
 
     async def close(self) -> None:
+        await self._wire.close()
         await self._client.close()
 
 

@@ -166,6 +166,11 @@ class ProblemError(Exception):
         self.detail = detail
         self.errors = errors
 
+    def mark(self, marks: Headers) -> None:
+        """Let the refusal say what every answer says, of limits and versions."""
+        if marks:
+            self.headers = {name.decode(): value.decode() for name, value in marks} | (self.headers or {})
+
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body (RFC 9457, section 3.1), with members of our own after `instance`."""
@@ -181,6 +186,30 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     field: str = ""
 
 
+def as_answer(error: ProblemError | PlatformFault, correlation_id: str) -> tuple[int, Headers, bytes]:
+    """(status, headers, body) of a refusal, for those who have no request of the web framework's."""
+    if isinstance(error, PlatformFault):
+        problem, detail, given = FAULTS[type(error)], error.reason, _wait(error)
+        members: dict[str, Any] = {"platform": error.platform, "field": error.field}
+    else:
+        problem, detail, given = error.problem, error.detail, error.headers or {}
+        members = {"errors": error.errors}
+    body = _body(problem, detail, correlation_id, **members)
+    headers = [(b"content-type", CONTENT_TYPE.encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in given.items()]
+    return problem.status, headers, msgspec.json.encode(body)
+
+
+def _body(problem: ProblemType, detail: str, correlation_id: str, **members: Any) -> Problem:
+    return Problem(
+        f"/problems/{problem.name}", problem.title, problem.status, detail, problem.remedy, correlation_id, **members
+    )
+
+
+def _wait(fault: PlatformFault) -> dict[str, str]:
+    return {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:.0f}"}
+
+
 def _answer(
     request: Request[Any, Any, Any],
     problem: ProblemType,
@@ -190,9 +219,7 @@ def _answer(
 ) -> Response[Problem]:
     """The problem as it goes out, with the correlation id that the request was given on its way in."""
     correlation_id = str(request.scope["state"].get(correlation.STATE, ""))
-    body = Problem(
-        f"/problems/{problem.name}", problem.title, problem.status, detail, problem.remedy, correlation_id, **members
-    )
+    body = _body(problem, detail, correlation_id, **members)
     headers = {**({correlation.HEADER: correlation_id} if correlation_id else {}), **(headers or {})}
     return Response(body, status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
 
@@ -202,8 +229,7 @@ def _ours(request: Request[Any, Any, Any], error: ProblemError) -> Response[Prob
 
 
 def _fault(request: Request[Any, Any, Any], fault: PlatformFault) -> Response[Problem]:
-    headers = {"Retry-After": f"{fault.retry_after:.0f}"} if fault.retry_after is not None else {}
-    return _answer(request, FAULTS[type(fault)], fault.reason, headers, platform=fault.platform, field=fault.field)
+    return _answer(request, FAULTS[type(fault)], fault.reason, _wait(fault), platform=fault.platform, field=fault.field)
 
 
 def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -122,6 +121,7 @@ class Throttle:
         self._shared = shared
         self._own = MemoryStorage()
         self._buckets: dict[tuple[RateLimitItem, str], Bucket] = {}
+        self._known: dict[tuple[str, str], tuple[list[Limit], list[Bucket], bytes]] = {}
         self._away_until = 0.0
         self._running: Counter[str] = Counter()
         self.away = ""
@@ -133,7 +133,7 @@ class Throttle:
         Raises `ProblemError` (429) with `Retry-After` when one limit is used up; then nothing is counted.
         """
         now = self._clock().timestamp()
-        buckets = [self._bucket(limit.limit, limit.key_func(call)) for limit in limits]
+        buckets, policies = self._counted(call, limits)
         for bucket in buckets:
             bucket.turn(now)
             if bucket.left < cost and not bucket.exhausted:
@@ -142,25 +142,32 @@ class Throttle:
         if short is not None:
             after = short.resets_in(now)
             headers = {"Retry-After": str(after)} | {
-                name.decode(): value.decode() for name, value in _fields(buckets, now)
+                name.decode(): value.decode() for name, value in _fields(buckets, policies, now)
             }
             allowed = f"{short.item.amount} in {short.period} s"
             raise ProblemError(THROTTLED, f"The limit of {allowed} is used up; wait {after} s.", headers=headers)
         for bucket in buckets:
             bucket.left -= cost
-        return _fields(buckets, now)
+        return _fields(buckets, policies, now)
 
-    @contextmanager
-    def at_once(self, client: str, tier: ThrottleTier) -> Generator[None]:
+    def begin(self, client: str, tier: ThrottleTier) -> None:
         """Count a call as running. Raises `ProblemError` (429) when the client has too many running on this replica."""
         if self._running[client] >= tier.concurrent:
             detail = f"{tier.concurrent} calls of yours are running; wait until one has ended."
             raise ProblemError(THROTTLED, detail, headers={"Retry-After": "1"})
         self._running[client] += 1
-        try:
-            yield
-        finally:
-            self._running[client] -= 1
+
+    def end(self, client: str) -> None:
+        self._running[client] -= 1
+
+    def _counted(self, call: Call, limits: list[Limit]) -> tuple[list[Bucket], bytes]:
+        """The buckets of a call, and what its answers say of the limits. Looked up once, until the limits are others."""
+        key = (call.client, call.operation_id)
+        known = self._known.get(key)
+        if known is None or known[0] is not limits:
+            buckets = [self._bucket(limit.limit, limit.key_func(call)) for limit in limits]
+            known = self._known[key] = (limits, buckets, ", ".join(each.policy for each in buckets).encode())
+        return known[1], known[2]
 
     def _bucket(self, item: RateLimitItem, key: str) -> Bucket:
         found = self._buckets.get((item, key))
@@ -201,25 +208,23 @@ class Load:
     def __init__(self) -> None:
         self.running = 0
 
-    @contextmanager
-    def carry(self, tier: ServiceTier) -> Generator[None]:
+    def begin(self, tier: ServiceTier) -> None:
         """Carry one more call. Raises `ProblemError` (503) with `Retry-After` when that is too many for its tier."""
         if self.running >= tier.sheds_at:
             raise ProblemError(
                 OVERLOADED, "Too much is going on; calls of higher tiers go first.", headers={"Retry-After": "1"}
             )
         self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
+
+    def end(self) -> None:
+        self.running -= 1
 
 
-def _fields(buckets: list[Bucket], now: float) -> Headers:
+def _fields(buckets: list[Bucket], policies: bytes, now: float) -> Headers:
     """The policies, and the one that will be used up first."""
-    nearest = min(buckets, key=lambda each: each.remaining / each.item.amount)
-    service = f'"{nearest.period}s";r={max(0, nearest.remaining)};t={nearest.resets_in(now)}'
-    return [
-        (b"ratelimit-policy", ", ".join(each.policy for each in buckets).encode()),
-        (b"ratelimit", service.encode()),
-    ]
+    nearest = buckets[0]
+    for each in buckets:
+        if each.remaining * nearest.item.amount < nearest.remaining * each.item.amount:
+            nearest = each
+    service = b'"%ds";r=%d;t=%d' % (nearest.period, max(0, nearest.remaining), nearest.resets_in(now))
+    return [(b"ratelimit-policy", policies), (b"ratelimit", service)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import signal
-import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -48,13 +47,6 @@ def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = 
             return found
         time.sleep(0.03)
     raise AssertionError(f"not within {seconds:.0f} s: {what or look}")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def german_vat(name: str) -> str:

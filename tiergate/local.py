@@ -72,6 +72,13 @@ def _usual_ports_are_ours() -> bool:
     return True
 
 
+def free_port() -> int:
+    """A port of loopback that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def choose_ports(*, usual: bool = True) -> Ports:
     """The usual ports where they are free and no other sandbox has them, any free one elsewhere."""
     usual = usual and _usual_ports_are_ours()

@@ -18,7 +18,7 @@ import structlog
 import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 from policies.catalogue import Layer
 from tiergate import wiring
@@ -32,19 +32,25 @@ STOP_SECONDS = 15
 def serve(layer: Layer, settings: Settings, secrets: Secrets) -> None:
     """Serve one layer until SIGINT or SIGTERM."""
     log_as_json()
+    app: ASGIApp
     match layer:
         case "system":
             app, port = wiring.system_app(settings, secrets), settings.server.system_port
         case "process":
             app, port = wiring.process_app(settings), settings.server.process_port
         case "experience":
-            app, port = wiring.experience_app(settings), settings.server.experience_port
+            app, port = wiring.experience_front(settings), settings.server.experience_port
+    run(app, settings.server.host, port)
+
+
+def run(app: ASGIApp, host: str, port: int) -> None:
+    """Serve an app until SIGINT or SIGTERM."""
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
-    uvloop.run(_serve(app, settings.server.host, port))
+    uvloop.run(_serve(app, host, port))
 
 
-async def _serve(app: Litestar, host: str, port: int) -> None:
+async def _serve(app: ASGIApp, host: str, port: int) -> None:
     server = Server(app, address=host, port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

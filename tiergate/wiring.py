@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
+from litestar.types import ASGIApp
 
 from canonical.ids import identifiers, utc_now
 from policies.audit import AuditLog, sealing_key
@@ -20,13 +21,32 @@ from policies.layers import AsyncLayerClient, LayerClient
 from policies.living import Living
 from policies.revocation import FileStore, RedisStore, Revocations, Store
 from policies.shared import Shared, SharedFile, SharedRedis
+from policies.thin import Thin, passages
 from policies.throttling import Throttle, shared_counts
 from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
 from tiergate.settings import Secrets, Settings
 
 REDIS_SECONDS = 0.25
 """After so long a count goes on in memory."""
-new_id = identifiers(utc_now, randomness.randbits)
+
+
+def _randomness() -> Callable[[int], int]:
+    """The system's randomness, taken a page at a time: asking for a few bytes costs as much as asking for many."""
+    taken = memoryview(b"")
+
+    def bits(number: int) -> int:
+        nonlocal taken
+        size = (number + 7) // 8
+        if len(taken) < size:
+            taken = memoryview(os.urandom(4096))
+        value = int.from_bytes(taken[:size], "big") >> (size * 8 - number)
+        taken = taken[size:]
+        return value
+
+    return bits
+
+
+new_id = identifiers(utc_now, _randomness())
 
 
 def issuer(settings: Settings) -> Issuer:
@@ -143,6 +163,12 @@ def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Lit
         url, executor, dead_after=settings.process.dead_after, queue_pace=settings.process.queue_pace
     )
     return create_app(gate("process", settings, governed_by), desk, engine, openapi)
+
+
+def experience_front(settings: Settings) -> ASGIApp:
+    """The experience app behind its thin path."""
+    app = experience_app(settings)
+    return Thin(app, app.state.gate, passages(app), app.state.process.fetch)
 
 
 def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:

@@ -18,7 +18,7 @@ from policies.lists import Cursor, Key, Limit
 from policies.problems import NOT_ALLOWED_NOW
 
 
-@get("/postings", operation_id="finance_list_postings", summary="List where the posting of each invoice and payment stands", responses={200: ResponseSpec(Page[PostingStatus], generate_examples=False)})  # fmt: skip
+@get("/postings", operation_id="finance_list_postings", passes="postings", summary="List where the posting of each invoice and payment stands", responses={200: ResponseSpec(Page[PostingStatus], generate_examples=False)})  # fmt: skip
 async def list_postings(
     state: State, principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None, limit: Limit = 25,

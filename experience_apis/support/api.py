@@ -18,7 +18,7 @@ from policies.lists import Cursor, Key, Limit
 from policies.problems import NOT_ALLOWED_NOW
 
 
-@get("/cases", operation_id="support_list_cases", summary="List exceptions, newest first, with what may be done about each", responses={200: ResponseSpec(Page[Case], generate_examples=False)})  # fmt: skip
+@get("/cases", operation_id="support_list_cases", passes="cases", summary="List exceptions, newest first, with what may be done about each", responses={200: ResponseSpec(Page[Case], generate_examples=False)})  # fmt: skip
 async def list_cases(
     state: State, principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
     team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
@@ -28,7 +28,7 @@ async def list_cases(
     return await process.get(principal, "cases", {"state": case_state, "team": team, "cursor": cursor, "limit": limit})
 
 
-@get("/cases/{case_id:str}", operation_id="support_get_case", summary="Read an exception", responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
+@get("/cases/{case_id:str}", operation_id="support_get_case", passes="cases/{case_id}", summary="Read an exception", responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
 async def get_case(state: State, principal: NamedDependency[Principal], case_id: Key) -> Response[bytes]:
     """A case with what was being done, why it stopped, and what may be done about it."""
     process: Process = state.process
@@ -44,7 +44,7 @@ async def act_on_case(
     return await process.post(principal, f"cases/{case_id}/actions", data)
 
 
-@get("/customers/{customer_id:str}", operation_id="support_get_customer", summary="Read a customer with all that is going on", responses={200: ResponseSpec(CustomerOverview, generate_examples=False)})  # fmt: skip
+@get("/customers/{customer_id:str}", operation_id="support_get_customer", passes="customers/{customer_id}", summary="Read a customer with all that is going on", responses={200: ResponseSpec(CustomerOverview, generate_examples=False)})  # fmt: skip
 async def get_customer(state: State, principal: NamedDependency[Principal], customer_id: Key) -> Response[bytes]:
     """The customer, its newest orders and postings, and how many cases are open."""
     process: Process = state.process

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from canonical.faults import Conflict
@@ -14,7 +16,8 @@ from tiergate import wiring
 
 def test_a_key_that_another_order_has_used_is_a_conflict_and_no_refusal(stack: Stack) -> None:
     customer = Customer(id="cus_two_at_once", name="Two At Once GmbH", address=Address(country="DE"))
-    stack.stripe.v1.customers.create({"name": "the other's"}, {"idempotency_key": f"customer:{customer.id}"})
+    key = hashlib.sha256(f"customer:{customer.id}".encode()).hexdigest()
+    stack.stripe.v1.customers.create({"name": "the other's"}, {"idempotency_key": key})
     token = wiring.issuer(stack.settings).token("process-layer", load().clients["process-layer"])
     client = LayerClient(stack.sandbox.url("system"), "system", lambda: token, 10)
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.partners import NORD, Partner, customer_of
-from tests.stack import ENVIRONMENT, Stack, free_port
-from tiergate.local import START_SECONDS
+from tests.stack import ENVIRONMENT, Stack
+from tiergate.local import START_SECONDS, free_port
 from tiergate.serving import Child, layer_process, wait_for
 
 TIMES = 50

@@ -147,22 +147,26 @@ def test_no_window_ever_lets_more_through_than_its_limit(calls: list[tuple[int, 
 
 def test_a_client_has_only_so_many_calls_running_at_once() -> None:
     counted = Counted()
-    with counted.throttle.at_once("acme", counted.tier), counted.throttle.at_once("acme", counted.tier):
-        with pytest.raises(ProblemError, match="2 calls of yours"), counted.throttle.at_once("acme", counted.tier):
-            pass
-        with counted.throttle.at_once("other", counted.tier):
-            pass
-    with counted.throttle.at_once("acme", counted.tier):
-        pass
+    counted.throttle.begin("acme", counted.tier)
+    counted.throttle.begin("acme", counted.tier)
+    with pytest.raises(ProblemError, match="2 calls of yours"):
+        counted.throttle.begin("acme", counted.tier)
+    counted.throttle.begin("other", counted.tier)
+    counted.throttle.end("acme")
+    counted.throttle.begin("acme", counted.tier)
 
 
 def test_under_load_the_lower_service_tier_is_turned_away_first() -> None:
     load, first, last = Load(), ServiceTier("seconds", 3), ServiceTier("hours", 2)
-    with load.carry(last), load.carry(last):
-        with pytest.raises(ProblemError) as shed, load.carry(last):
-            pass
-        with load.carry(first), pytest.raises(ProblemError), load.carry(first):
-            pass
+    load.begin(last)
+    load.begin(last)
+    with pytest.raises(ProblemError) as shed:
+        load.begin(last)
+    load.begin(first)
+    with pytest.raises(ProblemError):
+        load.begin(first)
+    for _ in range(3):
+        load.end()
     assert (shed.value.problem.status, shed.value.headers) == (503, {"Retry-After": "1"})
     assert load.running == 0
 

@@ -1,0 +1,81 @@
+"""One layer of ours for the bench: the gate and the thin path as they are shipped, in front of whatever is next.
+
+Takes a plan as JSON: layer, port, next (a URL and whether it is a layer of ours), folder, redis_url.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from litestar import get
+
+from canonical.ids import utc_now
+from policies.authentication import Principal
+from policies.catalogue import Layer
+from policies.chain import governed
+from policies.layers import Answer, AsyncLayerClient
+from policies.thin import Passage, Thin
+from policies.tokens import Issuer, signing_key
+from tiergate import wiring
+from tiergate.serving import log_as_json, run
+from tiergate.settings import Billing, Crm, Erp, Governance, Provisioning, Settings
+
+NAMES: dict[Layer, str] = {"experience": "sales", "process": "process", "system": "crm"}
+OPERATIONS: dict[Layer, str] = {"experience": "sales_get_order", "process": "get_order", "system": "get_deal"}
+CALLERS: dict[Layer, str] = {"experience": "experience-layer", "process": "process-layer"}
+ORDER = re.compile(r"ord_[0-9a-f]{32}")
+
+
+class Bench:
+    """The plan of one process."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.layer: Layer = plan["layer"]
+        folder = Path(plan["folder"])
+        governance = Governance(catalogue=plan["catalogue"], redis_url=plan["redis_url"])
+        self.settings = Settings(
+            Crm("x", "x"), Erp("x", "x", "x"), Billing("x"), Provisioning("x"), str(folder), governance=governance
+        )
+        self.living = wiring.living(self.settings)
+        self.gate = wiring.gate(self.layer, self.settings, self.living)
+        self.next = AsyncLayerClient(plan["next"], "next", 10)
+        self.issuer = Issuer(signing_key(folder / "issuer.pem"), utc_now)
+
+    async def to_layer(self, principal: Principal, path: str) -> Answer:
+        """As the experience layer asks the process layer."""
+        name = CALLERS[self.layer]
+        scopes = frozenset({"crm:read"}) if self.layer == "process" else principal.scopes
+        token = self.issuer.token(
+            name, self.living.now.clients[name], scopes=scopes, on_behalf_of=principal.subject, entities=principal.entities,
+            partner=principal.partner,
+        )  # fmt: skip
+        return await self.next.forward("GET", path, token)
+
+    async def to_platform(self, _: Principal, path: str) -> Answer:
+        return await self.next.forward("GET", path, "")
+
+
+def main() -> None:
+    plan: dict[str, Any] = json.loads(sys.argv[1])
+    log_as_json()
+    bench = Bench(plan)
+    last: bool = plan["last"]
+    prefix = f"/{NAMES[bench.layer]}/v1/{'deals' if bench.layer == 'system' else 'orders'}/"
+    following = {"experience": "/process/v1/orders/", "process": "/crm/v1/deals/"}.get(bench.layer, "")
+    passage = Passage(OPERATIONS[bench.layer], "v1", "/order.json/" if last else following, {}, ORDER)
+    fetch = bench.to_platform if last else bench.to_layer
+
+    @get(prefix + "{order_id:str}", operation_id=OPERATIONS[bench.layer], sync_to_thread=False)
+    def behind(order_id: str) -> str:
+        return order_id
+
+    app = governed(bench.gate, [behind], readiness=dict, state={})
+    run(Thin(app, bench.gate, {prefix: passage}, fetch), "127.0.0.1", plan["port"])
+
+
+if __name__ == "__main__":
+    main()

