@@ -13,6 +13,7 @@ Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$"
 """A record's id, ours or a platform's: bounded, and free of anything that could leave its place in a path, a query or a header."""
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A moment with its offset: never a time of an unknown place."""
+LOWER = (1 << 62) - 1
 Clock = Callable[[], datetime]
 Randomness = Callable[[int], int]
 """Given a number of bits, a random integer of at most that many (as `random.getrandbits`)."""
@@ -29,7 +30,8 @@ def identifiers(clock: Clock, randomness: Randomness) -> NewId:
 
     def new_id(prefix: Prefix) -> str:
         milliseconds = int(clock().timestamp() * 1000)
-        value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | randomness(12) << 64 | 0b10 << 62 | randomness(62)
+        random = randomness(74)
+        value = milliseconds << 80 | 0x7 << 76 | random >> 62 << 64 | 0b10 << 62 | random & LOWER
         return f"{prefix}_{value:032x}"
 
     return new_id

@@ -18,6 +18,8 @@ from canonical.faults import Unavailable
 
 IDLE = 64
 """Connections that are kept for the next request."""
+PACE = 0.1
+"""The part of the time-out after which somebody looks whether it is over."""
 LONGEST = 16 * 1024 * 1024
 """Bytes that an answer of one of our layers has at the most."""
 
@@ -61,9 +63,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._break(f"it does not speak HTTP ({type(error).__name__})")
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
-        self.closed = True
-        self._break("the connection was closed")
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break("the connection was closed" if exc is None else f"the connection broke ({type(exc).__name__})")
 
     def ask(self, request: bytes, answer: asyncio.Future[Reply]) -> None:
         self._answer, self.fresh, self._parts, self._headers, self._size = answer, True, [], {}, 0
@@ -111,6 +112,8 @@ class Wire:
         self._head = f"HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
         self._timeout = timeout
         self._idle: deque[Connection] = deque()
+        self._asked: dict[Connection, tuple[float, asyncio.Future[Reply]]] = {}
+        self._watched = False
 
     async def get(self, path: str, headers: bytes) -> Reply:
         """The answer to a GET. `headers` are written out, each with its line end. Raises `Unavailable`."""
@@ -147,19 +150,27 @@ class Wire:
     async def _exchange(self, connection: Connection, request: bytes) -> Reply:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
-        alarm = loop.call_later(self._timeout, _give_up, answer)
+        self._asked[connection] = (loop.time() + self._timeout, answer)
+        if not self._watched:
+            self._watched = True
+            loop.call_later(self._timeout * PACE, self._look, loop)
         connection.ask(request, answer)
         try:
             return await answer
         finally:
-            alarm.cancel()
+            del self._asked[connection]
             answered = answer.done() and not answer.cancelled() and answer.exception() is None
             if answered and connection.keeps and len(self._idle) < IDLE:
                 self._idle.append(connection)
             else:
                 connection.close()  # what may still come on it belongs to nobody
 
-
-def _give_up(answer: asyncio.Future[Reply]) -> None:
-    if not answer.done():
-        answer.set_exception(TimeoutError("no answer in time"))
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up what has taken too long. One timer for all requests: one for each costs a sixth of the request."""
+        now = loop.time()
+        for until, answer in self._asked.values():
+            if until <= now and not answer.done():
+                answer.set_exception(TimeoutError("no answer in time"))
+        self._watched = bool(self._asked)
+        if self._watched:
+            loop.call_later(self._timeout * PACE, self._look, loop)

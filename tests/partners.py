@@ -36,7 +36,7 @@ class Partner:
         }  # fmt: skip
         return body | changes
 
-    def place(self, customer_id: str, key: str, **changes: Any) -> httpx.Response:
+    def place(self, customer_id: str, key: str, /, **changes: Any) -> httpx.Response:
         headers = {"idempotency-key": key}
         return self.call("POST", "/partners/v2/orders", json=self.wanted(customer_id, **changes), headers=headers)
 
