@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -38,7 +40,9 @@ class Store(Protocol):
     """Where the revocations are that all replicas share."""
 
     async def read(self) -> bytes: ...
-    async def write(self, document: bytes) -> None: ...
+    async def change(self, act: Callable[[bytes], bytes]) -> None:
+        """Put in the place of the document what `act` makes of it; of two at once, one works on the other's."""
+        ...
 
 
 class FileStore:
@@ -50,11 +54,16 @@ class FileStore:
     async def read(self) -> bytes:
         return self._path.read_bytes() if self._path.exists() else b""
 
-    async def write(self, document: bytes) -> None:
+    async def change(self, act: Callable[[bytes], bytes]) -> None:
+        await asyncio.to_thread(self._change, act)
+
+    def _change(self, act: Callable[[bytes], bytes]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(document)
-        draft.replace(self._path)
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            draft = self._path.with_suffix(f".{os.getpid()}")
+            draft.write_bytes(act(self._path.read_bytes() if self._path.exists() else b""))
+            draft.replace(self._path)
 
 
 class RedisStore:
@@ -67,8 +76,18 @@ class RedisStore:
         found = await self._redis.get(KEY)
         return found if isinstance(found, bytes) else b""
 
-    async def write(self, document: bytes) -> None:
-        await self._redis.set(KEY, document, ex=int(KEPT))
+    async def change(self, act: Callable[[bytes], bytes]) -> None:
+        async with self._redis.pipeline() as pipeline:
+            while True:
+                try:
+                    await pipeline.watch(KEY)
+                    found = await pipeline.get(KEY)
+                    pipeline.multi()
+                    pipeline.set(KEY, act(found if isinstance(found, bytes) else b""), ex=int(KEPT))
+                    await pipeline.execute()
+                except redis.WatchError:
+                    continue  # somebody else was faster: on their document then
+                return
 
 
 class Revocations:
@@ -98,10 +117,15 @@ class Revocations:
 
     async def revoke(self, *, token: str = "", client: str = "") -> None:
         """Add to what is revoked. Raises as `look` does."""
-        await self.look()
         at = self._clock().timestamp()
-        tokens = {name: when for name, when in self.now.tokens.items() if at - when < KEPT}
-        clients = {name: when for name, when in self.now.clients.items() if at - when < KEPT}
-        wanted = Revoked(tokens | ({token: at} if token else {}), clients | ({client: at} if client else {}))
-        await self._store.write(msgspec.json.encode(wanted))
+
+        def add(document: bytes) -> bytes:
+            known = msgspec.json.decode(document, type=Revoked) if document else Revoked()
+            tokens = {name: when for name, when in known.tokens.items() if at - when < KEPT}
+            clients = {name: when for name, when in known.clients.items() if at - when < KEPT}
+            return msgspec.json.encode(
+                Revoked(tokens | ({token: at} if token else {}), clients | ({client: at} if client else {}))
+            )
+
+        await self._store.change(add)
         await self.look()

@@ -57,7 +57,7 @@ class Engine:
             "executor_id": settings.executor_id,
             "application_version": VERSION,
             "log_level": "WARNING",
-            "notification_listener_polling_interval_sec": 60.0,  # nothing of ours waits for messages
+            "notification_listener_polling_interval_sec": 2.0,  # nothing of ours waits for messages; the end waits for it
         }
         DBOS(config=config)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -24,8 +26,13 @@ class Partner:
         self.url = url or stack.sandbox.url("experience")
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer; when there is too much at a time, it waits as it is told and asks again."""
         headers = self._stack.channels.headers(self.name) | options.pop("headers", {})
-        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, **options)
+        while True:
+            answer = httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, **options)
+            if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+                return answer
+            time.sleep(float(answer.headers["retry-after"]))
 
     def wanted(self, customer_id: str, **changes: Any) -> dict[str, Any]:
         """The body of an order, in v2."""

@@ -29,6 +29,8 @@ CALLS = [
     ("sales-app", "/sales/v1/orders?state=nothing"),
     ("sales-app", "/sales/v1/orders?cursor=x"),
     ("sales-app", "/sales/v1/orders/nothing"),
+    ("sales-app", "/sales/v1/orders?" + "&".join(f"a{number}=1" for number in range(200))),
+    ("sales-app", "/sales/v1/orders?limit=1&limit=2"),
 ]
 
 

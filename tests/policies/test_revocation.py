@@ -8,10 +8,11 @@ from pathlib import Path
 
 import httpx
 import jwt
+import pytest
 import redis
 
 from canonical.ids import utc_now
-from policies.revocation import FileStore, RedisStore, Revocations, Store
+from policies.revocation import FileStore, RedisStore, Revocations, Revoked, Store
 from tests.redis_server import RedisServer
 from tests.stack import Stack, wait_until
 from tests.tiergate.test_command_line import run
@@ -102,3 +103,17 @@ def test_the_command_revokes_a_token_in_a_running_layer_within_five_seconds(stac
     wait_until(lambda: httpx.get(url, headers=headers).status_code == 401, 5, "the token is refused")
     assert httpx.get(url, headers=stack.channels.headers("finance-app")).status_code == 200
     assert run("revoke", *config).returncode == 2
+
+
+@pytest.mark.parametrize("kind", ["file", "redis"])
+def test_of_many_revocations_at_once_none_is_lost(tmp_path: Path, redis_server: RedisServer, kind: str) -> None:
+    async def revoke() -> Revoked:
+        def store() -> Store:
+            return FileStore(tmp_path / "revoked.json") if kind == "file" else RedisStore(redis_server.url, 5.0)
+
+        await asyncio.gather(*(Revocations(store(), utc_now).revoke(token=str(number)) for number in range(20)))
+        seen = Revocations(store(), utc_now)
+        await seen.look()
+        return seen.now
+
+    assert asyncio.run(revoke()).tokens.keys() == {str(number) for number in range(20)}
