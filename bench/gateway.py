@@ -17,7 +17,7 @@ from canonical.ids import utc_now
 from policies.authentication import Principal
 from policies.catalogue import Layer
 from policies.chain import governed
-from policies.layers import Answer, AsyncLayerClient
+from policies.layers import Answer, AsyncLayerClient, token_for
 from policies.thin import Passage, Thin
 from policies.tokens import Issuer, signing_key
 from tiergate import wiring
@@ -48,11 +48,8 @@ class Bench:
     async def to_layer(self, principal: Principal, path: str) -> Answer:
         """As the experience layer asks the process layer."""
         name = CALLERS[self.layer]
-        scopes = frozenset({"crm:read"}) if self.layer == "process" else principal.scopes
-        token = self.issuer.token(
-            name, self.living.now.clients[name], scopes=scopes, on_behalf_of=principal.subject, entities=principal.entities,
-            partner=principal.partner,
-        )  # fmt: skip
+        scopes = frozenset({"crm:read"}) if self.layer == "process" else None
+        token = token_for(principal, self.issuer, name, self.living.now.clients[name], scopes)
         return await self.next.forward("GET", path, token)
 
     async def to_platform(self, _: Principal, path: str) -> Answer:

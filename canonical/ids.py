@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 
 Prefix = Literal["cus", "ord", "lin", "con", "inv", "pay", "cas", "evt", "aud", "cor", "act"]
-Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$")]
+KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$"
+Key = Annotated[str, msgspec.Meta(pattern=KEY)]
 """A record's id, ours or a platform's: bounded, and free of anything that could leave its place in a path, a query or a header."""
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A moment with its offset: never a time of an unknown place."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
@@ -17,6 +16,7 @@ from experience_apis.process import Process
 from experience_apis.sales import api as sales
 from experience_apis.support import api as support
 from experience_apis.tokens import Tokens, issue_token
+from policies.background import Background
 from policies.chain import Gate, governed
 
 CHECK_EVERY = 5.0
@@ -26,7 +26,6 @@ CHECK_EVERY = 5.0
 def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: OpenAPIConfig | None = None) -> Litestar:
     """The app. It starts without the process layer, and says so in its readiness. Without `tokens` it issues none."""
     found = {"process": "not asked yet"}
-    tasks: list[asyncio.Task[None]] = []
 
     async def keep_checking() -> None:
         while True:
@@ -37,15 +36,7 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
                 found["process"] = fault.reason
             await asyncio.sleep(CHECK_EVERY)
 
-    async def start() -> None:
-        tasks.append(asyncio.create_task(keep_checking()))
-
-    async def stop() -> None:
-        for task in tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await process.close()
+    checking = Background(keep_checking)
 
     return governed(
         gate,
@@ -61,7 +52,7 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
         ],
         readiness=lambda: dict(found),
         state={"process": process, "gate": gate, "tokens": tokens},
-        on_startup=[start],
-        on_shutdown=[stop],
+        on_startup=[checking.start],
+        on_shutdown=[checking.stop, process.close],
         openapi=openapi,
     )

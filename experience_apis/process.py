@@ -12,7 +12,7 @@ from litestar import Response
 
 from policies.authentication import Principal
 from policies.catalogue import Client
-from policies.layers import Answer, AsyncLayerClient
+from policies.layers import Answer, AsyncLayerClient, token_for
 from policies.problems import FAULT_BY_NAME, TYPES, Problem, ProblemError
 from policies.tokens import Issuer
 
@@ -55,10 +55,7 @@ class Process:
         await self._client.close()
 
     async def _answer(self, principal: Principal, method: str, path: str, body: Any) -> Answer:
-        token = self._issuer.token(
-            NAME, self._identity(), scopes=principal.scopes, on_behalf_of=principal.subject, entities=principal.entities,
-            partner=principal.partner,
-        )  # fmt: skip
+        token = token_for(principal, self._issuer, NAME, self._identity())
         return await self._client.forward(method, f"/process/v1/{path}", token, body)
 
 

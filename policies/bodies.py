@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 from litestar import Request
-from litestar.types import HTTPReceiveMessage, Receive
+from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 from msgspec import inspect
 
 from policies.problems import INVALID, REQUEST, TOO_LARGE, FieldError, ProblemError
@@ -45,12 +45,35 @@ def again(body: bytes) -> Receive:
     return receive
 
 
-def with_length(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer whose body has become another one."""
-    return [
-        *(each for each in headers if each[0].lower() != b"content-length"),
-        (b"content-length", str(len(body)).encode()),
-    ]
+class Answered(msgspec.Struct, frozen=True):
+    """A whole answer, before anybody has seen it."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+async def answered(app: ASGIApp, scope: Scope, receive: Receive) -> Answered:
+    """What an app answers, held back."""
+    status, headers, parts = 0, tuple[tuple[bytes, bytes], ...](), list[bytes]()
+
+    async def hold(message: Message) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], tuple(message["headers"])
+        elif message["type"] == "http.response.body":
+            parts.append(message["body"])
+
+    await app(scope, receive, hold)
+    return Answered(status, headers, b"".join(parts))
+
+
+async def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    """Send an answer whose headers may come from another body: its length is that of this one."""
+    kept = [each for each in headers if each[0] != b"content-length"]
+    kept.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": kept})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def refuse_unknown_fields(request: Request[Any, Any, Any]) -> None:

@@ -11,10 +11,10 @@ from typing import Any, Protocol, cast
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import inspect
 
-from policies.bodies import again, described, whole, with_length
+from policies.bodies import Answered, again, answered, described, send_whole, whole
 from policies.problems import CONTENT_TYPE, INVALID, FieldError, ProblemError
 
 Json = Any
@@ -220,24 +220,10 @@ class Translation:
             await self.app(scope, receive, send)
             return
         handler = cast("HTTPRouteHandler", scope["route_handler"])
-        held: list[HTTPResponseStartEvent] = []
-        parts: list[bytes] = []
-
-        async def hold(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                held.append(message)
-            elif message["type"] == "http.response.body":
-                parts.append(message["body"])
-                if not message["more_body"]:
-                    (start,) = held
-                    body = self._written(handler, start, b"".join(parts))
-                    start["headers"] = with_length(start["headers"], body)
-                    await send(start)
-                    await send({"type": "http.response.body", "body": body, "more_body": False})
-
         if handler.parsed_data_field is not None:
             receive = await self._read(handler.parsed_data_field.annotation, receive)
-        await self.app(scope, receive, hold)
+        answer = await answered(self.app, scope, receive)
+        await send_whole(send, answer.status, answer.headers, self._written(handler, answer))
 
     async def _read(self, kind: Any, receive: Receive) -> Receive:
         body = await whole(receive)
@@ -249,13 +235,13 @@ class Translation:
             body = msgspec.json.encode(self.older.read(kind, value))
         return again(body)
 
-    def _written(self, handler: HTTPRouteHandler, start: HTTPResponseStartEvent, body: bytes) -> bytes:
-        if dict(start["headers"]).get(b"content-type", b"").startswith(CONTENT_TYPE.encode()):
-            problem = msgspec.json.decode(body)
+    def _written(self, handler: HTTPRouteHandler, answer: Answered) -> bytes:
+        if dict(answer.headers).get(b"content-type", b"").startswith(CONTENT_TYPE.encode()):
+            problem = msgspec.json.decode(answer.body)
             for error in problem.get("errors", ()):
                 error["path"] = self.older.path(error["path"])
             return msgspec.json.encode(problem)
-        if start["status"] not in SUCCESS or not body:
-            return body
-        kind = cast("Any", (handler.responses or {})[start["status"]]).data_container
-        return msgspec.json.encode(self.older.write(kind, msgspec.json.decode(body)))
+        if answer.status not in SUCCESS or not answer.body:
+            return answer.body
+        kind = cast("Any", (handler.responses or {})[answer.status]).data_container
+        return msgspec.json.encode(self.older.write(kind, msgspec.json.decode(answer.body)))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import argon2
 import msgspec
 from argon2.exceptions import VerifyMismatchError
 
+from policies.kept import changed
+
 VALID = 2
 """How many secrets of a client count at a time, so that a new one can be rolled out before the old one goes."""
 AT_ONCE = 2
 """How many are verified at a time: each takes a core for some tens of milliseconds."""
+Digests = dict[str, list[str]]
+"""Of each client, the oldest first."""
 PREFIX = "tgs_"
 
 
@@ -27,19 +31,18 @@ class Credentials:
         self._nobody = self._hasher.hash(secrets.token_urlsafe(32))
         self._busy = asyncio.Semaphore(AT_ONCE)
         self._stamp = 0
-        self._digests: dict[str, list[str]] = {}
+        self._digests: Digests = {}
 
     def make(self, client: str) -> str:
         """A new secret of a client. The one before the last does not count any more."""
         secret = PREFIX + secrets.token_urlsafe(32)
-        known = self._read()
-        kept = [*known.get(client, ()), self._hasher.hash(secret)][-VALID:]
-        self._write(known | {client: kept})
+        digest = self._hasher.hash(secret)
+        self._change(lambda known: known | {client: [*known.get(client, ()), digest][-VALID:]})
         return secret
 
     def forget(self, client: str) -> None:
         """No secret of the client counts any more."""
-        self._write({name: digests for name, digests in self._read().items() if name != client})
+        self._change(lambda known: {name: digests for name, digests in known.items() if name != client})
 
     async def prove(self, client: str, secret: str) -> bool:
         """Whether the secret is the client's. Takes as long for a client that has none."""
@@ -56,18 +59,18 @@ class Credentials:
         except VerifyMismatchError:
             return False
 
-    def _read(self) -> dict[str, list[str]]:
+    def _read(self) -> Digests:
         if not self._path.exists():
             return {}
         stamp = self._path.stat().st_mtime_ns
         if stamp != self._stamp:
-            self._digests = msgspec.json.decode(self._path.read_bytes(), type=dict[str, list[str]])
+            self._digests = _read(self._path.read_bytes())
             self._stamp = stamp
         return self._digests
 
-    def _write(self, digests: dict[str, list[str]]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_bytes(msgspec.json.encode(digests))
-        draft.replace(self._path)
+    def _change(self, act: Callable[[Digests], Digests]) -> None:
+        changed(self._path, lambda document: msgspec.json.encode(act(_read(document))), 0o600)
+
+
+def _read(document: bytes) -> Digests:
+    return msgspec.json.decode(document, type=Digests) if document else {}

@@ -18,10 +18,10 @@ from http import HTTPStatus
 
 import msgspec
 import structlog
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from canonical.ids import NewId
-from policies.bodies import again, whole, with_length
+from policies.bodies import Answered, again, answered, send_whole, whole
 from policies.problems import MISSING_KEY, OVERLOADED, REQUEST, REUSED_KEY, STILL_RUNS, ProblemError
 from policies.shared import AWAY, Shared
 
@@ -78,9 +78,9 @@ class Idempotency:
             return
         scope["state"]["act"] = f"act_{name[:32]}"
         async with self._renewed(name, running):
-            answer = await _answered(app, scope, body)
+            answer = await answered(app, scope, again(body))
         await self._keep(name, running, answer)
-        await _send(answer, send)
+        await send_whole(send, answer.status, answer.headers, answer.body)
 
     async def _take(self, name: str, running: Kept) -> Kept | None:
         try:
@@ -97,7 +97,7 @@ class Idempotency:
             raise ProblemError(
                 STILL_RUNS, "The first request with this key has no answer yet.", headers={"Retry-After": "1"}
             )
-        await _send(known, send, (b"idempotency-replayed", b"true"))
+        await send_whole(send, known.status, (*known.headers, (b"idempotency-replayed", b"true")), known.body)
 
     @contextlib.asynccontextmanager
     async def _renewed(self, name: str, running: Kept) -> AsyncGenerator[None]:
@@ -114,7 +114,7 @@ class Idempotency:
         finally:
             renewing.cancel()
 
-    async def _keep(self, name: str, running: Kept, answer: Kept) -> None:
+    async def _keep(self, name: str, running: Kept, answer: Answered) -> None:
         document = msgspec.msgpack.encode(running)
         final = answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in PASSING
         try:
@@ -136,24 +136,3 @@ def _print(scope: HTTPScope, body: bytes) -> bytes:
     """What tells one request from another."""
     said = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
     return hashlib.sha256(b"\0".join(said)).digest()
-
-
-async def _answered(app: ASGIApp, scope: HTTPScope, body: bytes) -> Kept:
-    """The whole answer of `app`, before anybody sees it."""
-    status, headers, parts = 0, tuple[tuple[bytes, bytes], ...](), list[bytes]()
-
-    async def keep(message: Message) -> None:
-        nonlocal status, headers
-        if message["type"] == "http.response.start":
-            status, headers = message["status"], tuple(message["headers"])
-        elif message["type"] == "http.response.body":
-            parts.append(message["body"])
-
-    await app(scope, again(body), keep)
-    return Kept(b"", "", status, headers, b"".join(parts))
-
-
-async def _send(answer: Kept, send: Send, *more: tuple[bytes, bytes]) -> None:
-    headers = [*with_length(answer.headers, answer.body), *more]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -17,13 +17,27 @@ from pyreqwest.exceptions import RequestError
 
 from canonical.faults import Rejected, Throttled, Unavailable
 from policies import correlation
+from policies.authentication import Principal
+from policies.catalogue import Client
 from policies.outbound import fault_of
 from policies.problems import FAULT_BY_NAME
+from policies.tokens import Issuer
 from policies.wire import Wire
 
 T = TypeVar("T")
 JSON = b"application/json"
 Token = Callable[[], str]
+
+
+def token_for(
+    principal: Principal, issuer: Issuer, name: str, client: Client, scopes: frozenset[str] | None = None
+) -> str:
+    """A token with which the layer `name` asks the next one on behalf of whoever called it, with no more than that
+    caller may; `scopes` are the caller's own if not said."""
+    return issuer.token(
+        name, client, scopes=principal.scopes if scopes is None else scopes, on_behalf_of=principal.subject,
+        entities=principal.entities, partner=principal.partner,
+    )  # fmt: skip
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -76,11 +90,9 @@ class AsyncLayerClient:
     async def fetch(self, path: str, token: str) -> Answer:
         """The answer to a read as it came, for those who pass it on. Raises `Unavailable` when there is none."""
         current = correlation.current()
-        headers = (
-            f"authorization: Bearer {token}\r\n{correlation.HEADER}: {current}\r\n"
-            if current
-            else f"authorization: Bearer {token}\r\n"
-        )
+        headers = f"authorization: Bearer {token}\r\n"
+        if current:
+            headers += f"{correlation.HEADER}: {current}\r\n"
         try:
             reply = await self._wire.get(path, headers.encode("ascii"))
         except Unavailable as fault:

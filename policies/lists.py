@@ -6,6 +6,8 @@ from typing import Annotated
 
 from litestar.params import PathParameter, QueryParameter
 
+from canonical.ids import KEY
+
 CANONICAL = r"[a-z]{3}_[0-9a-f]{32}"
 Cursor = Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before")]
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items a page has at the most")]
@@ -13,7 +15,7 @@ OfCustomer = Annotated[str | None, QueryParameter(pattern=rf"^{CANONICAL}$", des
 Key = Annotated[str, PathParameter(pattern=rf"^{CANONICAL}$", description="A canonical id")]
 ForeignKey = Annotated[
     str,
-    PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$", description="A platform's own id, or one of ours"),
+    PathParameter(pattern=KEY, description="A platform's own id, or one of ours"),
 ]
 """Bounded and free of anything that could leave its place in a platform's path or query."""
 LegalEntityCode = Annotated[

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 import redis
-import redis.asyncio
 import structlog
 
 from canonical.ids import Clock
+from policies.kept import changed
+from policies.shared import redis_at
 from policies.tokens import LEEWAY, LONGEST
 
 PACE = 1.0
@@ -55,22 +54,14 @@ class FileStore:
         return self._path.read_bytes() if self._path.exists() else b""
 
     async def change(self, act: Callable[[bytes], bytes]) -> None:
-        await asyncio.to_thread(self._change, act)
-
-    def _change(self, act: Callable[[bytes], bytes]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            draft = self._path.with_suffix(f".{os.getpid()}")
-            draft.write_bytes(act(self._path.read_bytes() if self._path.exists() else b""))
-            draft.replace(self._path)
+        await asyncio.to_thread(changed, self._path, act, 0o644)
 
 
 class RedisStore:
     """For replicas on many machines."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._redis = redis.asyncio.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+        self._redis = redis_at(url, timeout)
 
     async def read(self) -> bytes:
         found = await self._redis.get(KEY)

@@ -117,11 +117,16 @@ class SharedFile:
         return await self._at_once(act)
 
 
+def redis_at(url: str, timeout: float) -> Any:
+    """A client that gives up after `timeout` seconds. It has no full types."""
+    return redis.asyncio.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+
+
 class SharedRedis:
     """For replicas on many machines."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._redis: Any = redis.asyncio.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+        self._redis = redis_at(url, timeout)
 
     async def take(self, name: str, value: bytes, seconds: float) -> bytes | None:
         while not await self._redis.set(_key(name), value, nx=True, px=int(seconds * 1000)):

@@ -20,6 +20,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from canonical.faults import PlatformFault
 from policies import correlation
 from policies.authentication import Principal
+from policies.bodies import send_whole
 from policies.chain import MARK, Gate
 from policies.layers import Answer
 from policies.problems import Headers, ProblemError, as_answer
@@ -105,10 +106,7 @@ class Thin:
             gate.refused(passage.operation_id, status, correlation_id)
         finally:
             correlation.leave(token)
-        own += marks
-        own += ((b"content-length", b"%d" % len(body)), (MARK, correlation_id.encode()))
-        await send({"type": "http.response.start", "status": status, "headers": own})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await send_whole(send, status, (*own, *marks, (MARK, correlation_id.encode())), body)
 
 
 def passages(app: Litestar) -> dict[str, Passage]:
@@ -152,7 +150,8 @@ def _check(parameter: Any) -> Check | None:
     )
     for each in _definitions(parameter):
         if each.pattern:
-            return re.compile(each.pattern).fullmatch  # pyright: ignore[reportReturnType] - a match is as good as True
+            pattern: re.Pattern[str] = re.compile(each.pattern)
+            return lambda value: pattern.fullmatch(value) is not None
         if each.le is not None:
             least, most = int(each.ge or 0), int(each.le)
             return lambda value: (

@@ -17,6 +17,15 @@ NORD, SUED = "reseller-nord", "reseller-sued"
 _numbers = itertools.count(1)
 
 
+def patiently(method: str, url: str, **options: Any) -> httpx.Response:
+    """The answer; when there is too much at a time, it is waited as is told and asked again."""
+    while True:
+        answer = httpx.request(method, url, timeout=30, **options)
+        if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            return answer
+        time.sleep(float(answer.headers["retry-after"]))
+
+
 class Partner:
     """Calls the partner API as one client of the catalogue."""
 
@@ -26,13 +35,8 @@ class Partner:
         self.url = url or stack.sandbox.url("experience")
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """The answer; when there is too much at a time, it waits as it is told and asks again."""
         headers = self._stack.channels.headers(self.name) | options.pop("headers", {})
-        while True:
-            answer = httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, **options)
-            if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
-                return answer
-            time.sleep(float(answer.headers["retry-after"]))
+        return patiently(method, f"{self.url}{path}", headers=headers, **options)
 
     def wanted(self, customer_id: str, **changes: Any) -> dict[str, Any]:
         """The body of an order, in v2."""

@@ -7,18 +7,18 @@ from typing import Annotated
 from litestar import Response, Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.cases import Approval, Case
 from canonical.orders import Page, PostingState, PostingStatus
+from experience_apis.answers import answers
 from experience_apis.process import Process
 from policies.authentication import Principal
 from policies.lists import Cursor, Key, Limit
 from policies.problems import NOT_ALLOWED_NOW
 
 
-@get("/postings", operation_id="finance_list_postings", passes="postings", summary="List where the posting of each invoice and payment stands", responses={200: ResponseSpec(Page[PostingStatus], generate_examples=False)})  # fmt: skip
+@get("/postings", operation_id="finance_list_postings", passes="postings", summary="List where the posting of each invoice and payment stands", responses=answers(Page[PostingStatus]))  # fmt: skip
 async def list_postings(
     state: State, principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None, limit: Limit = 25,
@@ -28,7 +28,7 @@ async def list_postings(
     return await process.get(principal, "postings", {"state": posting_state, "cursor": cursor, "limit": limit})
 
 
-@post("/cases/{case_id:str}/approval", operation_id="finance_decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
+@post("/cases/{case_id:str}/approval", operation_id="finance_decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, responses=answers(Case))  # fmt: skip
 async def decide_approval(
     state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[Approval]
 ) -> Response[bytes]:

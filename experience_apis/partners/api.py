@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from litestar import Response, Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.middleware import DefineMiddleware
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.orders import NewOrder, Order, OrderSummary, Page, PostingStatus
 from canonical.parties import Customer
 from canonical.states import OrderState
+from experience_apis.answers import answers
 from experience_apis.partners import contract
 from experience_apis.partners.contract import (
     PartnerCustomer,
@@ -29,14 +29,8 @@ from policies.changes import Translation
 from policies.lists import Cursor, Key, Limit, OfCustomer
 from policies.problems import MISSING
 
-T = TypeVar("T")
 
-
-def _answers(kind: Any, status: int = 200) -> dict[int, ResponseSpec]:
-    return {status: ResponseSpec(kind, generate_examples=False)}
-
-
-@get("/customers", operation_id="partners_list_customers", summary="List your customers, newest first", responses=_answers(Page[PartnerCustomer]))  # fmt: skip
+@get("/customers", operation_id="partners_list_customers", summary="List your customers, newest first", responses=answers(Page[PartnerCustomer]))  # fmt: skip
 async def list_customers(
     state: State, principal: NamedDependency[Principal], cursor: Cursor = None, limit: Limit = 25
 ) -> Page[PartnerCustomer]:
@@ -46,7 +40,7 @@ async def list_customers(
     return Page(tuple(map(contract.customer, found.items)), found.next_cursor)
 
 
-@post("/orders", operation_id="partners_place_order", platforms=True, problems=(MISSING,), summary="Place an order for one of your customers", status_code=201, responses=_answers(PartnerOrder, 201))  # fmt: skip
+@post("/orders", operation_id="partners_place_order", platforms=True, problems=(MISSING,), summary="Place an order for one of your customers", status_code=201, responses=answers(PartnerOrder, 201))  # fmt: skip
 async def place_order(
     state: State, principal: NamedDependency[Principal], act: NamedDependency[str], data: JSONBody[PartnerOrderRequest]
 ) -> Response[PartnerOrder]:
@@ -59,7 +53,7 @@ async def place_order(
     return Response(contract.order(order), status_code=201)
 
 
-@get("/orders", operation_id="partners_list_orders", summary="List the orders of your customers, newest first", responses=_answers(Page[PartnerOrderSummary]))  # fmt: skip
+@get("/orders", operation_id="partners_list_orders", summary="List the orders of your customers, newest first", responses=answers(Page[PartnerOrderSummary]))  # fmt: skip
 async def list_orders(
     state: State, principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
     customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25,
@@ -71,14 +65,14 @@ async def list_orders(
     return Page(tuple(map(contract.summary, found.items)), found.next_cursor)
 
 
-@get("/orders/{order_id:str}", operation_id="partners_get_order", summary="Read an order of one of your customers", responses=_answers(PartnerOrder))  # fmt: skip
+@get("/orders/{order_id:str}", operation_id="partners_get_order", summary="Read an order of one of your customers", responses=answers(PartnerOrder))  # fmt: skip
 async def get_order(state: State, principal: NamedDependency[Principal], order_id: Key) -> PartnerOrder:
     """Shows how far the order is, what holds it up, and its contract once it is accepted."""
     process: Process = state.process
     return contract.order(await process.read(principal, f"orders/{order_id}", {}, Order))
 
 
-@get("/invoices", operation_id="partners_list_invoices", summary="List the posted invoices of your customers, newest first", responses=_answers(Page[PartnerInvoice]))  # fmt: skip
+@get("/invoices", operation_id="partners_list_invoices", summary="List the posted invoices of your customers, newest first", responses=answers(Page[PartnerInvoice]))  # fmt: skip
 async def list_invoices(
     state: State, principal: NamedDependency[Principal], customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25
 ) -> Page[PartnerInvoice]:  # fmt: skip

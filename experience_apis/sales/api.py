@@ -7,17 +7,17 @@ from typing import Annotated
 from litestar import Response, Router, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
 from canonical.orders import Order, OrderSummary, Page
 from canonical.states import OrderState
+from experience_apis.answers import answers
 from experience_apis.process import Process
 from policies.authentication import Principal
 from policies.lists import Cursor, Key, Limit
 
 
-@get("/orders", operation_id="sales_list_orders", passes="orders", summary="List orders, newest first", responses={200: ResponseSpec(Page[OrderSummary], generate_examples=False)})  # fmt: skip
+@get("/orders", operation_id="sales_list_orders", passes="orders", summary="List orders, newest first", responses=answers(Page[OrderSummary]))  # fmt: skip
 async def list_orders(
     state: State, principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None, limit: Limit = 25,
@@ -27,7 +27,7 @@ async def list_orders(
     return await process.get(principal, "orders", {"state": order_state, "cursor": cursor, "limit": limit})
 
 
-@get("/orders/{order_id:str}", operation_id="sales_get_order", passes="orders/{order_id}", summary="Read an order: its state, what it waits for, its lines", responses={200: ResponseSpec(Order, generate_examples=False)})  # fmt: skip
+@get("/orders/{order_id:str}", operation_id="sales_get_order", passes="orders/{order_id}", summary="Read an order: its state, what it waits for, its lines", responses=answers(Order))  # fmt: skip
 async def get_order(state: State, principal: NamedDependency[Principal], order_id: Key) -> Response[bytes]:
     """Shows what the order waits for in words, how far each line is, and when each state was reached."""
     process: Process = state.process

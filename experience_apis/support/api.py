@@ -7,18 +7,18 @@ from typing import Annotated
 from litestar import Response, Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Case, CaseAction, CaseState, Team
 from canonical.orders import CustomerOverview, Page
+from experience_apis.answers import answers
 from experience_apis.process import Process
 from policies.authentication import Principal
 from policies.lists import Cursor, Key, Limit
 from policies.problems import NOT_ALLOWED_NOW
 
 
-@get("/cases", operation_id="support_list_cases", passes="cases", summary="List exceptions, newest first, with what may be done about each", responses={200: ResponseSpec(Page[Case], generate_examples=False)})  # fmt: skip
+@get("/cases", operation_id="support_list_cases", passes="cases", summary="List exceptions, newest first, with what may be done about each", responses=answers(Page[Case]))  # fmt: skip
 async def list_cases(
     state: State, principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
     team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
@@ -28,14 +28,14 @@ async def list_cases(
     return await process.get(principal, "cases", {"state": case_state, "team": team, "cursor": cursor, "limit": limit})
 
 
-@get("/cases/{case_id:str}", operation_id="support_get_case", passes="cases/{case_id}", summary="Read an exception", responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
+@get("/cases/{case_id:str}", operation_id="support_get_case", passes="cases/{case_id}", summary="Read an exception", responses=answers(Case))  # fmt: skip
 async def get_case(state: State, principal: NamedDependency[Principal], case_id: Key) -> Response[bytes]:
     """A case with what was being done, why it stopped, and what may be done about it."""
     process: Process = state.process
     return await process.get(principal, f"cases/{case_id}", {})
 
 
-@post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that an exception allows", status_code=200, responses={200: ResponseSpec(Case, generate_examples=False)})  # fmt: skip
+@post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that an exception allows", status_code=200, responses=answers(Case))  # fmt: skip
 async def act_on_case(
     state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[CaseAction]
 ) -> Response[bytes]:
@@ -44,7 +44,7 @@ async def act_on_case(
     return await process.post(principal, f"cases/{case_id}/actions", data)
 
 
-@get("/customers/{customer_id:str}", operation_id="support_get_customer", passes="customers/{customer_id}", summary="Read a customer with all that is going on", responses={200: ResponseSpec(CustomerOverview, generate_examples=False)})  # fmt: skip
+@get("/customers/{customer_id:str}", operation_id="support_get_customer", passes="customers/{customer_id}", summary="Read a customer with all that is going on", responses=answers(CustomerOverview))  # fmt: skip
 async def get_customer(state: State, principal: NamedDependency[Principal], customer_id: Key) -> Response[bytes]:
     """The customer, its newest orders and postings, and how many cases are open."""
     process: Process = state.process

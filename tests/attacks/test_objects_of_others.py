@@ -4,7 +4,6 @@ never a difference between one that is somebody else's and one that does not exi
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from canonical.orders import Order
 from policies.catalogue_check import load
-from tests.partners import NORD, customer_of
+from tests.partners import NORD, customer_of, patiently
 from tests.stack import Stack
 
 CATALOGUE = load()
@@ -22,7 +21,6 @@ SEES_GERMANY = {name for name in CLIENTS if CATALOGUE.clients[name].legal_entiti
 OWNERS = {name for name in SEES_GERMANY if CATALOGUE.clients[name].kind == "internal"} | {NORD}
 STRANGERS = [name for name in CLIENTS if name not in OWNERS]
 BODIES = {"support_act_on_case": {"action": "retry"}, "finance_decide_approval": {"decision": "approve"}}
-THROTTLED = 429
 
 
 class Target:
@@ -62,14 +60,8 @@ def operations() -> list[tuple[str, str, str, dict[str, Any]]]:
 
 def ask(stack: Stack, client: str, method: str, path: str, body: object = None) -> httpx.Response:
     """As a patient attacker: what is throttled is asked again."""
-    while True:
-        headers = stack.channels.headers(client) | {"idempotency-key": path[-60:].replace("/", "-") + client}
-        answer = httpx.request(
-            method, f"{stack.sandbox.url('experience')}{path}", headers=headers, json=body, timeout=20
-        )
-        if answer.status_code != THROTTLED:
-            return answer
-        time.sleep(0.5)
+    headers = stack.channels.headers(client) | {"idempotency-key": path[-60:].replace("/", "-") + client}
+    return patiently(method, f"{stack.sandbox.url('experience')}{path}", headers=headers, json=body)
 
 
 def told(answer: httpx.Response, key: str) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from canonical.ids import utc_now
+from tests.contracts.fuzzing import documents
 from tests.partners import NORD, customer_of
 from tests.stack import Stack, wait_until
 
@@ -136,7 +137,7 @@ def active(partner: Generated, order_id: str) -> Any:
     return order if order.state == "active" else None
 
 
-DOCUMENTS = sorted(path for path in Path("openapi").glob("*.json") if not path.name.startswith("events."))
+DOCUMENTS = documents()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -157,3 +159,14 @@ def test_the_local_issuer_can_be_switched_off(stack: Stack) -> None:
     paths = {route.path for route in wiring.experience_app(closed).routes}
 
     assert "/oauth/token" not in paths
+
+
+def test_of_many_secrets_made_at_once_none_loses_another_clients(tmp_path: Path) -> None:
+    path = tmp_path / "client-secrets.json"
+    names = [f"client-{number}" for number in range(8)]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(Credentials(path).make, names))
+
+    assert set(msgspec.json.decode(path.read_bytes())) == set(names)
+    assert path.stat().st_mode & 0o077 == 0

@@ -7,12 +7,13 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.partners import NORD, Partner, customer_of
-from tests.stack import ENVIRONMENT, Stack
+from tests.stack import ENVIRONMENT, Stack, wait_until
 from tiergate.local import START_SECONDS, free_port
 from tiergate.serving import Child, layer_process, wait_for
 
@@ -38,8 +39,14 @@ def replica(stack: Stack) -> Generator[Replica]:
     child.stop()
 
 
+def begun(stack: Stack, account: str) -> list[dict[str, Any]]:
+    """The partner's deal, as soon as the CRM has it. What is left to do takes longer than to look."""
+    return stack.crm.query(f"SELECT Id FROM Opportunity WHERE PlacedBy__c = '{NORD}' AND AccountId = '{account}'")
+
+
 def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(stack: Stack, replica: Replica) -> None:
-    customer = customer_of(stack, NORD, "Fifty").customer_id
+    first = customer_of(stack, NORD, "Fifty")
+    account = first.plan.account_id if first.plan else ""
     urls = (stack.sandbox.url("experience"), replica.url)
     stack.fault(
         "crm", kind="late", matching="TiergateKey__c", milliseconds=400, times=4
@@ -51,18 +58,18 @@ def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(st
         turn = number
         while time.monotonic() < deadline:
             try:
-                answer = Partner(stack, url=urls[turn % 2]).place(customer, "fifty")
+                answer = Partner(stack, url=urls[turn % 2]).place(first.customer_id, "fifty")
             except httpx.TransportError:
                 turn += 1
             else:
-                if answer.status_code not in {409, 429, 503, 504}:
+                if answer.status_code not in {409, 503, 504}:
                     return answer
             time.sleep(0.05)
         raise AssertionError("no answer in time")
 
     with ThreadPoolExecutor(TIMES) as pool:
         answers = [pool.submit(insist, number) for number in range(TIMES)]
-        time.sleep(0.5)
+        wait_until(lambda: begun(stack, account), 20, "the deal in the CRM")
         replica.child.process.send_signal(signal.SIGKILL)
         done = [each.result() for each in answers]
 
@@ -73,10 +80,6 @@ def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(st
     )
     (order_id,) = {each.json()["id"] for each in done}
     deal = stack.record("SELECT deal_id FROM orders WHERE id = ?", order_id)
-    (account,) = stack.crm.query(f"SELECT AccountId FROM Opportunity WHERE Id = '{deal}'")
-    placed = stack.crm.query(
-        f"SELECT Id FROM Opportunity WHERE PlacedBy__c = '{NORD}' AND AccountId = '{account['AccountId']}'"
-    )
-    assert [each["Id"] for each in placed] == [deal]
+    assert [each["Id"] for each in begun(stack, account)] == [deal]
     lines = stack.crm.query(f"SELECT Id FROM OpportunityLineItem WHERE OpportunityId = '{deal}'")
     assert len(lines) == 2

@@ -25,7 +25,7 @@ from policies.catalogue_check import load
 from policies.changes import Older
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
 from tiergate import wiring
-from tiergate.contracts.samples import COR, sample
+from tiergate.contracts.samples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
 from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
 
 Json = dict[str, Any]
@@ -35,10 +35,9 @@ OLDER: dict[str, tuple[Older, ...]] = {"partners": OLDER_PARTNERS}
 RAW = {"receive_billing_webhook", "receive_provisioning_webhook"}
 """Operations whose body is the platform's, verified byte by byte and described by the platform."""
 PARAMETERS = {
-    "case_id": "cas_019aba7c5e0e7c4e8f3b7d1a2c9e4f60", "order_id": "ord_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
-    "customer_id": "cus_019aba7c5e0e7c4e8f3b7d1a2c9e4f60", "contract_id": "con_019aba7c5e0e7c4e8f3b7d1a2c9e4f60", "deal_id": "006gK0000000001AAA",
-    "invoice_id": "in_1MtHbELkdIwHu7ixl4OzzPMv", "payment_id": "pi_3MtwBwLkdIwHu7ix28a3tqPa", "key": "act_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
-    "code": "DE01", "legal_entity": "DE01", "currency": "EUR", "sku": ["SEAT"], "client": "sales-app", "operation": "sales_get_order",
+    "case_id": CAS, "order_id": ORD, "customer_id": CUS, "contract_id": CON, "deal_id": DEAL_ID, "invoice_id": PAYMENT.invoice_id,
+    "payment_id": PAYMENT.id, "key": ACT, "code": "DE01", "legal_entity": "DE01", "currency": "EUR", "sku": ["SEAT"], "client": "sales-app",
+    "operation": "sales_get_order",
 }  # fmt: skip
 LINKS: dict[str, dict[str, tuple[str, str]]] = {
     "list_orders": {"get_order": ("order_id", "/items/0/id")},
