@@ -14,6 +14,10 @@ State = Literal["draft", "active", "deprecated"]
 SHIPPED = Path(__file__).with_name("catalogue.toml")
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Domain = Literal["crm", "erp", "billing", "provisioning"]
+DEFAULT = "default"
+"""The rule for calls to a platform that have none of their own."""
 
 
 class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,9 +25,12 @@ class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServiceTier(Fact, frozen=True):
-    """How fast a caller is answered. When a replica has `sheds_at` calls running, it turns new ones of this tier away."""
+    """How fast a caller is answered, and the seconds after which no call of it goes on (`timeout`), in whatever layer.
+    When a replica has `sheds_at` calls running, it turns new ones of this tier away.
+    """
 
     objective: Name
+    timeout: Seconds
     sheds_at: Count
 
 
@@ -89,6 +96,46 @@ class Client(Fact, frozen=True):
     tier: str | None = None
 
 
+class PlatformCall(Fact, frozen=True):
+    """How one call to a platform is made: given up after `timeout` seconds, tried `tries` times at the most. Only what
+    is safe to repeat is tried again."""
+
+    timeout: Seconds
+    tries: Count
+
+
+class Retries(Fact, frozen=True):
+    """The pause before a call is tried again grows from `first` to `most` seconds, a random part of it. New tries are
+    at most `budget` of all calls (0.2: one in five), so that a platform in trouble is not asked more than before."""
+
+    first: Seconds
+    most: Seconds
+    budget: Annotated[float, msgspec.Meta(gt=0, le=1)]
+
+
+class Breaker(Fact, frozen=True):
+    """After so many `failures` in a row a platform is left alone for `rest` seconds."""
+
+    failures: Count
+    rest: Seconds
+
+
+class Platform(Fact, frozen=True):
+    """One instance of a platform: where its data lies, whom it serves, and how it may be called.
+
+    At most `rate` requests are sent (all replicas together, if they share a Redis), and `concurrent` at once by each
+    replica. `calls` has a rule for "default" and for single operations of the domain's API.
+    """
+
+    domain: Domain
+    owner: Name
+    rate: Name
+    concurrent: Count
+    retries: Retries
+    breaker: Breaker
+    calls: dict[str, PlatformCall]
+
+
 class EventType(Fact, frozen=True):
     """An event that may enter the log, and who answers for what it means."""
 
@@ -112,6 +159,7 @@ class Catalogue(Fact, frozen=True):
     apis: dict[str, Api]
     gateway: Gateway
     clients: dict[str, Client]
+    platforms: dict[str, Platform] = {}
     events: dict[str, EventType] = {}
     segregation: tuple[Segregation, ...] = ()
 

@@ -16,7 +16,7 @@ import msgspec
 from limits import parse_many
 
 from canonical import events
-from policies.catalogue import SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
+from policies.catalogue import DEFAULT, SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
 
 Path = tuple[str, ...]
 Wrong = tuple[Path, str, str]
@@ -25,6 +25,7 @@ SCOPE = re.compile(r"[a-z_]+:[a-z_]+")
 VERSION = re.compile(r"v[1-9][0-9]*")
 LEGAL_ENTITY = re.compile(r"\*|[A-Z]{2}[0-9]{2}")
 PARTICIPLE = re.compile(r"(ed|en|id|un|wn|nt|lt|ld|ost)\.v[1-9][0-9]*$")
+LEAST = {"minimum": "write {} or more", "exclusiveMinimum": "write more than {}"}
 NOTICE_DAYS = 90
 """How long at least a deprecated version goes on."""
 
@@ -138,8 +139,8 @@ def _shape(error: Any) -> Iterator[Wrong]:
             kind = {"object": "a table", "array": "a list", "string": "a text", "integer": "a whole number"}
             wanted = kind.get(str(error.validator_value), str(error.validator_value))
             yield path, f"{error.instance!r} is not {wanted}", f"write {wanted}"
-        case "minimum":
-            yield path, f"{error.instance} is too small", f"write {error.validator_value} or more"
+        case "minimum" | "exclusiveMinimum":
+            yield path, f"{error.instance} is too small", LEAST[error.validator].format(error.validator_value)
         case "minLength" | "minItems":
             yield path, "it is too short", "say more: " + error.message
         case _:
@@ -208,6 +209,7 @@ def _check_rates(catalogue: Catalogue) -> Iterator[Wrong]:
         (("throttle_tiers", name, "rates"), tier.rates) for name, tier in catalogue.throttle_tiers.items()
     ]
     written += [((*path, "rates"), each.rates) for path, _, each in _operations(catalogue) if each.rates]
+    written += [(("platforms", name, "rate"), each.rate) for name, each in catalogue.platforms.items()]
     for path, rates in written:
         try:
             parse_many(rates)
@@ -304,6 +306,24 @@ def _check_segregation(catalogue: Catalogue) -> Iterator[Wrong]:
             )
 
 
+def _check_platforms(catalogue: Catalogue) -> Iterator[Wrong]:
+    served: dict[str, str] = {}
+    for name, platform in catalogue.platforms.items():
+        path = ("platforms", name)
+        if other := served.get(platform.domain):
+            yield (*path, "domain"), f"{other} is the {platform.domain} already", "take one of the two away"
+        served.setdefault(platform.domain, name)
+        if DEFAULT not in platform.calls:
+            yield (*path, "calls"), "calls without a rule of their own have none", "add calls.default"
+        if platform.retries.first > platform.retries.most:
+            yield (*path, "retries"), "the first pause is longer than the longest", "make `most` the larger one"
+        api = catalogue.apis.get(platform.domain)
+        known = {DEFAULT, *(api.operations if api else ())}
+        for each in sorted(platform.calls.keys() - known):
+            reason = f"the {platform.domain} API has no operation {each!r}"
+            yield (*path, "calls", each), reason, f"use one of {', '.join(sorted(known))}"
+
+
 def _check_events(catalogue: Catalogue) -> Iterator[Wrong]:
     for name in catalogue.events:
         if not events.TYPE.fullmatch(name) or not PARTICIPLE.search(name):
@@ -318,6 +338,7 @@ CHECKS = (
     _check_clients,
     _check_versions,
     _check_segregation,
+    _check_platforms,
     _check_events,
 )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextvars import Token
 from datetime import date
 from typing import Any
 
@@ -25,7 +26,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Lifespan
 from slowapi.wrappers import Limit
 
 from canonical.ids import Clock, NewId
-from policies import correlation, versions
+from policies import correlation, deadlines, versions
 from policies.audit import AuditLog, Entry
 from policies.authentication import Principal, Verifier, refused
 from policies.background import Background
@@ -63,6 +64,7 @@ class Rules:
         self.catalogue = catalogue
         self.name = name
         self.api = api
+        self.timeout = catalogue.service_tiers[operation.tier].timeout
         self.lives: dict[str, date] = {}
         """The day for which a version is known to be served."""
         self.marks: dict[str, Headers] = {}
@@ -127,6 +129,10 @@ class Gate:
     def correlation_id(self, headers: dict[bytes, bytes]) -> str:
         offered = headers.get(MARK, b"").decode("latin-1")
         return offered if correlation.accepted(offered) else self._new_id("cor")
+
+    def begin(self, operation_id: str, rules: Rules, headers: dict[bytes, bytes]) -> Token[deadlines.Call | None]:
+        """From here on the call has the time that its service tier gives it, or less if its caller waits less."""
+        return deadlines.enter(operation_id, rules.timeout, headers.get(deadlines.MARK, b""))
 
     def today(self) -> date:
         """The day in UTC."""
@@ -255,6 +261,7 @@ class Governance:
         correlation_id = self.gate.correlation_id(headers)
         scope["state"][correlation.STATE] = correlation_id
         with correlation.correlated(correlation_id):
+            limited = self.gate.begin(operation_id, rules, headers)
             try:
                 version = versions.named_in(scope["path"])
                 marks = self.gate.version(rules, version)
@@ -274,6 +281,7 @@ class Governance:
                 error.mark(marks)
                 raise
             finally:
+                deadlines.leave(limited)
                 settle(500)  # it broke off without an answer
 
     async def _handled(

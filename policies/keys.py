@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from canonical.faults import PlatformFault, Unavailable
 from canonical.ids import Clock
-from policies.outbound import Http, fault_of
+from policies.exchange import Http, fault_of
 
 Jwk = dict[str, Any]
 Fetch = Callable[[], Awaitable[list[Jwk]]]
@@ -27,6 +27,8 @@ PACE = 30.0
 GOOD_FOR = 600.0
 """Seconds after which the keys are looked at again, so that one that was withdrawn is dropped."""
 MOST = 256 * 1024
+PATIENCE = 5.0
+"""Seconds that an issuer has for an answer."""
 log = structlog.get_logger("tiergate.keys")
 
 
@@ -96,7 +98,7 @@ class Discovery:
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer.rstrip("/")
-        self._http = Http("", 5.0)
+        self._http = Http("")
 
     async def fetch(self) -> list[Jwk]:
         """Raises `Unavailable` when the issuer does not answer, or not as one."""
@@ -113,7 +115,7 @@ class Discovery:
 
     async def _read(self, url: str) -> dict[str, Any]:
         try:
-            response = await self._http.request("GET", url, headers={"accept": "application/json"})
+            response = await self._http.request("GET", url, seconds=PATIENCE, headers={"accept": "application/json"})
         except httpx.RequestError as error:
             raise fault_of(error, "issuer", safe=True) from error
         if not response.is_success or len(response.content) > MOST:

@@ -16,10 +16,10 @@ from pyreqwest.client import ClientBuilder, SyncClientBuilder
 from pyreqwest.exceptions import RequestError
 
 from canonical.faults import Rejected, Throttled, Unavailable
-from policies import correlation
+from policies import correlation, deadlines
 from policies.authentication import Principal
 from policies.catalogue import Client
-from policies.outbound import fault_of
+from policies.exchange import CONNECTING, fault_of
 from policies.problems import FAULT_BY_NAME
 from policies.tokens import Issuer
 from policies.wire import Wire
@@ -54,7 +54,8 @@ class LayerClient:
 
     def __init__(self, base_url: str, layer: str, token: Token, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
-        self._client = SyncClientBuilder().timeout(timedelta(seconds=timeout)).build()
+        self._client = SyncClientBuilder().connect_timeout(CONNECTING).build()
+        self._timeout = timeout
         self._base_url = base_url
         self._layer = layer
         self._token = token
@@ -62,9 +63,10 @@ class LayerClient:
     def call(self, method: str, path: str, expected: type[T], body: Any = None) -> T:
         """Raises a leaf of `PlatformFault`."""
         content = b"" if body is None else msgspec.json.encode(body)
-        request = self._client.request(method, self._base_url + path).headers(_headers(self._token()))
+        left = _left(self._layer, self._timeout)
+        request = self._client.request(method, self._base_url + path).headers(_headers(self._token(), left))
         try:
-            response = request.body_bytes(content).build().send()
+            response = request.timeout(timedelta(seconds=left)).body_bytes(content).build().send()
             return _decoded(_answer(response, bytes(response.bytes())), self._layer, expected)
         except RequestError as error:
             raise fault_of(error, self._layer, safe=method == "GET") from error
@@ -78,7 +80,8 @@ class AsyncLayerClient:
 
     def __init__(self, base_url: str, layer: str, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
-        self._client = ClientBuilder().timeout(timedelta(seconds=timeout)).build()
+        self._client = ClientBuilder().connect_timeout(CONNECTING).build()
+        self._timeout = timeout
         self._wire = Wire(base_url, timeout)
         self._base_url = base_url
         self._layer = layer
@@ -90,11 +93,12 @@ class AsyncLayerClient:
     async def fetch(self, path: str, token: str) -> Answer:
         """The answer to a read as it came, for those who pass it on. Raises `Unavailable` when there is none."""
         current = correlation.current()
-        headers = f"authorization: Bearer {token}\r\n"
+        left = _left(self._layer, self._timeout)
+        headers = f"authorization: Bearer {token}\r\n{deadlines.HEADER}: {int(left * 1000)}\r\n"
         if current:
             headers += f"{correlation.HEADER}: {current}\r\n"
         try:
-            reply = await self._wire.get(path, headers.encode("ascii"))
+            reply = await self._wire.get(path, headers.encode("ascii"), left)
         except Unavailable as fault:
             raise Unavailable(self._layer, fault.reason) from fault
         found = reply.headers
@@ -111,9 +115,10 @@ class AsyncLayerClient:
         if method == "GET":
             return await self.fetch(path, token)
         content = b"" if body is None else msgspec.json.encode(body)
-        request = self._client.request(method, self._base_url + path).headers(_headers(token))
+        left = _left(self._layer, self._timeout)
+        request = self._client.request(method, self._base_url + path).headers(_headers(token, left))
         try:
-            response = await request.body_bytes(content).build().send()
+            response = await request.timeout(timedelta(seconds=left)).body_bytes(content).build().send()
             return _answer(response, bytes(await response.bytes()))
         except RequestError as error:
             raise fault_of(error, self._layer, safe=method == "GET") from error
@@ -166,8 +171,20 @@ def _decoded(answer: Answer, layer: str, expected: type[T]) -> T:
     raise Rejected(platform, refusal.detail, field=refusal.field)
 
 
-def _headers(token: str) -> dict[str, str]:
-    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+def _left(layer: str, timeout: float) -> float:
+    """Seconds that a call to a layer may take. Raises `Unavailable` when the one at hand has no time left."""
+    left = deadlines.left(timeout)
+    if left <= 0:
+        raise Unavailable(layer, "not asked: the time of the call is over")
+    return left
+
+
+def _headers(token: str, left: float) -> dict[str, str]:
+    headers = {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+        deadlines.HEADER: str(int(left * 1000)),
+    }
     if current := correlation.current():
         headers[correlation.HEADER] = current
     return headers

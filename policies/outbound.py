@@ -1,71 +1,218 @@
-"""Calls that leave for a platform: bounded in time, and what it means when there is no answer."""
+"""Calls that leave for a platform, as the catalogue allows them: the one client that all connectors share.
+
+On the way out: time left → circuit breaker → bulkhead → the platform's rate → the exchange, bounded in time. What is safe
+to repeat is tried again after a pause with jitter, within a budget, and never when it could not end in time.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from time import monotonic
 
 import httpx
-from pyreqwest import exceptions
-from pyreqwest.client import ClientBuilder
+import msgspec
+import structlog
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+from slowapi.wrappers import Limit, LimitGroup
 
-from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
+from canonical.faults import Throttled, Unavailable
+from policies import deadlines
+from policies.catalogue import DEFAULT, Catalogue, Platform, PlatformCall
+from policies.exchange import Http, fault_of
+from policies.living import Living
+from policies.problems import ProblemError
+from policies.throttling import Call, Throttle
 
-NEVER_SENT = (
-    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol,
-    exceptions.ConnectError, exceptions.ConnectTimeoutError, exceptions.PoolTimeoutError, exceptions.BuilderError,
-)  # fmt: skip
-BROKEN: dict[type[exceptions.RequestError], type[httpx.RequestError]] = {
-    exceptions.ConnectTimeoutError: httpx.ConnectTimeout,
-    exceptions.ConnectError: httpx.ConnectError,
-    exceptions.PoolTimeoutError: httpx.PoolTimeout,
-    exceptions.ReadTimeoutError: httpx.ReadTimeout,
-    exceptions.RequestTimeoutError: httpx.ReadTimeout,
-}
-
-
-class WholeBodies(httpx.AsyncBaseTransport):
-    """A transport for httpx that sends and reads bodies whole. Reading them in pieces costs more than all the rest."""
-
-    def __init__(self, timeout: float) -> None:
-        """`timeout` is in seconds, for the whole exchange."""
-        self._client = ClientBuilder().timeout(timedelta(seconds=timeout)).build()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        builder = self._client.request(request.method, str(request.url)).headers(request.headers.multi_items())
-        try:
-            response = await builder.body_bytes(request.content).build().send()
-            content = bytes(await response.bytes())
-        except exceptions.RequestError as error:
-            raise BROKEN.get(type(error), httpx.ReadError)(error.message, request=request) from error
-        return httpx.Response(response.status, headers=list(response.headers.items()), content=content, request=request)
-
-    async def aclose(self) -> None:
-        await self._client.close()
+Jitter = Callable[[], float]
+"""A random part of one: from 0 up to 1."""
+SAVED = 10.0
+"""New tries that a quiet time can save up at the most."""
+WEIGHT = 0.2
+"""What the latest duration counts in what a call usually takes."""
+FORGOTTEN = 0.9
+"""What is left of that each time a call is not begun because of it: a platform that was slow once is asked again."""
+TURNED_AWAY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""The platform has not acted: even a write is safe to repeat."""
+log = structlog.get_logger("tiergate.outbound")
 
 
-class Http:
-    """Sends bounded requests to one address. httpx's requests, answers and errors over a fast transport, without the
-    client's cookies, redirects and authentication, which none of our peers has and which cost as much as the request.
-    """
+class _Request(msgspec.Struct, frozen=True):
+    """What is to be sent, for which operation of ours, under which rule."""
 
-    def __init__(self, base_url: str, timeout: float) -> None:
-        """`timeout` is in seconds, for the whole exchange."""
-        self._base_url = base_url
-        self._transport = WholeBodies(timeout)
+    method: str
+    path: str
+    content: bytes
+    headers: dict[str, str] | None
+    safe: bool
+    operation: str
+    rule: PlatformCall
+
+
+class _Broken(Exception):
+    """The platform answered that it is broken: the breaker counts it, and the caller still gets the answer."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
+class Outbound:
+    """Sends requests to the instance of one domain. A changed catalogue holds from the next request on."""
+
+    def __init__(self, living: Living, domain: str, base_url: str, throttle: Throttle, jitter: Jitter) -> None:
+        """`throttle` counts requests together with the other replicas. Raises `LookupError` when the catalogue has no
+        platform of the domain."""
+        self._domain = domain
+        self._http = Http(base_url)
+        self._throttle = throttle
+        self._jitter = jitter
+        self._queue = asyncio.Lock()
+        self._saved = SAVED
+        self._usual: dict[str, float] = {}
+        living.when_changed(self._govern)
+
+    def _govern(self, catalogue: Catalogue) -> None:
+        name, self._platform = _instance(catalogue, self._domain)
+        self._key = Call(f"platform:{name}", "")
+        self._rate: list[Limit] = list(LimitGroup(self._platform.rate, _key, None, False, None, None, None, 1, False))
+        self._free = asyncio.Semaphore(self._platform.concurrent)
+        breaker = self._platform.breaker
+        self._breakers = AsyncCircuitBreakerFactory(breaker.failures, breaker.rest, exclude=[asyncio.CancelledError])
+        self._breakers.add_listener(self._tell)
 
     async def request(
-        self, method: str, path: str, *, content: bytes = b"", headers: dict[str, str] | None = None
+        self, method: str, path: str, *, safe: bool, content: bytes = b"", headers: dict[str, str] | None = None
     ) -> httpx.Response:
-        """The answer, with its body. Raises `httpx.RequestError` when there is none."""
-        request = httpx.Request(method, self._base_url + path, content=content, headers=headers)
-        return await self._transport.handle_async_request(request)
+        """The platform's answer, whatever its status. `safe`: the same request twice does no more than once.
+
+        Raises `Unavailable` or `UnknownOutcome` when there is none, `Throttled` when our own limit leaves no time.
+        """
+        operation = deadlines.operation()
+        rule = self._platform.calls.get(operation) or self._platform.calls[DEFAULT]
+        wanted = _Request(method, path, content, headers, safe, operation, rule)
+        self._saved = min(SAVED, self._saved + self._platform.retries.budget)
+        tried = 0
+        while True:
+            tried += 1
+            result = await self._try(wanted)
+            if isinstance(result, httpx.Response) and result.status_code not in TURNED_AWAY:
+                return result
+            pause = self._pause(tried, result)
+            if tried == rule.tries or not self._may_repeat(operation, pause):
+                break
+            await asyncio.sleep(pause)
+        if isinstance(result, Unavailable):
+            raise result
+        return result
+
+    def _pause(self, tried: int, result: httpx.Response | Unavailable) -> float:
+        retries = self._platform.retries
+        longest = min(retries.most, retries.first * 2 ** (tried - 1))
+        asked = result.headers.get("retry-after", "") if isinstance(result, httpx.Response) else ""
+        return max(longest * self._jitter(), float(asked) if asked.isdigit() else 0.0)
+
+    def _may_repeat(self, operation: str, pause: float) -> bool:
+        """Whether there is budget, and time, for one more try."""
+        needed = pause + self._usual.get(operation, 0.0)
+        if self._saved < 1 or deadlines.left(needed) < needed:
+            return False
+        self._saved -= 1
+        return True
+
+    async def _try(self, wanted: _Request) -> httpx.Response | Unavailable:
+        """One exchange: an answer, or the fault of one that may be repeated. Raises what may not."""
+        breaker = await self._breakers.get_breaker(self._domain)
+        try:
+            async with self._place(wanted):
+                seconds, began = self._time(wanted), monotonic()
+                async with breaker:
+                    response = await self._exchange(wanted, seconds)
+                took = monotonic() - began
+                self._usual[wanted.operation] = took * WEIGHT + self._usual.get(wanted.operation, took) * (1 - WEIGHT)
+                return response
+        except _Broken as broken:
+            return broken.response
+        except httpx.RequestError as error:
+            fault = fault_of(error, self._domain, safe=wanted.safe)
+            if isinstance(fault, Unavailable):
+                return fault
+            raise fault from error
+        except OpenedState as opened:
+            resting = f"it failed {self._platform.breaker.failures} times in a row and is left alone for a moment"
+            raise Unavailable(self._domain, resting) from opened
+
+    async def _exchange(self, wanted: _Request, seconds: float) -> httpx.Response:
+        response = await self._http.request(
+            wanted.method, wanted.path, content=wanted.content, headers=wanted.headers, seconds=seconds
+        )
+        if response.is_server_error:
+            raise _Broken(response)
+        return response
+
+    def _time(self, wanted: _Request) -> float:
+        """Seconds that the exchange may take. Raises `Unavailable` when the call at hand ends before it usually would."""
+        longest = wanted.rule.timeout
+        left, usual = deadlines.left(longest), min(self._usual.get(wanted.operation, 0.0), longest)
+        if left <= 0 or left < usual:
+            self._usual[wanted.operation] = usual * FORGOTTEN
+            raise Unavailable(self._domain, f"not asked: {max(left, 0):.1f} s are left, and it takes {usual:.1f} s")
+        return left
+
+    @asynccontextmanager
+    async def _place(self, wanted: _Request) -> AsyncGenerator[None]:
+        """One of the places at the platform, when its turn has come. Raises `Unavailable` or `Throttled`."""
+        free, time = self._free, self._time(wanted)
+        try:
+            async with asyncio.timeout(time):
+                await free.acquire()
+        except TimeoutError as error:
+            busy = f"all {self._platform.concurrent} connections to it are in use"
+            raise Unavailable(self._domain, busy) from error
+        try:
+            await self._take_turn(wanted)
+            yield
+        finally:
+            free.release()
+
+    async def _take_turn(self, wanted: _Request) -> None:
+        """Until the platform's rate allows one more request; in the order in which they came."""
+        try:
+            async with asyncio.timeout(self._time(wanted)), self._queue:
+                while True:
+                    pause = await self._counted()
+                    if not pause:
+                        return
+                    await asyncio.sleep(pause)
+        except TimeoutError as error:
+            reason = f"our limit of {self._platform.rate} leaves no room for the call"
+            raise Throttled(self._domain, reason, retry_after=1.0) from error
+
+    async def _counted(self) -> float:
+        """0 when the request is counted, else the seconds until one more may be."""
+        try:
+            await self._throttle.take(self._key, self._rate, 1)
+        except ProblemError as full:
+            return float((full.headers or {}).get("Retry-After", "1"))
+        return 0.0
+
+    def _tell(self, circuit: str, happened: str, event: object) -> None:
+        if happened == "state_changed":
+            log.warning("circuit breaker", platform=circuit, state=getattr(event, "state", ""))
 
     async def close(self) -> None:
-        await self._transport.aclose()
+        await self._http.close()
 
 
-def fault_of(error: httpx.RequestError | exceptions.RequestError, platform: str, *, safe: bool) -> PlatformFault:
-    """What a broken exchange means, through either client. `safe` requests change nothing, so their outcome is never in doubt."""
-    if safe or isinstance(error, NEVER_SENT):
-        return Unavailable(platform, f"no answer ({type(error).__name__})")
-    return UnknownOutcome(platform, f"no answer after the request was sent ({type(error).__name__})")
+def _key(request: Call) -> str:
+    return request.client
+
+
+def _instance(catalogue: Catalogue, domain: str) -> tuple[str, Platform]:
+    for name, platform in catalogue.platforms.items():
+        if platform.domain == domain:
+            return name, platform
+    raise LookupError(f"the catalogue has no platform for the domain {domain!r}")

@@ -18,7 +18,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from canonical.faults import PlatformFault
-from policies import correlation
+from policies import correlation, deadlines
 from policies.authentication import Principal
 from policies.bodies import send_whole
 from policies.chain import MARK, Gate
@@ -89,6 +89,7 @@ class Thin:
         correlation_id = gate.correlation_id(headers)
         marks: Headers = []
         token = correlation.enter(correlation_id)
+        limited = gate.begin(passage.operation_id, rules, headers)
         try:
             marks = gate.version(rules, passage.version)
             caller = await gate.authenticate(rules, headers)
@@ -105,6 +106,7 @@ class Thin:
             status, own, body = as_answer(error, correlation_id)
             gate.refused(passage.operation_id, status, correlation_id)
         finally:
+            deadlines.leave(limited)
             correlation.leave(token)
         await send_whole(send, status, (*own, *marks, (MARK, correlation_id.encode())), body)
 

@@ -19,7 +19,9 @@ from canonical.faults import Unavailable
 IDLE = 64
 """Connections that are kept for the next request."""
 PACE = 0.1
-"""The part of the time-out after which somebody looks whether it is over."""
+"""The part of the time-out after which somebody looks whether it is over…"""
+LOOK = 0.25
+"""…and the most seconds."""
 LONGEST = 16 * 1024 * 1024
 """Bytes that an answer of one of our layers has at the most."""
 
@@ -111,18 +113,21 @@ class Wire:
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._head = f"HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
         self._timeout = timeout
+        self._pace = min(timeout * PACE, LOOK)
         self._idle: deque[Connection] = deque()
         self._asked: dict[Connection, tuple[float, asyncio.Future[Reply]]] = {}
         self._watched = False
 
-    async def get(self, path: str, headers: bytes) -> Reply:
-        """The answer to a GET. `headers` are written out, each with its line end. Raises `Unavailable`."""
+    async def get(self, path: str, headers: bytes, seconds: float | None = None) -> Reply:
+        """The answer to a GET. `headers` are written out, each with its line end; `seconds` is less than the time-out
+        of all. Raises `Unavailable`."""
+        until = asyncio.get_running_loop().time() + (self._timeout if seconds is None else seconds)
         request = b"GET %b %b%b\r\n" % (path.encode("ascii"), self._head, headers)
         while True:
             kept = self._kept()
             try:
                 connection = kept or await self._connect()
-                return await self._exchange(connection, request)
+                return await self._exchange(connection, request, until)
             except ConnectionError as error:
                 if kept is not None and kept.fresh:
                     continue  # it had been closed over there before it was asked: another one, or a new one
@@ -147,13 +152,13 @@ class Wire:
             _, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._tls)
         return connection
 
-    async def _exchange(self, connection: Connection, request: bytes) -> Reply:
+    async def _exchange(self, connection: Connection, request: bytes, until: float) -> Reply:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
-        self._asked[connection] = (loop.time() + self._timeout, answer)
+        self._asked[connection] = (until, answer)
         if not self._watched:
             self._watched = True
-            loop.call_later(self._timeout * PACE, self._look, loop)
+            loop.call_later(self._pace, self._look, loop)
         connection.ask(request, answer)
         try:
             return await answer
@@ -173,4 +178,4 @@ class Wire:
                 answer.set_exception(TimeoutError("no answer in time"))
         self._watched = bool(self._asked)
         if self._watched:
-            loop.call_later(self._timeout * PACE, self._look, loop)
+            loop.call_later(self._pace, self._look, loop)

@@ -19,6 +19,7 @@ from litestar.testing import TestClient
 
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import identifiers
+from policies import deadlines
 from policies.audit import AuditLog
 from policies.authentication import Principal, Verifier
 from policies.catalogue import Client
@@ -36,6 +37,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = """
 [service_tiers.t]
 objective = "fast"
+timeout = 10
 sheds_at = 100
 
 [throttle_tiers.many]
@@ -58,6 +60,7 @@ read = { scope = "shop:read", tier = "t", idempotency = "safe" }
 write = { scope = "shop:write", tier = "t", idempotency = "natural" }
 fail = { scope = "shop:read", tier = "t", idempotency = "safe" }
 sees = { scope = "shop:read", tier = "t", idempotency = "safe" }
+left = { scope = "shop:read", tier = "t", idempotency = "safe" }
 order = { scope = "shop:write", tier = "t", idempotency = "key" }
 hook = { open = "signature", tier = "t", idempotency = "natural" }
 
@@ -129,6 +132,11 @@ def sees(principal: NamedDependency[Principal]) -> list[str]:
     return sorted(principal.entities)
 
 
+@get("/shop/v1/left", operation_id="left", sync_to_thread=True)
+def left() -> float:
+    return deadlines.left(1000.0)
+
+
 class Door:
     """The app behind a test client, with an issuer and a look at the audit log."""
 
@@ -160,7 +168,10 @@ class Door:
             new_id,
         )
         app = governed(
-            self.gate, [read, write, order, fail, hook, sees], readiness=lambda: {"erp": "gone"}, state={"door": self}
+            self.gate,
+            [read, write, order, fail, hook, sees, left],
+            readiness=lambda: {"erp": "gone"},
+            state={"door": self},
         )
         self.client = TestClient(app)
 

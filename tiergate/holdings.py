@@ -6,12 +6,18 @@ import asyncio
 
 import msgspec
 
+from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order
+from policies.catalogue import Domain
+from policies.living import Living
+from policies.outbound import Outbound
+from policies.throttling import Throttle
 from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import from_decimal
 from tiergate.local import DATABASE, Sandbox
+from tiergate.wiring import outbound
 
 
 class InCrm(msgspec.Struct, frozen=True):
@@ -86,13 +92,18 @@ async def _both(
     return await asyncio.gather(_billing(sandbox, invoice_id), _erp(sandbox, invoice_id, customer_id))
 
 
+def _outbound(sandbox: Sandbox, domain: Domain) -> Outbound:
+    return outbound(domain, sandbox.url(domain), Living(), Throttle(utc_now))
+
+
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
-    client = StripeClient(StripeSettings(sandbox.url("billing"), sandbox.api_key, ""))
+    leaving = _outbound(sandbox, "billing")
+    client = StripeClient(StripeSettings(sandbox.url("billing"), sandbox.api_key, ""), leaving)
     invoice = await client.get(f"invoices/{invoice_id}")
     currency = invoice["currency"].upper()
     kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
     counts = {kind: len(await client.listed(kind)) for kind in kinds}
-    await client.close()
+    await leaving.close()
     subscription = invoice["parent"]["subscription_details"]["subscription"]
     tax = Money(sum(each["amount"] for each in invoice["total_taxes"]), currency)
     return InBilling(
@@ -102,7 +113,8 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
 
 
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
-    client = TrytonClient(TrytonSettings(sandbox.url("erp"), DATABASE, "admin", sandbox.erp_password))
+    leaving = _outbound(sandbox, "erp")
+    client = TrytonClient(TrytonSettings(sandbox.url("erp"), DATABASE, "admin", sandbox.erp_password), leaving)
     fields = [
         "number",
         "state",
@@ -122,7 +134,7 @@ async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InE
         "invoices": len(await client.rows("account.invoice", [["type", "=", "out"]], ["id"], key)),
         "payments": len(await client.rows("account.move", [["description", "like", "pi_%"]], ["id"], key)),
     }
-    await client.close()
+    await leaving.close()
 
     def money(name: str) -> Money:
         return Money.of(from_decimal(row[name]), row["currency."]["code"])

@@ -81,7 +81,6 @@ class Erp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     database: str
     user: str
-    timeout: float = 25.0
     password_file: str = ""
 
 

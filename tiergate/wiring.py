@@ -13,12 +13,13 @@ from litestar.types import ASGIApp
 from canonical.ids import identifiers, utc_now
 from policies.audit import AuditLog, sealing_key
 from policies.authentication import Verifier
-from policies.catalogue import Layer
+from policies.catalogue import Domain, Layer
 from policies.chain import Gate
 from policies.credentials import Credentials
 from policies.keys import Discovery, Jwk, Keys
 from policies.layers import AsyncLayerClient, LayerClient
 from policies.living import Living
+from policies.outbound import Outbound
 from policies.revocation import FileStore, RedisStore, Revocations, Store
 from policies.shared import Shared, SharedFile, SharedRedis
 from policies.thin import Thin, passages
@@ -101,6 +102,11 @@ def revoked_store(settings: Settings) -> Store:
     return FileStore(settings.state / "revoked.json")
 
 
+def outbound(domain: Domain, url: str, governed_by: Living, throttle: Throttle) -> Outbound:
+    """What calls a platform as the catalogue allows it."""
+    return Outbound(governed_by, domain, url, throttle, randomness.SystemRandom().random)
+
+
 def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | None = None) -> Litestar:
     from system_apis.app import Platforms, create_app
     from system_apis.billing.stripe import Stripe, StripeSettings
@@ -111,6 +117,7 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
     from system_apis.provisioning.webhook import WebhookSettings, WebhookTarget
 
     governed_by = living(settings)
+    governs = gate("system", settings, governed_by)
     callback = f"{settings.server.url_of_system()}/provisioning/v1/webhooks"
     crm = SalesforceSettings(
         settings.crm.url,
@@ -119,24 +126,22 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
         secrets.crm_private_key,
         settings.crm.username,
     )
-    erp = TrytonSettings(
-        settings.erp.url, settings.erp.database, settings.erp.user, secrets.erp_password, settings.erp.timeout
-    )
+    erp = TrytonSettings(settings.erp.url, settings.erp.database, settings.erp.user, secrets.erp_password)
+    billing = StripeSettings(settings.billing.url, secrets.billing_api_key, secrets.billing_webhook_secret)
+    target = WebhookSettings(settings.provisioning.url, secrets.provisioning_secret, callback)
+    cursor = Cursor(settings.state / "cursors" / "crm")
+
+    urls: dict[Domain, str] = {"crm": crm.url, "erp": erp.url, "billing": billing.url, "provisioning": target.url}
+    leaving = {domain: outbound(domain, url, governed_by, governs.throttle) for domain, url in urls.items()}
     platforms = Platforms(
-        crm=Salesforce(crm, Cursor(settings.state / "cursors" / "crm"), utc_now, new_id, settings.crm.poll_seconds),
-        erp=Tryton(erp),
-        billing=Stripe(
-            StripeSettings(settings.billing.url, secrets.billing_api_key, secrets.billing_webhook_secret), utc_now
-        ),
-        provisioning=WebhookTarget(
-            WebhookSettings(settings.provisioning.url, secrets.provisioning_secret, callback), utc_now
-        ),
+        crm=Salesforce(crm, leaving["crm"], cursor, utc_now, new_id, settings.crm.poll_seconds),
+        erp=Tryton(erp, leaving["erp"]),
+        billing=Stripe(billing, leaving["billing"], utc_now),
+        provisioning=WebhookTarget(target, leaving["provisioning"], utc_now),
     )
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
     token = caller("system-layer", settings, governed_by)
-    return create_app(
-        gate("system", settings, governed_by), platforms, ProcessIntake(client, token), (client,), openapi
-    )
+    return create_app(governs, platforms, ProcessIntake(client, token), (client, *leaving.values()), openapi)
 
 
 def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:

@@ -29,6 +29,13 @@ APP = '[clients.sales-app]\nkind = "internal"'
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
 WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     # name: (what is changed into what), the key, part of the reason, part of the remedy
+    "platform twice": (('[platforms.tryton]\ndomain = "erp"', '[platforms.tryton]\ndomain = "crm"'), "platforms.tryton.domain", "crm already", "take one"),
+    "platform rule": (("calls.get_credit", "calls.get_crdit"), "platforms.tryton.calls.get_crdit", "no operation", "get_credit"),
+    "platform default": (("calls.default = { timeout = 15.0, tries = 3 }", "calls.get_invoice = { timeout = 15.0, tries = 3 }"), "platforms.stripe.calls", "have none", "calls.default"),
+    "platform rate": (('rate = "50/second"', 'rate = "quickly"'), "platforms.provisioner.rate", "'quickly'", "100/second"),
+    "no tries": (("calls.get_credit = { timeout = 5.0, tries = 2 }", "calls.get_credit = { timeout = 5.0, tries = 0 }"), "platforms.tryton.calls.get_credit.tries", "too small", "1 or more"),
+    "no time": (("calls.get_credit = { timeout = 5.0", "calls.get_credit = { timeout = 0"), "platforms.tryton.calls.get_credit.timeout", "0", "more than"),
+    "pauses": (("first = 0.2, most = 2.0", "first = 3.0, most = 2.0"), "platforms.tryton.retries", "longer than the longest", "larger"),
     "no TOML": (("[clients.sales-app]", "[clients.sales-app"), "(file)", "not TOML", "syntax"),
     "a key twice": ((APP, APP + '\nkind = "internal"'), "(file)", "not TOML", "syntax"),
     "unknown key": ((APP, APP + '\ncolour = "red"'), "clients.sales-app.colour", "no such key", "one of audience"),

@@ -157,7 +157,7 @@ def test_a_client_has_only_so_many_calls_running_at_once() -> None:
 
 
 def test_under_load_the_lower_service_tier_is_turned_away_first() -> None:
-    load, first, last = Load(), ServiceTier("seconds", 3), ServiceTier("hours", 2)
+    load, first, last = Load(), ServiceTier("seconds", 10, 3), ServiceTier("hours", 10, 2)
     load.begin(last)
     load.begin(last)
     with pytest.raises(ProblemError) as shed:

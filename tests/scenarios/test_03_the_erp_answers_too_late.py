@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from policies.catalogue import SHIPPED
 from tests.stack import EXACTLY_ONE, Stack
 
 
@@ -27,10 +30,12 @@ def test_a_lost_answer_leads_to_no_second_record(stack: Stack, what: str, method
     assert stack.counted(order) == EXACTLY_ONE
 
 
-def test_an_answer_after_the_time_out_leads_to_no_second_invoice(stack: Stack) -> None:
-    """The system layer waits 25 s for the ERP in production; here it is told to wait 3, and the answer takes 5."""
+def test_an_answer_after_the_time_out_leads_to_no_second_invoice(stack: Stack, tmp_path: Path) -> None:
+    """The shipped catalogue waits 25 s for a posting; here it is told to wait 3, and the answer takes 5."""
+    hasty = tmp_path / "catalogue.toml"
+    hasty.write_text(SHIPPED.read_text().replace("invoice = { timeout = 25.0", "invoice = { timeout = 3.0"))
     stack.children["system"].stop()
-    stack.start("system", {"TIERGATE_ERP_TIMEOUT": "3"})
+    stack.start("system", {"TIERGATE_GOVERNANCE_CATALOGUE": str(hasty)})
     try:
         stack.fault("erp", kind="late", matching="account.invoice.post", milliseconds=5000)
 

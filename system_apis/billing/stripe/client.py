@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.outbound import Http, fault_of
+from policies.outbound import Outbound
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
@@ -23,7 +23,6 @@ class StripeSettings(msgspec.Struct, frozen=True):
     url: str
     api_key: str
     webhook_secret: str
-    timeout: float = 15.0
 
     def __repr__(self) -> str:
         return f"StripeSettings(url={self.url!r})"
@@ -47,8 +46,8 @@ class Declined(Rejected):
 class StripeClient:
     """Raises leaves of `PlatformFault` only."""
 
-    def __init__(self, settings: StripeSettings) -> None:
-        self._http = Http(settings.url, settings.timeout)
+    def __init__(self, settings: StripeSettings, outbound: Outbound) -> None:
+        self._outbound = outbound
         self._headers = {"authorization": f"Bearer {settings.api_key}", "stripe-version": VERSION}
 
     async def get(self, path: str, **params: Any) -> Row:
@@ -71,14 +70,10 @@ class StripeClient:
         headers = {"content-type": "application/x-www-form-urlencoded", "idempotency-key": digest}
         return await self._send("POST", f"/v1/{path}", encoded(params), headers)
 
-    async def close(self) -> None:
-        await self._http.close()
-
     async def _send(self, method: str, url: str, body: str, headers: dict[str, str]) -> Row:
-        try:
-            response = await self._http.request(method, url, content=body.encode(), headers=self._headers | headers)
-        except httpx.RequestError as error:
-            raise fault_of(error, "billing", safe=method == "GET") from error
+        """Every write has an idempotency key: sent twice, it is done once."""
+        sent = self._headers | headers
+        response = await self._outbound.request(method, url, safe=True, content=body.encode(), headers=sent)
         if response.is_success:
             return msgspec.json.decode(response.content)
         raise _fault(response)

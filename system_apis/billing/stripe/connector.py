@@ -13,6 +13,7 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.ids import Clock
 from canonical.parties import Customer
 from policies import correlation
+from policies.outbound import Outbound
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping, webhooks
 from system_apis.billing.stripe.client import Declined, Row, StripeClient, StripeSettings
@@ -26,8 +27,8 @@ class Stripe:
     An idempotency key covers a repeat within a day; the search by our own id in the metadata covers any later one.
     """
 
-    def __init__(self, settings: StripeSettings, clock: Clock) -> None:
-        self._client = StripeClient(settings)
+    def __init__(self, settings: StripeSettings, outbound: Outbound, clock: Clock) -> None:
+        self._client = StripeClient(settings, outbound)
         self._secret = settings.webhook_secret
         self._clock = clock
         self._prices: dict[str, str] = {}
@@ -186,9 +187,6 @@ class Stripe:
 
     async def check(self) -> None:
         await self._client.get("account")
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 def _reference(contract: Contract, name: str) -> str:

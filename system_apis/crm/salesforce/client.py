@@ -12,7 +12,7 @@ import jwt
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.outbound import Http, fault_of
+from policies.outbound import Outbound
 
 VERSION = "v66.0"
 Row = dict[str, Any]
@@ -29,7 +29,6 @@ class SalesforceSettings(msgspec.Struct, frozen=True):
     client_secret: str = ""
     private_key: str = ""
     username: str = ""
-    timeout: float = 10.0
 
     def __repr__(self) -> str:
         return f"SalesforceSettings(url={self.url!r}, client_id={self.client_id!r})"
@@ -46,9 +45,9 @@ class _Complaint(msgspec.Struct, frozen=True):
 class SalesforceClient:
     """Raises leaves of `PlatformFault` only. An expired session is renewed once, without the caller's knowledge."""
 
-    def __init__(self, settings: SalesforceSettings) -> None:
+    def __init__(self, settings: SalesforceSettings, outbound: Outbound) -> None:
         self._settings = settings
-        self._http = Http(settings.url, settings.timeout)
+        self._outbound = outbound
         self._session = ""
 
     async def query(self, soql: str) -> list[Row]:
@@ -56,7 +55,7 @@ class SalesforceClient:
         page: Row = await self.request("GET", f"query?q={quote(soql)}")
         rows: list[Row] = page["records"]
         while not page["done"]:
-            page = await self._send("GET", page["nextRecordsUrl"], None)
+            page = await self._send("GET", page["nextRecordsUrl"], None, safe=True)
             rows += page["records"]
         return rows
 
@@ -64,44 +63,38 @@ class SalesforceClient:
         """Several requests in one call, all or nothing (REST API: Composite). Gives the bodies in order."""
         for each in requests:
             each["url"] = f"/services/data/{VERSION}/{each['url']}"
-        answer: Row = await self.request("POST", "composite", {"allOrNone": True, "compositeRequest": requests})
+        safe = all(each["method"] == "GET" for each in requests)
+        whole = {"allOrNone": True, "compositeRequest": requests}
+        answer: Row = await self.request("POST", "composite", whole, safe=safe)
         for each in answer["compositeResponse"]:
             if each["httpStatusCode"] >= HTTPStatus.BAD_REQUEST and each["body"][0]["errorCode"] != "PROCESSING_HALTED":
-                raise _fault(each["httpStatusCode"], msgspec.json.encode(each["body"]), safe=False)
+                raise _fault(each["httpStatusCode"], msgspec.json.encode(each["body"]), safe=safe)
         return [each["body"] for each in answer["compositeResponse"]]
 
-    async def request(self, method: str, path: str, body: Any = None) -> Any:
-        return await self._send(method, f"/services/data/{VERSION}/{path}", body)
+    async def request(self, method: str, path: str, body: Any = None, *, safe: bool = False) -> Any:
+        return await self._send(method, f"/services/data/{VERSION}/{path}", body, safe=safe or method == "GET")
 
-    async def close(self) -> None:
-        await self._http.close()
-
-    async def _send(self, method: str, url: str, body: Any) -> Any:
-        response = await self._exchange(method, url, body)
+    async def _send(self, method: str, url: str, body: Any, *, safe: bool) -> Any:
+        response = await self._exchange(method, url, body, safe=safe)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             self._session = ""
-            response = await self._exchange(method, url, body)
+            response = await self._exchange(method, url, body, safe=safe)
         if response.is_success:
             return msgspec.json.decode(response.content) if response.content else None
-        raise _fault(response.status_code, response.content, safe=method == "GET")
+        raise _fault(response.status_code, response.content, safe=safe)
 
-    async def _exchange(self, method: str, url: str, body: Any) -> httpx.Response:
+    async def _exchange(self, method: str, url: str, body: Any, *, safe: bool) -> httpx.Response:
         if not self._session:
             self._session = await self._log_in()
         content = b"" if body is None else msgspec.json.encode(body)
         headers = {"authorization": f"Bearer {self._session}", "content-type": "application/json"}
-        try:
-            return await self._http.request(method, url, content=content, headers=headers)
-        except httpx.RequestError as error:
-            raise fault_of(error, "crm", safe=method == "GET") from error
+        return await self._outbound.request(method, url, safe=safe, content=content, headers=headers)
 
     async def _log_in(self) -> str:
-        try:
-            response = await self._http.request(
-                "POST", "/services/oauth2/token", content=urlencode(self._grant()).encode(), headers=FORM
-            )
-        except httpx.RequestError as error:
-            raise Unavailable("crm", f"cannot log in ({type(error).__name__})") from error
+        grant = urlencode(self._grant()).encode()
+        response = await self._outbound.request(
+            "POST", "/services/oauth2/token", safe=True, content=grant, headers=FORM
+        )
         if response.is_server_error:
             raise Unavailable("crm", f"cannot log in ({response.status_code})")
         if not response.is_success:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import NotFound, Unavailable
 from canonical.ids import Clock, NewId
+from policies.outbound import Outbound
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.changes import ClosedDeals
 from system_apis.crm.salesforce.client import SalesforceClient, SalesforceSettings
@@ -20,8 +21,10 @@ MAX_DEPTH = 50
 class Salesforce:
     """Implements `system_apis.crm.port.Crm`."""
 
-    def __init__(self, settings: SalesforceSettings, cursor: Cursor, clock: Clock, new_id: NewId, pace: float) -> None:
-        self._client = SalesforceClient(settings)
+    def __init__(
+        self, settings: SalesforceSettings, outbound: Outbound, cursor: Cursor, clock: Clock, new_id: NewId, pace: float
+    ) -> None:
+        self._client = SalesforceClient(settings, outbound)
         self._changes = ClosedDeals(self._client, cursor, clock, new_id)
         self._clock = clock
         self._pace = pace
@@ -105,6 +108,3 @@ class Salesforce:
 
     async def check(self) -> None:
         await self._client.request("GET", "limits")
-
-    async def close(self) -> None:
-        await self._client.close()

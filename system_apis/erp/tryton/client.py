@@ -11,8 +11,9 @@ import httpx
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.outbound import Http, fault_of
+from policies.outbound import Outbound
 
+JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
 ACCEPTED = re.compile(r".*(eu_vat valid|invoice_payment_term)$")
 """Warnings that are no reason to stop: VIES was not asked (numbers are checked before the order is taken), and a
@@ -24,7 +25,6 @@ class TrytonSettings(msgspec.Struct, frozen=True):
     database: str
     user: str
     password: str
-    timeout: float = 30.0
 
     def __repr__(self) -> str:
         return f"TrytonSettings(url={self.url!r}, database={self.database!r}, user={self.user!r})"
@@ -42,9 +42,10 @@ class Warned(Exception):
 class TrytonClient:
     """Raises leaves of `PlatformFault` only. An expired session is renewed once."""
 
-    def __init__(self, settings: TrytonSettings) -> None:
+    def __init__(self, settings: TrytonSettings, outbound: Outbound) -> None:
         self._settings = settings
-        self._http = Http(f"{settings.url}/{settings.database}", settings.timeout)
+        self._outbound = outbound
+        self._path = f"/{settings.database}/rpc/"
         self._session = ""
         self.user_id = 0
 
@@ -66,9 +67,6 @@ class TrytonClient:
         context = {"company": company} if company else {}
         return await self.call(f"model.{model}.search_read", domain, 0, limit, [["id", "ASC"]], fields, context=context)
 
-    async def close(self) -> None:
-        await self._http.close()
-
     async def _call(self, method: str, params: list[Any]) -> Any:
         if not self._session:
             await self._log_in()
@@ -80,21 +78,15 @@ class TrytonClient:
 
     async def _exchange(self, method: str, params: list[Any]) -> httpx.Response:
         body = msgspec.json.encode({"id": 1, "method": method, "params": params})
-        headers = {"content-type": "application/json", "authorization": f"Session {self._session}"}
-        try:
-            return await self._http.request("POST", "/rpc/", content=body, headers=headers)
-        except httpx.RequestError as error:
-            raise fault_of(error, "erp", safe=method.endswith(READS)) from error
+        headers = JSON | {"authorization": f"Session {self._session}"}
+        safe = method.endswith(READS)
+        return await self._outbound.request("POST", self._path, safe=safe, content=body, headers=headers)
 
     async def _log_in(self) -> None:
         settings = self._settings
         body = {"id": 1, "method": "common.db.login", "params": [settings.user, {"password": settings.password}, "en"]}
-        try:
-            response = await self._http.request(
-                "POST", "/rpc/", content=msgspec.json.encode(body), headers={"content-type": "application/json"}
-            )
-        except httpx.RequestError as error:
-            raise Unavailable("erp", f"cannot log in ({type(error).__name__})") from error
+        content = msgspec.json.encode(body)
+        response = await self._outbound.request("POST", self._path, safe=True, content=content, headers=JSON)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             raise Rejected("erp", "Tryton refuses the user's credentials")
         result = _result(response, safe=True)

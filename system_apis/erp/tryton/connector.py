@@ -11,6 +11,7 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
 from policies import correlation
+from policies.outbound import Outbound
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
@@ -22,8 +23,8 @@ PAYMENT_METHOD = "Billing"
 class Tryton:
     """Implements `system_apis.erp.port.Erp`."""
 
-    def __init__(self, settings: TrytonSettings) -> None:
-        self._client = TrytonClient(settings)
+    def __init__(self, settings: TrytonSettings, outbound: Outbound) -> None:
+        self._client = TrytonClient(settings, outbound)
         self._companies: dict[str, Row] = {}
         self._books: dict[int, Row] = {}
         self._products: dict[str, Row] = {}
@@ -244,9 +245,6 @@ class Tryton:
 
     async def check(self) -> None:
         await self._client.rows("company.company", [], ["id"], 0, 1)
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 def _in(company: Row) -> dict[str, Any]:

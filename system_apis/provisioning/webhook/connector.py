@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-import httpx
 import msgspec
 
 from canonical.deals import ProvisioningRequest
@@ -13,7 +12,7 @@ from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Rejected, Throttled, Unavailable
 from canonical.ids import Clock
 from policies import signatures
-from policies.outbound import Http, fault_of
+from policies.outbound import Outbound
 from policies.problems import INVALID, ProblemError
 
 
@@ -21,7 +20,6 @@ class WebhookSettings(msgspec.Struct, frozen=True):
     url: str
     secret: str
     callback_url: str
-    timeout: float = 10.0
 
     def __repr__(self) -> str:
         return f"WebhookSettings(url={self.url!r})"
@@ -40,9 +38,9 @@ class _Report(msgspec.Struct, frozen=True):
 class WebhookTarget:
     """Implements `system_apis.provisioning.port.Provisioning`."""
 
-    def __init__(self, settings: WebhookSettings, clock: Clock) -> None:
+    def __init__(self, settings: WebhookSettings, outbound: Outbound, clock: Clock) -> None:
         self._settings = settings
-        self._http = Http(settings.url, settings.timeout)
+        self._outbound = outbound
         self._clock = clock
 
     async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
@@ -59,11 +57,9 @@ class WebhookTarget:
         await self._send("POST", f"/orders/{order_id}/removal", f"{order_id}:removal", b"{}")
 
     async def _send(self, method: str, path: str, message_id: str, body: bytes) -> None:
+        """The target knows a message by its id: sent twice, it is done once."""
         headers = signatures.signed_headers(self._settings.secret, message_id, self._clock(), body)
-        try:
-            response = await self._http.request(method, path, content=body, headers=headers)
-        except httpx.RequestError as error:
-            raise fault_of(error, "provisioning", safe=False) from error
+        response = await self._outbound.request(method, path, safe=True, content=body, headers=headers)
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             raise Throttled("provisioning", "the target is too busy", retry_after=1.0)
         if response.is_server_error:
@@ -87,12 +83,6 @@ class WebhookTarget:
         )
 
     async def check(self) -> None:
-        try:
-            response = await self._http.request("GET", "/health")
-        except httpx.RequestError as error:
-            raise fault_of(error, "provisioning", safe=True) from error
+        response = await self._outbound.request("GET", "/health", safe=True)
         if response.is_server_error:
             raise Unavailable("provisioning", f"the target answered {response.status_code}")
-
-    async def close(self) -> None:
-        await self._http.close()
