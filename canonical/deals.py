@@ -82,6 +82,9 @@ class DealStatus(msgspec.Struct, frozen=True):
     contract_id: str = ""
     starts_on: date | None = None
     term_months: int = 0
+    legal_entity: str = ""
+    revision: str = ""
+    """The revision of the account that the customer's facts are of."""
 
 
 class PricedLine(msgspec.Struct, frozen=True):
@@ -111,3 +114,4 @@ class ProvisioningRequest(msgspec.Struct, frozen=True):
     order_id: Key
     lines: tuple[PricedLine, ...]
     attempt: int = 1
+    legal_entity: str = ""

@@ -45,6 +45,10 @@ class Customer(msgspec.Struct, frozen=True):
     tax_treatment: TaxTreatment = "standard"
     partner: str = ""
     """The partner that looks after it, by its name in the catalogue; it sees the customer's records."""
+    legal_entity: str = ""
+    """The company of ours that it became a customer of: its records stay in that company's region."""
+    revision: str = ""
+    """The account's revision in the CRM that these facts are of."""
     references: References = {}
 
 
@@ -65,6 +69,8 @@ class Account(msgspec.Struct, frozen=True):
     """Other accounts with the same tax number: duplicates, most likely."""
     partner: str = ""
     """The client name of the partner that looks after it, if one does."""
+    revision: str = ""
+    """Another one whenever a field changes that the CRM owns, and only then."""
 
 
 class PlatformId(msgspec.Struct, frozen=True):

@@ -45,9 +45,9 @@ class Principal(msgspec.Struct, frozen=True):
     partner: str = ""
     """Of a partner: it sees its own customers' records only."""
 
-    def within(self, client: Client) -> Principal:
-        """The same caller, who sees no more than the catalogue lets its client see."""
-        allowed, partner = client.legal_entities, self.client if client.kind == "partner" else self.partner
+    def within(self, client: Client, allowed: frozenset[str]) -> Principal:
+        """The same caller, who sees no more than the catalogue lets its client see: records of the `allowed` entities."""
+        partner = self.client if client.kind == "partner" else self.partner
         if partner == self.partner and ("*" in allowed or self.entities <= allowed):
             return self
         seen = self.entities if "*" in allowed else allowed if "*" in self.entities else self.entities & allowed

@@ -16,6 +16,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Domain = Literal["crm", "erp", "billing", "provisioning"]
+Owner = Literal["crm", "erp", "billing", "provisioning", "tiergate"]
 DEFAULT = "default"
 """The rule for calls to a platform that have none of their own."""
 
@@ -83,7 +84,7 @@ class Gateway(Fact, frozen=True):
 
 
 class Client(Fact, frozen=True):
-    """Who may call one layer, for what, how much, and whose records it sees ("*": everybody's).
+    """Who may call one layer, for what, how much, and whose records it sees ("*": everybody's), of which regions.
 
     Our own layers (`service`) have no throttle tier: whoever called them has been counted already.
     """
@@ -94,6 +95,7 @@ class Client(Fact, frozen=True):
     scopes: frozenset[str]
     legal_entities: frozenset[str]
     tier: str | None = None
+    regions: frozenset[str] = frozenset({"*"})
 
 
 class PlatformCall(Fact, frozen=True):
@@ -129,11 +131,27 @@ class Platform(Fact, frozen=True):
 
     domain: Domain
     owner: Name
+    region: Name
     rate: Name
     concurrent: Count
     retries: Retries
     breaker: Breaker
     calls: dict[str, PlatformCall]
+
+
+class Region(Fact, frozen=True):
+    """A part of the world in which the records of its `legal_entities` stay, but for the fields that `may_leave` it
+    ("order.id": an entity of the canonical model, and one of its fields)."""
+
+    legal_entities: frozenset[str]
+    may_leave: frozenset[str] = frozenset()
+
+
+class Ownership(Fact, frozen=True):
+    """Who may change a field, and where a copy of it is kept for reading."""
+
+    owner: Owner
+    projections: frozenset[Domain] = frozenset()
 
 
 class EventType(Fact, frozen=True):
@@ -160,6 +178,8 @@ class Catalogue(Fact, frozen=True):
     gateway: Gateway
     clients: dict[str, Client]
     platforms: dict[str, Platform] = {}
+    regions: dict[str, Region] = {}
+    ownership: dict[str, dict[str, Ownership]] = {}
     events: dict[str, EventType] = {}
     segregation: tuple[Segregation, ...] = ()
 
@@ -174,6 +194,17 @@ class Catalogue(Fact, frozen=True):
     def api_of(self, operation_id: str) -> str | None:
         """The name of the API that an operation belongs to."""
         return next((name for name, api in self.apis.items() if operation_id in api.operations), None)
+
+    def region_of(self, legal_entity: str) -> str | None:
+        """The region in which the records of a legal entity stay."""
+        return next((name for name, region in self.regions.items() if legal_entity in region.legal_entities), None)
+
+    def entities_of(self, client: Client) -> frozenset[str]:
+        """The legal entities whose records a client may see: those it is granted, in the regions it is granted."""
+        if "*" in client.regions:
+            return client.legal_entities
+        there = frozenset[str]().union(*(self.regions[each].legal_entities for each in client.regions))
+        return there if "*" in client.legal_entities else client.legal_entities & there
 
 
 class Flaw(msgspec.Struct, frozen=True):

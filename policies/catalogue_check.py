@@ -16,6 +16,7 @@ import msgspec
 from limits import parse_many
 
 from canonical import events
+from canonical.fields import ENTITIES, fields_of, is_known
 from policies.catalogue import DEFAULT, SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
 
 Path = tuple[str, ...]
@@ -306,10 +307,50 @@ def _check_segregation(catalogue: Catalogue) -> Iterator[Wrong]:
             )
 
 
+def _unknown_region(path: Path, catalogue: Catalogue, names: Iterable[str]) -> Iterator[Wrong]:
+    for each in sorted(set(names) - catalogue.regions.keys() - {"*"}):
+        yield path, f"there is no region {each!r}", f"use one of {', '.join(sorted(catalogue.regions))}, or add it"
+
+
+def _check_regions(catalogue: Catalogue) -> Iterator[Wrong]:
+    home: dict[str, str] = {}
+    for name, region in catalogue.regions.items():
+        path = ("regions", name)
+        for entity in sorted(region.legal_entities):
+            if entity == "*" or not LEGAL_ENTITY.fullmatch(entity):
+                yield (*path, "legal_entities"), f"{entity!r} is not a legal entity", "write its code, as in DE01"
+            if other := home.get(entity):
+                yield (*path, "legal_entities"), f"{entity} is in {other} already", "leave it in one region"
+            home.setdefault(entity, name)
+        for field in sorted(region.may_leave):
+            if not is_known(field):
+                yield (*path, "may_leave"), f"there is no field {field!r}", "write it as in order.id"
+    for name, client in catalogue.clients.items():
+        yield from _unknown_region(("clients", name, "regions"), catalogue, client.regions)
+        for entity in sorted(client.legal_entities - home.keys() - {"*"}) if home else ():
+            reason = f"{entity} belongs to no region"
+            yield ("clients", name, "legal_entities"), reason, "add it to the region where its records stay"
+
+
+def _check_ownership(catalogue: Catalogue) -> Iterator[Wrong]:
+    for entity, fields in catalogue.ownership.items():
+        path = ("ownership", entity)
+        if entity not in ENTITIES:
+            yield path, f"the canonical model has no {entity!r}", f"use one of {', '.join(sorted(ENTITIES))}"
+            continue
+        for field, rule in fields.items():
+            if field not in fields_of(entity):
+                known = ", ".join(sorted(fields_of(entity)))
+                yield (*path, field), f"a {entity} has no field {field!r}", f"use one of {known}"
+            if rule.owner in rule.projections:
+                yield (*path, field), f"{rule.owner} owns it and has a copy of it", "take it out of the projections"
+
+
 def _check_platforms(catalogue: Catalogue) -> Iterator[Wrong]:
     served: dict[str, str] = {}
     for name, platform in catalogue.platforms.items():
         path = ("platforms", name)
+        yield from _unknown_region((*path, "region"), catalogue, [platform.region])
         if other := served.get(platform.domain):
             yield (*path, "domain"), f"{other} is the {platform.domain} already", "take one of the two away"
         served.setdefault(platform.domain, name)
@@ -338,6 +379,8 @@ CHECKS = (
     _check_clients,
     _check_versions,
     _check_segregation,
+    _check_regions,
+    _check_ownership,
     _check_platforms,
     _check_events,
 )

@@ -124,6 +124,7 @@ class Gate:
         for name, api in catalogue.apis.items():
             if api.layer == self.layer:
                 made |= {each: Rules(operation, catalogue, name, api) for each, operation in api.operations.items()}
+        self._seen = {name: catalogue.entities_of(client) for name, client in catalogue.clients.items()}
         self.rules = made
 
     def correlation_id(self, headers: dict[bytes, bytes]) -> str:
@@ -198,7 +199,7 @@ class Gate:
         scope = rules.operation.scope
         if scope not in caller.principal.scopes or scope not in caller.client.scopes:
             raise ProblemError(FORBIDDEN, f"The operation needs the scope {scope}.")
-        return caller.principal.within(caller.client)
+        return caller.principal.within(caller.client, self._seen[caller.principal.client])
 
     def refused(self, operation_id: str, status: int, correlation_id: str) -> None:
         """Log whoever was turned away for want of credentials."""

@@ -20,7 +20,7 @@ from policies import correlation, deadlines
 from policies.authentication import Principal
 from policies.catalogue import Client
 from policies.exchange import CONNECTING, fault_of
-from policies.problems import FAULT_BY_NAME
+from policies.problems import FAULT_BY_NAME, FieldError
 from policies.tokens import Issuer
 from policies.wire import Wire
 
@@ -141,6 +141,7 @@ class _Refusal(msgspec.Struct, frozen=True):
     detail: str = ""
     platform: str = ""
     field: str = ""
+    errors: tuple[FieldError, ...] = ()
 
 
 def _answer(response: _Response, content: bytes) -> Answer:
@@ -168,7 +169,8 @@ def _decoded(answer: Answer, layer: str, expected: type[T]) -> T:
         raise Throttled(platform, refusal.detail)
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Unavailable(platform, refusal.detail)
-    raise Rejected(platform, refusal.detail, field=refusal.field)
+    named = refusal.errors[0].path if refusal.errors else ""
+    raise Rejected(platform, refusal.detail, field=refusal.field or named)
 
 
 def _left(layer: str, timeout: float) -> float:

@@ -1,13 +1,13 @@
 """Calls that leave for a platform, as the catalogue allows them: the one client that all connectors share.
 
-On the way out: time left → circuit breaker → bulkhead → the platform's rate → the exchange, bounded in time. What is safe
+On the way out: ownership and residency of what it carries → time left → circuit breaker → bulkhead → the platform's rate → the exchange, bounded in time. What is safe
 to repeat is tried again after a pause with jitter, within a budget, and never when it could not end in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from time import monotonic
@@ -20,11 +20,13 @@ from purgatory.domain.model import OpenedState
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.faults import Throttled, Unavailable
-from policies import deadlines
-from policies.catalogue import DEFAULT, Catalogue, Platform, PlatformCall
+from policies import deadlines, ownership
+from policies.catalogue import DEFAULT, Catalogue, Domain, Platform, PlatformCall
 from policies.exchange import Http, fault_of
 from policies.living import Living
+from policies.ownership import Carried, Fields, carried
 from policies.problems import ProblemError
+from policies.residency import Residency
 from policies.throttling import Call, Throttle
 
 Jitter = Callable[[], float]
@@ -63,10 +65,15 @@ class _Broken(Exception):
 class Outbound:
     """Sends requests to the instance of one domain. A changed catalogue holds from the next request on."""
 
-    def __init__(self, living: Living, domain: str, base_url: str, throttle: Throttle, jitter: Jitter) -> None:
-        """`throttle` counts requests together with the other replicas. Raises `LookupError` when the catalogue has no
-        platform of the domain."""
-        self._domain = domain
+    def __init__(
+        self, domain: Domain, base_url: str, known: Mapping[str, Fields], living: Living, residency: Residency, throttle: Throttle,
+        jitter: Jitter,
+    ) -> None:  # fmt: skip
+        """`known` says what the fields of the platform's records are, by kind of record; `throttle` counts requests
+        together with the other replicas. Raises `LookupError` when the catalogue has no platform of the domain."""
+        self._domain: Domain = domain
+        self._known = known
+        self._residency = residency
         self._http = Http(base_url)
         self._throttle = throttle
         self._jitter = jitter
@@ -76,8 +83,9 @@ class Outbound:
         living.when_changed(self._govern)
 
     def _govern(self, catalogue: Catalogue) -> None:
-        name, self._platform = _instance(catalogue, self._domain)
-        self._key = Call(f"platform:{name}", "")
+        self._catalogue = catalogue
+        self._name, self._platform = _instance(catalogue, self._domain)
+        self._key = Call(f"platform:{self._name}", "")
         self._rate: list[Limit] = list(LimitGroup(self._platform.rate, _key, None, False, None, None, None, 1, False))
         self._free = asyncio.Semaphore(self._platform.concurrent)
         breaker = self._platform.breaker
@@ -85,12 +93,15 @@ class Outbound:
         self._breakers.add_listener(self._tell)
 
     async def request(
-        self, method: str, path: str, *, safe: bool, content: bytes = b"", headers: dict[str, str] | None = None
-    ) -> httpx.Response:
-        """The platform's answer, whatever its status. `safe`: the same request twice does no more than once.
+        self, method: str, path: str, *, safe: bool, carries: list[Carried], content: bytes = b"", headers: dict[str, str] | None = None
+    ) -> httpx.Response:  # fmt: skip
+        """The platform's answer, whatever its status. `safe`: the same request twice does no more than once. `carries`:
+        the records that it writes, with what it writes to each; none for a read.
 
-        Raises `Unavailable` or `UnknownOutcome` when there is none, `Throttled` when our own limit leaves no time.
+        Raises `Unavailable` or `UnknownOutcome` when there is none, `Throttled` when our own limit leaves no time, and
+        `ProblemError` (403) when it carries what may not leave for this platform.
         """
+        self._check(carries)
         operation = deadlines.operation()
         rule = self._platform.calls.get(operation) or self._platform.calls[DEFAULT]
         wanted = _Request(method, path, content, headers, safe, operation, rule)
@@ -108,6 +119,12 @@ class Outbound:
         if isinstance(result, Unavailable):
             raise result
         return result
+
+    def _check(self, carries: list[Carried]) -> None:
+        if carries:
+            fields = carried(self._domain, self._known, carries)
+            ownership.check(self._catalogue, self._domain, fields)
+            self._residency.check_leaving(self._name, self._platform.region, fields)
 
     def _pause(self, tried: int, result: httpx.Response | Unavailable) -> float:
         retries = self._platform.retries
@@ -211,7 +228,7 @@ def _key(request: Call) -> str:
     return request.client
 
 
-def _instance(catalogue: Catalogue, domain: str) -> tuple[str, Platform]:
+def _instance(catalogue: Catalogue, domain: Domain) -> tuple[str, Platform]:
     for name, platform in catalogue.platforms.items():
         if platform.domain == domain:
             return name, platform

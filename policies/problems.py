@@ -43,6 +43,20 @@ FORBIDDEN = ProblemType(
     "Ask the platform team for the scope that the operation needs.",
     "The token is good, and does not allow this: a scope is missing, or the duties of two people would fall together.",
 )
+NOT_OWNED = ProblemType(
+    "not-owned",
+    403,
+    "Another system owns the field",
+    "Change the field where it is owned, or ask the platform team to declare a copy.",
+    "Each field has one owner. A write to a platform carries what that platform owns, and copies that the catalogue declares.",
+)
+OUTSIDE_REGION = ProblemType(
+    "outside-region",
+    403,
+    "The record stays in its region",
+    "Work with the record in its own region.",
+    "Records stay in the region of their legal entity, but for the few fields that the catalogue allows to leave.",
+)
 MISSING = ProblemType(
     "not-found",
     404,
@@ -132,10 +146,12 @@ FAULTS: dict[type[PlatformFault], ProblemType] = {
     Unavailable: ProblemType("platform-unavailable", 503, "A platform cannot be reached", "Try again later; nothing was done.", "The platform, or a layer of ours, did not take the request."),
     UnknownOutcome: ProblemType("outcome-unknown", 504, "A platform did not answer in time", "It may have acted: read the record before trying again.", "The connection ended before the answer: it may have been done, or not."),
 }  # fmt: skip
+WRITES = (NOT_OWNED, OUTSIDE_REGION)
+"""What every write to a platform can be refused for."""
 TYPES = {
     each.name: each
     for each in (
-        UNAUTHENTICATED, FORBIDDEN, MISSING, THROTTLED, OVERLOADED, ENDED, TOO_LARGE, INVALID, NOT_ALLOWED_NOW, STILL_RUNS, REUSED_KEY,
+        UNAUTHENTICATED, FORBIDDEN, NOT_OWNED, OUTSIDE_REGION, MISSING, THROTTLED, OVERLOADED, ENDED, TOO_LARGE, INVALID, NOT_ALLOWED_NOW, STILL_RUNS, REUSED_KEY,
         MISSING_KEY, REQUEST, INTERNAL, *FAULTS.values(),
     )
 }  # fmt: skip

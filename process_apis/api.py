@@ -27,7 +27,7 @@ from policies import correlation
 from policies.authentication import Principal
 from policies.lists import Cursor, Key, Limit, OfCustomer
 from policies.living import Living
-from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
+from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, FieldError, ProblemError
 from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers
 from process_apis.exceptions import Exceptions
@@ -69,7 +69,7 @@ def decide_approval(
     "/orders",
     operation_id="place_order",
     platforms=True,
-    problems=(MISSING,),
+    problems=(MISSING, OUTSIDE_REGION),
     summary="Place an order for a customer, once for each key",
     sync_to_thread=True,
 )

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.ids import Clock, NewId
+from policies.residency import Residency
 from process_apis.platforms import Platforms
 from process_apis.records.cases import Cases
 from process_apis.records.orders import Orders
@@ -37,6 +38,7 @@ class Desk(msgspec.Struct, frozen=True):
     cases: Cases
     clock: Clock
     new_id: NewId
+    residency: Residency
     patience: Patience = Patience()
 
     def later(self, seconds: float) -> datetime:

@@ -21,12 +21,13 @@ class Ordering:
 
     def place(self, wanted: NewOrder, principal: Principal, correlation_id: str) -> Order:
         """The order, whose key makes it one. Raises `ProblemError`: 404 for a customer or a legal entity that is not
-        there for this caller."""
+        there for this caller, 403 for one whose records are kept in another region."""
         desk = self._desk
         customer = references.visible_customer(desk.database, wanted.customer_id, principal)
         if customer is None:
             raise ProblemError(MISSING, f"There is no customer {wanted.customer_id}.")
         self._check_seller(wanted, principal)
+        desk.residency.check(wanted.legal_entity)
         deal = PlacedDeal(
             key=wanted.key, name=wanted.name, account_id=customer.references["crm"], legal_entity=wanted.legal_entity,
             currency=wanted.currency, starts_on=wanted.starts_on, term_months=wanted.term_months, lines=wanted.lines,

@@ -13,7 +13,7 @@ import msgspec
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.cases import Finding
-from canonical.deals import ProvisioningRequest
+from canonical.deals import Deal, ProvisioningRequest
 from canonical.faults import NotFound
 from canonical.orders import Order, Plan
 from policies.correlation import correlated
@@ -47,6 +47,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     def _validate(self, order: Order) -> None:
         desk = self._desk
         deal = desk.platforms.deal(order.deal_id)
+        self._check_region(order, deal)
         seller = None
         if deal.legal_entity:
             with contextlib.suppress(NotFound):  # then it is one of the findings
@@ -65,6 +66,15 @@ class QuoteToCash(DBOSConfiguredInstance):
         contract_id = references.canonical_id(desk.database, "con", "order", order.id, desk.new_id)
         plan = validation.plan(deal, seller, order.id, customer_id, contract_id, parent_id)
         desk.orders.accept(order.id, deal.name, deal.placed_by, plan)
+
+    def _check_region(self, order: Order, deal: Deal) -> None:
+        """Before anything of the deal is stored: is this the place for it?"""
+        desk = self._desk
+        if not desk.residency.keeps(deal.legal_entity):
+            desk.orders.change(order.id, legal_entity=deal.legal_entity)
+            reason = f"records of {deal.legal_entity} are not kept in {desk.residency.region}, where this runs"
+            finding = Finding("Opportunity.LegalEntity__c", reason, "platform")
+            raise Held("outside_region", [finding], ("retry", "compensate"))
 
     # ---- may the customer owe us as much?
 
@@ -138,7 +148,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         attempt = desk.orders.row(order.id).provisioning_attempt
         wanted = [each.line for each in order.lines if each.state in ("waiting", "requested")]
         desk.orders.request_lines(order.id, [line.id for line in wanted])
-        desk.platforms.provision(ProvisioningRequest(order.id, tuple(wanted), attempt))
+        desk.platforms.provision(ProvisioningRequest(order.id, tuple(wanted), attempt, order.legal_entity))
         # From here on the target's reports drive it; if they do not come, somebody looks.
         desk.orders.change(order.id, look_at=desk.later(desk.patience.delivery).isoformat())
 

@@ -105,12 +105,13 @@ def _open(desk: Desk, order: Order, held: Held) -> None:
 def show(desk: Desk, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
     order = desk.orders.get(order_id)
-    status = DealStatus(order_id=order.id, state=order.state, detail=order.waits_for)
+    status = DealStatus(order.id, order.state, order.waits_for, legal_entity=order.legal_entity)
     if order.plan and order.state in AFTER:
         contract = order.plan.contract
         status = DealStatus(
             order_id=order.id, state=order.state, detail=order.waits_for, account_id=order.plan.account_id,
             customer_id=order.customer_id, contract_id=contract.id, starts_on=contract.starts_on, term_months=contract.term_months,
+            legal_entity=order.legal_entity, revision=order.plan.customer.revision,
         )  # fmt: skip
     with correlated(order.correlation_id):
         try:

@@ -155,7 +155,8 @@ def plan(
     customer = Customer(
         id=customer_id, name=account.name, address=account.address, contact=account.contact, parent_id=parent_id,
         tax_number=_compact(account.tax_number, account.address.country), payment_method=account.payment_method,
-        tax_treatment=tax, partner=account.partner, references={"crm": account.id},
+        tax_treatment=tax, partner=account.partner, legal_entity=seller.code,
+        revision=account.revision, references={"crm": account.id},
     )  # fmt: skip
     contract = Contract(
         id=contract_id, order_id=order_id, customer_id=customer_id, legal_entity=seller.code, currency=deal.currency,

@@ -9,15 +9,14 @@ import msgspec
 from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order
-from policies.catalogue import Domain
 from policies.living import Living
-from policies.outbound import Outbound
 from policies.throttling import Throttle
 from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import from_decimal
 from tiergate.local import DATABASE, Sandbox
-from tiergate.wiring import outbound
+from tiergate.settings import load
+from tiergate.wiring import Leaving, residency
 
 
 class InCrm(msgspec.Struct, frozen=True):
@@ -92,13 +91,14 @@ async def _both(
     return await asyncio.gather(_billing(sandbox, invoice_id), _erp(sandbox, invoice_id, customer_id))
 
 
-def _outbound(sandbox: Sandbox, domain: Domain) -> Outbound:
-    return outbound(domain, sandbox.url(domain), Living(), Throttle(utc_now))
+def _leaving(sandbox: Sandbox) -> Leaving:
+    living, settings = Living(), load(sandbox.config, {})
+    return Leaving(living, residency(settings, living), Throttle(utc_now))
 
 
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
-    leaving = _outbound(sandbox, "billing")
-    client = StripeClient(StripeSettings(sandbox.url("billing"), sandbox.api_key, ""), leaving)
+    leaving, url = _leaving(sandbox), sandbox.url("billing")
+    client = StripeClient(StripeSettings(url, sandbox.api_key, ""), leaving.to("billing", url, {}))  # it only reads
     invoice = await client.get(f"invoices/{invoice_id}")
     currency = invoice["currency"].upper()
     kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
@@ -113,8 +113,8 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
 
 
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
-    leaving = _outbound(sandbox, "erp")
-    client = TrytonClient(TrytonSettings(sandbox.url("erp"), DATABASE, "admin", sandbox.erp_password), leaving)
+    leaving, url = _leaving(sandbox), sandbox.url("erp")
+    client = TrytonClient(TrytonSettings(url, DATABASE, "admin", sandbox.erp_password), leaving.to("erp", url, {}))
     fields = [
         "number",
         "state",

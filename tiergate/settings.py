@@ -26,9 +26,11 @@ class SettingsError(ValueError):
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the three deployables listen. `*_url` says where others find them, when that is another address."""
+    """Where the three deployables listen, and the region in which they run and store. `*_url` says where others find
+    them, when that is another address."""
 
     host: str = "127.0.0.1"
+    region: str = "eu"
     system_port: int = 8101
     process_port: int = 8102
     experience_port: int = 8103

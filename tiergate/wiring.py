@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
@@ -20,12 +20,14 @@ from policies.keys import Discovery, Jwk, Keys
 from policies.layers import AsyncLayerClient, LayerClient
 from policies.living import Living
 from policies.outbound import Outbound
+from policies.ownership import Fields
+from policies.residency import Residency
 from policies.revocation import FileStore, RedisStore, Revocations, Store
 from policies.shared import Shared, SharedFile, SharedRedis
 from policies.thin import Thin, passages
 from policies.throttling import Throttle, shared_counts
 from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
-from tiergate.settings import Secrets, Settings
+from tiergate.settings import Secrets, Settings, SettingsError
 
 REDIS_SECONDS = 0.25
 """After so long a count goes on in memory."""
@@ -102,19 +104,46 @@ def revoked_store(settings: Settings) -> Store:
     return FileStore(settings.state / "revoked.json")
 
 
-def outbound(domain: Domain, url: str, governed_by: Living, throttle: Throttle) -> Outbound:
-    """What calls a platform as the catalogue allows it."""
-    return Outbound(governed_by, domain, url, throttle, randomness.SystemRandom().random)
+def residency(settings: Settings, governed_by: Living) -> Residency:
+    """Where this deployment stores. Raises `SettingsError` for a region that the catalogue does not know."""
+    try:
+        return Residency(governed_by, settings.server.region)
+    except LookupError as error:
+        raise SettingsError([f"server.region: {error.args[0]}"]) from error
+
+
+class Leaving:
+    """Makes what calls a platform as the catalogue allows it, and closes what it made."""
+
+    def __init__(self, governed_by: Living, residency: Residency, throttle: Throttle) -> None:
+        self._living = governed_by
+        self._residency = residency
+        self._throttle = throttle
+        self._made: list[Outbound] = []
+
+    def to(self, domain: Domain, url: str, known: Mapping[str, Fields]) -> Outbound:
+        jitter = randomness.SystemRandom().random
+        made = Outbound(domain, url, known, self._living, self._residency, self._throttle, jitter)
+        self._made.append(made)
+        return made
+
+    async def close(self) -> None:
+        for each in self._made:
+            await each.close()
 
 
 def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | None = None) -> Litestar:
     from system_apis.app import Platforms, create_app
     from system_apis.billing.stripe import Stripe, StripeSettings
+    from system_apis.billing.stripe import mapping as stripe
     from system_apis.crm.salesforce import Salesforce, SalesforceSettings
+    from system_apis.crm.salesforce import mapping as salesforce
     from system_apis.cursors import Cursor
     from system_apis.erp.tryton import Tryton, TrytonSettings
+    from system_apis.erp.tryton import mapping as tryton
     from system_apis.intake import ProcessIntake
     from system_apis.provisioning.webhook import WebhookSettings, WebhookTarget
+    from system_apis.provisioning.webhook import connector as webhook
 
     governed_by = living(settings)
     governs = gate("system", settings, governed_by)
@@ -131,17 +160,16 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
     target = WebhookSettings(settings.provisioning.url, secrets.provisioning_secret, callback)
     cursor = Cursor(settings.state / "cursors" / "crm")
 
-    urls: dict[Domain, str] = {"crm": crm.url, "erp": erp.url, "billing": billing.url, "provisioning": target.url}
-    leaving = {domain: outbound(domain, url, governed_by, governs.throttle) for domain, url in urls.items()}
+    leaving = Leaving(governed_by, residency(settings, governed_by), governs.throttle)
     platforms = Platforms(
-        crm=Salesforce(crm, leaving["crm"], cursor, utc_now, new_id, settings.crm.poll_seconds),
-        erp=Tryton(erp, leaving["erp"]),
-        billing=Stripe(billing, leaving["billing"], utc_now),
-        provisioning=WebhookTarget(target, leaving["provisioning"], utc_now),
-    )
+        crm=Salesforce(crm, leaving.to("crm", crm.url, salesforce.FIELDS), cursor, utc_now, new_id, settings.crm.poll_seconds),
+        erp=Tryton(erp, leaving.to("erp", erp.url, tryton.FIELDS)),
+        billing=Stripe(billing, leaving.to("billing", billing.url, stripe.FIELDS), utc_now),
+        provisioning=WebhookTarget(target, leaving.to("provisioning", target.url, webhook.FIELDS), utc_now),
+    )  # fmt: skip
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
     token = caller("system-layer", settings, governed_by)
-    return create_app(governs, platforms, ProcessIntake(client, token), (client, *leaving.values()), openapi)
+    return create_app(governs, platforms, ProcessIntake(client, token), (client, leaving), openapi)
 
 
 def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
@@ -161,7 +189,7 @@ def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Lit
     database = open_database(url)
     desk = Desk(
         database, Platforms(client), Orders(database, utc_now, new_id), Postings(database, utc_now),
-        Cases(database, utc_now, new_id), utc_now, new_id, Patience(pause=settings.process.pause, delivery=settings.process.delivery),
+        Cases(database, utc_now, new_id), utc_now, new_id, residency(settings, governed_by), Patience(pause=settings.process.pause, delivery=settings.process.delivery),
     )  # fmt: skip
     executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
     engine = EngineSettings(

@@ -27,7 +27,7 @@ from experience_apis.process import Process
 from policies.authentication import Principal
 from policies.changes import Translation
 from policies.lists import Cursor, Key, Limit, OfCustomer
-from policies.problems import MISSING
+from policies.problems import MISSING, OUTSIDE_REGION
 
 
 @get("/customers", operation_id="partners_list_customers", summary="List your customers, newest first", responses=answers(Page[PartnerCustomer]))  # fmt: skip
@@ -40,7 +40,7 @@ async def list_customers(
     return Page(tuple(map(contract.customer, found.items)), found.next_cursor)
 
 
-@post("/orders", operation_id="partners_place_order", platforms=True, problems=(MISSING,), summary="Place an order for one of your customers", status_code=201, responses=answers(PartnerOrder, 201))  # fmt: skip
+@post("/orders", operation_id="partners_place_order", platforms=True, problems=(MISSING, OUTSIDE_REGION), summary="Place an order for one of your customers", status_code=201, responses=answers(PartnerOrder, 201))  # fmt: skip
 async def place_order(
     state: State, principal: NamedDependency[Principal], act: NamedDependency[str], data: JSONBody[PartnerOrderRequest]
 ) -> Response[PartnerOrder]:

@@ -14,40 +14,62 @@ from canonical.parties import Customer, PlatformId
 from policies import correlation
 from policies.bodies import names_the_same
 from policies.lists import ForeignKey
+from policies.problems import WRITES
+from policies.residency import record_of
 from system_apis.billing.port import Billing
 from system_apis.intake import Intake
 
 
-@put("/customers/{customer_id:str}", operation_id="put_billing_customer", summary="Create or update a customer")
+@put(
+    "/customers/{customer_id:str}",
+    operation_id="put_billing_customer",
+    problems=WRITES,
+    summary="Create or update a customer",
+)
 async def put_billing_customer(state: State, customer_id: ForeignKey, data: JSONBody[Customer]) -> PlatformId:
     """Finds the customer by our id before it creates one."""
     names_the_same(customer_id, data.id)
     billing: Billing = state.billing
-    return PlatformId(await billing.put_customer(data))
+    with record_of(data.legal_entity):
+        return PlatformId(await billing.put_customer(data))
 
 
-@put("/contracts/{contract_id:str}", operation_id="put_contract", summary="Create a contract that bills nothing yet")
+@put(
+    "/contracts/{contract_id:str}",
+    operation_id="put_contract",
+    problems=WRITES,
+    summary="Create a contract that bills nothing yet",
+)
 async def put_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
     """Prepares the products, prices and tax of a contract. Nothing is billed until it starts."""
     names_the_same(contract_id, data.id)
     billing: Billing = state.billing
-    return await billing.put_contract(data, correlation.current())
+    with record_of(data.legal_entity):
+        return await billing.put_contract(data, correlation.current())
 
 
-@post("/contracts/{contract_id:str}/start", operation_id="start_contract", summary="Begin the service and issue the first invoice", status_code=200)  # fmt: skip
+@post("/contracts/{contract_id:str}/start", operation_id="start_contract", problems=WRITES, summary="Begin the service and issue the first invoice", status_code=200)  # fmt: skip
 async def start_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
     """Begins the contract's subscription schedule and issues its first invoice. A contract that runs already is left alone."""
     names_the_same(contract_id, data.id)
     billing: Billing = state.billing
-    return await billing.start(data)
+    with record_of(data.legal_entity):
+        return await billing.start(data)
 
 
-@post("/contracts/{contract_id:str}/cancel", operation_id="cancel_contract", summary="Undo a contract", status_code=200)
+@post(
+    "/contracts/{contract_id:str}/cancel",
+    operation_id="cancel_contract",
+    problems=WRITES,
+    summary="Undo a contract",
+    status_code=200,
+)
 async def cancel_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
     """Ends what was prepared or started. An invoice that was issued stays."""
     names_the_same(contract_id, data.id)
     billing: Billing = state.billing
-    await billing.cancel(data)
+    with record_of(data.legal_entity):
+        await billing.cancel(data)
     return data
 
 

@@ -10,6 +10,8 @@ from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from policies import correlation
 from policies.bodies import names_the_same
 from policies.lists import ForeignKey
+from policies.problems import WRITES
+from policies.residency import record_of
 from system_apis.crm.port import Crm
 
 
@@ -20,24 +22,32 @@ async def get_deal(state: State, deal_id: ForeignKey) -> Deal:
     return await crm.deal(deal_id)
 
 
-@put("/deals/{deal_id:str}/status", operation_id="put_deal_status", summary="Show an order's state on its deal")
+@put(
+    "/deals/{deal_id:str}/status",
+    operation_id="put_deal_status",
+    problems=WRITES,
+    summary="Show an order's state on its deal",
+)
 async def put_deal_status(state: State, deal_id: ForeignKey, data: JSONBody[DealStatus]) -> DealStatus:
     """Shows where the order of a deal stands, and creates or updates the contract in the CRM once there is one."""
     crm: Crm = state.crm
-    await crm.put_status(deal_id, data, correlation.current())
+    with record_of(data.legal_entity):
+        await crm.put_status(deal_id, data, correlation.current())
     return data
 
 
 @put(
     "/placed-deals/{key:str}",
     operation_id="put_placed_deal",
+    problems=WRITES,
     summary="Bring an order that a channel took into the CRM, closed as won",
 )
 async def put_placed_deal(state: State, key: ForeignKey, data: JSONBody[PlacedDeal]) -> DealReference:
     """Creates the opportunity with its lines at list prices and closes it. The same key again finds the first one."""
     names_the_same(key, data.key, "key")
     crm: Crm = state.crm
-    return await crm.put_deal(data)
+    with record_of(data.legal_entity):
+        return await crm.put_deal(data)
 
 
 router = Router("/crm/v1", route_handlers=[get_deal, put_deal_status, put_placed_deal], tags=["crm"])

@@ -12,6 +12,8 @@ from canonical.billing import Invoice, Payment, Posting
 from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
 from policies.bodies import names_the_same
 from policies.lists import CurrencyCode, ForeignKey, LegalEntityCode
+from policies.problems import WRITES
+from policies.residency import record_of
 from system_apis.erp.port import Erp
 
 Skus = Annotated[
@@ -42,20 +44,32 @@ async def get_credit(
     return await erp.credit(customer_id, legal_entity, currency)
 
 
-@put("/customers/{customer_id:str}", operation_id="put_erp_customer", summary="Create or update a customer")
+@put(
+    "/customers/{customer_id:str}",
+    operation_id="put_erp_customer",
+    problems=WRITES,
+    summary="Create or update a customer",
+)
 async def put_erp_customer(state: State, customer_id: ForeignKey, data: JSONBody[Customer]) -> PlatformId:
     """Finds the party by our customer id before it creates one."""
     names_the_same(customer_id, data.id)
     erp: Erp = state.erp
-    return PlatformId(await erp.put_customer(data))
+    with record_of(data.legal_entity):
+        return PlatformId(await erp.put_customer(data))
 
 
-@put("/invoices/{invoice_id:str}", operation_id="put_erp_invoice", summary="Post an invoice exactly once")
+@put(
+    "/invoices/{invoice_id:str}",
+    operation_id="put_erp_invoice",
+    problems=WRITES,
+    summary="Post an invoice exactly once",
+)
 async def put_erp_invoice(state: State, invoice_id: ForeignKey, data: JSONBody[Invoice]) -> Posting:
     """Finds the invoice by its number in billing before it drafts one; a draft that is there already is posted."""
     names_the_same(invoice_id, data.id)
     erp: Erp = state.erp
-    return await erp.put_invoice(data)
+    with record_of(data.legal_entity):
+        return await erp.put_invoice(data)
 
 
 @get("/invoices/{invoice_id:str}", operation_id="get_posting", summary="Read what is booked for an invoice")
@@ -65,14 +79,17 @@ async def get_posting(state: State, invoice_id: ForeignKey, legal_entity: LegalE
     return await erp.posting(invoice_id, legal_entity)
 
 
-@put("/payments/{payment_id:str}", operation_id="put_erp_payment", summary="Book a payment exactly once")
+@put(
+    "/payments/{payment_id:str}", operation_id="put_erp_payment", problems=WRITES, summary="Book a payment exactly once"
+)
 async def put_erp_payment(
     state: State, payment_id: ForeignKey, legal_entity: LegalEntityCode, data: JSONBody[Payment]
 ) -> Posting:
     """Finds the payment by billing's id before it books one. Its invoice has to be posted."""
     names_the_same(payment_id, data.id)
     erp: Erp = state.erp
-    return await erp.put_payment(data, legal_entity)
+    with record_of(legal_entity):
+        return await erp.put_payment(data, legal_entity)
 
 
 router = Router(

@@ -13,18 +13,26 @@ from canonical.events import Heard
 from policies import correlation
 from policies.bodies import names_the_same
 from policies.lists import ForeignKey
+from policies.problems import WRITES
+from policies.residency import record_of
 from system_apis.intake import Intake
 from system_apis.provisioning.port import Provisioning
 
 
-@put("/orders/{order_id:str}", operation_id="put_provisioning", summary="Ask for the delivery of an order's lines")
+@put(
+    "/orders/{order_id:str}",
+    operation_id="put_provisioning",
+    problems=WRITES,
+    summary="Ask for the delivery of an order's lines",
+)
 async def put_provisioning(
     state: State, order_id: ForeignKey, data: JSONBody[ProvisioningRequest]
 ) -> ProvisioningRequest:
     """Orders the lines at the target. The same attempt again changes nothing; a higher attempt is a new try."""
     names_the_same(order_id, data.order_id)
     provisioning: Provisioning = state.provisioning
-    await provisioning.put(data, correlation.current())
+    with record_of(data.legal_entity):
+        await provisioning.put(data, correlation.current())
     return data
 
 

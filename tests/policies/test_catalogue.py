@@ -36,6 +36,15 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     "no tries": (("calls.get_credit = { timeout = 5.0, tries = 2 }", "calls.get_credit = { timeout = 5.0, tries = 0 }"), "platforms.tryton.calls.get_credit.tries", "too small", "1 or more"),
     "no time": (("calls.get_credit = { timeout = 5.0", "calls.get_credit = { timeout = 0"), "platforms.tryton.calls.get_credit.timeout", "0", "more than"),
     "pauses": (("first = 0.2, most = 2.0", "first = 3.0, most = 2.0"), "platforms.tryton.retries", "longer than the longest", "larger"),
+    "owned field": (('revision = { owner = "tiergate"', 'shoe_size = { owner = "tiergate"'), "ownership.customer.shoe_size", "no field 'shoe_size'", "tax_number"),
+    "owned entity": (("[ownership.deal]", "[ownership.dream]"), "ownership.dream", "no 'dream'", "contract"),
+    "owner": (('payment_method = { owner = "billing" }', 'payment_method = { owner = "somebody" }'), "ownership.customer.payment_method.owner", "'somebody'", "billing"),
+    "owner and copy": (('payment_method = { owner = "billing" }', 'payment_method = { owner = "billing", projections = ["billing"] }'), "ownership.customer.payment_method", "has a copy", "projections"),
+    "region of a platform": (('[platforms.tryton]\ndomain = "erp"\nowner = "finance operations"\nregion = "eu"', '[platforms.tryton]\ndomain = "erp"\nowner = "finance operations"\nregion = "moon"'), "platforms.tryton.region", "no region 'moon'", "eu"),
+    "region of a client": ((APP, APP + '\nregions = ["moon"]'), "clients.sales-app.regions", "no region 'moon'", "eu"),
+    "entity of no region": (('legal_entities = ["DE01", "FR01"]\nmay_leave', 'legal_entities = ["DE01"]\nmay_leave'), "clients.sales-france.legal_entities", "FR01 belongs to no region", "add it"),
+    "entity of two regions": (("# ----------------------------------------------------------------- ownership", '[regions.us]\nlegal_entities = ["DE01"]\n'), "regions.us.legal_entities", "DE01 is in eu", "one region"),
+    "field that may leave": (('may_leave = ["order.id",', 'may_leave = ["order.smell",'), "regions.eu.may_leave", "'order.smell'", "order.id"),
     "no TOML": (("[clients.sales-app]", "[clients.sales-app"), "(file)", "not TOML", "syntax"),
     "a key twice": ((APP, APP + '\nkind = "internal"'), "(file)", "not TOML", "syntax"),
     "unknown key": ((APP, APP + '\ncolour = "red"'), "clients.sales-app.colour", "no such key", "one of audience"),
@@ -198,7 +207,7 @@ def test_the_command_checks_explains_and_compares(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(TEXT.replace(GET_DEAL, GET_DEAL.replace("crm:read", "CRM")))
     other = tmp_path / "other.toml"
-    other.write_text(TEXT.replace('legal_entities = ["FR01"]', 'legal_entities = ["FR02"]'))
+    other.write_text(TEXT.replace('legal_entities = ["FR01"]', 'legal_entities = ["DE01"]'))
 
     def run(*arguments: str) -> tuple[int, str]:
         done = CliRunner().invoke(cli, ["policy", *arguments])

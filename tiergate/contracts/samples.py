@@ -47,7 +47,7 @@ NOON = datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
 ADDRESS = Address("Hauptstraße 1", "10115", "Berlin", "DE")
 KIM = Contact("Kim Beispiel", "kim@example.com")
 CUSTOMER = Customer(
-    CUS, "Beispiel GmbH", ADDRESS, "DE129273398", KIM, None, "pm_card_visa", "standard", "reseller-nord",
+    CUS, "Beispiel GmbH", ADDRESS, "DE129273398", KIM, None, "pm_card_visa", "standard", "reseller-nord", "DE01", "9f86d081884c7d65",
     {"crm": "001gK0000000001AAA", "billing": "cus_QXg1o8vcGmoR32", "erp": "12"},
 )  # fmt: skip
 SEATS = PricedLine("00kgK0000000002AAA", "SEAT", "Seat", 25, Money(24000, "EUR"), "year")
@@ -74,16 +74,16 @@ SAMPLES: dict[Any, Any] = {
     for each in (
         CUSTOMER, CONTRACT, PAYMENT, SUMMARY, POSTING, ORDER,
         Deal(
-            DEAL_ID, SUMMARY.name, 1, Account("001gK0000000001AAA", CUSTOMER.name, ADDRESS, CUSTOMER.tax_number, KIM), "EUR", "DE01", DAY,
+            DEAL_ID, SUMMARY.name, 1, Account("001gK0000000001AAA", CUSTOMER.name, ADDRESS, CUSTOMER.tax_number, KIM, revision=CUSTOMER.revision), "EUR", "DE01", DAY,
             12, (DealLine(SEATS.id, "SEAT", "Seat", Decimal(25), Decimal(240), "year", listed=True),), won=True,
             placed_by="salesperson@example.com",
         ),
         DealReference(DEAL_ID),
-        DealStatus(ORD, "active", "", "001gK0000000001AAA", CUS, CON, DAY, 12),
+        DealStatus(ORD, "active", "", "001gK0000000001AAA", CUS, CON, DAY, 12, "DE01", CUSTOMER.revision),
         PlacedDeal(ACT, SUMMARY.name, "001gK0000000001AAA", "DE01", "EUR", DAY, 12, WANTED, "reseller-nord"),
         NewOrder(ACT, CUS, SUMMARY.name, "DE01", "EUR", DAY, 12, WANTED),
         OrderReference(ORD),
-        ProvisioningRequest(ORD, (FEE, SEATS)),
+        ProvisioningRequest(ORD, (FEE, SEATS), 1, "DE01"),
         LegalEntity("DE01", "Tiergate GmbH", "DE", "EUR", {"standard": Decimal(19), "reverse_charge": Decimal(0)}),
         KnownProducts(("PLATFORM", "SEAT")),
         Credit(Money(0, "EUR"), Money(5000000, "EUR")),

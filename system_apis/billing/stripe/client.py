@@ -13,6 +13,7 @@ import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.outbound import Outbound
+from policies.ownership import Carried
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
@@ -52,7 +53,7 @@ class StripeClient:
 
     async def get(self, path: str, **params: Any) -> Row:
         query = encoded(params)
-        return await self._send("GET", f"/v1/{path}?{query}" if query else f"/v1/{path}", "", {})
+        return await self._send("GET", f"/v1/{path}?{query}" if query else f"/v1/{path}", "", {}, [])
 
     async def listed(self, path: str, **params: Any) -> list[Row]:
         """All items of a list, over as many pages as there are (API reference: Pagination)."""
@@ -68,12 +69,15 @@ class StripeClient:
         may hold a customer's name, and a header holds neither umlauts nor more than 255 characters."""
         digest = hashlib.sha256(key.encode()).hexdigest()
         headers = {"content-type": "application/x-www-form-urlencoded", "idempotency-key": digest}
-        return await self._send("POST", f"/v1/{path}", encoded(params), headers)
+        record = "/".join(path.split("/")[::2])  # without the ids
+        return await self._send("POST", f"/v1/{path}", encoded(params), headers, [(record, params)])
 
-    async def _send(self, method: str, url: str, body: str, headers: dict[str, str]) -> Row:
+    async def _send(self, method: str, url: str, body: str, headers: dict[str, str], carries: list[Carried]) -> Row:
         """Every write has an idempotency key: sent twice, it is done once."""
         sent = self._headers | headers
-        response = await self._outbound.request(method, url, safe=True, content=body.encode(), headers=sent)
+        response = await self._outbound.request(
+            method, url, safe=True, carries=carries, content=body.encode(), headers=sent
+        )
         if response.is_success:
             return msgspec.json.decode(response.content)
         raise _fault(response)

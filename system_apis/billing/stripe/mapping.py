@@ -9,11 +9,43 @@ from canonical.billing import Contract, Invoice, InvoiceLine, InvoiceState, Paym
 from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
+from policies.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 HOLD = timedelta(days=180)
 """How long after its planned start a schedule waits for provisioning before it would begin by itself."""
 DAYS_UNTIL_DUE = 30
+FIELDS: dict[str, Fields] = {
+    "customers": {
+        "name": "customer.name", "email": "customer.contact", "address.*": "customer.address", "tax_exempt": "customer.tax_treatment",
+        "metadata.tiergate_id": "customer.id", "metadata.tiergate_parent": "customer.parent_id",
+        "metadata.tiergate_correlation": "order.correlation_id", "tax_id_data.type": TECHNICAL, "tax_id_data.value": "customer.tax_number",
+        "payment_method": "customer.payment_method", "invoice_settings.default_payment_method": "customer.payment_method",
+    },
+    "payment_methods/attach": {"customer": "customer.references"},
+    "products": {"id": "line.sku", "name": "line.name"},
+    "prices": {
+        "product": "line.sku", "currency": "line.unit_price", "unit_amount": "line.unit_price", "lookup_key": "line.sku",
+        "recurring.interval": "line.interval",
+    },
+    "tax_rates": {
+        "display_name": TECHNICAL, "inclusive": TECHNICAL, "percentage": "contract.tax_percent",
+        "description": "contract.legal_entity", "metadata.tiergate_key": "contract.tax",
+    },
+    "subscription_schedules": {
+        "customer": "contract.customer_id", "start_date": "contract.starts_on", "end_behavior": TECHNICAL, "expand": TECHNICAL,
+        "metadata.tiergate_key": "contract.id", "metadata.tiergate_correlation": "order.correlation_id",
+        "phases.start_date": "contract.starts_on", "phases.duration.*": "contract.term_months",
+        "phases.collection_method": "contract.state", "phases.invoice_settings.days_until_due": "contract.state",
+        "phases.items.price": "contract.lines", "phases.items.quantity": "line.quantity", "phases.items.metadata.tiergate_line": "line.id",
+        "phases.add_invoice_items.price": "contract.lines", "phases.add_invoice_items.quantity": "line.quantity",
+        "phases.add_invoice_items.metadata.tiergate_line": "line.id", "phases.default_tax_rates": "contract.tax",
+        "phases.metadata.tiergate_contract": "contract.id", "phases.metadata.tiergate_order": "order.id",
+        "phases.metadata.tiergate_customer": "customer.id", "phases.metadata.tiergate_legal_entity": "contract.legal_entity",
+        "phases.metadata.tiergate_tax": "contract.tax", "phases.metadata.tiergate_correlation": "order.correlation_id",
+    },
+}  # fmt: skip
+"""What may be written, and which field of the canonical model it is. Finalizing, paying and cancelling carry nothing."""
 TAX_EXEMPT: dict[TaxTreatment, str] = {"standard": "none", "reverse_charge": "reverse", "outside_scope": "exempt"}
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.outbound import Outbound
+from policies.ownership import Carried
 
 VERSION = "v66.0"
 Row = dict[str, Any]
@@ -52,48 +53,51 @@ class SalesforceClient:
 
     async def query(self, soql: str) -> list[Row]:
         """All rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
-        page: Row = await self.request("GET", f"query?q={quote(soql)}")
+        page: Row = await self.read(f"query?q={quote(soql)}")
         rows: list[Row] = page["records"]
         while not page["done"]:
-            page = await self._send("GET", page["nextRecordsUrl"], None, safe=True)
+            page = await self._send("GET", page["nextRecordsUrl"], None, [], safe=True)
             rows += page["records"]
         return rows
 
     async def composite(self, requests: list[Row]) -> list[Any]:
         """Several requests in one call, all or nothing (REST API: Composite). Gives the bodies in order."""
+        carries = [_written(each["url"].split("/"), each["body"]) for each in requests if "body" in each]
         for each in requests:
             each["url"] = f"/services/data/{VERSION}/{each['url']}"
         safe = all(each["method"] == "GET" for each in requests)
         whole = {"allOrNone": True, "compositeRequest": requests}
-        answer: Row = await self.request("POST", "composite", whole, safe=safe)
+        answer: Row = await self._send("POST", f"/services/data/{VERSION}/composite", whole, carries, safe=safe)
         for each in answer["compositeResponse"]:
             if each["httpStatusCode"] >= HTTPStatus.BAD_REQUEST and each["body"][0]["errorCode"] != "PROCESSING_HALTED":
                 raise _fault(each["httpStatusCode"], msgspec.json.encode(each["body"]), safe=safe)
         return [each["body"] for each in answer["compositeResponse"]]
 
-    async def request(self, method: str, path: str, body: Any = None, *, safe: bool = False) -> Any:
-        return await self._send(method, f"/services/data/{VERSION}/{path}", body, safe=safe or method == "GET")
+    async def read(self, path: str) -> Any:
+        return await self._send("GET", f"/services/data/{VERSION}/{path}", None, [], safe=True)
 
-    async def _send(self, method: str, url: str, body: Any, *, safe: bool) -> Any:
-        response = await self._exchange(method, url, body, safe=safe)
+    async def _send(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> Any:
+        response = await self._exchange(method, url, body, carries, safe=safe)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             self._session = ""
-            response = await self._exchange(method, url, body, safe=safe)
+            response = await self._exchange(method, url, body, carries, safe=safe)
         if response.is_success:
             return msgspec.json.decode(response.content) if response.content else None
         raise _fault(response.status_code, response.content, safe=safe)
 
-    async def _exchange(self, method: str, url: str, body: Any, *, safe: bool) -> httpx.Response:
+    async def _exchange(
+        self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool
+    ) -> httpx.Response:
         if not self._session:
             self._session = await self._log_in()
         content = b"" if body is None else msgspec.json.encode(body)
         headers = {"authorization": f"Bearer {self._session}", "content-type": "application/json"}
-        return await self._outbound.request(method, url, safe=safe, content=content, headers=headers)
+        return await self._outbound.request(method, url, safe=safe, carries=carries, content=content, headers=headers)
 
     async def _log_in(self) -> str:
         grant = urlencode(self._grant()).encode()
         response = await self._outbound.request(
-            "POST", "/services/oauth2/token", safe=True, content=grant, headers=FORM
+            "POST", "/services/oauth2/token", safe=True, carries=[], content=grant, headers=FORM
         )
         if response.is_server_error:
             raise Unavailable("crm", f"cannot log in ({response.status_code})")
@@ -117,6 +121,12 @@ class SalesforceClient:
         }
         assertion = jwt.encode(claims, settings.private_key, algorithm="RS256")
         return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+
+
+def _written(path: list[str], body: Row) -> Carried:
+    """`sobjects/Contract/Key__c/7` writes the key too (REST API: Insert or Update by External ID)."""
+    key = {path[2]: path[3]} if len(path) > len(("sobjects", "Contract", "id")) else {}
+    return path[1], body | key
 
 
 def _fault(status: int, content: bytes, *, safe: bool) -> PlatformFault:

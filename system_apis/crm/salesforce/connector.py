@@ -107,4 +107,4 @@ class Salesforce:
             await asyncio.sleep(self._pace)
 
     async def check(self) -> None:
-        await self._client.request("GET", "limits")
+        await self._client.read("limits")

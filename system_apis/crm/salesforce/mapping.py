@@ -8,6 +8,7 @@ from typing import Any
 
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
 from canonical.parties import Account, Address, Contact
+from policies.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
@@ -17,6 +18,25 @@ ACCOUNT = ("Id", "Name", "VatNumber__c", "PaymentMethod__c", "Partner__c", *(f"B
 DEAL = (
     "Id", "Name", "IsWon", "CloseDate", "CurrencyIsoCode", "LegalEntity__c", "StartDate__c", "TermMonths__c", "Revision__c", "Pricebook2Id", "PlacedBy__c", "Owner.Username",
 )  # fmt: skip
+FIELDS: dict[str, Fields] = {
+    "Opportunity": {
+        "Name": "deal.name", "AccountId": "deal.account", "Pricebook2Id": "deal.lines", "StageName": "deal.won",
+        "CloseDate": TECHNICAL, "CurrencyIsoCode": "deal.currency", "LegalEntity__c": "deal.legal_entity",
+        "StartDate__c": "deal.starts_on", "TermMonths__c": "deal.term_months", "PlacedBy__c": "deal.placed_by", "TiergateKey__c": TECHNICAL,
+        "TiergateStatus__c": "order.state", "TiergateDetail__c": "order.waits_for", "TiergateOrder__c": "order.id",
+        "TiergateCorrelation__c": "order.correlation_id",
+    },
+    "OpportunityLineItem": {
+        "OpportunityId": "deal.lines", "PricebookEntryId": "deal.lines", "Quantity": "deal.lines",
+        "UnitPrice": "deal.lines", "SortOrder": TECHNICAL, "TiergateKey__c": TECHNICAL,
+    },
+    "Account": {"TiergateCustomer__c": "customer.id", "TiergateRevision__c": "customer.revision"},
+    "Contract": {
+        "AccountId": "contract.customer_id", "StartDate": "contract.starts_on", "ContractTerm": "contract.term_months",
+        "Opportunity__c": "contract.order_id", "Status": "contract.state", "TiergateContract__c": "contract.id",
+    },
+}  # fmt: skip
+"""What may be written, and which field of the canonical model it is."""
 LINE = ("Id", "Quantity", "UnitPrice", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.outbound import Outbound
+from policies.ownership import Carried
 
 JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
@@ -80,13 +81,19 @@ class TrytonClient:
         body = msgspec.json.encode({"id": 1, "method": method, "params": params})
         headers = JSON | {"authorization": f"Session {self._session}"}
         safe = method.endswith(READS)
-        return await self._outbound.request("POST", self._path, safe=safe, content=body, headers=headers)
+        written: list[Any] = [each for each in params[:-1] if isinstance(each, dict | list)]
+        carries: list[Carried] = [] if safe else [(method, written)]
+        return await self._outbound.request(
+            "POST", self._path, safe=safe, carries=carries, content=body, headers=headers
+        )
 
     async def _log_in(self) -> None:
         settings = self._settings
         body = {"id": 1, "method": "common.db.login", "params": [settings.user, {"password": settings.password}, "en"]}
         content = msgspec.json.encode(body)
-        response = await self._outbound.request("POST", self._path, safe=True, content=content, headers=JSON)
+        response = await self._outbound.request(
+            "POST", self._path, safe=True, carries=[], content=content, headers=JSON
+        )
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             raise Rejected("erp", "Tryton refuses the user's credentials")
         result = _result(response, safe=True)

@@ -9,6 +9,7 @@ from typing import Any
 from canonical.billing import Invoice, InvoiceLine, Posting
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
+from policies.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 TAX_NAMES: dict[TaxTreatment, str] = {"standard": "VAT19", "reverse_charge": "REVERSE", "outside_scope": "EXPORT"}
@@ -25,6 +26,37 @@ POSTING = [
     "reference",
 ]
 UNIT_PRICE_DIGITS = 4
+IDS = {"": TECHNICAL}
+"""The ids of records that are named, and not written to."""
+_PARTY = {
+    "code": "customer.id", "name": "customer.name", "addresses": TECHNICAL, "addresses.street": "customer.address",
+    "addresses.postal_code": "customer.address", "addresses.city": "customer.address", "addresses.country": "customer.address",
+    "addresses.party_name": "customer.name", "identifiers": TECHNICAL, "identifiers.type": TECHNICAL,
+    "identifiers.code": "customer.tax_number", "contact_mechanisms": TECHNICAL, "contact_mechanisms.type": TECHNICAL,
+    "contact_mechanisms.value": "customer.contact",
+}  # fmt: skip
+FIELDS: dict[str, Fields] = {
+    "model.party.party.create": _PARTY,
+    "model.party.party.write": IDS | _PARTY,
+    "model.account.invoice.create": {
+        "type": TECHNICAL, "company": "invoice.legal_entity", "journal": TECHNICAL, "account": TECHNICAL, "currency": "invoice.total",
+        "party": "invoice.customer_id", "invoice_address": "invoice.customer_id", "reference": "invoice.id", "description": "invoice.number invoice.contract_id order.correlation_id",
+        "invoice_date.*": "invoice.issued_on", "accounting_date.*": "invoice.issued_on", "lines": TECHNICAL, "lines.type": TECHNICAL,
+        "lines.product": "invoice.lines", "lines.unit": TECHNICAL, "lines.account": TECHNICAL, "lines.quantity": "invoice.lines",
+        "lines.unit_price.*": "invoice.lines", "lines.description": "invoice.lines", "lines.taxes": "invoice.tax_treatment",
+    },
+    "model.account.invoice.post": IDS,
+    "model.account.invoice.delete": IDS,
+    "wizard.account.invoice.pay.create": {},
+    "wizard.account.invoice.pay.execute": {
+        "start.payee": TECHNICAL, "start.payees": TECHNICAL, "start.currency": "payment.amount", "start.company": TECHNICAL,
+        "start.invoice_account": TECHNICAL, "start.amount.*": "payment.amount", "start.date.*": "payment.received_on",
+        "start.description": "payment.id", "start.payment_method": TECHNICAL,
+    },
+    "wizard.account.invoice.pay.delete": {},
+    "model.res.user.warning.create": {"user": TECHNICAL, "name": TECHNICAL},
+}  # fmt: skip
+"""What may be written by each method, and which field of the canonical model it is."""
 
 
 def decimal(value: Decimal) -> Row:

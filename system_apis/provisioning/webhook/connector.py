@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
@@ -13,7 +14,17 @@ from canonical.faults import Rejected, Throttled, Unavailable
 from canonical.ids import Clock
 from policies import signatures
 from policies.outbound import Outbound
+from policies.ownership import TECHNICAL, Fields
 from policies.problems import INVALID, ProblemError
+
+FIELDS: dict[str, Fields] = {
+    "jobs": {
+        "order_id": "order.id", "line_id": "line.id", "sku": "line.sku", "quantity": "line.quantity", "attempt": TECHNICAL,
+        "callback_url": TECHNICAL, "correlation_id": "order.correlation_id",
+    },
+    "removals": {},
+}  # fmt: skip
+"""What a target is told, and which field of the canonical model it is."""
 
 
 class WebhookSettings(msgspec.Struct, frozen=True):
@@ -51,15 +62,18 @@ class WebhookTarget:
             }
             for line in request.lines
         ]  # fmt: skip
-        await self._send("POST", "/jobs", f"{request.order_id}:{request.attempt}", msgspec.json.encode(jobs))
+        await self._send("/jobs", f"{request.order_id}:{request.attempt}", "jobs", jobs)
 
     async def remove(self, order_id: str) -> None:
-        await self._send("POST", f"/orders/{order_id}/removal", f"{order_id}:removal", b"{}")
+        await self._send(f"/orders/{order_id}/removal", f"{order_id}:removal", "removals", {})
 
-    async def _send(self, method: str, path: str, message_id: str, body: bytes) -> None:
+    async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """The target knows a message by its id: sent twice, it is done once."""
+        body = msgspec.json.encode(content)
         headers = signatures.signed_headers(self._settings.secret, message_id, self._clock(), body)
-        response = await self._outbound.request(method, path, safe=True, content=body, headers=headers)
+        response = await self._outbound.request(
+            "POST", path, safe=True, carries=[(record, content)], content=body, headers=headers
+        )
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             raise Throttled("provisioning", "the target is too busy", retry_after=1.0)
         if response.is_server_error:
@@ -83,6 +97,6 @@ class WebhookTarget:
         )
 
     async def check(self) -> None:
-        response = await self._outbound.request("GET", "/health", safe=True)
+        response = await self._outbound.request("GET", "/health", safe=True, carries=[])
         if response.is_server_error:
             raise Unavailable("provisioning", f"the target answered {response.status_code}")

@@ -1,0 +1,73 @@
+"""Who may change which field. A write that leaves for a platform carries what that platform owns, and copies that the
+catalogue declares as projections; anything else is refused before it leaves.
+
+A connector says which field of the canonical model each field of its platform's records is. What it does not say, is not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from policies.catalogue import Catalogue, Domain
+from policies.problems import NOT_OWNED, FieldError, ProblemError
+
+TECHNICAL = ""
+"""What a field is that says nothing of the business: how a list is sorted, what an answer is to contain."""
+ALL_OF = ".*"
+"""Ends the name of a field that is meant with all that is in it."""
+Fields = Mapping[str, str]
+"""A field of a platform's record, as `address.city`, to a field of the canonical model, as `customer.address`; to several,
+with blanks between them, where a text is put together."""
+Carried = tuple[str, Any]
+"""A kind of record on the platform, and what is written to it."""
+
+
+def carried(domain: Domain, known: Mapping[str, Fields], records: list[Carried]) -> frozenset[str]:
+    """The canonical fields that a write carries. Raises `ProblemError` (403) for one of which nothing is known."""
+    found: set[str] = set()
+    for record, content in records:
+        fields = known.get(record, {})
+        for path in _leaves("", content):
+            field = _looked_up(fields, path)
+            if field is None:
+                raise _refusal(f"{record}.{path}", f"Nothing is known of {record}.{path} of the {domain}.")
+            found.update(field.split())
+    return frozenset(found)
+
+
+def check(catalogue: Catalogue, domain: Domain, fields: frozenset[str]) -> None:
+    """Raise `ProblemError` (403) for a field that a domain neither owns nor has a copy of."""
+    for field in sorted(fields):
+        entity, _, name = field.partition(".")
+        rule = catalogue.ownership.get(entity, {}).get(name)
+        if rule is None:
+            raise _refusal(field, f"The catalogue says of nobody that it owns {field}.")
+        if domain != rule.owner and domain not in rule.projections:
+            raise _refusal(field, f"{field} belongs to {rule.owner}, and the {domain} has no copy of it.")
+
+
+def _leaves(path: str, content: Any) -> Iterator[str]:
+    """The paths to every value that is there; lists add nothing to a path."""
+    if isinstance(content, Mapping):
+        for name, inner in cast("Mapping[str, Any]", content).items():
+            yield from _leaves(f"{path}.{name}" if path else name, inner)
+    elif isinstance(content, list | tuple):
+        for inner in cast("list[Any]", content):
+            yield from _leaves(path, inner)
+    elif content is not None:
+        yield path
+
+
+def _looked_up(fields: Fields, path: str) -> str | None:
+    if path in fields:
+        return fields[path]
+    while path:
+        if path + ALL_OF in fields:
+            return fields[path + ALL_OF]
+        path = path.rpartition(".")[0]
+    return None
+
+
+def _refusal(field: str, detail: str) -> ProblemError:
+    return ProblemError(NOT_OWNED, detail, (FieldError(field, "it is not written here"),))

@@ -1,0 +1,65 @@
+"""Records stay in the region of their legal entity: they are neither stored, sent nor shown outside it, but for the
+fields that the catalogue allows to leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from policies.living import Living
+from policies.problems import OUTSIDE_REGION, FieldError, ProblemError
+
+_entity: ContextVar[str] = ContextVar("legal_entity", default="")
+
+
+@contextmanager
+def record_of(legal_entity: str) -> Generator[None]:
+    """What leaves inside is part of a record of this legal entity."""
+    token = _entity.set(legal_entity)
+    try:
+        yield
+    finally:
+        _entity.reset(token)
+
+
+class Residency:
+    """The region in which this deployment runs and stores its records."""
+
+    def __init__(self, living: Living, region: str) -> None:
+        """Raises `LookupError` for a region that the catalogue does not know."""
+        if region not in living.now.regions:
+            known = ", ".join(sorted(living.now.regions))
+            raise LookupError(f"the catalogue has no region {region!r}; it has {known}")
+        self._living = living
+        self.region = region
+
+    def check_leaving(self, place: str, region: str, fields: frozenset[str]) -> None:
+        """Raise `ProblemError` (403) when fields of the record at hand may not go to a place in `region`. What has no
+        legal entity yet belongs to where it is."""
+        if not fields:
+            return
+        entity, catalogue = _entity.get(), self._living.now
+        home = catalogue.region_of(entity) if entity else self.region
+        if home is None:
+            raise _refusal(f"The legal entity {entity} belongs to no region.", "legal_entity")
+        kept = sorted(fields - catalogue.regions[home].may_leave) if home != region else ()
+        if kept:
+            whose = f" of {entity}" if entity else ""
+            raise _refusal(f"{kept[0]}{whose} stays in {home}, and {place} is in {region}.", kept[0])
+
+    def keeps(self, legal_entity: str | None) -> bool:
+        """Whether records of a legal entity may be stored here. One that belongs to no region is none of ours, and is not refused for this."""
+        home = self._living.now.region_of(legal_entity or "")
+        return home in (None, self.region)
+
+    def check(self, legal_entity: str) -> None:
+        """Raise `ProblemError` (403) for a legal entity whose records are kept elsewhere."""
+        if not self.keeps(legal_entity):
+            home = self._living.now.region_of(legal_entity)
+            raise _refusal(f"Records of {legal_entity} are kept in {home}, and this is {self.region}.", "legal_entity")
+
+
+def _refusal(detail: str, field: str) -> ProblemError:
+    return ProblemError(OUTSIDE_REGION, detail, (FieldError(field, "it stays in its region"),))
