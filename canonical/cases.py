@@ -10,6 +10,11 @@ from canonical.ids import Instant
 
 Team = Literal["sales", "finance", "support", "platform"]
 Action = Literal["retry", "skip", "compensate", "approve", "reject"]
+CaseKind = Literal[
+    "deal_invalid", "duplicate_customer", "outside_region", "credit_limit", "platform_rejected", "waiting_for_platform",
+    "status_not_shown", "not_delivered", "line_failed", "provisioning_failed", "charge_by_hand", "cannot_undo",
+    "invoice_not_posted", "payment_not_posted", "customer_not_followed", "customer_tax_changed",
+]  # fmt: skip
 CaseState = Literal["open", "resolved"]
 
 
@@ -28,18 +33,18 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a deal: which field, why, and whose it is to mend."""
+    """One thing that is wrong: which field, why, and which `platform` says so, if one does."""
 
     field: str
     reason: str
-    team: Team
+    platform: str = ""
 
 
 class Case(msgspec.Struct, frozen=True):
     """`kind` names the trouble, `subject` the record it is about, `input` what was being done."""
 
     id: str
-    kind: str
+    kind: CaseKind
     team: Team
     subject: str
     field: str

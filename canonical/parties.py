@@ -73,6 +73,15 @@ class Account(msgspec.Struct, frozen=True):
     """Another one whenever a field changes that the CRM owns, and only then."""
 
 
+class FollowedAccount(msgspec.Struct, frozen=True):
+    """What the CRM is told of an account: which customer of ours it is, and at which revision that customer has
+    followed it."""
+
+    customer_id: Key
+    revision: str
+    legal_entity: str = ""
+
+
 class PlatformId(msgspec.Struct, frozen=True):
     """A platform's own id of what was created or found there."""
 

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from canonical.cases import CaseKind, Team
+
 Layer = Literal["system", "process", "experience"]
 Kind = Literal["internal", "partner", "service"]
 State = Literal["draft", "active", "deprecated"]
@@ -154,6 +156,19 @@ class Ownership(Fact, frozen=True):
     projections: frozenset[Domain] = frozenset()
 
 
+class CaseRoute(Fact, frozen=True):
+    """Whose a kind of case is: the `team`'s, unless the field in question or the platform that refused is somebody else's."""
+
+    team: Team
+    fields: dict[str, Team] = {}
+    platforms: dict[Domain, Team] = {}
+
+    def to(self, field: str, platform: str) -> Team:
+        """The team for a case about `field`, of which `platform` complains (empty if none does)."""
+        by_platform: dict[str, Team] = {**self.platforms}
+        return self.fields.get(field) or by_platform.get(platform) or self.team
+
+
 class EventType(Fact, frozen=True):
     """An event that may enter the log, and who answers for what it means."""
 
@@ -180,6 +195,7 @@ class Catalogue(Fact, frozen=True):
     platforms: dict[str, Platform] = {}
     regions: dict[str, Region] = {}
     ownership: dict[str, dict[str, Ownership]] = {}
+    case_routing: dict[CaseKind, CaseRoute] = {}
     events: dict[str, EventType] = {}
     segregation: tuple[Segregation, ...] = ()
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from limits import parse_many
 
 from canonical import events
+from canonical.cases import CaseKind
 from canonical.fields import ENTITIES, fields_of, is_known
 from policies.catalogue import DEFAULT, SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
 
@@ -49,8 +50,8 @@ def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[
         return None, [Flaw(int(at[1]) if at else 1, "(file)", f"it is not TOML: {error}", "mend the syntax")]
     try:
         catalogue = msgspec.convert(document, Catalogue)
-    except msgspec.ValidationError:
-        return None, _flaws(text, _misshapen(document))
+    except msgspec.ValidationError as error:
+        return None, _flaws(text, list(_misshapen(document)) or [_by_msgspec(error)])
     found = chain.from_iterable(check(catalogue) for check in CHECKS)
     return catalogue, _flaws(text, chain(found, _expired(catalogue, today) if today else ()))
 
@@ -119,6 +120,13 @@ def _validator() -> Any:
 def _misshapen(document: dict[str, Any]) -> Iterator[Wrong]:
     for error in _validator().iter_errors(msgspec.to_builtins(document)):
         yield from _shape(error)
+
+
+def _by_msgspec(error: msgspec.ValidationError) -> Wrong:
+    """What the schema does not tell: that the name of a key is none of the choices."""
+    reason, _, where = str(error).partition(" - at ")
+    at = re.search(r"\$\.?([^`]*)", where)
+    return tuple(at[1].split(".")) if at and at[1] else (), reason, "see policies/catalogue.schema.json for the choices"
 
 
 def _shape(error: Any) -> Iterator[Wrong]:
@@ -365,6 +373,13 @@ def _check_platforms(catalogue: Catalogue) -> Iterator[Wrong]:
             yield (*path, "calls", each), reason, f"use one of {', '.join(sorted(known))}"
 
 
+def _check_case_routing(catalogue: Catalogue) -> Iterator[Wrong]:
+    needed = any(api.layer == "process" for api in catalogue.apis.values())
+    for kind in get_args(CaseKind) if needed else ():
+        if kind not in catalogue.case_routing:
+            yield ("case_routing",), f"cases of the kind {kind} are nobody's", f'add {kind} = {{ team = "…" }}'
+
+
 def _check_events(catalogue: Catalogue) -> Iterator[Wrong]:
     for name in catalogue.events:
         if not events.TYPE.fullmatch(name) or not PARTICIPLE.search(name):
@@ -382,6 +397,7 @@ CHECKS = (
     _check_regions,
     _check_ownership,
     _check_platforms,
+    _check_case_routing,
     _check_events,
 )
 

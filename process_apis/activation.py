@@ -75,17 +75,15 @@ class Activation(DBOSConfiguredInstance):
 
     def _bill_late(self, contract: Contract, line: PricedLine) -> None:
         if line.interval == "one_time":
-            finding = Finding(
-                f"lines.{line.sku}", f"{line.name} was delivered late: charge {line.net} by hand", "finance"
-            )
+            finding = Finding(f"lines.{line.sku}", f"{line.name} was delivered late: charge {line.net} by hand")
             raise Held("charge_by_hand", [finding], ("skip",))
         late = msgspec.structs.replace(contract, group=line.id, lines=(line,))
         self._desk.platforms.start_contract(self._desk.platforms.put_contract(late))
 
 
 def _failure(line: OrderLine) -> Finding:
-    return Finding(f"lines.{line.line.sku}", line.reason or "the line could not be provisioned", "support")
+    return Finding(f"lines.{line.line.sku}", line.reason or "the line could not be provisioned")
 
 
 def _nothing() -> Finding:
-    return Finding("lines", "no recurring line was delivered", "support")
+    return Finding("lines", "no recurring line was delivered")

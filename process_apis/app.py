@@ -14,6 +14,7 @@ from policies.chain import Gate, governed
 from process_apis import api
 from process_apis.activation import Activation
 from process_apis.collections import Collections
+from process_apis.customer_changes import CustomerChanges
 from process_apis.desk import Desk
 from process_apis.engine import Engine, EngineSettings
 from process_apis.events.subscribers import Capabilities, Subscribers
@@ -28,7 +29,9 @@ def create_app(gate: Gate, desk: Desk, settings: EngineSettings, openapi: OpenAP
     """The app. The engine works from its start to its end."""
     engine = Engine(settings, desk.database, desk.clock)
     collections = Collections(desk)
-    capabilities = Capabilities(QuoteToCash(desk), Activation(desk), Invoicing(desk, collections), collections)
+    capabilities = Capabilities(
+        QuoteToCash(desk), Activation(desk), Invoicing(desk, collections), collections, CustomerChanges(desk)
+    )
     subscribers = Subscribers(desk, engine, capabilities)
 
     def show_what_the_crm_lacks() -> None:
@@ -36,7 +39,12 @@ def create_app(gate: Gate, desk: Desk, settings: EngineSettings, openapi: OpenAP
             show(desk, row.id)
 
     async def start() -> None:
-        chores = (subscribers.look_at_orders, subscribers.look_at_postings, show_what_the_crm_lacks)
+        chores = (
+            subscribers.look_at_orders,
+            subscribers.look_at_postings,
+            subscribers.look_at_customers,
+            show_what_the_crm_lacks,
+        )
         await asyncio.to_thread(engine.launch, chores)
 
     async def stop() -> None:

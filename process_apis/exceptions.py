@@ -35,6 +35,8 @@ class Exceptions:
         try:
             if case.subject.startswith("ord_"):
                 self._act_on_order(case, action)
+            elif case.subject.startswith("cus_"):
+                self._act_on_customer(case, action)
             else:
                 self._act_on_posting(case, action)
         except IllegalTransition as error:
@@ -105,6 +107,10 @@ class Exceptions:
                 self._subscribers.restart_order(order_id)
             case _:
                 return
+
+    def _act_on_customer(self, case: Case, action: Action) -> None:
+        if action == "retry":
+            self._subscribers.follow(case.subject, case.correlation_id)
 
     def _act_on_posting(self, case: Case, action: Action) -> None:
         kind, _, key = case.subject.partition(":")

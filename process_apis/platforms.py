@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from canonical.billing import Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
-from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
+from canonical.parties import Account, Credit, Customer, FollowedAccount, KnownProducts, LegalEntity, PlatformId
 from policies.layers import LayerClient
 
 
@@ -23,6 +23,12 @@ class Platforms:
 
     def deal(self, deal_id: str) -> Deal:
         return self._client.call("GET", f"/crm/v1/deals/{deal_id}", Deal)
+
+    def account(self, account_id: str) -> Account:
+        return self._client.call("GET", f"/crm/v1/accounts/{account_id}", Account)
+
+    def put_followed_account(self, account_id: str, followed: FollowedAccount) -> None:
+        self._client.call("PUT", f"/crm/v1/accounts/{account_id}/followed", FollowedAccount, followed)
 
     def put_deal(self, deal: PlacedDeal) -> DealReference:
         return self._client.call("PUT", f"/crm/v1/placed-deals/{deal.key}", DealReference, deal)

@@ -6,10 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from canonical.cases import Finding
+from canonical.cases import CaseKind, Finding
 from canonical.faults import PlatformFault
 from canonical.orders import PostingKind
 from process_apis.desk import Desk
+
+NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "payment": "payment_not_posted"}
 
 
 def posting_run(kind: PostingKind, key: str, run: int) -> str:
@@ -31,8 +33,8 @@ def not_ever(desk: Desk, row: sa.Row[Any], fault: PlatformFault) -> None:
     desk.postings.change(
         row.kind, row.id, state="failed", waits_for=fault.reason, attempts=row.attempts + 1, look_at=None
     )
-    finding = Finding(fault.field or fault.platform, fault.reason, "finance")
+    finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
     desk.cases.open(
-        f"{row.kind}_not_posted", f"{row.kind}:{row.id}", finding, ("retry", "skip"), correlation_id=row.correlation_id,
+        NOT_POSTED[row.kind], f"{row.kind}:{row.id}", finding, ("retry", "skip"), correlation_id=row.correlation_id,
         legal_entity=row.legal_entity, customer_id=row.customer_id, given={"invoice": row.invoice_id},
     )  # fmt: skip

@@ -73,7 +73,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         if not desk.residency.keeps(deal.legal_entity):
             desk.orders.change(order.id, legal_entity=deal.legal_entity)
             reason = f"records of {deal.legal_entity} are not kept in {desk.residency.region}, where this runs"
-            finding = Finding("Opportunity.LegalEntity__c", reason, "platform")
+            finding = Finding("Opportunity.LegalEntity__c", reason)
             raise Held("outside_region", [finding], ("retry", "compensate"))
 
     # ---- may the customer owe us as much?
@@ -90,7 +90,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         if credit.allows(first_invoice):
             return
         reason = f"{credit.used} owed and {first_invoice} more is over the limit of {credit.limit}"
-        finding = Finding("credit_limit", reason, "finance")
+        finding = Finding("credit_limit", reason)
         desk.cases.open(
             "credit_limit", order.id, finding, ("approve", "reject"), correlation_id=order.correlation_id,
             legal_entity=order.legal_entity, customer_id=order.customer_id,
@@ -128,7 +128,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         contract = order.plan.contract
         self._desk.platforms.cancel_contract(contract)
         if invoice := contract.references.get("invoice"):
-            finding = Finding("invoice", f"the invoice {invoice} was issued and has to be credited", "finance")
+            finding = Finding("invoice", f"the invoice {invoice} was issued and has to be credited")
             self._desk.cases.open(
                 "cannot_undo", order.id, finding, ("skip",), correlation_id=order.correlation_id,
                 legal_entity=order.legal_entity, customer_id=order.customer_id,

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 import stamina
 
-from canonical.cases import Action, Finding
+from canonical.cases import Action, CaseKind, Finding
 from canonical.deals import DealStatus
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import Order
@@ -27,9 +27,9 @@ AFTER: tuple[OrderState, ...] = ("partially_active", "active")
 class Held(Exception):
     """A business reason to stop. `findings` say what is wrong and whose it is."""
 
-    def __init__(self, kind: str, findings: list[Finding], actions: tuple[Action, ...]) -> None:
+    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...]) -> None:
         super().__init__(kind)
-        self.kind = kind
+        self.kind: CaseKind = kind
         self.findings = findings
         self.actions = actions
 
@@ -65,7 +65,7 @@ def guarded(desk: Desk, order: Order, act: Callable[[Order], None], *, again: bo
         put_aside(desk, order, fault)
         return "stopped"
     except (Rejected, NotFound) as fault:
-        finding = Finding(fault.field or fault.platform, fault.reason, _team(fault))
+        finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
         hold(desk, order, Held("platform_rejected", [finding], ("retry", "compensate")))
         return "stopped"
     except Held as held:
@@ -82,7 +82,9 @@ def put_aside(desk: Desk, order: Order, fault: PlatformFault) -> None:
     desk.orders.advance(order.id, order.state, look_at=desk.pause(run), waits_for=f"{fault.platform}: {fault.reason}")
     if run >= TOLD_AFTER:
         _open(
-            desk, order, Held("waiting_for_platform", [Finding(fault.platform, fault.reason, "platform")], ("retry",))
+            desk,
+            order,
+            Held("waiting_for_platform", [Finding(fault.platform, fault.reason, fault.platform)], ("retry",)),
         )
 
 
@@ -119,18 +121,6 @@ def show(desk: Desk, order_id: str) -> None:
         except TRANSIENT:
             return
         except (Rejected, NotFound) as fault:
-            finding = Finding(fault.field or "crm", fault.reason, "sales")
+            finding = Finding(fault.field or "crm", fault.reason, "crm")
             _open(desk, order, Held("status_not_shown", [finding], ("retry", "skip")))
     desk.orders.change(order.id, shown=order.state)
-
-
-def _team(fault: PlatformFault) -> Literal["sales", "finance", "support", "platform"]:
-    match fault.platform:
-        case "crm":
-            return "sales"
-        case "erp" | "billing":
-            return "finance"
-        case "provisioning":
-            return "support"
-        case _:
-            return "platform"

@@ -9,16 +9,18 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.cases import Finding
-from canonical.events import DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, Event
+from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, Event
 from canonical.orders import LineState
 from process_apis.activation import Activation
 from process_apis.collections import Collections
+from process_apis.customer_changes import CustomerChanges
 from process_apis.desk import Desk
 from process_apis.engine import Engine
 from process_apis.events import log
 from process_apis.invoicing import Invoicing
 from process_apis.posting import posting_run
 from process_apis.quote_to_cash import QuoteToCash
+from process_apis.records import references
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -28,6 +30,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     activation: Activation
     invoicing: Invoicing
     collections: Collections
+    customer_changes: CustomerChanges
 
 
 class Subscribers:
@@ -39,6 +42,7 @@ class Subscribers:
         self._do = capabilities
         self._reactions: dict[str, Callable[[Event, str], None]] = {
             DEAL_CLOSED: self._deal_closed,
+            CUSTOMER_CHANGED: self._customer_changed,
             LINE_PROVISIONED: self._line_reported,
             INVOICE_FINALIZED: self._invoice_finalized,
             INVOICE_PAID: self._invoice_paid,
@@ -64,6 +68,15 @@ class Subscribers:
         if state == "received":
             self._engine.start(order_run(deal_id, revision, 1), self._do.quote_to_cash.run, order_id)
         return order_id
+
+    def _customer_changed(self, event: Event, correlation_id: str) -> None:
+        self.follow(event.subject, correlation_id)
+
+    def follow(self, customer_id: str, correlation_id: str) -> None:
+        """Let the other platforms follow a customer, as the CRM has it when the run looks."""
+        run = references.expect_change(self._desk.database, customer_id, correlation_id, self._desk.overlooked())
+        if run is not None:
+            self._engine.start(f"customer:{customer_id}:{run}", self._do.customer_changes.run, customer_id)
 
     def _line_reported(self, event: Event, _: str) -> None:
         state: LineState = "provisioned" if event.data.get("succeeded") == "true" else "failed"
@@ -118,7 +131,7 @@ class Subscribers:
         for line in silent:
             reason = f"the target has not reported on {line.name}; it is asked again"
             self._desk.cases.open(
-                "not_delivered", row.id, Finding(f"lines.{line.sku}", reason, "support"), ("retry", "compensate"),
+                "not_delivered", row.id, Finding(f"lines.{line.sku}", reason), ("retry", "compensate"),
                 correlation_id=row.correlation_id, legal_entity=row.legal_entity, customer_id=row.customer_id,
                 given={"line": line.id},
             )  # fmt: skip
@@ -137,6 +150,13 @@ class Subscribers:
 
     def _undelivered(self, order_id: str) -> bool:
         return any(each.state in ("waiting", "requested") for each in self._desk.orders.lines(order_id))
+
+    def look_at_customers(self) -> None:
+        """Follow again the customers whose time has come."""
+        for row in references.changes_due(self._desk.database, self._desk.clock()):
+            workflow_id = f"customer:{row.id}:{row.run}:{row.attempts}"
+            references.followed(self._desk.database, row, self._desk.overlooked(), row.attempts)
+            self._engine.start(workflow_id, self._do.customer_changes.run, row.id)
 
     def look_at_postings(self) -> None:
         """Start again the postings whose time has come."""

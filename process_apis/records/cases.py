@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from canonical.cases import Action, Case, Finding
+from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.ids import Clock, NewId
 from canonical.orders import Page
 from policies.authentication import Principal
+from policies.living import Living
 from process_apis.records import paging
 from process_apis.records.database import cases
 
@@ -18,21 +19,24 @@ from process_apis.records.database import cases
 class Cases:
     """The table of cases. There is one open case for a subject, kind and field: the same trouble is not told twice."""
 
-    def __init__(self, engine: sa.Engine, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, engine: sa.Engine, living: Living, clock: Clock, new_id: NewId) -> None:
+        """The catalogue says whose each case is, as it is when the case is opened."""
         self._engine = engine
+        self._living = living
         self._clock = clock
         self._new_id = new_id
 
     def open(
-        self, kind: str, subject: str, finding: Finding, actions: tuple[Action, ...], *, correlation_id: str,
+        self, kind: CaseKind, subject: str, finding: Finding, actions: tuple[Action, ...], *, correlation_id: str,
         legal_entity: str = "", customer_id: str = "", given: dict[str, str] | None = None,
     ) -> Case:  # fmt: skip
         """Open a case, or give the one that is open."""
         known = self._open_case(kind, subject, finding.field)
         if known is not None:
             return known
+        team = self._living.now.case_routing[kind].to(finding.field, finding.platform)
         case = Case(
-            id=self._new_id("cas"), kind=kind, team=finding.team, subject=subject, field=finding.field, reason=finding.reason,
+            id=self._new_id("cas"), kind=kind, team=team, subject=subject, field=finding.field, reason=finding.reason,
             actions=actions, state="open", opened_at=self._clock(), correlation_id=correlation_id, input=given or {},
         )  # fmt: skip
         with self._engine.begin() as connection:

@@ -27,6 +27,10 @@ customers = sa.Table(
     sa.Column("id", KEY, nullable=False, unique=True),
     sa.Column("partner", sa.String(60), nullable=False, default="", index=True),
     sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("correlation_id", KEY, nullable=False, default=""),
+    sa.Column("look_at", sa.String(40), index=True),
 )
 orders = sa.Table(
     "orders",

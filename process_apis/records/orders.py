@@ -47,6 +47,12 @@ class Orders:
 
     # ---- writing
 
+    def hand_over(self, customer_id: str, partner: str) -> None:
+        """The orders of a customer are seen by the partner that looks after it now."""
+        others = orders.update().where(orders.c.customer_id == customer_id, orders.c.partner != partner)
+        with self._engine.begin() as connection:
+            connection.execute(others.values(partner=partner))
+
     def receive(
         self, deal_id: str, revision: int, correlation_id: str, look_at: datetime, **known: str
     ) -> tuple[str, OrderState]:

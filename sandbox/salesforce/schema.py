@@ -85,6 +85,7 @@ OBJECTS: dict[str, SObject] = {
                 "PaymentMethod__c": TEXT,
                 "Partner__c": TEXT,
                 "TiergateCustomer__c": Field(external_id=True),
+                "TiergateRevision__c": TEXT,
             },
             {
                 "Contacts": ("Contact", "AccountId"),

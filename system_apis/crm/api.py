@@ -7,6 +7,7 @@ from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
+from canonical.parties import Account, FollowedAccount
 from policies import correlation
 from policies.bodies import names_the_same
 from policies.lists import ForeignKey
@@ -20,6 +21,29 @@ async def get_deal(state: State, deal_id: ForeignKey) -> Deal:
     """The deal as the CRM has it at this moment, with its account, the account's ancestors and the price list's word on each line."""
     crm: Crm = state.crm
     return await crm.deal(deal_id)
+
+
+@get("/accounts/{account_id:str}", operation_id="get_account", summary="Read the account of a customer")
+async def get_account(state: State, account_id: ForeignKey) -> Account:
+    """The account as the CRM has it at this moment, with its revision."""
+    crm: Crm = state.crm
+    return await crm.account(account_id)
+
+
+@put(
+    "/accounts/{account_id:str}/followed",
+    operation_id="put_followed_account",
+    problems=WRITES,
+    summary="Mark an account as followed up to a revision",
+)
+async def put_followed_account(
+    state: State, account_id: ForeignKey, data: JSONBody[FollowedAccount]
+) -> FollowedAccount:
+    """The mark by which the change feed knows an echo of our own writing: an account at this revision brings no event."""
+    crm: Crm = state.crm
+    with record_of(data.legal_entity):
+        await crm.put_followed(account_id, data)
+    return data
 
 
 @put(
@@ -50,4 +74,8 @@ async def put_placed_deal(state: State, key: ForeignKey, data: JSONBody[PlacedDe
         return await crm.put_deal(data)
 
 
-router = Router("/crm/v1", route_handlers=[get_deal, put_deal_status, put_placed_deal], tags=["crm"])
+router = Router(
+    "/crm/v1",
+    route_handlers=[get_deal, put_deal_status, put_placed_deal, get_account, put_followed_account],
+    tags=["crm"],
+)

@@ -119,3 +119,18 @@ def test_a_draft_is_not_there_for_anybody(shop: Door) -> None:
     govern(shop, V1, f'versions.v1 = {{ state = "draft" }}\n{V2}')
 
     assert status(shop) == 404
+
+
+def test_a_client_sees_the_records_of_its_regions_alone(shop: Door) -> None:
+    regions = '\n[regions.eu]\nlegal_entities = ["DE01", "FR01"]\n\n[regions.us]\nlegal_entities = ["US01"]\n'
+    text = shop.catalogue.read_text() + regions
+
+    def seen(granted: str) -> list[str]:
+        shop.catalogue.write_text(text.replace('legal_entities = ["*"]', granted))
+        shop.living.look()
+        return shop.client.get("/shop/v1/sees", headers=shop.headers()).json()
+
+    assert seen('legal_entities = ["*"]') == ["*"]
+    assert seen('legal_entities = ["*"]\nregions = ["us"]') == ["US01"]
+    assert seen('legal_entities = ["DE01", "US01"]\nregions = ["eu"]') == ["DE01"]
+    assert seen('legal_entities = ["US01"]\nregions = ["eu"]') == []

@@ -32,7 +32,17 @@ from canonical.orders import (
     PostingStatus,
     StateChange,
 )
-from canonical.parties import Account, Address, Contact, Credit, Customer, KnownProducts, LegalEntity, PlatformId
+from canonical.parties import (
+    Account,
+    Address,
+    Contact,
+    Credit,
+    Customer,
+    FollowedAccount,
+    KnownProducts,
+    LegalEntity,
+    PlatformId,
+)
 from experience_apis.operations.api import ApiStatus, VersionStatus
 from experience_apis.partners import contract as partners
 from experience_apis.partners.contract import PartnerOrderRequest
@@ -50,6 +60,9 @@ CUSTOMER = Customer(
     CUS, "Beispiel GmbH", ADDRESS, "DE129273398", KIM, None, "pm_card_visa", "standard", "reseller-nord", "DE01", "9f86d081884c7d65",
     {"crm": "001gK0000000001AAA", "billing": "cus_QXg1o8vcGmoR32", "erp": "12"},
 )  # fmt: skip
+CUSTOMER_ACCOUNT = Account(
+    "001gK0000000001AAA", CUSTOMER.name, ADDRESS, CUSTOMER.tax_number, KIM, revision=CUSTOMER.revision
+)
 SEATS = PricedLine("00kgK0000000002AAA", "SEAT", "Seat", 25, Money(24000, "EUR"), "year")
 FEE = PricedLine("00kgK0000000001AAA", "PLATFORM", "Platform fee", 1, Money(600000, "EUR"), "year")
 CONTRACT = Contract(
@@ -74,12 +87,13 @@ SAMPLES: dict[Any, Any] = {
     for each in (
         CUSTOMER, CONTRACT, PAYMENT, SUMMARY, POSTING, ORDER,
         Deal(
-            DEAL_ID, SUMMARY.name, 1, Account("001gK0000000001AAA", CUSTOMER.name, ADDRESS, CUSTOMER.tax_number, KIM, revision=CUSTOMER.revision), "EUR", "DE01", DAY,
+            DEAL_ID, SUMMARY.name, 1, CUSTOMER_ACCOUNT, "EUR", "DE01", DAY,
             12, (DealLine(SEATS.id, "SEAT", "Seat", Decimal(25), Decimal(240), "year", listed=True),), won=True,
             placed_by="salesperson@example.com",
         ),
         DealReference(DEAL_ID),
         DealStatus(ORD, "active", "", "001gK0000000001AAA", CUS, CON, DAY, 12, "DE01", CUSTOMER.revision),
+        CUSTOMER_ACCOUNT, FollowedAccount(CUS, CUSTOMER.revision, "DE01"),
         PlacedDeal(ACT, SUMMARY.name, "001gK0000000001AAA", "DE01", "EUR", DAY, 12, WANTED, "reseller-nord"),
         NewOrder(ACT, CUS, SUMMARY.name, "DE01", "EUR", DAY, 12, WANTED),
         OrderReference(ORD),

@@ -45,8 +45,12 @@ class Stripe:
             created = wanted | mapping.at_creation(customer)
             row = await self._client.post("customers", f"customer:{customer.id}", **created)
         changes = {
-            key: wanted[key] for key in ("name", "email", "tax_exempt") if wanted[key] and row[key] != wanted[key]
+            key: wanted[key]
+            for key in ("name", "email", "tax_exempt", "address")
+            if wanted[key] and not mapping.holds(row[key], wanted[key])
         }
+        if wanted["metadata"]["tiergate_parent"] != row["metadata"].get("tiergate_parent"):
+            changes["metadata"] = {"tiergate_parent": customer.parent_id or ""}
         if customer.payment_method and not row["invoice_settings"]["default_payment_method"]:
             attached = await self._client.post(
                 f"payment_methods/{customer.payment_method}/attach",
@@ -55,7 +59,8 @@ class Stripe:
             )
             changes["invoice_settings"] = {"default_payment_method": attached["id"]}
         if changes:
-            marker = "".join(f"{key}={value};" for key, value in sorted(changes.items()))
+            # A name that is changed and changed back is changed each time: the key is that of the work at hand.
+            marker = "".join(f"{key}={value};" for key, value in sorted(changes.items())) + correlation.current()
             await self._client.post(f"customers/{row['id']}", f"customer:{customer.id}:{marker}", **changes)
         return row["id"]
 

@@ -69,6 +69,14 @@ def customer(source: Customer, correlation_id: str) -> Row:
     }
 
 
+def holds(kept: Any, wanted: Any) -> bool:
+    """Whether Stripe has what is wanted: texts alike, and an address in every part that is given."""
+    if isinstance(wanted, dict):
+        parts = cast("Row", kept or {})
+        return all((parts.get(name) or "") == (value or "") for name, value in cast("Row", wanted).items())
+    return kept == wanted
+
+
 def at_creation(source: Customer) -> Row:
     """What a new customer gets beside its own fields: its tax number, and the means of payment that is charged."""
     method = source.payment_method

@@ -1,4 +1,9 @@
-"""The feed of closed deals: polled, since an org without Change Data Capture has no webhook for it."""
+"""The change feed: polled, since an org without Change Data Capture has no webhook for it. One call for each look.
+
+Two things are told: a deal that was closed as won, and a customer's account that changed. Our own writing changes the
+same records, and brings no event: a deal is known by its revision, and an account carries the revision that we have
+followed, so that only a field which the CRM owns makes a difference.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from canonical.events import DEAL_CLOSED, Event
+from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, Event
 from canonical.faults import PlatformFault
 from canonical.ids import Clock, NewId
+from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.client import Row, SalesforceClient
 from system_apis.cursors import Cursor
 from system_apis.intake import Intake
@@ -17,51 +23,88 @@ from system_apis.intake import Intake
 OVERLAP = timedelta(seconds=10)
 """How far each poll looks back: a commit can become visible after a later one."""
 REMEMBERED = 5000
+SOURCE = "crm/salesforce"
 log = structlog.get_logger("tiergate.crm")
 
 
-class ClosedDeals:
-    """Finds opportunities that were won since the cursor. A deal's revision makes the event's id, so that our own
-    write-backs, which change the same record, bring no new event."""
+class Changes:
+    """Finds what changed since the cursor."""
 
     def __init__(self, client: SalesforceClient, cursor: Cursor, clock: Clock, new_id: NewId) -> None:
         self._client = client
         self._cursor = cursor
         self._new_id = new_id
         self._position = cursor.read(_soql_time(clock() - OVERLAP))
-        self._offered: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[str, None] = OrderedDict()
 
     async def offer_new(self, intake: Intake) -> None:
         """One poll. When anything fails the cursor stays, and the next poll begins there again."""
         try:
             await self._poll(intake)
         except PlatformFault as fault:
-            log.warning("change feed interrupted", reason=str(fault))
+            log.warning("change feed interrupted", platform=fault.platform, fault=type(fault).__name__)
+
+    async def account(self, account_id: str) -> tuple[Row | None, list[Row]]:
+        """An account with its mark, and its first contact."""
+        wanted = {"account": mapping.account_query(account_id), "contacts": mapping.contact_query(account_id)}
+        found = await self._client.queries(wanted)
+        return (found["account"] or [None])[0], found["contacts"]
 
     async def _poll(self, intake: Intake) -> None:
         since = _soql_time(datetime.fromisoformat(self._position) - OVERLAP)
-        rows = await self._client.query(
-            "SELECT Id, Revision__c, SystemModstamp FROM Opportunity "
-            f"WHERE IsWon = true AND SystemModstamp >= {since} ORDER BY SystemModstamp, Id"
+        changed = f"SystemModstamp >= {since} ORDER BY SystemModstamp, Id"
+        stamp = "SystemModstamp"
+        found = await self._client.queries(
+            {
+                "deals": f"SELECT Id, Revision__c, {stamp} FROM Opportunity WHERE IsWon = true AND {changed}",
+                "accounts": f"SELECT Id, {stamp} FROM Account WHERE TiergateCustomer__c != null AND {changed}",
+                "contacts": f"SELECT Id, AccountId, {stamp} FROM Contact WHERE Account.TiergateCustomer__c != null AND {changed}",
+            }
         )
-        for row in rows:
+        for row in found["deals"]:
             event_id = f"{row['Id']}:{int(row['Revision__c'] or 1)}"
-            if event_id in self._offered:
-                continue
-            await intake.offer(_event(event_id, row), self._new_id("cor"))
-            self._offered[event_id] = None
-            if len(self._offered) > REMEMBERED:
-                self._offered.popitem(last=False)
-        if rows and (reached := _soql_time(datetime.fromisoformat(rows[-1]["SystemModstamp"]))) > self._position:
+            if event_id not in self._seen:
+                await intake.offer(_deal_closed(event_id, row), self._new_id("cor"))
+                self._remember(event_id)
+        for row in (*found["accounts"], *found["contacts"]):
+            change_id = f"{row['Id']}:{row[stamp]}"
+            if change_id not in self._seen:
+                await self._offer_account(row.get("AccountId") or row["Id"], change_id, row[stamp], intake)
+                self._remember(change_id)
+        self._go_on(found)
+
+    async def _offer_account(self, account_id: str, change_id: str, at: str, intake: Intake) -> None:
+        row, contacts = await self.account(account_id)
+        if row is None or row["TiergateRevision__c"] == mapping.revision(row, contacts):
+            return  # our own echo, or a change to something that is nobody's concern but the CRM's
+        event = Event(
+            id=change_id,
+            source=SOURCE,
+            type=CUSTOMER_CHANGED,
+            subject=row["TiergateCustomer__c"],
+            time=datetime.fromisoformat(at),
+            data={"account": account_id},
+        )
+        await intake.offer(event, self._new_id("cor"))
+
+    def _remember(self, event_id: str) -> None:
+        self._seen[event_id] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def _go_on(self, found: dict[str, list[Row]]) -> None:
+        """Everything up to the last change was taken in."""
+        ends = [rows[-1]["SystemModstamp"] for rows in found.values() if rows]
+        if ends and (reached := _soql_time(datetime.fromisoformat(max(ends)))) > self._position:
             self._position = reached
             self._cursor.write(reached)
 
 
-def _event(event_id: str, row: Row) -> Event:
+def _deal_closed(event_id: str, row: Row) -> Event:
     deal_id, _, revision = event_id.partition(":")
     return Event(
         id=event_id,
-        source="crm/salesforce",
+        source=SOURCE,
         type=DEAL_CLOSED,
         subject=deal_id,
         time=datetime.fromisoformat(row["SystemModstamp"]),

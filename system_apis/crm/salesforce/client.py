@@ -53,7 +53,16 @@ class SalesforceClient:
 
     async def query(self, soql: str) -> list[Row]:
         """All rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
-        page: Row = await self.read(f"query?q={quote(soql)}")
+        return await self._rows(await self.read(f"query?q={quote(soql)}"))
+
+    async def queries(self, wanted: dict[str, str]) -> dict[str, list[Row]]:
+        """All rows of several queries by name, in one call if none has more than a page."""
+        pages = await self.composite(
+            [{"method": "GET", "url": f"query?q={quote(soql)}", "referenceId": name} for name, soql in wanted.items()]
+        )
+        return {name: await self._rows(page) for name, page in zip(wanted, pages, strict=True)}
+
+    async def _rows(self, page: Row) -> list[Row]:
         rows: list[Row] = page["records"]
         while not page["done"]:
             page = await self._send("GET", page["nextRecordsUrl"], None, [], safe=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import quote
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import NotFound, Unavailable
 from canonical.ids import Clock, NewId
+from canonical.parties import Account, FollowedAccount
 from policies.outbound import Outbound
 from system_apis.crm.salesforce import mapping
-from system_apis.crm.salesforce.changes import ClosedDeals
+from system_apis.crm.salesforce.changes import Changes
 from system_apis.crm.salesforce.client import SalesforceClient, SalesforceSettings
 from system_apis.cursors import Cursor
 from system_apis.intake import Intake
@@ -25,7 +25,7 @@ class Salesforce:
         self, settings: SalesforceSettings, outbound: Outbound, cursor: Cursor, clock: Clock, new_id: NewId, pace: float
     ) -> None:
         self._client = SalesforceClient(settings, outbound)
-        self._changes = ClosedDeals(self._client, cursor, clock, new_id)
+        self._changes = Changes(self._client, cursor, clock, new_id)
         self._clock = clock
         self._pace = pace
 
@@ -40,7 +40,7 @@ class Salesforce:
         products = sorted({each["Product2Id"] for each in mapping.lines_of(row) if each["Product2Id"]})
         wanted = ", ".join(map(mapping.quoted, products)) or "''"
         queries = {
-            "contacts": f"SELECT FirstName, LastName, Email FROM Contact WHERE AccountId = {account_id} ORDER BY CreatedDate LIMIT 1",
+            "contacts": mapping.contact_query(account.get("Id", "")),
             "listed": (
                 f"SELECT Product2Id FROM PricebookEntry WHERE Product2Id IN ({wanted}) AND IsActive = true "
                 f"AND CurrencyIsoCode = {mapping.quoted(row['CurrencyIsoCode'] or '')}"
@@ -50,10 +50,7 @@ class Salesforce:
         if account.get("VatNumber__c"):
             same = mapping.quoted(account["VatNumber__c"])
             queries["namesakes"] = f"SELECT Id FROM Account WHERE VatNumber__c = {same} AND Id != {account_id}"
-        answers = await self._client.composite(
-            [{"method": "GET", "url": f"query?q={quote(soql)}", "referenceId": name} for name, soql in queries.items()]
-        )
-        rows = dict(zip(queries, (each["records"] for each in answers), strict=True))
+        rows = await self._client.queries(queries)
         listed = {each["Product2Id"] for each in rows["listed"]}
         return mapping.to_deal(row, ancestors, rows["contacts"], rows.get("namesakes", []), listed)
 
@@ -74,6 +71,15 @@ class Salesforce:
             if each == start or each in chain[:-1]:
                 break
         return tuple(chain)
+
+    async def account(self, account_id: str) -> Account:
+        row, contacts = await self._changes.account(account_id)
+        if row is None:
+            raise NotFound("crm", f"there is no account {account_id}")
+        return mapping.to_account(row, contacts, (row["ParentId"],) if row["ParentId"] else ())
+
+    async def put_followed(self, account_id: str, followed: FollowedAccount) -> None:
+        await self._client.composite([mapping.followed_request(account_id, followed)])
 
     async def put_deal(self, deal: PlacedDeal) -> DealReference:
         known = await self._placed(deal.key)

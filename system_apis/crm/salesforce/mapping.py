@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
-from canonical.parties import Account, Address, Contact
+from canonical.parties import Account, Address, Contact, FollowedAccount
 from policies.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
 """How far up one query sees; SOQL follows five relationships at the most."""
 ADDRESS = ("Street", "PostalCode", "City", "CountryCode")
-ACCOUNT = ("Id", "Name", "VatNumber__c", "PaymentMethod__c", "Partner__c", *(f"Billing{part}" for part in ADDRESS))
+ACCOUNT = (
+    "Id",
+    "ParentId",
+    "Name",
+    "VatNumber__c",
+    "PaymentMethod__c",
+    "Partner__c",
+    *(f"Billing{part}" for part in ADDRESS),
+)
+OWNED = ("ParentId", "Name", "VatNumber__c", "Partner__c", *(f"Billing{part}" for part in ADDRESS))
+CONTACT = ("FirstName", "LastName", "Email")
+MARK = ("TiergateCustomer__c", "TiergateRevision__c")
+"""What we write to an account."""
 DEAL = (
     "Id", "Name", "IsWon", "CloseDate", "CurrencyIsoCode", "LegalEntity__c", "StartDate__c", "TermMonths__c", "Revision__c", "Pricebook2Id", "PlacedBy__c", "Owner.Username",
 )  # fmt: skip
@@ -48,7 +61,7 @@ def quoted(text: str) -> str:
 def deal_query(deal_id: str) -> str:
     """One query for a deal, its lines, its account and the account's parents."""
     account = ", ".join(f"Account.{field}" for field in ACCOUNT)
-    parents = ", ".join(f"{level}.ParentId" for level in LEVELS)
+    parents = ", ".join(f"{level}.ParentId" for level in LEVELS[1:])
     lines = f"(SELECT {', '.join(LINE)} FROM OpportunityLineItems ORDER BY SortOrder, Id)"
     return f"SELECT {', '.join(DEAL)}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
 
@@ -74,27 +87,11 @@ def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes
     """`listed` holds the ids of the products that the price list has in the deal's currency."""
     account: Row = row["Account"] or {}
     owner: Row = row["Owner"] or {}
-    contact = (
-        Contact(" ".join(filter(None, (contacts[0]["FirstName"], contacts[0]["LastName"]))), contacts[0]["Email"] or "")
-        if contacts
-        else None
-    )
-    address = Address(*(account.get(f"Billing{part}") or "" for part in ADDRESS))
     return Deal(
         id=row["Id"],
         name=row["Name"],
         revision=int(row["Revision__c"] or 1),
-        account=Account(
-            id=account.get("Id", ""),
-            name=account.get("Name", ""),
-            address=address,
-            tax_number=account.get("VatNumber__c"),
-            contact=contact,
-            payment_method=account.get("PaymentMethod__c"),
-            ancestors=ancestors,
-            namesakes=tuple(each["Id"] for each in namesakes),
-            partner=account.get("Partner__c") or "",
-        ),
+        account=to_account(account, contacts, ancestors, tuple(each["Id"] for each in namesakes)),
         currency=row["CurrencyIsoCode"] or "",
         legal_entity=row["LegalEntity__c"],
         starts_on=date.fromisoformat(row["StartDate__c"] or row["CloseDate"]),
@@ -103,6 +100,35 @@ def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes
         won=row["IsWon"],
         placed_by=row["PlacedBy__c"] or owner.get("Username", ""),
     )
+
+
+def to_account(
+    row: Row, contacts: list[Row], ancestors: tuple[str, ...] = (), namesakes: tuple[str, ...] = ()
+) -> Account:
+    """`contacts` holds the account's first contact, if it has one."""
+    return Account(
+        id=row.get("Id", ""),
+        name=row.get("Name", ""),
+        address=Address(*(row.get(f"Billing{part}") or "" for part in ADDRESS)),
+        tax_number=row.get("VatNumber__c"),
+        contact=_contact(contacts[0]) if contacts else None,
+        payment_method=row.get("PaymentMethod__c"),
+        ancestors=ancestors,
+        namesakes=namesakes,
+        partner=row.get("Partner__c") or "",
+        revision=revision(row, contacts),
+    )
+
+
+def _contact(row: Row) -> Contact:
+    return Contact(" ".join(filter(None, (row["FirstName"], row["LastName"]))), row["Email"] or "")
+
+
+def revision(row: Row, contacts: list[Row]) -> str:
+    """The same as long as nothing changes that the CRM owns of an account. What we write ourselves is no part of it."""
+    owned = [row.get(field) or "" for field in OWNED]
+    owned += [contacts[0][field] or "" for field in CONTACT] if contacts else []
+    return hashlib.sha256(repr(owned).encode()).hexdigest()[:16]
 
 
 def _line(row: Row, listed: set[str]) -> DealLine:
@@ -166,9 +192,8 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> li
     }
     requests = [_patch(f"sobjects/Opportunity/{deal_id}", "deal", shown)]
     if status.customer_id:
-        requests.append(
-            _patch(f"sobjects/Account/{status.account_id}", "account", {"TiergateCustomer__c": status.customer_id})
-        )
+        followed = FollowedAccount(status.customer_id, status.revision)
+        requests.append(followed_request(status.account_id, followed))
     if status.contract_id and status.starts_on:
         url = f"sobjects/Contract/TiergateContract__c/{status.contract_id}"
         contract = {
@@ -180,6 +205,24 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> li
         # A contract cannot be created as activated; it is drafted, then activated.
         requests += [_patch(url, "contract", contract), _patch(url, "activation", {"Status": "Activated"})]
     return requests
+
+
+def followed_request(account_id: str, followed: FollowedAccount) -> Row:
+    """Which customer an account is, and the revision at which we have followed it."""
+    body = {"TiergateCustomer__c": followed.customer_id, "TiergateRevision__c": followed.revision}
+    return _patch(f"sobjects/Account/{account_id}", "account", body)
+
+
+def contact_query(account_id: str) -> str:
+    """The first contact of an account."""
+    return (
+        f"SELECT {', '.join(CONTACT)} FROM Contact WHERE AccountId = {quoted(account_id)} ORDER BY CreatedDate LIMIT 1"
+    )
+
+
+def account_query(account_id: str) -> str:
+    """One account with its mark."""
+    return f"SELECT {', '.join((*ACCOUNT, *MARK))} FROM Account WHERE Id = {quoted(account_id)}"
 
 
 def _patch(url: str, reference: str, body: Row) -> Row:

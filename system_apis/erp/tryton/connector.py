@@ -62,11 +62,11 @@ class Tryton:
     # ---- customers
 
     async def put_customer(self, customer: Customer) -> str:
+        if not self._countries:
+            rows = await self._client.rows("country.country", [], ["code"], 0)
+            self._countries = {each["code"]: each["id"] for each in rows}
         found = await self._party(customer.id)
         if found is None:
-            if not self._countries:
-                rows = await self._client.rows("country.country", [], ["code"], 0)
-                self._countries = {each["code"]: each["id"] for each in rows}
             try:
                 created = await self._client.call(
                     "model.party.party.create", [mapping.party(customer, self._countries)]
@@ -77,9 +77,26 @@ class Tryton:
                     raise
                 return str(found["id"])
             return str(created[0])
-        if found["name"] != customer.name:
-            await self._client.call("model.party.party.write", [found["id"]], {"name": customer.name})
+        changes = await self._changes(customer, found)
+        if changes:
+            await self._client.call("model.party.party.write", [found["id"]], changes)
         return str(found["id"])
+
+    async def _changes(self, customer: Customer, party: Row) -> Row:
+        """What differs between a customer and its party: what the CRM owns of it, and Tryton has a copy of."""
+        wanted, own = mapping.party(customer, self._countries), [["party", "=", party["id"]]]
+        changes: Row = {} if party["name"] == customer.name else {"name": customer.name}
+        (address,) = wanted["addresses"][0][1]
+        kept = await self._client.rows("party.address", own, list(address), 0, 1)
+        if kept and any(kept[0][key] != value for key, value in address.items()):
+            changes["addresses"] = [["write", [kept[0]["id"]], address]]
+        mail = customer.contact.email if customer.contact else ""
+        known = await self._client.rows("party.contact_mechanism", [*own, ["type", "=", "email"]], ["value"], 0, 1)
+        if mail and not known:
+            changes["contact_mechanisms"] = wanted["contact_mechanisms"]
+        elif mail and known[0]["value"] != mail:
+            changes["contact_mechanisms"] = [["write", [known[0]["id"]], {"value": mail}]]
+        return changes
 
     async def _party(self, customer_id: str) -> Row | None:
         found = await self._client.rows("party.party", [["code", "=", customer_id]], ["name", "addresses"], 0)

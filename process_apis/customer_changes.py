@@ -1,0 +1,103 @@
+"""Customer changes: what the CRM changes of a customer, billing and the ERP follow. Nobody rekeys it, nothing goes round.
+
+The CRM owns name, address, contacts, parent and partner; the others hold copies. A change of country or tax number may
+change the tax of contracts that run: that is for finance to decide, and is not followed by itself.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from dbos import DBOS, DBOSConfiguredInstance
+
+from canonical.cases import Action, CaseKind, Finding
+from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
+from canonical.parties import Account, Customer, FollowedAccount
+from policies import correlation
+from policies.correlation import correlated
+from process_apis import validation
+from process_apis.desk import Desk
+from process_apis.records import references
+from process_apis.steps import TOLD_AFTER, Outcome, patiently
+
+
+@DBOS.dbos_class()
+class CustomerChanges(DBOSConfiguredInstance):
+    """Follows one customer's account."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("customer_changes")
+        self._desk = desk
+
+    @DBOS.workflow()
+    def run(self, customer_id: str) -> Outcome:
+        return self.follow(customer_id)
+
+    @DBOS.step()
+    def follow(self, customer_id: str) -> Outcome:
+        desk = self._desk
+        expected = references.expected_change(desk.database, customer_id)
+        if expected is None:
+            return "done"  # another run has seen to it
+        attempts = expected.attempts + 1
+        with correlated(expected.correlation_id):
+            try:
+                patiently(desk.patience, lambda: self._follow(customer_id))
+            except TRANSIENT as fault:
+                references.followed(desk.database, expected, desk.pause(attempts), attempts)
+                if attempts == TOLD_AFTER:
+                    self._tell(customer_id, fault)
+                return "stopped"
+            except (Rejected, NotFound) as fault:
+                self._tell(customer_id, fault)
+                references.followed(desk.database, expected, None, attempts)
+                return "stopped"
+            desk.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
+        references.followed(desk.database, expected, None, 0)
+        return "done"
+
+    def _follow(self, customer_id: str) -> None:
+        desk = self._desk
+        known = references.customer(desk.database, customer_id)
+        if known is None:
+            return
+        account = desk.platforms.account(known.references["crm"])
+        wanted = self._followed(known, account)
+        desk.platforms.put_billing_customer(wanted)
+        desk.platforms.put_erp_customer(wanted)
+        references.keep_customer(desk.database, wanted)
+        desk.orders.hand_over(customer_id, wanted.partner)
+        followed = FollowedAccount(customer_id, account.revision, known.legal_entity)
+        desk.platforms.put_followed_account(account.id, followed)
+        self._look_at_tax(known, account)
+
+    def _followed(self, known: Customer, account: Account) -> Customer:
+        desk = self._desk
+        parents = account.ancestors[:1]
+        parent = references.canonical_id(desk.database, "cus", "crm", parents[0], desk.new_id) if parents else None
+        return msgspec.structs.replace(
+            known, name=account.name, address=account.address, contact=account.contact, partner=account.partner,
+            parent_id=parent, revision=account.revision,
+        )  # fmt: skip
+
+    def _look_at_tax(self, known: Customer, account: Account) -> None:
+        number = validation.compact(account.tax_number, account.address.country)
+        for field, was, now in (
+            ("Account.VatNumber__c", known.tax_number, number),
+            ("Account.BillingCountryCode", known.address.country, account.address.country),
+        ):
+            if was != now:
+                reason = f"it was {was or 'empty'} and is {now or 'empty'}: does the tax of running contracts change?"
+                self._open("customer_tax_changed", known, Finding(field, reason))
+
+    def _tell(self, customer_id: str, fault: PlatformFault) -> None:
+        known = references.customer(self._desk.database, customer_id)
+        if known is not None:
+            finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+            self._open("customer_not_followed", known, finding)
+
+    def _open(self, kind: CaseKind, customer: Customer, finding: Finding) -> None:
+        actions: tuple[Action, ...] = ("skip",) if kind == "customer_tax_changed" else ("retry", "skip")
+        self._desk.cases.open(
+            kind, customer.id, finding, actions, correlation_id=correlation.current(), legal_entity=customer.legal_entity,
+            customer_id=customer.id, given={"account": customer.references["crm"]},
+        )  # fmt: skip
