@@ -13,6 +13,8 @@ from canonical.money import Money, total
 from canonical.parties import References, TaxTreatment
 from canonical.states import ContractState
 
+ClosedPeriod = Literal["wait", "next"]
+"""What becomes of a posting whose day lies in a closed period: it waits, or is booked on the first day of the next open one."""
 InvoiceState = Literal["draft", "open", "paid", "void", "uncollectible"]
 
 

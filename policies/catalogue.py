@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
+from canonical.billing import ClosedPeriod
 from canonical.cases import CaseKind, Team
 
 Layer = Literal["system", "process", "experience"]
@@ -169,6 +171,34 @@ class CaseRoute(Fact, frozen=True):
         return self.fields.get(field) or by_platform.get(platform) or self.team
 
 
+class PostingWindow(Fact, frozen=True):
+    """When a legal entity's books take postings: from `opens` to `closes` each day (past midnight if it closes before
+    it opens; always without them), in `timezone` (IANA), and what becomes of what belongs to a closed period."""
+
+    closed_period: ClosedPeriod
+    timezone: Name = "UTC"
+    opens: time | None = None
+    closes: time | None = None
+
+    def next_opening(self, now: datetime) -> datetime | None:
+        """When the window opens next, in UTC; None when it is open at `now`."""
+        if self.opens is None or self.closes is None:
+            return None
+        local = now.astimezone(ZoneInfo(self.timezone))
+        clock = local.time()
+        if self.opens < self.closes:
+            is_open = self.opens <= clock < self.closes
+        else:
+            is_open = clock >= self.opens or clock < self.closes
+        if is_open:
+            return None
+        day = local.date() if clock < self.opens else local.date() + timedelta(days=1)
+        return datetime.combine(day, self.opens, local.tzinfo).astimezone(UTC)
+
+
+ALWAYS = PostingWindow("wait")
+
+
 class EventType(Fact, frozen=True):
     """An event that may enter the log, and who answers for what it means."""
 
@@ -195,6 +225,7 @@ class Catalogue(Fact, frozen=True):
     platforms: dict[str, Platform] = {}
     regions: dict[str, Region] = {}
     ownership: dict[str, dict[str, Ownership]] = {}
+    posting_windows: dict[str, PostingWindow] = {}
     case_routing: dict[CaseKind, CaseRoute] = {}
     events: dict[str, EventType] = {}
     segregation: tuple[Segregation, ...] = ()
@@ -214,6 +245,10 @@ class Catalogue(Fact, frozen=True):
     def region_of(self, legal_entity: str) -> str | None:
         """The region in which the records of a legal entity stay."""
         return next((name for name, region in self.regions.items() if legal_entity in region.legal_entities), None)
+
+    def posting_window(self, legal_entity: str) -> PostingWindow:
+        """When the books of a legal entity take postings; always, for one of which nothing is said."""
+        return self.posting_windows.get(legal_entity, ALWAYS)
 
     def entities_of(self, client: Client) -> frozenset[str]:
         """The legal entities whose records a client may see: those it is granted, in the regions it is granted."""

@@ -11,6 +11,7 @@ from datetime import date
 from functools import cache
 from itertools import chain
 from typing import Any, get_args
+from zoneinfo import available_timezones
 
 import msgspec
 from limits import parse_many
@@ -373,6 +374,20 @@ def _check_platforms(catalogue: Catalogue) -> Iterator[Wrong]:
             yield (*path, "calls", each), reason, f"use one of {', '.join(sorted(known))}"
 
 
+def _check_posting_windows(catalogue: Catalogue) -> Iterator[Wrong]:
+    homes = {each for region in catalogue.regions.values() for each in region.legal_entities}
+    for name, window in catalogue.posting_windows.items():
+        path = ("posting_windows", name)
+        if name not in homes:
+            yield path, f"{name} belongs to no region", "use the code of a legal entity that has one"
+        if (window.opens is None) != (window.closes is None):
+            yield path, "it opens and never closes, or the other way round", "give both times, or neither"
+        elif window.opens is not None and window.opens == window.closes:
+            yield path, "it closes when it opens", "make the times differ, or leave them out"
+        if window.timezone not in available_timezones():
+            yield (*path, "timezone"), f"there is no time zone {window.timezone!r}", "write it as in Europe/Berlin"
+
+
 def _check_case_routing(catalogue: Catalogue) -> Iterator[Wrong]:
     needed = any(api.layer == "process" for api in catalogue.apis.values())
     for kind in get_args(CaseKind) if needed else ():
@@ -397,6 +412,7 @@ CHECKS = (
     _check_regions,
     _check_ownership,
     _check_platforms,
+    _check_posting_windows,
     _check_case_routing,
     _check_events,
 )

@@ -8,7 +8,7 @@ from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.money import total
 from policies.correlation import correlated
 from process_apis.desk import Desk
-from process_apis.posting import not_ever, not_now
+from process_apis.posting import WindowShut, not_ever, not_now, not_yet, open_window
 from process_apis.steps import Outcome
 
 
@@ -36,6 +36,9 @@ class Collections(DBOSConfiguredInstance):
         with correlated(row.correlation_id):
             try:
                 self._post(invoice_id)
+            except WindowShut as shut:
+                not_yet(desk, row, shut)
+                return "stopped"
             except TRANSIENT as fault:
                 not_now(desk, row, fault)
                 return "stopped"
@@ -50,7 +53,8 @@ class Collections(DBOSConfiguredInstance):
         desk.postings.change("payment", invoice_id, customer_id=invoice.customer_id, legal_entity=invoice.legal_entity)
         if not invoice.payments:
             raise NotFound("billing", f"the invoice {invoice_id} has no payment", field="payments")
-        booked = [desk.platforms.put_erp_payment(payment, invoice.legal_entity) for payment in invoice.payments]
+        closed = open_window(desk, invoice.legal_entity)
+        booked = [desk.platforms.put_erp_payment(payment, invoice.legal_entity, closed) for payment in invoice.payments]
         received = total((each.amount for each in invoice.payments), invoice.total.currency)
         desk.postings.posted("payment", invoice_id, booked[-1], received)
         desk.postings.change("invoice", invoice_id, balance=booked[-1].balance.amount)

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.ids import Clock, NewId
+from policies.living import Living
 from policies.residency import Residency
 from process_apis.platforms import Platforms
 from process_apis.records.cases import Cases
@@ -39,6 +40,7 @@ class Desk(msgspec.Struct, frozen=True):
     clock: Clock
     new_id: NewId
     residency: Residency
+    living: Living
     patience: Patience = Patience()
 
     def later(self, seconds: float) -> datetime:

@@ -8,7 +8,7 @@ from canonical.faults import TRANSIENT, NotFound, Rejected
 from policies.correlation import correlated
 from process_apis.collections import Collections
 from process_apis.desk import Desk
-from process_apis.posting import not_ever, not_now
+from process_apis.posting import WindowShut, not_ever, not_now, not_yet, open_window
 from process_apis.steps import Outcome, patiently
 
 
@@ -38,6 +38,9 @@ class Invoicing(DBOSConfiguredInstance):
         with correlated(row.correlation_id):
             try:
                 patiently(desk.patience, lambda: self._post(invoice_id))
+            except WindowShut as shut:
+                not_yet(desk, row, shut)
+                return "stopped"
             except TRANSIENT as fault:
                 not_now(desk, row, fault)
                 return "stopped"
@@ -50,4 +53,6 @@ class Invoicing(DBOSConfiguredInstance):
         desk = self._desk
         invoice = desk.platforms.invoice(invoice_id)
         desk.postings.change("invoice", invoice_id, customer_id=invoice.customer_id, legal_entity=invoice.legal_entity)
-        desk.postings.posted("invoice", invoice_id, desk.platforms.put_erp_invoice(invoice), invoice.total)
+        closed = open_window(desk, invoice.legal_entity)
+        posting = desk.platforms.put_erp_invoice(invoice, closed)
+        desk.postings.posted("invoice", invoice_id, posting, invoice.total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from canonical.billing import Contract, Invoice, Payment, Posting
+from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
 from canonical.parties import Account, Credit, Customer, FollowedAccount, KnownProducts, LegalEntity, PlatformId
 from policies.layers import LayerClient
@@ -52,11 +52,12 @@ class Platforms:
     def put_erp_customer(self, customer: Customer) -> str:
         return self._client.call("PUT", f"/erp/v1/customers/{customer.id}", PlatformId, customer).id
 
-    def put_erp_invoice(self, invoice: Invoice) -> Posting:
-        return self._client.call("PUT", f"/erp/v1/invoices/{invoice.id}", Posting, invoice)
+    def put_erp_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        query = urlencode({"closed_period": closed})
+        return self._client.call("PUT", f"/erp/v1/invoices/{invoice.id}?{query}", Posting, invoice)
 
-    def put_erp_payment(self, payment: Payment, legal_entity: str) -> Posting:
-        query = urlencode({"legal_entity": legal_entity})
+    def put_erp_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
+        query = urlencode({"legal_entity": legal_entity, "closed_period": closed})
         return self._client.call("PUT", f"/erp/v1/payments/{payment.id}?{query}", Posting, payment)
 
     # ---- billing

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from canonical.billing import ClosedPeriod
 from canonical.cases import CaseKind, Finding
 from canonical.faults import PlatformFault
 from canonical.orders import PostingKind
@@ -17,6 +19,31 @@ NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "pay
 def posting_run(kind: PostingKind, key: str, run: int) -> str:
     """The identity of a posting's workflow. A new `run` is a new try after a pause."""
     return f"{kind}:{key}:{run}"
+
+
+class WindowShut(Exception):
+    """The books of `legal_entity` take no postings before `opens_at` (UTC)."""
+
+    def __init__(self, legal_entity: str, opens_at: datetime) -> None:
+        super().__init__(legal_entity)
+        self.legal_entity = legal_entity
+        self.opens_at = opens_at
+
+
+def open_window(desk: Desk, legal_entity: str) -> ClosedPeriod:
+    """What becomes of a posting of a closed period, in an open window. Raises `WindowShut` when it is not open now."""
+    window = desk.living.now.posting_window(legal_entity)
+    opens_at = window.next_opening(desk.clock())
+    if opens_at is not None:
+        raise WindowShut(legal_entity, opens_at)
+    return window.closed_period
+
+
+def not_yet(desk: Desk, row: sa.Row[Any], shut: WindowShut) -> None:
+    """The posting waits for its window, and is looked at sooner if the window is changed meanwhile. That is no failure."""
+    waits_for = f"the posting window of {shut.legal_entity}, which opens at {shut.opens_at:%Y-%m-%d %H:%M} UTC"
+    look_at = min(shut.opens_at, desk.later(desk.patience.longest))
+    desk.postings.change(row.kind, row.id, waits_for=waits_for, look_at=look_at.isoformat())
 
 
 def not_now(desk: Desk, row: sa.Row[Any], fault: PlatformFault) -> None:

@@ -34,10 +34,15 @@ class Held(Exception):
         self.actions = actions
 
 
+def passes_soon(fault: Exception) -> bool:
+    """Whether trying again in a moment may help. A closed period is opened by people, in hours or days."""
+    return isinstance(fault, TRANSIENT) and fault.field != "period"
+
+
 def patiently(patience: Patience, act: Callable[[], T]) -> T:
     """Try again what passes by itself, with growing pauses. Raises the last fault."""
     for attempt in stamina.retry_context(
-        on=TRANSIENT, attempts=patience.tries, wait_initial=patience.first, wait_max=2.0
+        on=passes_soon, attempts=patience.tries, wait_initial=patience.first, wait_max=2.0
     ):
         with attempt:
             return act()

@@ -8,7 +8,7 @@ from litestar import Router, get, put
 from litestar.datastructures import State
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.billing import Invoice, Payment, Posting
+from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
 from policies.bodies import names_the_same
 from policies.lists import CurrencyCode, ForeignKey, LegalEntityCode
@@ -16,6 +16,9 @@ from policies.problems import WRITES
 from policies.residency import record_of
 from system_apis.erp.port import Erp
 
+WhenClosed = Annotated[
+    ClosedPeriod, QueryParameter(description="What becomes of it when the period of its day is closed")
+]
 Skus = Annotated[
     list[str], QueryParameter(min_items=1, max_items=200, description="The SKUs in question, one or more times")
 ]
@@ -64,12 +67,14 @@ async def put_erp_customer(state: State, customer_id: ForeignKey, data: JSONBody
     problems=WRITES,
     summary="Post an invoice exactly once",
 )
-async def put_erp_invoice(state: State, invoice_id: ForeignKey, data: JSONBody[Invoice]) -> Posting:
+async def put_erp_invoice(
+    state: State, invoice_id: ForeignKey, data: JSONBody[Invoice], closed_period: WhenClosed = "wait"
+) -> Posting:
     """Finds the invoice by its number in billing before it drafts one; a draft that is there already is posted."""
     names_the_same(invoice_id, data.id)
     erp: Erp = state.erp
     with record_of(data.legal_entity):
-        return await erp.put_invoice(data)
+        return await erp.put_invoice(data, closed_period)
 
 
 @get("/invoices/{invoice_id:str}", operation_id="get_posting", summary="Read what is booked for an invoice")
@@ -83,13 +88,14 @@ async def get_posting(state: State, invoice_id: ForeignKey, legal_entity: LegalE
     "/payments/{payment_id:str}", operation_id="put_erp_payment", problems=WRITES, summary="Book a payment exactly once"
 )
 async def put_erp_payment(
-    state: State, payment_id: ForeignKey, legal_entity: LegalEntityCode, data: JSONBody[Payment]
-) -> Posting:
+    state: State, payment_id: ForeignKey, legal_entity: LegalEntityCode, data: JSONBody[Payment],
+    closed_period: WhenClosed = "wait",
+) -> Posting:  # fmt: skip
     """Finds the payment by billing's id before it books one. Its invoice has to be posted."""
     names_the_same(payment_id, data.id)
     erp: Erp = state.erp
     with record_of(legal_entity):
-        return await erp.put_payment(data, legal_entity)
+        return await erp.put_payment(data, legal_entity, closed_period)
 
 
 router = Router(

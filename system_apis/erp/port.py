@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from canonical.billing import Invoice, Payment, Posting
+from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.parties import Credit, Customer, LegalEntity
 
 
@@ -28,12 +28,14 @@ class Erp(Protocol):
         """Create or update the customer; natural key is the canonical id. Gives the ERP's own id."""
         ...
 
-    async def put_invoice(self, invoice: Invoice) -> Posting:
-        """Post the invoice exactly once; natural key is its id in billing."""
+    async def put_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        """Post the invoice exactly once; natural key is its id in billing. `closed` says what becomes of it when the
+        period of its day is closed: with "wait", a `Conflict` with the field `period`."""
         ...
 
-    async def put_payment(self, payment: Payment, legal_entity: str) -> Posting:
-        """Book the payment exactly once; natural key is its id. Raises `Conflict` while its invoice is not posted."""
+    async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
+        """Book the payment exactly once; natural key is its id. Raises `Conflict` while its invoice is not posted.
+        `closed` as for an invoice."""
         ...
 
     async def posting(self, invoice_id: str, legal_entity: str) -> Posting:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from canonical.billing import Invoice, Payment, Posting
+from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
@@ -104,7 +105,7 @@ class Tryton:
 
     # ---- invoices
 
-    async def put_invoice(self, invoice: Invoice) -> Posting:
+    async def put_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
         """Drafting and posting are two calls: a draft that a broken connection left behind is found and used, and one
         that shows up late can never be posted beside the other, since posting names one record."""
         company = await self._company(invoice.legal_entity)
@@ -115,8 +116,32 @@ class Tryton:
             await self._client.call("model.account.invoice.delete", surplus, context=_in(company))
         if chosen["state"] not in POSTED:
             self._compare(invoice, mapping.posting(chosen))
-            await self._client.call("model.account.invoice.post", [chosen["id"]], context=_in(company))
+            await self._post(chosen["id"], mapping.from_day(chosen["accounting_date"]), closed, company)
         return await self.posting(invoice.id, invoice.legal_entity)
+
+    async def _post(self, record: int, on: date, closed: ClosedPeriod, company: Row) -> None:
+        try:
+            await self._client.call("model.account.invoice.post", [record], context=_in(company))
+        except Rejected as refused:
+            later = {"accounting_date": mapping.day(await self._next_day(on, closed, company, refused))}
+            await self._client.call("model.account.invoice.write", [record], later, context=_in(company))
+            await self._client.call("model.account.invoice.post", [record], context=_in(company))
+
+    async def _next_day(self, on: date, closed: ClosedPeriod, company: Row, refused: Rejected) -> date:
+        """The first day of the next open period, if a posting on `on` was refused because its period is closed. Raises
+        `refused` when it is not, and `Conflict` when the posting has to wait."""
+        own = [["company", "=", company["id"]], ["type", "=", "standard"]]
+        within = [["start_date", "<=", mapping.day(on)], ["end_date", ">=", mapping.day(on)]]
+        period = await self._client.rows("account.period", [*own, *within], ["state"], company["id"], 1)
+        if period and period[0]["state"] == "open":
+            raise refused
+        if closed == "wait":
+            raise Conflict("erp", f"the period of {on} is closed", field="period") from refused
+        after = [["start_date", ">", mapping.day(on)], ["state", "=", "open"]]
+        found = await self._client.rows("account.period", [*own, *after], ["start_date"], company["id"])
+        if not found:
+            raise Conflict("erp", f"no period after {on} is open", field="period") from refused
+        return min(mapping.from_day(each["start_date"]) for each in found)
 
     async def _drafted(self, invoice: Invoice, company: Row) -> list[Row]:
         """Every record of this invoice, a new draft if there is none; oldest first, what is posted before drafts."""
@@ -157,7 +182,7 @@ class Tryton:
 
     # ---- payments
 
-    async def put_payment(self, payment: Payment, legal_entity: str) -> Posting:
+    async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
         """Through Tryton's own wizard, which books and reconciles. The move's description is the natural key."""
         company = await self._company(legal_entity)
         posted = [each for each in await self._invoices(payment.invoice_id, company) if each["state"] in POSTED]
@@ -165,14 +190,18 @@ class Tryton:
             raise Conflict("erp", f"the invoice {payment.invoice_id} is not posted yet", field="invoice_id")
         (row,) = posted
         if not await self._paid_already(row["id"], payment.id, company):
-            await self._pay(row["id"], payment, company)
+            try:
+                await self._pay(row["id"], payment, payment.received_on, company)
+            except Rejected as refused:
+                later = await self._next_day(payment.received_on, closed, company, refused)
+                await self._pay(row["id"], payment, later, company)
         return await self.posting(payment.invoice_id, legal_entity)
 
     async def _paid_already(self, invoice: int, payment_id: str, company: Row) -> bool:
         domain = [["invoice_payments", "=", invoice], ["move.description", "=", payment_id]]
         return bool(await self._client.rows("account.move.line", domain, ["id"], company["id"], 1))
 
-    async def _pay(self, invoice: int, payment: Payment, company: Row) -> None:
+    async def _pay(self, invoice: int, payment: Payment, on: date, company: Row) -> None:
         books = await self._opened(company)
         wizard = "wizard.account.invoice.pay"
         context = _in(company) | {"active_model": "account.invoice", "active_id": invoice, "active_ids": [invoice]}
@@ -181,7 +210,7 @@ class Tryton:
         defaults: Row = shown["view"]["defaults"]
         form = {key: defaults.get(key) for key in ("payee", "payees", "currency", "company", "invoice_account")}
         form |= {
-            "amount": mapping.decimal(payment.amount.decimal), "date": mapping.day(payment.received_on),
+            "amount": mapping.decimal(payment.amount.decimal), "date": mapping.day(on),
             "description": payment.id, "payment_method": books["payment_method"],
         }  # fmt: skip
         asked = await self._client.call(f"{wizard}.execute", session, {"start": form}, "choice", context=context)

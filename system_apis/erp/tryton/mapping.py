@@ -22,6 +22,7 @@ POSTING = [
     "total_amount",
     "tax_amount",
     "amount_to_pay",
+    "accounting_date",
     "currency.code",
     "reference",
 ]
@@ -45,6 +46,7 @@ FIELDS: dict[str, Fields] = {
         "lines.product": "invoice.lines", "lines.unit": TECHNICAL, "lines.account": TECHNICAL, "lines.quantity": "invoice.lines",
         "lines.unit_price.*": "invoice.lines", "lines.description": "invoice.lines", "lines.taxes": "invoice.tax_treatment",
     },
+    "model.account.invoice.write": {**IDS, "accounting_date.*": "invoice.issued_on"},
     "model.account.invoice.post": IDS,
     "model.account.invoice.delete": IDS,
     "wizard.account.invoice.pay.create": {},

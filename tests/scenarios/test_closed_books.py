@@ -1,0 +1,106 @@
+"""A closed period and a shut posting window are no errors: postings wait, or are booked in the next open period."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canonical.ids import utc_now
+from canonical.orders import Order, PostingStatus
+from policies.catalogue import SHIPPED
+from tests.stack import EXACTLY_ONE, Stack, wait_until
+
+RULES = 'timezone = "Europe/Berlin"\nclosed_period = "next"'
+
+
+@pytest.fixture
+def closed(stack: Stack) -> Generator[Any]:
+    """The ERP's period of today, closed; opened again by `click("reopen")`, at the latest in the end."""
+    today = utc_now().date()
+    (period,) = stack.in_erp(
+        "account.period", ("start_date", "<=", today), ("end_date", ">=", today), ("type", "=", "standard")
+    )
+    period.click("close")
+    yield period
+    period.reload()
+    if period.state == "closed":
+        period.click("reopen")
+
+
+@pytest.fixture
+def ruled(stack: Stack, tmp_path: Path) -> Generator[Callable[[str], None]]:
+    """Sets other rules for the books of DE01."""
+
+    def rule(rules: str) -> None:
+        catalogue = tmp_path / "catalogue.toml"
+        text = SHIPPED.read_text()
+        assert RULES in text
+        catalogue.write_text(text.replace(RULES, rules))
+        stack.children["process"].stop()
+        stack.start("process", {"TIERGATE_GOVERNANCE_CATALOGUE": str(catalogue)})
+
+    yield rule
+    stack.children["process"].stop()
+    stack.start("process")
+
+
+def invoice_of(stack: Stack, order: Order) -> PostingStatus | None:
+    contract = order.plan.contract.id if order.plan else ""
+    return next((each for each in stack.channels.postings(contract) if each.kind == "invoice"), None)
+
+
+def waiting(stack: Stack, order: Order, reason: str) -> PostingStatus:
+    def look() -> PostingStatus | None:
+        found = invoice_of(stack, order)
+        return found if found and reason in found.waits_for else None
+
+    return wait_until(look, 40, f"an invoice that waits: {reason}; it is {invoice_of(stack, order)}")
+
+
+def test_a_posting_of_a_closed_period_is_booked_in_the_next_open_one(stack: Stack, closed: Any) -> None:
+    _, deal = stack.sell(stack.sale("Closed And Next"))
+
+    order = stack.order_in(deal, "active")
+    stack.settled(order)
+
+    assert stack.counted(order) == EXACTLY_ONE
+    found = invoice_of(stack, order)
+    assert found is not None
+    (invoice,) = stack.in_erp("account.invoice", ("reference", "=", found.id))
+    assert invoice.invoice_date == utc_now().date()
+    assert invoice.accounting_date == closed.end_date + timedelta(days=1)
+    assert invoice.move.period.state == "open"
+
+
+def test_a_posting_waits_for_its_period_if_the_policy_says_so_and_is_not_called_failed(
+    stack: Stack, closed: Any, ruled: Callable[[str], None]
+) -> None:
+    ruled('closed_period = "wait"')
+    _, deal = stack.sell(stack.sale("Closed And Waiting"))
+    order = stack.order_in(deal, "active")
+
+    found = waiting(stack, order, "is closed")
+    assert found.state == "waiting"
+    assert stack.cases_of(f"invoice:{found.id}") == []
+    closed.click("reopen")
+
+    stack.settled(order)
+    assert stack.counted(order) == EXACTLY_ONE
+
+
+def test_a_posting_waits_for_its_window(stack: Stack, ruled: Callable[[str], None]) -> None:
+    opens = datetime.now(UTC) + timedelta(seconds=15)
+    ruled(f'closed_period = "next"\nopens = {opens:%H:%M:%S}\ncloses = {opens - timedelta(hours=1):%H:%M:%S}')
+    _, deal = stack.sell(stack.sale("Before Hours"))
+    order = stack.order_in(deal, "active")
+
+    found = waiting(stack, order, "the posting window of DE01")
+    assert (found.state, found.attempts) == ("waiting", 0)
+
+    stack.settled(order)
+    assert datetime.now(UTC) >= opens
+    assert stack.counted(order) == EXACTLY_ONE
