@@ -195,7 +195,7 @@ def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str) -
     from sandbox.seed import Crm
 
     settings = _settings(config)
-    crm = Crm(settings.crm.url, settings.crm.client_id, _secrets(settings).crm_client_secret)
+    crm = Crm(settings.crm.url, settings.crm.client_id, _secrets(settings).crm_client_secret.reveal())
     lines = (Line("PLATFORM", 1), Line("SEAT", seats), Line("ONBOARDING", 1))
     sale = Sale(buyer=buyer, lines=lines, legal_entity=entity or None, tax_number=tax_number or None)
     quoted = buyer.replace("\\", "\\\\").replace("'", "\\'")

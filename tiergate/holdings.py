@@ -10,6 +10,7 @@ from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order
 from policies.living import Living
+from policies.secrets import Secret
 from policies.throttling import Throttle
 from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
@@ -98,7 +99,9 @@ def _leaving(sandbox: Sandbox) -> Leaving:
 
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
     leaving, url = _leaving(sandbox), sandbox.url("billing")
-    client = StripeClient(StripeSettings(url, sandbox.api_key, ""), leaving.to("billing", url, {}))  # it only reads
+    client = StripeClient(
+        StripeSettings(url, Secret(sandbox.api_key), Secret("")), leaving.to("billing", url, {})
+    )  # it only reads
     invoice = await client.get(f"invoices/{invoice_id}")
     currency = invoice["currency"].upper()
     kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
@@ -114,7 +117,9 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
 
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
     leaving, url = _leaving(sandbox), sandbox.url("erp")
-    client = TrytonClient(TrytonSettings(url, DATABASE, "admin", sandbox.erp_password), leaving.to("erp", url, {}))
+    client = TrytonClient(
+        TrytonSettings(url, DATABASE, "admin", Secret(sandbox.erp_password)), leaving.to("erp", url, {})
+    )
     fields = [
         "number",
         "state",

@@ -1,11 +1,13 @@
 """Settings: one TOML file and environment variables, all checked at start, all errors told at once.
 
 `TIERGATE_<SECTION>_<KEY>` overrides a key of the file. A secret is never in the file: it comes from its environment
-variable, or from the file that `<key>_file` names.
+variable, from the file that `<key>_file` names, or from what the command says that `<key>_command` names (a list of
+words, run without a shell). A file is read again when it changes, a command is run again after `secrets_seconds`.
 """
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +15,10 @@ from typing import Any, cast
 import msgspec
 
 from policies.catalogue import SHIPPED, Layer
+from policies.secrets import FromCommand, FromFile, Secret
 
 DEFAULT_FOLDER = Path(".tiergate")
+Words = tuple[str, ...]
 
 
 class SettingsError(ValueError):
@@ -47,13 +51,14 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`catalogue` names the file that governs; empty for the one that is shipped. `redis_url` is where replicas count
     together; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the channels take; empty for the
-    local one. `local_tokens` is whether clients with a secret get tokens of the local one at `/oauth/token`."""
+    local one. `local_tokens` is whether clients with a secret get tokens of the local one at `/oauth/token`. `secrets_seconds` is how old a secret may be that a command said."""
 
     catalogue: str = ""
     issuer: str = ""
     redis_url: str = ""
     audit_key_file: str = ""
     local_tokens: bool = True
+    secrets_seconds: float = 300.0
 
     def path(self) -> Path:
         return Path(self.catalogue) if self.catalogue else SHIPPED
@@ -76,7 +81,9 @@ class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     username: str = ""
     poll_seconds: float = 1.0
     client_secret_file: str = ""
+    client_secret_command: Words = ()
     private_key_file: str = ""
+    private_key_command: Words = ()
 
 
 class Erp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,17 +91,21 @@ class Erp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: str
     user: str
     password_file: str = ""
+    password_command: Words = ()
 
 
 class Billing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     api_key_file: str = ""
+    api_key_command: Words = ()
     webhook_secret_file: str = ""
+    webhook_secret_command: Words = ()
 
 
 class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     secret_file: str = ""
+    secret_command: Words = ()
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,15 +142,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Secrets(msgspec.Struct, frozen=True):
     """What must never be printed."""
 
-    crm_client_secret: str
-    crm_private_key: str
-    erp_password: str
-    billing_api_key: str
-    billing_webhook_secret: str
-    provisioning_secret: str
-
-    def __repr__(self) -> str:
-        return "Secrets(…)"
+    crm_client_secret: Secret
+    crm_private_key: Secret
+    erp_password: Secret
+    billing_api_key: Secret
+    billing_webhook_secret: Secret
+    provisioning_secret: Secret
 
 
 SECTIONS = {
@@ -152,13 +160,14 @@ SECTIONS = {
     "provisioning": Provisioning,
 }
 SECRETS = {
-    "crm_client_secret": ("crm", "client_secret_file"),
-    "crm_private_key": ("crm", "private_key_file"),
-    "erp_password": ("erp", "password_file"),
-    "billing_api_key": ("billing", "api_key_file"),
-    "billing_webhook_secret": ("billing", "webhook_secret_file"),
-    "provisioning_secret": ("provisioning", "secret_file"),
+    "crm_client_secret": ("crm", "client_secret"),
+    "crm_private_key": ("crm", "private_key"),
+    "erp_password": ("erp", "password"),
+    "billing_api_key": ("billing", "api_key"),
+    "billing_webhook_secret": ("billing", "webhook_secret"),
+    "provisioning_secret": ("provisioning", "secret"),
 }
+NONE = Secret("")
 EITHER = {"crm_client_secret", "crm_private_key"}
 
 
@@ -206,22 +215,35 @@ def _overrides(section: str, kind: type[msgspec.Struct], environment: Mapping[st
 def secrets(settings: Settings, environment: Mapping[str, str]) -> Secrets:
     """Raises `SettingsError` that names what is missing, never what was found."""
     errors: list[str] = []
-    found: dict[str, str] = {}
+    found: dict[str, Secret] = {}
     for name, (section, key) in SECRETS.items():
-        variable = f"TIERGATE_{name}".upper()
-        file = getattr(getattr(settings, section), key)
-        if variable in environment:
-            found[name] = environment[variable]
-        elif file and Path(file).exists():
-            found[name] = Path(file).read_text().strip()
+        place = f"{section}.{key}"
+        try:
+            found[name] = _secret(name, settings, environment) or NONE
+        except OSError as error:
+            errors.append(f"{name} cannot be read: {place}_file or {place}_command: {error.strerror}")
+        except subprocess.SubprocessError as error:
+            errors.append(f"{name} cannot be read: {place}_command failed ({type(error).__name__})")
         else:
-            found[name] = ""
-            if name not in EITHER:
-                errors.append(f"{name} is missing: set {variable}, or {section}.{key} to a file that holds it")
-    if not any(found[name] for name in EITHER):
+            if not found[name] and name not in EITHER:
+                variable = f"TIERGATE_{name}".upper()
+                errors.append(f"{name} is missing: set {variable}, {place}_file to a file, or {place}_command")
+    if found.keys() >= EITHER and not any(found[name] for name in EITHER):
         errors.append(
             "crm credentials are missing: set TIERGATE_CRM_CLIENT_SECRET or TIERGATE_CRM_PRIVATE_KEY, or their files"
         )
     if errors:
         raise SettingsError(errors)
     return Secrets(**found)
+
+
+def _secret(name: str, settings: Settings, environment: Mapping[str, str]) -> Secret | None:
+    variable = f"TIERGATE_{name}".upper()
+    if variable in environment:
+        return Secret(environment[variable])
+    section, key = SECRETS[name]
+    given = getattr(settings, section)
+    file, command = getattr(given, f"{key}_file"), getattr(given, f"{key}_command")
+    if file and Path(file).exists():
+        return FromFile(Path(file))
+    return FromCommand(command, settings.governance.secrets_seconds) if command else None

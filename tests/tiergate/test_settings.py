@@ -75,7 +75,7 @@ def test_secrets_come_from_the_environment_or_from_files_and_do_not_show(tmp_pat
 
     found = secrets(settings, {key: value for key, value in SECRETS.items() if key != "TIERGATE_ERP_PASSWORD"})
 
-    assert (found.erp_password, found.billing_api_key) == ("from a file", "s3")
+    assert (found.erp_password.reveal(), found.billing_api_key.reveal()) == ("from a file", "s3")
     assert "s3" not in repr(found)
     assert "from a file" not in repr(found)
 
@@ -94,5 +94,25 @@ def test_every_missing_secret_is_named_and_none_is_shown(tmp_path: Path) -> None
 def test_the_example_is_complete_and_valid() -> None:
     settings = load(Path("deploy/tiergate.example.toml"), {})
 
-    assert secrets(settings, SECRETS).erp_password == "s2"
+    assert secrets(settings, SECRETS).erp_password.reveal() == "s2"
     assert settings.crm.url.startswith("https://")
+
+
+def test_a_secret_can_come_from_a_command(tmp_path: Path) -> None:
+    said = 'user = "admin"\npassword_command = ["printf", "%s", "from a command"]'
+    settings = load(written(tmp_path, GOOD.replace('user = "admin"', said)), {})
+
+    found = secrets(settings, {key: value for key, value in SECRETS.items() if key != "TIERGATE_ERP_PASSWORD"})
+
+    assert found.erp_password.reveal() == "from a command"
+
+
+@pytest.mark.parametrize("command", ['["sh", "-c", "echo hunter2; echo hunter2 >&2; exit 3"]', '["no-such-command"]'])
+def test_a_command_that_fails_is_told_without_what_it_said(tmp_path: Path, command: str) -> None:
+    said = f'user = "admin"\npassword_command = {command}'
+    settings = load(written(tmp_path, GOOD.replace('user = "admin"', said)), {})
+
+    with pytest.raises(SettingsError, match=r"erp_password cannot be read: .*erp\.password_command") as refused:
+        secrets(settings, {key: value for key, value in SECRETS.items() if key != "TIERGATE_ERP_PASSWORD"})
+
+    assert "hunter2" not in str(refused.value)

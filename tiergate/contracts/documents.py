@@ -24,6 +24,7 @@ from policies.catalogue import Api, Catalogue, Layer, Operation, Version
 from policies.catalogue_check import load
 from policies.changes import Older
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
+from policies.secrets import Secret
 from tiergate import wiring
 from tiergate.contracts.samples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
 from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
@@ -73,7 +74,7 @@ def _apps() -> dict[Layer, Litestar]:
             crm=Crm("http://crm", "client"), erp=Erp("http://erp", "database", "user"), billing=Billing("http://billing"),
             provisioning=Provisioning("http://provisioning"), folder=scratch,
         )  # fmt: skip
-        secrets = Secrets("s", "", "s", "s", "s", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0")
+        secrets = Secrets(*map(Secret, ("s", "", "s", "s", "s", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0")))
         config = OpenAPIConfig(title="Tiergate", version="v1")
         return {
             "system": wiring.system_app(settings, secrets, config),

@@ -14,6 +14,7 @@ import msgspec
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.outbound import Outbound
 from policies.ownership import Carried
+from policies.secrets import Secret
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
@@ -22,11 +23,8 @@ Row = dict[str, Any]
 
 class StripeSettings(msgspec.Struct, frozen=True):
     url: str
-    api_key: str
-    webhook_secret: str
-
-    def __repr__(self) -> str:
-        return f"StripeSettings(url={self.url!r})"
+    api_key: Secret
+    webhook_secret: Secret
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -49,7 +47,7 @@ class StripeClient:
 
     def __init__(self, settings: StripeSettings, outbound: Outbound) -> None:
         self._outbound = outbound
-        self._headers = {"authorization": f"Bearer {settings.api_key}", "stripe-version": VERSION}
+        self._key = settings.api_key
 
     async def get(self, path: str, **params: Any) -> Row:
         query = encoded(params)
@@ -74,9 +72,9 @@ class StripeClient:
 
     async def _send(self, method: str, url: str, body: str, headers: dict[str, str], carries: list[Carried]) -> Row:
         """Every write has an idempotency key: sent twice, it is done once."""
-        sent = self._headers | headers
+        own = {"authorization": f"Bearer {self._key.reveal()}", "stripe-version": VERSION}
         response = await self._outbound.request(
-            method, url, safe=True, carries=carries, content=body.encode(), headers=sent
+            method, url, safe=True, carries=carries, content=body.encode(), headers=own | headers
         )
         if response.is_success:
             return msgspec.json.decode(response.content)

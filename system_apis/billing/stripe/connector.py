@@ -187,7 +187,7 @@ class Stripe:
             ) from error
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
-        webhooks.verify(self._secret, headers.get("stripe-signature", ""), body, self._clock)
+        webhooks.verify(self._secret.reveal(), headers.get("stripe-signature", ""), body, self._clock)
         return webhooks.canonical_event(body)
 
     async def check(self) -> None:

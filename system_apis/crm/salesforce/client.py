@@ -14,6 +14,7 @@ import msgspec
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.outbound import Outbound
 from policies.ownership import Carried
+from policies.secrets import Secret
 
 VERSION = "v66.0"
 Row = dict[str, Any]
@@ -27,12 +28,9 @@ class SalesforceSettings(msgspec.Struct, frozen=True):
 
     url: str
     client_id: str
-    client_secret: str = ""
-    private_key: str = ""
+    client_secret: Secret
+    private_key: Secret
     username: str = ""
-
-    def __repr__(self) -> str:
-        return f"SalesforceSettings(url={self.url!r}, client_id={self.client_id!r})"
 
 
 class _Complaint(msgspec.Struct, frozen=True):
@@ -120,7 +118,7 @@ class SalesforceClient:
             return {
                 "grant_type": "client_credentials",
                 "client_id": settings.client_id,
-                "client_secret": settings.client_secret,
+                "client_secret": settings.client_secret.reveal(),
             }
         claims = {
             "iss": settings.client_id,
@@ -128,7 +126,7 @@ class SalesforceClient:
             "aud": settings.url,
             "exp": int(time.time()) + 180,
         }
-        assertion = jwt.encode(claims, settings.private_key, algorithm="RS256")
+        assertion = jwt.encode(claims, settings.private_key.reveal(), algorithm="RS256")
         return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
 
 

@@ -13,6 +13,7 @@ import msgspec
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.outbound import Outbound
 from policies.ownership import Carried
+from policies.secrets import Secret
 
 JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
@@ -25,10 +26,7 @@ class TrytonSettings(msgspec.Struct, frozen=True):
     url: str
     database: str
     user: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"TrytonSettings(url={self.url!r}, database={self.database!r}, user={self.user!r})"
+    password: Secret
 
 
 class Warned(Exception):
@@ -89,7 +87,11 @@ class TrytonClient:
 
     async def _log_in(self) -> None:
         settings = self._settings
-        body = {"id": 1, "method": "common.db.login", "params": [settings.user, {"password": settings.password}, "en"]}
+        body = {
+            "id": 1,
+            "method": "common.db.login",
+            "params": [settings.user, {"password": settings.password.reveal()}, "en"],
+        }
         content = msgspec.json.encode(body)
         response = await self._outbound.request(
             "POST", self._path, safe=True, carries=[], content=content, headers=JSON

@@ -16,6 +16,7 @@ from policies import signatures
 from policies.outbound import Outbound
 from policies.ownership import TECHNICAL, Fields
 from policies.problems import INVALID, ProblemError
+from policies.secrets import Secret
 
 FIELDS: dict[str, Fields] = {
     "jobs": {
@@ -29,11 +30,8 @@ FIELDS: dict[str, Fields] = {
 
 class WebhookSettings(msgspec.Struct, frozen=True):
     url: str
-    secret: str
+    secret: Secret
     callback_url: str
-
-    def __repr__(self) -> str:
-        return f"WebhookSettings(url={self.url!r})"
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -70,7 +68,7 @@ class WebhookTarget:
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """The target knows a message by its id: sent twice, it is done once."""
         body = msgspec.json.encode(content)
-        headers = signatures.signed_headers(self._settings.secret, message_id, self._clock(), body)
+        headers = signatures.signed_headers(self._settings.secret.reveal(), message_id, self._clock(), body)
         response = await self._outbound.request(
             "POST", path, safe=True, carries=[(record, content)], content=body, headers=headers
         )
@@ -82,7 +80,7 @@ class WebhookTarget:
             raise Rejected("provisioning", f"the target answered {response.status_code}")
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
-        signatures.verify(self._settings.secret, headers, body)
+        signatures.verify(self._settings.secret.reveal(), headers, body)
         try:
             report = msgspec.json.decode(body, type=_Report)
         except msgspec.DecodeError as error:

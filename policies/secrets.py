@@ -1,0 +1,93 @@
+"""What must never be seen: not in a log, an error, a URL or a `repr`. Read again when it changes, so that a secret can be
+exchanged without a restart.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+
+import structlog
+
+COMMAND_SECONDS = 20.0
+"""How long a command may take."""
+log = structlog.get_logger("tiergate.secrets")
+
+
+class Secret:
+    """A secret as it is now. Empty where none is set."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself, for the moment in which it is used."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self.reveal())
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+class FromFile(Secret):
+    """A secret that a file holds. A file that cannot be read any more leaves the last one in place."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `OSError` when the file cannot be read at the start."""
+        self._path = path
+        self._stamp = _stamp(path)
+        super().__init__(path.read_text().strip())
+
+    def reveal(self) -> str:
+        try:
+            stamp = _stamp(self._path)
+            if stamp != self._stamp:
+                self._value, self._stamp = self._path.read_text().strip(), stamp
+                log.info("a secret was read again", file=self._path.name)
+        except OSError as error:
+            log.warning("a secret cannot be read again", file=self._path.name, reason=type(error).__name__)
+        return self._value
+
+
+class FromCommand(Secret):
+    """A secret that a command writes to its standard output, without a shell. It is run again in the background when
+    what it said is older than `seconds`; whoever asks meanwhile gets what it said last."""
+
+    def __init__(self, command: Sequence[str], seconds: float, clock: Callable[[], float] = monotonic) -> None:
+        """Raises `OSError` or `subprocess.SubprocessError` when the command fails at the start."""
+        self._command = list(command)
+        self._seconds = seconds
+        self._clock = clock
+        self._running = threading.Lock()
+        super().__init__(_said_by(self._command))
+        self._read_at = clock()
+
+    def reveal(self) -> str:
+        if self._clock() - self._read_at > self._seconds and self._running.acquire(blocking=False):
+            threading.Thread(target=self._run_again, name="secret", daemon=True).start()
+        return self._value
+
+    def _run_again(self) -> None:
+        try:
+            self._value = _said_by(self._command)
+        except (OSError, subprocess.SubprocessError) as error:
+            # Neither its output nor its arguments: both may hold the secret.
+            log.warning("a secret's command failed", command=self._command[0], reason=type(error).__name__)
+        finally:
+            self._read_at = self._clock()
+            self._running.release()
+
+
+def _said_by(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)  # noqa: S603 - the words are the operator's own settings
+    return done.stdout.strip()
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
