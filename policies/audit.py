@@ -1,5 +1,6 @@
 """An append-only record of every write: who did what to which object, on whose behalf, under which version, with what
-result. Each record carries the seal of the one before it, so that what is changed, missing or moved is found.
+result. Each record carries the seal of the one before it, so that what is changed, missing or moved is found. What was
+kept long enough leaves a sealed gap (`policies/retention.py`).
 """
 
 from __future__ import annotations
@@ -48,7 +49,25 @@ class _Record(Entry, frozen=True):
     previous: str
 
 
-class _Line(_Record, frozen=True):
+class Line(_Record, frozen=True):
+    """A record as it stands in a log."""
+
+    seal: str
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What stands in the place of records that were kept long enough: which, and the seals on both sides of the gap."""
+
+    removed_from: int
+    removed_to: int
+    removed_at: datetime
+    previous: str
+    last: str
+
+
+class RemovedLine(Removed, frozen=True):
+    """A gap as it stands in a log."""
+
     seal: str
 
 
@@ -71,9 +90,10 @@ class AuditLog:
 
     def __init__(self, path: Path, key: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        self.path = path
+        self._file = _opened(path)
         self._head = os.open(head_of(path), os.O_RDWR | os.O_CREAT, 0o600)
-        self._key = key
+        self.key = key
         self._end = -1
         self._number = 0
         self._seal = FIRST
@@ -81,13 +101,18 @@ class AuditLog:
     def write(self, entry: Entry) -> None:
         fcntl.flock(self._head, fcntl.LOCK_EX)
         try:
-            if os.fstat(self._file).st_size != self._end:
+            found = os.fstat(self._file)
+            if not found.st_nlink:  # old records were removed, and the file is another one now
+                os.close(self._file)
+                self._file = _opened(self.path)
+                self._catch_up()
+            elif found.st_size != self._end:
                 self._catch_up()
             values = {name: getattr(entry, name) for name in Entry.__struct_fields__}
             record = msgspec.json.encode(_Record(**values, number=self._number + 1, previous=self._seal))
-            self._seal = _seal(self._key, record)
+            self._seal = seal_of(self.key, record)
             self._number += 1
-            os.write(self._file, record[:-1] + SEAL + self._seal.encode() + b'"}\n')
+            os.write(self._file, sealed(record, self._seal))
             os.pwrite(self._head, f"{self._number:020} {self._seal}\n".encode(), 0)
             self._end = os.fstat(self._file).st_size
         finally:
@@ -107,9 +132,30 @@ class AuditLog:
             os.write(self._file, b"\n")
         for raw in reversed(tail.splitlines()):
             with contextlib.suppress(*UNREADABLE):
-                line = msgspec.json.decode(raw, type=_Line)
-                self._number, self._seal = line.number, line.seal
+                self._number, self._seal, _ = ends_of(decoded(raw))
                 return
+
+
+def decoded(raw: bytes) -> Line | RemovedLine:
+    """A line of a log. Raises one of `UNREADABLE` for what is neither a record nor a gap."""
+    kind = RemovedLine if raw.startswith(b'{"removed_from"') else Line
+    return msgspec.json.decode(raw, type=kind)
+
+
+def ends_of(line: Line | RemovedLine) -> tuple[int, str, int]:
+    """(the last number, the last seal, the first number) of a line."""
+    if isinstance(line, RemovedLine):
+        return line.removed_to, line.last, line.removed_from
+    return line.number, line.seal, line.number
+
+
+def sealed(record: bytes, seal: str) -> bytes:
+    """The line of a record, with its line end."""
+    return record[:-1] + SEAL + seal.encode() + b'"}\n'
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
 
 
 def head_of(path: Path) -> Path:
@@ -129,9 +175,11 @@ def export(paths: list[Path], since: datetime | None, until: datetime | None, cl
     def wanted(path: Path) -> Iterator[tuple[datetime, bytes]]:
         for raw in read(path):
             try:
-                entry = msgspec.json.decode(raw, type=_Line)
+                entry = decoded(raw)
             except UNREADABLE:
                 continue  # it is not a record: that is for `verify` to say
+            if isinstance(entry, RemovedLine):
+                continue
             at = entry.at.replace(tzinfo=None)
             if (since is None or at >= since) and (until is None or at < until) and client in (None, entry.client):
                 yield entry.at, raw
@@ -148,19 +196,18 @@ def verify(path: Path, key: bytes) -> tuple[int, list[Broken]]:
     for place, raw in enumerate(read(path), 1):
         record, mark, rest = raw.rpartition(SEAL)
         try:
-            line = msgspec.json.decode(raw, type=_Line)
+            line = decoded(raw)
         except UNREADABLE:
             found.append(Broken(place, "it is not a record"))
             continue
-        if not mark or not hmac.compare_digest(_seal(key, record + b"}").encode(), rest.removesuffix(b'"}')):
-            found.append(Broken(place, f"record {line.number} was changed"))
-        elif line.number != number + 1:
-            found.append(
-                Broken(place, f"record {line.number} follows record {number}: others are missing, or it was moved")
-            )
+        last, last_seal, first = ends_of(line)
+        if not mark or not hmac.compare_digest(seal_of(key, record + b"}").encode(), rest.removesuffix(b'"}')):
+            found.append(Broken(place, f"record {last} was changed"))
+        elif first != number + 1:
+            found.append(Broken(place, f"record {first} follows record {number}: others are missing, or it was moved"))
         elif line.previous != seal:
-            found.append(Broken(place, f"record {line.number} does not follow the one before it"))
-        number, seal = line.number, line.seal
+            found.append(Broken(place, f"record {first} does not follow the one before it"))
+        number, seal = last, last_seal
         if number == head_number:
             sealed = seal
     if number < head_number:
@@ -170,7 +217,8 @@ def verify(path: Path, key: bytes) -> tuple[int, list[Broken]]:
     return number, found
 
 
-def _seal(key: bytes, record: bytes) -> str:
+def seal_of(key: bytes, record: bytes) -> str:
+    """What proves a record, or a gap, to whoever has the key."""
     return hmac.digest(key, record, "sha256").hex()
 
 

@@ -72,18 +72,21 @@ class Version(Fact, frozen=True):
 
 
 class Api(Fact, frozen=True):
-    """A set of operations under one name, which one team answers for."""
+    """A set of operations under one name, which one team answers for. Audit records of them are kept `audit_days`."""
 
     layer: Layer
     owner: Name
     title: Name
+    audit_days: Count
     versions: dict[str, Version]
     operations: dict[str, Operation]
 
 
 class Gateway(Fact, frozen=True):
-    """What belongs to no API: what a layer says of itself, tokens, and pages for people."""
+    """What belongs to no API: what a layer says of itself, tokens, and pages for people. Audit records of them, and of
+    operations that are gone, are kept `audit_days`."""
 
+    audit_days: Count
     operations: dict[str, Operation]
 
 
@@ -237,6 +240,11 @@ class Catalogue(Fact, frozen=True):
             if api.layer == layer:
                 found |= api.operations
         return found
+
+    def audit_days_of(self, operation_id: str) -> int:
+        """How long audit records of an operation are kept."""
+        name = self.api_of(operation_id)
+        return self.apis[name].audit_days if name else self.gateway.audit_days
 
     def api_of(self, operation_id: str) -> str | None:
         """The name of the API that an operation belongs to."""

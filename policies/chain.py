@@ -35,6 +35,7 @@ from policies.catalogue import Api, Catalogue, Client, Layer, Operation, Throttl
 from policies.idempotency import Idempotency
 from policies.living import Living
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
+from policies.retention import Retention
 from policies.revocation import Revocations
 from policies.shared import Shared
 from policies.throttling import Call, Load, Throttle, limits_of
@@ -114,6 +115,7 @@ class Gate:
         """What each path can be asked."""
         self._verifier = verifier
         self._audit = audit
+        self.retention = Retention(audit, living, clock)
         self._clock = clock
         self._new_id = new_id
         living.when_changed(self._govern)
@@ -360,7 +362,7 @@ def governed(
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
         return Response(said, status_code=200 if ready else 503)
 
-    watching = Background(gate.living.watch, gate.revocations.watch, gate.usage.watch)
+    watching = Background(gate.living.watch, gate.revocations.watch, gate.usage.watch, gate.retention.watch)
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],

@@ -45,6 +45,9 @@ rates = "1000/second"
 daily = 100_000
 concurrent = 50
 
+[gateway]
+audit_days = 30
+
 [gateway.operations]
 live = { open = "health", tier = "t", idempotency = "safe" }
 ready = { open = "health", tier = "t", idempotency = "safe" }
@@ -53,6 +56,7 @@ ready = { open = "health", tier = "t", idempotency = "safe" }
 layer = "experience"
 owner = "somebody"
 title = "Shop"
+audit_days = 60
 versions.v1 = { state = "active" }
 
 [apis.shop.operations]

@@ -365,6 +365,27 @@ def verify(config: Path) -> None:
 
 @audit.command()
 @config_option
+@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
+def prune(config: Path, *, dry_run: bool) -> None:
+    """Remove the records that were kept as long as the catalogue says. Running layers do it by themselves."""
+    from canonical.ids import utc_now
+    from policies.audit import sealing_key
+    from policies.retention import due, remove_due
+    from tiergate.wiring import living
+
+    settings = _settings(config)
+    catalogue, now = living(settings).now, utc_now()
+    for layer in LAYERS.choices:
+        path = settings.audit_log(layer)
+        if dry_run:
+            click.echo(f"{layer}: {due(path, catalogue, now)} records were kept long enough")
+        else:
+            removed = remove_due(path, sealing_key(settings.audit_key()), catalogue, now)
+            click.echo(f"{layer}: {removed} records removed")
+
+
+@audit.command()
+@config_option
 @click.option("--since", type=click.DateTime(), help="Only records of this time (UTC) or later.")
 @click.option("--until", type=click.DateTime(), help="Only records before this time (UTC).")
 @click.option("--client", help="Only what this client did.")

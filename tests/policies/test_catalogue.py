@@ -16,13 +16,13 @@ from tiergate.cli import cli
 
 TEXT = SHIPPED.read_text()
 TODAY = date(2026, 11, 25)
-SALES = 'owner = "sales operations"\ntitle = "Sales"\nversions.v1 = { state = "active" }'
+SALES = 'owner = "sales operations"\ntitle = "Sales"\naudit_days = 730\nversions.v1 = { state = "active" }'
 V2 = 'versions.v2 = { state = "active" }'
 
 
 def sales(*versions: str) -> tuple[str, str]:
     """The sales API with other versions."""
-    return SALES, 'owner = "sales operations"\ntitle = "Sales"\n' + "\n".join(versions)
+    return SALES, 'owner = "sales operations"\ntitle = "Sales"\naudit_days = 730\n' + "\n".join(versions)
 
 
 APP = '[clients.sales-app]\nkind = "internal"'

@@ -54,6 +54,7 @@ calls.put_erp_invoice = { timeout = 5, tries = 2 }
 layer = "system"
 owner = "somebody"
 title = "ERP"
+audit_days = 60
 versions.v1 = { state = "active" }
 operations.put_erp_invoice = { open = "signature", tier = "t", idempotency = "natural" }
 """

@@ -1,0 +1,121 @@
+"""Audit records are kept as long as the catalogue says for their kind, and then removed; the chain of seals stays whole.
+
+Records that are removed leave a gap that names their numbers and the seals on both sides. The gap is sealed itself, so
+that nobody can remove more than was due and call it retention.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from canonical.ids import Clock
+from policies.audit import (
+    UNREADABLE,
+    AuditLog,
+    Line,
+    Removed,
+    RemovedLine,
+    decoded,
+    ends_of,
+    head_of,
+    read,
+    seal_of,
+    sealed,
+)
+from policies.catalogue import Catalogue
+from policies.living import Living
+
+PACE = 6 * 3600.0
+"""Seconds between two looks at what is due."""
+log = structlog.get_logger("tiergate.retention")
+
+
+class Retention:
+    """Removes from one layer's log what was kept long enough."""
+
+    def __init__(self, audit: AuditLog, living: Living, clock: Clock) -> None:
+        self._audit = audit
+        self._living = living
+        self._clock = clock
+
+    async def watch(self) -> None:
+        """Remove what is due for as long as the layer runs."""
+        while True:
+            path, key, now = self._audit.path, self._audit.key, self._clock()
+            removed = await asyncio.to_thread(remove_due, path, key, self._living.now, now)
+            if removed:
+                log.info("audit records were kept long enough", removed=removed)
+            await asyncio.sleep(PACE)
+
+
+def remove_due(path: Path, key: bytes, catalogue: Catalogue, now: datetime) -> int:
+    """Remove the records whose days are over. Gives how many there were. Those who write meanwhile wait."""
+    count = due(path, catalogue, now)
+    if not count:
+        return 0
+    draft = path.with_suffix(".kept")
+    head = os.open(head_of(path), os.O_RDWR)
+    fcntl.flock(head, fcntl.LOCK_EX)
+    try:
+        with draft.open("wb") as file:
+            draft.chmod(0o600)
+            for each in _kept(path, catalogue, now):
+                if isinstance(each, bytes):
+                    file.write(each + b"\n")
+                else:
+                    record = msgspec.json.encode(each)
+                    file.write(sealed(record, seal_of(key, record)))
+        draft.replace(path)
+    finally:
+        fcntl.flock(head, fcntl.LOCK_UN)
+        os.close(head)
+    return count
+
+
+def due(path: Path, catalogue: Catalogue, now: datetime) -> int:
+    """How many records have been kept long enough."""
+    lines = (_goes(raw, catalogue, now) for raw in read(path)) if path.exists() else ()
+    return sum(isinstance(line, Line) for line in lines)
+
+
+def _goes(raw: bytes, catalogue: Catalogue, now: datetime) -> Line | RemovedLine | None:
+    """The line, if it is a record that is due or a gap; what is neither a record nor a gap is left for `verify` to find."""
+    try:
+        line = decoded(raw)
+    except UNREADABLE:
+        return None
+    if isinstance(line, Line) and now - line.at <= timedelta(days=catalogue.audit_days_of(line.operation)):
+        return None
+    return line
+
+
+def _kept(path: Path, catalogue: Catalogue, now: datetime) -> Iterator[bytes | Removed]:
+    """The lines that stay, as they are, and a gap for each run of records that go. Gaps that touch become one."""
+    gap: Removed | None = None
+    for raw in read(path):
+        goes = _goes(raw, catalogue, now)
+        if goes is not None:
+            gap = _joined(gap, goes, now)
+            continue
+        if gap is not None:
+            yield gap
+            gap = None
+        yield raw
+    if gap is not None:
+        yield gap
+
+
+def _joined(gap: Removed | None, line: Line | RemovedLine, now: datetime) -> Removed:
+    last, seal, first = ends_of(line)
+    if gap is None:
+        at = line.removed_at if isinstance(line, RemovedLine) else now
+        return Removed(first, last, at, line.previous, seal)
+    return Removed(gap.removed_from, last, now, gap.previous, seal)
