@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -79,8 +79,9 @@ def _decisions(
         yield False, "authorization", f"the scope {operation.scope} is not granted: 403", (*of_client, "scopes")
     elif operation.scope:
         yield True, "authorization", f"the scope {operation.scope} is granted", (*of_client, "scopes")
-    everybody = "*" in client.legal_entities
-    seen = "every legal entity" if everybody else ", ".join(sorted(client.legal_entities))
+    entities = catalogue.entities_of(client)
+    everybody = "*" in entities
+    seen = "every legal entity" if everybody else _listed(entities)
     others = "" if everybody else "; to it, records of others do not exist: 404"
     yield True, "objects", f"records of {seen}{others}", (*of_client, "legal_entities")
     yield True, "idempotency", _repeat(operation), of_operation
@@ -115,7 +116,13 @@ def _repeat(operation: Operation) -> str:
 
 def diff(before: Catalogue, after: Catalogue) -> list[str]:
     """What a change of the catalogue changes, in sentences: APIs first, then client by client."""
-    return [*_apis(before, after), *_tiers(before, after), *_clients(before, after), *_rules(before, after)]
+    return [
+        *_apis(before, after),
+        *_tiers(before, after),
+        *_clients(before, after),
+        *_facts(before, after),
+        *_rules(before, after),
+    ]
 
 
 def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
@@ -129,6 +136,8 @@ def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
             yield from _operations(name, old, new)
             if old.owner != new.owner:
                 yield f"API {name}: {new.owner} answers for it instead of {old.owner}."
+            if old.audit_days != new.audit_days:
+                yield f"API {name}: audit records are kept for {new.audit_days} days instead of {old.audit_days}."
 
 
 def _versions(name: str, old: Api, new: Api) -> Iterator[str]:
@@ -178,9 +187,9 @@ def _clients(before: Catalogue, after: Catalogue) -> Iterator[str]:
                 yield f"{name} may now also call {_listed(gained)}."
             if lost:
                 yield f"{name} may no longer call {_listed(lost)}."
-            if seen := new.legal_entities - old.legal_entities:
+            if seen := after.entities_of(new) - before.entities_of(old):
                 yield f"{name} now also sees the records of {_listed(seen)}."
-            if unseen := old.legal_entities - new.legal_entities:
+            if unseen := before.entities_of(old) - after.entities_of(new):
                 yield f"{name} no longer sees the records of {_listed(unseen)}."
             for field in ("kind", "owner", "audience", "tier"):
                 if getattr(old, field) != getattr(new, field):
@@ -194,6 +203,35 @@ def _tiers(before: Catalogue, after: Catalogue) -> Iterator[str]:
         for field, unit in (("rates", ""), ("daily", " a day"), ("concurrent", " at once")):
             if getattr(old, field) != getattr(new, field):
                 yield f"Tier {name} ({whom}): {getattr(old, field)}{unit} becomes {getattr(new, field)}{unit}."
+
+
+FACTS = {
+    "platforms": "Platform", "regions": "Region", "ownership": "Ownership of", "posting_windows": "Posting window of",
+    "case_routing": "Cases of the kind",
+}  # fmt: skip
+
+
+def _facts(before: Catalogue, after: Catalogue) -> Iterator[str]:
+    """What has no clients of its own: key by key."""
+    for section, title in FACTS.items():
+        tables: tuple[dict[str, Any], dict[str, Any]] = (getattr(before, section), getattr(after, section))
+        for name, old, new in _paired(*tables):
+            was, now = dict(_leaves(old)), dict(_leaves(new))
+            for key in sorted(was.keys() | now.keys()):
+                if was.get(key) != now.get(key):
+                    yield f"{title} {name}: {key} {was.get(key, 'none')} becomes {now.get(key, 'none')}."
+
+
+def _leaves(fact: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every value of a table, by its dotted key; lists in one order, as a text."""
+    plain: Any = msgspec.to_builtins(fact)
+    if isinstance(plain, dict):
+        for key, inner in cast("dict[str, Any]", plain).items():
+            yield from _leaves(inner, f"{path}.{key}" if path else key)
+    elif isinstance(plain, list):
+        yield path, ", ".join(sorted(map(str, cast("list[Any]", plain)))) or "none"
+    elif plain is not None:
+        yield path, str(plain)
 
 
 def _rules(before: Catalogue, after: Catalogue) -> Iterator[str]:

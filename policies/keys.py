@@ -64,7 +64,7 @@ class Keys:
         try:
             found = await self._fetch()
         except PlatformFault as fault:
-            log.warning("the issuer's keys cannot be read, those that are known go on", reason=fault.reason)
+            log.warning("the issuer's keys cannot be read, those that are known go on", reason=type(fault).__name__)
             return
         self._known = {str(each["kid"]): key for each in found if "kid" in each and (key := usable(each))}
 

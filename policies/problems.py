@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -263,8 +265,15 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Pro
 
 
 def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    log.error("request failed", path=request.url.path, exc_info=error)
+    log.error("request failed", path=request.url.path, fault=type(error).__name__, at=_places(error))
     return _answer(request, INTERNAL, "The fault is on our side.")
+
+
+def _places(error: BaseException) -> list[str]:
+    """Where it broke, outermost first. Without the message and the values: those may hold personal fields and secrets."""
+    frames = traceback.extract_tb(error.__traceback__)
+    causes = _places(error.__cause__) if error.__cause__ else []
+    return [*causes, *(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in frames[-12:])]
 
 
 Handler = Callable[[Request[Any, Any, Any], Any], Response[Problem]]

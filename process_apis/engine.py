@@ -120,7 +120,7 @@ class Engine:
                     for chore in self._chores:
                         chore()
             except OperationalError as error:
-                log.warning("sweep interrupted, the next one goes on", reason=str(error.orig))
+                log.warning("sweep interrupted, the next one goes on", reason=type(error.orig).__name__)
 
     def take_over(self) -> list[str]:
         """Resume every workflow that is pending without a living owner. Gives their ids."""

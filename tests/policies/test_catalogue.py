@@ -195,6 +195,13 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
         (*sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2027-01-01, successor = "v2" }', V2), "API sales: v1 was active, is deprecated, ends on 2027-01-01, then v2."),
         ("6000/minute", "60/minute", "Tier internal (finance-app, platform-team, sales-app, sales-france, support-desk): 200/second; 6000/minute becomes 200/second; 60/minute."),
         (GET_DEAL, GET_DEAL.replace("near_real", "real"), "API crm: get_deal: tier near_real_time becomes real_time."),
+        ("calls.put_erp_invoice = { timeout = 25.0", "calls.put_erp_invoice = { timeout = 40.0", "Platform tryton: calls.put_erp_invoice.timeout 25.0 becomes 40.0."),
+        ('may_leave = ["order.id", ', 'may_leave = ["order.id", "customer.id", ', "Region eu: may_leave line.id, line.quantity, line.sku, order.correlation_id, order.id, order.state becomes customer.id, line.id, line.quantity, line.sku, order.correlation_id, order.id, order.state."),
+        ('payment_method = { owner = "billing" }', 'payment_method = { owner = "crm" }', "Ownership of customer: payment_method.owner billing becomes crm."),
+        ('timezone = "Europe/Paris"\nclosed_period = "wait"', 'timezone = "Europe/Paris"\nclosed_period = "next"', "Posting window of FR01: closed_period wait becomes next."),
+        ('line_failed = { team = "support" }', 'line_failed = { team = "sales" }', "Cases of the kind line_failed: team support becomes sales."),
+        ('title = "Sales"\naudit_days = 730', 'title = "Sales"\naudit_days = 30', "API sales: audit records are kept for 30 days instead of 730."),
+        (APP, APP + '\nregions = ["eu"]', "sales-app now also sees the records of DE01, FR01."),
         ('"com.tiergate.billing.invoice.paid.v1"', '"com.tiergate.billing.invoice.voided.v1"', "The event com.tiergate.billing.invoice.paid.v1 is now refused."),
     ],
 )  # fmt: skip

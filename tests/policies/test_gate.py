@@ -120,12 +120,18 @@ def test_each_platform_fault_is_one_problem(door: Door, kind: str, status: int, 
     assert answer.headers.get("retry-after") == ("7" if kind == "throttled" else None)
 
 
-def test_a_fault_of_ours_tells_nothing_of_its_inside(door: Door) -> None:
+def test_a_fault_of_ours_tells_nothing_of_its_inside_and_the_log_where_it_broke(
+    door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
     answer = door.client.get("/shop/v1/fail/bug", headers=door.headers())
 
     assert answer.status_code == 500
     assert "42" not in answer.text
     assert answer.json()["correlation_id"]
+    logged = "".join(capsys.readouterr())
+    assert "RuntimeError" in logged
+    assert "door.py" in logged
+    assert "the secret is 42" not in logged
 
 
 def test_an_unknown_path_is_a_problem_too(door: Door) -> None:
