@@ -14,6 +14,7 @@ from collections.abc import Generator
 from http import HTTPStatus
 from pathlib import Path
 
+import stamina
 import structlog
 import uvloop
 from granian.constants import Interfaces
@@ -67,6 +68,7 @@ async def _serve(app: ASGIApp, host: str, port: int) -> None:
 def log_as_json() -> None:
     """One JSON object a line on standard error; libraries only when something is wrong."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    stamina.instrumentation.set_on_retry_hooks(())  # they log what a fault says, and that may be personal
     logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.configure(
         processors=[

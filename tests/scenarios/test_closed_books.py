@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,18 +16,32 @@ from tests.stack import EXACTLY_ONE, Stack, wait_until
 RULES = 'timezone = "Europe/Berlin"\nclosed_period = "next"'
 
 
+class Period:
+    """The ERP's period of today, as finance closes and opens it."""
+
+    def __init__(self, stack: Stack) -> None:
+        today = utc_now().date()
+        about = ("start_date", "<=", today), ("end_date", ">=", today), ("type", "=", "standard")
+        (self.record,) = stack.in_erp("account.period", *about)
+        self._stack = stack
+        self.record.click("close")
+
+    def reopen(self) -> None:
+        """With its journals, which Tryton closes together with it and does not open again by itself."""
+        self.record.reload()
+        if self.record.state == "closed":
+            self.record.click("reopen")
+        shut = ("period", "=", self.record.id), ("state", "=", "closed")
+        for journal in self._stack.in_erp("account.journal.period", *shut):
+            journal.click("reopen")
+
+
 @pytest.fixture
-def closed(stack: Stack) -> Generator[Any]:
-    """The ERP's period of today, closed; opened again by `click("reopen")`, at the latest in the end."""
-    today = utc_now().date()
-    (period,) = stack.in_erp(
-        "account.period", ("start_date", "<=", today), ("end_date", ">=", today), ("type", "=", "standard")
-    )
-    period.click("close")
+def closed(stack: Stack) -> Generator[Period]:
+    """The period of today is closed, and opened again in the end."""
+    period = Period(stack)
     yield period
-    period.reload()
-    if period.state == "closed":
-        period.click("reopen")
+    period.reopen()
 
 
 @pytest.fixture
@@ -61,7 +74,7 @@ def waiting(stack: Stack, order: Order, reason: str) -> PostingStatus:
     return wait_until(look, 40, f"an invoice that waits: {reason}; it is {invoice_of(stack, order)}")
 
 
-def test_a_posting_of_a_closed_period_is_booked_in_the_next_open_one(stack: Stack, closed: Any) -> None:
+def test_a_posting_of_a_closed_period_is_booked_in_the_next_open_one(stack: Stack, closed: Period) -> None:
     _, deal = stack.sell(stack.sale("Closed And Next"))
 
     order = stack.order_in(deal, "active")
@@ -72,12 +85,12 @@ def test_a_posting_of_a_closed_period_is_booked_in_the_next_open_one(stack: Stac
     assert found is not None
     (invoice,) = stack.in_erp("account.invoice", ("reference", "=", found.id))
     assert invoice.invoice_date == utc_now().date()
-    assert invoice.accounting_date == closed.end_date + timedelta(days=1)
+    assert invoice.accounting_date == closed.record.end_date + timedelta(days=1)
     assert invoice.move.period.state == "open"
 
 
 def test_a_posting_waits_for_its_period_if_the_policy_says_so_and_is_not_called_failed(
-    stack: Stack, closed: Any, ruled: Callable[[str], None]
+    stack: Stack, closed: Period, ruled: Callable[[str], None]
 ) -> None:
     ruled('closed_period = "wait"')
     _, deal = stack.sell(stack.sale("Closed And Waiting"))
@@ -86,7 +99,9 @@ def test_a_posting_waits_for_its_period_if_the_policy_says_so_and_is_not_called_
     found = waiting(stack, order, "is closed")
     assert found.state == "waiting"
     assert stack.cases_of(f"invoice:{found.id}") == []
-    closed.click("reopen")
+    closed.record.click("reopen")  # and its journals are still closed
+    waiting(stack, order, "is closed")
+    closed.reopen()
 
     stack.settled(order)
     assert stack.counted(order) == EXACTLY_ONE

@@ -69,16 +69,17 @@ class Changes:
         for row in (*found["accounts"], *found["contacts"]):
             change_id = f"{row['Id']}:{row[stamp]}"
             if change_id not in self._seen:
-                await self._offer_account(row.get("AccountId") or row["Id"], change_id, row[stamp], intake)
+                await self._offer_account(row.get("AccountId") or row["Id"], intake)
                 self._remember(change_id)
         self._go_on(found)
 
-    async def _offer_account(self, account_id: str, change_id: str, at: str, intake: Intake) -> None:
+    async def _offer_account(self, account_id: str, intake: Intake) -> None:
         row, contacts = await self.account(account_id)
-        if row is None or row["TiergateRevision__c"] == mapping.revision(row, contacts):
+        if row is None or row["TiergateRevision__c"] == (revision := mapping.revision(row, contacts)):
             return  # our own echo, or a change to something that is nobody's concern but the CRM's
+        at = row["SystemModstamp"]
         event = Event(
-            id=change_id,
+            id=f"{account_id}:{at}:{revision}",  # of what was read: a change that came meanwhile is in it
             source=SOURCE,
             type=CUSTOMER_CHANGED,
             subject=row["TiergateCustomer__c"],

@@ -222,7 +222,7 @@ def contact_query(account_id: str) -> str:
 
 def account_query(account_id: str) -> str:
     """One account with its mark."""
-    return f"SELECT {', '.join((*ACCOUNT, *MARK))} FROM Account WHERE Id = {quoted(account_id)}"
+    return f"SELECT {', '.join((*ACCOUNT, *MARK, 'SystemModstamp'))} FROM Account WHERE Id = {quoted(account_id)}"
 
 
 def _patch(url: str, reference: str, body: Row) -> Row:

@@ -129,19 +129,23 @@ class Tryton:
 
     async def _next_day(self, on: date, closed: ClosedPeriod, company: Row, refused: Rejected) -> date:
         """The first day of the next open period, if a posting on `on` was refused because its period is closed. Raises
-        `refused` when it is not, and `Conflict` when the posting has to wait."""
-        own = [["company", "=", company["id"]], ["type", "=", "standard"]]
-        within = [["start_date", "<=", mapping.day(on)], ["end_date", ">=", mapping.day(on)]]
-        period = await self._client.rows("account.period", [*own, *within], ["state"], company["id"], 1)
-        if period and period[0]["state"] == "open":
+        `refused` when it is not, and `Conflict` when the posting has to wait.
+
+        A period that is opened again can have journals that are still closed in it (tried on 8.2).
+        """
+        key, own = company["id"], [["company", "=", company["id"]], ["type", "=", "standard"]]
+        shut = [["period.company", "=", key], ["state", "=", "closed"]]
+        journals = await self._client.rows("account.journal.period", shut, ["period"], key)
+        ahead = [*own, ["end_date", ">=", mapping.day(on)], ["state", "=", "open"]]
+        periods = await self._client.rows("account.period", ahead, ["start_date"], key)
+        closed_in = {each["period"] for each in journals}
+        first_days = sorted(mapping.from_day(each["start_date"]) for each in periods if each["id"] not in closed_in)
+        if first_days and first_days[0] <= on:
             raise refused
-        if closed == "wait":
-            raise Conflict("erp", f"the period of {on} is closed", field="period") from refused
-        after = [["start_date", ">", mapping.day(on)], ["state", "=", "open"]]
-        found = await self._client.rows("account.period", [*own, *after], ["start_date"], company["id"])
-        if not found:
-            raise Conflict("erp", f"no period after {on} is open", field="period") from refused
-        return min(mapping.from_day(each["start_date"]) for each in found)
+        if closed == "wait" or not first_days:
+            reason = f"the period of {on} is closed" if closed == "wait" else f"no period after {on} is open"
+            raise Conflict("erp", reason, field="period") from refused
+        return first_days[0]
 
     async def _drafted(self, invoice: Invoice, company: Row) -> list[Row]:
         """Every record of this invoice, a new draft if there is none; oldest first, what is posted before drafts."""
