@@ -17,9 +17,10 @@ from process_apis.records.postings import Postings
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """How long is waited, in seconds. `tries` at once, then the work is put aside for `pause`, doubled up to `longest`."""
+    """How long is waited, in seconds. `tries` at once (each of which the system layer repeats as the catalogue
+    says), then the work is put aside for `pause`, doubled up to `longest`."""
 
-    tries: int = 4
+    tries: int = 2
     first: float = 0.2
     pause: float = 5.0
     longest: float = 300.0

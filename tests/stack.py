@@ -33,7 +33,7 @@ proteus: Any = import_module("proteus")  # it makes its models at run time: ther
 THREE_LINES = (Line("PLATFORM", 1), Line("SEAT", 25), Line("ONBOARDING", 1))
 ENVIRONMENT = {
     "TIERGATE_PROCESS_DEAD_AFTER": "1.5",
-    "TIERGATE_PROCESS_PAUSE": "0.5",
+    "TIERGATE_PROCESS_PAUSE": "0.2",
     "TIERGATE_PROCESS_QUEUE_PACE": "0.3",
 }
 

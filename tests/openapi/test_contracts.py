@@ -23,8 +23,9 @@ Change = Callable[[Json], Any]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the contracts that can be spoilt."""
-    shutil.copytree(COMMITTED, tmp_path / "openapi", ignore=shutil.ignore_patterns("node_modules"))
+    """A copy of the contracts that can be spoilt, released as they are."""
+    shutil.copytree(COMMITTED, tmp_path / "openapi", ignore=shutil.ignore_patterns("node_modules", "released"))
+    judging.release(tmp_path / "openapi")
     return tmp_path / "openapi"
 
 
@@ -121,7 +122,17 @@ def test_a_breaking_change_is_told_with_who_would_notice_and_how_to_do_it_instea
     assert message in first.message
     assert {"reseller-nord", "reseller-sued"} <= set(first.clients)
     assert remedy in first.remedy
-    assert str(first) in judging.judged(folder)
+
+
+def test_make_check_tells_of_a_break_together_with_all_else(folder: Path) -> None:
+    change, message, remedy = BREAKING[0]
+    changed(folder, change)
+
+    told = "\n".join(judging.judged(folder))
+
+    assert f"{PARTNERS}: the routes say something else" in told
+    assert message in told
+    assert remedy in told
 
 
 @pytest.mark.parametrize("change", COMPATIBLE)

@@ -52,7 +52,10 @@ def finished(process: subprocess.Popen[str], seconds: float = 60) -> str:
     return told
 
 
-def test_the_demo_ends_with_equal_totals_and_one_of_everything(tmp_path: Path, start: Start) -> None:
+def test_the_demo_ends_with_equal_totals_and_one_of_everything_and_the_next_begins_anew(
+    tmp_path: Path, start: Start
+) -> None:
+    finished(start("demo", "--once"))
     told = finished(start("demo", "--once", "--report", "r.json"))
 
     report: dict[str, Any] = json.loads((tmp_path / "r.json").read_text())
@@ -76,17 +79,6 @@ def test_the_demo_ends_with_equal_totals_and_one_of_everything(tmp_path: Path, s
     }
     for state in ("closed won", "received", "validating", "onboarding", "active", "invoice posted", "payment posted"):
         assert state in told
-
-
-def test_a_second_demo_begins_anew(tmp_path: Path, start: Start) -> None:
-    for _ in range(2):
-        finished(start("demo", "--once", "--report", "r.json"))
-
-    assert json.loads((tmp_path / "r.json").read_text())["counts"]["erp"] == {
-        "customers": 1,
-        "invoices": 1,
-        "payments": 1,
-    }
 
 
 def test_the_demo_stays_up_with_calls_that_work_until_it_is_interrupted(tmp_path: Path, start: Start) -> None:
