@@ -1,7 +1,8 @@
 """Calls that leave for a platform, as the catalogue allows them: the one client that all connectors share.
 
-On the way out: ownership and residency of what it carries → time left → circuit breaker → bulkhead → the platform's rate → the exchange, bounded in time. What is safe
-to repeat is tried again after a pause with jitter, within a budget, and never when it could not end in time.
+On the way out: ownership and residency of what it carries → bulkhead → the platform's rate → time left → circuit breaker →
+the exchange, bounded in time. What is safe to repeat is tried again after a pause with jitter, within a budget, and never
+when it could not end in time.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from canonical.orders import Order
 from canonical.states import OrderState
 from policies.correlation import correlated
 from process_apis.desk import Desk, Patience
+from process_apis.records import references
 
 T = TypeVar("T")
 Outcome = Literal["done", "stopped"]
@@ -115,10 +116,12 @@ def show(desk: Desk, order_id: str) -> None:
     status = DealStatus(order.id, order.state, order.waits_for, legal_entity=order.legal_entity)
     if order.plan and order.state in AFTER:
         contract = order.plan.contract
+        # What was followed since the order was accepted stays followed: the account's mark never goes back.
+        customer = references.customer(desk.database, order.customer_id) or order.plan.customer
         status = DealStatus(
             order_id=order.id, state=order.state, detail=order.waits_for, account_id=order.plan.account_id,
             customer_id=order.customer_id, contract_id=contract.id, starts_on=contract.starts_on, term_months=contract.term_months,
-            legal_entity=order.legal_entity, revision=order.plan.customer.revision,
+            legal_entity=order.legal_entity, revision=customer.revision,
         )  # fmt: skip
     with correlated(order.correlation_id):
         try:

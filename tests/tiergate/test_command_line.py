@@ -145,8 +145,8 @@ def test_the_audit_logs_of_a_running_stack_are_whole_and_a_change_is_found(stack
 def test_no_secret_and_no_personal_field_is_in_any_log(stack: Stack) -> None:
     """In fair weather and in foul: what platforms complain of holds the values that they were given."""
     quiet = stack.sale("Quiet", parent="Quiet Parent AG")
-    for platform in ("crm", "billing", "erp"):
-        stack.fault(platform, kind="status", status=500, times=2)
+    for platform, ours in (("crm", "query?q=SELECT%20Id%2C%20Name%2C"), ("billing", ""), ("erp", "")):
+        stack.fault(platform, kind="status", status=500, times=2, matching=ours)
     _, deal = stack.sell(quiet)
     stack.order_in(deal, "active")
     _, refused = stack.sell(stack.sale("Quiet Too", lines=(Line("PLATFORM", -1),)))
