@@ -43,16 +43,16 @@ class CustomerChanges(DBOSConfiguredInstance):
             try:
                 patiently(desk.patience, lambda: self._follow(customer_id))
             except TRANSIENT as fault:
-                references.followed(desk.database, expected, desk.pause(attempts), attempts)
+                references.settle_change(desk.database, expected, desk.pause(attempts), attempts)
                 if attempts == TOLD_AFTER:
                     self._tell(customer_id, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
                 self._tell(customer_id, fault)
-                references.followed(desk.database, expected, None, attempts)
+                references.settle_change(desk.database, expected, None, attempts)
                 return "stopped"
             desk.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
-        references.followed(desk.database, expected, None, 0)
+        references.settle_change(desk.database, expected, None, 0)
         return "done"
 
     def _follow(self, customer_id: str) -> None:

@@ -155,7 +155,7 @@ class Subscribers:
         """Follow again the customers whose time has come."""
         for row in references.changes_due(self._desk.database, self._desk.clock()):
             workflow_id = f"customer:{row.id}:{row.run}:{row.attempts}"
-            references.followed(self._desk.database, row, self._desk.overlooked(), row.attempts)
+            references.settle_change(self._desk.database, row, self._desk.overlooked(), row.attempts)
             self._engine.start(workflow_id, self._do.customer_changes.run, row.id)
 
     def look_at_postings(self) -> None:

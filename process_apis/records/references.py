@@ -78,7 +78,7 @@ def expected_change(engine: sa.Engine, customer_id: str) -> sa.Row[Any] | None:
     return row if row is not None and row.look_at else None
 
 
-def followed(engine: sa.Engine, expected: sa.Row[Any], look_at: datetime | None, attempts: int) -> None:
+def settle_change(engine: sa.Engine, expected: sa.Row[Any], look_at: datetime | None, attempts: int) -> None:
     """Nobody has to look again, or at `look_at`; unless another change has come meanwhile."""
     values = {"look_at": look_at.isoformat() if look_at else None, "attempts": attempts}
     with engine.begin() as connection:
