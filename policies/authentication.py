@@ -85,12 +85,14 @@ class Verifier:
 
     async def principal(self, authorization: str) -> Principal:
         """The caller that an `Authorization` header proves. Raises `ProblemError` (401) without telling why."""
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
+        if len(authorization) > MAX_TOKEN:
             raise refused()
-        digest = hashlib.sha256(token.encode("latin-1")).digest()
+        digest = hashlib.sha256(authorization.encode("latin-1")).digest()
         known = self._cache.get(digest)
         if known is None:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise refused()
             known = await self._verify(token)
             if len(self._cache) >= CACHED:
                 self._cache.clear()

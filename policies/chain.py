@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextvars import Token
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -130,22 +130,24 @@ class Gate:
         self.rules = made
 
     def correlation_id(self, headers: dict[bytes, bytes]) -> str:
-        offered = headers.get(MARK, b"").decode("latin-1")
-        return offered if correlation.accepted(offered) else self._new_id("cor")
+        offered = headers.get(MARK)
+        if offered is not None and correlation.accepted(known := offered.decode("latin-1")):
+            return known
+        return self._new_id("cor")
 
     def begin(self, operation_id: str, rules: Rules, headers: dict[bytes, bytes]) -> Token[deadlines.Call | None]:
         """From here on the call has the time that its service tier gives it, or less if its caller waits less."""
         return deadlines.enter(operation_id, rules.timeout, headers.get(deadlines.MARK, b""))
 
-    def today(self) -> date:
-        """The day in UTC."""
-        return self._clock().date()
+    def now(self) -> datetime:
+        """The moment in UTC. A request asks once."""
+        return self._clock()
 
-    def version(self, rules: Rules, version: str) -> Headers:
+    def version(self, rules: Rules, version: str, now: datetime) -> Headers:
         """The headers that tell of the version's life. Raises 404 or 410 when it is not served."""
         if rules.api is None:
             return []
-        today = self.today()
+        today = now.date()
         if rules.lives.get(version) != today:
             rules.marks[version] = versions.check(rules.name, version, rules.api.versions[version], today)
             rules.lives[version] = today
@@ -188,11 +190,12 @@ class Gate:
 
         return leave
 
-    async def count(self, operation_id: str, rules: Rules, caller: Caller | None) -> Headers:
+    async def count(self, operation_id: str, rules: Rules, caller: Caller | None, now: datetime) -> Headers:
         """Count the call against its client's limits. Raises 429; gives the fields that tell what is left."""
         if caller is None or (limits := rules.limits_of(caller.client)) is None:
             return []
-        return await self.throttle.take(Call(caller.principal.client, operation_id), limits, rules.operation.cost)
+        call = Call(caller.principal.client, operation_id)
+        return await self.throttle.take(call, limits, rules.operation.cost, now)
 
     def authorize(self, rules: Rules, caller: Caller | None) -> Principal | None:
         """The caller with what the catalogue lets it see at this moment. Raises 403."""
@@ -264,15 +267,15 @@ class Governance:
         correlation_id = self.gate.correlation_id(headers)
         scope["state"][correlation.STATE] = correlation_id
         with correlation.correlated(correlation_id):
-            limited = self.gate.begin(operation_id, rules, headers)
+            limited, now = self.gate.begin(operation_id, rules, headers), self.gate.now()
             try:
                 version = versions.named_in(scope["path"])
-                marks = self.gate.version(rules, version)
+                marks = self.gate.version(rules, version, now)
                 caller = await self.gate.authenticate(rules, headers)
                 principal = caller and caller.principal
                 leave = self.gate.admit(rules, caller)
                 try:
-                    marks += await self.gate.count(operation_id, rules, caller)
+                    marks += await self.gate.count(operation_id, rules, caller, now)
                     principal = self.gate.authorize(rules, caller)
                     scope["state"]["principal"] = principal
                     self.gate.note(rules, caller, version)

@@ -26,6 +26,8 @@ from policies.wire import Wire
 
 T = TypeVar("T")
 JSON = b"application/json"
+KEPT = timedelta(seconds=60)
+"""How long an idle connection is kept: shorter than the other side keeps it, so that no write meets its end."""
 Token = Callable[[], str]
 
 
@@ -54,7 +56,7 @@ class LayerClient:
 
     def __init__(self, base_url: str, layer: str, token: Token, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
-        self._client = SyncClientBuilder().connect_timeout(CONNECTING).build()
+        self._client = SyncClientBuilder().connect_timeout(CONNECTING).pool_idle_timeout(KEPT).build()
         self._timeout = timeout
         self._base_url = base_url
         self._layer = layer
@@ -80,7 +82,7 @@ class AsyncLayerClient:
 
     def __init__(self, base_url: str, layer: str, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
-        self._client = ClientBuilder().connect_timeout(CONNECTING).build()
+        self._client = ClientBuilder().connect_timeout(CONNECTING).pool_idle_timeout(KEPT).build()
         self._timeout = timeout
         self._wire = Wire(base_url, timeout)
         self._base_url = base_url

@@ -264,6 +264,12 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Pro
     return _answer(request, problem, error.detail, dict(error.headers or {}))
 
 
+def broken(error: BaseException) -> tuple[int, Headers, bytes]:
+    """(status, headers, body) for a fault of ours, which is logged with where it broke."""
+    log.error("request failed", fault=type(error).__name__, at=_places(error))
+    return as_answer(ProblemError(INTERNAL, "The fault is on our side."), correlation.current())
+
+
 def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     log.error("request failed", path=request.url.path, fault=type(error).__name__, at=_places(error))
     return _answer(request, INTERNAL, "The fault is on our side.")

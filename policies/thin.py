@@ -62,40 +62,43 @@ class Thin:
         self._fetch = fetch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET" and (found := self._passage(scope["path"])):
-            passage, target = found
-            query = scope["query_string"].decode("latin-1")
-            if not query:
-                await self._pass(scope, send, passage, target)
-                return
-            if passage.allows(query):
-                await self._pass(scope, send, passage, f"{target}?{query}")
+        if scope["type"] == "http" and scope["method"] == "GET":
+            found = self.passage(scope["path"], scope["query_string"].decode("latin-1"))
+            if found is not None:
+                status, headers, body = await self.answer(dict(scope["headers"]), *found)
+                await send_whole(send, status, headers, body)
                 return
         await self._app(scope, receive, send)
 
-    def _passage(self, path: str) -> tuple[Passage, str] | None:
+    def passage(self, path: str, query: str) -> tuple[Passage, str] | None:
+        """What a read is passed through to, and where; None for one that goes the long way."""
         passage = self._passages.get(path)
-        if passage is not None and passage.key is None:
-            return passage, passage.target
-        cut = path.rfind("/") + 1
-        passage = self._passages.get(path[:cut])
-        if passage is None or passage.key is None or not passage.key.fullmatch(path, cut):
-            return None
-        return passage, passage.target + path[cut:]
+        target = ""
+        if passage is None or passage.key is not None:
+            cut = path.rfind("/") + 1
+            passage = self._passages.get(path[:cut])
+            if passage is None or passage.key is None or not passage.key.fullmatch(path, cut):
+                return None
+            target = path[cut:]
+        target = passage.target + target
+        if not query:
+            return passage, target
+        return (passage, f"{target}?{query}") if passage.allows(query) else None
 
-    async def _pass(self, scope: Any, send: Send, passage: Passage, target: str) -> None:
-        gate, headers = self._gate, dict(scope["headers"])
+    async def answer(self, headers: dict[bytes, bytes], passage: Passage, target: str) -> tuple[int, Headers, bytes]:
+        """(status, headers without the length, body). `headers` are the request's, by their names in lower case."""
+        gate = self._gate
         rules = gate.rules[passage.operation_id]
         correlation_id = gate.correlation_id(headers)
         marks: Headers = []
         token = correlation.enter(correlation_id)
-        limited = gate.begin(passage.operation_id, rules, headers)
+        limited, now = gate.begin(passage.operation_id, rules, headers), gate.now()
         try:
-            marks = gate.version(rules, passage.version)
+            marks = gate.version(rules, passage.version, now)
             caller = await gate.authenticate(rules, headers)
             leave = gate.admit(rules, caller)
             try:
-                marks += await gate.count(passage.operation_id, rules, caller)
+                marks += await gate.count(passage.operation_id, rules, caller, now)
                 principal = cast("Principal", gate.authorize(rules, caller))  # what is passed through is never open
                 gate.note(rules, caller, passage.version)
                 answer = await self._fetch(principal, target)
@@ -108,7 +111,7 @@ class Thin:
         finally:
             deadlines.leave(limited)
             correlation.leave(token)
-        await send_whole(send, status, (*own, *marks, (MARK, correlation_id.encode())), body)
+        return status, [*own, *marks, (MARK, correlation_id.encode())], body
 
 
 def passages(app: Litestar) -> dict[str, Passage]:

@@ -12,6 +12,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 import structlog
@@ -82,19 +83,20 @@ class Bucket:
     def __init__(self, item: RateLimitItem, key: str) -> None:
         self.item = item
         self.key = key
+        self.amount = item.amount
         self.period = int(item.get_expiry())
         self.policy = f'"{self.period}s";q={item.amount};w={self.period}'
         self.lock = asyncio.Lock()
         self.window = -1
+        self.ends_at = 0.0
         self.left = 0
         self.counted = 0
         self.exhausted = False
 
     def turn(self, now: float) -> None:
-        """Begin a new window when its time has come. What was left of the old one is gone."""
-        window = int(now // self.period)
-        if window != self.window:
-            self.window, self.left, self.counted, self.exhausted = window, 0, 0, False
+        """Begin the window that `now` lies in. What was left of the old one is gone."""
+        self.window, self.left, self.counted, self.exhausted = int(now // self.period), 0, 0, False
+        self.ends_at = float((self.window + 1) * self.period)
 
     def grant(self, counted: int, asked: int) -> None:
         """`counted` is what all replicas have taken of the window, `asked` included."""
@@ -105,12 +107,12 @@ class Bucket:
 
     def resets_in(self, now: float) -> int:
         """Whole seconds until the next window."""
-        return math.ceil((self.window + 1) * self.period - now)
+        return math.ceil(self.ends_at - now)
 
     @property
     def remaining(self) -> int:
         """At least so much is left in the window for this client, over all replicas."""
-        return self.item.amount - self.counted + self.left
+        return self.amount - self.counted + self.left
 
 
 class Throttle:
@@ -127,18 +129,22 @@ class Throttle:
         self.away = ""
         """Why counts are not shared, although they should be; empty when they are."""
 
-    async def take(self, call: Call, limits: list[Limit], cost: int) -> Headers:
-        """Count a call. Gives the `RateLimit` fields of its answer (draft-ietf-httpapi-ratelimit-headers-10).
+    async def take(self, call: Call, limits: list[Limit], cost: int, at: datetime | None = None) -> Headers:
+        """Count a call, as of `at` if the caller has looked at the clock already. Gives the `RateLimit` fields of its answer (draft-ietf-httpapi-ratelimit-headers-10).
 
         Raises `ProblemError` (429) with `Retry-After` when one limit is used up; then nothing is counted.
         """
-        now = self._clock().timestamp()
+        now = (at or self._clock()).timestamp()
         buckets, policies = self._counted(call, limits)
+        short: Bucket | None = None
         for bucket in buckets:
-            bucket.turn(now)
-            if bucket.left < cost and not bucket.exhausted:
-                await self._lease(bucket, cost, now)
-        short = next((each for each in buckets if each.left < cost), None)
+            if now >= bucket.ends_at:
+                bucket.turn(now)
+            if bucket.left < cost:
+                if not bucket.exhausted:
+                    await self._lease(bucket, cost, now)
+                if bucket.left < cost and short is None:
+                    short = bucket
         if short is not None:
             after = short.resets_in(now)
             headers = {"Retry-After": str(after)} | {
@@ -222,9 +228,10 @@ class Load:
 
 def _fields(buckets: list[Bucket], policies: bytes, now: float) -> Headers:
     """The policies, and the one that will be used up first."""
-    nearest = buckets[0]
+    nearest, remaining, least = buckets[0], 0, math.inf
     for each in buckets:
-        if each.remaining * nearest.item.amount < nearest.remaining * each.item.amount:
-            nearest = each
-    service = b'"%ds";r=%d;t=%d' % (nearest.period, max(0, nearest.remaining), nearest.resets_in(now))
+        left = each.remaining
+        if left < least * each.amount:
+            nearest, remaining, least = each, left, left / each.amount
+    service = b'"%ds";r=%d;t=%d' % (nearest.period, max(0, remaining), nearest.resets_in(now))
     return [(b"ratelimit-policy", policies), (b"ratelimit", service)]

@@ -121,13 +121,14 @@ class Wire:
     async def get(self, path: str, headers: bytes, seconds: float | None = None) -> Reply:
         """The answer to a GET. `headers` are written out, each with its line end; `seconds` is less than the time-out
         of all. Raises `Unavailable`."""
-        until = asyncio.get_running_loop().time() + (self._timeout if seconds is None else seconds)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._timeout if seconds is None else seconds)
         request = b"GET %b %b%b\r\n" % (path.encode("ascii"), self._head, headers)
         while True:
             kept = self._kept()
             try:
                 connection = kept or await self._connect()
-                return await self._exchange(connection, request, until)
+                return await self._exchange(loop, connection, request, until)
             except ConnectionError as error:
                 if kept is not None and kept.fresh:
                     continue  # it had been closed over there before it was asked: another one, or a new one
@@ -152,8 +153,9 @@ class Wire:
             _, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._tls)
         return connection
 
-    async def _exchange(self, connection: Connection, request: bytes, until: float) -> Reply:
-        loop = asyncio.get_running_loop()
+    async def _exchange(
+        self, loop: asyncio.AbstractEventLoop, connection: Connection, request: bytes, until: float
+    ) -> Reply:
         answer: asyncio.Future[Reply] = loop.create_future()
         self._asked[connection] = (until, answer)
         if not self._watched:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import subprocess
 import sys
 import time
@@ -17,12 +15,13 @@ from pathlib import Path
 import stamina
 import structlog
 import uvloop
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from litestar.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from policies.catalogue import Layer
 from tiergate import wiring
+from tiergate.front import IDLE, Front
 from tiergate.settings import Secrets, Settings
 
 COLLECT_AFTER = 100_000
@@ -52,17 +51,11 @@ def run(app: ASGIApp, host: str, port: int) -> None:
 
 
 async def _serve(app: ASGIApp, host: str, port: int) -> None:
-    server = Server(app, address=host, port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stop.set)
-    running = asyncio.ensure_future(server.serve())
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    server.stop()
-    await running
+    config = Config(  # pyright: ignore[reportArgumentType] - Litestar and uvicorn spell the same ASGI types differently
+        app, host=host, port=port, http=Front, ws="none", interface="asgi3", lifespan="on", log_config=None,
+        access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=int(IDLE), timeout_graceful_shutdown=STOP_SECONDS - 5,
+    )  # fmt: skip
+    await Server(config).serve()
 
 
 def log_as_json() -> None:

@@ -75,7 +75,7 @@ def explain_call(state: State, client: Name, operation: Name) -> Explanation:
     """Goes through the policies in the order in which the chain asks, with the line of the catalogue that decides each."""
     gate: Gate = state.gate
     try:
-        return explain(gate.living.now, gate.living.text, client, operation, gate.today())
+        return explain(gate.living.now, gate.living.text, client, operation, gate.now().date())
     except Unknown as error:
         raise ProblemError(MISSING, f"{error}.".capitalize()) from error
 

@@ -280,5 +280,5 @@ def test_a_token_is_kept_by_its_hash_and_never_as_it_is(lock: Lock) -> None:
     lock.status(f"Bearer {token}")
 
     kept = vars(lock.verifier)["_cache"]
-    assert hashlib.sha256(token.encode()).digest() in kept
+    assert hashlib.sha256(f"Bearer {token}".encode()).digest() in kept
     assert token not in repr(kept)

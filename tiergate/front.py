@@ -1,0 +1,188 @@
+"""How a deployable is reached: uvicorn's HTTP/1.1 protocol, and a shorter way for reads that are passed through.
+
+A read that comes whole and alone is answered in the event loop from its bytes to the answer's bytes, without a scope, a
+cycle and messages. Everything else (a body, a pipelined request, a path that is not passed through, something broken) goes
+to uvicorn's own protocol on the same connection, which sees none of the reads that were answered here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from http import HTTPStatus
+from typing import Any, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from policies.problems import Headers, broken
+from policies.thin import Passage, Thin
+
+HEAD = 32 * 1024
+"""Bytes that a request's line and headers have at the most."""
+IDLE = 75.0
+"""Seconds after which a connection is closed on which no request has ended."""
+LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
+END = b"\r\n\r\n"
+VERSION = b" HTTP/1.1\r\n"
+KEPT = b"keep-alive"
+BODY = {b"content-length", b"transfer-encoding"}
+
+
+class _Head:
+    """What the parser finds in a request without a body."""
+
+    __slots__ = ("ended", "headers", "url")
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.ended = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
+
+    def on_message_complete(self) -> None:
+        self.ended = True
+
+
+class Front(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(config, server_state, app_state, _loop)
+        app = cast("object", config.loaded_app)
+        self._thin = app if isinstance(app, Thin) else None
+        self._answering: asyncio.Task[None] | None = None
+        self._held = b""
+        """What came while a read was being answered here."""
+        self._size = 0
+        self._ended_at = self.loop.time()
+        self._closing = False
+        self._watch: asyncio.TimerHandle | None = None
+
+    # ---- the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
+        self._watch = self.loop.call_later(IDLE, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        self._closing = True
+        if self._answering is None:
+            super().shutdown()
+
+    def _look(self) -> None:
+        """Close a connection on which nothing goes on. One timer for a connection, not one for each request."""
+        running = self._answering is not None or not self._quiet()
+        left = IDLE - (self.loop.time() - self._ended_at)
+        if running or left > 0:
+            self._watch = self.loop.call_later(IDLE if running else left, self._look)
+        else:
+            self.transport.close()
+
+    def _quiet(self) -> bool:
+        """Whether uvicorn's protocol has no request at hand."""
+        return bool(getattr(self.cycle, "response_complete", True))  # there is no cycle before the first request
+
+    # ---- requests
+
+    def data_received(self, data: bytes) -> None:
+        if self._answering is not None:
+            self._held += data
+            self.flow.pause_reading()
+            return
+        if self._thin is not None and data[:4] == b"GET " and self._quiet():
+            found = self._passed(self._thin, data)
+            if found is not None:
+                self._unset_keepalive_if_required()
+                self._answering = self.loop.create_task(self._answer(self._thin, *found))
+                self.tasks.add(self._answering)
+                return
+        super().data_received(data)
+
+    def _passed(self, thin: Thin, data: bytes) -> tuple[dict[bytes, bytes], Passage, str] | None:
+        """The headers, the passage and the target of a read that can be answered here."""
+        if len(data) > HEAD or data.find(END) != len(data) - len(END):
+            return None
+        end = data.find(b" ", 4)
+        if not data.startswith(VERSION, end):
+            return None
+        target = data[4:end].decode("latin-1")
+        path, _, query = target.partition("?")
+        passage = thin.passage(path, query)
+        if passage is None:
+            return None
+        head = _Head()
+        parser = httptools.HttpRequestParser(head)
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return None
+        alone = head.ended and head.headers.get(b"connection", KEPT).lower() == KEPT and not BODY & head.headers.keys()
+        return (head.headers, *passage) if alone and head.url.decode("latin-1") == target else None
+
+    async def _answer(self, thin: Thin, headers: dict[bytes, bytes], passage: Passage, target: str) -> None:
+        try:
+            self._write(*await thin.answer(headers, passage, target))
+        finally:
+            self._answered(sys.exception())  # a callback of the task would cost another turn of the loop
+
+    def _write(self, status: int, fields: Headers, body: bytes) -> None:
+        head = [b"%b: %b\r\n" % each for each in (*self.server_state.default_headers, *fields)]
+        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (LINES[status], b"".join(head), len(body), body))
+
+    def _answered(self, error: BaseException | None) -> None:
+        """Go on with what has come meanwhile. `error` is a fault of ours, which is answered and logged here."""
+        task, self._answering, self._ended_at = self._answering, None, self.loop.time()
+        if task is not None:
+            self.tasks.discard(task)
+        if self.transport.is_closing():
+            return
+        if error is not None and task is not None:
+            self._write(*broken(error))
+            task.add_done_callback(asyncio.Task[None].exception)  # so that nobody tells of it again
+        if self._closing:
+            self.transport.close()
+        elif self._held:
+            held, self._held = self._held, b""
+            self.flow.resume_reading()
+            self.data_received(held)
+
+    # ---- uvicorn's side
+
+    def on_message_begin(self) -> None:
+        self._size = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._bounded(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._bounded(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_response_complete(self) -> None:
+        self._ended_at = self.loop.time()
+        super().on_response_complete()
+
+    def _bounded(self, more: int) -> None:
+        """Raise for a head that is too long, which is then answered as no request of HTTP (400)."""
+        self._size += more
+        if self._size > HEAD:
+            raise ValueError("the head of the request is too long")
