@@ -83,25 +83,33 @@ class Verifier:
         self._clock = clock
         self._cache: dict[bytes, Principal] = {}
 
-    async def principal(self, authorization: str) -> Principal:
-        """The caller that an `Authorization` header proves. Raises `ProblemError` (401) without telling why."""
+    def known(self, authorization: bytes) -> Principal | None:
+        """The caller that an `Authorization` header has proved before. Raises `ProblemError` (401) without telling why."""
         if len(authorization) > MAX_TOKEN:
             raise refused()
-        digest = hashlib.sha256(authorization.encode("latin-1")).digest()
+        digest = hashlib.sha256(authorization).digest()
         known = self._cache.get(digest)
         if known is None:
-            scheme, _, token = authorization.partition(" ")
-            if scheme.lower() != "bearer" or not token:
-                raise refused()
-            known = await self._verify(token)
-            if len(self._cache) >= CACHED:
-                self._cache.clear()
-            self._cache[digest] = known
+            return None
         expired = known.expires_at + LEEWAY < self._clock().timestamp()
         if expired or self._revocations.now.covers(known.token_id, known.client, known.issued_at):
             self._cache.pop(digest, None)
             raise refused()
         return known
+
+    async def principal(self, authorization: str) -> Principal:
+        """The caller that an `Authorization` header proves. Raises `ProblemError` (401) without telling why."""
+        raw = authorization.encode("latin-1")
+        if found := self.known(raw):
+            return found
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise refused()
+        verified = await self._verify(token)
+        if len(self._cache) >= CACHED:
+            self._cache.clear()
+        self._cache[hashlib.sha256(raw).digest()] = verified
+        return self.known(raw) or verified
 
     async def _verify(self, token: str) -> Principal:
         try:

@@ -65,7 +65,9 @@ class Rules:
         self.catalogue = catalogue
         self.name = name
         self.api = api
-        self.timeout = catalogue.service_tiers[operation.tier].timeout
+        self.service_tier = catalogue.service_tiers[operation.tier]
+        self.carried = operation.open != "health"
+        """Whoever looks after us must see us most of all when we are busy."""
         self.lives: dict[str, date] = {}
         """The day for which a version is known to be served."""
         self.marks: dict[str, Headers] = {}
@@ -137,7 +139,7 @@ class Gate:
 
     def begin(self, operation_id: str, rules: Rules, headers: dict[bytes, bytes]) -> Token[deadlines.Call | None]:
         """From here on the call has the time that its service tier gives it, or less if its caller waits less."""
-        return deadlines.enter(operation_id, rules.timeout, headers.get(deadlines.MARK, b""))
+        return deadlines.enter(operation_id, rules.service_tier.timeout, headers.get(deadlines.MARK, b""))
 
     def now(self) -> datetime:
         """The moment in UTC. A request asks once."""
@@ -162,33 +164,32 @@ class Gate:
         """Who calls, or None where the catalogue leaves the door open. Raises 401."""
         if rules.operation.open:
             return None
-        principal = await self._verifier.principal(headers.get(b"authorization", b"").decode("latin-1"))
+        authorization = headers.get(b"authorization", b"")
+        principal = self._verifier.known(authorization) or await self._verifier.principal(
+            authorization.decode("latin-1")
+        )
         client = rules.catalogue.clients.get(principal.client)
         if client is None or client.audience != self.layer:
             raise refused()
         return Caller(principal, client)
 
-    def admit(self, rules: Rules, caller: Caller | None) -> Callable[[], None]:
-        """Carry the call until what this gives is called. Raises 503 under overload, 429 when the client has too many running."""
-        name = caller.principal.client if caller else ""
-        tier = rules.tier_of(caller.client) if caller else None
-        carried = rules.operation.open != "health"  # whoever looks after us must see us most of all when we are busy
-        if carried:
-            self._load.begin(rules.catalogue.service_tiers[rules.operation.tier])
-        if tier:
+    def admit(self, rules: Rules, caller: Caller | None) -> None:
+        """Carry the call until it is released. Raises 503 under overload, 429 when the client has too many running."""
+        if rules.carried:
+            self._load.begin(rules.service_tier)
+        if caller and (tier := rules.tier_of(caller.client)):
             try:
-                self.throttle.begin(name, tier)
+                self.throttle.begin(caller.principal.client, tier)
             except ProblemError:
                 self._load.end()
                 raise
 
-        def leave() -> None:
-            if tier:
-                self.throttle.end(name)
-            if carried:
-                self._load.end()
-
-        return leave
+    def release(self, rules: Rules, caller: Caller | None) -> None:
+        """A call that was admitted has ended."""
+        if caller and caller.client.tier:
+            self.throttle.end(caller.principal.client)
+        if rules.carried:
+            self._load.end()
 
     async def count(self, operation_id: str, rules: Rules, caller: Caller | None, now: datetime) -> Headers:
         """Count the call against its client's limits. Raises 429; gives the fields that tell what is left."""
@@ -273,7 +274,7 @@ class Governance:
                 marks = self.gate.version(rules, version, now)
                 caller = await self.gate.authenticate(rules, headers)
                 principal = caller and caller.principal
-                leave = self.gate.admit(rules, caller)
+                self.gate.admit(rules, caller)
                 try:
                     marks += await self.gate.count(operation_id, rules, caller, now)
                     principal = self.gate.authorize(rules, caller)
@@ -281,7 +282,7 @@ class Governance:
                     self.gate.note(rules, caller, version)
                     await self._handled(operation_id, rules, principal, scope, receive, send_marked)
                 finally:
-                    leave()
+                    self.gate.release(rules, caller)
             except ProblemError as error:
                 settle(error.problem.status)
                 error.mark(marks)

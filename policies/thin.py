@@ -96,14 +96,14 @@ class Thin:
         try:
             marks = gate.version(rules, passage.version, now)
             caller = await gate.authenticate(rules, headers)
-            leave = gate.admit(rules, caller)
+            gate.admit(rules, caller)
             try:
                 marks += await gate.count(passage.operation_id, rules, caller, now)
                 principal = cast("Principal", gate.authorize(rules, caller))  # what is passed through is never open
                 gate.note(rules, caller, passage.version)
                 answer = await self._fetch(principal, target)
             finally:
-                leave()
+                gate.release(rules, caller)
             status, body, own = answer.status, answer.content, [(b"content-type", answer.media_type.encode())]
         except (ProblemError, PlatformFault) as error:
             status, own, body = as_answer(error, correlation_id)

@@ -109,11 +109,6 @@ class Bucket:
         """Whole seconds until the next window."""
         return math.ceil(self.ends_at - now)
 
-    @property
-    def remaining(self) -> int:
-        """At least so much is left in the window for this client, over all replicas."""
-        return self.amount - self.counted + self.left
-
 
 class Throttle:
     """Counts calls. `shared` is None when there is one replica, or none to share with."""
@@ -130,21 +125,23 @@ class Throttle:
         """Why counts are not shared, although they should be; empty when they are."""
 
     async def take(self, call: Call, limits: list[Limit], cost: int, at: datetime | None = None) -> Headers:
-        """Count a call, as of `at` if the caller has looked at the clock already. Gives the `RateLimit` fields of its answer (draft-ietf-httpapi-ratelimit-headers-10).
+        """Count a call, as of `at` if the caller has looked at the clock already. Gives the `RateLimit` fields of its
+        answer (draft-ietf-httpapi-ratelimit-headers-10).
 
         Raises `ProblemError` (429) with `Retry-After` when one limit is used up; then nothing is counted.
         """
         now = (at or self._clock()).timestamp()
         buckets, policies = self._counted(call, limits)
-        short: Bucket | None = None
         for bucket in buckets:
             if now >= bucket.ends_at:
                 bucket.turn(now)
+            if bucket.left < cost and not bucket.exhausted:
+                await self._lease(bucket, cost, now)
+        short: Bucket | None = None
+        for bucket in buckets:  # all of them again: while one was leased, another may have been used up
             if bucket.left < cost:
-                if not bucket.exhausted:
-                    await self._lease(bucket, cost, now)
-                if bucket.left < cost and short is None:
-                    short = bucket
+                short = bucket
+                break
         if short is not None:
             after = short.resets_in(now)
             headers = {"Retry-After": str(after)} | {
@@ -230,8 +227,9 @@ def _fields(buckets: list[Bucket], policies: bytes, now: float) -> Headers:
     """The policies, and the one that will be used up first."""
     nearest, remaining, least = buckets[0], 0, math.inf
     for each in buckets:
-        left = each.remaining
-        if left < least * each.amount:
-            nearest, remaining, least = each, left, left / each.amount
+        amount = each.amount
+        left = amount - each.counted + each.left  # at least so much is left in the window, over all replicas
+        if left < least * amount:
+            nearest, remaining, least = each, left, left / amount
     service = b'"%ds";r=%d;t=%d' % (nearest.period, max(0, remaining), nearest.resets_in(now))
     return [(b"ratelimit-policy", policies), (b"ratelimit", service)]

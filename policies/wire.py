@@ -162,12 +162,13 @@ class Wire:
             self._watched = True
             loop.call_later(self._pace, self._look, loop)
         connection.ask(request, answer)
+        reply: Reply | None = None
         try:
-            return await answer
+            reply = await answer
+            return reply
         finally:
             del self._asked[connection]
-            answered = answer.done() and not answer.cancelled() and answer.exception() is None
-            if answered and connection.keeps and len(self._idle) < IDLE:
+            if reply is not None and connection.keeps and len(self._idle) < IDLE:
                 self._idle.append(connection)
             else:
                 connection.close()  # what may still come on it belongs to nobody

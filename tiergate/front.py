@@ -128,9 +128,8 @@ class Front(HttpToolsProtocol):
         if passage is None:
             return None
         head = _Head()
-        parser = httptools.HttpRequestParser(head)
         try:
-            parser.feed_data(data)
+            httptools.HttpRequestParser(head).feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
         alone = head.ended and head.headers.get(b"connection", KEPT).lower() == KEPT and not BODY & head.headers.keys()
