@@ -64,6 +64,8 @@ class Front(HttpToolsProtocol):
         self._held = b""
         """What came while a read was being answered here."""
         self._size = 0
+        self._between = True
+        """uvicorn's parser is between two requests: what comes next is the beginning of one."""
         self._ended_at = self.loop.time()
         self._closing = False
         self._watch: asyncio.TimerHandle | None = None
@@ -106,7 +108,7 @@ class Front(HttpToolsProtocol):
             self._held += data
             self.flow.pause_reading()
             return
-        if self._thin is not None and data[:4] == b"GET " and self._quiet():
+        if self._thin is not None and data[:4] == b"GET " and self._between and self._quiet():
             found = self._passed(self._thin, data)
             if found is not None:
                 self._unset_keepalive_if_required()
@@ -165,8 +167,12 @@ class Front(HttpToolsProtocol):
     # ---- uvicorn's side
 
     def on_message_begin(self) -> None:
-        self._size = 0
+        self._size, self._between = 0, False
         super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
 
     def on_url(self, url: bytes) -> None:
         self._bounded(len(url))

@@ -142,6 +142,22 @@ def test_the_body_of_a_read_is_never_taken_for_a_request(connection: Connection,
     assert statuses(connection, 2) == [200, 404]
 
 
+def test_what_belongs_to_a_request_is_never_taken_for_one_wherever_it_is_cut(connection: Connection) -> None:
+    inner = connection.request(READ)
+    connection.send(f"GET {ELSEWHERE} HTTP/1.1\r\nhost: x\r\nx: ".encode())
+    time.sleep(0.05)
+    connection.send(inner)  # the end of that head, which looks like a request
+    assert statuses(connection, 1) == [200]
+    connection.send(connection.request(MISSING))
+    assert statuses(connection, 1) == [404], "the inner request was answered too"
+
+    connection.send(connection.request(READ, f"content-length: {len(inner)}", method="POST"))
+    assert statuses(connection, 1) == [405]  # before its body has come
+    connection.send(inner)
+    connection.send(connection.request(MISSING))
+    assert statuses(connection, 1) == [404], "the body was answered too"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
