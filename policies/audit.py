@@ -191,7 +191,7 @@ def export(paths: list[Path], since: datetime | None, until: datetime | None, cl
 def verify(path: Path, key: bytes) -> tuple[int, list[Broken]]:
     """How many records a log has, and every place where it is not what was written."""
     found: list[Broken] = []
-    number, seal, sealed = 0, FIRST, ""
+    number, seal, at_head = 0, FIRST, ""
     head_number, head_seal = _read_head(head_of(path))
     for place, raw in enumerate(read(path), 1):
         record, mark, rest = raw.rpartition(SEAL)
@@ -209,10 +209,10 @@ def verify(path: Path, key: bytes) -> tuple[int, list[Broken]]:
             found.append(Broken(place, f"record {first} does not follow the one before it"))
         number, seal = last, last_seal
         if number == head_number:
-            sealed = seal
+            at_head = seal
     if number < head_number:
         found.append(Broken(number, f"the records {number + 1} to {head_number} are missing at the end"))
-    elif sealed != head_seal and head_number:
+    elif at_head != head_seal and head_number:
         found.append(Broken(head_number, "the last record is not the one that was written last"))
     return number, found
 

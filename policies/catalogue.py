@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -170,8 +170,7 @@ class CaseRoute(Fact, frozen=True):
 
     def to(self, field: str, platform: str) -> Team:
         """The team for a case about `field`, of which `platform` complains (empty if none does)."""
-        by_platform: dict[str, Team] = {**self.platforms}
-        return self.fields.get(field) or by_platform.get(platform) or self.team
+        return self.fields.get(field) or self.platforms.get(cast("Domain", platform)) or self.team
 
 
 class PostingWindow(Fact, frozen=True):

@@ -17,6 +17,7 @@ from policies import correlation
 
 Headers = list[tuple[bytes, bytes]]
 """Fields of an answer, as ASGI has them."""
+OURS = "The fault is on our side."
 CONTENT_TYPE = "application/problem+json"
 log = structlog.get_logger("tiergate.problems")
 
@@ -266,13 +267,17 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Pro
 
 def broken(error: BaseException) -> tuple[int, Headers, bytes]:
     """(status, headers, body) for a fault of ours, which is logged with where it broke."""
-    log.error("request failed", fault=type(error).__name__, at=_places(error))
-    return as_answer(ProblemError(INTERNAL, "The fault is on our side."), correlation.current())
+    _log(error)
+    return as_answer(ProblemError(INTERNAL, OURS), correlation.current())
 
 
 def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    log.error("request failed", path=request.url.path, fault=type(error).__name__, at=_places(error))
-    return _answer(request, INTERNAL, "The fault is on our side.")
+    _log(error, path=request.url.path)
+    return _answer(request, INTERNAL, OURS)
+
+
+def _log(error: BaseException, **about: str) -> None:
+    log.error("request failed", **about, fault=type(error).__name__, at=_places(error))
 
 
 def _places(error: BaseException) -> list[str]:

@@ -100,9 +100,9 @@ class Bucket:
 
     def grant(self, counted: int, asked: int) -> None:
         """`counted` is what all replicas have taken of the window, `asked` included."""
-        granted = max(0, min(asked, self.item.amount - (counted - asked)))
+        granted = max(0, min(asked, self.amount - (counted - asked)))
         self.left += granted
-        self.counted = min(counted, self.item.amount)
+        self.counted = min(counted, self.amount)
         self.exhausted = granted < asked
 
     def resets_in(self, now: float) -> int:
@@ -147,7 +147,7 @@ class Throttle:
             headers = {"Retry-After": str(after)} | {
                 name.decode(): value.decode() for name, value in _fields(buckets, policies, now)
             }
-            allowed = f"{short.item.amount} in {short.period} s"
+            allowed = f"{short.amount} in {short.period} s"
             raise ProblemError(THROTTLED, f"The limit of {allowed} is used up; wait {after} s.", headers=headers)
         for bucket in buckets:
             bucket.left -= cost
@@ -184,7 +184,7 @@ class Throttle:
                 return  # somebody else has taken one meanwhile
             name = f"{bucket.item.key_for(bucket.key)}/{bucket.window}"
             if self._shared is not None and now >= self._away_until:
-                lease = max(cost, int(bucket.item.amount * LEASE))
+                lease = max(cost, int(bucket.amount * LEASE))
                 try:
                     bucket.grant(await self._shared.incr(name, 2 * bucket.period, amount=lease), lease)
                 except StorageError as error:
@@ -192,7 +192,7 @@ class Throttle:
                 else:
                     self._found()
                     return
-            bucket.grant(await self._own.incr(name, 2 * bucket.period, amount=bucket.item.amount), bucket.item.amount)
+            bucket.grant(await self._own.incr(name, 2 * bucket.period, amount=bucket.amount), bucket.amount)
 
     def _lost(self, reason: str, now: float) -> None:
         if not self.away:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.faults import TRANSIENT, NotFound, Rejected
+from canonical.faults import NotFound
 from canonical.money import total
-from policies.correlation import correlated
 from process_apis.desk import Desk
-from process_apis.posting import WindowShut, not_ever, not_now, not_yet, open_window
+from process_apis.posting import attempt, open_window
 from process_apis.steps import Outcome
 
 
@@ -29,23 +28,7 @@ class Collections(DBOSConfiguredInstance):
 
     @DBOS.step()
     def post_payments(self, invoice_id: str) -> Outcome:
-        desk = self._desk
-        row = desk.postings.find("payment", invoice_id)
-        if row is None or row.state != "waiting":
-            return "stopped"
-        with correlated(row.correlation_id):
-            try:
-                self._post(invoice_id)
-            except WindowShut as shut:
-                not_yet(desk, row, shut)
-                return "stopped"
-            except TRANSIENT as fault:
-                not_now(desk, row, fault)
-                return "stopped"
-            except (Rejected, NotFound) as fault:
-                not_ever(desk, row, fault)
-                return "stopped"
-        return "done"
+        return attempt(self._desk, "payment", invoice_id, lambda: self._post(invoice_id))
 
     def _post(self, invoice_id: str) -> None:
         desk = self._desk

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.faults import TRANSIENT, NotFound, Rejected
-from policies.correlation import correlated
 from process_apis.collections import Collections
 from process_apis.desk import Desk
-from process_apis.posting import WindowShut, not_ever, not_now, not_yet, open_window
+from process_apis.posting import attempt, open_window
 from process_apis.steps import Outcome, patiently
 
 
@@ -31,23 +29,8 @@ class Invoicing(DBOSConfiguredInstance):
 
     @DBOS.step()
     def post_invoice(self, invoice_id: str) -> Outcome:
-        desk = self._desk
-        row = desk.postings.find("invoice", invoice_id)
-        if row is None or row.state != "waiting":
-            return "stopped"
-        with correlated(row.correlation_id):
-            try:
-                patiently(desk.patience, lambda: self._post(invoice_id))
-            except WindowShut as shut:
-                not_yet(desk, row, shut)
-                return "stopped"
-            except TRANSIENT as fault:
-                not_now(desk, row, fault)
-                return "stopped"
-            except (Rejected, NotFound) as fault:
-                not_ever(desk, desk.postings.find("invoice", invoice_id) or row, fault)
-                return "stopped"
-        return "done"
+        patience = self._desk.patience
+        return attempt(self._desk, "invoice", invoice_id, lambda: patiently(patience, lambda: self._post(invoice_id)))
 
     def _post(self, invoice_id: str) -> None:
         desk = self._desk

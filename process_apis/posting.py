@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +10,11 @@ import sqlalchemy as sa
 
 from canonical.billing import ClosedPeriod
 from canonical.cases import CaseKind, Finding
-from canonical.faults import PlatformFault
+from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import PostingKind
+from policies.correlation import correlated
 from process_apis.desk import Desk
+from process_apis.steps import Outcome
 
 NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "payment": "payment_not_posted"}
 
@@ -37,6 +40,25 @@ def open_window(desk: Desk, legal_entity: str) -> ClosedPeriod:
     if opens_at is not None:
         raise WindowShut(legal_entity, opens_at)
     return window.closed_period
+
+
+def attempt(desk: Desk, kind: PostingKind, key: str, act: Callable[[], None]) -> Outcome:
+    """Do the work of a posting that waits. What cannot be done now waits on, what can never be done becomes a case."""
+    row = desk.postings.find(kind, key)
+    if row is None or row.state != "waiting":
+        return "stopped"
+    with correlated(row.correlation_id):
+        try:
+            act()
+        except WindowShut as shut:
+            not_yet(desk, row, shut)
+        except TRANSIENT as fault:
+            not_now(desk, row, fault)
+        except (Rejected, NotFound) as fault:
+            not_ever(desk, desk.postings.find(kind, key) or row, fault)  # the work has learnt whose it is
+        else:
+            return "done"
+    return "stopped"
 
 
 def not_yet(desk: Desk, row: sa.Row[Any], shut: WindowShut) -> None:
