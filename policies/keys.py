@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 import jwt
 import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from pyreqwest.exceptions import RequestError
 
 from canonical.faults import PlatformFault, Unavailable
 from canonical.ids import Clock
@@ -116,10 +116,12 @@ class Discovery:
     async def _read(self, url: str) -> dict[str, Any]:
         try:
             response = await self._http.request("GET", url, seconds=PATIENCE, headers={"accept": "application/json"})
-        except httpx.RequestError as error:
+        except RequestError as error:
             raise fault_of(error, "issuer", safe=True) from error
+        except ValueError as error:
+            raise Unavailable("issuer", "its keys are not at an address") from error
         if not response.is_success or len(response.content) > MOST:
-            raise Unavailable("issuer", f"it answered {response.status_code} with {len(response.content)} bytes")
+            raise Unavailable("issuer", f"it answered {response.status} with {len(response.content)} bytes")
         try:
             return msgspec.json.decode(response.content, type=dict[str, Any])
         except msgspec.DecodeError as error:

@@ -13,17 +13,17 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from time import monotonic
 
-import httpx
 import msgspec
 import structlog
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
+from pyreqwest.exceptions import RequestError
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.faults import Throttled, Unavailable
 from policies import deadlines, ownership
 from policies.catalogue import DEFAULT, Catalogue, Domain, Platform, PlatformCall
-from policies.exchange import Http, fault_of
+from policies.exchange import Http, Reply, fault_of
 from policies.living import Living
 from policies.ownership import Carried, Fields, carried
 from policies.problems import ProblemError
@@ -58,8 +58,8 @@ class _Request(msgspec.Struct, frozen=True):
 class _Broken(Exception):
     """The platform answered that it is broken: the breaker counts it, and the caller still gets the answer."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        super().__init__(response.status_code)
+    def __init__(self, response: Reply) -> None:
+        super().__init__(response.status)
         self.response = response
 
 
@@ -95,7 +95,7 @@ class Outbound:
 
     async def request(
         self, method: str, path: str, *, safe: bool, carries: list[Carried], content: bytes = b"", headers: dict[str, str] | None = None
-    ) -> httpx.Response:  # fmt: skip
+    ) -> Reply:  # fmt: skip
         """The platform's answer, whatever its status. `safe`: the same request twice does no more than once. `carries`:
         the records that it writes, with what it writes to each; none for a read.
 
@@ -111,7 +111,7 @@ class Outbound:
         while True:
             tried += 1
             result = await self._try(wanted)
-            if isinstance(result, httpx.Response) and result.status_code not in TURNED_AWAY:
+            if isinstance(result, Reply) and result.status not in TURNED_AWAY:
                 return result
             pause = self._pause(tried, result)
             if tried == rule.tries or not self._may_repeat(operation, pause):
@@ -127,10 +127,10 @@ class Outbound:
             ownership.check(self._catalogue, self._domain, fields)
             self._residency.check_leaving(self._name, self._platform.region, fields)
 
-    def _pause(self, tried: int, result: httpx.Response | Unavailable) -> float:
+    def _pause(self, tried: int, result: Reply | Unavailable) -> float:
         retries = self._platform.retries
         longest = min(retries.most, retries.first * 2 ** (tried - 1))
-        asked = result.headers.get("retry-after", "") if isinstance(result, httpx.Response) else ""
+        asked = result.retry_after if isinstance(result, Reply) else ""
         return max(longest * self._jitter(), float(asked) if asked.isdigit() else 0.0)
 
     def _may_repeat(self, operation: str, pause: float) -> bool:
@@ -141,7 +141,7 @@ class Outbound:
         self._saved -= 1
         return True
 
-    async def _try(self, wanted: _Request) -> httpx.Response | Unavailable:
+    async def _try(self, wanted: _Request) -> Reply | Unavailable:
         """One exchange: an answer, or the fault of one that may be repeated. Raises what may not."""
         breaker = await self._breakers.get_breaker(self._domain)
         try:
@@ -154,7 +154,7 @@ class Outbound:
                 return response
         except _Broken as broken:
             return broken.response
-        except httpx.RequestError as error:
+        except RequestError as error:
             fault = fault_of(error, self._domain, safe=wanted.safe)
             if isinstance(fault, Unavailable):
                 return fault
@@ -163,7 +163,7 @@ class Outbound:
             resting = f"it failed {self._platform.breaker.failures} times in a row and is left alone for a moment"
             raise Unavailable(self._domain, resting) from opened
 
-    async def _exchange(self, wanted: _Request, seconds: float) -> httpx.Response:
+    async def _exchange(self, wanted: _Request, seconds: float) -> Reply:
         response = await self._http.request(
             wanted.method, wanted.path, content=wanted.content, headers=wanted.headers, seconds=seconds
         )

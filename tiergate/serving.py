@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -11,6 +12,7 @@ import time
 from collections.abc import Generator
 from http import HTTPStatus
 from pathlib import Path
+from types import FrameType
 
 import stamina
 import structlog
@@ -27,6 +29,8 @@ from tiergate.settings import Secrets, Settings
 COLLECT_AFTER = 100_000
 """Allocations between two collections: fewer pauses, and nothing that was there at the start is looked at again."""
 STOP_SECONDS = 15
+TICKS = 10
+"""Uvicorn's count of tenths of a second, at which it says the time anew."""
 
 
 def serve(layer: Layer, settings: Settings, secrets: Secrets) -> None:
@@ -55,7 +59,26 @@ async def _serve(app: ASGIApp, host: str, port: int) -> None:
         app, host=host, port=port, http=Front, ws="none", interface="asgi3", lifespan="on", log_config=None,
         access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=int(IDLE), timeout_graceful_shutdown=STOP_SECONDS - 5,
     )  # fmt: skip
-    await Server(config).serve()
+    await Quiet(config).serve()
+
+
+class Quiet(Server):
+    """Wakes up once a second instead of ten times, and when it is told to stop: a layer at rest costs next to nothing."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(TICKS):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._told.wait()
 
 
 def log_as_json() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -19,6 +19,10 @@ from policies.secrets import FromCommand, FromFile, Secret
 
 DEFAULT_FOLDER = Path(".tiergate")
 Words = tuple[str, ...]
+Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")]
+"""Where a server is, with its scheme."""
+Elsewhere = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?$")]
+"""The same, or empty."""
 
 
 class SettingsError(ValueError):
@@ -38,8 +42,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system_port: int = 8101
     process_port: int = 8102
     experience_port: int = 8103
-    system_url: str = ""
-    process_url: str = ""
+    system_url: Elsewhere = ""
+    process_url: Elsewhere = ""
 
     def url_of_system(self) -> str:
         return self.system_url or f"http://{self.host}:{self.system_port}"
@@ -54,7 +58,7 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     local one. `local_tokens` is whether clients with a secret get tokens of the local one at `/oauth/token`. `secrets_seconds` is how old a secret may be that a command said."""
 
     catalogue: str = ""
-    issuer: str = ""
+    issuer: Elsewhere = ""
     redis_url: str = ""
     audit_key_file: str = ""
     local_tokens: bool = True
@@ -76,7 +80,7 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    url: str
+    url: Address
     client_id: str
     username: str = ""
     poll_seconds: float = 1.0
@@ -87,7 +91,7 @@ class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Erp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    url: str
+    url: Address
     database: str
     user: str
     password_file: str = ""
@@ -95,7 +99,7 @@ class Erp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Billing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    url: str
+    url: Address
     api_key_file: str = ""
     api_key_command: Words = ()
     webhook_secret_file: str = ""
@@ -103,7 +107,7 @@ class Billing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    url: str
+    url: Address
     secret_file: str = ""
     secret_command: Words = ()
 

@@ -53,11 +53,11 @@ def test_every_error_is_told_at_once_with_its_place(tmp_path: Path) -> None:
     )
 
     with pytest.raises(SettingsError) as refused:
-        load(written(tmp_path, text), {"TIERGATE_SERVER_SYSTEM_PORT": "many"})
+        load(written(tmp_path, text), {"TIERGATE_SERVER_SYSTEM_PORT": "many", "TIERGATE_PROVISIONING_URL": "target"})
 
     told = "\n".join(refused.value.errors)
-    assert len(refused.value.errors) == 4
-    for part in ("[crm]", "[erp]", "[server]", "TIERGATE_SERVER_<KEY>", "'extra' is not a setting"):
+    assert len(refused.value.errors) == 5
+    for part in ("[crm]", "[erp]", "[provisioning]", "[server]", "TIERGATE_SERVER_<KEY>", "'extra' is not a setting"):
         assert part in told
 
 

@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlencode
 
-import httpx
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from policies.exchange import Reply
 from policies.outbound import Outbound
 from policies.ownership import Carried
 from policies.secrets import Secret
@@ -99,14 +99,14 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         yield prefix, str(value)
 
 
-def _fault(response: httpx.Response) -> PlatformFault:
+def _fault(response: Reply) -> PlatformFault:
     """Stripe's error object as one fault (API reference: Errors)."""
     try:
         error = msgspec.json.decode(response.content, type=_Refusal).error
     except msgspec.DecodeError:
-        error = _Error(message=f"status {response.status_code}")
+        error = _Error(message=f"status {response.status}")
     field = error.param or ""
-    match response.status_code:
+    match response.status:
         case HTTPStatus.PAYMENT_REQUIRED:
             return Declined("billing", error.message, field="payment_method")
         case HTTPStatus.NOT_FOUND:

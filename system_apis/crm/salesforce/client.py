@@ -7,11 +7,11 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import httpx
 import jwt
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from policies.exchange import Reply
 from policies.outbound import Outbound
 from policies.ownership import Carried
 from policies.secrets import Secret
@@ -85,16 +85,14 @@ class SalesforceClient:
 
     async def _send(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> Any:
         response = await self._exchange(method, url, body, carries, safe=safe)
-        if response.status_code == HTTPStatus.UNAUTHORIZED:
+        if response.status == HTTPStatus.UNAUTHORIZED:
             self._session = ""
             response = await self._exchange(method, url, body, carries, safe=safe)
         if response.is_success:
             return msgspec.json.decode(response.content) if response.content else None
-        raise _fault(response.status_code, response.content, safe=safe)
+        raise _fault(response.status, response.content, safe=safe)
 
-    async def _exchange(
-        self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool
-    ) -> httpx.Response:
+    async def _exchange(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> Reply:
         if not self._session:
             self._session = await self._log_in()
         content = b"" if body is None else msgspec.json.encode(body)
@@ -107,7 +105,7 @@ class SalesforceClient:
             "POST", "/services/oauth2/token", safe=True, carries=[], content=grant, headers=FORM
         )
         if response.is_server_error:
-            raise Unavailable("crm", f"cannot log in ({response.status_code})")
+            raise Unavailable("crm", f"cannot log in ({response.status})")
         if not response.is_success:
             raise Rejected("crm", "Salesforce refuses the credentials of the connected app")
         return str(msgspec.json.decode(response.content)["access_token"])

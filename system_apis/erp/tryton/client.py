@@ -7,10 +7,10 @@ import re
 from http import HTTPStatus
 from typing import Any, cast
 
-import httpx
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from policies.exchange import Reply
 from policies.outbound import Outbound
 from policies.ownership import Carried
 from policies.secrets import Secret
@@ -70,12 +70,12 @@ class TrytonClient:
         if not self._session:
             await self._log_in()
         response = await self._exchange(method, params)
-        if response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             await self._log_in()
             response = await self._exchange(method, params)
         return _result(response, safe=method.endswith(READS))
 
-    async def _exchange(self, method: str, params: list[Any]) -> httpx.Response:
+    async def _exchange(self, method: str, params: list[Any]) -> Reply:
         body = msgspec.json.encode({"id": 1, "method": method, "params": params})
         headers = JSON | {"authorization": f"Session {self._session}"}
         safe = method.endswith(READS)
@@ -96,7 +96,7 @@ class TrytonClient:
         response = await self._outbound.request(
             "POST", self._path, safe=True, carries=[], content=content, headers=JSON
         )
-        if response.status_code == HTTPStatus.UNAUTHORIZED:
+        if response.status == HTTPStatus.UNAUTHORIZED:
             raise Rejected("erp", "Tryton refuses the user's credentials")
         result = _result(response, safe=True)
         if not result:
@@ -106,20 +106,20 @@ class TrytonClient:
         self._session = base64.b64encode(proof.encode()).decode()
 
 
-def _result(response: httpx.Response, *, safe: bool) -> Any:
+def _result(response: Reply, *, safe: bool) -> Any:
     """The result, or the fault that Tryton answers with status 200 (tried on 8.2)."""
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise Throttled("erp", "Tryton is too busy", retry_after=1.0)
-    if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+    if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
         raise Unavailable("erp", "Tryton is not available")
     if response.is_server_error:
-        raise _server_error(response.status_code, safe=safe)
+        raise _server_error(response.status, safe=safe)
     if not response.is_success:
-        raise Rejected("erp", f"Tryton answered {response.status_code}")
+        raise Rejected("erp", f"Tryton answered {response.status}")
     try:
         answer = msgspec.json.decode(response.content)
     except msgspec.DecodeError as error:
-        raise _server_error(response.status_code, safe=safe) from error
+        raise _server_error(response.status, safe=safe) from error
     if error := answer.get("error"):
         kind, details = str(error[0]), _listed(error[1])
         message = str(details[0]) if details else kind

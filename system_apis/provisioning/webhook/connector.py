@@ -72,12 +72,12 @@ class WebhookTarget:
         response = await self._outbound.request(
             "POST", path, safe=True, carries=[(record, content)], content=body, headers=headers
         )
-        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise Throttled("provisioning", "the target is too busy", retry_after=1.0)
         if response.is_server_error:
-            raise Unavailable("provisioning", f"the target answered {response.status_code}")
+            raise Unavailable("provisioning", f"the target answered {response.status}")
         if not response.is_success:
-            raise Rejected("provisioning", f"the target answered {response.status_code}")
+            raise Rejected("provisioning", f"the target answered {response.status}")
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
         signatures.verify(self._settings.secret.reveal(), headers, body)
@@ -97,4 +97,4 @@ class WebhookTarget:
     async def check(self) -> None:
         response = await self._outbound.request("GET", "/health", safe=True, carries=[])
         if response.is_server_error:
-            raise Unavailable("provisioning", f"the target answered {response.status_code}")
+            raise Unavailable("provisioning", f"the target answered {response.status}")
