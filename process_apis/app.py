@@ -41,11 +41,10 @@ def create_app(gate: Gate, desk: Desk, settings: EngineSettings, openapi: OpenAP
     async def start() -> None:
         chores = (
             subscribers.look_at_orders,
-            subscribers.look_at_postings,
             subscribers.look_at_customers,
             show_what_the_crm_lacks,
         )
-        await asyncio.to_thread(engine.launch, chores)
+        await asyncio.to_thread(engine.launch, chores, subscribers.look_at_postings)
 
     async def stop() -> None:
         await asyncio.to_thread(engine.close)

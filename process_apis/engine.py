@@ -8,37 +8,38 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from time import monotonic, sleep
 from typing import Any, ParamSpec
 
 import msgspec
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy.exc import OperationalError
 
 from canonical.ids import Clock
 from process_apis.records.database import executors
 
 P = ParamSpec("P")
-POSTINGS = "postings"
 VERSION = "1"
 """Pinned by us: by default it is a hash of the code, and an upgrade would strand every running workflow."""
 FORGOTTEN_AFTER = 3600.0
+CLOSING = 5
+"""Seconds that running work has to come to an end; after that, another process takes it over."""
 BEAT = executors.update().where(executors.c.id == sa.bindparam("of"))
 BEATS = sa.select(executors)
 log = structlog.get_logger("tiergate.engine")
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
-    """`beat`, `sweep`, `dead_after` and `queue_pace` are in seconds. `posting_workers` bounds how many postings run at once."""
+    """`beat`, `sweep` and `dead_after` are in seconds. `places` bounds how much of the work that can wait runs at once."""
 
     url: str
     executor_id: str
     beat: float = 1.0
     sweep: float = 2.0
     dead_after: float = 5.0
-    queue_pace: float = 1.0
-    posting_workers: int = 4
+    places: int = 4
 
 
 class Engine:
@@ -48,9 +49,10 @@ class Engine:
         self._settings = settings
         self._database = database
         self._clock = clock
-        self._stop = threading.Event()
-        self._sweeper = threading.Thread(target=self._sweep_until_stopped, name="sweeper", daemon=True)
-        self._chores: Sequence[Callable[[], None]] = ()
+        self._woken = threading.Event()
+        self._closing = False
+        self._taken: set[str] = set()
+        self._sweeper: threading.Thread | None = None
         config: DBOSConfig = {
             "name": "tiergate-process",
             "system_database_url": settings.url,
@@ -61,24 +63,23 @@ class Engine:
         }
         DBOS(config=config)
 
-    def launch(self, chores: Sequence[Callable[[], None]]) -> None:
-        """Begin to work. `chores` are done at each sweep: looking at what is due."""
-        self._chores = chores
+    def launch(self, chores: Sequence[Callable[[], None]], waiting: Callable[[int], None]) -> None:
+        """Begin to work. `chores` are done at each sweep: looking at what is due. `waiting` is asked for the work that can
+        wait whenever some may have come, with the number of places that are free for it."""
         self._beat()
         DBOS.launch()
-        DBOS.register_queue(
-            POSTINGS,
-            worker_concurrency=self._settings.posting_workers,
-            partition_concurrency=1,
-            polling_interval_sec=self._settings.queue_pace,
-        )
+        self._sweeper = threading.Thread(target=self._sweep, args=(chores, waiting), name="sweeper", daemon=True)
         self._sweeper.start()
 
     def close(self) -> None:
-        self._stop.set()
-        if self._sweeper.is_alive():
+        self._closing = True
+        self._woken.set()
+        if self._sweeper is not None:
             self._sweeper.join()
-        DBOS.destroy(workflow_completion_timeout_sec=5)
+        until = monotonic() + CLOSING
+        while self._taken and monotonic() < until:
+            sleep(0.05)
+        DBOS.destroy(workflow_completion_timeout_sec=CLOSING)
         with self._database.begin() as connection:
             connection.execute(executors.delete().where(executors.c.id == self._settings.executor_id))
 
@@ -89,14 +90,27 @@ class Engine:
         with SetWorkflowID(workflow_id):
             DBOS.start_workflow(workflow, *args, **kwargs)
 
-    def enqueue(
-        self, partition: str, workflow_id: str, workflow: Callable[P, Any], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        """Start `workflow` when its turn comes: one at a time for each `partition`, apart from customer-facing work."""
-        with SetWorkflowID(workflow_id), SetEnqueueOptions(queue_partition_key=partition):
-            DBOS.enqueue_workflow(POSTINGS, workflow, *args, **kwargs)
+    def occupy(self, workflow_id: str, workflow: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Start `workflow` in one of the places for work that can wait, apart from what customers wait for."""
+
+        def run() -> None:
+            try:
+                with SetWorkflowID(workflow_id):
+                    workflow(*args, **kwargs)
+            finally:
+                self._taken.discard(workflow_id)
+                self.wake()
+
+        self._taken.add(workflow_id)
+        threading.Thread(target=run, name=workflow_id, daemon=True).start()
+
+    def wake(self) -> None:
+        """Work that can wait may have come."""
+        self._woken.set()
 
     def is_running(self, workflow_id: str) -> bool:
+        if workflow_id in self._taken:
+            return True
         found = DBOS.list_workflows(workflow_ids=[workflow_id], load_input=False, load_output=False)
         return any(each.status in ("PENDING", "ENQUEUED") for each in found)
 
@@ -109,16 +123,24 @@ class Engine:
             if not changed.rowcount:
                 connection.execute(executors.insert().values(id=own, beat_at=now))
 
-    def _sweep_until_stopped(self) -> None:
-        due = 0.0
-        while not self._stop.wait(self._settings.beat):
+    def _sweep(self, chores: Sequence[Callable[[], None]], waiting: Callable[[int], None]) -> None:
+        beat = sweep = monotonic()
+        while True:
+            self._woken.wait(max(0.0, beat - monotonic()))
+            self._woken.clear()
+            if self._closing:
+                return
             try:
-                self._beat()
-                if self._clock().timestamp() >= due:
-                    due = self._clock().timestamp() + self._settings.sweep
+                if (now := monotonic()) >= beat:
+                    beat = now + self._settings.beat
+                    self._beat()
+                if now >= sweep:
+                    sweep = now + self._settings.sweep
                     self.take_over()
-                    for chore in self._chores:
+                    for chore in chores:
                         chore()
+                if (free := self._settings.places - len(self._taken)) > 0:
+                    waiting(free)
             except OperationalError as error:
                 log.warning("sweep interrupted, the next one goes on", reason=type(error.orig).__name__)
 

@@ -76,7 +76,6 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pause: float = 5.0
     call_timeout: float = 30.0
     delivery: float = 3600.0
-    queue_pace: float = 1.0
 
 
 class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -192,9 +192,7 @@ def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Lit
         Cases(database, governed_by, utc_now, new_id), utc_now, new_id, residency(settings, governed_by), governed_by, Patience(pause=settings.process.pause, delivery=settings.process.delivery),
     )  # fmt: skip
     executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
-    engine = EngineSettings(
-        url, executor, dead_after=settings.process.dead_after, queue_pace=settings.process.queue_pace
-    )
+    engine = EngineSettings(url, executor, dead_after=settings.process.dead_after)
     return create_app(gate("process", settings, governed_by), desk, engine, openapi)
 
 

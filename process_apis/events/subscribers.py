@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -21,6 +22,9 @@ from process_apis.invoicing import Invoicing
 from process_apis.posting import posting_run
 from process_apis.quote_to_cash import QuoteToCash
 from process_apis.records import references
+
+ENDING = 0.5
+"""Seconds that a run may take to end."""
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -93,26 +97,13 @@ class Subscribers:
 
     def _invoice_finalized(self, event: Event, correlation_id: str) -> None:
         contract = event.data.get("contract", "")
-        overlooked = self._desk.overlooked()
-        self._desk.postings.expect("invoice", event.subject, event.subject, contract, correlation_id, overlooked)
-        self._engine.enqueue(contract, posting_run("invoice", event.subject, 1), self._do.invoicing.run, event.subject)
+        self._desk.postings.expect("invoice", event.subject, event.subject, contract, correlation_id)
+        self._engine.wake()
 
     def _invoice_paid(self, event: Event, correlation_id: str) -> None:
-        contract = event.data.get("contract", "")
-        overlooked = self._desk.overlooked()
-        self._desk.postings.expect(
-            "payment",
-            event.subject,
-            event.subject,
-            contract,
-            correlation_id,
-            overlooked,
-            "its invoice is not posted yet",
-        )
-        invoice = self._desk.postings.find("invoice", event.subject)
-        if invoice and invoice.state != "waiting":  # else the run that posts the invoice books the payment too
-            run = posting_run("payment", event.subject, 1)
-            self._engine.enqueue(contract, run, self._do.collections.run, event.subject)
+        contract, reason = event.data.get("contract", ""), "its invoice is not posted yet"
+        self._desk.postings.expect("payment", event.subject, event.subject, contract, correlation_id, reason)
+        self._engine.wake()
 
     # ---- the sweep
 
@@ -158,22 +149,30 @@ class Subscribers:
             references.settle_change(self._desk.database, row, self._desk.overlooked(), row.attempts)
             self._engine.start(workflow_id, self._do.customer_changes.run, row.id)
 
-    def look_at_postings(self) -> None:
-        """Start again the postings whose time has come."""
-        for row in self._desk.postings.due():
-            look_at = self._desk.overlooked().isoformat()
-            if self._waits_for_invoice(row) or self._engine.is_running(posting_run(row.kind, row.id, row.run)):
-                self._desk.postings.change(row.kind, row.id, look_at=look_at)
-                continue
-            run = row.run + 1
-            self._desk.postings.change(row.kind, row.id, run=run, look_at=look_at)
-            workflow = self._do.invoicing.run if row.kind == "invoice" else self._do.collections.run
-            self._engine.enqueue(row.contract_id, posting_run(row.kind, row.id, run), workflow, row.id)
+    def look_at_postings(self, free: int) -> None:
+        """Start the postings whose time has come, as many as there are places for. They wait in their table, not in a
+        queue beside it."""
+        for row in self._desk.postings.due(2 * free):
+            if (again := self._in_hand(row)) is not None:
+                self._desk.postings.change(row.kind, row.id, look_at=again.isoformat())
+            elif self._desk.postings.claim(row, self._desk.overlooked()):
+                workflow = self._do.invoicing.run if row.kind == "invoice" else self._do.collections.run
+                self._engine.occupy(posting_run(row.kind, row.id, row.run + 1), workflow, row.id)
+                free -= 1
+            if not free:
+                return
 
-    def _waits_for_invoice(self, row: sa.Row[Any]) -> bool:
-        """A payment whose invoice has a run of its own to come, which books both."""
+    def _in_hand(self, row: sa.Row[Any]) -> datetime | None:
+        """When to look again at a posting that a run is at already: its own, or its invoice's, which books both."""
+        if row.run and self._engine.is_running(posting_run(row.kind, row.id, row.run)):
+            return self._desk.overlooked()
         invoice = self._desk.postings.find("invoice", row.invoice_id) if row.kind == "payment" else None
-        return invoice is not None and invoice.state == "waiting"
+        if invoice is None:
+            return None
+        if invoice.state == "waiting":
+            return self._desk.overlooked()
+        ending = self._engine.is_running(posting_run("invoice", invoice.id, invoice.run))
+        return self._desk.later(ENDING) if ending else None  # it may have looked for payments already
 
 
 def order_run(deal_id: str, revision: int, run: int) -> str:

@@ -91,7 +91,7 @@ postings = sa.Table(
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("waits_for", sa.Text, nullable=False, default=""),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
-    sa.Column("run", sa.Integer, nullable=False, default=1),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
     sa.Column("currency", sa.String(3)),
     sa.Column("amount", sa.BigInteger),
     sa.Column("tax", sa.BigInteger),

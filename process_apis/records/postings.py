@@ -19,7 +19,13 @@ KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
 FIND = sa.select(postings).where(postings.c.kind == KIND, postings.c.id == KEY)
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
-DUE = sa.select(postings).where(postings.c.look_at <= sa.bindparam("now")).order_by(postings.c.look_at).limit(100)
+CLAIM = CHANGE.where(postings.c.run == sa.bindparam("of_run"))
+DUE = (
+    sa.select(postings)
+    .where(postings.c.look_at <= sa.bindparam("now"))
+    .order_by(postings.c.look_at)
+    .limit(sa.bindparam("most"))
+)
 
 
 class Postings:
@@ -36,14 +42,13 @@ class Postings:
         invoice_id: str,
         contract_id: str,
         correlation_id: str,
-        look_at: datetime,
         waits_for: str = "",
     ) -> None:
-        """Remember that something has to be posted. What is known already stays as it is."""
+        """Remember that something has to be posted, now. What is known already stays as it is."""
         now = self._clock().isoformat()
         values = {
             "kind": kind, "id": key, "invoice_id": invoice_id, "contract_id": contract_id, "state": "waiting",
-            "correlation_id": correlation_id, "updated_at": now, "look_at": look_at.isoformat(), "waits_for": waits_for,
+            "correlation_id": correlation_id, "updated_at": now, "look_at": now, "waits_for": waits_for,
         }  # fmt: skip
         with self._engine.begin() as connection:
             insert_once(connection, postings, values)
@@ -63,10 +68,17 @@ class Postings:
             amount=amount.amount, tax=posting.tax.amount, balance=posting.balance.amount,
         )  # fmt: skip
 
-    def due(self) -> list[sa.Row[Any]]:
-        """Postings at which somebody has to look now."""
+    def due(self, limit: int) -> list[sa.Row[Any]]:
+        """Postings at which somebody has to look now, those that wait longest first."""
         with self._engine.connect() as connection:
-            return list(connection.execute(DUE, {"now": self._clock().isoformat()}))
+            return list(connection.execute(DUE, {"now": self._clock().isoformat(), "most": limit}))
+
+    def claim(self, row: sa.Row[Any], look_at: datetime) -> bool:
+        """Begin the next run of a posting. Of two that want to, one is told yes."""
+        values = {"run": row.run + 1, "look_at": look_at.isoformat(), "updated_at": self._clock().isoformat()}
+        seen = {"of_kind": row.kind, "of": row.id, "of_run": row.run}
+        with self._engine.begin() as connection:
+            return connection.execute(CLAIM, values | seen).rowcount == 1
 
     def page(
         self,
