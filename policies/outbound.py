@@ -8,8 +8,7 @@ when it could not end in time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from time import monotonic
 
@@ -143,15 +142,16 @@ class Outbound:
 
     async def _try(self, wanted: _Request) -> Reply | Unavailable:
         """One exchange: an answer, or the fault of one that may be repeated. Raises what may not."""
-        breaker = await self._breakers.get_breaker(self._domain)
+        breaker, free = await self._breakers.get_breaker(self._domain), self._free
+        await self._enter(free, wanted)
         try:
-            async with self._place(wanted):
-                seconds, began = self._time(wanted), monotonic()
-                async with breaker:
-                    response = await self._exchange(wanted, seconds)
-                took = monotonic() - began
-                self._usual[wanted.operation] = took * WEIGHT + self._usual.get(wanted.operation, took) * (1 - WEIGHT)
-                return response
+            await self._take_turn(wanted)
+            seconds, began = self._time(wanted), monotonic()
+            async with breaker:
+                response = await self._exchange(wanted, seconds)
+            took = monotonic() - began
+            self._usual[wanted.operation] = took * WEIGHT + self._usual.get(wanted.operation, took) * (1 - WEIGHT)
+            return response
         except _Broken as broken:
             return broken.response
         except RequestError as error:
@@ -162,6 +162,8 @@ class Outbound:
         except OpenedState as opened:
             resting = f"it failed {self._platform.breaker.failures} times in a row and is left alone for a moment"
             raise Unavailable(self._domain, resting) from opened
+        finally:
+            free.release()
 
     async def _exchange(self, wanted: _Request, seconds: float) -> Reply:
         response = await self._http.request(
@@ -180,24 +182,23 @@ class Outbound:
             raise Unavailable(self._domain, f"not asked: {max(left, 0):.1f} s are left, and it takes {usual:.1f} s")
         return left
 
-    @asynccontextmanager
-    async def _place(self, wanted: _Request) -> AsyncGenerator[None]:
-        """One of the places at the platform, when its turn has come. Raises `Unavailable` or `Throttled`."""
-        free, time = self._free, self._time(wanted)
+    async def _enter(self, free: asyncio.Semaphore, wanted: _Request) -> None:
+        """Take one of the places at the platform. Raises `Unavailable` when none becomes free in time."""
+        time = self._time(wanted)
+        if not free.locked():
+            await free.acquire()  # at once: a timer would cost more than all of this
+            return
         try:
             async with asyncio.timeout(time):
                 await free.acquire()
         except TimeoutError as error:
             busy = f"all {self._platform.concurrent} connections to it are in use"
             raise Unavailable(self._domain, busy) from error
-        try:
-            await self._take_turn(wanted)
-            yield
-        finally:
-            free.release()
 
     async def _take_turn(self, wanted: _Request) -> None:
-        """Until the platform's rate allows one more request; in the order in which they came."""
+        """Until the platform's rate allows one more request; in the order in which they came. Raises `Throttled`."""
+        if not self._queue.locked() and not await self._counted():
+            return
         try:
             async with asyncio.timeout(self._time(wanted)), self._queue:
                 while True:

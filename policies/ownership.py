@@ -49,8 +49,8 @@ def check(catalogue: Catalogue, domain: Domain, fields: frozenset[str]) -> None:
 
 def _leaves(path: str, content: Any) -> Iterator[str]:
     """The paths to every value that is there; lists add nothing to a path."""
-    if isinstance(content, Mapping):
-        for name, inner in cast("Mapping[str, Any]", content).items():
+    if isinstance(content, dict):
+        for name, inner in cast("dict[str, Any]", content).items():
             yield from _leaves(f"{path}.{name}" if path else name, inner)
     elif isinstance(content, list | tuple):
         for inner in cast("list[Any]", content):

@@ -30,13 +30,14 @@ class Activation(DBOSConfiguredInstance):
     @DBOS.step()
     def activate(self, order_id: str) -> Outcome:
         desk = self._desk
-        order = desk.orders.get(order_id)
+        with desk.orders.at(order_id) as one:
+            order = one.order()
         if order.state not in ("provisioning", "partially_active"):
             return "stopped"
         with correlated(order.correlation_id):
             return guarded(desk, order, self._activate)
 
-    def _activate(self, order: Order) -> None:
+    def _activate(self, order: Order) -> Outcome:
         desk = self._desk
         delivered = tuple(
             each.line for each in desk.orders.lines(order.id, unbilled=True) if each.state == "provisioned"
@@ -57,6 +58,7 @@ class Activation(DBOSConfiguredInstance):
         desk.orders.advance(order.id, "partially_active" if failed else "active", look_at=None, waits_for=waits_for)
         desk.cases.resolve(order.id, "the target reported after all", kind="not_delivered")
         show(desk, order.id)
+        return "done"
 
     def _bill(self, order: Order, lines: tuple[PricedLine, ...]) -> None:
         """The first time the prepared contract starts; lines that come later are billed from their own start."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dbos import DBOS, DBOSConfiguredInstance
 
+from canonical.billing import Invoice
 from canonical.faults import NotFound
 from canonical.money import total
 from process_apis.desk import Desk
@@ -27,13 +28,13 @@ class Collections(DBOSConfiguredInstance):
         return self.post_payments(invoice_id)
 
     @DBOS.step()
-    def post_payments(self, invoice_id: str) -> Outcome:
-        return attempt(self._desk, "payment", invoice_id, lambda: self._post(invoice_id))
+    def post_payments(self, invoice_id: str, paid: Invoice | None = None) -> Outcome:
+        """`paid` is the invoice if the caller has just read it, with all its payments."""
+        return attempt(self._desk, "payment", invoice_id, lambda: self._post(invoice_id, paid))
 
-    def _post(self, invoice_id: str) -> None:
+    def _post(self, invoice_id: str, paid: Invoice | None) -> None:
         desk = self._desk
-        invoice = desk.platforms.invoice(invoice_id)
-        desk.postings.change("payment", invoice_id, customer_id=invoice.customer_id, legal_entity=invoice.legal_entity)
+        invoice = paid or desk.platforms.invoice(invoice_id)
         if not invoice.payments:
             raise NotFound("billing", f"the invoice {invoice_id} has no payment", field="payments")
         closed = open_window(desk, invoice.legal_entity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dbos import DBOS, DBOSConfiguredInstance
 
+from canonical.billing import Invoice
 from process_apis.collections import Collections
 from process_apis.desk import Desk
 from process_apis.posting import attempt, open_window
@@ -21,21 +22,26 @@ class Invoicing(DBOSConfiguredInstance):
 
     @DBOS.workflow()
     def run(self, invoice_id: str) -> Outcome:
-        if self.post_invoice(invoice_id) == "stopped":
+        read: list[Invoice] = []
+        if self.post_invoice(invoice_id, read) == "stopped":
             return "stopped"
         if self._desk.postings.find("payment", invoice_id) is None:
             return "done"  # what is paid later is booked by a run of its own
-        return self._collections.post_payments(invoice_id)
+        paid = next((each for each in reversed(read) if each.state == "paid"), None)
+        return self._collections.post_payments(invoice_id, paid)
 
     @DBOS.step()
-    def post_invoice(self, invoice_id: str) -> Outcome:
+    def post_invoice(self, invoice_id: str, read: list[Invoice]) -> Outcome:
+        """Adds the invoice as it was posted to `read`; a run that is taken over finds nothing there."""
         patience = self._desk.patience
-        return attempt(self._desk, "invoice", invoice_id, lambda: patiently(patience, lambda: self._post(invoice_id)))
+        return attempt(
+            self._desk, "invoice", invoice_id, lambda: patiently(patience, lambda: self._post(invoice_id, read))
+        )
 
-    def _post(self, invoice_id: str) -> None:
+    def _post(self, invoice_id: str, read: list[Invoice]) -> None:
         desk = self._desk
         invoice = desk.platforms.invoice(invoice_id)
-        desk.postings.change("invoice", invoice_id, customer_id=invoice.customer_id, legal_entity=invoice.legal_entity)
+        read.append(invoice)
         closed = open_window(desk, invoice.legal_entity)
         posting = desk.platforms.put_erp_invoice(invoice, closed)
         desk.postings.posted("invoice", invoice_id, posting, invoice.total)

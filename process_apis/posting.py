@@ -55,7 +55,7 @@ def attempt(desk: Desk, kind: PostingKind, key: str, act: Callable[[], None]) ->
         except TRANSIENT as fault:
             not_now(desk, row, fault)
         except (Rejected, NotFound) as fault:
-            not_ever(desk, desk.postings.find(kind, key) or row, fault)  # the work has learnt whose it is
+            not_ever(desk, row, fault)
         else:
             return "done"
     return "stopped"

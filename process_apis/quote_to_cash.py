@@ -44,7 +44,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     def validate(self, order_id: str) -> Outcome:
         return take(self._desk, order_id, "validating", self._validate)
 
-    def _validate(self, order: Order) -> None:
+    def _validate(self, order: Order) -> Outcome:
         desk = self._desk
         deal = desk.platforms.deal(order.deal_id)
         self._check_region(order, deal)
@@ -66,6 +66,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         contract_id = references.canonical_id(desk.database, "con", "order", order.id, desk.new_id)
         plan = validation.plan(deal, seller, order.id, customer_id, contract_id, parent_id)
         desk.orders.accept(order.id, deal.name, deal.placed_by, plan)
+        return "done"
 
     def _check_region(self, order: Order, deal: Deal) -> None:
         """Before anything of the deal is stored: is this the place for it?"""
@@ -80,15 +81,14 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     @DBOS.step()
     def review_credit(self, order_id: str) -> Outcome:
-        outcome = take(self._desk, order_id, "credit_review", self._review_credit)
-        return "stopped" if self._desk.orders.row(order_id).state == "awaiting_approval" else outcome
+        return take(self._desk, order_id, "credit_review", self._review_credit)
 
-    def _review_credit(self, order: Order) -> None:
+    def _review_credit(self, order: Order) -> Outcome:
         desk, contract = self._desk, _plan(order).contract
         credit = desk.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
         first_invoice = contract.net.times(1 + Decimal(contract.tax_percent) / 100)
         if credit.allows(first_invoice):
-            return
+            return "done"
         reason = f"{credit.used} owed and {first_invoice} more is over the limit of {credit.limit}"
         finding = Finding("credit_limit", reason)
         desk.cases.open(
@@ -97,6 +97,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         )  # fmt: skip
         desk.orders.advance(order.id, "awaiting_approval", look_at=None, waits_for=f"approval: {reason}")
         show(desk, order.id)
+        return "stopped"
 
     # ---- the customer, everywhere
 
@@ -104,8 +105,9 @@ class QuoteToCash(DBOSConfiguredInstance):
     def onboard(self, order_id: str) -> Outcome:
         return take(self._desk, order_id, "onboarding", self._onboard)
 
-    def _onboard(self, order: Order) -> None:
+    def _onboard(self, order: Order) -> Outcome:
         self._desk.orders.keep_plan(order.id, onboarding.onboard(self._desk, _plan(order)))
+        return "done"
 
     # ---- the contract, which bills nothing yet
 
@@ -113,18 +115,19 @@ class QuoteToCash(DBOSConfiguredInstance):
     def subscribe(self, order_id: str) -> Outcome:
         return take(self._desk, order_id, "subscribing", self._subscribe)
 
-    def _subscribe(self, order: Order) -> None:
+    def _subscribe(self, order: Order) -> Outcome:
         plan = _plan(order)
         contract = self._desk.platforms.put_contract(plan.contract)
         self._desk.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=contract))
+        return "done"
 
     @DBOS.step()
     def unsubscribe(self, order_id: str) -> Outcome:
         return guarded(self._desk, self._desk.orders.get(order_id), self._unsubscribe)
 
-    def _unsubscribe(self, order: Order) -> None:
+    def _unsubscribe(self, order: Order) -> Outcome:
         if order.plan is None or "customer" not in order.plan.contract.references:
-            return
+            return "done"
         contract = order.plan.contract
         self._desk.platforms.cancel_contract(contract)
         if invoice := contract.references.get("invoice"):
@@ -133,32 +136,32 @@ class QuoteToCash(DBOSConfiguredInstance):
                 "cannot_undo", order.id, finding, ("skip",), correlation_id=order.correlation_id,
                 legal_entity=order.legal_entity, customer_id=order.customer_id,
             )  # fmt: skip
+        return "done"
 
     # ---- the lines, one by one
 
     @DBOS.step()
     def provision(self, order_id: str) -> Outcome:
-        order = self._desk.orders.get(order_id)
-        if order.state == "partially_active":  # lines that failed before are tried again, the others are left alone
-            return guarded(self._desk, order, self._provision)
-        return take(self._desk, order_id, "provisioning", self._provision)
+        return take(self._desk, order_id, "provisioning", self._provision, also_in="partially_active")
 
-    def _provision(self, order: Order) -> None:
+    def _provision(self, order: Order) -> Outcome:
+        """Lines that failed before are tried again, those that were delivered are left alone."""
         desk = self._desk
-        attempt = desk.orders.row(order.id).provisioning_attempt
         wanted = [each.line for each in order.lines if each.state in ("waiting", "requested")]
-        desk.orders.request_lines(order.id, [line.id for line in wanted])
+        attempt = desk.orders.request_lines(order.id, [line.id for line in wanted])
         desk.platforms.provision(ProvisioningRequest(order.id, tuple(wanted), attempt, order.legal_entity))
         # From here on the target's reports drive it; if they do not come, somebody looks.
         desk.orders.change(order.id, look_at=desk.later(desk.patience.delivery).isoformat())
+        return "done"
 
     @DBOS.step()
     def deprovision(self, order_id: str) -> Outcome:
         return guarded(self._desk, self._desk.orders.get(order_id), self._deprovision)
 
-    def _deprovision(self, order: Order) -> None:
+    def _deprovision(self, order: Order) -> Outcome:
         if any(each.state != "waiting" for each in order.lines):
             self._desk.platforms.deprovision(order.id)
+        return "done"
 
     # ---- all of it undone, last step first
 

@@ -50,23 +50,28 @@ def patiently(patience: Patience, act: Callable[[], T]) -> T:
     raise AssertionError("unreachable")  # retry_context ends with a result or an exception
 
 
-def take(desk: Desk, order_id: str, state: OrderState, act: Callable[[Order], None]) -> Outcome:
-    """Bring an order into `state` and do its work there. Work that is behind the order already is not done again."""
-    row = desk.orders.row(order_id)
-    present: OrderState = row.state
-    if present in AFTER or (present in PATH and PATH.index(present) > PATH.index(state)):
-        return "done"
-    if present not in (*PATH, "received", "awaiting_approval"):
-        return "stopped"
-    with correlated(row.correlation_id):
-        desk.orders.advance(order_id, state, look_at=desk.overlooked())
-        return guarded(desk, desk.orders.get(order_id), act, again=row.run > 1)
+def take(
+    desk: Desk, order_id: str, state: OrderState, act: Callable[[Order], Outcome], also_in: OrderState | None = None
+) -> Outcome:
+    """Bring an order into `state` and do its work there. Work that is behind the order already is not done again, but
+    for an order that is in `also_in`, and stays there."""
+    with desk.orders.at(order_id) as one:
+        present: OrderState = one.row.state
+        if present != also_in:
+            if present in AFTER or (present in PATH and PATH.index(present) > PATH.index(state)):
+                return "done"
+            if present not in (*PATH, "received", "awaiting_approval"):
+                return "stopped"
+            one.advance(state, look_at=desk.overlooked())
+        order, again = one.order(), one.row.run > 1
+    with correlated(order.correlation_id):
+        return guarded(desk, order, act, again=again)
 
 
-def guarded(desk: Desk, order: Order, act: Callable[[Order], None], *, again: bool = True) -> Outcome:
+def guarded(desk: Desk, order: Order, act: Callable[[Order], Outcome], *, again: bool = True) -> Outcome:
     """Do the work of a state; what cannot proceed is put aside or becomes a case. `again`: it may have been put aside before."""
     try:
-        patiently(desk.patience, lambda: act(order))
+        outcome: Outcome = patiently(desk.patience, lambda: act(order))
     except TRANSIENT as fault:
         put_aside(desk, order, fault)
         return "stopped"
@@ -79,13 +84,14 @@ def guarded(desk: Desk, order: Order, act: Callable[[Order], None], *, again: bo
         return "stopped"
     if again:
         desk.cases.resolve(order.id, "it went on by itself", kind="waiting_for_platform")
-    return "done"
+    return outcome
 
 
 def put_aside(desk: Desk, order: Order, fault: PlatformFault) -> None:
     """The order stays where it is and is looked at again later, ever more seldom. People are told after the fifth time."""
-    run = desk.orders.row(order.id).run
-    desk.orders.advance(order.id, order.state, look_at=desk.pause(run), waits_for=f"{fault.platform}: {fault.reason}")
+    with desk.orders.at(order.id) as one:
+        run = one.row.run
+        one.advance(order.state, look_at=desk.pause(run), waits_for=f"{fault.platform}: {fault.reason}")
     if run >= TOLD_AFTER:
         _open(
             desk,
@@ -112,7 +118,8 @@ def _open(desk: Desk, order: Order, held: Held) -> None:
 
 def show(desk: Desk, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
-    order = desk.orders.get(order_id)
+    with desk.orders.at(order_id) as one:
+        order = one.order()
     status = DealStatus(order.id, order.state, order.waits_for, legal_entity=order.legal_entity)
     if order.plan and order.state in AFTER:
         contract = order.plan.contract

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from canonical.cases import Finding
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, Event
-from canonical.orders import LineState
+from canonical.orders import LineState, PostingKind
 from process_apis.activation import Activation
 from process_apis.collections import Collections
 from process_apis.customer_changes import CustomerChanges
@@ -96,13 +96,16 @@ class Subscribers:
             self._engine.start(workflow_id, self._do.activation.run, order_id)
 
     def _invoice_finalized(self, event: Event, correlation_id: str) -> None:
-        contract = event.data.get("contract", "")
-        self._desk.postings.expect("invoice", event.subject, event.subject, contract, correlation_id)
-        self._engine.wake()
+        self._expect("invoice", event, correlation_id)
 
     def _invoice_paid(self, event: Event, correlation_id: str) -> None:
-        contract, reason = event.data.get("contract", ""), "its invoice is not posted yet"
-        self._desk.postings.expect("payment", event.subject, event.subject, contract, correlation_id, reason)
+        self._expect("payment", event, correlation_id, "its invoice is not posted yet")
+
+    def _expect(self, kind: PostingKind, event: Event, correlation_id: str, waits_for: str = "") -> None:
+        self._desk.postings.expect(
+            kind, event.subject, correlation_id, waits_for, contract_id=event.data.get("contract", ""),
+            customer_id=event.data.get("customer", ""), legal_entity=event.data.get("legal_entity", ""),
+        )  # fmt: skip
         self._engine.wake()
 
     # ---- the sweep

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
 
@@ -19,8 +21,9 @@ from process_apis.records.database import insert_once, order_lines, order_states
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(orders).where(orders.c.id == OF)
-STATE = sa.select(orders.c.state).where(orders.c.id == OF)
 CHANGE = orders.update().where(orders.c.id == OF)
+CHANGED = CHANGE.returning(orders)
+ATTEMPT = sa.select(orders.c.provisioning_attempt).where(orders.c.id == OF)
 REACHED = order_states.insert()
 HISTORY = sa.select(order_states).where(order_states.c.order_id == OF).order_by(order_states.c.seq)
 LINES = sa.select(order_lines).where(order_lines.c.order_id == OF).order_by(order_lines.c.position)
@@ -37,6 +40,47 @@ _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
 
 
+class OneOrder:
+    """An order in one transaction: read, changed and read again over one connection."""
+
+    def __init__(self, connection: sa.Connection, order_id: str, now: str) -> None:
+        """Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
+        self._connection = connection
+        self._now = now
+        self.row: sa.Row[Any] = connection.execute(ROW, {"of": order_id}).one()
+
+    def advance(self, state: OrderState, *, look_at: datetime | None, waits_for: str = "", **changes: Any) -> None:
+        """Go to `state`. Raises `IllegalTransition` when the table of states has no such change.
+
+        `look_at` is when somebody has to look at the order again if nothing happens until then.
+        """
+        present = cast("OrderState", self.row.state)
+        check_order(present, state)
+        values = changes | {
+            "of": self.row.id, "state": state, "waits_for": waits_for, "updated_at": self._now,
+            "look_at": look_at and look_at.isoformat(),
+        }  # fmt: skip
+        self.row = self._connection.execute(CHANGED, values).one()
+        if present != state:
+            self._connection.execute(REACHED, {"order_id": self.row.id, "state": state, "at": self._now})
+
+    def order(self, history: tuple[StateChange, ...] = ()) -> Order:
+        """The order as it stands, with its lines. No work of ours needs its history."""
+        row = self.row
+        return Order(
+            id=row.id, deal_id=row.deal_id, revision=row.revision, name=row.name, state=row.state, waits_for=row.waits_for,
+            correlation_id=row.correlation_id, received_at=datetime.fromisoformat(row.received_at),
+            updated_at=datetime.fromisoformat(row.updated_at), legal_entity=row.legal_entity, customer_id=row.customer_id,
+            plan=_PLAN.decode(row.plan) if row.plan else None, lines=_lines(self._connection, LINES, row.id),
+            history=history, placed_by=row.placed_by,
+        )  # fmt: skip
+
+    def history(self) -> tuple[StateChange, ...]:
+        """Every state that it was in, the first one first."""
+        found = self._connection.execute(HISTORY, {"of": self.row.id})
+        return tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in found)
+
+
 class Orders:
     """The table of orders."""
 
@@ -46,6 +90,12 @@ class Orders:
         self._new_id = new_id
 
     # ---- writing
+
+    @contextmanager
+    def at(self, order_id: str) -> Generator[OneOrder]:
+        """One order, in a transaction that ends with the block."""
+        with self._engine.begin() as connection:
+            yield OneOrder(connection, order_id, self._clock().isoformat())
 
     def hand_over(self, customer_id: str, partner: str) -> None:
         """The orders of a customer are seen by the partner that looks after it now."""
@@ -78,23 +128,9 @@ class Orders:
     def advance(
         self, order_id: str, state: OrderState, *, look_at: datetime | None, waits_for: str = "", **changes: Any
     ) -> None:
-        """Go to `state`. Raises `IllegalTransition` when the table of states has no such change.
-
-        `look_at` is when somebody has to look at the order again if nothing happens until then.
-        """
-        now = self._clock().isoformat()
-        with self._engine.begin() as connection:
-            present = cast("OrderState", connection.execute(STATE, {"of": order_id}).scalar_one())
-            check_order(present, state)
-            values = changes | {
-                "state": state,
-                "waits_for": waits_for,
-                "updated_at": now,
-                "look_at": look_at and look_at.isoformat(),
-            }
-            connection.execute(CHANGE, values | {"of": order_id})
-            if present != state:
-                connection.execute(REACHED, {"order_id": order_id, "state": state, "at": now})
+        """Go to `state`, as `OneOrder` does."""
+        with self.at(order_id) as one:
+            one.advance(state, look_at=look_at, waits_for=waits_for, **changes)
 
     def change(self, order_id: str, **changes: Any) -> None:
         """Change what is not the state."""
@@ -123,11 +159,12 @@ class Orders:
         with self._engine.begin() as connection:
             connection.execute(CHANGE_LINE, {"of": order_id, "of_line": line_id, "state": state, "reason": reason})
 
-    def request_lines(self, order_id: str, line_ids: list[str]) -> None:
-        """The lines are on their way to the target."""
+    def request_lines(self, order_id: str, line_ids: list[str]) -> int:
+        """The lines are on their way to the target. Gives the number of the attempt."""
         rows = [{"of": order_id, "of_line": each, "state": "requested", "reason": ""} for each in line_ids]
         with self._engine.begin() as connection:
             connection.execute(CHANGE_LINE, rows)
+            return int(connection.execute(ATTEMPT, {"of": order_id}).scalar_one())
 
     def report_line(self, order_id: str, line_id: str, state: LineState, reason: str) -> bool:
         """Keep how a requested line ended; any other is left alone. Gives whether every line has a result now."""
@@ -154,19 +191,9 @@ class Orders:
         return self.get(order_id) if found is not None else None
 
     def get(self, order_id: str) -> Order:
-        """Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
-        with self._engine.connect() as connection:
-            row = connection.execute(ROW, {"of": order_id}).one()
-            history = connection.execute(HISTORY, {"of": order_id})
-            changes = tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in history)
-            lines = _lines(connection, LINES, order_id)
-        return Order(
-            id=row.id, deal_id=row.deal_id, revision=row.revision, name=row.name, state=row.state, waits_for=row.waits_for,
-            correlation_id=row.correlation_id, received_at=datetime.fromisoformat(row.received_at),
-            updated_at=datetime.fromisoformat(row.updated_at), legal_entity=row.legal_entity, customer_id=row.customer_id,
-            plan=_PLAN.decode(row.plan) if row.plan else None, lines=lines, history=changes,
-            placed_by=row.placed_by,
-        )  # fmt: skip
+        """With its history. Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
+        with self.at(order_id) as one:
+            return one.order(one.history())
 
     def lines(self, order_id: str, *, unbilled: bool = False) -> tuple[OrderLine, ...]:
         with self._engine.connect() as connection:

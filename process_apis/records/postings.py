@@ -36,19 +36,15 @@ class Postings:
         self._clock = clock
 
     def expect(
-        self,
-        kind: PostingKind,
-        key: str,
-        invoice_id: str,
-        contract_id: str,
-        correlation_id: str,
-        waits_for: str = "",
-    ) -> None:
-        """Remember that something has to be posted, now. What is known already stays as it is."""
+        self, kind: PostingKind, invoice_id: str, correlation_id: str, waits_for: str = "", *, contract_id: str,
+        customer_id: str, legal_entity: str,
+    ) -> None:  # fmt: skip
+        """Remember that an invoice, or what is paid for it, has to be posted, now. What is known already stays as it is."""
         now = self._clock().isoformat()
         values = {
-            "kind": kind, "id": key, "invoice_id": invoice_id, "contract_id": contract_id, "state": "waiting",
-            "correlation_id": correlation_id, "updated_at": now, "look_at": now, "waits_for": waits_for,
+            "kind": kind, "id": invoice_id, "invoice_id": invoice_id, "contract_id": contract_id, "customer_id": customer_id,
+            "legal_entity": legal_entity, "state": "waiting", "correlation_id": correlation_id, "updated_at": now,
+            "look_at": now, "waits_for": waits_for,
         }  # fmt: skip
         with self._engine.begin() as connection:
             insert_once(connection, postings, values)

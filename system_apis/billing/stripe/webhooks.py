@@ -66,6 +66,10 @@ def canonical_event(body: bytes) -> Reported | None:
         type=TYPES[source.type],
         subject=thing["id"],
         time=datetime.fromtimestamp(source.created, UTC),
-        data={"contract": metadata["tiergate_contract"]},
+        data={
+            "contract": metadata["tiergate_contract"],
+            "customer": metadata.get("tiergate_customer", ""),
+            "legal_entity": metadata.get("tiergate_legal_entity", ""),
+        },
     )
     return Reported(event, metadata.get("tiergate_correlation", ""))
