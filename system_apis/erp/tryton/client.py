@@ -17,7 +17,8 @@ from policies.secrets import Secret
 
 JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
-ACCEPTED = re.compile(r".*(eu_vat valid|invoice_payment_term)$")
+VIES = "eu_vat valid"
+ACCEPTED = re.compile(rf".*({VIES}|invoice_payment_term)$")
 """Warnings that are no reason to stop: VIES was not asked (numbers are checked before the order is taken), and a
 payment date in the past (expected of late postings)."""
 
@@ -56,7 +57,8 @@ class TrytonClient:
             except Warned as warning:
                 if not ACCEPTED.fullmatch(warning.name):
                     raise Rejected("erp", warning.message) from warning
-                answer = [{"user": self.user_id, "name": warning.name}]
+                always = warning.name.endswith(VIES)  # of a number, which is on every invoice of its party
+                answer = [{"user": self.user_id, "name": warning.name, "always": always}]
                 await self._call("model.res.user.warning.create", [answer, {}])
 
     async def rows(

@@ -163,14 +163,14 @@ class Tryton:
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
         return await self._invoices(invoice.id, company)
 
-    async def _invoices(self, reference: str, company: Row) -> list[Row]:
+    async def _invoices(self, reference: str, company: Row, fields: list[str] = POSTING) -> list[Row]:
         domain = [
             ["reference", "=", reference],
             ["type", "=", "out"],
             ["company", "=", company["id"]],
             ["state", "!=", "cancelled"],
         ]
-        return await self._client.rows("account.invoice", domain, POSTING, company["id"])
+        return await self._client.rows("account.invoice", domain, fields, company["id"])
 
     def _compare(self, invoice: Invoice, draft: Posting) -> None:
         if (draft.total, draft.tax) != (invoice.total, invoice.tax):
@@ -189,34 +189,25 @@ class Tryton:
     async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
         """Through Tryton's own wizard, which books and reconciles. The move's description is the natural key."""
         company = await self._company(legal_entity)
-        posted = [each for each in await self._invoices(payment.invoice_id, company) if each["state"] in POSTED]
+        found = await self._invoices(payment.invoice_id, company, mapping.PAYING)
+        posted = [each for each in found if each["state"] in POSTED]
         if not posted:
             raise Conflict("erp", f"the invoice {payment.invoice_id} is not posted yet", field="invoice_id")
         (row,) = posted
-        if not await self._paid_already(row["id"], payment.id, company):
-            try:
-                await self._pay(row["id"], payment, payment.received_on, company)
-            except Rejected as refused:
-                later = await self._next_day(payment.received_on, closed, company, refused)
-                await self._pay(row["id"], payment, later, company)
+        if payment.id in [each["move."]["description"] for each in row["payment_lines."]]:
+            return mapping.posting(row)
+        try:
+            await self._pay(row, payment, payment.received_on, company)
+        except Rejected as refused:
+            later = await self._next_day(payment.received_on, closed, company, refused)
+            await self._pay(row, payment, later, company)
         return await self.posting(payment.invoice_id, legal_entity)
 
-    async def _paid_already(self, invoice: int, payment_id: str, company: Row) -> bool:
-        domain = [["invoice_payments", "=", invoice], ["move.description", "=", payment_id]]
-        return bool(await self._client.rows("account.move.line", domain, ["id"], company["id"], 1))
-
-    async def _pay(self, invoice: int, payment: Payment, on: date, company: Row) -> None:
-        books = await self._opened(company)
-        wizard = "wizard.account.invoice.pay"
-        context = _in(company) | {"active_model": "account.invoice", "active_id": invoice, "active_ids": [invoice]}
+    async def _pay(self, invoice: Row, payment: Payment, on: date, company: Row) -> None:
+        wizard, record = "wizard.account.invoice.pay", invoice["id"]
+        form = mapping.payment(payment, invoice, on, (await self._opened(company))["payment_method"])
+        context = _in(company) | {"active_model": "account.invoice", "active_id": record, "active_ids": [record]}
         session, _, _ = await self._client.call(f"{wizard}.create", context=context)
-        shown = await self._client.call(f"{wizard}.execute", session, {}, "start", context=context)
-        defaults: Row = shown["view"]["defaults"]
-        form = {key: defaults.get(key) for key in ("payee", "payees", "currency", "company", "invoice_account")}
-        form |= {
-            "amount": mapping.decimal(payment.amount.decimal), "date": mapping.day(on),
-            "description": payment.id, "payment_method": books["payment_method"],
-        }  # fmt: skip
         asked = await self._client.call(f"{wizard}.execute", session, {"start": form}, "choice", context=context)
         await self._client.call(f"{wizard}.delete", session, context=context)
         if asked.get("view"):

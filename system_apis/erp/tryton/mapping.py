@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from canonical.billing import Invoice, InvoiceLine, Posting
+from canonical.billing import Invoice, InvoiceLine, Payment, Posting
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
 from policies.ownership import TECHNICAL, Fields
@@ -26,6 +26,8 @@ POSTING = [
     "currency.code",
     "reference",
 ]
+PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_payees", "payment_lines.move.description"]
+"""What a payment of an invoice needs to know of it: who may pay, and the payments that are booked already."""
 UNIT_PRICE_DIGITS = 4
 IDS = {"": TECHNICAL}
 """The ids of records that are named, and not written to."""
@@ -56,7 +58,7 @@ FIELDS: dict[str, Fields] = {
         "start.description": "payment.id", "start.payment_method": TECHNICAL,
     },
     "wizard.account.invoice.pay.delete": {},
-    "model.res.user.warning.create": {"user": TECHNICAL, "name": TECHNICAL},
+    "model.res.user.warning.create": {"user": TECHNICAL, "name": TECHNICAL, "always": TECHNICAL},
 }  # fmt: skip
 """What may be written by each method, and which field of the canonical model it is."""
 
@@ -116,6 +118,16 @@ def line(source: InvoiceLine, product: Row, tax: int) -> Row:
         "type": "line", "product": product["id"], "unit": product["default_uom"], "account": product["account"],
         "quantity": source.quantity if exact else 1, "unit_price": decimal(unit_price if exact else source.net.decimal),
         "description": f"{source.description}, {period}", "taxes": [["add", [tax]]],
+    }  # fmt: skip
+
+
+def payment(source: Payment, row: Row, on: date, method: int) -> Row:
+    """What the wizard asks of somebody who pays the invoice `row`. The move's description is billing's id."""
+    others: list[int] = row["alternative_payees"] or []
+    return {
+        "payee": others[0] if len(others) == 1 else row["party"], "payees": [row["party"], *others],
+        "currency": row["currency"], "company": row["company"], "invoice_account": row["account"],
+        "amount": decimal(source.amount.decimal), "date": day(on), "description": source.id, "payment_method": method,
     }  # fmt: skip
 
 
