@@ -98,16 +98,24 @@ def names_the_same(in_path: str, in_body: str, member: str = "id") -> None:
         )
 
 
+@lru_cache
+def _fields(kind: type[Any]) -> dict[str, inspect.Type]:
+    """The fields of a struct by their names on the wire."""
+    expected = described(kind)
+    return (
+        {field.encode_name: field.type for field in expected.fields} if isinstance(expected, inspect.StructType) else {}
+    )
+
+
 def _unknown(expected: inspect.Type, value: Any, path: str) -> Iterator[FieldError]:
     match expected, value:
         case inspect.StructType(), dict():
-            members = cast("dict[str, Any]", value)
-            fields = {field.encode_name: field.type for field in expected.fields}
-            for key, inner in members.items():
-                if key in fields:
-                    yield from _unknown(fields[key], inner, f"{path}.{key}")
-                else:
+            fields = _fields(expected.cls)
+            for key, inner in cast("dict[str, Any]", value).items():
+                if key not in fields:
                     yield FieldError(f"{path}.{key}", "unknown field")
+                elif isinstance(inner, dict | list):
+                    yield from _unknown(fields[key], inner, f"{path}.{key}")
         case ((inspect.ListType() | inspect.VarTupleType()), list()):
             for index, inner in enumerate(cast("list[Any]", value)):
                 yield from _unknown(expected.item_type, inner, f"{path}[{index}]")

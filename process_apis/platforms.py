@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from urllib.parse import urlencode
 
 from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
@@ -9,12 +10,17 @@ from canonical.deals import Deal, DealReference, DealStatus, OrderReference, Pla
 from canonical.parties import Account, Credit, Customer, FollowedAccount, KnownProducts, LegalEntity, PlatformId
 from policies.layers import LayerClient
 
+RECENT = 60.0
+"""Seconds for which what the ERP said of its master data holds: a burst of orders does not ask a slow ERP for it each time."""
+
 
 class Platforms:
     """Every method raises leaves of `PlatformFault`."""
 
     def __init__(self, client: LayerClient) -> None:
         self._client = client
+        self._legal_entities: dict[str, tuple[float, LegalEntity]] = {}
+        self._products: dict[str, float] = {}
 
     def alive(self) -> None:
         self._client.call("GET", "/health/live", dict[str, str])
@@ -39,11 +45,22 @@ class Platforms:
     # ---- ERP
 
     def legal_entity(self, code: str) -> LegalEntity:
-        return self._client.call("GET", f"/erp/v1/legal-entities/{code}", LegalEntity)
+        """As it was within the last minute."""
+        until, known = self._legal_entities.get(code, (0.0, None))
+        if known is None or until < monotonic():
+            known = self._client.call("GET", f"/erp/v1/legal-entities/{code}", LegalEntity)
+            self._legal_entities[code] = monotonic() + RECENT, known
+        return known
 
     def known_products(self, skus: list[str]) -> list[str]:
-        query = urlencode([("sku", sku) for sku in skus])
-        return list(self._client.call("GET", f"/erp/v1/products?{query}", KnownProducts).skus)
+        """Those of the SKUs that the ERP knew within the last minute, or knows now."""
+        now = monotonic()
+        asked = [sku for sku in skus if self._products.get(sku, 0.0) < now]
+        if asked:
+            query = urlencode([("sku", sku) for sku in asked])
+            found = self._client.call("GET", f"/erp/v1/products?{query}", KnownProducts).skus
+            self._products |= dict.fromkeys(found, now + RECENT)
+        return [sku for sku in skus if self._products.get(sku, 0.0) >= now]
 
     def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         query = urlencode({"legal_entity": legal_entity, "currency": currency})

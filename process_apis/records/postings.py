@@ -19,7 +19,7 @@ KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
 FIND = sa.select(postings).where(postings.c.kind == KIND, postings.c.id == KEY)
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
-CLAIM = CHANGE.where(postings.c.run == sa.bindparam("of_run"))
+CLAIM = CHANGE.where(postings.c.run == sa.bindparam("of_run"), postings.c.state == "waiting")
 DUE = (
     sa.select(postings)
     .where(postings.c.look_at <= sa.bindparam("now"))
@@ -70,7 +70,7 @@ class Postings:
             return list(connection.execute(DUE, {"now": self._clock().isoformat(), "most": limit}))
 
     def claim(self, row: sa.Row[Any], look_at: datetime) -> bool:
-        """Begin the next run of a posting. Of two that want to, one is told yes."""
+        """Begin the next run of a posting that waits. Of two that want to, one is told yes."""
         values = {"run": row.run + 1, "look_at": look_at.isoformat(), "updated_at": self._clock().isoformat()}
         seen = {"of_kind": row.kind, "of": row.id, "of_run": row.run}
         with self._engine.begin() as connection:
