@@ -44,7 +44,7 @@ def create_app(gate: Gate, desk: Desk, settings: EngineSettings, openapi: OpenAP
             subscribers.look_at_customers,
             show_what_the_crm_lacks,
         )
-        await asyncio.to_thread(engine.launch, chores, subscribers.look_at_postings)
+        await asyncio.to_thread(engine.launch, chores, subscribers.next_posting)
 
     async def stop() -> None:
         await asyncio.to_thread(engine.close)

@@ -42,6 +42,13 @@ class EngineSettings(msgspec.Struct, frozen=True):
     places: int = 4
 
 
+class Work(msgspec.Struct, frozen=True):
+    """A workflow under its identity, ready to be run."""
+
+    workflow_id: str
+    run: Callable[[], object]
+
+
 class Engine:
     """One process's share of the durable work."""
 
@@ -51,11 +58,15 @@ class Engine:
         self._clock = clock
         self._woken = threading.Event()
         self._closing = False
-        self._taken: set[str] = set()
+        self._running: set[str] = set()
+        self._workers: set[threading.Thread] = set()
+        """Each has one of the places for work that can wait."""
+        self._next: Callable[[], Work | None] = lambda: None
         self._sweeper: threading.Thread | None = None
         config: DBOSConfig = {
             "name": "tiergate-process",
             "system_database_url": settings.url,
+            "system_database_engine": database,  # one pool for both: a connection's pages are read again when another writes
             "executor_id": settings.executor_id,
             "application_version": VERSION,
             "log_level": "WARNING",
@@ -63,12 +74,13 @@ class Engine:
         }
         DBOS(config=config)
 
-    def launch(self, chores: Sequence[Callable[[], None]], waiting: Callable[[int], None]) -> None:
-        """Begin to work. `chores` are done at each sweep: looking at what is due. `waiting` is asked for the work that can
-        wait whenever some may have come, with the number of places that are free for it."""
+    def launch(self, chores: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
+        """Begin to work. `chores` are done at each sweep: looking at what is due. `waiting` gives the next piece of the
+        work that can wait, and claims it; it is asked by several threads at once, and by several processes."""
+        self._next = waiting
         self._beat()
         DBOS.launch()
-        self._sweeper = threading.Thread(target=self._sweep, args=(chores, waiting), name="sweeper", daemon=True)
+        self._sweeper = threading.Thread(target=self._sweep, args=(chores,), name="sweeper", daemon=True)
         self._sweeper.start()
 
     def close(self) -> None:
@@ -77,7 +89,7 @@ class Engine:
         if self._sweeper is not None:
             self._sweeper.join()
         until = monotonic() + CLOSING
-        while self._taken and monotonic() < until:
+        while self._workers and monotonic() < until:
             sleep(0.05)
         DBOS.destroy(workflow_completion_timeout_sec=CLOSING)
         with self._database.begin() as connection:
@@ -90,26 +102,36 @@ class Engine:
         with SetWorkflowID(workflow_id):
             DBOS.start_workflow(workflow, *args, **kwargs)
 
-    def occupy(self, workflow_id: str, workflow: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Start `workflow` in one of the places for work that can wait, apart from what customers wait for."""
-
-        def run() -> None:
-            try:
-                with SetWorkflowID(workflow_id):
-                    workflow(*args, **kwargs)
-            finally:
-                self._taken.discard(workflow_id)
-                self.wake()
-
-        self._taken.add(workflow_id)
-        threading.Thread(target=run, name=workflow_id, daemon=True).start()
-
     def wake(self) -> None:
         """Work that can wait may have come."""
         self._woken.set()
 
+    def _fill_places(self) -> None:
+        """Work that can wait runs in places of its own, apart from what customers wait for."""
+        while len(self._workers) < self._settings.places and (work := self._next()) is not None:
+            worker = threading.Thread(target=self._work, args=(work,), name="worker", daemon=True)
+            self._workers.add(worker)
+            worker.start()
+
+    def _work(self, work: Work | None) -> None:
+        """Run `work`, and then what waits, until nothing does."""
+        try:
+            while work is not None:
+                self._running.add(work.workflow_id)
+                try:
+                    with SetWorkflowID(work.workflow_id):
+                        work.run()
+                finally:
+                    self._running.discard(work.workflow_id)
+                work = None if self._closing else self._next()
+        except OperationalError as error:
+            log.warning("work interrupted, it is looked for again", reason=type(error.orig).__name__)
+        finally:
+            self._workers.discard(threading.current_thread())
+            self.wake()  # something may have come while this place was still taken
+
     def is_running(self, workflow_id: str) -> bool:
-        if workflow_id in self._taken:
+        if workflow_id in self._running:
             return True
         found = DBOS.list_workflows(workflow_ids=[workflow_id], load_input=False, load_output=False)
         return any(each.status in ("PENDING", "ENQUEUED") for each in found)
@@ -123,7 +145,7 @@ class Engine:
             if not changed.rowcount:
                 connection.execute(executors.insert().values(id=own, beat_at=now))
 
-    def _sweep(self, chores: Sequence[Callable[[], None]], waiting: Callable[[int], None]) -> None:
+    def _sweep(self, chores: Sequence[Callable[[], None]]) -> None:
         beat = sweep = monotonic()
         while True:
             self._woken.wait(max(0.0, beat - monotonic()))
@@ -139,8 +161,7 @@ class Engine:
                     self.take_over()
                     for chore in chores:
                         chore()
-                if (free := self._settings.places - len(self._taken)) > 0:
-                    waiting(free)
+                self._fill_places()
             except OperationalError as error:
                 log.warning("sweep interrupted, the next one goes on", reason=type(error.orig).__name__)
 

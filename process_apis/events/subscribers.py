@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from process_apis.activation import Activation
 from process_apis.collections import Collections
 from process_apis.customer_changes import CustomerChanges
 from process_apis.desk import Desk
-from process_apis.engine import Engine
+from process_apis.engine import Engine, Work
 from process_apis.events import log
 from process_apis.invoicing import Invoicing
 from process_apis.posting import posting_run
@@ -25,6 +26,8 @@ from process_apis.records import references
 
 ENDING = 0.5
 """Seconds that a run may take to end."""
+LOOKED_AT = 8
+"""Postings among which the next one is looked for: others may claim, or have in hand, those that come first."""
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -152,18 +155,16 @@ class Subscribers:
             references.settle_change(self._desk.database, row, self._desk.overlooked(), row.attempts)
             self._engine.start(workflow_id, self._do.customer_changes.run, row.id)
 
-    def look_at_postings(self, free: int) -> None:
-        """Start the postings whose time has come, as many as there are places for. They wait in their table, not in a
-        queue beside it."""
-        for row in self._desk.postings.due(2 * free):
+    def next_posting(self) -> Work | None:
+        """The posting that waits longest of those whose time has come, claimed. They wait in their table, not in a queue
+        beside it."""
+        for row in self._desk.postings.due(LOOKED_AT):
             if (again := self._in_hand(row)) is not None:
                 self._desk.postings.change(row.kind, row.id, look_at=again.isoformat())
             elif self._desk.postings.claim(row, self._desk.overlooked()):
                 workflow = self._do.invoicing.run if row.kind == "invoice" else self._do.collections.run
-                self._engine.occupy(posting_run(row.kind, row.id, row.run + 1), workflow, row.id)
-                free -= 1
-            if not free:
-                return
+                return Work(posting_run(row.kind, row.id, row.run + 1), partial(workflow, row.id))
+        return None
 
     def _in_hand(self, row: sa.Row[Any]) -> datetime | None:
         """When to look again at a posting that a run is at already: its own, or its invoice's, which books both."""

@@ -11,6 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = sa.MetaData()
 KEY = sa.String(120)
+CONNECTIONS = 20
+"""Connections that are kept, and as many that are opened when there is more to do."""
 
 references = sa.Table(
     "references_",
@@ -138,7 +140,9 @@ def open_database(url: str) -> sa.Engine:
     address = sa.make_url(url)
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
+    engine = sa.create_engine(
+        address, pool_pre_ping=address.get_backend_name() != "sqlite", pool_size=CONNECTIONS, max_overflow=CONNECTIONS
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     metadata.create_all(engine)
