@@ -74,6 +74,7 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database_url: str = ""
     dead_after: float = 5.0
     pause: float = 5.0
+    longest_pause: float = 300.0
     call_timeout: float = 30.0
     delivery: float = 3600.0
 

@@ -189,7 +189,7 @@ def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Lit
     database = open_database(url)
     desk = Desk(
         database, Platforms(client), Orders(database, utc_now, new_id), Postings(database, utc_now),
-        Cases(database, governed_by, utc_now, new_id), utc_now, new_id, residency(settings, governed_by), governed_by, Patience(pause=settings.process.pause, delivery=settings.process.delivery),
+        Cases(database, governed_by, utc_now, new_id), utc_now, new_id, residency(settings, governed_by), governed_by, Patience(pause=settings.process.pause, longest=settings.process.longest_pause, delivery=settings.process.delivery),
     )  # fmt: skip
     executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
     engine = EngineSettings(url, executor, dead_after=settings.process.dead_after)
