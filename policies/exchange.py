@@ -1,30 +1,33 @@
-"""One exchange over HTTP: bounded in time, and what it means when there is no answer.
-
-The fast client itself, without httpx's requests and answers around it: they cost as much as all the rest of the call, and
-none of our peers has cookies, redirects or authentication that httpx would have to see to.
-"""
+"""One exchange over HTTP: what came back, and what it means when nothing did."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
 
-import msgspec
-from pyreqwest.client import ClientBuilder
-from pyreqwest.exceptions import PoolTimeoutError, RequestError
+import httpx
 
 from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
 
-CONNECTING = timedelta(seconds=3)
-"""How long a connection may take to be made: what failed then was never sent."""
+CONNECTING = 3.0
+"""Seconds that a connection may take to be made: what failed then was never sent."""
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What came back, with its body whole. `retry_after` is the header of that name as it was sent."""
+class Reply:
+    """What came back, with its body whole. Names of headers are in lower case."""
 
-    status: int
-    content: bytes
-    retry_after: str = ""
+    __slots__ = ("content", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[bytes, bytes], content: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+
+    @property
+    def retry_after(self) -> str:
+        """The header of that name, as it was sent."""
+        return self.headers.get(b"retry-after", b"").decode("latin-1")
 
     @property
     def is_success(self) -> bool:
@@ -35,37 +38,45 @@ class Reply(msgspec.Struct, frozen=True):
         return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+class NoAnswer(Exception):
+    """There is no answer. `sent` says whether the request may have arrived."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.sent = sent
+
+    def fault(self, platform: str, *, safe: bool) -> PlatformFault:
+        """What it means. `safe` requests change nothing, so their outcome is never in doubt."""
+        if safe or not self.sent:
+            return Unavailable(platform, f"no answer ({self.reason})")
+        return UnknownOutcome(platform, f"no answer after the request was sent ({self.reason})")
+
+
 class Http:
-    """Sends bounded requests to one address."""
+    """Sends requests wherever they have to go, through the environment's proxies."""
 
     def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
-        self._client = ClientBuilder().connect_timeout(CONNECTING).build()
+        self._client = httpx.AsyncClient(base_url=base_url)
 
     async def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
     ) -> Reply:
-        """The answer, with its body. `seconds` bounds the whole exchange. Raises pyreqwest's `RequestError` when there
-        is none."""
-        request = self._client.request(method, self._base_url + path).timeout(timedelta(seconds=seconds))
-        if headers:
-            request = request.headers(headers)
-        response = await request.body_bytes(content).build().send()
-        return Reply(response.status, bytes(await response.bytes()), response.get_header("retry-after") or "")
+        """The answer, with its body. `seconds` bounds the whole exchange. Raises `NoAnswer`, and `ValueError` for what
+        is no address."""
+        limit = httpx.Timeout(seconds, connect=CONNECTING)
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._client.request(method, path, content=content, headers=headers, timeout=limit)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            raise NoAnswer(type(error).__name__, sent=False) from error
+        except (httpx.TransportError, TimeoutError) as error:
+            raise NoAnswer(type(error).__name__, sent=True) from error
+        except httpx.InvalidURL as error:
+            raise ValueError("no address") from error
+        return Reply(
+            response.status_code, {name.lower(): value for name, value in response.headers.raw}, response.content
+        )
 
     async def close(self) -> None:
-        await self._client.close()
-
-
-def fault_of(error: RequestError, platform: str, *, safe: bool) -> PlatformFault:
-    """What a broken exchange means. `safe` requests change nothing, so their outcome is never in doubt."""
-    if safe or never_sent(error):
-        return Unavailable(platform, f"no answer ({type(error).__name__})")
-    return UnknownOutcome(platform, f"no answer after the request was sent ({type(error).__name__})")
-
-
-def never_sent(error: RequestError) -> bool:
-    """Whether the client broke off before it sent anything. Its classes do not tell: a connection that ends before
-    the answer is a `ConnectError` to it too, and an answer that comes too late a `ConnectTimeoutError`."""
-    causes = (error.details or {}).get("causes") or []
-    return isinstance(error, PoolTimeoutError) or any(cause["message"] == "client error (Connect)" for cause in causes)
+        await self._client.aclose()

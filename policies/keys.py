@@ -12,11 +12,10 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from pyreqwest.exceptions import RequestError
 
 from canonical.faults import PlatformFault, Unavailable
 from canonical.ids import Clock
-from policies.exchange import Http, fault_of
+from policies.exchange import Http, NoAnswer
 
 Jwk = dict[str, Any]
 Fetch = Callable[[], Awaitable[list[Jwk]]]
@@ -116,8 +115,8 @@ class Discovery:
     async def _read(self, url: str) -> dict[str, Any]:
         try:
             response = await self._http.request("GET", url, seconds=PATIENCE, headers={"accept": "application/json"})
-        except RequestError as error:
-            raise fault_of(error, "issuer", safe=True) from error
+        except NoAnswer as error:
+            raise error.fault("issuer", safe=True) from error
         except ValueError as error:
             raise Unavailable("issuer", "its keys are not at an address") from error
         if not response.is_success or len(response.content) > MOST:

@@ -1,33 +1,24 @@
-"""Calls from one of our layers to the next: bounded in time, with a token for that layer and the correlation id.
-
-The fast client itself, without httpx's requests and answers: they cost as much as the call, and our own layers need
-neither their redirects nor their cookies.
-"""
+"""Calls from one of our layers to the next: bounded in time, with a token for that layer and the correlation id."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from pyreqwest.client import ClientBuilder, SyncClientBuilder
-from pyreqwest.exceptions import RequestError
 
 from canonical.faults import Rejected, Throttled, Unavailable
 from policies import correlation, deadlines
 from policies.authentication import Principal
 from policies.catalogue import Client
-from policies.exchange import CONNECTING, fault_of
+from policies.exchange import NoAnswer, Reply
 from policies.problems import FAULT_BY_NAME, FieldError
 from policies.tokens import Issuer
-from policies.wire import Wire
+from policies.wire import BlockingWire, Wire
 
 T = TypeVar("T")
 JSON = b"application/json"
-KEPT = timedelta(seconds=60)
-"""How long an idle connection is kept: shorter than the other side keeps it, so that no write meets its end."""
 Token = Callable[[], str]
 
 
@@ -56,9 +47,8 @@ class LayerClient:
 
     def __init__(self, base_url: str, layer: str, token: Token, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
-        self._client = SyncClientBuilder().connect_timeout(CONNECTING).pool_idle_timeout(KEPT).build()
+        self._wire = BlockingWire(base_url)
         self._timeout = timeout
-        self._base_url = base_url
         self._layer = layer
         self._token = token
 
@@ -66,15 +56,15 @@ class LayerClient:
         """Raises a leaf of `PlatformFault`."""
         content = b"" if body is None else msgspec.json.encode(body)
         left = _left(self._layer, self._timeout)
-        request = self._client.request(method, self._base_url + path).headers(_headers(self._token(), left))
         try:
-            response = request.timeout(timedelta(seconds=left)).body_bytes(content).build().send()
-            return _decoded(_answer(response, bytes(response.bytes())), self._layer, expected)
-        except RequestError as error:
-            raise fault_of(error, self._layer, safe=method == "GET") from error
+            headers = _headers(self._token(), left)
+            reply = self._wire.request(method, path, seconds=left, content=content, headers=headers)
+        except NoAnswer as error:
+            raise error.fault(self._layer, safe=method == "GET") from error
+        return _decoded(_answer(reply), self._layer, expected)
 
     def close(self) -> None:
-        self._client.close()
+        self._wire.close()
 
 
 class AsyncLayerClient:
@@ -82,10 +72,8 @@ class AsyncLayerClient:
 
     def __init__(self, base_url: str, layer: str, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
-        self._client = ClientBuilder().connect_timeout(CONNECTING).pool_idle_timeout(KEPT).build()
         self._timeout = timeout
         self._wire = Wire(base_url, timeout)
-        self._base_url = base_url
         self._layer = layer
 
     async def call(self, method: str, path: str, token: str, expected: type[T], body: Any = None) -> T:
@@ -100,17 +88,9 @@ class AsyncLayerClient:
         if current:
             headers += f"{correlation.HEADER}: {current}\r\n"
         try:
-            reply = await self._wire.get(path, headers.encode("ascii"), left)
-        except Unavailable as fault:
-            raise Unavailable(self._layer, fault.reason) from fault
-        found = reply.headers
-        after = found.get(b"retry-after")
-        return Answer(
-            reply.status,
-            reply.body,
-            found.get(b"content-type", JSON).decode("latin-1"),
-            float(after) if after else None,
-        )
+            return _answer(await self._wire.get(path, headers, left))
+        except NoAnswer as error:
+            raise error.fault(self._layer, safe=True) from error
 
     async def forward(self, method: str, path: str, token: str, body: Any = None) -> Answer:
         """The answer as it came, for those who pass it on. Raises a leaf of `PlatformFault` only when there is none."""
@@ -118,22 +98,14 @@ class AsyncLayerClient:
             return await self.fetch(path, token)
         content = b"" if body is None else msgspec.json.encode(body)
         left = _left(self._layer, self._timeout)
-        request = self._client.request(method, self._base_url + path).headers(_headers(token, left))
         try:
-            response = await request.timeout(timedelta(seconds=left)).body_bytes(content).build().send()
-            return _answer(response, bytes(await response.bytes()))
-        except RequestError as error:
-            raise fault_of(error, self._layer, safe=method == "GET") from error
+            headers = _headers(token, left)
+            return _answer(await self._wire.request(method, path, seconds=left, content=content, headers=headers))
+        except NoAnswer as error:
+            raise error.fault(self._layer, safe=False) from error
 
     async def close(self) -> None:
         await self._wire.close()
-        await self._client.close()
-
-
-class _Response(Protocol):
-    @property
-    def status(self) -> int: ...
-    def get_header(self, key: str) -> str | None: ...
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -146,14 +118,10 @@ class _Refusal(msgspec.Struct, frozen=True):
     errors: tuple[FieldError, ...] = ()
 
 
-def _answer(response: _Response, content: bytes) -> Answer:
-    after = response.get_header("retry-after")
-    return Answer(
-        response.status,
-        content,
-        response.get_header("content-type") or "application/json",
-        float(after) if after else None,
-    )
+def _answer(reply: Reply) -> Answer:
+    after = reply.retry_after
+    media_type = reply.headers.get(b"content-type", JSON).decode("latin-1")
+    return Answer(reply.status, reply.content, media_type, float(after) if after else None)
 
 
 def _decoded(answer: Answer, layer: str, expected: type[T]) -> T:

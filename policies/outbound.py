@@ -11,23 +11,25 @@ import asyncio
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from time import monotonic
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 import structlog
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
-from pyreqwest.exceptions import RequestError
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.faults import Throttled, Unavailable
 from policies import deadlines, ownership
 from policies.catalogue import DEFAULT, Catalogue, Domain, Platform, PlatformCall
-from policies.exchange import Http, Reply, fault_of
+from policies.exchange import Http, NoAnswer, Reply
 from policies.living import Living
 from policies.ownership import Carried, Fields, carried
 from policies.problems import ProblemError
 from policies.residency import Residency
 from policies.throttling import Call, Throttle
+from policies.wire import Wire
 
 Jitter = Callable[[], float]
 """A random part of one: from 0 up to 1."""
@@ -37,6 +39,8 @@ WEIGHT = 0.2
 """What the latest duration counts in what a call usually takes."""
 FORGOTTEN = 0.9
 """What is left of that each time a call is not begun because of it: a platform that was slow once is asked again."""
+USUAL = 5.0
+"""Seconds that a platform has for most answers."""
 TURNED_AWAY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 """The platform has not acted: even a write is safe to repeat."""
 log = structlog.get_logger("tiergate.outbound")
@@ -74,7 +78,7 @@ class Outbound:
         self._domain: Domain = domain
         self._known = known
         self._residency = residency
-        self._http = Http(base_url)
+        self._http = _client(base_url)
         self._throttle = throttle
         self._jitter = jitter
         self._queue = asyncio.Lock()
@@ -154,8 +158,8 @@ class Outbound:
             return response
         except _Broken as broken:
             return broken.response
-        except RequestError as error:
-            fault = fault_of(error, self._domain, safe=wanted.safe)
+        except NoAnswer as error:
+            fault = error.fault(self._domain, safe=wanted.safe)
             if isinstance(fault, Unavailable):
                 return fault
             raise fault from error
@@ -224,6 +228,14 @@ class Outbound:
 
     async def close(self) -> None:
         await self._http.close()
+
+
+def _client(base_url: str) -> Wire | Http:
+    """Straight to the platform, unless the environment names a proxy for it (`HTTPS_PROXY`, `NO_PROXY`)."""
+    parts = urlsplit(base_url)
+    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname or ""):
+        return Http(base_url)
+    return Wire(base_url, USUAL)
 
 
 def _key(request: Call) -> str:

@@ -1,156 +1,279 @@
-"""Reads from the next layer over kept HTTP/1.1 connections, in the event loop itself.
+"""Requests over kept HTTP/1.1 connections: `Wire` in the event loop itself, `BlockingWire` in the thread that asks.
 
 A client with threads of its own hands every answer from one thread to another, which on one core costs as much as all of
-the chain (docs/performance.md). The parser is httptools' (llhttp); this is the pool around it, for GET alone.
+the chain (docs/performance.md). The parser is httptools' (llhttp); this is the pool around it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 import ssl
+from abc import abstractmethod
 from collections import deque
-from typing import cast
+from http import HTTPStatus
+from time import monotonic
+from typing import Generic, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import httptools
 
-from canonical.faults import Unavailable
+from policies.exchange import CONNECTING, NoAnswer, Reply
 
 IDLE = 64
-"""Connections that are kept for the next request."""
+"""Connections that are kept for the next request…"""
+KEPT = 60.0
+"""…and the seconds for which they are: shorter than our layers keep them, so that no write meets its end."""
 PACE = 0.1
 """The part of the time-out after which somebody looks whether it is over…"""
 LOOK = 0.25
 """…and the most seconds."""
 LONGEST = 16 * 1024 * 1024
-"""Bytes that an answer of one of our layers has at the most."""
+"""Bytes that an answer has at the most."""
+PIECE = 64 * 1024
+"""Bytes that are read at once."""
 
 
-class Reply:
-    """What came back. Names of headers are in lower case."""
+class Parsing:
+    """What both kinds of connection know: how answers are told apart on one."""
 
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: dict[bytes, bytes], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-
-class Connection(asyncio.Protocol):
-    """One connection, with at most one request on it."""
-
-    __slots__ = ("_answer", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "keeps", "transport")
+    __slots__ = ("_ends", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "idle_at", "keeps", "waits")
 
     def __init__(self) -> None:
         self.closed = False
         self.keeps = True
         self.fresh = True
         """Nothing has come of the present answer yet."""
-        self._answer: asyncio.Future[Reply] | None = None
+        self.waits = False
+        """It was asked, and has not answered."""
+        self.idle_at = 0.0
+        """Since when it waits for a request."""
         self._parts: list[bytes] = []
         self._headers: dict[bytes, bytes] = {}
         self._size = 0
+        self._ends = False
+        """The answer ends with the connection."""
         self._parser = httptools.HttpResponseParser(self)
 
-    # ---- asyncio's side
+    @abstractmethod
+    def answered(self, reply: Reply) -> None:
+        """The answer is here."""
+
+    @abstractmethod
+    def broken(self, reason: str) -> None:
+        """There will be none."""
+
+    def begin(self) -> None:
+        self.waits, self.fresh, self._parts, self._headers, self._size, self._ends = True, True, [], {}, 0, False
+
+    def feed(self, data: bytes) -> None:
+        if not self.waits:
+            self.broken("it speaks without being asked")
+            return
+        self.fresh = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.broken(f"it does not speak HTTP ({type(error).__name__})")
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        if self._ends:
+            self.on_message_complete()
+
+    # ---- the parser's side
+
+    def on_message_begin(self) -> None:
+        if not self.waits:
+            self.keeps = False  # more than one answer: what comes next would be taken for that of the next request
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        found = self._headers
+        self._ends = b"content-length" not in found and b"transfer-encoding" not in found
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > LONGEST:
+            self.broken("the answer is too long")
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < HTTPStatus.OK:
+            self._headers = {}  # a word on the way: the answer is still to come
+            return
+        if self.waits:
+            self.waits, self.keeps = False, self._parser.should_keep_alive()
+            self.answered(Reply(status, self._headers, b"".join(self._parts)))
+
+
+class Closing(Protocol):
+    """What both kinds of connection are to a pool."""
+
+    idle_at: float
+
+    @property
+    def stale(self) -> bool:
+        """Whether it was closed over there."""
+        ...
+
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closing)
+
+
+class Kept(Generic[C]):
+    """Connections that wait for the next request, the latest first. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._idle: deque[C] = deque()
+
+    def take(self) -> C | None:
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread has taken it
+                break
+            if not connection.stale and monotonic() - connection.idle_at < KEPT:
+                return connection
+            connection.close()
+        return None
+
+    def keep(self, connection: C) -> None:
+        if len(self._idle) < IDLE:
+            connection.idle_at = monotonic()
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        while (connection := self.take()) is not None:
+            connection.close()
+
+
+class Address:
+    """Where requests go, and how they are written."""
+
+    def __init__(self, base_url: str) -> None:
+        parts = urlsplit(base_url)
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._prefix = parts.path.rstrip("/")
+        self._head = f" HTTP/1.1\r\nhost: {parts.netloc}\r\n"
+
+    def written(self, method: str, path: str, headers: dict[str, str] | None, content: bytes) -> bytes:
+        """A request as it is sent. Raises `ValueError` for what cannot be part of one."""
+        lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
+        if any(not each.isprintable() for each in lines) or not path.isprintable() or " " in path:
+            raise ValueError("a line end or a control character in a request")
+        if content or method != "GET":
+            lines.append(f"content-length: {len(content)}")
+        return self.head(method, path, "".join(f"{each}\r\n" for each in lines)) + content
+
+    def head(self, method: str, path: str, headers: str) -> bytes:
+        """`headers` are written out, each with its line end."""
+        return f"{method} {self._prefix}{path}{self._head}{headers}\r\n".encode("ascii")
+
+
+# ---- in the event loop
+
+
+class Connection(Parsing, asyncio.Protocol):
+    """One connection, with at most one request on it."""
+
+    __slots__ = ("_answer", "transport")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answer: asyncio.Future[Reply] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self.fresh = False
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._break(f"it does not speak HTTP ({type(error).__name__})")
+        self.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._break("the connection was closed" if exc is None else f"the connection broke ({type(exc).__name__})")
+        if exc is None:
+            self.end()
+        self.broken("the connection was closed" if exc is None else f"the connection broke ({type(exc).__name__})")
 
     def ask(self, request: bytes, answer: asyncio.Future[Reply]) -> None:
-        self._answer, self.fresh, self._parts, self._headers, self._size = answer, True, [], {}, 0
+        self.begin()
+        self._answer = answer
         self.transport.write(request)
 
-    def close(self) -> None:
-        self.closed = True
-        self.transport.close()
+    @property
+    def stale(self) -> bool:
+        return self.closed
 
-    def _break(self, reason: str) -> None:
+    def answered(self, reply: Reply) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(reply)
+
+    def broken(self, reason: str) -> None:
         self.closed = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError(reason))
         self.transport.close()
 
-    # ---- the parser's side
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
-
-    def on_body(self, body: bytes) -> None:
-        self._size += len(body)
-        if self._size > LONGEST:
-            self._break("the answer is too long")
-        self._parts.append(body)
-
-    def on_message_complete(self) -> None:
-        self.keeps = self._parser.should_keep_alive()
-        answer = self._answer
-        if answer is not None and not answer.done():
-            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            answer.set_result(Reply(self._parser.get_status_code(), self._headers, body))
-        self._answer = None
+    def close(self) -> None:
+        self.closed = True
+        self.transport.close()
 
 
 class Wire:
-    """Reads from one address."""
+    """Sends requests to one address."""
 
-    def __init__(self, base_url: str, timeout: float) -> None:
-        """`timeout` is in seconds, for the whole exchange."""
-        parts = urlsplit(base_url)
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._head = f"HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
-        self._timeout = timeout
-        self._pace = min(timeout * PACE, LOOK)
-        self._idle: deque[Connection] = deque()
+    def __init__(self, base_url: str, longest: float) -> None:
+        """`longest` is the usual time-out, in seconds: by it goes how often somebody looks whether one is over."""
+        self._address = Address(base_url)
+        self._pace = min(longest * PACE, LOOK)
+        self._kept: Kept[Connection] = Kept()
         self._asked: dict[Connection, tuple[float, asyncio.Future[Reply]]] = {}
         self._watched = False
 
-    async def get(self, path: str, headers: bytes, seconds: float | None = None) -> Reply:
-        """The answer to a GET. `headers` are written out, each with its line end; `seconds` is less than the time-out
-        of all. Raises `Unavailable`."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (self._timeout if seconds is None else seconds)
-        request = b"GET %b %b%b\r\n" % (path.encode("ascii"), self._head, headers)
-        while True:
-            kept = self._kept()
-            try:
-                connection = kept or await self._connect()
-                return await self._exchange(loop, connection, request, until)
-            except ConnectionError as error:
-                if kept is not None and kept.fresh:
-                    continue  # it had been closed over there before it was asked: another one, or a new one
-                raise Unavailable("", f"no answer ({error})") from error
-            except OSError as error:
-                raise Unavailable("", f"no answer ({type(error).__name__})") from error
+    async def get(self, path: str, headers: str, seconds: float) -> Reply:
+        """The answer to a read. `headers` are written out, each with its line end. Raises `NoAnswer`."""
+        return await self._ask(self._address.head("GET", path, headers), seconds, read=True)
+
+    async def request(
+        self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Reply:
+        """The answer, with its body. `seconds` bounds the whole exchange. Raises `NoAnswer`, and `ValueError` for what
+        cannot be part of a request."""
+        request = self._address.written(method, path, headers, content)
+        return await self._ask(request, seconds, read=method == "GET")
 
     async def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        self._kept.close()
 
-    def _kept(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.closed:
-                return connection
-        return None
-
-    async def _connect(self) -> Connection:
+    async def _ask(self, request: bytes, seconds: float, *, read: bool) -> Reply:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._timeout):
-            _, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._tls)
+        until = loop.time() + seconds
+        while True:
+            kept = self._kept.take()
+            connection = kept or await self._connect(loop, min(seconds, CONNECTING))
+            try:
+                return await self._exchange(loop, connection, request, until)
+            except (ConnectionError, TimeoutError) as error:
+                if read and kept is not None and kept.fresh and isinstance(error, ConnectionError):
+                    continue  # it had been closed over there before it was asked: another one, or a new one
+                raise NoAnswer(str(error), sent=True) from error
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, seconds: float) -> Connection:
+        to = self._address
+        try:
+            async with asyncio.timeout(seconds):
+                _, connection = await loop.create_connection(Connection, to.host, to.port, ssl=to.tls)
+        except OSError as error:
+            raise NoAnswer(type(error).__name__, sent=False) from error
         return connection
 
     async def _exchange(
@@ -168,8 +291,8 @@ class Wire:
             return reply
         finally:
             del self._asked[connection]
-            if reply is not None and connection.keeps and len(self._idle) < IDLE:
-                self._idle.append(connection)
+            if reply is not None and connection.keeps:
+                self._kept.keep(connection)
             else:
                 connection.close()  # what may still come on it belongs to nobody
 
@@ -182,3 +305,101 @@ class Wire:
         self._watched = bool(self._asked)
         if self._watched:
             loop.call_later(self._pace, self._look, loop)
+
+
+# ---- in the thread that asks
+
+
+class Line(Parsing):
+    """One connection, of one thread at a time."""
+
+    __slots__ = ("_reply", "_socket")
+
+    def __init__(self, to: Address, seconds: float) -> None:
+        super().__init__()
+        opened = socket.create_connection((to.host, to.port), seconds)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = to.tls.wrap_socket(opened, server_hostname=to.host) if to.tls else opened
+        self._reply: Reply | None = None
+
+    def ask(self, request: bytes, until: float) -> Reply:
+        """Raises `ConnectionError`, and `TimeoutError` at `until`."""
+        self.begin()
+        self._reply = None
+        self._bound(until)
+        self._socket.sendall(request)
+        while self._reply is None:
+            self._bound(until)
+            data = self._socket.recv(PIECE)
+            if data:
+                self.feed(data)
+            else:
+                self.end()
+                self.keeps = False
+                if self._reply is None:
+                    self.broken("the connection was closed")
+        return self._reply
+
+    def _bound(self, until: float) -> None:
+        left = until - monotonic()
+        if left <= 0:
+            raise TimeoutError("no answer in time")
+        self._socket.settimeout(left)
+
+    @property
+    def stale(self) -> bool:
+        if self.closed:
+            return True
+        looked = select.poll()
+        looked.register(self._socket, select.POLLIN)
+        return bool(looked.poll(0))  # its end has come, or something that nobody asked for
+
+    def answered(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def broken(self, reason: str) -> None:
+        self.close()
+        raise ConnectionError(reason)
+
+    def close(self) -> None:
+        self.closed = True
+        self._socket.close()
+
+
+class BlockingWire:
+    """Sends requests to one address. Threads may share it."""
+
+    def __init__(self, base_url: str) -> None:
+        self._address = Address(base_url)
+        self._kept: Kept[Line] = Kept()
+
+    def request(
+        self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Reply:
+        """As `Wire.request`."""
+        request = self._address.written(method, path, headers, content)
+        until = monotonic() + seconds
+        while True:
+            kept = self._kept.take()
+            line = kept or self._connect(min(seconds, CONNECTING))
+            try:
+                reply = line.ask(request, until)
+            except OSError as error:
+                line.close()
+                if method == "GET" and kept is not None and kept.fresh and isinstance(error, ConnectionError):
+                    continue  # it had been closed over there before it was asked: another one, or a new one
+                raise NoAnswer(str(error), sent=True) from error
+            if line.keeps:
+                self._kept.keep(line)
+            else:
+                line.close()
+            return reply
+
+    def _connect(self, seconds: float) -> Line:
+        try:
+            return Line(self._address, seconds)
+        except OSError as error:
+            raise NoAnswer(type(error).__name__, sent=False) from error
+
+    def close(self) -> None:
+        self._kept.close()

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from pyreqwest.exceptions import RequestError
 
 from canonical.faults import Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
 from policies import deadlines
-from policies.exchange import Http, Reply, fault_of
+from policies.exchange import Http, NoAnswer, Reply
 from policies.layers import AsyncLayerClient
 from policies.living import Living
 from policies.outbound import Outbound
@@ -103,9 +102,11 @@ class Server:
 
 
 def run(
-    tmp_path: Path, server: Server, act: Callable[[Outbound], Awaitable[T]], *changes: tuple[str, str], jitter: float = 0.0
+    tmp_path: Path, server: Server, act: Callable[[Outbound], Awaitable[T]], *changes: tuple[str, str], jitter: float = 0.0,
+    address: Callable[[str], str] = str,
 ) -> T:  # fmt: skip
-    """What `act` gives, with an outbound client to `server` under the rules above, changed."""
+    """What `act` gives, with an outbound client to `server` under the rules above, changed. `address` gives the
+    platform's own address, from that of the server."""
     rules = RULES
     for old, new in changes:
         assert old in rules
@@ -118,7 +119,7 @@ def run(
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         server.living = Living(path)
         residency = Residency(server.living, "eu")
-        outbound = Outbound("erp", url, KNOWN, server.living, residency, Throttle(utc_now), lambda: jitter)
+        outbound = Outbound("erp", address(url), KNOWN, server.living, residency, Throttle(utc_now), lambda: jitter)
         try:
             return await act(outbound)
         finally:
@@ -382,15 +383,35 @@ def test_a_write_that_was_sent_and_not_answered_has_an_unknown_outcome(
     assert len(server.seen) == 1
 
 
-def test_a_write_that_was_never_sent_did_nothing() -> None:
+@pytest.mark.parametrize("script", [(0, 0.0), (200, 5.0)], ids=["broken", "late"])
+def test_the_client_for_proxies_knows_what_was_sent_as_well(script: tuple[int, float]) -> None:
+    server = Server(script)
+
     async def act() -> None:
-        http = Http("http://127.0.0.1:9")
-        with pytest.raises(RequestError) as refused:
-            await http.request("POST", "/", seconds=2.0)
-        await http.close()
-        assert isinstance(fault_of(refused.value, "erp", safe=False), Unavailable)
+        listening = await asyncio.start_server(server.connected, "127.0.0.1", 0)
+        for port, expected in ((listening.sockets[0].getsockname()[1], UnknownOutcome), (9, Unavailable)):
+            http = Http(f"http://127.0.0.1:{port}")
+            with pytest.raises(NoAnswer) as refused:
+                await http.request("POST", "/", seconds=0.5)
+            await http.close()
+            assert isinstance(refused.value.fault("erp", safe=False), expected)
+        listening.close()
 
     asyncio.run(act())
+
+
+def test_a_platform_is_reached_through_the_proxy_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = Server()
+
+    def address(proxy_url: str) -> str:
+        monkeypatch.setenv("http_proxy", proxy_url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        return "http://erp.example.com"
+
+    assert run(tmp_path, proxy, read, address=address).status == 200
+    assert proxy.heads[0].startswith("get http://erp.example.com/ http/1.1")
 
 
 # ---- what may leave

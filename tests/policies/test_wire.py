@@ -1,37 +1,64 @@
-"""The pool of kept connections that reads go over: one answer for each question, whatever the other side does."""
+"""The pool of kept connections: one answer for each question, whatever the other side does."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import pytest
 
-from canonical.faults import Unavailable
-from policies.wire import Wire
+from canonical.faults import Unavailable, UnknownOutcome
+from policies.exchange import NoAnswer
+from policies.wire import BlockingWire, Wire
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
 
 
-async def asked(answer: Answerer, times: int = 1, seconds: float = 2.0) -> tuple[list[bytes], int]:
-    """The bodies of so many reads, one after another, and how many connections they took. Raises as `Wire.get`."""
-    connections = 0
+class Asked(Protocol):
+    """Asks `answer` so many times, one after another."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
-        await answer(reader, writer)
-        writer.close()
+    async def __call__(
+        self, answer: Answerer, times: int = 1, seconds: float = 2.0, method: str = "GET", content: bytes = b"", pause: float = 0.0
+    ) -> tuple[list[bytes], int]:  # fmt: skip
+        """The bodies of the answers, and how many connections they took. Raises as `Wire.request`."""
+        ...
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    wire = Wire(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seconds)
-    try:
-        found = [(await wire.get(f"/{number}", b"")).body for number in range(times)]
-    finally:
-        await wire.close()
-        server.close()
-    return found, connections
+
+@pytest.fixture(params=["in the loop", "in a thread"])
+def asked(request: pytest.FixtureRequest) -> Asked:
+    async def ask(
+        answer: Answerer, times: int = 1, seconds: float = 2.0, method: str = "GET", content: bytes = b"", pause: float = 0.0
+    ) -> tuple[list[bytes], int]:  # fmt: skip
+        connections = 0
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            await answer(reader, writer)
+            writer.close()
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        wire, blocking, found = Wire(url, seconds), BlockingWire(url), list[bytes]()
+        try:
+            for number in range(times):
+                if request.param == "in the loop":
+                    reply = await wire.request(method, f"/{number}", seconds=seconds, content=content)
+                else:
+                    reply = await asyncio.to_thread(
+                        blocking.request, method, f"/{number}", seconds=seconds, content=content
+                    )
+                found.append(reply.content)
+                await asyncio.sleep(pause)
+        finally:
+            await wire.close()
+            blocking.close()
+            server.close()
+        return found, connections
+
+    return ask
 
 
 def echo(*, count: int = 1000) -> Answerer:
@@ -46,18 +73,18 @@ def echo(*, count: int = 1000) -> Answerer:
     return answer
 
 
-def test_reads_share_a_connection() -> None:
+def test_reads_share_a_connection(asked: Asked) -> None:
     assert asyncio.run(asked(echo(), times=5)) == ([b"/0", b"/1", b"/2", b"/3", b"/4"], 1)
 
 
-def test_a_kept_connection_that_was_closed_over_there_is_replaced_without_a_fault() -> None:
+def test_a_kept_connection_that_was_closed_over_there_is_replaced_without_a_fault(asked: Asked) -> None:
     found, connections = asyncio.run(asked(echo(count=1), times=4))
 
     assert found == [b"/0", b"/1", b"/2", b"/3"]
     assert connections == 4
 
 
-def test_an_answer_in_chunks_and_pieces_is_put_together() -> None:
+def test_an_answer_in_chunks_and_pieces_is_put_together(asked: Asked) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         for piece in (
@@ -93,17 +120,84 @@ async def deaf(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("answer", [silent, half, nonsense, deaf])
-def test_no_answer_in_time_or_at_all_is_a_platform_that_is_away(answer: Answerer) -> None:
-    with pytest.raises(Unavailable, match="no answer"):
+def test_no_answer_in_time_or_at_all_is_a_platform_that_is_away(asked: Asked, answer: Answerer) -> None:
+    with pytest.raises(NoAnswer) as failed:
         asyncio.run(asked(answer, seconds=0.2))
 
+    assert isinstance(failed.value.fault("erp", safe=True), Unavailable)
+    assert isinstance(failed.value.fault("erp", safe=False), UnknownOutcome)
 
-def test_nobody_there_is_a_platform_that_is_away() -> None:
+
+def test_nobody_there_is_a_platform_that_was_never_asked() -> None:
     async def ask() -> None:
-        await Wire("http://127.0.0.1:1", 1.0).get("/", b"")
+        await Wire("http://127.0.0.1:1", 1.0).request("POST", "/", seconds=1.0)
 
-    with pytest.raises(Unavailable, match="no answer"):
+    with pytest.raises(NoAnswer) as failed:
         asyncio.run(ask())
+    with pytest.raises(NoAnswer) as refused:
+        BlockingWire("http://127.0.0.1:1").request("POST", "/", seconds=1.0)
+
+    for each in (failed, refused):
+        assert isinstance(each.value.fault("erp", safe=False), Unavailable)
+
+
+def test_a_write_is_sent_whole_and_never_twice(asked: Asked) -> None:
+    came: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        came.append(head.split(b" ")[0] + b" " + await reader.readexactly(5))
+        if len(came) == 1:
+            writer.write(ANSWER % (2, b"ok"))
+            await reader.readuntil(b"\r\n\r\n")  # the second one comes, and the connection ends without a word
+
+    with pytest.raises(NoAnswer) as failed:
+        asyncio.run(asked(answer, times=2, method="POST", content=b"12345"))
+
+    assert failed.value.sent
+    assert came == [b"POST 12345"]
+
+
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [("/a b", "x"), ("/a\r\nhost: b", "x"), ("/a", "x\r\nhost: b"), ("/a", "x\n"), ("/a", "x\0"), ("/ü", "x")],
+)
+def test_no_request_is_smuggled_into_another(path: str, header: str) -> None:
+    async def ask() -> None:
+        await Wire("http://127.0.0.1:1", 1.0).request("POST", path, seconds=1.0, headers={"x-name": header})
+
+    with pytest.raises(ValueError, match=r"control character|ascii"):
+        asyncio.run(ask())
+
+
+def test_a_word_on_the_way_is_not_the_answer(asked: Asked) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + ANSWER % (2, b"ok"))
+
+    assert asyncio.run(asked(answer))[0] == [b"ok"]
+
+
+def test_an_answer_of_no_length_ends_with_its_connection(asked: Asked) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall of ")
+        await writer.drain()
+        writer.write(b"it")
+
+    assert asyncio.run(asked(answer, times=2)) == ([b"all of it", b"all of it"], 2)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02], ids=["at once", "a moment later"])
+def test_a_second_answer_is_nobodys(asked: Asked, pause: float) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+        writer.write(ANSWER % (len(path), path))
+        await asyncio.sleep(pause)
+        writer.write(ANSWER % (5, b"other"))
+        await reader.read()
+
+    assert asyncio.run(asked(answer, times=2, pause=2 * pause))[0] == [b"/0", b"/1"]
 
 
 def test_a_read_that_is_given_up_leaves_its_answer_to_nobody_else() -> None:
@@ -116,11 +210,11 @@ def test_a_read_that_is_given_up_leaves_its_answer_to_nobody_else() -> None:
     async def run() -> bytes:
         server = await asyncio.start_server(late, "127.0.0.1", 0)
         wire = Wire(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 2.0)
-        given_up = asyncio.create_task(wire.get("/slow", b""))
+        given_up = asyncio.create_task(wire.get("/slow", "", 2.0))
         await asyncio.sleep(0.02)
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)
-        found = (await wire.get("/quick", b"")).body
+        found = (await wire.get("/quick", "", 2.0)).content
         await wire.close()
         server.close()
         return found
