@@ -127,8 +127,7 @@ class Engine:
         except OperationalError as error:
             log.warning("work interrupted, it is looked for again", reason=type(error.orig).__name__)
         finally:
-            self._workers.discard(threading.current_thread())
-            self.wake()  # something may have come while this place was still taken
+            self._workers.discard(threading.current_thread())  # what came in this very moment is found by the sweeper
 
     def is_running(self, workflow_id: str) -> bool:
         if workflow_id in self._running:

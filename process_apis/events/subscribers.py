@@ -102,14 +102,15 @@ class Subscribers:
         self._expect("invoice", event, correlation_id)
 
     def _invoice_paid(self, event: Event, correlation_id: str) -> None:
-        self._expect("payment", event, correlation_id, "its invoice is not posted yet")
+        self._expect("payment", event, correlation_id)
 
-    def _expect(self, kind: PostingKind, event: Event, correlation_id: str, waits_for: str = "") -> None:
-        self._desk.postings.expect(
-            kind, event.subject, correlation_id, waits_for, contract_id=event.data.get("contract", ""),
+    def _expect(self, kind: PostingKind, event: Event, correlation_id: str) -> None:
+        now = self._desk.postings.expect(
+            kind, event.subject, correlation_id, self._desk.overlooked(), contract_id=event.data.get("contract", ""),
             customer_id=event.data.get("customer", ""), legal_entity=event.data.get("legal_entity", ""),
         )  # fmt: skip
-        self._engine.wake()
+        if now:
+            self._engine.wake()
 
     # ---- the sweep
 

@@ -18,6 +18,8 @@ from process_apis.records.database import insert_once, postings
 KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
 FIND = sa.select(postings).where(postings.c.kind == KIND, postings.c.id == KEY)
+STATE = sa.select(postings.c.state).where(postings.c.kind == KIND, postings.c.id == KEY).with_for_update()
+"""Whoever posts the invoice meanwhile waits, and then sees the payment that is remembered."""
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
 CLAIM = CHANGE.where(postings.c.run == sa.bindparam("of_run"), postings.c.state == "waiting")
 DUE = (
@@ -36,18 +38,26 @@ class Postings:
         self._clock = clock
 
     def expect(
-        self, kind: PostingKind, invoice_id: str, correlation_id: str, waits_for: str = "", *, contract_id: str,
+        self, kind: PostingKind, invoice_id: str, correlation_id: str, overlooked: datetime, *, contract_id: str,
         customer_id: str, legal_entity: str,
-    ) -> None:  # fmt: skip
-        """Remember that an invoice, or what is paid for it, has to be posted, now. What is known already stays as it is."""
+    ) -> bool:  # fmt: skip
+        """Remember that an invoice, or what is paid for it, has to be posted. What is known already stays as it is.
+
+        Gives whether somebody has to look at it now. A payment whose invoice waits to be posted is booked together with
+        it, and looked at only when that was `overlooked`.
+        """
         now = self._clock().isoformat()
         values = {
             "kind": kind, "id": invoice_id, "invoice_id": invoice_id, "contract_id": contract_id, "customer_id": customer_id,
             "legal_entity": legal_entity, "state": "waiting", "correlation_id": correlation_id, "updated_at": now,
-            "look_at": now, "waits_for": waits_for,
+            "look_at": now, "waits_for": "" if kind == "invoice" else "its invoice is not posted yet",
         }  # fmt: skip
         with self._engine.begin() as connection:
-            insert_once(connection, postings, values)
+            together = (
+                kind == "payment" and connection.scalar(STATE, {"of_kind": "invoice", "of": invoice_id}) == "waiting"
+            )
+            insert_once(connection, postings, values | {"look_at": overlooked.isoformat()} if together else values)
+        return not together
 
     def find(self, kind: PostingKind, key: str) -> sa.Row[Any] | None:
         with self._engine.connect() as connection:
