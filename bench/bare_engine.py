@@ -1,15 +1,17 @@
-"""The durable engine alone: workflows of no-op steps, as many as it is told, when it is told."""
+"""The durable engine without Tiergate: workflows of no-op steps, as many as it is told, when it is told."""
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
+import threading
 import time
-from itertools import chain
 from pathlib import Path
 
 from dbos import DBOS
+
+may_go_on = threading.Semaphore(0)
+"""Holds one for each step that may be taken now."""
 
 
 @DBOS.step()
@@ -20,30 +22,42 @@ def nothing(number: int) -> str:
 @DBOS.workflow()
 def workflow(steps: int) -> str:
     for number in range(steps):
+        may_go_on.acquire()
         nothing(number)
     return "done"
 
 
 def main() -> None:
-    """Read the number of steps, say that it is ready, then read how many workflows to run now, a line each time. At the
-    end of the input, print {"cpu_ms"} for a workflow: all CPU since the first of these lines, that of waiting included.
-    """
+    """Read the number of steps of a workflow and say that it is ready. Then, for each line of two numbers, start so many
+    workflows and let so many steps be taken; for each line "whole", run one from beginning to end. After an empty line,
+    print the milliseconds of CPU that all since the first of these lines took for a workflow, waiting included."""
     steps = int(sys.stdin.readline())
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'engine.sqlite'}"
         DBOS(config={"name": "bench", "system_database_url": url, "application_version": "1", "log_level": "WARNING"})
         DBOS.launch()
+        may_go_on.release(steps)
         workflow(steps)
         print("ready", flush=True)
-        first, done = sys.stdin.readline(), 0
-        began = time.process_time()
-        for line in chain([first], sys.stdin):
-            for _ in range(int(line)):
+        began, whole, running = 0.0, 0, list[threading.Thread]()
+        while line := sys.stdin.readline().strip():
+            began = began or time.process_time()
+            if line == "whole":
+                may_go_on.release(steps)
                 workflow(steps)
-                done += 1
+                whole += 1
+                continue
+            begun, taken = map(int, line.split())
+            for _ in range(begun):
+                running.append(threading.Thread(target=workflow, args=(steps,)))
+                running[-1].start()
+            if taken:
+                may_go_on.release(taken)
+        for each in running:
+            each.join()
         used = time.process_time() - began
+        print(round(1000 * used / (whole + len(running)), 1))
         DBOS.destroy()
-    print(json.dumps({"cpu_ms": round(1000 * used / done, 1)}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What an order costs in CPU, beside the bare engine with as many no-op steps, in one run.
 
-Writes `bench/out/orders.json`. The platforms' own work is not counted: only our three processes are. The bare engine runs in
-the same seconds, a workflow for each order, so that both wait for the same ERP on the same busy machine; afterwards it runs
-once more alone, one workflow right after the other.
+Writes `bench/out/orders.json`. The platforms' own work is not counted: only our three processes are. The bare engine runs
+beside the orders: it begins a workflow when an order begins and takes a step when an order has taken one, so that both meet
+the same busy machine. Afterwards it runs once more alone, as fast as it can.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ OUT = Path("bench/out/orders.json")
 FOLDER = Path(".tiergate")
 LINES = (Line("PLATFORM", 1), Line("SEAT", 25), Line("ONBOARDING", 1))
 DEADLINE = 600.0
+LOOK = 0.05
+"""Seconds between two looks at how far the orders are."""
 
 
 class BareEngine:
@@ -37,29 +40,37 @@ class BareEngine:
     def __init__(self, steps: float) -> None:
         command = [sys.executable, "-m", "bench.bare_engine"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._write(round(steps))
-        self._read()
+        self._steps = round(steps)
+        self._begun = self._taken = 0
+        self._say(f"{self._steps}")
+        self._hear()
 
-    def run(self, workflows: int) -> None:
-        """Let it run so many, now. Its CPU is counted from the first call."""
-        self._write(workflows)
+    def keep_up(self, begun: int, taken: int) -> None:
+        """Let it have begun so many workflows, and taken so many steps of them all. Its CPU is counted from the first call."""
+        self._say(f"{begun - self._begun} {taken - self._taken}")
+        self._begun, self._taken = begun, taken
 
-    def stop(self) -> float:
-        """Milliseconds of CPU for a workflow."""
-        stdin = self._process.stdin
-        assert stdin is not None
-        stdin.close()
-        used = float(json.loads(self._read())["cpu_ms"])
+    def whole(self, workflows: int) -> float:
+        """Run so many, one right after the other. Milliseconds of CPU for one."""
+        for _ in range(workflows):
+            self._say("whole")
+        return self.end()
+
+    def end(self) -> float:
+        """Milliseconds of CPU that a workflow took, once all have taken their last step."""
+        self.keep_up(self._begun, max(self._taken, self._begun * self._steps))
+        self._say("")
+        used = float(self._hear())
         self._process.wait()
         return used
 
-    def _write(self, number: int) -> None:
+    def _say(self, line: str) -> None:
         stdin = self._process.stdin
         assert stdin is not None
-        stdin.write(f"{number}\n")
+        stdin.write(f"{line}\n")
         stdin.flush()
 
-    def _read(self) -> str:
+    def _hear(self) -> str:
         stdout = self._process.stdout
         assert stdout is not None
         return stdout.readline()
@@ -73,9 +84,8 @@ def main() -> None:
     prepare_sandbox(FOLDER)
     with tempfile.TemporaryDirectory() as folder:
         measured = run_orders(Path(folder), orders)
-    alone = BareEngine(measured["steps_per_order"])
-    alone.run(orders)
-    measured["bare_engine_cpu_ms_back_to_back"] = alone.stop()
+    alone = BareEngine(measured["steps_per_order"]).whole(orders)
+    measured["bare_engine_cpu_ms_back_to_back"] = alone
     for name in ("", "_back_to_back"):
         ratio = measured["own_cpu_ms_per_order"] / measured[f"bare_engine_cpu_ms{name}"]
         measured[f"cpu_ratio{name}"] = round(ratio, 2)
@@ -101,20 +111,22 @@ def run_orders(folder: Path, orders: int) -> dict[str, Any]:
         database = sa.create_engine(settings.process_database())
         close_deal(crm, deals[0])  # what is loaded once is not an order's cost
         wait_for_payments(database, 1)
-        bare = BareEngine(steps_per_order(database))
-        bare.run(0)
+        first = counted(database)
+        bare = BareEngine(first[1] / first[0])
+        bare.keep_up(0, 0)
         before, began = cpu_by_layer(children), time.monotonic()
         for deal in deals[1:]:
             close_deal(crm, deal)
-        wait_for_payments(database, orders + 1, bare)
+        wait_for_payments(database, orders + 1, lambda now: bare.keep_up(now[0] - first[0], now[1] - first[1]))
         took = time.monotonic() - began
         after = cpu_by_layer(children)
-        beside = bare.stop()
+        begun, steps, _ = counted(database)
+        beside = bare.end()
         crm.close()
         used = {name: 1000 * (after[name] - before[name]) / orders for name in LAYERS}
         return {
             "orders": orders,
-            "steps_per_order": steps_per_order(database),
+            "steps_per_order": round(steps / begun, 2),
             "orders_per_second": round(orders / took, 2),
             "own_cpu_ms_per_order": round(sum(used.values()), 1),
             "own_cpu_ms_by_layer": {name: round(value, 1) for name, value in used.items()},
@@ -131,28 +143,33 @@ def cpu_by_layer(children: list[Child]) -> dict[str, float]:
     return found
 
 
-def wait_for_payments(database: sa.Engine, orders: int, bare: BareEngine | None = None) -> None:
-    """Until each order has its payment booked, and so its invoice. `bare` is told of each."""
-    deadline, seen = time.monotonic() + DEADLINE, 1
-    query = sa.text("SELECT count(*) FROM postings WHERE kind = 'payment' AND state = 'posted'")
+Counts = tuple[int, int, int]
+
+
+def wait_for_payments(database: sa.Engine, orders: int, tell: Callable[[Counts], None] = lambda _: None) -> None:
+    """Until each order has its payment booked, and so its invoice. `tell` hears of all that happens until then."""
+    deadline, seen = time.monotonic() + DEADLINE, (0, 0, 0)
     while time.monotonic() < deadline:
-        with database.connect() as connection:
-            paid: int = connection.execute(query).scalar_one()
-        if bare is not None and paid > seen:
-            bare.run(paid - seen)
-            seen = paid
-        if paid == orders:
+        now = counted(database)
+        if now != seen:
+            tell(now)
+        seen = now
+        if now[2] == orders:
             return
-        time.sleep(0.1)
+        time.sleep(LOOK)
     raise SystemExit(f"not every payment was booked within {DEADLINE:.0f} s")
 
 
-def steps_per_order(database: sa.Engine) -> float:
-    """Durable operations that the engine recorded, over the orders."""
+def counted(database: sa.Engine) -> Counts:
+    """Orders, durable operations that the engine recorded, payments that are booked."""
+    queries = (
+        "SELECT count(*) FROM orders",
+        "SELECT count(*) FROM operation_outputs",
+        "SELECT count(*) FROM postings WHERE kind = 'payment' AND state = 'posted'",
+    )
     with database.connect() as connection:
-        steps = connection.execute(sa.text("SELECT count(*) FROM operation_outputs")).scalar_one()
-        orders = connection.execute(sa.text("SELECT count(*) FROM orders")).scalar_one()
-    return round(steps / orders, 2)
+        orders, steps, paid = (int(connection.execute(sa.text(each)).scalar_one()) for each in queries)
+    return orders, steps, paid
 
 
 if __name__ == "__main__":
