@@ -13,11 +13,12 @@ from canonical.orders import Page
 from policies.authentication import Principal
 from policies.living import Living
 from process_apis.records import paging
-from process_apis.records.database import cases
+from process_apis.records.database import cases, insert_once
 
 
 class Cases:
-    """The table of cases. There is one open case for a subject, kind and field: the same trouble is not told twice."""
+    """The table of cases. There is one open case for a subject, kind and field: the same trouble is not told twice, and of
+    two who tell it at once the database takes one."""
 
     def __init__(self, engine: sa.Engine, living: Living, clock: Clock, new_id: NewId) -> None:
         """The catalogue says whose each case is, as it is when the case is opened."""
@@ -31,30 +32,25 @@ class Cases:
         legal_entity: str = "", customer_id: str = "", given: dict[str, str] | None = None,
     ) -> Case:  # fmt: skip
         """Open a case, or give the one that is open."""
-        known = self._open_case(kind, subject, finding.field)
-        if known is not None:
-            return known
         team = self._living.now.case_routing[kind].to(finding.field, finding.platform)
         case = Case(
             id=self._new_id("cas"), kind=kind, team=team, subject=subject, field=finding.field, reason=finding.reason,
             actions=actions, state="open", opened_at=self._clock(), correlation_id=correlation_id, input=given or {},
         )  # fmt: skip
-        with self._engine.begin() as connection:
-            connection.execute(
-                cases.insert().values(
-                    id=case.id, subject=subject, kind=kind, field=finding.field, team=case.team, state="open",
-                    legal_entity=legal_entity, customer_id=customer_id, document=msgspec.json.encode(case),
-                )
-            )  # fmt: skip
-        return case
-
-    def _open_case(self, kind: str, subject: str, field: str) -> Case | None:
-        query = sa.select(cases.c.document).where(
-            cases.c.subject == subject, cases.c.kind == kind, cases.c.field == field, cases.c.state == "open"
+        row = {
+            "id": case.id, "subject": subject, "kind": kind, "field": finding.field, "team": case.team, "state": "open",
+            "legal_entity": legal_entity, "customer_id": customer_id, "document": msgspec.json.encode(case),
+        }  # fmt: skip
+        same = sa.select(cases.c.document).where(
+            cases.c.subject == subject, cases.c.kind == kind, cases.c.field == finding.field, cases.c.state == "open"
         )
-        with self._engine.connect() as connection:
-            document = connection.scalar(query)
-        return _decoded(document) if document else None
+        while True:
+            with self._engine.begin() as connection:
+                if insert_once(connection, cases, row):
+                    return case
+                document = connection.scalar(same)
+            if document:  # else it was closed in this moment
+                return _decoded(document)
 
     def resolve(self, subject: str, resolution: str, kind: str | None = None) -> int:
         """Close the open cases of a subject. Gives how many there were."""

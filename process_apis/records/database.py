@@ -118,6 +118,10 @@ cases = sa.Table(
     sa.Column("customer_id", KEY, nullable=False, default="", index=True),
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
+OPEN = cases.c.state == "open"
+sa.Index(
+    "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN
+)
 events = sa.Table(
     "events",
     metadata,
@@ -161,7 +165,8 @@ def _insert_once(dialect: str, table: sa.Table) -> sa.Insert:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    """Write-ahead log: readers and the one writer do not block each other (SQLite: WAL). IMMEDIATE as the engine's own."""
+    """Write-ahead log: readers and the one writer do not block each other (SQLite: WAL); FULL: what was answered is still there
+    after a power cut. IMMEDIATE as the engine's own."""
     connection.isolation_level = "IMMEDIATE"
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 30000", "foreign_keys = ON"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 30000", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
