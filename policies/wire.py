@@ -7,6 +7,7 @@ the chain (docs/performance.md). The parser is httptools' (llhttp); this is the 
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 import socket
 import ssl
@@ -15,7 +16,7 @@ from collections import deque
 from http import HTTPStatus
 from time import monotonic
 from typing import Generic, Protocol, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httptools
 
@@ -33,6 +34,8 @@ LONGEST = 16 * 1024 * 1024
 """Bytes that an answer has at the most."""
 PIECE = 64 * 1024
 """Bytes that are read at once."""
+PATH = re.compile(r"[!-~]+")
+RESERVED = "/?&=%:@!$'()*+,;~"
 
 
 class Parsing:
@@ -170,14 +173,16 @@ class Address:
     def written(self, method: str, path: str, headers: dict[str, str] | None, content: bytes) -> bytes:
         """A request as it is sent. Raises `ValueError` for what cannot be part of one."""
         lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
-        if any(not each.isprintable() for each in lines) or not path.isprintable() or " " in path:
-            raise ValueError("a line end or a control character in a request")
+        if not all(each.isprintable() for each in lines):
+            raise ValueError("a line end or a control character in a header")
         if content or method != "GET":
             lines.append(f"content-length: {len(content)}")
         return self.head(method, path, "".join(f"{each}\r\n" for each in lines)) + content
 
     def head(self, method: str, path: str, headers: str) -> bytes:
-        """`headers` are written out, each with its line end."""
+        """`headers` are written out, each with its line end. What may not be in a path is percent-encoded (RFC 3986, 2.1)."""
+        if not PATH.fullmatch(path):
+            path = quote(path, safe=RESERVED)
         return f"{method} {self._prefix}{path}{self._head}{headers}\r\n".encode("ascii")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
@@ -48,7 +48,7 @@ class Platforms:
         """As it was within the last minute."""
         until, known = self._legal_entities.get(code, (0.0, None))
         if known is None or until < monotonic():
-            known = self._client.call("GET", f"/erp/v1/legal-entities/{code}", LegalEntity)
+            known = self._client.call("GET", f"/erp/v1/legal-entities/{quote(code, safe='')}", LegalEntity)
             self._legal_entities[code] = monotonic() + RECENT, known
         return known
 

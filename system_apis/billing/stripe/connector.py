@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import msgspec
 
@@ -149,7 +150,7 @@ class Stripe:
 
     async def _ensure_product(self, line: PricedLine) -> None:
         try:
-            await self._client.get(f"products/{line.sku}")
+            await self._client.get(f"products/{quote(line.sku, safe='')}")
         except NotFound:
             try:
                 await self._client.post("products", f"product:{line.sku}", id=line.sku, name=line.name)
