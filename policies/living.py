@@ -11,7 +11,7 @@ import structlog
 from policies.catalogue import SHIPPED, Catalogue, CatalogueError, Flaw
 from policies.catalogue_check import load
 
-PACE = 0.5
+PACE = 0.25
 """Seconds between two looks at the file."""
 GONE = (0, 0, 0)
 log = structlog.get_logger("tiergate.catalogue")
