@@ -231,9 +231,9 @@ class Outbound:
 
 
 def _client(base_url: str) -> Wire | Http:
-    """Straight to the platform, unless the environment names a proxy for it (`HTTPS_PROXY`, `NO_PROXY`)."""
+    """Straight to the platform, unless the environment names a proxy for it (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`)."""
     parts = urlsplit(base_url)
-    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname or ""):
+    if {parts.scheme, "all"} & getproxies().keys() and not proxy_bypass(parts.hostname or ""):
         return Http(base_url)
     return Wire(base_url, USUAL)
 

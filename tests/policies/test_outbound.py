@@ -400,13 +400,14 @@ def test_the_client_for_proxies_knows_what_was_sent_as_well(script: tuple[int, f
     asyncio.run(act())
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
 def test_a_platform_is_reached_through_the_proxy_that_the_environment_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     proxy = Server()
 
     def address(proxy_url: str) -> str:
-        monkeypatch.setenv("http_proxy", proxy_url)
+        monkeypatch.setenv(variable, proxy_url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         return "http://erp.example.com"
 
