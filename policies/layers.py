@@ -119,9 +119,14 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 def _answer(reply: Reply) -> Answer:
-    after = reply.retry_after
-    media_type = reply.headers.get(b"content-type", JSON).decode("latin-1")
-    return Answer(reply.status, reply.content, media_type, float(after) if after else None)
+    found = reply.headers
+    after = found.get(b"retry-after")
+    return Answer(
+        reply.status,
+        reply.content,
+        found.get(b"content-type", JSON).decode("latin-1"),
+        float(after) if after else None,
+    )
 
 
 def _decoded(answer: Answer, layer: str, expected: type[T]) -> T:

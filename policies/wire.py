@@ -13,9 +13,10 @@ import socket
 import ssl
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Coroutine
 from http import HTTPStatus
 from time import monotonic
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import httptools
@@ -70,7 +71,7 @@ class Parsing:
     def begin(self) -> None:
         self.waits, self.fresh, self._parts, self._headers, self._size, self._ends = True, True, [], {}, 0, False
 
-    def feed(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         if not self.waits:
             self.broken("it speaks without being asked")
             return
@@ -117,12 +118,8 @@ class Parsing:
 class Closing(Protocol):
     """What both kinds of connection are to a pool."""
 
+    closed: bool
     idle_at: float
-
-    @property
-    def stale(self) -> bool:
-        """Whether it was closed over there."""
-        ...
 
     def close(self) -> None: ...
 
@@ -142,7 +139,7 @@ class Kept(Generic[C]):
                 connection = self._idle.pop()
             except IndexError:  # another thread has taken it
                 break
-            if not connection.stale and monotonic() - connection.idle_at < KEPT:
+            if not connection.closed and monotonic() - connection.idle_at < KEPT:
                 return connection
             connection.close()
         return None
@@ -201,9 +198,6 @@ class Connection(Parsing, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
-        self.feed(data)
-
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None:
             self.end()
@@ -213,10 +207,6 @@ class Connection(Parsing, asyncio.Protocol):
         self.begin()
         self._answer = answer
         self.transport.write(request)
-
-    @property
-    def stale(self) -> bool:
-        return self.closed
 
     def answered(self, reply: Reply) -> None:
         if self._answer is not None and not self._answer.done():
@@ -244,17 +234,17 @@ class Wire:
         self._asked: dict[Connection, tuple[float, asyncio.Future[Reply]]] = {}
         self._watched = False
 
-    async def get(self, path: str, headers: str, seconds: float) -> Reply:
+    def get(self, path: str, headers: str, seconds: float) -> Coroutine[Any, Any, Reply]:
         """The answer to a read. `headers` are written out, each with its line end. Raises `NoAnswer`."""
-        return await self._ask(self._address.head("GET", path, headers), seconds, read=True)
+        return self._ask(self._address.head("GET", path, headers), seconds, read=True)
 
-    async def request(
+    def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
-    ) -> Reply:
+    ) -> Coroutine[Any, Any, Reply]:
         """The answer, with its body. `seconds` bounds the whole exchange. Raises `NoAnswer`, and `ValueError` for what
         cannot be part of a request."""
         request = self._address.written(method, path, headers, content)
-        return await self._ask(request, seconds, read=method == "GET")
+        return self._ask(request, seconds, read=method == "GET")
 
     async def close(self) -> None:
         self._kept.close()
@@ -265,12 +255,26 @@ class Wire:
         while True:
             kept = self._kept.take()
             connection = kept or await self._connect(loop, min(seconds, CONNECTING))
+            answer: asyncio.Future[Reply] = loop.create_future()
+            self._asked[connection] = (until, answer)
+            if not self._watched:
+                self._watched = True
+                loop.call_later(self._pace, self._look, loop)
+            connection.ask(request, answer)
+            reply: Reply | None = None
             try:
-                return await self._exchange(loop, connection, request, until)
+                reply = await answer
+                return reply
             except (ConnectionError, TimeoutError) as error:
-                if read and kept is not None and kept.fresh and isinstance(error, ConnectionError):
-                    continue  # it had been closed over there before it was asked: another one, or a new one
-                raise NoAnswer(str(error), sent=True) from error
+                if not read or kept is None or not kept.fresh or isinstance(error, TimeoutError):
+                    raise NoAnswer(str(error), sent=True) from error
+                # It had been closed over there before it was asked: another one, or a new one.
+            finally:
+                del self._asked[connection]
+                if reply is not None and connection.keeps:
+                    self._kept.keep(connection)
+                else:
+                    connection.close()  # what may still come on it belongs to nobody
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, seconds: float) -> Connection:
         to = self._address
@@ -280,26 +284,6 @@ class Wire:
         except OSError as error:
             raise NoAnswer(type(error).__name__, sent=False) from error
         return connection
-
-    async def _exchange(
-        self, loop: asyncio.AbstractEventLoop, connection: Connection, request: bytes, until: float
-    ) -> Reply:
-        answer: asyncio.Future[Reply] = loop.create_future()
-        self._asked[connection] = (until, answer)
-        if not self._watched:
-            self._watched = True
-            loop.call_later(self._pace, self._look, loop)
-        connection.ask(request, answer)
-        reply: Reply | None = None
-        try:
-            reply = await answer
-            return reply
-        finally:
-            del self._asked[connection]
-            if reply is not None and connection.keeps:
-                self._kept.keep(connection)
-            else:
-                connection.close()  # what may still come on it belongs to nobody
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give up what has taken too long. One timer for all requests: one for each costs a sixth of the request."""
@@ -337,7 +321,7 @@ class Line(Parsing):
             self._bound(until)
             data = self._socket.recv(PIECE)
             if data:
-                self.feed(data)
+                self.data_received(data)
             else:
                 self.end()
                 self.keeps = False
@@ -353,11 +337,10 @@ class Line(Parsing):
 
     @property
     def stale(self) -> bool:
-        if self.closed:
-            return True
+        """Its end has come, or something that nobody asked for."""
         looked = select.poll()
         looked.register(self._socket, select.POLLIN)
-        return bool(looked.poll(0))  # its end has come, or something that nobody asked for
+        return bool(looked.poll(0))
 
     def answered(self, reply: Reply) -> None:
         self._reply = reply
@@ -385,7 +368,8 @@ class BlockingWire:
         request = self._address.written(method, path, headers, content)
         until = monotonic() + seconds
         while True:
-            kept = self._kept.take()
+            while (kept := self._kept.take()) is not None and kept.stale:
+                kept.close()
             line = kept or self._connect(min(seconds, CONNECTING))
             try:
                 reply = line.ask(request, until)
