@@ -277,13 +277,13 @@ def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Probl
 
 
 def _log(error: BaseException, **about: str) -> None:
-    log.error("request failed", **about, fault=type(error).__name__, at=_places(error))
+    log.error("request failed", **about, fault=type(error).__name__, at=places(error))
 
 
-def _places(error: BaseException) -> list[str]:
+def places(error: BaseException) -> list[str]:
     """Where it broke, outermost first. Without the message and the values: those may hold personal fields and secrets."""
     frames = traceback.extract_tb(error.__traceback__)
-    causes = _places(error.__cause__) if error.__cause__ else []
+    causes = places(error.__cause__) if error.__cause__ else []
     return [*causes, *(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in frames[-12:])]
 
 

@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock
 from process_apis.records.database import executors
@@ -124,8 +124,8 @@ class Engine:
                 finally:
                     self._running.discard(work.workflow_id)
                 work = None if self._closing else self._next()
-        except OperationalError as error:
-            log.warning("work interrupted, it is looked for again", reason=type(error.orig).__name__)
+        except SQLAlchemyError as error:
+            log.warning("work interrupted, it is looked for again", reason=type(error).__name__)
         finally:
             self._workers.discard(threading.current_thread())  # what came in this very moment is found by the sweeper
 
@@ -161,8 +161,8 @@ class Engine:
                     for chore in chores:
                         chore()
                 self._fill_places()
-            except OperationalError as error:
-                log.warning("sweep interrupted, the next one goes on", reason=type(error.orig).__name__)
+            except SQLAlchemyError as error:
+                log.warning("sweep interrupted, the next one goes on", reason=type(error).__name__)
 
     def take_over(self) -> list[str]:
         """Resume every workflow that is pending without a living owner. Gives their ids."""

@@ -8,11 +8,13 @@ import gc
 import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import stamina
 import structlog
@@ -22,6 +24,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 from policies.catalogue import Layer
+from policies.problems import places
 from tiergate import wiring
 from tiergate.front import IDLE, Front
 from tiergate.settings import Secrets, Settings
@@ -83,6 +86,8 @@ class Quiet(Server):
 
 def log_as_json() -> None:
     """One JSON object a line on standard error; libraries only when something is wrong."""
+    logging.setLogRecordFactory(_without_messages)
+    threading.excepthook = _tell_of_a_thread
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     stamina.instrumentation.set_on_retry_hooks(())  # they log what a fault says, and that may be personal
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -96,6 +101,20 @@ def log_as_json() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
+
+
+def _without_messages(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    """What a library logs of an exception is its type and where it was: its message may hold what is personal."""
+    record = logging.LogRecord(*args, **kwargs)
+    if record.exc_info and (error := record.exc_info[1]) is not None:
+        record.msg, record.args = f"{record.getMessage()} {type(error).__name__} at {places(error)}", ()
+        record.exc_info = None
+    return record
+
+
+def _tell_of_a_thread(broken: threading.ExceptHookArgs) -> None:
+    at = places(broken.exc_value) if broken.exc_value else []
+    structlog.get_logger("tiergate.serving").error("a thread ended", fault=broken.exc_type.__name__, at=at)
 
 
 class Child:
