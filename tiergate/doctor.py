@@ -10,6 +10,7 @@ from typing import Protocol
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from policies.catalogue import CatalogueError
 from policies.catalogue_check import load as load_catalogue
@@ -34,8 +35,8 @@ def examine(config: Path) -> bool:
         nonlocal well
         well = well and good
         console.print(
-            f"{'[green]ok[/]     ' if good else '[red]missing[/]'} {what}"
-            + (f" – {remedy}" if remedy and not good else "")
+            f"{'[green]ok[/]     ' if good else '[red]missing[/]'} {escape(what)}"
+            + (f" – {escape(remedy)}" if remedy and not good else "")
         )
 
     say(f"Python {sys.version.split()[0]}", "Tiergate needs 3.11 or later", good=sys.version_info >= OLDEST)

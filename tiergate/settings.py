@@ -186,6 +186,8 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
             errors.append(f"{path}: [{name}] is not a table")
             continue
         section = cast("dict[str, Any]", found) | _overrides(name, kind, environment)
+        if not section and not path.exists():
+            continue  # that the file is missing says it all
         try:
             made[name] = msgspec.convert(section, kind, strict=False)
         except msgspec.ValidationError as error:

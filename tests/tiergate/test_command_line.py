@@ -113,6 +113,14 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "missing" in done.stdout
     assert "tiergate sandbox" in done.stdout.replace("\n", " ")
+    assert done.stdout.count("missing") == 1
+
+    config = tmp_path / "half.toml"
+    config.write_text('[crm]\nurl = "https://crm.example.com"\n')
+    done = run("doctor", "--config", str(config), COLUMNS="300")
+
+    assert "[crm]: Object missing required field `client_id`; set it there or as TIERGATE_CRM_<KEY>" in done.stdout
+    assert "[erp]: Object missing required field `url`" in done.stdout
 
 
 def test_the_audit_logs_of_a_running_stack_are_whole_and_a_change_is_found(stack: Stack, tmp_path: Path) -> None:
