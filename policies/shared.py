@@ -61,7 +61,7 @@ class SharedFile:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     async def _at_once(self, act: Callable[[sqlite3.Connection, float], T]) -> T:
