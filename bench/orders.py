@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import sqlalchemy as sa
@@ -112,21 +112,23 @@ def run_orders(folder: Path, orders: int) -> dict[str, Any]:
         close_deal(crm, deals[0])  # what is loaded once is not an order's cost
         wait_for_payments(database, 1)
         first = counted(database)
-        bare = BareEngine(first[1] / first[0])
+        bare = BareEngine(first.steps / first.orders)
         bare.keep_up(0, 0)
         before, began = cpu_by_layer(children), time.monotonic()
         for deal in deals[1:]:
             close_deal(crm, deal)
-        wait_for_payments(database, orders + 1, lambda now: bare.keep_up(now[0] - first[0], now[1] - first[1]))
+        wait_for_payments(
+            database, orders + 1, lambda now: bare.keep_up(now.orders - first.orders, now.steps - first.steps)
+        )
         took = time.monotonic() - began
         after = cpu_by_layer(children)
-        begun, steps, _ = counted(database)
         beside = bare.end()
+        last = counted(database)  # by now the last step of all is recorded too
         crm.close()
         used = {name: 1000 * (after[name] - before[name]) / orders for name in LAYERS}
         return {
             "orders": orders,
-            "steps_per_order": round(steps / begun, 2),
+            "steps_per_order": round(last.steps / last.orders, 2),
             "orders_per_second": round(orders / took, 2),
             "own_cpu_ms_per_order": round(sum(used.values()), 1),
             "own_cpu_ms_by_layer": {name: round(value, 1) for name, value in used.items()},
@@ -143,33 +145,36 @@ def cpu_by_layer(children: list[Child]) -> dict[str, float]:
     return found
 
 
-Counts = tuple[int, int, int]
+class Counts(NamedTuple):
+    """Orders, durable operations that the engine recorded, and payments that are booked, so far."""
+
+    orders: int
+    steps: int
+    paid: int
 
 
 def wait_for_payments(database: sa.Engine, orders: int, tell: Callable[[Counts], None] = lambda _: None) -> None:
     """Until each order has its payment booked, and so its invoice. `tell` hears of all that happens until then."""
-    deadline, seen = time.monotonic() + DEADLINE, (0, 0, 0)
+    deadline, seen = time.monotonic() + DEADLINE, Counts(0, 0, 0)
     while time.monotonic() < deadline:
         now = counted(database)
         if now != seen:
             tell(now)
         seen = now
-        if now[2] == orders:
+        if now.paid == orders:
             return
         time.sleep(LOOK)
     raise SystemExit(f"not every payment was booked within {DEADLINE:.0f} s")
 
 
 def counted(database: sa.Engine) -> Counts:
-    """Orders, durable operations that the engine recorded, payments that are booked."""
     queries = (
         "SELECT count(*) FROM orders",
         "SELECT count(*) FROM operation_outputs",
         "SELECT count(*) FROM postings WHERE kind = 'payment' AND state = 'posted'",
     )
     with database.connect() as connection:
-        orders, steps, paid = (int(connection.execute(sa.text(each)).scalar_one()) for each in queries)
-    return orders, steps, paid
+        return Counts(*(int(connection.execute(sa.text(each)).scalar_one()) for each in queries))
 
 
 if __name__ == "__main__":
