@@ -11,12 +11,12 @@ import re
 import select
 import socket
 import ssl
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Coroutine
 from http import HTTPStatus
 from time import monotonic
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import httptools
@@ -39,7 +39,7 @@ PATH = re.compile(r"[!-~]+")
 RESERVED = "/?&=%:@!$'()*+,;~"
 
 
-class Parsing:
+class Parsing(ABC):
     """What both kinds of connection know: how answers are told apart on one."""
 
     __slots__ = ("_ends", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "idle_at", "keeps", "waits")
@@ -67,6 +67,10 @@ class Parsing:
     @abstractmethod
     def broken(self, reason: str) -> None:
         """There will be none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Nobody asks it any more."""
 
     def begin(self) -> None:
         self.waits, self.fresh, self._parts, self._headers, self._size, self._ends = True, True, [], {}, 0, False
@@ -115,16 +119,7 @@ class Parsing:
             self.answered(Reply(status, self._headers, b"".join(self._parts)))
 
 
-class Closing(Protocol):
-    """What both kinds of connection are to a pool."""
-
-    closed: bool
-    idle_at: float
-
-    def close(self) -> None: ...
-
-
-C = TypeVar("C", bound=Closing)
+C = TypeVar("C", bound=Parsing)
 
 
 class Kept(Generic[C]):
@@ -154,6 +149,11 @@ class Kept(Generic[C]):
     def close(self) -> None:
         while (connection := self.take()) is not None:
             connection.close()
+
+
+def ended_before(kept: Parsing | None, error: OSError) -> bool:
+    """Whether a kept connection had been closed over there before it was asked: a read may be asked again, on another one."""
+    return kept is not None and kept.fresh and isinstance(error, ConnectionError)
 
 
 class Address:
@@ -266,9 +266,8 @@ class Wire:
                 reply = await answer
                 return reply
             except (ConnectionError, TimeoutError) as error:
-                if not read or kept is None or not kept.fresh or isinstance(error, TimeoutError):
+                if not (read and ended_before(kept, error)):
                     raise NoAnswer(str(error), sent=True) from error
-                # It had been closed over there before it was asked: another one, or a new one.
             finally:
                 del self._asked[connection]
                 if reply is not None and connection.keeps:
@@ -375,8 +374,8 @@ class BlockingWire:
                 reply = line.ask(request, until)
             except OSError as error:
                 line.close()
-                if method == "GET" and kept is not None and kept.fresh and isinstance(error, ConnectionError):
-                    continue  # it had been closed over there before it was asked: another one, or a new one
+                if method == "GET" and ended_before(kept, error):
+                    continue
                 raise NoAnswer(str(error), sent=True) from error
             if line.keeps:
                 self._kept.keep(line)

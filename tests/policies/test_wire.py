@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -16,49 +17,45 @@ Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
 
 
-class Asked(Protocol):
-    """Asks `answer` so many times, one after another."""
+Asked = Callable[..., Coroutine[Any, Any, tuple[list[bytes], int]]]
 
-    async def __call__(
-        self, answer: Answerer, times: int = 1, seconds: float = 2.0, method: str = "GET", content: bytes = b"", pause: float = 0.0
-    ) -> tuple[list[bytes], int]:  # fmt: skip
-        """The bodies of the answers, and how many connections they took. Raises as `Wire.request`."""
-        ...
+
+async def ask(
+    kind: str, answer: Answerer, times: int = 1, seconds: float = 2.0, method: str = "GET", content: bytes = b"", pause: float = 0.0
+) -> tuple[list[bytes], int]:  # fmt: skip
+    """The bodies of so many answers, one after another, and how many connections they took. Raises as `Wire.request`."""
+    connections = 0
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await answer(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    wire, blocking, found = Wire(url, seconds), BlockingWire(url), list[bytes]()
+    try:
+        for number in range(times):
+            if kind == "in the loop":
+                reply = await wire.request(method, f"/{number}", seconds=seconds, content=content)
+            else:
+                reply = await asyncio.to_thread(
+                    blocking.request, method, f"/{number}", seconds=seconds, content=content
+                )
+            found.append(reply.content)
+            await asyncio.sleep(pause)
+    finally:
+        await wire.close()
+        blocking.close()
+        server.close()
+    return found, connections
 
 
 @pytest.fixture(params=["in the loop", "in a thread"])
 def asked(request: pytest.FixtureRequest) -> Asked:
-    async def ask(
-        answer: Answerer, times: int = 1, seconds: float = 2.0, method: str = "GET", content: bytes = b"", pause: float = 0.0
-    ) -> tuple[list[bytes], int]:  # fmt: skip
-        connections = 0
-
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal connections
-            connections += 1
-            await answer(reader, writer)
-            writer.close()
-
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        wire, blocking, found = Wire(url, seconds), BlockingWire(url), list[bytes]()
-        try:
-            for number in range(times):
-                if request.param == "in the loop":
-                    reply = await wire.request(method, f"/{number}", seconds=seconds, content=content)
-                else:
-                    reply = await asyncio.to_thread(
-                        blocking.request, method, f"/{number}", seconds=seconds, content=content
-                    )
-                found.append(reply.content)
-                await asyncio.sleep(pause)
-        finally:
-            await wire.close()
-            blocking.close()
-            server.close()
-        return found, connections
-
-    return ask
+    """`ask`, with each kind of connection."""
+    return partial(ask, request.param)
 
 
 def echo(*, count: int = 1000) -> Answerer:
