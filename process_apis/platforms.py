@@ -28,19 +28,19 @@ class Platforms:
     # ---- CRM
 
     def deal(self, deal_id: str) -> Deal:
-        return self._client.call("GET", f"/crm/v1/deals/{deal_id}", Deal)
+        return self._client.call("GET", f"/crm/v1/deals/{_key(deal_id)}", Deal)
 
     def account(self, account_id: str) -> Account:
-        return self._client.call("GET", f"/crm/v1/accounts/{account_id}", Account)
+        return self._client.call("GET", f"/crm/v1/accounts/{_key(account_id)}", Account)
 
     def put_followed_account(self, account_id: str, followed: FollowedAccount) -> None:
-        self._client.call("PUT", f"/crm/v1/accounts/{account_id}/followed", FollowedAccount, followed)
+        self._client.call("PUT", f"/crm/v1/accounts/{_key(account_id)}/followed", FollowedAccount, followed)
 
     def put_deal(self, deal: PlacedDeal) -> DealReference:
-        return self._client.call("PUT", f"/crm/v1/placed-deals/{deal.key}", DealReference, deal)
+        return self._client.call("PUT", f"/crm/v1/placed-deals/{_key(deal.key)}", DealReference, deal)
 
     def show_status(self, deal_id: str, status: DealStatus) -> None:
-        self._client.call("PUT", f"/crm/v1/deals/{deal_id}/status", DealStatus, status)
+        self._client.call("PUT", f"/crm/v1/deals/{_key(deal_id)}/status", DealStatus, status)
 
     # ---- ERP
 
@@ -48,7 +48,7 @@ class Platforms:
         """As it was within the last minute."""
         until, known = self._legal_entities.get(code, (0.0, None))
         if known is None or until < monotonic():
-            known = self._client.call("GET", f"/erp/v1/legal-entities/{quote(code, safe='')}", LegalEntity)
+            known = self._client.call("GET", f"/erp/v1/legal-entities/{_key(code)}", LegalEntity)
             self._legal_entities[code] = monotonic() + RECENT, known
         return known
 
@@ -64,40 +64,45 @@ class Platforms:
 
     def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         query = urlencode({"legal_entity": legal_entity, "currency": currency})
-        return self._client.call("GET", f"/erp/v1/customers/{customer_id}/credit?{query}", Credit)
+        return self._client.call("GET", f"/erp/v1/customers/{_key(customer_id)}/credit?{query}", Credit)
 
     def put_erp_customer(self, customer: Customer) -> str:
-        return self._client.call("PUT", f"/erp/v1/customers/{customer.id}", PlatformId, customer).id
+        return self._client.call("PUT", f"/erp/v1/customers/{_key(customer.id)}", PlatformId, customer).id
 
     def put_erp_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
         query = urlencode({"closed_period": closed})
-        return self._client.call("PUT", f"/erp/v1/invoices/{invoice.id}?{query}", Posting, invoice)
+        return self._client.call("PUT", f"/erp/v1/invoices/{_key(invoice.id)}?{query}", Posting, invoice)
 
     def put_erp_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
         query = urlencode({"legal_entity": legal_entity, "closed_period": closed})
-        return self._client.call("PUT", f"/erp/v1/payments/{payment.id}?{query}", Posting, payment)
+        return self._client.call("PUT", f"/erp/v1/payments/{_key(payment.id)}?{query}", Posting, payment)
 
     # ---- billing
 
     def put_billing_customer(self, customer: Customer) -> str:
-        return self._client.call("PUT", f"/billing/v1/customers/{customer.id}", PlatformId, customer).id
+        return self._client.call("PUT", f"/billing/v1/customers/{_key(customer.id)}", PlatformId, customer).id
 
     def put_contract(self, contract: Contract) -> Contract:
-        return self._client.call("PUT", f"/billing/v1/contracts/{contract.id}", Contract, contract)
+        return self._client.call("PUT", f"/billing/v1/contracts/{_key(contract.id)}", Contract, contract)
 
     def start_contract(self, contract: Contract) -> Contract:
-        return self._client.call("POST", f"/billing/v1/contracts/{contract.id}/start", Contract, contract)
+        return self._client.call("POST", f"/billing/v1/contracts/{_key(contract.id)}/start", Contract, contract)
 
     def cancel_contract(self, contract: Contract) -> None:
-        self._client.call("POST", f"/billing/v1/contracts/{contract.id}/cancel", Contract, contract)
+        self._client.call("POST", f"/billing/v1/contracts/{_key(contract.id)}/cancel", Contract, contract)
 
     def invoice(self, invoice_id: str) -> Invoice:
-        return self._client.call("GET", f"/billing/v1/invoices/{invoice_id}", Invoice)
+        return self._client.call("GET", f"/billing/v1/invoices/{_key(invoice_id)}", Invoice)
 
     # ---- provisioning
 
     def provision(self, request: ProvisioningRequest) -> None:
-        self._client.call("PUT", f"/provisioning/v1/orders/{request.order_id}", ProvisioningRequest, request)
+        self._client.call("PUT", f"/provisioning/v1/orders/{_key(request.order_id)}", ProvisioningRequest, request)
 
     def deprovision(self, order_id: str) -> None:
-        self._client.call("DELETE", f"/provisioning/v1/orders/{order_id}", OrderReference)
+        self._client.call("DELETE", f"/provisioning/v1/orders/{_key(order_id)}", OrderReference)
+
+
+def _key(key: str) -> str:
+    """A key in its place in a path, whatever is in it."""
+    return quote(key, safe=":")
