@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
+from uuid_utils import UUID, uuid7
 
 Prefix = Literal["cus", "ord", "lin", "con", "inv", "pay", "cas", "evt", "aud", "cor", "act"]
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$"
@@ -14,10 +15,7 @@ Key = Annotated[str, msgspec.Meta(pattern=KEY)]
 """A record's id, ours or a platform's: bounded, and free of anything that could leave its place in a path, a query or a header."""
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A moment with its offset: never a time of an unknown place."""
-LOWER = (1 << 62) - 1
 Clock = Callable[[], datetime]
-Randomness = Callable[[int], int]
-"""Given a number of bits, a random integer of at most that many (as `random.getrandbits`)."""
 NewId = Callable[[Prefix], str]
 
 
@@ -26,13 +24,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def identifiers(clock: Clock, randomness: Randomness) -> NewId:
-    """A source of identifiers, as `ord_019abc…`, that sort by the time they were made."""
+def identifiers(uuids: Callable[[], UUID] = uuid7) -> NewId:
+    """Return a source of identifiers, as `ord_019abc…`, one for each of `uuids`.
 
-    def new_id(prefix: Prefix) -> str:
-        milliseconds = int(clock().timestamp() * 1000)
-        random = randomness(74)
-        value = milliseconds << 80 | 0x7 << 76 | random >> 62 << 64 | 0b10 << 62 | random & LOWER
-        return f"{prefix}_{value:032x}"
-
-    return new_id
+    By default they sort by the time they were made, and threads may share the source. A run that is to be repeated passes
+    UUIDs of its own.
+    """
+    return lambda prefix: f"{prefix}_{uuids().hex}"

@@ -156,7 +156,7 @@ class Door:
         self.fetched = 0
         self.revocations = Revocations(FileStore(folder / "revoked.json"), self.clock)
         self.verifier = Verifier(Keys(self._fetch, self.clock), ISSUER, "experience", self.revocations, self.clock)
-        new_id = identifiers(self.clock, lambda bits: bits)
+        new_id = identifiers()
         self.catalogue = folder / "catalogue.toml"
         self.catalogue.write_text(CATALOGUE)
         self.living = Living(self.catalogue)

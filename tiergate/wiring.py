@@ -33,23 +33,7 @@ REDIS_SECONDS = 0.25
 """After so long a count goes on in memory."""
 
 
-def _randomness() -> Callable[[int], int]:
-    """The system's randomness, taken a page at a time: asking for a few bytes costs as much as asking for many."""
-    taken = memoryview(b"")
-
-    def bits(number: int) -> int:
-        nonlocal taken
-        size = (number + 7) // 8
-        if len(taken) < size:
-            taken = memoryview(os.urandom(4096))
-        value = int.from_bytes(taken[:size], "big") >> (size * 8 - number)
-        taken = taken[size:]
-        return value
-
-    return bits
-
-
-new_id = identifiers(utc_now, _randomness())
+new_id = identifiers()
 
 
 def issuer(settings: Settings) -> Issuer:

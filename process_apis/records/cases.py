@@ -15,6 +15,13 @@ from policies.living import Living
 from process_apis.records import paging
 from process_apis.records.database import cases, insert_once
 
+ATTEMPTS = 5
+"""How often a case is opened that meets one which is closed in the same moment."""
+
+
+class CaseNotOpened(RuntimeError):
+    """A case could neither be opened nor found: its id is taken, or others open and close the same one."""
+
 
 class Cases:
     """The table of cases. There is one open case for a subject, kind and field: the same trouble is not told twice, and of
@@ -31,7 +38,7 @@ class Cases:
         self, kind: CaseKind, subject: str, finding: Finding, actions: tuple[Action, ...], *, correlation_id: str,
         legal_entity: str = "", customer_id: str = "", given: dict[str, str] | None = None,
     ) -> Case:  # fmt: skip
-        """Open a case, or give the one that is open."""
+        """Open a case, or return the one that is open. Raises `CaseNotOpened`."""
         team = self._living.now.case_routing[kind].to(finding.field, finding.platform)
         case = Case(
             id=self._new_id("cas"), kind=kind, team=team, subject=subject, field=finding.field, reason=finding.reason,
@@ -44,13 +51,17 @@ class Cases:
         same = sa.select(cases.c.document).where(
             cases.c.subject == subject, cases.c.kind == kind, cases.c.field == finding.field, cases.c.state == "open"
         )
-        while True:
+        for _ in range(ATTEMPTS):
             with self._engine.begin() as connection:
                 if insert_once(connection, cases, row):
                     return case
                 document = connection.scalar(same)
             if document:  # else it was closed in this moment
                 return _decoded(document)
+        raise CaseNotOpened(
+            f"no {kind} case of {subject} could be opened: the id {case.id} is taken, or another such case was opened and"
+            f" closed {ATTEMPTS} times meanwhile"
+        )
 
     def resolve(self, subject: str, resolution: str, kind: str | None = None) -> int:
         """Close the open cases of a subject. Gives how many there were."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import count
+from time import time_ns
+from uuid import RFC_4122, UUID
 
 import pytest
+import uuid_utils
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,24 +21,27 @@ from canonical.tax import treatment
 START = datetime(2026, 1, 31, tzinfo=UTC)
 
 
-def test_identifiers_can_be_repeated_and_sort_by_time() -> None:
-    def made(seed: int) -> list[str]:
-        times = iter(START + timedelta(milliseconds=number) for number in range(20))
-        new_id = identifiers(lambda: next(times), random.Random(seed).getrandbits)
-        return [new_id("ord") for _ in range(20)]
+def test_identifiers_sort_by_the_time_they_were_made() -> None:
+    new_id = identifiers()
+    made = [new_id("ord") for _ in range(1000)]
 
-    assert made(1) == made(1)
-    assert made(1) != made(2)
-    assert made(1) == sorted(made(1))
-    assert all(each.startswith("ord_") and len(each) == 36 for each in made(1))
+    assert made == sorted(made)
+    assert all(each.startswith("ord_") and len(each) == 36 for each in made)
 
 
 def test_an_identifier_is_a_version_7_uuid() -> None:
-    hexadecimal = identifiers(lambda: START, random.Random(0).getrandbits)("cus").removeprefix("cus_")
+    earliest = time_ns() // 1_000_000
+    made = UUID(identifiers()("cus").removeprefix("cus_"))
 
-    assert int(hexadecimal[:12], 16) == int(START.timestamp() * 1000)
-    assert hexadecimal[12] == "7"
-    assert hexadecimal[16] in "89ab"
+    assert (made.version, made.variant) == (7, RFC_4122)
+    assert earliest <= made.int >> 80 <= time_ns() // 1_000_000
+
+
+def test_identifiers_can_be_repeated_with_uuids_that_are_passed_in() -> None:
+    numbered = (uuid_utils.UUID(int=number) for number in count(1))
+    new_id = identifiers(lambda: next(numbered))
+
+    assert [new_id("ord"), new_id("cas")] == [f"ord_{1:032x}", f"cas_{2:032x}"]
 
 
 @pytest.mark.parametrize("kind", [DEAL_CLOSED, LINE_PROVISIONED, INVOICE_FINALIZED, INVOICE_PAID])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 from canonical.cases import Case, Finding
 from canonical.ids import identifiers, utc_now
 from policies.living import Living
-from process_apis.records.cases import Cases
+from process_apis.records.cases import CaseNotOpened, Cases
 from process_apis.records.database import open_database
 
 
 def test_of_many_who_open_the_same_case_at_once_one_does_and_a_closed_one_can_be_opened_anew(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'process.sqlite'}")
-    new_id = identifiers(utc_now, random.Random(1).getrandbits)
-    cases = Cases(database, Living(), utc_now, new_id)
+    cases = Cases(database, Living(), utc_now, identifiers())
 
     def opened(_: int) -> Case:
         finding = Finding("Account.VatNumber__c", "it is another one now")
@@ -30,3 +29,25 @@ def test_of_many_who_open_the_same_case_at_once_one_does_and_a_closed_one_can_be
 
     assert (len(first), resolved) == (1, 1)
     assert again.id not in first
+
+
+def test_a_case_whose_id_is_taken_is_an_error_and_not_an_endless_loop(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'process.sqlite'}")
+    cases = Cases(database, Living(), utc_now, lambda prefix: f"{prefix}_1")
+    first = cases.open("line_failed", "ord_1", Finding("lines.A", "no room"), ("retry",), correlation_id="cor_1")
+
+    raised: list[str] = []
+
+    def open_another() -> None:
+        try:
+            cases.open("line_failed", "ord_2", Finding("lines.A", "no room"), ("retry",), correlation_id="cor_1")
+        except CaseNotOpened as error:
+            raised.append(str(error))
+
+    opening = Thread(target=open_another, daemon=True)  # one that never ends does not keep the test from ending
+    opening.start()
+    opening.join(timeout=10)
+    database.dispose()
+
+    assert len(raised) == 1
+    assert first.id in raised[0]
