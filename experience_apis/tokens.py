@@ -70,9 +70,10 @@ async def _granted(
     if form.get("grant_type") != "client_credentials":
         raise Refused("unsupported_grant_type", "Send grant_type=client_credentials.")
     name, secret = _credentials(request.headers.get("authorization", ""), form)
-    client = gate.living.now.clients.get(name)
+    catalogue = gate.living.now
+    client = catalogue.clients.get(name)
     request.scope["state"][ACTS_FOR] = name if client else UNKNOWN
-    operation = gate.living.now.gateway.operations["issue_token"]
+    operation = catalogue.gateway.operations["issue_token"]
     await gate.throttle.take(Call(name if client else UNKNOWN, "issue_token"), own_limits(operation), operation.cost)
     proved = await tokens.credentials.prove(name, secret)
     if client is None or not proved or client.audience != "experience":

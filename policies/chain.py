@@ -58,11 +58,23 @@ class Ungoverned(RuntimeError):
 
 
 class Rules:
-    """What governs one operation, under one catalogue. An operation of the health checks belongs to no API."""
+    """What governs one operation, under one catalogue. An operation of the health checks belongs to no API.
 
-    def __init__(self, operation: Operation, catalogue: Catalogue, name: str = "", api: Api | None = None) -> None:
+    A request reads its rules once and all else from them, so that a catalogue that changes meanwhile governs the next one.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        catalogue: Catalogue,
+        entities: dict[str, frozenset[str]],
+        name: str = "",
+        api: Api | None = None,
+    ) -> None:
+        """`entities` are the legal entities whose records each client of the catalogue may see."""
         self.operation = operation
         self.catalogue = catalogue
+        self.entities = entities
         self.name = name
         self.api = api
         self.service_tier = catalogue.service_tiers[operation.tier]
@@ -124,11 +136,13 @@ class Gate:
 
     def _govern(self, catalogue: Catalogue) -> None:
         """Look up once what each operation of this layer is governed by."""
-        made = {name: Rules(operation, catalogue) for name, operation in catalogue.gateway.operations.items()}
+        entities = {name: catalogue.entities_of(client) for name, client in catalogue.clients.items()}
+        made = {name: Rules(operation, catalogue, entities) for name, operation in catalogue.gateway.operations.items()}
         for name, api in catalogue.apis.items():
             if api.layer == self.layer:
-                made |= {each: Rules(operation, catalogue, name, api) for each, operation in api.operations.items()}
-        self._seen = {name: catalogue.entities_of(client) for name, client in catalogue.clients.items()}
+                made |= {
+                    each: Rules(operation, catalogue, entities, name, api) for each, operation in api.operations.items()
+                }
         self.rules = made
 
     def correlation_id(self, headers: dict[bytes, bytes]) -> str:
@@ -199,13 +213,13 @@ class Gate:
         return await self.throttle.take(call, limits, rules.operation.cost, now)
 
     def authorize(self, rules: Rules, caller: Caller | None) -> Principal | None:
-        """The caller with what the catalogue lets it see at this moment. Raises 403."""
+        """Return the caller with what the request's catalogue lets it see. Raises 403."""
         if caller is None:
             return None
         scope = rules.operation.scope
         if scope not in caller.principal.scopes or scope not in caller.client.scopes:
             raise ProblemError(FORBIDDEN, f"The operation needs the scope {scope}.")
-        return caller.principal.within(caller.client, self._seen[caller.principal.client])
+        return caller.principal.within(caller.client, rules.entities[caller.principal.client])
 
     def refused(self, operation_id: str, status: int, correlation_id: str) -> None:
         """Log whoever was turned away for want of credentials."""

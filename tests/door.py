@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,7 +132,7 @@ def hook() -> None:
     """Open: it would verify a signature."""
 
 
-@get("/shop/v1/sees", operation_id="sees", sync_to_thread=False)
+@get("/shop/v1/sees", operation_id="sees", sync_to_thread=False, passes="sees")
 def sees(principal: NamedDependency[Principal]) -> list[str]:
     return sorted(principal.entities)
 
@@ -154,6 +155,7 @@ class Door:
         self.log = folder / "audit.jsonl"
         self.jwks: list[Jwk] = [public_jwk(self.key)]
         self.fetched = 0
+        self.while_fetching: Callable[[], None] = lambda: None
         self.revocations = Revocations(FileStore(folder / "revoked.json"), self.clock)
         self.verifier = Verifier(Keys(self._fetch, self.clock), ISSUER, "experience", self.revocations, self.clock)
         new_id = identifiers()
@@ -171,16 +173,17 @@ class Door:
             self.clock,
             new_id,
         )
-        app = governed(
+        self.app = governed(
             self.gate,
             [read, write, order, fail, hook, sees, left],
             readiness=lambda: {"erp": "gone"},
             state={"door": self},
         )
-        self.client = TestClient(app)
+        self.client = TestClient(self.app)
 
     async def _fetch(self) -> list[Jwk]:
         self.fetched += 1
+        self.while_fetching()
         return self.jwks
 
     def clock(self) -> datetime:
