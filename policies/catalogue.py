@@ -162,11 +162,16 @@ class Ownership(Fact, frozen=True):
 
 
 class CaseRoute(Fact, frozen=True):
-    """Whose a kind of case is: the `team`'s, unless the field in question or the platform that refused is somebody else's."""
+    """Whose a kind of case is: the `team`'s, unless the field in question or the platform that refused is somebody else's.
+
+    Acting on a case of this kind also resolves the open cases of its subject that are of the kinds in `resolves`: they are
+    the same trouble. All others stay open.
+    """
 
     team: Team
     fields: dict[str, Team] = {}
     platforms: dict[Domain, Team] = {}
+    resolves: frozenset[CaseKind] = frozenset()
 
     def to(self, field: str, platform: str) -> Team:
         """The team for a case about `field`, of which `platform` complains (empty if none does)."""

@@ -12,7 +12,7 @@ from canonical.orders import Order, OrderLine
 from canonical.states import check_contract
 from policies.correlation import correlated
 from process_apis.desk import Desk
-from process_apis.steps import Held, Outcome, guarded, show
+from process_apis.steps import Held, Outcome, guarded, line_field, show
 
 
 @DBOS.dbos_class()
@@ -45,13 +45,15 @@ class Activation(DBOSConfiguredInstance):
         failed = [each for each in order.lines if each.state == "failed"]
         if order.state == "provisioning" and not any(line.interval != "one_time" for line in delivered):
             raise Held(
-                "provisioning_failed", [_failure(each) for each in failed] or [_nothing()], ("retry", "compensate")
+                "provisioning_failed",
+                [_failure(order, each) for each in failed] or [_nothing()],
+                ("retry", "compensate"),
             )
         if delivered:
             self._bill(order, delivered)
         for each in failed:
             desk.cases.open(
-                "line_failed", order.id, _failure(each), ("retry", "skip"), correlation_id=order.correlation_id,
+                "line_failed", order.id, _failure(order, each), ("retry", "skip"), correlation_id=order.correlation_id,
                 legal_entity=order.legal_entity, customer_id=order.customer_id, given={"line": each.line.id},
             )  # fmt: skip
         waits_for = f"{len(failed)} of {len(order.lines)} lines could not be provisioned" if failed else ""
@@ -72,19 +74,20 @@ class Activation(DBOSConfiguredInstance):
             desk.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=kept))
         else:
             for line in lines:
-                self._bill_late(plan.contract, line)
+                self._bill_late(order, plan.contract, line)
         desk.orders.set_billed(order.id, [line.id for line in lines])
 
-    def _bill_late(self, contract: Contract, line: PricedLine) -> None:
+    def _bill_late(self, order: Order, contract: Contract, line: PricedLine) -> None:
         if line.interval == "one_time":
-            finding = Finding(f"lines.{line.sku}", f"{line.name} was delivered late: charge {line.net} by hand")
-            raise Held("charge_by_hand", [finding], ("skip",))
+            reason = f"{line.name} was delivered late: charge {line.net} by hand"
+            finding = Finding(line_field(order.lines, line.id), reason)
+            raise Held("charge_by_hand", [finding], ("skip",), line.id)
         late = msgspec.structs.replace(contract, group=line.id, lines=(line,))
         self._desk.platforms.start_contract(self._desk.platforms.put_contract(late))
 
 
-def _failure(line: OrderLine) -> Finding:
-    return Finding(f"lines.{line.line.sku}", line.reason or "the line could not be provisioned")
+def _failure(order: Order, line: OrderLine) -> Finding:
+    return Finding(line_field(order.lines, line.line.id), line.reason or "the line could not be provisioned")
 
 
 def _nothing() -> Finding:

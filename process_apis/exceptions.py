@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import assert_never, get_args
 
-from canonical.cases import Action, Case
+from canonical.cases import Action, Case, CaseKind
 from canonical.states import IllegalTransition, OrderState
 from policies.authentication import Principal
 from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers
 from process_apis.steps import show
+
+ENDING: tuple[Action, ...] = ("compensate", "reject")
+"""Actions that end an order. What else was wrong with it is no trouble any more."""
+OUTLIVES: frozenset[CaseKind] = frozenset({"cannot_undo"})
+"""What an order leaves behind that has ended: it is still to be done."""
+Next = Callable[[], object]
 
 
 class Exceptions:
@@ -21,8 +29,11 @@ class Exceptions:
         self._subscribers = subscribers
 
     def act(self, case_id: str, action: Action, reason: str, principal: Principal) -> Case:
-        """Raises `ProblemError`: 404 when there is no such case for this caller, 409 when the case does not allow it, 403
-        when the approval is the caller's own request."""
+        """Act on a case and resolve it, with the cases of its subject that are the same trouble.
+
+        Raises `ProblemError`: 404 when there is no such case for this caller, 409 when the case does not allow it, 403
+        when the approval is the caller's own request.
+        """
         case = self._desk.cases.get(case_id, principal)
         if case is None:
             raise ProblemError(MISSING, f"There is no case {case_id}.")
@@ -34,88 +45,96 @@ class Exceptions:
             raise ProblemError(INVALID, "Skipping needs a reason.", (FieldError("$.reason", "say why"),))
         try:
             if case.subject.startswith("ord_"):
-                self._act_on_order(case, action)
+                go_on = self._act_on_order(case, action)
             elif case.subject.startswith("cus_"):
-                self._act_on_customer(case, action)
+                go_on = self._act_on_customer(case, action)
             else:
-                self._act_on_posting(case, action)
+                go_on = self._act_on_posting(case, action)
         except IllegalTransition as error:
             raise ProblemError(NOT_ALLOWED_NOW, f"{error}.".capitalize()) from error
         note = f"{action} by {principal.subject}" + (f": {reason}" if reason else "")
-        self._desk.cases.resolve(case.subject, note)
+        self._desk.cases.close(case, note, self._same_trouble(case, action))
+        go_on()  # after the case is closed: what fails again opens another
         return self._desk.cases.get(case_id, principal) or case
+
+    def _same_trouble(self, case: Case, action: Action) -> Collection[CaseKind]:
+        """The kinds of which all open cases of the subject are resolved together with this one."""
+        if action in ENDING:
+            return frozenset[CaseKind](get_args(CaseKind)) - OUTLIVES
+        return self._desk.living.now.case_routing[case.kind].resolves
 
     def _check_duties(self, case: Case, action: Action, principal: Principal) -> None:
         """Who asked for an approval does not grant it."""
         if action == "approve" and principal.subject == self._desk.orders.row(case.subject).placed_by:
             raise ProblemError(FORBIDDEN, "Whoever placed the order cannot approve it; ask somebody else.")
 
-    def _act_on_order(self, case: Case, action: Action) -> None:
+    def _act_on_order(self, case: Case, action: Action) -> Next:
         desk, order_id = self._desk, case.subject
         row = desk.orders.row(order_id)
         match action:
             case "retry":
-                self._retry(case)
+                return self._retry(case)
             case "skip":
-                self._skip(case)
+                return self._skip(case)
             case "approve":
                 desk.orders.advance(order_id, "onboarding", look_at=None)
-                self._subscribers.restart_order(order_id)
+                return self._restart(order_id)
             case "reject":
                 desk.orders.advance(order_id, "cancelled", look_at=None, waits_for=f"rejected: {case.reason}")
-                show(desk, order_id)
+                return self._show(order_id)
             case "compensate":
                 before_creation = row.held_in in ("validating", "credit_review")
                 wanted: OrderState = "cancelled" if before_creation else "compensating"
                 desk.orders.advance(order_id, wanted, look_at=None)
-                if before_creation:
-                    show(desk, order_id)
-                else:
-                    self._subscribers.restart_order(order_id)
+                return self._show(order_id) if before_creation else self._restart(order_id)
             case _:
                 assert_never(action)
 
-    def _retry(self, case: Case) -> None:
+    def _retry(self, case: Case) -> Next:
         desk, order_id = self._desk, case.subject
-        row = desk.orders.row(order_id)
         if case.kind == "status_not_shown":
-            show(desk, order_id)
-            return
-        if case.kind in ("line_failed", "provisioning_failed", "not_delivered"):
-            for each in desk.orders.lines(order_id):
-                if each.state == "failed":
-                    desk.orders.set_line(order_id, each.line.id, "waiting")
-            desk.orders.change(order_id, provisioning_attempt=row.provisioning_attempt + 1)
+            return self._show(order_id)
+        if case.kind == "provisioning_failed":
+            desk.orders.retry_lines(order_id)
+        elif case.kind in ("line_failed", "not_delivered"):
+            desk.orders.retry_lines(order_id, case.input["line"])
+        row = desk.orders.row(order_id)
         if row.state == "on_hold":
             desk.orders.advance(order_id, row.held_in, look_at=None)
-        self._subscribers.restart_order(order_id)
+        return self._restart(order_id)
 
-    def _skip(self, case: Case) -> None:
+    def _skip(self, case: Case) -> Next:
         desk, order_id = self._desk, case.subject
         match case.kind:
             case "duplicate_customer":
                 desk.orders.change(order_id, accepts_duplicate=True)
-                self._retry(case)
+                return self._retry(case)
             case "line_failed":
-                for each in desk.orders.lines(order_id):
-                    if each.state == "failed":
-                        desk.orders.set_line(order_id, each.line.id, "skipped", each.reason)
-                self._subscribers.restart_order(order_id)
+                desk.orders.skip_line(order_id, case.input["line"])
+                held = desk.orders.row(order_id).state == "on_hold"  # by a case of its own, which is still open
+                return _stay if held else self._restart(order_id)
             case "charge_by_hand":
-                desk.orders.set_billed(order_id, [each.line.id for each in desk.orders.lines(order_id, unbilled=True)])
-                desk.orders.advance(order_id, desk.orders.row(order_id).held_in, look_at=None)
-                self._subscribers.restart_order(order_id)
+                desk.orders.set_billed(order_id, [case.input["line"]])
+                return self._retry(case)
             case _:
-                return
+                return _stay
 
-    def _act_on_customer(self, case: Case, action: Action) -> None:
-        if action == "retry":
-            self._subscribers.follow(case.subject, case.correlation_id)
+    def _act_on_customer(self, case: Case, action: Action) -> Next:
+        return partial(self._subscribers.follow, case.subject, case.correlation_id) if action == "retry" else _stay
 
-    def _act_on_posting(self, case: Case, action: Action) -> None:
+    def _act_on_posting(self, case: Case, action: Action) -> Next:
         kind, _, key = case.subject.partition(":")
         if action == "retry" and kind in ("invoice", "payment"):
             now = self._desk.clock().isoformat()
-            self._desk.postings.change(
-                "invoice" if kind == "invoice" else "payment", key, state="waiting", waits_for="", look_at=now
-            )
+            return partial(self._desk.postings.change, kind, key, state="waiting", waits_for="", look_at=now)
+        return _stay
+
+    def _restart(self, order_id: str) -> Next:
+        return partial(self._subscribers.restart_order, order_id)
+
+    def _show(self, order_id: str) -> Next:
+        return partial(show, self._desk, order_id)
+
+
+def _stay() -> None:
+    """Nothing follows."""

@@ -145,11 +145,11 @@ class QuoteToCash(DBOSConfiguredInstance):
         return take(self._desk, order_id, "provisioning", self._provision, also_in="partially_active")
 
     def _provision(self, order: Order) -> Outcome:
-        """Lines that failed before are tried again, those that were delivered are left alone."""
+        """Lines that wait are requested, those that are on their way are asked for again under their own attempt, all others
+        are left alone."""
         desk = self._desk
-        wanted = [each.line for each in order.lines if each.state in ("waiting", "requested")]
-        attempt = desk.orders.request_lines(order.id, [line.id for line in wanted])
-        desk.platforms.provision(ProvisioningRequest(order.id, tuple(wanted), attempt, order.legal_entity))
+        for attempt, lines in desk.orders.request_lines(order.id).items():
+            desk.platforms.provision(ProvisioningRequest(order.id, lines, attempt, order.legal_entity))
         # From here on the target's reports drive it; if they do not come, somebody looks.
         desk.orders.change(order.id, look_at=desk.later(desk.patience.delivery).isoformat())
         return "done"

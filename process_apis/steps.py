@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 import stamina
@@ -10,7 +10,7 @@ import stamina
 from canonical.cases import Action, CaseKind, Finding
 from canonical.deals import DealStatus
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
-from canonical.orders import Order
+from canonical.orders import Order, OrderLine
 from canonical.states import OrderState
 from policies.correlation import correlated
 from process_apis.desk import Desk, Patience
@@ -26,13 +26,14 @@ AFTER: tuple[OrderState, ...] = ("partially_active", "active")
 
 
 class Held(Exception):
-    """A business reason to stop. `findings` say what is wrong and whose it is."""
+    """A business reason to stop. `findings` say what is wrong and whose it is; `line` is the id of the only line concerned."""
 
-    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...]) -> None:
+    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...], line: str = "") -> None:
         super().__init__(kind)
         self.kind: CaseKind = kind
         self.findings = findings
         self.actions = actions
+        self.line = line
 
 
 def passes_soon(fault: Exception) -> bool:
@@ -109,11 +110,17 @@ def hold(desk: Desk, order: Order, held: Held) -> None:
 
 
 def _open(desk: Desk, order: Order, held: Held) -> None:
+    given = {"deal": order.deal_id, "state": order.state} | ({"line": held.line} if held.line else {})
     for finding in held.findings:
         desk.cases.open(
             held.kind, order.id, finding, held.actions, correlation_id=order.correlation_id, legal_entity=order.legal_entity,
-            customer_id=order.customer_id, given={"deal": order.deal_id, "state": order.state},
+            customer_id=order.customer_id, given=given,
         )  # fmt: skip
+
+
+def line_field(lines: Sequence[OrderLine], line_id: str) -> str:
+    """Return how a case names one of an order's lines, as `lines[0].SEAT`: two of the same product differ."""
+    return next(f"lines[{place}].{each.line.sku}" for place, each in enumerate(lines) if each.line.id == line_id)
 
 
 def show(desk: Desk, order_id: str) -> None:

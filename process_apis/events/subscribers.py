@@ -23,6 +23,7 @@ from process_apis.invoicing import Invoicing
 from process_apis.posting import posting_run
 from process_apis.quote_to_cash import QuoteToCash
 from process_apis.records import references
+from process_apis.steps import line_field
 
 ENDING = 0.5
 """Seconds that a run may take to end."""
@@ -125,11 +126,11 @@ class Subscribers:
             self.restart_order(row.id)
 
     def _tell_of_silence(self, row: sa.Row[Any]) -> None:
-        silent = [each.line for each in self._desk.orders.lines(row.id) if each.state == "requested"]
-        for line in silent:
+        lines = self._desk.orders.lines(row.id)
+        for line in (each.line for each in lines if each.state == "requested"):
             reason = f"the target has not reported on {line.name}; it is asked again"
             self._desk.cases.open(
-                "not_delivered", row.id, Finding(f"lines.{line.sku}", reason), ("retry", "compensate"),
+                "not_delivered", row.id, Finding(line_field(lines, line.id), reason), ("retry", "compensate"),
                 correlation_id=row.correlation_id, legal_entity=row.legal_entity, customer_id=row.customer_id,
                 given={"line": line.id},
             )  # fmt: skip

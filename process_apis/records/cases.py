@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -63,11 +64,16 @@ class Cases:
             f" closed {ATTEMPTS} times meanwhile"
         )
 
-    def resolve(self, subject: str, resolution: str, kind: str | None = None) -> int:
-        """Close the open cases of a subject. Gives how many there were."""
-        query = sa.select(cases.c.document).where(cases.c.subject == subject, cases.c.state == "open")
-        if kind:
-            query = query.where(cases.c.kind == kind)
+    def resolve(self, subject: str, resolution: str, kind: CaseKind) -> int:
+        """Close the open cases of one kind of a subject. Return how many there were."""
+        return self._close(subject, cases.c.kind == kind, resolution)
+
+    def close(self, case: Case, resolution: str, also: Collection[CaseKind] = ()) -> int:
+        """Close a case, and the open cases of its subject that are of the kinds `also`. Return how many were open."""
+        return self._close(case.subject, sa.or_(cases.c.id == case.id, cases.c.kind.in_(also)), resolution)
+
+    def _close(self, subject: str, which: sa.ColumnElement[bool], resolution: str) -> int:
+        query = sa.select(cases.c.document).where(cases.c.subject == subject, cases.c.state == "open", which)
         with self._engine.connect() as connection:
             found = [_decoded(each) for each in connection.scalars(query)]
         if found:

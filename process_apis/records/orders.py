@@ -24,6 +24,7 @@ ROW = sa.select(orders).where(orders.c.id == OF)
 CHANGE = orders.update().where(orders.c.id == OF)
 CHANGED = CHANGE.returning(orders)
 ATTEMPT = sa.select(orders.c.provisioning_attempt).where(orders.c.id == OF)
+NEXT_ATTEMPT = CHANGE.values(provisioning_attempt=orders.c.provisioning_attempt + 1)
 REACHED = order_states.insert()
 HISTORY = sa.select(order_states).where(order_states.c.order_id == OF).order_by(order_states.c.seq)
 LINES = sa.select(order_lines).where(order_lines.c.order_id == OF).order_by(order_lines.c.position)
@@ -32,6 +33,11 @@ NEW_LINE = order_lines.insert()
 DROP_LINES = order_lines.delete().where(order_lines.c.order_id == OF)
 CHANGE_LINE = order_lines.update().where(order_lines.c.order_id == OF, order_lines.c.line_id == sa.bindparam("of_line"))
 REPORT_LINE = CHANGE_LINE.where(order_lines.c.state == "requested")
+SKIP_LINE = CHANGE_LINE.where(order_lines.c.state == "failed")
+CHANGE_LINES = order_lines.update().where(order_lines.c.order_id == OF)
+REQUEST_LINES = CHANGE_LINES.where(order_lines.c.state == "waiting").values(state="requested", reason="")
+RETRY_LINES = CHANGE_LINES.where(order_lines.c.state.in_(("failed", "requested")))
+REQUESTED = LINES.where(order_lines.c.state == "requested")
 LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
 DUE = sa.select(orders).where(orders.c.look_at <= sa.bindparam("now")).order_by(orders.c.look_at).limit(100)
 SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
@@ -155,16 +161,28 @@ class Orders:
     def keep_plan(self, order_id: str, plan: Plan) -> None:
         self.change(order_id, plan=msgspec.json.encode(plan))
 
-    def set_line(self, order_id: str, line_id: str, state: LineState, reason: str = "") -> None:
+    def request_lines(self, order_id: str) -> dict[int, tuple[PricedLine, ...]]:
+        """Mark the waiting lines as requested in the order's present attempt. Return all lines that are on their way to the
+        target, by the attempt in which each was requested: to ask again under that number is to ask once."""
+        found: dict[int, tuple[PricedLine, ...]] = {}
         with self._engine.begin() as connection:
-            connection.execute(CHANGE_LINE, {"of": order_id, "of_line": line_id, "state": state, "reason": reason})
+            attempt = connection.execute(ATTEMPT, {"of": order_id}).scalar_one()
+            connection.execute(REQUEST_LINES, {"of": order_id, "attempt": attempt})
+            for row in connection.execute(REQUESTED, {"of": order_id}):
+                found[row.attempt] = (*found.get(row.attempt, ()), _LINE.decode(row.line))
+        return found
 
-    def request_lines(self, order_id: str, line_ids: list[str]) -> int:
-        """The lines are on their way to the target. Gives the number of the attempt."""
-        rows = [{"of": order_id, "of_line": each, "state": "requested", "reason": ""} for each in line_ids]
+    def retry_lines(self, order_id: str, line_id: str = "") -> None:
+        """Begin a new attempt for the lines that failed or were not reported: for one of them if it is named, else for all."""
+        again = RETRY_LINES.where(order_lines.c.line_id == line_id) if line_id else RETRY_LINES
         with self._engine.begin() as connection:
-            connection.execute(CHANGE_LINE, rows)
-            return int(connection.execute(ATTEMPT, {"of": order_id}).scalar_one())
+            connection.execute(again, {"of": order_id, "state": "waiting", "reason": ""})
+            connection.execute(NEXT_ATTEMPT, {"of": order_id})
+
+    def skip_line(self, order_id: str, line_id: str) -> None:
+        """Do without a line that failed. Its reason stays."""
+        with self._engine.begin() as connection:
+            connection.execute(SKIP_LINE, {"of": order_id, "of_line": line_id, "state": "skipped"})
 
     def report_line(self, order_id: str, line_id: str, state: LineState, reason: str) -> bool:
         """Keep how a requested line ended; any other is left alone. Gives whether every line has a result now."""

@@ -12,7 +12,7 @@ def test_a_silent_target_is_asked_again_and_becomes_a_case_until_it_reports(stac
 
     case = wait_until(lambda: next(iter(stack.cases_of(stack.order_of(deal).id)), None), 20, "a case")
 
-    assert (case.kind, case.team, case.field) == ("not_delivered", "support", "lines.SEAT")
+    assert (case.kind, case.team, case.field) == ("not_delivered", "support", "lines[1].SEAT")
     order = stack.order_in(deal, "active")
     stack.settled(order)
     assert stack.counted(order) == EXACTLY_ONE

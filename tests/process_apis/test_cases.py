@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 
-from canonical.cases import Case, Finding
+from canonical.cases import Case, CaseKind, Finding
 from canonical.ids import identifiers, utc_now
 from policies.living import Living
 from process_apis.records.cases import CaseNotOpened, Cases
@@ -23,7 +23,7 @@ def test_of_many_who_open_the_same_case_at_once_one_does_and_a_closed_one_can_be
 
     with ThreadPoolExecutor(8) as pool:
         first = {each.id for each in pool.map(opened, range(32))}
-    resolved = cases.resolve("cus_1", "seen to")
+    resolved = cases.resolve("cus_1", "seen to", "customer_tax_changed")
     again = opened(0)
     database.dispose()
 
@@ -51,3 +51,30 @@ def test_a_case_whose_id_is_taken_is_an_error_and_not_an_endless_loop(tmp_path: 
 
     assert len(raised) == 1
     assert first.id in raised[0]
+
+
+def test_a_case_is_closed_alone_but_for_the_kinds_that_are_closed_with_it(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'process.sqlite'}")
+    cases = Cases(database, Living(), utc_now, identifiers())
+    kinds: tuple[CaseKind, ...] = ("deal_invalid", "duplicate_customer", "status_not_shown")
+    opened: dict[tuple[str, CaseKind, str], Case] = {
+        (subject, kind, field): cases.open(kind, subject, Finding(field, "wrong"), ("retry",), correlation_id="cor_1")
+        for subject in ("ord_1", "ord_2")
+        for kind in kinds
+        for field in ("A", "B")
+    }
+
+    alone = cases.close(opened["ord_1", "deal_invalid", "A"], "seen to")
+    together = cases.close(opened["ord_2", "deal_invalid", "A"], "seen to", {"deal_invalid", "duplicate_customer"})
+    again = cases.close(opened["ord_1", "deal_invalid", "A"], "seen to")
+    left = {
+        place
+        for place, case in opened.items()
+        if cases.open(place[1], place[0], Finding(place[2], "wrong"), (), correlation_id="cor_1").id == case.id
+    }
+    database.dispose()
+
+    assert (alone, together, again) == (1, 4, 0)
+    assert opened.keys() - left == {("ord_1", "deal_invalid", "A")} | {
+        ("ord_2", kind, field) for kind in kinds[:2] for field in ("A", "B")
+    }

@@ -9,7 +9,7 @@ import pytest
 from canonical.ids import utc_now
 from canonical.orders import Order
 from sandbox.salesperson import Line, close_deal, open_deal
-from tests.stack import THREE_LINES, Stack
+from tests.stack import THREE_LINES, Stack, wait_until
 
 NOTHING = {
     "crm.contracts": 0,
@@ -139,3 +139,28 @@ def test_a_second_account_with_the_tax_number_of_a_customer_needs_a_word(stack: 
 
     stack.act(case.id, "skip", "a branch office with books of its own")
     stack.order_in(second, "active")
+
+
+def test_the_findings_of_one_deal_are_one_trouble_and_trying_again_resolves_them_all(stack: Stack) -> None:
+    _, deal = stack.sell(stack.sale("Many Mended", legal_entity=None, lines=(Line("SEAT", -1),)))
+    order = stopped(stack, deal)
+    first, second = stack.cases_of(order.id)
+
+    stack.crm.update("Opportunity", deal, LegalEntity__c="DE01")
+    stack.act(first.id, "retry")
+
+    remaining = wait_until(lambda: [each for each in stack.cases_of(order.id) if each.state == "open"])
+    assert {each.state for each in stack.cases_of(order.id) if each.id in (first.id, second.id)} == {"resolved"}
+    assert [each.field for each in remaining] == ["OpportunityLineItems[0].Quantity"]
+
+
+def test_an_order_that_is_given_up_has_no_open_case(stack: Stack) -> None:
+    _, deal = stack.sell(stack.sale("Given Up Early", legal_entity=None, lines=(Line("SEAT", -1),)))
+    order = stopped(stack, deal)
+    (case, _) = stack.cases_of(order.id)
+
+    stack.act(case.id, "compensate", "the deal is off")
+
+    stack.order_in(deal, "cancelled")
+    closed = {(each.state, each.resolution.partition(": ")[2]) for each in stack.cases_of(order.id)}
+    assert closed == {("resolved", "the deal is off")}
