@@ -20,6 +20,7 @@ from canonical import events
 from canonical.cases import CaseKind
 from canonical.fields import ENTITIES, fields_of, is_known
 from policies.catalogue import DEFAULT, SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
+from policies.participles import is_past_participle
 
 Path = tuple[str, ...]
 Wrong = tuple[Path, str, str]
@@ -27,7 +28,6 @@ Wrong = tuple[Path, str, str]
 SCOPE = re.compile(r"[a-z_]+:[a-z_]+")
 VERSION = re.compile(r"v[1-9][0-9]*")
 LEGAL_ENTITY = re.compile(r"\*|[A-Z]{2}[0-9]{2}")
-PARTICIPLE = re.compile(r"(ed|en|id|un|wn|nt|lt|ld|ost)\.v[1-9][0-9]*$")
 LEAST = {"minimum": "write {} or more", "exclusiveMinimum": "write more than {}"}
 NOTICE_DAYS = 90
 """How long at least a deprecated version goes on."""
@@ -397,9 +397,14 @@ def _check_case_routing(catalogue: Catalogue) -> Iterator[Wrong]:
 
 def _check_events(catalogue: Catalogue) -> Iterator[Wrong]:
     for name in catalogue.events:
-        if not events.TYPE.fullmatch(name) or not PARTICIPLE.search(name):
-            rule = "com.tiergate.<domain>.<entity>.<past participle>.v<major>"
+        rule = "com.tiergate.<domain>.<entity>.<past participle>.v<major>"
+        if not events.TYPE.fullmatch(name):
             yield ("events", name), "the name breaks the rule", f"write it as {rule}"
+        elif not is_past_participle(word := name.split(".")[-2]):
+            reason = (
+                f"the name breaks the rule: {word!r} does not end in -ed and is no irregular past participle we know"
+            )
+            yield ("events", name), reason, f"write it as {rule}, or add the verb to policies/participles.txt"
 
 
 CHECKS = (
