@@ -51,7 +51,7 @@ def page(state: State, name: Name) -> Response[str]:
         case "tokens":
             return _page(pages.page("tokens"))
         case "partners-v2":
-            return _page(pages.guide(gate.living.now))
+            return _page(pages.guide(gate.living.now, state.older_partners))
         case _:
             raise _nothing(f"page {name}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import msgspec
 import swagger_ui_bundle  # pyright: ignore[reportMissingTypeStubs]
 from markupsafe import Markup
 
-from experience_apis.partners.api import OLDER
 from policies.catalogue import Catalogue
+from policies.changes import Older
 from policies.problems import TYPES
 
 HERE = Path(__file__).parent
@@ -77,9 +78,9 @@ def problem(name: str) -> str | None:
     return page("problem", problem=found) if found else None
 
 
-def guide(catalogue: Catalogue) -> str:
-    """From each older version of the partner API to the next: the named changes, in words."""
-    return page("guide", older=OLDER, lives=catalogue.apis["partners"].versions)
+def guide(catalogue: Catalogue, older: Sequence[Older]) -> str:
+    """Return the way from each older version of the partner API to the next: the named changes, in words."""
+    return page("guide", older=older, lives=catalogue.apis["partners"].versions)
 
 
 def documents(catalogue: Catalogue) -> frozenset[str]:
