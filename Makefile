@@ -46,7 +46,7 @@ fuzz: .venv/ready openapi/rules/node_modules/.ready ## Fuzz every contract again
 	@$(BIN)/tiergate sandbox --prepare
 	@$(BIN)/python -m tests.contracts.fuzzing $(or $(SECONDS_EACH),60)
 
-openapi: .venv/ready ## Write the contract of every API to openapi/
+openapi: .venv/ready ## Write the contract of every API to openapi/, and the diagrams of the documentation
 	@$(BIN)/tiergate openapi
 
 format: .venv/ready ## Format the code and mend what the linter can mend

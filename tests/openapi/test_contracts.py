@@ -12,7 +12,7 @@ import pytest
 
 from policies.catalogue import SHIPPED
 from policies.catalogue_check import load
-from tiergate.contracts import judging
+from tiergate.contracts import diagrams, judging
 from tiergate.contracts.writing import write_schema
 
 COMMITTED = Path("openapi")
@@ -74,6 +74,26 @@ def test_the_committed_schema_of_the_catalogue_is_the_catalogues(tmp_path: Path)
     made = write_schema(tmp_path / "schema.json")
 
     assert made.read_text() == SHIPPED.with_name("catalogue.schema.json").read_text(), "run `make openapi`"
+
+
+def test_the_diagrams_of_the_documentation_are_those_of_the_tables() -> None:
+    assert diagrams.stale() == []
+
+
+def test_make_check_tells_of_a_diagram_that_is_not_that_of_its_table(tmp_path: Path) -> None:
+    spoilt = tmp_path / diagrams.DOCUMENT.name
+    spoilt.write_text(diagrams.DOCUMENT.read_text().replace("    received --> validating\n", ""))
+
+    told = judging.judged(COMMITTED, spoilt)
+    diagrams.draw(spoilt)
+
+    assert told == ["architecture.md: the tables of states say something else; run `make openapi`"]
+    assert spoilt.read_text() == diagrams.DOCUMENT.read_text()
+
+
+def test_a_document_without_a_place_for_a_diagram_is_refused() -> None:
+    with pytest.raises(ValueError, match="no place for the states of an order"):
+        diagrams.drawn("# Architecture\n")
 
 
 def test_there_is_a_document_for_each_api_and_version_and_one_of_the_events() -> None:

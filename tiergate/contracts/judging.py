@@ -21,7 +21,7 @@ import msgspec
 
 from policies.catalogue import Catalogue
 from policies.catalogue_check import load
-from tiergate.contracts import events
+from tiergate.contracts import diagrams, events
 from tiergate.contracts.writing import write
 
 HERE = Path(__file__).parents[2] / "openapi"
@@ -60,10 +60,11 @@ class Break(msgspec.Struct, frozen=True):
         return f"{self.document}: {self.message} ({self.where})\n    breaks: {concerned}\n    instead: {self.remedy}"
 
 
-def judged(folder: Path) -> list[str]:
-    """All that is wrong with the contracts, in words; nothing when they may be released."""
+def judged(folder: Path, documentation: Path = diagrams.DOCUMENT) -> list[str]:
+    """All that is wrong with the contracts and with the diagrams of the documentation, in words; nothing when they may be
+    released."""
     stale = [f"{name}: the routes say something else; run `make openapi`" for name in drift(folder)]
-    return [*stale, *style(folder), *map(str, breaks(folder))]
+    return [*stale, *diagrams.stale(documentation), *style(folder), *map(str, breaks(folder))]
 
 
 def release(folder: Path) -> None:

@@ -1,0 +1,34 @@
+"""Draws the tables of states into the documentation, between markers that name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from canonical.states import CONTRACT_TRANSITIONS, ORDER_TRANSITIONS, mermaid
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
+DIAGRAMS = {"an order": mermaid(ORDER_TRANSITIONS), "a contract": mermaid(CONTRACT_TRANSITIONS)}
+
+
+def drawn(text: str) -> str:
+    """Return a document with each diagram as its table is now. Raises `ValueError` when one has no place in it."""
+    for name, diagram in DIAGRAMS.items():
+        begin, end = f"<!-- states of {name}, written by `make openapi` -->", f"<!-- end of the states of {name} -->"
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"the document has no place for the states of {name}: write {begin} and {end}")
+        text = f"{before}{begin}\n```mermaid\n{diagram}\n```\n{end}{after}"
+    return text
+
+
+def draw(path: Path = DOCUMENT) -> Path:
+    """Write the diagrams into a document. Return its path. Raises as `drawn` does."""
+    path.write_text(drawn(path.read_text()))
+    return path
+
+
+def stale(path: Path = DOCUMENT) -> list[str]:
+    """Say whether the diagrams of a document are not those of the tables; nothing when they are."""
+    text = path.read_text()
+    return [] if drawn(text) == text else [f"{path.name}: the tables of states say something else; run `make openapi`"]
