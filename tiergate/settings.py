@@ -7,6 +7,7 @@ words, run without a shell). A file is read again when it changes, a command is 
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -172,6 +173,7 @@ SECRETS = {
     "provisioning_secret": ("provisioning", "secret"),
 }
 NONE = Secret("")
+USER_IN_URL = re.compile(r"https?://[^/?#]*@", re.IGNORECASE)
 EITHER = {"crm_client_secret", "crm_private_key"}
 
 
@@ -188,6 +190,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
         section = cast("dict[str, Any]", found) | _overrides(name, kind, environment)
         if not section and not path.exists():
             continue  # that the file is missing says it all
+        errors += [f"{path}: [{name}]: {each}" for each in _users_in_urls(name, section)]
         try:
             made[name] = msgspec.convert(section, kind, strict=False)
         except msgspec.ValidationError as error:
@@ -216,6 +219,21 @@ def _overrides(section: str, kind: type[msgspec.Struct], environment: Mapping[st
         if value is not None:
             found[field] = value
     return found
+
+
+def _users_in_urls(section: str, found: Mapping[str, Any]) -> list[str]:
+    """One error for each address that names a user or a password: it would go out in a header of every request, and be printed."""
+    places = [
+        f"TIERGATE_{name}".upper() + f", {section}.{key}_file or {section}.{key}_command"
+        for name, (owner, key) in SECRETS.items()
+        if owner == section
+    ]
+    remedy = "; a secret belongs in " + ", or in ".join(places) if places else "; nothing is logged in to there"
+    return [
+        f"{key} names a user before the @: leave it out{remedy}"
+        for key, value in found.items()
+        if isinstance(value, str) and USER_IN_URL.match(value)
+    ]
 
 
 def secrets(settings: Settings, environment: Mapping[str, str]) -> Secrets:

@@ -61,6 +61,46 @@ def test_every_error_is_told_at_once_with_its_place(tmp_path: Path) -> None:
         assert part in told
 
 
+@pytest.mark.parametrize(
+    ("variable", "remedy"),
+    [
+        ("ERP_URL", "TIERGATE_ERP_PASSWORD, erp.password_file or erp.password_command"),
+        ("CRM_URL", "TIERGATE_CRM_CLIENT_SECRET"),
+        ("BILLING_URL", "TIERGATE_BILLING_API_KEY"),
+        ("PROVISIONING_URL", "TIERGATE_PROVISIONING_SECRET"),
+        ("SERVER_SYSTEM_URL", "leave it out"),
+        ("SERVER_PROCESS_URL", "leave it out"),
+        ("GOVERNANCE_ISSUER", "leave it out"),
+    ],
+)
+@pytest.mark.parametrize(
+    "address", ["https://user:hush@example.com/a", "HTTP://hush@example.com", "http://@example.com"]
+)
+def test_an_address_with_a_user_is_refused_with_where_the_secret_belongs(
+    tmp_path: Path, variable: str, remedy: str, address: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, GOOD), {f"TIERGATE_{variable}": address})
+
+    told = str(refused.value)
+    assert remedy in told
+    assert variable.partition("_")[2].lower() in told
+    assert "hush" not in told
+
+
+def test_databases_carry_their_user_and_a_path_may_hold_an_at_sign(tmp_path: Path) -> None:
+    settings = load(
+        written(tmp_path, GOOD),
+        {
+            "TIERGATE_PROCESS_DATABASE_URL": "postgresql://user:word@host/database",
+            "TIERGATE_GOVERNANCE_REDIS_URL": "rediss://user:word@host",
+            "TIERGATE_ERP_URL": "https://erp/a@b",
+        },
+    )
+
+    assert settings.erp.url == "https://erp/a@b"
+
+
 def test_a_file_that_is_missing_or_broken_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="tiergate sandbox"):
         load(tmp_path / "none.toml", {})
