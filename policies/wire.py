@@ -13,7 +13,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
@@ -25,8 +25,9 @@ from policies.exchange import CONNECTING, NoAnswer, Reply
 
 IDLE = 64
 """Connections that are kept for the next request…"""
-KEPT = 60.0
-"""…and the seconds for which they are: shorter than our layers keep them, so that no write meets its end."""
+LONGEST_LIFE = 60.0
+"""…and the seconds from its beginning after which one takes no further request: a name that has moved is followed, however
+busy the connection is. Shorter than our layers keep an idle one, so that no write meets its end."""
 PACE = 0.1
 """The part of the time-out after which somebody looks whether it is over…"""
 LOOK = 0.25
@@ -42,17 +43,17 @@ RESERVED = "/?&=%:@!$'()*+,;~"
 class Parsing(ABC):
     """What both kinds of connection know: how answers are told apart on one."""
 
-    __slots__ = ("_ends", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "idle_at", "keeps", "waits")
+    __slots__ = ("_ends", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "keeps", "made_at", "waits")
 
-    def __init__(self) -> None:
+    def __init__(self, made_at: float) -> None:
+        """`made_at` is in seconds, of the pool's clock."""
+        self.made_at = made_at
         self.closed = False
         self.keeps = True
         self.fresh = True
         """Nothing has come of the present answer yet."""
         self.waits = False
         """It was asked, and has not answered."""
-        self.idle_at = 0.0
-        """Since when it waits for a request."""
         self._parts: list[bytes] = []
         self._headers: dict[bytes, bytes] = {}
         self._size = 0
@@ -125,7 +126,8 @@ C = TypeVar("C", bound=Parsing)
 class Kept(Generic[C]):
     """Connections that wait for the next request, the latest first. Threads may share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._idle: deque[C] = deque()
 
     def take(self) -> C | None:
@@ -134,17 +136,19 @@ class Kept(Generic[C]):
                 connection = self._idle.pop()
             except IndexError:  # another thread has taken it
                 break
-            if not connection.closed and monotonic() - connection.idle_at < KEPT:
+            if not connection.closed and self._is_young(connection):
                 return connection
             connection.close()
         return None
 
     def keep(self, connection: C) -> None:
-        if len(self._idle) < IDLE:
-            connection.idle_at = monotonic()
+        if len(self._idle) < IDLE and self._is_young(connection):
             self._idle.append(connection)
         else:
             connection.close()
+
+    def _is_young(self, connection: C) -> bool:
+        return self._clock() - connection.made_at < LONGEST_LIFE
 
     def close(self) -> None:
         while (connection := self.take()) is not None:
@@ -191,8 +195,8 @@ class Connection(Parsing, asyncio.Protocol):
 
     __slots__ = ("_answer", "transport")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, made_at: float) -> None:
+        super().__init__(made_at)
         self._answer: asyncio.Future[Reply] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -226,11 +230,13 @@ class Connection(Parsing, asyncio.Protocol):
 class Wire:
     """Sends requests to one address."""
 
-    def __init__(self, base_url: str, longest: float) -> None:
-        """`longest` is the usual time-out, in seconds: by it goes how often somebody looks whether one is over."""
+    def __init__(self, base_url: str, longest: float, clock: Callable[[], float] = monotonic) -> None:
+        """`longest` is the usual time-out, in seconds: by it goes how often somebody looks whether one is over. `clock`
+        gives seconds, and never goes back."""
         self._address = Address(base_url)
         self._pace = min(longest * PACE, LOOK)
-        self._kept: Kept[Connection] = Kept()
+        self._clock = clock
+        self._kept: Kept[Connection] = Kept(clock)
         self._asked: dict[Connection, tuple[float, asyncio.Future[Reply]]] = {}
         self._watched = False
 
@@ -279,7 +285,9 @@ class Wire:
         to = self._address
         try:
             async with asyncio.timeout(seconds):
-                _, connection = await loop.create_connection(Connection, to.host, to.port, ssl=to.tls)
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._clock()), to.host, to.port, ssl=to.tls
+                )
         except OSError as error:
             raise NoAnswer(type(error).__name__, sent=False) from error
         return connection
@@ -303,8 +311,8 @@ class Line(Parsing):
 
     __slots__ = ("_reply", "_socket")
 
-    def __init__(self, to: Address, seconds: float) -> None:
-        super().__init__()
+    def __init__(self, to: Address, seconds: float, made_at: float) -> None:
+        super().__init__(made_at)
         opened = socket.create_connection((to.host, to.port), seconds)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = to.tls.wrap_socket(opened, server_hostname=to.host) if to.tls else opened
@@ -356,9 +364,11 @@ class Line(Parsing):
 class BlockingWire:
     """Sends requests to one address. Threads may share it."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, clock: Callable[[], float] = monotonic) -> None:
+        """`clock` as for `Wire`."""
         self._address = Address(base_url)
-        self._kept: Kept[Line] = Kept()
+        self._clock = clock
+        self._kept: Kept[Line] = Kept(clock)
 
     def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
@@ -385,7 +395,7 @@ class BlockingWire:
 
     def _connect(self, seconds: float) -> Line:
         try:
-            return Line(self._address, seconds)
+            return Line(self._address, seconds, self._clock())
         except OSError as error:
             raise NoAnswer(type(error).__name__, sent=False) from error
 

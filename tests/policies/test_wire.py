@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from canonical.faults import Unavailable, UnknownOutcome
 from policies.exchange import NoAnswer
-from policies.wire import Address, BlockingWire, Wire
+from policies.wire import LONGEST_LIFE, Address, BlockingWire, Wire
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
@@ -224,3 +225,53 @@ def test_a_read_that_is_given_up_leaves_its_answer_to_nobody_else() -> None:
         return found
 
     assert asyncio.run(run()) == b"/quick"
+
+
+@pytest.mark.parametrize("kind", ["in the loop", "in a thread"])
+def test_a_name_that_has_moved_is_followed_however_busy_the_connection_is(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, host = 0.0, "127.0.0.1"
+    resolve = socket.getaddrinfo
+
+    def resolved(name: str, *args: Any, **options: Any) -> Any:
+        return resolve(host if name == "layer.test" else name, *args, **options)
+
+    async def run() -> list[bytes]:
+        nonlocal now, host
+        first, port = await serving("127.0.0.1", 0)
+        second, _ = await serving("127.0.0.2", port)
+        url, found = f"http://layer.test:{port}", list[bytes]()
+        wire, blocking = Wire(url, 2.0, lambda: now), BlockingWire(url, lambda: now)
+        for second_of_the_call in (0.0, LONGEST_LIFE - 1, LONGEST_LIFE, LONGEST_LIFE + 1):
+            now = second_of_the_call
+            if kind == "in the loop":
+                reply = await wire.request("POST", "/", seconds=2.0)
+            else:
+                reply = await asyncio.to_thread(blocking.request, "POST", "/", seconds=2.0)
+            found.append(reply.content)
+            host = "127.0.0.2"
+        await wire.close()
+        blocking.close()
+        first.close()
+        second.close()
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+
+    assert asyncio.run(run()) == [b"127.0.0.1", b"127.0.0.1", b"127.0.0.2", b"127.0.0.2"]
+
+
+async def serving(host: str, port: int) -> tuple[asyncio.Server, int]:
+    """A server that answers with its own address, and its port."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(ANSWER % (len(host), host.encode()))
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_server(connected, host, port)
+    return server, server.sockets[0].getsockname()[1]
