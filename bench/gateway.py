@@ -38,7 +38,12 @@ class Bench:
         folder = Path(plan["folder"])
         governance = Governance(catalogue=plan["catalogue"], redis_url=plan["redis_url"])
         self.settings = Settings(
-            Crm("x", "x"), Erp("x", "x", "x"), Billing("x"), Provisioning("x"), str(folder), governance=governance
+            Crm(url="x", client_id="x"),
+            Erp(url="x", database="x", user="x"),
+            Billing(url="x"),
+            Provisioning(url="x"),
+            str(folder),
+            governance=governance,
         )
         self.living = wiring.living(self.settings)
         self.gate = wiring.gate(self.layer, self.settings, self.living)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
-
-import httpx
 
 from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
 
 CONNECTING = 3.0
 """Seconds that a connection may take to be made: what failed then was never sent."""
+LONGEST = 16 * 1024 * 1024
+"""Bytes that an answer has at the most."""
+RESERVED = "/?&=%:@!$'()*+,;~"
+"""What stays as it is in the path of a request (RFC 3986, 2.2); all else is percent-encoded."""
 
 
 class Reply:
@@ -51,32 +52,3 @@ class NoAnswer(Exception):
         if safe or not self.sent:
             return Unavailable(platform, f"no answer ({self.reason})")
         return UnknownOutcome(platform, f"no answer after the request was sent ({self.reason})")
-
-
-class Http:
-    """Sends requests wherever they have to go, through the environment's proxies."""
-
-    def __init__(self, base_url: str) -> None:
-        self._client = httpx.AsyncClient(base_url=base_url)
-
-    async def request(
-        self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
-    ) -> Reply:
-        """The answer, with its body. `seconds` bounds the whole exchange. Raises `NoAnswer`, and `ValueError` for what
-        is no address."""
-        limit = httpx.Timeout(seconds, connect=CONNECTING)
-        try:
-            async with asyncio.timeout(seconds):
-                response = await self._client.request(method, path, content=content, headers=headers, timeout=limit)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            raise NoAnswer(type(error).__name__, sent=False) from error
-        except (httpx.TransportError, TimeoutError) as error:
-            raise NoAnswer(type(error).__name__, sent=True) from error
-        except httpx.InvalidURL as error:
-            raise ValueError("no address") from error
-        return Reply(
-            response.status_code, {name.lower(): value for name, value in response.headers.raw}, response.content
-        )
-
-    async def close(self) -> None:
-        await self._client.aclose()

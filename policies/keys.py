@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import jwt
 import msgspec
@@ -15,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from canonical.faults import PlatformFault, Unavailable
 from canonical.ids import Clock
-from policies.exchange import Http, NoAnswer
+from policies.exchange import NoAnswer
+from policies.platform_http import PlatformHttp
 
 Jwk = dict[str, Any]
 Fetch = Callable[[], Awaitable[list[Jwk]]]
@@ -97,7 +99,6 @@ class Discovery:
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer.rstrip("/")
-        self._http = Http("")
 
     async def fetch(self) -> list[Jwk]:
         """Raises `Unavailable` when the issuer does not answer, or not as one."""
@@ -114,7 +115,14 @@ class Discovery:
 
     async def _read(self, url: str) -> dict[str, Any]:
         try:
-            response = await self._http.request("GET", url, seconds=PATIENCE, headers={"accept": "application/json"})
+            parts = urlsplit(url)
+            http = PlatformHttp(f"{parts.scheme}://{parts.netloc}", 1)
+            try:
+                response = await http.request(
+                    "GET", urlunsplit(("", "", parts.path, parts.query, "")), seconds=PATIENCE
+                )
+            finally:
+                await http.close()
         except NoAnswer as error:
             raise error.fault("issuer", safe=True) from error
         except ValueError as error:
@@ -125,6 +133,3 @@ class Discovery:
             return msgspec.json.decode(response.content, type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise Unavailable("issuer", "it did not answer with a JSON object") from error
-
-    async def close(self) -> None:
-        await self._http.close()

@@ -8,28 +8,28 @@ when it could not end in time.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from time import monotonic
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+import httpx
 import msgspec
 import structlog
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 from slowapi.wrappers import Limit, LimitGroup
 
-from canonical.faults import Throttled, Unavailable
+from canonical.faults import Rejected, Throttled, Unavailable
 from policies import deadlines, ownership
 from policies.catalogue import DEFAULT, Catalogue, Domain, Platform, PlatformCall
-from policies.exchange import Http, NoAnswer, Reply
+from policies.exchange import NoAnswer, Reply
 from policies.living import Living
 from policies.ownership import Carried, Fields, carried
+from policies.platform_http import PlatformHttp
 from policies.problems import ProblemError
 from policies.residency import Residency
 from policies.throttling import Call, Throttle
-from policies.wire import Wire
 
 Jitter = Callable[[], float]
 """A random part of one: from 0 up to 1."""
@@ -39,8 +39,9 @@ WEIGHT = 0.2
 """What the latest duration counts in what a call usually takes."""
 FORGOTTEN = 0.9
 """What is left of that each time a call is not begun because of it: a platform that was slow once is asked again."""
-USUAL = 5.0
-"""Seconds that a platform has for most answers."""
+REDIRECTS = (301, 302, 303, 307, 308)
+LONGEST_PLACE = 200
+"""Characters of an address that a fault tells."""
 TURNED_AWAY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 """The platform has not acted: even a write is safe to repeat."""
 log = structlog.get_logger("tiergate.outbound")
@@ -71,14 +72,15 @@ class Outbound:
 
     def __init__(
         self, domain: Domain, base_url: str, known: Mapping[str, Fields], living: Living, residency: Residency, throttle: Throttle,
-        jitter: Jitter,
+        jitter: Jitter, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         """`known` says what the fields of the platform's records are, by kind of record; `throttle` counts requests
-        together with the other replicas. Raises `LookupError` when the catalogue has no platform of the domain."""
+        together with the other replicas; `tls` is what a connection trusts and shows, the machine's authorities if not
+        said. Raises `LookupError` when the catalogue has no platform of the domain."""
         self._domain: Domain = domain
         self._known = known
         self._residency = residency
-        self._http = _client(base_url)
+        self._http = PlatformHttp(base_url, 1, tls)
         self._throttle = throttle
         self._jitter = jitter
         self._queue = asyncio.Lock()
@@ -92,6 +94,7 @@ class Outbound:
         self._key = Call(f"platform:{self._name}", "")
         self._rate: list[Limit] = list(LimitGroup(self._platform.rate, _key, None, False, None, None, None, 1, False))
         self._free = asyncio.Semaphore(self._platform.concurrent)
+        self._http.connections = self._platform.concurrent
         breaker = self._platform.breaker
         self._breakers = AsyncCircuitBreakerFactory(breaker.failures, breaker.rest, exclude=[asyncio.CancelledError])
         self._breakers.add_listener(self._tell)
@@ -102,8 +105,9 @@ class Outbound:
         """The platform's answer, whatever its status. `safe`: the same request twice does no more than once. `carries`:
         the records that it writes, with what it writes to each; none for a read.
 
-        Raises `Unavailable` or `UnknownOutcome` when there is none, `Throttled` when our own limit leaves no time, and
-        `ProblemError` (403) when it carries what may not leave for this platform.
+        Raises `Unavailable` or `UnknownOutcome` when there is none, `Throttled` when our own limit leaves no time,
+        `Rejected` when it points to another address, and `ProblemError` (403) when it carries what may not leave for this
+        platform.
         """
         self._check(carries)
         operation = deadlines.operation()
@@ -115,6 +119,7 @@ class Outbound:
             tried += 1
             result = await self._try(wanted)
             if isinstance(result, Reply) and result.status not in TURNED_AWAY:
+                self._refuse_redirect(result)
                 return result
             pause = self._pause(tried, result)
             if tried == rule.tries or not self._may_repeat(operation, pause):
@@ -129,6 +134,16 @@ class Outbound:
             fields = carried(self._domain, self._known, carries)
             ownership.check(self._catalogue, self._domain, fields)
             self._residency.check_leaving(self._name, self._platform.region, fields)
+
+    def _refuse_redirect(self, reply: Reply) -> None:
+        """Raise `Rejected` for an answer that points elsewhere: a request and its credentials go where the settings say."""
+        to = reply.headers.get(b"location")
+        if to is None or reply.status not in REDIRECTS:
+            return
+        reason = (
+            f"it redirects to {_place(to.decode('latin-1'))}, which is not followed: correct its url in the settings"
+        )
+        raise Rejected(self._domain, reason, field="url")
 
     def _pause(self, tried: int, result: Reply | Unavailable) -> float:
         retries = self._platform.retries
@@ -230,12 +245,9 @@ class Outbound:
         await self._http.close()
 
 
-def _client(base_url: str) -> Wire | Http:
-    """Straight to the platform, unless the environment names a proxy for it (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`)."""
-    parts = urlsplit(base_url)
-    if {parts.scheme, "all"} & getproxies().keys() and not proxy_bypass(parts.hostname or ""):
-        return Http(base_url)
-    return Wire(base_url, USUAL)
+def _place(location: str) -> str:
+    """Where a redirect points, without its query, which may hold what is secret or personal."""
+    return str(httpx.URL(location).copy_with(userinfo=b"", query=None, fragment=None))[:LONGEST_PLACE]
 
 
 def _key(request: Call) -> str:

@@ -1,4 +1,4 @@
-"""Requests over kept HTTP/1.1 connections: `Wire` in the event loop itself, `BlockingWire` in the thread that asks.
+"""Requests between our layers over open HTTP/1.1 connections: `Wire` in the event loop, `BlockingWire` in the thread that asks.
 
 A client with threads of its own hands every answer from one thread to another, which on one core costs as much as all of
 the chain (docs/performance.md). The parser is httptools' (llhttp); this is the pool around it.
@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import httptools
 
-from policies.exchange import CONNECTING, NoAnswer, Reply
+from policies.exchange import CONNECTING, LONGEST, RESERVED, NoAnswer, Reply
 
 IDLE = 64
 """Connections that are kept for the next request…"""
@@ -32,12 +32,9 @@ PACE = 0.1
 """The part of the time-out after which somebody looks whether it is over…"""
 LOOK = 0.25
 """…and the most seconds."""
-LONGEST = 16 * 1024 * 1024
-"""Bytes that an answer has at the most."""
 PIECE = 64 * 1024
 """Bytes that are read at once."""
 PATH = re.compile(r"[!-~]+")
-RESERVED = "/?&=%:@!$'()*+,;~"
 
 
 class Parsing(ABC):

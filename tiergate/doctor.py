@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from policies.catalogue import CatalogueError
 from policies.catalogue_check import load as load_catalogue
-from tiergate.settings import Secrets, Settings, SettingsError, load, secrets
+from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError, load, secrets
 
 OLDEST = (3, 11)
 ENOUGH = 200 * 2**20
@@ -52,9 +52,9 @@ def examine(config: Path) -> bool:
     say(f"{free // 2**20} MiB of disk are free", "make room: the records and logs need it", good=free > ENOUGH)
     if found:
         for name in ("crm", "erp", "billing", "provisioning"):
-            url = getattr(settings, name).url
+            server: PlatformServer = getattr(settings, name)
             remedy = "start it (`tiergate sandbox` for the stand-ins), or correct its url"
-            say(f"{name} at {url}", remedy, good=_answers(url))
+            say(f"{name} at {server.url}", remedy, good=_answers(server))
     for layer in ("system", "process", "experience"):
         port = getattr(settings.server, f"{layer}_port")
         _layer(f"http://{settings.server.host}:{port}", layer, say)
@@ -92,9 +92,9 @@ def _catalogue(path: Path, say: Say) -> None:
         say(f"catalogue {path.name}", good=True)
 
 
-def _answers(url: str) -> bool:
+def _answers(server: PlatformServer) -> bool:
     try:
-        httpx.get(url, timeout=3)
+        httpx.get(server.url, timeout=3, verify=server.tls())
     except httpx.HTTPError:
         return False
     return True

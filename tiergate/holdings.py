@@ -16,7 +16,7 @@ from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import from_decimal
 from tiergate.local import DATABASE, Sandbox
-from tiergate.settings import load
+from tiergate.settings import PlatformServer, load
 from tiergate.wiring import Leaving, residency
 
 
@@ -100,7 +100,7 @@ def _leaving(sandbox: Sandbox) -> Leaving:
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
     leaving, url = _leaving(sandbox), sandbox.url("billing")
     client = StripeClient(
-        StripeSettings(url, Secret(sandbox.api_key), Secret("")), leaving.to("billing", url, {})
+        StripeSettings(url, Secret(sandbox.api_key), Secret("")), leaving.to("billing", PlatformServer(url=url), {})
     )  # it only reads
     invoice = await client.get(f"invoices/{invoice_id}")
     currency = invoice["currency"].upper()
@@ -118,7 +118,8 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
     leaving, url = _leaving(sandbox), sandbox.url("erp")
     client = TrytonClient(
-        TrytonSettings(url, DATABASE, "admin", Secret(sandbox.erp_password)), leaving.to("erp", url, {})
+        TrytonSettings(url, DATABASE, "admin", Secret(sandbox.erp_password)),
+        leaving.to("erp", PlatformServer(url=url), {}),
     )
     fields = [
         "number",

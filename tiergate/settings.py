@@ -8,6 +8,7 @@ words, run without a shell). A file is read again when it changes, a command is 
 from __future__ import annotations
 
 import re
+import ssl
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Annotated, Any, cast
 import msgspec
 
 from policies.catalogue import SHIPPED, Layer
+from policies.platform_http import tls_context
 from policies.secrets import FromCommand, FromFile, Secret
 
 DEFAULT_FOLDER = Path(".tiergate")
@@ -80,8 +82,21 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delivery: float = 3600.0
 
 
-class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PlatformServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a platform is, and how a TLS connection to it is made: PEM files with the authorities that it trusts (empty:
+    those of the machine), and with the certificate and key that it shows of us (empty: none)."""
+
     url: Address
+    ca_file: str = ""
+    client_cert_file: str = ""
+    client_key_file: str = ""
+
+    def tls(self) -> ssl.SSLContext:
+        """Raises `OSError` for a file that cannot be used."""
+        return tls_context(self.ca_file, self.client_cert_file, self.client_key_file)
+
+
+class Crm(PlatformServer, frozen=True, kw_only=True):
     client_id: str
     username: str = ""
     poll_seconds: float = 1.0
@@ -91,24 +106,21 @@ class Crm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     private_key_command: Words = ()
 
 
-class Erp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    url: Address
+class Erp(PlatformServer, frozen=True, kw_only=True):
     database: str
     user: str
     password_file: str = ""
     password_command: Words = ()
 
 
-class Billing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    url: Address
+class Billing(PlatformServer, frozen=True, kw_only=True):
     api_key_file: str = ""
     api_key_command: Words = ()
     webhook_secret_file: str = ""
     webhook_secret_command: Words = ()
 
 
-class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    url: Address
+class Provisioning(PlatformServer, frozen=True, kw_only=True):
     secret_file: str = ""
     secret_command: Words = ()
 
@@ -195,6 +207,9 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
             made[name] = msgspec.convert(section, kind, strict=False)
         except msgspec.ValidationError as error:
             errors.append(f"{path}: [{name}]: {error}; set it there or as TIERGATE_{name.upper()}_<KEY>")
+            continue
+        if isinstance(made[name], PlatformServer) and (wrong := _wrong_tls(made[name])):
+            errors.append(f"{path}: [{name}]: {wrong}")
     errors += [f"{path}: {name!r} is not a setting" for name in raw if name not in (*SECTIONS, "folder")]
     if errors:
         raise SettingsError(errors)
@@ -234,6 +249,22 @@ def _users_in_urls(section: str, found: Mapping[str, Any]) -> list[str]:
         for key, value in found.items()
         if isinstance(value, str) and USER_IN_URL.match(value)
     ]
+
+
+def _wrong_tls(server: PlatformServer) -> str:
+    """What is wrong with the files for TLS; empty when nothing is."""
+    if server.client_key_file and not server.client_cert_file:
+        return "client_key_file is of no use without client_cert_file"
+    if not (server.ca_file or server.client_cert_file):
+        return ""
+    if not server.url.startswith("https://"):
+        return "ca_file and client_cert_file are of no use without an https:// url"
+    try:
+        server.tls()
+    except OSError as error:
+        files = "ca_file, client_cert_file or client_key_file"
+        return f"{files} cannot be used ({error.strerror or error}): they are PEM files, and the key has no password"
+    return ""
 
 
 def secrets(settings: Settings, environment: Mapping[str, str]) -> Secrets:

@@ -27,7 +27,7 @@ from policies.shared import Shared, SharedFile, SharedRedis
 from policies.thin import Thin, passages
 from policies.throttling import Throttle, shared_counts
 from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
-from tiergate.settings import Secrets, Settings, SettingsError
+from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError
 
 REDIS_SECONDS = 0.25
 """After so long a count goes on in memory."""
@@ -105,9 +105,9 @@ class Leaving:
         self._throttle = throttle
         self._made: list[Outbound] = []
 
-    def to(self, domain: Domain, url: str, known: Mapping[str, Fields]) -> Outbound:
+    def to(self, domain: Domain, server: PlatformServer, known: Mapping[str, Fields]) -> Outbound:
         jitter = randomness.SystemRandom().random
-        made = Outbound(domain, url, known, self._living, self._residency, self._throttle, jitter)
+        made = Outbound(domain, server.url, known, self._living, self._residency, self._throttle, jitter, server.tls())
         self._made.append(made)
         return made
 
@@ -146,10 +146,10 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
 
     leaving = Leaving(governed_by, residency(settings, governed_by), governs.throttle)
     platforms = Platforms(
-        crm=Salesforce(crm, leaving.to("crm", crm.url, salesforce.FIELDS), cursor, utc_now, new_id, settings.crm.poll_seconds),
-        erp=Tryton(erp, leaving.to("erp", erp.url, tryton.FIELDS)),
-        billing=Stripe(billing, leaving.to("billing", billing.url, stripe.FIELDS), utc_now),
-        provisioning=WebhookTarget(target, leaving.to("provisioning", target.url, webhook.FIELDS), utc_now),
+        crm=Salesforce(crm, leaving.to("crm", settings.crm, salesforce.FIELDS), cursor, utc_now, new_id, settings.crm.poll_seconds),
+        erp=Tryton(erp, leaving.to("erp", settings.erp, tryton.FIELDS)),
+        billing=Stripe(billing, leaving.to("billing", settings.billing, stripe.FIELDS), utc_now),
+        provisioning=WebhookTarget(target, leaving.to("provisioning", settings.provisioning, webhook.FIELDS), utc_now),
     )  # fmt: skip
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
     token = caller("system-layer", settings, governed_by)

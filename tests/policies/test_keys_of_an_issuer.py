@@ -62,14 +62,7 @@ def oidc() -> Generator[OidcIssuer]:
 
 
 def fetched(oidc: OidcIssuer) -> list[dict[str, Any]]:
-    async def fetch() -> list[dict[str, Any]]:
-        discovery = Discovery(oidc.url)
-        try:
-            return await discovery.fetch()
-        finally:
-            await discovery.close()
-
-    return asyncio.run(fetch())
+    return asyncio.run(Discovery(oidc.url).fetch())
 
 
 def test_the_keys_are_where_the_issuer_says(oidc: OidcIssuer) -> None:

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import pytest
 
-from canonical.faults import Throttled, Unavailable, UnknownOutcome
+from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
 from policies import deadlines
-from policies.exchange import Http, NoAnswer, Reply
+from policies.exchange import Reply
 from policies.layers import AsyncLayerClient
 from policies.living import Living
 from policies.outbound import Outbound
@@ -80,8 +80,12 @@ class Server:
         self.heads: list[str] = []
         self.running = 0
         self.most = 0
+        self.connections = 0
+        self.extra = b""
+        """Headers of every answer, each with its line end."""
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -94,7 +98,8 @@ class Server:
                 self.running -= 1
                 if not status:
                     break
-                writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}" % status)
+                head = b"HTTP/1.1 %d X\r\ncontent-length: 2\r\ncontent-type: application/json\r\n" % status
+                writer.write(head + self.extra + b"\r\n{}")
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -383,23 +388,6 @@ def test_a_write_that_was_sent_and_not_answered_has_an_unknown_outcome(
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize("script", [(0, 0.0), (200, 5.0)], ids=["broken", "late"])
-def test_the_client_for_proxies_knows_what_was_sent_as_well(script: tuple[int, float]) -> None:
-    server = Server(script)
-
-    async def act() -> None:
-        listening = await asyncio.start_server(server.connected, "127.0.0.1", 0)
-        for port, expected in ((listening.sockets[0].getsockname()[1], UnknownOutcome), (9, Unavailable)):
-            http = Http(f"http://127.0.0.1:{port}")
-            with pytest.raises(NoAnswer) as refused:
-                await http.request("POST", "/", seconds=0.5)
-            await http.close()
-            assert isinstance(refused.value.fault("erp", safe=False), expected)
-        listening.close()
-
-    asyncio.run(act())
-
-
 @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
 def test_a_platform_is_reached_through_the_proxy_that_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
@@ -413,6 +401,41 @@ def test_a_platform_is_reached_through_the_proxy_that_the_environment_names(
 
     assert run(tmp_path, proxy, read, address=address).status == 200
     assert proxy.heads[0].startswith("get http://erp.example.com/ http/1.1")
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("https://user:hush@login.example.com/sso?token=hush#hush", "https://login.example.com/sso,"),
+        ("/elsewhere?token=hush", "/elsewhere,"),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_where_it_points_is_told_without_its_query(
+    tmp_path: Path, status: int, location: str, place: str
+) -> None:
+    server = Server((status, 0.0))
+    server.extra = f"location: {location}\r\n".encode()
+
+    with pytest.raises(Rejected, match="redirects to") as refused:
+        run(tmp_path, server, write)
+
+    assert place in refused.value.reason
+    assert "hush" not in str(refused.value)
+    assert refused.value.field == "url"
+    assert len(server.seen) == 1
+
+
+def test_no_more_connections_are_made_than_the_platform_has_places(tmp_path: Path) -> None:
+    server = Server(*[(200, 0.02)] * 20)
+
+    async def many(outbound: Outbound) -> None:
+        await asyncio.gather(*(read(outbound) for _ in range(20)))
+        await read(outbound)
+
+    run(tmp_path, server, many, ("concurrent = 50", "concurrent = 4"))
+
+    assert (len(server.seen), server.connections) == (21, 4)
 
 
 # ---- what may leave

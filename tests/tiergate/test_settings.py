@@ -101,6 +101,26 @@ def test_databases_carry_their_user_and_a_path_may_hold_an_at_sign(tmp_path: Pat
     assert settings.erp.url == "https://erp/a@b"
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"CA_FILE": "none.pem"}, "cannot be used (No such file or directory)"),
+        ({"CA_FILE": "pyproject.toml"}, "they are PEM files"),
+        ({"CLIENT_CERT_FILE": "pyproject.toml"}, "they are PEM files"),
+        ({"CLIENT_KEY_FILE": "erp.key"}, "of no use without client_cert_file"),
+        ({"CA_FILE": "none.pem", "URL": "http://erp"}, "of no use without an https:// url"),
+    ],
+)
+def test_files_for_tls_that_cannot_be_used_are_told_at_start(tmp_path: Path, said: dict[str, str], told: str) -> None:
+    environment = {"TIERGATE_ERP_URL": "https://erp"} | {f"TIERGATE_ERP_{key}": value for key, value in said.items()}
+
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, GOOD), environment)
+
+    assert "[erp]: " in str(refused.value)
+    assert told in str(refused.value)
+
+
 def test_a_file_that_is_missing_or_broken_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="tiergate sandbox"):
         load(tmp_path / "none.toml", {})

@@ -71,8 +71,8 @@ def documents() -> Iterator[tuple[str, Json]]:
 def _apps() -> dict[Layer, Litestar]:
     with tempfile.TemporaryDirectory() as scratch:
         settings = Settings(
-            crm=Crm("http://crm", "client"), erp=Erp("http://erp", "database", "user"), billing=Billing("http://billing"),
-            provisioning=Provisioning("http://provisioning"), folder=scratch,
+            crm=Crm(url="http://crm", client_id="client"), erp=Erp(url="http://erp", database="database", user="user"),
+            billing=Billing(url="http://billing"), provisioning=Provisioning(url="http://provisioning"), folder=scratch,
         )  # fmt: skip
         secrets = Secrets(*map(Secret, ("s", "", "s", "s", "s", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0")))
         config = OpenAPIConfig(title="Tiergate", version="v1")

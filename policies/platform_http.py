@@ -1,0 +1,170 @@
+"""Requests to servers on the Internet, with httpx (docs/decisions/0015-httpx-for-platforms.md): HTTP/2 where it is offered, the
+environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), certificate files of the settings. No redirect is followed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+import zlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from time import monotonic
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from policies.exchange import CONNECTING, LONGEST, RESERVED, NoAnswer, Reply
+
+LONGEST_LIFE = 60.0
+"""Seconds after which new connections are made: a name that has moved is followed, however busy the old ones are."""
+IDLE = 30.0
+"""Seconds for which an idle connection is open: shorter than load balancers leave theirs, so that few requests meet its end."""
+GZIP = zlib.MAX_WBITS | 16
+DOTS = re.compile(r"/\.\.?(?=[/?#]|$)")
+ACCEPTED = [("accept", "*/*"), ("accept-encoding", "gzip")]
+
+
+@cache
+def tls_context(ca_file: str = "", client_cert_file: str = "", client_key_file: str = "") -> ssl.SSLContext:
+    """Return what a TLS connection trusts, and shows of itself. All are PEM files; without `ca_file` the machine's authorities
+    are trusted, without `client_key_file` the key is in `client_cert_file`. Made once for the same files, since it takes
+    milliseconds. Raises `OSError` for a file that cannot be used."""
+    context = ssl.create_default_context(cafile=ca_file or None)
+    if client_cert_file:
+        context.load_cert_chain(client_cert_file, client_key_file or None, password="")  # never ask on the terminal
+    return context
+
+
+class _Session:
+    """Connections that are given up together."""
+
+    __slots__ = ("client", "connections", "made_at", "running")
+
+    def __init__(self, connections: int, tls: ssl.SSLContext, made_at: float) -> None:
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE)
+        self.client = httpx.AsyncClient(verify=tls, http2=True, limits=limits)
+        self.connections = connections
+        self.made_at = made_at
+        self.running = 0
+
+
+class PlatformHttp:
+    """Sends requests to one address. `connections` is how many it has at the most."""
+
+    def __init__(
+        self, base_url: str, connections: int, tls: ssl.SSLContext | None = None, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """`clock` gives seconds, and never goes back. Raises `ValueError` for what is no address."""
+        try:
+            self._base = httpx.URL(base_url)
+        except httpx.InvalidURL as error:
+            raise ValueError("no address") from error
+        self._prefix = urlsplit(base_url).path.rstrip("/")
+        self._tls = tls or tls_context()
+        self._clock = clock
+        self._session: _Session | None = None
+        self._left: list[_Session] = []
+        self.connections = connections
+
+    async def request(
+        self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Return the answer, with its body unpacked. `seconds` bounds the whole exchange. Raises `NoAnswer`, and
+        `ValueError` for what cannot be part of a request."""
+        request = self._written(method, path, content, headers or {}, seconds)
+        sent = False
+
+        async def trace(event: str, info: dict[str, Any]) -> None:
+            nonlocal sent
+            # What is asked of a proxy is not the request.
+            if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+                sent = True
+
+        request.extensions["trace"] = trace
+        session = self._current()
+        session.running += 1
+        try:
+            async with asyncio.timeout(seconds):
+                response = await session.client.send(request, stream=True)
+                try:
+                    found = {name.lower(): value for name, value in response.headers.raw}
+                    return Reply(response.status_code, found, _unpacked(found, await _whole(response)))
+                finally:
+                    await response.aclose()
+        except TimeoutError as error:
+            raise NoAnswer("no answer in time", sent=sent) from error
+        except _Unreadable as error:
+            raise NoAnswer(str(error), sent=sent) from error
+        except (httpx.TransportError, zlib.error) as error:
+            raise NoAnswer(type(error).__name__, sent=sent) from error
+        finally:
+            session.running -= 1
+            await self._close_left()
+
+    def _written(
+        self, method: str, path: str, content: bytes, headers: Mapping[str, str], seconds: float
+    ) -> httpx.Request:
+        if not all(f"{name}{value}".isprintable() for name, value in headers.items()):
+            raise ValueError("a line end or a control character in a header")
+        if (path and path[0] not in "/?") or DOTS.search(path):
+            raise ValueError("the path would lead elsewhere")
+        try:
+            url = self._base.copy_with(raw_path=quote(f"{self._prefix}{path}", safe=RESERVED).encode())
+        except httpx.InvalidURL as error:
+            raise ValueError("no address") from error
+        limits = {"connect": min(CONNECTING, seconds), "read": None, "write": None, "pool": None}
+        return httpx.Request(
+            method, url, content=content, headers=[*ACCEPTED, *headers.items()], extensions={"timeout": limits}
+        )
+
+    def _current(self) -> _Session:
+        """The connections for the next request: new ones when the present ones are too old, or too many or too few."""
+        now, session = self._clock(), self._session
+        if session is not None:
+            if now - session.made_at < LONGEST_LIFE and session.connections == self.connections:
+                return session
+            self._left.append(session)
+        self._session = session = _Session(self.connections, self._tls, now)
+        return session
+
+    async def _close_left(self) -> None:
+        """Close the earlier connections on which the last request has ended."""
+        while (ended := next((each for each in self._left if not each.running), None)) is not None:
+            self._left.remove(ended)
+            await ended.client.aclose()
+
+    async def close(self) -> None:
+        for each in (self._session, *self._left):
+            if each is not None:
+                await each.client.aclose()
+
+
+class _Unreadable(Exception):
+    """There is an answer, and it cannot be read."""
+
+
+async def _whole(response: httpx.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_raw():
+        size += len(part)
+        if size > LONGEST:
+            raise _Unreadable("the answer is too long")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _unpacked(headers: Mapping[bytes, bytes], content: bytes) -> bytes:
+    """Not httpx's way, which has no bound for what comes out of a few bytes."""
+    encoding = headers.get(b"content-encoding", b"identity").lower()
+    if encoding == b"identity" or not content:
+        return content
+    if encoding not in {b"gzip", b"x-gzip"}:
+        raise _Unreadable("the answer is packed in a way that was not asked for")
+    unpacking = zlib.decompressobj(GZIP)
+    plain = unpacking.decompress(content, LONGEST)
+    if not unpacking.eof or unpacking.unused_data:
+        raise _Unreadable("the answer is too long, or not packed whole")
+    return plain
