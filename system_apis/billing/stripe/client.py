@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from stripe._encode import _api_encode  # pyright: ignore[reportPrivateUsage] - it has no public name; the version is pinned
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.exchange import Reply
@@ -82,21 +82,8 @@ class StripeClient:
 
 
 def encoded(params: Row) -> str:
-    """Nested values as Stripe reads them: `items[0][price]=…`; None is left out."""
-    return urlencode(list(_flat("", params)))
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in cast("Row", value).items():
-            yield from _flat(f"{prefix}[{key}]" if prefix else str(key), inner)
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(cast("list[Any]", value)):
-            yield from _flat(f"{prefix}[{index}]", inner)
-    elif isinstance(value, bool):
-        yield prefix, str(value).lower()
-    elif value is not None:
-        yield prefix, str(value)
+    """Return nested values as Stripe reads them: `items[0][price]=…`. None is left out."""
+    return urlencode(list(_api_encode(params)))
 
 
 def _fault(response: Reply) -> PlatformFault:
