@@ -3,18 +3,22 @@
 A read that comes whole and alone is answered in the event loop from its bytes to the answer's bytes, without a scope, a
 cycle and messages. Everything else (a body, a pipelined request, a path that is not passed through, something broken) goes
 to uvicorn's own protocol on the same connection, which sees none of the reads that were answered here.
+
+What it takes of uvicorn is looked for at start (`missing`), and a layer whose uvicorn is another one is served without it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from policies.problems import Headers, broken
@@ -22,13 +26,47 @@ from policies.thin import Passage, Thin
 
 HEAD = 32 * 1024
 """Bytes that a request's line and headers have at the most."""
-IDLE = 75.0
-"""Seconds after which a connection is closed on which no request has ended."""
 LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 END = b"\r\n\r\n"
 VERSION = b" HTTP/1.1\r\n"
 KEPT = b"keep-alive"
 BODY = {b"content-length", b"transfer-encoding"}
+METHODS = {
+    HttpToolsProtocol: (
+        "connection_made",
+        "connection_lost",
+        "shutdown",
+        "data_received",
+        "on_message_begin",
+        "on_message_complete",
+        "on_url",
+        "on_header",
+        "on_response_complete",
+        "_unset_keepalive_if_required",
+    ),
+    FlowControl: ("pause_reading", "resume_reading"),
+}
+"""What `Front` overrides, calls…"""
+ATTRIBUTES = {
+    HttpToolsProtocol: ("app", "loop", "transport", "flow", "tasks", "cycle"),
+    RequestResponseCycle: ("response_complete",),
+    Config: ("timeout_keep_alive",),
+}
+"""…and reads."""
+PARAMETERS = ("config", "server_state", "app_state", "_loop")
+
+
+def missing() -> list[str]:
+    """Return what `Front` takes of uvicorn and this uvicorn does not have; empty when all is there."""
+    found = [
+        f"{owner.__name__}.{name}" for owner, names in METHODS.items() for name in names if not hasattr(owner, name)
+    ]
+    for owner, names in ATTRIBUTES.items():
+        known = {*dir(owner), *owner.__init__.__code__.co_names}  # what its beginning sets
+        found += [f"{owner.__name__}.{name}" for name in names if name not in known]
+    if not set(PARAMETERS) <= inspect.signature(HttpToolsProtocol).parameters.keys():
+        found.append("HttpToolsProtocol.__init__")
+    return found
 
 
 class _Head:
@@ -58,7 +96,7 @@ class Front(HttpToolsProtocol):
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
     ) -> None:  # fmt: skip
         super().__init__(config, server_state, app_state, _loop)
-        app = cast("object", config.loaded_app)
+        app = cast("object", self.app)
         self._thin = app if isinstance(app, Thin) else None
         self._answering: asyncio.Task[None] | None = None
         self._held = b""
@@ -69,12 +107,14 @@ class Front(HttpToolsProtocol):
         self._ended_at = self.loop.time()
         self._closing = False
         self._watch: asyncio.TimerHandle | None = None
+        self._idle = config.timeout_keep_alive
+        """Seconds after which a connection is closed on which no request has ended."""
 
     # ---- the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
-        self._watch = self.loop.call_later(IDLE, self._look)
+        self._watch = self.loop.call_later(self._idle, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
@@ -91,9 +131,9 @@ class Front(HttpToolsProtocol):
     def _look(self) -> None:
         """Close a connection on which nothing goes on. One timer for a connection, not one for each request."""
         running = self._answering is not None or not self._quiet()
-        left = IDLE - (self.loop.time() - self._ended_at)
+        left = self._idle - (self.loop.time() - self._ended_at)
         if running or left > 0:
-            self._watch = self.loop.call_later(IDLE if running else left, self._look)
+            self._watch = self.loop.call_later(self._idle if running else left, self._look)
         else:
             self.transport.close()
 

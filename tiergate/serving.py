@@ -14,7 +14,7 @@ from collections.abc import Generator
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import stamina
 import structlog
@@ -26,12 +26,13 @@ from uvicorn.server import Server
 from policies.catalogue import Layer
 from policies.problems import places
 from tiergate import wiring
-from tiergate.front import IDLE, Front
 from tiergate.settings import Secrets, Settings
 
 COLLECT_AFTER = 100_000
 """Allocations between two collections: fewer pauses, and nothing that was there at the start is looked at again."""
 STOP_SECONDS = 15
+IDLE = 75
+"""Seconds after which a connection is closed on which no request has ended: longer than our own clients use one."""
 TICKS = 10
 """Uvicorn's count of tenths of a second, at which it says the time anew."""
 
@@ -47,20 +48,40 @@ def serve(layer: Layer, settings: Settings, secrets: Secrets) -> None:
             app, port = wiring.process_app(settings), settings.server.process_port
         case "experience":
             app, port = wiring.experience_front(settings), settings.server.experience_port
-    run(app, settings.server.host, port)
+    run(app, settings.server.host, port, fast_path=settings.server.fast_path)
 
 
-def run(app: ASGIApp, host: str, port: int) -> None:
-    """Serve an app until SIGINT or SIGTERM."""
+def run(app: ASGIApp, host: str, port: int, *, fast_path: bool = True) -> None:
+    """Serve an app until SIGINT or SIGTERM. Without `fast_path` uvicorn's own protocol takes every request."""
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
-    uvloop.run(_serve(app, host, port))
+    uvloop.run(_serve(app, host, port, protocol(fast_path=fast_path)))
 
 
-async def _serve(app: ASGIApp, host: str, port: int) -> None:
+def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"]:
+    """Return what answers on a connection: the short way in front of uvicorn, or uvicorn's own protocol when `fast_path` is
+    off, or when this uvicorn is not as the short way takes it."""
+    if not fast_path:
+        return "httptools"
+    try:
+        from tiergate.front import Front, missing
+
+        lacking = missing()
+    except ImportError as error:
+        lacking = [str(error)]
+    else:
+        if not lacking:
+            return Front
+    structlog.get_logger("tiergate.serving").warning(
+        "this uvicorn is not as the fast path takes it: its own protocol answers every request", missing=lacking
+    )
+    return "httptools"
+
+
+async def _serve(app: ASGIApp, host: str, port: int, http: type[asyncio.Protocol] | Literal["httptools"]) -> None:
     config = Config(  # pyright: ignore[reportArgumentType] - Litestar and uvicorn spell the same ASGI types differently
-        app, host=host, port=port, http=Front, ws="none", interface="asgi3", lifespan="on", log_config=None,
-        access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=int(IDLE), timeout_graceful_shutdown=STOP_SECONDS - 5,
+        app, host=host, port=port, http=http, ws="none", interface="asgi3", lifespan="on", log_config=None,
+        access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=IDLE, timeout_graceful_shutdown=STOP_SECONDS - 5,
     )  # fmt: skip
     await Quiet(config).serve()
 

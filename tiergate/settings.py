@@ -38,13 +38,14 @@ class SettingsError(ValueError):
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the three deployables listen, and the region in which they run and store. `*_url` says where others find
-    them, when that is another address."""
+    them, when that is another address. `fast_path` is whether reads take the short way in front of uvicorn."""
 
     host: str = "127.0.0.1"
     region: str = "eu"
     system_port: int = 8101
     process_port: int = 8102
     experience_port: int = 8103
+    fast_path: bool = True
     system_url: Elsewhere = ""
     process_url: Elsewhere = ""
 

@@ -1,11 +1,21 @@
-"""What a deployable logs of its own faults: which one and where, and nothing of what it was about."""
+"""How a deployable is served, and what it logs of its own faults: which one and where, and nothing of what it was about."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from tiergate.front import Front, missing
+from tiergate.serving import Child, protocol, wait_for
 
 IN_A_LIBRARY = "logging.getLogger('dbos').error('a workflow ended: %s', 'x', exc_info=fault())"
 IN_A_THREAD = "thread = threading.Thread(target=work); thread.start(); thread.join()"
@@ -36,3 +46,91 @@ def test_a_fault_of_ours_is_logged_without_its_message(broken: str, said: str) -
     assert "ValueError" in done.stderr
     assert " work" in done.stderr
     assert "Mustermann" not in done.stderr
+
+
+# ---- the short way in front of uvicorn
+
+SERVED = """
+import sys
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from tiergate import serving
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
+        return
+    took = sys._getframe()
+    while took and took.f_code.co_name != "run_asgi":
+        took = took.f_back
+    owner = type(took.f_locals["self"].on_response.__self__).__name__
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(owner))]})
+    await send({"type": "http.response.body", "body": owner.encode()})
+
+serving.log_as_json()
+exec(sys.argv[2])
+serving.run(app, "127.0.0.1", int(sys.argv[1]), fast_path=sys.argv[3] == "on")
+"""
+OLDER = "del HttpToolsProtocol.shutdown"
+LOGGED = "its own protocol answers every request"
+
+
+@pytest.mark.parametrize(
+    ("change", "switch", "answers", "logged"),
+    [
+        ("", "on", "Front", False),
+        ("", "off", "HttpToolsProtocol", False),
+        (OLDER, "on", "HttpToolsProtocol", True),
+        ("sys.modules['uvicorn.protocols.http.flow_control'] = None", "on", "HttpToolsProtocol", True),
+    ],
+    ids=["as it is", "switched off", "a name is missing", "a module is missing"],
+)
+def test_a_layer_is_served_by_plain_uvicorn_when_it_should_be_or_must_be(
+    tmp_path: Path, change: str, switch: str, answers: str, *, logged: bool
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    child = Child("layer", [sys.executable, "-c", SERVED, str(port), change, switch], tmp_path / "log")
+    try:
+        wait_for(f"http://127.0.0.1:{port}/", child, 30)
+        assert httpx.get(f"http://127.0.0.1:{port}/").text == answers
+    finally:
+        child.stop()
+
+    assert (LOGGED in child.log.read_text()) is logged
+
+
+def test_this_uvicorn_has_all_that_the_short_way_takes() -> None:
+    assert missing() == []
+    assert protocol(fast_path=True) is Front
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (HttpToolsProtocol, "shutdown"),
+        (HttpToolsProtocol, "on_url"),
+        (HttpToolsProtocol, "on_response_complete"),
+        (HttpToolsProtocol, "_unset_keepalive_if_required"),
+        (FlowControl, "pause_reading"),
+    ],
+)
+def test_a_method_that_uvicorn_has_no_more_is_told(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    monkeypatch.delattr(owner, name)
+
+    assert missing() == [f"{owner.__name__}.{name}"]
+
+
+def begins_otherwise(_: object, config: Config, server_state: object, app_state: dict[str, Any]) -> None:
+    """The beginning of another protocol, which sets nothing and takes no loop."""
+
+
+def test_attributes_and_parameters_that_uvicorn_has_no_more_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RequestResponseCycle, "__init__", begins_otherwise)
+    monkeypatch.setattr(HttpToolsProtocol, "__init__", begins_otherwise)
+
+    owned = [f"HttpToolsProtocol.{name}" for name in ("app", "loop", "transport", "flow", "tasks", "cycle", "__init__")]
+    assert sorted(missing()) == sorted([*owned, "RequestResponseCycle.response_complete"])
+    assert protocol(fast_path=True) == "httptools"
