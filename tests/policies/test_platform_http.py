@@ -79,10 +79,19 @@ class Asked(NamedTuple):
 
 
 def ask(
-    answer: Answerer, *, times: int = 1, path: str = "/", method: str = "GET", seconds: float = 2.0, content: bytes = b"",
-    headers: Mapping[str, str] | None = None, tls: ssl.SSLContext | None = None, server_tls: ssl.SSLContext | None = None,
-    pace: float = 0.0, url: str = "{scheme}://localhost:{port}",
-) -> Asked:  # fmt: skip
+    answer: Answerer,
+    *,
+    times: int = 1,
+    path: str = "/",
+    method: str = "GET",
+    seconds: float = 2.0,
+    content: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+    server_tls: ssl.SSLContext | None = None,
+    pace: float = 0.0,
+    url: str = "{scheme}://localhost:{port}",
+) -> Asked:
     """So many requests, one after another, each `pace` seconds of the client's clock after the one before."""
     connections, now = 0, 0.0
 
@@ -204,9 +213,14 @@ def test_http_2_is_spoken_where_it_is_offered(tmp_path: Path) -> None:
     files = made(tmp_path, NAME)
 
     found = ask(
-        over_http2, times=3, path="/a?b", method="POST", content=b"{}", tls=tls_context(files.certificate),
+        over_http2,
+        times=3,
+        path="/a?b",
+        method="POST",
+        content=b"{}",
+        tls=tls_context(files.certificate),
         server_tls=serving(files, protocols=["h2", "http/1.1"]),
-    )  # fmt: skip
+    )
 
     assert ([each.content for each in found.replies], found.connections) == ([b"POST /a?b"] * 3, 1)
 

@@ -20,8 +20,11 @@ STAMP = int(NOW.timestamp())
 def test_nested_values_are_written_as_stripe_reads_them() -> None:
     params = {
         "phases": [{"items": [{"price": "price_1", "quantity": 2}], "start_date": "now"}],
-        "inclusive": False, "metadata": {"tiergate_id": "ü &="}, "expand": ["payments"], "left_out": None,
-    }  # fmt: skip
+        "inclusive": False,
+        "metadata": {"tiergate_id": "ü &="},
+        "expand": ["payments"],
+        "left_out": None,
+    }
 
     assert encoded(params) == (
         "phases%5B0%5D%5Bitems%5D%5B0%5D%5Bprice%5D=price_1&phases%5B0%5D%5Bitems%5D%5B0%5D%5Bquantity%5D=2"
