@@ -15,7 +15,7 @@ from litestar import get
 
 from canonical.ids import utc_now
 from policies.authentication import Principal
-from policies.catalogue import Layer
+from policies.catalogue.model import Layer
 from policies.chain import governed
 from policies.layers import Answer, AsyncLayerClient, token_for
 from policies.thin import Passage, Thin

@@ -11,7 +11,7 @@ import msgspec
 from litestar import Response
 
 from policies.authentication import Principal
-from policies.catalogue import Client
+from policies.catalogue.model import Client
 from policies.layers import Answer, AsyncLayerClient, token_for
 from policies.problems import FAULT_BY_NAME, TYPES, Problem, ProblemError
 from policies.tokens import Issuer

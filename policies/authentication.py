@@ -10,7 +10,7 @@ import msgspec
 from jwt.types import Options
 
 from canonical.ids import Clock
-from policies.catalogue import Client, Layer
+from policies.catalogue.model import Client, Layer
 from policies.keys import Keys
 from policies.problems import UNAUTHENTICATED, ProblemError
 from policies.revocation import Revocations

@@ -31,9 +31,9 @@ from policies.audit import AuditLog, Entry
 from policies.authentication import Principal, Verifier, refused
 from policies.background import Background
 from policies.bodies import MAX_BODY, refuse_unknown_fields
-from policies.catalogue import Api, Catalogue, Client, Layer, Operation, ThrottleTier
+from policies.catalogue.live import Living
+from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, ThrottleTier
 from policies.idempotency import Idempotency
-from policies.living import Living
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
 from policies.retention import Retention
 from policies.revocation import Revocations

@@ -11,7 +11,7 @@ import msgspec
 from canonical.faults import Rejected, Throttled, Unavailable
 from policies import correlation, deadlines
 from policies.authentication import Principal
-from policies.catalogue import Client
+from policies.catalogue.model import Client
 from policies.exchange import NoAnswer, Reply
 from policies.problems import FAULT_BY_NAME, FieldError
 from policies.tokens import Issuer

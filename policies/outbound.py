@@ -22,9 +22,9 @@ from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.faults import Rejected, Throttled, Unavailable
 from policies import deadlines, ownership
-from policies.catalogue import DEFAULT, Catalogue, Domain, Platform, PlatformCall
+from policies.catalogue.live import Living
+from policies.catalogue.model import DEFAULT, Catalogue, Domain, Platform, PlatformCall
 from policies.exchange import NoAnswer, Reply
-from policies.living import Living
 from policies.ownership import Carried, Fields, carried
 from policies.platform_http import PlatformHttp
 from policies.problems import ProblemError

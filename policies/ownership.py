@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from policies.catalogue import Catalogue, Domain
+from policies.catalogue.model import Catalogue, Domain
 from policies.problems import NOT_OWNED, FieldError, ProblemError
 
 TECHNICAL = ""

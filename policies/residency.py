@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from policies.living import Living
+from policies.catalogue.live import Living
 from policies.problems import OUTSIDE_REGION, FieldError, ProblemError
 
 _entity: ContextVar[str] = ContextVar("legal_entity", default="")

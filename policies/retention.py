@@ -30,8 +30,8 @@ from policies.audit import (
     seal_of,
     sealed,
 )
-from policies.catalogue import Catalogue
-from policies.living import Living
+from policies.catalogue.live import Living
+from policies.catalogue.model import Catalogue
 
 PACE = 6 * 3600.0
 """Seconds between two looks at what is due."""

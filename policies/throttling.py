@@ -22,7 +22,7 @@ from limits.errors import StorageError
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.ids import Clock
-from policies.catalogue import Operation, ServiceTier, ThrottleTier
+from policies.catalogue.model import Operation, ServiceTier, ThrottleTier
 from policies.problems import OVERLOADED, THROTTLED, Headers, ProblemError
 
 LEASE = 0.01

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from canonical.ids import Clock
-from policies.catalogue import Client, Layer
+from policies.catalogue.model import Client, Layer
 from policies.kept import kept
 
 ALGORITHM = "EdDSA"

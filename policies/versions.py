@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 
-from policies.catalogue import Version
+from policies.catalogue.model import Version
 from policies.problems import ENDED, MISSING, Headers, ProblemError
 
 

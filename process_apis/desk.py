@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.ids import Clock, NewId
-from policies.living import Living
+from policies.catalogue.live import Living
 from policies.residency import Residency
 from process_apis.platforms import Platforms
 from process_apis.records.cases import Cases

@@ -23,11 +23,11 @@ from canonical.ids import identifiers
 from policies import deadlines
 from policies.audit import AuditLog
 from policies.authentication import Principal, Verifier
-from policies.catalogue import Client
+from policies.catalogue.live import Living
+from policies.catalogue.model import Client
 from policies.chain import Gate, governed
 from policies.idempotency import Kept
 from policies.keys import Jwk, Keys
-from policies.living import Living
 from policies.problems import INVALID, ProblemError
 from policies.revocation import FileStore, Revocations
 from policies.shared import SharedFile

@@ -20,7 +20,7 @@ from stdnum.iso7064 import mod_11_10
 from canonical.cases import Case
 from canonical.ids import utc_now
 from canonical.orders import Order, OrderSummary, Page
-from policies.catalogue import Layer
+from policies.catalogue.model import Layer
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
 from sandbox.seed import EVENTS
 from tiergate.demo import Channels

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from policies.catalogue import Catalogue, Layer
+    from policies.catalogue.model import Catalogue, Layer
     from tiergate.settings import Secrets, Settings
 
 CONFIG = Path(".tiergate/tiergate.toml")
@@ -68,8 +68,8 @@ def _secrets(settings: Settings) -> Secrets:
 
 
 def _catalogue(path: Path) -> Catalogue:
-    from policies.catalogue import CatalogueError
-    from policies.catalogue_check import load
+    from policies.catalogue.check import load
+    from policies.catalogue.model import CatalogueError
 
     try:
         return load(path)
@@ -283,7 +283,7 @@ catalogue_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 def _shipped() -> Path:
-    from policies.catalogue import SHIPPED
+    from policies.catalogue.model import SHIPPED
 
     return SHIPPED
 
@@ -293,7 +293,7 @@ def _shipped() -> Path:
 def check(file: Path | None) -> None:
     """Say everything that is wrong with a catalogue (the shipped one if none is named): line, key and remedy."""
     from canonical.ids import utc_now
-    from policies.catalogue_check import read
+    from policies.catalogue.check import read
 
     path = file or _shipped()
     catalogue, flaws = read(path.read_bytes(), utc_now().date())
@@ -314,7 +314,7 @@ def check(file: Path | None) -> None:
 def explain(client: str, operation: str, file: Path | None) -> None:
     """Say what would happen if CLIENT called OPERATION, and which line decides each part."""
     from canonical.ids import utc_now
-    from policies.catalogue_review import Unknown, explain
+    from policies.catalogue.review import Unknown, explain
 
     path = file or _shipped()
     try:
@@ -331,7 +331,7 @@ def explain(client: str, operation: str, file: Path | None) -> None:
 @click.argument("after", type=catalogue_file)
 def diff(before: Path, after: Path) -> None:
     """Say in words what changes for which client between two catalogues."""
-    from policies.catalogue_review import diff
+    from policies.catalogue.review import diff
 
     for each in diff(_catalogue(before), _catalogue(after)) or ["Nothing changes for anybody."]:
         click.echo(each)

@@ -17,7 +17,7 @@ from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order, OrderSummary, Page, PostingStatus
 from canonical.states import OrderState
-from policies.catalogue_check import load as load_catalogue
+from policies.catalogue.check import load as load_catalogue
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
 from tiergate import wiring
 from tiergate.holdings import Holdings, holdings

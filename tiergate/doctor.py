@@ -12,8 +12,8 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from policies.catalogue import CatalogueError
-from policies.catalogue_check import load as load_catalogue
+from policies.catalogue.check import load as load_catalogue
+from policies.catalogue.model import CatalogueError
 from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError, load, secrets
 
 OLDEST = (3, 11)

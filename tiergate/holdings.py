@@ -9,7 +9,7 @@ import msgspec
 from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order
-from policies.living import Living
+from policies.catalogue.live import Living
 from policies.secrets import Secret
 from policies.throttling import Throttle
 from system_apis.billing.stripe.client import StripeClient, StripeSettings

@@ -23,7 +23,7 @@ from litestar.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import Server
 
-from policies.catalogue import Layer
+from policies.catalogue.model import Layer
 from policies.problems import places
 from tiergate import wiring
 from tiergate.settings import Secrets, Settings

@@ -13,12 +13,12 @@ from litestar.types import ASGIApp
 from canonical.ids import identifiers, utc_now
 from policies.audit import AuditLog, sealing_key
 from policies.authentication import Verifier
-from policies.catalogue import Domain, Layer
+from policies.catalogue.live import Living
+from policies.catalogue.model import Domain, Layer
 from policies.chain import Gate
 from policies.credentials import Credentials
 from policies.keys import Discovery, Jwk, Keys
 from policies.layers import AsyncLayerClient, LayerClient
-from policies.living import Living
 from policies.outbound import Outbound
 from policies.ownership import Fields
 from policies.residency import Residency

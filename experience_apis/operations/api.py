@@ -11,9 +11,9 @@ from litestar.datastructures import State
 from litestar.params import PathParameter
 
 from canonical.orders import Page
-from policies.catalogue import Layer
-from policies.catalogue import State as LifeState
-from policies.catalogue_review import Explanation, Unknown, explain
+from policies.catalogue.model import Layer
+from policies.catalogue.model import State as LifeState
+from policies.catalogue.review import Explanation, Unknown, explain
 from policies.chain import Gate
 from policies.problems import MISSING, OVERLOADED, ProblemError
 from policies.shared import AWAY

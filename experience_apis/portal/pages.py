@@ -13,7 +13,7 @@ import msgspec
 import swagger_ui_bundle  # pyright: ignore[reportMissingTypeStubs]
 from markupsafe import Markup
 
-from policies.catalogue import Catalogue
+from policies.catalogue.model import Catalogue
 from policies.changes import Older
 from policies.problems import TYPES
 

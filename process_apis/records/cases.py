@@ -12,7 +12,7 @@ from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.ids import Clock, NewId
 from canonical.orders import Page
 from policies.authentication import Principal
-from policies.living import Living
+from policies.catalogue.live import Living
 from process_apis.records import paging
 from process_apis.records.database import cases, insert_once
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from canonical.orders import Order
-from policies.catalogue_check import load
+from policies.catalogue.check import load
 from tests.partners import NORD, customer_of, patiently
 from tests.stack import Stack
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from policies.bodies import MAX_BODY
-from policies.catalogue_check import load
+from policies.catalogue.check import load
 from tests.partners import NORD, SUED, Partner, customer_of
 from tests.stack import Stack
 

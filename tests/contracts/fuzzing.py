@@ -12,8 +12,8 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from policies.catalogue import SHIPPED
-from policies.catalogue_check import load
+from policies.catalogue.check import load
+from policies.catalogue.model import SHIPPED
 from tests.stack import THREE_LINES, Stack
 from tiergate import wiring
 

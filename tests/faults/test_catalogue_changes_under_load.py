@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from policies.catalogue import SHIPPED
+from policies.catalogue.model import SHIPPED
 from tests.stack import Stack, wait_until
 
 ROUNDS = 100

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from policies.catalogue import SHIPPED
-from policies.catalogue_check import load
+from policies.catalogue.check import load
+from policies.catalogue.model import SHIPPED
 from tiergate.contracts import diagrams, judging
 from tiergate.contracts.writing import write_schema
 

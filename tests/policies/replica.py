@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from policies.catalogue import Operation, ThrottleTier
+from policies.catalogue.model import Operation, ThrottleTier
 from policies.problems import ProblemError
 from policies.throttling import Call, Throttle, limits_of, shared_counts
 

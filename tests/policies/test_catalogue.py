@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
-from policies.catalogue import SHIPPED, CatalogueError
-from policies.catalogue_check import load, read, schema
-from policies.catalogue_review import Unknown, diff, explain
+from policies.catalogue.check import load, read, schema
+from policies.catalogue.model import SHIPPED, CatalogueError
+from policies.catalogue.review import Unknown, diff, explain
 from tiergate.cli import cli
 
 TEXT = SHIPPED.read_text()

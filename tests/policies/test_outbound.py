@@ -14,9 +14,9 @@ import pytest
 from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
 from policies import deadlines
+from policies.catalogue.live import Living
 from policies.exchange import Reply
 from policies.layers import AsyncLayerClient
-from policies.living import Living
 from policies.outbound import Outbound
 from policies.ownership import TECHNICAL
 from policies.problems import ProblemError

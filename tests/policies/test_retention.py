@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from policies.audit import AuditLog, export, verify
-from policies.catalogue import Catalogue
-from policies.catalogue_check import load
+from policies.catalogue.check import load
+from policies.catalogue.model import Catalogue
 from policies.retention import due, remove_due
 from tests.policies.test_audit import KEY, START, entry, written
 

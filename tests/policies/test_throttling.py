@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar.testing import TestClient
 
-from policies.catalogue import Operation, ServiceTier, ThrottleTier
+from policies.catalogue.model import Operation, ServiceTier, ThrottleTier
 from policies.problems import ProblemError
 from policies.throttling import Call, Load, Throttle, limits_of, shared_counts
 from tests.door import CATALOGUE, Door

@@ -8,7 +8,7 @@ from threading import Thread
 
 from canonical.cases import Case, CaseKind, Finding
 from canonical.ids import identifiers, utc_now
-from policies.living import Living
+from policies.catalogue.live import Living
 from process_apis.records.cases import CaseNotOpened, Cases
 from process_apis.records.database import open_database
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.catalogue import SHIPPED
+from policies.catalogue.model import SHIPPED
 from tests.stack import Stack, wait_until
 
 AMERICA = '\n[regions.us]\nlegal_entities = ["US01"]\n'

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.catalogue import SHIPPED
+from policies.catalogue.model import SHIPPED
 from tests.stack import EXACTLY_ONE, Stack
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from canonical.ids import utc_now
 from canonical.orders import Order, PostingStatus
-from policies.catalogue import SHIPPED
+from policies.catalogue.model import SHIPPED
 from tests.stack import EXACTLY_ONE, Stack, wait_until
 
 RULES = 'timezone = "Europe/Berlin"\nclosed_period = "next"'

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from policies.catalogue_check import load
+from policies.catalogue.check import load
 from tests.stack import Stack
 from tiergate import wiring
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from canonical.fields import is_known
-from policies.catalogue import Domain
-from policies.catalogue_check import load
+from policies.catalogue.check import load
+from policies.catalogue.model import Domain
 from policies.ownership import Fields, check
 from system_apis.billing.stripe import mapping as stripe
 from system_apis.crm.salesforce import mapping as salesforce

@@ -20,8 +20,8 @@ from canonical.faults import Unavailable, UnknownOutcome
 from canonical.orders import Page
 from experience_apis.partners.api import OLDER as OLDER_PARTNERS
 from policies import problems
-from policies.catalogue import Api, Catalogue, Layer, Operation, Version
-from policies.catalogue_check import load
+from policies.catalogue.check import load
+from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
 from policies.changes import Older
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
 from policies.secrets import Secret

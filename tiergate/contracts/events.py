@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from canonical.events import Event
-from policies.catalogue import Catalogue
+from policies.catalogue.model import Catalogue
 from tiergate.contracts.samples import CON, CUS, NOON, ORD
 
 Json = dict[str, Any]

@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from policies.catalogue import Catalogue
-from policies.catalogue_check import load
+from policies.catalogue.check import load
+from policies.catalogue.model import Catalogue
 from tiergate.contracts import diagrams, events
 from tiergate.contracts.writing import write
 

@@ -46,7 +46,7 @@ from canonical.parties import (
 from experience_apis.operations.api import ApiStatus, VersionStatus
 from experience_apis.partners import contract as partners
 from experience_apis.partners.contract import PartnerOrderRequest
-from policies.catalogue_review import Decision, Explanation
+from policies.catalogue.review import Decision, Explanation
 from policies.usage import DeprecatedCalls
 
 CUS, ORD, CON, CAS, COR, ACT = (

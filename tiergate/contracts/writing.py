@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from policies.catalogue_check import load
-from policies.catalogue_check import schema as schema_of_the_catalogue
+from policies.catalogue.check import load
+from policies.catalogue.check import schema as schema_of_the_catalogue
 from tiergate.contracts import events
 from tiergate.contracts.documents import documents
 

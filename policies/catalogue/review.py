@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from policies.catalogue import Api, Catalogue, Client, Operation
-from policies.catalogue_check import line_of, lines_of
+from policies.catalogue.check import line_of, lines_of
+from policies.catalogue.model import Api, Catalogue, Client, Operation
 
 T = TypeVar("T")
 

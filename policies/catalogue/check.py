@@ -19,8 +19,8 @@ from limits import parse_many
 from canonical import events
 from canonical.cases import CaseKind
 from canonical.fields import ENTITIES, fields_of, is_known
-from policies.catalogue import DEFAULT, SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
-from policies.participles import is_past_participle
+from policies.catalogue.model import DEFAULT, SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
+from policies.catalogue.participles import is_past_participle
 
 Path = tuple[str, ...]
 Wrong = tuple[Path, str, str]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from policies.catalogue import SHIPPED, Catalogue, CatalogueError, Flaw
-from policies.catalogue_check import load
+from policies.catalogue.check import load
+from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError, Flaw
 
 PACE = 0.25
 """Seconds between two looks at the file."""

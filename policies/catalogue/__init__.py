@@ -1,0 +1,1 @@
+"""The facts that the platform team governs: their file, their model, their checks."""
