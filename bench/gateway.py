@@ -14,12 +14,12 @@ from typing import Any
 from litestar import get
 
 from canonical.ids import utc_now
-from policies.authentication import Principal
 from policies.catalogue.model import Layer
 from policies.chain import governed
+from policies.identity.authentication import Principal
+from policies.identity.issuer import Issuer, signing_key
 from policies.layers import Answer, AsyncLayerClient, token_for
 from policies.thin import Passage, Thin
-from policies.tokens import Issuer, signing_key
 from tiergate import wiring
 from tiergate.serving import log_as_json, run
 from tiergate.settings import Billing, Crm, Erp, Governance, Provisioning, Settings

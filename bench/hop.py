@@ -32,7 +32,7 @@ from bench.picture import bars
 from canonical.ids import utc_now
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
-from policies.tokens import ISSUER, Issuer, audience, signing_key
+from policies.identity.issuer import ISSUER, Issuer, audience, signing_key
 from tiergate.local import free_port
 from tiergate.serving import Child, stopped_at_the_end
 

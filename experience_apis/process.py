@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 import msgspec
 from litestar import Response
 
-from policies.authentication import Principal
 from policies.catalogue.model import Client
+from policies.identity.authentication import Principal
+from policies.identity.issuer import Issuer
 from policies.layers import Answer, AsyncLayerClient, token_for
 from policies.problems import FAULT_BY_NAME, TYPES, Problem, ProblemError
-from policies.tokens import Issuer
 
 NAME = "experience-layer"
 T = TypeVar("T")

@@ -15,9 +15,9 @@ from litestar import Request, Response, post
 from litestar.datastructures import State
 
 from policies.chain import ACTS_FOR, Gate
-from policies.credentials import Credentials
+from policies.identity.client_secrets import Credentials
+from policies.identity.issuer import Issuer
 from policies.throttling import Call, own_limits
-from policies.tokens import Issuer
 
 TTL = timedelta(minutes=15)
 UNKNOWN = "unknown"

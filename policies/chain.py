@@ -28,15 +28,15 @@ from slowapi.wrappers import Limit
 from canonical.ids import Clock, NewId
 from policies import correlation, deadlines, versions
 from policies.audit import AuditLog, Entry
-from policies.authentication import Principal, Verifier, refused
 from policies.background import Background
 from policies.bodies import MAX_BODY, refuse_unknown_fields
 from policies.catalogue.live import Living
 from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, ThrottleTier
 from policies.idempotency import Idempotency
+from policies.identity.authentication import Principal, Verifier, refused
+from policies.identity.revocation import Revocations
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
 from policies.retention import Retention
-from policies.revocation import Revocations
 from policies.shared import Shared
 from policies.throttling import Call, Load, Throttle, limits_of
 from policies.usage import Usage

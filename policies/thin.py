@@ -19,9 +19,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from canonical.faults import PlatformFault
 from policies import correlation, deadlines
-from policies.authentication import Principal
 from policies.bodies import send_whole
 from policies.chain import MARK, Gate
+from policies.identity.authentication import Principal
 from policies.layers import Answer
 from policies.problems import Headers, ProblemError, as_answer
 from policies.versions import named_in

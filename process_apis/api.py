@@ -24,8 +24,8 @@ from canonical.orders import (
 from canonical.parties import Customer
 from canonical.states import OrderState
 from policies import correlation
-from policies.authentication import Principal
 from policies.catalogue.live import Living
+from policies.identity.authentication import Principal
 from policies.lists import Cursor, Key, Limit, OfCustomer
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, FieldError, ProblemError
 from process_apis.desk import Desk

@@ -8,7 +8,7 @@ from typing import assert_never, get_args
 
 from canonical.cases import Action, Case, CaseKind
 from canonical.states import IllegalTransition, OrderState
-from policies.authentication import Principal
+from policies.identity.authentication import Principal
 from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers

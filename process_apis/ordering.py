@@ -5,7 +5,7 @@ from __future__ import annotations
 from canonical.deals import PlacedDeal
 from canonical.faults import NotFound
 from canonical.orders import NewOrder, Order
-from policies.authentication import Principal
+from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
 from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers

@@ -22,17 +22,17 @@ from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailabl
 from canonical.ids import identifiers
 from policies import deadlines
 from policies.audit import AuditLog
-from policies.authentication import Principal, Verifier
 from policies.catalogue.live import Living
 from policies.catalogue.model import Client
 from policies.chain import Gate, governed
 from policies.idempotency import Kept
-from policies.keys import Jwk, Keys
+from policies.identity.authentication import Principal, Verifier
+from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
+from policies.identity.jwks import Jwk, Keys
+from policies.identity.revocation import FileStore, Revocations
 from policies.problems import INVALID, ProblemError
-from policies.revocation import FileStore, Revocations
 from policies.shared import SharedFile
 from policies.throttling import Throttle
-from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = """

@@ -152,7 +152,7 @@ def revoke(token_id: str, client: str, config: Path) -> None:
     from redis import RedisError
 
     from canonical.ids import utc_now
-    from policies.revocation import Revocations
+    from policies.identity.revocation import Revocations
     from tiergate.wiring import revoked_store
 
     if not token_id and not client:
@@ -255,7 +255,7 @@ def clients() -> None:
 @config_option
 def client_secret(name: str, config: Path) -> None:
     """Make a new secret of a client and print it, this once. The one before stays valid until the next."""
-    from policies.credentials import Credentials
+    from policies.identity.client_secrets import Credentials
 
     settings = _settings(config)
     known = _catalogue(settings.governance.path()).clients
@@ -269,7 +269,7 @@ def client_secret(name: str, config: Path) -> None:
 @config_option
 def client_forget(name: str, config: Path) -> None:
     """Let no secret of a client count any more. Tokens that it has are revoked with `tiergate revoke`."""
-    from policies.credentials import Credentials
+    from policies.identity.client_secrets import Credentials
 
     Credentials(_settings(config).client_secrets()).forget(name)
 

@@ -12,21 +12,21 @@ from litestar.types import ASGIApp
 
 from canonical.ids import identifiers, utc_now
 from policies.audit import AuditLog, sealing_key
-from policies.authentication import Verifier
 from policies.catalogue.live import Living
 from policies.catalogue.model import Domain, Layer
 from policies.chain import Gate
-from policies.credentials import Credentials
-from policies.keys import Discovery, Jwk, Keys
+from policies.identity.authentication import Verifier
+from policies.identity.client_secrets import Credentials
+from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
+from policies.identity.jwks import Discovery, Jwk, Keys
+from policies.identity.revocation import FileStore, RedisStore, Revocations, Store
 from policies.layers import AsyncLayerClient, LayerClient
 from policies.outbound import Outbound
 from policies.ownership import Fields
 from policies.residency import Residency
-from policies.revocation import FileStore, RedisStore, Revocations, Store
 from policies.shared import Shared, SharedFile, SharedRedis
 from policies.thin import Thin, passages
 from policies.throttling import Throttle, shared_counts
-from policies.tokens import ISSUER, Issuer, public_jwk, signing_key
 from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError
 
 REDIS_SECONDS = 0.25

@@ -24,8 +24,8 @@ from experience_apis.partners.contract import (
 )
 from experience_apis.partners.v1 import V1
 from experience_apis.process import Process
-from policies.authentication import Principal
 from policies.changes import Translation
+from policies.identity.authentication import Principal
 from policies.lists import Cursor, Key, Limit, OfCustomer
 from policies.problems import MISSING, OUTSIDE_REGION
 

@@ -13,7 +13,7 @@ from canonical.orders import Order, OrderSummary, Page
 from canonical.states import OrderState
 from experience_apis.answers import answers
 from experience_apis.process import Process
-from policies.authentication import Principal
+from policies.identity.authentication import Principal
 from policies.lists import Cursor, Key, Limit
 
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.ids import Clock, NewId
 from canonical.orders import Page
-from policies.authentication import Principal
 from policies.catalogue.live import Living
+from policies.identity.authentication import Principal
 from process_apis.records import paging
 from process_apis.records.database import cases, insert_once
 

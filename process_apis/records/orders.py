@@ -14,7 +14,7 @@ from canonical.deals import PricedLine
 from canonical.ids import Clock, NewId
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
 from canonical.states import OrderState, check_order
-from policies.authentication import Principal
+from policies.identity.authentication import Principal
 from process_apis.records import paging
 from process_apis.records.database import insert_once, order_lines, order_states, orders
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from canonical.orders import Page
-from policies.authentication import Principal
+from policies.identity.authentication import Principal
 from policies.problems import INVALID, FieldError, ProblemError
 from process_apis.records.database import customers
 

@@ -11,7 +11,7 @@ from canonical.billing import Posting
 from canonical.ids import Clock
 from canonical.money import Money
 from canonical.orders import Page, PostingKind, PostingStatus
-from policies.authentication import Principal
+from policies.identity.authentication import Principal
 from process_apis.records import paging
 from process_apis.records.database import insert_once, postings
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from canonical.ids import NewId, Prefix
 from canonical.orders import Page
 from canonical.parties import Customer
-from policies.authentication import Principal
+from policies.identity.authentication import Principal
 from process_apis.records import paging
 from process_apis.records.database import customers, insert_once, orders, references
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from policies.keys import usable
+from policies.identity.jwks import usable
 from tests.door import NOW, READER, Door
 
 RSA = generate_rsa_key(65537, 2048)

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from policies.credentials import Credentials
+from policies.identity.client_secrets import Credentials
 from policies.problems import TYPES
 from tests.stack import Stack
 from tiergate import wiring

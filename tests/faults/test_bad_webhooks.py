@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from policies.signatures import signed_headers
+from policies.identity.webhook_signature import signed_headers
 from sandbox.stripe.account import signature
 from tests.stack import Stack
 

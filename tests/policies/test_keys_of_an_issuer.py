@@ -18,7 +18,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from canonical.faults import Unavailable
 from canonical.ids import utc_now
-from policies.keys import Discovery, Keys
+from policies.identity.jwks import Discovery, Keys
 from tests.stack import Stack
 
 RSA = generate_private_key(65537, 2048)

@@ -13,7 +13,7 @@ from limits.aio.storage import MemoryStorage
 from litestar.testing import TestClient
 from litestar.types import ASGIApp
 
-from policies.authentication import Principal
+from policies.identity.authentication import Principal
 from policies.layers import Answer
 from policies.thin import Thin, passages
 from tests.door import CATALOGUE, Door

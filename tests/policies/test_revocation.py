@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from canonical.ids import utc_now
-from policies.revocation import FileStore, RedisStore, Revocations, Revoked, Store
+from policies.identity.revocation import FileStore, RedisStore, Revocations, Revoked, Store
 from tests.redis_server import RedisServer
 from tests.stack import Stack, wait_until
 from tests.tiergate.test_command_line import run

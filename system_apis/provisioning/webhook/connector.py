@@ -12,7 +12,7 @@ from canonical.deals import ProvisioningRequest
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Rejected, Throttled, Unavailable
 from canonical.ids import Clock
-from policies import signatures
+from policies.identity import webhook_signature
 from policies.outbound import Outbound
 from policies.ownership import TECHNICAL, Fields
 from policies.problems import INVALID, ProblemError
@@ -68,7 +68,7 @@ class WebhookTarget:
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """The target knows a message by its id: sent twice, it is done once."""
         body = msgspec.json.encode(content)
-        headers = signatures.signed_headers(self._settings.secret.reveal(), message_id, self._clock(), body)
+        headers = webhook_signature.signed_headers(self._settings.secret.reveal(), message_id, self._clock(), body)
         response = await self._outbound.request(
             "POST", path, safe=True, carries=[(record, content)], content=body, headers=headers
         )
@@ -80,7 +80,7 @@ class WebhookTarget:
             raise Rejected("provisioning", f"the target answered {response.status}")
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
-        signatures.verify(self._settings.secret.reveal(), headers, body)
+        webhook_signature.verify(self._settings.secret.reveal(), headers, body)
         try:
             report = msgspec.json.decode(body, type=_Report)
         except msgspec.DecodeError as error:

@@ -11,10 +11,10 @@ from jwt.types import Options
 
 from canonical.ids import Clock
 from policies.catalogue.model import Client, Layer
-from policies.keys import Keys
+from policies.identity.issuer import LEEWAY, LONGEST, TYPES, audience
+from policies.identity.jwks import Keys
+from policies.identity.revocation import Revocations
 from policies.problems import UNAUTHENTICATED, ProblemError
-from policies.revocation import Revocations
-from policies.tokens import LEEWAY, LONGEST, TYPES, audience
 
 MAX_TOKEN = 4096
 CACHED = 10_000

@@ -12,9 +12,9 @@ import redis
 import structlog
 
 from canonical.ids import Clock
+from policies.identity.issuer import LEEWAY, LONGEST
 from policies.kept import changed
 from policies.shared import redis_at
-from policies.tokens import LEEWAY, LONGEST
 
 PACE = 1.0
 """Seconds between two looks."""
