@@ -17,7 +17,7 @@ from litestar.datastructures import State
 from policies.chain import ACTS_FOR, Gate
 from policies.identity.client_secrets import Credentials
 from policies.identity.issuer import Issuer
-from policies.throttling import Call, own_limits
+from policies.traffic.rate_limit import Call, own_limits
 
 TTL = timedelta(minutes=15)
 UNKNOWN = "unknown"

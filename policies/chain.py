@@ -32,13 +32,13 @@ from policies.background import Background
 from policies.bodies import MAX_BODY, refuse_unknown_fields
 from policies.catalogue.live import Living
 from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, ThrottleTier
-from policies.idempotency import Idempotency
 from policies.identity.authentication import Principal, Verifier, refused
 from policies.identity.revocation import Revocations
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
 from policies.retention import Retention
 from policies.shared import Shared
-from policies.throttling import Call, Load, Throttle, limits_of
+from policies.traffic.idempotency import Idempotency
+from policies.traffic.rate_limit import Call, Load, Throttle, limits_of
 from policies.usage import Usage
 
 log = structlog.get_logger("tiergate.chain")

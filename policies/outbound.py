@@ -29,7 +29,7 @@ from policies.ownership import Carried, Fields, carried
 from policies.platform_http import PlatformHttp
 from policies.problems import ProblemError
 from policies.residency import Residency
-from policies.throttling import Call, Throttle
+from policies.traffic.rate_limit import Call, Throttle
 
 Jitter = Callable[[], float]
 """A random part of one: from 0 up to 1."""

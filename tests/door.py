@@ -25,14 +25,14 @@ from policies.audit import AuditLog
 from policies.catalogue.live import Living
 from policies.catalogue.model import Client
 from policies.chain import Gate, governed
-from policies.idempotency import Kept
 from policies.identity.authentication import Principal, Verifier
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
 from policies.identity.jwks import Jwk, Keys
 from policies.identity.revocation import FileStore, Revocations
 from policies.problems import INVALID, ProblemError
 from policies.shared import SharedFile
-from policies.throttling import Throttle
+from policies.traffic.idempotency import Kept
+from policies.traffic.rate_limit import Throttle
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = """

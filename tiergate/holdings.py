@@ -11,7 +11,7 @@ from canonical.money import Money
 from canonical.orders import Order
 from policies.catalogue.live import Living
 from policies.secrets import Secret
-from policies.throttling import Throttle
+from policies.traffic.rate_limit import Throttle
 from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import from_decimal

@@ -26,7 +26,7 @@ from policies.ownership import Fields
 from policies.residency import Residency
 from policies.shared import Shared, SharedFile, SharedRedis
 from policies.thin import Thin, passages
-from policies.throttling import Throttle, shared_counts
+from policies.traffic.rate_limit import Throttle, shared_counts
 from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError
 
 REDIS_SECONDS = 0.25

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from policies.catalogue.model import Operation, ThrottleTier
 from policies.problems import ProblemError
-from policies.throttling import Call, Throttle, limits_of, shared_counts
+from policies.traffic.rate_limit import Call, Throttle, limits_of, shared_counts
 
 
 async def ask(url: str, rate: int, until: float) -> Counter[int]:

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from canonical.ids import utc_now
-from policies.idempotency import KEPT, LEASE, Kept
 from policies.shared import SharedFile, SharedRedis
+from policies.traffic.idempotency import KEPT, LEASE, Kept
 from tests.door import WRITER, Door
 from tests.redis_server import RedisServer
 

@@ -21,7 +21,7 @@ from policies.outbound import Outbound
 from policies.ownership import TECHNICAL
 from policies.problems import ProblemError
 from policies.residency import Residency, record_of
-from policies.throttling import Throttle
+from policies.traffic.rate_limit import Throttle
 from tests.door import CATALOGUE, Door
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from litestar.testing import TestClient
 
 from policies.catalogue.model import Operation, ServiceTier, ThrottleTier
 from policies.problems import ProblemError
-from policies.throttling import Call, Load, Throttle, limits_of, shared_counts
+from policies.traffic.rate_limit import Call, Load, Throttle, limits_of, shared_counts
 from tests.door import CATALOGUE, Door
 from tests.redis_server import RedisServer
 

@@ -1,0 +1,1 @@
+"""How much is asked, and how often the same: rate limits, load shedding, idempotency."""
