@@ -26,12 +26,14 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Lifespan
 from slowapi.wrappers import Limit
 
 from canonical.ids import Clock, NewId
-from policies import correlation, deadlines, versions
+from policies import correlation, deadlines
 from policies.audit import AuditLog, Entry
 from policies.background import Background
-from policies.bodies import MAX_BODY, refuse_unknown_fields
 from policies.catalogue.live import Living
 from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, ThrottleTier
+from policies.contract import versions
+from policies.contract.bodies import MAX_BODY, refuse_unknown_fields
+from policies.contract.deprecation_usage import Usage
 from policies.identity.authentication import Principal, Verifier, refused
 from policies.identity.revocation import Revocations
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
@@ -39,7 +41,6 @@ from policies.retention import Retention
 from policies.shared import Shared
 from policies.traffic.idempotency import Idempotency
 from policies.traffic.rate_limit import Call, Load, Throttle, limits_of
-from policies.usage import Usage
 
 log = structlog.get_logger("tiergate.chain")
 MARK = correlation.HEADER.encode()

@@ -19,12 +19,12 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from canonical.faults import PlatformFault
 from policies import correlation, deadlines
-from policies.bodies import send_whole
 from policies.chain import MARK, Gate
+from policies.contract.bodies import send_whole
+from policies.contract.versions import named_in
 from policies.identity.authentication import Principal
 from policies.layers import Answer
 from policies.problems import Headers, ProblemError, as_answer
-from policies.versions import named_in
 
 PASSES = "passes"
 """What a route handler is marked with: the path at the next layer, with `{parameter}` where the last segment goes."""

@@ -25,8 +25,8 @@ from canonical.parties import Customer
 from canonical.states import OrderState
 from policies import correlation
 from policies.catalogue.live import Living
+from policies.contract.parameters import Cursor, Key, Limit, OfCustomer
 from policies.identity.authentication import Principal
-from policies.lists import Cursor, Key, Limit, OfCustomer
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, FieldError, ProblemError
 from process_apis.desk import Desk
 from process_apis.events.subscribers import Subscribers

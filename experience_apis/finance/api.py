@@ -13,8 +13,8 @@ from canonical.cases import Approval, Case
 from canonical.orders import Page, PostingState, PostingStatus
 from experience_apis.answers import answers
 from experience_apis.process import Process
+from policies.contract.parameters import Cursor, Key, Limit
 from policies.identity.authentication import Principal
-from policies.lists import Cursor, Key, Limit
 from policies.problems import NOT_ALLOWED_NOW
 
 

@@ -24,9 +24,9 @@ from experience_apis.partners.contract import (
 )
 from experience_apis.partners.v1 import V1
 from experience_apis.process import Process
-from policies.changes import Translation
+from policies.contract.parameters import Cursor, Key, Limit, OfCustomer
+from policies.contract.transformations import Translation
 from policies.identity.authentication import Principal
-from policies.lists import Cursor, Key, Limit, OfCustomer
 from policies.problems import MISSING, OUTSIDE_REGION
 
 

@@ -12,7 +12,7 @@ from experience_apis.partners.contract import (
     PartnerOrderRequest,
     PartnerOrderSummary,
 )
-from policies.changes import Older, Renamed, Rewritten, Unreadable
+from policies.contract.transformations import Older, Renamed, Rewritten, Unreadable
 
 PATTERN = r"^-?[0-9]+(\.[0-9]+)? [A-Z]{3}$"
 

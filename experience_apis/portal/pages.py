@@ -14,7 +14,7 @@ import swagger_ui_bundle  # pyright: ignore[reportMissingTypeStubs]
 from markupsafe import Markup
 
 from policies.catalogue.model import Catalogue
-from policies.changes import Older
+from policies.contract.transformations import Older
 from policies.problems import TYPES
 
 HERE = Path(__file__).parent

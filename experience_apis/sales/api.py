@@ -13,8 +13,8 @@ from canonical.orders import Order, OrderSummary, Page
 from canonical.states import OrderState
 from experience_apis.answers import answers
 from experience_apis.process import Process
+from policies.contract.parameters import Cursor, Key, Limit
 from policies.identity.authentication import Principal
-from policies.lists import Cursor, Key, Limit
 
 
 @get("/orders", operation_id="sales_list_orders", passes="orders", summary="List orders, newest first", responses=answers(Page[OrderSummary]))  # fmt: skip

@@ -21,7 +21,7 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from canonical.ids import NewId
-from policies.bodies import Answered, again, answered, send_whole, whole
+from policies.contract.bodies import Answered, again, answered, send_whole, whole
 from policies.problems import MISSING_KEY, OVERLOADED, REQUEST, REUSED_KEY, STILL_RUNS, ProblemError
 from policies.shared import AWAY, Shared
 

@@ -12,8 +12,8 @@ from canonical.billing import Contract, Invoice
 from canonical.events import Heard
 from canonical.parties import Customer, PlatformId
 from policies import correlation
-from policies.bodies import names_the_same
-from policies.lists import ForeignKey
+from policies.contract.bodies import names_the_same
+from policies.contract.parameters import ForeignKey
 from policies.problems import WRITES
 from policies.residency import record_of
 from system_apis.billing.port import Billing

@@ -9,8 +9,8 @@ from litestar.params import JSONBody
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.parties import Account, FollowedAccount
 from policies import correlation
-from policies.bodies import names_the_same
-from policies.lists import ForeignKey
+from policies.contract.bodies import names_the_same
+from policies.contract.parameters import ForeignKey
 from policies.problems import WRITES
 from policies.residency import record_of
 from system_apis.crm.port import Crm

@@ -10,8 +10,8 @@ from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
-from policies.bodies import names_the_same
-from policies.lists import CurrencyCode, ForeignKey, LegalEntityCode
+from policies.contract.bodies import names_the_same
+from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode
 from policies.problems import WRITES
 from policies.residency import record_of
 from system_apis.erp.port import Erp

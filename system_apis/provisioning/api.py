@@ -11,8 +11,8 @@ from litestar.params import JSONBody
 from canonical.deals import OrderReference, ProvisioningRequest
 from canonical.events import Heard
 from policies import correlation
-from policies.bodies import names_the_same
-from policies.lists import ForeignKey
+from policies.contract.bodies import names_the_same
+from policies.contract.parameters import ForeignKey
 from policies.problems import WRITES
 from policies.residency import record_of
 from system_apis.intake import Intake

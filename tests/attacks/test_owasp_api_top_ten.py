@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from policies.bodies import MAX_BODY
 from policies.catalogue.check import load
+from policies.contract.bodies import MAX_BODY
 from tests.partners import NORD, SUED, Partner, customer_of
 from tests.stack import Stack
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from litestar import get
 
-from policies.bodies import MAX_BODY
 from policies.chain import Ungoverned, governed
+from policies.contract.bodies import MAX_BODY
 from tests.door import NOW, WRITER, Door
 
 

@@ -22,7 +22,7 @@ from experience_apis.partners.api import OLDER as OLDER_PARTNERS
 from policies import problems
 from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
-from policies.changes import Older
+from policies.contract.transformations import Older
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
 from policies.secrets import Secret
 from tiergate import wiring

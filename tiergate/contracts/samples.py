@@ -47,7 +47,7 @@ from experience_apis.operations.api import ApiStatus, VersionStatus
 from experience_apis.partners import contract as partners
 from experience_apis.partners.contract import PartnerOrderRequest
 from policies.catalogue.review import Decision, Explanation
-from policies.usage import DeprecatedCalls
+from policies.contract.deprecation_usage import DeprecatedCalls
 
 CUS, ORD, CON, CAS, COR, ACT = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act")

@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import inspect
 
-from policies.bodies import Answered, again, answered, described, send_whole, whole
+from policies.contract.bodies import Answered, again, answered, described, send_whole, whole
 from policies.problems import CONTENT_TYPE, INVALID, FieldError, ProblemError
 
 Json = Any

@@ -1,0 +1,1 @@
+"""What an API promises: versions and their transformations, bodies, parameters, deprecation."""
