@@ -27,7 +27,8 @@ from slowapi.wrappers import Limit
 
 from canonical.ids import Clock, NewId
 from policies import correlation, deadlines
-from policies.audit import AuditLog, Entry
+from policies.audit.log import AuditLog, Entry
+from policies.audit.retention import Retention
 from policies.background import Background
 from policies.catalogue.live import Living
 from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, ThrottleTier
@@ -37,7 +38,6 @@ from policies.contract.deprecation_usage import Usage
 from policies.identity.authentication import Principal, Verifier, refused
 from policies.identity.revocation import Revocations
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
-from policies.retention import Retention
 from policies.shared import Shared
 from policies.traffic.idempotency import Idempotency
 from policies.traffic.rate_limit import Call, Load, Throttle, limits_of

@@ -21,7 +21,7 @@ from litestar.testing import TestClient
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import identifiers
 from policies import deadlines
-from policies.audit import AuditLog
+from policies.audit.log import AuditLog
 from policies.catalogue.live import Living
 from policies.catalogue.model import Client
 from policies.chain import Gate, governed

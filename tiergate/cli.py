@@ -346,7 +346,7 @@ def audit() -> None:
 @config_option
 def verify(config: Path) -> None:
     """Find every record that was changed, moved or taken away, in the log of each layer."""
-    from policies.audit import sealing_key, verify
+    from policies.audit.log import sealing_key, verify
 
     settings = _settings(config)
     whole = True
@@ -369,8 +369,8 @@ def verify(config: Path) -> None:
 def prune(config: Path, *, dry_run: bool) -> None:
     """Remove the records that were kept as long as the catalogue says. Running layers do it by themselves."""
     from canonical.ids import utc_now
-    from policies.audit import sealing_key
-    from policies.retention import due, remove_due
+    from policies.audit.log import sealing_key
+    from policies.audit.retention import due, remove_due
     from tiergate.wiring import living
 
     settings = _settings(config)
@@ -391,7 +391,7 @@ def prune(config: Path, *, dry_run: bool) -> None:
 @click.option("--client", help="Only what this client did.")
 def export(config: Path, since: datetime | None, until: datetime | None, client: str | None) -> None:
     """Write the records of all layers to standard output, one JSON object a line, in the order of their time."""
-    from policies.audit import export
+    from policies.audit.log import export
 
     settings = _settings(config)
     paths = [settings.audit_log(layer) for layer in LAYERS.choices]

@@ -11,7 +11,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp
 
 from canonical.ids import identifiers, utc_now
-from policies.audit import AuditLog, sealing_key
+from policies.audit.log import AuditLog, sealing_key
 from policies.catalogue.live import Living
 from policies.catalogue.model import Domain, Layer
 from policies.chain import Gate

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policies.audit import AuditLog, Entry, export, head_of, sealing_key, verify
+from policies.audit.log import AuditLog, Entry, export, head_of, sealing_key, verify
 
 KEY = b"a key of thirty-two bytes or so."
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

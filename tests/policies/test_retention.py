@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from policies.audit import AuditLog, export, verify
+from policies.audit.log import AuditLog, export, verify
+from policies.audit.retention import due, remove_due
 from policies.catalogue.check import load
 from policies.catalogue.model import Catalogue
-from policies.retention import due, remove_due
 from tests.policies.test_audit import KEY, START, entry, written
 
 LONG, SHORT = "act_on_case", "sales_get_order"

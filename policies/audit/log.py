@@ -1,6 +1,6 @@
 """An append-only record of every write: who did what to which object, on whose behalf, under which version, with what
 result. Each record carries the seal of the one before it, so that what is changed, missing or moved is found. What was
-kept long enough leaves a sealed gap (`policies/retention.py`).
+kept long enough leaves a sealed gap (`policies/audit/retention.py`).
 """
 
 from __future__ import annotations

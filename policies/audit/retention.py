@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from canonical.ids import Clock
-from policies.audit import (
+from policies.audit.log import (
     UNREADABLE,
     AuditLog,
     Line,

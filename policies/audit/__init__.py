@@ -1,0 +1,1 @@
+"""What was done, by whom: the sealed log, and how long it is kept."""
