@@ -18,7 +18,7 @@ from policies.catalogue.model import Layer
 from policies.chain import governed
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer, signing_key
-from policies.layers import Answer, AsyncLayerClient, token_for
+from policies.outbound.layer_client import Answer, AsyncLayerClient, token_for
 from policies.thin import Passage, Thin
 from tiergate import wiring
 from tiergate.serving import log_as_json, run

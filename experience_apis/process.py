@@ -13,7 +13,7 @@ from litestar import Response
 from policies.catalogue.model import Client
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
-from policies.layers import Answer, AsyncLayerClient, token_for
+from policies.outbound.layer_client import Answer, AsyncLayerClient, token_for
 from policies.problems import FAULT_BY_NAME, TYPES, Problem, ProblemError
 
 NAME = "experience-layer"

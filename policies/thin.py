@@ -23,7 +23,7 @@ from policies.chain import MARK, Gate
 from policies.contract.bodies import send_whole
 from policies.contract.versions import named_in
 from policies.identity.authentication import Principal
-from policies.layers import Answer
+from policies.outbound.layer_client import Answer
 from policies.problems import Headers, ProblemError, as_answer
 
 PASSES = "passes"

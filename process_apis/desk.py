@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from canonical.ids import Clock, NewId
 from policies.catalogue.live import Living
-from policies.residency import Residency
+from policies.outbound.residency import Residency
 from process_apis.platforms import Platforms
 from process_apis.records.cases import Cases
 from process_apis.records.orders import Orders

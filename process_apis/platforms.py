@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
 from canonical.parties import Account, Credit, Customer, FollowedAccount, KnownProducts, LegalEntity, PlatformId
-from policies.layers import LayerClient
+from policies.outbound.layer_client import LayerClient
 
 RECENT = 60.0
 """Seconds for which what the ERP said of its master data holds: a burst of orders does not ask a slow ERP for it each time."""

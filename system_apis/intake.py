@@ -7,7 +7,7 @@ from typing import Protocol
 from canonical.events import Event
 from policies import correlation
 from policies.correlation import correlated
-from policies.layers import AsyncLayerClient, Token
+from policies.outbound.layer_client import AsyncLayerClient, Token
 
 
 class Intake(Protocol):

@@ -20,10 +20,10 @@ from policies.identity.client_secrets import Credentials
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
 from policies.identity.jwks import Discovery, Jwk, Keys
 from policies.identity.revocation import FileStore, RedisStore, Revocations, Store
-from policies.layers import AsyncLayerClient, LayerClient
-from policies.outbound import Outbound
-from policies.ownership import Fields
-from policies.residency import Residency
+from policies.outbound.layer_client import AsyncLayerClient, LayerClient
+from policies.outbound.ownership import Fields
+from policies.outbound.platform_client import Outbound
+from policies.outbound.residency import Residency
 from policies.shared import Shared, SharedFile, SharedRedis
 from policies.thin import Thin, passages
 from policies.traffic.rate_limit import Throttle, shared_counts

@@ -14,8 +14,8 @@ from canonical.parties import Customer, PlatformId
 from policies import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import ForeignKey
+from policies.outbound.residency import record_of
 from policies.problems import WRITES
-from policies.residency import record_of
 from system_apis.billing.port import Billing
 from system_apis.intake import Intake
 

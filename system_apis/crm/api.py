@@ -11,8 +11,8 @@ from canonical.parties import Account, FollowedAccount
 from policies import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import ForeignKey
+from policies.outbound.residency import record_of
 from policies.problems import WRITES
-from policies.residency import record_of
 from system_apis.crm.port import Crm
 
 

@@ -12,8 +12,8 @@ from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode
+from policies.outbound.residency import record_of
 from policies.problems import WRITES
-from policies.residency import record_of
 from system_apis.erp.port import Erp
 
 WhenClosed = Annotated[

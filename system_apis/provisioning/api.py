@@ -13,8 +13,8 @@ from canonical.events import Heard
 from policies import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import ForeignKey
+from policies.outbound.residency import record_of
 from policies.problems import WRITES
-from policies.residency import record_of
 from system_apis.intake import Intake
 from system_apis.provisioning.port import Provisioning
 

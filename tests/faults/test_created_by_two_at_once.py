@@ -9,7 +9,7 @@ import pytest
 from canonical.faults import Conflict
 from canonical.parties import Address, Customer
 from policies.catalogue.check import load
-from policies.layers import LayerClient
+from policies.outbound.layer_client import LayerClient
 from tests.stack import Stack
 from tiergate import wiring
 

@@ -14,7 +14,7 @@ from litestar.testing import TestClient
 from litestar.types import ASGIApp
 
 from policies.identity.authentication import Principal
-from policies.layers import Answer
+from policies.outbound.layer_client import Answer
 from policies.thin import Thin, passages
 from tests.door import CATALOGUE, Door
 

@@ -16,11 +16,11 @@ from canonical.ids import utc_now
 from policies import deadlines
 from policies.catalogue.live import Living
 from policies.exchange import Reply
-from policies.layers import AsyncLayerClient
-from policies.outbound import Outbound
-from policies.ownership import TECHNICAL
+from policies.outbound.layer_client import AsyncLayerClient
+from policies.outbound.ownership import TECHNICAL
+from policies.outbound.platform_client import Outbound
+from policies.outbound.residency import Residency, record_of
 from policies.problems import ProblemError
-from policies.residency import Residency, record_of
 from policies.traffic.rate_limit import Throttle
 from tests.door import CATALOGUE, Door
 

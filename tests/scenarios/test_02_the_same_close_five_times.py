@@ -8,7 +8,7 @@ from functools import partial
 from canonical.events import DEAL_CLOSED, Event
 from canonical.ids import utc_now
 from policies.catalogue.check import load
-from policies.layers import LayerClient
+from policies.outbound.layer_client import LayerClient
 from tests.stack import EXACTLY_ONE, Stack
 from tiergate import wiring
 

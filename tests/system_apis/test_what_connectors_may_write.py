@@ -9,7 +9,7 @@ import pytest
 from canonical.fields import is_known
 from policies.catalogue.check import load
 from policies.catalogue.model import Domain
-from policies.ownership import Fields, check
+from policies.outbound.ownership import Fields, check
 from system_apis.billing.stripe import mapping as stripe
 from system_apis.crm.salesforce import mapping as salesforce
 from system_apis.erp.tryton import mapping as tryton

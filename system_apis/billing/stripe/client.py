@@ -12,8 +12,8 @@ from stripe._encode import _api_encode  # pyright: ignore[reportPrivateUsage] - 
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.exchange import Reply
-from policies.outbound import Outbound
-from policies.ownership import Carried
+from policies.outbound.ownership import Carried
+from policies.outbound.platform_client import Outbound
 from policies.secrets import Secret
 
 VERSION = "2026-10-28.endive"

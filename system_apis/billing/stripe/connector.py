@@ -14,7 +14,7 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.ids import Clock
 from canonical.parties import Customer
 from policies import correlation
-from policies.outbound import Outbound
+from policies.outbound.platform_client import Outbound
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping, webhooks
 from system_apis.billing.stripe.client import Declined, Row, StripeClient, StripeSettings

@@ -9,7 +9,7 @@ from canonical.billing import Contract, Invoice, InvoiceLine, InvoiceState, Paym
 from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
-from policies.ownership import TECHNICAL, Fields
+from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 HOLD = timedelta(days=180)

@@ -12,8 +12,8 @@ import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.exchange import Reply
-from policies.outbound import Outbound
-from policies.ownership import Carried
+from policies.outbound.ownership import Carried
+from policies.outbound.platform_client import Outbound
 from policies.secrets import Secret
 
 VERSION = "v66.0"

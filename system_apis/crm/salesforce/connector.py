@@ -8,7 +8,7 @@ from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import NotFound, Unavailable
 from canonical.ids import Clock, NewId
 from canonical.parties import Account, FollowedAccount
-from policies.outbound import Outbound
+from policies.outbound.platform_client import Outbound
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.changes import Changes
 from system_apis.crm.salesforce.client import SalesforceClient, SalesforceSettings

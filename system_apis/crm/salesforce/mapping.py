@@ -9,7 +9,7 @@ from typing import Any
 
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
 from canonical.parties import Account, Address, Contact, FollowedAccount
-from policies.ownership import TECHNICAL, Fields
+from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")

@@ -12,7 +12,7 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
 from policies import correlation
-from policies.outbound import Outbound
+from policies.outbound.platform_client import Outbound
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal

@@ -9,7 +9,7 @@ from typing import Any
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
-from policies.ownership import TECHNICAL, Fields
+from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 TAX_NAMES: dict[TaxTreatment, str] = {"standard": "VAT19", "reverse_charge": "REVERSE", "outside_scope": "EXPORT"}

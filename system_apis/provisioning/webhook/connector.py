@@ -13,8 +13,8 @@ from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Rejected, Throttled, Unavailable
 from canonical.ids import Clock
 from policies.identity import webhook_signature
-from policies.outbound import Outbound
-from policies.ownership import TECHNICAL, Fields
+from policies.outbound.ownership import TECHNICAL, Fields
+from policies.outbound.platform_client import Outbound
 from policies.problems import INVALID, ProblemError
 from policies.secrets import Secret
 

@@ -1,0 +1,1 @@
+"""What leaves: for a platform or for the next layer, and what may."""
