@@ -17,7 +17,7 @@ from typing import Annotated, Any, cast
 import msgspec
 
 from policies.catalogue.model import SHIPPED, Layer
-from policies.platform_http import tls_context
+from policies.http.platform_http import tls_context
 from policies.secrets import FromCommand, FromFile, Secret
 
 DEFAULT_FOLDER = Path(".tiergate")

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from canonical.faults import PlatformFault, Unavailable
 from canonical.ids import Clock
-from policies.exchange import NoAnswer
-from policies.platform_http import PlatformHttp
+from policies.http.client import NoAnswer
+from policies.http.platform_http import PlatformHttp
 
 Jwk = dict[str, Any]
 Fetch = Callable[[], Awaitable[list[Jwk]]]

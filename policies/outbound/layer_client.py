@@ -11,11 +11,11 @@ import msgspec
 from canonical.faults import Rejected, Throttled, Unavailable
 from policies import correlation, deadlines
 from policies.catalogue.model import Client
-from policies.exchange import NoAnswer, Reply
+from policies.http.client import NoAnswer, Reply
+from policies.http.http1 import BlockingWire, Wire
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
 from policies.problems import FAULT_BY_NAME, FieldError
-from policies.wire import BlockingWire, Wire
 
 T = TypeVar("T")
 JSON = b"application/json"

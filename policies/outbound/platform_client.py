@@ -24,11 +24,11 @@ from canonical.faults import Rejected, Throttled, Unavailable
 from policies import deadlines
 from policies.catalogue.live import Living
 from policies.catalogue.model import DEFAULT, Catalogue, Domain, Platform, PlatformCall
-from policies.exchange import NoAnswer, Reply
+from policies.http.client import NoAnswer, Reply
+from policies.http.platform_http import PlatformHttp
 from policies.outbound import ownership
 from policies.outbound.ownership import Carried, Fields, carried
 from policies.outbound.residency import Residency
-from policies.platform_http import PlatformHttp
 from policies.problems import ProblemError
 from policies.traffic.rate_limit import Call, Throttle
 

@@ -15,7 +15,7 @@ from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
 from policies import deadlines
 from policies.catalogue.live import Living
-from policies.exchange import Reply
+from policies.http.client import Reply
 from policies.outbound.layer_client import AsyncLayerClient
 from policies.outbound.ownership import TECHNICAL
 from policies.outbound.platform_client import Outbound

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from canonical.faults import Unavailable, UnknownOutcome
-from policies.exchange import NoAnswer
-from policies.wire import LONGEST_LIFE, Address, BlockingWire, Wire
+from policies.http.client import NoAnswer
+from policies.http.http1 import LONGEST_LIFE, Address, BlockingWire, Wire
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"

@@ -11,7 +11,7 @@ import msgspec
 from stripe._encode import _api_encode  # pyright: ignore[reportPrivateUsage] - it has no public name; the version is pinned
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.exchange import Reply
+from policies.http.client import Reply
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import Outbound
 from policies.secrets import Secret

@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.exchange import Reply
+from policies.http.client import Reply
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import Outbound
 from policies.secrets import Secret

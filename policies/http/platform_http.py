@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from policies.exchange import CONNECTING, LONGEST, RESERVED, NoAnswer, Reply
+from policies.http.client import CONNECTING, LONGEST, RESERVED, NoAnswer, Reply
 
 LONGEST_LIFE = 60.0
 """Seconds after which new connections are made: a name that has moved is followed, however busy the old ones are."""

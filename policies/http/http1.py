@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import httptools
 
-from policies.exchange import CONNECTING, LONGEST, RESERVED, NoAnswer, Reply
+from policies.http.client import CONNECTING, LONGEST, RESERVED, NoAnswer, Reply
 
 IDLE = 64
 """Connections that are kept for the next request…"""

@@ -1,0 +1,1 @@
+"""HTTP as a client. No rule of ours is in it."""
