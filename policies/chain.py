@@ -38,7 +38,7 @@ from policies.contract.deprecation_usage import Usage
 from policies.identity.authentication import Principal, Verifier, refused
 from policies.identity.revocation import Revocations
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
-from policies.shared import Shared
+from policies.store.shared_store import Shared
 from policies.traffic.idempotency import Idempotency
 from policies.traffic.rate_limit import Call, Load, Throttle, limits_of
 

@@ -30,7 +30,7 @@ from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
 from policies.identity.jwks import Jwk, Keys
 from policies.identity.revocation import FileStore, Revocations
 from policies.problems import INVALID, ProblemError
-from policies.shared import SharedFile
+from policies.store.shared_store import SharedFile
 from policies.traffic.idempotency import Kept
 from policies.traffic.rate_limit import Throttle
 

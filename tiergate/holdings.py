@@ -10,7 +10,7 @@ from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order
 from policies.catalogue.live import Living
-from policies.secrets import Secret
+from policies.store.secret import Secret
 from policies.traffic.rate_limit import Throttle
 from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings

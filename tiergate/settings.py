@@ -18,7 +18,7 @@ import msgspec
 
 from policies.catalogue.model import SHIPPED, Layer
 from policies.http.platform_http import tls_context
-from policies.secrets import FromCommand, FromFile, Secret
+from policies.store.secret import FromCommand, FromFile, Secret
 
 DEFAULT_FOLDER = Path(".tiergate")
 Words = tuple[str, ...]

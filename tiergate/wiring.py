@@ -24,7 +24,7 @@ from policies.outbound.layer_client import AsyncLayerClient, LayerClient
 from policies.outbound.ownership import Fields
 from policies.outbound.platform_client import Outbound
 from policies.outbound.residency import Residency
-from policies.shared import Shared, SharedFile, SharedRedis
+from policies.store.shared_store import Shared, SharedFile, SharedRedis
 from policies.thin import Thin, passages
 from policies.traffic.rate_limit import Throttle, shared_counts
 from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError

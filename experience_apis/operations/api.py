@@ -17,7 +17,7 @@ from policies.catalogue.review import Explanation, Unknown, explain
 from policies.chain import Gate
 from policies.contract.deprecation_usage import DeprecatedCalls
 from policies.problems import MISSING, OVERLOADED, ProblemError
-from policies.shared import AWAY
+from policies.store.shared_store import AWAY
 
 Name = Annotated[str, PathParameter(pattern=r"^[a-z][a-z0-9_-]{0,59}$", description="A name of the catalogue")]
 

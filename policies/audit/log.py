@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from policies.kept import kept
+from policies.store.files import kept
 
 FIRST = "0" * 64
 """What the first record names as the seal before it."""

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from canonical.ids import Clock
-from policies.shared import AWAY, Shared
+from policies.store.shared_store import AWAY, Shared
 
 PACE = 1.0
 """Seconds until a count is seen by all. A replica that dies takes at most so much of it along."""

@@ -11,7 +11,7 @@ import argon2
 import msgspec
 from argon2.exceptions import VerifyMismatchError
 
-from policies.kept import changed
+from policies.store.files import changed
 
 VALID = 2
 """How many secrets of a client count at a time, so that a new one can be rolled out before the old one goes."""

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from canonical.ids import Clock
 from policies.catalogue.model import Client, Layer
-from policies.kept import kept
+from policies.store.files import kept
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"

@@ -13,8 +13,8 @@ import structlog
 
 from canonical.ids import Clock
 from policies.identity.issuer import LEEWAY, LONGEST
-from policies.kept import changed
-from policies.shared import redis_at
+from policies.store.files import changed
+from policies.store.shared_store import redis_at
 
 PACE = 1.0
 """Seconds between two looks."""

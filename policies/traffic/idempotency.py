@@ -23,7 +23,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Send
 from canonical.ids import NewId
 from policies.contract.bodies import Answered, again, answered, send_whole, whole
 from policies.problems import MISSING_KEY, OVERLOADED, REQUEST, REUSED_KEY, STILL_RUNS, ProblemError
-from policies.shared import AWAY, Shared
+from policies.store.shared_store import AWAY, Shared
 
 HEADER = b"idempotency-key"
 LONGEST = 255

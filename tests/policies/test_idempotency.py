@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from canonical.ids import utc_now
-from policies.shared import SharedFile, SharedRedis
+from policies.store.shared_store import SharedFile, SharedRedis
 from policies.traffic.idempotency import KEPT, LEASE, Kept
 from tests.door import WRITER, Door
 from tests.redis_server import RedisServer

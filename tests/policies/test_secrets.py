@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.secrets import FromCommand, FromFile, Secret
+from policies.store.secret import FromCommand, FromFile, Secret
 
 
 def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
 from policies.contract.transformations import Older
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
-from policies.secrets import Secret
+from policies.store.secret import Secret
 from tiergate import wiring
 from tiergate.contracts.samples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
 from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings

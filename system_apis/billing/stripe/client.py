@@ -14,7 +14,7 @@ from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Thrott
 from policies.http.client import Reply
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import Outbound
-from policies.secrets import Secret
+from policies.store.secret import Secret
 
 VERSION = "2026-10-28.endive"
 PAGE = 100

@@ -16,7 +16,7 @@ from policies.identity import webhook_signature
 from policies.outbound.ownership import TECHNICAL, Fields
 from policies.outbound.platform_client import Outbound
 from policies.problems import INVALID, ProblemError
-from policies.secrets import Secret
+from policies.store.secret import Secret
 
 FIELDS: dict[str, Fields] = {
     "jobs": {

@@ -1,0 +1,1 @@
+"""Where policies keep what they remember. No rule of ours is in it."""
