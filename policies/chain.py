@@ -26,12 +26,12 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Lifespan
 from slowapi.wrappers import Limit
 
 from canonical.ids import Clock, NewId
-from policies import correlation, deadlines
 from policies.audit.log import AuditLog, Entry
 from policies.audit.retention import Retention
-from policies.background import Background
 from policies.catalogue.live import Living
 from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, ThrottleTier
+from policies.context import correlation, deadline
+from policies.context.background import Background
 from policies.contract import versions
 from policies.contract.bodies import MAX_BODY, refuse_unknown_fields
 from policies.contract.deprecation_usage import Usage
@@ -152,9 +152,9 @@ class Gate:
             return known
         return self._new_id("cor")
 
-    def begin(self, operation_id: str, rules: Rules, headers: dict[bytes, bytes]) -> Token[deadlines.Call | None]:
+    def begin(self, operation_id: str, rules: Rules, headers: dict[bytes, bytes]) -> Token[deadline.Call | None]:
         """From here on the call has the time that its service tier gives it, or less if its caller waits less."""
-        return deadlines.enter(operation_id, rules.service_tier.timeout, headers.get(deadlines.MARK, b""))
+        return deadline.enter(operation_id, rules.service_tier.timeout, headers.get(deadline.MARK, b""))
 
     def now(self) -> datetime:
         """The moment in UTC. A request asks once."""
@@ -303,7 +303,7 @@ class Governance:
                 error.mark(marks)
                 raise
             finally:
-                deadlines.leave(limited)
+                deadline.leave(limited)
                 settle(500)  # it broke off without an answer
 
     async def _handled(

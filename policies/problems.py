@@ -13,7 +13,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies import correlation
+from policies.context import correlation
 
 Headers = list[tuple[bytes, bytes]]
 """Fields of an answer, as ASGI has them."""

@@ -18,8 +18,8 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from canonical.faults import PlatformFault
-from policies import correlation, deadlines
 from policies.chain import MARK, Gate
+from policies.context import correlation, deadline
 from policies.contract.bodies import send_whole
 from policies.contract.versions import named_in
 from policies.identity.authentication import Principal
@@ -109,7 +109,7 @@ class Thin:
             status, own, body = as_answer(error, correlation_id)
             gate.refused(passage.operation_id, status, correlation_id)
         finally:
-            deadlines.leave(limited)
+            deadline.leave(limited)
             correlation.leave(token)
         return status, [*own, *marks, (MARK, correlation_id.encode())], body
 

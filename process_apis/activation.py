@@ -10,7 +10,7 @@ from canonical.cases import Finding
 from canonical.deals import PricedLine
 from canonical.orders import Order, OrderLine
 from canonical.states import check_contract
-from policies.correlation import correlated
+from policies.context.correlation import correlated
 from process_apis.desk import Desk
 from process_apis.steps import Held, Outcome, guarded, line_field, show
 

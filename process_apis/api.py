@@ -23,8 +23,8 @@ from canonical.orders import (
 )
 from canonical.parties import Customer
 from canonical.states import OrderState
-from policies import correlation
 from policies.catalogue.live import Living
+from policies.context import correlation
 from policies.contract.parameters import Cursor, Key, Limit, OfCustomer
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, FieldError, ProblemError

@@ -12,8 +12,8 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.cases import Action, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.parties import Account, Customer, FollowedAccount
-from policies import correlation
-from policies.correlation import correlated
+from policies.context import correlation
+from policies.context.correlation import correlated
 from process_apis import validation
 from process_apis.desk import Desk
 from process_apis.records import references

@@ -12,7 +12,7 @@ from canonical.billing import ClosedPeriod
 from canonical.cases import CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import PostingKind
-from policies.correlation import correlated
+from policies.context.correlation import correlated
 from process_apis.desk import Desk
 from process_apis.steps import Outcome
 

@@ -16,7 +16,7 @@ from canonical.cases import Finding
 from canonical.deals import Deal, ProvisioningRequest
 from canonical.faults import NotFound
 from canonical.orders import Order, Plan
-from policies.correlation import correlated
+from policies.context.correlation import correlated
 from process_apis import onboarding, validation
 from process_apis.desk import Desk
 from process_apis.records import references

@@ -12,7 +12,7 @@ from canonical.deals import DealStatus
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import Order, OrderLine
 from canonical.states import OrderState
-from policies.correlation import correlated
+from policies.context.correlation import correlated
 from process_apis.desk import Desk, Patience
 from process_apis.records import references
 

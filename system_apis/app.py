@@ -12,8 +12,8 @@ from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
 from canonical.faults import PlatformFault
-from policies.background import Background
 from policies.chain import Gate, governed
+from policies.context.background import Background
 from system_apis.billing import api as billing_api
 from system_apis.billing.port import Billing
 from system_apis.crm import api as crm_api

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from canonical.events import Event
-from policies import correlation
-from policies.correlation import correlated
+from policies.context import correlation
+from policies.context.correlation import correlated
 from policies.outbound.layer_client import AsyncLayerClient, Token
 
 

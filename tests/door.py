@@ -20,11 +20,11 @@ from litestar.testing import TestClient
 
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import identifiers
-from policies import deadlines
 from policies.audit.log import AuditLog
 from policies.catalogue.live import Living
 from policies.catalogue.model import Client
 from policies.chain import Gate, governed
+from policies.context import deadline
 from policies.identity.authentication import Principal, Verifier
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
 from policies.identity.jwks import Jwk, Keys
@@ -139,7 +139,7 @@ def sees(principal: NamedDependency[Principal]) -> list[str]:
 
 @get("/shop/v1/left", operation_id="left", sync_to_thread=True)
 def left() -> float:
-    return deadlines.left(1000.0)
+    return deadline.left(1000.0)
 
 
 class Door:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from canonical.faults import Rejected, Throttled, Unavailable
-from policies import correlation, deadlines
 from policies.catalogue.model import Client
+from policies.context import correlation, deadline
 from policies.http.client import NoAnswer, Reply
 from policies.http.http1 import BlockingWire, Wire
 from policies.identity.authentication import Principal
@@ -84,7 +84,7 @@ class AsyncLayerClient:
         """The answer to a read as it came, for those who pass it on. Raises `Unavailable` when there is none."""
         current = correlation.current()
         left = _left(self._layer, self._timeout)
-        headers = f"authorization: Bearer {token}\r\n{deadlines.HEADER}: {int(left * 1000)}\r\n"
+        headers = f"authorization: Bearer {token}\r\n{deadline.HEADER}: {int(left * 1000)}\r\n"
         if current:
             headers += f"{correlation.HEADER}: {current}\r\n"
         try:
@@ -150,7 +150,7 @@ def _decoded(answer: Answer, layer: str, expected: type[T]) -> T:
 
 def _left(layer: str, timeout: float) -> float:
     """Seconds that a call to a layer may take. Raises `Unavailable` when the one at hand has no time left."""
-    left = deadlines.left(timeout)
+    left = deadline.left(timeout)
     if left <= 0:
         raise Unavailable(layer, "not asked: the time of the call is over")
     return left
@@ -160,7 +160,7 @@ def _headers(token: str, left: float) -> dict[str, str]:
     headers = {
         "authorization": f"Bearer {token}",
         "content-type": "application/json",
-        deadlines.HEADER: str(int(left * 1000)),
+        deadline.HEADER: str(int(left * 1000)),
     }
     if current := correlation.current():
         headers[correlation.HEADER] = current

@@ -21,9 +21,9 @@ from purgatory.domain.model import OpenedState
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.faults import Rejected, Throttled, Unavailable
-from policies import deadlines
 from policies.catalogue.live import Living
 from policies.catalogue.model import DEFAULT, Catalogue, Domain, Platform, PlatformCall
+from policies.context import deadline
 from policies.http.client import NoAnswer, Reply
 from policies.http.platform_http import PlatformHttp
 from policies.outbound import ownership
@@ -111,7 +111,7 @@ class Outbound:
         platform.
         """
         self._check(carries)
-        operation = deadlines.operation()
+        operation = deadline.operation()
         rule = self._platform.calls.get(operation) or self._platform.calls[DEFAULT]
         wanted = _Request(method, path, content, headers, safe, operation, rule)
         self._saved = min(SAVED, self._saved + self._platform.retries.budget)
@@ -155,7 +155,7 @@ class Outbound:
     def _may_repeat(self, operation: str, pause: float) -> bool:
         """Whether there is budget, and time, for one more try."""
         needed = pause + self._usual.get(operation, 0.0)
-        if self._saved < 1 or deadlines.left(needed) < needed:
+        if self._saved < 1 or deadline.left(needed) < needed:
             return False
         self._saved -= 1
         return True
@@ -196,7 +196,7 @@ class Outbound:
     def _time(self, wanted: _Request) -> float:
         """Seconds that the exchange may take. Raises `Unavailable` when the call at hand ends before it usually would."""
         longest = wanted.rule.timeout
-        left, usual = deadlines.left(longest), min(self._usual.get(wanted.operation, 0.0), longest)
+        left, usual = deadline.left(longest), min(self._usual.get(wanted.operation, 0.0), longest)
         if left <= 0 or left < usual:
             self._usual[wanted.operation] = usual * FORGOTTEN
             raise Unavailable(self._domain, f"not asked: {max(left, 0):.1f} s are left, and it takes {usual:.1f} s")

@@ -11,7 +11,7 @@ from litestar.params import JSONBody
 from canonical.billing import Contract, Invoice
 from canonical.events import Heard
 from canonical.parties import Customer, PlatformId
-from policies import correlation
+from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import ForeignKey
 from policies.outbound.residency import record_of

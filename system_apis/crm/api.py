@@ -8,7 +8,7 @@ from litestar.params import JSONBody
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.parties import Account, FollowedAccount
-from policies import correlation
+from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import ForeignKey
 from policies.outbound.residency import record_of

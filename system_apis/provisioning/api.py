@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 
 from canonical.deals import OrderReference, ProvisioningRequest
 from canonical.events import Heard
-from policies import correlation
+from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import ForeignKey
 from policies.outbound.residency import record_of

@@ -13,8 +13,8 @@ import pytest
 
 from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
-from policies import deadlines
 from policies.catalogue.live import Living
+from policies.context import deadline
 from policies.http.client import Reply
 from policies.outbound.layer_client import AsyncLayerClient
 from policies.outbound.ownership import TECHNICAL
@@ -231,7 +231,7 @@ def test_who_finds_no_place_in_time_is_told_so(tmp_path: Path) -> None:
     async def act(outbound: Outbound) -> None:
         slow = asyncio.create_task(read(outbound))
         await asyncio.sleep(0.05)
-        with deadlines.within("get_posting", 0.1), pytest.raises(Unavailable, match="1 connections"):
+        with deadline.within("get_posting", 0.1), pytest.raises(Unavailable, match="1 connections"):
             await read(outbound)
         await slow
 
@@ -257,7 +257,7 @@ def test_a_call_that_the_rate_leaves_no_room_for_is_not_made(tmp_path: Path) -> 
 
     async def act(outbound: Outbound) -> None:
         await read(outbound)
-        with deadlines.within("get_posting", 0.1), pytest.raises(Throttled, match="1/day"):
+        with deadline.within("get_posting", 0.1), pytest.raises(Throttled, match="1/day"):
             await read(outbound)
 
     run(tmp_path, server, act, ("1000/second", "1/day"))
@@ -270,7 +270,7 @@ def test_an_exchange_ends_when_the_call_ends_that_needs_it(tmp_path: Path) -> No
 
     async def act(outbound: Outbound) -> float:
         began = time.monotonic()
-        with deadlines.within("get_posting", 0.2), pytest.raises(Unavailable):
+        with deadline.within("get_posting", 0.2), pytest.raises(Unavailable):
             await read(outbound)
         return time.monotonic() - began
 
@@ -281,11 +281,11 @@ def test_nothing_is_begun_that_cannot_end_in_time(tmp_path: Path) -> None:
     server = Server((200, 0.4), (200, 0.0))
 
     async def act(outbound: Outbound) -> None:
-        with deadlines.within("put_erp_invoice", 5.0):
+        with deadline.within("put_erp_invoice", 5.0):
             await write(outbound)
-        with deadlines.within("put_erp_invoice", 0.2), pytest.raises(Unavailable, match="not asked"):
+        with deadline.within("put_erp_invoice", 0.2), pytest.raises(Unavailable, match="not asked"):
             await write(outbound)
-        with deadlines.within("get_posting", 0.2):  # another operation has its own history
+        with deadline.within("get_posting", 0.2):  # another operation has its own history
             await write(outbound)
 
     run(tmp_path, server, act)
@@ -297,11 +297,11 @@ def test_a_platform_that_was_slow_once_is_asked_again(tmp_path: Path) -> None:
     server = Server((200, 0.4))
 
     async def act(outbound: Outbound) -> int:
-        with deadlines.within("get_credit", 5.0):
+        with deadline.within("get_credit", 5.0):
             await read(outbound)
         for tried in range(20):
             try:
-                with deadlines.within("get_credit", 0.2):
+                with deadline.within("get_credit", 0.2):
                     await read(outbound)
             except Unavailable:
                 continue
@@ -318,7 +318,7 @@ def test_a_rule_of_an_operation_goes_before_the_default(tmp_path: Path) -> None:
         found: list[int] = []
         for operation in ("", "put_erp_invoice"):
             before = len(server.seen)
-            with deadlines.within(operation, 5.0):
+            with deadline.within(operation, 5.0):
                 await read(outbound)
             found.append(len(server.seen) - before)
         return found
@@ -345,10 +345,10 @@ def test_the_time_that_is_left_travels_to_the_next_layer() -> None:
     async def act() -> None:
         listening = await asyncio.start_server(server.connected, "127.0.0.1", 0)
         client = AsyncLayerClient(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", "process", 30.0)
-        with deadlines.within("read", 2.0):
+        with deadline.within("read", 2.0):
             await client.fetch("/", "token")
             await client.forward("POST", "/", "token", {})
-        with deadlines.within("read", 0.0), pytest.raises(Unavailable, match="the time of the call is over"):
+        with deadline.within("read", 0.0), pytest.raises(Unavailable, match="the time of the call is over"):
             await client.fetch("/", "token")
         await client.close()
         listening.close()
@@ -380,7 +380,7 @@ def test_a_write_that_was_sent_and_not_answered_has_an_unknown_outcome(
     server = Server(script)
 
     async def act(outbound: Outbound) -> None:
-        with deadlines.within("put_erp_invoice", 0.5):
+        with deadline.within("put_erp_invoice", 0.5):
             await write(outbound)
 
     with pytest.raises(UnknownOutcome):

@@ -13,7 +13,7 @@ from canonical.deals import PricedLine
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.ids import Clock
 from canonical.parties import Customer
-from policies import correlation
+from policies.context import correlation
 from policies.outbound.platform_client import Outbound
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping, webhooks

@@ -11,7 +11,7 @@ from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
-from policies import correlation
+from policies.context import correlation
 from policies.outbound.platform_client import Outbound
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings

@@ -1,0 +1,1 @@
+"""What travels with a request, and what runs beside all requests."""
