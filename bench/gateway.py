@@ -15,11 +15,11 @@ from litestar import get
 
 from canonical.ids import utc_now
 from policies.catalogue.model import Layer
-from policies.chain import governed
+from policies.chain.gate import governed
+from policies.chain.passthrough import Passage, Thin
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer, signing_key
 from policies.outbound.layer_client import Answer, AsyncLayerClient, token_for
-from policies.thin import Passage, Thin
 from tiergate import wiring
 from tiergate.serving import log_as_json, run
 from tiergate.settings import Billing, Crm, Erp, Governance, Provisioning, Settings

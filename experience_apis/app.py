@@ -16,7 +16,7 @@ from experience_apis.process import Process
 from experience_apis.sales import api as sales
 from experience_apis.support import api as support
 from experience_apis.tokens import Tokens, issue_token
-from policies.chain import Gate, governed
+from policies.chain.gate import Gate, governed
 from policies.context.background import Background
 
 CHECK_EVERY = 5.0

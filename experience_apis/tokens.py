@@ -14,7 +14,7 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import State
 
-from policies.chain import ACTS_FOR, Gate
+from policies.chain.gate import ACTS_FOR, Gate
 from policies.identity.client_secrets import Credentials
 from policies.identity.issuer import Issuer
 from policies.traffic.rate_limit import Call, own_limits

@@ -10,7 +10,7 @@ from litestar.openapi.config import OpenAPIConfig
 from sqlalchemy.exc import OperationalError
 
 from canonical.faults import PlatformFault
-from policies.chain import Gate, governed
+from policies.chain.gate import Gate, governed
 from process_apis import api
 from process_apis.activation import Activation
 from process_apis.collections import Collections

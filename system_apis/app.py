@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
 from canonical.faults import PlatformFault
-from policies.chain import Gate, governed
+from policies.chain.gate import Gate, governed
 from policies.context.background import Background
 from system_apis.billing import api as billing_api
 from system_apis.billing.port import Billing

@@ -23,7 +23,7 @@ from canonical.ids import identifiers
 from policies.audit.log import AuditLog
 from policies.catalogue.live import Living
 from policies.catalogue.model import Client
-from policies.chain import Gate, governed
+from policies.chain.gate import Gate, governed
 from policies.context import deadline
 from policies.identity.authentication import Principal, Verifier
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key

@@ -21,8 +21,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from policies.chain.passthrough import Passage, Thin
 from policies.problems import Headers, broken
-from policies.thin import Passage, Thin
 
 HEAD = 32 * 1024
 """Bytes that a request's line and headers have at the most."""

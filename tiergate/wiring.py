@@ -14,7 +14,8 @@ from canonical.ids import identifiers, utc_now
 from policies.audit.log import AuditLog, sealing_key
 from policies.catalogue.live import Living
 from policies.catalogue.model import Domain, Layer
-from policies.chain import Gate
+from policies.chain.gate import Gate
+from policies.chain.passthrough import Thin, passages
 from policies.identity.authentication import Verifier
 from policies.identity.client_secrets import Credentials
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
@@ -25,7 +26,6 @@ from policies.outbound.ownership import Fields
 from policies.outbound.platform_client import Outbound
 from policies.outbound.residency import Residency
 from policies.store.shared_store import Shared, SharedFile, SharedRedis
-from policies.thin import Thin, passages
 from policies.traffic.rate_limit import Throttle, shared_counts
 from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError
 

@@ -14,7 +14,7 @@ from canonical.orders import Page
 from policies.catalogue.model import Layer
 from policies.catalogue.model import State as LifeState
 from policies.catalogue.review import Explanation, Unknown, explain
-from policies.chain import Gate
+from policies.chain.gate import Gate
 from policies.contract.deprecation_usage import DeprecatedCalls
 from policies.problems import MISSING, OVERLOADED, ProblemError
 from policies.store.shared_store import AWAY

@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.params import HeaderParameter, PathParameter
 
 from experience_apis.portal import pages
-from policies.chain import Gate
+from policies.chain.gate import Gate
 from policies.problems import MISSING, ProblemError
 
 HEADERS = {

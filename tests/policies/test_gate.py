@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from litestar import get
 
-from policies.chain import Ungoverned, governed
+from policies.chain.gate import Ungoverned, governed
 from policies.contract.bodies import MAX_BODY
 from tests.door import NOW, WRITER, Door
 

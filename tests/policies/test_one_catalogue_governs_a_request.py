@@ -13,9 +13,9 @@ from limits.aio.storage import MemoryStorage
 from litestar.testing import TestClient
 from litestar.types import ASGIApp
 
+from policies.chain.passthrough import Thin, passages
 from policies.identity.authentication import Principal
 from policies.outbound.layer_client import Answer
-from policies.thin import Thin, passages
 from tests.door import CATALOGUE, Door
 
 SEES = 'sees = { scope = "shop:read", tier = "t", idempotency = "safe" }'

@@ -18,7 +18,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from canonical.faults import PlatformFault
-from policies.chain import MARK, Gate
+from policies.chain.gate import MARK, Gate
 from policies.context import correlation, deadline
 from policies.contract.bodies import send_whole
 from policies.contract.versions import named_in

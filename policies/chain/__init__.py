@@ -1,0 +1,1 @@
+"""The order of the policies, and the app that they govern."""
