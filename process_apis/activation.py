@@ -11,8 +11,8 @@ from canonical.deals import PricedLine
 from canonical.orders import Order, OrderLine
 from canonical.states import check_contract
 from policies.context.correlation import correlated
-from process_apis.desk import Desk
-from process_apis.steps import Held, Outcome, guarded, line_field, show
+from process_apis.runtime.context import Desk
+from process_apis.runtime.steps import Held, Outcome, guarded, line_field, show
 
 
 @DBOS.dbos_class()

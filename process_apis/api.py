@@ -28,11 +28,11 @@ from policies.context import correlation
 from policies.contract.parameters import Cursor, Key, Limit, OfCustomer
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, FieldError, ProblemError
-from process_apis.desk import Desk
-from process_apis.events.subscribers import Subscribers
-from process_apis.exceptions import Exceptions
-from process_apis.ordering import Ordering
-from process_apis.records import references
+from process_apis.case_actions import Exceptions
+from process_apis.events.dispatch import Subscribers
+from process_apis.order_intake import Ordering
+from process_apis.records import cross_references
+from process_apis.runtime.context import Desk
 
 
 @post("/events", operation_id="take_event", summary="Take an event, once however often it is offered", status_code=200, sync_to_thread=True)  # fmt: skip
@@ -136,14 +136,14 @@ def list_customers(
 ) -> Page[Customer]:
     """Customers of whom the caller may see an order."""
     desk: Desk = state.desk
-    return references.customers_page(desk.database, principal, cursor, limit)
+    return cross_references.customers_page(desk.database, principal, cursor, limit)
 
 
 @get("/customers/{customer_id:str}", operation_id="get_customer_overview", summary="Read a customer with all that is going on", sync_to_thread=True)  # fmt: skip
 def get_customer_overview(state: State, principal: NamedDependency[Principal], customer_id: Key) -> CustomerOverview:
     """The customer, its newest orders and postings, and how many cases are open."""
     desk: Desk = state.desk
-    customer = references.visible_customer(desk.database, customer_id, principal)
+    customer = cross_references.visible_customer(desk.database, customer_id, principal)
     if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
     orders = desk.orders.page(principal, None, customer_id, None, 25).items

@@ -13,16 +13,16 @@ from canonical.faults import PlatformFault
 from policies.chain.gate import Gate, governed
 from process_apis import api
 from process_apis.activation import Activation
-from process_apis.collections import Collections
-from process_apis.customer_changes import CustomerChanges
-from process_apis.desk import Desk
-from process_apis.engine import Engine, EngineSettings
-from process_apis.events.subscribers import Capabilities, Subscribers
-from process_apis.exceptions import Exceptions
+from process_apis.case_actions import Exceptions
+from process_apis.customer_sync import CustomerChanges
+from process_apis.events.dispatch import Capabilities, Subscribers
 from process_apis.invoicing import Invoicing
-from process_apis.ordering import Ordering
+from process_apis.order_intake import Ordering
+from process_apis.payments import Collections
 from process_apis.quote_to_cash import QuoteToCash
-from process_apis.steps import show
+from process_apis.runtime.context import Desk
+from process_apis.runtime.engine import Engine, EngineSettings
+from process_apis.runtime.steps import show
 
 
 def create_app(gate: Gate, desk: Desk, settings: EngineSettings, openapi: OpenAPIConfig | None = None) -> Litestar:

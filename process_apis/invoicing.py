@@ -5,10 +5,10 @@ from __future__ import annotations
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.billing import Invoice
-from process_apis.collections import Collections
-from process_apis.desk import Desk
+from process_apis.payments import Collections
 from process_apis.posting import attempt, open_window
-from process_apis.steps import Outcome, patiently
+from process_apis.runtime.context import Desk
+from process_apis.runtime.steps import Outcome, patiently
 
 
 @DBOS.dbos_class()

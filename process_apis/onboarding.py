@@ -6,22 +6,22 @@ import msgspec
 
 from canonical.deals import Deal
 from canonical.orders import Plan
-from process_apis.desk import Desk
-from process_apis.records import references
+from process_apis.records import cross_references
+from process_apis.runtime.context import Desk
 
 
 def identify(desk: Desk, deal: Deal) -> tuple[str, str | None]:
     """Our ids for the deal's account and its parent, if it has one. The database gives each account one id."""
-    customer_id = references.canonical_id(desk.database, "cus", "crm", deal.account.id, desk.new_id)
+    customer_id = cross_references.canonical_id(desk.database, "cus", "crm", deal.account.id, desk.new_id)
     parents = deal.account.ancestors[:1]
-    parent_id = references.canonical_id(desk.database, "cus", "crm", parents[0], desk.new_id) if parents else None
+    parent_id = cross_references.canonical_id(desk.database, "cus", "crm", parents[0], desk.new_id) if parents else None
     return customer_id, parent_id
 
 
 def duplicates(desk: Desk, deal: Deal) -> list[str]:
     """Customers of ours that are other accounts with the same tax number."""
-    known = references.known(desk.database, "cus", "crm", deal.account.namesakes)
-    return [each for each in known.values() if references.customer(desk.database, each) is not None]
+    known = cross_references.known(desk.database, "cus", "crm", deal.account.namesakes)
+    return [each for each in known.values() if cross_references.customer(desk.database, each) is not None]
 
 
 def onboard(desk: Desk, plan: Plan) -> Plan:
@@ -35,5 +35,5 @@ def onboard(desk: Desk, plan: Plan) -> Plan:
         plan.customer, references=plan.customer.references | {"billing": billing, "erp": erp}
     )
     contract = msgspec.structs.replace(plan.contract, references=plan.contract.references | {"customer": billing})
-    references.keep_customer(desk.database, customer)
+    cross_references.keep_customer(desk.database, customer)
     return msgspec.structs.replace(plan, customer=customer, contract=contract)

@@ -13,8 +13,8 @@ from canonical.cases import CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import PostingKind
 from policies.context.correlation import correlated
-from process_apis.desk import Desk
-from process_apis.steps import Outcome
+from process_apis.runtime.context import Desk
+from process_apis.runtime.steps import Outcome
 
 NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "payment": "payment_not_posted"}
 

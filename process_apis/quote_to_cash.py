@@ -18,9 +18,9 @@ from canonical.faults import NotFound
 from canonical.orders import Order, Plan
 from policies.context.correlation import correlated
 from process_apis import onboarding, validation
-from process_apis.desk import Desk
-from process_apis.records import references
-from process_apis.steps import Held, Outcome, guarded, show, take
+from process_apis.records import cross_references
+from process_apis.runtime.context import Desk
+from process_apis.runtime.steps import Held, Outcome, guarded, show, take
 
 
 @DBOS.dbos_class()
@@ -63,7 +63,7 @@ class QuoteToCash(DBOSConfiguredInstance):
                 raise Held("duplicate_customer", found, ("retry", "skip", "compensate"))
             raise Held("deal_invalid", found, ("retry", "compensate"))
         customer_id, parent_id = onboarding.identify(desk, deal)
-        contract_id = references.canonical_id(desk.database, "con", "order", order.id, desk.new_id)
+        contract_id = cross_references.canonical_id(desk.database, "con", "order", order.id, desk.new_id)
         plan = validation.plan(deal, seller, order.id, customer_id, contract_id, parent_id)
         desk.orders.accept(order.id, deal.name, deal.placed_by, plan)
         return "done"

@@ -158,13 +158,13 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
 
 def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
     from process_apis.app import create_app
-    from process_apis.desk import Desk, Patience
-    from process_apis.engine import EngineSettings
-    from process_apis.platforms import Platforms
     from process_apis.records.cases import Cases
     from process_apis.records.database import open_database
     from process_apis.records.orders import Orders
     from process_apis.records.postings import Postings
+    from process_apis.runtime.context import Desk, Patience
+    from process_apis.runtime.engine import EngineSettings
+    from process_apis.system_client import Platforms
 
     governed_by = living(settings)
     token = caller("process-layer", settings, governed_by)

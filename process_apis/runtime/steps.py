@@ -13,8 +13,8 @@ from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import Order, OrderLine
 from canonical.states import OrderState
 from policies.context.correlation import correlated
-from process_apis.desk import Desk, Patience
-from process_apis.records import references
+from process_apis.records import cross_references
+from process_apis.runtime.context import Desk, Patience
 
 T = TypeVar("T")
 Outcome = Literal["done", "stopped"]
@@ -131,7 +131,7 @@ def show(desk: Desk, order_id: str) -> None:
     if order.plan and order.state in AFTER:
         contract = order.plan.contract
         # What was followed since the order was accepted stays followed: the account's mark never goes back.
-        customer = references.customer(desk.database, order.customer_id) or order.plan.customer
+        customer = cross_references.customer(desk.database, order.customer_id) or order.plan.customer
         status = DealStatus(
             order_id=order.id, state=order.state, detail=order.waits_for, account_id=order.plan.account_id,
             customer_id=order.customer_id, contract_id=contract.id, starts_on=contract.starts_on, term_months=contract.term_months,

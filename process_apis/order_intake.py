@@ -7,9 +7,9 @@ from canonical.faults import NotFound
 from canonical.orders import NewOrder, Order
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
-from process_apis.desk import Desk
-from process_apis.events.subscribers import Subscribers
-from process_apis.records import references
+from process_apis.events.dispatch import Subscribers
+from process_apis.records import cross_references
+from process_apis.runtime.context import Desk
 
 
 class Ordering:
@@ -23,7 +23,7 @@ class Ordering:
         """The order, whose key makes it one. Raises `ProblemError`: 404 for a customer or a legal entity that is not
         there for this caller, 403 for one whose records are kept in another region."""
         desk = self._desk
-        customer = references.visible_customer(desk.database, wanted.customer_id, principal)
+        customer = cross_references.visible_customer(desk.database, wanted.customer_id, principal)
         if customer is None:
             raise ProblemError(MISSING, f"There is no customer {wanted.customer_id}.")
         self._check_seller(wanted, principal)

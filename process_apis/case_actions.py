@@ -10,9 +10,9 @@ from canonical.cases import Action, Case, CaseKind
 from canonical.states import IllegalTransition, OrderState
 from policies.identity.authentication import Principal
 from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
-from process_apis.desk import Desk
-from process_apis.events.subscribers import Subscribers
-from process_apis.steps import show
+from process_apis.events.dispatch import Subscribers
+from process_apis.runtime.context import Desk
+from process_apis.runtime.steps import show
 
 ENDING: tuple[Action, ...] = ("compensate", "reject")
 """Actions that end an order. What else was wrong with it is no trouble any more."""

@@ -14,16 +14,16 @@ from canonical.cases import Finding
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, Event
 from canonical.orders import LineState, PostingKind
 from process_apis.activation import Activation
-from process_apis.collections import Collections
-from process_apis.customer_changes import CustomerChanges
-from process_apis.desk import Desk
-from process_apis.engine import Engine, Work
+from process_apis.customer_sync import CustomerChanges
 from process_apis.events import log
 from process_apis.invoicing import Invoicing
+from process_apis.payments import Collections
 from process_apis.posting import posting_run
 from process_apis.quote_to_cash import QuoteToCash
-from process_apis.records import references
-from process_apis.steps import line_field
+from process_apis.records import cross_references
+from process_apis.runtime.context import Desk
+from process_apis.runtime.engine import Engine, Work
+from process_apis.runtime.steps import line_field
 
 ENDING = 0.5
 """Seconds that a run may take to end."""
@@ -82,7 +82,7 @@ class Subscribers:
 
     def follow(self, customer_id: str, correlation_id: str) -> None:
         """Let the other platforms follow a customer, as the CRM has it when the run looks."""
-        run = references.expect_change(self._desk.database, customer_id, correlation_id, self._desk.overlooked())
+        run = cross_references.expect_change(self._desk.database, customer_id, correlation_id, self._desk.overlooked())
         if run is not None:
             self._engine.start(f"customer:{customer_id}:{run}", self._do.customer_changes.run, customer_id)
 
@@ -152,9 +152,9 @@ class Subscribers:
 
     def look_at_customers(self) -> None:
         """Follow again the customers whose time has come."""
-        for row in references.changes_due(self._desk.database, self._desk.clock()):
+        for row in cross_references.changes_due(self._desk.database, self._desk.clock()):
             workflow_id = f"customer:{row.id}:{row.run}:{row.attempts}"
-            references.settle_change(self._desk.database, row, self._desk.overlooked(), row.attempts)
+            cross_references.settle_change(self._desk.database, row, self._desk.overlooked(), row.attempts)
             self._engine.start(workflow_id, self._do.customer_changes.run, row.id)
 
     def next_posting(self) -> Work | None:

@@ -15,9 +15,9 @@ from canonical.parties import Account, Customer, FollowedAccount
 from policies.context import correlation
 from policies.context.correlation import correlated
 from process_apis import validation
-from process_apis.desk import Desk
-from process_apis.records import references
-from process_apis.steps import TOLD_AFTER, Outcome, patiently
+from process_apis.records import cross_references
+from process_apis.runtime.context import Desk
+from process_apis.runtime.steps import TOLD_AFTER, Outcome, patiently
 
 
 @DBOS.dbos_class()
@@ -35,7 +35,7 @@ class CustomerChanges(DBOSConfiguredInstance):
     @DBOS.step()
     def follow(self, customer_id: str) -> Outcome:
         desk = self._desk
-        expected = references.expected_change(desk.database, customer_id)
+        expected = cross_references.expected_change(desk.database, customer_id)
         if expected is None:
             return "done"  # another run has seen to it
         attempts = expected.attempts + 1
@@ -43,28 +43,28 @@ class CustomerChanges(DBOSConfiguredInstance):
             try:
                 patiently(desk.patience, lambda: self._follow(customer_id))
             except TRANSIENT as fault:
-                references.settle_change(desk.database, expected, desk.pause(attempts), attempts)
+                cross_references.settle_change(desk.database, expected, desk.pause(attempts), attempts)
                 if attempts == TOLD_AFTER:
                     self._tell(customer_id, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
                 self._tell(customer_id, fault)
-                references.settle_change(desk.database, expected, None, attempts)
+                cross_references.settle_change(desk.database, expected, None, attempts)
                 return "stopped"
             desk.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
-        references.settle_change(desk.database, expected, None, 0)
+        cross_references.settle_change(desk.database, expected, None, 0)
         return "done"
 
     def _follow(self, customer_id: str) -> None:
         desk = self._desk
-        known = references.customer(desk.database, customer_id)
+        known = cross_references.customer(desk.database, customer_id)
         if known is None:
             return
         account = desk.platforms.account(known.references["crm"])
         wanted = self._followed(known, account)
         desk.platforms.put_billing_customer(wanted)
         desk.platforms.put_erp_customer(wanted)
-        references.keep_customer(desk.database, wanted)
+        cross_references.keep_customer(desk.database, wanted)
         desk.orders.hand_over(customer_id, wanted.partner)
         followed = FollowedAccount(customer_id, account.revision, known.legal_entity)
         desk.platforms.put_followed_account(account.id, followed)
@@ -73,7 +73,9 @@ class CustomerChanges(DBOSConfiguredInstance):
     def _followed(self, known: Customer, account: Account) -> Customer:
         desk = self._desk
         parents = account.ancestors[:1]
-        parent = references.canonical_id(desk.database, "cus", "crm", parents[0], desk.new_id) if parents else None
+        parent = (
+            cross_references.canonical_id(desk.database, "cus", "crm", parents[0], desk.new_id) if parents else None
+        )
         return msgspec.structs.replace(
             known, name=account.name, address=account.address, contact=account.contact, partner=account.partner,
             parent_id=parent, revision=account.revision,
@@ -90,7 +92,7 @@ class CustomerChanges(DBOSConfiguredInstance):
                 self._open("customer_tax_changed", known, Finding(field, reason))
 
     def _tell(self, customer_id: str, fault: PlatformFault) -> None:
-        known = references.customer(self._desk.database, customer_id)
+        known = cross_references.customer(self._desk.database, customer_id)
         if known is not None:
             finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
             self._open("customer_not_followed", known, finding)

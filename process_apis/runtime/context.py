@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from canonical.ids import Clock, NewId
 from policies.catalogue.live import Living
 from policies.outbound.residency import Residency
-from process_apis.platforms import Platforms
 from process_apis.records.cases import Cases
 from process_apis.records.orders import Orders
 from process_apis.records.postings import Postings
+from process_apis.system_client import Platforms
 
 
 class Patience(msgspec.Struct, frozen=True):

@@ -7,9 +7,9 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.billing import Invoice
 from canonical.faults import NotFound
 from canonical.money import total
-from process_apis.desk import Desk
 from process_apis.posting import attempt, open_window
-from process_apis.steps import Outcome
+from process_apis.runtime.context import Desk
+from process_apis.runtime.steps import Outcome
 
 
 @DBOS.dbos_class()
