@@ -9,13 +9,13 @@ from litestar.openapi.config import OpenAPIConfig
 
 from canonical.faults import PlatformFault
 from experience_apis.finance import api as finance
+from experience_apis.oauth import Tokens, issue_token
 from experience_apis.operations import api as operations
 from experience_apis.partners import api as partners
 from experience_apis.portal import api as portal
-from experience_apis.process import Process
+from experience_apis.process_client import Process
 from experience_apis.sales import api as sales
 from experience_apis.support import api as support
-from experience_apis.tokens import Tokens, issue_token
 from policies.chain.gate import Gate, governed
 from policies.context.background import Background
 

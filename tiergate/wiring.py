@@ -188,8 +188,8 @@ def experience_front(settings: Settings) -> ASGIApp:
 
 def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
     from experience_apis.app import create_app
-    from experience_apis.process import NAME, Process
-    from experience_apis.tokens import Tokens
+    from experience_apis.oauth import Tokens
+    from experience_apis.process_client import NAME, Process
 
     governed_by = living(settings)
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)

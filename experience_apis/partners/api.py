@@ -13,7 +13,6 @@ from litestar.params import JSONBody, QueryParameter
 from canonical.orders import NewOrder, Order, OrderSummary, Page, PostingStatus
 from canonical.parties import Customer
 from canonical.states import OrderState
-from experience_apis.answers import answers
 from experience_apis.partners import contract
 from experience_apis.partners.contract import (
     PartnerCustomer,
@@ -23,7 +22,8 @@ from experience_apis.partners.contract import (
     PartnerOrderSummary,
 )
 from experience_apis.partners.v1 import V1
-from experience_apis.process import Process
+from experience_apis.process_client import Process
+from experience_apis.responses import answers
 from policies.contract.parameters import Cursor, Key, Limit, OfCustomer
 from policies.contract.transformations import Translation
 from policies.identity.authentication import Principal

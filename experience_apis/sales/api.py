@@ -11,8 +11,8 @@ from litestar.params import QueryParameter
 
 from canonical.orders import Order, OrderSummary, Page
 from canonical.states import OrderState
-from experience_apis.answers import answers
-from experience_apis.process import Process
+from experience_apis.process_client import Process
+from experience_apis.responses import answers
 from policies.contract.parameters import Cursor, Key, Limit
 from policies.identity.authentication import Principal
 

@@ -11,8 +11,8 @@ from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Case, CaseAction, CaseState, Team
 from canonical.orders import CustomerOverview, Page
-from experience_apis.answers import answers
-from experience_apis.process import Process
+from experience_apis.process_client import Process
+from experience_apis.responses import answers
 from policies.contract.parameters import Cursor, Key, Limit
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW
