@@ -20,7 +20,7 @@ from policies.chain.passthrough import Passage, Thin
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer, signing_key
 from policies.outbound.layer_client import Answer, AsyncLayerClient, token_for
-from tiergate import wiring
+from tiergate import composition
 from tiergate.serving import log_as_json, run
 from tiergate.settings import Billing, Crm, Erp, Governance, Provisioning, Settings
 
@@ -45,8 +45,8 @@ class Bench:
             str(folder),
             governance=governance,
         )
-        self.living = wiring.living(self.settings)
-        self.gate = wiring.gate(self.layer, self.settings, self.living)
+        self.living = composition.living(self.settings)
+        self.gate = composition.gate(self.layer, self.settings, self.living)
         self.next = AsyncLayerClient(plan["next"], "next", 10)
         self.issuer = Issuer(signing_key(folder / "issuer.pem"), utc_now)
 

@@ -132,7 +132,7 @@ def token(client: str, config: Path, minutes: int) -> None:
     """Print an access token of the local issuer for CLIENT, as the catalogue defines it."""
     from datetime import timedelta
 
-    from tiergate.wiring import issuer
+    from tiergate.composition import issuer
 
     settings = _settings(config)
     clients = _catalogue(settings.governance.path()).clients
@@ -153,7 +153,7 @@ def revoke(token_id: str, client: str, config: Path) -> None:
 
     from canonical.ids import utc_now
     from policies.identity.revocation import Revocations
-    from tiergate.wiring import revoked_store
+    from tiergate.composition import revoked_store
 
     if not token_id and not client:
         raise click.UsageError("name a --token or a --client")
@@ -371,7 +371,7 @@ def prune(config: Path, *, dry_run: bool) -> None:
     from canonical.ids import utc_now
     from policies.audit.log import sealing_key
     from policies.audit.retention import due, remove_due
-    from tiergate.wiring import living
+    from tiergate.composition import living
 
     settings = _settings(config)
     catalogue, now = living(settings).now, utc_now()

@@ -19,7 +19,7 @@ from canonical.orders import Order, OrderSummary, Page, PostingStatus
 from canonical.states import OrderState
 from policies.catalogue.check import load as load_catalogue
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
-from tiergate import wiring
+from tiergate import composition
 from tiergate.holdings import Holdings, holdings
 from tiergate.local import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
 from tiergate.serving import stopped_at_the_end
@@ -52,7 +52,7 @@ class Channels:
     """The experience APIs, as the internal apps call them."""
 
     def __init__(self, settings: Settings) -> None:
-        self._issuer = wiring.issuer(settings)
+        self._issuer = composition.issuer(settings)
         self._clients = load_catalogue(settings.governance.path()).clients
         self.url = f"http://{settings.server.host}:{settings.server.experience_port}"
         self._http = httpx.Client(base_url=self.url, timeout=10)

@@ -15,9 +15,9 @@ from policies.traffic.rate_limit import Throttle
 from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import from_decimal
+from tiergate.composition import Leaving, residency
 from tiergate.local import DATABASE, Sandbox
 from tiergate.settings import PlatformServer, load
-from tiergate.wiring import Leaving, residency
 
 
 class InCrm(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from uvicorn.server import Server
 
 from policies.catalogue.model import Layer
 from policies.problems import places
-from tiergate import wiring
+from tiergate import composition
 from tiergate.settings import Secrets, Settings
 
 COLLECT_AFTER = 100_000
@@ -43,11 +43,11 @@ def serve(layer: Layer, settings: Settings, secrets: Secrets) -> None:
     app: ASGIApp
     match layer:
         case "system":
-            app, port = wiring.system_app(settings, secrets), settings.server.system_port
+            app, port = composition.system_app(settings, secrets), settings.server.system_port
         case "process":
-            app, port = wiring.process_app(settings), settings.server.process_port
+            app, port = composition.process_app(settings), settings.server.process_port
         case "experience":
-            app, port = wiring.experience_front(settings), settings.server.experience_port
+            app, port = composition.experience_front(settings), settings.server.experience_port
     run(app, settings.server.host, port, fast_path=settings.server.fast_path)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
 from tests.stack import THREE_LINES, Stack
-from tiergate import wiring
+from tiergate import composition
 
 CONFIG = Path("openapi/rules/schemathesis.toml")
 
@@ -58,7 +58,7 @@ def token(stack: Stack, document: str) -> str:
     client = (
         min(clients, key=lambda each: (not each.startswith("reseller"), each)) if name == "partners" else min(clients)
     )
-    issuer = wiring.issuer(stack.settings)
+    issuer = composition.issuer(stack.settings)
     return issuer.token(client, clients[client], ttl=timedelta(hours=8))
 
 

@@ -13,7 +13,7 @@ import pytest
 from policies.identity.client_secrets import Credentials
 from policies.problems import TYPES
 from tests.stack import Stack
-from tiergate import wiring
+from tiergate import composition
 from tiergate.settings import Settings
 
 LINK = re.compile(r'(?:href|src|data-document)="([^"#]+)')
@@ -156,7 +156,7 @@ def test_the_local_issuer_can_be_switched_off(stack: Stack) -> None:
     closed = msgspec.structs.replace(
         stack.settings, governance=msgspec.structs.replace(stack.settings.governance, local_tokens=False)
     )
-    paths = {route.path for route in wiring.experience_app(closed).routes}
+    paths = {route.path for route in composition.experience_app(closed).routes}
 
     assert "/oauth/token" not in paths
 

@@ -10,7 +10,7 @@ from canonical.ids import utc_now
 from policies.catalogue.check import load
 from policies.outbound.layer_client import LayerClient
 from tests.stack import EXACTLY_ONE, Stack
-from tiergate import wiring
+from tiergate import composition
 
 
 def test_five_repeats_at_once_later_and_after_a_restart_change_nothing(stack: Stack) -> None:
@@ -36,7 +36,7 @@ def test_five_repeats_at_once_later_and_after_a_restart_change_nothing(stack: St
 def offer(stack: Stack, event: Event) -> bool:
     """As the system layer offers it. Gives whether it was new."""
     identity = load().clients["system-layer"]
-    token = wiring.issuer(stack.settings).token("system-layer", identity)
+    token = composition.issuer(stack.settings).token("system-layer", identity)
     client = LayerClient(stack.sandbox.url("process"), "process", lambda: token, 10)
     try:
         return client.call("POST", "/process/v1/events", dict[str, bool], event)["new"]

@@ -9,7 +9,7 @@ import pytest
 
 from policies.catalogue.check import load
 from tests.stack import Stack
-from tiergate import wiring
+from tiergate import composition
 
 CUSTOMER: dict[str, Any] = {"id": "cus_" + "1" * 32, "name": "Muller GmbH", "address": {"country": "DE"}}
 CONTRACT: dict[str, Any] = {
@@ -19,7 +19,7 @@ CONTRACT: dict[str, Any] = {
 
 
 def call(stack: Stack, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
-    token = wiring.issuer(stack.settings).token("process-layer", load().clients["process-layer"])
+    token = composition.issuer(stack.settings).token("process-layer", load().clients["process-layer"])
     headers = {"authorization": f"Bearer {token}"}
     return httpx.request(method, f"{stack.sandbox.url('system')}{path}", json=body, headers=headers, timeout=20)
 

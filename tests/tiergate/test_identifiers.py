@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tiergate.wiring import new_id
+from tiergate.composition import new_id
 
 THREADS, EACH = 8, 25_000
 

@@ -25,7 +25,7 @@ from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
 from policies.contract.transformations import Older
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
 from policies.store.secret import Secret
-from tiergate import wiring
+from tiergate import composition
 from tiergate.contracts.samples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
 from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
 
@@ -77,9 +77,9 @@ def _apps() -> dict[Layer, Litestar]:
         secrets = Secrets(*map(Secret, ("s", "", "s", "s", "s", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0")))
         config = OpenAPIConfig(title="Tiergate", version="v1")
         return {
-            "system": wiring.system_app(settings, secrets, config),
-            "process": wiring.process_app(settings, config),
-            "experience": wiring.experience_app(settings, config),
+            "system": composition.system_app(settings, secrets, config),
+            "process": composition.process_app(settings, config),
+            "experience": composition.experience_app(settings, config),
         }
 
 
