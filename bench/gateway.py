@@ -21,7 +21,7 @@ from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer, signing_key
 from policies.outbound.layer_client import Answer, AsyncLayerClient, token_for
 from tiergate import composition
-from tiergate.serving import log_as_json, run
+from tiergate.server.server import log_as_json, run
 from tiergate.settings import Billing, Crm, Erp, Governance, Provisioning, Settings
 
 NAMES: dict[Layer, str] = {"experience": "sales", "process": "process", "system": "crm"}

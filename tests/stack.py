@@ -25,7 +25,7 @@ from sandbox.salesperson import Line, Sale, close_deal, open_deal
 from sandbox.seed import EVENTS
 from tiergate.demo import Channels
 from tiergate.local import DATABASE, LAYERS, START_SECONDS, Sandbox, choose_ports
-from tiergate.serving import Child, layer_process, wait_for
+from tiergate.server.server import Child, layer_process, wait_for
 from tiergate.settings import load
 
 T = TypeVar("T")

@@ -88,7 +88,7 @@ def _refuse(errors: list[str]) -> NoReturn:
 @config_option
 def serve(layer: Layer, config: Path) -> None:
     """Serve one layer until it is told to stop."""
-    from tiergate.serving import serve as run
+    from tiergate.server.server import serve as run
 
     settings = _settings(config)
     _catalogue(settings.governance.path())

@@ -22,7 +22,7 @@ from sandbox.salesperson import Line, Sale, close_deal, open_deal
 from tiergate import composition
 from tiergate.holdings import Holdings, holdings
 from tiergate.local import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
-from tiergate.serving import stopped_at_the_end
+from tiergate.server.server import stopped_at_the_end
 from tiergate.settings import Settings, load
 
 ORDER_SECONDS = 60.0

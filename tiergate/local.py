@@ -31,7 +31,7 @@ from sandbox.run import Plan
 from sandbox.salesforce.app import ConnectedApp
 from sandbox.seed import Crm, register_webhook, seed_price_list
 from sandbox.tryton.server import DATABASE, prepare
-from tiergate.serving import Child, layer_process, stopped_at_the_end, wait_for
+from tiergate.server.server import Child, layer_process, stopped_at_the_end, wait_for
 from tiergate.settings import Settings
 
 LAYERS = ("process", "system", "experience")

@@ -15,7 +15,7 @@ import pytest
 from tests.partners import NORD, Partner, customer_of
 from tests.stack import ENVIRONMENT, Stack, wait_until
 from tiergate.local import START_SECONDS, free_port
-from tiergate.serving import Child, layer_process, wait_for
+from tiergate.server.server import Child, layer_process, wait_for
 
 TIMES = 50
 SECONDS = 60.0

@@ -14,8 +14,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tiergate.front import Front, missing
-from tiergate.serving import Child, protocol, wait_for
+from tiergate.server.protocol import Front, missing
+from tiergate.server.server import Child, protocol, wait_for
 
 IN_A_LIBRARY = "logging.getLogger('dbos').error('a workflow ended: %s', 'x', exc_info=fault())"
 IN_A_THREAD = "thread = threading.Thread(target=work); thread.start(); thread.join()"

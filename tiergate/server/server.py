@@ -64,7 +64,7 @@ def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"
     if not fast_path:
         return "httptools"
     try:
-        from tiergate.front import Front, missing
+        from tiergate.server.protocol import Front, missing
 
         lacking = missing()
     except ImportError as error:
@@ -72,7 +72,7 @@ def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"
     else:
         if not lacking:
             return Front
-    structlog.get_logger("tiergate.serving").warning(
+    structlog.get_logger("tiergate.server.server").warning(
         "this uvicorn is not as the fast path takes it: its own protocol answers every request", missing=lacking
     )
     return "httptools"
@@ -135,7 +135,7 @@ def _without_messages(*args: Any, **kwargs: Any) -> logging.LogRecord:
 
 def _tell_of_a_thread(broken: threading.ExceptHookArgs) -> None:
     at = places(broken.exc_value) if broken.exc_value else []
-    structlog.get_logger("tiergate.serving").error("a thread ended", fault=broken.exc_type.__name__, at=at)
+    structlog.get_logger("tiergate.server.server").error("a thread ended", fault=broken.exc_type.__name__, at=at)
 
 
 class Child:
