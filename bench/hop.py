@@ -33,7 +33,7 @@ from canonical.ids import utc_now
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
 from policies.identity.issuer import ISSUER, Issuer, audience, signing_key
-from tiergate.local import free_port
+from tiergate.dev.sandbox import free_port
 from tiergate.server.server import Child, stopped_at_the_end
 
 APT, DPKG = "/usr/bin/apt-get", "/usr/bin/dpkg"

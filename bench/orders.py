@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from canonical.ids import utc_now
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
-from tiergate.local import LAYERS, Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of
+from tiergate.dev.sandbox import LAYERS, Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of
 from tiergate.server.server import Child, stopped_at_the_end
 from tiergate.settings import load
 

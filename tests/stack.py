@@ -23,8 +23,8 @@ from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue.model import Layer
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
 from sandbox.seed import EVENTS
-from tiergate.demo import Channels
-from tiergate.local import DATABASE, LAYERS, START_SECONDS, Sandbox, choose_ports
+from tiergate.dev.demo import Channels
+from tiergate.dev.sandbox import DATABASE, LAYERS, START_SECONDS, Sandbox, choose_ports
 from tiergate.server.server import Child, layer_process, wait_for
 from tiergate.settings import load
 

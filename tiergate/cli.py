@@ -99,7 +99,7 @@ def serve(layer: Layer, config: Path) -> None:
 @config_option
 def up(config: Path) -> None:
     """Serve all three layers on this machine until Ctrl-C."""
-    from tiergate.local import run_layers
+    from tiergate.dev.sandbox import run_layers
 
     settings = _settings(config)
     _secrets(settings)
@@ -114,7 +114,7 @@ def up(config: Path) -> None:
 @click.option("--prepare", is_flag=True, help="Only make what takes long the first time, then exit.")
 def sandbox(folder: Path, database: str, erp_database: str, *, prepare: bool) -> None:
     """Run the stand-ins and a real Tryton until Ctrl-C, and write settings that point at them."""
-    from tiergate.local import prepare_sandbox, run_sandbox
+    from tiergate.dev.sandbox import prepare_sandbox, run_sandbox
 
     if prepare:
         prepare_sandbox(folder)
@@ -171,7 +171,7 @@ def revoke(token_id: str, client: str, config: Path) -> None:
 @folder_option
 def demo(folder: Path, report: Path | None, *, once: bool) -> None:
     """Start everything, close a deal in the CRM and follow it to cash."""
-    from tiergate.demo import DemoFailed, run
+    from tiergate.dev.demo import DemoFailed, run
 
     try:
         run(folder, once=once, report=report)

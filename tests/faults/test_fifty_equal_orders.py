@@ -14,7 +14,7 @@ import pytest
 
 from tests.partners import NORD, Partner, customer_of
 from tests.stack import ENVIRONMENT, Stack, wait_until
-from tiergate.local import START_SECONDS, free_port
+from tiergate.dev.sandbox import START_SECONDS, free_port
 from tiergate.server.server import Child, layer_process, wait_for
 
 TIMES = 50

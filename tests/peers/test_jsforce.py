@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.stack import Stack
-from tiergate.local import CLIENT_ID
+from tiergate.dev.sandbox import CLIENT_ID
 
 HERE = Path(__file__).parent
 

@@ -19,7 +19,7 @@ from simple_salesforce.exceptions import (
 )
 
 from tests.stack import Stack
-from tiergate.local import CLIENT_ID, USERNAME
+from tiergate.dev.sandbox import CLIENT_ID, USERNAME
 
 
 class ToTheStandIn(HTTPAdapter):

@@ -15,7 +15,7 @@ import pytest
 
 from sandbox.salesperson import Line
 from tests.stack import Stack
-from tiergate.local import LAYERS
+from tiergate.dev.sandbox import LAYERS
 
 TIERGATE = str(Path(sys.executable).with_name("tiergate"))
 HEAVY = ("litestar", "dbos", "sqlalchemy", "httpx", "granian", "rich", "stripe")

@@ -20,8 +20,8 @@ from canonical.states import OrderState
 from policies.catalogue.check import load as load_catalogue
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
 from tiergate import composition
-from tiergate.holdings import Holdings, holdings
-from tiergate.local import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
+from tiergate.dev.platform_views import Holdings, holdings
+from tiergate.dev.sandbox import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
 from tiergate.server.server import stopped_at_the_end
 from tiergate.settings import Settings, load
 

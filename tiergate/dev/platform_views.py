@@ -16,7 +16,7 @@ from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import from_decimal
 from tiergate.composition import Leaving, residency
-from tiergate.local import DATABASE, Sandbox
+from tiergate.dev.sandbox import DATABASE, Sandbox
 from tiergate.settings import PlatformServer, load
 
 

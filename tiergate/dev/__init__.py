@@ -1,0 +1,1 @@
+"""Everything on one machine: the sandbox, the demo, what each platform holds."""
