@@ -1,5 +1,5 @@
 """`python -m tiergate` is the `tiergate` command."""
 
-from tiergate.cli import main
+from tiergate.cli.main import main
 
 main()

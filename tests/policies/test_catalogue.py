@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from policies.catalogue.check import load, read, schema
 from policies.catalogue.model import SHIPPED, CatalogueError
 from policies.catalogue.review import Unknown, diff, explain
-from tiergate.cli import cli
+from tiergate.cli.main import cli
 
 TEXT = SHIPPED.read_text()
 TODAY = date(2026, 11, 25)

@@ -37,7 +37,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, tiergate.cli; print(*sorted(sys.modules))"
+    code = "import sys, tiergate.cli.main; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not [name for name in HEAVY if name in loaded]
