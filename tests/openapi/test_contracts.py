@@ -12,8 +12,8 @@ import pytest
 
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
-from tiergate.contracts import diagrams, judging
-from tiergate.contracts.writing import write_schema
+from tiergate.contracts import checks, diagrams
+from tiergate.contracts.write import write_schema
 
 COMMITTED = Path("openapi")
 PARTNERS = "partners.v2.json"
@@ -25,7 +25,7 @@ Change = Callable[[Json], Any]
 def folder(tmp_path: Path) -> Path:
     """A copy of the contracts that can be spoilt, released as they are."""
     shutil.copytree(COMMITTED, tmp_path / "openapi", ignore=shutil.ignore_patterns("node_modules", "released"))
-    judging.release(tmp_path / "openapi")
+    checks.release(tmp_path / "openapi")
     return tmp_path / "openapi"
 
 
@@ -67,7 +67,7 @@ COMPATIBLE: list[Change] = [
 
 
 def test_the_committed_documents_are_what_the_routes_say() -> None:
-    assert judging.drift(COMMITTED) == [], "run `make openapi`"
+    assert checks.drift(COMMITTED) == [], "run `make openapi`"
 
 
 def test_the_committed_schema_of_the_catalogue_is_the_catalogues(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_make_check_tells_of_a_diagram_that_is_not_that_of_its_table(tmp_path: P
     spoilt = tmp_path / diagrams.DOCUMENT.name
     spoilt.write_text(diagrams.DOCUMENT.read_text().replace("    received --> validating\n", ""))
 
-    told = judging.judged(COMMITTED, spoilt)
+    told = checks.judged(COMMITTED, spoilt)
     diagrams.draw(spoilt)
 
     assert told == ["architecture.md: the tables of states say something else; run `make openapi`"]
@@ -119,13 +119,13 @@ def test_every_event_of_the_catalogue_is_in_the_events_document() -> None:
 
 
 def test_the_documents_are_well_made_and_break_nothing() -> None:
-    assert judging.style(COMMITTED) == []
-    assert judging.breaks(COMMITTED) == []
+    assert checks.style(COMMITTED) == []
+    assert checks.breaks(COMMITTED) == []
 
 
 @pytest.mark.parametrize(("spoil", "rule"), SPOILT_STYLE)
 def test_a_document_that_breaks_a_rule_of_style_is_told_so(folder: Path, spoil: Change, rule: str) -> None:
-    found = judging.style(folder, changed(folder, spoil))
+    found = checks.style(folder, changed(folder, spoil))
 
     assert any(f"({rule})" in each for each in found), found
 
@@ -136,7 +136,7 @@ def test_a_breaking_change_is_told_with_who_would_notice_and_how_to_do_it_instea
 ) -> None:
     changed(folder, spoil)
 
-    (first, *_) = judging.breaks(folder)
+    (first, *_) = checks.breaks(folder)
 
     assert first.document == PARTNERS
     assert message in first.message
@@ -148,7 +148,7 @@ def test_make_check_tells_of_a_break_together_with_all_else(folder: Path) -> Non
     change, message, remedy = BREAKING[0]
     changed(folder, change)
 
-    told = "\n".join(judging.judged(folder))
+    told = "\n".join(checks.judged(folder))
 
     assert f"{PARTNERS}: the routes say something else" in told
     assert message in told
@@ -159,19 +159,19 @@ def test_make_check_tells_of_a_break_together_with_all_else(folder: Path) -> Non
 def test_a_compatible_change_passes(folder: Path, change: Change) -> None:
     changed(folder, change)
 
-    assert judging.breaks(folder) == []
+    assert checks.breaks(folder) == []
 
 
 def test_a_version_that_vanishes_breaks_everybody_who_may_call_it(folder: Path) -> None:
     (folder / PARTNERS).unlink()
 
-    (only,) = judging.breaks(folder)
+    (only,) = checks.breaks(folder)
 
     assert (only.message, only.remedy) == ("the whole version is gone", "let it reach its sunset first")
 
 
 def test_what_is_released_is_what_later_contracts_are_compared_with(folder: Path) -> None:
     changed(folder, lambda it: it["paths"].pop("/partners/v2/invoices"))
-    judging.release(folder)
+    checks.release(folder)
 
-    assert judging.breaks(folder) == []
+    assert checks.breaks(folder) == []

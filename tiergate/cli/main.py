@@ -229,20 +229,20 @@ def doctor(config: Path) -> None:
 @click.option("--release", is_flag=True, help="Release the contracts as they are: from now on they must not break.")
 def openapi(into: Path, *, check: bool, release: bool) -> None:
     """Write the contract of every API and of the events, and the diagrams of the documentation; judge or release them."""
-    from tiergate.contracts import diagrams, judging
-    from tiergate.contracts.writing import write, write_schema
+    from tiergate.contracts import checks, diagrams
+    from tiergate.contracts.write import write, write_schema
 
     if not check:
         for path in [*write(into), write_schema(_shipped().with_name("catalogue.schema.json")), diagrams.draw()]:
             click.echo(path)
     if check or release:
-        wrong = judging.judged(into)
+        wrong = checks.judged(into)
         for each in wrong:
             click.echo(each, err=True)
         if wrong:
             raise SystemExit(1)
     if release:
-        judging.release(into)
+        checks.release(into)
 
 
 @cli.group("client")

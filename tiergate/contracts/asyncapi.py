@@ -8,7 +8,7 @@ import msgspec
 
 from canonical.events import Event
 from policies.catalogue.model import Catalogue
-from tiergate.contracts.samples import CON, CUS, NOON, ORD
+from tiergate.contracts.examples import CON, CUS, NOON, ORD
 
 Json = dict[str, Any]
 NAME = "events.v1.json"

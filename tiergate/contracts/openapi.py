@@ -26,7 +26,7 @@ from policies.contract.transformations import Older
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
 from policies.store.secret import Secret
 from tiergate import composition
-from tiergate.contracts.samples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
+from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
 from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
 
 Json = dict[str, Any]

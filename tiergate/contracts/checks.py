@@ -21,8 +21,8 @@ import msgspec
 
 from policies.catalogue.check import load
 from policies.catalogue.model import Catalogue
-from tiergate.contracts import diagrams, events
-from tiergate.contracts.writing import write
+from tiergate.contracts import asyncapi, diagrams
+from tiergate.contracts.write import write
 
 HERE = Path(__file__).parents[2] / "openapi"
 RULES = "rules"
@@ -148,7 +148,7 @@ def _operations_at(document: dict[str, Any], pointer: str) -> set[str]:
 
 def _callers(catalogue: Catalogue, name: str, operations: set[str] | None = None) -> tuple[str, ...]:
     if name not in catalogue.apis:
-        return ("every subscriber",) if f"{name}." in events.NAME else ()
+        return ("every subscriber",) if f"{name}." in asyncapi.NAME else ()
     api = catalogue.apis[name]
     concerned = operations or set(api.operations)
     scopes = {api.operations[each].scope for each in concerned if each in api.operations}

@@ -9,15 +9,15 @@ import msgspec
 
 from policies.catalogue.check import load
 from policies.catalogue.check import schema as schema_of_the_catalogue
-from tiergate.contracts import events
-from tiergate.contracts.documents import documents
+from tiergate.contracts import asyncapi
+from tiergate.contracts.openapi import documents
 
 
 def write(folder: Path) -> list[Path]:
     """The document of every API and version, and that of the events. Gives the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     made = [(folder / name, document) for name, document in documents()]
-    made.append((folder / events.NAME, events.document(load())))
+    made.append((folder / asyncapi.NAME, asyncapi.document(load())))
     return [_written(path, document) for path, document in made]
 
 
