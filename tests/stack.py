@@ -23,6 +23,7 @@ from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue.model import Layer
 from sandbox.salesperson import Line, Sale, close_deal, open_deal
 from sandbox.seed import EVENTS
+from tests.recorded_states import restore
 from tiergate.dev.demo import Channels
 from tiergate.dev.sandbox import DATABASE, LAYERS, START_SECONDS, Sandbox, choose_ports
 from tiergate.server.server import Child, layer_process, wait_for
@@ -65,18 +66,23 @@ class Stack:
         database_url: str = "",
         erp_database: str = "",
         environment: dict[str, str] | None = None,
+        recorded: Path | None = None,
     ) -> None:
+        """`recorded` is a recorded state to begin with; the process layer is then left for the test to start."""
         self._environment = ENVIRONMENT | (environment or {})
         self.sandbox = Sandbox(
             folder, templates, choose_ports(usual=False), utc_now().date(), database_url, 0.1, erp_database
         )
         self.settings = load(self.sandbox.config, environment or {})
         self.folder = folder
+        if recorded:
+            restore(recorded, folder, utc_now(), self.sandbox.url("system"))
         self.children: dict[str, Child] = {"sandbox": self.sandbox.start()}
         try:
             self.sandbox.ready(self.children["sandbox"])
             for layer in LAYERS:
-                self.start(layer)
+                if not (recorded and layer == "process"):
+                    self.start(layer)
         except RuntimeError:
             self.stop()
             raise
