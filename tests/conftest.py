@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgresql_server import PostgresqlServer
 from tests.redis_server import RedisServer
 from tests.stack import Stack
 
@@ -39,3 +40,20 @@ def redis_server(tmp_path: Path) -> Generator[RedisServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[PostgresqlServer]:
+    """A PostgreSQL that the tests of a worker share, with a database for each that asks."""
+    server = PostgresqlServer(tmp_path_factory.mktemp("pg"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'process.sqlite'}"
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    return server.new_database()

@@ -26,8 +26,8 @@ from policies.catalogue.model import DEFAULT, Catalogue, Domain, Platform, Platf
 from policies.context import deadline
 from policies.http.client import NoAnswer, Reply
 from policies.http.platform_http import PlatformHttp
+from policies.outbound import ownership
 from policies.outbound.ownership import Carried, Fields, carried
-from policies.outbound.platform_client import ownership
 from policies.outbound.residency import Residency
 from policies.problems import ProblemError
 from policies.traffic.rate_limit import Call, Throttle

@@ -161,7 +161,8 @@ def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, An
 @cache
 def _insert_once(dialect: str, table: sa.Table) -> sa.Insert:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing()
+    # SQLAlchemy counts the rows of an insert on PostgreSQL only when it is asked to.
+    return insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

