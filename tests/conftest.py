@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -43,11 +44,12 @@ def redis_server(tmp_path: Path) -> Generator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[PostgresqlServer]:
+def postgresql_server() -> Generator[PostgresqlServer]:
     """A PostgreSQL that the tests of a worker share, with a database for each that asks."""
-    server = PostgresqlServer(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.stop()
+    with tempfile.TemporaryDirectory() as folder:  # any user can be let into it, unlike pytest's own
+        server = PostgresqlServer(Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
