@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets as randomness
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
@@ -28,6 +29,9 @@ from policies.outbound.residency import Residency
 from policies.store.shared_store import Shared, SharedFile, SharedRedis
 from policies.traffic.rate_limit import Throttle, shared_counts
 from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 REDIS_SECONDS = 0.25
 """After so long a count goes on in memory."""
@@ -156,10 +160,23 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
     return create_app(governs, platforms, ProcessIntake(client, token), (client, leaving), openapi)
 
 
+def records(settings: Settings) -> Engine:
+    """Return the process layer's database, with the tables that this code needs. Raises `SettingsError` when it has them
+    not, and must not or cannot make them."""
+    from process_apis.records.database import open_database
+    from process_apis.records.revisions import RevisionError, prepare
+
+    database = open_database(settings.process_database())
+    try:
+        prepare(database, upgrade_at_start=settings.process.upgrade_at_start)
+    except RevisionError as error:
+        raise SettingsError([f"process.database_url: {error}"]) from error
+    return database
+
+
 def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
     from process_apis.app import create_app
     from process_apis.records.cases import Cases
-    from process_apis.records.database import open_database
     from process_apis.records.orders import Orders
     from process_apis.records.postings import Postings
     from process_apis.runtime.context import Desk, Patience
@@ -169,14 +186,13 @@ def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Lit
     governed_by = living(settings)
     token = caller("process-layer", settings, governed_by)
     client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
-    url = settings.process_database()
-    database = open_database(url)
+    database = records(settings)
     desk = Desk(
         database, Platforms(client), Orders(database, utc_now, new_id), Postings(database, utc_now),
         Cases(database, governed_by, utc_now, new_id), utc_now, new_id, residency(settings, governed_by), governed_by, Patience(pause=settings.process.pause, longest=settings.process.longest_pause, delivery=settings.process.delivery),
     )  # fmt: skip
     executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
-    engine = EngineSettings(url, executor, dead_after=settings.process.dead_after)
+    engine = EngineSettings(settings.process_database(), executor, dead_after=settings.process.dead_after)
     return create_app(gate("process", settings, governed_by), desk, engine, openapi)
 
 

@@ -73,9 +73,11 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`database_url` is empty for SQLite in the state folder. Times are in seconds."""
+    """`database_url` is empty for SQLite in the state folder. `upgrade_at_start` is whether a start upgrades its tables;
+    without it `tiergate database upgrade` does. Times are in seconds."""
 
     database_url: str = ""
+    upgrade_at_start: bool = True
     dead_after: float = 5.0
     pause: float = 5.0
     longest_pause: float = 300.0

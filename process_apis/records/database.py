@@ -140,7 +140,7 @@ executors = sa.Table(
 
 
 def open_database(url: str) -> sa.Engine:
-    """An engine with the tables in place. SQLite waits for other writers instead of failing."""
+    """Return an engine. SQLite waits for other writers instead of failing. `revisions` sees to the tables."""
     address = sa.make_url(url)
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
@@ -149,7 +149,6 @@ def open_database(url: str) -> sa.Engine:
     )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-    metadata.create_all(engine)
     return engine
 
 

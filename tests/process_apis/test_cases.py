@@ -11,10 +11,12 @@ from canonical.ids import identifiers, utc_now
 from policies.catalogue.live import Living
 from process_apis.records.cases import CaseNotOpened, Cases
 from process_apis.records.database import open_database
+from process_apis.records.revisions import upgrade
 
 
 def test_of_many_who_open_the_same_case_at_once_one_does_and_a_closed_one_can_be_opened_anew(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'process.sqlite'}")
+    upgrade(database)
     cases = Cases(database, Living(), utc_now, identifiers())
 
     def opened(_: int) -> Case:

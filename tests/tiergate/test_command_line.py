@@ -31,7 +31,19 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     shown = run("--help")
 
     assert shown.returncode == 0
-    for command in ("serve", "up", "sandbox", "token", "demo", "sell", "doctor", "openapi", "policy", "audit"):
+    for command in (
+        "serve",
+        "up",
+        "sandbox",
+        "token",
+        "demo",
+        "sell",
+        "doctor",
+        "openapi",
+        "policy",
+        "audit",
+        "database",
+    ):
         assert f"  {command} " in shown.stdout
     assert "Exit codes: 0 done" in shown.stdout
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -11,6 +13,8 @@ import click
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from sqlalchemy import Engine
 
     from policies.catalogue.model import Catalogue, Layer
     from tiergate.settings import Secrets, Settings
@@ -49,22 +53,29 @@ def main() -> None:
     cli(prog_name="tiergate")
 
 
-def _settings(config: Path) -> Settings:
-    from tiergate.settings import SettingsError, load
+@contextmanager
+def _refusing() -> Generator[None]:
+    """Tell what is wrong with the settings, and exit."""
+    from tiergate.settings import SettingsError
 
     try:
-        return load(config, os.environ)
+        yield
     except SettingsError as error:
         _refuse(error.errors)
+
+
+def _settings(config: Path) -> Settings:
+    from tiergate.settings import load
+
+    with _refusing():
+        return load(config, os.environ)
 
 
 def _secrets(settings: Settings) -> Secrets:
-    from tiergate.settings import SettingsError, secrets
+    from tiergate.settings import secrets
 
-    try:
+    with _refusing():
         return secrets(settings, os.environ)
-    except SettingsError as error:
-        _refuse(error.errors)
 
 
 def _catalogue(path: Path) -> Catalogue:
@@ -92,18 +103,23 @@ def serve(layer: Layer, config: Path) -> None:
 
     settings = _settings(config)
     _catalogue(settings.governance.path())
-    run(layer, settings, _secrets(settings))
+    secrets = _secrets(settings)
+    with _refusing():
+        run(layer, settings, secrets)
 
 
 @cli.command()
 @config_option
 def up(config: Path) -> None:
     """Serve all three layers on this machine until Ctrl-C."""
+    from tiergate.composition import records
     from tiergate.dev.sandbox import run_layers
 
     settings = _settings(config)
     _secrets(settings)
     _catalogue(settings.governance.path())
+    with _refusing():
+        records(settings).dispose()
     run_layers(settings, config)
 
 
@@ -272,6 +288,63 @@ def client_forget(name: str, config: Path) -> None:
     from policies.identity.client_secrets import Credentials
 
     Credentials(_settings(config).client_secrets()).forget(name)
+
+
+@cli.group()
+def database() -> None:
+    """Look at the tables of the process layer, and upgrade them."""
+
+
+@contextmanager
+def _database(config: Path) -> Generator[Engine]:
+    """The process layer's database, as long as the block lasts. Trouble with it is told in a sentence."""
+    from sqlalchemy.exc import OperationalError
+
+    from process_apis.records.database import open_database
+    from process_apis.records.revisions import RevisionError
+
+    engine = open_database(_settings(config).process_database())
+    try:
+        yield engine
+    except RevisionError as error:
+        _refuse([str(error)])
+    except OperationalError as error:
+        click.echo(f"tiergate: the database is out of reach: {error.orig}", err=True)
+        sys.exit(NOT_READY)
+    finally:
+        engine.dispose()
+
+
+@database.command()
+@config_option
+def status(config: Path) -> None:
+    """Say which revision the tables have, which one this version needs, and what an upgrade would do (then exit with 3)."""
+    from process_apis.records.revisions import REVISIONS, pending, revision, title
+
+    with _database(config) as engine:
+        with engine.connect() as connection:
+            found = revision(connection)
+        click.echo(
+            f"{engine.dialect.name} database {engine.url.database}: it has {found or 'no revision'} and needs {REVISIONS[-1]}"
+        )
+        missing = pending(found)
+        for each in missing:
+            click.echo(f"  to do: {each} {title(each)}")
+    if missing:
+        sys.exit(NOT_READY)
+
+
+@database.command()
+@config_option
+def upgrade(config: Path) -> None:
+    """Bring the tables to the revision that this version needs. Layers that start do it by themselves."""
+    from process_apis.records.revisions import REVISIONS, upgrade
+
+    with _database(config) as engine:
+        added = upgrade(engine)
+    click.echo(
+        f"upgraded: {', '.join(added)}" if added else f"nothing to do: the tables have the revision {REVISIONS[-1]}"
+    )
 
 
 @cli.group()

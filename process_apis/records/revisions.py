@@ -1,0 +1,98 @@
+"""Which revision the tables of a database have, and how they come to the one that this code needs.
+
+The revisions are a line, each a file in `migrations/versions` whose name begins with its number. Alembic is imported only
+when there is something to do: a start on tables that are up to date costs two queries.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+REVISIONS = tuple(sorted(each.stem.partition("_")[0] for each in MIGRATIONS.glob("versions/*.py")))
+"""All that this code knows, the oldest first."""
+VERSION = sa.table("alembic_version", sa.column("version_num"))
+"""Alembic's own table: one row, once there is a revision."""
+LOCK = 7_430_016
+"""The number of PostgreSQL's advisory lock under which tables are upgraded."""
+log = structlog.get_logger("tiergate.records")
+
+
+class RevisionError(Exception):
+    """The tables cannot be used as they are. The message says what to do."""
+
+
+def prepare(database: sa.Engine, *, upgrade_at_start: bool) -> None:
+    """Upgrade the tables where they need it. Raises `RevisionError` for tables of a newer version, and for tables that
+    need an upgrade when a start must not do it."""
+    with database.connect() as connection:
+        found = revision(connection)
+    if not pending(found):
+        return
+    if not upgrade_at_start:
+        raise RevisionError(
+            f"the tables have {found or 'no revision'} and this version of Tiergate needs {REVISIONS[-1]}: run `tiergate"
+            " database upgrade`, or set process.upgrade_at_start to true"
+        )
+    if added := upgrade(database):
+        log.info("tables upgraded", revisions=added)
+
+
+def revision(connection: sa.Connection) -> str:
+    """Return the revision that the tables have. It is empty without tables, and for tables of a version before the first
+    revision."""
+    if not sa.inspect(connection).has_table(VERSION.name):
+        return ""
+    return str(connection.scalar(sa.select(VERSION)) or "")
+
+
+def pending(found: str) -> tuple[str, ...]:
+    """Return the revisions after `found`, the oldest first. Raises `RevisionError` for a revision that is not known."""
+    if not found:
+        return REVISIONS
+    if found not in REVISIONS:
+        raise RevisionError(
+            f"the tables have the revision {found}, and this version of Tiergate knows none after {REVISIONS[-1]}: start the"
+            " version that upgraded them, or restore the backup from before"
+        )
+    return REVISIONS[REVISIONS.index(found) + 1 :]
+
+
+def title(number: str) -> str:
+    """Return what a revision does, in its own words."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - seldom needed, and slow to import
+
+    return ScriptDirectory(str(MIGRATIONS)).get_revision(number).doc
+
+
+def upgrade(database: sa.Engine) -> tuple[str, ...]:
+    """Bring the tables to the newest revision, all of it or nothing. Return the revisions that this call added: of several
+    processes at once, one adds them and the others wait for it. Raises `RevisionError` for a revision that is not known."""
+    with database.begin() as connection:
+        _lock(connection)
+        added = pending(revision(connection))
+        if added:
+            _run(connection)
+    return added
+
+
+def _lock(connection: sa.Connection) -> None:
+    """Wait until no other process upgrades. The lock ends with the transaction."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE"
+        )  # by itself, a transaction begins only when the first row is written
+    else:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+
+
+def _run(connection: sa.Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - as above
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    command.upgrade(config, "head")
