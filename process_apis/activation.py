@@ -15,7 +15,7 @@ from process_apis.runtime.context import Desk
 from process_apis.runtime.steps import Held, Outcome, guarded, line_field, show
 
 
-@DBOS.dbos_class()
+@DBOS.dbos_class("Activation")
 class Activation(DBOSConfiguredInstance):
     """Runs once for each round of provisioning."""
 
@@ -23,11 +23,11 @@ class Activation(DBOSConfiguredInstance):
         super().__init__("activation")
         self._desk = desk
 
-    @DBOS.workflow()
+    @DBOS.workflow(name="Activation.run")
     def run(self, order_id: str) -> Outcome:
         return self.activate(order_id)
 
-    @DBOS.step()
+    @DBOS.step(name="Activation.activate")
     def activate(self, order_id: str) -> Outcome:
         desk = self._desk
         with desk.orders.at(order_id) as one:

@@ -20,7 +20,7 @@ from process_apis.runtime.context import Desk
 from process_apis.runtime.steps import TOLD_AFTER, Outcome, patiently
 
 
-@DBOS.dbos_class()
+@DBOS.dbos_class("CustomerChanges")
 class CustomerChanges(DBOSConfiguredInstance):
     """Follows one customer's account."""
 
@@ -28,11 +28,11 @@ class CustomerChanges(DBOSConfiguredInstance):
         super().__init__("customer_changes")
         self._desk = desk
 
-    @DBOS.workflow()
+    @DBOS.workflow(name="CustomerChanges.run")
     def run(self, customer_id: str) -> Outcome:
         return self.follow(customer_id)
 
-    @DBOS.step()
+    @DBOS.step(name="CustomerChanges.follow")
     def follow(self, customer_id: str) -> Outcome:
         desk = self._desk
         expected = cross_references.expected_change(desk.database, customer_id)

@@ -11,7 +11,7 @@ from process_apis.runtime.context import Desk
 from process_apis.runtime.steps import Outcome, patiently
 
 
-@DBOS.dbos_class()
+@DBOS.dbos_class("Invoicing")
 class Invoicing(DBOSConfiguredInstance):
     """Posts one invoice, and books what was paid for it meanwhile."""
 
@@ -20,7 +20,7 @@ class Invoicing(DBOSConfiguredInstance):
         self._desk = desk
         self._collections = collections
 
-    @DBOS.workflow()
+    @DBOS.workflow(name="Invoicing.run")
     def run(self, invoice_id: str) -> Outcome:
         read: list[Invoice] = []
         if self.post_invoice(invoice_id, read) == "stopped":
@@ -30,7 +30,7 @@ class Invoicing(DBOSConfiguredInstance):
         paid = next((each for each in reversed(read) if each.state == "paid"), None)
         return self._collections.post_payments(invoice_id, paid)
 
-    @DBOS.step()
+    @DBOS.step(name="Invoicing.post_invoice")
     def post_invoice(self, invoice_id: str, read: list[Invoice]) -> Outcome:
         """Adds the invoice as it was posted to `read`; a run that is taken over finds nothing there."""
         patience = self._desk.patience

@@ -12,7 +12,7 @@ from process_apis.runtime.context import Desk
 from process_apis.runtime.steps import Outcome
 
 
-@DBOS.dbos_class()
+@DBOS.dbos_class("Collections")
 class Collections(DBOSConfiguredInstance):
     """Books the payments of one invoice. A payment that comes before its invoice is posted waits for it."""
 
@@ -20,14 +20,14 @@ class Collections(DBOSConfiguredInstance):
         super().__init__("collections")
         self._desk = desk
 
-    @DBOS.workflow()
+    @DBOS.workflow(name="Collections.run")
     def run(self, invoice_id: str) -> Outcome:
         row = self._desk.postings.find("payment", invoice_id)
         if row is None or row.state != "waiting":
             return "stopped"  # the run that posted the invoice has booked it in this moment
         return self.post_payments(invoice_id)
 
-    @DBOS.step()
+    @DBOS.step(name="Collections.post_payments")
     def post_payments(self, invoice_id: str, paid: Invoice | None = None) -> Outcome:
         """`paid` is the invoice if the caller has just read it, with all its payments."""
         return attempt(self._desk, "payment", invoice_id, lambda: self._post(invoice_id, paid))

@@ -23,7 +23,7 @@ from process_apis.runtime.context import Desk
 from process_apis.runtime.steps import Held, Outcome, guarded, show, take
 
 
-@DBOS.dbos_class()
+@DBOS.dbos_class("QuoteToCash")
 class QuoteToCash(DBOSConfiguredInstance):
     """The workflow and its steps; what undoes a step stands below it."""
 
@@ -31,7 +31,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         super().__init__("quote_to_cash")
         self._desk = desk
 
-    @DBOS.workflow()
+    @DBOS.workflow(name="QuoteToCash.run")
     def run(self, order_id: str) -> Outcome:
         for step in (self.validate, self.review_credit, self.onboard, self.subscribe, self.provision):
             if step(order_id) == "stopped":
@@ -40,7 +40,7 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     # ---- is it a deal that can be fulfilled?
 
-    @DBOS.step()
+    @DBOS.step(name="QuoteToCash.validate")
     def validate(self, order_id: str) -> Outcome:
         return take(self._desk, order_id, "validating", self._validate)
 
@@ -79,7 +79,7 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     # ---- may the customer owe us as much?
 
-    @DBOS.step()
+    @DBOS.step(name="QuoteToCash.review_credit")
     def review_credit(self, order_id: str) -> Outcome:
         return take(self._desk, order_id, "credit_review", self._review_credit)
 
@@ -101,7 +101,7 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     # ---- the customer, everywhere
 
-    @DBOS.step()
+    @DBOS.step(name="QuoteToCash.onboard")
     def onboard(self, order_id: str) -> Outcome:
         return take(self._desk, order_id, "onboarding", self._onboard)
 
@@ -111,7 +111,7 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     # ---- the contract, which bills nothing yet
 
-    @DBOS.step()
+    @DBOS.step(name="QuoteToCash.subscribe")
     def subscribe(self, order_id: str) -> Outcome:
         return take(self._desk, order_id, "subscribing", self._subscribe)
 
@@ -121,7 +121,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         self._desk.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=contract))
         return "done"
 
-    @DBOS.step()
+    @DBOS.step(name="QuoteToCash.unsubscribe")
     def unsubscribe(self, order_id: str) -> Outcome:
         return guarded(self._desk, self._desk.orders.get(order_id), self._unsubscribe)
 
@@ -140,7 +140,7 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     # ---- the lines, one by one
 
-    @DBOS.step()
+    @DBOS.step(name="QuoteToCash.provision")
     def provision(self, order_id: str) -> Outcome:
         return take(self._desk, order_id, "provisioning", self._provision, also_in="partially_active")
 
@@ -154,7 +154,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         desk.orders.change(order.id, look_at=desk.later(desk.patience.delivery).isoformat())
         return "done"
 
-    @DBOS.step()
+    @DBOS.step(name="QuoteToCash.deprovision")
     def deprovision(self, order_id: str) -> Outcome:
         return guarded(self._desk, self._desk.orders.get(order_id), self._deprovision)
 
@@ -165,14 +165,14 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     # ---- all of it undone, last step first
 
-    @DBOS.workflow()
+    @DBOS.workflow(name="QuoteToCash.compensate")
     def compensate(self, order_id: str) -> Outcome:
         for undo in (self.deprovision, self.unsubscribe, self.finish_compensation):
             if undo(order_id) == "stopped":
                 return "stopped"
         return "done"
 
-    @DBOS.step()
+    @DBOS.step(name="QuoteToCash.finish_compensation")
     def finish_compensation(self, order_id: str) -> Outcome:
         desk = self._desk
         with correlated(desk.orders.get(order_id).correlation_id):

@@ -1,7 +1,9 @@
 """The durable engine (DBOS): starts workflows under business identities, and takes over from processes that died.
 
-It recovers by itself only what ran under the same executor id, so each process has an id of its own, shows by a
-heartbeat that it lives, and looks again and again, for as long as it runs, for work whose owner does not.
+It finds what to run by the names that are written at the workflows, steps, classes and instances: they are in
+databases, and stay when code is renamed. It recovers by itself only what ran under the same executor id, so each process
+has an id of its own, shows by a heartbeat that it lives, and looks again and again, for as long as it runs, for work
+whose owner does not.
 """
 
 from __future__ import annotations
