@@ -22,7 +22,7 @@ setup: .venv/ready ## Create .venv with everything from the lock files (the othe
 demo: .venv/ready ## Start everything, close a deal in the CRM and follow it to cash (ONCE=1 exits after it)
 	@$(BIN)/tiergate demo $(if $(ONCE),--once)
 
-test: .venv/ready tests/peers/node_modules/.ready openapi/rules/node_modules/.ready ## Run every test, with real servers on loopback
+test: .venv/ready tests/end_to_end/peers/node_modules/.ready openapi/rules/node_modules/.ready ## Run every test, with real servers on loopback
 	@$(BIN)/tiergate sandbox --prepare
 	@$(BIN)/pytest
 
@@ -60,4 +60,4 @@ lock: .venv/ready ## Resolve the dependencies anew and write the lock files
 	@echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt
 
 clean: ## Remove the environment, the state and everything generated
-	@rm -rf .venv .tiergate bench/out tests/peers/node_modules openapi/rules/node_modules bench/peers/node_modules .pytest_cache .ruff_cache
+	@rm -rf .venv .tiergate bench/out tests/end_to_end/peers/node_modules openapi/rules/node_modules bench/peers/node_modules .pytest_cache .ruff_cache

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgresql_server import PostgresqlServer
-from tests.redis_server import RedisServer
-from tests.stack import Stack
+from tests.support.environment import Stack
+from tests.support.postgresql_server import PostgresqlServer
+from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture(scope="session")

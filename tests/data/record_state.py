@@ -14,8 +14,8 @@ from pathlib import Path
 
 from canonical.ids import utc_now
 from canonical.orders import Order
-from tests.recorded_states import record, stand_in
-from tests.stack import Stack, wait_until
+from tests.support.environment import Stack, wait_until
+from tests.support.recorded_states import record, stand_in
 
 LONG = 120_000
 """Milliseconds: longer than any call is waited for."""

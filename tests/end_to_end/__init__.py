@@ -1,0 +1,1 @@
+"""Everything on loopback, counted on the platforms."""

@@ -1,0 +1,130 @@
+"""Every route of every channel, called as every client, for records that are not the client's own: never a record, and
+never a difference between one that is somebody else's and one that does not exist (OWASP API1:2023)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from canonical.orders import Order
+from policies.catalogue.check import load
+from tests.support.environment import Stack
+from tests.support.partners import NORD, customer_of, patiently
+
+CATALOGUE = load()
+CLIENTS = sorted(name for name, client in CATALOGUE.clients.items() if client.audience == "experience")
+SEES_GERMANY = {name for name in CLIENTS if CATALOGUE.clients[name].legal_entities & {"*", "DE01"}}
+OWNERS = {name for name in SEES_GERMANY if CATALOGUE.clients[name].kind == "internal"} | {NORD}
+STRANGERS = [name for name in CLIENTS if name not in OWNERS]
+BODIES = {"support_act_on_case": {"action": "retry"}, "finance_decide_approval": {"decision": "approve"}}
+
+
+class Target:
+    """What the strangers want to see: an order of Nord's customer, with its case."""
+
+    def __init__(self, order: Order, case_id: str) -> None:
+        self.ids = {"order_id": order.id, "customer_id": order.customer_id, "case_id": case_id}
+        self.order = order
+
+    def none(self, name: str) -> str:
+        return self.ids[name][:4] + "0" * 32
+
+
+@pytest.fixture(scope="module")
+def target(running: Stack) -> Target:
+    running.calm()
+    order = customer_of(running, NORD, "Object of others")
+    account = running.crm.query(f"SELECT AccountId FROM Opportunity WHERE Id = '{order.deal_id}'")[0]["AccountId"]
+    _, held = running.sell(running.sale("Object of others", partner=NORD, currency="JPY"), account)
+    waiting = running.order_in(held, "on_hold")
+    return Target(order, running.cases_of(waiting.id)[0].id)
+
+
+def operations() -> list[tuple[str, str, str, dict[str, Any]]]:
+    """(operation, method, path, description) of every channel."""
+    found: list[tuple[str, str, str, dict[str, Any]]] = []
+    for name, api in CATALOGUE.apis.items():
+        for version in api.versions if api.layer == "experience" else ():
+            document = json.loads(Path(f"openapi/{name}.{version}.json").read_text())
+            found += [
+                (operation["operationId"], method.upper(), path, operation)
+                for path, item in document["paths"].items()
+                for method, operation in item.items()
+            ]
+    return found
+
+
+def ask(stack: Stack, client: str, method: str, path: str, body: object = None) -> httpx.Response:
+    """As a patient attacker: what is throttled is asked again."""
+    headers = stack.channels.headers(client) | {"idempotency-key": path[-60:].replace("/", "-") + client}
+    return patiently(method, f"{stack.sandbox.url('experience')}{path}", headers=headers, json=body)
+
+
+def told(answer: httpx.Response, key: str) -> tuple[int, str]:
+    body = {name: value for name, value in answer.json().items() if name != "correlation_id"}
+    return answer.status_code, json.dumps(body).replace(key, "…")
+
+
+KEYED = [each for each in operations() if "{" in each[2] and "explanations" not in each[2]]
+LISTS = [
+    each for each in operations() if each[1] == "GET" and "{" not in each[2] and not each[2].startswith("/operations/")
+]
+
+
+@pytest.mark.parametrize("client", STRANGERS)
+def test_a_record_of_another_looks_like_none(running: Stack, target: Target, client: str) -> None:
+    for operation, method, path, _ in KEYED:
+        name = path[path.index("{") + 1 : path.index("}")]
+        theirs, none = target.ids[name], target.none(name)
+        body = BODIES.get(operation)
+
+        asked = ask(running, client, method, path.replace(f"{{{name}}}", theirs), body)
+        missing = ask(running, client, method, path.replace(f"{{{name}}}", none), body)
+
+        assert told(asked, theirs) == told(missing, none), f"{client} {operation}"
+        assert asked.status_code in {403, 404}, f"{client} {operation}"
+
+
+@pytest.mark.parametrize("client", STRANGERS)
+def test_a_list_has_no_record_of_another(running: Stack, target: Target, client: str) -> None:
+    for operation, method, path, described in LISTS:
+        named = {each["name"] for each in described.get("parameters", ())}
+        queries = ["?limit=100"] if "limit" in named else [""]
+        if "customer_id" in named:
+            queries.append(f"?customer_id={target.order.customer_id}")
+        for query in queries:
+            answer = ask(running, client, method, path + query)
+            assert answer.status_code in {200, 403}
+            assert not any(each in answer.text.replace(query, "") for each in target.ids.values()), (
+                f"{client} {operation}"
+            )
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_can_do_what_its_scopes_say_and_nothing_else(running: Stack, target: Target, client: str) -> None:
+    """OWASP API5:2023, broken function level authorization."""
+    scopes = CATALOGUE.clients[client].scopes
+    for operation, method, path, described in operations():
+        if described["x-scope"] in scopes:
+            continue
+        for name in target.ids:
+            path = path.replace(f"{{{name}}}", target.ids[name])  # noqa: PLW2901
+        asked = path.replace("{client}", "sales-app").replace("{operation}", "get_deal")
+        answer = ask(running, client, method, asked, BODIES.get(operation))
+        assert answer.status_code == 403, f"{client} {operation}"
+
+
+def test_an_owner_does_see_them(running: Stack, target: Target) -> None:
+    """So that the others are not refused for a reason of another kind."""
+    for operation, method, path, described in KEYED:
+        if method != "GET":
+            continue
+        name = path[path.index("{") + 1 : path.index("}")]
+        for client in sorted(OWNERS):
+            if described["x-scope"] in CATALOGUE.clients[client].scopes and (client != NORD or "partners" in path):
+                answer = ask(running, client, method, path.replace(f"{{{name}}}", target.ids[name]))
+                assert answer.status_code == 200, f"{client} {operation}"

@@ -1,0 +1,124 @@
+"""Keys from an OIDC issuer, by discovery over real HTTP; and what becomes of a bad one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Generator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from jwt.algorithms import RSAAlgorithm
+
+from canonical.faults import Unavailable
+from canonical.ids import utc_now
+from policies.identity.jwks import Discovery, Keys
+from tests.support.environment import Stack
+
+RSA = generate_private_key(65537, 2048)
+PUBLIC = json.loads(RSAAlgorithm.to_jwk(RSA.public_key())) | {"kid": "2026", "alg": "RS256", "use": "sig"}  # pyright: ignore[reportUnknownMemberType]
+
+
+class OidcIssuer:
+    """Answers with whatever a test wants it to say."""
+
+    def __init__(self) -> None:
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = issuer.pages.get(self.path, b"")
+                self.send_response(200 if body else 404)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 – the base class's name
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.pages: dict[str, bytes] = {}
+        self.say(issuer=self.url, jwks_uri=f"{self.url}/keys")
+        self.pages["/keys"] = json.dumps({"keys": [PUBLIC]}).encode()
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def say(self, **configuration: str) -> None:
+        self.pages["/.well-known/openid-configuration"] = json.dumps(configuration).encode()
+
+
+@pytest.fixture
+def oidc() -> Generator[OidcIssuer]:
+    made = OidcIssuer()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def fetched(oidc: OidcIssuer) -> list[dict[str, Any]]:
+    return asyncio.run(Discovery(oidc.url).fetch())
+
+
+def test_the_keys_are_where_the_issuer_says(oidc: OidcIssuer) -> None:
+    assert fetched(oidc) == [PUBLIC]
+
+
+BAD: dict[str, tuple[dict[str, str], bytes, str]] = {
+    "another issuer": ({"issuer": "https://mallory.example.com"}, b"", "names another issuer"),
+    "keys in the clear": ({"jwks_uri": "http://example.com/keys"}, b"", "not at an https address"),
+    "no keys there": ({}, b"", "answered 404"),
+    "no JSON": ({}, b"<html>", "did not answer with a JSON object"),
+    "no key set": ({}, b'{"keys": 1}', "no keys"),
+    "too much": ({}, b'{"keys": [' + b" " * 300_000 + b"]}", "answered 200 with 300"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_issuer_gives_no_keys_and_the_reason_is_said(oidc: OidcIssuer, name: str) -> None:
+    configuration, keys, reason = BAD[name]
+    oidc.say(**({"issuer": oidc.url, "jwks_uri": f"{oidc.url}/keys"} | configuration))
+    oidc.pages["/keys"] = keys
+
+    with pytest.raises(Unavailable, match=reason):
+        fetched(oidc)
+
+
+def test_when_the_issuer_is_away_the_keys_that_are_known_go_on(oidc: OidcIssuer) -> None:
+    async def look() -> tuple[bool, bool]:
+        now = utc_now()
+        keys = Keys(Discovery(oidc.url).fetch, lambda: now)
+        before = await keys.find("2026")
+        oidc.pages.clear()
+        now = utc_now().replace(year=utc_now().year + 1)
+        return before is not None, await keys.find("2026") is not None
+
+    assert asyncio.run(look()) == (True, True)
+
+
+def test_the_channels_take_the_tokens_of_the_issuer_that_the_settings_name_and_no_other(
+    stack: Stack, oidc: OidcIssuer
+) -> None:
+    stack.children["experience"].stop()
+    stack.start("experience", {"TIERGATE_GOVERNANCE_ISSUER": oidc.url})
+    now = int(time.time())
+    claims = {
+        "iss": oidc.url, "sub": "alice", "client_id": "sales-france", "aud": "tiergate:experience", "jti": "1",
+        "iat": now, "exp": now + 300, "scope": "orders:read openid",
+    }  # fmt: skip
+    token = jwt.encode(claims, RSA, algorithm="RS256", headers={"typ": "at+jwt", "kid": "2026"})
+    url = f"{stack.sandbox.url('experience')}/sales/v1/orders"
+    try:
+        good = httpx.get(url, headers={"authorization": f"Bearer {token}"})
+        local = httpx.get(url, headers=stack.channels.headers("sales-france"))
+    finally:
+        stack.children["experience"].stop()
+        stack.start("experience")
+
+    assert (good.status_code, good.json()["items"]) == (200, []), "it sees what the catalogue lets its client see"
+    assert local.status_code == 401

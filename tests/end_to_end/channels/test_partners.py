@@ -1,0 +1,168 @@
+"""What a partner can do for its customers, in both versions, and what it never sees."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from canonical.orders import Order
+from tests.support.environment import Stack, wait_until
+from tests.support.partners import NORD, SUED, Partner, customer_of
+
+
+@pytest.fixture
+def first(stack: Stack, request: pytest.FixtureRequest) -> Order:
+    """The first order of a customer of the partner Nord."""
+    return customer_of(stack, NORD, str(request.node.name)[:20])
+
+
+def test_an_order_that_a_partner_places_is_a_deal_of_the_crm_and_becomes_service(stack: Stack, first: Order) -> None:
+    partner = Partner(stack)
+
+    answer = partner.place(first.customer_id, "an-order")
+
+    assert answer.status_code == 201
+    placed = answer.json()
+    deal = stack.record("SELECT deal_id FROM orders WHERE id = ?", placed["id"])
+    order = stack.order_in(deal, "active")
+    stack.settled(order)
+    (opportunity,) = stack.crm.query(
+        f"SELECT IsWon, Amount, PlacedBy__c, AccountId FROM Opportunity WHERE Id = '{deal}'"
+    )
+    assert (opportunity["IsWon"], opportunity["PlacedBy__c"]) == (True, NORD)
+    shown = partner.call("GET", f"/partners/v2/orders/{placed['id']}").json()
+    assert shown["state"] == "active"
+    assert [(line["sku"], line["quantity"], line["unit_price"]) for line in shown["contract"]["lines"]] == [
+        ("PLATFORM", 1, {"amount": 600000, "currency": "EUR"}),
+        ("SEAT", 5, {"amount": 24000, "currency": "EUR"}),
+    ]
+    invoices = partner.call("GET", f"/partners/v2/invoices?customer_id={first.customer_id}").json()["items"]
+    assert {each["balance"]["amount"] for each in invoices} == {0}
+    assert len(invoices) == 2
+
+
+def test_v1_speaks_of_the_same_order_in_its_own_words(stack: Stack, first: Order) -> None:
+    partner = Partner(stack)
+    body = partner.wanted(first.customer_id)
+    old = {key: value for key, value in body.items() if key not in {"customer_id", "lines"}}
+    old |= {"customer": body["customer_id"], "items": body["lines"]}
+
+    placed = partner.call("POST", "/partners/v1/orders", json=old, headers={"idempotency-key": "in-v1"})
+
+    assert placed.status_code == 201
+    assert placed.headers["deprecation"].startswith("@")
+    assert 'rel="successor-version"' in placed.headers["link"]
+    order_id = placed.json()["id"]
+
+    def active() -> dict[str, Any] | None:
+        shown: dict[str, Any] = partner.call("GET", f"/partners/v1/orders/{order_id}").json()
+        return shown if shown["state"] == "active" else None
+
+    shown = wait_until(active, 30)
+    assert shown["customer"] == first.customer_id
+    assert {"customer_id", "placed_at"}.isdisjoint(shown)
+    assert [line["unit_price"] for line in shown["contract"]["items"]] == ["6000.00 EUR", "240.00 EUR"]
+    assert shown["contract"]["net"] == "7200.00 EUR"
+    (row, *_) = partner.call("GET", "/partners/v1/orders").json()["items"]
+    assert row["customer"] == first.customer_id
+    newer = partner.call("GET", f"/partners/v2/orders/{order_id}").json()
+    assert newer["placed_at"] == shown["created"]
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"items": [{"sku": "SEAT", "quantity": 0}]}, "$.items[0].quantity"),
+        ({"lines": []}, "$"),
+        ({"customer_id": "x"}, "$"),
+        ({"items": [{"sku": "SEAT", "quantity": 1, "colour": "red"}]}, "$.items[0].colour"),
+    ],
+)
+def test_v1_names_what_is_wrong_as_v1_calls_it(stack: Stack, change: dict[str, Any], path: str) -> None:
+    partner = Partner(stack)
+    old = {
+        "customer": "cus_" + "0" * 32, "name": "n", "legal_entity": "DE01", "currency": "EUR", "starts_on": "2026-01-01",
+        "items": [{"sku": "SEAT", "quantity": 1}],
+    }  # fmt: skip
+
+    refused = partner.call(
+        "POST", "/partners/v1/orders", json=old | change, headers={"idempotency-key": path + str(list(change))}
+    )
+
+    assert refused.status_code == 422
+    assert path in [each["path"] for each in refused.json()["errors"]]
+
+
+def test_another_partner_sees_neither_customer_nor_order_nor_invoice(stack: Stack, first: Order) -> None:
+    other = Partner(stack, SUED)
+
+    def ids(path: str, member: str) -> set[str]:
+        return {each[member] for each in other.call("GET", f"/partners/v2/{path}?limit=100").json()["items"]}
+
+    assert first.customer_id not in ids("customers", "id")
+    assert first.id not in ids("orders", "id")
+    assert first.customer_id not in ids("invoices", "customer_id")
+    assert other.call("GET", f"/partners/v2/orders/{first.id}").status_code == 404
+    missing = other.place("cus_" + "0" * 32, "missing").json()
+    forbidden = other.place(first.customer_id, "forbidden").json()
+    assert missing["detail"].replace("cus_" + "0" * 32, "…") == forbidden["detail"].replace(first.customer_id, "…")
+    assert missing["status"] == forbidden["status"] == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "problem"),
+    [
+        ({"legal_entity": "FR01"}, 404, "not-found"),
+        ({"legal_entity": "XX99"}, 404, "not-found"),
+        ({"lines": [{"sku": "NOTHING", "quantity": 1}]}, 404, "platform-not-found"),
+        ({"currency": "JPY"}, 404, "platform-not-found"),
+        ({"currency": "ABC"}, 422, "invalid-request"),
+    ],
+)
+def test_what_cannot_be_ordered_is_refused_before_anything_is_created(
+    stack: Stack, first: Order, change: dict[str, Any], status: int, problem: str
+) -> None:
+    before = len(stack.crm.query("SELECT Id FROM Opportunity"))
+
+    refused = Partner(stack).place(first.customer_id, re.sub(r"\W", "-", str(change)), **change)
+
+    assert (refused.status_code, refused.json()["type"]) == (status, f"/problems/{problem}")
+    assert len(stack.crm.query("SELECT Id FROM Opportunity")) == before
+
+
+def test_what_a_partner_sees_says_nothing_of_how_we_work(stack: Stack, first: Order) -> None:
+    shown = Partner(stack).call("GET", f"/partners/v2/orders/{first.id}").text
+
+    assert first.deal_id not in shown
+    assert first.correlation_id not in shown
+    assert "references" not in shown
+
+
+def test_calls_of_the_deprecated_version_are_counted_by_client(stack: Stack) -> None:
+    def counted() -> int:
+        headers = stack.channels.headers("platform-team")
+        url = f"{stack.sandbox.url('experience')}/operations/v1/deprecated-calls"
+        found = httpx.get(url, headers=headers).raise_for_status().json()["items"]
+        return sum(each["calls"] for each in found if (each["client"], each["version"]) == (SUED, "v1"))
+
+    before = counted()
+    for _ in range(3):
+        Partner(stack, SUED).call("GET", "/partners/v1/orders").raise_for_status()
+    Partner(stack, SUED).call("GET", "/partners/v2/orders").raise_for_status()
+
+    wait_until(lambda: counted() == before + 3 or None, 10, "three calls counted")
+
+
+def test_the_platform_team_sees_what_is_in_force_and_what_would_happen_to_a_call(stack: Stack) -> None:
+    headers = stack.channels.headers("platform-team")
+    url = f"{stack.sandbox.url('experience')}/operations/v1"
+    apis = {each["name"]: each for each in httpx.get(f"{url}/apis", headers=headers).raise_for_status().json()["items"]}
+    told = httpx.get(f"{url}/explanations/{NORD}/sales_get_order", headers=headers).raise_for_status().json()
+
+    assert [each["state"] for each in apis["partners"]["versions"]] == ["deprecated", "active"]
+    assert told["allowed"] is True
+    assert httpx.get(f"{url}/explanations/nobody/sales_get_order", headers=headers).status_code == 404
+    assert httpx.get(f"{url}/apis", headers=stack.channels.headers("sales-app")).status_code == 403

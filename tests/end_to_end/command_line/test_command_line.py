@@ -1,0 +1,181 @@
+"""The `tiergate` command as a person meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+
+from sandbox.salesperson import Line
+from tests.support.environment import Stack
+from tiergate.dev.sandbox import LAYERS
+
+TIERGATE = str(Path(sys.executable).with_name("tiergate"))
+HEAVY = ("litestar", "dbos", "sqlalchemy", "httpx", "granian", "rich", "stripe")
+
+
+def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TIERGATE, *arguments], env=os.environ | extra, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    shown = run("--help")
+
+    assert shown.returncode == 0
+    for command in (
+        "serve",
+        "up",
+        "sandbox",
+        "token",
+        "demo",
+        "sell",
+        "doctor",
+        "openapi",
+        "policy",
+        "audit",
+        "database",
+    ):
+        assert f"  {command} " in shown.stdout
+    assert "Exit codes: 0 done" in shown.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, tiergate.cli.main; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not [name for name in HEAVY if name in loaded]
+
+
+def test_the_shell_is_told_how_to_complete() -> None:
+    done = subprocess.run(
+        [TIERGATE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"_TIERGATE_COMPLETE": "bash_source", "PATH": "/usr/bin:/bin"},
+    )
+
+    assert done.returncode == 0
+    assert "_tiergate_completion" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["serve", "middle"], 2, "'middle' is not one of"),
+        (["serve", "system", "--config", "none.toml"], 2, "there is no none.toml"),
+        (["up", "--config", "none.toml"], 2, "there is no none.toml"),
+        (["token", "sales-app", "--config", "none.toml"], 2, "there is no none.toml"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_wrong_usage_ends_with_its_code_and_says_what_to_do(arguments: list[str], code: int, told: str) -> None:
+    done = run(*arguments)
+
+    assert done.returncode == code
+    assert told in done.stderr
+
+
+def test_a_token_is_what_the_catalogue_says(stack: Stack) -> None:
+    done = run("token", "sales-app", "--config", str(stack.sandbox.config), "--minutes", "5")
+
+    claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
+    assert (claims["client_id"], claims["aud"], claims["scope"]) == ("sales-app", "tiergate:experience", "orders:read")
+    assert claims["exp"] - time.time() <= 300
+
+
+def test_a_token_for_nobody_is_refused_with_the_names_there_are(stack: Stack) -> None:
+    done = run("token", "nobody", "--config", str(stack.sandbox.config))
+
+    assert done.returncode == 2
+    assert "the catalogue has no client 'nobody'; it has experience-layer, finance-app" in done.stderr
+
+
+def test_selling_closes_a_deal_that_becomes_an_order_and_a_known_buyer_buys_again(stack: Stack) -> None:
+    for _ in range(2):
+        done = run("sell", "--config", str(stack.sandbox.config), "--buyer", "O'Neill GmbH", "--seats", "3")
+        assert done.returncode == 0, done.stderr
+        order = stack.order_in(done.stdout.split()[3], "active")
+        assert [each.line.quantity for each in order.lines] == [1, 3, 1]
+
+    assert len(stack.crm.query("SELECT Id FROM Account WHERE Name = 'O\\'Neill GmbH'")) == 1
+
+
+def test_the_doctor_finds_all_well_in_a_running_stack(stack: Stack) -> None:
+    done = run("doctor", "--config", str(stack.sandbox.config))
+
+    assert done.returncode == 0, done.stdout
+    assert "missing" not in done.stdout
+    for name in ("crm", "erp", "billing", "provisioning", "system layer", "process layer", "experience layer"):
+        assert name in done.stdout
+
+
+def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    done = run("doctor", "--config", str(tmp_path / "none.toml"))
+
+    assert done.returncode == 3
+    assert "missing" in done.stdout
+    assert "tiergate sandbox" in done.stdout.replace("\n", " ")
+    assert done.stdout.count("missing") == 1
+
+    config = tmp_path / "half.toml"
+    config.write_text('[crm]\nurl = "https://crm.example.com"\n')
+    done = run("doctor", "--config", str(config), COLUMNS="300")
+
+    assert "[crm]: Object missing required field `client_id`; set it there or as TIERGATE_CRM_<KEY>" in done.stdout
+    assert "[erp]: Object missing required field `url`" in done.stdout
+
+
+def test_the_audit_logs_of_a_running_stack_are_whole_and_a_change_is_found(stack: Stack, tmp_path: Path) -> None:
+    _, deal = stack.sell(stack.sale("Audited"))
+    order = stack.order_in(deal, "active")
+    config = ("--config", str(stack.sandbox.config))
+
+    done = run("audit", "verify", *config)
+    records = [
+        json.loads(line) for line in run("audit", "export", *config, "--client", "system-layer").stdout.splitlines()
+    ]
+
+    assert done.returncode == 0, done.stdout
+    assert "process: " in done.stdout
+    assert "NOT" not in done.stdout
+    mine = [each for each in records if each["correlation_id"] == order.correlation_id]
+    assert {(each["operation"], each["version"], each["status"]) for each in mine} == {("take_event", "v1", 200)}
+
+    copy = tmp_path / "copy"
+    shutil.copytree(stack.folder / "audit", copy / "audit")
+    shutil.copy(stack.folder / "audit.key", copy / "audit.key")
+    log = copy / "audit" / "process.jsonl"
+    log.write_text(log.read_text().replace('"status":200', '"status":403', 1))
+    changed = run("audit", "verify", *config, TIERGATE_FOLDER=str(copy))
+
+    assert changed.returncode == 4
+    assert "was changed" in changed.stdout
+
+
+def test_no_secret_and_no_personal_field_is_in_any_log(stack: Stack) -> None:
+    """In fair weather and in foul: what platforms complain of holds the values that they were given."""
+    quiet = stack.sale("Quiet", parent="Quiet Parent AG")
+    for platform, ours in (("crm", "query?q=SELECT%20Id%2C%20Name%2C"), ("billing", ""), ("erp", "")):
+        stack.fault(platform, kind="status", status=500, times=2, matching=ours)
+    _, deal = stack.sell(quiet)
+    stack.order_in(deal, "active")
+    _, refused = stack.sell(stack.sale("Quiet Too", lines=(Line("PLATFORM", -1),)))
+    stack.order_in(refused, "on_hold")
+    secrets = [path.read_text().strip() for path in stack.sandbox.kept.iterdir()] + [stack.sandbox.erp_password]
+    personal = ["Quiet", "kim@example.com", "Beispiel", "Hauptstraße", str(quiet.tax_number)]
+
+    ours = [stack.folder / "logs" / f"{layer}.log" for layer in LAYERS]
+    for log in [*ours, *(stack.folder / "audit").iterdir()]:
+        text = log.read_text()
+        assert not [each for each in (*secrets, *personal) if each in text], log
+    assert not [each for each in secrets if each in (stack.folder / "logs" / "sandbox.log").read_text()]

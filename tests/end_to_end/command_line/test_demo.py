@@ -1,0 +1,135 @@
+"""The demo, the sandbox and `up`, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.environment import wait_until
+
+Start = Callable[..., subprocess.Popen[str]]
+TIERGATE = str(Path(sys.executable).with_name("tiergate"))
+
+
+@pytest.fixture
+def start(tmp_path: Path, templates: Path) -> Generator[Start]:
+    """Starts the command in a folder of its own; what a failed test leaves running is stopped."""
+    environment = os.environ | {"TIERGATE_TEMPLATES": str(templates), "COLUMNS": "100", "PYTHONUNBUFFERED": "1"}
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [TIERGATE, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in reversed(started):
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+
+
+def finished(process: subprocess.Popen[str], seconds: float = 60) -> str:
+    told, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, told
+    return told
+
+
+def test_the_demo_ends_with_equal_totals_and_one_of_everything_and_the_next_begins_anew(
+    tmp_path: Path, start: Start
+) -> None:
+    finished(start("demo", "--once"))
+    told = finished(start("demo", "--once", "--report", "r.json"))
+
+    report: dict[str, Any] = json.loads((tmp_path / "r.json").read_text())
+    assert report["order"]["state"] == "active"
+    assert report["order"]["seconds"] <= 10
+    assert report["order"]["id"].startswith("ord_")
+    assert report["order"]["correlation_id"].startswith("cor_")
+    assert (
+        report["billing"]["invoice_total"]
+        == report["erp"]["invoice_total"]
+        == {"amount": "16065.00", "currency": "EUR"}
+    )
+    assert report["erp"]["tax"] == {"amount": "2565.00", "currency": "EUR"}
+    assert report["erp"]["balance_due"] == {"amount": "0.00", "currency": "EUR"}
+    assert re.fullmatch(r"RE-\d{4}-00001", report["erp"]["invoice_number"])
+    assert report["crm"]["status"] == "active"
+    assert report["counts"] == {
+        "crm": {"accounts": 2, "contacts": 1, "opportunities": 1, "contracts": 1},
+        "billing": {"customers": 1, "subscriptions": 1, "invoices": 1, "payment_intents": 1, "charges": 1},
+        "erp": {"customers": 1, "invoices": 1, "payments": 1},
+    }
+    for state in ("closed won", "received", "validating", "onboarding", "active", "invoice posted", "payment posted"):
+        assert state in told
+
+
+def test_the_demo_stays_up_with_calls_that_work_until_it_is_interrupted(tmp_path: Path, start: Start) -> None:
+    process = start("demo")
+    told = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        told += line
+        if "Ctrl-C" in line:
+            break
+
+    calls = [line.strip() for line in told.splitlines() if line.strip().startswith("curl")]
+    answers = [
+        subprocess.run(
+            call.replace(".venv/bin/tiergate", TIERGATE),
+            shell=True,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for call in calls
+    ]
+    process.send_signal(signal.SIGINT)
+    finished(process)
+
+    assert len(answers) == 4
+    assert json.loads(answers[0])["state"] == "active"
+    assert [each["state"] for each in json.loads(answers[1])["items"]] == ["posted", "posted"]
+    assert json.loads(answers[2])["items"] == []
+    assert json.loads(answers[3])["customer"]["name"] == "Nordwind Logistik GmbH"
+
+
+def test_sandbox_and_up_run_beside_each_other_and_stop_cleanly(start: Start) -> None:
+    sandbox = start("sandbox")
+    assert sandbox.stdout is not None
+    for line in sandbox.stdout:
+        if "Ctrl-C" in line:
+            break
+    up = start("up")
+    assert up.stdout is not None
+    told = ""
+    for line in up.stdout:
+        told += line
+        if "Ctrl-C" in line:
+            break
+
+    addresses = re.findall(r"http://\S+", told)
+    assert len(addresses) == 3
+    for address in addresses:
+        wait_until(lambda address=address: httpx.get(f"{address}/health/ready").status_code == 200, 15, address)
+    for process in (up, sandbox):
+        process.send_signal(signal.SIGINT)
+        finished(process)

@@ -1,0 +1,20 @@
+"""The target takes an order's lines and never reports: it is asked again, people are told, and nothing is doubled."""
+
+from __future__ import annotations
+
+from tests.support.environment import EXACTLY_ONE, Stack, wait_until
+
+
+def test_a_silent_target_is_asked_again_and_becomes_a_case_until_it_reports(stack: Stack) -> None:
+    stack.kill_and_start("process", {"TIERGATE_PROCESS_DELIVERY": "0.5"})
+    stack.behave(sku="SEAT", outcome="succeed", milliseconds=6000)
+    _, deal = stack.sell(stack.sale("Silent"))
+
+    case = wait_until(lambda: next(iter(stack.cases_of(stack.order_of(deal).id)), None), 20, "a case")
+
+    assert (case.kind, case.team, case.field) == ("not_delivered", "support", "lines[1].SEAT")
+    order = stack.order_in(deal, "active")
+    stack.settled(order)
+    assert stack.counted(order) == EXACTLY_ONE
+    assert [each.state for each in stack.cases_of(order.id)] == ["resolved"]
+    stack.kill_and_start("process")

@@ -1,0 +1,41 @@
+"""The process layer and the ERP on a real PostgreSQL: the same deal, the same kill, the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.faults.test_killed_after_each_state import seen
+from tests.support.environment import EXACTLY_ONE, Stack, wait_until
+from tests.support.postgresql_server import PostgresqlServer
+
+
+@pytest.fixture(scope="module")
+def on_postgresql(
+    tmp_path_factory: pytest.TempPathFactory, templates: Path, postgresql_server: PostgresqlServer
+) -> Generator[Stack]:
+    """A stack with every database of ours, and Tryton's, in one PostgreSQL server."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PGHOST", str(postgresql_server.folder))
+        database = postgresql_server.new_database()
+        made = Stack(tmp_path_factory.mktemp("stack"), templates, database, "postgresql://postgres@/")
+        yield made
+        made.stop()
+
+
+def test_a_deal_becomes_cash_and_a_kill_on_the_way_doubles_nothing(on_postgresql: Stack) -> None:
+    stack = on_postgresql
+    for platform in ("crm", "billing"):
+        stack.fault(platform, kind="slow", milliseconds=120, times=0)
+    _, deal = stack.sell(stack.sale("Postgres"))
+
+    wait_until(lambda: seen(stack, deal, "onboarding"), 30, "the onboarding")
+    stack.kill_and_start("process")
+
+    order = stack.order_in(deal, "active")
+    stack.settled(order)
+    assert stack.counted(order) == EXACTLY_ONE
+    assert not (stack.folder / "process.sqlite").exists()
+    assert not (stack.folder / "sandbox" / "tryton" / "tiergate.sqlite").exists()

@@ -1,0 +1,99 @@
+"""Every object that the Stripe stand-in returns has the keys and types of the table of Stripe's own shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import msgspec
+import pytest
+
+from tests.support.environment import Stack
+
+TABLE: list[tuple[str, str, list[str], bool]] = msgspec.json.decode(
+    Path(__file__).with_name("stripe_shapes.json").read_bytes(), type=list[tuple[str, str, list[str], bool]]
+)
+KINDS = sorted({row[0] for row in TABLE})
+LISTS = (
+    "customers", "products", "prices", "tax_rates", "payment_methods", "subscriptions?status=all", "subscription_schedules",
+    "invoices?expand[]=data.payments", "invoice_payments", "payment_intents", "charges", "events", "webhook_endpoints", "tax_ids",
+)  # fmt: skip
+
+
+def type_of(value: Any) -> str:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object inside an answer, however deep."""
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        if isinstance(members.get("object"), str) and not members.get("deleted"):
+            yield members
+        for inner in members.values():
+            yield from objects(inner)
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from objects(inner)
+
+
+def faults(found: dict[str, Any]) -> list[str]:
+    """What an object lacks, or has in another type than Stripe's."""
+    wrong: list[str] = []
+    for kind, key, types, nullable in TABLE:
+        if kind != found["object"]:
+            continue
+        if key not in found:
+            wrong.append(f"{kind}.{key} is missing")
+        elif found[key] is None:
+            if not nullable:
+                wrong.append(f"{kind}.{key} is null")
+        elif (
+            types and type_of(found[key]) not in types and not (types == ["integer"] and isinstance(found[key], float))
+        ):
+            wrong.append(f"{kind}.{key} is {type_of(found[key])}, not {types}")
+    return wrong
+
+
+@pytest.fixture
+def returned(stack: Stack, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """All that the stand-in holds after a deal became cash."""
+    _, deal = stack.sell(stack.sale(str(request.node.name)))
+    stack.settled(stack.order_in(deal, "active"))
+    found: list[dict[str, Any]] = []
+    with httpx.Client(base_url=stack.sandbox.url("billing")) as http:
+        for path in LISTS:
+            headers = {"authorization": f"Bearer {stack.sandbox.api_key}"}
+            answer = http.get(f"/v1/{path}{'&' if '?' in path else '?'}limit=100", headers=headers)
+            found += objects(answer.raise_for_status().json())
+    return found
+
+
+def test_every_object_has_stripes_keys_and_types(returned: list[dict[str, Any]]) -> None:
+    seen = {each["object"] for each in returned}
+    wrong = sorted({fault for each in returned for fault in faults(each)})
+
+    assert not wrong, "; ".join(wrong)
+    assert set(KINDS) - seen == set(), "kinds that nothing returned"
+
+
+def test_the_check_itself_sees_a_missing_key_a_null_and_a_wrong_type(returned: list[dict[str, Any]]) -> None:
+    invoice = next(each for each in returned if each["object"] == "invoice")
+
+    assert faults({key: value for key, value in invoice.items() if key != "lines"}) == ["invoice.lines is missing"]
+    assert faults(invoice | {"total": None}) == ["invoice.total is null"]
+    assert faults(invoice | {"total": "12"}) == ["invoice.total is string, not ['integer']"]

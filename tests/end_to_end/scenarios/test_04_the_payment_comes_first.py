@@ -1,0 +1,28 @@
+"""The payment event arrives before the invoice is posted: it waits, is applied, and nobody is bothered."""
+
+from __future__ import annotations
+
+from tests.support.environment import EXACTLY_ONE, Stack, wait_until
+
+
+def test_a_payment_waits_for_its_invoice_and_is_then_applied(stack: Stack) -> None:
+    stack.hold_back("invoice.finalized")
+    try:
+        _, deal = stack.sell(stack.sale("Paid First"))
+        order = stack.order_in(deal, "active")
+        assert order.plan is not None
+        contract = order.plan.contract.id
+
+        def payment_waits() -> bool:
+            found = {each.kind: each for each in stack.channels.postings(contract)}
+            return "invoice" not in found and "payment" in found and "not posted yet" in found["payment"].waits_for
+
+        wait_until(payment_waits, 20, "a payment that waits for its invoice")
+        assert stack.cases_of(f"payment:{order.plan.contract.references['invoice']}") == []
+    finally:
+        stack.let_go()
+
+    stack.settled(order)
+
+    assert stack.counted(order) == EXACTLY_ONE
+    assert stack.cases_of(f"payment:{order.plan.contract.references['invoice']}") == []

@@ -1,0 +1,126 @@
+"""A named write is done once, and answered the same ever after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from canonical.ids import utc_now
+from policies.store.shared_store import SharedFile, SharedRedis
+from policies.traffic.idempotency import KEPT, LEASE, Kept
+from tests.support.governed_app import WRITER, Door
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Generator[Door]:
+    made = Door(tmp_path)
+    with made.client:
+        yield made
+
+
+def order(door: Door, key: str | None, note: str = "", client: str = "someone") -> tuple[int, str, bool]:
+    """(status, the body or the problem's name, whether it was replayed)."""
+    headers = door.headers(WRITER, on_behalf_of=client) | ({"idempotency-key": key} if key is not None else {})
+    answer = door.client.post("/shop/v1/order", headers=headers, json={"items": [], "note": note})
+    body: Any = answer.json()
+    said = str(body.get("act") or body["type"]).removeprefix("/problems/")
+    return answer.status_code, said, "idempotency-replayed" in answer.headers
+
+
+def test_the_same_key_again_is_answered_as_the_first_time_and_nothing_is_done(door: Door) -> None:
+    status, act, replayed = order(door, "one")
+
+    assert (status, replayed) == (201, False)
+    assert order(door, "one") == (201, act, True)
+    assert order(door, '"one"') == (201, act, True), "as a structured field, it is the same key"
+    assert door.acts == [act]
+
+
+def test_another_key_is_another_act(door: Door) -> None:
+    assert order(door, "one")[1] != order(door, "two")[1]
+    assert len(door.acts) == 2
+
+
+def test_another_body_under_the_same_key_is_refused(door: Door) -> None:
+    order(door, "one")
+
+    assert order(door, "one", note="another") == (422, "idempotency-key-reused", False)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\x01b"])
+def test_a_missing_or_malformed_key_is_refused_where_one_is_needed(door: Door, key: str) -> None:
+    assert order(door, key or None)[0] == 400
+    assert door.acts == []
+
+
+def test_a_refusal_of_the_request_is_kept_and_a_fault_is_not(door: Door) -> None:
+    assert order(door, "one", note="refuse")[:2] == (422, "invalid-request")
+    assert order(door, "one", note="refuse") == (422, "invalid-request", True)
+    door.fails = 2
+    assert order(door, "two")[0] == 503
+    assert order(door, "two")[0] == 503
+    assert order(door, "two")[::2] == (201, False)
+
+
+def test_the_key_is_free_again_after_a_day(door: Door) -> None:
+    order(door, "one")
+    door.now += timedelta(seconds=KEPT + 1)
+
+    assert order(door, "one") == (201, door.acts[0], False), "and the act has the same name, so that it is found"
+
+
+def test_a_request_that_still_runs_is_a_conflict_until_its_lease_ends(door: Door) -> None:
+    order(door, "one")
+    name, first = door.kept()
+    door.keep(name, msgspec.structs.replace(first, status=0), LEASE)
+
+    assert order(door, "one") == (409, "request-in-progress", False)
+    door.now += timedelta(seconds=LEASE + 1)
+    assert order(door, "one")[::2] == (201, False)
+    assert len(set(door.acts)) == 1, "whoever takes over acts under the same name"
+
+
+def test_a_write_that_needs_no_key_takes_one(door: Door) -> None:
+    headers = door.headers(WRITER) | {"idempotency-key": "one"}
+    answers = [door.client.post("/shop/v1/write", headers=headers, json={"items": []}) for _ in range(2)]
+
+    assert [each.headers.get("idempotency-replayed") for each in answers] == [None, "true"]
+
+
+def both(tmp_path: Path, server: RedisServer) -> list[SharedFile | SharedRedis]:
+    return [SharedFile(tmp_path / "shared.sqlite", utc_now), SharedRedis(server.url, 1.0)]
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["file", "redis"])
+def test_both_stores_keep_what_was_first_and_replace_only_what_they_were_shown(
+    tmp_path: Path, redis_server: RedisServer, place: int
+) -> None:
+    async def run() -> None:
+        store = both(tmp_path, redis_server)[place]
+        assert await store.take("a", b"1", 60) is None
+        assert await store.take("a", b"2", 60) == b"1"
+        assert not await store.replace("a", b"2", b"3", 60)
+        assert await store.replace("a", b"1", b"3", 60)
+        await store.drop("a", b"1")
+        assert await store.take("a", b"4", 60) == b"3"
+        await store.drop("a", b"3")
+        assert await store.take("a", b"4", 0.05) is None
+        await asyncio.sleep(0.1)
+        assert await store.take("a", b"5", 60) is None, "what has run out is gone"
+        await asyncio.gather(*(store.add("n", {"x": 1, "y": 2}) for _ in range(20)))
+        assert await store.counts("n") == {"x": 20, "y": 40}
+
+    asyncio.run(run())
+
+
+def test_a_kept_answer_is_coded_and_read_back() -> None:
+    kept = Kept(b"print", "act_1", 201, ((b"content-type", b"application/json"),), b"{}")
+
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(kept), type=Kept) == kept

@@ -1,0 +1,232 @@
+"""How much a client may ask for: by rate, by day, by operation, by cost, at once; alone, and with other replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from litestar.testing import TestClient
+
+from policies.catalogue.model import Operation, ServiceTier, ThrottleTier
+from policies.problems import ProblemError
+from policies.traffic.rate_limit import Call, Load, Throttle, limits_of, shared_counts
+from tests.support.governed_app import CATALOGUE, Door
+from tests.support.redis_server import RedisServer
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CALL = Call("acme", "read")
+
+
+class Counted:
+    """A throttle with one tier, at a time that the test sets."""
+
+    def __init__(self, tier: str = "5/second; 20/minute", daily: int = 1000, **operation: Any) -> None:
+        self.now = NOW
+        self.tier = ThrottleTier(tier, daily, 2)
+        self.operation = Operation("t", "safe", "a:b", **operation)
+        self.throttle = Throttle(lambda: self.now)
+
+    def call(self, client: str = "acme", operation_id: str = "read") -> dict[str, str]:
+        limits = limits_of(self.tier, self.operation)
+        taken = self.throttle.take(Call(client, operation_id), limits, self.operation.cost)
+        return {name.decode(): value.decode() for name, value in asyncio.run(taken)}
+
+    def refused(self, client: str = "acme", operation_id: str = "read") -> dict[str, str]:
+        with pytest.raises(ProblemError) as refusal:
+            self.call(client, operation_id)
+        assert refusal.value.problem.status == 429
+        return refusal.value.headers or {}
+
+
+def test_a_rate_is_counted_by_client_and_starts_anew_with_its_window() -> None:
+    counted = Counted()
+    for _ in range(5):
+        counted.call()
+
+    assert counted.refused()["Retry-After"] == "1"
+    counted.call("other")
+
+    counted.now += timedelta(seconds=1)
+    counted.call()
+
+
+def test_every_limit_holds_and_the_refusal_says_how_long_to_wait() -> None:
+    counted = Counted()
+    for _ in range(4):
+        for _ in range(5):
+            counted.call()
+        counted.now += timedelta(seconds=1)
+
+    assert counted.refused()["Retry-After"] == "56"
+    counted.now += timedelta(seconds=56)
+    counted.call()
+
+
+def test_the_daily_quota_ends_with_the_day() -> None:
+    counted = Counted("100/second", daily=3)
+    for _ in range(3):
+        counted.call()
+
+    assert counted.refused()["Retry-After"] == str(12 * 3600)
+    counted.now += timedelta(hours=12)
+    counted.call()
+
+
+def test_a_call_counts_its_cost() -> None:
+    counted = Counted("10/second", cost=4)
+    counted.call()
+    counted.call()
+
+    counted.refused()
+
+
+def test_an_operation_may_have_a_limit_of_its_own_for_each_client() -> None:
+    counted = Counted("100/second", rates="2/minute")
+    counted.call()
+    counted.call()
+
+    counted.refused()
+    counted.call(operation_id="write")
+    counted.call("other")
+
+
+def test_a_refused_call_counts_nothing() -> None:
+    counted = Counted("2/second; 3/minute")
+    counted.call()
+    counted.call()
+    for _ in range(10):
+        counted.refused()
+
+    counted.now += timedelta(seconds=1)
+    counted.call()
+    counted.refused()
+
+
+def test_the_answer_tells_the_policies_and_what_is_left() -> None:
+    counted = Counted()
+
+    fields = counted.call()
+
+    assert fields["ratelimit-policy"] == '"1s";q=5;w=1, "60s";q=20;w=60, "86400s";q=1000;w=86400'
+    assert fields["ratelimit"] == '"1s";r=4;t=1'
+    for _ in range(4):
+        fields = counted.call()
+    assert fields["ratelimit"] == '"1s";r=0;t=1'
+    assert counted.refused()["ratelimit"] == '"1s";r=0;t=1'
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 3)), max_size=80))
+def test_no_window_ever_lets_more_through_than_its_limit(calls: list[tuple[int, int]]) -> None:
+    counted = Counted("7/second; 25/minute")
+    seconds: Counter[int] = Counter()
+    minutes: Counter[int] = Counter()
+    for milliseconds, cost in calls:
+        counted.now += timedelta(milliseconds=milliseconds)
+        counted.operation = Operation("t", "safe", "a:b", cost=cost)
+        try:
+            counted.call()
+        except ProblemError:
+            continue
+        seconds[int(counted.now.timestamp())] += cost
+        minutes[int(counted.now.timestamp()) // 60] += cost
+
+    assert max(seconds.values(), default=0) <= 7
+    assert max(minutes.values(), default=0) <= 25
+
+
+def test_a_client_has_only_so_many_calls_running_at_once() -> None:
+    counted = Counted()
+    counted.throttle.begin("acme", counted.tier)
+    counted.throttle.begin("acme", counted.tier)
+    with pytest.raises(ProblemError, match="2 calls of yours"):
+        counted.throttle.begin("acme", counted.tier)
+    counted.throttle.begin("other", counted.tier)
+    counted.throttle.end("acme")
+    counted.throttle.begin("acme", counted.tier)
+
+
+def test_under_load_the_lower_service_tier_is_turned_away_first() -> None:
+    load, first, last = Load(), ServiceTier("seconds", 10, 3), ServiceTier("hours", 10, 2)
+    load.begin(last)
+    load.begin(last)
+    with pytest.raises(ProblemError) as shed:
+        load.begin(last)
+    load.begin(first)
+    with pytest.raises(ProblemError):
+        load.begin(first)
+    for _ in range(3):
+        load.end()
+    assert (shed.value.problem.status, shed.value.headers) == (503, {"Retry-After": "1"})
+    assert load.running == 0
+
+
+def test_a_caller_meets_the_limits_at_the_door(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    door.catalogue.write_text(CATALOGUE.replace("1000/second", "2/second"))
+    door.living.look()
+
+    answers = [door.client.get("/shop/v1/read", headers=door.headers()) for _ in range(3)]
+
+    assert [each.status_code for each in answers] == [200, 200, 429]
+    assert answers[0].headers["ratelimit"] == '"1s";r=1;t=1'
+    assert answers[2].headers["retry-after"] == "1"
+    assert answers[2].json()["type"] == "/problems/throttled"
+    assert door.client.get("/health/live").status_code == 200
+
+
+# ---- many replicas
+
+
+RATE, REPLICAS, WINDOWS = 1000, 4, 10
+
+
+def test_four_replicas_keep_a_limit_together_and_give_nearly_all_of_it(
+    redis_server: RedisServer,
+) -> None:
+    began = int(time.time()) + 8  # until then every replica runs
+    command = [sys.executable, "-m", "tests.support.replica", redis_server.url, str(RATE)]
+
+    def run(_: int) -> dict[str, int]:
+        done = subprocess.run([*command, str(began + WINDOWS + 1)], capture_output=True, check=True)
+        return json.loads(done.stdout)
+
+    allowed: Counter[int] = Counter()
+    with ThreadPoolExecutor(REPLICAS) as pool:
+        for counts in pool.map(run, range(REPLICAS)):
+            allowed.update({int(second): count for second, count in counts.items()})
+
+    windows = [allowed[began + number] for number in range(WINDOWS)]
+    assert max(windows) <= RATE * 1.01, windows
+    assert min(windows) >= RATE * 0.95, windows
+
+
+def test_when_redis_dies_and_comes_back_no_request_fails_and_it_is_said(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    door = Door(tmp_path, shared_counts(redis_server.url, 0.25))
+
+    def calls(client: TestClient[Any]) -> set[int]:
+        door.now += timedelta(seconds=1.5)
+        return {client.get("/shop/v1/read", headers=door.headers()).status_code for _ in range(30)}
+
+    def limits(client: TestClient[Any]) -> str:
+        return str(client.get("/health/ready").json().get("limits", "together"))
+
+    with door.client as client:
+        assert (calls(client), limits(client)) == ({200}, "together")
+        redis_server.kill()
+        assert calls(client) == {200}
+        assert "counted in memory" in limits(client)
+        redis_server.start()
+        assert (calls(client), limits(client)) == ({200}, "together")

@@ -1,0 +1,208 @@
+"""The tables come to the newest revision from whatever there was, once, and all of it or nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from process_apis.records.database import cases as cases_table
+from process_apis.records.database import insert_once, metadata, open_database
+from process_apis.records.revisions import (
+    MIGRATIONS,
+    REVISIONS,
+    RevisionError,
+    pending,
+    prepare,
+    revision,
+    upgrade,
+)
+from tests.support.recorded_states import PROCESS, STATES, load
+
+FIRST_STATE = STATES / "state-0.1" / PROCESS
+FIRST = "0001"
+
+
+@pytest.fixture
+def database(database_url: str) -> Generator[sa.Engine]:
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Generator[sa.Engine]:
+    """What version 0.1 left, in SQLite."""
+    load(FIRST_STATE.read_text(), tmp_path / "recorded.sqlite")
+    engine = open_database(f"sqlite:///{tmp_path / 'recorded.sqlite'}")
+    yield engine
+    engine.dispose()
+
+
+def brought_to(database: sa.Engine, number: str) -> None:
+    with database.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(MIGRATIONS))
+        command.upgrade(config, number)
+
+
+def as_version_0_1_left_it(database: sa.Engine, recorded: sa.Engine) -> None:
+    """Its tables with all their rows, and no revision."""
+    brought_to(database, FIRST)
+    with database.begin() as connection:
+        for name, rows in contents(recorded).items():
+            table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+            if rows:
+                connection.execute(table.insert(), rows)
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+
+
+def contents(database: sa.Engine) -> dict[str, list[dict[str, Any]]]:
+    """All rows of the tables that version 0.1 had."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    with database.connect() as connection:
+        for name in metadata.tables:
+            table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+            rows = connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()
+            found[name] = [dict(each) for each in rows]
+    return found
+
+
+def differences(database: sa.Engine) -> list[Any]:
+    """What the tables in a database lack of what the code says, or have beside it."""
+    with database.connect() as connection:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+
+def test_the_migrations_of_an_empty_database_make_the_tables_that_the_code_uses(database: sa.Engine) -> None:
+    assert upgrade(database) == REVISIONS
+
+    assert differences(database) == []
+    with database.begin() as connection:
+        assert revision(connection) == REVISIONS[-1]
+        case = {each.name: "x" for each in cases_table.columns if each.name != "seq"} | {"document": b"{}"}
+        new = [case | {"id": str(number), "state": "open" if number > 1 else "resolved"} for number in range(4)]
+        assert [insert_once(connection, cases_table, each) for each in new] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("found", ["", *REVISIONS])
+def test_every_earlier_revision_is_upgraded_with_its_rows(database: sa.Engine, recorded: sa.Engine, found: str) -> None:
+    as_version_0_1_left_it(database, recorded)
+    before = contents(database)
+    if found:
+        brought_to(database, found)
+
+    prepare(database, upgrade_at_start=True)
+
+    assert differences(database) == []
+    assert upgrade(database) == ()
+    assert {name: len(rows) for name, rows in contents(database).items()} == {
+        name: len(rows) for name, rows in before.items()
+    }
+    assert [each["id"] for each in contents(database)["orders"]] == [each["id"] for each in before["orders"]]
+
+
+def test_tables_that_an_interrupted_first_start_left_are_completed(database: sa.Engine, recorded: sa.Engine) -> None:
+    as_version_0_1_left_it(database, recorded)
+    with database.begin() as connection:
+        connection.execute(sa.text("DROP TABLE executors"))
+        connection.execute(sa.text("DROP INDEX one_open_case"))
+
+    upgrade(database)
+
+    assert differences(database) == []
+
+
+def test_of_several_that_start_at_once_one_upgrades_and_the_others_wait_for_it(database_url: str) -> None:
+    together = Barrier(4)
+
+    def start(_: int) -> tuple[str, ...]:
+        engine = open_database(database_url)
+        with engine.connect() as connection:
+            assert pending(revision(connection)) == REVISIONS
+        together.wait(20)
+        added = upgrade(engine)
+        with engine.connect() as connection:
+            assert revision(connection) == REVISIONS[-1]
+        engine.dispose()
+        return added
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(start, range(4))) == [(), (), (), REVISIONS]
+
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(database: sa.Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(sa.text("CREATE VIEW postings AS SELECT 1 AS seq"))
+
+    with pytest.raises(DBAPIError):
+        upgrade(database)
+
+    with database.connect() as connection:
+        assert sa.inspect(connection).get_table_names() == []
+
+
+def test_tables_of_a_newer_version_are_refused_and_left_alone(database: sa.Engine) -> None:
+    upgrade(database)
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+
+    for attempt in (lambda: prepare(database, upgrade_at_start=True), lambda: upgrade(database)):
+        with pytest.raises(RevisionError, match=f"revision 9999, .* none after {REVISIONS[-1]}: start the version"):
+            attempt()
+
+    with database.connect() as connection:
+        assert revision(connection) == "9999"
+
+
+def test_a_start_that_must_not_upgrade_says_what_to_do_and_changes_nothing(database: sa.Engine) -> None:
+    with pytest.raises(RevisionError, match="run `tiergate database upgrade`"):
+        prepare(database, upgrade_at_start=False)
+
+    with database.connect() as connection:
+        assert sa.inspect(connection).get_table_names() == []
+    upgrade(database)
+    prepare(database, upgrade_at_start=False)
+
+
+def test_a_start_on_tables_that_are_up_to_date_does_not_import_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'process.sqlite'}"
+    engine = open_database(url)
+    upgrade(engine)
+    engine.dispose()
+    code = f"""
+import sys
+from process_apis.records.database import open_database
+from process_apis.records.revisions import prepare
+prepare(open_database({url!r}), upgrade_at_start=True)
+print([each for each in sys.modules if each.split(".")[0] in ("alembic", "mako")])
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_revisions_are_a_line_of_files_that_say_what_they_do() -> None:
+    scripts = list(reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions())))
+
+    assert [each.revision for each in scripts] == list(REVISIONS)
+    assert [each.down_revision for each in scripts] == [None, *REVISIONS[:-1]]
+    for each in scripts:
+        path = Path(each.path)
+        assert path.stem.startswith(f"{each.revision}_")
+        assert ast.get_docstring(ast.parse(path.read_text()))

@@ -1,0 +1,1 @@
+"""What tests share: servers, a governed app, an environment of everything on loopback."""

@@ -1,0 +1,108 @@
+"""Schemathesis against the running gateway, one document at a time, at both sides of authentication.
+
+`python -m tests.support.fuzzing SECONDS` runs long, over every document; the tests run it bounded.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from policies.catalogue.check import load
+from policies.catalogue.model import SHIPPED
+from tests.support.environment import THREE_LINES, Stack
+from tiergate import composition
+
+CONFIG = Path("openapi/rules/schemathesis.toml")
+
+
+def generous(folder: Path) -> Path:
+    """The shipped catalogue, with limits that a fuzzer does not reach, and one client that may call all of the process layer."""
+    text = re.sub(r'rates = "[^"]+"', 'rates = "100000/second"', SHIPPED.read_text())
+    text = re.sub(r"daily = [0-9_]+", "daily = 100_000_000", text)
+    text = re.sub(r"\[\[segregation\]\]\n(\w+ = .*\n)+", "", text)
+    text = text.replace(
+        'scopes = ["orders:read", "orders:place", "postings',
+        'scopes = ["events:write", "orders:read", "orders:place", "postings',
+    )
+    path = folder / "catalogue.toml"
+    path.write_text(text)
+    return path
+
+
+def fuzzed_stack(folder: Path, templates: Path) -> Stack:
+    """A stack of its own, since what the fuzzer leaves behind is in nobody else's way."""
+    environment = {"TIERGATE_GOVERNANCE_CATALOGUE": str(generous(folder))}
+    stack = Stack(folder / "stack", templates, environment=environment)
+    for partner in ("reseller-nord", None):  # so that there is something to find
+        _, deal = stack.sell(stack.sale(f"Fuzzed {partner}", partner=partner, lines=THREE_LINES[:2]))
+        stack.order_in(deal, "active")
+    _, wrong = stack.sell(stack.sale("Held", tax_number="DE1"))
+    stack.order_in(wrong, "on_hold")
+    return stack
+
+
+def token(stack: Stack, document: str) -> str:
+    """A token with every scope that the document's API asks for, and with no more."""
+    name = document.split(".", maxsplit=1)[0]
+    catalogue = load(stack.settings.governance.path())
+    api = catalogue.apis[name]
+    scopes = frozenset(each.scope for each in api.operations.values() if each.scope)
+    clients = {
+        client: of for client, of in catalogue.clients.items() if of.audience == api.layer and scopes <= of.scopes
+    }
+    client = (
+        min(clients, key=lambda each: (not each.startswith("reseller"), each)) if name == "partners" else min(clients)
+    )
+    issuer = composition.issuer(stack.settings)
+    return issuer.token(client, clients[client], ttl=timedelta(hours=8))
+
+
+def fuzz(
+    stack: Stack, document: Path, *, examples: int, seed: int | None, seconds: int | None = None, signed: bool = True
+) -> str:
+    """What the fuzzer found, as it prints it; empty when it found nothing. Without `signed`, nobody is logged in."""
+    layer = load().apis[document.name.split(".")[0]].layer
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG.resolve()), "run", str(document.resolve()),
+            "--url", stack.sandbox.url(layer), "--max-examples", str(examples), "--workers", "1", "--request-timeout", "30",
+        ]  # fmt: skip
+        if signed:
+            command += ["--header", f"Authorization: Bearer {token(stack, document.name)}"]
+        else:  # nothing is accepted, so nothing leads anywhere
+            command += ["--phases", "examples,fuzzing", "--exclude-checks", "positive_data_acceptance"]
+        if seed is not None:
+            command += ["--seed", str(seed), "--generation-deterministic"]
+        if seconds is not None:
+            command += ["--max-time", str(seconds)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def documents() -> list[Path]:
+    return sorted(path for path in Path("openapi").glob("*.json") if not path.name.startswith("events."))
+
+
+def main() -> None:
+    """Every document, for as many seconds each as the first argument says."""
+    seconds = int(sys.argv[1])
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        stack = fuzzed_stack(Path(folder), Path(".tiergate/templates").resolve())
+        try:
+            for document in documents():
+                found = fuzz(stack, document, examples=100, seed=None, seconds=seconds)
+                sys.stdout.write(f"{document.name}: {found or 'nothing found'}\n")
+                failed = failed or bool(found)
+        finally:
+            stack.stop()
+    raise SystemExit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

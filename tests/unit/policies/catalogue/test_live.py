@@ -1,0 +1,136 @@
+"""A changed catalogue governs at once; a wrong one is refused, and the old one stays."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.support.governed_app import CATALOGUE, Door
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Door:
+    return Door(tmp_path)
+
+
+def govern(shop: Door, old: str, new: str) -> None:
+    assert old in CATALOGUE
+    shop.catalogue.write_text(CATALOGUE.replace(old, new))
+    shop.living.look()
+
+
+def status(shop: Door) -> int:
+    return shop.client.get("/shop/v1/read", headers=shop.headers()).status_code
+
+
+def test_a_scope_that_is_taken_away_no_longer_opens_though_the_token_still_has_it(shop: Door) -> None:
+    assert status(shop) == 200
+
+    other = CATALOGUE[CATALOGUE.index("[clients.someone]") :].replace("someone", "other")
+    govern(
+        shop, '"shop:read", "shop:write"]\nlegal_entities = ["*"]', f'"shop:write"]\nlegal_entities = ["*"]\n{other}'
+    )
+
+    assert status(shop) == 403
+
+
+def test_a_client_that_is_gone_is_no_longer_known(shop: Door) -> None:
+    govern(shop, "[clients.someone]", "[clients.somebody-else]")
+
+    assert status(shop) == 401
+
+
+def test_legal_entities_that_are_taken_away_are_no_longer_seen(shop: Door) -> None:
+    govern(shop, 'legal_entities = ["*"]', 'legal_entities = ["FR01"]')
+
+    assert shop.client.get("/shop/v1/sees", headers=shop.headers()).json() == ["FR01"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('audience = "experience"', 'audience = "moon"', "'moon'"),
+        ('read = { scope = "shop:read", tier = "t", idempotency = "safe" }\n', "", "read: it is served and has no rules any more"),
+        ("[apis.shop]", "[apis.shop", "not TOML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_catalogue_is_refused_and_said_and_the_old_one_stays(
+    shop: Door, old: str, new: str, reason: str
+) -> None:
+    govern(shop, old, new)
+
+    assert status(shop) == 200
+    assert reason in shop.living.refused
+    ready = shop.client.get("/health/ready").json()["catalogue"]
+    assert ready.startswith("refused, the previous one governs: ")
+
+    govern(shop, "fast", "faster")
+
+    assert shop.living.refused == ""
+    assert shop.client.get("/health/ready").json()["catalogue"] == "ok"
+
+
+def test_a_catalogue_that_is_gone_is_said_and_the_old_one_stays(shop: Door) -> None:
+    away = shop.catalogue.rename(shop.catalogue.with_suffix(".away"))
+    shop.living.look()
+
+    assert status(shop) == 200
+    assert "is gone" in shop.living.refused
+
+    away.rename(shop.catalogue)
+    shop.living.look()
+
+    assert shop.living.refused == ""
+
+
+V1 = 'versions.v1 = { state = "active" }'
+OLD = 'versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2026-06-01, successor = "v2", guide = "/docs/v2" }'
+V2 = 'versions.v2 = { state = "active" }'
+
+
+def test_a_deprecated_version_says_so_with_its_end_and_its_successor(shop: Door) -> None:
+    assert "deprecation" not in shop.client.get("/shop/v1/read", headers=shop.headers()).headers
+
+    govern(shop, V1, f"{OLD}\n{V2}")
+
+    answer = shop.client.get("/shop/v1/read", headers=shop.headers())
+    assert answer.status_code == 200
+    assert answer.headers["deprecation"] == f"@{int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())}"
+    assert answer.headers["sunset"] == "Mon, 01 Jun 2026 00:00:00 GMT"
+    assert (
+        answer.headers["link"] == '</shop/v2>; rel="successor-version", </docs/v2>; rel="deprecation"; type="text/html"'
+    )
+
+
+def test_a_version_that_has_ended_is_gone_and_says_where_to_go(shop: Door) -> None:
+    govern(shop, V1, f"{OLD}\n{V2}")
+    shop.now = datetime(2026, 6, 1, tzinfo=UTC)
+
+    answer = shop.client.get("/shop/v1/read", headers=shop.headers())
+
+    assert answer.status_code == 410
+    assert answer.json()["type"] == "/problems/version-ended"
+    assert "move to v2" in answer.json()["detail"]
+
+
+def test_a_draft_is_not_there_for_anybody(shop: Door) -> None:
+    govern(shop, V1, f'versions.v1 = {{ state = "draft" }}\n{V2}')
+
+    assert status(shop) == 404
+
+
+def test_a_client_sees_the_records_of_its_regions_alone(shop: Door) -> None:
+    regions = '\n[regions.eu]\nlegal_entities = ["DE01", "FR01"]\n\n[regions.us]\nlegal_entities = ["US01"]\n'
+    text = shop.catalogue.read_text() + regions
+
+    def seen(granted: str) -> list[str]:
+        shop.catalogue.write_text(text.replace('legal_entities = ["*"]', granted))
+        shop.living.look()
+        return shop.client.get("/shop/v1/sees", headers=shop.headers()).json()
+
+    assert seen('legal_entities = ["*"]') == ["*"]
+    assert seen('legal_entities = ["*"]\nregions = ["us"]') == ["US01"]
+    assert seen('legal_entities = ["DE01", "US01"]\nregions = ["eu"]') == ["DE01"]
+    assert seen('legal_entities = ["US01"]\nregions = ["eu"]') == []

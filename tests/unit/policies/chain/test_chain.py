@@ -1,0 +1,158 @@
+"""What every route is governed by, tried on a small app of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litestar import get
+
+from policies.chain.gate import Ungoverned, governed
+from policies.contract.bodies import MAX_BODY
+from tests.support.governed_app import NOW, WRITER, Door
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Generator[Door]:
+    made = Door(tmp_path)
+    with made.client:
+        yield made
+
+
+def test_a_good_token_opens_and_names_the_caller(door: Door) -> None:
+    answer = door.client.get("/shop/v1/read", headers=door.headers(on_behalf_of="alice"))
+
+    assert answer.status_code == 200
+    assert answer.json() == {"subject": "alice", "client": "someone"}
+
+
+def test_a_cached_token_ends_with_its_time(door: Door) -> None:
+    headers = door.headers(ttl=timedelta(minutes=5))
+    assert door.client.get("/shop/v1/read", headers=headers).status_code == 200
+
+    door.now = NOW + timedelta(minutes=6)
+
+    assert door.client.get("/shop/v1/read", headers=headers).status_code == 401
+
+
+def test_a_missing_scope_is_forbidden(door: Door) -> None:
+    answer = door.client.post("/shop/v1/write", headers=door.headers(), json={"items": []})
+
+    assert (answer.status_code, answer.json()["title"]) == (403, "Not allowed")
+
+
+def test_a_correlation_id_is_taken_over_when_it_is_harmless_and_made_otherwise(door: Door) -> None:
+    given = door.client.get("/shop/v1/read", headers=door.headers() | {"x-correlation-id": "order-4711"})
+    made = door.client.get("/shop/v1/read", headers=door.headers() | {"x-correlation-id": "a b"})
+
+    assert given.headers["x-correlation-id"] == "order-4711"
+    assert made.headers["x-correlation-id"].startswith("cor_")
+
+
+def test_every_write_and_refused_write_is_audited_and_no_read_is(door: Door) -> None:
+    door.client.get("/shop/v1/read", headers=door.headers())
+    door.client.post(
+        "/shop/v1/write", headers=door.headers(WRITER, on_behalf_of="alice"), json={"items": [], "note": "private"}
+    )
+    door.client.post("/shop/v1/write", headers=door.headers(), json={"items": []})
+    door.client.post("/shop/v1/write?token=secret", json={"items": []})
+
+    lines = door.audited()
+    assert [(each["operation"], each["on_behalf_of"], each["status"]) for each in lines] == [
+        ("write", "alice", 201),
+        ("write", "someone", 403),
+        ("write", "", 401),
+    ]
+    assert "private" not in door.log.read_text()
+    assert "secret" not in door.log.read_text()
+
+
+def test_a_body_over_the_limit_is_refused(door: Door) -> None:
+    answer = door.client.post(
+        "/shop/v1/write", headers=door.headers(WRITER), json={"items": [], "note": "x" * MAX_BODY}
+    )
+
+    assert (answer.status_code, answer.json()["type"]) == (413, "/problems/body-too-large")
+
+
+def test_every_unknown_field_is_named_with_its_path(door: Door) -> None:
+    body = {"items": [{"sku": "A"}, {"sku": "B", "colour": "red"}], "note": "", "extra": {"a": 1}}
+
+    answer = door.client.post("/shop/v1/write", headers=door.headers(WRITER), json=body)
+
+    assert answer.status_code == 422
+    assert [each["path"] for each in answer.json()["errors"]] == ["$.items[1].colour", "$.extra"]
+
+
+@pytest.mark.parametrize("body", [{"items": [{"sku": 5}]}, {"note": "x"}, [], "text"])
+def test_a_body_that_breaks_the_contract_is_unprocessable(door: Door, body: Any) -> None:
+    answer = door.client.post("/shop/v1/write", headers=door.headers(WRITER), json=body)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
+
+
+def test_a_body_that_is_no_json_is_unprocessable(door: Door) -> None:
+    headers = door.headers(WRITER) | {"content-type": "application/json"}
+
+    assert door.client.post("/shop/v1/write", headers=headers, content=b"{").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "problem"),
+    [
+        ("rejected", 422, "platform-rejected"),
+        ("missing", 404, "platform-not-found"),
+        ("conflict", 409, "platform-conflict"),
+        ("throttled", 429, "platform-throttled"),
+        ("away", 503, "platform-unavailable"),
+        ("unknown", 504, "outcome-unknown"),
+    ],
+)
+def test_each_platform_fault_is_one_problem(door: Door, kind: str, status: int, problem: str) -> None:
+    answer = door.client.get(f"/shop/v1/fail/{kind}", headers=door.headers())
+
+    assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{problem}")
+    assert answer.json()["remedy"]
+    assert answer.headers.get_list("x-correlation-id") == [answer.json()["correlation_id"]]
+    assert answer.headers.get("retry-after") == ("7" if kind == "throttled" else None)
+
+
+def test_a_fault_of_ours_tells_nothing_of_its_inside_and_the_log_where_it_broke(
+    door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = door.client.get("/shop/v1/fail/bug", headers=door.headers())
+
+    assert answer.status_code == 500
+    assert "42" not in answer.text
+    assert answer.json()["correlation_id"]
+    logged = "".join(capsys.readouterr())
+    assert "RuntimeError" in logged
+    assert "door.py" in logged
+    assert "the secret is 42" not in logged
+
+
+def test_an_unknown_path_is_a_problem_too(door: Door) -> None:
+    assert door.client.get("/nowhere").json()["type"] == "/problems/not-found"
+
+
+def test_health_is_open_and_says_what_is_missing(door: Door) -> None:
+    assert door.client.get("/health/live").json() == {"status": "ok"}
+    answer = door.client.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (503, {"erp": "gone", "catalogue": "ok"})
+
+
+def test_an_app_with_a_route_that_the_catalogue_does_not_know_does_not_start(door: Door) -> None:
+    @get("/ungoverned", operation_id="ungoverned", sync_to_thread=False)
+    def ungoverned() -> None:
+        """Never served."""
+
+    @get("/nameless", sync_to_thread=False)
+    def nameless() -> None:
+        """Never served."""
+
+    for handler in (ungoverned, nameless):
+        with pytest.raises(Ungoverned):
+            governed(door.gate, [handler], readiness=dict, state={})
