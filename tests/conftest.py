@@ -1,4 +1,4 @@
-"""The servers that tests share: one stack for each worker, started when the first test asks for it."""
+"""The servers that tests share: one environment for each worker, started when the first test asks for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 from tests.support.postgresql_server import PostgresqlServer
 from tests.support.redis_server import RedisServer
 
@@ -20,15 +20,15 @@ def templates() -> Path:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"), templates)
-    yield stack
-    stack.stop()
+def running(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Environment]:
+    environment = Environment(tmp_path_factory.mktemp("environment"), templates)
+    yield environment
+    environment.stop()
 
 
 @pytest.fixture
-def stack(running: Stack) -> Generator[Stack]:
-    """The running stack, with no fault left behind by any test."""
+def environment(running: Environment) -> Generator[Environment]:
+    """The running environment, with no fault left behind by any test."""
     running.calm()
     yield running
     running.calm()

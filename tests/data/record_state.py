@@ -14,7 +14,7 @@ from pathlib import Path
 
 from canonical.ids import utc_now
 from canonical.orders import Order
-from tests.support.environment import Stack, wait_until
+from tests.support.environment import Environment, wait_until
 from tests.support.recorded_states import record, stand_in
 
 LONG = 120_000
@@ -27,78 +27,84 @@ def main() -> None:
     """Lay out the work, kill the process layer, and write what is left."""
     into, templates = Path(sys.argv[1]), Path(os.environ.get("TIERGATE_TEMPLATES", ".tiergate/templates"))
     with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder), templates.resolve(), environment=PAUSES)
+        environment = Environment(Path(folder), templates.resolve(), variables=PAUSES)
         try:
-            lay_out(stack)
-            stack.kill("process")
-            stack.kill("system")
-            record(stack.folder, into, utc_now(), stack.sandbox.url("system"), os.uname().nodename)
+            lay_out(environment)
+            environment.kill("process")
+            environment.kill("system")
+            record(environment.folder, into, utc_now(), environment.sandbox.url("system"), os.uname().nodename)
         finally:
-            stack.stop()
+            environment.stop()
 
 
-def lay_out(stack: Stack) -> None:
+def lay_out(environment: Environment) -> None:
     """An order in each situation, by the name of its buyer."""
-    posting_that_waits_and_customer_to_follow(stack)
-    order_on_hold(stack)
-    delivered_slowly(stack, 8_000)
-    activating = provisioning_order(stack, "Activating")
-    posting = provisioning_order(stack, "Posting")
-    stack.fault("erp", kind="slow", matching=posting.customer_id, milliseconds=LONG, times=0)
+    posting_that_waits_and_customer_to_follow(environment)
+    order_on_hold(environment)
+    delivered_slowly(environment, 8_000)
+    activating = provisioning_order(environment, "Activating")
+    posting = provisioning_order(environment, "Posting")
+    environment.fault("erp", kind="slow", matching=posting.customer_id, milliseconds=LONG, times=0)
     schedule = activating.plan.contract.references["schedule"] if activating.plan else ""
-    stack.fault("billing", kind="slow", matching=f"POST /v1/subscription_schedules/{schedule}", milliseconds=LONG)
-    delivered_slowly(stack, 60_000)
-    provisioning_order(stack, "Delivering")
-    stack.fault("billing", kind="slow", matching="name=Onboarding", milliseconds=LONG)
-    _, onboarding = stack.sell(stack.sale("Onboarding"))
-    stack.order_in(onboarding, "onboarding")
-    wait_until(lambda: pending(stack, "Activation.run") and pending(stack, "Invoicing.run"), 20, "cut in the middle")
-    stack.fault("crm", kind="slow", matching="query?q=SELECT%20Id%2C%20Name%2C", milliseconds=LONG, times=0)
-    _, validating = stack.sell(stack.sale("Validating"))
-    stack.order_in(validating, "validating")
-    wait_until(lambda: pending(stack, "QuoteToCash.run") == 2, 10, "two orders in the middle")
-    wait_until(lambda: not undelivered(stack), 10, "what billing tells is taken in")
+    environment.fault("billing", kind="slow", matching=f"POST /v1/subscription_schedules/{schedule}", milliseconds=LONG)
+    delivered_slowly(environment, 60_000)
+    provisioning_order(environment, "Delivering")
+    environment.fault("billing", kind="slow", matching="name=Onboarding", milliseconds=LONG)
+    _, onboarding = environment.sell(environment.sale("Onboarding"))
+    environment.order_in(onboarding, "onboarding")
+    wait_until(
+        lambda: pending(environment, "Activation.run") and pending(environment, "Invoicing.run"),
+        20,
+        "cut in the middle",
+    )
+    environment.fault("crm", kind="slow", matching="query?q=SELECT%20Id%2C%20Name%2C", milliseconds=LONG, times=0)
+    _, validating = environment.sell(environment.sale("Validating"))
+    environment.order_in(validating, "validating")
+    wait_until(lambda: pending(environment, "QuoteToCash.run") == 2, 10, "two orders in the middle")
+    wait_until(lambda: not undelivered(environment), 10, "what billing tells is taken in")
 
 
-def posting_that_waits_and_customer_to_follow(stack: Stack) -> None:
+def posting_that_waits_and_customer_to_follow(environment: Environment) -> None:
     """The ERP takes neither an invoice nor a change of a customer."""
     for method in ("account.invoice", "party.party.write"):
-        stack.fault("erp", kind="status", matching=method, times=0)
-    account, deal = stack.sell(stack.sale("Waiting"))
-    stack.order_in(deal, "active")
-    stack.shown(deal, "active")
-    wait_until(lambda: stack.record("SELECT 1 FROM postings WHERE kind = 'invoice' AND attempts > 0"), 20, "it waits")
-    wait_until(lambda: stack.record("SELECT 1 FROM postings WHERE kind = 'payment'"), 20, "it is paid")
-    stack.crm.update("Account", account, Name="Waiting Renamed GmbH")
-    wait_until(lambda: stack.record("SELECT 1 FROM customers WHERE attempts > 0"), 20, "a change to follow")
-    stack.calm()
+        environment.fault("erp", kind="status", matching=method, times=0)
+    account, deal = environment.sell(environment.sale("Waiting"))
+    environment.order_in(deal, "active")
+    environment.shown(deal, "active")
+    wait_until(
+        lambda: environment.record("SELECT 1 FROM postings WHERE kind = 'invoice' AND attempts > 0"), 20, "it waits"
+    )
+    wait_until(lambda: environment.record("SELECT 1 FROM postings WHERE kind = 'payment'"), 20, "it is paid")
+    environment.crm.update("Account", account, Name="Waiting Renamed GmbH")
+    wait_until(lambda: environment.record("SELECT 1 FROM customers WHERE attempts > 0"), 20, "a change to follow")
+    environment.calm()
 
 
-def order_on_hold(stack: Stack) -> None:
+def order_on_hold(environment: Environment) -> None:
     """Its buyer has a tax number that cannot be."""
-    _, deal = stack.sell(stack.sale("Held", tax_number="DE123456789"))
-    stack.order_in(deal, "on_hold")
-    stack.shown(deal, "on_hold")
+    _, deal = environment.sell(environment.sale("Held", tax_number="DE123456789"))
+    environment.order_in(deal, "on_hold")
+    environment.shown(deal, "on_hold")
 
 
-def delivered_slowly(stack: Stack, milliseconds: int) -> None:
-    stack.behave(sku="*", outcome="succeed", milliseconds=milliseconds)
+def delivered_slowly(environment: Environment, milliseconds: int) -> None:
+    environment.behave(sku="*", outcome="succeed", milliseconds=milliseconds)
 
 
-def provisioning_order(stack: Stack, name: str) -> Order:
-    _, deal = stack.sell(stack.sale(name))
-    order = stack.order_in(deal, "provisioning")
-    wait_until(lambda: len(stack.jobs(order.id)) == len(order.lines), 10, f"the jobs of {name}")
+def provisioning_order(environment: Environment, name: str) -> Order:
+    _, deal = environment.sell(environment.sale(name))
+    order = environment.order_in(deal, "provisioning")
+    wait_until(lambda: len(environment.jobs(order.id)) == len(order.lines), 10, f"the jobs of {name}")
     return order
 
 
-def pending(stack: Stack, name: str) -> int:
+def pending(environment: Environment, name: str) -> int:
     """How many workflows of that name are in the middle of something."""
-    return int(stack.record("SELECT COUNT(*) FROM workflow_status WHERE name = ? AND status = 'PENDING'", name))
+    return int(environment.record("SELECT COUNT(*) FROM workflow_status WHERE name = ? AND status = 'PENDING'", name))
 
 
-def undelivered(stack: Stack) -> int:
-    path = f"file:{stand_in(stack.folder, 'billing')}?mode=ro"
+def undelivered(environment: Environment) -> int:
+    path = f"file:{stand_in(environment.folder, 'billing')}?mode=ro"
     with closing(sqlite3.connect(path, uri=True)) as connection:
         return int(connection.execute("SELECT COUNT(*) FROM documents WHERE kind = 'delivery'").fetchone()[0])
 

@@ -32,7 +32,7 @@ from tiergate.settings import load
 T = TypeVar("T")
 proteus: Any = import_module("proteus")  # it makes its models at run time: there are no types to check
 THREE_LINES = (Line("PLATFORM", 1), Line("SEAT", 25), Line("ONBOARDING", 1))
-ENVIRONMENT = {
+VARIABLES = {
     "TIERGATE_PROCESS_DEAD_AFTER": "1.5",
     "TIERGATE_PROCESS_PAUSE": "0.2",
     "TIERGATE_PROCESS_LONGEST_PAUSE": "3",
@@ -56,7 +56,7 @@ def german_vat(name: str) -> str:
     return f"DE{digits}{mod_11_10.calc_check_digit(digits)}"
 
 
-class Stack:
+class Environment:
     """One sandbox and the three layers over it."""
 
     def __init__(
@@ -65,15 +65,15 @@ class Stack:
         templates: Path,
         database_url: str = "",
         erp_database: str = "",
-        environment: dict[str, str] | None = None,
+        variables: dict[str, str] | None = None,
         recorded: Path | None = None,
     ) -> None:
         """`recorded` is a recorded state to begin with; the process layer is then left for the test to start."""
-        self._environment = ENVIRONMENT | (environment or {})
+        self._variables = VARIABLES | (variables or {})
         self.sandbox = Sandbox(
             folder, templates, choose_ports(usual=False), utc_now().date(), database_url, 0.1, erp_database
         )
-        self.settings = load(self.sandbox.config, environment or {})
+        self.settings = load(self.sandbox.config, variables or {})
         self.folder = folder
         if recorded:
             restore(recorded, folder, utc_now(), self.sandbox.url("system"))
@@ -96,7 +96,7 @@ class Stack:
     # ---- processes
 
     def start(self, layer: Layer, extra: dict[str, str] | None = None) -> None:
-        child = layer_process(layer, self.sandbox.config, self.folder, self._environment | (extra or {}))
+        child = layer_process(layer, self.sandbox.config, self.folder, self._variables | (extra or {}))
         self.children[layer] = child
         wait_for(f"{self.sandbox.url(layer)}/health/live", child, START_SECONDS)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
-from tests.support.environment import THREE_LINES, Stack
+from tests.support.environment import THREE_LINES, Environment
 from tiergate import composition
 
 CONFIG = Path("openapi/rules/schemathesis.toml")
@@ -34,22 +34,22 @@ def generous(folder: Path) -> Path:
     return path
 
 
-def fuzzed_stack(folder: Path, templates: Path) -> Stack:
-    """A stack of its own, since what the fuzzer leaves behind is in nobody else's way."""
+def fuzzed_environment(folder: Path, templates: Path) -> Environment:
+    """A environment of its own, since what the fuzzer leaves behind is in nobody else's way."""
     environment = {"TIERGATE_GOVERNANCE_CATALOGUE": str(generous(folder))}
-    stack = Stack(folder / "stack", templates, environment=environment)
+    environment = Environment(folder / "environment", templates, variables=environment)
     for partner in ("reseller-nord", None):  # so that there is something to find
-        _, deal = stack.sell(stack.sale(f"Fuzzed {partner}", partner=partner, lines=THREE_LINES[:2]))
-        stack.order_in(deal, "active")
-    _, wrong = stack.sell(stack.sale("Held", tax_number="DE1"))
-    stack.order_in(wrong, "on_hold")
-    return stack
+        _, deal = environment.sell(environment.sale(f"Fuzzed {partner}", partner=partner, lines=THREE_LINES[:2]))
+        environment.order_in(deal, "active")
+    _, wrong = environment.sell(environment.sale("Held", tax_number="DE1"))
+    environment.order_in(wrong, "on_hold")
+    return environment
 
 
-def token(stack: Stack, document: str) -> str:
+def token(environment: Environment, document: str) -> str:
     """A token with every scope that the document's API asks for, and with no more."""
     name = document.split(".", maxsplit=1)[0]
-    catalogue = load(stack.settings.governance.path())
+    catalogue = load(environment.settings.governance.path())
     api = catalogue.apis[name]
     scopes = frozenset(each.scope for each in api.operations.values() if each.scope)
     clients = {
@@ -58,22 +58,28 @@ def token(stack: Stack, document: str) -> str:
     client = (
         min(clients, key=lambda each: (not each.startswith("reseller"), each)) if name == "partners" else min(clients)
     )
-    issuer = composition.issuer(stack.settings)
+    issuer = composition.issuer(environment.settings)
     return issuer.token(client, clients[client], ttl=timedelta(hours=8))
 
 
 def fuzz(
-    stack: Stack, document: Path, *, examples: int, seed: int | None, seconds: int | None = None, signed: bool = True
+    environment: Environment,
+    document: Path,
+    *,
+    examples: int,
+    seed: int | None,
+    seconds: int | None = None,
+    signed: bool = True,
 ) -> str:
     """What the fuzzer found, as it prints it; empty when it found nothing. Without `signed`, nobody is logged in."""
     layer = load().apis[document.name.split(".")[0]].layer
     with tempfile.TemporaryDirectory() as scratch:
         command = [
             str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG.resolve()), "run", str(document.resolve()),
-            "--url", stack.sandbox.url(layer), "--max-examples", str(examples), "--workers", "1", "--request-timeout", "30",
+            "--url", environment.sandbox.url(layer), "--max-examples", str(examples), "--workers", "1", "--request-timeout", "30",
         ]  # fmt: skip
         if signed:
-            command += ["--header", f"Authorization: Bearer {token(stack, document.name)}"]
+            command += ["--header", f"Authorization: Bearer {token(environment, document.name)}"]
         else:  # nothing is accepted, so nothing leads anywhere
             command += ["--phases", "examples,fuzzing", "--exclude-checks", "positive_data_acceptance"]
         if seed is not None:
@@ -93,14 +99,14 @@ def main() -> None:
     seconds = int(sys.argv[1])
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        stack = fuzzed_stack(Path(folder), Path(".tiergate/templates").resolve())
+        environment = fuzzed_environment(Path(folder), Path(".tiergate/templates").resolve())
         try:
             for document in documents():
-                found = fuzz(stack, document, examples=100, seed=None, seconds=seconds)
+                found = fuzz(environment, document, examples=100, seed=None, seconds=seconds)
                 sys.stdout.write(f"{document.name}: {found or 'nothing found'}\n")
                 failed = failed or bool(found)
         finally:
-            stack.stop()
+            environment.stop()
     raise SystemExit(1 if failed else 0)
 
 

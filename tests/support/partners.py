@@ -11,7 +11,7 @@ import httpx
 
 from canonical.ids import utc_now
 from canonical.orders import Order
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 
 NORD, SUED = "reseller-nord", "reseller-sued"
 _numbers = itertools.count(1)
@@ -29,13 +29,13 @@ def patiently(method: str, url: str, **options: Any) -> httpx.Response:
 class Partner:
     """Calls the partner API as one client of the catalogue."""
 
-    def __init__(self, stack: Stack, name: str = NORD, url: str = "") -> None:
-        self._stack = stack
+    def __init__(self, environment: Environment, name: str = NORD, url: str = "") -> None:
+        self._environment = environment
         self.name = name
-        self.url = url or stack.sandbox.url("experience")
+        self.url = url or environment.sandbox.url("experience")
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        headers = self._stack.channels.headers(self.name) | options.pop("headers", {})
+        headers = self._environment.channels.headers(self.name) | options.pop("headers", {})
         return patiently(method, f"{self.url}{path}", headers=headers, **options)
 
     def wanted(self, customer_id: str, **changes: Any) -> dict[str, Any]:
@@ -52,9 +52,9 @@ class Partner:
         return self.call("POST", "/partners/v2/orders", json=self.wanted(customer_id, **changes), headers=headers)
 
 
-def customer_of(stack: Stack, partner: str, name: str) -> Order:
+def customer_of(environment: Environment, partner: str, name: str) -> Order:
     """A customer that the CRM names the partner of, with its first order, closed by a salesperson. Gives that order."""
-    _, deal = stack.sell(stack.sale(f"{name} {next(_numbers)}", partner=partner))
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
+    _, deal = environment.sell(environment.sale(f"{name} {next(_numbers)}", partner=partner))
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
     return order

@@ -26,7 +26,7 @@ DAY = 24 * 3600
 
 
 def record(folder: Path, into: Path, at: datetime, system_url: str, host: str) -> None:
-    """Write the state that a stack left in `folder`, recorded `at` that time (UTC) on the machine `host`."""
+    """Write the state that a environment left in `folder`, recorded `at` that time (UTC) on the machine `host`."""
     into.mkdir(parents=True, exist_ok=True)
     (into / RECORDED_AT).write_text(f"{at.isoformat()}\n")
     (into / CURSOR).write_text((folder / "cursors" / "crm").read_text() + "\n")
@@ -37,7 +37,7 @@ def record(folder: Path, into: Path, at: datetime, system_url: str, host: str) -
 
 
 def restore(state: Path, folder: Path, now: datetime, system_url: str) -> None:
-    """Lay a recorded state out in `folder`, as a stack that starts there finds it."""
+    """Lay a recorded state out in `folder`, as a environment that starts there finds it."""
 
     def text(name: str) -> str:
         return moved((state / name).read_text(), recorded_at(state), now)

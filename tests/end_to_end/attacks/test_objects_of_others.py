@@ -12,7 +12,7 @@ import pytest
 
 from canonical.orders import Order
 from policies.catalogue.check import load
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 from tests.support.partners import NORD, customer_of, patiently
 
 CATALOGUE = load()
@@ -35,7 +35,7 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def target(running: Stack) -> Target:
+def target(running: Environment) -> Target:
     running.calm()
     order = customer_of(running, NORD, "Object of others")
     account = running.crm.query(f"SELECT AccountId FROM Opportunity WHERE Id = '{order.deal_id}'")[0]["AccountId"]
@@ -58,10 +58,10 @@ def operations() -> list[tuple[str, str, str, dict[str, Any]]]:
     return found
 
 
-def ask(stack: Stack, client: str, method: str, path: str, body: object = None) -> httpx.Response:
+def ask(environment: Environment, client: str, method: str, path: str, body: object = None) -> httpx.Response:
     """As a patient attacker: what is throttled is asked again."""
-    headers = stack.channels.headers(client) | {"idempotency-key": path[-60:].replace("/", "-") + client}
-    return patiently(method, f"{stack.sandbox.url('experience')}{path}", headers=headers, json=body)
+    headers = environment.channels.headers(client) | {"idempotency-key": path[-60:].replace("/", "-") + client}
+    return patiently(method, f"{environment.sandbox.url('experience')}{path}", headers=headers, json=body)
 
 
 def told(answer: httpx.Response, key: str) -> tuple[int, str]:
@@ -76,7 +76,7 @@ LISTS = [
 
 
 @pytest.mark.parametrize("client", STRANGERS)
-def test_a_record_of_another_looks_like_none(running: Stack, target: Target, client: str) -> None:
+def test_a_record_of_another_looks_like_none(running: Environment, target: Target, client: str) -> None:
     for operation, method, path, _ in KEYED:
         name = path[path.index("{") + 1 : path.index("}")]
         theirs, none = target.ids[name], target.none(name)
@@ -90,7 +90,7 @@ def test_a_record_of_another_looks_like_none(running: Stack, target: Target, cli
 
 
 @pytest.mark.parametrize("client", STRANGERS)
-def test_a_list_has_no_record_of_another(running: Stack, target: Target, client: str) -> None:
+def test_a_list_has_no_record_of_another(running: Environment, target: Target, client: str) -> None:
     for operation, method, path, described in LISTS:
         named = {each["name"] for each in described.get("parameters", ())}
         queries = ["?limit=100"] if "limit" in named else [""]
@@ -105,7 +105,9 @@ def test_a_list_has_no_record_of_another(running: Stack, target: Target, client:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_client_can_do_what_its_scopes_say_and_nothing_else(running: Stack, target: Target, client: str) -> None:
+def test_a_client_can_do_what_its_scopes_say_and_nothing_else(
+    running: Environment, target: Target, client: str
+) -> None:
     """OWASP API5:2023, broken function level authorization."""
     scopes = CATALOGUE.clients[client].scopes
     for operation, method, path, described in operations():
@@ -118,7 +120,7 @@ def test_a_client_can_do_what_its_scopes_say_and_nothing_else(running: Stack, ta
         assert answer.status_code == 403, f"{client} {operation}"
 
 
-def test_an_owner_does_see_them(running: Stack, target: Target) -> None:
+def test_an_owner_does_see_them(running: Environment, target: Target) -> None:
     """So that the others are not refused for a reason of another kind."""
     for operation, method, path, described in KEYED:
         if method != "GET":

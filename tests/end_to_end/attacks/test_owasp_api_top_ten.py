@@ -14,18 +14,20 @@ import pytest
 
 from policies.catalogue.check import load
 from policies.contract.bodies import MAX_BODY
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 from tests.support.partners import NORD, SUED, Partner, customer_of
 
 
 @pytest.fixture
-def url(stack: Stack) -> str:
-    return stack.sandbox.url("experience")
+def url(environment: Environment) -> str:
+    return environment.sandbox.url("experience")
 
 
-def test_api3_a_property_that_a_partner_may_not_see_does_not_leave_and_none_of_ours_can_be_set(stack: Stack) -> None:
-    order = customer_of(stack, NORD, "Properties")
-    partner = Partner(stack)
+def test_api3_a_property_that_a_partner_may_not_see_does_not_leave_and_none_of_ours_can_be_set(
+    environment: Environment,
+) -> None:
+    order = customer_of(environment, NORD, "Properties")
+    partner = Partner(environment)
     shown = (
         partner.call("GET", f"/partners/v2/orders/{order.id}").text
         + partner.call("GET", "/partners/v2/customers?limit=100").text
@@ -38,17 +40,17 @@ def test_api3_a_property_that_a_partner_may_not_see_does_not_leave_and_none_of_o
         assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, f"$.{ours}")
 
 
-def test_api4_size_page_and_rate_are_bounded(stack: Stack, url: str) -> None:
-    headers = stack.channels.headers("sales-app")
+def test_api4_size_page_and_rate_are_bounded(environment: Environment, url: str) -> None:
+    headers = environment.channels.headers("sales-app")
     large = httpx.post(
         f"{url}/support/v1/cases/cas_{'0' * 32}/actions",
         content=b"{" + b" " * MAX_BODY,
-        headers=stack.channels.headers("support-desk"),
+        headers=environment.channels.headers("support-desk"),
     )
     page = httpx.get(f"{url}/sales/v1/orders?limit=100000", headers=headers)
     token = httpx.get(f"{url}/sales/v1/orders", headers={"authorization": f"Bearer {'x' * 5000}"})
     with httpx.Client() as client:
-        tokens = stack.channels.headers(SUED)
+        tokens = environment.channels.headers(SUED)
         statuses = [client.get(f"{url}/partners/v2/orders", headers=tokens).status_code for _ in range(60)]
 
     assert (large.status_code, page.status_code, token.status_code) == (413, 422, 401)
@@ -61,7 +63,7 @@ def test_api6_orders_cost_more_than_reads_of_a_partners_share() -> None:
     assert operations["partners_place_order"].cost > operations["partners_get_order"].cost
 
 
-def test_api7_no_request_names_an_address_that_we_would_call(stack: Stack) -> None:
+def test_api7_no_request_names_an_address_that_we_would_call(environment: Environment) -> None:
     for path in Path("openapi").glob("*.json"):
         document = json.loads(path.read_text())
         taken = [
@@ -73,12 +75,14 @@ def test_api7_no_request_names_an_address_that_we_would_call(stack: Stack) -> No
         text = json.dumps([document["components"]["schemas"].get(each.rpartition("/")[2], {}) for each in taken])
         assert not re.search(r'"\w*(url|uri|callback|webhook)\w*":', text, re.IGNORECASE), path.name
     for key in ("http://169.254.169.254/", "..%2F..%2Fv1%2Faccounts", "a%0d%0aHost:%20evil"):
-        answer = Partner(stack).call("GET", f"/partners/v2/orders/{key}")
+        answer = Partner(environment).call("GET", f"/partners/v2/orders/{key}")
         assert answer.status_code in {404, 422}
 
 
-def test_api8_answers_tell_nothing_of_the_inside_and_no_method_is_open_by_chance(stack: Stack, url: str) -> None:
-    headers = stack.channels.headers("sales-app")
+def test_api8_answers_tell_nothing_of_the_inside_and_no_method_is_open_by_chance(
+    environment: Environment, url: str
+) -> None:
+    headers = environment.channels.headers("sales-app")
     for method in ("POST", "PUT", "PATCH", "DELETE", "TRACE"):
         answer = httpx.request(method, f"{url}/sales/v1/orders", headers=headers)
         assert answer.status_code == 405
@@ -89,8 +93,10 @@ def test_api8_answers_tell_nothing_of_the_inside_and_no_method_is_open_by_chance
     assert "access-control-allow-origin" not in crossed.headers
 
 
-def test_api9_every_version_that_is_served_is_in_the_catalogue_and_has_a_contract(stack: Stack, url: str) -> None:
-    headers = stack.channels.headers("platform-team")
+def test_api9_every_version_that_is_served_is_in_the_catalogue_and_has_a_contract(
+    environment: Environment, url: str
+) -> None:
+    headers = environment.channels.headers("platform-team")
     apis = httpx.get(f"{url}/operations/v1/apis", headers=headers).json()["items"]
     listed = {f"{api['name']}.{each['version']}.json" for api in apis for each in api["versions"]}
 
@@ -99,11 +105,11 @@ def test_api9_every_version_that_is_served_is_in_the_catalogue_and_has_a_contrac
         assert httpx.get(f"{url}{unlisted}", headers=headers).status_code == 404
 
 
-def test_api10_what_a_platform_answers_is_checked_before_it_is_believed(stack: Stack) -> None:
+def test_api10_what_a_platform_answers_is_checked_before_it_is_believed(environment: Environment) -> None:
     """A webhook is a thin event: what it says is read again from its owner. A wrong signature stores nothing."""
-    system = stack.sandbox.url("system")
+    system = environment.sandbox.url("system")
     forged = {"id": "evt_1", "type": "invoice.paid", "data": {"object": {"id": "in_forged"}}}
     refused = httpx.post(f"{system}/billing/v1/webhooks", json=forged, headers={"stripe-signature": "t=1,v1=00"})
 
     assert refused.status_code == 401
-    assert stack.record("SELECT id FROM events WHERE subject = ?", "in_forged") is None
+    assert environment.record("SELECT id FROM events WHERE subject = ?", "in_forged") is None

@@ -19,7 +19,7 @@ from jwt.algorithms import RSAAlgorithm
 from canonical.faults import Unavailable
 from canonical.ids import utc_now
 from policies.identity.jwks import Discovery, Keys
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 
 RSA = generate_private_key(65537, 2048)
 PUBLIC = json.loads(RSAAlgorithm.to_jwk(RSA.public_key())) | {"kid": "2026", "alg": "RS256", "use": "sig"}  # pyright: ignore[reportUnknownMemberType]
@@ -102,23 +102,23 @@ def test_when_the_issuer_is_away_the_keys_that_are_known_go_on(oidc: OidcIssuer)
 
 
 def test_the_channels_take_the_tokens_of_the_issuer_that_the_settings_name_and_no_other(
-    stack: Stack, oidc: OidcIssuer
+    environment: Environment, oidc: OidcIssuer
 ) -> None:
-    stack.children["experience"].stop()
-    stack.start("experience", {"TIERGATE_GOVERNANCE_ISSUER": oidc.url})
+    environment.children["experience"].stop()
+    environment.start("experience", {"TIERGATE_GOVERNANCE_ISSUER": oidc.url})
     now = int(time.time())
     claims = {
         "iss": oidc.url, "sub": "alice", "client_id": "sales-france", "aud": "tiergate:experience", "jti": "1",
         "iat": now, "exp": now + 300, "scope": "orders:read openid",
     }  # fmt: skip
     token = jwt.encode(claims, RSA, algorithm="RS256", headers={"typ": "at+jwt", "kid": "2026"})
-    url = f"{stack.sandbox.url('experience')}/sales/v1/orders"
+    url = f"{environment.sandbox.url('experience')}/sales/v1/orders"
     try:
         good = httpx.get(url, headers={"authorization": f"Bearer {token}"})
-        local = httpx.get(url, headers=stack.channels.headers("sales-france"))
+        local = httpx.get(url, headers=environment.channels.headers("sales-france"))
     finally:
-        stack.children["experience"].stop()
-        stack.start("experience")
+        environment.children["experience"].stop()
+        environment.start("experience")
 
     assert (good.status_code, good.json()["items"]) == (200, []), "it sees what the catalogue lets its client see"
     assert local.status_code == 401

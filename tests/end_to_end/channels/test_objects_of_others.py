@@ -7,64 +7,64 @@ import pytest
 
 from canonical.cases import Case
 from canonical.orders import Order, OrderSummary, Page, PostingStatus
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 
 
 @pytest.fixture
-def order(stack: Stack, request: pytest.FixtureRequest) -> Order:
+def order(environment: Environment, request: pytest.FixtureRequest) -> Order:
     """An order of the German legal entity, with its postings."""
-    _, deal = stack.sell(stack.sale(str(request.node.name)))
-    made = stack.order_in(deal, "active")
-    stack.settled(made)
+    _, deal = environment.sell(environment.sale(str(request.node.name)))
+    made = environment.order_in(deal, "active")
+    environment.settled(made)
     return made
 
 
 def test_a_client_of_another_legal_entity_finds_neither_order_nor_customer_nor_posting(
-    stack: Stack, order: Order
+    environment: Environment, order: Order
 ) -> None:
     other = "sales-france"
 
     for path in (f"/sales/v1/orders/{order.id}", f"/support/v1/customers/{order.customer_id}"):
         with pytest.raises(httpx.HTTPStatusError) as missing:
-            stack.channels.get(other, path, dict)
+            environment.channels.get(other, path, dict)
         assert missing.value.response.status_code == 404
-    orders: Page[OrderSummary] = stack.channels.get(other, "/sales/v1/orders", Page[OrderSummary])
-    postings: Page[PostingStatus] = stack.channels.get(other, "/finance/v1/postings", Page[PostingStatus])
-    cases: Page[Case] = stack.channels.get(other, "/support/v1/cases", Page[Case])
+    orders: Page[OrderSummary] = environment.channels.get(other, "/sales/v1/orders", Page[OrderSummary])
+    postings: Page[PostingStatus] = environment.channels.get(other, "/finance/v1/postings", Page[PostingStatus])
+    cases: Page[Case] = environment.channels.get(other, "/support/v1/cases", Page[Case])
     assert (orders.items, postings.items, cases.items) == ((), (), ())
 
 
-def test_missing_and_forbidden_look_the_same(stack: Stack, order: Order) -> None:
+def test_missing_and_forbidden_look_the_same(environment: Environment, order: Order) -> None:
     def answer(order_id: str) -> tuple[int, str]:
         with pytest.raises(httpx.HTTPStatusError) as refused:
-            stack.channels.get("sales-france", f"/sales/v1/orders/{order_id}", dict)
+            environment.channels.get("sales-france", f"/sales/v1/orders/{order_id}", dict)
         body = refused.value.response.json()
         return refused.value.response.status_code, body["detail"].replace(order_id, "…")
 
     assert answer(order.id) == answer("ord_" + "0" * 32)
 
 
-def test_a_client_without_the_scope_is_forbidden(stack: Stack, order: Order) -> None:
+def test_a_client_without_the_scope_is_forbidden(environment: Environment, order: Order) -> None:
     with pytest.raises(httpx.HTTPStatusError) as refused:
-        stack.channels.get("sales-app", f"/support/v1/customers/{order.customer_id}", dict)
+        environment.channels.get("sales-app", f"/support/v1/customers/{order.customer_id}", dict)
 
     assert refused.value.response.status_code == 403
 
 
-def test_a_token_for_the_channels_is_worthless_below_them(stack: Stack, order: Order) -> None:
-    headers = stack.channels.headers("finance-app")
+def test_a_token_for_the_channels_is_worthless_below_them(environment: Environment, order: Order) -> None:
+    headers = environment.channels.headers("finance-app")
 
     for layer, path in (("process", f"/process/v1/orders/{order.id}"), ("system", f"/crm/v1/deals/{order.deal_id}")):
-        assert httpx.get(f"{stack.sandbox.url(layer)}{path}", headers=headers).status_code == 401
+        assert httpx.get(f"{environment.sandbox.url(layer)}{path}", headers=headers).status_code == 401
 
 
-def test_lists_come_in_pages_that_neither_skip_nor_repeat(stack: Stack, order: Order) -> None:
-    whole = [each.id for each in stack.orders()]
+def test_lists_come_in_pages_that_neither_skip_nor_repeat(environment: Environment, order: Order) -> None:
+    whole = [each.id for each in environment.orders()]
     paged: list[str] = []
     cursor = ""
     while True:
         path = f"/sales/v1/orders?limit=1{f'&cursor={cursor}' if cursor else ''}"
-        page: Page[OrderSummary] = stack.channels.get("sales-app", path, Page[OrderSummary])
+        page: Page[OrderSummary] = environment.channels.get("sales-app", path, Page[OrderSummary])
         paged += [each.id for each in page.items]
         if page.next_cursor is None:
             break
@@ -84,16 +84,16 @@ def test_lists_come_in_pages_that_neither_skip_nor_repeat(stack: Stack, order: O
         "/sales/v1/orders/not-an-id",
     ],
 )
-def test_a_parameter_out_of_bounds_is_refused(stack: Stack, path: str) -> None:
+def test_a_parameter_out_of_bounds_is_refused(environment: Environment, path: str) -> None:
     with pytest.raises(httpx.HTTPStatusError) as refused:
-        stack.channels.get("sales-app", path, dict)
+        environment.channels.get("sales-app", path, dict)
 
     assert refused.value.response.status_code in (400, 422)
     assert refused.value.response.json()["type"] == "/problems/invalid-request"
 
 
-def test_support_sees_a_customer_with_all_that_is_going_on(stack: Stack, order: Order) -> None:
-    seen = stack.channels.get("support-desk", f"/support/v1/customers/{order.customer_id}", dict)
+def test_support_sees_a_customer_with_all_that_is_going_on(environment: Environment, order: Order) -> None:
+    seen = environment.channels.get("support-desk", f"/support/v1/customers/{order.customer_id}", dict)
 
     assert seen["customer"]["references"].keys() == {"crm", "billing", "erp"}
     assert [each["id"] for each in seen["orders"]] == [order.id]
@@ -101,10 +101,10 @@ def test_support_sees_a_customer_with_all_that_is_going_on(stack: Stack, order: 
     assert seen["open_cases"] == 0
 
 
-def test_an_unknown_field_in_an_action_is_named(stack: Stack) -> None:
+def test_an_unknown_field_in_an_action_is_named(environment: Environment) -> None:
     answer = httpx.post(
-        f"{stack.sandbox.url('experience')}/support/v1/cases/cas_{'0' * 32}/actions",
-        headers=stack.channels.headers("support-desk"),
+        f"{environment.sandbox.url('experience')}/support/v1/cases/cas_{'0' * 32}/actions",
+        headers=environment.channels.headers("support-desk"),
         json={"action": "retry", "because": "x"},
     )
 

@@ -9,27 +9,29 @@ import httpx
 import pytest
 
 from canonical.orders import Order
-from tests.support.environment import Stack, wait_until
+from tests.support.environment import Environment, wait_until
 from tests.support.partners import NORD, SUED, Partner, customer_of
 
 
 @pytest.fixture
-def first(stack: Stack, request: pytest.FixtureRequest) -> Order:
+def first(environment: Environment, request: pytest.FixtureRequest) -> Order:
     """The first order of a customer of the partner Nord."""
-    return customer_of(stack, NORD, str(request.node.name)[:20])
+    return customer_of(environment, NORD, str(request.node.name)[:20])
 
 
-def test_an_order_that_a_partner_places_is_a_deal_of_the_crm_and_becomes_service(stack: Stack, first: Order) -> None:
-    partner = Partner(stack)
+def test_an_order_that_a_partner_places_is_a_deal_of_the_crm_and_becomes_service(
+    environment: Environment, first: Order
+) -> None:
+    partner = Partner(environment)
 
     answer = partner.place(first.customer_id, "an-order")
 
     assert answer.status_code == 201
     placed = answer.json()
-    deal = stack.record("SELECT deal_id FROM orders WHERE id = ?", placed["id"])
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
-    (opportunity,) = stack.crm.query(
+    deal = environment.record("SELECT deal_id FROM orders WHERE id = ?", placed["id"])
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+    (opportunity,) = environment.crm.query(
         f"SELECT IsWon, Amount, PlacedBy__c, AccountId FROM Opportunity WHERE Id = '{deal}'"
     )
     assert (opportunity["IsWon"], opportunity["PlacedBy__c"]) == (True, NORD)
@@ -44,8 +46,8 @@ def test_an_order_that_a_partner_places_is_a_deal_of_the_crm_and_becomes_service
     assert len(invoices) == 2
 
 
-def test_v1_speaks_of_the_same_order_in_its_own_words(stack: Stack, first: Order) -> None:
-    partner = Partner(stack)
+def test_v1_speaks_of_the_same_order_in_its_own_words(environment: Environment, first: Order) -> None:
+    partner = Partner(environment)
     body = partner.wanted(first.customer_id)
     old = {key: value for key, value in body.items() if key not in {"customer_id", "lines"}}
     old |= {"customer": body["customer_id"], "items": body["lines"]}
@@ -81,8 +83,8 @@ def test_v1_speaks_of_the_same_order_in_its_own_words(stack: Stack, first: Order
         ({"items": [{"sku": "SEAT", "quantity": 1, "colour": "red"}]}, "$.items[0].colour"),
     ],
 )
-def test_v1_names_what_is_wrong_as_v1_calls_it(stack: Stack, change: dict[str, Any], path: str) -> None:
-    partner = Partner(stack)
+def test_v1_names_what_is_wrong_as_v1_calls_it(environment: Environment, change: dict[str, Any], path: str) -> None:
+    partner = Partner(environment)
     old = {
         "customer": "cus_" + "0" * 32, "name": "n", "legal_entity": "DE01", "currency": "EUR", "starts_on": "2026-01-01",
         "items": [{"sku": "SEAT", "quantity": 1}],
@@ -96,8 +98,8 @@ def test_v1_names_what_is_wrong_as_v1_calls_it(stack: Stack, change: dict[str, A
     assert path in [each["path"] for each in refused.json()["errors"]]
 
 
-def test_another_partner_sees_neither_customer_nor_order_nor_invoice(stack: Stack, first: Order) -> None:
-    other = Partner(stack, SUED)
+def test_another_partner_sees_neither_customer_nor_order_nor_invoice(environment: Environment, first: Order) -> None:
+    other = Partner(environment, SUED)
 
     def ids(path: str, member: str) -> set[str]:
         return {each[member] for each in other.call("GET", f"/partners/v2/{path}?limit=100").json()["items"]}
@@ -123,46 +125,46 @@ def test_another_partner_sees_neither_customer_nor_order_nor_invoice(stack: Stac
     ],
 )
 def test_what_cannot_be_ordered_is_refused_before_anything_is_created(
-    stack: Stack, first: Order, change: dict[str, Any], status: int, problem: str
+    environment: Environment, first: Order, change: dict[str, Any], status: int, problem: str
 ) -> None:
-    before = len(stack.crm.query("SELECT Id FROM Opportunity"))
+    before = len(environment.crm.query("SELECT Id FROM Opportunity"))
 
-    refused = Partner(stack).place(first.customer_id, re.sub(r"\W", "-", str(change)), **change)
+    refused = Partner(environment).place(first.customer_id, re.sub(r"\W", "-", str(change)), **change)
 
     assert (refused.status_code, refused.json()["type"]) == (status, f"/problems/{problem}")
-    assert len(stack.crm.query("SELECT Id FROM Opportunity")) == before
+    assert len(environment.crm.query("SELECT Id FROM Opportunity")) == before
 
 
-def test_what_a_partner_sees_says_nothing_of_how_we_work(stack: Stack, first: Order) -> None:
-    shown = Partner(stack).call("GET", f"/partners/v2/orders/{first.id}").text
+def test_what_a_partner_sees_says_nothing_of_how_we_work(environment: Environment, first: Order) -> None:
+    shown = Partner(environment).call("GET", f"/partners/v2/orders/{first.id}").text
 
     assert first.deal_id not in shown
     assert first.correlation_id not in shown
     assert "references" not in shown
 
 
-def test_calls_of_the_deprecated_version_are_counted_by_client(stack: Stack) -> None:
+def test_calls_of_the_deprecated_version_are_counted_by_client(environment: Environment) -> None:
     def counted() -> int:
-        headers = stack.channels.headers("platform-team")
-        url = f"{stack.sandbox.url('experience')}/operations/v1/deprecated-calls"
+        headers = environment.channels.headers("platform-team")
+        url = f"{environment.sandbox.url('experience')}/operations/v1/deprecated-calls"
         found = httpx.get(url, headers=headers).raise_for_status().json()["items"]
         return sum(each["calls"] for each in found if (each["client"], each["version"]) == (SUED, "v1"))
 
     before = counted()
     for _ in range(3):
-        Partner(stack, SUED).call("GET", "/partners/v1/orders").raise_for_status()
-    Partner(stack, SUED).call("GET", "/partners/v2/orders").raise_for_status()
+        Partner(environment, SUED).call("GET", "/partners/v1/orders").raise_for_status()
+    Partner(environment, SUED).call("GET", "/partners/v2/orders").raise_for_status()
 
     wait_until(lambda: counted() == before + 3 or None, 10, "three calls counted")
 
 
-def test_the_platform_team_sees_what_is_in_force_and_what_would_happen_to_a_call(stack: Stack) -> None:
-    headers = stack.channels.headers("platform-team")
-    url = f"{stack.sandbox.url('experience')}/operations/v1"
+def test_the_platform_team_sees_what_is_in_force_and_what_would_happen_to_a_call(environment: Environment) -> None:
+    headers = environment.channels.headers("platform-team")
+    url = f"{environment.sandbox.url('experience')}/operations/v1"
     apis = {each["name"]: each for each in httpx.get(f"{url}/apis", headers=headers).raise_for_status().json()["items"]}
     told = httpx.get(f"{url}/explanations/{NORD}/sales_get_order", headers=headers).raise_for_status().json()
 
     assert [each["state"] for each in apis["partners"]["versions"]] == ["deprecated", "active"]
     assert told["allowed"] is True
     assert httpx.get(f"{url}/explanations/nobody/sales_get_order", headers=headers).status_code == 404
-    assert httpx.get(f"{url}/apis", headers=stack.channels.headers("sales-app")).status_code == 403
+    assert httpx.get(f"{url}/apis", headers=environment.channels.headers("sales-app")).status_code == 403

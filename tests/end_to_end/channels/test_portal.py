@@ -12,7 +12,7 @@ import pytest
 
 from policies.identity.client_secrets import Credentials
 from policies.problems import TYPES
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 from tiergate import composition
 from tiergate.settings import Settings
 
@@ -20,8 +20,8 @@ LINK = re.compile(r'(?:href|src|data-document)="([^"#]+)')
 
 
 @pytest.fixture
-def url(stack: Stack) -> str:
-    return stack.sandbox.url("experience")
+def url(environment: Environment) -> str:
+    return environment.sandbox.url("experience")
 
 
 def test_every_link_of_the_portal_leads_somewhere_on_this_host(url: str) -> None:
@@ -99,8 +99,8 @@ def secret_of(settings: Settings, client: str) -> str:
     return Credentials(settings.client_secrets()).make(client)
 
 
-def test_a_client_gets_a_token_for_its_secret_and_calls_with_it(stack: Stack, url: str) -> None:
-    secret = secret_of(stack.settings, "sales-app")
+def test_a_client_gets_a_token_for_its_secret_and_calls_with_it(environment: Environment, url: str) -> None:
+    secret = secret_of(environment.settings, "sales-app")
 
     granted = ask(url, "sales-app", secret)
 
@@ -110,14 +110,14 @@ def test_a_client_gets_a_token_for_its_secret_and_calls_with_it(stack: Stack, ur
     assert httpx.get(f"{url}/sales/v1/orders", headers=headers).status_code == 200
 
 
-def test_the_secret_before_still_counts_and_the_one_before_that_does_not(stack: Stack, url: str) -> None:
-    first, second, third = (secret_of(stack.settings, "finance-app") for _ in range(3))
+def test_the_secret_before_still_counts_and_the_one_before_that_does_not(environment: Environment, url: str) -> None:
+    first, second, third = (secret_of(environment.settings, "finance-app") for _ in range(3))
 
     assert [ask(url, "finance-app", each).status_code for each in (first, second, third)] == [401, 200, 200]
 
 
-def test_a_token_can_be_asked_for_with_less_and_never_with_more(stack: Stack, url: str) -> None:
-    secret = secret_of(stack.settings, "support-desk")
+def test_a_token_can_be_asked_for_with_less_and_never_with_more(environment: Environment, url: str) -> None:
+    secret = secret_of(environment.settings, "support-desk")
 
     less = ask(url, "support-desk", secret, scope="cases:read")
     more = ask(url, "support-desk", secret, scope="cases:read governance:read")
@@ -126,15 +126,15 @@ def test_a_token_can_be_asked_for_with_less_and_never_with_more(stack: Stack, ur
     assert (more.status_code, more.json()["error"]) == (400, "invalid_scope")
 
 
-def test_no_token_for_a_wrong_secret_an_unknown_client_or_a_layer_of_ours(stack: Stack, url: str) -> None:
-    layer = secret_of(stack.settings, "process-layer")
+def test_no_token_for_a_wrong_secret_an_unknown_client_or_a_layer_of_ours(environment: Environment, url: str) -> None:
+    layer = secret_of(environment.settings, "process-layer")
     answers = [
         ask(url, "sales-france", "tgs_wrong"), ask(url, "nobody", "tgs_wrong"), ask(url, "process-layer", layer), ask(url, "", ""),
         httpx.post(f"{url}/oauth/token", headers={"authorization": "Basic !"}, data={"grant_type": "client_credentials"}),
     ]  # fmt: skip
 
     assert {(each.status_code, each.json()["error"]) for each in answers} == {(401, "invalid_client")}
-    assert "tgs_" not in stack.settings.client_secrets().read_text()
+    assert "tgs_" not in environment.settings.client_secrets().read_text()
 
 
 def test_another_grant_and_a_form_that_is_none_are_refused(url: str) -> None:
@@ -143,18 +143,18 @@ def test_another_grant_and_a_form_that_is_none_are_refused(url: str) -> None:
     assert httpx.post(f"{url}/oauth/token", content=many).json()["error"] == "invalid_request"
 
 
-def test_guessing_is_slowed_down_and_audited(stack: Stack, url: str) -> None:
+def test_guessing_is_slowed_down_and_audited(environment: Environment, url: str) -> None:
     answers = [ask(url, "reseller-sued", f"tgs_{number}").status_code for number in range(30)]
 
     assert answers.count(429) >= 10
-    log = stack.settings.audit_log("experience").read_text()
+    log = environment.settings.audit_log("experience").read_text()
     assert '"operation":"issue_token"' in log
     assert '"on_behalf_of":"reseller-sued"' in log
 
 
-def test_the_local_issuer_can_be_switched_off(stack: Stack) -> None:
+def test_the_local_issuer_can_be_switched_off(environment: Environment) -> None:
     closed = msgspec.structs.replace(
-        stack.settings, governance=msgspec.structs.replace(stack.settings.governance, local_tokens=False)
+        environment.settings, governance=msgspec.structs.replace(environment.settings.governance, local_tokens=False)
     )
     paths = {route.path for route in composition.experience_app(closed).routes}
 

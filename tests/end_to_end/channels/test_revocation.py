@@ -14,7 +14,7 @@ import redis
 from canonical.ids import utc_now
 from policies.identity.revocation import FileStore, RedisStore, Revocations, Revoked, Store
 from tests.end_to_end.command_line.test_command_line import run
-from tests.support.environment import Stack, wait_until
+from tests.support.environment import Environment, wait_until
 from tests.support.redis_server import RedisServer
 
 
@@ -89,19 +89,19 @@ def test_what_is_older_than_any_token_is_forgotten(tmp_path: Path) -> None:
     assert asyncio.run(revoke()).now.tokens.keys() == {"new"}
 
 
-def test_the_command_revokes_a_token_in_a_running_layer_within_five_seconds(stack: Stack) -> None:
-    config = ("--config", str(stack.sandbox.config))
+def test_the_command_revokes_a_token_in_a_running_layer_within_five_seconds(environment: Environment) -> None:
+    config = ("--config", str(environment.sandbox.config))
 
     token = run("token", "finance-app", *config).stdout.strip()
     headers = {"authorization": f"Bearer {token}"}
-    url = f"{stack.sandbox.url('experience')}/finance/v1/postings"
+    url = f"{environment.sandbox.url('experience')}/finance/v1/postings"
     assert httpx.get(url, headers=headers).status_code == 200
 
     done = run("revoke", "--token", jwt.decode(token, options={"verify_signature": False})["jti"], *config)
 
     assert done.returncode == 0, done.stderr
     wait_until(lambda: httpx.get(url, headers=headers).status_code == 401, 5, "the token is refused")
-    assert httpx.get(url, headers=stack.channels.headers("finance-app")).status_code == 200
+    assert httpx.get(url, headers=environment.channels.headers("finance-app")).status_code == 200
     assert run("revoke", *config).returncode == 2
 
 

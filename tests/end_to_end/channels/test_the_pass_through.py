@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 
 OURS = {"x-correlation-id", "date", "ratelimit", "content-length"}
 """Headers that differ from one call to the next."""
@@ -41,9 +41,9 @@ def told(answer: httpx.Response) -> tuple[int, Any, dict[str, str]]:
 
 
 @pytest.mark.parametrize(("client", "path"), CALLS)
-def test_both_ways_give_the_same_answer(stack: Stack, client: str, path: str) -> None:
-    headers = stack.channels.headers(client)
-    url = stack.sandbox.url("experience")
+def test_both_ways_give_the_same_answer(environment: Environment, client: str, path: str) -> None:
+    headers = environment.channels.headers(client)
+    url = environment.sandbox.url("experience")
 
     thin = httpx.get(f"{url}{path}", headers=headers)
     # A parameter that the route does not have is unusual, so this goes the long way, where it is ignored.
@@ -53,8 +53,8 @@ def test_both_ways_give_the_same_answer(stack: Stack, client: str, path: str) ->
     assert len(thin.headers.get_list("x-correlation-id")) == 1
 
 
-def test_without_a_token_the_answer_is_the_same_problem(stack: Stack) -> None:
-    url = stack.sandbox.url("experience")
+def test_without_a_token_the_answer_is_the_same_problem(environment: Environment) -> None:
+    url = environment.sandbox.url("experience")
     answer = httpx.get(f"{url}/sales/v1/orders", headers={"x-correlation-id": "my-own-id-1"})
 
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unauthenticated")

@@ -14,7 +14,7 @@ import jwt
 import pytest
 
 from sandbox.salesperson import Line
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 from tiergate.dev.sandbox import LAYERS
 
 TIERGATE = str(Path(sys.executable).with_name("tiergate"))
@@ -85,33 +85,33 @@ def test_wrong_usage_ends_with_its_code_and_says_what_to_do(arguments: list[str]
     assert told in done.stderr
 
 
-def test_a_token_is_what_the_catalogue_says(stack: Stack) -> None:
-    done = run("token", "sales-app", "--config", str(stack.sandbox.config), "--minutes", "5")
+def test_a_token_is_what_the_catalogue_says(environment: Environment) -> None:
+    done = run("token", "sales-app", "--config", str(environment.sandbox.config), "--minutes", "5")
 
     claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
     assert (claims["client_id"], claims["aud"], claims["scope"]) == ("sales-app", "tiergate:experience", "orders:read")
     assert claims["exp"] - time.time() <= 300
 
 
-def test_a_token_for_nobody_is_refused_with_the_names_there_are(stack: Stack) -> None:
-    done = run("token", "nobody", "--config", str(stack.sandbox.config))
+def test_a_token_for_nobody_is_refused_with_the_names_there_are(environment: Environment) -> None:
+    done = run("token", "nobody", "--config", str(environment.sandbox.config))
 
     assert done.returncode == 2
     assert "the catalogue has no client 'nobody'; it has experience-layer, finance-app" in done.stderr
 
 
-def test_selling_closes_a_deal_that_becomes_an_order_and_a_known_buyer_buys_again(stack: Stack) -> None:
+def test_selling_closes_a_deal_that_becomes_an_order_and_a_known_buyer_buys_again(environment: Environment) -> None:
     for _ in range(2):
-        done = run("sell", "--config", str(stack.sandbox.config), "--buyer", "O'Neill GmbH", "--seats", "3")
+        done = run("sell", "--config", str(environment.sandbox.config), "--buyer", "O'Neill GmbH", "--seats", "3")
         assert done.returncode == 0, done.stderr
-        order = stack.order_in(done.stdout.split()[3], "active")
+        order = environment.order_in(done.stdout.split()[3], "active")
         assert [each.line.quantity for each in order.lines] == [1, 3, 1]
 
-    assert len(stack.crm.query("SELECT Id FROM Account WHERE Name = 'O\\'Neill GmbH'")) == 1
+    assert len(environment.crm.query("SELECT Id FROM Account WHERE Name = 'O\\'Neill GmbH'")) == 1
 
 
-def test_the_doctor_finds_all_well_in_a_running_stack(stack: Stack) -> None:
-    done = run("doctor", "--config", str(stack.sandbox.config))
+def test_the_doctor_finds_all_well_in_a_running_environment(environment: Environment) -> None:
+    done = run("doctor", "--config", str(environment.sandbox.config))
 
     assert done.returncode == 0, done.stdout
     assert "missing" not in done.stdout
@@ -135,10 +135,12 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     assert "[erp]: Object missing required field `url`" in done.stdout
 
 
-def test_the_audit_logs_of_a_running_stack_are_whole_and_a_change_is_found(stack: Stack, tmp_path: Path) -> None:
-    _, deal = stack.sell(stack.sale("Audited"))
-    order = stack.order_in(deal, "active")
-    config = ("--config", str(stack.sandbox.config))
+def test_the_audit_logs_of_a_running_environment_are_whole_and_a_change_is_found(
+    environment: Environment, tmp_path: Path
+) -> None:
+    _, deal = environment.sell(environment.sale("Audited"))
+    order = environment.order_in(deal, "active")
+    config = ("--config", str(environment.sandbox.config))
 
     done = run("audit", "verify", *config)
     records = [
@@ -152,8 +154,8 @@ def test_the_audit_logs_of_a_running_stack_are_whole_and_a_change_is_found(stack
     assert {(each["operation"], each["version"], each["status"]) for each in mine} == {("take_event", "v1", 200)}
 
     copy = tmp_path / "copy"
-    shutil.copytree(stack.folder / "audit", copy / "audit")
-    shutil.copy(stack.folder / "audit.key", copy / "audit.key")
+    shutil.copytree(environment.folder / "audit", copy / "audit")
+    shutil.copy(environment.folder / "audit.key", copy / "audit.key")
     log = copy / "audit" / "process.jsonl"
     log.write_text(log.read_text().replace('"status":200', '"status":403', 1))
     changed = run("audit", "verify", *config, TIERGATE_FOLDER=str(copy))
@@ -162,20 +164,22 @@ def test_the_audit_logs_of_a_running_stack_are_whole_and_a_change_is_found(stack
     assert "was changed" in changed.stdout
 
 
-def test_no_secret_and_no_personal_field_is_in_any_log(stack: Stack) -> None:
+def test_no_secret_and_no_personal_field_is_in_any_log(environment: Environment) -> None:
     """In fair weather and in foul: what platforms complain of holds the values that they were given."""
-    quiet = stack.sale("Quiet", parent="Quiet Parent AG")
+    quiet = environment.sale("Quiet", parent="Quiet Parent AG")
     for platform, ours in (("crm", "query?q=SELECT%20Id%2C%20Name%2C"), ("billing", ""), ("erp", "")):
-        stack.fault(platform, kind="status", status=500, times=2, matching=ours)
-    _, deal = stack.sell(quiet)
-    stack.order_in(deal, "active")
-    _, refused = stack.sell(stack.sale("Quiet Too", lines=(Line("PLATFORM", -1),)))
-    stack.order_in(refused, "on_hold")
-    secrets = [path.read_text().strip() for path in stack.sandbox.kept.iterdir()] + [stack.sandbox.erp_password]
+        environment.fault(platform, kind="status", status=500, times=2, matching=ours)
+    _, deal = environment.sell(quiet)
+    environment.order_in(deal, "active")
+    _, refused = environment.sell(environment.sale("Quiet Too", lines=(Line("PLATFORM", -1),)))
+    environment.order_in(refused, "on_hold")
+    secrets = [path.read_text().strip() for path in environment.sandbox.kept.iterdir()] + [
+        environment.sandbox.erp_password
+    ]
     personal = ["Quiet", "kim@example.com", "Beispiel", "Hauptstraße", str(quiet.tax_number)]
 
-    ours = [stack.folder / "logs" / f"{layer}.log" for layer in LAYERS]
-    for log in [*ours, *(stack.folder / "audit").iterdir()]:
+    ours = [environment.folder / "logs" / f"{layer}.log" for layer in LAYERS]
+    for log in [*ours, *(environment.folder / "audit").iterdir()]:
         text = log.read_text()
         assert not [each for each in (*secrets, *personal) if each in text], log
-    assert not [each for each in secrets if each in (stack.folder / "logs" / "sandbox.log").read_text()]
+    assert not [each for each in secrets if each in (environment.folder / "logs" / "sandbox.log").read_text()]

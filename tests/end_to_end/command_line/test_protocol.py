@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 
 READ = "/sales/v1/orders?limit=1"
 MISSING = "/sales/v1/orders/ord_" + "0" * 32
@@ -22,10 +22,10 @@ ELSEWHERE = "/problems/not-found"
 class Connection:
     """One connection to the experience layer, byte by byte."""
 
-    def __init__(self, stack: Stack) -> None:
-        address = urlsplit(stack.sandbox.url("experience"))
+    def __init__(self, environment: Environment) -> None:
+        address = urlsplit(environment.sandbox.url("experience"))
         self._socket = socket.create_connection((address.hostname or "", address.port or 0), timeout=15)
-        self._token = stack.channels.headers("sales-app")["authorization"]
+        self._token = environment.channels.headers("sales-app")["authorization"]
         self._buffer = b""
 
     def request(self, path: str, *extra: str, method: str = "GET", version: str = "1.1", body: bytes = b"") -> bytes:
@@ -61,14 +61,14 @@ class Connection:
 
 
 @pytest.fixture
-def connection(stack: Stack) -> Generator[Connection]:
-    with connected(stack) as made:
+def connection(environment: Environment) -> Generator[Connection]:
+    with connected(environment) as made:
         yield made
 
 
 @contextmanager
-def connected(stack: Stack) -> Generator[Connection]:
-    made = Connection(stack)
+def connected(environment: Environment) -> Generator[Connection]:
+    made = Connection(environment)
     try:
         yield made
     finally:
@@ -177,8 +177,8 @@ def test_what_is_no_request_is_refused_and_the_connection_ends(connection: Conne
     assert connection.ended()
 
 
-def test_a_short_way_without_a_token_is_refused_like_any_other(stack: Stack) -> None:
-    with connected(stack) as connection:
+def test_a_short_way_without_a_token_is_refused_like_any_other(environment: Environment) -> None:
+    with connected(environment) as connection:
         connection.send(f"GET {READ} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         status, body = connection.answer()
 

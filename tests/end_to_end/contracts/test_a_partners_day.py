@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from canonical.ids import utc_now
-from tests.support.environment import Stack, wait_until
+from tests.support.environment import Environment, wait_until
 from tests.support.fuzzing import documents
 from tests.support.partners import NORD, customer_of
 
@@ -46,14 +46,14 @@ def generated(document: Path, into: Path) -> None:
 class Generated:
     """The client of one version: generated, imported, logged in."""
 
-    def __init__(self, stack: Stack, folder: Path, version: str) -> None:
+    def __init__(self, environment: Environment, folder: Path, version: str) -> None:
         package = f"partner_client_{version}"
         generated(Path(f"openapi/partners.{version}.json"), folder / package)
         self._package = package
         sys.path.insert(0, str(folder))
         try:
-            token = stack.channels.headers(NORD)["authorization"].removeprefix("Bearer ")
-            url = stack.sandbox.url("experience")
+            token = environment.channels.headers(NORD)["authorization"].removeprefix("Bearer ")
+            url = environment.sandbox.url("experience")
             self.client = self._module("client").AuthenticatedClient(
                 base_url=url, token=token, raise_on_unexpected_status=True, timeout=30
             )
@@ -79,9 +79,9 @@ class Generated:
         return answer
 
 
-def test_a_day_in_v2(stack: Stack, tmp_path: Path) -> None:
-    known = customer_of(stack, NORD, "Day in v2").customer_id
-    partner = Generated(stack, tmp_path, "v2")
+def test_a_day_in_v2(environment: Environment, tmp_path: Path) -> None:
+    known = customer_of(environment, NORD, "Day in v2").customer_id
+    partner = Generated(environment, tmp_path, "v2")
     models = partner.models
 
     customers = partner.call("partners_list_customers", limit=100).items
@@ -109,9 +109,9 @@ def test_a_day_in_v2(stack: Stack, tmp_path: Path) -> None:
     assert invoice.total.amount == round(order.contract.net.amount * 1.19)
 
 
-def test_a_day_in_v1(stack: Stack, tmp_path: Path) -> None:
-    known = customer_of(stack, NORD, "Day in v1").customer_id
-    partner = Generated(stack, tmp_path, "v1")
+def test_a_day_in_v1(environment: Environment, tmp_path: Path) -> None:
+    known = customer_of(environment, NORD, "Day in v1").customer_id
+    partner = Generated(environment, tmp_path, "v1")
     models = partner.models
 
     mine = next(each for each in partner.call("partners_list_customers", limit=100).items if each.id == known)

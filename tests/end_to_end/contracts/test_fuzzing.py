@@ -7,26 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environment import Stack
-from tests.support.fuzzing import documents, fuzz, fuzzed_stack
+from tests.support.environment import Environment
+from tests.support.fuzzing import documents, fuzz, fuzzed_environment
 
 
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Stack]:
-    stack = fuzzed_stack(tmp_path_factory.mktemp("fuzzed"), templates)
-    yield stack
-    stack.stop()
+def fuzzed(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Environment]:
+    environment = fuzzed_environment(tmp_path_factory.mktemp("fuzzed"), templates)
+    yield environment
+    environment.stop()
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
-def test_the_fuzzer_finds_nothing_with_a_token(fuzzed: Stack, document: Path) -> None:
+def test_the_fuzzer_finds_nothing_with_a_token(fuzzed: Environment, document: Path) -> None:
     found = fuzz(fuzzed, document, examples=8, seed=1)
 
     assert not found, found
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
-def test_the_fuzzer_finds_nothing_without_one(fuzzed: Stack, document: Path) -> None:
+def test_the_fuzzer_finds_nothing_without_one(fuzzed: Environment, document: Path) -> None:
     found = fuzz(fuzzed, document, examples=3, seed=1, signed=False)
 
     assert not found, found

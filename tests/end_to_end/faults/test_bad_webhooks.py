@@ -11,25 +11,25 @@ import pytest
 
 from policies.identity.webhook_signature import signed_headers
 from sandbox.stripe.account import signature
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 
 
-def billing_event(stack: Stack) -> tuple[bytes, str]:
+def billing_event(environment: Environment) -> tuple[bytes, str]:
     """A body that would be taken, and the secret it would be signed with."""
     invoice = {
         "id": "in_forged",
         "parent": {"subscription_details": {"metadata": {"tiergate_contract": "con_forged"}}},
     }
     body = {"id": "evt_forged", "type": "invoice.paid", "created": int(time.time()), "data": {"object": invoice}}
-    return msgspec.json.encode(body), (stack.sandbox.kept / "billing_webhook_secret").read_text()
+    return msgspec.json.encode(body), (environment.sandbox.kept / "billing_webhook_secret").read_text()
 
 
 @pytest.mark.parametrize(
     "trouble",
     ["no signature", "another secret", "another body", "too old", "from the future", "no time", "two times", "umlauts"],
 )
-def test_a_forged_billing_webhook_is_refused_logged_and_not_stored(stack: Stack, trouble: str) -> None:
-    body, secret = billing_event(stack)
+def test_a_forged_billing_webhook_is_refused_logged_and_not_stored(environment: Environment, trouble: str) -> None:
+    body, secret = billing_event(environment)
     now = int(time.time())
     header = {
         "no signature": "",
@@ -41,11 +41,11 @@ def test_a_forged_billing_webhook_is_refused_logged_and_not_stored(stack: Stack,
         "two times": f"t={now}," + signature(secret, body, now - 310),
         "umlauts": signature(secret, body, now) + "ü",
     }[trouble]
-    log = stack.children["system"].log
+    log = environment.children["system"].log
     logged = log.stat().st_size
 
     answer = httpx.post(
-        f"{stack.sandbox.url('system')}/billing/v1/webhooks",
+        f"{environment.sandbox.url('system')}/billing/v1/webhooks",
         content=body,
         headers=[(b"stripe-signature", header.encode("latin-1"))],
     )
@@ -53,14 +53,14 @@ def test_a_forged_billing_webhook_is_refused_logged_and_not_stored(stack: Stack,
     assert answer.status_code == 401
     assert "signature" in answer.json()["detail"]
     assert b"receive_billing_webhook" in log.read_bytes()[logged:]
-    assert stack.record("SELECT count(*) FROM events WHERE id = 'evt_forged'") == 0
-    assert stack.record("SELECT count(*) FROM postings WHERE id = 'in_forged'") == 0
+    assert environment.record("SELECT count(*) FROM events WHERE id = 'evt_forged'") == 0
+    assert environment.record("SELECT count(*) FROM postings WHERE id = 'in_forged'") == 0
 
 
 @pytest.mark.parametrize("trouble", ["no signature", "another secret", "another body", "too old", "garbage"])
-def test_a_forged_provisioning_report_is_refused_and_not_stored(stack: Stack, trouble: str) -> None:
+def test_a_forged_provisioning_report_is_refused_and_not_stored(environment: Environment, trouble: str) -> None:
     body = msgspec.json.encode({"order_id": "ord_x", "line_id": "forged", "attempt": 1, "succeeded": True})
-    secret, now = stack.sandbox.provisioning_secret, datetime.now(UTC)
+    secret, now = environment.sandbox.provisioning_secret, datetime.now(UTC)
     headers = {
         "no signature": {},
         "another secret": signed_headers("whsec_c2VjcmV0c2VjcmV0c2VjcmV0", "m", now, body),
@@ -69,27 +69,27 @@ def test_a_forged_provisioning_report_is_refused_and_not_stored(stack: Stack, tr
         "garbage": {"webhook-id": "m", "webhook-timestamp": "x", "webhook-signature": "v1"},
     }[trouble]
 
-    answer = httpx.post(f"{stack.sandbox.url('system')}/provisioning/v1/webhooks", content=body, headers=headers)
+    answer = httpx.post(f"{environment.sandbox.url('system')}/provisioning/v1/webhooks", content=body, headers=headers)
 
     assert answer.status_code == 401
-    assert stack.record("SELECT count(*) FROM events WHERE id LIKE 'ord_x:forged%'") == 0
+    assert environment.record("SELECT count(*) FROM events WHERE id LIKE 'ord_x:forged%'") == 0
 
 
-def test_a_webhook_over_the_limit_is_refused(stack: Stack) -> None:
-    answer = httpx.post(f"{stack.sandbox.url('system')}/billing/v1/webhooks", content=b"x" * 300_000)
+def test_a_webhook_over_the_limit_is_refused(environment: Environment) -> None:
+    answer = httpx.post(f"{environment.sandbox.url('system')}/billing/v1/webhooks", content=b"x" * 300_000)
 
     assert answer.status_code == 413
 
 
-def test_an_event_of_no_interest_is_acknowledged_and_not_stored(stack: Stack) -> None:
-    _, secret = billing_event(stack)
+def test_an_event_of_no_interest_is_acknowledged_and_not_stored(environment: Environment) -> None:
+    _, secret = billing_event(environment)
     body = msgspec.json.encode({"id": "evt_other", "type": "plan.created", "created": 1, "data": {"object": {}}})
 
     answer = httpx.post(
-        f"{stack.sandbox.url('system')}/billing/v1/webhooks",
+        f"{environment.sandbox.url('system')}/billing/v1/webhooks",
         content=body,
         headers={"stripe-signature": signature(secret, body, int(time.time()))},
     )
 
     assert (answer.status_code, answer.json()) == (200, {"taken": False})
-    assert stack.record("SELECT count(*) FROM events WHERE id = 'evt_other'") == 0
+    assert environment.record("SELECT count(*) FROM events WHERE id = 'evt_other'") == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from policies.catalogue.model import SHIPPED
-from tests.support.environment import Stack, wait_until
+from tests.support.environment import Environment, wait_until
 
 ROUNDS = 100
 SHIPPED_TEXT = SHIPPED.read_text().replace("200/second; 6000/minute", "100000/second")  # nothing but the change refuses
@@ -19,18 +19,20 @@ WITHOUT = SHIPPED_TEXT.replace(
 )
 
 
-def test_a_hundred_changes_under_load_fail_no_request_and_hold_within_a_second(stack: Stack, tmp_path: Path) -> None:
+def test_a_hundred_changes_under_load_fail_no_request_and_hold_within_a_second(
+    environment: Environment, tmp_path: Path
+) -> None:
     assert WITHOUT != SHIPPED_TEXT
     file = tmp_path / "catalogue.toml"
     file.write_text(SHIPPED_TEXT)
-    stack.children["experience"].stop()
-    stack.start("experience", {"TIERGATE_GOVERNANCE_CATALOGUE": str(file)})
-    url = f"{stack.sandbox.url('experience')}/sales/v1/orders"
+    environment.children["experience"].stop()
+    environment.start("experience", {"TIERGATE_GOVERNANCE_CATALOGUE": str(file)})
+    url = f"{environment.sandbox.url('experience')}/sales/v1/orders"
     answers: Counter[int] = Counter()
     stop = threading.Event()
 
     def call() -> None:
-        with httpx.Client(headers=stack.channels.headers("sales-app")) as client:
+        with httpx.Client(headers=environment.channels.headers("sales-app")) as client:
             while not stop.is_set():
                 answers[client.get(url).status_code] += 1
                 time.sleep(0.005)  # a steady load, and not all that the machine can do
@@ -40,7 +42,7 @@ def test_a_hundred_changes_under_load_fail_no_request_and_hold_within_a_second(s
         each.start()
     slowest = 0.0
     try:
-        with httpx.Client(headers=stack.channels.headers("sales-france")) as client:
+        with httpx.Client(headers=environment.channels.headers("sales-france")) as client:
             for number in range(ROUNDS):
                 text, wanted = (WITHOUT, 403) if number % 2 == 0 else (SHIPPED_TEXT, 200)
                 draft = file.with_suffix(".new")
@@ -53,8 +55,8 @@ def test_a_hundred_changes_under_load_fail_no_request_and_hold_within_a_second(s
         stop.set()
         for each in callers:
             each.join()
-        stack.children["experience"].stop()
-        stack.start("experience")
+        environment.children["experience"].stop()
+        environment.start("experience")
 
     assert set(answers) == {200}, answers
     assert answers[200] > ROUNDS

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.environment import ENVIRONMENT, Stack, wait_until
+from tests.support.environment import VARIABLES, Environment, wait_until
 from tests.support.partners import NORD, Partner, customer_of
 from tiergate.dev.sandbox import START_SECONDS, free_port
 from tiergate.server.server import Child, layer_process, wait_for
@@ -30,25 +30,27 @@ class Replica:
 
 
 @pytest.fixture
-def replica(stack: Stack) -> Generator[Replica]:
+def replica(environment: Environment) -> Generator[Replica]:
     port = free_port()
-    child = layer_process("experience", stack.sandbox.config, stack.folder, ENVIRONMENT | {"TIERGATE_SERVER_EXPERIENCE_PORT": str(port)})  # fmt: skip
+    child = layer_process("experience", environment.sandbox.config, environment.folder, VARIABLES | {"TIERGATE_SERVER_EXPERIENCE_PORT": str(port)})  # fmt: skip
     made = Replica(child, f"http://127.0.0.1:{port}")
     wait_for(f"{made.url}/health/live", child, START_SECONDS)
     yield made
     child.stop()
 
 
-def begun(stack: Stack, account: str) -> list[dict[str, Any]]:
+def begun(environment: Environment, account: str) -> list[dict[str, Any]]:
     """The partner's deal, as soon as the CRM has it. What is left to do takes longer than to look."""
-    return stack.crm.query(f"SELECT Id FROM Opportunity WHERE PlacedBy__c = '{NORD}' AND AccountId = '{account}'")
+    return environment.crm.query(f"SELECT Id FROM Opportunity WHERE PlacedBy__c = '{NORD}' AND AccountId = '{account}'")
 
 
-def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(stack: Stack, replica: Replica) -> None:
-    first = customer_of(stack, NORD, "Fifty")
+def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(
+    environment: Environment, replica: Replica
+) -> None:
+    first = customer_of(environment, NORD, "Fifty")
     account = first.plan.account_id if first.plan else ""
-    urls = (stack.sandbox.url("experience"), replica.url)
-    stack.fault(
+    urls = (environment.sandbox.url("experience"), replica.url)
+    environment.fault(
         "crm", kind="late", matching="TiergateKey__c", milliseconds=400, times=4
     )  # so that many of them meet while the first still runs
 
@@ -58,7 +60,7 @@ def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(st
         turn = number
         while time.monotonic() < deadline:
             try:
-                answer = Partner(stack, url=urls[turn % 2]).place(first.customer_id, "fifty")
+                answer = Partner(environment, url=urls[turn % 2]).place(first.customer_id, "fifty")
             except httpx.TransportError:
                 turn += 1
             else:
@@ -69,7 +71,7 @@ def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(st
 
     with ThreadPoolExecutor(TIMES) as pool:
         answers = [pool.submit(insist, number) for number in range(TIMES)]
-        wait_until(lambda: begun(stack, account), 20, "the deal in the CRM")
+        wait_until(lambda: begun(environment, account), 20, "the deal in the CRM")
         replica.child.process.send_signal(signal.SIGKILL)
         done = [each.result() for each in answers]
 
@@ -79,7 +81,7 @@ def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(st
         "two at the most acted, under one name"
     )
     (order_id,) = {each.json()["id"] for each in done}
-    deal = stack.record("SELECT deal_id FROM orders WHERE id = ?", order_id)
-    assert [each["Id"] for each in begun(stack, account)] == [deal]
-    lines = stack.crm.query(f"SELECT Id FROM OpportunityLineItem WHERE OpportunityId = '{deal}'")
+    deal = environment.record("SELECT deal_id FROM orders WHERE id = ?", order_id)
+    assert [each["Id"] for each in begun(environment, account)] == [deal]
+    lines = environment.crm.query(f"SELECT Id FROM OpportunityLineItem WHERE OpportunityId = '{deal}'")
     assert len(lines) == 2

@@ -5,42 +5,42 @@ from __future__ import annotations
 import pytest
 
 from canonical.states import ORDER_STATES
-from tests.support.environment import EXACTLY_ONE, Stack, wait_until
+from tests.support.environment import EXACTLY_ONE, Environment, wait_until
 
 STATES = ("received", "validating", "credit_review", "onboarding", "subscribing", "provisioning", "active")
 SLOW = ("crm", "erp", "billing", "provisioning")
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_kill_after_a_state_loses_and_doubles_nothing(stack: Stack, state: str) -> None:
+def test_a_kill_after_a_state_loses_and_doubles_nothing(environment: Environment, state: str) -> None:
     for platform in SLOW:
-        stack.fault(platform, kind="slow", milliseconds=120, times=0)
-    _, deal = stack.sell(stack.sale(f"Killed {state}"))
+        environment.fault(platform, kind="slow", milliseconds=120, times=0)
+    _, deal = environment.sell(environment.sale(f"Killed {state}"))
 
-    reached = wait_until(lambda: seen(stack, deal, state), 30, f"the state {state}")
-    stack.kill_and_start("process")
+    reached = wait_until(lambda: seen(environment, deal, state), 30, f"the state {state}")
+    environment.kill_and_start("process")
 
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
-    assert stack.counted(order) == EXACTLY_ONE
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+    assert environment.counted(order) == EXACTLY_ONE
     assert len({each.state for each in order.history}) == len(order.history), reached
 
 
 @pytest.mark.parametrize("kind", ["invoice", "payment"])
-def test_a_kill_while_a_posting_runs_loses_and_doubles_nothing(stack: Stack, kind: str) -> None:
+def test_a_kill_while_a_posting_runs_loses_and_doubles_nothing(environment: Environment, kind: str) -> None:
     method = "account.invoice.post" if kind == "invoice" else "account.invoice.pay.execute"
-    stack.fault("erp", kind="late", matching=method, milliseconds=1500)
-    _, deal = stack.sell(stack.sale(f"Killed posting {kind}"))
+    environment.fault("erp", kind="late", matching=method, milliseconds=1500)
+    _, deal = environment.sell(environment.sale(f"Killed posting {kind}"))
 
-    wait_until(lambda: stack.faults_left("erp") == 0, 30, "the posting has begun")
-    stack.kill_and_start("process")
+    wait_until(lambda: environment.faults_left("erp") == 0, 30, "the posting has begun")
+    environment.kill_and_start("process")
 
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
-    assert stack.counted(order) == EXACTLY_ONE
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+    assert environment.counted(order) == EXACTLY_ONE
 
 
-def seen(stack: Stack, deal: str, state: str) -> str | None:
+def seen(environment: Environment, deal: str, state: str) -> str | None:
     """The state of the deal's order, once it is `state` or further."""
-    found = stack.record("SELECT state FROM orders WHERE deal_id = ?", deal)
+    found = environment.record("SELECT state FROM orders WHERE deal_id = ?", deal)
     return found if found and ORDER_STATES.index(found) >= ORDER_STATES.index(state) else None  # pyright: ignore[reportArgumentType]

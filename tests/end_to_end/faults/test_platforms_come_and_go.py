@@ -5,66 +5,66 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.support.environment import EXACTLY_ONE, Stack, wait_until
+from tests.support.environment import EXACTLY_ONE, Environment, wait_until
 
 OURS = {"crm": "query?q=SELECT%20Id%2C%20Name%2C"}
 """What tells our own reading of a deal from the salesperson's calls to the same CRM."""
 
 
-def readiness(stack: Stack) -> dict[str, str]:
-    return httpx.get(f"{stack.sandbox.url('system')}/health/ready").json()
+def readiness(environment: Environment) -> dict[str, str]:
+    return httpx.get(f"{environment.sandbox.url('system')}/health/ready").json()
 
 
-def test_a_layer_starts_while_a_platform_is_down_says_so_and_goes_on_when_it_is_back(stack: Stack) -> None:
-    stack.fault("erp", kind="status", status=503, times=0)
-    stack.children["system"].stop()
-    stack.start("system")
+def test_a_layer_starts_while_a_platform_is_down_says_so_and_goes_on_when_it_is_back(environment: Environment) -> None:
+    environment.fault("erp", kind="status", status=503, times=0)
+    environment.children["system"].stop()
+    environment.start("system")
 
-    trouble = wait_until(lambda: found if "not available" in (found := readiness(stack))["erp"] else None, 10)
+    trouble = wait_until(lambda: found if "not available" in (found := readiness(environment))["erp"] else None, 10)
     assert (trouble["crm"], trouble["billing"], trouble["provisioning"]) == ("ok", "ok", "ok")
-    _, deal = stack.sell(stack.sale("Patient"))
-    waiting = wait_until(lambda: order if (order := stack.find_order(deal)) and order.waits_for else None, 20)
+    _, deal = environment.sell(environment.sale("Patient"))
+    waiting = wait_until(lambda: order if (order := environment.find_order(deal)) and order.waits_for else None, 20)
     assert waiting.state == "validating"
     assert waiting.waits_for.startswith("erp: ")
-    assert stack.cases_of(waiting.id) == []
+    assert environment.cases_of(waiting.id) == []
 
-    stack.calm()
+    environment.calm()
 
-    stack.settled(stack.order_in(deal, "active"))
-    wait_until(lambda: readiness(stack)["erp"] == "ok", 15, "the ERP is back")
+    environment.settled(environment.order_in(deal, "active"))
+    wait_until(lambda: readiness(environment)["erp"] == "ok", 15, "the ERP is back")
 
 
 @pytest.mark.parametrize("platform", ["crm", "billing", "erp", "provisioning"])
-def test_a_short_outage_of_any_platform_is_waited_out(stack: Stack, platform: str) -> None:
-    stack.fault(platform, kind="status", status=503, times=3, matching=OURS.get(platform, ""))
+def test_a_short_outage_of_any_platform_is_waited_out(environment: Environment, platform: str) -> None:
+    environment.fault(platform, kind="status", status=503, times=3, matching=OURS.get(platform, ""))
 
-    _, deal = stack.sell(stack.sale(f"Outage {platform}"))
+    _, deal = environment.sell(environment.sale(f"Outage {platform}"))
 
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
-    assert stack.counted(order) == EXACTLY_ONE
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+    assert environment.counted(order) == EXACTLY_ONE
 
 
 @pytest.mark.parametrize("platform", ["crm", "billing", "erp"])
-def test_a_platform_that_throttles_is_given_time(stack: Stack, platform: str) -> None:
-    stack.fault(platform, kind="status", status=429, times=3, matching=OURS.get(platform, ""))
+def test_a_platform_that_throttles_is_given_time(environment: Environment, platform: str) -> None:
+    environment.fault(platform, kind="status", status=429, times=3, matching=OURS.get(platform, ""))
 
-    _, deal = stack.sell(stack.sale(f"Throttled {platform}"))
+    _, deal = environment.sell(environment.sale(f"Throttled {platform}"))
 
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
-    assert stack.counted(order) == EXACTLY_ONE
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+    assert environment.counted(order) == EXACTLY_ONE
 
 
-def test_people_are_told_when_a_platform_stays_away_and_the_case_closes_by_itself(stack: Stack) -> None:
-    stack.fault("provisioning", kind="status", status=503, times=0)
-    _, deal = stack.sell(stack.sale("Long Outage"))
+def test_people_are_told_when_a_platform_stays_away_and_the_case_closes_by_itself(environment: Environment) -> None:
+    environment.fault("provisioning", kind="status", status=503, times=0)
+    _, deal = environment.sell(environment.sale("Long Outage"))
 
-    order = stack.order_of(deal)
-    (case,) = wait_until(lambda: stack.cases_of(order.id), 60, "a case about the outage")
+    order = environment.order_of(deal)
+    (case,) = wait_until(lambda: environment.cases_of(order.id), 60, "a case about the outage")
     assert (case.kind, case.team, case.state) == ("waiting_for_platform", "platform", "open")
-    stack.calm()
+    environment.calm()
 
-    stack.order_in(deal, "active")
-    (closed,) = stack.cases_of(order.id)
+    environment.order_in(deal, "active")
+    (closed,) = environment.cases_of(order.id)
     assert (closed.state, closed.resolution) == ("resolved", "it went on by itself")

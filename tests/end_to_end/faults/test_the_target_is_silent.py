@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from tests.support.environment import EXACTLY_ONE, Stack, wait_until
+from tests.support.environment import EXACTLY_ONE, Environment, wait_until
 
 
-def test_a_silent_target_is_asked_again_and_becomes_a_case_until_it_reports(stack: Stack) -> None:
-    stack.kill_and_start("process", {"TIERGATE_PROCESS_DELIVERY": "0.5"})
-    stack.behave(sku="SEAT", outcome="succeed", milliseconds=6000)
-    _, deal = stack.sell(stack.sale("Silent"))
+def test_a_silent_target_is_asked_again_and_becomes_a_case_until_it_reports(environment: Environment) -> None:
+    environment.kill_and_start("process", {"TIERGATE_PROCESS_DELIVERY": "0.5"})
+    environment.behave(sku="SEAT", outcome="succeed", milliseconds=6000)
+    _, deal = environment.sell(environment.sale("Silent"))
 
-    case = wait_until(lambda: next(iter(stack.cases_of(stack.order_of(deal).id)), None), 20, "a case")
+    case = wait_until(lambda: next(iter(environment.cases_of(environment.order_of(deal).id)), None), 20, "a case")
 
     assert (case.kind, case.team, case.field) == ("not_delivered", "support", "lines[1].SEAT")
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
-    assert stack.counted(order) == EXACTLY_ONE
-    assert [each.state for each in stack.cases_of(order.id)] == ["resolved"]
-    stack.kill_and_start("process")
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+    assert environment.counted(order) == EXACTLY_ONE
+    assert [each.state for each in environment.cases_of(order.id)] == ["resolved"]
+    environment.kill_and_start("process")

@@ -7,14 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 from tiergate.dev.sandbox import CLIENT_ID
 
 HERE = Path(__file__).parent
 
 
-def test_jsforce_logs_in_and_does_what_a_sales_tool_does(stack: Stack) -> None:
-    plan = {"url": stack.sandbox.url("crm"), "clientId": CLIENT_ID, "clientSecret": stack.sandbox.client_secret}
+def test_jsforce_logs_in_and_does_what_a_sales_tool_does(environment: Environment) -> None:
+    plan = {
+        "url": environment.sandbox.url("crm"),
+        "clientId": CLIENT_ID,
+        "clientSecret": environment.sandbox.client_secret,
+    }
     node = Path(sys.executable).with_name("node")
 
     done = subprocess.run(

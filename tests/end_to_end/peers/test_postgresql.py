@@ -8,34 +8,34 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.faults.test_killed_after_each_state import seen
-from tests.support.environment import EXACTLY_ONE, Stack, wait_until
+from tests.support.environment import EXACTLY_ONE, Environment, wait_until
 from tests.support.postgresql_server import PostgresqlServer
 
 
 @pytest.fixture(scope="module")
 def on_postgresql(
     tmp_path_factory: pytest.TempPathFactory, templates: Path, postgresql_server: PostgresqlServer
-) -> Generator[Stack]:
-    """A stack with every database of ours, and Tryton's, in one PostgreSQL server."""
+) -> Generator[Environment]:
+    """A environment with every database of ours, and Tryton's, in one PostgreSQL server."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PGHOST", str(postgresql_server.folder))
         database = postgresql_server.new_database()
-        made = Stack(tmp_path_factory.mktemp("stack"), templates, database, "postgresql://postgres@/")
+        made = Environment(tmp_path_factory.mktemp("environment"), templates, database, "postgresql://postgres@/")
         yield made
         made.stop()
 
 
-def test_a_deal_becomes_cash_and_a_kill_on_the_way_doubles_nothing(on_postgresql: Stack) -> None:
-    stack = on_postgresql
+def test_a_deal_becomes_cash_and_a_kill_on_the_way_doubles_nothing(on_postgresql: Environment) -> None:
+    environment = on_postgresql
     for platform in ("crm", "billing"):
-        stack.fault(platform, kind="slow", milliseconds=120, times=0)
-    _, deal = stack.sell(stack.sale("Postgres"))
+        environment.fault(platform, kind="slow", milliseconds=120, times=0)
+    _, deal = environment.sell(environment.sale("Postgres"))
 
-    wait_until(lambda: seen(stack, deal, "onboarding"), 30, "the onboarding")
-    stack.kill_and_start("process")
+    wait_until(lambda: seen(environment, deal, "onboarding"), 30, "the onboarding")
+    environment.kill_and_start("process")
 
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
-    assert stack.counted(order) == EXACTLY_ONE
-    assert not (stack.folder / "process.sqlite").exists()
-    assert not (stack.folder / "sandbox" / "tryton" / "tiergate.sqlite").exists()
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+    assert environment.counted(order) == EXACTLY_ONE
+    assert not (environment.folder / "process.sqlite").exists()
+    assert not (environment.folder / "sandbox" / "tryton" / "tiergate.sqlite").exists()

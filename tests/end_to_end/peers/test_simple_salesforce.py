@@ -18,7 +18,7 @@ from simple_salesforce.exceptions import (
     SalesforceResourceNotFound,
 )
 
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 from tiergate.dev.sandbox import CLIENT_ID, USERNAME
 
 
@@ -35,29 +35,32 @@ class ToTheStandIn(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-def session(stack: Stack) -> requests.Session:
+def session(environment: Environment) -> requests.Session:
     made = requests.Session()
-    made.mount("https://", ToTheStandIn(stack.sandbox.url("crm")))
+    made.mount("https://", ToTheStandIn(environment.sandbox.url("crm")))
     return made
 
 
 @pytest.fixture
-def crm(stack: Stack) -> Any:
+def crm(environment: Environment) -> Any:
     """Logged in with the JWT bearer flow."""
-    key = (stack.sandbox.kept / "crm_private_key").read_text()
+    key = (environment.sandbox.kept / "crm_private_key").read_text()
     return Salesforce(
         username=USERNAME,
         consumer_key=CLIENT_ID,
         privatekey=key,
-        session=session(stack),
+        session=session(environment),
         version="66.0",
         domain="login",
     )
 
 
-def test_a_client_logs_in_with_client_credentials_and_sees_its_limits(stack: Stack) -> None:
+def test_a_client_logs_in_with_client_credentials_and_sees_its_limits(environment: Environment) -> None:
     crm = Salesforce(
-        consumer_key=CLIENT_ID, consumer_secret=stack.sandbox.client_secret, domain="my.org", session=session(stack)
+        consumer_key=CLIENT_ID,
+        consumer_secret=environment.sandbox.client_secret,
+        domain="my.org",
+        session=session(environment),
     )
 
     assert crm.limits()["DailyApiRequests"]["Max"] == 100_000
@@ -66,10 +69,10 @@ def test_a_client_logs_in_with_client_credentials_and_sees_its_limits(stack: Sta
     assert crm.api_usage["api-usage"].used > 0
 
 
-def test_wrong_credentials_and_expired_sessions_are_refused(stack: Stack) -> None:
+def test_wrong_credentials_and_expired_sessions_are_refused(environment: Environment) -> None:
     with pytest.raises(SalesforceAuthenticationFailed, match="invalid client credentials"):
-        Salesforce(consumer_key=CLIENT_ID, consumer_secret="wrong", domain="my.org", session=session(stack))
-    stranger = Salesforce(instance="stand-in.salesforce.com", session_id="00D!made-up", session=session(stack))
+        Salesforce(consumer_key=CLIENT_ID, consumer_secret="wrong", domain="my.org", session=session(environment))
+    stranger = Salesforce(instance="stand-in.salesforce.com", session_id="00D!made-up", session=session(environment))
     with pytest.raises(SalesforceExpiredSession):
         stranger.query("SELECT Id FROM Account")
 

@@ -11,12 +11,12 @@ from uuid import uuid4
 import pytest
 import stripe
 
-from tests.support.environment import Stack, wait_until
+from tests.support.environment import Environment, wait_until
 
 
 @pytest.fixture
-def api(stack: Stack) -> stripe.StripeClient:
-    return stack.stripe
+def api(environment: Environment) -> stripe.StripeClient:
+    return environment.stripe
 
 
 def fresh(word: str) -> str:
@@ -226,13 +226,13 @@ def test_expansion_puts_objects_in_the_place_of_ids_however_deep(api: stripe.Str
         api.v1.subscriptions.retrieve(made.id, {"expand": ["nonsense"]})
 
 
-def test_errors_come_as_stripes_own_classes(stack: Stack, api: stripe.StripeClient) -> None:
+def test_errors_come_as_stripes_own_classes(environment: Environment, api: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError) as unknown:
         api.v1.customers.create({"nom": "X"})  # pyright: ignore[reportArgumentType]
-    stranger = stripe.StripeClient("sk_test_wrong", base_addresses={"api": stack.sandbox.url("billing")})
+    stranger = stripe.StripeClient("sk_test_wrong", base_addresses={"api": environment.sandbox.url("billing")})
     with pytest.raises(stripe.AuthenticationError):
         stranger.v1.customers.list()
-    stack.fault("billing", kind="status", status=429, matching="GET /v1/customers")
+    environment.fault("billing", kind="status", status=429, matching="GET /v1/customers")
     with pytest.raises(stripe.RateLimitError):
         api.v1.customers.list()
 

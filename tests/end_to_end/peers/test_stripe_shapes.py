@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 
 TABLE: list[tuple[str, str, list[str], bool]] = msgspec.json.decode(
     Path(__file__).with_name("stripe_shapes.json").read_bytes(), type=list[tuple[str, str, list[str], bool]]
@@ -70,14 +70,14 @@ def faults(found: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture
-def returned(stack: Stack, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+def returned(environment: Environment, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """All that the stand-in holds after a deal became cash."""
-    _, deal = stack.sell(stack.sale(str(request.node.name)))
-    stack.settled(stack.order_in(deal, "active"))
+    _, deal = environment.sell(environment.sale(str(request.node.name)))
+    environment.settled(environment.order_in(deal, "active"))
     found: list[dict[str, Any]] = []
-    with httpx.Client(base_url=stack.sandbox.url("billing")) as http:
+    with httpx.Client(base_url=environment.sandbox.url("billing")) as http:
         for path in LISTS:
-            headers = {"authorization": f"Bearer {stack.sandbox.api_key}"}
+            headers = {"authorization": f"Bearer {environment.sandbox.api_key}"}
             answer = http.get(f"/v1/{path}{'&' if '?' in path else '?'}limit=100", headers=headers)
             found += objects(answer.raise_for_status().json())
     return found

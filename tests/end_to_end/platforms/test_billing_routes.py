@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from policies.catalogue.check import load
-from tests.support.environment import Stack
+from tests.support.environment import Environment
 from tiergate import composition
 
 CUSTOMER: dict[str, Any] = {"id": "cus_" + "1" * 32, "name": "Muller GmbH", "address": {"country": "DE"}}
@@ -18,33 +18,33 @@ CONTRACT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def call(stack: Stack, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
-    token = composition.issuer(stack.settings).token("process-layer", load().clients["process-layer"])
+def call(environment: Environment, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+    token = composition.issuer(environment.settings).token("process-layer", load().clients["process-layer"])
     headers = {"authorization": f"Bearer {token}"}
-    return httpx.request(method, f"{stack.sandbox.url('system')}{path}", json=body, headers=headers, timeout=20)
+    return httpx.request(method, f"{environment.sandbox.url('system')}{path}", json=body, headers=headers, timeout=20)
 
 
-def test_a_customer_can_take_a_name_with_an_umlaut(stack: Stack) -> None:
+def test_a_customer_can_take_a_name_with_an_umlaut(environment: Environment) -> None:
     path = f"/billing/v1/customers/{CUSTOMER['id']}"
-    first = call(stack, "PUT", path, CUSTOMER)
-    renamed = call(stack, "PUT", path, CUSTOMER | {"name": "Müller & Söhne GmbH"})
+    first = call(environment, "PUT", path, CUSTOMER)
+    renamed = call(environment, "PUT", path, CUSTOMER | {"name": "Müller & Söhne GmbH"})
 
     assert (first.status_code, renamed.status_code) == (200, 200)
     assert first.json() == renamed.json()
-    assert stack.stripe.v1.customers.retrieve(first.json()["id"]).name == "Müller & Söhne GmbH"
+    assert environment.stripe.v1.customers.retrieve(first.json()["id"]).name == "Müller & Söhne GmbH"
 
 
 @pytest.mark.parametrize(("method", "path", "field"), [("PUT", "", "customer"), ("POST", "/start", "schedule")])
 def test_a_contract_that_names_no_record_of_billing_is_refused_with_the_field(
-    stack: Stack, method: str, path: str, field: str
+    environment: Environment, method: str, path: str, field: str
 ) -> None:
-    refused = call(stack, method, f"/billing/v1/contracts/{CONTRACT['id']}{path}", CONTRACT)
+    refused = call(environment, method, f"/billing/v1/contracts/{CONTRACT['id']}{path}", CONTRACT)
 
     assert (refused.status_code, refused.json()["field"]) == (422, f"references.{field}")
 
 
 @pytest.mark.parametrize("key", ["../customers", "a/b", "ü", "x" * 121, "-x"])
-def test_an_id_that_could_leave_its_place_is_refused(stack: Stack, key: str) -> None:
-    refused = call(stack, "PUT", f"/billing/v1/customers/{CUSTOMER['id']}", CUSTOMER | {"id": key})
+def test_an_id_that_could_leave_its_place_is_refused(environment: Environment, key: str) -> None:
+    refused = call(environment, "PUT", f"/billing/v1/customers/{CUSTOMER['id']}", CUSTOMER | {"id": key})
 
     assert refused.status_code == 422

@@ -4,64 +4,64 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tests.support.environment import EXACTLY_ONE, Stack
+from tests.support.environment import EXACTLY_ONE, Environment
 
 
-def test_a_closed_deal_becomes_one_posted_and_paid_invoice_with_equal_totals(stack: Stack) -> None:
-    _, deal = stack.sell(stack.sale("One", parent="One Holding SE"))
+def test_a_closed_deal_becomes_one_posted_and_paid_invoice_with_equal_totals(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("One", parent="One Holding SE"))
 
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
 
-    assert stack.counted(order) == EXACTLY_ONE
+    assert environment.counted(order) == EXACTLY_ONE
     assert order.plan is not None
-    billed = stack.stripe.v1.invoices.retrieve(order.plan.contract.references["invoice"])
-    (posted,) = stack.in_erp("account.invoice", ("reference", "=", billed.id))
+    billed = environment.stripe.v1.invoices.retrieve(order.plan.contract.references["invoice"])
+    (posted,) = environment.in_erp("account.invoice", ("reference", "=", billed.id))
     assert (billed.total, billed.status, billed.amount_remaining) == (1_606_500, "paid", 0)
     assert (posted.total_amount, posted.tax_amount) == (Decimal("16065.00"), Decimal("2565.00"))
     assert posted.amount_to_pay == 0
-    seen = stack.channels.postings(order.plan.contract.id)
+    seen = environment.channels.postings(order.plan.contract.id)
     assert {(each.kind, each.number, str(each.balance)) for each in seen} == {
         ("invoice", posted.number, "0.00 EUR"),
         ("payment", posted.number, "0.00 EUR"),
     }
 
 
-def test_the_crm_shows_the_order_its_contract_and_the_correlation_id(stack: Stack) -> None:
-    account, deal = stack.sell(stack.sale("Shown"))
+def test_the_crm_shows_the_order_its_contract_and_the_correlation_id(environment: Environment) -> None:
+    account, deal = environment.sell(environment.sale("Shown"))
 
-    order = stack.order_in(deal, "active")
+    order = environment.order_in(deal, "active")
 
-    shown = stack.shown(deal, "active")
-    (contract,) = stack.crm.query(f"SELECT Status, Opportunity__c FROM Contract WHERE AccountId = '{account}'")
+    shown = environment.shown(deal, "active")
+    (contract,) = environment.crm.query(f"SELECT Status, Opportunity__c FROM Contract WHERE AccountId = '{account}'")
     assert shown["TiergateOrder__c"] == order.id
     assert shown["TiergateCorrelation__c"] == order.correlation_id
     assert shown["Account"]["TiergateCustomer__c"] == order.customer_id
     assert (contract["Status"], contract["Opportunity__c"]) == ("Activated", deal)
 
 
-def test_the_correlation_id_is_on_the_platforms_own_records(stack: Stack) -> None:
-    _, deal = stack.sell(stack.sale("Correlated"))
+def test_the_correlation_id_is_on_the_platforms_own_records(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Correlated"))
 
-    order = stack.order_in(deal, "active")
+    order = environment.order_in(deal, "active")
 
     assert order.plan is not None
-    subscription = stack.stripe.v1.subscriptions.retrieve(order.plan.contract.references["subscription"])
+    subscription = environment.stripe.v1.subscriptions.retrieve(order.plan.contract.references["subscription"])
     assert subscription.metadata["tiergate_correlation"] == order.correlation_id
-    stack.settled(order)
-    (posted,) = stack.in_erp("account.invoice", ("reference", "=", order.plan.contract.references["invoice"]))
+    environment.settled(order)
+    (posted,) = environment.in_erp("account.invoice", ("reference", "=", order.plan.contract.references["invoice"]))
     assert order.correlation_id in posted.description
 
 
-def test_the_ledger_is_in_balance_after_invoice_and_payment(stack: Stack) -> None:
-    _, deal = stack.sell(stack.sale("Balanced"))
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
+def test_the_ledger_is_in_balance_after_invoice_and_payment(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Balanced"))
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
 
-    (party,) = stack.in_erp("party.party", ("code", "=", order.customer_id))
-    lines = stack.in_erp("account.move.line", ("move.state", "=", "posted"), ("party", "=", party.id))
+    (party,) = environment.in_erp("party.party", ("code", "=", order.customer_id))
+    lines = environment.in_erp("account.move.line", ("move.state", "=", "posted"), ("party", "=", party.id))
     moves = {each.move.id for each in lines}
-    booked = stack.in_erp("account.move.line", ("move", "in", list(moves)))
+    booked = environment.in_erp("account.move.line", ("move", "in", list(moves)))
 
     assert sum(each.debit for each in booked) == sum(each.credit for each in booked)
     assert sum(each.debit - each.credit for each in lines) == 0

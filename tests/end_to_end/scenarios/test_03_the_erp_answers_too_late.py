@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from policies.catalogue.model import SHIPPED
-from tests.support.environment import EXACTLY_ONE, Stack
+from tests.support.environment import EXACTLY_ONE, Environment
 
 
 @pytest.mark.parametrize(
@@ -19,44 +19,44 @@ from tests.support.environment import EXACTLY_ONE, Stack
         ("the customer", "party.party.create"),
     ],
 )
-def test_a_lost_answer_leads_to_no_second_record(stack: Stack, what: str, method: str) -> None:
-    stack.fault("erp", kind="drop", matching=method)
+def test_a_lost_answer_leads_to_no_second_record(environment: Environment, what: str, method: str) -> None:
+    environment.fault("erp", kind="drop", matching=method)
 
-    _, deal = stack.sell(stack.sale(f"Lost {what}"))
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
+    _, deal = environment.sell(environment.sale(f"Lost {what}"))
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
 
-    assert stack.faults_left("erp") == 0, "the fault never struck"
-    assert stack.counted(order) == EXACTLY_ONE
+    assert environment.faults_left("erp") == 0, "the fault never struck"
+    assert environment.counted(order) == EXACTLY_ONE
 
 
-def test_an_answer_after_the_time_out_leads_to_no_second_invoice(stack: Stack, tmp_path: Path) -> None:
+def test_an_answer_after_the_time_out_leads_to_no_second_invoice(environment: Environment, tmp_path: Path) -> None:
     """The shipped catalogue waits 25 s for a posting; here it is told to wait 3, and the answer takes 5."""
     hasty = tmp_path / "catalogue.toml"
     hasty.write_text(SHIPPED.read_text().replace("invoice = { timeout = 25.0", "invoice = { timeout = 3.0"))
-    stack.children["system"].stop()
-    stack.start("system", {"TIERGATE_GOVERNANCE_CATALOGUE": str(hasty)})
+    environment.children["system"].stop()
+    environment.start("system", {"TIERGATE_GOVERNANCE_CATALOGUE": str(hasty)})
     try:
-        stack.fault("erp", kind="late", matching="account.invoice.post", milliseconds=5000)
+        environment.fault("erp", kind="late", matching="account.invoice.post", milliseconds=5000)
 
-        _, deal = stack.sell(stack.sale("Late Answer"))
-        order = stack.order_in(deal, "active")
-        stack.settled(order)
+        _, deal = environment.sell(environment.sale("Late Answer"))
+        order = environment.order_in(deal, "active")
+        environment.settled(order)
 
-        assert stack.faults_left("erp") == 0, "the fault never struck"
-        assert stack.counted(order) == EXACTLY_ONE
+        assert environment.faults_left("erp") == 0, "the fault never struck"
+        assert environment.counted(order) == EXACTLY_ONE
     finally:
-        stack.children["system"].stop()
-        stack.start("system")
+        environment.children["system"].stop()
+        environment.start("system")
 
 
 @pytest.mark.parametrize("path", ["POST /v1/customers", "POST /v1/subscription_schedules", "/finalize", "/pay"])
-def test_a_lost_answer_of_billing_leads_to_no_second_record(stack: Stack, path: str) -> None:
-    stack.fault("billing", kind="drop", matching=path)
+def test_a_lost_answer_of_billing_leads_to_no_second_record(environment: Environment, path: str) -> None:
+    environment.fault("billing", kind="drop", matching=path)
 
-    _, deal = stack.sell(stack.sale(f"Lost {path.replace('/', ' ')}"))
-    order = stack.order_in(deal, "active")
-    stack.settled(order)
+    _, deal = environment.sell(environment.sale(f"Lost {path.replace('/', ' ')}"))
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
 
-    assert stack.faults_left("billing") == 0, "the fault never struck"
-    assert stack.counted(order) == EXACTLY_ONE
+    assert environment.faults_left("billing") == 0, "the fault never struck"
+    assert environment.counted(order) == EXACTLY_ONE

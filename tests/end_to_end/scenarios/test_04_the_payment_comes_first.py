@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from tests.support.environment import EXACTLY_ONE, Stack, wait_until
+from tests.support.environment import EXACTLY_ONE, Environment, wait_until
 
 
-def test_a_payment_waits_for_its_invoice_and_is_then_applied(stack: Stack) -> None:
-    stack.hold_back("invoice.finalized")
+def test_a_payment_waits_for_its_invoice_and_is_then_applied(environment: Environment) -> None:
+    environment.hold_back("invoice.finalized")
     try:
-        _, deal = stack.sell(stack.sale("Paid First"))
-        order = stack.order_in(deal, "active")
+        _, deal = environment.sell(environment.sale("Paid First"))
+        order = environment.order_in(deal, "active")
         assert order.plan is not None
         contract = order.plan.contract.id
 
         def payment_waits() -> bool:
-            found = {each.kind: each for each in stack.channels.postings(contract)}
+            found = {each.kind: each for each in environment.channels.postings(contract)}
             return "invoice" not in found and "payment" in found and "not posted yet" in found["payment"].waits_for
 
         wait_until(payment_waits, 20, "a payment that waits for its invoice")
-        assert stack.cases_of(f"payment:{order.plan.contract.references['invoice']}") == []
+        assert environment.cases_of(f"payment:{order.plan.contract.references['invoice']}") == []
     finally:
-        stack.let_go()
+        environment.let_go()
 
-    stack.settled(order)
+    environment.settled(order)
 
-    assert stack.counted(order) == EXACTLY_ONE
-    assert stack.cases_of(f"payment:{order.plan.contract.references['invoice']}") == []
+    assert environment.counted(order) == EXACTLY_ONE
+    assert environment.cases_of(f"payment:{order.plan.contract.references['invoice']}") == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from canonical.ids import utc_now
 from sandbox.salesperson import close_deal, open_deal
-from tests.support.environment import EXACTLY_ONE, Stack
+from tests.support.environment import EXACTLY_ONE, Environment
 
 TWO_DEALS = EXACTLY_ONE | {
     "crm.contracts": 2,
@@ -17,19 +17,19 @@ TWO_DEALS = EXACTLY_ONE | {
 }
 
 
-def test_two_deals_of_a_new_account_make_one_customer_and_two_contracts(stack: Stack) -> None:
-    sale = stack.sale("Twice")
-    account, first = open_deal(stack.crm, sale, utc_now().date())
-    _, second = open_deal(stack.crm, sale, utc_now().date(), account)
+def test_two_deals_of_a_new_account_make_one_customer_and_two_contracts(environment: Environment) -> None:
+    sale = environment.sale("Twice")
+    account, first = open_deal(environment.crm, sale, utc_now().date())
+    _, second = open_deal(environment.crm, sale, utc_now().date(), account)
 
-    close_deal(stack.crm, first)
-    close_deal(stack.crm, second)
-    orders = [stack.order_in(deal, "active") for deal in (first, second)]
+    close_deal(environment.crm, first)
+    close_deal(environment.crm, second)
+    orders = [environment.order_in(deal, "active") for deal in (first, second)]
     for order in orders:
-        stack.settled(order)
+        environment.settled(order)
 
     assert orders[0].customer_id == orders[1].customer_id
     assert orders[0].plan is not None
     assert orders[1].plan is not None
     assert orders[0].plan.contract.id != orders[1].plan.contract.id
-    assert stack.counted(orders[0]) == TWO_DEALS
+    assert environment.counted(orders[0]) == TWO_DEALS

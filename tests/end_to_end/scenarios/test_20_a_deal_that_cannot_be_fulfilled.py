@@ -9,7 +9,7 @@ import pytest
 from canonical.ids import utc_now
 from canonical.orders import Order
 from sandbox.salesperson import Line, close_deal, open_deal
-from tests.support.environment import THREE_LINES, Stack, wait_until
+from tests.support.environment import THREE_LINES, Environment, wait_until
 
 NOTHING = {
     "crm.contracts": 0,
@@ -24,8 +24,8 @@ NOTHING = {
 }
 
 
-def stopped(stack: Stack, deal: str) -> Order:
-    return stack.order_in(deal, "on_hold")
+def stopped(environment: Environment, deal: str) -> Order:
+    return environment.order_in(deal, "on_hold")
 
 
 @pytest.mark.parametrize(
@@ -56,26 +56,28 @@ def stopped(stack: Stack, deal: str) -> Order:
     ],
 )
 def test_a_case_names_field_reason_and_team_and_nothing_is_created(
-    stack: Stack, name: str, changes: dict[str, Any], field: str, reason: str, team: str
+    environment: Environment, name: str, changes: dict[str, Any], field: str, reason: str, team: str
 ) -> None:
-    account, deal = stack.sell(stack.sale(name, **changes))
+    account, deal = environment.sell(environment.sale(name, **changes))
 
-    order = stopped(stack, deal)
+    order = stopped(environment, deal)
 
-    cases = {each.field: each for each in stack.cases_of(order.id)}
+    cases = {each.field: each for each in environment.cases_of(order.id)}
     assert field in cases
     assert reason in cases[field].reason
     assert (cases[field].team, cases[field].kind, cases[field].state) == (team, "deal_invalid", "open")
     assert "retry" in cases[field].actions
-    assert stack.counted(order) == NOTHING
-    assert stack.in_erp("party.party", ("name", "=", f"{name} GmbH")) == []
-    assert stack.crm.query(f"SELECT Id FROM Contract WHERE AccountId = '{account}'") == []
+    assert environment.counted(order) == NOTHING
+    assert environment.in_erp("party.party", ("name", "=", f"{name} GmbH")) == []
+    assert environment.crm.query(f"SELECT Id FROM Contract WHERE AccountId = '{account}'") == []
 
 
-def test_an_unknown_product_is_a_case_for_sales(stack: Stack) -> None:
-    product = stack.crm.create("Product2", Name="Ghost", ProductCode="GHOST", IsActive=True, BillingInterval__c="year")
-    price_list = stack.crm.query("SELECT Id FROM Pricebook2 LIMIT 1")[0]["Id"]
-    stack.crm.create(
+def test_an_unknown_product_is_a_case_for_sales(environment: Environment) -> None:
+    product = environment.crm.create(
+        "Product2", Name="Ghost", ProductCode="GHOST", IsActive=True, BillingInterval__c="year"
+    )
+    price_list = environment.crm.query("SELECT Id FROM Pricebook2 LIMIT 1")[0]["Id"]
+    environment.crm.create(
         "PricebookEntry",
         Pricebook2Id=price_list,
         Product2Id=product,
@@ -83,84 +85,84 @@ def test_an_unknown_product_is_a_case_for_sales(stack: Stack) -> None:
         CurrencyIsoCode="EUR",
         IsActive=True,
     )
-    _, deal = stack.sell(stack.sale("Ghost Buyer", lines=(Line("SEAT", 1), Line("GHOST", 1))))
+    _, deal = environment.sell(environment.sale("Ghost Buyer", lines=(Line("SEAT", 1), Line("GHOST", 1))))
 
-    order = stopped(stack, deal)
+    order = stopped(environment, deal)
 
-    (case,) = stack.cases_of(order.id)
+    (case,) = environment.cases_of(order.id)
     assert (case.field, case.team) == ("OpportunityLineItems[1].ProductCode", "sales")
     assert "GHOST" in case.reason
-    assert stack.counted(order) == NOTHING
+    assert environment.counted(order) == NOTHING
 
 
-def test_a_parent_that_is_its_own_ancestor_is_a_case_for_sales(stack: Stack) -> None:
-    account, deal = open_deal(stack.crm, stack.sale("Circle", parent="Round Holding"), utc_now().date())
-    parent = stack.crm.query(f"SELECT ParentId FROM Account WHERE Id = '{account}'")[0]["ParentId"]
-    stack.crm.update("Account", parent, ParentId=account)
-    close_deal(stack.crm, deal)
+def test_a_parent_that_is_its_own_ancestor_is_a_case_for_sales(environment: Environment) -> None:
+    account, deal = open_deal(environment.crm, environment.sale("Circle", parent="Round Holding"), utc_now().date())
+    parent = environment.crm.query(f"SELECT ParentId FROM Account WHERE Id = '{account}'")[0]["ParentId"]
+    environment.crm.update("Account", parent, ParentId=account)
+    close_deal(environment.crm, deal)
 
-    order = stopped(stack, deal)
+    order = stopped(environment, deal)
 
-    (case,) = stack.cases_of(order.id)
+    (case,) = environment.cases_of(order.id)
     assert (case.field, case.reason, case.team) == ("Account.ParentId", "the account is its own ancestor", "sales")
 
 
-def test_every_finding_is_told_at_once(stack: Stack) -> None:
-    _, deal = stack.sell(stack.sale("Many", legal_entity=None, tax_number="DE1", lines=(Line("SEAT", -1),)))
+def test_every_finding_is_told_at_once(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Many", legal_entity=None, tax_number="DE1", lines=(Line("SEAT", -1),)))
 
-    order = stopped(stack, deal)
+    order = stopped(environment, deal)
 
-    fields = {each.field for each in stack.cases_of(order.id)}
+    fields = {each.field for each in environment.cases_of(order.id)}
     assert fields == {"Opportunity.LegalEntity__c", "Account.VatNumber__c", "OpportunityLineItems[0].Quantity"}
 
 
-def test_the_salesperson_sees_why_and_a_mended_deal_goes_on_when_retried(stack: Stack) -> None:
-    _, deal = stack.sell(stack.sale("Mended", legal_entity=None))
-    order = stopped(stack, deal)
-    assert "legal entity" in stack.shown(deal, "on_hold")["TiergateDetail__c"]
+def test_the_salesperson_sees_why_and_a_mended_deal_goes_on_when_retried(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Mended", legal_entity=None))
+    order = stopped(environment, deal)
+    assert "legal entity" in environment.shown(deal, "on_hold")["TiergateDetail__c"]
 
-    stack.crm.update("Opportunity", deal, LegalEntity__c="DE01")
-    (case,) = stack.cases_of(order.id)
-    resolved = stack.act(case.id, "retry")
+    environment.crm.update("Opportunity", deal, LegalEntity__c="DE01")
+    (case,) = environment.cases_of(order.id)
+    resolved = environment.act(case.id, "retry")
 
     assert resolved.state == "resolved"
-    stack.settled(stack.order_in(deal, "active"))
+    environment.settled(environment.order_in(deal, "active"))
 
 
-def test_a_second_account_with_the_tax_number_of_a_customer_needs_a_word(stack: Stack) -> None:
-    sale = stack.sale("Original")
-    _, first = stack.sell(sale)
-    stack.order_in(first, "active")
-    _, second = stack.sell(stack.sale("Copy", tax_number=sale.tax_number))
+def test_a_second_account_with_the_tax_number_of_a_customer_needs_a_word(environment: Environment) -> None:
+    sale = environment.sale("Original")
+    _, first = environment.sell(sale)
+    environment.order_in(first, "active")
+    _, second = environment.sell(environment.sale("Copy", tax_number=sale.tax_number))
 
-    order = stopped(stack, second)
-    (case,) = stack.cases_of(order.id)
+    order = stopped(environment, second)
+    (case,) = environment.cases_of(order.id)
     assert (case.kind, case.field, case.team) == ("duplicate_customer", "Account.VatNumber__c", "sales")
 
-    stack.act(case.id, "skip", "a branch office with books of its own")
-    stack.order_in(second, "active")
+    environment.act(case.id, "skip", "a branch office with books of its own")
+    environment.order_in(second, "active")
 
 
-def test_the_findings_of_one_deal_are_one_trouble_and_trying_again_resolves_them_all(stack: Stack) -> None:
-    _, deal = stack.sell(stack.sale("Many Mended", legal_entity=None, lines=(Line("SEAT", -1),)))
-    order = stopped(stack, deal)
-    first, second = stack.cases_of(order.id)
+def test_the_findings_of_one_deal_are_one_trouble_and_trying_again_resolves_them_all(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Many Mended", legal_entity=None, lines=(Line("SEAT", -1),)))
+    order = stopped(environment, deal)
+    first, second = environment.cases_of(order.id)
 
-    stack.crm.update("Opportunity", deal, LegalEntity__c="DE01")
-    stack.act(first.id, "retry")
+    environment.crm.update("Opportunity", deal, LegalEntity__c="DE01")
+    environment.act(first.id, "retry")
 
-    remaining = wait_until(lambda: [each for each in stack.cases_of(order.id) if each.state == "open"])
-    assert {each.state for each in stack.cases_of(order.id) if each.id in (first.id, second.id)} == {"resolved"}
+    remaining = wait_until(lambda: [each for each in environment.cases_of(order.id) if each.state == "open"])
+    assert {each.state for each in environment.cases_of(order.id) if each.id in (first.id, second.id)} == {"resolved"}
     assert [each.field for each in remaining] == ["OpportunityLineItems[0].Quantity"]
 
 
-def test_an_order_that_is_given_up_has_no_open_case(stack: Stack) -> None:
-    _, deal = stack.sell(stack.sale("Given Up Early", legal_entity=None, lines=(Line("SEAT", -1),)))
-    order = stopped(stack, deal)
-    (case, _) = stack.cases_of(order.id)
+def test_an_order_that_is_given_up_has_no_open_case(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Given Up Early", legal_entity=None, lines=(Line("SEAT", -1),)))
+    order = stopped(environment, deal)
+    (case, _) = environment.cases_of(order.id)
 
-    stack.act(case.id, "compensate", "the deal is off")
+    environment.act(case.id, "compensate", "the deal is off")
 
-    stack.order_in(deal, "cancelled")
-    closed = {(each.state, each.resolution.partition(": ")[2]) for each in stack.cases_of(order.id)}
+    environment.order_in(deal, "cancelled")
+    closed = {(each.state, each.resolution.partition(": ")[2]) for each in environment.cases_of(order.id)}
     assert closed == {("resolved", "the deal is off")}
