@@ -16,10 +16,10 @@ from litestar import get
 from canonical.ids import utc_now
 from policies.catalogue.model import Layer
 from policies.chain.gate import governed
-from policies.chain.passthrough import Passage, Thin
+from policies.chain.passthrough import Passthrough, PassthroughRoute
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer, signing_key
-from policies.outbound.layer_client import Answer, AsyncLayerClient, token_for
+from policies.outbound.layer_client import AsyncLayerClient, LayerResponse, token_for
 from tiergate import composition
 from tiergate.server.server import log_as_json, run
 from tiergate.settings import Billing, Crm, Erp, Governance, Provisioning, Settings
@@ -45,19 +45,19 @@ class Bench:
             str(folder),
             governance=governance,
         )
-        self.living = composition.living(self.settings)
-        self.gate = composition.gate(self.layer, self.settings, self.living)
+        self.live_catalogue = composition.open_catalogue(self.settings)
+        self.gate = composition.gate(self.layer, self.settings, self.live_catalogue)
         self.next = AsyncLayerClient(plan["next"], "next", 10)
         self.issuer = Issuer(signing_key(folder / "issuer.pem"), utc_now)
 
-    async def to_layer(self, principal: Principal, path: str) -> Answer:
+    async def to_layer(self, principal: Principal, path: str) -> LayerResponse:
         """As the experience layer asks the process layer."""
         name = CALLERS[self.layer]
         scopes = frozenset({"crm:read"}) if self.layer == "process" else None
-        token = token_for(principal, self.issuer, name, self.living.now.clients[name], scopes)
+        token = token_for(principal, self.issuer, name, self.live_catalogue.current.clients[name], scopes)
         return await self.next.forward("GET", path, token)
 
-    async def to_platform(self, _: Principal, path: str) -> Answer:
+    async def to_platform(self, _: Principal, path: str) -> LayerResponse:
         return await self.next.forward("GET", path, "")
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     last: bool = plan["last"]
     prefix = f"/{NAMES[bench.layer]}/v1/{'deals' if bench.layer == 'system' else 'orders'}/"
     following = {"experience": "/process/v1/orders/", "process": "/crm/v1/deals/"}.get(bench.layer, "")
-    passage = Passage(OPERATIONS[bench.layer], "v1", "/order.json/" if last else following, {}, ORDER)
+    passage = PassthroughRoute(OPERATIONS[bench.layer], "v1", "/order.json/" if last else following, {}, ORDER)
     fetch = bench.to_platform if last else bench.to_layer
 
     @get(prefix + "{order_id:str}", operation_id=OPERATIONS[bench.layer], sync_to_thread=False)
@@ -76,7 +76,7 @@ def main() -> None:
         return order_id
 
     app = governed(bench.gate, [behind], readiness=dict, state={})
-    run(Thin(app, bench.gate, {prefix: passage}, fetch), "127.0.0.1", plan["port"])
+    run(Passthrough(app, bench.gate, {prefix: passage}, fetch), "127.0.0.1", plan["port"])
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ import psutil
 import sqlalchemy as sa
 
 from canonical.ids import utc_now
-from sandbox.salesperson import Line, Sale, close_deal, open_deal
+from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
 from tiergate.dev.sandbox import LAYERS, Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of
 from tiergate.server.server import Child, stopped_at_the_end
 from tiergate.settings import load
 
 OUT = Path("bench/out/orders.json")
 FOLDER = Path(".tiergate")
-LINES = (Line("PLATFORM", 1), Line("SEAT", 25), Line("ONBOARDING", 1))
+LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1))
 DEADLINE = 600.0
 LOOK = 0.05
 """Seconds between two looks at how far the orders are."""

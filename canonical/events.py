@@ -17,13 +17,13 @@ INVOICE_FINALIZED = "com.tiergate.billing.invoice.finalized.v1"
 INVOICE_PAID = "com.tiergate.billing.invoice.paid.v1"
 
 
-class Heard(msgspec.Struct, frozen=True):
+class WebhookReceipt(msgspec.Struct, frozen=True):
     """The answer to a webhook: whether it was `taken`, or is of no concern to us."""
 
     taken: bool
 
 
-class Taken(msgspec.Struct, frozen=True):
+class EventReceipt(msgspec.Struct, frozen=True):
     """What became of an event: whether it was `new`, or one that was taken before."""
 
     new: bool

@@ -60,14 +60,14 @@ class StateChange(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """`waits_for` says in words what the order is waiting for; empty when it is not. `plan` is there once it is accepted."""
+    """`blocked_reason` says in words what the order is waiting for; empty when it is not. `plan` is there once it is accepted."""
 
     id: str
     deal_id: str
     revision: int
     name: str
     state: OrderState
-    waits_for: str
+    blocked_reason: str = msgspec.field(name="waits_for")
     correlation_id: str
     received_at: Instant
     updated_at: Instant
@@ -85,13 +85,13 @@ class OrderSummary(msgspec.Struct, frozen=True):
     id: str
     name: str
     state: OrderState
-    waits_for: str
+    blocked_reason: str = msgspec.field(name="waits_for")
     customer_id: str
     received_at: Instant
 
 
 class PostingStatus(msgspec.Struct, frozen=True):
-    """Where the posting of an invoice or payment stands. `waits_for` is in words; `number` and `balance` are the ERP's."""
+    """Where the posting of an invoice or payment stands. `blocked_reason` is in words; `number` and `balance` are the ERP's."""
 
     kind: PostingKind
     id: str
@@ -100,7 +100,7 @@ class PostingStatus(msgspec.Struct, frozen=True):
     contract_id: str
     legal_entity: str
     state: PostingState
-    waits_for: str
+    blocked_reason: str = msgspec.field(name="waits_for")
     attempts: int
     updated_at: Instant
     amount: Money | None = None

@@ -65,7 +65,7 @@ class Account(msgspec.Struct, frozen=True):
     contact: Contact | None = None
     payment_method: str | None = None
     ancestors: tuple[str, ...] = ()
-    namesakes: tuple[str, ...] = ()
+    potential_duplicates: tuple[str, ...] = msgspec.field(default=(), name="namesakes")
     """Other accounts with the same tax number: duplicates, most likely."""
     partner: str = ""
     """The client name of the partner that looks after it, if one does."""
@@ -73,7 +73,7 @@ class Account(msgspec.Struct, frozen=True):
     """Another one whenever a field changes that the CRM owns, and only then."""
 
 
-class FollowedAccount(msgspec.Struct, frozen=True):
+class AccountSync(msgspec.Struct, frozen=True):
     """What the CRM is told of an account: which customer of ours it is, and at which revision that customer has
     followed it."""
 

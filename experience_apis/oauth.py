@@ -15,9 +15,9 @@ from litestar import Request, Response, post
 from litestar.datastructures import State
 
 from policies.chain.gate import ACTS_FOR, Gate
-from policies.identity.client_secrets import Credentials
+from policies.identity.client_secrets import ClientSecrets
 from policies.identity.issuer import Issuer
-from policies.traffic.rate_limit import Call, own_limits
+from policies.traffic.rate_limit import RateLimitedCall, own_limits
 
 TTL = timedelta(minutes=15)
 UNKNOWN = "unknown"
@@ -31,7 +31,7 @@ class Tokens(msgspec.Struct, frozen=True):
     """What tokens are made from."""
 
     issuer: Issuer
-    credentials: Credentials
+    credentials: ClientSecrets
 
 
 class Refused(Exception):
@@ -70,11 +70,13 @@ async def _granted(
     if form.get("grant_type") != "client_credentials":
         raise Refused("unsupported_grant_type", "Send grant_type=client_credentials.")
     name, secret = _credentials(request.headers.get("authorization", ""), form)
-    catalogue = gate.living.now
+    catalogue = gate.live_catalogue.current
     client = catalogue.clients.get(name)
     request.scope["state"][ACTS_FOR] = name if client else UNKNOWN
     operation = catalogue.gateway.operations["issue_token"]
-    await gate.throttle.take(Call(name if client else UNKNOWN, "issue_token"), own_limits(operation), operation.cost)
+    await gate.throttle.take(
+        RateLimitedCall(name if client else UNKNOWN, "issue_token"), own_limits(operation), operation.cost
+    )
     proved = await tokens.credentials.prove(name, secret)
     if client is None or not proved or client.audience != "experience":
         raise Refused("invalid_client", "The client and its secret do not belong together.", HTTPStatus.UNAUTHORIZED)

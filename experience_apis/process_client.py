@@ -13,7 +13,7 @@ from litestar import Response
 from policies.catalogue.model import Client
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
-from policies.outbound.layer_client import Answer, AsyncLayerClient, token_for
+from policies.outbound.layer_client import AsyncLayerClient, LayerResponse, token_for
 from policies.problems import FAULT_BY_NAME, TYPES, Problem, ProblemError
 
 NAME = "experience-layer"
@@ -32,7 +32,7 @@ class Process:
         """Empty query values are left out."""
         return _passed(await self._answer(principal, "GET", _with(path, query), None))
 
-    async def fetch(self, principal: Principal, path: str) -> Answer:
+    async def fetch(self, principal: Principal, path: str) -> LayerResponse:
         """The answer to a path with its query, for those who pass it on. Raises a leaf of `PlatformFault`."""
         return await self._answer(principal, "GET", path, None)
 
@@ -54,7 +54,7 @@ class Process:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _answer(self, principal: Principal, method: str, path: str, body: Any) -> Answer:
+    async def _answer(self, principal: Principal, method: str, path: str, body: Any) -> LayerResponse:
         token = token_for(principal, self._issuer, NAME, self._identity())
         return await self._client.forward(method, f"/process/v1/{path}", token, body)
 
@@ -64,11 +64,11 @@ def _with(path: str, query: Mapping[str, Any]) -> str:
     return f"{path}?{wanted}" if wanted else path
 
 
-def _passed(answer: Answer) -> Response[bytes]:
+def _passed(answer: LayerResponse) -> Response[bytes]:
     return Response(answer.content, status_code=answer.status, media_type=answer.media_type)
 
 
-def _shaped(answer: Answer, kind: type[T]) -> T:
+def _shaped(answer: LayerResponse, kind: type[T]) -> T:
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return msgspec.json.decode(answer.content, type=kind)
     problem = msgspec.json.decode(answer.content, type=Problem)

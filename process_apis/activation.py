@@ -11,17 +11,17 @@ from canonical.deals import PricedLine
 from canonical.orders import Order, OrderLine
 from canonical.states import check_contract
 from policies.context.correlation import correlated
-from process_apis.runtime.context import Desk
-from process_apis.runtime.steps import Held, Outcome, guarded, line_field, show
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.steps import Held, Outcome, line_field, run_step, write_status_to_crm
 
 
 @DBOS.dbos_class("Activation")
 class Activation(DBOSConfiguredInstance):
     """Runs once for each round of provisioning."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, context: WorkflowContext) -> None:
         super().__init__("activation")
-        self._desk = desk
+        self._context = context
 
     @DBOS.workflow(name="Activation.run")
     def run(self, order_id: str) -> Outcome:
@@ -29,18 +29,18 @@ class Activation(DBOSConfiguredInstance):
 
     @DBOS.step(name="Activation.activate")
     def activate(self, order_id: str) -> Outcome:
-        desk = self._desk
-        with desk.orders.at(order_id) as one:
+        context = self._context
+        with context.orders.at(order_id) as one:
             order = one.order()
         if order.state not in ("provisioning", "partially_active"):
             return "stopped"
         with correlated(order.correlation_id):
-            return guarded(desk, order, self._activate)
+            return run_step(context, order, self._activate)
 
     def _activate(self, order: Order) -> Outcome:
-        desk = self._desk
+        context = self._context
         delivered = tuple(
-            each.line for each in desk.orders.lines(order.id, unbilled=True) if each.state == "provisioned"
+            each.line for each in context.orders.lines(order.id, unbilled=True) if each.state == "provisioned"
         )
         failed = [each for each in order.lines if each.state == "failed"]
         if order.state == "provisioning" and not any(line.interval != "one_time" for line in delivered):
@@ -52,30 +52,32 @@ class Activation(DBOSConfiguredInstance):
         if delivered:
             self._bill(order, delivered)
         for each in failed:
-            desk.cases.open(
+            context.cases.open(
                 "line_failed", order.id, _failure(order, each), ("retry", "skip"), correlation_id=order.correlation_id,
                 legal_entity=order.legal_entity, customer_id=order.customer_id, given={"line": each.line.id},
             )  # fmt: skip
-        waits_for = f"{len(failed)} of {len(order.lines)} lines could not be provisioned" if failed else ""
-        desk.orders.advance(order.id, "partially_active" if failed else "active", look_at=None, waits_for=waits_for)
-        desk.cases.resolve(order.id, "the target reported after all", kind="not_delivered")
-        show(desk, order.id)
+        blocked_reason = f"{len(failed)} of {len(order.lines)} lines could not be provisioned" if failed else ""
+        context.orders.advance(
+            order.id, "partially_active" if failed else "active", next_attempt_at=None, blocked_reason=blocked_reason
+        )
+        context.cases.resolve(order.id, "the target reported after all", kind="not_delivered")
+        write_status_to_crm(context, order.id)
         return "done"
 
     def _bill(self, order: Order, lines: tuple[PricedLine, ...]) -> None:
         """The first time the prepared contract starts; lines that come later are billed from their own start."""
-        desk, plan = self._desk, order.plan
+        context, plan = self._context, order.plan
         if plan is None:
             raise LookupError(f"the order {order.id} was not accepted yet")
         if order.state == "provisioning":
             check_contract(plan.contract.state, "active")
-            started = desk.platforms.start_contract(msgspec.structs.replace(plan.contract, lines=lines))
+            started = context.platforms.start_contract(msgspec.structs.replace(plan.contract, lines=lines))
             kept = msgspec.structs.replace(plan.contract, state="active", references=started.references)
-            desk.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=kept))
+            context.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=kept))
         else:
             for line in lines:
                 self._bill_late(order, plan.contract, line)
-        desk.orders.set_billed(order.id, [line.id for line in lines])
+        context.orders.set_billed(order.id, [line.id for line in lines])
 
     def _bill_late(self, order: Order, contract: Contract, line: PricedLine) -> None:
         if line.interval == "one_time":
@@ -83,7 +85,7 @@ class Activation(DBOSConfiguredInstance):
             finding = Finding(line_field(order.lines, line.id), reason)
             raise Held("charge_by_hand", [finding], ("skip",), line.id)
         late = msgspec.structs.replace(contract, group=line.id, lines=(line,))
-        self._desk.platforms.start_contract(self._desk.platforms.put_contract(late))
+        self._context.platforms.start_contract(self._context.platforms.put_contract(late))
 
 
 def _failure(order: Order, line: OrderLine) -> Finding:

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Approval, Case, CaseAction, CaseState, Team
-from canonical.events import Event, Taken
+from canonical.events import Event, EventReceipt
 from canonical.orders import (
     CustomerOverview,
     NewOrder,
@@ -23,27 +23,27 @@ from canonical.orders import (
 )
 from canonical.parties import Customer
 from canonical.states import OrderState
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.context import correlation
-from policies.contract.parameters import Cursor, Key, Limit, OfCustomer
+from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, FieldError, ProblemError
-from process_apis.case_actions import Exceptions
-from process_apis.events.dispatch import Subscribers
-from process_apis.order_intake import Ordering
+from process_apis.case_actions import CaseActions
+from process_apis.events.dispatch import Dispatcher
+from process_apis.order_intake import OrderIntake
 from process_apis.records import cross_references
-from process_apis.runtime.context import Desk
+from process_apis.runtime.context import WorkflowContext
 
 
 @post("/events", operation_id="take_event", summary="Take an event, once however often it is offered", status_code=200, sync_to_thread=True)  # fmt: skip
-def take_event(state: State, data: JSONBody[Event]) -> Taken:
+def take_event(state: State, data: JSONBody[Event]) -> EventReceipt:
     """The source's own event id tells a repeat from a new event. What an event sets in motion is set in motion once."""
-    living: Living = state.living
-    if data.type not in living.now.events:
+    live_catalogue: LiveCatalogue = state.live_catalogue
+    if data.type not in live_catalogue.current.events:
         refused = FieldError("$.type", f"the catalogue has no event {data.type}")
         raise ProblemError(INVALID, "The event may not enter the log.", (refused,))
-    subscribers: Subscribers = state.subscribers
-    return Taken(subscribers.take(data, correlation.current()))
+    dispatcher: Dispatcher = state.dispatcher
+    return EventReceipt(dispatcher.take(data, correlation.current()))
 
 
 @get("/orders", operation_id="list_orders", summary="List orders, newest first", sync_to_thread=True)
@@ -52,17 +52,17 @@ def list_orders(
     customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[OrderSummary]:  # fmt: skip
     """Orders of the legal entities, or of the partner's customers, that the caller may see."""
-    desk: Desk = state.desk
-    return desk.orders.page(principal, order_state, customer_id, cursor, limit)
+    context: WorkflowContext = state.context
+    return context.orders.page(principal, order_state, customer_id, cursor, limit)
 
 
 @post("/cases/{case_id:str}/approval", operation_id="decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, sync_to_thread=True)  # fmt: skip
 def decide_approval(
-    state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[Approval]
+    state: State, principal: NamedDependency[Principal], case_id: CanonicalId, data: JSONBody[Approval]
 ) -> Case:
     """Only for cases that wait for an approval, and never by whoever placed the order."""
-    exceptions: Exceptions = state.exceptions
-    return exceptions.act(case_id, data.decision, data.reason, principal)
+    case_actions: CaseActions = state.case_actions
+    return case_actions.act(case_id, data.decision, data.reason, principal)
 
 
 @post(
@@ -75,15 +75,15 @@ def decide_approval(
 )
 def place_order(state: State, principal: NamedDependency[Principal], data: JSONBody[NewOrder]) -> Order:
     """Brings the order into the CRM as a won deal and starts its fulfilment. The same key again is the same order."""
-    ordering: Ordering = state.ordering
-    return ordering.place(data, principal, correlation.current())
+    order_intake: OrderIntake = state.order_intake
+    return order_intake.place(data, principal, correlation.current())
 
 
 @get("/orders/{order_id:str}", operation_id="get_order", summary="Read an order with its lines and history", sync_to_thread=True)  # fmt: skip
-def get_order(state: State, principal: NamedDependency[Principal], order_id: Key) -> Order:
+def get_order(state: State, principal: NamedDependency[Principal], order_id: CanonicalId) -> Order:
     """The order with its plan, its lines, and the states it went through."""
-    desk: Desk = state.desk
-    order = desk.orders.visible(order_id, principal)
+    context: WorkflowContext = state.context
+    order = context.orders.visible(order_id, principal)
     if order is None:
         raise ProblemError(MISSING, f"There is no order {order_id}.")
     return order
@@ -96,8 +96,8 @@ def list_postings(
     cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[PostingStatus]:  # fmt: skip
     """One entry for each invoice and each payment that has to be booked in the ERP."""
-    desk: Desk = state.desk
-    return desk.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
+    context: WorkflowContext = state.context
+    return context.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
 
 
 @get("/cases", operation_id="list_cases", summary="List cases, newest first", sync_to_thread=True)
@@ -106,25 +106,27 @@ def list_cases(
     team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[Case]:  # fmt: skip
     """What cannot go on by itself, with the team it belongs to and the actions that it allows."""
-    desk: Desk = state.desk
-    return desk.cases.page(principal, case_state, team, cursor, limit)
+    context: WorkflowContext = state.context
+    return context.cases.page(principal, case_state, team, cursor, limit)
 
 
 @get("/cases/{case_id:str}", operation_id="get_case", summary="Read a case", sync_to_thread=True)
-def get_case(state: State, principal: NamedDependency[Principal], case_id: Key) -> Case:
+def get_case(state: State, principal: NamedDependency[Principal], case_id: CanonicalId) -> Case:
     """A case with what was being done, why it stopped, and what may be done about it."""
-    desk: Desk = state.desk
-    case = desk.cases.get(case_id, principal)
+    context: WorkflowContext = state.context
+    case = context.cases.get(case_id, principal)
     if case is None:
         raise ProblemError(MISSING, f"There is no case {case_id}.")
     return case
 
 
 @post("/cases/{case_id:str}/actions", operation_id="act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that a case allows", status_code=200, sync_to_thread=True)  # fmt: skip
-def act_on_case(state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[CaseAction]) -> Case:
+def act_on_case(
+    state: State, principal: NamedDependency[Principal], case_id: CanonicalId, data: JSONBody[CaseAction]
+) -> Case:
     """The action has to be one of those that the case allows. A resolved case allows none."""
-    exceptions: Exceptions = state.exceptions
-    return exceptions.act(case_id, data.action, data.reason, principal)
+    case_actions: CaseActions = state.case_actions
+    return case_actions.act(case_id, data.action, data.reason, principal)
 
 
 @get("/customers", operation_id="list_customers", summary="List customers, newest first", sync_to_thread=True)
@@ -135,20 +137,22 @@ def list_customers(
     limit: Limit = 25,
 ) -> Page[Customer]:
     """Customers of whom the caller may see an order."""
-    desk: Desk = state.desk
-    return cross_references.customers_page(desk.database, principal, cursor, limit)
+    context: WorkflowContext = state.context
+    return cross_references.customers_page(context.database, principal, cursor, limit)
 
 
 @get("/customers/{customer_id:str}", operation_id="get_customer_overview", summary="Read a customer with all that is going on", sync_to_thread=True)  # fmt: skip
-def get_customer_overview(state: State, principal: NamedDependency[Principal], customer_id: Key) -> CustomerOverview:
+def get_customer_overview(
+    state: State, principal: NamedDependency[Principal], customer_id: CanonicalId
+) -> CustomerOverview:
     """The customer, its newest orders and postings, and how many cases are open."""
-    desk: Desk = state.desk
-    customer = cross_references.visible_customer(desk.database, customer_id, principal)
+    context: WorkflowContext = state.context
+    customer = cross_references.visible_customer(context.database, customer_id, principal)
     if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
-    orders = desk.orders.page(principal, None, customer_id, None, 25).items
-    postings = desk.postings.page(principal, None, None, customer_id, None, 25).items
-    return CustomerOverview(customer, orders, postings, desk.cases.count_open(customer_id))
+    orders = context.orders.page(principal, None, customer_id, None, 25).items
+    postings = context.postings.page(principal, None, None, customer_id, None, 25).items
+    return CustomerOverview(customer, orders, postings, context.cases.count_open(customer_id))
 
 
 router = Router(

@@ -11,22 +11,22 @@ from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.cases import Action, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
-from canonical.parties import Account, Customer, FollowedAccount
+from canonical.parties import Account, AccountSync, Customer
 from policies.context import correlation
 from policies.context.correlation import correlated
 from process_apis import validation
 from process_apis.records import cross_references
-from process_apis.runtime.context import Desk
-from process_apis.runtime.steps import TOLD_AFTER, Outcome, patiently
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.steps import CASE_AFTER, Outcome, with_retries
 
 
 @DBOS.dbos_class("CustomerChanges")
-class CustomerChanges(DBOSConfiguredInstance):
+class CustomerSync(DBOSConfiguredInstance):
     """Follows one customer's account."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, context: WorkflowContext) -> None:
         super().__init__("customer_changes")
-        self._desk = desk
+        self._context = context
 
     @DBOS.workflow(name="CustomerChanges.run")
     def run(self, customer_id: str) -> Outcome:
@@ -34,54 +34,56 @@ class CustomerChanges(DBOSConfiguredInstance):
 
     @DBOS.step(name="CustomerChanges.follow")
     def follow(self, customer_id: str) -> Outcome:
-        desk = self._desk
-        expected = cross_references.expected_change(desk.database, customer_id)
+        context = self._context
+        expected = cross_references.expected_change(context.database, customer_id)
         if expected is None:
             return "done"  # another run has seen to it
         attempts = expected.attempts + 1
         with correlated(expected.correlation_id):
             try:
-                patiently(desk.patience, lambda: self._follow(customer_id))
+                with_retries(context.retry_policy, lambda: self._follow(customer_id))
             except TRANSIENT as fault:
-                cross_references.settle_change(desk.database, expected, desk.pause(attempts), attempts)
-                if attempts == TOLD_AFTER:
+                cross_references.settle_change(context.database, expected, context.pause(attempts), attempts)
+                if attempts == CASE_AFTER:
                     self._tell(customer_id, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
                 self._tell(customer_id, fault)
-                cross_references.settle_change(desk.database, expected, None, attempts)
+                cross_references.settle_change(context.database, expected, None, attempts)
                 return "stopped"
-            desk.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
-        cross_references.settle_change(desk.database, expected, None, 0)
+            context.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
+        cross_references.settle_change(context.database, expected, None, 0)
         return "done"
 
     def _follow(self, customer_id: str) -> None:
-        desk = self._desk
-        known = cross_references.customer(desk.database, customer_id)
+        context = self._context
+        known = cross_references.customer(context.database, customer_id)
         if known is None:
             return
-        account = desk.platforms.account(known.references["crm"])
+        account = context.platforms.account(known.references["crm"])
         wanted = self._followed(known, account)
-        desk.platforms.put_billing_customer(wanted)
-        desk.platforms.put_erp_customer(wanted)
-        cross_references.keep_customer(desk.database, wanted)
-        desk.orders.hand_over(customer_id, wanted.partner)
-        followed = FollowedAccount(customer_id, account.revision, known.legal_entity)
-        desk.platforms.put_followed_account(account.id, followed)
-        self._look_at_tax(known, account)
+        context.platforms.put_billing_customer(wanted)
+        context.platforms.put_erp_customer(wanted)
+        cross_references.keep_customer(context.database, wanted)
+        context.orders.hand_over(customer_id, wanted.partner)
+        followed = AccountSync(customer_id, account.revision, known.legal_entity)
+        context.platforms.put_account_sync(account.id, followed)
+        self._check_tax(known, account)
 
     def _followed(self, known: Customer, account: Account) -> Customer:
-        desk = self._desk
+        context = self._context
         parents = account.ancestors[:1]
         parent = (
-            cross_references.canonical_id(desk.database, "cus", "crm", parents[0], desk.new_id) if parents else None
+            cross_references.canonical_id(context.database, "cus", "crm", parents[0], context.new_id)
+            if parents
+            else None
         )
         return msgspec.structs.replace(
             known, name=account.name, address=account.address, contact=account.contact, partner=account.partner,
             parent_id=parent, revision=account.revision,
         )  # fmt: skip
 
-    def _look_at_tax(self, known: Customer, account: Account) -> None:
+    def _check_tax(self, known: Customer, account: Account) -> None:
         number = validation.compact(account.tax_number, account.address.country)
         for field, was, now in (
             ("Account.VatNumber__c", known.tax_number, number),
@@ -92,14 +94,14 @@ class CustomerChanges(DBOSConfiguredInstance):
                 self._open("customer_tax_changed", known, Finding(field, reason))
 
     def _tell(self, customer_id: str, fault: PlatformFault) -> None:
-        known = cross_references.customer(self._desk.database, customer_id)
+        known = cross_references.customer(self._context.database, customer_id)
         if known is not None:
             finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
             self._open("customer_not_followed", known, finding)
 
     def _open(self, kind: CaseKind, customer: Customer, finding: Finding) -> None:
         actions: tuple[Action, ...] = ("skip",) if kind == "customer_tax_changed" else ("retry", "skip")
-        self._desk.cases.open(
+        self._context.cases.open(
             kind, customer.id, finding, actions, correlation_id=correlation.current(), legal_entity=customer.legal_entity,
             customer_id=customer.id, given={"account": customer.references["crm"]},
         )  # fmt: skip

@@ -7,33 +7,35 @@ import msgspec
 from canonical.deals import Deal
 from canonical.orders import Plan
 from process_apis.records import cross_references
-from process_apis.runtime.context import Desk
+from process_apis.runtime.context import WorkflowContext
 
 
-def identify(desk: Desk, deal: Deal) -> tuple[str, str | None]:
+def identify(context: WorkflowContext, deal: Deal) -> tuple[str, str | None]:
     """Our ids for the deal's account and its parent, if it has one. The database gives each account one id."""
-    customer_id = cross_references.canonical_id(desk.database, "cus", "crm", deal.account.id, desk.new_id)
+    customer_id = cross_references.canonical_id(context.database, "cus", "crm", deal.account.id, context.new_id)
     parents = deal.account.ancestors[:1]
-    parent_id = cross_references.canonical_id(desk.database, "cus", "crm", parents[0], desk.new_id) if parents else None
+    parent_id = (
+        cross_references.canonical_id(context.database, "cus", "crm", parents[0], context.new_id) if parents else None
+    )
     return customer_id, parent_id
 
 
-def duplicates(desk: Desk, deal: Deal) -> list[str]:
+def duplicates(context: WorkflowContext, deal: Deal) -> list[str]:
     """Customers of ours that are other accounts with the same tax number."""
-    known = cross_references.known(desk.database, "cus", "crm", deal.account.namesakes)
-    return [each for each in known.values() if cross_references.customer(desk.database, each) is not None]
+    known = cross_references.known(context.database, "cus", "crm", deal.account.potential_duplicates)
+    return [each for each in known.values() if cross_references.customer(context.database, each) is not None]
 
 
-def onboard(desk: Desk, plan: Plan) -> Plan:
+def onboard(context: WorkflowContext, plan: Plan) -> Plan:
     """Create or find the customer in billing and in the ERP. Gives the plan with its ids there.
 
     There is nothing to undo: a customer without a contract owes and costs nothing, and the next deal finds it.
     """
-    billing = desk.platforms.put_billing_customer(plan.customer)
-    erp = desk.platforms.put_erp_customer(plan.customer)
+    billing = context.platforms.put_billing_customer(plan.customer)
+    erp = context.platforms.put_erp_customer(plan.customer)
     customer = msgspec.structs.replace(
         plan.customer, references=plan.customer.references | {"billing": billing, "erp": erp}
     )
     contract = msgspec.structs.replace(plan.contract, references=plan.contract.references | {"customer": billing})
-    cross_references.keep_customer(desk.database, customer)
+    cross_references.keep_customer(context.database, customer)
     return msgspec.structs.replace(plan, customer=customer, contract=contract)

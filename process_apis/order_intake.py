@@ -1,4 +1,4 @@
-"""Ordering: what a channel orders for a customer becomes a deal of the CRM, which owns what was sold, and then an order."""
+"""OrderIntake: what a channel orders for a customer becomes a deal of the CRM, which owns what was sold, and then an order."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from canonical.faults import NotFound
 from canonical.orders import NewOrder, Order
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
-from process_apis.events.dispatch import Subscribers
+from process_apis.events.dispatch import Dispatcher
 from process_apis.records import cross_references
-from process_apis.runtime.context import Desk
+from process_apis.runtime.context import WorkflowContext
 
 
-class Ordering:
+class OrderIntake:
     """Takes orders that do not begin in the CRM."""
 
-    def __init__(self, desk: Desk, subscribers: Subscribers) -> None:
-        self._desk = desk
-        self._subscribers = subscribers
+    def __init__(self, context: WorkflowContext, dispatcher: Dispatcher) -> None:
+        self._context = context
+        self._dispatcher = dispatcher
 
     def place(self, wanted: NewOrder, principal: Principal, correlation_id: str) -> Order:
         """The order, whose key makes it one. Raises `ProblemError`: 404 for a customer or a legal entity that is not
         there for this caller, 403 for one whose records are kept in another region."""
-        desk = self._desk
-        customer = cross_references.visible_customer(desk.database, wanted.customer_id, principal)
+        context = self._context
+        customer = cross_references.visible_customer(context.database, wanted.customer_id, principal)
         if customer is None:
             raise ProblemError(MISSING, f"There is no customer {wanted.customer_id}.")
         self._check_seller(wanted, principal)
-        desk.residency.check(wanted.legal_entity)
+        context.residency.check(wanted.legal_entity)
         deal = PlacedDeal(
             key=wanted.key, name=wanted.name, account_id=customer.references["crm"], legal_entity=wanted.legal_entity,
             currency=wanted.currency, starts_on=wanted.starts_on, term_months=wanted.term_months, lines=wanted.lines,
             placed_by=principal.subject,
         )  # fmt: skip
-        placed = desk.platforms.put_deal(deal)
-        order_id = self._subscribers.open_order(
+        placed = context.platforms.put_deal(deal)
+        order_id = self._dispatcher.open_order(
             placed.id, 1, correlation_id, name=wanted.name, legal_entity=wanted.legal_entity, customer_id=customer.id,
             partner=customer.partner, placed_by=principal.subject,
         )  # fmt: skip
-        return desk.orders.get(order_id)
+        return context.orders.get(order_id)
 
     def _check_seller(self, wanted: NewOrder, principal: Principal) -> None:
         try:
-            known = principal.may_see(wanted.legal_entity) and self._desk.platforms.legal_entity(wanted.legal_entity)
+            known = principal.may_see(wanted.legal_entity) and self._context.platforms.legal_entity(wanted.legal_entity)
         except NotFound:
             known = None
         if not known:

@@ -1,4 +1,4 @@
-"""Collections: every payment that billing receives is booked in the ERP exactly once, after its invoice."""
+"""Payments: every payment that billing receives is booked in the ERP exactly once, after its invoice."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from canonical.billing import Invoice
 from canonical.faults import NotFound
 from canonical.money import total
 from process_apis.posting import attempt, open_window
-from process_apis.runtime.context import Desk
+from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome
 
 
 @DBOS.dbos_class("Collections")
-class Collections(DBOSConfiguredInstance):
+class Payments(DBOSConfiguredInstance):
     """Books the payments of one invoice. A payment that comes before its invoice is posted waits for it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, context: WorkflowContext) -> None:
         super().__init__("collections")
-        self._desk = desk
+        self._context = context
 
     @DBOS.workflow(name="Collections.run")
     def run(self, invoice_id: str) -> Outcome:
-        row = self._desk.postings.find("payment", invoice_id)
+        row = self._context.postings.find("payment", invoice_id)
         if row is None or row.state != "waiting":
             return "stopped"  # the run that posted the invoice has booked it in this moment
         return self.post_payments(invoice_id)
@@ -30,15 +30,17 @@ class Collections(DBOSConfiguredInstance):
     @DBOS.step(name="Collections.post_payments")
     def post_payments(self, invoice_id: str, paid: Invoice | None = None) -> Outcome:
         """`paid` is the invoice if the caller has just read it, with all its payments."""
-        return attempt(self._desk, "payment", invoice_id, lambda: self._post(invoice_id, paid))
+        return attempt(self._context, "payment", invoice_id, lambda: self._post(invoice_id, paid))
 
     def _post(self, invoice_id: str, paid: Invoice | None) -> None:
-        desk = self._desk
-        invoice = paid or desk.platforms.invoice(invoice_id)
+        context = self._context
+        invoice = paid or context.platforms.invoice(invoice_id)
         if not invoice.payments:
             raise NotFound("billing", f"the invoice {invoice_id} has no payment", field="payments")
-        closed = open_window(desk, invoice.legal_entity)
-        booked = [desk.platforms.put_erp_payment(payment, invoice.legal_entity, closed) for payment in invoice.payments]
+        closed = open_window(context, invoice.legal_entity)
+        booked = [
+            context.platforms.put_erp_payment(payment, invoice.legal_entity, closed) for payment in invoice.payments
+        ]
         received = total((each.amount for each in invoice.payments), invoice.total.currency)
-        desk.postings.posted("payment", invoice_id, booked[-1], received)
-        desk.postings.change("invoice", invoice_id, balance=booked[-1].balance.amount)
+        context.postings.posted("payment", invoice_id, booked[-1], received)
+        context.postings.change("invoice", invoice_id, balance=booked[-1].balance.amount)

@@ -13,7 +13,7 @@ from canonical.cases import CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import PostingKind
 from policies.context.correlation import correlated
-from process_apis.runtime.context import Desk
+from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome
 
 NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "payment": "payment_not_posted"}
@@ -33,57 +33,63 @@ class WindowShut(Exception):
         self.opens_at = opens_at
 
 
-def open_window(desk: Desk, legal_entity: str) -> ClosedPeriod:
+def open_window(context: WorkflowContext, legal_entity: str) -> ClosedPeriod:
     """What becomes of a posting of a closed period, in an open window. Raises `WindowShut` when it is not open now."""
-    window = desk.living.now.posting_window(legal_entity)
-    opens_at = window.next_opening(desk.clock())
+    window = context.live_catalogue.current.posting_window(legal_entity)
+    opens_at = window.next_opening(context.clock())
     if opens_at is not None:
         raise WindowShut(legal_entity, opens_at)
     return window.closed_period
 
 
-def attempt(desk: Desk, kind: PostingKind, key: str, act: Callable[[], None]) -> Outcome:
+def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable[[], None]) -> Outcome:
     """Do the work of a posting that waits. What cannot be done now waits on, what can never be done becomes a case."""
-    row = desk.postings.find(kind, key)
+    row = context.postings.find(kind, key)
     if row is None or row.state != "waiting":
         return "stopped"
     with correlated(row.correlation_id):
         try:
             act()
         except WindowShut as shut:
-            not_yet(desk, row, shut)
+            wait_for_window(context, row, shut)
         except TRANSIENT as fault:
-            not_now(desk, row, fault)
+            retry_later(context, row, fault)
         except (Rejected, NotFound) as fault:
-            not_ever(desk, row, fault)
+            fail_posting(context, row, fault)
         else:
             return "done"
     return "stopped"
 
 
-def not_yet(desk: Desk, row: sa.Row[Any], shut: WindowShut) -> None:
+def wait_for_window(context: WorkflowContext, row: sa.Row[Any], shut: WindowShut) -> None:
     """The posting waits for its window, and is looked at sooner if the window is changed meanwhile. That is no failure."""
-    waits_for = f"the posting window of {shut.legal_entity}, which opens at {shut.opens_at:%Y-%m-%d %H:%M} UTC"
-    look_at = min(shut.opens_at, desk.later(desk.patience.longest))
-    desk.postings.change(row.kind, row.id, waits_for=waits_for, look_at=look_at.isoformat())
+    blocked_reason = f"the posting window of {shut.legal_entity}, which opens at {shut.opens_at:%Y-%m-%d %H:%M} UTC"
+    next_attempt_at = min(shut.opens_at, context.later(context.retry_policy.max_delay))
+    context.postings.change(
+        row.kind, row.id, blocked_reason=blocked_reason, next_attempt_at=next_attempt_at.isoformat()
+    )
 
 
-def not_now(desk: Desk, row: sa.Row[Any], fault: PlatformFault) -> None:
+def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
     """The posting waits, and is looked at again later, ever more seldom."""
     attempts = row.attempts + 1
-    waits_for = f"{fault.platform}: {fault.reason}"
-    desk.postings.change(
-        row.kind, row.id, attempts=attempts, waits_for=waits_for, look_at=desk.pause(attempts).isoformat()
+    blocked_reason = f"{fault.platform}: {fault.reason}"
+    context.postings.change(
+        row.kind,
+        row.id,
+        attempts=attempts,
+        blocked_reason=blocked_reason,
+        next_attempt_at=context.pause(attempts).isoformat(),
     )
 
 
-def not_ever(desk: Desk, row: sa.Row[Any], fault: PlatformFault) -> None:
+def fail_posting(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
     """The posting has failed: finance gets a case."""
-    desk.postings.change(
-        row.kind, row.id, state="failed", waits_for=fault.reason, attempts=row.attempts + 1, look_at=None
+    context.postings.change(
+        row.kind, row.id, state="failed", blocked_reason=fault.reason, attempts=row.attempts + 1, next_attempt_at=None
     )
     finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-    desk.cases.open(
+    context.cases.open(
         NOT_POSTED[row.kind], f"{row.kind}:{row.id}", finding, ("retry", "skip"), correlation_id=row.correlation_id,
         legal_entity=row.legal_entity, customer_id=row.customer_id, given={"invoice": row.invoice_id},
     )  # fmt: skip

@@ -19,17 +19,17 @@ from canonical.orders import Order, Plan
 from policies.context.correlation import correlated
 from process_apis import onboarding, validation
 from process_apis.records import cross_references
-from process_apis.runtime.context import Desk
-from process_apis.runtime.steps import Held, Outcome, guarded, show, take
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.steps import Held, Outcome, enter_state, run_step, write_status_to_crm
 
 
 @DBOS.dbos_class("QuoteToCash")
 class QuoteToCash(DBOSConfiguredInstance):
     """The workflow and its steps; what undoes a step stands below it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, context: WorkflowContext) -> None:
         super().__init__("quote_to_cash")
-        self._desk = desk
+        self._context = context
 
     @DBOS.workflow(name="QuoteToCash.run")
     def run(self, order_id: str) -> Outcome:
@@ -42,38 +42,38 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     @DBOS.step(name="QuoteToCash.validate")
     def validate(self, order_id: str) -> Outcome:
-        return take(self._desk, order_id, "validating", self._validate)
+        return enter_state(self._context, order_id, "validating", self._validate)
 
     def _validate(self, order: Order) -> Outcome:
-        desk = self._desk
-        deal = desk.platforms.deal(order.deal_id)
+        context = self._context
+        deal = context.platforms.deal(order.deal_id)
         self._check_region(order, deal)
         seller = None
         if deal.legal_entity:
             with contextlib.suppress(NotFound):  # then it is one of the findings
-                seller = desk.platforms.legal_entity(deal.legal_entity)
+                seller = context.platforms.legal_entity(deal.legal_entity)
         skus = sorted({line.sku for line in deal.lines if line.sku})
-        products = desk.platforms.known_products(skus) if skus else []
-        same = [] if desk.orders.row(order.id).accepts_duplicate else onboarding.duplicates(desk, deal)
+        products = context.platforms.known_products(skus) if skus else []
+        same = [] if context.orders.row(order.id).accepts_duplicate else onboarding.duplicates(context, deal)
         found = validation.findings(deal, seller, products, same)
         if found or seller is None:
             only_duplicate = len(found) == 1 and bool(same)
-            desk.orders.change(order.id, name=deal.name, placed_by=deal.placed_by, partner=deal.account.partner)
+            context.orders.change(order.id, name=deal.name, placed_by=deal.placed_by, partner=deal.account.partner)
             if only_duplicate:
                 raise Held("duplicate_customer", found, ("retry", "skip", "compensate"))
             raise Held("deal_invalid", found, ("retry", "compensate"))
-        customer_id, parent_id = onboarding.identify(desk, deal)
-        contract_id = cross_references.canonical_id(desk.database, "con", "order", order.id, desk.new_id)
+        customer_id, parent_id = onboarding.identify(context, deal)
+        contract_id = cross_references.canonical_id(context.database, "con", "order", order.id, context.new_id)
         plan = validation.plan(deal, seller, order.id, customer_id, contract_id, parent_id)
-        desk.orders.accept(order.id, deal.name, deal.placed_by, plan)
+        context.orders.accept(order.id, deal.name, deal.placed_by, plan)
         return "done"
 
     def _check_region(self, order: Order, deal: Deal) -> None:
         """Before anything of the deal is stored: is this the place for it?"""
-        desk = self._desk
-        if not desk.residency.keeps(deal.legal_entity):
-            desk.orders.change(order.id, legal_entity=deal.legal_entity)
-            reason = f"records of {deal.legal_entity} are not kept in {desk.residency.region}, where this runs"
+        context = self._context
+        if not context.residency.keeps(deal.legal_entity):
+            context.orders.change(order.id, legal_entity=deal.legal_entity)
+            reason = f"records of {deal.legal_entity} are not kept in {context.residency.region}, where this runs"
             finding = Finding("Opportunity.LegalEntity__c", reason)
             raise Held("outside_region", [finding], ("retry", "compensate"))
 
@@ -81,58 +81,60 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     @DBOS.step(name="QuoteToCash.review_credit")
     def review_credit(self, order_id: str) -> Outcome:
-        return take(self._desk, order_id, "credit_review", self._review_credit)
+        return enter_state(self._context, order_id, "credit_review", self._review_credit)
 
     def _review_credit(self, order: Order) -> Outcome:
-        desk, contract = self._desk, _plan(order).contract
-        credit = desk.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
+        context, contract = self._context, _plan(order).contract
+        credit = context.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
         first_invoice = contract.net.times(1 + Decimal(contract.tax_percent) / 100)
         if credit.allows(first_invoice):
             return "done"
         reason = f"{credit.used} owed and {first_invoice} more is over the limit of {credit.limit}"
         finding = Finding("credit_limit", reason)
-        desk.cases.open(
+        context.cases.open(
             "credit_limit", order.id, finding, ("approve", "reject"), correlation_id=order.correlation_id,
             legal_entity=order.legal_entity, customer_id=order.customer_id,
         )  # fmt: skip
-        desk.orders.advance(order.id, "awaiting_approval", look_at=None, waits_for=f"approval: {reason}")
-        show(desk, order.id)
+        context.orders.advance(
+            order.id, "awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {reason}"
+        )
+        write_status_to_crm(context, order.id)
         return "stopped"
 
     # ---- the customer, everywhere
 
     @DBOS.step(name="QuoteToCash.onboard")
     def onboard(self, order_id: str) -> Outcome:
-        return take(self._desk, order_id, "onboarding", self._onboard)
+        return enter_state(self._context, order_id, "onboarding", self._onboard)
 
     def _onboard(self, order: Order) -> Outcome:
-        self._desk.orders.keep_plan(order.id, onboarding.onboard(self._desk, _plan(order)))
+        self._context.orders.keep_plan(order.id, onboarding.onboard(self._context, _plan(order)))
         return "done"
 
     # ---- the contract, which bills nothing yet
 
     @DBOS.step(name="QuoteToCash.subscribe")
     def subscribe(self, order_id: str) -> Outcome:
-        return take(self._desk, order_id, "subscribing", self._subscribe)
+        return enter_state(self._context, order_id, "subscribing", self._subscribe)
 
     def _subscribe(self, order: Order) -> Outcome:
         plan = _plan(order)
-        contract = self._desk.platforms.put_contract(plan.contract)
-        self._desk.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=contract))
+        contract = self._context.platforms.put_contract(plan.contract)
+        self._context.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=contract))
         return "done"
 
     @DBOS.step(name="QuoteToCash.unsubscribe")
     def unsubscribe(self, order_id: str) -> Outcome:
-        return guarded(self._desk, self._desk.orders.get(order_id), self._unsubscribe)
+        return run_step(self._context, self._context.orders.get(order_id), self._unsubscribe)
 
     def _unsubscribe(self, order: Order) -> Outcome:
         if order.plan is None or "customer" not in order.plan.contract.references:
             return "done"
         contract = order.plan.contract
-        self._desk.platforms.cancel_contract(contract)
+        self._context.platforms.cancel_contract(contract)
         if invoice := contract.references.get("invoice"):
             finding = Finding("invoice", f"the invoice {invoice} was issued and has to be credited")
-            self._desk.cases.open(
+            self._context.cases.open(
                 "cannot_undo", order.id, finding, ("skip",), correlation_id=order.correlation_id,
                 legal_entity=order.legal_entity, customer_id=order.customer_id,
             )  # fmt: skip
@@ -142,25 +144,25 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     @DBOS.step(name="QuoteToCash.provision")
     def provision(self, order_id: str) -> Outcome:
-        return take(self._desk, order_id, "provisioning", self._provision, also_in="partially_active")
+        return enter_state(self._context, order_id, "provisioning", self._provision, also_in="partially_active")
 
     def _provision(self, order: Order) -> Outcome:
         """Lines that wait are requested, those that are on their way are asked for again under their own attempt, all others
         are left alone."""
-        desk = self._desk
-        for attempt, lines in desk.orders.request_lines(order.id).items():
-            desk.platforms.provision(ProvisioningRequest(order.id, lines, attempt, order.legal_entity))
+        context = self._context
+        for attempt, lines in context.orders.request_lines(order.id).items():
+            context.platforms.provision(ProvisioningRequest(order.id, lines, attempt, order.legal_entity))
         # From here on the target's reports drive it; if they do not come, somebody looks.
-        desk.orders.change(order.id, look_at=desk.later(desk.patience.delivery).isoformat())
+        context.orders.change(order.id, next_attempt_at=context.later(context.retry_policy.delivery).isoformat())
         return "done"
 
     @DBOS.step(name="QuoteToCash.deprovision")
     def deprovision(self, order_id: str) -> Outcome:
-        return guarded(self._desk, self._desk.orders.get(order_id), self._deprovision)
+        return run_step(self._context, self._context.orders.get(order_id), self._deprovision)
 
     def _deprovision(self, order: Order) -> Outcome:
         if any(each.state != "waiting" for each in order.lines):
-            self._desk.platforms.deprovision(order.id)
+            self._context.platforms.deprovision(order.id)
         return "done"
 
     # ---- all of it undone, last step first
@@ -174,10 +176,10 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     @DBOS.step(name="QuoteToCash.finish_compensation")
     def finish_compensation(self, order_id: str) -> Outcome:
-        desk = self._desk
-        with correlated(desk.orders.get(order_id).correlation_id):
-            desk.orders.advance(order_id, "cancelled", look_at=None)
-            show(desk, order_id)
+        context = self._context
+        with correlated(context.orders.get(order_id).correlation_id):
+            context.orders.advance(order_id, "cancelled", next_attempt_at=None)
+            write_status_to_crm(context, order_id)
         return "done"
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
-from canonical.parties import Account, Credit, Customer, FollowedAccount, KnownProducts, LegalEntity, PlatformId
+from canonical.parties import Account, AccountSync, Credit, Customer, KnownProducts, LegalEntity, PlatformId
 from policies.outbound.layer_client import LayerClient
 
 RECENT = 60.0
@@ -33,8 +33,8 @@ class Platforms:
     def account(self, account_id: str) -> Account:
         return self._client.call("GET", f"/crm/v1/accounts/{_key(account_id)}", Account)
 
-    def put_followed_account(self, account_id: str, followed: FollowedAccount) -> None:
-        self._client.call("PUT", f"/crm/v1/accounts/{_key(account_id)}/followed", FollowedAccount, followed)
+    def put_account_sync(self, account_id: str, followed: AccountSync) -> None:
+        self._client.call("PUT", f"/crm/v1/accounts/{_key(account_id)}/followed", AccountSync, followed)
 
     def put_deal(self, deal: PlacedDeal) -> DealReference:
         return self._client.call("PUT", f"/crm/v1/placed-deals/{_key(deal.key)}", DealReference, deal)

@@ -27,7 +27,7 @@ Platform = Literal["crm", "billing", "erp", "provisioning"]
 PACE = 0.05
 
 
-class Plan(msgspec.Struct, frozen=True):
+class SandboxPlan(msgspec.Struct, frozen=True):
     """Where the sandbox keeps its state, where it listens, and the secrets it shares with its users."""
 
     folder: Path
@@ -52,7 +52,7 @@ class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float
 
 
-async def run(plan: Plan) -> None:
+async def run(plan: SandboxPlan) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -164,7 +164,7 @@ def control_app(
 
 def main() -> None:
     """Run the plan given on standard input as JSON, so that its secrets are in no argument and no environment."""
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan, dec_hook=lambda kind, value: kind(value))
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=SandboxPlan, dec_hook=lambda kind, value: kind(value))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(plan))
 

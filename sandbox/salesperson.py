@@ -9,7 +9,7 @@ import msgspec
 from sandbox.seed import Crm
 
 
-class Line(msgspec.Struct, frozen=True):
+class SaleLine(msgspec.Struct, frozen=True):
     """A product of the price list. `unit_price` None takes the price list's."""
 
     code: str
@@ -21,7 +21,7 @@ class Sale(msgspec.Struct, frozen=True):
     """What is sold to whom. With `parent`, the buyer belongs to another company."""
 
     buyer: str
-    lines: tuple[Line, ...]
+    lines: tuple[SaleLine, ...]
     parent: str | None = None
     country: str = "DE"
     tax_number: str | None = None

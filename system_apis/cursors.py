@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-class Cursor:
+class FeedPosition:
     """One position, replaced as a whole."""
 
     def __init__(self, path: Path) -> None:

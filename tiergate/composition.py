@@ -13,21 +13,21 @@ from litestar.types import ASGIApp
 
 from canonical.ids import identifiers, utc_now
 from policies.audit.log import AuditLog, sealing_key
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Domain, Layer
 from policies.chain.gate import Gate
-from policies.chain.passthrough import Thin, passages
+from policies.chain.passthrough import Passthrough, passthrough_routes
 from policies.identity.authentication import Verifier
-from policies.identity.client_secrets import Credentials
+from policies.identity.client_secrets import ClientSecrets
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
-from policies.identity.jwks import Discovery, Jwk, Keys
-from policies.identity.revocation import FileStore, RedisStore, Revocations, Store
+from policies.identity.jwks import Discovery, Jwk, SigningKeys
+from policies.identity.revocation import RevocationFile, RevocationRedis, Revocations, RevocationStore
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient
 from policies.outbound.ownership import Fields
-from policies.outbound.platform_client import Outbound
+from policies.outbound.platform_client import PlatformClient
 from policies.outbound.residency import Residency
-from policies.store.shared_store import Shared, SharedFile, SharedRedis
-from policies.traffic.rate_limit import Throttle, shared_counts
+from policies.store.shared_store import SharedFileStore, SharedRedisStore, SharedStore
+from policies.traffic.rate_limit import RateLimiter, shared_storage
 from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -45,24 +45,24 @@ def issuer(settings: Settings) -> Issuer:
     return Issuer(signing_key(settings.state / "issuer.pem"), utc_now)
 
 
-def living(settings: Settings) -> Living:
+def open_catalogue(settings: Settings) -> LiveCatalogue:
     """The catalogue that the settings name. Raises `CatalogueError` when it cannot govern."""
-    return Living(settings.governance.path())
+    return LiveCatalogue(settings.governance.path())
 
 
-def caller(name: str, settings: Settings, governed_by: Living) -> Callable[[], str]:
+def caller(name: str, settings: Settings, live_catalogue: LiveCatalogue) -> Callable[[], str]:
     """Tokens for one of our own layers, as the catalogue defines it at the time of each call."""
     signer = issuer(settings)
-    return lambda: signer.token(name, governed_by.now.clients[name])
+    return lambda: signer.token(name, live_catalogue.current.clients[name])
 
 
-def gate(layer: Layer, settings: Settings, governed_by: Living) -> Gate:
+def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gate:
     revocations = Revocations(revoked_store(settings), utc_now)
     audit = AuditLog(settings.audit_log(layer), sealing_key(settings.audit_key()))
     redis_url = settings.governance.redis_url
-    throttle = Throttle(utc_now, shared_counts(redis_url, REDIS_SECONDS) if redis_url else None)
+    throttle = RateLimiter(utc_now, shared_storage(redis_url, REDIS_SECONDS) if redis_url else None)
     return Gate(
-        layer, governed_by, verifier(layer, settings, revocations), revocations, throttle, shared_store(layer, settings), audit,
+        layer, live_catalogue, verifier(layer, settings, revocations), revocations, throttle, shared_store(layer, settings), audit,
         utc_now, new_id,
     )  # fmt: skip
 
@@ -70,48 +70,50 @@ def gate(layer: Layer, settings: Settings, governed_by: Living) -> Gate:
 def verifier(layer: Layer, settings: Settings, revocations: Revocations) -> Verifier:
     """The channels take the tokens of the issuer that the settings name; our own layers those of the local one."""
     if settings.governance.issuer and layer == "experience":
-        keys = Keys(Discovery(settings.governance.issuer).fetch, utc_now)
+        keys = SigningKeys(Discovery(settings.governance.issuer).fetch, utc_now)
         return Verifier(keys, settings.governance.issuer, layer, revocations, utc_now)
     own = public_jwk(signing_key(settings.state / "issuer.pem"))
 
     async def fetch() -> list[Jwk]:
         return [own]
 
-    return Verifier(Keys(fetch, utc_now), ISSUER, layer, revocations, utc_now)
+    return Verifier(SigningKeys(fetch, utc_now), ISSUER, layer, revocations, utc_now)
 
 
-def shared_store(layer: Layer, settings: Settings) -> Shared:
+def shared_store(layer: Layer, settings: Settings) -> SharedStore:
     if settings.governance.redis_url:
-        return SharedRedis(settings.governance.redis_url, REDIS_SECONDS)
-    return SharedFile(settings.state / f"{layer}-shared.sqlite", utc_now)
+        return SharedRedisStore(settings.governance.redis_url, REDIS_SECONDS)
+    return SharedFileStore(settings.state / f"{layer}-shared.sqlite", utc_now)
 
 
-def revoked_store(settings: Settings) -> Store:
+def revoked_store(settings: Settings) -> RevocationStore:
     if settings.governance.redis_url:
-        return RedisStore(settings.governance.redis_url, REDIS_SECONDS)
-    return FileStore(settings.state / "revoked.json")
+        return RevocationRedis(settings.governance.redis_url, REDIS_SECONDS)
+    return RevocationFile(settings.state / "revoked.json")
 
 
-def residency(settings: Settings, governed_by: Living) -> Residency:
+def residency(settings: Settings, live_catalogue: LiveCatalogue) -> Residency:
     """Where this deployment stores. Raises `SettingsError` for a region that the catalogue does not know."""
     try:
-        return Residency(governed_by, settings.server.region)
+        return Residency(live_catalogue, settings.server.region)
     except LookupError as error:
         raise SettingsError([f"server.region: {error.args[0]}"]) from error
 
 
-class Leaving:
+class PlatformClientFactory:
     """Makes what calls a platform as the catalogue allows it, and closes what it made."""
 
-    def __init__(self, governed_by: Living, residency: Residency, throttle: Throttle) -> None:
-        self._living = governed_by
+    def __init__(self, live_catalogue: LiveCatalogue, residency: Residency, throttle: RateLimiter) -> None:
+        self._live_catalogue = live_catalogue
         self._residency = residency
         self._throttle = throttle
-        self._made: list[Outbound] = []
+        self._made: list[PlatformClient] = []
 
-    def to(self, domain: Domain, server: PlatformServer, known: Mapping[str, Fields]) -> Outbound:
+    def to(self, domain: Domain, server: PlatformServer, known: Mapping[str, Fields]) -> PlatformClient:
         jitter = randomness.SystemRandom().random
-        made = Outbound(domain, server.url, known, self._living, self._residency, self._throttle, jitter, server.tls())
+        made = PlatformClient(
+            domain, server.url, known, self._live_catalogue, self._residency, self._throttle, jitter, server.tls()
+        )
         self._made.append(made)
         return made
 
@@ -126,15 +128,15 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
     from system_apis.billing.stripe import mapping as stripe
     from system_apis.crm.salesforce import Salesforce, SalesforceSettings
     from system_apis.crm.salesforce import mapping as salesforce
-    from system_apis.cursors import Cursor
+    from system_apis.cursors import FeedPosition
     from system_apis.erp.tryton import Tryton, TrytonSettings
     from system_apis.erp.tryton import mapping as tryton
     from system_apis.intake import ProcessIntake
     from system_apis.provisioning.webhook import WebhookSettings, WebhookTarget
     from system_apis.provisioning.webhook import connector as webhook
 
-    governed_by = living(settings)
-    governs = gate("system", settings, governed_by)
+    live_catalogue = open_catalogue(settings)
+    governs = gate("system", settings, live_catalogue)
     callback = f"{settings.server.url_of_system()}/provisioning/v1/webhooks"
     crm = SalesforceSettings(
         settings.crm.url,
@@ -146,18 +148,18 @@ def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | No
     erp = TrytonSettings(settings.erp.url, settings.erp.database, settings.erp.user, secrets.erp_password)
     billing = StripeSettings(settings.billing.url, secrets.billing_api_key, secrets.billing_webhook_secret)
     target = WebhookSettings(settings.provisioning.url, secrets.provisioning_secret, callback)
-    cursor = Cursor(settings.state / "cursors" / "crm")
+    cursor = FeedPosition(settings.state / "cursors" / "crm")
 
-    leaving = Leaving(governed_by, residency(settings, governed_by), governs.throttle)
+    platform_clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), governs.throttle)
     platforms = Platforms(
-        crm=Salesforce(crm, leaving.to("crm", settings.crm, salesforce.FIELDS), cursor, utc_now, new_id, settings.crm.poll_seconds),
-        erp=Tryton(erp, leaving.to("erp", settings.erp, tryton.FIELDS)),
-        billing=Stripe(billing, leaving.to("billing", settings.billing, stripe.FIELDS), utc_now),
-        provisioning=WebhookTarget(target, leaving.to("provisioning", settings.provisioning, webhook.FIELDS), utc_now),
+        crm=Salesforce(crm, platform_clients.to("crm", settings.crm, salesforce.FIELDS), cursor, utc_now, new_id, settings.crm.poll_seconds),
+        erp=Tryton(erp, platform_clients.to("erp", settings.erp, tryton.FIELDS)),
+        billing=Stripe(billing, platform_clients.to("billing", settings.billing, stripe.FIELDS), utc_now),
+        provisioning=WebhookTarget(target, platform_clients.to("provisioning", settings.provisioning, webhook.FIELDS), utc_now),
     )  # fmt: skip
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    token = caller("system-layer", settings, governed_by)
-    return create_app(governs, platforms, ProcessIntake(client, token), (client, leaving), openapi)
+    token = caller("system-layer", settings, live_catalogue)
+    return create_app(governs, platforms, ProcessIntake(client, token), (client, platform_clients), openapi)
 
 
 def records(settings: Settings) -> Engine:
@@ -174,32 +176,31 @@ def records(settings: Settings) -> Engine:
     return database
 
 
-def process_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
+def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | None = None) -> Litestar:
     from process_apis.app import create_app
     from process_apis.records.cases import Cases
     from process_apis.records.orders import Orders
     from process_apis.records.postings import Postings
-    from process_apis.runtime.context import Desk, Patience
+    from process_apis.runtime.context import RetryPolicy, WorkflowContext
     from process_apis.runtime.engine import EngineSettings
     from process_apis.system_client import Platforms
 
-    governed_by = living(settings)
-    token = caller("process-layer", settings, governed_by)
+    live_catalogue = open_catalogue(settings)
+    token = caller("process-layer", settings, live_catalogue)
     client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
-    database = records(settings)
-    desk = Desk(
+    context = WorkflowContext(
         database, Platforms(client), Orders(database, utc_now, new_id), Postings(database, utc_now),
-        Cases(database, governed_by, utc_now, new_id), utc_now, new_id, residency(settings, governed_by), governed_by, Patience(pause=settings.process.pause, longest=settings.process.longest_pause, delivery=settings.process.delivery),
+        Cases(database, live_catalogue, utc_now, new_id), utc_now, new_id, residency(settings, live_catalogue), live_catalogue, RetryPolicy(pause=settings.process.pause, max_delay=settings.process.longest_pause, delivery=settings.process.delivery),
     )  # fmt: skip
     executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
     engine = EngineSettings(settings.process_database(), executor, dead_after=settings.process.dead_after)
-    return create_app(gate("process", settings, governed_by), desk, engine, openapi)
+    return create_app(gate("process", settings, live_catalogue), context, engine, openapi)
 
 
 def experience_front(settings: Settings) -> ASGIApp:
     """The experience app behind its thin path."""
     app = experience_app(settings)
-    return Thin(app, app.state.gate, passages(app), app.state.process.fetch)
+    return Passthrough(app, app.state.gate, passthrough_routes(app), app.state.process.fetch)
 
 
 def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
@@ -207,9 +208,9 @@ def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> 
     from experience_apis.oauth import Tokens
     from experience_apis.process_client import NAME, Process
 
-    governed_by = living(settings)
+    live_catalogue = open_catalogue(settings)
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    process = Process(client, issuer(settings), lambda: governed_by.now.clients[NAME])
+    process = Process(client, issuer(settings), lambda: live_catalogue.current.clients[NAME])
     local = settings.governance.local_tokens and not settings.governance.issuer
-    tokens = Tokens(issuer(settings), Credentials(settings.client_secrets())) if local else None
-    return create_app(gate("experience", settings, governed_by), process, tokens, openapi)
+    tokens = Tokens(issuer(settings), ClientSecrets(settings.client_secrets())) if local else None
+    return create_app(gate("experience", settings, live_catalogue), process, tokens, openapi)

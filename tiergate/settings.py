@@ -21,10 +21,10 @@ from policies.http.platform_http import tls_context
 from policies.store.secret import FromCommand, FromFile, Secret
 
 DEFAULT_FOLDER = Path(".tiergate")
-Words = tuple[str, ...]
-Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")]
+CommandWords = tuple[str, ...]
+HttpUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")]
 """Where a server is, with its scheme."""
-Elsewhere = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?$")]
+OptionalHttpUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?$")]
 """The same, or empty."""
 
 
@@ -46,8 +46,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     process_port: int = 8102
     experience_port: int = 8103
     fast_path: bool = True
-    system_url: Elsewhere = ""
-    process_url: Elsewhere = ""
+    system_url: OptionalHttpUrl = ""
+    process_url: OptionalHttpUrl = ""
 
     def url_of_system(self) -> str:
         return self.system_url or f"http://{self.host}:{self.system_port}"
@@ -62,7 +62,7 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     local one. `local_tokens` is whether clients with a secret get tokens of the local one at `/oauth/token`. `secrets_seconds` is how old a secret may be that a command said."""
 
     catalogue: str = ""
-    issuer: Elsewhere = ""
+    issuer: OptionalHttpUrl = ""
     redis_url: str = ""
     audit_key_file: str = ""
     local_tokens: bool = True
@@ -89,7 +89,7 @@ class PlatformServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Where a platform is, and how a TLS connection to it is made: PEM files with the authorities that it trusts (empty:
     those of the machine), and with the certificate and key that it shows of us (empty: none)."""
 
-    url: Address
+    url: HttpUrl
     ca_file: str = ""
     client_cert_file: str = ""
     client_key_file: str = ""
@@ -104,28 +104,28 @@ class Crm(PlatformServer, frozen=True, kw_only=True):
     username: str = ""
     poll_seconds: float = 1.0
     client_secret_file: str = ""
-    client_secret_command: Words = ()
+    client_secret_command: CommandWords = ()
     private_key_file: str = ""
-    private_key_command: Words = ()
+    private_key_command: CommandWords = ()
 
 
 class Erp(PlatformServer, frozen=True, kw_only=True):
     database: str
     user: str
     password_file: str = ""
-    password_command: Words = ()
+    password_command: CommandWords = ()
 
 
 class Billing(PlatformServer, frozen=True, kw_only=True):
     api_key_file: str = ""
-    api_key_command: Words = ()
+    api_key_command: CommandWords = ()
     webhook_secret_file: str = ""
-    webhook_secret_command: Words = ()
+    webhook_secret_command: CommandWords = ()
 
 
 class Provisioning(PlatformServer, frozen=True, kw_only=True):
     secret_file: str = ""
-    secret_command: Words = ()
+    secret_command: CommandWords = ()
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

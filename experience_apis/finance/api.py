@@ -13,7 +13,7 @@ from canonical.cases import Approval, Case
 from canonical.orders import Page, PostingState, PostingStatus
 from experience_apis.process_client import Process
 from experience_apis.responses import answers
-from policies.contract.parameters import Cursor, Key, Limit
+from policies.contract.parameters import CanonicalId, Cursor, Limit
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW
 
@@ -30,7 +30,7 @@ async def list_postings(
 
 @post("/cases/{case_id:str}/approval", operation_id="finance_decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, responses=answers(Case))  # fmt: skip
 async def decide_approval(
-    state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[Approval]
+    state: State, principal: NamedDependency[Principal], case_id: CanonicalId, data: JSONBody[Approval]
 ) -> Response[bytes]:
     """Whoever placed the order cannot approve it. A rejected order is cancelled, and what was made for it is undone."""
     process: Process = state.process

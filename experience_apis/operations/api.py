@@ -53,7 +53,7 @@ def list_apis(state: State) -> Page[ApiStatus]:
             tuple(VersionStatus(each, life.state, life.deprecated_on, life.sunset_on, life.successor) for each, life in api.versions.items()),
             tuple(api.operations),
         )
-        for name, api in gate.living.now.apis.items()
+        for name, api in gate.live_catalogue.current.apis.items()
     )  # fmt: skip
     return Page(found)
 
@@ -75,7 +75,7 @@ def explain_call(state: State, client: Name, operation: Name) -> Explanation:
     """Goes through the policies in the order in which the chain asks, with the line of the catalogue that decides each."""
     gate: Gate = state.gate
     try:
-        return explain(gate.living.now, gate.living.text, client, operation, gate.now().date())
+        return explain(gate.live_catalogue.current, gate.live_catalogue.text, client, operation, gate.now().date())
     except Unknown as error:
         raise ProblemError(MISSING, f"{error}.".capitalize()) from error
 

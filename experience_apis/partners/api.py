@@ -24,7 +24,7 @@ from experience_apis.partners.contract import (
 from experience_apis.partners.v1 import V1
 from experience_apis.process_client import Process
 from experience_apis.responses import answers
-from policies.contract.parameters import Cursor, Key, Limit, OfCustomer
+from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.contract.transformations import Translation
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, OUTSIDE_REGION
@@ -66,7 +66,7 @@ async def list_orders(
 
 
 @get("/orders/{order_id:str}", operation_id="partners_get_order", summary="Read an order of one of your customers", responses=answers(PartnerOrder))  # fmt: skip
-async def get_order(state: State, principal: NamedDependency[Principal], order_id: Key) -> PartnerOrder:
+async def get_order(state: State, principal: NamedDependency[Principal], order_id: CanonicalId) -> PartnerOrder:
     """Shows how far the order is, what holds it up, and its contract once it is accepted."""
     process: Process = state.process
     return contract.order(await process.read(principal, f"orders/{order_id}", {}, Order))

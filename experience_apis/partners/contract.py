@@ -105,7 +105,7 @@ def customer(of: Customer) -> PartnerCustomer:
 
 def order(of: Order) -> PartnerOrder:
     return PartnerOrder(
-        of.id, of.customer_id, of.name, of.legal_entity, of.state, of.waits_for, of.received_at, of.updated_at, _contract(of)
+        of.id, of.customer_id, of.name, of.legal_entity, of.state, of.blocked_reason, of.received_at, of.updated_at, _contract(of)
     )  # fmt: skip
 
 

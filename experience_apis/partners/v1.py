@@ -12,7 +12,7 @@ from experience_apis.partners.contract import (
     PartnerOrderRequest,
     PartnerOrderSummary,
 )
-from policies.contract.transformations import Older, Renamed, Rewritten, Unreadable
+from policies.contract.transformations import FieldRenamed, OlderVersion, Unreadable, ValueRewritten
 
 PATTERN = r"^-?[0-9]+(\.[0-9]+)? [A-Z]{3}$"
 
@@ -31,20 +31,20 @@ def _text(money: Any) -> str:
     return f"{made.decimal:f} {made.currency}"
 
 
-V1 = Older(
+V1 = OlderVersion(
     "v1",
     "v2",
     (
-        Rewritten(
+        ValueRewritten(
             Money, {"type": "string", "pattern": PATTERN, "examples": ["119.00 EUR"]}, _money, _text,
             "Money is an object of minor units and currency; it was a text such as `119.00 EUR`.",
         ),
-        Renamed(PartnerOrderRequest, "items", "lines", "An order has `lines`; they were `items`."),
-        Renamed(PartnerContract, "items", "lines", "A contract has `lines`; they were `items`."),
-        Renamed(PartnerOrderRequest, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
-        Renamed(PartnerOrder, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
-        Renamed(PartnerOrderSummary, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
-        Renamed(PartnerOrder, "created", "placed_at", "When it was placed is `placed_at`; it was `created`."),
-        Renamed(PartnerOrderSummary, "created", "placed_at", "When it was placed is `placed_at`; it was `created`."),
+        FieldRenamed(PartnerOrderRequest, "items", "lines", "An order has `lines`; they were `items`."),
+        FieldRenamed(PartnerContract, "items", "lines", "A contract has `lines`; they were `items`."),
+        FieldRenamed(PartnerOrderRequest, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
+        FieldRenamed(PartnerOrder, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
+        FieldRenamed(PartnerOrderSummary, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
+        FieldRenamed(PartnerOrder, "created", "placed_at", "When it was placed is `placed_at`; it was `created`."),
+        FieldRenamed(PartnerOrderSummary, "created", "placed_at", "When it was placed is `placed_at`; it was `created`."),
     ),
 )  # fmt: skip

@@ -37,7 +37,7 @@ def _nothing(what: str) -> ProblemError:
 @get("/docs", operation_id="portal_home", sync_to_thread=False)
 def home(state: State) -> Response[str]:
     gate: Gate = state.gate
-    return _page(pages.home(gate.living.now))
+    return _page(pages.home(gate.live_catalogue.current))
 
 
 @get("/docs/{name:str}", operation_id="portal_page", sync_to_thread=False)
@@ -51,7 +51,7 @@ def page(state: State, name: Name) -> Response[str]:
         case "tokens":
             return _page(pages.page("tokens"))
         case "partners-v2":
-            return _page(pages.guide(gate.living.now, state.older_partners))
+            return _page(pages.guide(gate.live_catalogue.current, state.older_partners))
         case _:
             raise _nothing(f"page {name}")
 
@@ -59,7 +59,7 @@ def page(state: State, name: Name) -> Response[str]:
 @get("/docs/reference/{name:str}", operation_id="portal_reference", sync_to_thread=False)
 def reference(state: State, name: Name) -> Response[str]:
     gate: Gate = state.gate
-    if name not in pages.documents(gate.living.now) or name == pages.EVENTS:
+    if name not in pages.documents(gate.live_catalogue.current) or name == pages.EVENTS:
         raise _nothing(f"reference {name}")
     return _page(pages.reference(name))
 
@@ -68,7 +68,7 @@ def reference(state: State, name: Name) -> Response[str]:
 def document(state: State, name: Name) -> Response[bytes]:
     gate: Gate = state.gate
     wanted = name.removesuffix(".json")
-    if wanted not in pages.documents(gate.living.now):
+    if wanted not in pages.documents(gate.live_catalogue.current):
         raise _nothing(f"contract {name}")
     return Response((pages.CONTRACTS / f"{wanted}.json").read_bytes(), media_type="application/json", headers=HEADERS)
 

@@ -14,7 +14,7 @@ import swagger_ui_bundle  # pyright: ignore[reportMissingTypeStubs]
 from markupsafe import Markup
 
 from policies.catalogue.model import Catalogue
-from policies.contract.transformations import Older
+from policies.contract.transformations import OlderVersion
 from policies.problems import TYPES
 
 HERE = Path(__file__).parent
@@ -78,7 +78,7 @@ def problem(name: str) -> str | None:
     return page("problem", problem=found) if found else None
 
 
-def guide(catalogue: Catalogue, older: Sequence[Older]) -> str:
+def guide(catalogue: Catalogue, older: Sequence[OlderVersion]) -> str:
     """Return the way from each older version of the partner API to the next: the named changes, in words."""
     return page("guide", older=older, lives=catalogue.apis["partners"].versions)
 

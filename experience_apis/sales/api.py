@@ -13,7 +13,7 @@ from canonical.orders import Order, OrderSummary, Page
 from canonical.states import OrderState
 from experience_apis.process_client import Process
 from experience_apis.responses import answers
-from policies.contract.parameters import Cursor, Key, Limit
+from policies.contract.parameters import CanonicalId, Cursor, Limit
 from policies.identity.authentication import Principal
 
 
@@ -28,7 +28,7 @@ async def list_orders(
 
 
 @get("/orders/{order_id:str}", operation_id="sales_get_order", passes="orders/{order_id}", summary="Read an order: its state, what it waits for, its lines", responses=answers(Order))  # fmt: skip
-async def get_order(state: State, principal: NamedDependency[Principal], order_id: Key) -> Response[bytes]:
+async def get_order(state: State, principal: NamedDependency[Principal], order_id: CanonicalId) -> Response[bytes]:
     """Shows what the order waits for in words, how far each line is, and when each state was reached."""
     process: Process = state.process
     return await process.get(principal, f"orders/{order_id}", {})

@@ -13,7 +13,7 @@ from canonical.cases import Case, CaseAction, CaseState, Team
 from canonical.orders import CustomerOverview, Page
 from experience_apis.process_client import Process
 from experience_apis.responses import answers
-from policies.contract.parameters import Cursor, Key, Limit
+from policies.contract.parameters import CanonicalId, Cursor, Limit
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW
 
@@ -29,7 +29,7 @@ async def list_cases(
 
 
 @get("/cases/{case_id:str}", operation_id="support_get_case", passes="cases/{case_id}", summary="Read an exception", responses=answers(Case))  # fmt: skip
-async def get_case(state: State, principal: NamedDependency[Principal], case_id: Key) -> Response[bytes]:
+async def get_case(state: State, principal: NamedDependency[Principal], case_id: CanonicalId) -> Response[bytes]:
     """A case with what was being done, why it stopped, and what may be done about it."""
     process: Process = state.process
     return await process.get(principal, f"cases/{case_id}", {})
@@ -37,7 +37,7 @@ async def get_case(state: State, principal: NamedDependency[Principal], case_id:
 
 @post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that an exception allows", status_code=200, responses=answers(Case))  # fmt: skip
 async def act_on_case(
-    state: State, principal: NamedDependency[Principal], case_id: Key, data: JSONBody[CaseAction]
+    state: State, principal: NamedDependency[Principal], case_id: CanonicalId, data: JSONBody[CaseAction]
 ) -> Response[bytes]:
     """The action has to be one of those that the case allows; to skip, a reason is needed."""
     process: Process = state.process
@@ -45,7 +45,9 @@ async def act_on_case(
 
 
 @get("/customers/{customer_id:str}", operation_id="support_get_customer", passes="customers/{customer_id}", summary="Read a customer with all that is going on", responses=answers(CustomerOverview))  # fmt: skip
-async def get_customer(state: State, principal: NamedDependency[Principal], customer_id: Key) -> Response[bytes]:
+async def get_customer(
+    state: State, principal: NamedDependency[Principal], customer_id: CanonicalId
+) -> Response[bytes]:
     """The customer, its newest orders and postings, and how many cases are open."""
     process: Process = state.process
     return await process.get(principal, f"customers/{customer_id}", {})

@@ -1,6 +1,6 @@
 """An append-only record of every write: who did what to which object, on whose behalf, under which version, with what
 result. Each record carries the seal of the one before it, so that what is changed, missing or moved is found. What was
-kept long enough leaves a sealed gap (`policies/audit/retention.py`).
+read_or_create long enough leaves a sealed gap (`policies/audit/retention.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from policies.store.files import kept
+from policies.store.files import read_or_create
 
 FIRST = "0" * 64
 """What the first record names as the seal before it."""
@@ -28,7 +28,7 @@ TAIL = 64 * 1024
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class AuditEntry(msgspec.Struct, frozen=True):
     """What happened. Never a body, a token or a query string: those may hold secrets and personal fields."""
 
     at: datetime
@@ -42,21 +42,21 @@ class Entry(msgspec.Struct, frozen=True):
     correlation_id: str
 
 
-class _Record(Entry, frozen=True):
+class _Record(AuditEntry, frozen=True):
     """A line without its seal. `number` counts from 1 without a gap, `previous` is the seal before."""
 
     number: int
     previous: str
 
 
-class Line(_Record, frozen=True):
+class LogLine(_Record, frozen=True):
     """A record as it stands in a log."""
 
     seal: str
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """What stands in the place of records that were kept long enough: which, and the seals on both sides of the gap."""
+    """What stands in the place of records that were read_or_create long enough: which, and the seals on both sides of the gap."""
 
     removed_from: int
     removed_to: int
@@ -65,7 +65,7 @@ class Removed(msgspec.Struct, frozen=True):
     last: str
 
 
-class RemovedLine(Removed, frozen=True):
+class RemovedLogLine(Removed, frozen=True):
     """A gap as it stands in a log."""
 
     seal: str
@@ -80,7 +80,7 @@ class Broken(msgspec.Struct, frozen=True):
 
 def sealing_key(path: Path) -> bytes:
     """The key of the seals, made on first use."""
-    return kept(path, lambda: secrets.token_bytes(32))
+    return read_or_create(path, lambda: secrets.token_bytes(32))
 
 
 class AuditLog:
@@ -98,7 +98,7 @@ class AuditLog:
         self._number = 0
         self._seal = FIRST
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: AuditEntry) -> None:
         fcntl.flock(self._head, fcntl.LOCK_EX)
         try:
             found = os.fstat(self._file)
@@ -108,7 +108,7 @@ class AuditLog:
                 self._catch_up()
             elif found.st_size != self._end:
                 self._catch_up()
-            values = {name: getattr(entry, name) for name in Entry.__struct_fields__}
+            values = {name: getattr(entry, name) for name in AuditEntry.__struct_fields__}
             record = msgspec.json.encode(_Record(**values, number=self._number + 1, previous=self._seal))
             self._seal = seal_of(self.key, record)
             self._number += 1
@@ -136,15 +136,15 @@ class AuditLog:
                 return
 
 
-def decoded(raw: bytes) -> Line | RemovedLine:
+def decoded(raw: bytes) -> LogLine | RemovedLogLine:
     """A line of a log. Raises one of `UNREADABLE` for what is neither a record nor a gap."""
-    kind = RemovedLine if raw.startswith(b'{"removed_from"') else Line
+    kind = RemovedLogLine if raw.startswith(b'{"removed_from"') else LogLine
     return msgspec.json.decode(raw, type=kind)
 
 
-def ends_of(line: Line | RemovedLine) -> tuple[int, str, int]:
+def ends_of(line: LogLine | RemovedLogLine) -> tuple[int, str, int]:
     """(the last number, the last seal, the first number) of a line."""
-    if isinstance(line, RemovedLine):
+    if isinstance(line, RemovedLogLine):
         return line.removed_to, line.last, line.removed_from
     return line.number, line.seal, line.number
 
@@ -178,7 +178,7 @@ def export(paths: list[Path], since: datetime | None, until: datetime | None, cl
                 entry = decoded(raw)
             except UNREADABLE:
                 continue  # it is not a record: that is for `verify` to say
-            if isinstance(entry, RemovedLine):
+            if isinstance(entry, RemovedLogLine):
                 continue
             at = entry.at.replace(tzinfo=None)
             if (since is None or at >= since) and (until is None or at < until) and client in (None, entry.client):

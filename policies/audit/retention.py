@@ -20,9 +20,9 @@ from canonical.ids import Clock
 from policies.audit.log import (
     UNREADABLE,
     AuditLog,
-    Line,
+    LogLine,
     Removed,
-    RemovedLine,
+    RemovedLogLine,
     decoded,
     ends_of,
     head_of,
@@ -30,7 +30,7 @@ from policies.audit.log import (
     seal_of,
     sealed,
 )
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Catalogue
 
 PACE = 6 * 3600.0
@@ -41,16 +41,16 @@ log = structlog.get_logger("tiergate.retention")
 class Retention:
     """Removes from one layer's log what was kept long enough."""
 
-    def __init__(self, audit: AuditLog, living: Living, clock: Clock) -> None:
+    def __init__(self, audit: AuditLog, live_catalogue: LiveCatalogue, clock: Clock) -> None:
         self._audit = audit
-        self._living = living
+        self._live_catalogue = live_catalogue
         self._clock = clock
 
     async def watch(self) -> None:
         """Remove what is due for as long as the layer runs."""
         while True:
             path, key, now = self._audit.path, self._audit.key, self._clock()
-            removed = await asyncio.to_thread(remove_due, path, key, self._living.now, now)
+            removed = await asyncio.to_thread(remove_due, path, key, self._live_catalogue.current, now)
             if removed:
                 log.info("audit records were kept long enough", removed=removed)
             await asyncio.sleep(PACE)
@@ -83,16 +83,16 @@ def remove_due(path: Path, key: bytes, catalogue: Catalogue, now: datetime) -> i
 def due(path: Path, catalogue: Catalogue, now: datetime) -> int:
     """How many records have been kept long enough."""
     lines = (_goes(raw, catalogue, now) for raw in read(path)) if path.exists() else ()
-    return sum(isinstance(line, Line) for line in lines)
+    return sum(isinstance(line, LogLine) for line in lines)
 
 
-def _goes(raw: bytes, catalogue: Catalogue, now: datetime) -> Line | RemovedLine | None:
+def _goes(raw: bytes, catalogue: Catalogue, now: datetime) -> LogLine | RemovedLogLine | None:
     """The line, if it is a record that is due or a gap; what is neither a record nor a gap is left for `verify` to find."""
     try:
         line = decoded(raw)
     except UNREADABLE:
         return None
-    if isinstance(line, Line) and now - line.at <= timedelta(days=catalogue.audit_days_of(line.operation)):
+    if isinstance(line, LogLine) and now - line.at <= timedelta(days=catalogue.audit_days_of(line.operation)):
         return None
     return line
 
@@ -113,9 +113,9 @@ def _kept(path: Path, catalogue: Catalogue, now: datetime) -> Iterator[bytes | R
         yield gap
 
 
-def _joined(gap: Removed | None, line: Line | RemovedLine, now: datetime) -> Removed:
+def _joined(gap: Removed | None, line: LogLine | RemovedLogLine, now: datetime) -> Removed:
     last, seal, first = ends_of(line)
     if gap is None:
-        at = line.removed_at if isinstance(line, RemovedLine) else now
+        at = line.removed_at if isinstance(line, RemovedLogLine) else now
         return Removed(first, last, at, line.previous, seal)
     return Removed(gap.removed_from, last, now, gap.previous, seal)

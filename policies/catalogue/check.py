@@ -19,11 +19,21 @@ from limits import parse_many
 from canonical import events
 from canonical.cases import CaseKind
 from canonical.fields import ENTITIES, fields_of, is_known
-from policies.catalogue.model import DEFAULT, SHIPPED, Api, Catalogue, CatalogueError, Client, Flaw, Operation, Version
+from policies.catalogue.model import (
+    DEFAULT,
+    SHIPPED,
+    Api,
+    Catalogue,
+    CatalogueError,
+    Client,
+    Operation,
+    Version,
+    Violation,
+)
 from policies.catalogue.participles import is_past_participle
 
 Path = tuple[str, ...]
-Wrong = tuple[Path, str, str]
+Report = tuple[Path, str, str]
 """Where, what, and what to do."""
 SCOPE = re.compile(r"[a-z_]+:[a-z_]+")
 VERSION = re.compile(r"v[1-9][0-9]*")
@@ -35,26 +45,26 @@ NOTICE_DAYS = 90
 
 def load(path: pathlib.Path = SHIPPED) -> Catalogue:
     """Read and check a catalogue. Raises `CatalogueError` with everything that is wrong with it."""
-    catalogue, flaws = read(path.read_bytes())
-    if catalogue is None or flaws:
-        raise CatalogueError(path.name, flaws)
+    catalogue, violations = read(path.read_bytes())
+    if catalogue is None or violations:
+        raise CatalogueError(path.name, violations)
     return catalogue
 
 
-def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[Flaw]]:
-    """The catalogue, if it has the shape of one, and its flaws. With `today`, what has expired is a flaw too."""
+def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[Violation]]:
+    """The catalogue, if it has the shape of one, and its violations. With `today`, what has expired is a flaw too."""
     try:
         text = raw.decode()
         document = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         at = re.search(r"line (\d+)", str(error))
-        return None, [Flaw(int(at[1]) if at else 1, "(file)", f"it is not TOML: {error}", "mend the syntax")]
+        return None, [Violation(int(at[1]) if at else 1, "(file)", f"it is not TOML: {error}", "mend the syntax")]
     try:
         catalogue = msgspec.convert(document, Catalogue)
     except msgspec.ValidationError as error:
-        return None, _flaws(text, list(_misshapen(document)) or [_by_msgspec(error)])
+        return None, _violations(text, list(_misshapen(document)) or [_by_msgspec(error)])
     found = chain.from_iterable(check(catalogue) for check in CHECKS)
-    return catalogue, _flaws(text, chain(found, _expired(catalogue, today) if today else ()))
+    return catalogue, _violations(text, chain(found, _expired(catalogue, today) if today else ()))
 
 
 def schema() -> dict[str, Any]:
@@ -102,9 +112,11 @@ def _keys(text: str) -> Path:
     return tuple(each.strip().strip('"') for each in re.findall(r'"[^"]+"|[^.\s]+', text.strip()))
 
 
-def _flaws(text: str, wrong: Iterable[Wrong]) -> list[Flaw]:
+def _violations(text: str, wrong: Iterable[Report]) -> list[Violation]:
     lines = lines_of(text)
-    made = [Flaw(line_of(lines, path), ".".join(path) or "(file)", reason, remedy) for path, reason, remedy in wrong]
+    made = [
+        Violation(line_of(lines, path), ".".join(path) or "(file)", reason, remedy) for path, reason, remedy in wrong
+    ]
     return sorted(made, key=lambda each: (each.line, each.key))
 
 
@@ -118,19 +130,19 @@ def _validator() -> Any:
     return Draft202012Validator(schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
-def _misshapen(document: dict[str, Any]) -> Iterator[Wrong]:
+def _misshapen(document: dict[str, Any]) -> Iterator[Report]:
     for error in _validator().iter_errors(msgspec.to_builtins(document)):
         yield from _shape(error)
 
 
-def _by_msgspec(error: msgspec.ValidationError) -> Wrong:
+def _by_msgspec(error: msgspec.ValidationError) -> Report:
     """What the schema does not tell: that the name of a key is none of the choices."""
     reason, _, where = str(error).partition(" - at ")
     at = re.search(r"\$\.?([^`]*)", where)
     return tuple(at[1].split(".")) if at and at[1] else (), reason, "see policies/catalogue.schema.json for the choices"
 
 
-def _shape(error: Any) -> Iterator[Wrong]:
+def _shape(error: Any) -> Iterator[Report]:
     path: Path = tuple(map(str, error.absolute_path))
     match error.validator:
         case "additionalProperties":
@@ -168,7 +180,7 @@ def _operations(catalogue: Catalogue) -> Iterator[tuple[Path, str, Operation]]:
         yield ("gateway", "operations", operation_id), operation_id, operation
 
 
-def _check_operations(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_operations(catalogue: Catalogue) -> Iterator[Report]:
     seen: dict[str, Path] = {}
     for path, operation_id, operation in _operations(catalogue):
         if (operation.scope is None) == (operation.open is None):
@@ -191,7 +203,7 @@ def _check_operations(catalogue: Catalogue) -> Iterator[Wrong]:
         seen.setdefault(operation_id, path)
 
 
-def _check_scopes(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_scopes(catalogue: Catalogue) -> Iterator[Report]:
     """Scopes that nobody grants, or that nothing needs."""
     for path, _, operation in _operations(catalogue):
         if operation.scope is None:
@@ -214,7 +226,7 @@ def _check_scopes(catalogue: Catalogue) -> Iterator[Wrong]:
             )
 
 
-def _check_rates(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_rates(catalogue: Catalogue) -> Iterator[Report]:
     written: list[tuple[Path, str]] = [
         (("throttle_tiers", name, "rates"), tier.rates) for name, tier in catalogue.throttle_tiers.items()
     ]
@@ -227,7 +239,7 @@ def _check_rates(catalogue: Catalogue) -> Iterator[Wrong]:
             yield path, f"{rates!r} is not a list of rates", 'write them as in "100/second; 3000/minute"'
 
 
-def _check_clients(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_clients(catalogue: Catalogue) -> Iterator[Report]:
     for name, client in catalogue.clients.items():
         path = ("clients", name)
         if (client.tier is None) != (client.kind == "service"):
@@ -260,14 +272,14 @@ def _check_clients(catalogue: Catalogue) -> Iterator[Wrong]:
                 yield (*path, "scopes"), f"{pair} conflict: {rule.reason}", "split the client in two"
 
 
-def _check_partner(path: Path, client: Client) -> Iterator[Wrong]:
+def _check_partner(path: Path, client: Client) -> Iterator[Report]:
     if client.audience != "experience":
         yield (*path, "audience"), "a partner may only call channels", 'set audience = "experience"'
     if "*" in client.legal_entities:
         yield (*path, "legal_entities"), "a partner sees named legal entities only", "list them"
 
 
-def _check_versions(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_versions(catalogue: Catalogue) -> Iterator[Report]:
     for name, api in catalogue.apis.items():
         path = ("apis", name, "versions")
         if not any(each.state == "active" for each in api.versions.values()):
@@ -279,7 +291,7 @@ def _check_versions(catalogue: Catalogue) -> Iterator[Wrong]:
                 yield from _check_life((*path, version), api, version, life)
 
 
-def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[Wrong]:
+def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[Report]:
     dated = life.deprecated_on or life.sunset_on
     if life.state != "deprecated" and dated:
         yield (
@@ -305,7 +317,7 @@ def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[W
             yield (*path, "successor"), f"{life.successor} is not newer than {version}", "name a newer one"
 
 
-def _check_segregation(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_segregation(catalogue: Catalogue) -> Iterator[Report]:
     needed = {operation.scope for _, _, operation in _operations(catalogue)}
     for index, rule in enumerate(catalogue.segregation):
         for scope in sorted(rule.scopes - needed):
@@ -316,12 +328,12 @@ def _check_segregation(catalogue: Catalogue) -> Iterator[Wrong]:
             )
 
 
-def _unknown_region(path: Path, catalogue: Catalogue, names: Iterable[str]) -> Iterator[Wrong]:
+def _unknown_region(path: Path, catalogue: Catalogue, names: Iterable[str]) -> Iterator[Report]:
     for each in sorted(set(names) - catalogue.regions.keys() - {"*"}):
         yield path, f"there is no region {each!r}", f"use one of {', '.join(sorted(catalogue.regions))}, or add it"
 
 
-def _check_regions(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_regions(catalogue: Catalogue) -> Iterator[Report]:
     home: dict[str, str] = {}
     for name, region in catalogue.regions.items():
         path = ("regions", name)
@@ -341,7 +353,7 @@ def _check_regions(catalogue: Catalogue) -> Iterator[Wrong]:
             yield ("clients", name, "legal_entities"), reason, "add it to the region where its records stay"
 
 
-def _check_ownership(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_ownership(catalogue: Catalogue) -> Iterator[Report]:
     for entity, fields in catalogue.ownership.items():
         path = ("ownership", entity)
         if entity not in ENTITIES:
@@ -355,7 +367,7 @@ def _check_ownership(catalogue: Catalogue) -> Iterator[Wrong]:
                 yield (*path, field), f"{rule.owner} owns it and has a copy of it", "take it out of the projections"
 
 
-def _check_platforms(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_platforms(catalogue: Catalogue) -> Iterator[Report]:
     served: dict[str, str] = {}
     for name, platform in catalogue.platforms.items():
         path = ("platforms", name)
@@ -374,7 +386,7 @@ def _check_platforms(catalogue: Catalogue) -> Iterator[Wrong]:
             yield (*path, "calls", each), reason, f"use one of {', '.join(sorted(known))}"
 
 
-def _check_posting_windows(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_posting_windows(catalogue: Catalogue) -> Iterator[Report]:
     homes = {each for region in catalogue.regions.values() for each in region.legal_entities}
     for name, window in catalogue.posting_windows.items():
         path = ("posting_windows", name)
@@ -388,14 +400,14 @@ def _check_posting_windows(catalogue: Catalogue) -> Iterator[Wrong]:
             yield (*path, "timezone"), f"there is no time zone {window.timezone!r}", "write it as in Europe/Berlin"
 
 
-def _check_case_routing(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_case_routing(catalogue: Catalogue) -> Iterator[Report]:
     needed = any(api.layer == "process" for api in catalogue.apis.values())
     for kind in get_args(CaseKind) if needed else ():
         if kind not in catalogue.case_routing:
             yield ("case_routing",), f"cases of the kind {kind} are nobody's", f'add {kind} = {{ team = "…" }}'
 
 
-def _check_events(catalogue: Catalogue) -> Iterator[Wrong]:
+def _check_events(catalogue: Catalogue) -> Iterator[Report]:
     for name in catalogue.events:
         rule = "com.tiergate.<domain>.<entity>.<past participle>.v<major>"
         if not events.TYPE.fullmatch(name):
@@ -423,7 +435,7 @@ CHECKS = (
 )
 
 
-def _expired(catalogue: Catalogue, today: date) -> Iterator[Wrong]:
+def _expired(catalogue: Catalogue, today: date) -> Iterator[Report]:
     for name, api in catalogue.apis.items():
         for version, life in api.versions.items():
             if life.sunset_on and life.sunset_on <= today:

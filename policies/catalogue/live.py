@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from policies.catalogue.check import load
-from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError, Flaw
+from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError, Violation
 
 PACE = 0.25
 """Seconds between two looks at the file."""
@@ -17,7 +17,7 @@ GONE = (0, 0, 0)
 log = structlog.get_logger("tiergate.catalogue")
 
 
-class Living:
+class LiveCatalogue:
     """Holds the catalogue that governs. Each request reads `now` once, so that one catalogue governs all of it."""
 
     def __init__(self, path: Path = SHIPPED) -> None:
@@ -26,7 +26,7 @@ class Living:
         self._stamp = _stamp(path)
         self._served: frozenset[str] = frozenset()
         self._watchers: list[Callable[[Catalogue], None]] = []
-        self.now: Catalogue = load(path)
+        self.current: Catalogue = load(path)
         self.text: str = path.read_text()
         """The catalogue that governs, as it is written."""
         self.refused: str = ""
@@ -39,7 +39,7 @@ class Living:
     def when_changed(self, told: Callable[[Catalogue], None]) -> None:
         """`told` is called with each catalogue that takes over, and with the present one now."""
         self._watchers.append(told)
-        told(self.now)
+        told(self.current)
 
     def look(self) -> None:
         """Take up the file if it has changed."""
@@ -70,7 +70,7 @@ class Living:
         except CatalogueError as error:
             self._refuse(str(error))
             return
-        self.now, self.text, self.refused = wanted, self._path.read_text(), ""
+        self.current, self.text, self.refused = wanted, self._path.read_text(), ""
         for told in self._watchers:
             told(wanted)
         log.info("the catalogue has changed and governs", file=self._path.name)
@@ -78,8 +78,10 @@ class Living:
     def _check(self, wanted: Catalogue) -> None:
         known = {each for api in wanted.apis.values() for each in api.operations} | wanted.gateway.operations.keys()
         if missing := sorted(self._served - known):
-            flaws = [Flaw(1, each, "it is served and has no rules any more", "put it back") for each in missing]
-            raise CatalogueError(self._path.name, flaws)
+            violations = [
+                Violation(1, each, "it is served and has no rules any more", "put it back") for each in missing
+            ]
+            raise CatalogueError(self._path.name, violations)
 
     def _refuse(self, reason: str) -> None:
         if self.refused != reason:

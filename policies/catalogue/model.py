@@ -270,7 +270,7 @@ class Catalogue(Fact, frozen=True):
         return there if "*" in client.legal_entities else client.legal_entities & there
 
 
-class Flaw(msgspec.Struct, frozen=True):
+class Violation(msgspec.Struct, frozen=True):
     """Something wrong in a catalogue: where (`line` counts from 1, `key` is a dotted path), what, and what to do."""
 
     line: int
@@ -283,8 +283,8 @@ class Flaw(msgspec.Struct, frozen=True):
 
 
 class CatalogueError(ValueError):
-    """The catalogue cannot govern; `flaws` say why."""
+    """The catalogue cannot govern; `violations` say why."""
 
-    def __init__(self, name: str, flaws: list[Flaw]) -> None:
-        super().__init__("\n".join(f"{name}: {each}" for each in flaws))
-        self.flaws = flaws
+    def __init__(self, name: str, violations: list[Violation]) -> None:
+        super().__init__("\n".join(f"{name}: {each}" for each in violations))
+        self.violations = violations

@@ -26,21 +26,21 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Lifespan
 from slowapi.wrappers import Limit
 
 from canonical.ids import Clock, NewId
-from policies.audit.log import AuditLog, Entry
+from policies.audit.log import AuditEntry, AuditLog
 from policies.audit.retention import Retention
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, ThrottleTier
 from policies.context import correlation, deadline
 from policies.context.background import Background
 from policies.contract import versions
 from policies.contract.bodies import MAX_BODY, refuse_unknown_fields
-from policies.contract.deprecation_usage import Usage
-from policies.identity.authentication import Principal, Verifier, refused
+from policies.contract.deprecation_usage import DeprecationUsage
+from policies.identity.authentication import Principal, Verifier, unauthenticated
 from policies.identity.revocation import Revocations
 from policies.problems import FORBIDDEN, HANDLERS, UNAUTHENTICATED, Headers, ProblemError
-from policies.store.shared_store import Shared
+from policies.store.shared_store import SharedStore
 from policies.traffic.idempotency import Idempotency
-from policies.traffic.rate_limit import Call, Load, Throttle, limits_of
+from policies.traffic.rate_limit import LoadShedder, RateLimitedCall, RateLimiter, limits_of
 
 log = structlog.get_logger("tiergate.chain")
 MARK = correlation.HEADER.encode()
@@ -109,31 +109,31 @@ class Gate:
     def __init__(
         self,
         layer: Layer,
-        living: Living,
+        live_catalogue: LiveCatalogue,
         verifier: Verifier,
         revocations: Revocations,
-        throttle: Throttle,
-        shared: Shared,
+        throttle: RateLimiter,
+        shared: SharedStore,
         audit: AuditLog,
         clock: Clock,
         new_id: NewId,
     ) -> None:
         self.layer: Layer = layer
-        self.living = living
+        self.live_catalogue = live_catalogue
         self.throttle = throttle
         self.revocations = revocations
         self.idempotency = Idempotency(shared, new_id)
-        self.usage = Usage(shared, clock)
-        self._load = Load()
+        self.usage = DeprecationUsage(shared, clock)
+        self._load = LoadShedder()
         self.rules: dict[str, Rules] = {}
         self.methods: defaultdict[str, set[str]] = defaultdict(lambda: {"OPTIONS"})
         """What each path can be asked."""
         self._verifier = verifier
         self._audit = audit
-        self.retention = Retention(audit, living, clock)
+        self.retention = Retention(audit, live_catalogue, clock)
         self._clock = clock
         self._new_id = new_id
-        living.when_changed(self._govern)
+        live_catalogue.when_changed(self._govern)
 
     def _govern(self, catalogue: Catalogue) -> None:
         """Look up once what each operation of this layer is governed by."""
@@ -152,7 +152,7 @@ class Gate:
             return known
         return self._new_id("cor")
 
-    def begin(self, operation_id: str, rules: Rules, headers: dict[bytes, bytes]) -> Token[deadline.Call | None]:
+    def begin(self, operation_id: str, rules: Rules, headers: dict[bytes, bytes]) -> Token[deadline.Deadline | None]:
         """From here on the call has the time that its service tier gives it, or less if its caller waits less."""
         return deadline.enter(operation_id, rules.service_tier.timeout, headers.get(deadline.MARK, b""))
 
@@ -185,7 +185,7 @@ class Gate:
         )
         client = rules.catalogue.clients.get(principal.client)
         if client is None or client.audience != self.layer:
-            raise refused()
+            raise unauthenticated()
         return Caller(principal, client)
 
     def admit(self, rules: Rules, caller: Caller | None) -> None:
@@ -210,7 +210,7 @@ class Gate:
         """Count the call against its client's limits. Raises 429; gives the fields that tell what is left."""
         if caller is None or (limits := rules.limits_of(caller.client)) is None:
             return []
-        call = Call(caller.principal.client, operation_id)
+        call = RateLimitedCall(caller.principal.client, operation_id)
         return await self.throttle.take(call, limits, rules.operation.cost, now)
 
     def authorize(self, rules: Rules, caller: Caller | None) -> Principal | None:
@@ -230,14 +230,14 @@ class Gate:
     def leave(
         self, operation_id: str, rules: Rules, principal: Principal | None, path: str, status: int, acts_for: str
     ) -> None:
-        """Keep an audit record of every write, and of every write that was refused."""
+        """Keep an audit record of every write, and of every write that was unauthenticated."""
         if rules.operation.idempotency == "safe":
             return
         client, subject = (
             (principal.client, principal.subject) if principal else (rules.operation.open or "unknown", acts_for)
         )
         self._audit.write(
-            Entry(
+            AuditEntry(
                 at=self._clock(), layer=self.layer, operation=operation_id, version=versions.named_in(path) if rules.api else "", client=client,
                 on_behalf_of=subject, object=path, status=status, correlation_id=correlation.current(),
             )
@@ -341,7 +341,7 @@ def operation_of(handler: object) -> str:
 def _principal(request: Request[Any, Any, Any]) -> Principal:
     principal = request.scope["state"]["principal"]
     if not isinstance(principal, Principal):
-        raise refused()
+        raise unauthenticated()
     return principal
 
 
@@ -375,13 +375,13 @@ def governed(
     def ready() -> Response[dict[str, str]]:
         found = readiness()
         ready = all(each == "ok" for each in found.values())
-        wrong = gate.living.refused  # said, and no reason to stop: the previous catalogue governs
+        wrong = gate.live_catalogue.refused  # said, and no reason to stop: the previous catalogue governs
         said = found | {"catalogue": f"refused, the previous one governs: {wrong}" if wrong else "ok"}
         if away := gate.throttle.away:
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
         return Response(said, status_code=200 if ready else 503)
 
-    watching = Background(gate.living.watch, gate.revocations.watch, gate.usage.watch, gate.retention.watch)
+    watching = Background(gate.live_catalogue.watch, gate.revocations.watch, gate.usage.watch, gate.retention.watch)
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],
@@ -398,7 +398,7 @@ def governed(
         openapi_config=openapi,
         logging_config=None,
     )
-    gate.living.serves(_served(app, gate, described=openapi is not None))
+    gate.live_catalogue.serves(_served(app, gate, described=openapi is not None))
     return app
 
 

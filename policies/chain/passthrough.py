@@ -20,20 +20,20 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from canonical.faults import PlatformFault
 from policies.chain.gate import MARK, Gate
 from policies.context import correlation, deadline
-from policies.contract.bodies import send_whole
+from policies.contract.bodies import send_response
 from policies.contract.versions import named_in
 from policies.identity.authentication import Principal
-from policies.outbound.layer_client import Answer
+from policies.outbound.layer_client import LayerResponse
 from policies.problems import Headers, ProblemError, as_answer
 
 PASSES = "passes"
 """What a route handler is marked with: the path at the next layer, with `{parameter}` where the last segment goes."""
-Fetch = Callable[[Principal, str], Awaitable[Answer]]
+Fetch = Callable[[Principal, str], Awaitable[LayerResponse]]
 """Asks the next layer, on behalf of whoever called, for a path with its query."""
 Check = Callable[[str], bool]
 
 
-class Passage(msgspec.Struct, frozen=True):
+class PassthroughRoute(msgspec.Struct, frozen=True):
     """A route that is passed through. `key` is what its last segment must be, if that is a parameter."""
 
     operation_id: str
@@ -51,14 +51,14 @@ class Passage(msgspec.Struct, frozen=True):
         return len(names) == len(given) and all(name in self.query and self.query[name](value) for name, value in given)
 
 
-class Thin:
+class Passthrough:
     """Stands before an app and takes what can be passed through."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, passages: dict[str, Passage], fetch: Fetch) -> None:
-        """`passages` by path; for one with a `key`, by the path up to the last segment, with its slash."""
+    def __init__(self, app: ASGIApp, gate: Gate, passthrough_routes: dict[str, PassthroughRoute], fetch: Fetch) -> None:
+        """`passthrough_routes` by path; for one with a `key`, by the path up to the last segment, with its slash."""
         self._app = app
         self._gate = gate
-        self._passages = passages
+        self._passages = passthrough_routes
         self._fetch = fetch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,11 +66,11 @@ class Thin:
             found = self.passage(scope["path"], scope["query_string"].decode("latin-1"))
             if found is not None:
                 status, headers, body = await self.answer(dict(scope["headers"]), *found)
-                await send_whole(send, status, headers, body)
+                await send_response(send, status, headers, body)
                 return
         await self._app(scope, receive, send)
 
-    def passage(self, path: str, query: str) -> tuple[Passage, str] | None:
+    def passage(self, path: str, query: str) -> tuple[PassthroughRoute, str] | None:
         """What a read is passed through to, and where; None for one that goes the long way."""
         passage = self._passages.get(path)
         target = ""
@@ -85,7 +85,9 @@ class Thin:
             return passage, target
         return (passage, f"{target}?{query}") if passage.allows(query) else None
 
-    async def answer(self, headers: dict[bytes, bytes], passage: Passage, target: str) -> tuple[int, Headers, bytes]:
+    async def answer(
+        self, headers: dict[bytes, bytes], passage: PassthroughRoute, target: str
+    ) -> tuple[int, Headers, bytes]:
         """(status, headers without the length, body). `headers` are the request's, by their names in lower case."""
         gate = self._gate
         rules = gate.rules[passage.operation_id]
@@ -114,9 +116,9 @@ class Thin:
         return status, [*own, *marks, (MARK, correlation_id.encode())], body
 
 
-def passages(app: Litestar) -> dict[str, Passage]:
+def passthrough_routes(app: Litestar) -> dict[str, PassthroughRoute]:
     """The routes of an app that are marked as passed through."""
-    found: dict[str, Passage] = {}
+    found: dict[str, PassthroughRoute] = {}
     for route in app.routes:
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
             if target := handler.opt.get(PASSES):
@@ -128,7 +130,9 @@ def passages(app: Litestar) -> dict[str, Passage]:
                     if each not in {"state", "principal", name.rstrip("}")} and (check := _check(parameter))
                 }
                 key = re.compile(_pattern(parameters[name.rstrip("}")])) if keyed else None
-                made = Passage(str(handler.operation_id), named_in(path), str(target).partition("{")[0], query, key)
+                made = PassthroughRoute(
+                    str(handler.operation_id), named_in(path), str(target).partition("{")[0], query, key
+                )
                 found[path] = made
     return found
 

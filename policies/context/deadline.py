@@ -20,24 +20,24 @@ DIGITS = 9
 """A caller that says more than 11 days says nothing."""
 
 
-class Call(msgspec.Struct, frozen=True):
+class Deadline(msgspec.Struct, frozen=True):
     """A call that is being answered. `ends_at` is on the monotonic clock, in seconds."""
 
     operation_id: str
     ends_at: float
 
 
-_current: ContextVar[Call | None] = ContextVar("call", default=None)
+_current: ContextVar[Deadline | None] = ContextVar("call", default=None)
 
 
-def enter(operation_id: str, timeout: float, asked: bytes) -> Token[Call | None]:
+def enter(operation_id: str, timeout: float, asked: bytes) -> Token[Deadline | None]:
     """From here on all belongs to this call, until `leave` gets the token. `timeout` is in seconds, `asked` the header's value."""
     if asked and asked.isdigit() and len(asked) <= DIGITS:
         timeout = min(timeout, int(asked) / 1000)
-    return _current.set(Call(operation_id, time.monotonic() + timeout))
+    return _current.set(Deadline(operation_id, time.monotonic() + timeout))
 
 
-def leave(token: Token[Call | None]) -> None:
+def leave(token: Token[Deadline | None]) -> None:
     _current.reset(token)
 
 

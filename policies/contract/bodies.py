@@ -22,8 +22,8 @@ def described(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-async def whole(receive: Receive, longest: int = MAX_BODY) -> bytes:
-    """The whole body of a request. Raises `ProblemError`: 413 when it is longer, 400 when it breaks off."""
+async def read_body(receive: Receive, longest: int = MAX_BODY) -> bytes:
+    """The read_body body of a request. Raises `ProblemError`: 413 when it is longer, 400 when it breaks off."""
     body = b""
     while True:
         message = await receive()
@@ -36,7 +36,7 @@ async def whole(receive: Receive, longest: int = MAX_BODY) -> bytes:
             return body
 
 
-def again(body: bytes) -> Receive:
+def replayed(body: bytes) -> Receive:
     """The same body for whoever reads it next."""
 
     async def receive() -> HTTPReceiveMessage:
@@ -45,15 +45,15 @@ def again(body: bytes) -> Receive:
     return receive
 
 
-class Answered(msgspec.Struct, frozen=True):
-    """A whole answer, before anybody has seen it."""
+class CapturedResponse(msgspec.Struct, frozen=True):
+    """A read_body answer, before anybody has seen it."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
 
-async def answered(app: ASGIApp, scope: Scope, receive: Receive) -> Answered:
+async def captured(app: ASGIApp, scope: Scope, receive: Receive) -> CapturedResponse:
     """What an app answers, held back."""
     status, headers, parts = 0, tuple[tuple[bytes, bytes], ...](), list[bytes]()
 
@@ -65,10 +65,10 @@ async def answered(app: ASGIApp, scope: Scope, receive: Receive) -> Answered:
             parts.append(message["body"])
 
     await app(scope, receive, hold)
-    return Answered(status, headers, b"".join(parts))
+    return CapturedResponse(status, headers, b"".join(parts))
 
 
-async def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+async def send_response(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
     """Send an answer whose headers may come from another body: its length is that of this one."""
     kept = [each for each in headers if each[0] != b"content-length"]
     kept.append((b"content-length", b"%d" % len(body)))

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from canonical.ids import Clock
-from policies.store.shared_store import AWAY, Shared
+from policies.store.shared_store import AWAY, SharedStore
 
 PACE = 1.0
 """Seconds until a count is seen by all. A replica that dies takes at most so much of it along."""
@@ -28,10 +28,10 @@ class DeprecatedCalls(msgspec.Struct, frozen=True):
     calls: int
 
 
-class Usage:
+class DeprecationUsage:
     """Counts here, adds up in the shared store."""
 
-    def __init__(self, shared: Shared, clock: Clock) -> None:
+    def __init__(self, shared: SharedStore, clock: Clock) -> None:
         self._shared = shared
         self._clock = clock
         self._new: Counter[str] = Counter()

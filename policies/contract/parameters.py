@@ -12,7 +12,7 @@ CANONICAL = r"[a-z]{3}_[0-9a-f]{32}"
 Cursor = Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before")]
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items a page has at the most")]
 OfCustomer = Annotated[str | None, QueryParameter(pattern=rf"^{CANONICAL}$", description="Only those of this customer")]
-Key = Annotated[str, PathParameter(pattern=rf"^{CANONICAL}$", description="A canonical id")]
+CanonicalId = Annotated[str, PathParameter(pattern=rf"^{CANONICAL}$", description="A canonical id")]
 ForeignKey = Annotated[
     str,
     PathParameter(pattern=KEY, description="A platform's own id, or one of ours"),

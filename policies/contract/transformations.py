@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import inspect
 
-from policies.contract.bodies import Answered, again, answered, described, send_whole, whole
+from policies.contract.bodies import CapturedResponse, captured, described, read_body, replayed, send_response
 from policies.problems import CONTENT_TYPE, INVALID, FieldError, ProblemError
 
 Json = Any
@@ -54,7 +54,7 @@ class Change(Protocol):
         ...
 
 
-class Renamed(msgspec.Struct, frozen=True):
+class FieldRenamed(msgspec.Struct, frozen=True):
     """The field `new` of a struct was called `old`."""
 
     kind: type
@@ -86,7 +86,7 @@ class Renamed(msgspec.Struct, frozen=True):
         return re.sub(rf"\.{re.escape(self.new)}(?=[.\[]|$)", f".{self.old}", path)
 
 
-class Rewritten(msgspec.Struct, frozen=True):
+class ValueRewritten(msgspec.Struct, frozen=True):
     """Values of a struct were something else altogether: `schema` describes it, `reads` and `writes` translate."""
 
     kind: type
@@ -112,7 +112,7 @@ class Rewritten(msgspec.Struct, frozen=True):
         return path
 
 
-class Older:
+class OlderVersion:
     """A version that is served by the routes of the next one. `changes` are listed oldest look first."""
 
     def __init__(self, version: str, newer: str, changes: tuple[Change, ...]) -> None:
@@ -211,7 +211,7 @@ def _structs(union: inspect.UnionType) -> Iterator[inspect.Type]:
 class Translation:
     """ASGI middleware of an older version's routes: what comes in is read as old, what goes out is written as old."""
 
-    def __init__(self, app: ASGIApp, older: Older) -> None:
+    def __init__(self, app: ASGIApp, older: OlderVersion) -> None:
         self.app = app
         self.older = older
 
@@ -222,20 +222,20 @@ class Translation:
         handler = cast("HTTPRouteHandler", scope["route_handler"])
         if handler.parsed_data_field is not None:
             receive = await self._read(handler.parsed_data_field.annotation, receive)
-        answer = await answered(self.app, scope, receive)
-        await send_whole(send, answer.status, answer.headers, self._written(handler, answer))
+        answer = await captured(self.app, scope, receive)
+        await send_response(send, answer.status, answer.headers, self._written(handler, answer))
 
     async def _read(self, kind: Any, receive: Receive) -> Receive:
-        body = await whole(receive)
+        body = await read_body(receive)
         try:
             value = msgspec.json.decode(body)
         except msgspec.DecodeError:
             pass  # told in the route's own words
         else:
             body = msgspec.json.encode(self.older.read(kind, value))
-        return again(body)
+        return replayed(body)
 
-    def _written(self, handler: HTTPRouteHandler, answer: Answered) -> bytes:
+    def _written(self, handler: HTTPRouteHandler, answer: CapturedResponse) -> bytes:
         if dict(answer.headers).get(b"content-type", b"").startswith(CONTENT_TYPE.encode()):
             problem = msgspec.json.decode(answer.body)
             for error in problem.get("errors", ()):

@@ -15,7 +15,7 @@ RESERVED = "/?&=%:@!$'()*+,;~"
 """What stays as it is in the path of a request (RFC 3986, 2.2); all else is percent-encoded."""
 
 
-class Reply:
+class HttpResponse:
     """What came back, with its body whole. Names of headers are in lower case."""
 
     __slots__ = ("content", "headers", "status")
@@ -39,16 +39,16 @@ class Reply:
         return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-class NoAnswer(Exception):
-    """There is no answer. `sent` says whether the request may have arrived."""
+class TransportFailure(Exception):
+    """There is no answer. `request_sent` says whether the request may have arrived."""
 
-    def __init__(self, reason: str, *, sent: bool) -> None:
+    def __init__(self, reason: str, *, request_sent: bool) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.sent = sent
+        self.request_sent = request_sent
 
     def fault(self, platform: str, *, safe: bool) -> PlatformFault:
         """What it means. `safe` requests change nothing, so their outcome is never in doubt."""
-        if safe or not self.sent:
+        if safe or not self.request_sent:
             return Unavailable(platform, f"no answer ({self.reason})")
         return UnknownOutcome(platform, f"no answer after the request was sent ({self.reason})")

@@ -1,4 +1,4 @@
-"""Requests between our layers over open HTTP/1.1 connections: `Wire` in the event loop, `BlockingWire` in the thread that asks.
+"""Requests between our layers over open HTTP/1.1 connections: `AsyncHttpClient` in the event loop, `HttpClient` in the thread that asks.
 
 A client with threads of its own hands every answer from one thread to another, which on one core costs as much as all of
 the chain (docs/performance.md). The parser is httptools' (llhttp); this is the pool around it.
@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import httptools
 
-from policies.http.client import CONNECTING, LONGEST, RESERVED, NoAnswer, Reply
+from policies.http.client import CONNECTING, LONGEST, RESERVED, HttpResponse, TransportFailure
 
 IDLE = 64
 """Connections that are kept for the next request…"""
@@ -37,7 +37,7 @@ PIECE = 64 * 1024
 PATH = re.compile(r"[!-~]+")
 
 
-class Parsing(ABC):
+class BaseConnection(ABC):
     """What both kinds of connection know: how answers are told apart on one."""
 
     __slots__ = ("_ends", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "keeps", "made_at", "waits")
@@ -59,7 +59,7 @@ class Parsing(ABC):
         self._parser = httptools.HttpResponseParser(self)
 
     @abstractmethod
-    def answered(self, reply: Reply) -> None:
+    def answered(self, reply: HttpResponse) -> None:
         """The answer is here."""
 
     @abstractmethod
@@ -114,13 +114,13 @@ class Parsing(ABC):
             return
         if self.waits:
             self.waits, self.keeps = False, self._parser.should_keep_alive()
-            self.answered(Reply(status, self._headers, b"".join(self._parts)))
+            self.answered(HttpResponse(status, self._headers, b"".join(self._parts)))
 
 
-C = TypeVar("C", bound=Parsing)
+C = TypeVar("C", bound=BaseConnection)
 
 
-class Kept(Generic[C]):
+class ConnectionPool(Generic[C]):
     """Connections that wait for the next request, the latest first. Threads may share it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -152,12 +152,12 @@ class Kept(Generic[C]):
             connection.close()
 
 
-def ended_before(kept: Parsing | None, error: OSError) -> bool:
+def ended_before(kept: BaseConnection | None, error: OSError) -> bool:
     """Whether a kept connection had been closed over there before it was asked: a read may be asked again, on another one."""
     return kept is not None and kept.fresh and isinstance(error, ConnectionError)
 
 
-class Address:
+class Origin:
     """Where requests go, and how they are written."""
 
     def __init__(self, base_url: str) -> None:
@@ -187,14 +187,14 @@ class Address:
 # ---- in the event loop
 
 
-class Connection(Parsing, asyncio.Protocol):
+class AsyncConnection(BaseConnection, asyncio.Protocol):
     """One connection, with at most one request on it."""
 
     __slots__ = ("_answer", "transport")
 
     def __init__(self, made_at: float) -> None:
         super().__init__(made_at)
-        self._answer: asyncio.Future[Reply] | None = None
+        self._answer: asyncio.Future[HttpResponse] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -204,12 +204,12 @@ class Connection(Parsing, asyncio.Protocol):
             self.end()
         self.broken("the connection was closed" if exc is None else f"the connection broke ({type(exc).__name__})")
 
-    def ask(self, request: bytes, answer: asyncio.Future[Reply]) -> None:
+    def ask(self, request: bytes, answer: asyncio.Future[HttpResponse]) -> None:
         self.begin()
         self._answer = answer
         self.transport.write(request)
 
-    def answered(self, reply: Reply) -> None:
+    def answered(self, reply: HttpResponse) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(reply)
 
@@ -224,27 +224,27 @@ class Connection(Parsing, asyncio.Protocol):
         self.transport.close()
 
 
-class Wire:
+class AsyncHttpClient:
     """Sends requests to one address."""
 
     def __init__(self, base_url: str, longest: float, clock: Callable[[], float] = monotonic) -> None:
         """`longest` is the usual time-out, in seconds: by it goes how often somebody looks whether one is over. `clock`
         gives seconds, and never goes back."""
-        self._address = Address(base_url)
+        self._address = Origin(base_url)
         self._pace = min(longest * PACE, LOOK)
         self._clock = clock
-        self._kept: Kept[Connection] = Kept(clock)
-        self._asked: dict[Connection, tuple[float, asyncio.Future[Reply]]] = {}
+        self._kept: ConnectionPool[AsyncConnection] = ConnectionPool(clock)
+        self._asked: dict[AsyncConnection, tuple[float, asyncio.Future[HttpResponse]]] = {}
         self._watched = False
 
-    def get(self, path: str, headers: str, seconds: float) -> Coroutine[Any, Any, Reply]:
-        """The answer to a read. `headers` are written out, each with its line end. Raises `NoAnswer`."""
+    def get(self, path: str, headers: str, seconds: float) -> Coroutine[Any, Any, HttpResponse]:
+        """The answer to a read. `headers` are written out, each with its line end. Raises `TransportFailure`."""
         return self._ask(self._address.head("GET", path, headers), seconds, read=True)
 
     def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
-    ) -> Coroutine[Any, Any, Reply]:
-        """The answer, with its body. `seconds` bounds the whole exchange. Raises `NoAnswer`, and `ValueError` for what
+    ) -> Coroutine[Any, Any, HttpResponse]:
+        """The answer, with its body. `seconds` bounds the whole exchange. Raises `TransportFailure`, and `ValueError` for what
         cannot be part of a request."""
         request = self._address.written(method, path, headers, content)
         return self._ask(request, seconds, read=method == "GET")
@@ -252,25 +252,25 @@ class Wire:
     async def close(self) -> None:
         self._kept.close()
 
-    async def _ask(self, request: bytes, seconds: float, *, read: bool) -> Reply:
+    async def _ask(self, request: bytes, seconds: float, *, read: bool) -> HttpResponse:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while True:
             kept = self._kept.take()
             connection = kept or await self._connect(loop, min(seconds, CONNECTING))
-            answer: asyncio.Future[Reply] = loop.create_future()
+            answer: asyncio.Future[HttpResponse] = loop.create_future()
             self._asked[connection] = (until, answer)
             if not self._watched:
                 self._watched = True
                 loop.call_later(self._pace, self._look, loop)
             connection.ask(request, answer)
-            reply: Reply | None = None
+            reply: HttpResponse | None = None
             try:
                 reply = await answer
                 return reply
             except (ConnectionError, TimeoutError) as error:
                 if not (read and ended_before(kept, error)):
-                    raise NoAnswer(str(error), sent=True) from error
+                    raise TransportFailure(str(error), request_sent=True) from error
             finally:
                 del self._asked[connection]
                 if reply is not None and connection.keeps:
@@ -278,15 +278,15 @@ class Wire:
                 else:
                     connection.close()  # what may still come on it belongs to nobody
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, seconds: float) -> Connection:
+    async def _connect(self, loop: asyncio.AbstractEventLoop, seconds: float) -> AsyncConnection:
         to = self._address
         try:
             async with asyncio.timeout(seconds):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._clock()), to.host, to.port, ssl=to.tls
+                    lambda: AsyncConnection(self._clock()), to.host, to.port, ssl=to.tls
                 )
         except OSError as error:
-            raise NoAnswer(type(error).__name__, sent=False) from error
+            raise TransportFailure(type(error).__name__, request_sent=False) from error
         return connection
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -303,19 +303,19 @@ class Wire:
 # ---- in the thread that asks
 
 
-class Line(Parsing):
+class BlockingConnection(BaseConnection):
     """One connection, of one thread at a time."""
 
     __slots__ = ("_reply", "_socket")
 
-    def __init__(self, to: Address, seconds: float, made_at: float) -> None:
+    def __init__(self, to: Origin, seconds: float, made_at: float) -> None:
         super().__init__(made_at)
         opened = socket.create_connection((to.host, to.port), seconds)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = to.tls.wrap_socket(opened, server_hostname=to.host) if to.tls else opened
-        self._reply: Reply | None = None
+        self._reply: HttpResponse | None = None
 
-    def ask(self, request: bytes, until: float) -> Reply:
+    def ask(self, request: bytes, until: float) -> HttpResponse:
         """Raises `ConnectionError`, and `TimeoutError` at `until`."""
         self.begin()
         self._reply = None
@@ -346,7 +346,7 @@ class Line(Parsing):
         looked.register(self._socket, select.POLLIN)
         return bool(looked.poll(0))
 
-    def answered(self, reply: Reply) -> None:
+    def answered(self, reply: HttpResponse) -> None:
         self._reply = reply
 
     def broken(self, reason: str) -> None:
@@ -358,19 +358,19 @@ class Line(Parsing):
         self._socket.close()
 
 
-class BlockingWire:
+class HttpClient:
     """Sends requests to one address. Threads may share it."""
 
     def __init__(self, base_url: str, clock: Callable[[], float] = monotonic) -> None:
-        """`clock` as for `Wire`."""
-        self._address = Address(base_url)
+        """`clock` as for `AsyncHttpClient`."""
+        self._address = Origin(base_url)
         self._clock = clock
-        self._kept: Kept[Line] = Kept(clock)
+        self._kept: ConnectionPool[BlockingConnection] = ConnectionPool(clock)
 
     def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
-    ) -> Reply:
-        """As `Wire.request`."""
+    ) -> HttpResponse:
+        """As `AsyncHttpClient.request`."""
         request = self._address.written(method, path, headers, content)
         until = monotonic() + seconds
         while True:
@@ -383,18 +383,18 @@ class BlockingWire:
                 line.close()
                 if method == "GET" and ended_before(kept, error):
                     continue
-                raise NoAnswer(str(error), sent=True) from error
+                raise TransportFailure(str(error), request_sent=True) from error
             if line.keeps:
                 self._kept.keep(line)
             else:
                 line.close()
             return reply
 
-    def _connect(self, seconds: float) -> Line:
+    def _connect(self, seconds: float) -> BlockingConnection:
         try:
-            return Line(self._address, seconds, self._clock())
+            return BlockingConnection(self._address, seconds, self._clock())
         except OSError as error:
-            raise NoAnswer(type(error).__name__, sent=False) from error
+            raise TransportFailure(type(error).__name__, request_sent=False) from error
 
     def close(self) -> None:
         self._kept.close()

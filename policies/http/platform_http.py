@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from policies.http.client import CONNECTING, LONGEST, RESERVED, NoAnswer, Reply
+from policies.http.client import CONNECTING, LONGEST, RESERVED, HttpResponse, TransportFailure
 
 LONGEST_LIFE = 60.0
 """Seconds after which new connections are made: a name that has moved is followed, however busy the old ones are."""
@@ -70,8 +70,8 @@ class PlatformHttp:
 
     async def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        """Return the answer, with its body unpacked. `seconds` bounds the whole exchange. Raises `NoAnswer`, and
+    ) -> HttpResponse:
+        """Return the answer, with its body unpacked. `seconds` bounds the whole exchange. Raises `TransportFailure`, and
         `ValueError` for what cannot be part of a request."""
         request = self._written(method, path, content, headers or {}, seconds)
         sent = False
@@ -90,15 +90,15 @@ class PlatformHttp:
                 response = await session.client.send(request, stream=True)
                 try:
                     found = {name.lower(): value for name, value in response.headers.raw}
-                    return Reply(response.status_code, found, _unpacked(found, await _whole(response)))
+                    return HttpResponse(response.status_code, found, _unpacked(found, await _whole(response)))
                 finally:
                     await response.aclose()
         except TimeoutError as error:
-            raise NoAnswer("no answer in time", sent=sent) from error
+            raise TransportFailure("no answer in time", request_sent=sent) from error
         except _Unreadable as error:
-            raise NoAnswer(str(error), sent=sent) from error
+            raise TransportFailure(str(error), request_sent=sent) from error
         except (httpx.TransportError, zlib.error) as error:
-            raise NoAnswer(type(error).__name__, sent=sent) from error
+            raise TransportFailure(type(error).__name__, request_sent=sent) from error
         finally:
             session.running -= 1
             await self._close_left()

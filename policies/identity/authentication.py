@@ -12,7 +12,7 @@ from jwt.types import Options
 from canonical.ids import Clock
 from policies.catalogue.model import Client, Layer
 from policies.identity.issuer import LEEWAY, LONGEST, TYPES, audience
-from policies.identity.jwks import Keys
+from policies.identity.jwks import SigningKeys
 from policies.identity.revocation import Revocations
 from policies.problems import UNAUTHENTICATED, ProblemError
 
@@ -75,7 +75,7 @@ class _Claims(msgspec.Struct, frozen=True):
 class Verifier:
     """Verifies one issuer's tokens for one layer. A verified token is kept by its hash until it expires or is revoked."""
 
-    def __init__(self, keys: Keys, issuer: str, layer: Layer, revocations: Revocations, clock: Clock) -> None:
+    def __init__(self, keys: SigningKeys, issuer: str, layer: Layer, revocations: Revocations, clock: Clock) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience(layer)
@@ -86,15 +86,15 @@ class Verifier:
     def known(self, authorization: bytes) -> Principal | None:
         """The caller that an `Authorization` header has proved before. Raises `ProblemError` (401) without telling why."""
         if len(authorization) > MAX_TOKEN:
-            raise refused()
+            raise unauthenticated()
         digest = hashlib.sha256(authorization).digest()
         known = self._cache.get(digest)
         if known is None:
             return None
         expired = known.expires_at + LEEWAY < self._clock().timestamp()
-        if expired or self._revocations.now.covers(known.token_id, known.client, known.issued_at):
+        if expired or self._revocations.current.covers(known.token_id, known.client, known.issued_at):
             self._cache.pop(digest, None)
-            raise refused()
+            raise unauthenticated()
         return known
 
     async def principal(self, authorization: str) -> Principal:
@@ -104,7 +104,7 @@ class Verifier:
             return found
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise refused()
+            raise unauthenticated()
         verified = await self._verify(token)
         if len(self._cache) >= CACHED:
             self._cache.clear()
@@ -116,7 +116,7 @@ class Verifier:
             header = jwt.get_unverified_header(token)
             key = await self._keys.find(str(header.get("kid", "")))
             if key is None or str(header.get("typ", "")).lower() not in TYPES or NOT_OURS & header.keys():
-                raise refused()
+                raise unauthenticated()
             decoded = jwt.decode(
                 token,
                 key.public,
@@ -127,7 +127,7 @@ class Verifier:
             )
             claims = self._claims(decoded)
         except MALFORMED as error:
-            raise refused() from error
+            raise unauthenticated() from error
         return Principal(
             subject=claims.sub,
             client=claims.client_id,
@@ -142,15 +142,15 @@ class Verifier:
     def _claims(self, decoded: dict[str, Any]) -> _Claims:
         """The claims, with the three times of RFC 7519 (sections 4.1.4 to 4.1.6) held against our clock."""
         if any(type(decoded.get(name, 0)) is not int for name in ("exp", "nbf", "iat")):
-            raise refused()
+            raise unauthenticated()
         claims = msgspec.convert(decoded, _Claims)
         now = self._clock().timestamp()
         begun = claims.nbf - LEEWAY <= now and claims.iat - LEEWAY <= now
         if not begun or claims.exp + LEEWAY <= now or claims.exp - claims.iat > LONGEST or not claims.client_id:
-            raise refused()
+            raise unauthenticated()
         return claims
 
 
-def refused() -> ProblemError:
+def unauthenticated() -> ProblemError:
     """The one answer to every bad token: it does not say why."""
     return ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")

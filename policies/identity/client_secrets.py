@@ -11,7 +11,7 @@ import argon2
 import msgspec
 from argon2.exceptions import VerifyMismatchError
 
-from policies.store.files import changed
+from policies.store.files import update_atomically
 
 VALID = 2
 """How many secrets of a client count at a time, so that a new one can be rolled out before the old one goes."""
@@ -22,7 +22,7 @@ Digests = dict[str, list[str]]
 PREFIX = "tgs_"
 
 
-class Credentials:
+class ClientSecrets:
     """The digests of all clients' secrets, in one file that is read anew when it changes."""
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class Credentials:
         return self._digests
 
     def _change(self, act: Callable[[Digests], Digests]) -> None:
-        changed(self._path, lambda document: msgspec.json.encode(act(_read(document))), 0o600)
+        update_atomically(self._path, lambda document: msgspec.json.encode(act(_read(document))), 0o600)
 
 
 def _read(document: bytes) -> Digests:

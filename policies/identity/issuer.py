@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from canonical.ids import Clock
 from policies.catalogue.model import Client, Layer
-from policies.store.files import kept
+from policies.store.files import read_or_create
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
@@ -41,7 +41,7 @@ def audience(layer: Layer) -> str:
 
 def signing_key(path: Path) -> Ed25519PrivateKey:
     """The issuer's key, made on first use."""
-    key = load_pem_private_key(kept(path, _new_key), password=None)
+    key = load_pem_private_key(read_or_create(path, _new_key), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise TypeError(f"{path} does not hold an Ed25519 private key")
     return key
@@ -109,6 +109,6 @@ class Issuer:
         if on_behalf_of:
             claims["act"] = {"sub": name}
         signed = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
-        self._cache = {each: kept for each, kept in self._cache.items() if kept[1] > now}
+        self._cache = {each: read_or_create for each, read_or_create in self._cache.items() if read_or_create[1] > now}
         self._cache[key] = (signed, now + ttl / 2)
         return signed

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from canonical.faults import PlatformFault, Unavailable
 from canonical.ids import Clock
-from policies.http.client import NoAnswer
+from policies.http.client import TransportFailure
 from policies.http.platform_http import PlatformHttp
 
 Jwk = dict[str, Any]
@@ -33,14 +33,14 @@ PATIENCE = 5.0
 log = structlog.get_logger("tiergate.keys")
 
 
-class Key(msgspec.Struct, frozen=True):
+class VerifyingKey(msgspec.Struct, frozen=True):
     """A public key and the one algorithm that it is for."""
 
     algorithm: str
     public: Any
 
 
-class Keys:
+class SigningKeys:
     """The keys of one issuer, by their ids."""
 
     def __init__(self, fetch: Fetch, clock: Clock) -> None:
@@ -48,9 +48,9 @@ class Keys:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._asked_at = float("-inf")
-        self._known: dict[str, Key] = {}
+        self._known: dict[str, VerifyingKey] = {}
 
-    async def find(self, key_id: str) -> Key | None:
+    async def find(self, key_id: str) -> VerifyingKey | None:
         """The key of that id, looked for anew when it is not known; None when the issuer has none."""
         now = self._clock().timestamp()
         known = self._known.get(key_id)
@@ -70,7 +70,7 @@ class Keys:
         self._known = {str(each["kid"]): key for each in found if "kid" in each and (key := usable(each))}
 
 
-def usable(jwk: Jwk) -> Key | None:
+def usable(jwk: Jwk) -> VerifyingKey | None:
     """A signature key of a kind that we take: RSA of 2048 bits or more, P-256, Ed25519. Never a shared secret."""
     if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
         return None
@@ -79,7 +79,7 @@ def usable(jwk: Jwk) -> Key | None:
     except (jwt.InvalidKeyError, jwt.PyJWKError, KeyError, ValueError, TypeError):
         return None
     algorithm = algorithm_of(public)
-    return Key(algorithm, public) if algorithm and jwk.get("alg", algorithm) == algorithm else None
+    return VerifyingKey(algorithm, public) if algorithm and jwk.get("alg", algorithm) == algorithm else None
 
 
 def algorithm_of(public: object) -> str | None:
@@ -123,7 +123,7 @@ class Discovery:
                 )
             finally:
                 await http.close()
-        except NoAnswer as error:
+        except TransportFailure as error:
             raise error.fault("issuer", safe=True) from error
         except ValueError as error:
             raise Unavailable("issuer", "its keys are not at an address") from error

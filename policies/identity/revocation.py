@@ -13,7 +13,7 @@ import structlog
 
 from canonical.ids import Clock
 from policies.identity.issuer import LEEWAY, LONGEST
-from policies.store.files import changed
+from policies.store.files import update_atomically
 from policies.store.shared_store import redis_at
 
 PACE = 1.0
@@ -35,7 +35,7 @@ class Revoked(msgspec.Struct, frozen=True):
         return token_id in self.tokens or issued_at <= self.clients.get(client, -1.0)
 
 
-class Store(Protocol):
+class RevocationStore(Protocol):
     """Where the revocations are that all replicas share."""
 
     async def read(self) -> bytes: ...
@@ -44,7 +44,7 @@ class Store(Protocol):
         ...
 
 
-class FileStore:
+class RevocationFile:
     """For replicas on one machine: a file in the state folder."""
 
     def __init__(self, path: Path) -> None:
@@ -54,10 +54,10 @@ class FileStore:
         return self._path.read_bytes() if self._path.exists() else b""
 
     async def change(self, act: Callable[[bytes], bytes]) -> None:
-        await asyncio.to_thread(changed, self._path, act, 0o644)
+        await asyncio.to_thread(update_atomically, self._path, act, 0o644)
 
 
-class RedisStore:
+class RevocationRedis:
     """For replicas on many machines."""
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -84,17 +84,17 @@ class RedisStore:
 class Revocations:
     """What is revoked, as far as this replica knows. When the store is away, what was known goes on counting."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: RevocationStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._document: bytes = b""
-        self.now = Revoked()
+        self.current = Revoked()
 
     async def look(self) -> None:
         """Take up what others have revoked. Raises `redis.RedisError` or `OSError` when the store is away."""
         document = await self._store.read()
         if document != self._document:
-            self.now = msgspec.json.decode(document, type=Revoked) if document else Revoked()
+            self.current = msgspec.json.decode(document, type=Revoked) if document else Revoked()
             self._document = document
 
     async def watch(self) -> None:

@@ -11,8 +11,8 @@ import msgspec
 from canonical.faults import Rejected, Throttled, Unavailable
 from policies.catalogue.model import Client
 from policies.context import correlation, deadline
-from policies.http.client import NoAnswer, Reply
-from policies.http.http1 import BlockingWire, Wire
+from policies.http.client import HttpResponse, TransportFailure
+from policies.http.http1 import AsyncHttpClient, HttpClient
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
 from policies.problems import FAULT_BY_NAME, FieldError
@@ -33,7 +33,7 @@ def token_for(
     )  # fmt: skip
 
 
-class Answer(msgspec.Struct, frozen=True):
+class LayerResponse(msgspec.Struct, frozen=True):
     """What a layer answered. `retry_after` is in seconds."""
 
     status: int
@@ -47,7 +47,7 @@ class LayerClient:
 
     def __init__(self, base_url: str, layer: str, token: Token, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
-        self._wire = BlockingWire(base_url)
+        self._http = HttpClient(base_url)
         self._timeout = timeout
         self._layer = layer
         self._token = token
@@ -58,13 +58,13 @@ class LayerClient:
         left = _left(self._layer, self._timeout)
         try:
             headers = _headers(self._token(), left)
-            reply = self._wire.request(method, path, seconds=left, content=content, headers=headers)
-        except NoAnswer as error:
+            reply = self._http.request(method, path, seconds=left, content=content, headers=headers)
+        except TransportFailure as error:
             raise error.fault(self._layer, safe=method == "GET") from error
         return _decoded(_answer(reply), self._layer, expected)
 
     def close(self) -> None:
-        self._wire.close()
+        self._http.close()
 
 
 class AsyncLayerClient:
@@ -73,14 +73,14 @@ class AsyncLayerClient:
     def __init__(self, base_url: str, layer: str, timeout: float) -> None:
         """`timeout` is in seconds, for the whole exchange."""
         self._timeout = timeout
-        self._wire = Wire(base_url, timeout)
+        self._http = AsyncHttpClient(base_url, timeout)
         self._layer = layer
 
     async def call(self, method: str, path: str, token: str, expected: type[T], body: Any = None) -> T:
         """Raises a leaf of `PlatformFault`."""
         return _decoded(await self.forward(method, path, token, body), self._layer, expected)
 
-    async def fetch(self, path: str, token: str) -> Answer:
+    async def fetch(self, path: str, token: str) -> LayerResponse:
         """The answer to a read as it came, for those who pass it on. Raises `Unavailable` when there is none."""
         current = correlation.current()
         left = _left(self._layer, self._timeout)
@@ -88,11 +88,11 @@ class AsyncLayerClient:
         if current:
             headers += f"{correlation.HEADER}: {current}\r\n"
         try:
-            return _answer(await self._wire.get(path, headers, left))
-        except NoAnswer as error:
+            return _answer(await self._http.get(path, headers, left))
+        except TransportFailure as error:
             raise error.fault(self._layer, safe=True) from error
 
-    async def forward(self, method: str, path: str, token: str, body: Any = None) -> Answer:
+    async def forward(self, method: str, path: str, token: str, body: Any = None) -> LayerResponse:
         """The answer as it came, for those who pass it on. Raises a leaf of `PlatformFault` only when there is none."""
         if method == "GET":
             return await self.fetch(path, token)
@@ -100,12 +100,12 @@ class AsyncLayerClient:
         left = _left(self._layer, self._timeout)
         try:
             headers = _headers(token, left)
-            return _answer(await self._wire.request(method, path, seconds=left, content=content, headers=headers))
-        except NoAnswer as error:
+            return _answer(await self._http.request(method, path, seconds=left, content=content, headers=headers))
+        except TransportFailure as error:
             raise error.fault(self._layer, safe=False) from error
 
     async def close(self) -> None:
-        await self._wire.close()
+        await self._http.close()
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -118,10 +118,10 @@ class _Refusal(msgspec.Struct, frozen=True):
     errors: tuple[FieldError, ...] = ()
 
 
-def _answer(reply: Reply) -> Answer:
+def _answer(reply: HttpResponse) -> LayerResponse:
     found = reply.headers
     after = found.get(b"retry-after")
-    return Answer(
+    return LayerResponse(
         reply.status,
         reply.content,
         found.get(b"content-type", JSON).decode("latin-1"),
@@ -129,7 +129,7 @@ def _answer(reply: Reply) -> Answer:
     )
 
 
-def _decoded(answer: Answer, layer: str, expected: type[T]) -> T:
+def _decoded(answer: LayerResponse, layer: str, expected: type[T]) -> T:
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return msgspec.json.decode(answer.content, type=expected)
     try:

@@ -21,16 +21,16 @@ from purgatory.domain.model import OpenedState
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.faults import Rejected, Throttled, Unavailable
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import DEFAULT, Catalogue, Domain, Platform, PlatformCall
 from policies.context import deadline
-from policies.http.client import NoAnswer, Reply
+from policies.http.client import HttpResponse, TransportFailure
 from policies.http.platform_http import PlatformHttp
 from policies.outbound import ownership
 from policies.outbound.ownership import Carried, Fields, carried
 from policies.outbound.residency import Residency
 from policies.problems import ProblemError
-from policies.traffic.rate_limit import Call, Throttle
+from policies.traffic.rate_limit import RateLimitedCall, RateLimiter
 
 Jitter = Callable[[], float]
 """A random part of one: from 0 up to 1."""
@@ -63,16 +63,16 @@ class _Request(msgspec.Struct, frozen=True):
 class _Broken(Exception):
     """The platform answered that it is broken: the breaker counts it, and the caller still gets the answer."""
 
-    def __init__(self, response: Reply) -> None:
+    def __init__(self, response: HttpResponse) -> None:
         super().__init__(response.status)
         self.response = response
 
 
-class Outbound:
+class PlatformClient:
     """Sends requests to the instance of one domain. A changed catalogue holds from the next request on."""
 
     def __init__(
-        self, domain: Domain, base_url: str, known: Mapping[str, Fields], living: Living, residency: Residency, throttle: Throttle,
+        self, domain: Domain, base_url: str, known: Mapping[str, Fields], live_catalogue: LiveCatalogue, residency: Residency, throttle: RateLimiter,
         jitter: Jitter, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         """`known` says what the fields of the platform's records are, by kind of record; `throttle` counts requests
@@ -87,12 +87,12 @@ class Outbound:
         self._queue = asyncio.Lock()
         self._saved = SAVED
         self._usual: dict[str, float] = {}
-        living.when_changed(self._govern)
+        live_catalogue.when_changed(self._govern)
 
     def _govern(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._name, self._platform = _instance(catalogue, self._domain)
-        self._key = Call(f"platform:{self._name}", "")
+        self._key = RateLimitedCall(f"platform:{self._name}", "")
         self._rate: list[Limit] = list(LimitGroup(self._platform.rate, _key, None, False, None, None, None, 1, False))
         self._free = asyncio.Semaphore(self._platform.concurrent)
         self._http.connections = self._platform.concurrent
@@ -102,7 +102,7 @@ class Outbound:
 
     async def request(
         self, method: str, path: str, *, safe: bool, carries: list[Carried], content: bytes = b"", headers: dict[str, str] | None = None
-    ) -> Reply:  # fmt: skip
+    ) -> HttpResponse:  # fmt: skip
         """The platform's answer, whatever its status. `safe`: the same request twice does no more than once. `carries`:
         the records that it writes, with what it writes to each; none for a read.
 
@@ -119,7 +119,7 @@ class Outbound:
         while True:
             tried += 1
             result = await self._try(wanted)
-            if isinstance(result, Reply) and result.status not in TURNED_AWAY:
+            if isinstance(result, HttpResponse) and result.status not in TURNED_AWAY:
                 self._refuse_redirect(result)
                 return result
             pause = self._pause(tried, result)
@@ -136,7 +136,7 @@ class Outbound:
             ownership.check(self._catalogue, self._domain, fields)
             self._residency.check_leaving(self._name, self._platform.region, fields)
 
-    def _refuse_redirect(self, reply: Reply) -> None:
+    def _refuse_redirect(self, reply: HttpResponse) -> None:
         """Raise `Rejected` for an answer that points elsewhere: a request and its credentials go where the settings say."""
         to = reply.headers.get(b"location")
         if to is None or reply.status not in REDIRECTS:
@@ -146,10 +146,10 @@ class Outbound:
         )
         raise Rejected(self._domain, reason, field="url")
 
-    def _pause(self, tried: int, result: Reply | Unavailable) -> float:
+    def _pause(self, tried: int, result: HttpResponse | Unavailable) -> float:
         retries = self._platform.retries
         longest = min(retries.most, retries.first * 2 ** (tried - 1))
-        asked = result.retry_after if isinstance(result, Reply) else ""
+        asked = result.retry_after if isinstance(result, HttpResponse) else ""
         return max(longest * self._jitter(), float(asked) if asked.isdigit() else 0.0)
 
     def _may_repeat(self, operation: str, pause: float) -> bool:
@@ -160,7 +160,7 @@ class Outbound:
         self._saved -= 1
         return True
 
-    async def _try(self, wanted: _Request) -> Reply | Unavailable:
+    async def _try(self, wanted: _Request) -> HttpResponse | Unavailable:
         """One exchange: an answer, or the fault of one that may be repeated. Raises what may not."""
         breaker, free = await self._breakers.get_breaker(self._domain), self._free
         await self._enter(free, wanted)
@@ -174,7 +174,7 @@ class Outbound:
             return response
         except _Broken as broken:
             return broken.response
-        except NoAnswer as error:
+        except TransportFailure as error:
             fault = error.fault(self._domain, safe=wanted.safe)
             if isinstance(fault, Unavailable):
                 return fault
@@ -185,7 +185,7 @@ class Outbound:
         finally:
             free.release()
 
-    async def _exchange(self, wanted: _Request, seconds: float) -> Reply:
+    async def _exchange(self, wanted: _Request, seconds: float) -> HttpResponse:
         response = await self._http.request(
             wanted.method, wanted.path, content=wanted.content, headers=wanted.headers, seconds=seconds
         )
@@ -251,7 +251,7 @@ def _place(location: str) -> str:
     return str(httpx.URL(location).copy_with(userinfo=b"", query=None, fragment=None))[:LONGEST_PLACE]
 
 
-def _key(request: Call) -> str:
+def _key(request: RateLimitedCall) -> str:
     return request.client
 
 

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.problems import OUTSIDE_REGION, FieldError, ProblemError
 
 _entity: ContextVar[str] = ContextVar("legal_entity", default="")
@@ -27,12 +27,12 @@ def record_of(legal_entity: str) -> Generator[None]:
 class Residency:
     """The region in which this deployment runs and stores its records."""
 
-    def __init__(self, living: Living, region: str) -> None:
+    def __init__(self, live_catalogue: LiveCatalogue, region: str) -> None:
         """Raises `LookupError` for a region that the catalogue does not know."""
-        if region not in living.now.regions:
-            known = ", ".join(sorted(living.now.regions))
+        if region not in live_catalogue.current.regions:
+            known = ", ".join(sorted(live_catalogue.current.regions))
             raise LookupError(f"the catalogue has no region {region!r}; it has {known}")
-        self._living = living
+        self._live_catalogue = live_catalogue
         self.region = region
 
     def check_leaving(self, place: str, region: str, fields: frozenset[str]) -> None:
@@ -40,7 +40,7 @@ class Residency:
         legal entity yet belongs to where it is."""
         if not fields:
             return
-        entity, catalogue = _entity.get(), self._living.now
+        entity, catalogue = _entity.get(), self._live_catalogue.current
         home = catalogue.region_of(entity) if entity else self.region
         if home is None:
             raise _refusal(f"The legal entity {entity} belongs to no region.", "legal_entity")
@@ -51,13 +51,13 @@ class Residency:
 
     def keeps(self, legal_entity: str | None) -> bool:
         """Whether records of a legal entity may be stored here. One that belongs to no region is none of ours, and is not refused for this."""
-        home = self._living.now.region_of(legal_entity or "")
+        home = self._live_catalogue.current.region_of(legal_entity or "")
         return home in (None, self.region)
 
     def check(self, legal_entity: str) -> None:
         """Raise `ProblemError` (403) for a legal entity whose records are kept elsewhere."""
         if not self.keeps(legal_entity):
-            home = self._living.now.region_of(legal_entity)
+            home = self._live_catalogue.current.region_of(legal_entity)
             raise _refusal(f"Records of {legal_entity} are kept in {home}, and this is {self.region}.", "legal_entity")
 
 

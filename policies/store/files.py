@@ -1,4 +1,4 @@
-"""Files of our own that several processes share: a secret that is made on first use, a document that is changed as a whole."""
+"""Files of our own that several processes share: a secret that is made on first use, a document that is update_atomically as a whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def kept(path: Path, make: Callable[[], bytes]) -> bytes:
+def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     """What the file holds; what `make` gives if there was none. Of several who start at once, all get the first one's."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def kept(path: Path, make: Callable[[], bytes]) -> bytes:
     return path.read_bytes()
 
 
-def changed(path: Path, act: Callable[[bytes], bytes], mode: int) -> None:
+def update_atomically(path: Path, act: Callable[[bytes], bytes], mode: int) -> None:
     """Put in the place of what the file holds (nothing, if there is none) what `act` makes of it. Of two at once, one works
     on the other's; who reads gets one of them whole. `mode` is who may read a new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,22 +21,22 @@ CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL, unt
 CREATE INDEX IF NOT EXISTS kept_until ON kept (until);
 CREATE TABLE IF NOT EXISTS counts (name TEXT, field TEXT, value INTEGER NOT NULL, PRIMARY KEY (name, field));
 """
-REPLACE = "if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3]) return 1 end return 0"
-DROP = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+COMPARE_AND_SWAP = "if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3]) return 1 end return 0"
+COMPARE_AND_DELETE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
-class Shared(Protocol):
+class SharedStore(Protocol):
     """Every method raises one of `AWAY` when the store is away. Times are in seconds."""
 
-    async def take(self, name: str, value: bytes, seconds: float) -> bytes | None:
+    async def put_if_absent(self, name: str, value: bytes, seconds: float) -> bytes | None:
         """Keep `value` unless there is one. Gives the one that is there; None when ours was kept."""
         ...
 
-    async def replace(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
+    async def compare_and_swap(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
         """Put `new` in the place of `old`. Gives whether `old` was still there."""
         ...
 
-    async def drop(self, name: str, old: bytes) -> None:
+    async def compare_and_delete(self, name: str, old: bytes) -> None:
         """Forget `old`, unless something else has taken its place."""
         ...
 
@@ -49,7 +49,7 @@ class Shared(Protocol):
         ...
 
 
-class SharedFile:
+class SharedFileStore:
     """For replicas on one machine: an SQLite file in the state folder."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -76,7 +76,7 @@ class SharedFile:
 
         return await asyncio.to_thread(work)
 
-    async def take(self, name: str, value: bytes, seconds: float) -> bytes | None:
+    async def put_if_absent(self, name: str, value: bytes, seconds: float) -> bytes | None:
         def act(connection: sqlite3.Connection, now: float) -> bytes | None:
             connection.execute("DELETE FROM kept WHERE until <= ?", (now,))
             there = connection.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
@@ -86,7 +86,7 @@ class SharedFile:
 
         return await self._at_once(act)
 
-    async def replace(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
+    async def compare_and_swap(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
         def act(connection: sqlite3.Connection, now: float) -> bool:
             changed = connection.execute(
                 "UPDATE kept SET value = ?, until = ? WHERE name = ? AND value = ?", (new, now + seconds, name, old)
@@ -95,7 +95,7 @@ class SharedFile:
 
         return await self._at_once(act)
 
-    async def drop(self, name: str, old: bytes) -> None:
+    async def compare_and_delete(self, name: str, old: bytes) -> None:
         def act(connection: sqlite3.Connection, _: float) -> None:
             connection.execute("DELETE FROM kept WHERE name = ? AND value = ?", (name, old))
 
@@ -122,25 +122,25 @@ def redis_at(url: str, timeout: float) -> Any:
     return redis.asyncio.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
 
 
-class SharedRedis:
+class SharedRedisStore:
     """For replicas on many machines."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._redis = redis_at(url, timeout)
 
-    async def take(self, name: str, value: bytes, seconds: float) -> bytes | None:
+    async def put_if_absent(self, name: str, value: bytes, seconds: float) -> bytes | None:
         while not await self._redis.set(_key(name), value, nx=True, px=int(seconds * 1000)):
             there: bytes | None = await self._redis.get(_key(name))
             if there is not None:  # else it has run out in this moment
                 return there
         return None
 
-    async def replace(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
-        done: Awaitable[int] = self._redis.eval(REPLACE, 1, _key(name), old, new, int(seconds * 1000))
+    async def compare_and_swap(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
+        done: Awaitable[int] = self._redis.eval(COMPARE_AND_SWAP, 1, _key(name), old, new, int(seconds * 1000))
         return await done == 1
 
-    async def drop(self, name: str, old: bytes) -> None:
-        await self._redis.eval(DROP, 1, _key(name), old)
+    async def compare_and_delete(self, name: str, old: bytes) -> None:
+        await self._redis.eval(COMPARE_AND_DELETE, 1, _key(name), old)
 
     async def add(self, name: str, counts: dict[str, int]) -> None:
         async with self._redis.pipeline() as pipeline:

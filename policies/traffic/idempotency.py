@@ -1,6 +1,6 @@
-"""The same write again is answered as the first time (draft-ietf-httpapi-idempotency-key-header-07).
+"""The same write replayed is captured as the first time (draft-ietf-httpapi-idempotency-key-header-07).
 
-A client names a write with `Idempotency-Key`. The first request with a key runs; the same again gets its answer, as
+A client names a write with `Idempotency-Key`. The first request with a key runs; the same replayed gets its answer, as
 long as that is kept; 409 while it still runs; 422 for another request with the same key. Whoever runs holds a short
 lease and renews it, so that a replica that dies in the middle leaves the key free within seconds. What it may have done
 until then is found by the next: both name the act by the same `act` id, which a handler uses as the natural key of what
@@ -21,9 +21,9 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from canonical.ids import NewId
-from policies.contract.bodies import Answered, again, answered, send_whole, whole
+from policies.contract.bodies import CapturedResponse, captured, read_body, replayed, send_response
 from policies.problems import MISSING_KEY, OVERLOADED, REQUEST, REUSED_KEY, STILL_RUNS, ProblemError
-from policies.store.shared_store import AWAY, Shared
+from policies.store.shared_store import AWAY, SharedStore
 
 HEADER = b"idempotency-key"
 LONGEST = 255
@@ -34,11 +34,11 @@ LEASE = 5.0
 """Seconds without a renewal after which a request counts as dead."""
 OF_THE_ANSWER = {b"content-type", b"location"}
 PASSING = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
-"""Refusals that pass by themselves: the same request again runs again."""
+"""Refusals that pass by themselves: the same request replayed runs replayed."""
 log = structlog.get_logger("tiergate.idempotency")
 
 
-class Kept(msgspec.Struct, frozen=True):
+class IdempotencyRecord(msgspec.Struct, frozen=True):
     """What is known of a key. `status` is 0 while the request of `holder` runs."""
 
     request: bytes
@@ -51,7 +51,7 @@ class Kept(msgspec.Struct, frozen=True):
 class Idempotency:
     """Runs each named write once."""
 
-    def __init__(self, shared: Shared, new_id: NewId) -> None:
+    def __init__(self, shared: SharedStore, new_id: NewId) -> None:
         self._shared = shared
         self._new_id = new_id
 
@@ -70,43 +70,43 @@ class Idempotency:
                 MISSING_KEY if not key else REQUEST, f"Idempotency-Key has 1 to {LONGEST} printable characters."
             )
         name = hashlib.sha256(f"{client}\0{operation}\0{key}".encode()).hexdigest()
-        body = await whole(receive)
-        running = Kept(_print(scope, body), self._new_id("act"))
+        body = await read_body(receive)
+        running = IdempotencyRecord(_print(scope, body), self._new_id("act"))
         known = await self._take(name, running)
         if known is not None:
             await self._answer(known, running, send)
             return
         scope["state"]["act"] = f"act_{name[:32]}"
         async with self._renewed(name, running):
-            answer = await answered(app, scope, again(body))
+            answer = await captured(app, scope, replayed(body))
         await self._keep(name, running, answer)
-        await send_whole(send, answer.status, answer.headers, answer.body)
+        await send_response(send, answer.status, answer.headers, answer.body)
 
-    async def _take(self, name: str, running: Kept) -> Kept | None:
+    async def _take(self, name: str, running: IdempotencyRecord) -> IdempotencyRecord | None:
         try:
-            there = await self._shared.take(_named(name), msgspec.msgpack.encode(running), LEASE)
+            there = await self._shared.put_if_absent(_named(name), msgspec.msgpack.encode(running), LEASE)
         except AWAY as error:
             log.warning("the store of idempotency keys is away", reason=type(error).__name__)
             raise ProblemError(OVERLOADED, "Nothing was done: it cannot be made sure that it is done once.", headers={"Retry-After": "1"}) from error  # fmt: skip
-        return msgspec.msgpack.decode(there, type=Kept) if there else None
+        return msgspec.msgpack.decode(there, type=IdempotencyRecord) if there else None
 
-    async def _answer(self, known: Kept, asked: Kept, send: Send) -> None:
+    async def _answer(self, known: IdempotencyRecord, asked: IdempotencyRecord, send: Send) -> None:
         if known.request != asked.request:
             raise ProblemError(REUSED_KEY, "The key was used for another request.")
         if not known.status:
             raise ProblemError(
                 STILL_RUNS, "The first request with this key has no answer yet.", headers={"Retry-After": "1"}
             )
-        await send_whole(send, known.status, (*known.headers, (b"idempotency-replayed", b"true")), known.body)
+        await send_response(send, known.status, (*known.headers, (b"idempotency-replayed", b"true")), known.body)
 
     @contextlib.asynccontextmanager
-    async def _renewed(self, name: str, running: Kept) -> AsyncGenerator[None]:
+    async def _renewed(self, name: str, running: IdempotencyRecord) -> AsyncGenerator[None]:
         async def renew() -> None:
             document = msgspec.msgpack.encode(running)
             while True:
                 await asyncio.sleep(LEASE / 4)
                 with contextlib.suppress(*AWAY):  # the next renewal, or the answer, may come through
-                    await self._shared.replace(_named(name), document, document, LEASE)
+                    await self._shared.compare_and_swap(_named(name), document, document, LEASE)
 
         renewing = asyncio.create_task(renew())
         try:
@@ -114,17 +114,17 @@ class Idempotency:
         finally:
             renewing.cancel()
 
-    async def _keep(self, name: str, running: Kept, answer: Answered) -> None:
+    async def _keep(self, name: str, running: IdempotencyRecord, answer: CapturedResponse) -> None:
         document = msgspec.msgpack.encode(running)
         final = answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in PASSING
         try:
             if final:
                 headers = tuple(each for each in answer.headers if each[0] in OF_THE_ANSWER)
                 kept = msgspec.structs.replace(running, status=answer.status, headers=headers, body=answer.body)
-                await self._shared.replace(_named(name), document, msgspec.msgpack.encode(kept), KEPT)
+                await self._shared.compare_and_swap(_named(name), document, msgspec.msgpack.encode(kept), KEPT)
             else:
-                await self._shared.drop(_named(name), document)
-        except AWAY as error:  # the act is done and found by its id: the client gets the answer, a repeat runs again
+                await self._shared.compare_and_delete(_named(name), document)
+        except AWAY as error:  # the act is done and found by its id: the client gets the answer, a repeat runs replayed
             log.warning("an answer could not be kept", reason=type(error).__name__)
 
 

@@ -32,19 +32,19 @@ PAUSE = 1.0
 log = structlog.get_logger("tiergate.throttling")
 
 
-class Call(msgspec.Struct, frozen=True):
+class RateLimitedCall(msgspec.Struct, frozen=True):
     """What the key functions see of a request."""
 
     client: str
     operation_id: str
 
 
-def by_client(request: Call) -> str:
+def by_client(request: RateLimitedCall) -> str:
     """One count for everything that a client asks for."""
     return request.client
 
 
-def by_client_and_operation(request: Call) -> str:
+def by_client_and_operation(request: RateLimitedCall) -> str:
     """A count of its own for each operation of a client."""
     return f"{request.client}:{request.operation_id}"
 
@@ -62,11 +62,11 @@ def own_limits(operation: Operation) -> list[Limit]:
     return _limits(operation.rates, by_client_and_operation, operation.cost) if operation.rates else []
 
 
-def _limits(rates: str, key: Callable[[Call], str], cost: int) -> list[Limit]:
+def _limits(rates: str, key: Callable[[RateLimitedCall], str], cost: int) -> list[Limit]:
     return list(LimitGroup(rates, key, None, False, None, None, None, cost, False))
 
 
-def shared_counts(url: str, timeout: float) -> RedisStorage:
+def shared_storage(url: str, timeout: float) -> RedisStorage:
     """Counts that replicas share, in the Redis at `url`; its errors come as `limits`' own. `timeout` is in seconds."""
     return RedisStorage(
         f"async+{url}",
@@ -77,7 +77,7 @@ def shared_counts(url: str, timeout: float) -> RedisStorage:
     )
 
 
-class Bucket:
+class LimitWindow:
     """What is left for one key in the present window of one limit, as far as this replica may use it."""
 
     def __init__(self, item: RateLimitItem, key: str) -> None:
@@ -110,21 +110,21 @@ class Bucket:
         return math.ceil(self.ends_at - now)
 
 
-class Throttle:
+class RateLimiter:
     """Counts calls. `shared` is None when there is one replica, or none to share with."""
 
     def __init__(self, clock: Clock, shared: Storage | None = None) -> None:
         self._clock = clock
         self._shared = shared
         self._own = MemoryStorage()
-        self._buckets: dict[tuple[RateLimitItem, str], Bucket] = {}
-        self._known: dict[tuple[str, str], tuple[list[Limit], list[Bucket], bytes]] = {}
+        self._buckets: dict[tuple[RateLimitItem, str], LimitWindow] = {}
+        self._known: dict[tuple[str, str], tuple[list[Limit], list[LimitWindow], bytes]] = {}
         self._away_until = 0.0
         self._running: Counter[str] = Counter()
         self.away = ""
         """Why counts are not shared, although they should be; empty when they are."""
 
-    async def take(self, call: Call, limits: list[Limit], cost: int, at: datetime | None = None) -> Headers:
+    async def take(self, call: RateLimitedCall, limits: list[Limit], cost: int, at: datetime | None = None) -> Headers:
         """Count a call, as of `at` if the caller has looked at the clock already. Gives the `RateLimit` fields of its
         answer (draft-ietf-httpapi-ratelimit-headers-10).
 
@@ -137,7 +137,7 @@ class Throttle:
                 bucket.turn(now)
             if bucket.left < cost and not bucket.exhausted:
                 await self._lease(bucket, cost, now)
-        short: Bucket | None = None
+        short: LimitWindow | None = None
         for bucket in buckets:  # all of them again: while one was leased, another may have been used up
             if bucket.left < cost:
                 short = bucket
@@ -163,7 +163,7 @@ class Throttle:
     def end(self, client: str) -> None:
         self._running[client] -= 1
 
-    def _counted(self, call: Call, limits: list[Limit]) -> tuple[list[Bucket], bytes]:
+    def _counted(self, call: RateLimitedCall, limits: list[Limit]) -> tuple[list[LimitWindow], bytes]:
         """The buckets of a call, and what its answers say of the limits. Looked up once, until the limits are others."""
         key = (call.client, call.operation_id)
         known = self._known.get(key)
@@ -172,13 +172,13 @@ class Throttle:
             known = self._known[key] = (limits, buckets, ", ".join(each.policy for each in buckets).encode())
         return known[1], known[2]
 
-    def _bucket(self, item: RateLimitItem, key: str) -> Bucket:
+    def _bucket(self, item: RateLimitItem, key: str) -> LimitWindow:
         found = self._buckets.get((item, key))
         if found is None:
-            found = self._buckets[item, key] = Bucket(item, key)
+            found = self._buckets[item, key] = LimitWindow(item, key)
         return found
 
-    async def _lease(self, bucket: Bucket, cost: int, now: float) -> None:
+    async def _lease(self, bucket: LimitWindow, cost: int, now: float) -> None:
         async with bucket.lock:
             if bucket.left >= cost or bucket.exhausted:
                 return  # somebody else has taken one meanwhile
@@ -205,7 +205,7 @@ class Throttle:
         self.away = ""
 
 
-class Load:
+class LoadShedder:
     """How busy this replica is. The lower a service tier, the sooner its calls are turned away."""
 
     def __init__(self) -> None:
@@ -223,7 +223,7 @@ class Load:
         self.running -= 1
 
 
-def _fields(buckets: list[Bucket], policies: bytes, now: float) -> Headers:
+def _fields(buckets: list[LimitWindow], policies: bytes, now: float) -> Headers:
     """The policies, and the one that will be used up first."""
     nearest, remaining, least = buckets[0], 0, math.inf
     for each in buckets:

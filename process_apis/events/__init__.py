@@ -1,1 +1,1 @@
-"""What happened, to whoever subscribes: the append-only log, its intake, its subscribers."""
+"""What happened, to whoever subscribes: the append-only log, its intake, its dispatcher."""

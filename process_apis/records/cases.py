@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.ids import Clock, NewId
 from canonical.orders import Page
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
 from process_apis.records import paging
 from process_apis.records.database import cases, insert_once
@@ -28,10 +28,10 @@ class Cases:
     """The table of cases. There is one open case for a subject, kind and field: the same trouble is not told twice, and of
     two who tell it at once the database takes one."""
 
-    def __init__(self, engine: sa.Engine, living: Living, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, engine: sa.Engine, live_catalogue: LiveCatalogue, clock: Clock, new_id: NewId) -> None:
         """The catalogue says whose each case is, as it is when the case is opened."""
         self._engine = engine
-        self._living = living
+        self._live_catalogue = live_catalogue
         self._clock = clock
         self._new_id = new_id
 
@@ -40,7 +40,7 @@ class Cases:
         legal_entity: str = "", customer_id: str = "", given: dict[str, str] | None = None,
     ) -> Case:  # fmt: skip
         """Open a case, or return the one that is open. Raises `CaseNotOpened`."""
-        team = self._living.now.case_routing[kind].to(finding.field, finding.platform)
+        team = self._live_catalogue.current.case_routing[kind].to(finding.field, finding.platform)
         case = Case(
             id=self._new_id("cas"), kind=kind, team=team, subject=subject, field=finding.field, reason=finding.reason,
             actions=actions, state="open", opened_at=self._clock(), correlation_id=correlation_id, input=given or {},

@@ -23,7 +23,12 @@ CANONICAL = sa.select(references.c.canonical_id).where(
 DOCUMENT = sa.select(customers.c.document).where(customers.c.id == sa.bindparam("of"))
 RUN = sa.select(customers.c.run).where(customers.c.id == sa.bindparam("of"))
 CHANGED = sa.select(customers).where(customers.c.id == sa.bindparam("of"))
-DUE = sa.select(customers).where(customers.c.look_at <= sa.bindparam("now")).order_by(customers.c.look_at).limit(100)
+DUE = (
+    sa.select(customers)
+    .where(customers.c.next_attempt_at <= sa.bindparam("now"))
+    .order_by(customers.c.next_attempt_at)
+    .limit(100)
+)
 CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 
 
@@ -62,10 +67,10 @@ def keep_customer(engine: sa.Engine, customer: Customer) -> None:
 # ---- changes of customers that have to be followed
 
 
-def expect_change(engine: sa.Engine, customer_id: str, correlation_id: str, look_at: datetime) -> int | None:
+def expect_change(engine: sa.Engine, customer_id: str, correlation_id: str, next_attempt_at: datetime) -> int | None:
     """Remember that a customer has to be looked at. Gives the number of the run that is to do it, None for a customer
     that is not known."""
-    values = {"correlation_id": correlation_id, "look_at": look_at.isoformat(), "attempts": 0}
+    values = {"correlation_id": correlation_id, "next_attempt_at": next_attempt_at.isoformat(), "attempts": 0}
     with engine.begin() as connection:
         found = connection.execute(CHANGE.values(run=customers.c.run + 1, **values), {"of": customer_id})
         return connection.scalar(RUN, {"of": customer_id}) if found.rowcount else None
@@ -75,12 +80,12 @@ def expected_change(engine: sa.Engine, customer_id: str) -> sa.Row[Any] | None:
     """The change that has to be followed, if there is one."""
     with engine.connect() as connection:
         row = connection.execute(CHANGED, {"of": customer_id}).one_or_none()
-    return row if row is not None and row.look_at else None
+    return row if row is not None and row.next_attempt_at else None
 
 
-def settle_change(engine: sa.Engine, expected: sa.Row[Any], look_at: datetime | None, attempts: int) -> None:
-    """Nobody has to look again, or at `look_at`; unless another change has come meanwhile."""
-    values = {"look_at": look_at.isoformat() if look_at else None, "attempts": attempts}
+def settle_change(engine: sa.Engine, expected: sa.Row[Any], next_attempt_at: datetime | None, attempts: int) -> None:
+    """Nobody has to look again, or at `next_attempt_at`; unless another change has come meanwhile."""
+    values = {"next_attempt_at": next_attempt_at.isoformat() if next_attempt_at else None, "attempts": attempts}
     with engine.begin() as connection:
         connection.execute(CHANGE.where(customers.c.run == expected.run).values(**values), {"of": expected.id})
 

@@ -39,9 +39,16 @@ REQUEST_LINES = CHANGE_LINES.where(order_lines.c.state == "waiting").values(stat
 RETRY_LINES = CHANGE_LINES.where(order_lines.c.state.in_(("failed", "requested")))
 REQUESTED = LINES.where(order_lines.c.state == "requested")
 LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
-DUE = sa.select(orders).where(orders.c.look_at <= sa.bindparam("now")).order_by(orders.c.look_at).limit(100)
+DUE = (
+    sa.select(orders)
+    .where(orders.c.next_attempt_at <= sa.bindparam("now"))
+    .order_by(orders.c.next_attempt_at)
+    .limit(100)
+)
 SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
-UNSHOWN = sa.select(orders).where(orders.c.state.in_(SETTLED), orders.c.shown != orders.c.state).limit(20)
+STATUS_NOT_IN_CRM = (
+    sa.select(orders).where(orders.c.state.in_(SETTLED), orders.c.crm_status != orders.c.state).limit(20)
+)
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
 
@@ -55,16 +62,18 @@ class OneOrder:
         self._now = now
         self.row: sa.Row[Any] = connection.execute(ROW, {"of": order_id}).one()
 
-    def advance(self, state: OrderState, *, look_at: datetime | None, waits_for: str = "", **changes: Any) -> None:
+    def advance(
+        self, state: OrderState, *, next_attempt_at: datetime | None, blocked_reason: str = "", **changes: Any
+    ) -> None:
         """Go to `state`. Raises `IllegalTransition` when the table of states has no such change.
 
-        `look_at` is when somebody has to look at the order again if nothing happens until then.
+        `next_attempt_at` is when somebody has to look at the order again if nothing happens until then.
         """
         present = cast("OrderState", self.row.state)
         check_order(present, state)
         values = changes | {
-            "of": self.row.id, "state": state, "waits_for": waits_for, "updated_at": self._now,
-            "look_at": look_at and look_at.isoformat(),
+            "of": self.row.id, "state": state, "blocked_reason": blocked_reason, "updated_at": self._now,
+            "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
         }  # fmt: skip
         self.row = self._connection.execute(CHANGED, values).one()
         if present != state:
@@ -74,7 +83,7 @@ class OneOrder:
         """The order as it stands, with its lines. No work of ours needs its history."""
         row = self.row
         return Order(
-            id=row.id, deal_id=row.deal_id, revision=row.revision, name=row.name, state=row.state, waits_for=row.waits_for,
+            id=row.id, deal_id=row.deal_id, revision=row.revision, name=row.name, state=row.state, blocked_reason=row.blocked_reason,
             correlation_id=row.correlation_id, received_at=datetime.fromisoformat(row.received_at),
             updated_at=datetime.fromisoformat(row.updated_at), legal_entity=row.legal_entity, customer_id=row.customer_id,
             plan=_PLAN.decode(row.plan) if row.plan else None, lines=_lines(self._connection, LINES, row.id),
@@ -110,7 +119,7 @@ class Orders:
             connection.execute(others.values(partner=partner))
 
     def receive(
-        self, deal_id: str, revision: int, correlation_id: str, look_at: datetime, **known: str
+        self, deal_id: str, revision: int, correlation_id: str, next_attempt_at: datetime, **known: str
     ) -> tuple[str, OrderState]:
         """The order of a deal's revision, with its state: a new one the first time, the same one ever after.
 
@@ -119,7 +128,7 @@ class Orders:
         now = self._clock().isoformat()
         row: dict[str, Any] = {
             "id": self._new_id("ord"), "deal_id": deal_id, "revision": revision, "state": "received",
-            "correlation_id": correlation_id, "received_at": now, "updated_at": now, "look_at": look_at.isoformat(),
+            "correlation_id": correlation_id, "received_at": now, "updated_at": now, "next_attempt_at": next_attempt_at.isoformat(),
         } | known  # fmt: skip
         with self._engine.begin() as connection:
             if insert_once(connection, orders, row):
@@ -132,11 +141,17 @@ class Orders:
         return found.id, found.state
 
     def advance(
-        self, order_id: str, state: OrderState, *, look_at: datetime | None, waits_for: str = "", **changes: Any
+        self,
+        order_id: str,
+        state: OrderState,
+        *,
+        next_attempt_at: datetime | None,
+        blocked_reason: str = "",
+        **changes: Any,
     ) -> None:
         """Go to `state`, as `OneOrder` does."""
         with self.at(order_id) as one:
-            one.advance(state, look_at=look_at, waits_for=waits_for, **changes)
+            one.advance(state, next_attempt_at=next_attempt_at, blocked_reason=blocked_reason, **changes)
 
     def change(self, order_id: str, **changes: Any) -> None:
         """Change what is not the state."""
@@ -234,10 +249,10 @@ class Orders:
         with self._engine.connect() as connection:
             return list(connection.execute(DUE, {"now": self._clock().isoformat()}))
 
-    def unshown(self) -> list[sa.Row[Any]]:
+    def status_not_in_crm(self) -> list[sa.Row[Any]]:
         """Orders whose state the CRM does not show yet, though it should."""
         with self._engine.connect() as connection:
-            return list(connection.execute(UNSHOWN))
+            return list(connection.execute(STATUS_NOT_IN_CRM))
 
 
 def _lines(connection: sa.Connection, query: sa.Select[Any], order_id: str) -> tuple[OrderLine, ...]:
@@ -247,5 +262,5 @@ def _lines(connection: sa.Connection, query: sa.Select[Any], order_id: str) -> t
 
 def _summary(row: sa.Row[Any]) -> OrderSummary:
     return OrderSummary(
-        row.id, row.name, row.state, row.waits_for, row.customer_id, datetime.fromisoformat(row.received_at)
+        row.id, row.name, row.state, row.blocked_reason, row.customer_id, datetime.fromisoformat(row.received_at)
     )

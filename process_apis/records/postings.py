@@ -24,8 +24,8 @@ CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
 CLAIM = CHANGE.where(postings.c.run == sa.bindparam("of_run"), postings.c.state == "waiting")
 DUE = (
     sa.select(postings)
-    .where(postings.c.look_at <= sa.bindparam("now"))
-    .order_by(postings.c.look_at)
+    .where(postings.c.next_attempt_at <= sa.bindparam("now"))
+    .order_by(postings.c.next_attempt_at)
     .limit(sa.bindparam("most"))
 )
 
@@ -38,25 +38,27 @@ class Postings:
         self._clock = clock
 
     def expect(
-        self, kind: PostingKind, invoice_id: str, correlation_id: str, overlooked: datetime, *, contract_id: str,
+        self, kind: PostingKind, invoice_id: str, correlation_id: str, stalled_at: datetime, *, contract_id: str,
         customer_id: str, legal_entity: str,
     ) -> bool:  # fmt: skip
         """Remember that an invoice, or what is paid for it, has to be posted. What is known already stays as it is.
 
         Gives whether somebody has to look at it now. A payment whose invoice waits to be posted is booked together with
-        it, and looked at only when that was `overlooked`.
+        it, and looked at only when that was `stalled_at`.
         """
         now = self._clock().isoformat()
         values = {
             "kind": kind, "id": invoice_id, "invoice_id": invoice_id, "contract_id": contract_id, "customer_id": customer_id,
             "legal_entity": legal_entity, "state": "waiting", "correlation_id": correlation_id, "updated_at": now,
-            "look_at": now, "waits_for": "" if kind == "invoice" else "its invoice is not posted yet",
+            "next_attempt_at": now, "blocked_reason": "" if kind == "invoice" else "its invoice is not posted yet",
         }  # fmt: skip
         with self._engine.begin() as connection:
             together = (
                 kind == "payment" and connection.scalar(STATE, {"of_kind": "invoice", "of": invoice_id}) == "waiting"
             )
-            insert_once(connection, postings, values | {"look_at": overlooked.isoformat()} if together else values)
+            insert_once(
+                connection, postings, values | {"next_attempt_at": stalled_at.isoformat()} if together else values
+            )
         return not together
 
     def find(self, kind: PostingKind, key: str) -> sa.Row[Any] | None:
@@ -70,7 +72,7 @@ class Postings:
 
     def posted(self, kind: PostingKind, key: str, posting: Posting, amount: Money) -> None:
         self.change(
-            kind, key, state="posted", waits_for="", look_at=None, number=posting.number, currency=amount.currency,
+            kind, key, state="posted", blocked_reason="", next_attempt_at=None, number=posting.number, currency=amount.currency,
             amount=amount.amount, tax=posting.tax.amount, balance=posting.balance.amount,
         )  # fmt: skip
 
@@ -79,9 +81,13 @@ class Postings:
         with self._engine.connect() as connection:
             return list(connection.execute(DUE, {"now": self._clock().isoformat(), "most": limit}))
 
-    def claim(self, row: sa.Row[Any], look_at: datetime) -> bool:
+    def claim(self, row: sa.Row[Any], next_attempt_at: datetime) -> bool:
         """Begin the next run of a posting that waits. Of two that want to, one is told yes."""
-        values = {"run": row.run + 1, "look_at": look_at.isoformat(), "updated_at": self._clock().isoformat()}
+        values = {
+            "run": row.run + 1,
+            "next_attempt_at": next_attempt_at.isoformat(),
+            "updated_at": self._clock().isoformat(),
+        }
         seen = {"of_kind": row.kind, "of": row.id, "of_run": row.run}
         with self._engine.begin() as connection:
             return connection.execute(CLAIM, values | seen).rowcount == 1
@@ -113,7 +119,7 @@ def _status(row: sa.Row[Any]) -> PostingStatus:
 
     return PostingStatus(
         kind=row.kind, id=row.id, invoice_id=row.invoice_id, customer_id=row.customer_id, contract_id=row.contract_id,
-        legal_entity=row.legal_entity, state=row.state, waits_for=row.waits_for, attempts=row.attempts,
+        legal_entity=row.legal_entity, state=row.state, blocked_reason=row.blocked_reason, attempts=row.attempts,
         updated_at=datetime.fromisoformat(row.updated_at), amount=money(row.amount), tax=money(row.tax), number=row.number,
         balance=money(row.balance),
     )  # fmt: skip

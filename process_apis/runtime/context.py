@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.ids import Clock, NewId
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.outbound.residency import Residency
 from process_apis.records.cases import Cases
 from process_apis.records.orders import Orders
@@ -16,21 +16,21 @@ from process_apis.records.postings import Postings
 from process_apis.system_client import Platforms
 
 
-class Patience(msgspec.Struct, frozen=True):
+class RetryPolicy(msgspec.Struct, frozen=True):
     """How long is waited, in seconds. `tries` at once (each of which the system layer repeats as the catalogue
-    says), then the work is put aside for `pause`, doubled up to `longest`."""
+    says), then the work is put aside for `pause`, doubled up to `max_delay`."""
 
     tries: int = 2
     first: float = 0.2
     pause: float = 5.0
-    longest: float = 300.0
-    overlooked: float = 60.0
+    max_delay: float = 300.0
+    stalled_after: float = 60.0
     """After so long without news, somebody looks whether the work was lost."""
     delivery: float = 3600.0
     """After so long without a report, the target is asked again and people are told."""
 
 
-class Desk(msgspec.Struct, frozen=True):
+class WorkflowContext(msgspec.Struct, frozen=True):
     """Handed to every capability at the start."""
 
     database: sa.Engine
@@ -41,16 +41,16 @@ class Desk(msgspec.Struct, frozen=True):
     clock: Clock
     new_id: NewId
     residency: Residency
-    living: Living
-    patience: Patience = Patience()
+    live_catalogue: LiveCatalogue
+    retry_policy: RetryPolicy = RetryPolicy()
 
     def later(self, seconds: float) -> datetime:
         return self.clock() + timedelta(seconds=seconds)
 
-    def overlooked(self) -> datetime:
+    def stalled_at(self) -> datetime:
         """When to look whether what is begun now was lost."""
-        return self.later(self.patience.overlooked)
+        return self.later(self.retry_policy.stalled_after)
 
     def pause(self, attempt: int) -> datetime:
         """When to look again after the `attempt`th failure."""
-        return self.later(min(self.patience.pause * 2 ** min(attempt - 1, 16), self.patience.longest))
+        return self.later(min(self.retry_policy.pause * 2 ** min(attempt - 1, 16), self.retry_policy.max_delay))

@@ -28,20 +28,20 @@ VERSION = "1"
 FORGOTTEN_AFTER = 3600.0
 CLOSING = 5
 """Seconds that running work has to come to an end; after that, another process takes it over."""
-BEAT = executors.update().where(executors.c.id == sa.bindparam("of"))
-BEATS = sa.select(executors)
+HEARTBEAT = executors.update().where(executors.c.id == sa.bindparam("of"))
+HEARTBEATS = sa.select(executors)
 log = structlog.get_logger("tiergate.engine")
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
-    """`beat`, `sweep` and `dead_after` are in seconds. `places` bounds how much of the work that can wait runs at once."""
+    """`heartbeat`, `poll` and `dead_after` are in seconds. `worker_slots` bounds how much of the work that can wait runs at once."""
 
     url: str
     executor_id: str
-    beat: float = 1.0
-    sweep: float = 2.0
+    heartbeat: float = 1.0
+    poll: float = 2.0
     dead_after: float = 5.0
-    places: int = 4
+    worker_slots: int = 4
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Engine:
         self._workers: set[threading.Thread] = set()
         """Each has one of the places for work that can wait."""
         self._next: Callable[[], Work | None] = lambda: None
-        self._sweeper: threading.Thread | None = None
+        self._poller: threading.Thread | None = None
         config: DBOSConfig = {
             "name": "tiergate-process",
             "system_database_url": settings.url,
@@ -76,20 +76,20 @@ class Engine:
         }
         DBOS(config=config)
 
-    def launch(self, chores: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
-        """Begin to work. `chores` are done at each sweep: looking at what is due. `waiting` gives the next piece of the
+    def launch(self, periodic_jobs: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
+        """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` gives the next piece of the
         work that can wait, and claims it; it is asked by several threads at once, and by several processes."""
         self._next = waiting
-        self._beat()
+        self._heartbeat()
         DBOS.launch()
-        self._sweeper = threading.Thread(target=self._sweep, args=(chores,), name="sweeper", daemon=True)
-        self._sweeper.start()
+        self._poller = threading.Thread(target=self._poll, args=(periodic_jobs,), name="poller", daemon=True)
+        self._poller.start()
 
     def close(self) -> None:
         self._closing = True
         self._woken.set()
-        if self._sweeper is not None:
-            self._sweeper.join()
+        if self._poller is not None:
+            self._poller.join()
         until = monotonic() + CLOSING
         while self._workers and monotonic() < until:
             sleep(0.05)
@@ -108,9 +108,9 @@ class Engine:
         """Work that can wait may have come."""
         self._woken.set()
 
-    def _fill_places(self) -> None:
+    def _fill_worker_slots(self) -> None:
         """Work that can wait runs in places of its own, apart from what customers wait for."""
-        while len(self._workers) < self._settings.places and (work := self._next()) is not None:
+        while len(self._workers) < self._settings.worker_slots and (work := self._next()) is not None:
             worker = threading.Thread(target=self._work, args=(work,), name="worker", daemon=True)
             self._workers.add(worker)
             worker.start()
@@ -137,40 +137,40 @@ class Engine:
         found = DBOS.list_workflows(workflow_ids=[workflow_id], load_input=False, load_output=False)
         return any(each.status in ("PENDING", "ENQUEUED") for each in found)
 
-    # ---- living and dying
+    # ---- leases and take-over
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         now, own = self._clock().timestamp(), self._settings.executor_id
         with self._database.begin() as connection:
-            changed = connection.execute(BEAT, {"of": own, "beat_at": now})
+            changed = connection.execute(HEARTBEAT, {"of": own, "beat_at": now})
             if not changed.rowcount:
                 connection.execute(executors.insert().values(id=own, beat_at=now))
 
-    def _sweep(self, chores: Sequence[Callable[[], None]]) -> None:
-        beat = sweep = monotonic()
+    def _poll(self, periodic_jobs: Sequence[Callable[[], None]]) -> None:
+        heartbeat = poll = monotonic()
         while True:
-            self._woken.wait(max(0.0, beat - monotonic()))
+            self._woken.wait(max(0.0, heartbeat - monotonic()))
             self._woken.clear()
             if self._closing:
                 return
             try:
-                if (now := monotonic()) >= beat:
-                    beat = now + self._settings.beat
-                    self._beat()
-                if now >= sweep:
-                    sweep = now + self._settings.sweep
+                if (now := monotonic()) >= heartbeat:
+                    heartbeat = now + self._settings.heartbeat
+                    self._heartbeat()
+                if now >= poll:
+                    poll = now + self._settings.poll
                     self.take_over()
-                    for chore in chores:
-                        chore()
-                self._fill_places()
+                    for job in periodic_jobs:
+                        job()
+                self._fill_worker_slots()
             except SQLAlchemyError as error:
                 log.warning("sweep interrupted, the next one goes on", reason=type(error).__name__)
 
     def take_over(self) -> list[str]:
-        """Resume every workflow that is pending without a living owner. Gives their ids."""
+        """Resume every workflow that is pending without a live owner. Gives their ids."""
         alive_since = self._clock().timestamp() - self._settings.dead_after
         with self._database.connect() as connection:
-            beats = {row.id: row.beat_at for row in connection.execute(BEATS)}
+            beats = {row.id: row.beat_at for row in connection.execute(HEARTBEATS)}
         alive = {each for each, beat_at in beats.items() if beat_at >= alive_since}
         pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
         orphans = [each.workflow_id for each in pending if each.executor_id not in alive]

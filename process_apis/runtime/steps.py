@@ -14,13 +14,13 @@ from canonical.orders import Order, OrderLine
 from canonical.states import OrderState
 from policies.context.correlation import correlated
 from process_apis.records import cross_references
-from process_apis.runtime.context import Desk, Patience
+from process_apis.runtime.context import RetryPolicy, WorkflowContext
 
 T = TypeVar("T")
 Outcome = Literal["done", "stopped"]
 """`stopped`: the order waits, and somebody or something else will start it again."""
 PATH: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
-TOLD_AFTER = 5
+CASE_AFTER = 5
 """Failures of a platform after which people are told."""
 AFTER: tuple[OrderState, ...] = ("partially_active", "active")
 
@@ -36,83 +36,87 @@ class Held(Exception):
         self.line = line
 
 
-def passes_soon(fault: Exception) -> bool:
+def passes_by_itself(fault: Exception) -> bool:
     """Whether trying again in a moment may help. A closed period is opened by people, in hours or days."""
     return isinstance(fault, TRANSIENT) and fault.field != "period"
 
 
-def patiently(patience: Patience, act: Callable[[], T]) -> T:
+def with_retries(retry_policy: RetryPolicy, act: Callable[[], T]) -> T:
     """Try again what passes by itself, with growing pauses. Raises the last fault."""
     for attempt in stamina.retry_context(
-        on=passes_soon, attempts=patience.tries, wait_initial=patience.first, wait_max=2.0
+        on=passes_by_itself, attempts=retry_policy.tries, wait_initial=retry_policy.first, wait_max=2.0
     ):
         with attempt:
             return act()
     raise AssertionError("unreachable")  # retry_context ends with a result or an exception
 
 
-def take(
-    desk: Desk, order_id: str, state: OrderState, act: Callable[[Order], Outcome], also_in: OrderState | None = None
+def enter_state(
+    context: WorkflowContext,
+    order_id: str,
+    state: OrderState,
+    act: Callable[[Order], Outcome],
+    also_in: OrderState | None = None,
 ) -> Outcome:
     """Bring an order into `state` and do its work there. Work that is behind the order already is not done again, but
     for an order that is in `also_in`, and stays there."""
-    with desk.orders.at(order_id) as one:
+    with context.orders.at(order_id) as one:
         present: OrderState = one.row.state
         if present != also_in:
             if present in AFTER or (present in PATH and PATH.index(present) > PATH.index(state)):
                 return "done"
             if present not in (*PATH, "received", "awaiting_approval"):
                 return "stopped"
-            one.advance(state, look_at=desk.overlooked())
+            one.advance(state, next_attempt_at=context.stalled_at())
         order, again = one.order(), one.row.run > 1
     with correlated(order.correlation_id):
-        return guarded(desk, order, act, again=again)
+        return run_step(context, order, act, again=again)
 
 
-def guarded(desk: Desk, order: Order, act: Callable[[Order], Outcome], *, again: bool = True) -> Outcome:
+def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outcome], *, again: bool = True) -> Outcome:
     """Do the work of a state; what cannot proceed is put aside or becomes a case. `again`: it may have been put aside before."""
     try:
-        outcome: Outcome = patiently(desk.patience, lambda: act(order))
+        outcome: Outcome = with_retries(context.retry_policy, lambda: act(order))
     except TRANSIENT as fault:
-        put_aside(desk, order, fault)
+        reschedule(context, order, fault)
         return "stopped"
     except (Rejected, NotFound) as fault:
         finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-        hold(desk, order, Held("platform_rejected", [finding], ("retry", "compensate")))
+        hold(context, order, Held("platform_rejected", [finding], ("retry", "compensate")))
         return "stopped"
     except Held as held:
-        hold(desk, order, held)
+        hold(context, order, held)
         return "stopped"
     if again:
-        desk.cases.resolve(order.id, "it went on by itself", kind="waiting_for_platform")
+        context.cases.resolve(order.id, "it went on by itself", kind="waiting_for_platform")
     return outcome
 
 
-def put_aside(desk: Desk, order: Order, fault: PlatformFault) -> None:
+def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> None:
     """The order stays where it is and is looked at again later, ever more seldom. People are told after the fifth time."""
-    with desk.orders.at(order.id) as one:
+    with context.orders.at(order.id) as one:
         run = one.row.run
-        one.advance(order.state, look_at=desk.pause(run), waits_for=f"{fault.platform}: {fault.reason}")
-    if run >= TOLD_AFTER:
+        one.advance(order.state, next_attempt_at=context.pause(run), blocked_reason=f"{fault.platform}: {fault.reason}")
+    if run >= CASE_AFTER:
         _open(
-            desk,
+            context,
             order,
             Held("waiting_for_platform", [Finding(fault.platform, fault.reason, fault.platform)], ("retry",)),
         )
 
 
-def hold(desk: Desk, order: Order, held: Held) -> None:
+def hold(context: WorkflowContext, order: Order, held: Held) -> None:
     """The order stops, with a case for each finding, and the CRM shows why."""
     reasons = "; ".join(f"{each.field}: {each.reason}" for each in held.findings)
-    _open(desk, order, held)
-    desk.orders.advance(order.id, "on_hold", look_at=None, waits_for=reasons, held_in=order.state)
-    show(desk, order.id)
+    _open(context, order, held)
+    context.orders.advance(order.id, "on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=order.state)
+    write_status_to_crm(context, order.id)
 
 
-def _open(desk: Desk, order: Order, held: Held) -> None:
+def _open(context: WorkflowContext, order: Order, held: Held) -> None:
     given = {"deal": order.deal_id, "state": order.state} | ({"line": held.line} if held.line else {})
     for finding in held.findings:
-        desk.cases.open(
+        context.cases.open(
             held.kind, order.id, finding, held.actions, correlation_id=order.correlation_id, legal_entity=order.legal_entity,
             customer_id=order.customer_id, given=given,
         )  # fmt: skip
@@ -123,26 +127,26 @@ def line_field(lines: Sequence[OrderLine], line_id: str) -> str:
     return next(f"lines[{place}].{each.line.sku}" for place, each in enumerate(lines) if each.line.id == line_id)
 
 
-def show(desk: Desk, order_id: str) -> None:
+def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
-    with desk.orders.at(order_id) as one:
+    with context.orders.at(order_id) as one:
         order = one.order()
-    status = DealStatus(order.id, order.state, order.waits_for, legal_entity=order.legal_entity)
+    status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity)
     if order.plan and order.state in AFTER:
         contract = order.plan.contract
         # What was followed since the order was accepted stays followed: the account's mark never goes back.
-        customer = cross_references.customer(desk.database, order.customer_id) or order.plan.customer
+        customer = cross_references.customer(context.database, order.customer_id) or order.plan.customer
         status = DealStatus(
-            order_id=order.id, state=order.state, detail=order.waits_for, account_id=order.plan.account_id,
+            order_id=order.id, state=order.state, detail=order.blocked_reason, account_id=order.plan.account_id,
             customer_id=order.customer_id, contract_id=contract.id, starts_on=contract.starts_on, term_months=contract.term_months,
             legal_entity=order.legal_entity, revision=customer.revision,
         )  # fmt: skip
     with correlated(order.correlation_id):
         try:
-            desk.platforms.show_status(order.deal_id, status)
+            context.platforms.show_status(order.deal_id, status)
         except TRANSIENT:
             return
         except (Rejected, NotFound) as fault:
             finding = Finding(fault.field or "crm", fault.reason, "crm")
-            _open(desk, order, Held("status_not_shown", [finding], ("retry", "skip")))
-    desk.orders.change(order.id, shown=order.state)
+            _open(context, order, Held("status_not_shown", [finding], ("retry", "skip")))
+    context.orders.change(order.id, crm_status=order.state)

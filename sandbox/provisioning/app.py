@@ -12,7 +12,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from sandbox.store import SandboxClock, Store
 
-Call = Request[Any, Any, Any]
+PlatformRequest = Request[Any, Any, Any]
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,18 +118,18 @@ def provisioning_app(target: Provisioning) -> Litestar:
     """The target as an ASGI application."""
 
     @post("/jobs", status_code=202)
-    async def begin(request: Call) -> dict[str, int]:
+    async def begin(request: PlatformRequest) -> dict[str, int]:
         return {"accepted": target.begin(await request.body(), dict(request.headers))}
 
     @post("/orders/{order_id:str}/removal", status_code=202)
-    async def remove(request: Call, order_id: str) -> None:
+    async def remove(request: PlatformRequest, order_id: str) -> None:
         target.remove(order_id, await request.body(), dict(request.headers))
 
     @get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    def unsigned(_: Call, error: WebhookVerificationError) -> Response[Any]:
+    def unsigned(_: PlatformRequest, error: WebhookVerificationError) -> Response[Any]:
         return Response({"error": str(error)}, status_code=401)
 
     return Litestar(

@@ -21,7 +21,7 @@ from sandbox.store import SandboxClock, Store
 VERSIONS = tuple(f"{number}.0" for number in range(50, 67))
 DAILY_LIMIT = 100_000
 BATCH = 2000
-Call = Request[Any, Any, Any]
+PlatformRequest = Request[Any, Any, Any]
 
 
 class ConnectedApp(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ class Salesforce:
             raise _oauth("invalid_grant", "user hasn't approved this consumer")
         return self._app.client_id, str(claims["sub"])
 
-    def user(self, request: Call) -> str:
+    def user(self, request: PlatformRequest) -> str:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         known = self._store.get("token", token)
         if scheme.lower() not in ("bearer", "oauth") or known is None:
@@ -298,7 +298,7 @@ def salesforce_app(salesforce: Salesforce) -> Litestar:
     """The stand-in as an ASGI application."""
 
     @route("/services/oauth2/token", http_method=["POST"])
-    async def token(request: Call) -> Response[Any]:
+    async def token(request: PlatformRequest) -> Response[Any]:
         form = {key: values[0] for key, values in parse_qs((await request.body()).decode()).items()}
         basic = request.headers.get("authorization", "")
         if basic.startswith("Basic "):
@@ -310,7 +310,7 @@ def salesforce_app(salesforce: Salesforce) -> Litestar:
         return [{"label": f"v{each}", "url": f"/services/data/v{each}", "version": each} for each in VERSIONS]
 
     @route("/services/data/{version:str}/{rest:path}", http_method=["GET", "POST", "PATCH", "DELETE"])
-    async def data(request: Call, version: str, rest: Path) -> Response[Any]:
+    async def data(request: PlatformRequest, version: str, rest: Path) -> Response[Any]:
         user = salesforce.user(request)
         if version.removeprefix("v") not in VERSIONS:
             raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
@@ -326,10 +326,10 @@ def salesforce_app(salesforce: Salesforce) -> Litestar:
         status, answer = salesforce.handle(request.method, version, path, query, body, user)
         return Response(answer if status != 204 else None, status_code=status, headers=salesforce.usage)
 
-    def refused(_: Call, error: SalesforceError) -> Response[Any]:
+    def refused(_: PlatformRequest, error: SalesforceError) -> Response[Any]:
         return Response(error.body, status_code=error.status)
 
-    def unknown(_: Call, error: HTTPException) -> Response[Any]:
+    def unknown(_: PlatformRequest, error: HTTPException) -> Response[Any]:
         return Response([{"message": error.detail, "errorCode": "NOT_FOUND"}], status_code=error.status_code)
 
     return Litestar(

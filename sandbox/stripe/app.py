@@ -21,7 +21,7 @@ from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.subscriptions import Subscriptions
 
 Params = forms.Params
-Call = Request[Any, Any, Any]
+PlatformRequest = Request[Any, Any, Any]
 VERSION = re.compile(r"20\d\d-\d\d-\d\d(\.[a-z]+)?")
 SEARCH = re.compile(r"metadata\['([^']+)'\]:\s*'([^']*)'")
 EXPANDABLE = {
@@ -357,7 +357,7 @@ def stripe_app(stripe: Stripe) -> Litestar:
     account = stripe.account
 
     @route("/v1/{rest:path}", http_method=["GET", "POST", "DELETE"])
-    async def v1(request: Call, rest: Path) -> Response[Any]:
+    async def v1(request: PlatformRequest, rest: Path) -> Response[Any]:
         _authenticate(request, stripe.api_key)
         version = request.headers.get("stripe-version", API_VERSION)
         if not VERSION.fullmatch(version):
@@ -391,10 +391,10 @@ def stripe_app(stripe: Stripe) -> Litestar:
             account.remember(key, fingerprint, status, answer)
         return Response(answer, status_code=status, headers=headers)
 
-    def refused(_: Call, error: StripeError) -> Response[Any]:
+    def refused(_: PlatformRequest, error: StripeError) -> Response[Any]:
         return Response(error.body, status_code=error.status, headers={"request-id": f"req_{secrets.token_hex(7)}"})
 
-    def unknown(_: Call, error: HTTPException) -> Response[Any]:
+    def unknown(_: PlatformRequest, error: HTTPException) -> Response[Any]:
         body = {"error": {"type": "invalid_request_error", "message": error.detail}}
         return Response(body, status_code=error.status_code)
 
@@ -406,7 +406,7 @@ def stripe_app(stripe: Stripe) -> Litestar:
     )
 
 
-def _authenticate(request: Call, api_key: str) -> None:
+def _authenticate(request: PlatformRequest, api_key: str) -> None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secrets.compare_digest(token, api_key):
         raise StripeError(401, "invalid_request_error", "Invalid API Key provided.")

@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from canonical.billing import Contract, Invoice
-from canonical.events import Heard
+from canonical.events import WebhookReceipt
 from canonical.parties import Customer, PlatformId
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
@@ -81,14 +81,14 @@ async def get_invoice(state: State, invoice_id: ForeignKey) -> Invoice:
 
 
 @post("/webhooks", operation_id="receive_billing_webhook", summary="Receive the platform's webhook", status_code=200)
-async def receive_billing_webhook(state: State, request: Request[Any, Any, Any]) -> Heard:
+async def receive_billing_webhook(state: State, request: Request[Any, Any, Any]) -> WebhookReceipt:
     """Takes the platform's signed webhook. The signature is verified on the raw body; an event that is none of ours is answered and not kept."""
     billing: Billing = state.billing
     reported = billing.reported(request.headers, await request.body())
     if reported is not None:
         intake: Intake = state.intake
         await intake.offer(reported.event, reported.correlation_id)
-    return Heard(taken=reported is not None)
+    return WebhookReceipt(taken=reported is not None)
 
 
 router = Router(

@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
-from canonical.parties import Account, FollowedAccount
+from canonical.parties import Account, AccountSync
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import ForeignKey
@@ -36,9 +36,7 @@ async def get_account(state: State, account_id: ForeignKey) -> Account:
     problems=WRITES,
     summary="Mark an account as followed up to a revision",
 )
-async def put_followed_account(
-    state: State, account_id: ForeignKey, data: JSONBody[FollowedAccount]
-) -> FollowedAccount:
+async def put_followed_account(state: State, account_id: ForeignKey, data: JSONBody[AccountSync]) -> AccountSync:
     """The mark by which the change feed knows an echo of our own writing: an account at this revision brings no event."""
     crm: Crm = state.crm
     with record_of(data.legal_entity):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
-from canonical.parties import Account, FollowedAccount
+from canonical.parties import Account, AccountSync
 from system_apis.intake import Intake
 
 
@@ -21,10 +21,10 @@ class Crm(Protocol):
         ...
 
     async def account(self, account_id: str) -> Account:
-        """An account as it is now, without what only a deal decides: its ancestors above the next, and its namesakes."""
+        """An account as it is now, without what only a deal decides: its ancestors above the next, and its potential_duplicates."""
         ...
 
-    async def put_followed(self, account_id: str, followed: FollowedAccount) -> None:
+    async def put_followed(self, account_id: str, followed: AccountSync) -> None:
         """Mark an account with the customer that it is and the revision that was followed."""
         ...
 

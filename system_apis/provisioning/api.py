@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from canonical.deals import OrderReference, ProvisioningRequest
-from canonical.events import Heard
+from canonical.events import WebhookReceipt
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.parameters import ForeignKey
@@ -52,13 +52,13 @@ async def delete_provisioning(state: State, order_id: ForeignKey) -> OrderRefere
 @post(
     "/webhooks", operation_id="receive_provisioning_webhook", summary="Receive the target's call-back", status_code=200
 )
-async def receive_provisioning_webhook(state: State, request: Request[Any, Any, Any]) -> Heard:
+async def receive_provisioning_webhook(state: State, request: Request[Any, Any, Any]) -> WebhookReceipt:
     """Takes the target's signed report on one line."""
     provisioning: Provisioning = state.provisioning
     event = provisioning.reported(request.headers, await request.body())
     intake: Intake = state.intake
     await intake.offer(event, "")
-    return Heard(taken=True)
+    return WebhookReceipt(taken=True)
 
 
 router = Router(

@@ -21,7 +21,7 @@ from canonical.cases import Case
 from canonical.ids import utc_now
 from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue.model import Layer
-from sandbox.salesperson import Line, Sale, close_deal, open_deal
+from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
 from sandbox.seed import EVENTS
 from tests.support.recorded_states import restore
 from tiergate.dev.demo import Channels
@@ -31,7 +31,7 @@ from tiergate.settings import load
 
 T = TypeVar("T")
 proteus: Any = import_module("proteus")  # it makes its models at run time: there are no types to check
-THREE_LINES = (Line("PLATFORM", 1), Line("SEAT", 25), Line("ONBOARDING", 1))
+THREE_LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1))
 VARIABLES = {
     "TIERGATE_PROCESS_DEAD_AFTER": "1.5",
     "TIERGATE_PROCESS_PAUSE": "0.2",

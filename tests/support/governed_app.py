@@ -21,18 +21,18 @@ from litestar.testing import TestClient
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import identifiers
 from policies.audit.log import AuditLog
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Client
 from policies.chain.gate import Gate, governed
 from policies.context import deadline
 from policies.identity.authentication import Principal, Verifier
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
-from policies.identity.jwks import Jwk, Keys
-from policies.identity.revocation import FileStore, Revocations
+from policies.identity.jwks import Jwk, SigningKeys
+from policies.identity.revocation import RevocationFile, Revocations
 from policies.problems import INVALID, ProblemError
-from policies.store.shared_store import SharedFile
-from policies.traffic.idempotency import Kept
-from policies.traffic.rate_limit import Throttle
+from policies.store.shared_store import SharedFileStore
+from policies.traffic.idempotency import IdempotencyRecord
+from policies.traffic.rate_limit import RateLimiter
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = """
@@ -156,19 +156,21 @@ class Door:
         self.jwks: list[Jwk] = [public_jwk(self.key)]
         self.fetched = 0
         self.while_fetching: Callable[[], None] = lambda: None
-        self.revocations = Revocations(FileStore(folder / "revoked.json"), self.clock)
-        self.verifier = Verifier(Keys(self._fetch, self.clock), ISSUER, "experience", self.revocations, self.clock)
+        self.revocations = Revocations(RevocationFile(folder / "revoked.json"), self.clock)
+        self.verifier = Verifier(
+            SigningKeys(self._fetch, self.clock), ISSUER, "experience", self.revocations, self.clock
+        )
         new_id = identifiers()
         self.catalogue = folder / "catalogue.toml"
         self.catalogue.write_text(CATALOGUE)
-        self.living = Living(self.catalogue)
+        self.live_catalogue = LiveCatalogue(self.catalogue)
         self.gate = Gate(
             "experience",
-            self.living,
+            self.live_catalogue,
             self.verifier,
             self.revocations,
-            Throttle(self.clock, counts),
-            SharedFile(self.shared, self.clock),
+            RateLimiter(self.clock, counts),
+            SharedFileStore(self.shared, self.clock),
             AuditLog(self.log, b"key"),
             self.clock,
             new_id,
@@ -192,13 +194,13 @@ class Door:
     def headers(self, client: Client = READER, **options: Any) -> dict[str, str]:
         return {"authorization": f"Bearer {self.issuer.token('someone', client, **options)}"}
 
-    def kept(self) -> tuple[str, Kept]:
+    def kept(self) -> tuple[str, IdempotencyRecord]:
         """The name and the record of the only idempotency key."""
         with closing(sqlite3.connect(self.shared)) as connection:
             name, value = connection.execute("SELECT name, value FROM kept").fetchone()
-        return name, msgspec.msgpack.decode(value, type=Kept)
+        return name, msgspec.msgpack.decode(value, type=IdempotencyRecord)
 
-    def keep(self, name: str, kept: Kept, seconds: float) -> None:
+    def keep(self, name: str, kept: IdempotencyRecord, seconds: float) -> None:
         """Put another record in its place."""
         with closing(sqlite3.connect(self.shared)) as connection:
             until = self.now.timestamp() + seconds

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from policies.catalogue.model import Operation, ThrottleTier
 from policies.problems import ProblemError
-from policies.traffic.rate_limit import Call, Throttle, limits_of, shared_counts
+from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, limits_of, shared_storage
 
 
 async def ask(url: str, rate: int, until: float) -> Counter[int]:
@@ -23,12 +23,12 @@ async def ask(url: str, rate: int, until: float) -> Counter[int]:
         now = datetime.now(UTC)
         return now
 
-    throttle = Throttle(clock, shared_counts(url, 1.0))
+    throttle = RateLimiter(clock, shared_storage(url, 1.0))
     limits = limits_of(ThrottleTier(f"{rate}/second", 10**9, 1), Operation("t", "safe", "a:b"))
     allowed: Counter[int] = Counter()
     while time.time() < until:
         try:
-            await throttle.take(Call("client", "read"), limits, 1)
+            await throttle.take(RateLimitedCall("client", "read"), limits, 1)
             allowed[int(now.timestamp())] += 1
         except ProblemError:
             await asyncio.sleep(0.002)

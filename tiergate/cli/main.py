@@ -207,12 +207,12 @@ def demo(folder: Path, report: Path | None, *, once: bool) -> None:
 def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str) -> None:
     """Close a deal in the sandbox's CRM, as a salesperson would."""
     from canonical.ids import utc_now
-    from sandbox.salesperson import Line, Sale, close_deal, open_deal
+    from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
     from sandbox.seed import Crm
 
     settings = _settings(config)
     crm = Crm(settings.crm.url, settings.crm.client_id, _secrets(settings).crm_client_secret.reveal())
-    lines = (Line("PLATFORM", 1), Line("SEAT", seats), Line("ONBOARDING", 1))
+    lines = (SaleLine("PLATFORM", 1), SaleLine("SEAT", seats), SaleLine("ONBOARDING", 1))
     sale = Sale(buyer=buyer, lines=lines, legal_entity=entity or None, tax_number=tax_number or None)
     quoted = buyer.replace("\\", "\\\\").replace("'", "\\'")
     known = crm.query(f"SELECT Id FROM Account WHERE Name = '{quoted}' LIMIT 1")
@@ -271,13 +271,13 @@ def clients() -> None:
 @config_option
 def client_secret(name: str, config: Path) -> None:
     """Make a new secret of a client and print it, this once. The one before stays valid until the next."""
-    from policies.identity.client_secrets import Credentials
+    from policies.identity.client_secrets import ClientSecrets
 
     settings = _settings(config)
     known = _catalogue(settings.governance.path()).clients
     if name not in known:
         _refuse([f"the catalogue has no client {name!r}; it has {', '.join(sorted(known))}"])
-    click.echo(Credentials(settings.client_secrets()).make(name))
+    click.echo(ClientSecrets(settings.client_secrets()).make(name))
 
 
 @clients.command("forget")
@@ -285,9 +285,9 @@ def client_secret(name: str, config: Path) -> None:
 @config_option
 def client_forget(name: str, config: Path) -> None:
     """Let no secret of a client count any more. Tokens that it has are revoked with `tiergate revoke`."""
-    from policies.identity.client_secrets import Credentials
+    from policies.identity.client_secrets import ClientSecrets
 
-    Credentials(_settings(config).client_secrets()).forget(name)
+    ClientSecrets(_settings(config).client_secrets()).forget(name)
 
 
 @cli.group()
@@ -369,10 +369,10 @@ def check(file: Path | None) -> None:
     from policies.catalogue.check import read
 
     path = file or _shipped()
-    catalogue, flaws = read(path.read_bytes(), utc_now().date())
-    for each in flaws:
+    catalogue, violations = read(path.read_bytes(), utc_now().date())
+    for each in violations:
         click.echo(f"{path.name}:{each.line}: {each.key}: {each.reason}\n    {each.remedy}")
-    if flaws or catalogue is None:
+    if violations or catalogue is None:
         sys.exit(BAD_SETTINGS)
     operations = sum(len(each.operations) for each in catalogue.apis.values())
     click.echo(
@@ -444,10 +444,10 @@ def prune(config: Path, *, dry_run: bool) -> None:
     from canonical.ids import utc_now
     from policies.audit.log import sealing_key
     from policies.audit.retention import due, remove_due
-    from tiergate.composition import living
+    from tiergate.composition import open_catalogue
 
     settings = _settings(config)
-    catalogue, now = living(settings).now, utc_now()
+    catalogue, now = open_catalogue(settings).current, utc_now()
     for layer in LAYERS.choices:
         path = settings.audit_log(layer)
         if dry_run:

@@ -19,7 +19,7 @@ from canonical.deals import (
     PricedLine,
     ProvisioningRequest,
 )
-from canonical.events import DEAL_CLOSED, Event, Heard, Taken
+from canonical.events import DEAL_CLOSED, Event, EventReceipt, WebhookReceipt
 from canonical.money import Money
 from canonical.orders import (
     CustomerOverview,
@@ -34,11 +34,11 @@ from canonical.orders import (
 )
 from canonical.parties import (
     Account,
+    AccountSync,
     Address,
     Contact,
     Credit,
     Customer,
-    FollowedAccount,
     KnownProducts,
     LegalEntity,
     PlatformId,
@@ -93,7 +93,7 @@ SAMPLES: dict[Any, Any] = {
         ),
         DealReference(DEAL_ID),
         DealStatus(ORD, "active", "", "001gK0000000001AAA", CUS, CON, DAY, 12, "DE01", CUSTOMER.revision),
-        CUSTOMER_ACCOUNT, FollowedAccount(CUS, CUSTOMER.revision, "DE01"),
+        CUSTOMER_ACCOUNT, AccountSync(CUS, CUSTOMER.revision, "DE01"),
         PlacedDeal(ACT, SUMMARY.name, "001gK0000000001AAA", "DE01", "EUR", DAY, 12, WANTED, "reseller-nord"),
         NewOrder(ACT, CUS, SUMMARY.name, "DE01", "EUR", DAY, 12, WANTED),
         OrderReference(ORD),
@@ -111,8 +111,8 @@ SAMPLES: dict[Any, Any] = {
         ),
         Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id),
         Event(id=f"{DEAL_ID}:1", source="crm/salesforce", type=DEAL_CLOSED, subject=DEAL_ID, time=NOON, data={"revision": "1"}),
-        Taken(new=True),
-        Heard(taken=True),
+        EventReceipt(new=True),
+        WebhookReceipt(taken=True),
         Case(
             CAS, "deal_invalid", "finance", ORD, "Account.VatNumber__c", "DE123 is not a valid tax number", ("retry", "compensate"), "open",
             NOON, COR, {"deal": DEAL_ID, "state": "validating"},

@@ -22,16 +22,17 @@ from experience_apis.partners.api import OLDER as OLDER_PARTNERS
 from policies import problems
 from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
-from policies.contract.transformations import Older
+from policies.contract.transformations import OlderVersion
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
 from policies.store.secret import Secret
+from process_apis.records.database import open_database
 from tiergate import composition
 from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
 from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
 
 Json = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
-OLDER: dict[str, tuple[Older, ...]] = {"partners": OLDER_PARTNERS}
+OLDER: dict[str, tuple[OlderVersion, ...]] = {"partners": OLDER_PARTNERS}
 """The older versions of an API, each made from the one that it is older than."""
 RAW = {"receive_billing_webhook", "receive_provisioning_webhook"}
 """Operations whose body is the platform's, verified byte by byte and described by the platform."""
@@ -78,7 +79,7 @@ def _apps() -> dict[Layer, Litestar]:
         config = OpenAPIConfig(title="Tiergate", version="v1")
         return {
             "system": composition.system_app(settings, secrets, config),
-            "process": composition.process_app(settings, config),
+            "process": composition.process_app(settings, open_database(settings.process_database()), config),
             "experience": composition.experience_app(settings, config),
         }
 
@@ -95,7 +96,7 @@ class Route:
         self.description = inspect.cleandoc(handler.fn.__doc__ or "")
 
 
-def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_of: Older | None) -> Json:
+def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_of: OlderVersion | None) -> Json:
     api = catalogue.apis[name]
     routes = {
         str(handler.operation_id): Route(handler, api.operations[str(handler.operation_id)])
@@ -142,7 +143,7 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
 # ---- operations
 
 
-def _operation(found: Json, route: Route, api: Api, as_of: Older | None) -> Json:
+def _operation(found: Json, route: Route, api: Api, as_of: OlderVersion | None) -> Json:
     operation_id = found["operationId"]
     operation = route.operation
     made: Json = {
@@ -175,7 +176,7 @@ def _operation(found: Json, route: Route, api: Api, as_of: Older | None) -> Json
     return made | {"x-service-tier": operation.tier, "x-idempotency": operation.idempotency}
 
 
-def _content(kind: Any, as_of: Older | None) -> Json:
+def _content(kind: Any, as_of: OlderVersion | None) -> Json:
     value: Any = msgspec.json.decode(msgspec.json.encode(sample(kind)))
     value = as_of.write(kind, value) if as_of else value
     (reference,), _ = msgspec.json.schema_components([kind], ref_template=SCHEMAS + "{name}")

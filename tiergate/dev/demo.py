@@ -18,9 +18,9 @@ from canonical.money import Money
 from canonical.orders import Order, OrderSummary, Page, PostingStatus
 from canonical.states import OrderState
 from policies.catalogue.check import load as load_catalogue
-from sandbox.salesperson import Line, Sale, close_deal, open_deal
+from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
 from tiergate import composition
-from tiergate.dev.platform_views import Holdings, holdings
+from tiergate.dev.platform_views import PlatformViews, platform_views
 from tiergate.dev.sandbox import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
 from tiergate.server.server import stopped_at_the_end
 from tiergate.settings import Settings, load
@@ -31,7 +31,7 @@ SALE = Sale(
     buyer="Nordwind Logistik GmbH",
     parent="Nordwind Holding SE",
     tax_number="DE129273398",
-    lines=(Line("PLATFORM", 1), Line("SEAT", 25), Line("ONBOARDING", 1)),
+    lines=(SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1)),
 )
 SAID: dict[OrderState, str] = {
     "received": "the closed deal was seen in the CRM",
@@ -103,7 +103,7 @@ def run(folder: Path, *, once: bool, report: Path | None) -> None:
         console.print("stand-ins for Salesforce and Stripe, a real Tryton, three layers.\n")
         channels = Channels(settings)
         order, seconds = sell(console, sandbox, channels)
-        found = holdings(sandbox, order)
+        found = platform_views(sandbox, order)
         show(console, found)
         total = time.monotonic() - began
         console.print(
@@ -149,12 +149,14 @@ def follow(console: Console, channels: Channels, deal: str, closed: datetime) ->
         if order:
             for change in order.history[told:]:
                 after = (change.at - closed).total_seconds()
-                console.print(f"{after:6.2f} s  [bold]{change.state:16}[/] {SAID.get(change.state, order.waits_for)}")
+                console.print(
+                    f"{after:6.2f} s  [bold]{change.state:16}[/] {SAID.get(change.state, order.blocked_reason)}"
+                )
             told = len(order.history)
             if order.state == "active":
                 return order
             if order.state in ("on_hold", "partially_active", "awaiting_approval", "failed", "cancelled"):
-                raise DemoFailed(f"the order is {order.state}: {order.waits_for}")
+                raise DemoFailed(f"the order is {order.state}: {order.blocked_reason}")
         time.sleep(0.1)
     raise DemoFailed(
         f"the order did not become active within {ORDER_SECONDS:.0f} s; it is {order.state if order else 'not there'}"
@@ -175,14 +177,14 @@ def settle(console: Console, channels: Channels, order: Order, closed: datetime)
                     f"{after:6.2f} s  [bold]{each.kind + ' posted':16}[/] {each.amount} as {each.number}, {each.balance} due"
                 )
             if each.state == "failed":
-                raise DemoFailed(f"the {each.kind} was not posted: {each.waits_for}")
+                raise DemoFailed(f"the {each.kind} was not posted: {each.blocked_reason}")
         if told == {"invoice", "payment"}:
             return
         time.sleep(0.1)
     raise DemoFailed(f"not everything was posted within {POSTING_SECONDS:.0f} s: {', '.join(told) or 'nothing'} was")
 
 
-def show(console: Console, found: Holdings) -> None:
+def show(console: Console, found: PlatformViews) -> None:
     """What each system says of the same deal, read from the systems themselves."""
     table = Table(title="\nThe same deal, as each system holds it", title_justify="left", title_style="bold")
     for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
@@ -199,7 +201,7 @@ def show(console: Console, found: Holdings) -> None:
     console.print("[dim]The CRM's total is without tax, the others' with it.[/]")
 
 
-def as_report(order: Order, seconds: float, found: Holdings) -> dict[str, Any]:
+def as_report(order: Order, seconds: float, found: PlatformViews) -> dict[str, Any]:
     """The report's JSON."""
     return {
         "order": {"id": order.id, "state": order.state, "correlation_id": order.correlation_id, "seconds": round(seconds, 3)},

@@ -9,13 +9,13 @@ import msgspec
 from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.store.secret import Secret
-from policies.traffic.rate_limit import Throttle
+from policies.traffic.rate_limit import RateLimiter
 from system_apis.billing.stripe.client import StripeClient, StripeSettings
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import from_decimal
-from tiergate.composition import Leaving, residency
+from tiergate.composition import PlatformClientFactory, residency
 from tiergate.dev.sandbox import DATABASE, Sandbox
 from tiergate.settings import PlatformServer, load
 
@@ -48,7 +48,7 @@ class InErp(msgspec.Struct, frozen=True):
     status: str
 
 
-class Holdings(msgspec.Struct, frozen=True):
+class PlatformViews(msgspec.Struct, frozen=True):
     """The three views, and how many records of each kind each platform has."""
 
     crm: InCrm
@@ -57,7 +57,7 @@ class Holdings(msgspec.Struct, frozen=True):
     counts: dict[str, dict[str, int]]
 
 
-def holdings(sandbox: Sandbox, order: Order) -> Holdings:
+def platform_views(sandbox: Sandbox, order: Order) -> PlatformViews:
     """Raises `LookupError` when the order was never accepted."""
     if order.plan is None:
         raise LookupError(f"the order {order.id} has no plan")
@@ -66,7 +66,7 @@ def holdings(sandbox: Sandbox, order: Order) -> Holdings:
     (in_billing, billing_counts), (in_erp, erp_counts) = asyncio.run(
         _both(sandbox, references["invoice"], order.customer_id)
     )
-    return Holdings(in_crm, in_billing, in_erp, {"crm": crm_counts, "billing": billing_counts, "erp": erp_counts})
+    return PlatformViews(in_crm, in_billing, in_erp, {"crm": crm_counts, "billing": billing_counts, "erp": erp_counts})
 
 
 def _crm(sandbox: Sandbox, order: Order) -> tuple[InCrm, dict[str, int]]:
@@ -92,9 +92,9 @@ async def _both(
     return await asyncio.gather(_billing(sandbox, invoice_id), _erp(sandbox, invoice_id, customer_id))
 
 
-def _leaving(sandbox: Sandbox) -> Leaving:
-    living, settings = Living(), load(sandbox.config, {})
-    return Leaving(living, residency(settings, living), Throttle(utc_now))
+def _leaving(sandbox: Sandbox) -> PlatformClientFactory:
+    live_catalogue, settings = LiveCatalogue(), load(sandbox.config, {})
+    return PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
 
 
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from canonical.ids import utc_now
-from sandbox.run import Plan
+from sandbox.run import SandboxPlan
 from sandbox.salesforce.app import ConnectedApp
 from sandbox.seed import Crm, register_webhook, seed_price_list
 from sandbox.tryton.server import DATABASE, prepare
@@ -140,7 +140,7 @@ class Sandbox:
         self.api_key = secret_file(kept / "billing_api_key")
         self.erp_password = secret_file(templates / "erp_password")
         self.provisioning_secret = secret_file(kept / "provisioning_secret", provisioning)
-        self.plan = Plan(
+        self.plan = SandboxPlan(
             folder=folder / "sandbox", templates=templates, crm_port=ports.crm, billing_port=ports.billing, erp_port=ports.erp,
             tryton_port=ports.tryton, provisioning_port=ports.provisioning, control_port=ports.control,
             connected_app=ConnectedApp(CLIENT_ID, self.client_secret, USERNAME, public_key(kept / "crm_private_key")), billing_key=self.api_key,

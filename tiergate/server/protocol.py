@@ -21,7 +21,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from policies.chain.passthrough import Passage, Thin
+from policies.chain.passthrough import Passthrough, PassthroughRoute
 from policies.problems import Headers, broken
 
 HEAD = 32 * 1024
@@ -46,7 +46,7 @@ METHODS = {
     ),
     FlowControl: ("pause_reading", "resume_reading"),
 }
-"""What `Front` overrides, calls…"""
+"""What `FastPathProtocol` overrides, calls…"""
 ATTRIBUTES = {
     HttpToolsProtocol: ("app", "loop", "transport", "flow", "tasks", "cycle"),
     RequestResponseCycle: ("response_complete",),
@@ -57,7 +57,7 @@ PARAMETERS = ("config", "server_state", "app_state", "_loop")
 
 
 def missing() -> list[str]:
-    """Return what `Front` takes of uvicorn and this uvicorn does not have; empty when all is there."""
+    """Return what `FastPathProtocol` takes of uvicorn and this uvicorn does not have; empty when all is there."""
     found = [
         f"{owner.__name__}.{name}" for owner, names in METHODS.items() for name in names if not hasattr(owner, name)
     ]
@@ -89,7 +89,7 @@ class _Head:
         self.ended = True
 
 
-class Front(HttpToolsProtocol):
+class FastPathProtocol(HttpToolsProtocol):
     """One connection."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Front(HttpToolsProtocol):
     ) -> None:  # fmt: skip
         super().__init__(config, server_state, app_state, _loop)
         app = cast("object", self.app)
-        self._thin = app if isinstance(app, Thin) else None
+        self._thin = app if isinstance(app, Passthrough) else None
         self._answering: asyncio.Task[None] | None = None
         self._held = b""
         """What came while a read was being answered here."""
@@ -157,7 +157,7 @@ class Front(HttpToolsProtocol):
                 return
         super().data_received(data)
 
-    def _passed(self, thin: Thin, data: bytes) -> tuple[dict[bytes, bytes], Passage, str] | None:
+    def _passed(self, thin: Passthrough, data: bytes) -> tuple[dict[bytes, bytes], PassthroughRoute, str] | None:
         """The headers, the passage and the target of a read that can be answered here."""
         if len(data) > HEAD or data.find(END) != len(data) - len(END):
             return None
@@ -177,7 +177,9 @@ class Front(HttpToolsProtocol):
         alone = head.ended and head.headers.get(b"connection", KEPT).lower() == KEPT and not BODY & head.headers.keys()
         return (head.headers, *passage) if alone and head.url.decode("latin-1") == target else None
 
-    async def _answer(self, thin: Thin, headers: dict[bytes, bytes], passage: Passage, target: str) -> None:
+    async def _answer(
+        self, thin: Passthrough, headers: dict[bytes, bytes], passage: PassthroughRoute, target: str
+    ) -> None:
         try:
             self._write(*await thin.answer(headers, passage, target))
         finally:

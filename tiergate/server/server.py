@@ -45,7 +45,7 @@ def serve(layer: Layer, settings: Settings, secrets: Secrets) -> None:
         case "system":
             app, port = composition.system_app(settings, secrets), settings.server.system_port
         case "process":
-            app, port = composition.process_app(settings), settings.server.process_port
+            app, port = composition.process_app(settings, composition.records(settings)), settings.server.process_port
         case "experience":
             app, port = composition.experience_front(settings), settings.server.experience_port
     run(app, settings.server.host, port, fast_path=settings.server.fast_path)
@@ -64,14 +64,14 @@ def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"
     if not fast_path:
         return "httptools"
     try:
-        from tiergate.server.protocol import Front, missing
+        from tiergate.server.protocol import FastPathProtocol, missing
 
         lacking = missing()
     except ImportError as error:
         lacking = [str(error)]
     else:
         if not lacking:
-            return Front
+            return FastPathProtocol
     structlog.get_logger("tiergate.server.server").warning(
         "this uvicorn is not as the fast path takes it: its own protocol answers every request", missing=lacking
     )

@@ -11,9 +11,9 @@ import msgspec
 from stripe._encode import _api_encode  # pyright: ignore[reportPrivateUsage] - it has no public name; the version is pinned
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.http.client import Reply
+from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
-from policies.outbound.platform_client import Outbound
+from policies.outbound.platform_client import PlatformClient
 from policies.store.secret import Secret
 
 VERSION = "2026-10-28.endive"
@@ -45,7 +45,7 @@ class Declined(Rejected):
 class StripeClient:
     """Raises leaves of `PlatformFault` only."""
 
-    def __init__(self, settings: StripeSettings, outbound: Outbound) -> None:
+    def __init__(self, settings: StripeSettings, outbound: PlatformClient) -> None:
         self._outbound = outbound
         self._key = settings.api_key
 
@@ -86,7 +86,7 @@ def encoded(params: Row) -> str:
     return urlencode(list(_api_encode(params)))
 
 
-def _fault(response: Reply) -> PlatformFault:
+def _fault(response: HttpResponse) -> PlatformFault:
     """Stripe's error object as one fault (API reference: Errors)."""
     try:
         error = msgspec.json.decode(response.content, type=_Refusal).error

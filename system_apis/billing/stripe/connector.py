@@ -14,7 +14,7 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.ids import Clock
 from canonical.parties import Customer
 from policies.context import correlation
-from policies.outbound.platform_client import Outbound
+from policies.outbound.platform_client import PlatformClient
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping, webhooks
 from system_apis.billing.stripe.client import Declined, Row, StripeClient, StripeSettings
@@ -28,7 +28,7 @@ class Stripe:
     An idempotency key covers a repeat within a day; the search by our own id in the metadata covers any later one.
     """
 
-    def __init__(self, settings: StripeSettings, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, settings: StripeSettings, outbound: PlatformClient, clock: Clock) -> None:
         self._client = StripeClient(settings, outbound)
         self._secret = settings.webhook_secret
         self._clock = clock

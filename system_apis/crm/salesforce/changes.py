@@ -17,7 +17,7 @@ from canonical.faults import PlatformFault
 from canonical.ids import Clock, NewId
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.client import Row, SalesforceClient
-from system_apis.cursors import Cursor
+from system_apis.cursors import FeedPosition
 from system_apis.intake import Intake
 
 OVERLAP = timedelta(seconds=10)
@@ -30,7 +30,7 @@ log = structlog.get_logger("tiergate.crm")
 class Changes:
     """Finds what changed since the cursor."""
 
-    def __init__(self, client: SalesforceClient, cursor: Cursor, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, client: SalesforceClient, cursor: FeedPosition, clock: Clock, new_id: NewId) -> None:
         self._client = client
         self._cursor = cursor
         self._new_id = new_id

@@ -11,9 +11,9 @@ import jwt
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.http.client import Reply
+from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
-from policies.outbound.platform_client import Outbound
+from policies.outbound.platform_client import PlatformClient
 from policies.store.secret import Secret
 
 VERSION = "v66.0"
@@ -44,7 +44,7 @@ class _Complaint(msgspec.Struct, frozen=True):
 class SalesforceClient:
     """Raises leaves of `PlatformFault` only. An expired session is renewed once, without the caller's knowledge."""
 
-    def __init__(self, settings: SalesforceSettings, outbound: Outbound) -> None:
+    def __init__(self, settings: SalesforceSettings, outbound: PlatformClient) -> None:
         self._settings = settings
         self._outbound = outbound
         self._session = ""
@@ -92,7 +92,7 @@ class SalesforceClient:
             return msgspec.json.decode(response.content) if response.content else None
         raise _fault(response.status, response.content, safe=safe)
 
-    async def _exchange(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> Reply:
+    async def _exchange(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> HttpResponse:
         if not self._session:
             self._session = await self._log_in()
         content = b"" if body is None else msgspec.json.encode(body)

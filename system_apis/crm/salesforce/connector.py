@@ -7,12 +7,12 @@ import asyncio
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import NotFound, Unavailable
 from canonical.ids import Clock, NewId
-from canonical.parties import Account, FollowedAccount
-from policies.outbound.platform_client import Outbound
+from canonical.parties import Account, AccountSync
+from policies.outbound.platform_client import PlatformClient
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.changes import Changes
 from system_apis.crm.salesforce.client import SalesforceClient, SalesforceSettings
-from system_apis.cursors import Cursor
+from system_apis.cursors import FeedPosition
 from system_apis.intake import Intake
 
 MAX_DEPTH = 50
@@ -22,7 +22,13 @@ class Salesforce:
     """Implements `system_apis.crm.port.Crm`."""
 
     def __init__(
-        self, settings: SalesforceSettings, outbound: Outbound, cursor: Cursor, clock: Clock, new_id: NewId, pace: float
+        self,
+        settings: SalesforceSettings,
+        outbound: PlatformClient,
+        cursor: FeedPosition,
+        clock: Clock,
+        new_id: NewId,
+        pace: float,
     ) -> None:
         self._client = SalesforceClient(settings, outbound)
         self._changes = Changes(self._client, cursor, clock, new_id)
@@ -49,10 +55,12 @@ class Salesforce:
         }
         if account.get("VatNumber__c"):
             same = mapping.quoted(account["VatNumber__c"])
-            queries["namesakes"] = f"SELECT Id FROM Account WHERE VatNumber__c = {same} AND Id != {account_id}"
+            queries["potential_duplicates"] = (
+                f"SELECT Id FROM Account WHERE VatNumber__c = {same} AND Id != {account_id}"
+            )
         rows = await self._client.queries(queries)
         listed = {each["Product2Id"] for each in rows["listed"]}
-        return mapping.to_deal(row, ancestors, rows["contacts"], rows.get("namesakes", []), listed)
+        return mapping.to_deal(row, ancestors, rows["contacts"], rows.get("potential_duplicates", []), listed)
 
     async def _ancestors(self, row: mapping.Row) -> tuple[str, ...]:
         """Parents, nearest first. A circle ends with the id that closes it."""
@@ -78,7 +86,7 @@ class Salesforce:
             raise NotFound("crm", f"there is no account {account_id}")
         return mapping.to_account(row, contacts, (row["ParentId"],) if row["ParentId"] else ())
 
-    async def put_followed(self, account_id: str, followed: FollowedAccount) -> None:
+    async def put_followed(self, account_id: str, followed: AccountSync) -> None:
         await self._client.composite([mapping.followed_request(account_id, followed)])
 
     async def put_deal(self, deal: PlacedDeal) -> DealReference:

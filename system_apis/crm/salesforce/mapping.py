@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
-from canonical.parties import Account, Address, Contact, FollowedAccount
+from canonical.parties import Account, AccountSync, Address, Contact
 from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
@@ -36,7 +36,7 @@ FIELDS: dict[str, Fields] = {
         "Name": "deal.name", "AccountId": "deal.account", "Pricebook2Id": "deal.lines", "StageName": "deal.won",
         "CloseDate": TECHNICAL, "CurrencyIsoCode": "deal.currency", "LegalEntity__c": "deal.legal_entity",
         "StartDate__c": "deal.starts_on", "TermMonths__c": "deal.term_months", "PlacedBy__c": "deal.placed_by", "TiergateKey__c": TECHNICAL,
-        "TiergateStatus__c": "order.state", "TiergateDetail__c": "order.waits_for", "TiergateOrder__c": "order.id",
+        "TiergateStatus__c": "order.state", "TiergateDetail__c": "order.blocked_reason", "TiergateOrder__c": "order.id",
         "TiergateCorrelation__c": "order.correlation_id",
     },
     "OpportunityLineItem": {
@@ -83,7 +83,9 @@ def lines_of(row: Row) -> list[Row]:
     return children.get("records", [])
 
 
-def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes: list[Row], listed: set[str]) -> Deal:
+def to_deal(
+    row: Row, ancestors: tuple[str, ...], contacts: list[Row], potential_duplicates: list[Row], listed: set[str]
+) -> Deal:
     """`listed` holds the ids of the products that the price list has in the deal's currency."""
     account: Row = row["Account"] or {}
     owner: Row = row["Owner"] or {}
@@ -91,7 +93,7 @@ def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes
         id=row["Id"],
         name=row["Name"],
         revision=int(row["Revision__c"] or 1),
-        account=to_account(account, contacts, ancestors, tuple(each["Id"] for each in namesakes)),
+        account=to_account(account, contacts, ancestors, tuple(each["Id"] for each in potential_duplicates)),
         currency=row["CurrencyIsoCode"] or "",
         legal_entity=row["LegalEntity__c"],
         starts_on=date.fromisoformat(row["StartDate__c"] or row["CloseDate"]),
@@ -103,7 +105,7 @@ def to_deal(row: Row, ancestors: tuple[str, ...], contacts: list[Row], namesakes
 
 
 def to_account(
-    row: Row, contacts: list[Row], ancestors: tuple[str, ...] = (), namesakes: tuple[str, ...] = ()
+    row: Row, contacts: list[Row], ancestors: tuple[str, ...] = (), potential_duplicates: tuple[str, ...] = ()
 ) -> Account:
     """`contacts` holds the account's first contact, if it has one."""
     return Account(
@@ -114,7 +116,7 @@ def to_account(
         contact=_contact(contacts[0]) if contacts else None,
         payment_method=row.get("PaymentMethod__c"),
         ancestors=ancestors,
-        namesakes=namesakes,
+        potential_duplicates=potential_duplicates,
         partner=row.get("Partner__c") or "",
         revision=revision(row, contacts),
     )
@@ -192,7 +194,7 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> li
     }
     requests = [_patch(f"sobjects/Opportunity/{deal_id}", "deal", shown)]
     if status.customer_id:
-        followed = FollowedAccount(status.customer_id, status.revision)
+        followed = AccountSync(status.customer_id, status.revision)
         requests.append(followed_request(status.account_id, followed))
     if status.contract_id and status.starts_on:
         url = f"sobjects/Contract/TiergateContract__c/{status.contract_id}"
@@ -207,7 +209,7 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> li
     return requests
 
 
-def followed_request(account_id: str, followed: FollowedAccount) -> Row:
+def followed_request(account_id: str, followed: AccountSync) -> Row:
     """Which customer an account is, and the revision at which we have followed it."""
     body = {"TiergateCustomer__c": followed.customer_id, "TiergateRevision__c": followed.revision}
     return _patch(f"sobjects/Account/{account_id}", "account", body)

@@ -10,9 +10,9 @@ from typing import Any, cast
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.http.client import Reply
+from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
-from policies.outbound.platform_client import Outbound
+from policies.outbound.platform_client import PlatformClient
 from policies.store.secret import Secret
 
 JSON = {"content-type": "application/json"}
@@ -42,7 +42,7 @@ class Warned(Exception):
 class TrytonClient:
     """Raises leaves of `PlatformFault` only. An expired session is renewed once."""
 
-    def __init__(self, settings: TrytonSettings, outbound: Outbound) -> None:
+    def __init__(self, settings: TrytonSettings, outbound: PlatformClient) -> None:
         self._settings = settings
         self._outbound = outbound
         self._path = f"/{settings.database}/rpc/"
@@ -77,7 +77,7 @@ class TrytonClient:
             response = await self._exchange(method, params)
         return _result(response, safe=method.endswith(READS))
 
-    async def _exchange(self, method: str, params: list[Any]) -> Reply:
+    async def _exchange(self, method: str, params: list[Any]) -> HttpResponse:
         body = msgspec.json.encode({"id": 1, "method": method, "params": params})
         headers = JSON | {"authorization": f"Session {self._session}"}
         safe = method.endswith(READS)
@@ -108,7 +108,7 @@ class TrytonClient:
         self._session = base64.b64encode(proof.encode()).decode()
 
 
-def _result(response: Reply, *, safe: bool) -> Any:
+def _result(response: HttpResponse, *, safe: bool) -> Any:
     """The result, or the fault that Tryton answers with status 200 (tried on 8.2)."""
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise Throttled("erp", "Tryton is too busy", retry_after=1.0)

@@ -12,7 +12,7 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
 from policies.context import correlation
-from policies.outbound.platform_client import Outbound
+from policies.outbound.platform_client import PlatformClient
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
 from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
@@ -24,7 +24,7 @@ PAYMENT_METHOD = "Billing"
 class Tryton:
     """Implements `system_apis.erp.port.Erp`."""
 
-    def __init__(self, settings: TrytonSettings, outbound: Outbound) -> None:
+    def __init__(self, settings: TrytonSettings, outbound: PlatformClient) -> None:
         self._client = TrytonClient(settings, outbound)
         self._companies: dict[str, Row] = {}
         self._books: dict[int, Row] = {}

@@ -14,7 +14,7 @@ from canonical.faults import Rejected, Throttled, Unavailable
 from canonical.ids import Clock
 from policies.identity import webhook_signature
 from policies.outbound.ownership import TECHNICAL, Fields
-from policies.outbound.platform_client import Outbound
+from policies.outbound.platform_client import PlatformClient
 from policies.problems import INVALID, ProblemError
 from policies.store.secret import Secret
 
@@ -47,7 +47,7 @@ class _Report(msgspec.Struct, frozen=True):
 class WebhookTarget:
     """Implements `system_apis.provisioning.port.Provisioning`."""
 
-    def __init__(self, settings: WebhookSettings, outbound: Outbound, clock: Clock) -> None:
+    def __init__(self, settings: WebhookSettings, outbound: PlatformClient, clock: Clock) -> None:
         self._settings = settings
         self._outbound = outbound
         self._clock = clock

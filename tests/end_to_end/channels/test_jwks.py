@@ -1,4 +1,4 @@
-"""Keys from an OIDC issuer, by discovery over real HTTP; and what becomes of a bad one."""
+"""SigningKeys from an OIDC issuer, by discovery over real HTTP; and what becomes of a bad one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from canonical.faults import Unavailable
 from canonical.ids import utc_now
-from policies.identity.jwks import Discovery, Keys
+from policies.identity.jwks import Discovery, SigningKeys
 from tests.support.environment import Environment
 
 RSA = generate_private_key(65537, 2048)
@@ -92,7 +92,7 @@ def test_a_bad_issuer_gives_no_keys_and_the_reason_is_said(oidc: OidcIssuer, nam
 def test_when_the_issuer_is_away_the_keys_that_are_known_go_on(oidc: OidcIssuer) -> None:
     async def look() -> tuple[bool, bool]:
         now = utc_now()
-        keys = Keys(Discovery(oidc.url).fetch, lambda: now)
+        keys = SigningKeys(Discovery(oidc.url).fetch, lambda: now)
         before = await keys.find("2026")
         oidc.pages.clear()
         now = utc_now().replace(year=utc_now().year + 1)

@@ -12,13 +12,13 @@ import pytest
 import redis
 
 from canonical.ids import utc_now
-from policies.identity.revocation import FileStore, RedisStore, Revocations, Revoked, Store
+from policies.identity.revocation import RevocationFile, RevocationRedis, Revocations, RevocationStore, Revoked
 from tests.end_to_end.command_line.test_command_line import run
 from tests.support.environment import Environment, wait_until
 from tests.support.redis_server import RedisServer
 
 
-async def seen_by_another(store: Store, other: Store) -> tuple[bool, bool]:
+async def seen_by_another(store: RevocationStore, other: RevocationStore) -> tuple[bool, bool]:
     """Whether what one replica revokes is covered by the other, and something else is not."""
     first, second = Revocations(store, utc_now), Revocations(other, utc_now)
     await second.look()
@@ -27,24 +27,24 @@ async def seen_by_another(store: Store, other: Store) -> tuple[bool, bool]:
     await second.look()
     now = utc_now().timestamp()
     return (
-        second.now.covers("a", "x", now) and second.now.covers("b", "c", now - 1),
-        second.now.covers("b", "x", now) or second.now.covers("b", "c", now + 1),
+        second.current.covers("a", "x", now) and second.current.covers("b", "c", now - 1),
+        second.current.covers("b", "x", now) or second.current.covers("b", "c", now + 1),
     )
 
 
 def test_replicas_on_one_machine_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "state" / "revoked.json"
 
-    assert asyncio.run(seen_by_another(FileStore(path), FileStore(path))) == (True, False)
+    assert asyncio.run(seen_by_another(RevocationFile(path), RevocationFile(path))) == (True, False)
 
 
 def test_replicas_on_many_machines_share_redis(redis_server: RedisServer) -> None:
-    stores = RedisStore(redis_server.url, 1.0), RedisStore(redis_server.url, 1.0)
+    stores = RevocationRedis(redis_server.url, 1.0), RevocationRedis(redis_server.url, 1.0)
 
     assert asyncio.run(seen_by_another(*stores)) == (True, False)
 
 
-class Failing(RedisStore):
+class Failing(RevocationRedis):
     """Says when it has failed for the second time: whoever asked went on after the first."""
 
     def __init__(self, url: str) -> None:
@@ -72,7 +72,7 @@ def test_when_redis_is_away_what_is_known_goes_on_counting(redis_server: RedisSe
         await asyncio.wait_for(store.failed_twice.wait(), 10)
         alive = not watching.done()
         watching.cancel()
-        return alive and revocations.now.covers("a", "c", 0)
+        return alive and revocations.current.covers("a", "c", 0)
 
     assert asyncio.run(watch())
 
@@ -81,12 +81,12 @@ def test_what_is_older_than_any_token_is_forgotten(tmp_path: Path) -> None:
     times = [utc_now(), utc_now() + timedelta(days=2)]
 
     async def revoke() -> Revocations:
-        revocations = Revocations(FileStore(tmp_path / "revoked.json"), lambda: times.pop(0))
+        revocations = Revocations(RevocationFile(tmp_path / "revoked.json"), lambda: times.pop(0))
         await revocations.revoke(token="old", client="old")
         await revocations.revoke(token="new")
         return revocations
 
-    assert asyncio.run(revoke()).now.tokens.keys() == {"new"}
+    assert asyncio.run(revoke()).current.tokens.keys() == {"new"}
 
 
 def test_the_command_revokes_a_token_in_a_running_layer_within_five_seconds(environment: Environment) -> None:
@@ -108,12 +108,14 @@ def test_the_command_revokes_a_token_in_a_running_layer_within_five_seconds(envi
 @pytest.mark.parametrize("kind", ["file", "redis"])
 def test_of_many_revocations_at_once_none_is_lost(tmp_path: Path, redis_server: RedisServer, kind: str) -> None:
     async def revoke() -> Revoked:
-        def store() -> Store:
-            return FileStore(tmp_path / "revoked.json") if kind == "file" else RedisStore(redis_server.url, 5.0)
+        def store() -> RevocationStore:
+            return (
+                RevocationFile(tmp_path / "revoked.json") if kind == "file" else RevocationRedis(redis_server.url, 5.0)
+            )
 
         await asyncio.gather(*(Revocations(store(), utc_now).revoke(token=str(number)) for number in range(20)))
         seen = Revocations(store(), utc_now)
         await seen.look()
-        return seen.now
+        return seen.current
 
     assert asyncio.run(revoke()).tokens.keys() == {str(number) for number in range(20)}

@@ -13,7 +13,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from sandbox.salesperson import Line
+from sandbox.salesperson import SaleLine
 from tests.support.environment import Environment
 from tiergate.dev.sandbox import LAYERS
 
@@ -171,7 +171,7 @@ def test_no_secret_and_no_personal_field_is_in_any_log(environment: Environment)
         environment.fault(platform, kind="status", status=500, times=2, matching=ours)
     _, deal = environment.sell(quiet)
     environment.order_in(deal, "active")
-    _, refused = environment.sell(environment.sale("Quiet Too", lines=(Line("PLATFORM", -1),)))
+    _, refused = environment.sell(environment.sale("Quiet Too", lines=(SaleLine("PLATFORM", -1),)))
     environment.order_in(refused, "on_hold")
     secrets = [path.read_text().strip() for path in environment.sandbox.kept.iterdir()] + [
         environment.sandbox.erp_password

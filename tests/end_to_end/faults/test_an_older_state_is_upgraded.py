@@ -33,7 +33,7 @@ def recorded(
 
 
 def tell_the_erp_of_its_customers(environment: Environment) -> None:
-    token = composition.caller("process-layer", environment.settings, composition.living(environment.settings))
+    token = composition.caller("process-layer", environment.settings, composition.open_catalogue(environment.settings))
     platforms = Platforms(LayerClient(environment.sandbox.url("system"), "system", token, 30))
     with closing(sqlite3.connect(environment.folder / "process.sqlite")) as connection:
         for (document,) in connection.execute("SELECT document FROM customers"):

@@ -23,9 +23,11 @@ def test_a_layer_starts_while_a_platform_is_down_says_so_and_goes_on_when_it_is_
     trouble = wait_until(lambda: found if "not available" in (found := readiness(environment))["erp"] else None, 10)
     assert (trouble["crm"], trouble["billing"], trouble["provisioning"]) == ("ok", "ok", "ok")
     _, deal = environment.sell(environment.sale("Patient"))
-    waiting = wait_until(lambda: order if (order := environment.find_order(deal)) and order.waits_for else None, 20)
+    waiting = wait_until(
+        lambda: order if (order := environment.find_order(deal)) and order.blocked_reason else None, 20
+    )
     assert waiting.state == "validating"
-    assert waiting.waits_for.startswith("erp: ")
+    assert waiting.blocked_reason.startswith("erp: ")
     assert environment.cases_of(waiting.id) == []
 
     environment.calm()

@@ -15,7 +15,7 @@ def test_a_payment_waits_for_its_invoice_and_is_then_applied(environment: Enviro
 
         def payment_waits() -> bool:
             found = {each.kind: each for each in environment.channels.postings(contract)}
-            return "invoice" not in found and "payment" in found and "not posted yet" in found["payment"].waits_for
+            return "invoice" not in found and "payment" in found and "not posted yet" in found["payment"].blocked_reason
 
         wait_until(payment_waits, 20, "a payment that waits for its invoice")
         assert environment.cases_of(f"payment:{order.plan.contract.references['invoice']}") == []

@@ -6,10 +6,10 @@ from collections import Counter
 
 from canonical.cases import Case
 from canonical.orders import Order
-from sandbox.salesperson import Line
+from sandbox.salesperson import SaleLine
 from tests.support.environment import EXACTLY_ONE, Environment, wait_until
 
-LINES = (Line("PLATFORM", 1), Line("SEAT", 25), Line("SUPPORT", 1))
+LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("SUPPORT", 1))
 
 
 def test_two_of_three_lines_are_billed_and_the_third_when_it_is_delivered(environment: Environment) -> None:
@@ -56,7 +56,7 @@ def two_failed_lines(environment: Environment, name: str, failing: str = "SEAT")
     for sku in (failing, "SUPPORT"):
         environment.behave(sku=sku, outcome="fail")
     _, deal = environment.sell(
-        environment.sale(name, lines=(Line("PLATFORM", 1), Line(failing, 1), Line("SUPPORT", 1)))
+        environment.sale(name, lines=(SaleLine("PLATFORM", 1), SaleLine(failing, 1), SaleLine("SUPPORT", 1)))
     )
     order = environment.order_in(deal, "partially_active")
     by_field = {each.field: each for each in environment.cases_of(order.id)}
@@ -136,7 +136,7 @@ def test_charging_a_late_line_by_hand_leaves_the_others_to_be_billed(environment
 def test_two_failed_lines_of_one_product_are_two_cases(environment: Environment) -> None:
     environment.behave(sku="SUPPORT", outcome="fail")
     _, deal = environment.sell(
-        environment.sale("Twice", lines=(Line("PLATFORM", 1), Line("SUPPORT", 1), Line("SUPPORT", 2)))
+        environment.sale("Twice", lines=(SaleLine("PLATFORM", 1), SaleLine("SUPPORT", 1), SaleLine("SUPPORT", 2)))
     )
     order = environment.order_in(deal, "partially_active")
 
@@ -147,7 +147,7 @@ def test_two_failed_lines_of_one_product_are_two_cases(environment: Environment)
 def test_an_order_whose_lines_all_failed_is_tried_again_as_a_whole(environment: Environment) -> None:
     for sku in ("SEAT", "SUPPORT"):
         environment.behave(sku=sku, outcome="fail_once")
-    _, deal = environment.sell(environment.sale("All Failed", lines=(Line("SEAT", 2), Line("SUPPORT", 1))))
+    _, deal = environment.sell(environment.sale("All Failed", lines=(SaleLine("SEAT", 2), SaleLine("SUPPORT", 1))))
     order = environment.order_in(deal, "on_hold")
     first, second = environment.cases_of(order.id)
     assert {first.kind, second.kind} == {"provisioning_failed"}
@@ -162,7 +162,7 @@ def test_an_order_whose_lines_all_failed_is_tried_again_as_a_whole(environment: 
 
 def test_a_line_that_fails_once_is_mended_by_trying_again(environment: Environment) -> None:
     environment.behave(sku="SEAT", outcome="fail_once")
-    _, deal = environment.sell(environment.sale("Once", lines=(Line("SEAT", 2),)))
+    _, deal = environment.sell(environment.sale("Once", lines=(SaleLine("SEAT", 2),)))
     order = environment.order_in(deal, "on_hold")
     (case,) = environment.cases_of(order.id)
     assert (case.kind, case.team) == ("provisioning_failed", "support")
@@ -177,7 +177,7 @@ def test_a_line_that_fails_once_is_mended_by_trying_again(environment: Environme
 
 def test_an_order_that_is_given_up_is_undone_in_reverse(environment: Environment) -> None:
     environment.behave(sku="SEAT", outcome="fail")
-    _, deal = environment.sell(environment.sale("Given Up", lines=(Line("SEAT", 2),)))
+    _, deal = environment.sell(environment.sale("Given Up", lines=(SaleLine("SEAT", 2),)))
     order = environment.order_in(deal, "on_hold")
     (case,) = environment.cases_of(order.id)
 

@@ -8,7 +8,7 @@ import pytest
 
 from canonical.ids import utc_now
 from canonical.orders import Order
-from sandbox.salesperson import Line, close_deal, open_deal
+from sandbox.salesperson import SaleLine, close_deal, open_deal
 from tests.support.environment import THREE_LINES, Environment, wait_until
 
 NOTHING = {
@@ -45,13 +45,19 @@ def stopped(environment: Environment, deal: str) -> Order:
         ("Nowhere", {"country": "ZZ", "tax_number": None}, "Account.BillingCountryCode", "not an ISO 3166", "sales"),
         (
             "Minus",
-            {"lines": (*THREE_LINES[:2], Line("SUPPORT", -3))},
+            {"lines": (*THREE_LINES[:2], SaleLine("SUPPORT", -3))},
             "OpportunityLineItems[2].Quantity",
             "-3",
             "sales",
         ),
-        ("Half", {"lines": (Line("SEAT", 2.5),)}, "OpportunityLineItems[0].Quantity", "2.5", "sales"),
-        ("Tenth Cent", {"lines": (Line("SEAT", 1, 0.001),)}, "OpportunityLineItems[0].UnitPrice", "digits", "sales"),
+        ("Half", {"lines": (SaleLine("SEAT", 2.5),)}, "OpportunityLineItems[0].Quantity", "2.5", "sales"),
+        (
+            "Tenth Cent",
+            {"lines": (SaleLine("SEAT", 1, 0.001),)},
+            "OpportunityLineItems[0].UnitPrice",
+            "digits",
+            "sales",
+        ),
         ("Empty", {"lines": ()}, "OpportunityLineItems", "no lines", "sales"),
     ],
 )
@@ -85,7 +91,7 @@ def test_an_unknown_product_is_a_case_for_sales(environment: Environment) -> Non
         CurrencyIsoCode="EUR",
         IsActive=True,
     )
-    _, deal = environment.sell(environment.sale("Ghost Buyer", lines=(Line("SEAT", 1), Line("GHOST", 1))))
+    _, deal = environment.sell(environment.sale("Ghost Buyer", lines=(SaleLine("SEAT", 1), SaleLine("GHOST", 1))))
 
     order = stopped(environment, deal)
 
@@ -108,7 +114,9 @@ def test_a_parent_that_is_its_own_ancestor_is_a_case_for_sales(environment: Envi
 
 
 def test_every_finding_is_told_at_once(environment: Environment) -> None:
-    _, deal = environment.sell(environment.sale("Many", legal_entity=None, tax_number="DE1", lines=(Line("SEAT", -1),)))
+    _, deal = environment.sell(
+        environment.sale("Many", legal_entity=None, tax_number="DE1", lines=(SaleLine("SEAT", -1),))
+    )
 
     order = stopped(environment, deal)
 
@@ -144,7 +152,7 @@ def test_a_second_account_with_the_tax_number_of_a_customer_needs_a_word(environ
 
 
 def test_the_findings_of_one_deal_are_one_trouble_and_trying_again_resolves_them_all(environment: Environment) -> None:
-    _, deal = environment.sell(environment.sale("Many Mended", legal_entity=None, lines=(Line("SEAT", -1),)))
+    _, deal = environment.sell(environment.sale("Many Mended", legal_entity=None, lines=(SaleLine("SEAT", -1),)))
     order = stopped(environment, deal)
     first, second = environment.cases_of(order.id)
 
@@ -157,7 +165,7 @@ def test_the_findings_of_one_deal_are_one_trouble_and_trying_again_resolves_them
 
 
 def test_an_order_that_is_given_up_has_no_open_case(environment: Environment) -> None:
-    _, deal = environment.sell(environment.sale("Given Up Early", legal_entity=None, lines=(Line("SEAT", -1),)))
+    _, deal = environment.sell(environment.sale("Given Up Early", legal_entity=None, lines=(SaleLine("SEAT", -1),)))
     order = stopped(environment, deal)
     (case, _) = environment.cases_of(order.id)
 

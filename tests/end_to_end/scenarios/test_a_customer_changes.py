@@ -40,7 +40,7 @@ def in_erp(environment: Environment, customer_id: str) -> Any:
 
 def followed(environment: Environment, account: str) -> bool:
     (row,) = environment.crm.query(f"SELECT TiergateCustomer__c FROM Account WHERE Id = '{account}'")
-    return not environment.record("SELECT look_at FROM customers WHERE id = ?", row["TiergateCustomer__c"])
+    return not environment.record("SELECT next_attempt_at FROM customers WHERE id = ?", row["TiergateCustomer__c"])
 
 
 def looked_at(environment: Environment, account: str) -> None:

@@ -71,7 +71,7 @@ def invoice_of(environment: Environment, order: Order) -> PostingStatus | None:
 def waiting(environment: Environment, order: Order, reason: str) -> PostingStatus:
     def look() -> PostingStatus | None:
         found = invoice_of(environment, order)
-        return found if found and reason in found.waits_for else None
+        return found if found and reason in found.blocked_reason else None
 
     return wait_until(look, 40, f"an invoice that waits: {reason}; it is {invoice_of(environment, order)}")
 
@@ -117,7 +117,7 @@ def test_a_posting_waits_for_its_window(environment: Environment, ruled: Callabl
 
     found = waiting(environment, order, "the posting window of DE01")
     assert (found.state, found.attempts) == ("waiting", 0)
-    assert f"{opens:%H:%M} UTC" in found.waits_for
+    assert f"{opens:%H:%M} UTC" in found.blocked_reason
     ruled('closed_period = "next"')  # finance takes postings at any hour from now on
 
     environment.settled(order)

@@ -60,7 +60,7 @@ def test_any_other_webhook_is_refused(header: str, secret: str, body: bytes) -> 
 
 def test_only_the_system_layer_loads_the_package() -> None:
     program = (
-        "import sys, tiergate.serving, process_apis.app, experience_apis.app\n"
+        "import sys, tiergate.server.server, process_apis.app, experience_apis.app\n"
         "print('stripe' in sys.modules, 'requests' in sys.modules)"
     )
 

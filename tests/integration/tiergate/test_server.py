@@ -14,14 +14,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tiergate.server.protocol import Front, missing
+from tiergate.server.protocol import FastPathProtocol, missing
 from tiergate.server.server import Child, protocol, wait_for
 
 IN_A_LIBRARY = "logging.getLogger('dbos').error('a workflow ended: %s', 'x', exc_info=fault())"
 IN_A_THREAD = "thread = threading.Thread(target=work); thread.start(); thread.join()"
 PROGRAM = """
 import logging, threading
-from tiergate.serving import log_as_json
+from tiergate.server.server import log_as_json
 
 def fault():
     try:
@@ -53,7 +53,7 @@ def test_a_fault_of_ours_is_logged_without_its_message(broken: str, said: str) -
 SERVED = """
 import sys
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from tiergate import serving
+from tiergate.server import server as serving
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -79,7 +79,7 @@ LOGGED = "its own protocol answers every request"
 @pytest.mark.parametrize(
     ("change", "switch", "answers", "logged"),
     [
-        ("", "on", "Front", False),
+        ("", "on", "FastPathProtocol", False),
         ("", "off", "HttpToolsProtocol", False),
         (OLDER, "on", "HttpToolsProtocol", True),
         ("sys.modules['uvicorn.protocols.http.flow_control'] = None", "on", "HttpToolsProtocol", True),
@@ -104,7 +104,7 @@ def test_a_layer_is_served_by_plain_uvicorn_when_it_should_be_or_must_be(
 
 def test_this_uvicorn_has_all_that_the_short_way_takes() -> None:
     assert missing() == []
-    assert protocol(fast_path=True) is Front
+    assert protocol(fast_path=True) is FastPathProtocol
 
 
 @pytest.mark.parametrize(

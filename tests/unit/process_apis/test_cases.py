@@ -8,7 +8,7 @@ from threading import Thread
 
 from canonical.cases import Case, CaseKind, Finding
 from canonical.ids import identifiers, utc_now
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from process_apis.records.cases import CaseNotOpened, Cases
 from process_apis.records.database import open_database
 from process_apis.records.revisions import upgrade
@@ -17,7 +17,7 @@ from process_apis.records.revisions import upgrade
 def test_of_many_who_open_the_same_case_at_once_one_does_and_a_closed_one_can_be_opened_anew(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'process.sqlite'}")
     upgrade(database)
-    cases = Cases(database, Living(), utc_now, identifiers())
+    cases = Cases(database, LiveCatalogue(), utc_now, identifiers())
 
     def opened(_: int) -> Case:
         finding = Finding("Account.VatNumber__c", "it is another one now")
@@ -35,7 +35,8 @@ def test_of_many_who_open_the_same_case_at_once_one_does_and_a_closed_one_can_be
 
 def test_a_case_whose_id_is_taken_is_an_error_and_not_an_endless_loop(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'process.sqlite'}")
-    cases = Cases(database, Living(), utc_now, lambda prefix: f"{prefix}_1")
+    upgrade(database)
+    cases = Cases(database, LiveCatalogue(), utc_now, lambda prefix: f"{prefix}_1")
     first = cases.open("line_failed", "ord_1", Finding("lines.A", "no room"), ("retry",), correlation_id="cor_1")
 
     raised: list[str] = []
@@ -57,7 +58,8 @@ def test_a_case_whose_id_is_taken_is_an_error_and_not_an_endless_loop(tmp_path: 
 
 def test_a_case_is_closed_alone_but_for_the_kinds_that_are_closed_with_it(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'process.sqlite'}")
-    cases = Cases(database, Living(), utc_now, identifiers())
+    upgrade(database)
+    cases = Cases(database, LiveCatalogue(), utc_now, identifiers())
     kinds: tuple[CaseKind, ...] = ("deal_invalid", "duplicate_customer", "status_not_shown")
     opened: dict[tuple[str, CaseKind, str], Case] = {
         (subject, kind, field): cases.open(kind, subject, Finding(field, "wrong"), ("retry",), correlation_id="cor_1")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from canonical.faults import Unavailable, UnknownOutcome
-from policies.http.client import NoAnswer
-from policies.http.http1 import LONGEST_LIFE, Address, BlockingWire, Wire
+from policies.http.client import TransportFailure
+from policies.http.http1 import LONGEST_LIFE, AsyncHttpClient, HttpClient, Origin
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
@@ -24,7 +24,7 @@ Asked = Callable[..., Coroutine[Any, Any, tuple[list[bytes], int]]]
 async def ask(
     kind: str, answer: Answerer, times: int = 1, seconds: float = 2.0, method: str = "GET", content: bytes = b"", pause: float = 0.0
 ) -> tuple[list[bytes], int]:  # fmt: skip
-    """The bodies of so many answers, one after another, and how many connections they took. Raises as `Wire.request`."""
+    """The bodies of so many answers, one after another, and how many connections they took. Raises as `AsyncHttpClient.request`."""
     connections = 0
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,7 +35,7 @@ async def ask(
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    wire, blocking, found = Wire(url, seconds), BlockingWire(url), list[bytes]()
+    wire, blocking, found = AsyncHttpClient(url, seconds), HttpClient(url), list[bytes]()
     try:
         for number in range(times):
             if kind == "in the loop":
@@ -119,7 +119,7 @@ async def deaf(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
 
 @pytest.mark.parametrize("answer", [silent, half, nonsense, deaf])
 def test_no_answer_in_time_or_at_all_is_a_platform_that_is_away(asked: Asked, answer: Answerer) -> None:
-    with pytest.raises(NoAnswer) as failed:
+    with pytest.raises(TransportFailure) as failed:
         asyncio.run(asked(answer, seconds=0.2))
 
     assert isinstance(failed.value.fault("erp", safe=True), Unavailable)
@@ -128,12 +128,12 @@ def test_no_answer_in_time_or_at_all_is_a_platform_that_is_away(asked: Asked, an
 
 def test_nobody_there_is_a_platform_that_was_never_asked() -> None:
     async def ask() -> None:
-        await Wire("http://127.0.0.1:1", 1.0).request("POST", "/", seconds=1.0)
+        await AsyncHttpClient("http://127.0.0.1:1", 1.0).request("POST", "/", seconds=1.0)
 
-    with pytest.raises(NoAnswer) as failed:
+    with pytest.raises(TransportFailure) as failed:
         asyncio.run(ask())
-    with pytest.raises(NoAnswer) as refused:
-        BlockingWire("http://127.0.0.1:1").request("POST", "/", seconds=1.0)
+    with pytest.raises(TransportFailure) as refused:
+        HttpClient("http://127.0.0.1:1").request("POST", "/", seconds=1.0)
 
     for each in (failed, refused):
         assert isinstance(each.value.fault("erp", safe=False), Unavailable)
@@ -149,10 +149,10 @@ def test_a_write_is_sent_whole_and_never_twice(asked: Asked) -> None:
             writer.write(ANSWER % (2, b"ok"))
             await reader.readuntil(b"\r\n\r\n")  # the second one comes, and the connection ends without a word
 
-    with pytest.raises(NoAnswer) as failed:
+    with pytest.raises(TransportFailure) as failed:
         asyncio.run(asked(answer, times=2, method="POST", content=b"12345"))
 
-    assert failed.value.sent
+    assert failed.value.request_sent
     assert came == [b"POST 12345"]
 
 
@@ -166,13 +166,13 @@ def test_a_write_is_sent_whole_and_never_twice(asked: Asked) -> None:
     ],
 )
 def test_a_path_is_one_whatever_is_in_it(path: str, sent: str) -> None:
-    assert Address("http://a").written("GET", path, None, b"") == f"GET {sent} HTTP/1.1\r\nhost: a\r\n\r\n".encode()
+    assert Origin("http://a").written("GET", path, None, b"") == f"GET {sent} HTTP/1.1\r\nhost: a\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("header", ["x\r\nhost: b", "x\n", "x\0", "ü"])
 def test_no_header_is_smuggled_into_a_request(header: str) -> None:
     with pytest.raises(ValueError, match=r"control character|ascii"):
-        Address("http://a").written("POST", "/", {"x-name": header}, b"")
+        Origin("http://a").written("POST", "/", {"x-name": header}, b"")
 
 
 def test_a_word_on_the_way_is_not_the_answer(asked: Asked) -> None:
@@ -214,7 +214,7 @@ def test_a_read_that_is_given_up_leaves_its_answer_to_nobody_else() -> None:
 
     async def run() -> bytes:
         server = await asyncio.start_server(late, "127.0.0.1", 0)
-        wire = Wire(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 2.0)
+        wire = AsyncHttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 2.0)
         given_up = asyncio.create_task(wire.get("/slow", "", 2.0))
         await asyncio.sleep(0.02)
         given_up.cancel()
@@ -242,7 +242,7 @@ def test_a_name_that_has_moved_is_followed_however_busy_the_connection_is(
         first, port = await serving("127.0.0.1", 0)
         second, _ = await serving("127.0.0.2", port)
         url, found = f"http://layer.test:{port}", list[bytes]()
-        wire, blocking = Wire(url, 2.0, lambda: now), BlockingWire(url, lambda: now)
+        wire, blocking = AsyncHttpClient(url, 2.0, lambda: now), HttpClient(url, lambda: now)
         for second_of_the_call in (0.0, LONGEST_LIFE - 1, LONGEST_LIFE, LONGEST_LIFE + 1):
             now = second_of_the_call
             if kind == "in the loop":

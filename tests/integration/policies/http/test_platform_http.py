@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from policies.http.client import LONGEST, NoAnswer, Reply
+from policies.http.client import LONGEST, HttpResponse, TransportFailure
 from policies.http.platform_http import LONGEST_LIFE, PlatformHttp, tls_context
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -74,7 +74,7 @@ def serving(server: Files, client: Files | None = None, protocols: list[str] | N
 class Asked(NamedTuple):
     """What came of `ask`."""
 
-    replies: list[Reply]
+    replies: list[HttpResponse]
     connections: int
 
 
@@ -107,7 +107,7 @@ def ask(
         server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=server_tls)
         port = server.sockets[0].getsockname()[1]
         http = PlatformHttp(url.format(scheme="https" if server_tls else "http", port=port), 4, tls, lambda: now)
-        replies: list[Reply] = []
+        replies: list[HttpResponse] = []
         try:
             for _ in range(times):
                 replies.append(await http.request(method, path, seconds=seconds, content=content, headers=headers))
@@ -232,9 +232,11 @@ def test_authorities_and_a_certificate_of_ones_own_are_used(tmp_path: Path) -> N
     trusted = tls_context(platform.certificate, ours.certificate, ours.key)
     assert ask(echo(), tls=trusted, server_tls=server_tls).replies[0].status == 200
     for tls, sent in ((tls_context(), False), (tls_context(platform.certificate), True)):
-        with pytest.raises(NoAnswer) as failed:
+        with pytest.raises(TransportFailure) as failed:
             ask(echo(), tls=tls, server_tls=server_tls)
-        assert failed.value.sent is sent  # TLS 1.3 tells of a certificate that is missing after the request only
+        assert (
+            failed.value.request_sent is sent
+        )  # TLS 1.3 tells of a certificate that is missing after the request only
     assert tls_context(platform.certificate, ours.certificate, ours.key) is trusted
 
 
@@ -260,7 +262,7 @@ def test_an_https_platform_is_reached_through_a_tunnel_of_the_proxy(
             await writer.start_tls(serving(files))
             await echo()(reader, writer)
 
-    async def run() -> Reply:
+    async def run() -> HttpResponse:
         server = await asyncio.start_server(proxy, "127.0.0.1", 0)
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         http = PlatformHttp(f"https://{NAME}", 1, tls_context(files.certificate))
@@ -271,9 +273,9 @@ def test_an_https_platform_is_reached_through_a_tunnel_of_the_proxy(
             server.close()
 
     if refused:
-        with pytest.raises(NoAnswer) as failed:
+        with pytest.raises(TransportFailure) as failed:
             asyncio.run(run())
-        assert not failed.value.sent
+        assert not failed.value.request_sent
     else:
         assert asyncio.run(run()).content.startswith(b"post /a?b http/1.1\r\nhost: platform.test\r\n")
     assert heads[0].startswith(f"CONNECT {NAME}:443 HTTP/1.1\r\n".encode())
@@ -300,26 +302,26 @@ def test_no_proxy_names_what_is_reached_directly(monkeypatch: pytest.MonkeyPatch
     ids=["late", "closed", "half", "not HTTP", "not packed", "half packed", "packed otherwise"],
 )
 def test_a_request_without_an_answer_may_have_arrived(answer: Answerer, seconds: float) -> None:
-    with pytest.raises(NoAnswer) as failed:
+    with pytest.raises(TransportFailure) as failed:
         ask(answer, method="POST", content=b"{}", seconds=seconds)
 
-    assert failed.value.sent
+    assert failed.value.request_sent
 
 
 def test_a_request_that_found_no_server_was_not_sent() -> None:
-    with pytest.raises(NoAnswer) as failed:
+    with pytest.raises(TransportFailure) as failed:
         ask(silent, url="http://127.0.0.1:1")
 
-    assert not failed.value.sent
+    assert not failed.value.request_sent
 
 
 def test_a_request_that_found_no_free_connection_in_time_was_not_sent() -> None:
-    async def run() -> NoAnswer:
+    async def run() -> TransportFailure:
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         http = PlatformHttp(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 1)
         first = asyncio.create_task(http.request("GET", "/", seconds=5))
         await asyncio.sleep(0)
-        with pytest.raises(NoAnswer) as failed:
+        with pytest.raises(TransportFailure) as failed:
             await http.request("POST", "/", seconds=0.2)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -327,7 +329,7 @@ def test_a_request_that_found_no_free_connection_in_time_was_not_sent() -> None:
         server.close()
         return failed.value
 
-    assert not asyncio.run(run()).sent
+    assert not asyncio.run(run()).request_sent
 
 
 def test_a_packed_answer_is_unpacked() -> None:
@@ -341,7 +343,7 @@ def test_an_answer_has_a_greatest_length(*, packed: bool) -> None:
     whole = b"x" * (LONGEST + 1)
     body = gzip.compress(whole) if packed else whole
 
-    with pytest.raises(NoAnswer, match="too long"):
+    with pytest.raises(TransportFailure, match="too long"):
         ask(says(ANSWER % (len(body), b"content-encoding: gzip\r\n" if packed else b"", body)), seconds=5.0)
 
 

@@ -13,15 +13,15 @@ import pytest
 
 from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
-from policies.catalogue.live import Living
+from policies.catalogue.live import LiveCatalogue
 from policies.context import deadline
-from policies.http.client import Reply
+from policies.http.client import HttpResponse
 from policies.outbound.layer_client import AsyncLayerClient
 from policies.outbound.ownership import TECHNICAL
-from policies.outbound.platform_client import Outbound
+from policies.outbound.platform_client import PlatformClient
 from policies.outbound.residency import Residency, record_of
 from policies.problems import ProblemError
-from policies.traffic.rate_limit import Throttle
+from policies.traffic.rate_limit import RateLimiter
 from tests.support.governed_app import CATALOGUE, Door
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ BUSY = (503, 0.0)
 class Server:
     """A platform on loopback. `script` holds (status, seconds) for the next requests, 0 for a broken connection; then all is well."""
 
-    living: Living
+    live_catalogue: LiveCatalogue
 
     def __init__(self, *script: tuple[int, float]) -> None:
         self.script = list(script)
@@ -107,7 +107,7 @@ class Server:
 
 
 def run(
-    tmp_path: Path, server: Server, act: Callable[[Outbound], Awaitable[T]], *changes: tuple[str, str], jitter: float = 0.0,
+    tmp_path: Path, server: Server, act: Callable[[PlatformClient], Awaitable[T]], *changes: tuple[str, str], jitter: float = 0.0,
     address: Callable[[str], str] = str,
 ) -> T:  # fmt: skip
     """What `act` gives, with an outbound client to `server` under the rules above, changed. `address` gives the
@@ -122,9 +122,11 @@ def run(
     async def whole() -> T:
         listening = await asyncio.start_server(server.connected, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        server.living = Living(path)
-        residency = Residency(server.living, "eu")
-        outbound = Outbound("erp", address(url), KNOWN, server.living, residency, Throttle(utc_now), lambda: jitter)
+        server.live_catalogue = LiveCatalogue(path)
+        residency = Residency(server.live_catalogue, "eu")
+        outbound = PlatformClient(
+            "erp", address(url), KNOWN, server.live_catalogue, residency, RateLimiter(utc_now), lambda: jitter
+        )
         try:
             return await act(outbound)
         finally:
@@ -134,11 +136,11 @@ def run(
     return asyncio.run(whole())
 
 
-async def read(outbound: Outbound) -> Reply:
+async def read(outbound: PlatformClient) -> HttpResponse:
     return await outbound.request("GET", "/", safe=True, carries=[])
 
 
-async def write(outbound: Outbound) -> Reply:
+async def write(outbound: PlatformClient) -> HttpResponse:
     return await outbound.request("POST", "/", safe=False, carries=[], content=b"{}")
 
 
@@ -186,7 +188,7 @@ def test_pauses_grow_and_a_random_part_of_each_is_waited(tmp_path: Path) -> None
 def test_new_tries_stay_within_the_budget(tmp_path: Path) -> None:
     server = Server(*[BUSY] * 1000)
 
-    async def many(outbound: Outbound) -> None:
+    async def many(outbound: PlatformClient) -> None:
         for _ in range(100):
             await read(outbound)
 
@@ -198,7 +200,7 @@ def test_new_tries_stay_within_the_budget(tmp_path: Path) -> None:
 def test_a_platform_that_fails_again_and_again_is_left_alone_and_then_asked_again(tmp_path: Path) -> None:
     server = Server(*[(500, 0.0)] * 3)
 
-    async def act(outbound: Outbound) -> None:
+    async def act(outbound: PlatformClient) -> None:
         for _ in range(3):
             await read(outbound)
         for _ in range(5):
@@ -217,7 +219,7 @@ def test_a_platform_that_fails_again_and_again_is_left_alone_and_then_asked_agai
 def test_no_more_calls_run_at_once_than_the_platform_has_places(tmp_path: Path) -> None:
     server = Server(*[(200, 0.02)] * 20)
 
-    async def many(outbound: Outbound) -> None:
+    async def many(outbound: PlatformClient) -> None:
         await asyncio.gather(*(read(outbound) for _ in range(20)))
 
     run(tmp_path, server, many, ("concurrent = 50", "concurrent = 4"))
@@ -228,7 +230,7 @@ def test_no_more_calls_run_at_once_than_the_platform_has_places(tmp_path: Path) 
 def test_who_finds_no_place_in_time_is_told_so(tmp_path: Path) -> None:
     server = Server((200, 1.0))
 
-    async def act(outbound: Outbound) -> None:
+    async def act(outbound: PlatformClient) -> None:
         slow = asyncio.create_task(read(outbound))
         await asyncio.sleep(0.05)
         with deadline.within("get_posting", 0.1), pytest.raises(Unavailable, match="1 connections"):
@@ -243,7 +245,7 @@ def test_who_finds_no_place_in_time_is_told_so(tmp_path: Path) -> None:
 def test_the_platforms_rate_is_kept_and_nobody_is_lost(tmp_path: Path) -> None:
     server = Server()
 
-    async def many(outbound: Outbound) -> None:
+    async def many(outbound: PlatformClient) -> None:
         await asyncio.gather(*(read(outbound) for _ in range(12)))
 
     run(tmp_path, server, many, ("1000/second", "5/second"))
@@ -255,7 +257,7 @@ def test_the_platforms_rate_is_kept_and_nobody_is_lost(tmp_path: Path) -> None:
 def test_a_call_that_the_rate_leaves_no_room_for_is_not_made(tmp_path: Path) -> None:
     server = Server()
 
-    async def act(outbound: Outbound) -> None:
+    async def act(outbound: PlatformClient) -> None:
         await read(outbound)
         with deadline.within("get_posting", 0.1), pytest.raises(Throttled, match="1/day"):
             await read(outbound)
@@ -268,7 +270,7 @@ def test_a_call_that_the_rate_leaves_no_room_for_is_not_made(tmp_path: Path) -> 
 def test_an_exchange_ends_when_the_call_ends_that_needs_it(tmp_path: Path) -> None:
     server = Server((200, 3.0))
 
-    async def act(outbound: Outbound) -> float:
+    async def act(outbound: PlatformClient) -> float:
         began = time.monotonic()
         with deadline.within("get_posting", 0.2), pytest.raises(Unavailable):
             await read(outbound)
@@ -280,7 +282,7 @@ def test_an_exchange_ends_when_the_call_ends_that_needs_it(tmp_path: Path) -> No
 def test_nothing_is_begun_that_cannot_end_in_time(tmp_path: Path) -> None:
     server = Server((200, 0.4), (200, 0.0))
 
-    async def act(outbound: Outbound) -> None:
+    async def act(outbound: PlatformClient) -> None:
         with deadline.within("put_erp_invoice", 5.0):
             await write(outbound)
         with deadline.within("put_erp_invoice", 0.2), pytest.raises(Unavailable, match="not asked"):
@@ -296,7 +298,7 @@ def test_nothing_is_begun_that_cannot_end_in_time(tmp_path: Path) -> None:
 def test_a_platform_that_was_slow_once_is_asked_again(tmp_path: Path) -> None:
     server = Server((200, 0.4))
 
-    async def act(outbound: Outbound) -> int:
+    async def act(outbound: PlatformClient) -> int:
         with deadline.within("get_credit", 5.0):
             await read(outbound)
         for tried in range(20):
@@ -314,7 +316,7 @@ def test_a_platform_that_was_slow_once_is_asked_again(tmp_path: Path) -> None:
 def test_a_rule_of_an_operation_goes_before_the_default(tmp_path: Path) -> None:
     server = Server(*[BUSY] * 20)
 
-    async def act(outbound: Outbound) -> list[int]:
+    async def act(outbound: PlatformClient) -> list[int]:
         found: list[int] = []
         for operation in ("", "put_erp_invoice"):
             before = len(server.seen)
@@ -329,10 +331,10 @@ def test_a_rule_of_an_operation_goes_before_the_default(tmp_path: Path) -> None:
 def test_a_changed_catalogue_holds_from_the_next_call_on(tmp_path: Path) -> None:
     server = Server(*[BUSY] * 20)
 
-    async def act(outbound: Outbound) -> int:
+    async def act(outbound: PlatformClient) -> int:
         path = tmp_path / "catalogue.toml"
         path.write_text(path.read_text().replace("timeout = 5, tries = 3", "timeout = 5, tries = 1"))
-        server.living.look()
+        server.live_catalogue.look()
         await read(outbound)
         return len(server.seen)
 
@@ -379,7 +381,7 @@ def test_a_write_that_was_sent_and_not_answered_has_an_unknown_outcome(
 ) -> None:
     server = Server(script)
 
-    async def act(outbound: Outbound) -> None:
+    async def act(outbound: PlatformClient) -> None:
         with deadline.within("put_erp_invoice", 0.5):
             await write(outbound)
 
@@ -429,7 +431,7 @@ def test_a_redirect_is_not_followed_and_where_it_points_is_told_without_its_quer
 def test_no_more_connections_are_made_than_the_platform_has_places(tmp_path: Path) -> None:
     server = Server(*[(200, 0.02)] * 20)
 
-    async def many(outbound: Outbound) -> None:
+    async def many(outbound: PlatformClient) -> None:
         await asyncio.gather(*(read(outbound) for _ in range(20)))
         await read(outbound)
 
@@ -447,7 +449,7 @@ def sent(tmp_path: Path, party: Party, *changes: tuple[str, str], entity: str = 
     """How many requests reached the platform, and which field was refused."""
     server = Server()
 
-    async def act(outbound: Outbound) -> str:
+    async def act(outbound: PlatformClient) -> str:
         with record_of(entity):
             try:
                 await outbound.request("POST", "/", safe=False, carries=[("party", [party])], content=b"{}")

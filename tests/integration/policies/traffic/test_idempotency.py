@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from canonical.ids import utc_now
-from policies.store.shared_store import SharedFile, SharedRedis
-from policies.traffic.idempotency import KEPT, LEASE, Kept
+from policies.store.shared_store import SharedFileStore, SharedRedisStore
+from policies.traffic.idempotency import KEPT, LEASE, IdempotencyRecord
 from tests.support.governed_app import WRITER, Door
 from tests.support.redis_server import RedisServer
 
@@ -94,8 +94,8 @@ def test_a_write_that_needs_no_key_takes_one(door: Door) -> None:
     assert [each.headers.get("idempotency-replayed") for each in answers] == [None, "true"]
 
 
-def both(tmp_path: Path, server: RedisServer) -> list[SharedFile | SharedRedis]:
-    return [SharedFile(tmp_path / "shared.sqlite", utc_now), SharedRedis(server.url, 1.0)]
+def both(tmp_path: Path, server: RedisServer) -> list[SharedFileStore | SharedRedisStore]:
+    return [SharedFileStore(tmp_path / "shared.sqlite", utc_now), SharedRedisStore(server.url, 1.0)]
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["file", "redis"])
@@ -104,16 +104,16 @@ def test_both_stores_keep_what_was_first_and_replace_only_what_they_were_shown(
 ) -> None:
     async def run() -> None:
         store = both(tmp_path, redis_server)[place]
-        assert await store.take("a", b"1", 60) is None
-        assert await store.take("a", b"2", 60) == b"1"
-        assert not await store.replace("a", b"2", b"3", 60)
-        assert await store.replace("a", b"1", b"3", 60)
-        await store.drop("a", b"1")
-        assert await store.take("a", b"4", 60) == b"3"
-        await store.drop("a", b"3")
-        assert await store.take("a", b"4", 0.05) is None
+        assert await store.put_if_absent("a", b"1", 60) is None
+        assert await store.put_if_absent("a", b"2", 60) == b"1"
+        assert not await store.compare_and_swap("a", b"2", b"3", 60)
+        assert await store.compare_and_swap("a", b"1", b"3", 60)
+        await store.compare_and_delete("a", b"1")
+        assert await store.put_if_absent("a", b"4", 60) == b"3"
+        await store.compare_and_delete("a", b"3")
+        assert await store.put_if_absent("a", b"4", 0.05) is None
         await asyncio.sleep(0.1)
-        assert await store.take("a", b"5", 60) is None, "what has run out is gone"
+        assert await store.put_if_absent("a", b"5", 60) is None, "what has run out is gone"
         await asyncio.gather(*(store.add("n", {"x": 1, "y": 2}) for _ in range(20)))
         assert await store.counts("n") == {"x": 20, "y": 40}
 
@@ -121,6 +121,6 @@ def test_both_stores_keep_what_was_first_and_replace_only_what_they_were_shown(
 
 
 def test_a_kept_answer_is_coded_and_read_back() -> None:
-    kept = Kept(b"print", "act_1", 201, ((b"content-type", b"application/json"),), b"{}")
+    kept = IdempotencyRecord(b"print", "act_1", 201, ((b"content-type", b"application/json"),), b"{}")
 
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(kept), type=Kept) == kept
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(kept), type=IdempotencyRecord) == kept

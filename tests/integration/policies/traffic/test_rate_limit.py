@@ -20,12 +20,12 @@ from litestar.testing import TestClient
 
 from policies.catalogue.model import Operation, ServiceTier, ThrottleTier
 from policies.problems import ProblemError
-from policies.traffic.rate_limit import Call, Load, Throttle, limits_of, shared_counts
+from policies.traffic.rate_limit import LoadShedder, RateLimitedCall, RateLimiter, limits_of, shared_storage
 from tests.support.governed_app import CATALOGUE, Door
 from tests.support.redis_server import RedisServer
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-CALL = Call("acme", "read")
+CALL = RateLimitedCall("acme", "read")
 
 
 class Counted:
@@ -35,11 +35,11 @@ class Counted:
         self.now = NOW
         self.tier = ThrottleTier(tier, daily, 2)
         self.operation = Operation("t", "safe", "a:b", **operation)
-        self.throttle = Throttle(lambda: self.now)
+        self.throttle = RateLimiter(lambda: self.now)
 
     def call(self, client: str = "acme", operation_id: str = "read") -> dict[str, str]:
         limits = limits_of(self.tier, self.operation)
-        taken = self.throttle.take(Call(client, operation_id), limits, self.operation.cost)
+        taken = self.throttle.take(RateLimitedCall(client, operation_id), limits, self.operation.cost)
         return {name.decode(): value.decode() for name, value in asyncio.run(taken)}
 
     def refused(self, client: str = "acme", operation_id: str = "read") -> dict[str, str]:
@@ -157,7 +157,7 @@ def test_a_client_has_only_so_many_calls_running_at_once() -> None:
 
 
 def test_under_load_the_lower_service_tier_is_turned_away_first() -> None:
-    load, first, last = Load(), ServiceTier("seconds", 10, 3), ServiceTier("hours", 10, 2)
+    load, first, last = LoadShedder(), ServiceTier("seconds", 10, 3), ServiceTier("hours", 10, 2)
     load.begin(last)
     load.begin(last)
     with pytest.raises(ProblemError) as shed:
@@ -174,7 +174,7 @@ def test_under_load_the_lower_service_tier_is_turned_away_first() -> None:
 def test_a_caller_meets_the_limits_at_the_door(tmp_path: Path) -> None:
     door = Door(tmp_path)
     door.catalogue.write_text(CATALOGUE.replace("1000/second", "2/second"))
-    door.living.look()
+    door.live_catalogue.look()
 
     answers = [door.client.get("/shop/v1/read", headers=door.headers()) for _ in range(3)]
 
@@ -214,7 +214,7 @@ def test_four_replicas_keep_a_limit_together_and_give_nearly_all_of_it(
 def test_when_redis_dies_and_comes_back_no_request_fails_and_it_is_said(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    door = Door(tmp_path, shared_counts(redis_server.url, 0.25))
+    door = Door(tmp_path, shared_storage(redis_server.url, 0.25))
 
     def calls(client: TestClient[Any]) -> set[int]:
         door.now += timedelta(seconds=1.5)

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policies.audit.log import AuditLog, Entry, export, head_of, sealing_key, verify
+from policies.audit.log import AuditEntry, AuditLog, export, head_of, sealing_key, verify
 
 KEY = b"a key of thirty-two bytes or so."
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def entry(number: int, client: str = "finance-app") -> Entry:
-    return Entry(
+def entry(number: int, client: str = "finance-app") -> AuditEntry:
+    return AuditEntry(
         at=START + timedelta(seconds=number), layer="experience", operation="act_on_case", version="v1", client=client,
         on_behalf_of="alice", object=f"/finance/v1/cases/{number}", status=200, correlation_id="cor_1",
     )  # fmt: skip

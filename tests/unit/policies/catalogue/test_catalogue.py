@@ -104,10 +104,10 @@ def test_a_wrong_catalogue_is_refused_with_line_key_and_remedy(name: str) -> Non
     assert old in TEXT, "the shipped catalogue has changed"
     changed = TEXT.replace(old, new, 1)
 
-    _, flaws = read(changed.encode(), TODAY)
+    _, violations = read(changed.encode(), TODAY)
 
-    found = [each for each in flaws if each.key == key and reason in each.reason and remedy in each.remedy]
-    assert found, [str(each) for each in flaws]
+    found = [each for each in violations if each.key == key and reason in each.reason and remedy in each.remedy]
+    assert found, [str(each) for each in violations]
     place = changed.splitlines()[found[0].line - 1]
     assert key == "(file)" or any(part in place for part in key.split(".") if part != "apis"), place
 
@@ -117,16 +117,16 @@ def test_a_wrong_catalogue_is_refused_with_line_key_and_remedy(name: str) -> Non
     ["closed", "partially_refunded", "kept", "made", "left", "met", "paid", "sent", "won", "lost", "put", "withdrawn"],
 )
 def test_an_event_may_be_named_by_a_regular_or_an_irregular_participle(participle: str) -> None:
-    _, flaws = read(TEXT.replace("crm.deal.closed.v1", f"crm.deal.{participle}.v1").encode(), TODAY)
+    _, violations = read(TEXT.replace("crm.deal.closed.v1", f"crm.deal.{participle}.v1").encode(), TODAY)
 
-    assert flaws == []
+    assert violations == []
 
 
 def test_the_shipped_catalogue_is_fine_and_fits_its_schema() -> None:
-    catalogue, flaws = read(SHIPPED.read_bytes(), TODAY)
+    catalogue, violations = read(SHIPPED.read_bytes(), TODAY)
 
     assert catalogue is not None
-    assert flaws == []
+    assert violations == []
     Draft202012Validator.check_schema(schema())  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -137,7 +137,7 @@ def test_all_flaws_are_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError) as refused:
         load(path)
 
-    assert len(refused.value.flaws) >= 2
+    assert len(refused.value.violations) >= 2
     assert str(refused.value).startswith("catalogue.toml: line ")
 
 

@@ -18,7 +18,7 @@ def shop(tmp_path: Path) -> Door:
 def govern(shop: Door, old: str, new: str) -> None:
     assert old in CATALOGUE
     shop.catalogue.write_text(CATALOGUE.replace(old, new))
-    shop.living.look()
+    shop.live_catalogue.look()
 
 
 def status(shop: Door) -> int:
@@ -62,27 +62,27 @@ def test_a_wrong_catalogue_is_refused_and_said_and_the_old_one_stays(
     govern(shop, old, new)
 
     assert status(shop) == 200
-    assert reason in shop.living.refused
+    assert reason in shop.live_catalogue.refused
     ready = shop.client.get("/health/ready").json()["catalogue"]
     assert ready.startswith("refused, the previous one governs: ")
 
     govern(shop, "fast", "faster")
 
-    assert shop.living.refused == ""
+    assert shop.live_catalogue.refused == ""
     assert shop.client.get("/health/ready").json()["catalogue"] == "ok"
 
 
 def test_a_catalogue_that_is_gone_is_said_and_the_old_one_stays(shop: Door) -> None:
     away = shop.catalogue.rename(shop.catalogue.with_suffix(".away"))
-    shop.living.look()
+    shop.live_catalogue.look()
 
     assert status(shop) == 200
-    assert "is gone" in shop.living.refused
+    assert "is gone" in shop.live_catalogue.refused
 
     away.rename(shop.catalogue)
-    shop.living.look()
+    shop.live_catalogue.look()
 
-    assert shop.living.refused == ""
+    assert shop.live_catalogue.refused == ""
 
 
 V1 = 'versions.v1 = { state = "active" }'
@@ -127,7 +127,7 @@ def test_a_client_sees_the_records_of_its_regions_alone(shop: Door) -> None:
 
     def seen(granted: str) -> list[str]:
         shop.catalogue.write_text(text.replace('legal_entities = ["*"]', granted))
-        shop.living.look()
+        shop.live_catalogue.look()
         return shop.client.get("/shop/v1/sees", headers=shop.headers()).json()
 
     assert seen('legal_entities = ["*"]') == ["*"]

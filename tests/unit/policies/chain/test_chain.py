@@ -130,7 +130,7 @@ def test_a_fault_of_ours_tells_nothing_of_its_inside_and_the_log_where_it_broke(
     assert answer.json()["correlation_id"]
     logged = "".join(capsys.readouterr())
     assert "RuntimeError" in logged
-    assert "door.py" in logged
+    assert "governed_app.py" in logged
     assert "the secret is 42" not in logged
 
 

@@ -13,9 +13,9 @@ from limits.aio.storage import MemoryStorage
 from litestar.testing import TestClient
 from litestar.types import ASGIApp
 
-from policies.chain.passthrough import Thin, passages
+from policies.chain.passthrough import Passthrough, passthrough_routes
 from policies.identity.authentication import Principal
-from policies.outbound.layer_client import Answer
+from policies.outbound.layer_client import LayerResponse
 from tests.support.governed_app import CATALOGUE, Door
 
 SEES = 'sees = { scope = "shop:read", tier = "t", idempotency = "safe" }'
@@ -40,10 +40,10 @@ class SharedCounts(MemoryStorage):
 
 
 def passing_through(door: Door) -> ASGIApp:
-    async def fetch(principal: Principal, _: str) -> Answer:
-        return Answer(200, msgspec.json.encode(sorted(principal.entities)), "application/json", None)
+    async def fetch(principal: Principal, _: str) -> LayerResponse:
+        return LayerResponse(200, msgspec.json.encode(sorted(principal.entities)), "application/json", None)
 
-    return Thin(door.app, door.gate, passages(door.app), fetch)
+    return Passthrough(door.app, door.gate, passthrough_routes(door.app), fetch)
 
 
 def the_whole_app(door: Door) -> ASGIApp:
@@ -63,7 +63,7 @@ def test_a_request_ends_under_the_catalogue_it_began_with(
 
     def change_the_catalogue() -> None:
         door.catalogue.write_text(CATALOGUE.replace(old, new))
-        door.living.look()
+        door.live_catalogue.look()
 
     door.while_fetching = change_the_catalogue if during == "authentication" else lambda: None
     counts.meanwhile = change_the_catalogue if during == "counting" else lambda: None
