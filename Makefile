@@ -23,7 +23,7 @@ demo: .venv/ready ## Start everything, close a deal in the CRM and follow it to 
 	@$(BIN)/tiergate demo $(if $(ONCE),--once)
 
 test: .venv/ready tests/end_to_end/peers/node_modules/.ready openapi/rules/node_modules/.ready ## Run every test, with real servers on loopback
-	@$(BIN)/tiergate sandbox --prepare
+	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/pytest
 
 %/node_modules/.ready: %/package-lock.json .venv/ready
@@ -43,7 +43,7 @@ bench: .venv/ready bench/peers/node_modules/.ready ## Measure one hop beside ngi
 	@$(BIN)/python -m bench.orders
 
 fuzz: .venv/ready openapi/rules/node_modules/.ready ## Fuzz every contract against a running gateway, each for SECONDS_EACH (60 if not said)
-	@$(BIN)/tiergate sandbox --prepare
+	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/python -m tests.contracts.fuzzing $(or $(SECONDS_EACH),60)
 
 openapi: .venv/ready ## Write the contract of every API to openapi/, and the diagrams of the documentation

@@ -22,7 +22,7 @@ from policies.identity.issuer import Issuer, signing_key
 from policies.outbound.layer_client import AsyncLayerClient, LayerResponse, token_for
 from tiergate import composition
 from tiergate.server.server import log_as_json, run
-from tiergate.settings import Billing, Crm, Erp, Governance, Provisioning, Settings
+from tiergate.settings import Governance, Settings
 
 NAMES: dict[Layer, str] = {"experience": "sales", "process": "process", "system": "crm"}
 OPERATIONS: dict[Layer, str] = {"experience": "sales_get_order", "process": "get_order", "system": "get_deal"}
@@ -37,14 +37,7 @@ class Bench:
         self.layer: Layer = plan["layer"]
         folder = Path(plan["folder"])
         governance = Governance(catalogue=plan["catalogue"], redis_url=plan["redis_url"])
-        self.settings = Settings(
-            Crm(url="x", client_id="x"),
-            Erp(url="x", database="x", user="x"),
-            Billing(url="x"),
-            Provisioning(url="x"),
-            str(folder),
-            governance=governance,
-        )
+        self.settings = Settings(folder=str(folder), governance=governance)
         self.live_catalogue = composition.open_catalogue(self.settings)
         self.gate = composition.gate(self.layer, self.settings, self.live_catalogue)
         self.next = AsyncLayerClient(plan["next"], "next", 10)
@@ -75,7 +68,7 @@ def main() -> None:
     def behind(order_id: str) -> str:
         return order_id
 
-    app = governed(bench.gate, [behind], readiness=dict, state={})
+    app = governed(bench.gate, [behind], readiness=dict, provided={})
     run(Passthrough(app, bench.gate, {prefix: passage}, fetch), "127.0.0.1", plan["port"])
 
 

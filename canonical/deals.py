@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from canonical.cases import Finding
 from canonical.ids import Key
 from canonical.money import Money
 from canonical.parties import Account
@@ -72,7 +73,8 @@ class DealReference(msgspec.Struct, frozen=True):
 
 
 class DealStatus(msgspec.Struct, frozen=True):
-    """What the CRM shows of an order: a projection. With a `contract_id`, the CRM gets that contract too, as activated."""
+    """What the CRM shows of an order: a projection. `findings` are why it stopped, in place of the `detail`: the CRM shows
+    each with its own word for the field. With a `contract_id`, the CRM gets that contract too, as activated."""
 
     order_id: str
     state: str
@@ -85,6 +87,7 @@ class DealStatus(msgspec.Struct, frozen=True):
     legal_entity: str = ""
     revision: str = ""
     """The revision of the account that the customer's facts are of."""
+    findings: tuple[Finding, ...] = ()
 
 
 class PricedLine(msgspec.Struct, frozen=True):

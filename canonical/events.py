@@ -32,7 +32,8 @@ class EventReceipt(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A CloudEvent (CloudEvents 1.0.2, sections 3.1 and 4).
 
-    `id` is the source's own event id: with `source` it tells a repeat from a new event. `data` holds strings only.
+    `id` is the source's own event id: with `source` it tells a repeat from a new event. `source` is the domain and the
+    instance of the platform ("crm/europe"). `data` holds strings only.
     """
 
     id: str
@@ -42,6 +43,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time: Instant
     specversion: str = "1.0"
     data: dict[str, str] = {}
+
+    @property
+    def instance(self) -> str:
+        """Return the platform that it came from, by its name in the catalogue."""
+        return self.source.partition("/")[2]
 
     def __post_init__(self) -> None:
         if not TYPE.fullmatch(self.type):

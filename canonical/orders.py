@@ -77,6 +77,8 @@ class Order(msgspec.Struct, frozen=True):
     lines: tuple[OrderLine, ...] = ()
     history: tuple[StateChange, ...] = ()
     placed_by: str = ""
+    crm: str = ""
+    """The CRM that the deal is in, by the platform's name in the catalogue."""
 
 
 class OrderSummary(msgspec.Struct, frozen=True):
@@ -107,6 +109,8 @@ class PostingStatus(msgspec.Struct, frozen=True):
     tax: Money | None = None
     number: str = ""
     balance: Money | None = None
+    billing: str = ""
+    """The platform that issued the invoice, by its name in the catalogue."""
 
 
 class CustomerOverview(msgspec.Struct, frozen=True):

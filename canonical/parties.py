@@ -12,7 +12,7 @@ from canonical.money import Money
 
 TaxTreatment = Literal["standard", "reverse_charge", "outside_scope"]
 References = dict[str, str]
-"""The platforms' own ids of a record, by domain: `{"crm": "001…", "billing": "cus_…", "erp": "12"}`."""
+"""The platforms' own ids of a record, by the platform's name in the catalogue: `{"crm-eu": "001…", "billing-eu": "cus_…"}`."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -50,6 +50,8 @@ class Customer(msgspec.Struct, frozen=True):
     revision: str = ""
     """The account's revision in the CRM that these facts are of."""
     references: References = {}
+    crm: str = ""
+    """The CRM that its account is in, by the platform's name in the catalogue."""
 
 
 class Account(msgspec.Struct, frozen=True):

@@ -51,7 +51,7 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
             *([issue_token] if tokens else []),
         ],
         readiness=lambda: dict(found),
-        state={"process": process, "gate": gate, "tokens": tokens, "older_partners": partners.OLDER},
+        provided={"process": process, "gate": gate, "tokens": tokens, "older_partners": partners.OLDER},
         on_startup=[checking.start],
         on_shutdown=[checking.stop, process.close],
         openapi=openapi,

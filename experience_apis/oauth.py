@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 from litestar import Request, Response, post
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 
 from policies.chain.gate import ACTS_FOR, Gate
 from policies.identity.client_secrets import ClientSecrets
@@ -52,12 +52,14 @@ class Refused(Exception):
     status_code=200,
     include_in_schema=False,
 )
-async def issue_token(state: State, request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+async def issue_token(
+    tokens: NamedDependency[Tokens], gate: NamedDependency[Gate], request: Request[Any, Any, Any]
+) -> Response[dict[str, Any]]:
     """Takes the client's name and secret by Basic authentication or in the form; gives a bearer token for this layer."""
     try:
         raw = (await request.body()).decode("latin-1")
         form = {key: values[0] for key, values in parse_qs(raw, max_num_fields=FIELDS).items()}
-        return await _granted(state.tokens, state.gate, request, form)
+        return await _granted(tokens, gate, request, form)
     except Refused as refused:
         return refused.answer
     except ValueError as error:

@@ -258,6 +258,8 @@ def _validation(request: Request[Any, Any, Any], error: ValidationException) -> 
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    if error.status_code >= INTERNAL.status:
+        return _broken(request, error)  # the framework's words for a fault of ours may hold what is ours alone
     known = {401: UNAUTHENTICATED, 403: FORBIDDEN, 404: MISSING, 413: TOO_LARGE}.get(error.status_code)
     if known:
         return _answer(request, known, known.title + ".")

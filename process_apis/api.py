@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Router, get, post
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
@@ -36,32 +35,33 @@ from process_apis.runtime.context import WorkflowContext
 
 
 @post("/events", operation_id="take_event", summary="Take an event, once however often it is offered", status_code=200, sync_to_thread=True)  # fmt: skip
-def take_event(state: State, data: JSONBody[Event]) -> EventReceipt:
+def take_event(
+    live_catalogue: NamedDependency[LiveCatalogue], dispatcher: NamedDependency[Dispatcher], data: JSONBody[Event]
+) -> EventReceipt:
     """The source's own event id tells a repeat from a new event. What an event sets in motion is set in motion once."""
-    live_catalogue: LiveCatalogue = state.live_catalogue
     if data.type not in live_catalogue.current.events:
         refused = FieldError("$.type", f"the catalogue has no event {data.type}")
         raise ProblemError(INVALID, "The event may not enter the log.", (refused,))
-    dispatcher: Dispatcher = state.dispatcher
     return EventReceipt(dispatcher.take(data, correlation.current()))
 
 
 @get("/orders", operation_id="list_orders", summary="List orders, newest first", sync_to_thread=True)
 def list_orders(
-    state: State, principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
+    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
     customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[OrderSummary]:  # fmt: skip
     """Orders of the legal entities, or of the partner's customers, that the caller may see."""
-    context: WorkflowContext = state.context
     return context.orders.page(principal, order_state, customer_id, cursor, limit)
 
 
 @post("/cases/{case_id:str}/approval", operation_id="decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, sync_to_thread=True)  # fmt: skip
 def decide_approval(
-    state: State, principal: NamedDependency[Principal], case_id: CanonicalId, data: JSONBody[Approval]
+    case_actions: NamedDependency[CaseActions],
+    principal: NamedDependency[Principal],
+    case_id: CanonicalId,
+    data: JSONBody[Approval],
 ) -> Case:
     """Only for cases that wait for an approval, and never by whoever placed the order."""
-    case_actions: CaseActions = state.case_actions
     return case_actions.act(case_id, data.decision, data.reason, principal)
 
 
@@ -73,16 +73,18 @@ def decide_approval(
     summary="Place an order for a customer, once for each key",
     sync_to_thread=True,
 )
-def place_order(state: State, principal: NamedDependency[Principal], data: JSONBody[NewOrder]) -> Order:
+def place_order(
+    order_intake: NamedDependency[OrderIntake], principal: NamedDependency[Principal], data: JSONBody[NewOrder]
+) -> Order:
     """Brings the order into the CRM as a won deal and starts its fulfilment. The same key again is the same order."""
-    order_intake: OrderIntake = state.order_intake
     return order_intake.place(data, principal, correlation.current())
 
 
 @get("/orders/{order_id:str}", operation_id="get_order", summary="Read an order with its lines and history", sync_to_thread=True)  # fmt: skip
-def get_order(state: State, principal: NamedDependency[Principal], order_id: CanonicalId) -> Order:
+def get_order(
+    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], order_id: CanonicalId
+) -> Order:
     """The order with its plan, its lines, and the states it went through."""
-    context: WorkflowContext = state.context
     order = context.orders.visible(order_id, principal)
     if order is None:
         raise ProblemError(MISSING, f"There is no order {order_id}.")
@@ -91,29 +93,28 @@ def get_order(state: State, principal: NamedDependency[Principal], order_id: Can
 
 @get("/postings", operation_id="list_postings", summary="List where the posting of each invoice and payment stands", sync_to_thread=True)  # fmt: skip
 def list_postings(
-    state: State, principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
+    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
     kind: FromQuery[PostingKind | None] = None, customer_id: OfCustomer = None,
     cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[PostingStatus]:  # fmt: skip
     """One entry for each invoice and each payment that has to be booked in the ERP."""
-    context: WorkflowContext = state.context
     return context.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
 
 
 @get("/cases", operation_id="list_cases", summary="List cases, newest first", sync_to_thread=True)
 def list_cases(
-    state: State, principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
+    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
     team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[Case]:  # fmt: skip
     """What cannot go on by itself, with the team it belongs to and the actions that it allows."""
-    context: WorkflowContext = state.context
     return context.cases.page(principal, case_state, team, cursor, limit)
 
 
 @get("/cases/{case_id:str}", operation_id="get_case", summary="Read a case", sync_to_thread=True)
-def get_case(state: State, principal: NamedDependency[Principal], case_id: CanonicalId) -> Case:
+def get_case(
+    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], case_id: CanonicalId
+) -> Case:
     """A case with what was being done, why it stopped, and what may be done about it."""
-    context: WorkflowContext = state.context
     case = context.cases.get(case_id, principal)
     if case is None:
         raise ProblemError(MISSING, f"There is no case {case_id}.")
@@ -122,31 +123,31 @@ def get_case(state: State, principal: NamedDependency[Principal], case_id: Canon
 
 @post("/cases/{case_id:str}/actions", operation_id="act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that a case allows", status_code=200, sync_to_thread=True)  # fmt: skip
 def act_on_case(
-    state: State, principal: NamedDependency[Principal], case_id: CanonicalId, data: JSONBody[CaseAction]
+    case_actions: NamedDependency[CaseActions],
+    principal: NamedDependency[Principal],
+    case_id: CanonicalId,
+    data: JSONBody[CaseAction],
 ) -> Case:
     """The action has to be one of those that the case allows. A resolved case allows none."""
-    case_actions: CaseActions = state.case_actions
     return case_actions.act(case_id, data.action, data.reason, principal)
 
 
 @get("/customers", operation_id="list_customers", summary="List customers, newest first", sync_to_thread=True)
 def list_customers(
-    state: State,
+    context: NamedDependency[WorkflowContext],
     principal: NamedDependency[Principal],
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Page[Customer]:
     """Customers of whom the caller may see an order."""
-    context: WorkflowContext = state.context
     return cross_references.customers_page(context.database, principal, cursor, limit)
 
 
 @get("/customers/{customer_id:str}", operation_id="get_customer_overview", summary="Read a customer with all that is going on", sync_to_thread=True)  # fmt: skip
 def get_customer_overview(
-    state: State, principal: NamedDependency[Principal], customer_id: CanonicalId
+    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], customer_id: CanonicalId
 ) -> CustomerOverview:
     """The customer, its newest orders and postings, and how many cases are open."""
-    context: WorkflowContext = state.context
     customer = cross_references.visible_customer(context.database, customer_id, principal)
     if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")

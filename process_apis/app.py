@@ -58,7 +58,7 @@ def create_app(
         gate,
         [api.router],
         readiness=readiness,
-        state={
+        provided={
             "context": context,
             "dispatcher": dispatcher,
             "case_actions": CaseActions(context, dispatcher),

@@ -60,21 +60,21 @@ class CustomerSync(DBOSConfiguredInstance):
         known = cross_references.customer(context.database, customer_id)
         if known is None:
             return
-        account = context.platforms.account(known.references["crm"])
+        account = context.platforms.account(known.crm, known.references[known.crm])
         wanted = self._followed(known, account)
         context.platforms.put_billing_customer(wanted)
         context.platforms.put_erp_customer(wanted)
         cross_references.keep_customer(context.database, wanted)
         context.orders.hand_over(customer_id, wanted.partner)
         followed = AccountSync(customer_id, account.revision, known.legal_entity)
-        context.platforms.put_account_sync(account.id, followed)
+        context.platforms.put_account_sync(known.crm, account.id, followed)
         self._check_tax(known, account)
 
     def _followed(self, known: Customer, account: Account) -> Customer:
         context = self._context
         parents = account.ancestors[:1]
         parent = (
-            cross_references.canonical_id(context.database, "cus", "crm", parents[0], context.new_id)
+            cross_references.canonical_id(context.database, "cus", known.crm, parents[0], context.new_id)
             if parents
             else None
         )
@@ -86,8 +86,8 @@ class CustomerSync(DBOSConfiguredInstance):
     def _check_tax(self, known: Customer, account: Account) -> None:
         number = validation.compact(account.tax_number, account.address.country)
         for field, was, now in (
-            ("Account.VatNumber__c", known.tax_number, number),
-            ("Account.BillingCountryCode", known.address.country, account.address.country),
+            ("customer.tax_number", known.tax_number, number),
+            ("customer.address.country", known.address.country, account.address.country),
         ):
             if was != now:
                 reason = f"it was {was or 'empty'} and is {now or 'empty'}: does the tax of running contracts change?"
@@ -103,5 +103,5 @@ class CustomerSync(DBOSConfiguredInstance):
         actions: tuple[Action, ...] = ("skip",) if kind == "customer_tax_changed" else ("retry", "skip")
         self._context.cases.open(
             kind, customer.id, finding, actions, correlation_id=correlation.current(), legal_entity=customer.legal_entity,
-            customer_id=customer.id, given={"account": customer.references["crm"]},
+            customer_id=customer.id, given={"account": customer.references[customer.crm]},
         )  # fmt: skip

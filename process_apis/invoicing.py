@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.billing import Invoice
@@ -38,13 +41,13 @@ class Invoicing(DBOSConfiguredInstance):
             self._context,
             "invoice",
             invoice_id,
-            lambda: with_retries(retry_policy, lambda: self._post(invoice_id, read)),
+            lambda row: with_retries(retry_policy, lambda: self._post(row, read)),
         )
 
-    def _post(self, invoice_id: str, read: list[Invoice]) -> None:
+    def _post(self, row: sa.Row[Any], read: list[Invoice]) -> None:
         context = self._context
-        invoice = context.platforms.invoice(invoice_id)
+        invoice = context.platforms.invoice(row.billing, row.id)
         read.append(invoice)
         closed = open_window(context, invoice.legal_entity)
         posting = context.platforms.put_erp_invoice(invoice, closed)
-        context.postings.posted("invoice", invoice_id, posting, invoice.total)
+        context.postings.posted("invoice", row.id, posting, invoice.total)

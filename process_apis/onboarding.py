@@ -10,19 +10,19 @@ from process_apis.records import cross_references
 from process_apis.runtime.context import WorkflowContext
 
 
-def identify(context: WorkflowContext, deal: Deal) -> tuple[str, str | None]:
+def identify(context: WorkflowContext, crm: str, deal: Deal) -> tuple[str, str | None]:
     """Our ids for the deal's account and its parent, if it has one. The database gives each account one id."""
-    customer_id = cross_references.canonical_id(context.database, "cus", "crm", deal.account.id, context.new_id)
+    customer_id = cross_references.canonical_id(context.database, "cus", crm, deal.account.id, context.new_id)
     parents = deal.account.ancestors[:1]
     parent_id = (
-        cross_references.canonical_id(context.database, "cus", "crm", parents[0], context.new_id) if parents else None
+        cross_references.canonical_id(context.database, "cus", crm, parents[0], context.new_id) if parents else None
     )
     return customer_id, parent_id
 
 
-def duplicates(context: WorkflowContext, deal: Deal) -> list[str]:
+def duplicates(context: WorkflowContext, crm: str, deal: Deal) -> list[str]:
     """Customers of ours that are other accounts with the same tax number."""
-    known = cross_references.known(context.database, "cus", "crm", deal.account.potential_duplicates)
+    known = cross_references.known(context.database, "cus", crm, deal.account.potential_duplicates)
     return [each for each in known.values() if cross_references.customer(context.database, each) is not None]
 
 
@@ -33,9 +33,16 @@ def onboard(context: WorkflowContext, plan: Plan) -> Plan:
     """
     billing = context.platforms.put_billing_customer(plan.customer)
     erp = context.platforms.put_erp_customer(plan.customer)
-    customer = msgspec.structs.replace(
-        plan.customer, references=plan.customer.references | {"billing": billing, "erp": erp}
-    )
+    platforms, seller = context.live_catalogue.current, plan.contract.legal_entity
+    ids = {
+        name: given
+        for name, given in (
+            (platforms.instance_for("billing", seller), billing),
+            (platforms.instance_for("erp", seller), erp),
+        )
+        if name
+    }
+    customer = msgspec.structs.replace(plan.customer, references=plan.customer.references | ids)
     contract = msgspec.structs.replace(plan.contract, references=plan.contract.references | {"customer": billing})
     cross_references.keep_customer(context.database, customer)
     return msgspec.structs.replace(plan, customer=customer, contract=contract)

@@ -29,13 +29,13 @@ class OrderIntake:
         self._check_seller(wanted, principal)
         context.residency.check(wanted.legal_entity)
         deal = PlacedDeal(
-            key=wanted.key, name=wanted.name, account_id=customer.references["crm"], legal_entity=wanted.legal_entity,
+            key=wanted.key, name=wanted.name, account_id=customer.references[customer.crm], legal_entity=wanted.legal_entity,
             currency=wanted.currency, starts_on=wanted.starts_on, term_months=wanted.term_months, lines=wanted.lines,
             placed_by=principal.subject,
         )  # fmt: skip
-        placed = context.platforms.put_deal(deal)
+        placed = context.platforms.put_deal(customer.crm, deal)
         order_id = self._dispatcher.open_order(
-            placed.id, 1, correlation_id, name=wanted.name, legal_entity=wanted.legal_entity, customer_id=customer.id,
+            customer.crm, placed.id, 1, correlation_id, name=wanted.name, legal_entity=wanted.legal_entity, customer_id=customer.id,
             partner=customer.partner, placed_by=principal.subject,
         )  # fmt: skip
         return context.orders.get(order_id)

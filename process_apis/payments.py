@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.billing import Invoice
@@ -30,17 +33,17 @@ class Payments(DBOSConfiguredInstance):
     @DBOS.step(name="Collections.post_payments")
     def post_payments(self, invoice_id: str, paid: Invoice | None = None) -> Outcome:
         """`paid` is the invoice if the caller has just read it, with all its payments."""
-        return attempt(self._context, "payment", invoice_id, lambda: self._post(invoice_id, paid))
+        return attempt(self._context, "payment", invoice_id, lambda row: self._post(row, paid))
 
-    def _post(self, invoice_id: str, paid: Invoice | None) -> None:
+    def _post(self, row: sa.Row[Any], paid: Invoice | None) -> None:
         context = self._context
-        invoice = paid or context.platforms.invoice(invoice_id)
+        invoice = paid or context.platforms.invoice(row.billing, row.id)
         if not invoice.payments:
-            raise NotFound("billing", f"the invoice {invoice_id} has no payment", field="payments")
+            raise NotFound("billing", f"the invoice {row.id} has no payment", field="payments")
         closed = open_window(context, invoice.legal_entity)
         booked = [
             context.platforms.put_erp_payment(payment, invoice.legal_entity, closed) for payment in invoice.payments
         ]
         received = total((each.amount for each in invoice.payments), invoice.total.currency)
-        context.postings.posted("payment", invoice_id, booked[-1], received)
-        context.postings.change("invoice", invoice_id, balance=booked[-1].balance.amount)
+        context.postings.posted("payment", row.id, booked[-1], received)
+        context.postings.change("invoice", row.id, balance=booked[-1].balance.amount)

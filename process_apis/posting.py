@@ -42,14 +42,14 @@ def open_window(context: WorkflowContext, legal_entity: str) -> ClosedPeriod:
     return window.closed_period
 
 
-def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable[[], None]) -> Outcome:
-    """Do the work of a posting that waits. What cannot be done now waits on, what can never be done becomes a case."""
+def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable[[sa.Row[Any]], None]) -> Outcome:
+    """Do the work of a posting that waits, on its row. What cannot be done now waits on, what can never be done becomes a case."""
     row = context.postings.find(kind, key)
     if row is None or row.state != "waiting":
         return "stopped"
     with correlated(row.correlation_id):
         try:
-            act()
+            act(row)
         except WindowShut as shut:
             wait_for_window(context, row, shut)
         except TRANSIENT as fault:

@@ -46,25 +46,25 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     def _validate(self, order: Order) -> Outcome:
         context = self._context
-        deal = context.platforms.deal(order.deal_id)
+        deal = context.platforms.deal(order.crm, order.deal_id)
         self._check_region(order, deal)
         seller = None
         if deal.legal_entity:
             with contextlib.suppress(NotFound):  # then it is one of the findings
                 seller = context.platforms.legal_entity(deal.legal_entity)
         skus = sorted({line.sku for line in deal.lines if line.sku})
-        products = context.platforms.known_products(skus) if skus else []
-        same = [] if context.orders.row(order.id).accepts_duplicate else onboarding.duplicates(context, deal)
-        found = validation.findings(deal, seller, products, same)
+        products = context.platforms.known_products(skus, deal.legal_entity or "") if skus else []
+        same = [] if context.orders.row(order.id).accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
+        found = [*validation.findings(deal, seller, products, same), *self._who_sells(order.crm, deal)]
         if found or seller is None:
             only_duplicate = len(found) == 1 and bool(same)
             context.orders.change(order.id, name=deal.name, placed_by=deal.placed_by, partner=deal.account.partner)
             if only_duplicate:
                 raise Held("duplicate_customer", found, ("retry", "skip", "compensate"))
             raise Held("deal_invalid", found, ("retry", "compensate"))
-        customer_id, parent_id = onboarding.identify(context, deal)
+        customer_id, parent_id = onboarding.identify(context, order.crm, deal)
         contract_id = cross_references.canonical_id(context.database, "con", "order", order.id, context.new_id)
-        plan = validation.plan(deal, seller, order.id, customer_id, contract_id, parent_id)
+        plan = validation.plan(deal, order.crm, seller, order.id, customer_id, contract_id, parent_id)
         context.orders.accept(order.id, deal.name, deal.placed_by, plan)
         return "done"
 
@@ -74,8 +74,15 @@ class QuoteToCash(DBOSConfiguredInstance):
         if not context.residency.keeps(deal.legal_entity):
             context.orders.change(order.id, legal_entity=deal.legal_entity)
             reason = f"records of {deal.legal_entity} are not kept in {context.residency.region}, where this runs"
-            finding = Finding("Opportunity.LegalEntity__c", reason)
+            finding = Finding("deal.legal_entity", reason)
             raise Held("outside_region", [finding], ("retry", "compensate"))
+
+    def _who_sells(self, crm: str, deal: Deal) -> list[Finding]:
+        """A CRM sells for the legal entities that the catalogue names for it."""
+        known = self._context.live_catalogue.current.platforms.get(crm)
+        if not deal.legal_entity or (known and known.serves(deal.legal_entity)):
+            return []
+        return [Finding("deal.legal_entity", f"{crm} does not sell for {deal.legal_entity}")]
 
     # ---- may the customer owe us as much?
 
@@ -162,7 +169,7 @@ class QuoteToCash(DBOSConfiguredInstance):
 
     def _deprovision(self, order: Order) -> Outcome:
         if any(each.state != "waiting" for each in order.lines):
-            self._context.platforms.deprovision(order.id)
+            self._context.platforms.deprovision(order.id, order.legal_entity)
         return "done"
 
     # ---- all of it undone, last step first

@@ -20,27 +20,27 @@ class Platforms:
     def __init__(self, client: LayerClient) -> None:
         self._client = client
         self._legal_entities: dict[str, tuple[float, LegalEntity]] = {}
-        self._products: dict[str, float] = {}
+        self._products: dict[tuple[str, str], float] = {}
 
     def alive(self) -> None:
         self._client.call("GET", "/health/live", dict[str, str])
 
     # ---- CRM
 
-    def deal(self, deal_id: str) -> Deal:
-        return self._client.call("GET", f"/crm/v1/deals/{_key(deal_id)}", Deal)
+    def deal(self, crm: str, deal_id: str) -> Deal:
+        return self._client.call("GET", f"/crm/v1/deals/{_key(deal_id)}?{_at(crm)}", Deal)
 
-    def account(self, account_id: str) -> Account:
-        return self._client.call("GET", f"/crm/v1/accounts/{_key(account_id)}", Account)
+    def account(self, crm: str, account_id: str) -> Account:
+        return self._client.call("GET", f"/crm/v1/accounts/{_key(account_id)}?{_at(crm)}", Account)
 
-    def put_account_sync(self, account_id: str, followed: AccountSync) -> None:
-        self._client.call("PUT", f"/crm/v1/accounts/{_key(account_id)}/followed", AccountSync, followed)
+    def put_account_sync(self, crm: str, account_id: str, sync: AccountSync) -> None:
+        self._client.call("PUT", f"/crm/v1/accounts/{_key(account_id)}/followed?{_at(crm)}", AccountSync, sync)
 
-    def put_deal(self, deal: PlacedDeal) -> DealReference:
-        return self._client.call("PUT", f"/crm/v1/placed-deals/{_key(deal.key)}", DealReference, deal)
+    def put_deal(self, crm: str, deal: PlacedDeal) -> DealReference:
+        return self._client.call("PUT", f"/crm/v1/placed-deals/{_key(deal.key)}?{_at(crm)}", DealReference, deal)
 
-    def show_status(self, deal_id: str, status: DealStatus) -> None:
-        self._client.call("PUT", f"/crm/v1/deals/{_key(deal_id)}/status", DealStatus, status)
+    def put_deal_status(self, crm: str, deal_id: str, status: DealStatus) -> None:
+        self._client.call("PUT", f"/crm/v1/deals/{_key(deal_id)}/status?{_at(crm)}", DealStatus, status)
 
     # ---- ERP
 
@@ -52,15 +52,15 @@ class Platforms:
             self._legal_entities[code] = monotonic() + RECENT, known
         return known
 
-    def known_products(self, skus: list[str]) -> list[str]:
-        """Those of the SKUs that the ERP knew within the last minute, or knows now."""
+    def known_products(self, skus: list[str], legal_entity: str) -> list[str]:
+        """Return those of the SKUs that the legal entity's ERP knew within the last minute, or knows now."""
         now = monotonic()
-        asked = [sku for sku in skus if self._products.get(sku, 0.0) < now]
+        asked = [sku for sku in skus if self._products.get((legal_entity, sku), 0.0) < now]
         if asked:
-            query = urlencode([("sku", sku) for sku in asked])
+            query = urlencode([("legal_entity", legal_entity), *(("sku", sku) for sku in asked)])
             found = self._client.call("GET", f"/erp/v1/products?{query}", KnownProducts).skus
-            self._products |= dict.fromkeys(found, now + RECENT)
-        return [sku for sku in skus if self._products.get(sku, 0.0) >= now]
+            self._products |= {(legal_entity, sku): now + RECENT for sku in found}
+        return [sku for sku in skus if self._products.get((legal_entity, sku), 0.0) >= now]
 
     def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         query = urlencode({"legal_entity": legal_entity, "currency": currency})
@@ -91,18 +91,24 @@ class Platforms:
     def cancel_contract(self, contract: Contract) -> None:
         self._client.call("POST", f"/billing/v1/contracts/{_key(contract.id)}/cancel", Contract, contract)
 
-    def invoice(self, invoice_id: str) -> Invoice:
-        return self._client.call("GET", f"/billing/v1/invoices/{_key(invoice_id)}", Invoice)
+    def invoice(self, billing: str, invoice_id: str) -> Invoice:
+        return self._client.call("GET", f"/billing/v1/invoices/{_key(invoice_id)}?{_at(billing)}", Invoice)
 
     # ---- provisioning
 
     def provision(self, request: ProvisioningRequest) -> None:
         self._client.call("PUT", f"/provisioning/v1/orders/{_key(request.order_id)}", ProvisioningRequest, request)
 
-    def deprovision(self, order_id: str) -> None:
-        self._client.call("DELETE", f"/provisioning/v1/orders/{_key(order_id)}", OrderReference)
+    def deprovision(self, order_id: str, legal_entity: str) -> None:
+        query = urlencode({"legal_entity": legal_entity})
+        self._client.call("DELETE", f"/provisioning/v1/orders/{_key(order_id)}?{query}", OrderReference)
 
 
 def _key(key: str) -> str:
     """A key in its place in a path, whatever is in it."""
     return quote(key, safe=":")
+
+
+def _at(instance: str) -> str:
+    """Return the query that names an instance of a platform."""
+    return urlencode({"instance": instance})

@@ -32,35 +32,35 @@ def _of_parties(deal: Deal, seller: LegalEntity | None, duplicates: Collection[s
     found: list[Finding] = []
     account = deal.account
     if not deal.won:
-        found.append(Finding("Opportunity.StageName", "the deal is not closed as won"))
+        found.append(Finding("deal.won", "the deal is not closed as won"))
     if not account.id:
-        found.append(Finding("Opportunity.AccountId", "the deal has no account"))
+        found.append(Finding("deal.account", "the deal has no account"))
     if account.id in account.ancestors or len(set(account.ancestors)) < len(account.ancestors):
-        found.append(Finding("Account.ParentId", "the account is its own ancestor"))
+        found.append(Finding("deal.account.ancestors", "the account is its own ancestor"))
     if not account.address.country:
-        found.append(Finding("Account.BillingCountryCode", "the country decides the tax, and it is missing"))
+        found.append(Finding("deal.account.address.country", "the country decides the tax, and it is missing"))
     elif pycountry.countries.get(alpha_2=account.address.country) is None:
         unknown = f"{account.address.country} is not an ISO 3166 country code"
-        found.append(Finding("Account.BillingCountryCode", unknown))
+        found.append(Finding("deal.account.address.country", unknown))
     elif account.tax_number and not tax_number_is_valid(account.tax_number, account.address.country):
-        found.append(Finding("Account.VatNumber__c", f"{account.tax_number} is not a valid tax number"))
+        found.append(Finding("deal.account.tax_number", f"{account.tax_number} is not a valid tax number"))
     found += _of_seller(deal, seller)
     if duplicates:
         others = ", ".join(sorted(duplicates))
-        found.append(Finding("Account.VatNumber__c", f"the same tax number is that of the customers {others}"))
+        found.append(Finding("deal.account.tax_number", f"the same tax number is that of the customers {others}"))
     return found
 
 
 def _of_seller(deal: Deal, seller: LegalEntity | None) -> list[Finding]:
     found: list[Finding] = []
     if not deal.legal_entity:
-        found.append(Finding("Opportunity.LegalEntity__c", "the selling legal entity cannot be determined"))
+        found.append(Finding("deal.legal_entity", "the selling legal entity cannot be determined"))
     elif seller is None:
-        found.append(Finding("Opportunity.LegalEntity__c", f"the ERP has no legal entity {deal.legal_entity}"))
+        found.append(Finding("deal.legal_entity", f"the ERP has no legal entity {deal.legal_entity}"))
     elif deal.account.address.country:
         wanted = tax_of(deal, seller)
         if wanted not in seller.tax_rates:
-            found.append(Finding("Opportunity.LegalEntity__c", f"{seller.code} has no tax for {wanted}"))
+            found.append(Finding("deal.legal_entity", f"{seller.code} has no tax for {wanted}"))
     return found
 
 
@@ -68,41 +68,37 @@ def _of_currency(deal: Deal) -> list[Finding]:
     try:
         exponent(deal.currency)
     except UnknownCurrency as error:
-        return [Finding("Opportunity.CurrencyIsoCode", str(error))]
+        return [Finding("deal.currency", str(error))]
     return []
 
 
 def _of_lines(deal: Deal, products: Collection[str]) -> list[Finding]:
     found: list[Finding] = []
     if not deal.lines:
-        found.append(Finding("OpportunityLineItems", "the deal has no lines"))
+        found.append(Finding("deal.lines", "the deal has no lines"))
     elif all(line.interval == "one_time" for line in deal.lines):
-        found.append(Finding("OpportunityLineItems", "a contract needs at least one recurring line"))
+        found.append(Finding("deal.lines", "a contract needs at least one recurring line"))
     if len({line.interval for line in deal.lines} - {"one_time"}) > 1:
-        found.append(Finding("OpportunityLineItems", "recurring lines of one deal must share one billing interval"))
+        found.append(Finding("deal.lines", "recurring lines of one deal must share one billing interval"))
     for index, line in enumerate(deal.lines):
-        found += _of_line(line, f"OpportunityLineItems[{index}]", deal, products)
+        found += _of_line(line, f"deal.lines[{index}]", deal, products)
     return found
 
 
 def _of_line(line: DealLine, place: str, deal: Deal, products: Collection[str]) -> list[Finding]:
     found: list[Finding] = []
     if line.sku not in products:
-        found.append(Finding(f"{place}.ProductCode", f"the ERP has no product {line.sku or '(none)'}"))
+        found.append(Finding(f"{place}.sku", f"the ERP has no product {line.sku or '(none)'}"))
     if line.quantity <= 0 or line.quantity != line.quantity.to_integral_value():
-        found.append(Finding(f"{place}.Quantity", f"{line.quantity.normalize():f} is not a positive whole number"))
+        found.append(Finding(f"{place}.quantity", f"{line.quantity.normalize():f} is not a positive whole number"))
     if line.interval not in INTERVALS:
-        found.append(
-            Finding(f"{place}.BillingInterval__c", f"{line.interval or 'nothing'} is not one of {', '.join(INTERVALS)}")
-        )
+        found.append(Finding(f"{place}.interval", f"{line.interval or 'nothing'} is not one of {', '.join(INTERVALS)}"))
     if not line.listed:
-        found.append(
-            Finding(f"{place}.PricebookEntry", f"the price list has no price for {line.sku} in {deal.currency}")
-        )
+        found.append(Finding(f"{place}.listed", f"the price list has no price for {line.sku} in {deal.currency}"))
     if line.unit_price < 0:
-        found.append(Finding(f"{place}.UnitPrice", "the price is negative"))
+        found.append(Finding(f"{place}.unit_price", "the price is negative"))
     elif not _fits(line.unit_price, deal.currency):
-        found.append(Finding(f"{place}.UnitPrice", f"{line.unit_price} has more digits than {deal.currency}"))
+        found.append(Finding(f"{place}.unit_price", f"{line.unit_price} has more digits than {deal.currency}"))
     return found
 
 
@@ -135,16 +131,16 @@ def tax_of(deal: Deal, seller: LegalEntity) -> TaxTreatment:
 
 
 def plan(
-    deal: Deal, seller: LegalEntity, order_id: str, customer_id: str, contract_id: str, parent_id: str | None
+    deal: Deal, crm: str, seller: LegalEntity, order_id: str, customer_id: str, contract_id: str, parent_id: str | None
 ) -> Plan:
-    """The customer and the contract that a deal without findings becomes."""
+    """Return the customer and the contract that a deal of a CRM becomes when it has no findings."""
     account = deal.account
     tax = tax_of(deal, seller)
     customer = Customer(
         id=customer_id, name=account.name, address=account.address, contact=account.contact, parent_id=parent_id,
         tax_number=compact(account.tax_number, account.address.country), payment_method=account.payment_method,
         tax_treatment=tax, partner=account.partner, legal_entity=seller.code,
-        revision=account.revision, references={"crm": account.id},
+        revision=account.revision, references={crm: account.id}, crm=crm,
     )  # fmt: skip
     contract = Contract(
         id=contract_id, order_id=order_id, customer_id=customer_id, legal_entity=seller.code, currency=deal.currency,

@@ -17,6 +17,7 @@ from litestar import Litestar, delete, get, post
 from sandbox.faults import Fault, Faults
 from sandbox.provisioning import app as provisioning
 from sandbox.salesforce import app as salesforce
+from sandbox.site import GERMANY, Site
 from sandbox.store import SandboxClock, Store
 from sandbox.stripe import app as stripe
 from sandbox.stripe.account import Account
@@ -44,6 +45,7 @@ class SandboxPlan(msgspec.Struct, frozen=True):
     erp_password: str
     year: int
     erp_database: str = ""
+    site: Site = GERMANY
 
 
 class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +61,13 @@ async def run(plan: SandboxPlan) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
     tryton = TrytonServer(
-        plan.folder / "tryton", plan.templates, plan.tryton_port, plan.year, plan.erp_password, plan.erp_database
+        plan.folder / "tryton",
+        plan.templates,
+        plan.tryton_port,
+        plan.year,
+        plan.erp_password,
+        plan.erp_database,
+        plan.site,
     )
     clock = SandboxClock()
     stores = {name: Store(plan.folder / f"{name}.sqlite") for name in ("crm", "billing", "provisioning")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from policies.chain.gate import Gate, governed
 from policies.context.background import Background
 from system_apis.billing import api as billing_api
 from system_apis.billing.port import Billing
+from system_apis.connector import Instances
 from system_apis.crm import api as crm_api
 from system_apis.crm.port import Crm
 from system_apis.erp import api as erp_api
@@ -25,7 +25,7 @@ from system_apis.provisioning import api as provisioning_api
 from system_apis.provisioning.port import Provisioning
 
 CHECK_EVERY = 5.0
-"""Seconds between two looks at whether the platforms answer."""
+"""Seconds between two checks of whether the platforms answer."""
 
 
 class Closing(Protocol):
@@ -34,13 +34,23 @@ class Closing(Protocol):
     async def close(self) -> None: ...
 
 
-class Platforms(msgspec.Struct, frozen=True):
-    """One connector for each domain."""
+class Checked(Protocol):
+    """What can be asked whether it answers."""
 
-    crm: Crm
-    erp: Erp
-    billing: Billing
-    provisioning: Provisioning
+    async def check(self) -> None: ...
+
+
+class Platforms(msgspec.Struct, frozen=True):
+    """The connectors of each domain."""
+
+    crms: Instances[Crm]
+    erps: Instances[Erp]
+    billings: Instances[Billing]
+    targets: Instances[Provisioning]
+
+    def every(self) -> dict[str, Checked]:
+        """Return all instances by name."""
+        return {**dict(self.crms), **dict(self.erps), **dict(self.billings), **dict(self.targets)}
 
 
 def create_app(
@@ -50,9 +60,10 @@ def create_app(
     closing: tuple[Closing, ...] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """The app. Its change feeds run from its start to its end; a platform that is down is said in its readiness."""
-    found: dict[str, str] = dict.fromkeys(("crm", "erp", "billing", "provisioning"), "not asked yet")
-    feeds = Background(partial(platforms.crm.watch, intake), partial(_keep_checking, platforms, found))
+    """Return the app. Its change feeds run from its start to its end; readiness names each platform that is down."""
+    answers = dict.fromkeys(platforms.every(), "not asked yet")
+    feeds = [partial(crm.watch, intake) for _, crm in platforms.crms]
+    running = Background(*feeds, partial(_keep_checking, platforms.every(), answers))
 
     async def close() -> None:
         for each in closing:
@@ -61,22 +72,22 @@ def create_app(
     return governed(
         gate,
         [crm_api.router, erp_api.router, billing_api.router, provisioning_api.router],
-        readiness=lambda: dict(found),
-        state={**{name: getattr(platforms, name) for name in found}, "intake": intake},
-        on_startup=[feeds.start],
-        on_shutdown=[feeds.stop, close],
+        readiness=lambda: dict(answers),
+        provided={name: getattr(platforms, name) for name in Platforms.__struct_fields__} | {"intake": intake},
+        on_startup=[running.start],
+        on_shutdown=[running.stop, close],
         openapi=openapi,
     )
 
 
-async def _keep_checking(platforms: Platforms, found: dict[str, str]) -> None:
-    async def look(name: str, check: Callable[[], Awaitable[None]]) -> None:
+async def _keep_checking(platforms: dict[str, Checked], answers: dict[str, str]) -> None:
+    async def ask(name: str, platform: Checked) -> None:
         try:
-            await check()
-            found[name] = "ok"
+            await platform.check()
+            answers[name] = "ok"
         except PlatformFault as fault:
-            found[name] = fault.reason
+            answers[name] = fault.reason
 
     while True:
-        await asyncio.gather(*(look(name, getattr(platforms, name).check) for name in found))
+        await asyncio.gather(*(ask(name, platform) for name, platform in platforms.items()))
         await asyncio.sleep(CHECK_EVERY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from canonical.events import Event
 from policies.context import correlation
@@ -10,6 +10,7 @@ from policies.context.correlation import correlated
 from policies.outbound.layer_client import AsyncLayerClient, Token
 
 
+@runtime_checkable
 class Intake(Protocol):
     """Takes an event once, however often it is offered."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets as randomness
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp
@@ -23,15 +24,18 @@ from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
 from policies.identity.jwks import Discovery, Jwk, SigningKeys
 from policies.identity.revocation import RevocationFile, RevocationRedis, Revocations, RevocationStore
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient
-from policies.outbound.ownership import Fields
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.residency import Residency
 from policies.store.shared_store import SharedFileStore, SharedRedisStore, SharedStore
 from policies.traffic.rate_limit import RateLimiter, shared_storage
-from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError
+from tiergate.platforms import ConnectedPlatform
+from tiergate.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from experience_apis.oauth import Tokens
+    from experience_apis.process_client import Process
 
 REDIS_SECONDS = 0.25
 """After so long a count goes on in memory."""
@@ -109,10 +113,18 @@ class PlatformClientFactory:
         self._throttle = throttle
         self._made: list[PlatformClient] = []
 
-    def to(self, domain: Domain, server: PlatformServer, known: Mapping[str, Fields]) -> PlatformClient:
+    def to(self, platform: ConnectedPlatform) -> PlatformClient:
+        """Return the client of one platform, which writes the fields that its connector declares."""
         jitter = randomness.SystemRandom().random
         made = PlatformClient(
-            domain, server.url, known, self._live_catalogue, self._residency, self._throttle, jitter, server.tls()
+            platform.name,
+            platform.settings.url,
+            platform.connector.FIELDS,
+            self._live_catalogue,
+            self._residency,
+            self._throttle,
+            jitter,
+            platform.settings.tls(),
         )
         self._made.append(made)
         return made
@@ -122,44 +134,42 @@ class PlatformClientFactory:
             await each.close()
 
 
-def system_app(settings: Settings, secrets: Secrets, openapi: OpenAPIConfig | None = None) -> Litestar:
+def system_app(
+    settings: Settings, platforms: Mapping[str, ConnectedPlatform], openapi: OpenAPIConfig | None = None
+) -> Litestar:
     from system_apis.app import Platforms, create_app
-    from system_apis.billing.stripe import Stripe, StripeSettings
-    from system_apis.billing.stripe import mapping as stripe
-    from system_apis.crm.salesforce import Salesforce, SalesforceSettings
-    from system_apis.crm.salesforce import mapping as salesforce
-    from system_apis.cursors import FeedPosition
-    from system_apis.erp.tryton import Tryton, TrytonSettings
-    from system_apis.erp.tryton import mapping as tryton
+    from system_apis.connector import ConnectorContext, Instances
+    from system_apis.feed_position import FeedPosition
     from system_apis.intake import ProcessIntake
-    from system_apis.provisioning.webhook import WebhookSettings, WebhookTarget
-    from system_apis.provisioning.webhook import connector as webhook
 
     live_catalogue = open_catalogue(settings)
+    live_catalogue.serves(platforms=platforms)
     governs = gate("system", settings, live_catalogue)
-    callback = f"{settings.server.url_of_system()}/provisioning/v1/webhooks"
-    crm = SalesforceSettings(
-        settings.crm.url,
-        settings.crm.client_id,
-        secrets.crm_client_secret,
-        secrets.crm_private_key,
-        settings.crm.username,
-    )
-    erp = TrytonSettings(settings.erp.url, settings.erp.database, settings.erp.user, secrets.erp_password)
-    billing = StripeSettings(settings.billing.url, secrets.billing_api_key, secrets.billing_webhook_secret)
-    target = WebhookSettings(settings.provisioning.url, secrets.provisioning_secret, callback)
-    cursor = FeedPosition(settings.state / "cursors" / "crm")
+    clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), governs.throttle)
 
-    platform_clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), governs.throttle)
-    platforms = Platforms(
-        crm=Salesforce(crm, platform_clients.to("crm", settings.crm, salesforce.FIELDS), cursor, utc_now, new_id, settings.crm.poll_seconds),
-        erp=Tryton(erp, platform_clients.to("erp", settings.erp, tryton.FIELDS)),
-        billing=Stripe(billing, platform_clients.to("billing", settings.billing, stripe.FIELDS), utc_now),
-        provisioning=WebhookTarget(target, platform_clients.to("provisioning", settings.provisioning, webhook.FIELDS), utc_now),
-    )  # fmt: skip
+    def connect(platform: ConnectedPlatform) -> Any:
+        webhooks = f"{settings.server.url_of_system()}/{platform.domain}/v1/webhooks?instance={platform.name}"
+        positions = settings.state / "cursors"
+        alone = len(live_catalogue.current.instances(platform.domain)) == 1
+        position = FeedPosition(positions / platform.name, positions / platform.domain if alone else None)
+        context = ConnectorContext(platform.name, clients.to(platform), utc_now, new_id, position, webhooks)
+        return platform.connector.connect(platform.settings, context)
+
+    def instances(domain: Domain) -> Instances[Any]:
+        connected = {name: connect(each) for name, each in platforms.items() if each.domain == domain}
+        return Instances(domain, connected, live_catalogue)
+
+    connected = Platforms(instances("crm"), instances("erp"), instances("billing"), instances("provisioning"))
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
     token = caller("system-layer", settings, live_catalogue)
-    return create_app(governs, platforms, ProcessIntake(client, token), (client, platform_clients), openapi)
+    return create_app(governs, connected, ProcessIntake(client, token), (client, clients), openapi)
+
+
+def instances_of(settings: Settings) -> dict[str, str]:
+    """Return the platform of each domain that has one, by its name in the catalogue."""
+    catalogue = open_catalogue(settings).current
+    found = {domain: catalogue.instances(domain) for domain in get_args(Domain)}
+    return {domain: names[0] for domain, names in found.items() if len(names) == 1}
 
 
 def records(settings: Settings) -> Engine:
@@ -170,7 +180,7 @@ def records(settings: Settings) -> Engine:
 
     database = open_database(settings.process_database())
     try:
-        prepare(database, upgrade_at_start=settings.process.upgrade_at_start)
+        prepare(database, instances_of(settings), upgrade_at_start=settings.process.upgrade_at_start)
     except RevisionError as error:
         raise SettingsError([f"process.database_url: {error}"]) from error
     return database
@@ -198,13 +208,31 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
 
 
 def experience_front(settings: Settings) -> ASGIApp:
-    """The experience app behind its thin path."""
-    app = experience_app(settings)
-    return Passthrough(app, app.state.gate, passthrough_routes(app), app.state.process.fetch)
+    """Return the experience app behind its pass-through."""
+    parts = experience_parts(settings)
+    app = experience_app(settings, parts)
+    return Passthrough(app, parts.gate, passthrough_routes(app), parts.process.fetch)
 
 
-def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> Litestar:
+def experience_app(
+    settings: Settings, parts: ExperienceParts | None = None, openapi: OpenAPIConfig | None = None
+) -> Litestar:
     from experience_apis.app import create_app
+
+    parts = parts or experience_parts(settings)
+    return create_app(parts.gate, parts.process, parts.tokens, openapi)
+
+
+class ExperienceParts(msgspec.Struct, frozen=True):
+    """What the experience layer and its pass-through share."""
+
+    gate: Gate
+    process: Process
+    tokens: Tokens | None
+
+
+def experience_parts(settings: Settings) -> ExperienceParts:
+    """Return what the experience layer is made of. Clients get tokens of the local issuer unless the settings name another."""
     from experience_apis.oauth import Tokens
     from experience_apis.process_client import NAME, Process
 
@@ -213,4 +241,4 @@ def experience_app(settings: Settings, openapi: OpenAPIConfig | None = None) -> 
     process = Process(client, issuer(settings), lambda: live_catalogue.current.clients[NAME])
     local = settings.governance.local_tokens and not settings.governance.issuer
     tokens = Tokens(issuer(settings), ClientSecrets(settings.client_secrets())) if local else None
-    return create_app(gate("experience", settings, live_catalogue), process, tokens, openapi)
+    return ExperienceParts(gate("experience", settings, live_catalogue), process, tokens)

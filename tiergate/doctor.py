@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from policies.catalogue.check import load as load_catalogue
-from policies.catalogue.model import CatalogueError
-from tiergate.settings import PlatformServer, Secrets, Settings, SettingsError, load, secrets
+from policies.catalogue.model import Catalogue, CatalogueError
+from policies.outbound.platform_server import PlatformServer
+from tiergate.platforms import ConnectedPlatform, load_platforms
+from tiergate.settings import Settings, SettingsError, load
 
 OLDEST = (3, 11)
 ENOUGH = 200 * 2**20
@@ -43,18 +45,16 @@ def examine(config: Path) -> bool:
     settings = _settings(config, say)
     if settings is None:
         return False
-    found = _secrets(settings, say)
-    _catalogue(settings.governance.path(), say)
+    catalogue = _catalogue(settings.governance.path(), say)
+    platforms = _platforms(settings, catalogue, say) if catalogue else {}
     folder = settings.state
     writable = folder.exists() and os.access(folder, os.W_OK)
     say(f"state folder {folder}", "create it, or run `tiergate sandbox`", good=writable)
     free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
     say(f"{free // 2**20} MiB of disk are free", "make room: the records and logs need it", good=free > ENOUGH)
-    if found:
-        for name in ("crm", "erp", "billing", "provisioning"):
-            server: PlatformServer = getattr(settings, name)
-            remedy = "start it (`tiergate sandbox` for the stand-ins), or correct its url"
-            say(f"{name} at {server.url}", remedy, good=_answers(server))
+    for name, platform in platforms.items():
+        remedy = "start it (`tiergate sandbox` for the stand-ins), or correct its url"
+        say(f"{name} ({platform.domain}) at {platform.settings.url}", remedy, good=_answers(platform.settings))
     for layer in ("system", "process", "experience"):
         port = getattr(settings.server, f"{layer}_port")
         _layer(f"http://{settings.server.host}:{port}", layer, say)
@@ -72,24 +72,25 @@ def _settings(config: Path, say: Say) -> Settings | None:
     return settings
 
 
-def _secrets(settings: Settings, say: Say) -> Secrets | None:
+def _platforms(settings: Settings, catalogue: Catalogue, say: Say) -> dict[str, ConnectedPlatform]:
     try:
-        found = secrets(settings, os.environ)
+        found = load_platforms(settings, catalogue, os.environ)
     except SettingsError as error:
         for each in error.errors:
             say(each, good=False)
-        return None
-    say("all secrets are there", good=True)
+        return {}
+    say("every platform has its settings and secrets", good=True)
     return found
 
 
-def _catalogue(path: Path, say: Say) -> None:
+def _catalogue(path: Path, say: Say) -> Catalogue | None:
     try:
-        load_catalogue(path)
+        found = load_catalogue(path)
     except (OSError, CatalogueError) as error:
         say(f"catalogue {path.name}: {error}", "see `tiergate policy check`", good=False)
-    else:
-        say(f"catalogue {path.name}", good=True)
+        return None
+    say(f"catalogue {path.name}", good=True)
+    return found
 
 
 def _answers(server: PlatformServer) -> bool:

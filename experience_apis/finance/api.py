@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Response, Router, get, post
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
@@ -20,20 +19,21 @@ from policies.problems import NOT_ALLOWED_NOW
 
 @get("/postings", operation_id="finance_list_postings", passes="postings", summary="List where the posting of each invoice and payment stands", responses=answers(Page[PostingStatus]))  # fmt: skip
 async def list_postings(
-    state: State, principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
+    process: NamedDependency[Process], principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None, limit: Limit = 25,
 ) -> Response[bytes]:  # fmt: skip
     """What waits, and why, what is posted under which number, and what is still due."""
-    process: Process = state.process
     return await process.get(principal, "postings", {"state": posting_state, "cursor": cursor, "limit": limit})
 
 
 @post("/cases/{case_id:str}/approval", operation_id="finance_decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, responses=answers(Case))  # fmt: skip
 async def decide_approval(
-    state: State, principal: NamedDependency[Principal], case_id: CanonicalId, data: JSONBody[Approval]
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    case_id: CanonicalId,
+    data: JSONBody[Approval],
 ) -> Response[bytes]:
     """Whoever placed the order cannot approve it. A rejected order is cancelled, and what was made for it is undone."""
-    process: Process = state.process
     return await process.post(principal, f"cases/{case_id}/approval", data)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Router, get
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
 from canonical.orders import Page
@@ -44,9 +44,8 @@ class ApiStatus(msgspec.Struct, frozen=True):
 
 
 @get("/apis", operation_id="operations_list_apis", summary="List every API with its versions, as they are in force", sync_to_thread=False)  # fmt: skip
-def list_apis(state: State) -> Page[ApiStatus]:
+def list_apis(gate: NamedDependency[Gate]) -> Page[ApiStatus]:
     """The catalogue in force on the replica that answers: versions with their life, owners, operations."""
-    gate: Gate = state.gate
     found = tuple(
         ApiStatus(
             name, api.title, api.layer, api.owner,
@@ -59,9 +58,8 @@ def list_apis(state: State) -> Page[ApiStatus]:
 
 
 @get("/deprecated-calls", operation_id="operations_list_deprecated_calls", summary="List who still calls deprecated versions, by day")  # fmt: skip
-async def list_deprecated_calls(state: State) -> Page[DeprecatedCalls]:
+async def list_deprecated_calls(gate: NamedDependency[Gate]) -> Page[DeprecatedCalls]:
     """One entry for each client, version and day, so that you know whom to call before the sunset."""
-    gate: Gate = state.gate
     try:
         return Page(await gate.usage.counted())
     except AWAY as error:
@@ -71,9 +69,8 @@ async def list_deprecated_calls(state: State) -> Page[DeprecatedCalls]:
 
 
 @get("/explanations/{client:str}/{operation:str}", operation_id="operations_explain", summary="Say what would happen if a client called an operation, and which line decides it", sync_to_thread=False)  # fmt: skip
-def explain_call(state: State, client: Name, operation: Name) -> Explanation:
+def explain_call(gate: NamedDependency[Gate], client: Name, operation: Name) -> Explanation:
     """Goes through the policies in the order in which the chain asks, with the line of the catalogue that decides each."""
-    gate: Gate = state.gate
     try:
         return explain(gate.live_catalogue.current, gate.live_catalogue.text, client, operation, gate.now().date())
     except Unknown as error:

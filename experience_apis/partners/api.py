@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Response, Router, get, post
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.middleware import DefineMiddleware
 from litestar.params import JSONBody, QueryParameter
@@ -32,20 +31,21 @@ from policies.problems import MISSING, OUTSIDE_REGION
 
 @get("/customers", operation_id="partners_list_customers", summary="List your customers, newest first", responses=answers(Page[PartnerCustomer]))  # fmt: skip
 async def list_customers(
-    state: State, principal: NamedDependency[Principal], cursor: Cursor = None, limit: Limit = 25
+    process: NamedDependency[Process], principal: NamedDependency[Principal], cursor: Cursor = None, limit: Limit = 25
 ) -> Page[PartnerCustomer]:
     """The customers that you look after. Their ids are what you order with."""
-    process: Process = state.process
     found = await process.read(principal, "customers", {"cursor": cursor, "limit": limit}, Page[Customer])
     return Page(tuple(map(contract.customer, found.items)), found.next_cursor)
 
 
 @post("/orders", operation_id="partners_place_order", platforms=True, problems=(MISSING, OUTSIDE_REGION), summary="Place an order for one of your customers", status_code=201, responses=answers(PartnerOrder, 201))  # fmt: skip
 async def place_order(
-    state: State, principal: NamedDependency[Principal], act: NamedDependency[str], data: JSONBody[PartnerOrderRequest]
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    act: NamedDependency[str],
+    data: JSONBody[PartnerOrderRequest],
 ) -> Response[PartnerOrder]:
     """At list prices. Send an `Idempotency-Key` of your own, and send the same again when you got no answer: it is one order, however often you send it. Follow it with its id."""
-    process: Process = state.process
     wanted = NewOrder(
         act, data.customer_id, data.name, data.legal_entity, data.currency, data.starts_on, data.term_months, data.lines
     )
@@ -55,29 +55,28 @@ async def place_order(
 
 @get("/orders", operation_id="partners_list_orders", summary="List the orders of your customers, newest first", responses=answers(Page[PartnerOrderSummary]))  # fmt: skip
 async def list_orders(
-    state: State, principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
+    process: NamedDependency[Process], principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
     customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25,
 ) -> Page[PartnerOrderSummary]:  # fmt: skip
     """All orders of your customers, whoever placed them."""
-    process: Process = state.process
     query = {"state": order_state, "customer_id": customer_id, "cursor": cursor, "limit": limit}
     found = await process.read(principal, "orders", query, Page[OrderSummary])
     return Page(tuple(map(contract.summary, found.items)), found.next_cursor)
 
 
 @get("/orders/{order_id:str}", operation_id="partners_get_order", summary="Read an order of one of your customers", responses=answers(PartnerOrder))  # fmt: skip
-async def get_order(state: State, principal: NamedDependency[Principal], order_id: CanonicalId) -> PartnerOrder:
+async def get_order(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], order_id: CanonicalId
+) -> PartnerOrder:
     """Shows how far the order is, what holds it up, and its contract once it is accepted."""
-    process: Process = state.process
     return contract.order(await process.read(principal, f"orders/{order_id}", {}, Order))
 
 
 @get("/invoices", operation_id="partners_list_invoices", summary="List the posted invoices of your customers, newest first", responses=answers(Page[PartnerInvoice]))  # fmt: skip
 async def list_invoices(
-    state: State, principal: NamedDependency[Principal], customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25
+    process: NamedDependency[Process], principal: NamedDependency[Principal], customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25
 ) -> Page[PartnerInvoice]:  # fmt: skip
     """Invoices as they are in the books, with what is still due."""
-    process: Process = state.process
     query = {"state": "posted", "kind": "invoice", "customer_id": customer_id, "cursor": cursor, "limit": limit}
     found = await process.read(principal, "postings", query, Page[PostingStatus])
     return Page(tuple(map(contract.invoice, found.items)), found.next_cursor)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Response, Router, get
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter
 
 from experience_apis.portal import pages
 from policies.chain.gate import Gate
+from policies.contract.transformations import OlderVersion
 from policies.problems import MISSING, ProblemError
 
 HEADERS = {
@@ -35,14 +36,14 @@ def _nothing(what: str) -> ProblemError:
 
 
 @get("/docs", operation_id="portal_home", sync_to_thread=False)
-def home(state: State) -> Response[str]:
-    gate: Gate = state.gate
+def home(gate: NamedDependency[Gate]) -> Response[str]:
     return _page(pages.home(gate.live_catalogue.current))
 
 
 @get("/docs/{name:str}", operation_id="portal_page", sync_to_thread=False)
-def page(state: State, name: Name) -> Response[str]:
-    gate: Gate = state.gate
+def page(
+    gate: NamedDependency[Gate], older_partners: NamedDependency[tuple[OlderVersion, ...]], name: Name
+) -> Response[str]:
     match name:
         case "events":
             return _page(pages.events())
@@ -51,22 +52,20 @@ def page(state: State, name: Name) -> Response[str]:
         case "tokens":
             return _page(pages.page("tokens"))
         case "partners-v2":
-            return _page(pages.guide(gate.live_catalogue.current, state.older_partners))
+            return _page(pages.guide(gate.live_catalogue.current, older_partners))
         case _:
             raise _nothing(f"page {name}")
 
 
 @get("/docs/reference/{name:str}", operation_id="portal_reference", sync_to_thread=False)
-def reference(state: State, name: Name) -> Response[str]:
-    gate: Gate = state.gate
+def reference(gate: NamedDependency[Gate], name: Name) -> Response[str]:
     if name not in pages.documents(gate.live_catalogue.current) or name == pages.EVENTS:
         raise _nothing(f"reference {name}")
     return _page(pages.reference(name))
 
 
 @get("/docs/contracts/{name:str}", operation_id="portal_document", sync_to_thread=False)
-def document(state: State, name: Name) -> Response[bytes]:
-    gate: Gate = state.gate
+def document(gate: NamedDependency[Gate], name: Name) -> Response[bytes]:
     wanted = name.removesuffix(".json")
     if wanted not in pages.documents(gate.live_catalogue.current):
         raise _nothing(f"contract {name}")

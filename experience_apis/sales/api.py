@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Response, Router, get
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
@@ -19,18 +18,18 @@ from policies.identity.authentication import Principal
 
 @get("/orders", operation_id="sales_list_orders", passes="orders", summary="List orders, newest first", responses=answers(Page[OrderSummary]))  # fmt: skip
 async def list_orders(
-    state: State, principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
+    process: NamedDependency[Process], principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None, limit: Limit = 25,
 ) -> Response[bytes]:  # fmt: skip
     """Follow `next_cursor` for the rest. A cursor stays valid while the list grows."""
-    process: Process = state.process
     return await process.get(principal, "orders", {"state": order_state, "cursor": cursor, "limit": limit})
 
 
 @get("/orders/{order_id:str}", operation_id="sales_get_order", passes="orders/{order_id}", summary="Read an order: its state, what it waits for, its lines", responses=answers(Order))  # fmt: skip
-async def get_order(state: State, principal: NamedDependency[Principal], order_id: CanonicalId) -> Response[bytes]:
+async def get_order(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], order_id: CanonicalId
+) -> Response[bytes]:
     """Shows what the order waits for in words, how far each line is, and when each state was reached."""
-    process: Process = state.process
     return await process.get(principal, f"orders/{order_id}", {})
 
 

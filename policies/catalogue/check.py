@@ -26,6 +26,7 @@ from policies.catalogue.model import (
     Catalogue,
     CatalogueError,
     Client,
+    Domain,
     Operation,
     Version,
     Violation,
@@ -368,13 +369,9 @@ def _check_ownership(catalogue: Catalogue) -> Iterator[Report]:
 
 
 def _check_platforms(catalogue: Catalogue) -> Iterator[Report]:
-    served: dict[str, str] = {}
     for name, platform in catalogue.platforms.items():
         path = ("platforms", name)
         yield from _unknown_region((*path, "region"), catalogue, [platform.region])
-        if other := served.get(platform.domain):
-            yield (*path, "domain"), f"{other} is the {platform.domain} already", "take one of the two away"
-        served.setdefault(platform.domain, name)
         if DEFAULT not in platform.calls:
             yield (*path, "calls"), "calls without a rule of their own have none", "add calls.default"
         if platform.retries.first > platform.retries.most:
@@ -384,6 +381,28 @@ def _check_platforms(catalogue: Catalogue) -> Iterator[Report]:
         for each in sorted(platform.calls.keys() - known):
             reason = f"the {platform.domain} API has no operation {each!r}"
             yield (*path, "calls", each), reason, f"use one of {', '.join(sorted(known))}"
+    yield from _check_who_serves(catalogue)
+
+
+def _check_who_serves(catalogue: Catalogue) -> Iterator[Report]:
+    """Work is routed by legal entity: each is served by one instance of a domain. A deal comes from the CRM that it is in."""
+    homes = {each for region in catalogue.regions.values() for each in region.legal_entities}
+    for domain in get_args(Domain):
+        found = catalogue.instances(domain)
+        served: dict[str, str] = {}
+        for name in found:
+            path = ("platforms", name, "legal_entities")
+            for each in sorted(catalogue.platforms[name].legal_entities):
+                if each != "*" and each not in homes:
+                    yield path, f"{each} belongs to no region", "use the code of a legal entity that has one"
+                if domain == "crm":
+                    continue
+                if other := served.get(each) or served.get("*") or (each == "*" and next(iter(served.values()), "")):
+                    whom = "every legal entity" if "*" in (each, *served) else each
+                    yield path, f"{other} serves {whom} in the domain {domain} already", "name each legal entity once"
+                served.setdefault(each, name)
+        for each in sorted(homes - served.keys()) if found and domain != "crm" and "*" not in served else ():
+            yield ("platforms", found[0], "legal_entities"), f"no {domain} serves {each}", f"add {each} to one of them"
 
 
 def _check_posting_windows(catalogue: Catalogue) -> Iterator[Report]:

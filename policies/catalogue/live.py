@@ -25,6 +25,7 @@ class LiveCatalogue:
         self._path = path
         self._stamp = _stamp(path)
         self._served: frozenset[str] = frozenset()
+        self._connected: frozenset[str] = frozenset()
         self._watchers: list[Callable[[Catalogue], None]] = []
         self.current: Catalogue = load(path)
         self.text: str = path.read_text()
@@ -32,9 +33,10 @@ class LiveCatalogue:
         self.refused: str = ""
         """Why the file as it is now does not govern; empty when it does."""
 
-    def serves(self, operations: Iterable[str]) -> None:
-        """From here on a catalogue that lacks one of these is refused: a route is never left without its rules."""
+    def serves(self, operations: Iterable[str] = (), platforms: Iterable[str] = ()) -> None:
+        """Refuse from here on a catalogue that lacks one of these: no route and no connector is left without its rules."""
         self._served |= frozenset(operations)
+        self._connected |= frozenset(platforms)
 
     def when_changed(self, told: Callable[[Catalogue], None]) -> None:
         """`told` is called with each catalogue that takes over, and with the present one now."""
@@ -77,7 +79,8 @@ class LiveCatalogue:
 
     def _check(self, wanted: Catalogue) -> None:
         known = {each for api in wanted.apis.values() for each in api.operations} | wanted.gateway.operations.keys()
-        if missing := sorted(self._served - known):
+        missing = sorted(self._served - known) + sorted(self._connected - wanted.platforms.keys())
+        if missing:
             violations = [
                 Violation(1, each, "it is served and has no rules any more", "put it back") for each in missing
             ]

@@ -130,13 +130,15 @@ class Breaker(Fact, frozen=True):
 
 
 class Platform(Fact, frozen=True):
-    """One instance of a platform: where its data lies, whom it serves, and how it may be called.
+    """One instance of a platform: which connector speaks to it, where its data lies, which legal entities it serves ("*":
+    all of them), and how it may be called.
 
     At most `rate` requests are sent (all replicas together, if they share a Redis), and `concurrent` at once by each
     replica. `calls` has a rule for "default" and for single operations of the domain's API.
     """
 
     domain: Domain
+    connector: Name
     owner: Name
     region: Name
     rate: Name
@@ -144,6 +146,11 @@ class Platform(Fact, frozen=True):
     retries: Retries
     breaker: Breaker
     calls: dict[str, PlatformCall]
+    legal_entities: frozenset[str] = frozenset({"*"})
+
+    def serves(self, legal_entity: str) -> bool:
+        """Return whether records of a legal entity belong to this instance."""
+        return "*" in self.legal_entities or legal_entity in self.legal_entities
 
 
 class Region(Fact, frozen=True):
@@ -257,6 +264,17 @@ class Catalogue(Fact, frozen=True):
     def region_of(self, legal_entity: str) -> str | None:
         """The region in which the records of a legal entity stay."""
         return next((name for name, region in self.regions.items() if legal_entity in region.legal_entities), None)
+
+    def instances(self, domain: Domain) -> list[str]:
+        """Return the names of the platforms of a domain, in the order in which they are written."""
+        return [name for name, platform in self.platforms.items() if platform.domain == domain]
+
+    def instance_for(self, domain: Domain, legal_entity: str) -> str | None:
+        """Return the platform that serves a legal entity; the only one of its domain serves what has no legal entity."""
+        found = self.instances(domain)
+        if not legal_entity:
+            return found[0] if len(found) == 1 else None
+        return next((each for each in found if self.platforms[each].serves(legal_entity)), None)
 
     def posting_window(self, legal_entity: str) -> PostingWindow:
         """When the books of a legal entity take postings; always, for one of which nothing is said."""

@@ -9,7 +9,7 @@ Each request is governed by the catalogue as it is when the request comes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from datetime import date, datetime
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Litestar, Request, Response, get
-from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
@@ -350,17 +349,24 @@ def _act(request: Request[Any, Any, Any]) -> str:
     return str(request.scope["state"]["act"])
 
 
+def _giving(provided: object) -> Callable[[], Any]:
+    def give() -> Any:
+        return provided
+
+    return give
+
+
 def governed(
     gate: Gate,
     handlers: Sequence[ControllerRouterHandler],
     *,
     readiness: Readiness,
-    state: dict[str, Any],
+    provided: Mapping[str, object],
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """The app of one deployable; `openapi` makes one that is described and not served. Raises `Ungoverned` when a route's operation is not in the catalogue."""
+    """The app of one deployable, whose handlers are given what is `provided` by name; `openapi` makes one that is described and not served. Raises `Ungoverned` when a route's operation is not in the catalogue."""
 
     @get("/health/live", operation_id="live", summary="Whether the process runs")
     async def live() -> dict[str, str]:
@@ -391,8 +397,8 @@ def governed(
         dependencies={
             "principal": Provide(_principal, sync_to_thread=False),
             "act": Provide(_act, sync_to_thread=False),
+            **{name: Provide(_giving(each), sync_to_thread=False) for name, each in provided.items()},
         },
-        state=State(state, deep_copy=False),
         on_startup=[watching.start, *on_startup],
         on_shutdown=[*on_shutdown, watching.stop],
         openapi_config=openapi,

@@ -21,4 +21,17 @@ ForeignKey = Annotated[
 LegalEntityCode = Annotated[
     str, QueryParameter(pattern=r"^[A-Za-z0-9]{1,20}$", description="The code of a selling company")
 ]
+OfLegalEntity = Annotated[
+    str,
+    QueryParameter(
+        pattern=r"^[A-Za-z0-9]{0,20}$", description="The selling company; needed where several instances serve"
+    ),
+]
+Instance = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^[a-z0-9-]{1,40}$",
+        description="Which of several instances of the platform, by its name in the catalogue",
+    ),
+]
 CurrencyCode = Annotated[str, QueryParameter(pattern=r"^[A-Z]{3}$", description="An ISO 4217 code")]

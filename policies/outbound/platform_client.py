@@ -22,7 +22,7 @@ from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.faults import Rejected, Throttled, Unavailable
 from policies.catalogue.live import LiveCatalogue
-from policies.catalogue.model import DEFAULT, Catalogue, Domain, Platform, PlatformCall
+from policies.catalogue.model import DEFAULT, Catalogue, Domain, PlatformCall
 from policies.context import deadline
 from policies.http.client import HttpResponse, TransportFailure
 from policies.http.platform_http import PlatformHttp
@@ -69,16 +69,16 @@ class _Broken(Exception):
 
 
 class PlatformClient:
-    """Sends requests to the instance of one domain. A changed catalogue holds from the next request on."""
+    """Sends requests to one instance of a platform. A changed catalogue holds from the next request on."""
 
     def __init__(
-        self, domain: Domain, base_url: str, known: Mapping[str, Fields], live_catalogue: LiveCatalogue, residency: Residency, throttle: RateLimiter,
+        self, instance: str, base_url: str, known: Mapping[str, Fields], live_catalogue: LiveCatalogue, residency: Residency, throttle: RateLimiter,
         jitter: Jitter, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         """`known` says what the fields of the platform's records are, by kind of record; `throttle` counts requests
         together with the other replicas; `tls` is what a connection trusts and shows, the machine's authorities if not
-        said. Raises `LookupError` when the catalogue has no platform of the domain."""
-        self._domain: Domain = domain
+        said. Raises `LookupError` when the catalogue has no such platform."""
+        self._instance = instance
         self._known = known
         self._residency = residency
         self._http = PlatformHttp(base_url, 1, tls)
@@ -91,8 +91,11 @@ class PlatformClient:
 
     def _govern(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._name, self._platform = _instance(catalogue, self._domain)
-        self._key = RateLimitedCall(f"platform:{self._name}", "")
+        if self._instance not in catalogue.platforms:
+            raise LookupError(f"the catalogue has no platform {self._instance!r}")
+        self._platform = catalogue.platforms[self._instance]
+        self._domain: Domain = self._platform.domain
+        self._key = RateLimitedCall(f"platform:{self._instance}", "")
         self._rate: list[Limit] = list(LimitGroup(self._platform.rate, _key, None, False, None, None, None, 1, False))
         self._free = asyncio.Semaphore(self._platform.concurrent)
         self._http.connections = self._platform.concurrent
@@ -134,7 +137,7 @@ class PlatformClient:
         if carries:
             fields = carried(self._domain, self._known, carries)
             ownership.check(self._catalogue, self._domain, fields)
-            self._residency.check_leaving(self._name, self._platform.region, fields)
+            self._residency.check_leaving(self._instance, self._platform.region, fields)
 
     def _refuse_redirect(self, reply: HttpResponse) -> None:
         """Raise `Rejected` for an answer that points elsewhere: a request and its credentials go where the settings say."""
@@ -162,7 +165,7 @@ class PlatformClient:
 
     async def _try(self, wanted: _Request) -> HttpResponse | Unavailable:
         """One exchange: an answer, or the fault of one that may be repeated. Raises what may not."""
-        breaker, free = await self._breakers.get_breaker(self._domain), self._free
+        breaker, free = await self._breakers.get_breaker(self._instance), self._free
         await self._enter(free, wanted)
         try:
             await self._take_turn(wanted)
@@ -253,10 +256,3 @@ def _place(location: str) -> str:
 
 def _key(request: RateLimitedCall) -> str:
     return request.client
-
-
-def _instance(catalogue: Catalogue, domain: Domain) -> tuple[str, Platform]:
-    for name, platform in catalogue.platforms.items():
-        if platform.domain == domain:
-            return name, platform
-    raise LookupError(f"the catalogue has no platform for the domain {domain!r}")

@@ -34,6 +34,10 @@ class Secret:
         return "Secret(…)"
 
 
+NO_SECRET = Secret("")
+"""Where none is set."""
+
+
 class FromFile(Secret):
     """A secret that a file holds. A file that cannot be read any more leaves the last one in place."""
 

@@ -68,15 +68,15 @@ class Dispatcher:
     # ---- reactions
 
     def _deal_closed(self, event: Event, correlation_id: str) -> None:
-        self.open_order(event.subject, int(event.data.get("revision", "1")), correlation_id)
+        self.open_order(event.instance, event.subject, int(event.data.get("revision", "1")), correlation_id)
 
-    def open_order(self, deal_id: str, revision: int, correlation_id: str, **known: str) -> str:
+    def open_order(self, crm: str, deal_id: str, revision: int, correlation_id: str, **known: str) -> str:
         """The order of a deal, on its way; the same one however often it is asked for. `known` as for the record."""
         order_id, state = self._context.orders.receive(
-            deal_id, revision, correlation_id, self._context.stalled_at(), **known
+            crm, deal_id, revision, correlation_id, self._context.stalled_at(), **known
         )
         if state == "received":
-            self._engine.start(order_run(deal_id, revision, 1), self._do.quote_to_cash.run, order_id)
+            self._engine.start(order_run(order_id, 1), self._do.quote_to_cash.run, order_id)
         return order_id
 
     def _customer_changed(self, event: Event, correlation_id: str) -> None:
@@ -111,7 +111,7 @@ class Dispatcher:
 
     def _expect(self, kind: PostingKind, event: Event, correlation_id: str) -> None:
         now = self._context.postings.expect(
-            kind, event.subject, correlation_id, self._context.stalled_at(), contract_id=event.data.get("contract", ""),
+            kind, event.instance, event.subject, correlation_id, self._context.stalled_at(), contract_id=event.data.get("contract", ""),
             customer_id=event.data.get("customer", ""), legal_entity=event.data.get("legal_entity", ""),
         )  # fmt: skip
         if now:
@@ -122,7 +122,7 @@ class Dispatcher:
     def poll_orders(self) -> None:
         """Start again the orders whose time has come, unless they are being worked on."""
         for row in self._context.orders.due():
-            if self._engine.is_running(order_run(row.deal_id, row.revision, row.run)):
+            if self._engine.is_running(order_run(row.id, row.run)):
                 self._context.orders.change(row.id, next_attempt_at=self._context.stalled_at().isoformat())
                 continue
             if (
@@ -153,7 +153,7 @@ class Dispatcher:
         elif row.state in ("provisioning", "partially_active") and not self._undelivered(order_id):
             self.activate(order_id)
         else:
-            self._engine.start(order_run(row.deal_id, row.revision, run), self._do.quote_to_cash.run, order_id)
+            self._engine.start(order_run(order_id, run), self._do.quote_to_cash.run, order_id)
 
     def _undelivered(self, order_id: str) -> bool:
         return any(each.state in ("waiting", "requested") for each in self._context.orders.lines(order_id))
@@ -189,6 +189,6 @@ class Dispatcher:
         return self._context.later(ENDING) if ending else None  # it may have looked for payments already
 
 
-def order_run(deal_id: str, revision: int, run: int) -> str:
-    """The business identity of an order's workflow."""
-    return f"order:{deal_id}:{revision}" if run == 1 else f"order:{deal_id}:{revision}:{run}"
+def order_run(order_id: str, run: int) -> str:
+    """Return the identity of an order's workflow; a revision of a deal has one order."""
+    return f"order:{order_id}:{run}"

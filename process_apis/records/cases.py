@@ -107,6 +107,15 @@ class Cases:
             rows, next_cursor = paging.page_of(connection, cases, where, cursor, limit)
         return paging.page([_decoded(row.document) for row in rows], next_cursor)
 
+    def findings_of(self, subject: str) -> tuple[Finding, ...]:
+        """Return what is wrong with a subject now: the finding of each open case, the oldest first."""
+        query = (
+            sa.select(cases.c.document).where(cases.c.subject == subject, cases.c.state == "open").order_by(cases.c.seq)
+        )
+        with self._engine.connect() as connection:
+            found = [_decoded(each) for each in connection.scalars(query)]
+        return tuple(Finding(each.field, each.reason) for each in found)
+
     def count_open(self, customer_id: str) -> int:
         query = sa.select(sa.func.count()).where(cases.c.customer_id == customer_id, cases.c.state == "open")
         with self._engine.connect() as connection:

@@ -11,6 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = sa.MetaData()
 KEY = sa.String(120)
+INSTANCE = sa.String(40)
+"""The name of a platform in the catalogue."""
 CONNECTIONS = 20
 """Connections that are kept, and as many that are opened when there is more to do."""
 
@@ -18,7 +20,7 @@ references = sa.Table(
     "references_",
     metadata,
     sa.Column("kind", sa.String(20), primary_key=True),
-    sa.Column("platform", sa.String(20), primary_key=True),
+    sa.Column("platform", INSTANCE, primary_key=True),
     sa.Column("foreign_id", KEY, primary_key=True),
     sa.Column("canonical_id", KEY, nullable=False, index=True),
 )
@@ -39,6 +41,7 @@ orders = sa.Table(
     metadata,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("crm", INSTANCE, nullable=False),
     sa.Column("deal_id", KEY, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("name", sa.String(255), nullable=False, default=""),
@@ -58,7 +61,7 @@ orders = sa.Table(
     sa.Column("crm_status", sa.String(40), nullable=False, default=""),
     sa.Column("received_at", sa.String(40), nullable=False),
     sa.Column("updated_at", sa.String(40), nullable=False),
-    sa.UniqueConstraint("deal_id", "revision"),
+    sa.UniqueConstraint("crm", "deal_id", "revision"),
 )
 order_states = sa.Table(
     "order_states",
@@ -85,6 +88,7 @@ postings = sa.Table(
     metadata,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("billing", INSTANCE, nullable=False),
     sa.Column("id", KEY, nullable=False),
     sa.Column("invoice_id", KEY, nullable=False, index=True),
     sa.Column("customer_id", KEY, nullable=False, default="", index=True),

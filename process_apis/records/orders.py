@@ -87,7 +87,7 @@ class OneOrder:
             correlation_id=row.correlation_id, received_at=datetime.fromisoformat(row.received_at),
             updated_at=datetime.fromisoformat(row.updated_at), legal_entity=row.legal_entity, customer_id=row.customer_id,
             plan=_PLAN.decode(row.plan) if row.plan else None, lines=_lines(self._connection, LINES, row.id),
-            history=history, placed_by=row.placed_by,
+            history=history, placed_by=row.placed_by, crm=row.crm,
         )  # fmt: skip
 
     def history(self) -> tuple[StateChange, ...]:
@@ -119,7 +119,7 @@ class Orders:
             connection.execute(others.values(partner=partner))
 
     def receive(
-        self, deal_id: str, revision: int, correlation_id: str, next_attempt_at: datetime, **known: str
+        self, crm: str, deal_id: str, revision: int, correlation_id: str, next_attempt_at: datetime, **known: str
     ) -> tuple[str, OrderState]:
         """The order of a deal's revision, with its state: a new one the first time, the same one ever after.
 
@@ -127,7 +127,7 @@ class Orders:
         """
         now = self._clock().isoformat()
         row: dict[str, Any] = {
-            "id": self._new_id("ord"), "deal_id": deal_id, "revision": revision, "state": "received",
+            "id": self._new_id("ord"), "crm": crm, "deal_id": deal_id, "revision": revision, "state": "received",
             "correlation_id": correlation_id, "received_at": now, "updated_at": now, "next_attempt_at": next_attempt_at.isoformat(),
         } | known  # fmt: skip
         with self._engine.begin() as connection:
@@ -135,7 +135,7 @@ class Orders:
                 connection.execute(REACHED, {"order_id": row["id"], "state": "received", "at": now})
                 return row["id"], "received"
             same = sa.select(orders.c.id, orders.c.state).where(
-                orders.c.deal_id == deal_id, orders.c.revision == revision
+                orders.c.crm == crm, orders.c.deal_id == deal_id, orders.c.revision == revision
             )
             found = connection.execute(same).one()
         return found.id, found.state

@@ -38,7 +38,7 @@ class Postings:
         self._clock = clock
 
     def expect(
-        self, kind: PostingKind, invoice_id: str, correlation_id: str, stalled_at: datetime, *, contract_id: str,
+        self, kind: PostingKind, billing: str, invoice_id: str, correlation_id: str, stalled_at: datetime, *, contract_id: str,
         customer_id: str, legal_entity: str,
     ) -> bool:  # fmt: skip
         """Remember that an invoice, or what is paid for it, has to be posted. What is known already stays as it is.
@@ -48,7 +48,7 @@ class Postings:
         """
         now = self._clock().isoformat()
         values = {
-            "kind": kind, "id": invoice_id, "invoice_id": invoice_id, "contract_id": contract_id, "customer_id": customer_id,
+            "kind": kind, "billing": billing, "id": invoice_id, "invoice_id": invoice_id, "contract_id": contract_id, "customer_id": customer_id,
             "legal_entity": legal_entity, "state": "waiting", "correlation_id": correlation_id, "updated_at": now,
             "next_attempt_at": now, "blocked_reason": "" if kind == "invoice" else "its invoice is not posted yet",
         }  # fmt: skip
@@ -121,5 +121,5 @@ def _status(row: sa.Row[Any]) -> PostingStatus:
         kind=row.kind, id=row.id, invoice_id=row.invoice_id, customer_id=row.customer_id, contract_id=row.contract_id,
         legal_entity=row.legal_entity, state=row.state, blocked_reason=row.blocked_reason, attempts=row.attempts,
         updated_at=datetime.fromisoformat(row.updated_at), amount=money(row.amount), tax=money(row.tax), number=row.number,
-        balance=money(row.balance),
+        balance=money(row.balance), billing=row.billing,
     )  # fmt: skip

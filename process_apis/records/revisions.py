@@ -6,6 +6,7 @@ when there is something to do: a start on tables that are up to date costs two q
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ VERSION = sa.table("alembic_version", sa.column("version_num"))
 """Alembic's own table: one row, once there is a revision."""
 LOCK = 7_430_016
 """The number of PostgreSQL's advisory lock under which tables are upgraded."""
+NO_INSTANCES: Mapping[str, str] = {}
 log = structlog.get_logger("tiergate.records")
 
 
@@ -25,8 +27,8 @@ class RevisionError(Exception):
     """The tables cannot be used as they are. The message says what to do."""
 
 
-def prepare(database: sa.Engine, *, upgrade_at_start: bool) -> None:
-    """Upgrade the tables where they need it. Raises `RevisionError` for tables of a newer version, and for tables that
+def prepare(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES, *, upgrade_at_start: bool) -> None:
+    """Upgrade the tables where they need it; `instances` as for `upgrade`. Raises `RevisionError` for tables of a newer version, and for tables that
     need an upgrade when a start must not do it."""
     with database.connect() as connection:
         found = revision(connection)
@@ -37,7 +39,7 @@ def prepare(database: sa.Engine, *, upgrade_at_start: bool) -> None:
             f"the tables have {found or 'no revision'} and this version of Tiergate needs {REVISIONS[-1]}: run `tiergate"
             " database upgrade`, or set process.upgrade_at_start to true"
         )
-    if added := upgrade(database):
+    if added := upgrade(database, instances):
         log.info("tables upgraded", revisions=added)
 
 
@@ -68,14 +70,15 @@ def title(number: str) -> str:
     return ScriptDirectory(str(MIGRATIONS)).get_revision(number).doc
 
 
-def upgrade(database: sa.Engine) -> tuple[str, ...]:
-    """Bring the tables to the newest revision, all of it or nothing. Return the revisions that this call added: of several
+def upgrade(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES) -> tuple[str, ...]:
+    """Bring the tables to the newest revision, all of it or nothing. `instances` names the platform of each domain that has
+    one: records from before instances had names are given to it. Return the revisions that this call added: of several
     processes at once, one adds them and the others wait for it. Raises `RevisionError` for a revision that is not known."""
     with database.begin() as connection:
         _lock(connection)
         added = pending(revision(connection))
         if added:
-            _run(connection)
+            _run(connection, instances)
     return added
 
 
@@ -89,10 +92,10 @@ def _lock(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
 
 
-def _run(connection: sa.Connection) -> None:
+def _run(connection: sa.Connection, instances: Mapping[str, str]) -> None:
     from alembic import command  # noqa: PLC0415 - as above
     from alembic.config import Config  # noqa: PLC0415
 
-    config = Config(attributes={"connection": connection})
+    config = Config(attributes={"connection": connection, "instances": instances})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     command.upgrade(config, "head")

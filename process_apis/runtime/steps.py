@@ -131,7 +131,8 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
     with context.orders.at(order_id) as one:
         order = one.order()
-    status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity)
+    findings = context.cases.findings_of(order_id) if order.state == "on_hold" else ()
+    status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings)
     if order.plan and order.state in AFTER:
         contract = order.plan.contract
         # What was followed since the order was accepted stays followed: the account's mark never goes back.
@@ -143,7 +144,7 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
         )  # fmt: skip
     with correlated(order.correlation_id):
         try:
-            context.platforms.show_status(order.deal_id, status)
+            context.platforms.put_deal_status(order.crm, order.deal_id, status)
         except TRANSIENT:
             return
         except (Rejected, NotFound) as fault:

@@ -1,6 +1,6 @@
-"""Opens the books of a German company in an empty Tryton, through Tryton's own client.
+"""Opens the books of a company in an empty Tryton, through Tryton's own client.
 
-Run as a process of its own (``python -m sandbox.tryton.books CONFIG DATABASE YEAR``), so that no process of
+Run as a process of its own (``python -m sandbox.tryton.books CONFIG DATABASE YEAR SITE``, the site as JSON), so that no process of
 ours ever holds Tryton's code. It knows Tryton's set-up wizards and nothing of Tiergate.
 """
 
@@ -12,13 +12,14 @@ from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
+import msgspec
+
+from sandbox.site import Site
+
 # Tryton's client makes its models at run time: there are no types to check.
 proteus: Any = import_module("proteus")
 Model, Wizard = proteus.Model, proteus.Wizard
 
-COMPANY = "Tiergate Muster GmbH"
-COMPANY_CODE = "DE01"
-COMPANY_VAT = "DE136695976"
 CHART = "account.account_template_root_en"
 PRODUCTS = (
     ("PLATFORM", "Platform fee"),
@@ -29,18 +30,18 @@ PRODUCTS = (
 CURRENCIES = (("EUR", "Euro", 2), ("USD", "US Dollar", 2), ("JPY", "Yen", 0), ("KWD", "Kuwaiti Dinar", 3))
 
 
-def open_books(config: Any, year: int) -> None:
+def open_books(config: Any, year: int, site: Site) -> None:
     """Create company, chart, periods of `year - 1` to `year + 1`, taxes, journals and products."""
     currencies = _currencies()
-    company = _company(currencies["EUR"])
+    company = _company(currencies["EUR"], site)
     config._context = Model.get("res.user").get_preferences(True, config.context)
     accounts = _chart(company)
     for each in (year - 1, year, year + 1):
         _fiscal_year(company, each)
-    taxes = _taxes(accounts["tax"])
+    taxes = _taxes(accounts["tax"], site)
     _configuration()
     _clearing(company, accounts)
-    _products(accounts, taxes["VAT19"])
+    _products(accounts, taxes[site.tax_name])
     _payment_term()
 
 
@@ -56,16 +57,16 @@ def _currencies() -> dict[str, Any]:
     return made
 
 
-def _company(currency: Any) -> Any:
+def _company(currency: Any, site: Site) -> Any:
     Country, Party = Model.get("country.country"), Model.get("party.party")
     for code, name in (("DE", "Germany"), ("FR", "France"), ("AT", "Austria"), ("US", "United States")):
         Country(code=code, name=name).save()
     then = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).replace(tzinfo=None)  # Tryton keeps instants naive, in UTC
-    party = Party(name=COMPANY, code=COMPANY_CODE)
+    party = Party(name=site.company, code=site.code)
     identifier = party.identifiers.new()
-    identifier.type, identifier.code = "eu_vat", COMPANY_VAT
+    identifier.type, identifier.code = "eu_vat", site.tax_number
     identifier.eu_vat_valid, identifier.eu_vat_validated_at = True, then  # as VIES would say
-    party.addresses[0].country = Country.find([("code", "=", "DE")])[0]
+    party.addresses[0].country = Country.find([("code", "=", site.country)])[0]
     party.save()
     wizard = Wizard("company.company.config")
     wizard.execute("company")
@@ -132,11 +133,11 @@ def _fiscal_year(company: Any, year: int) -> None:
     fiscal_year.click("create_period")
 
 
-def _taxes(account: Any) -> dict[str, Any]:
+def _taxes(account: Any, site: Site) -> dict[str, Any]:
     Tax = Model.get("account.tax")
     made: dict[str, Any] = {}
     for code, rate, note in (
-        ("VAT19", Decimal("0.19"), None),
+        (site.tax_name, site.tax_percent / 100, None),
         ("REVERSE", Decimal(0), "Steuerschuldnerschaft des Leistungsempfängers (reverse charge)"),
         ("EXPORT", Decimal(0), "Nicht im Inland steuerbare Leistung"),
     ):
@@ -190,5 +191,6 @@ def _payment_term() -> None:
 
 
 if __name__ == "__main__":
-    _, config_file, database, first_year = sys.argv
-    open_books(proteus.config.set_trytond(database, config_file=config_file), int(first_year))
+    _, config_file, database, first_year, document = sys.argv
+    selling = msgspec.json.decode(document, type=Site)
+    open_books(proteus.config.set_trytond(database, config_file=config_file), int(first_year), selling)

@@ -14,8 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import httpx
+import msgspec
 import psycopg
 from psycopg import sql
+
+from sandbox.site import GERMANY, Site
 
 MODULES = ("party", "company", "account", "account_product", "account_invoice", "account_credit_limit")
 DATABASE = "tiergate"
@@ -27,20 +30,25 @@ class TrytonError(RuntimeError):
     """Tryton could not be prepared or started; the message ends with what it printed last."""
 
 
-def fingerprint(year: int) -> str:
+def fingerprint(year: int, site: Site) -> str:
     """Changes when a template has to be made anew: other modules, another version, other books, another year."""
-    facts = f"{version('trytond')} {MODULES} {year}".encode() + BOOKS.read_bytes()
+    facts = f"{version('trytond')} {MODULES} {year} {site}".encode() + BOOKS.read_bytes()
     return hashlib.sha256(facts).hexdigest()[:12]
 
 
-def prepare(templates: Path, year: int, password: str, server_uri: str = "") -> str:
+def is_prepared(templates: Path, year: int, site: Site) -> bool:
+    """Return whether the template of a site's books on SQLite is there."""
+    return (templates / f"tiergate_template_{fingerprint(year, site)}.sqlite").exists()
+
+
+def prepare(templates: Path, year: int, password: str, server_uri: str = "", site: Site = GERMANY) -> str:
     """Make the template unless it is there. Gives its database name. Takes about 20 s on SQLite, a minute on PostgreSQL."""
-    name = f"tiergate_template_{fingerprint(year)}"
+    name = f"tiergate_template_{fingerprint(year, site)}"
     templates.mkdir(parents=True, exist_ok=True)
     ready = templates / f"{name}{'.postgresql' if server_uri else '.sqlite'}"
     if ready.exists() and (not server_uri or _has_database(server_uri, name)):
         return name
-    draft = f"draft_{os.getpid()}"
+    draft = f"draft_{os.getpid()}_{site.code.lower()}"
     config = _configuration(templates / f"{draft}.conf", templates, server_uri)
     secret = templates / f"{draft}.password"
     secret.touch(mode=0o600)
@@ -52,7 +60,18 @@ def prepare(templates: Path, year: int, password: str, server_uri: str = "") -> 
     try:
         admin = [_script("trytond-admin"), "-c", str(config), "-d", draft, "-u", *MODULES, "--activate-dependencies"]
         _run([*admin, "--email", "admin@example.com", "-l", "en"], {"TRYTONPASSFILE": str(secret)})
-        _run([sys.executable, "-m", "sandbox.tryton.books", str(config), draft, str(year)], {})
+        _run(
+            [
+                sys.executable,
+                "-m",
+                "sandbox.tryton.books",
+                str(config),
+                draft,
+                str(year),
+                msgspec.json.encode(site).decode(),
+            ],
+            {},
+        )
         if server_uri:
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(draft), sql.Identifier(name))
             _execute(server_uri, rename)
@@ -70,9 +89,16 @@ class TrytonServer:
     """One running Tryton, on a copy of the template in `folder`."""
 
     def __init__(
-        self, folder: Path, templates: Path, port: int, year: int, password: str, server_uri: str = ""
+        self,
+        folder: Path,
+        templates: Path,
+        port: int,
+        year: int,
+        password: str,
+        server_uri: str = "",
+        site: Site = GERMANY,
     ) -> None:
-        template = prepare(templates, year, password, server_uri)
+        template = prepare(templates, year, password, server_uri, site)
         folder.mkdir(parents=True, exist_ok=True)
         if server_uri:
             if not _has_database(server_uri, DATABASE):

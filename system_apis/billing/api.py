@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Router, get, post, put
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from canonical.billing import Contract, Invoice
@@ -13,10 +13,11 @@ from canonical.events import WebhookReceipt
 from canonical.parties import Customer, PlatformId
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
-from policies.contract.parameters import ForeignKey
+from policies.contract.parameters import ForeignKey, Instance
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
 from system_apis.billing.port import Billing
+from system_apis.connector import Instances
 from system_apis.intake import Intake
 
 
@@ -26,12 +27,13 @@ from system_apis.intake import Intake
     problems=WRITES,
     summary="Create or update a customer",
 )
-async def put_billing_customer(state: State, customer_id: ForeignKey, data: JSONBody[Customer]) -> PlatformId:
+async def put_billing_customer(
+    billings: NamedDependency[Instances[Billing]], customer_id: ForeignKey, data: JSONBody[Customer]
+) -> PlatformId:
     """Finds the customer by our id before it creates one."""
     names_the_same(customer_id, data.id)
-    billing: Billing = state.billing
     with record_of(data.legal_entity):
-        return PlatformId(await billing.put_customer(data))
+        return PlatformId(await billings.serving(data.legal_entity).put_customer(data))
 
 
 @put(
@@ -40,21 +42,23 @@ async def put_billing_customer(state: State, customer_id: ForeignKey, data: JSON
     problems=WRITES,
     summary="Create a contract that bills nothing yet",
 )
-async def put_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
+async def put_contract(
+    billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
+) -> Contract:
     """Prepares the products, prices and tax of a contract. Nothing is billed until it starts."""
     names_the_same(contract_id, data.id)
-    billing: Billing = state.billing
     with record_of(data.legal_entity):
-        return await billing.put_contract(data, correlation.current())
+        return await billings.serving(data.legal_entity).put_contract(data, correlation.current())
 
 
 @post("/contracts/{contract_id:str}/start", operation_id="start_contract", problems=WRITES, summary="Begin the service and issue the first invoice", status_code=200)  # fmt: skip
-async def start_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
+async def start_contract(
+    billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
+) -> Contract:
     """Begins the contract's subscription schedule and issues its first invoice. A contract that runs already is left alone."""
     names_the_same(contract_id, data.id)
-    billing: Billing = state.billing
     with record_of(data.legal_entity):
-        return await billing.start(data)
+        return await billings.serving(data.legal_entity).start(data)
 
 
 @post(
@@ -64,29 +68,34 @@ async def start_contract(state: State, contract_id: ForeignKey, data: JSONBody[C
     summary="Undo a contract",
     status_code=200,
 )
-async def cancel_contract(state: State, contract_id: ForeignKey, data: JSONBody[Contract]) -> Contract:
+async def cancel_contract(
+    billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
+) -> Contract:
     """Ends what was prepared or started. An invoice that was issued stays."""
     names_the_same(contract_id, data.id)
-    billing: Billing = state.billing
     with record_of(data.legal_entity):
-        await billing.cancel(data)
+        await billings.serving(data.legal_entity).cancel(data)
     return data
 
 
 @get("/invoices/{invoice_id:str}", operation_id="get_invoice", summary="Read an invoice with its lines and payments")
-async def get_invoice(state: State, invoice_id: ForeignKey) -> Invoice:
+async def get_invoice(
+    billings: NamedDependency[Instances[Billing]], invoice_id: ForeignKey, instance: Instance = None
+) -> Invoice:
     """The invoice as billing has it at this moment."""
-    billing: Billing = state.billing
-    return await billing.invoice(invoice_id)
+    return await billings.named(instance).invoice(invoice_id)
 
 
 @post("/webhooks", operation_id="receive_billing_webhook", summary="Receive the platform's webhook", status_code=200)
-async def receive_billing_webhook(state: State, request: Request[Any, Any, Any]) -> WebhookReceipt:
+async def receive_billing_webhook(
+    billings: NamedDependency[Instances[Billing]],
+    intake: NamedDependency[Intake],
+    request: Request[Any, Any, Any],
+    instance: Instance = None,
+) -> WebhookReceipt:
     """Takes the platform's signed webhook. The signature is verified on the raw body; an event that is none of ours is answered and not kept."""
-    billing: Billing = state.billing
-    reported = billing.reported(request.headers, await request.body())
+    reported = billings.named(instance).reported(request.headers, await request.body())
     if reported is not None:
-        intake: Intake = state.intake
         await intake.offer(reported.event, reported.correlation_id)
     return WebhookReceipt(taken=reported is not None)
 

@@ -20,7 +20,8 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 class Billing(Protocol):
-    """Every method raises leaves of `PlatformFault`. Every put finds what exists before it creates."""
+    """Every method raises leaves of `PlatformFault`. Every put finds what exists before it creates. The ids of invoices and
+    payments are natural keys everywhere else: a connector whose platform numbers them for each account qualifies them."""
 
     async def put_customer(self, customer: Customer) -> str:
         """Create or update the customer with its tax number and payment method. Gives billing's own id."""

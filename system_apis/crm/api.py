@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from litestar import Router, get, put
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.parties import Account, AccountSync
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
-from policies.contract.parameters import ForeignKey
+from policies.contract.parameters import ForeignKey, Instance
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
+from system_apis.connector import Instances
 from system_apis.crm.port import Crm
 
 
 @get("/deals/{deal_id:str}", operation_id="get_deal", summary="Read a closed deal with all that decides about it")
-async def get_deal(state: State, deal_id: ForeignKey) -> Deal:
+async def get_deal(crms: NamedDependency[Instances[Crm]], deal_id: ForeignKey, instance: Instance = None) -> Deal:
     """The deal as the CRM has it at this moment, with its account, the account's ancestors and the price list's word on each line."""
-    crm: Crm = state.crm
-    return await crm.deal(deal_id)
+    return await crms.named(instance).deal(deal_id)
 
 
 @get("/accounts/{account_id:str}", operation_id="get_account", summary="Read the account of a customer")
-async def get_account(state: State, account_id: ForeignKey) -> Account:
+async def get_account(
+    crms: NamedDependency[Instances[Crm]], account_id: ForeignKey, instance: Instance = None
+) -> Account:
     """The account as the CRM has it at this moment, with its revision."""
-    crm: Crm = state.crm
-    return await crm.account(account_id)
+    return await crms.named(instance).account(account_id)
 
 
 @put(
@@ -36,11 +37,15 @@ async def get_account(state: State, account_id: ForeignKey) -> Account:
     problems=WRITES,
     summary="Mark an account as followed up to a revision",
 )
-async def put_followed_account(state: State, account_id: ForeignKey, data: JSONBody[AccountSync]) -> AccountSync:
+async def put_followed_account(
+    crms: NamedDependency[Instances[Crm]],
+    account_id: ForeignKey,
+    data: JSONBody[AccountSync],
+    instance: Instance = None,
+) -> AccountSync:
     """The mark by which the change feed knows an echo of our own writing: an account at this revision brings no event."""
-    crm: Crm = state.crm
     with record_of(data.legal_entity):
-        await crm.put_followed(account_id, data)
+        await crms.named(instance).put_followed(account_id, data)
     return data
 
 
@@ -50,11 +55,12 @@ async def put_followed_account(state: State, account_id: ForeignKey, data: JSONB
     problems=WRITES,
     summary="Show an order's state on its deal",
 )
-async def put_deal_status(state: State, deal_id: ForeignKey, data: JSONBody[DealStatus]) -> DealStatus:
+async def put_deal_status(
+    crms: NamedDependency[Instances[Crm]], deal_id: ForeignKey, data: JSONBody[DealStatus], instance: Instance = None
+) -> DealStatus:
     """Shows where the order of a deal stands, and creates or updates the contract in the CRM once there is one."""
-    crm: Crm = state.crm
     with record_of(data.legal_entity):
-        await crm.put_status(deal_id, data, correlation.current())
+        await crms.named(instance).put_status(deal_id, data, correlation.current())
     return data
 
 
@@ -64,12 +70,13 @@ async def put_deal_status(state: State, deal_id: ForeignKey, data: JSONBody[Deal
     problems=WRITES,
     summary="Bring an order that a channel took into the CRM, closed as won",
 )
-async def put_placed_deal(state: State, key: ForeignKey, data: JSONBody[PlacedDeal]) -> DealReference:
+async def put_placed_deal(
+    crms: NamedDependency[Instances[Crm]], key: ForeignKey, data: JSONBody[PlacedDeal], instance: Instance = None
+) -> DealReference:
     """Creates the opportunity with its lines at list prices and closes it. The same key again finds the first one."""
     names_the_same(key, data.key, "key")
-    crm: Crm = state.crm
     with record_of(data.legal_entity):
-        return await crm.put_deal(data)
+        return await crms.named(instance).put_deal(data)
 
 
 router = Router(

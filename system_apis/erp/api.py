@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Router, get, put
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
 from policies.contract.bodies import names_the_same
-from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode
+from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode, OfLegalEntity
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
+from system_apis.connector import Instances
 from system_apis.erp.port import Erp
 
 WhenClosed = Annotated[
@@ -25,26 +26,28 @@ Skus = Annotated[
 
 
 @get("/legal-entities/{code:str}", operation_id="get_legal_entity", summary="Read a selling company and its tax rates")
-async def get_legal_entity(state: State, code: ForeignKey) -> LegalEntity:
+async def get_legal_entity(erps: NamedDependency[Instances[Erp]], code: ForeignKey) -> LegalEntity:
     """The company that sells, with the tax rates that it is registered for."""
-    erp: Erp = state.erp
-    return await erp.legal_entity(code)
+    return await erps.serving(code).legal_entity(code)
 
 
 @get("/products", operation_id="list_known_products", summary="Say which of the SKUs given can be posted")
-async def list_known_products(state: State, sku: Skus) -> KnownProducts:
+async def list_known_products(
+    erps: NamedDependency[Instances[Erp]], sku: Skus, legal_entity: OfLegalEntity = ""
+) -> KnownProducts:
     """Asked before a deal is accepted, so that no invoice fails on a product that the ERP does not know."""
-    erp: Erp = state.erp
-    return KnownProducts(tuple(await erp.known_products(sku)))
+    return KnownProducts(tuple(await erps.serving(legal_entity).known_products(sku)))
 
 
 @get("/customers/{customer_id:str}/credit", operation_id="get_credit", summary="Read a customer's credit")
 async def get_credit(
-    state: State, customer_id: ForeignKey, legal_entity: LegalEntityCode, currency: CurrencyCode
+    erps: NamedDependency[Instances[Erp]],
+    customer_id: ForeignKey,
+    legal_entity: LegalEntityCode,
+    currency: CurrencyCode,
 ) -> Credit:
     """What the customer owes the legal entity, and may owe at the most."""
-    erp: Erp = state.erp
-    return await erp.credit(customer_id, legal_entity, currency)
+    return await erps.serving(legal_entity).credit(customer_id, legal_entity, currency)
 
 
 @put(
@@ -53,12 +56,13 @@ async def get_credit(
     problems=WRITES,
     summary="Create or update a customer",
 )
-async def put_erp_customer(state: State, customer_id: ForeignKey, data: JSONBody[Customer]) -> PlatformId:
+async def put_erp_customer(
+    erps: NamedDependency[Instances[Erp]], customer_id: ForeignKey, data: JSONBody[Customer]
+) -> PlatformId:
     """Finds the party by our customer id before it creates one."""
     names_the_same(customer_id, data.id)
-    erp: Erp = state.erp
     with record_of(data.legal_entity):
-        return PlatformId(await erp.put_customer(data))
+        return PlatformId(await erps.serving(data.legal_entity).put_customer(data))
 
 
 @put(
@@ -68,34 +72,36 @@ async def put_erp_customer(state: State, customer_id: ForeignKey, data: JSONBody
     summary="Post an invoice exactly once",
 )
 async def put_erp_invoice(
-    state: State, invoice_id: ForeignKey, data: JSONBody[Invoice], closed_period: WhenClosed = "wait"
+    erps: NamedDependency[Instances[Erp]],
+    invoice_id: ForeignKey,
+    data: JSONBody[Invoice],
+    closed_period: WhenClosed = "wait",
 ) -> Posting:
     """Finds the invoice by its number in billing before it drafts one; a draft that is there already is posted."""
     names_the_same(invoice_id, data.id)
-    erp: Erp = state.erp
     with record_of(data.legal_entity):
-        return await erp.put_invoice(data, closed_period)
+        return await erps.serving(data.legal_entity).put_invoice(data, closed_period)
 
 
 @get("/invoices/{invoice_id:str}", operation_id="get_posting", summary="Read what is booked for an invoice")
-async def get_posting(state: State, invoice_id: ForeignKey, legal_entity: LegalEntityCode) -> Posting:
+async def get_posting(
+    erps: NamedDependency[Instances[Erp]], invoice_id: ForeignKey, legal_entity: LegalEntityCode
+) -> Posting:
     """The ERP's own number, its totals, and what is still due."""
-    erp: Erp = state.erp
-    return await erp.posting(invoice_id, legal_entity)
+    return await erps.serving(legal_entity).posting(invoice_id, legal_entity)
 
 
 @put(
     "/payments/{payment_id:str}", operation_id="put_erp_payment", problems=WRITES, summary="Book a payment exactly once"
 )
 async def put_erp_payment(
-    state: State, payment_id: ForeignKey, legal_entity: LegalEntityCode, data: JSONBody[Payment],
+    erps: NamedDependency[Instances[Erp]], payment_id: ForeignKey, legal_entity: LegalEntityCode, data: JSONBody[Payment],
     closed_period: WhenClosed = "wait",
 ) -> Posting:  # fmt: skip
     """Finds the payment by billing's id before it books one. Its invoice has to be posted."""
     names_the_same(payment_id, data.id)
-    erp: Erp = state.erp
     with record_of(legal_entity):
-        return await erp.put_payment(data, legal_entity, closed_period)
+        return await erps.serving(legal_entity).put_payment(data, legal_entity, closed_period)
 
 
 router = Router(

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Router, delete, post, put
-from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from canonical.deals import OrderReference, ProvisioningRequest
 from canonical.events import WebhookReceipt
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
-from policies.contract.parameters import ForeignKey
+from policies.contract.parameters import ForeignKey, Instance, OfLegalEntity
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
+from system_apis.connector import Instances
 from system_apis.intake import Intake
 from system_apis.provisioning.port import Provisioning
 
@@ -26,13 +27,12 @@ from system_apis.provisioning.port import Provisioning
     summary="Ask for the delivery of an order's lines",
 )
 async def put_provisioning(
-    state: State, order_id: ForeignKey, data: JSONBody[ProvisioningRequest]
+    targets: NamedDependency[Instances[Provisioning]], order_id: ForeignKey, data: JSONBody[ProvisioningRequest]
 ) -> ProvisioningRequest:
     """Orders the lines at the target. The same attempt again changes nothing; a higher attempt is a new try."""
     names_the_same(order_id, data.order_id)
-    provisioning: Provisioning = state.provisioning
     with record_of(data.legal_entity):
-        await provisioning.put(data, correlation.current())
+        await targets.serving(data.legal_entity).put(data, correlation.current())
     return data
 
 
@@ -42,21 +42,25 @@ async def put_provisioning(
     summary="Take back what was delivered",
     status_code=200,
 )
-async def delete_provisioning(state: State, order_id: ForeignKey) -> OrderReference:
+async def delete_provisioning(
+    targets: NamedDependency[Instances[Provisioning]], order_id: ForeignKey, legal_entity: OfLegalEntity = ""
+) -> OrderReference:
     """Takes back all that was delivered for an order. What is not there any more is no error."""
-    provisioning: Provisioning = state.provisioning
-    await provisioning.remove(order_id)
+    await targets.serving(legal_entity).remove(order_id)
     return OrderReference(order_id)
 
 
 @post(
     "/webhooks", operation_id="receive_provisioning_webhook", summary="Receive the target's call-back", status_code=200
 )
-async def receive_provisioning_webhook(state: State, request: Request[Any, Any, Any]) -> WebhookReceipt:
+async def receive_provisioning_webhook(
+    targets: NamedDependency[Instances[Provisioning]],
+    intake: NamedDependency[Intake],
+    request: Request[Any, Any, Any],
+    instance: Instance = None,
+) -> WebhookReceipt:
     """Takes the target's signed report on one line."""
-    provisioning: Provisioning = state.provisioning
-    event = provisioning.reported(request.headers, await request.body())
-    intake: Intake = state.intake
+    event = targets.named(instance).reported(request.headers, await request.body())
     await intake.offer(event, "")
     return WebhookReceipt(taken=True)
 

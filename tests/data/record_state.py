@@ -14,7 +14,8 @@ from pathlib import Path
 
 from canonical.ids import utc_now
 from canonical.orders import Order
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
 from tests.support.recorded_states import record, stand_in
 
 LONG = 120_000

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import closing
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 import psycopg
-import stripe
-from stdnum.iso7064 import mod_11_10
 
 from canonical.cases import Case
 from canonical.ids import utc_now
 from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue.model import Layer
-from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
-from sandbox.seed import EVENTS
+from sandbox.site import Site
+from tests.support.platforms import PlatformSet, wait_until
 from tests.support.recorded_states import restore
 from tiergate.dev.demo import Channels
-from tiergate.dev.sandbox import DATABASE, LAYERS, START_SECONDS, Sandbox, choose_ports
+from tiergate.dev.sandbox import LAYERS, START_SECONDS, Sandbox, choose_ports
 from tiergate.server.server import Child, layer_process, wait_for
 from tiergate.settings import load
 
 T = TypeVar("T")
-proteus: Any = import_module("proteus")  # it makes its models at run time: there are no types to check
-THREE_LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1))
 VARIABLES = {
     "TIERGATE_PROCESS_DEAD_AFTER": "1.5",
     "TIERGATE_PROCESS_PAUSE": "0.2",
@@ -39,25 +30,8 @@ VARIABLES = {
 }
 
 
-def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = "") -> T:
-    """The first thing that `look` gives. Fails with `what` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.03)
-    raise AssertionError(f"not within {seconds:.0f} s: {what or look}")
-
-
-def german_vat(name: str) -> str:
-    """A valid German VAT number that belongs to `name` alone."""
-    digits = str(10_000_000 + int(hashlib.sha256(name.encode()).hexdigest(), 16) % 89_999_999)
-    return f"DE{digits}{mod_11_10.calc_check_digit(digits)}"
-
-
-class Environment:
-    """One sandbox and the three layers over it."""
+class Environment(PlatformSet):
+    """One sandbox and the three layers over it, with more sites beside it."""
 
     def __init__(
         self,
@@ -67,31 +41,36 @@ class Environment:
         erp_database: str = "",
         variables: dict[str, str] | None = None,
         recorded: Path | None = None,
+        beside: tuple[Site, ...] = (),
     ) -> None:
-        """`recorded` is a recorded state to begin with; the process layer is then left for the test to start."""
+        """`beside`: companies that sell from platforms of their own in the same deployment. `recorded` is a recorded state to begin with; the process layer is then left for the test to start."""
         self._variables = VARIABLES | (variables or {})
-        self.sandbox = Sandbox(
-            folder, templates, choose_ports(usual=False), utc_now().date(), database_url, 0.1, erp_database
+        today = utc_now().date()
+        others = tuple(
+            Sandbox(folder / each.code, templates, choose_ports(usual=False), today, poll_seconds=0.1, site=each)
+            for each in beside
         )
+        super().__init__(
+            Sandbox(folder, templates, choose_ports(usual=False), today, database_url, 0.1, erp_database, beside=others)
+        )
+        self.twins = tuple(PlatformSet(each) for each in others)
         self.settings = load(self.sandbox.config, variables or {})
         self.folder = folder
         if recorded:
             restore(recorded, folder, utc_now(), self.sandbox.url("system"))
         self.children: dict[str, Child] = {"sandbox": self.sandbox.start()}
+        self.children |= {each.site.code: each.start() for each in others}
         try:
             self.sandbox.ready(self.children["sandbox"])
+            for each in others:
+                each.ready(self.children[each.site.code], self.sandbox.url("system"))
             for layer in LAYERS:
                 if not (recorded and layer == "process"):
                     self.start(layer)
         except RuntimeError:
             self.stop()
             raise
-        self.crm = self.sandbox.crm()
         self.channels = Channels(self.settings)
-        self.stripe = stripe.StripeClient(self.sandbox.api_key, base_addresses={"api": self.sandbox.url("billing")})
-        self._erp: Any = None
-        self._held_back = ""
-        self._held_from: list[str] = []
 
     # ---- processes
 
@@ -119,26 +98,17 @@ class Environment:
 
     # ---- selling
 
-    def sale(self, name: str, **changes: Any) -> Sale:
-        facts: dict[str, Any] = {"buyer": f"{name} GmbH", "lines": THREE_LINES, "tax_number": german_vat(name)}
-        return Sale(**(facts | changes))
+    def order_of(self, deal: str, seconds: float = 20.0, crm: str = "salesforce") -> Order:
+        return wait_until(lambda: self.find_order(deal, crm), seconds, f"an order for the deal {deal} of {crm}")
 
-    def sell(self, sale: Sale, account: str | None = None) -> tuple[str, str]:
-        """Close a deal. Gives the ids of account and deal."""
-        account_id, deal = open_deal(self.crm, sale, utc_now().date(), account)
-        close_deal(self.crm, deal)
-        return account_id, deal
-
-    def order_of(self, deal: str, seconds: float = 20.0) -> Order:
-        return wait_until(lambda: self.find_order(deal), seconds, f"an order for the deal {deal}")
-
-    def find_order(self, deal: str) -> Order | None:
-        order_id = self.record("SELECT id FROM orders WHERE deal_id = ?", deal)
+    def find_order(self, deal: str, crm: str = "salesforce") -> Order | None:
+        """Two CRMs may give the same id to two deals."""
+        order_id = self.record("SELECT id FROM orders WHERE deal_id = ? AND crm = ?", deal, crm)
         return self.channels.order(order_id) if order_id else None
 
-    def order_in(self, deal: str, *states: str, seconds: float = 40.0) -> Order:
+    def order_in(self, deal: str, *states: str, seconds: float = 40.0, crm: str = "salesforce") -> Order:
         def look() -> Order | None:
-            order = self.find_order(deal)
+            order = self.find_order(deal, crm)
             return order if order and order.state in states else None
 
         return wait_until(look, seconds, f"the deal {deal} in {states}")
@@ -191,93 +161,3 @@ class Environment:
             return found == {"invoice": "posted", "payment": "posted"}
 
         wait_until(look, seconds, f"the postings of {order.id}: {self.channels.postings(contract)}")
-
-    # ---- trouble
-
-    def fault(self, platform: str, **fault: Any) -> None:
-        httpx.post(f"{self.sandbox.url('control')}/faults/{platform}", json=fault).raise_for_status()
-
-    def faults_left(self, platform: str) -> int:
-        return len(httpx.get(f"{self.sandbox.url('control')}/faults").raise_for_status().json()[platform])
-
-    def calm(self) -> None:
-        httpx.delete(f"{self.sandbox.url('control')}/faults").raise_for_status()
-        self.behave(sku="*", outcome="succeed", milliseconds=50)
-
-    def behave(self, **behaviour: Any) -> None:
-        httpx.post(f"{self.sandbox.url('control')}/provisioning", json=behaviour).raise_for_status()
-
-    def jobs(self, order_id: str) -> list[dict[str, Any]]:
-        """What the provisioning target itself knows of an order."""
-        return httpx.get(f"{self.sandbox.url('control')}/provisioning/{order_id}").raise_for_status().json()
-
-    def hold_back(self, event: str) -> None:
-        """Billing tells of everything but `event`, until `let_go`."""
-        (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
-        others = [each for each in EVENTS if each != event]
-        self.stripe.v1.webhook_endpoints.update(endpoint.id, {"enabled_events": others})  # pyright: ignore[reportArgumentType]
-        self._held_back = event
-        self._held_from = [each.id for each in self.stripe.v1.events.list({"type": event, "limit": 100}).data]
-
-    def let_go(self) -> None:
-        """Billing tells of what it held back."""
-        (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
-        self.stripe.v1.webhook_endpoints.update(endpoint.id, {"enabled_events": list(EVENTS)})  # pyright: ignore[reportArgumentType]
-        for each in self.stripe.v1.events.list({"type": self._held_back, "limit": 100}).data:
-            if each.id not in self._held_from:
-                httpx.post(f"{self.sandbox.url('control')}/billing/events/{each.id}").raise_for_status()
-
-    # ---- counting on the platforms, with clients that others wrote
-
-    @property
-    def erp(self) -> Any:
-        """Tryton through its own client."""
-        if self._erp is None:
-            url = f"http://admin:{self.sandbox.erp_password}@127.0.0.1:{self.sandbox.ports.tryton}/{DATABASE}/rpc/"
-            self._erp = proteus.config.set_xmlrpc(url)
-        return self._erp
-
-    def in_erp(self, model: str, *domain: Any) -> list[Any]:
-        return proteus.Model.get(model, self.erp).find(list(domain))
-
-    def counted(self, order: Order) -> dict[str, int]:
-        """How many records each platform itself holds of an order's customer, contract, invoice and payment."""
-        account = order.plan.account_id if order.plan else ""
-        customers = self.stripe.v1.customers.search({"query": f"metadata['tiergate_id']:'{order.customer_id}'"}).data
-        customer = customers[0].id if customers else "none"
-        invoices = self.stripe.v1.invoices.list({"customer": customer, "limit": 100}).data
-        posted = [
-            each
-            for invoice in invoices
-            for each in self.in_erp(
-                "account.invoice", ("reference", "=", invoice.id), ("state", "in", ["posted", "paid"])
-            )
-        ]
-        return {
-            "crm.contracts": len(self.crm.query(f"SELECT Id FROM Contract WHERE AccountId = '{account}'")),
-            "billing.customers": len(customers),
-            "billing.schedules": len(
-                self.stripe.v1.subscription_schedules.list({"customer": customer, "limit": 100}).data
-            ),
-            "billing.subscriptions": len(
-                self.stripe.v1.subscriptions.list({"customer": customer, "status": "all", "limit": 100}).data
-            ),
-            "billing.invoices": len(invoices),
-            "billing.charges": len(self.stripe.v1.charges.list({"customer": customer, "limit": 100}).data),
-            "erp.customers": len(self.in_erp("party.party", ("code", "=", order.customer_id))),
-            "erp.posted_invoices": len(posted),
-            "erp.payments": sum(len(each.payment_lines) for each in posted),
-        }
-
-
-EXACTLY_ONE = {
-    "crm.contracts": 1,
-    "billing.customers": 1,
-    "billing.schedules": 1,
-    "billing.subscriptions": 1,
-    "billing.invoices": 1,
-    "billing.charges": 1,
-    "erp.customers": 1,
-    "erp.posted_invoices": 1,
-    "erp.payments": 1,
-}

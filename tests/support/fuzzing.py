@@ -14,7 +14,8 @@ from pathlib import Path
 
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
-from tests.support.environment import THREE_LINES, Environment
+from tests.support.environment import Environment
+from tests.support.platforms import THREE_LINES
 from tiergate import composition
 
 CONFIG = Path("openapi/rules/schemathesis.toml")

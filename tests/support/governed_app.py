@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from limits.aio.storage import Storage
 from litestar import get, post
-from litestar.datastructures import State
 from litestar.di import NamedDependency
+from litestar.exceptions import InternalServerException
 from litestar.params import FromPath, JSONBody
 from litestar.testing import TestClient
 
@@ -109,8 +109,7 @@ def write(data: JSONBody[Basket]) -> int:
 
 
 @post("/shop/v1/order", operation_id="order", sync_to_thread=False)
-def order(state: State, act: NamedDependency[str], data: JSONBody[Basket]) -> dict[str, str]:
-    door: Door = state.door
+def order(door: NamedDependency[Door], act: NamedDependency[str], data: JSONBody[Basket]) -> dict[str, str]:
     if data.note == "refuse":
         raise ProblemError(INVALID, "The order is refused.")
     if door.fails:
@@ -124,6 +123,8 @@ def order(state: State, act: NamedDependency[str], data: JSONBody[Basket]) -> di
 def fail(kind: FromPath[str]) -> None:
     if kind in FAULTS:
         raise FAULTS[kind]
+    if kind == "framework":
+        raise InternalServerException("the secret is 42")
     raise RuntimeError("the secret is 42")
 
 
@@ -179,7 +180,7 @@ class Door:
             self.gate,
             [read, write, order, fail, hook, sees, left],
             readiness=lambda: {"erp": "gone"},
-            state={"door": self},
+            provided={"door": self},
         )
         self.client = TestClient(self.app)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from policies.catalogue.model import Catalogue, Layer
-    from tiergate.settings import Secrets, Settings
+    from tiergate.platforms import ConnectedPlatform
+    from tiergate.settings import Settings
 
 CONFIG = Path(".tiergate/tiergate.toml")
 LAYERS: click.Choice[Layer] = click.Choice(["system", "process", "experience"])
@@ -71,11 +72,11 @@ def _settings(config: Path) -> Settings:
         return load(config, os.environ)
 
 
-def _secrets(settings: Settings) -> Secrets:
-    from tiergate.settings import secrets
+def _platforms(settings: Settings) -> dict[str, ConnectedPlatform]:
+    from tiergate.platforms import load_platforms
 
     with _refusing():
-        return secrets(settings, os.environ)
+        return load_platforms(settings, _catalogue(settings.governance.path()), os.environ)
 
 
 def _catalogue(path: Path) -> Catalogue:
@@ -102,10 +103,9 @@ def serve(layer: Layer, config: Path) -> None:
     from tiergate.server.server import serve as run
 
     settings = _settings(config)
-    _catalogue(settings.governance.path())
-    secrets = _secrets(settings)
+    platforms = _platforms(settings) if layer == "system" else {}
     with _refusing():
-        run(layer, settings, secrets)
+        run(layer, settings, platforms)
 
 
 @cli.command()
@@ -116,8 +116,7 @@ def up(config: Path) -> None:
     from tiergate.dev.sandbox import run_layers
 
     settings = _settings(config)
-    _secrets(settings)
-    _catalogue(settings.governance.path())
+    _platforms(settings)
     with _refusing():
         records(settings).dispose()
     run_layers(settings, config)
@@ -128,12 +127,14 @@ def up(config: Path) -> None:
 @click.option("--database", default="", metavar="URL", help="A PostgreSQL database for the process layer, not SQLite.")
 @click.option("--erp-database", default="", metavar="URL", help="A PostgreSQL server for Tryton, not SQLite.")
 @click.option("--prepare", is_flag=True, help="Only make what takes long the first time, then exit.")
-def sandbox(folder: Path, database: str, erp_database: str, *, prepare: bool) -> None:
+@click.option("--instances", type=click.IntRange(1, 2), default=1, show_default=True, help="How many to prepare.")
+def sandbox(folder: Path, database: str, erp_database: str, instances: int, *, prepare: bool) -> None:
     """Run the stand-ins and a real Tryton until Ctrl-C, and write settings that point at them."""
+    from sandbox.site import SITES
     from tiergate.dev.sandbox import prepare_sandbox, run_sandbox
 
     if prepare:
-        prepare_sandbox(folder)
+        prepare_sandbox(folder, SITES[:instances])
     else:
         run_sandbox(folder, database, erp_database)
 
@@ -184,13 +185,14 @@ def revoke(token_id: str, client: str, config: Path) -> None:
 @cli.command()
 @click.option("--once", is_flag=True, help="Exit when the deal is done, instead of staying up.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write what came out to this file, as JSON.")
+@click.option("--instances", type=click.IntRange(1, 2), default=1, show_default=True, help="How many of each platform.")
 @folder_option
-def demo(folder: Path, report: Path | None, *, once: bool) -> None:
+def demo(folder: Path, report: Path | None, instances: int, *, once: bool) -> None:
     """Start everything, close a deal in the CRM and follow it to cash."""
     from tiergate.dev.demo import DemoFailed, run
 
     try:
-        run(folder, once=once, report=report)
+        run(folder, once=once, report=report, instances=instances)
     except DemoFailed as error:
         click.echo(f"tiergate: {error}", err=True)
         sys.exit(FAILED)
@@ -204,14 +206,15 @@ def demo(folder: Path, report: Path | None, *, once: bool) -> None:
 @click.option("--seats", default=10.0, show_default=True, help="How many seats.")
 @click.option("--entity", default="DE01", show_default=True, help="The legal entity that sells; empty for none.")
 @click.option("--tax-number", default="", help="The buyer's VAT number.")
-def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str) -> None:
+@click.option("--platform", default="salesforce", show_default=True, help="The CRM, by its name in the catalogue.")
+def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str, platform: str) -> None:
     """Close a deal in the sandbox's CRM, as a salesperson would."""
     from canonical.ids import utc_now
     from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
-    from sandbox.seed import Crm
+    from tiergate.dev.platform_views import crm_of
 
     settings = _settings(config)
-    crm = Crm(settings.crm.url, settings.crm.client_id, _secrets(settings).crm_client_secret.reveal())
+    crm = crm_of(_platforms(settings), platform)
     lines = (SaleLine("PLATFORM", 1), SaleLine("SEAT", seats), SaleLine("ONBOARDING", 1))
     sale = Sale(buyer=buyer, lines=lines, legal_entity=entity or None, tax_number=tax_number or None)
     quoted = buyer.replace("\\", "\\\\").replace("'", "\\'")
@@ -339,9 +342,10 @@ def status(config: Path) -> None:
 def upgrade(config: Path) -> None:
     """Bring the tables to the revision that this version needs. Layers that start do it by themselves."""
     from process_apis.records.revisions import REVISIONS, upgrade
+    from tiergate.composition import instances_of
 
     with _database(config) as engine:
-        added = upgrade(engine)
+        added = upgrade(engine, instances_of(_settings(config)))
     click.echo(
         f"upgraded: {', '.join(added)}" if added else f"nothing to do: the tables have the revision {REVISIONS[-1]}"
     )

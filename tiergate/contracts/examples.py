@@ -110,11 +110,11 @@ SAMPLES: dict[Any, Any] = {
             (PAYMENT,),
         ),
         Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id),
-        Event(id=f"{DEAL_ID}:1", source="crm/salesforce", type=DEAL_CLOSED, subject=DEAL_ID, time=NOON, data={"revision": "1"}),
+        Event(id=f"{DEAL_ID}:1", source="crm/europe", type=DEAL_CLOSED, subject=DEAL_ID, time=NOON, data={"revision": "1"}),
         EventReceipt(new=True),
         WebhookReceipt(taken=True),
         Case(
-            CAS, "deal_invalid", "finance", ORD, "Account.VatNumber__c", "DE123 is not a valid tax number", ("retry", "compensate"), "open",
+            CAS, "deal_invalid", "finance", ORD, "deal.account.tax_number", "DE123 is not a valid tax number", ("retry", "compensate"), "open",
             NOON, COR, {"deal": DEAL_ID, "state": "validating"},
         ),
         CaseAction("retry", "the number is corrected"),

@@ -24,11 +24,10 @@ from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
 from policies.contract.transformations import OlderVersion
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
-from policies.store.secret import Secret
 from process_apis.records.database import open_database
 from tiergate import composition
 from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
-from tiergate.settings import Billing, Crm, Erp, Provisioning, Secrets, Settings
+from tiergate.settings import Settings
 
 Json = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
@@ -71,16 +70,12 @@ def documents() -> Iterator[tuple[str, Json]]:
 @cache  # the durable engine takes one set of workflows for each process
 def _apps() -> dict[Layer, Litestar]:
     with tempfile.TemporaryDirectory() as scratch:
-        settings = Settings(
-            crm=Crm(url="http://crm", client_id="client"), erp=Erp(url="http://erp", database="database", user="user"),
-            billing=Billing(url="http://billing"), provisioning=Provisioning(url="http://provisioning"), folder=scratch,
-        )  # fmt: skip
-        secrets = Secrets(*map(Secret, ("s", "", "s", "s", "s", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0")))
+        settings = Settings(folder=scratch)
         config = OpenAPIConfig(title="Tiergate", version="v1")
         return {
-            "system": composition.system_app(settings, secrets, config),
+            "system": composition.system_app(settings, {}, config),
             "process": composition.process_app(settings, open_database(settings.process_database()), config),
-            "experience": composition.experience_app(settings, config),
+            "experience": composition.experience_app(settings, openapi=config),
         }
 
 

@@ -19,6 +19,7 @@ from canonical.orders import Order, OrderSummary, Page, PostingStatus
 from canonical.states import OrderState
 from policies.catalogue.check import load as load_catalogue
 from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
+from sandbox.site import SITES
 from tiergate import composition
 from tiergate.dev.platform_views import PlatformViews, platform_views
 from tiergate.dev.sandbox import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
@@ -27,12 +28,21 @@ from tiergate.settings import Settings, load
 
 ORDER_SECONDS = 60.0
 POSTING_SECONDS = 60.0
-SALE = Sale(
+GERMAN_SALE = Sale(
     buyer="Nordwind Logistik GmbH",
     parent="Nordwind Holding SE",
     tax_number="DE129273398",
     lines=(SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1)),
 )
+FRENCH_SALE = Sale(
+    buyer="Papeterie du Midi SARL",
+    country="FR",
+    tax_number="FR61954506077",
+    legal_entity="FR01",
+    lines=(SaleLine("PLATFORM", 1), SaleLine("SEAT", 12)),
+)
+SALES = (GERMAN_SALE, FRENCH_SALE)
+"""What is sold at each site."""
 SAID: dict[OrderState, str] = {
     "received": "the closed deal was seen in the CRM",
     "validating": "parents, entity, tax, products and prices are checked",
@@ -69,11 +79,11 @@ class Channels:
         answer = self._http.post(path, headers=self.headers(client, on_behalf_of), json=body).raise_for_status()
         return msgspec.json.decode(answer.content, type=kind)
 
-    def order_of(self, deal: str) -> Order | None:
+    def order_of(self, crm: str, deal: str) -> Order | None:
         page: Page[OrderSummary] = self.get("sales-app", "/sales/v1/orders?limit=10", Page[OrderSummary])
         for each in page.items:
             order: Order = self.get("sales-app", f"/sales/v1/orders/{each.id}", Order)
-            if order.deal_id == deal:
+            if (order.crm, order.deal_id) == (crm, deal):
                 return order
         return None
 
@@ -85,26 +95,39 @@ class Channels:
         return [each for each in page.items if each.contract_id == contract_id]
 
 
-def run(folder: Path, *, once: bool, report: Path | None) -> None:
-    """Raises `DemoFailed` when the order does not become active or its postings do not come."""
+def run(folder: Path, *, once: bool, report: Path | None, instances: int = 1) -> None:
+    """Start everything and follow a deal of each of `instances` sites to cash. Raises `DemoFailed` when an order does not
+    become active or its postings do not come."""
     console = Console(highlight=False)
     began = time.monotonic()
-    prepare_sandbox(folder)
+    sites = SITES[:instances]
+    prepare_sandbox(folder, sites)
     own = folder / "demo"
     if own.exists():  # each demo begins with an empty company
         shutil.rmtree(own)
-    sandbox = Sandbox(own, templates_of(folder), choose_ports(), utc_now().date())
+    today, templates = utc_now().date(), templates_of(folder)
+    others = tuple(
+        Sandbox(own / each.code, templates, choose_ports(usual=False), today, site=each) for each in sites[1:]
+    )
+    sandbox = Sandbox(own, templates, choose_ports(), today, beside=others)
     settings = load(sandbox.config, {})
     with stopped_at_the_end() as children:
-        children.append(sandbox.start())
-        sandbox.ready(children[0])
+        started = [(each, each.start()) for each in (sandbox, *others)]
+        children += [child for _, child in started]
+        for each, child in started:
+            each.ready(child, sandbox.url("system"))
         start_layers(settings, sandbox.config, children)
         console.print(f"[bold]Everything is up[/] after {time.monotonic() - began:.1f} s:")
-        console.print("stand-ins for Salesforce and Stripe, a real Tryton, three layers.\n")
+        many = f", {len(sites)} of each, each for a company of its own" if others else ""
+        console.print(f"stand-ins for Salesforce and Stripe, a real Tryton, three layers{many}.\n")
         channels = Channels(settings)
-        order, seconds = sell(console, sandbox, channels)
+        order, seconds = sell(console, sandbox, channels, SALES[0])
         found = platform_views(sandbox, order)
         show(console, found)
+        for each, sale in zip(others, SALES[1:], strict=False):
+            console.print()
+            other, _ = sell(console, each, channels, sale)
+            show(console, platform_views(each, other))
         total = time.monotonic() - began
         console.print(
             f"\n[bold green]From the closed deal to active service in {seconds:.1f} s[/], and nobody rekeyed anything."
@@ -123,29 +146,30 @@ def run(folder: Path, *, once: bool, report: Path | None) -> None:
     console.print(f"Stopped. All state is in [bold]{own}[/]; the next demo begins anew.")
 
 
-def sell(console: Console, sandbox: Sandbox, channels: Channels) -> tuple[Order, float]:
+def sell(console: Console, sandbox: Sandbox, channels: Channels, sale: Sale) -> tuple[Order, float]:
     """Close the deal as a salesperson would, and follow it. Gives the order and the seconds from close to active."""
     crm = sandbox.crm()
-    _, deal = open_deal(crm, SALE, utc_now().date())
-    console.print(f"A salesperson sells to [bold]{SALE.buyer}[/] (of {SALE.parent}):")
-    console.print("a platform fee, 25 seats, and onboarding.\n")
+    _, deal = open_deal(crm, sale, utc_now().date())
+    group = f" (of {sale.parent})" if sale.parent else ""
+    console.print(f"A salesperson of {sandbox.site.company} sells to [bold]{sale.buyer}[/]{group}:")
+    console.print(f"{', '.join(f'{line.quantity:g} × {line.code}' for line in sale.lines)}\n")
     closed = datetime.now(UTC)
     close_deal(crm, deal)
     crm.close()
     console.print("  0.00 s  [bold]closed won[/]       in the CRM")
-    order = follow(console, channels, deal, closed)
+    order = follow(console, channels, (sandbox.platform("crm"), deal), closed)
     settle(console, channels, order, closed)
     active = next(each.at for each in order.history if each.state == "active")
     return channels.order(order.id), (active - closed).total_seconds()
 
 
-def follow(console: Console, channels: Channels, deal: str, closed: datetime) -> Order:
-    """Print each state as it is reached, until the order is active."""
+def follow(console: Console, channels: Channels, deal: tuple[str, str], closed: datetime) -> Order:
+    """Print each state as it is reached, until the order is active. `deal` is its CRM and its id there."""
     deadline = time.monotonic() + ORDER_SECONDS
     order: Order | None = None
     told = 0
     while time.monotonic() < deadline:
-        order = channels.order(order.id) if order else channels.order_of(deal)
+        order = channels.order(order.id) if order else channels.order_of(*deal)
         if order:
             for change in order.history[told:]:
                 after = (change.at - closed).total_seconds()

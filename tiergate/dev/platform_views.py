@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import cast
 
 import msgspec
 
@@ -10,14 +12,18 @@ from canonical.ids import utc_now
 from canonical.money import Money
 from canonical.orders import Order
 from policies.catalogue.live import LiveCatalogue
-from policies.store.secret import Secret
 from policies.traffic.rate_limit import RateLimiter
-from system_apis.billing.stripe.client import StripeClient, StripeSettings
-from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
+from sandbox.seed import Crm
+from system_apis.billing.stripe import Settings as StripeSettings
+from system_apis.billing.stripe.client import StripeClient
+from system_apis.crm.salesforce import Settings as SalesforceSettings
+from system_apis.erp.tryton import Settings as TrytonSettings
+from system_apis.erp.tryton.client import TrytonClient
 from system_apis.erp.tryton.mapping import from_decimal
 from tiergate.composition import PlatformClientFactory, residency
-from tiergate.dev.sandbox import DATABASE, Sandbox
-from tiergate.settings import PlatformServer, load
+from tiergate.dev.sandbox import Sandbox
+from tiergate.platforms import ConnectedPlatform, load_platforms
+from tiergate.settings import load
 
 
 class InCrm(msgspec.Struct, frozen=True):
@@ -92,21 +98,28 @@ async def _both(
     return await asyncio.gather(_billing(sandbox, invoice_id), _erp(sandbox, invoice_id, customer_id))
 
 
-def _leaving(sandbox: Sandbox) -> PlatformClientFactory:
-    live_catalogue, settings = LiveCatalogue(), load(sandbox.config, {})
-    return PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
+def crm_of(platforms: Mapping[str, ConnectedPlatform], name: str) -> Crm:
+    """Return a salesperson's client of one of the orgs. Raises `LookupError` for a name that the catalogue has not."""
+    settings = cast("SalesforceSettings", platforms[name].settings)
+    return Crm(settings.url, settings.client_id, settings.client_secret.reveal())
+
+
+def _clients(sandbox: Sandbox) -> tuple[PlatformClientFactory, dict[str, ConnectedPlatform]]:
+    settings = load(sandbox.config, {})
+    live_catalogue = LiveCatalogue(settings.governance.path())
+    factory = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
+    return factory, load_platforms(settings, live_catalogue.current, {})
 
 
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
-    leaving, url = _leaving(sandbox), sandbox.url("billing")
-    client = StripeClient(
-        StripeSettings(url, Secret(sandbox.api_key), Secret("")), leaving.to("billing", PlatformServer(url=url), {})
-    )  # it only reads
+    clients, platforms = _clients(sandbox)
+    account = platforms[sandbox.platform("billing")]
+    client = StripeClient(cast("StripeSettings", account.settings), clients.to(account))
     invoice = await client.get(f"invoices/{invoice_id}")
     currency = invoice["currency"].upper()
     kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
     counts = {kind: len(await client.listed(kind)) for kind in kinds}
-    await leaving.close()
+    await clients.close()
     subscription = invoice["parent"]["subscription_details"]["subscription"]
     tax = Money(sum(each["amount"] for each in invoice["total_taxes"]), currency)
     return InBilling(
@@ -116,11 +129,9 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
 
 
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
-    leaving, url = _leaving(sandbox), sandbox.url("erp")
-    client = TrytonClient(
-        TrytonSettings(url, DATABASE, "admin", Secret(sandbox.erp_password)),
-        leaving.to("erp", PlatformServer(url=url), {}),
-    )
+    clients, platforms = _clients(sandbox)
+    books = platforms[sandbox.platform("erp")]
+    client = TrytonClient(cast("TrytonSettings", books.settings), clients.to(books))
     fields = [
         "number",
         "state",
@@ -140,7 +151,7 @@ async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InE
         "invoices": len(await client.rows("account.invoice", [["type", "=", "out"]], ["id"], key)),
         "payments": len(await client.rows("account.move", [["description", "like", "pi_%"]], ["id"], key)),
     }
-    await leaving.close()
+    await clients.close()
 
     def money(name: str) -> Money:
         return Money.of(from_decimal(row[name]), row["currency."]["code"])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets as randomness
 import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -27,10 +29,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from canonical.ids import utc_now
+from policies.catalogue.model import SHIPPED, Domain
 from sandbox.run import SandboxPlan
 from sandbox.salesforce.app import ConnectedApp
 from sandbox.seed import Crm, register_webhook, seed_price_list
-from sandbox.tryton.server import DATABASE, prepare
+from sandbox.site import GERMANY, Site
+from sandbox.tryton.server import DATABASE, is_prepared, prepare
 from tiergate.server.server import Child, layer_process, stopped_at_the_end, wait_for
 from tiergate.settings import Settings
 
@@ -42,6 +46,11 @@ USUAL = {
     "system": 8101, "process": 8102, "experience": 8103, "crm": 8201, "billing": 8202, "erp": 8203, "provisioning": 8204,
     "control": 8205, "tryton": 8206,
 }  # fmt: skip
+USUAL_NAMES: dict[Domain, str] = {
+    "crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner",
+}  # fmt: skip
+"""The platforms of the shipped catalogue."""
+PLATFORM = re.compile(r"^\[platforms\.([a-z-]+)\]\n((?:[^\[#\n].*\n)+)", re.MULTILINE)
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -114,7 +123,7 @@ def public_key(path: Path) -> str:
 
 
 class Sandbox:
-    """A sandbox in a folder: its plan, its settings, and its process once it is started."""
+    """A set of stand-ins in a folder: its plan, its settings, and its process once it is started."""
 
     def __init__(
         self,
@@ -125,35 +134,65 @@ class Sandbox:
         database_url: str = "",
         poll_seconds: float = 0.25,
         erp_database: str = "",
+        site: Site = GERMANY,
+        beside: tuple[Sandbox, ...] = (),
     ) -> None:
-        """`database_url` is the process layer's, `erp_database` Tryton's server: SQLite files where they are empty."""
+        """`database_url` is the process layer's, `erp_database` Tryton's server: SQLite files where they are empty. The
+        settings name the stand-ins of the sandboxes `beside` it too: each is another site, and has no settings of its own."""
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "secrets"
         self.ports = ports
         self.config = folder / "tiergate.toml"
+        self.site = site
         self._folder = folder
+        self._poll_seconds = poll_seconds
+        self._password_file = templates / "erp_password"
         self.kept = kept
         provisioning = "whsec_" + randomness.token_hex(16)
         if (kept / "provisioning_secret").exists():
             provisioning = secret_file(kept / "provisioning_secret")
         self.client_secret = secret_file(kept / "crm_client_secret")
         self.api_key = secret_file(kept / "billing_api_key")
-        self.erp_password = secret_file(templates / "erp_password")
+        self.erp_password = secret_file(self._password_file)
         self.provisioning_secret = secret_file(kept / "provisioning_secret", provisioning)
+        app = ConnectedApp(CLIENT_ID, self.client_secret, USERNAME, public_key(kept / "crm_private_key"))
         self.plan = SandboxPlan(
-            folder=folder / "sandbox", templates=templates, crm_port=ports.crm, billing_port=ports.billing, erp_port=ports.erp,
-            tryton_port=ports.tryton, provisioning_port=ports.provisioning, control_port=ports.control,
-            connected_app=ConnectedApp(CLIENT_ID, self.client_secret, USERNAME, public_key(kept / "crm_private_key")), billing_key=self.api_key,
-            provisioning_secret=self.provisioning_secret, erp_password=self.erp_password, year=today.year,
+            folder=folder / "sandbox",
+            templates=templates,
+            crm_port=ports.crm,
+            billing_port=ports.billing,
+            erp_port=ports.erp,
+            tryton_port=ports.tryton,
+            provisioning_port=ports.provisioning,
+            control_port=ports.control,
+            connected_app=app,
+            billing_key=self.api_key,
+            provisioning_secret=self.provisioning_secret,
+            erp_password=self.erp_password,
+            year=today.year,
             erp_database=erp_database,
-        )  # fmt: skip
-        self._write_settings(templates, database_url, poll_seconds)
+            site=site,
+        )
+        for each in beside:
+            each.config = self.config
+        if not site.suffix:
+            self._write_settings(database_url, beside)
 
     def url(self, name: str) -> str:
+        """Return the address of a stand-in or a layer."""
         return f"http://127.0.0.1:{getattr(self.ports, name)}"
 
-    def _write_settings(self, templates: Path, database_url: str, poll_seconds: float) -> None:
-        kept, ports = self.kept.resolve(), self.ports
+    def platform(self, domain: Domain) -> str:
+        """Return the name in the catalogue of the site's platform of a domain."""
+        return USUAL_NAMES[domain] + self.site.suffix
+
+    def _write_settings(self, database_url: str, beside: tuple[Sandbox, ...]) -> None:
+        ports, sites = self.ports, (self, *beside)
+        catalogue = ""
+        if beside:
+            path = self._folder / "catalogue.toml"
+            path.write_text(catalogue_for([each.site for each in sites]))
+            catalogue = str(path.resolve())
         self.config.write_text(
             f"""# Written by `tiergate sandbox`; deleted with its folder.
 folder = "{self._folder.resolve()}"
@@ -163,32 +202,42 @@ system_port = {ports.system}
 process_port = {ports.process}
 experience_port = {ports.experience}
 
+[governance]
+catalogue = "{catalogue}"
+
 [process]
 database_url = "{database_url}"
+"""
+            + "".join(each.platform_settings() for each in sites)
+        )
 
-[crm]
+    def platform_settings(self) -> str:
+        """Return the sections of the settings file for the site's stand-ins."""
+        kept = self.kept.resolve()
+        return f"""
+[platforms.{self.platform("crm")}]
 url = "{self.url("crm")}"
 client_id = "{CLIENT_ID}"
 username = "{USERNAME}"
-poll_seconds = {poll_seconds}
+poll_seconds = {self._poll_seconds}
 client_secret_file = "{kept / "crm_client_secret"}"
 
-[erp]
+[platforms.{self.platform("erp")}]
 url = "{self.url("erp")}"
 database = "{DATABASE}"
 user = "admin"
-password_file = "{(templates / "erp_password").resolve()}"
+password_file = "{self._password_file.resolve()}"
+taxes.standard = "{self.site.tax_name}"
 
-[billing]
+[platforms.{self.platform("billing")}]
 url = "{self.url("billing")}"
 api_key_file = "{kept / "billing_api_key"}"
 webhook_secret_file = "{kept / "billing_webhook_secret"}"
 
-[provisioning]
+[platforms.{self.platform("provisioning")}]
 url = "{self.url("provisioning")}"
 secret_file = "{kept / "provisioning_secret"}"
 """
-        )
 
     def start(self) -> Child:
         """Start the stand-ins and Tryton, and seed them. The child is returned as soon as there is one to stop."""
@@ -196,13 +245,14 @@ secret_file = "{kept / "provisioning_secret"}"
         body = msgspec.json.encode(self.plan, enc_hook=str)
         return Child("sandbox", command, self._folder / "logs" / "sandbox.log", stdin=body)
 
-    def ready(self, child: Child) -> None:
-        """Wait until everything answers, and lay out the price list and the webhook."""
+    def ready(self, child: Child, system_url: str = "") -> None:
+        """Wait until everything answers, and lay out the price list and the webhook to the system layer, which is that of
+        another sandbox where `system_url` says so."""
         wait_for(f"{self.url('control')}/clock", child, START_SECONDS * 3)
         crm = self.crm()
         seed_price_list(crm)
         crm.close()
-        target = f"{self.url('system')}/billing/v1/webhooks"
+        target = f"{system_url or self.url('system')}/billing/v1/webhooks?instance={self.platform('billing')}"
         secret = register_webhook(self.url("billing"), self.api_key, target)
         if secret is not None:
             secret_file(self.kept / "billing_webhook_secret", secret)
@@ -211,17 +261,32 @@ secret_file = "{kept / "provisioning_secret"}"
         return Crm(self.url("crm"), CLIENT_ID, self.client_secret)
 
 
+def catalogue_for(sites: Sequence[Site]) -> str:
+    """Return the shipped catalogue with a platform of each domain for each site, which serves that site's company alone."""
+
+    def of_each_site(section: re.Match[str]) -> str:
+        return "\n".join(
+            f'[platforms.{section[1]}{site.suffix}]\nlegal_entities = ["{site.code}"]\n{section[2]}' for site in sites
+        )
+
+    return PLATFORM.sub(of_each_site, SHIPPED.read_text())
+
+
 def templates_of(folder: Path) -> Path:
     """Templates are shared between sandboxes: `TIERGATE_TEMPLATES` names another place."""
     return Path(os.environ.get("TIERGATE_TEMPLATES", folder / "templates"))
 
 
-def prepare_sandbox(folder: Path) -> None:
+def prepare_sandbox(folder: Path, sites: Sequence[Site] = (GERMANY,)) -> None:
     """Make what takes long the first time."""
     templates = templates_of(folder)
-    if not any(templates.glob("*.sqlite")):
-        click.echo("Opening the books of a company in Tryton, once; this takes about 20 s …", err=True)
-    prepare(templates, utc_now().date().year, secret_file(templates / "erp_password"))
+    year, password = utc_now().date().year, secret_file(templates / "erp_password")
+    missing = [each for each in sites if not is_prepared(templates, year, each)]
+    for each in missing:
+        click.echo(f"Opening the books of {each.company} in Tryton, once; this takes about 20 s …", err=True)
+    with ThreadPoolExecutor() as at_once:
+        for done in [at_once.submit(prepare, templates, year, password, site=each) for each in missing]:
+            done.result()
 
 
 def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:

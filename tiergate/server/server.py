@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
@@ -26,7 +26,8 @@ from uvicorn.server import Server
 from policies.catalogue.model import Layer
 from policies.problems import places
 from tiergate import composition
-from tiergate.settings import Secrets, Settings
+from tiergate.platforms import ConnectedPlatform
+from tiergate.settings import Settings
 
 COLLECT_AFTER = 100_000
 """Allocations between two collections: fewer pauses, and nothing that was there at the start is looked at again."""
@@ -37,13 +38,13 @@ TICKS = 10
 """Uvicorn's count of tenths of a second, at which it says the time anew."""
 
 
-def serve(layer: Layer, settings: Settings, secrets: Secrets) -> None:
-    """Serve one layer until SIGINT or SIGTERM."""
+def serve(layer: Layer, settings: Settings, platforms: Mapping[str, ConnectedPlatform]) -> None:
+    """Serve one layer until SIGINT or SIGTERM. The system layer alone has `platforms`."""
     log_as_json()
     app: ASGIApp
     match layer:
         case "system":
-            app, port = composition.system_app(settings, secrets), settings.server.system_port
+            app, port = composition.system_app(settings, platforms), settings.server.system_port
         case "process":
             app, port = composition.process_app(settings, composition.records(settings)), settings.server.process_port
         case "experience":

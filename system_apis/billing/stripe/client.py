@@ -14,6 +14,7 @@ from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Thrott
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
+from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 
 VERSION = "2026-10-28.endive"
@@ -21,8 +22,9 @@ PAGE = 100
 Row = dict[str, Any]
 
 
-class StripeSettings(msgspec.Struct, frozen=True):
-    url: str
+class Settings(PlatformServer, frozen=True, kw_only=True):
+    """A secret or restricted API key, and the signing secret of the webhook endpoint."""
+
     api_key: Secret
     webhook_secret: Secret
 
@@ -45,7 +47,7 @@ class Declined(Rejected):
 class StripeClient:
     """Raises leaves of `PlatformFault` only."""
 
-    def __init__(self, settings: StripeSettings, outbound: PlatformClient) -> None:
+    def __init__(self, settings: Settings, outbound: PlatformClient) -> None:
         self._outbound = outbound
         self._key = settings.api_key
 

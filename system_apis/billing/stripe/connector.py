@@ -11,13 +11,12 @@ import msgspec
 from canonical.billing import Contract, Invoice
 from canonical.deals import PricedLine
 from canonical.faults import Conflict, NotFound, Rejected
-from canonical.ids import Clock
 from canonical.parties import Customer
 from policies.context import correlation
-from policies.outbound.platform_client import PlatformClient
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping, webhooks
-from system_apis.billing.stripe.client import Declined, Row, StripeClient, StripeSettings
+from system_apis.billing.stripe.client import Declined, Row, Settings, StripeClient
+from system_apis.connector import ConnectorContext
 
 FIRST_INVOICE = ["subscription.latest_invoice"]
 
@@ -28,10 +27,11 @@ class Stripe:
     An idempotency key covers a repeat within a day; the search by our own id in the metadata covers any later one.
     """
 
-    def __init__(self, settings: StripeSettings, outbound: PlatformClient, clock: Clock) -> None:
-        self._client = StripeClient(settings, outbound)
+    def __init__(self, settings: Settings, context: ConnectorContext) -> None:
+        self._client = StripeClient(settings, context.client)
+        self._source = f"billing/{context.instance}"
         self._secret = settings.webhook_secret
-        self._clock = clock
+        self._clock = context.clock
         self._prices: dict[str, str] = {}
         self._tax_rates: dict[str, str] = {}
 
@@ -189,7 +189,7 @@ class Stripe:
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
         webhooks.verify(self._secret.reveal(), headers.get("stripe-signature", ""), body, self._clock)
-        return webhooks.canonical_event(body)
+        return webhooks.canonical_event(body, self._source)
 
     async def check(self) -> None:
         await self._client.get("account")
@@ -204,3 +204,8 @@ def _reference(contract: Contract, name: str) -> str:
 
 def _with(contract: Contract, **references: str) -> Contract:
     return msgspec.structs.replace(contract, references=contract.references | references)
+
+
+def connect(settings: Settings, context: ConnectorContext) -> Stripe:
+    """Return the connector of one account."""
+    return Stripe(settings, context)

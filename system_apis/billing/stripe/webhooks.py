@@ -44,7 +44,7 @@ def verify(secret: str, header: str, body: bytes, clock: Clock) -> None:
         raise refused
 
 
-def canonical_event(body: bytes) -> Reported | None:
+def canonical_event(body: bytes, event_source: str) -> Reported | None:
     """None for what is of no interest, and for invoices that are of no contract of ours."""
     try:
         source = msgspec.json.decode(body, type=_StripeEvent)
@@ -60,7 +60,7 @@ def canonical_event(body: bytes) -> Reported | None:
         return None
     event = Event(
         id=source.id,
-        source="billing/stripe",
+        source=event_source,
         type=TYPES[source.type],
         subject=thing["id"],
         time=datetime.fromtimestamp(source.created, UTC),

@@ -14,31 +14,30 @@ import structlog
 
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, Event
 from canonical.faults import PlatformFault
-from canonical.ids import Clock, NewId
+from system_apis.connector import ConnectorContext
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.client import Row, SalesforceClient
-from system_apis.cursors import FeedPosition
 from system_apis.intake import Intake
 
 OVERLAP = timedelta(seconds=10)
 """How far each poll looks back: a commit can become visible after a later one."""
 REMEMBERED = 5000
-SOURCE = "crm/salesforce"
 log = structlog.get_logger("tiergate.crm")
 
 
 class Changes:
-    """Finds what changed since the cursor."""
+    """Finds what changed since the position."""
 
-    def __init__(self, client: SalesforceClient, cursor: FeedPosition, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, client: SalesforceClient, context: ConnectorContext) -> None:
         self._client = client
-        self._cursor = cursor
-        self._new_id = new_id
-        self._position = cursor.read(_soql_time(clock() - OVERLAP))
+        self._source = f"crm/{context.instance}"
+        self._stored = context.position
+        self._new_id = context.new_id
+        self._position = self._stored.read(_soql_time(context.clock() - OVERLAP))
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     async def offer_new(self, intake: Intake) -> None:
-        """One poll. When anything fails the cursor stays, and the next poll begins there again."""
+        """One poll. When anything fails the position stays, and the next poll begins there again."""
         try:
             await self._poll(intake)
         except PlatformFault as fault:
@@ -64,7 +63,7 @@ class Changes:
         for row in found["deals"]:
             event_id = f"{row['Id']}:{int(row['Revision__c'] or 1)}"
             if event_id not in self._seen:
-                await intake.offer(_deal_closed(event_id, row), self._new_id("cor"))
+                await intake.offer(self._deal_closed(event_id, row), self._new_id("cor"))
                 self._remember(event_id)
         for row in (*found["accounts"], *found["contacts"]):
             change_id = f"{row['Id']}:{row[stamp]}"
@@ -80,13 +79,24 @@ class Changes:
         at = row["SystemModstamp"]
         event = Event(
             id=f"{account_id}:{at}:{revision}",  # of what was read: a change that came meanwhile is in it
-            source=SOURCE,
+            source=self._source,
             type=CUSTOMER_CHANGED,
             subject=row["TiergateCustomer__c"],
             time=datetime.fromisoformat(at),
             data={"account": account_id},
         )
         await intake.offer(event, self._new_id("cor"))
+
+    def _deal_closed(self, event_id: str, row: Row) -> Event:
+        deal_id, _, revision = event_id.partition(":")
+        return Event(
+            id=event_id,
+            source=self._source,
+            type=DEAL_CLOSED,
+            subject=deal_id,
+            time=datetime.fromisoformat(row["SystemModstamp"]),
+            data={"revision": revision},
+        )
 
     def _remember(self, event_id: str) -> None:
         self._seen[event_id] = None
@@ -98,19 +108,7 @@ class Changes:
         ends = [rows[-1]["SystemModstamp"] for rows in found.values() if rows]
         if ends and (reached := _soql_time(datetime.fromisoformat(max(ends)))) > self._position:
             self._position = reached
-            self._cursor.write(reached)
-
-
-def _deal_closed(event_id: str, row: Row) -> Event:
-    deal_id, _, revision = event_id.partition(":")
-    return Event(
-        id=event_id,
-        source=SOURCE,
-        type=DEAL_CLOSED,
-        subject=deal_id,
-        time=datetime.fromisoformat(row["SystemModstamp"]),
-        data={"revision": revision},
-    )
+            self._stored.write(reached)
 
 
 def _soql_time(at: datetime) -> str:

@@ -14,7 +14,8 @@ from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Thrott
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
-from policies.store.secret import Secret
+from policies.outbound.platform_server import PlatformServer
+from policies.store.secret import NO_SECRET, Secret
 
 VERSION = "v66.0"
 Row = dict[str, Any]
@@ -23,14 +24,20 @@ BUSY = {"REQUEST_LIMIT_EXCEEDED"}
 TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
 
 
-class SalesforceSettings(msgspec.Struct, frozen=True):
-    """With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do."""
+class Settings(PlatformServer, frozen=True, kw_only=True):
+    """With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. The change feed is
+    read every `poll_seconds`."""
 
-    url: str
     client_id: str
-    client_secret: Secret
-    private_key: Secret
+    client_secret: Secret = NO_SECRET
+    private_key: Secret = NO_SECRET
     username: str = ""
+    poll_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.client_secret and not self.private_key:
+            raise ValueError("credentials are missing: set client_secret or private_key")
 
 
 class _Complaint(msgspec.Struct, frozen=True):
@@ -44,7 +51,7 @@ class _Complaint(msgspec.Struct, frozen=True):
 class SalesforceClient:
     """Raises leaves of `PlatformFault` only. An expired session is renewed once, without the caller's knowledge."""
 
-    def __init__(self, settings: SalesforceSettings, outbound: PlatformClient) -> None:
+    def __init__(self, settings: Settings, outbound: PlatformClient) -> None:
         self._settings = settings
         self._outbound = outbound
         self._session = ""

@@ -6,13 +6,11 @@ import asyncio
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import NotFound, Unavailable
-from canonical.ids import Clock, NewId
 from canonical.parties import Account, AccountSync
-from policies.outbound.platform_client import PlatformClient
+from system_apis.connector import ConnectorContext
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.changes import Changes
-from system_apis.crm.salesforce.client import SalesforceClient, SalesforceSettings
-from system_apis.cursors import FeedPosition
+from system_apis.crm.salesforce.client import SalesforceClient, Settings
 from system_apis.intake import Intake
 
 MAX_DEPTH = 50
@@ -21,19 +19,11 @@ MAX_DEPTH = 50
 class Salesforce:
     """Implements `system_apis.crm.port.Crm`."""
 
-    def __init__(
-        self,
-        settings: SalesforceSettings,
-        outbound: PlatformClient,
-        cursor: FeedPosition,
-        clock: Clock,
-        new_id: NewId,
-        pace: float,
-    ) -> None:
-        self._client = SalesforceClient(settings, outbound)
-        self._changes = Changes(self._client, cursor, clock, new_id)
-        self._clock = clock
-        self._pace = pace
+    def __init__(self, settings: Settings, context: ConnectorContext) -> None:
+        self._client = SalesforceClient(settings, context.client)
+        self._changes = Changes(self._client, context)
+        self._clock = context.clock
+        self._poll_seconds = settings.poll_seconds
 
     async def deal(self, deal_id: str) -> Deal:
         found = await self._client.query(mapping.deal_query(deal_id))
@@ -118,7 +108,12 @@ class Salesforce:
     async def watch(self, intake: Intake) -> None:
         while True:
             await self._changes.offer_new(intake)
-            await asyncio.sleep(self._pace)
+            await asyncio.sleep(self._poll_seconds)
 
     async def check(self) -> None:
         await self._client.read("limits")
+
+
+def connect(settings: Settings, context: ConnectorContext) -> Salesforce:
+    """Return the connector of one org."""
+    return Salesforce(settings, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -51,6 +52,32 @@ FIELDS: dict[str, Fields] = {
 }  # fmt: skip
 """What may be written, and which field of the canonical model it is."""
 LINE = ("Id", "Quantity", "UnitPrice", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
+
+
+WORDS = {
+    "deal.won": "Opportunity.StageName",
+    "deal.account": "Opportunity.AccountId",
+    "deal.account.ancestors": "Account.ParentId",
+    "deal.account.address.country": "Account.BillingCountryCode",
+    "deal.account.tax_number": "Account.VatNumber__c",
+    "deal.legal_entity": "Opportunity.LegalEntity__c",
+    "deal.currency": "Opportunity.CurrencyIsoCode",
+    "deal.lines": "OpportunityLineItems",
+    "sku": "ProductCode",
+    "quantity": "Quantity",
+    "interval": "BillingInterval__c",
+    "listed": "PricebookEntry",
+    "unit_price": "UnitPrice",
+}
+"""What people who work in an org call a canonical field; those of a line by their last part."""
+ON_A_LINE = re.compile(r"deal\.lines(\[\d+\])\.(\w+)")
+
+
+def in_words(field: str) -> str:
+    """Return what an org calls a canonical field: `deal.lines[0].quantity` is `OpportunityLineItems[0].Quantity`."""
+    if line := ON_A_LINE.fullmatch(field):
+        return f"{WORDS['deal.lines']}{line[1]}.{WORDS.get(line[2], line[2])}"
+    return WORDS.get(field, field)
 
 
 def quoted(text: str) -> str:
@@ -188,7 +215,8 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> li
     """The composite's subrequests that show a status, and the contract when there is one."""
     shown = {
         "TiergateStatus__c": status.state,
-        "TiergateDetail__c": status.detail,
+        "TiergateDetail__c": "; ".join(f"{in_words(each.field)}: {each.reason}" for each in status.findings)
+        or status.detail,
         "TiergateOrder__c": status.order_id,
         "TiergateCorrelation__c": correlation_id,
     }

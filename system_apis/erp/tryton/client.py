@@ -10,9 +10,11 @@ from typing import Any, cast
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.parties import TaxTreatment
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
+from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 
 JSON = {"content-type": "application/json"}
@@ -23,11 +25,13 @@ ACCEPTED = re.compile(rf".*({VIES}|invoice_payment_term)$")
 payment date in the past (expected of late postings)."""
 
 
-class TrytonSettings(msgspec.Struct, frozen=True):
-    url: str
+class Settings(PlatformServer, frozen=True, kw_only=True):
+    """Whose books to open, and as whom. `taxes` names the ERP's tax for each treatment, where it is not the usual name."""
+
     database: str
     user: str
     password: Secret
+    taxes: dict[TaxTreatment, str] = msgspec.field(default_factory=dict[TaxTreatment, str])
 
 
 class Warned(Exception):
@@ -42,7 +46,7 @@ class Warned(Exception):
 class TrytonClient:
     """Raises leaves of `PlatformFault` only. An expired session is renewed once."""
 
-    def __init__(self, settings: TrytonSettings, outbound: PlatformClient) -> None:
+    def __init__(self, settings: Settings, outbound: PlatformClient) -> None:
         self._settings = settings
         self._outbound = outbound
         self._path = f"/{settings.database}/rpc/"

@@ -12,9 +12,9 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
 from policies.context import correlation
-from policies.outbound.platform_client import PlatformClient
+from system_apis.connector import ConnectorContext
 from system_apis.erp.tryton import mapping
-from system_apis.erp.tryton.client import TrytonClient, TrytonSettings
+from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
 
 PAYMENT_METHOD = "Billing"
@@ -24,8 +24,9 @@ PAYMENT_METHOD = "Billing"
 class Tryton:
     """Implements `system_apis.erp.port.Erp`."""
 
-    def __init__(self, settings: TrytonSettings, outbound: PlatformClient) -> None:
-        self._client = TrytonClient(settings, outbound)
+    def __init__(self, settings: Settings, context: ConnectorContext) -> None:
+        self._client = TrytonClient(settings, context.client)
+        self._taxes = mapping.TAX_NAMES | settings.taxes
         self._companies: dict[str, Row] = {}
         self._books: dict[int, Row] = {}
         self._products: dict[str, Row] = {}
@@ -38,9 +39,10 @@ class Tryton:
             "account.tax", [["company", "=", company["id"]]], ["name", "rate"], company["id"]
         )
         rates: dict[TaxTreatment, Decimal] = {
-            mapping.TREATMENTS[each["name"]]: from_decimal(each["rate"]) * 100
+            treatment: from_decimal(each["rate"]) * 100
             for each in taxes
-            if each["name"] in mapping.TREATMENTS
+            for treatment, name in self._taxes.items()
+            if each["name"] == name
         }
         return LegalEntity(code, company["name"], company["country"], company["currency"], rates)
 
@@ -157,7 +159,7 @@ class Tryton:
             raise NotFound("erp", f"there is no customer {invoice.customer_id}")
         await self._load_products([line.sku for line in invoice.lines])
         books: Row = await self._opened(company) | {"currency": await self._currency(invoice.total.currency)}
-        tax: int = books["taxes"][mapping.TAX_NAMES[invoice.tax_treatment]]
+        tax: int = books["taxes"][self._taxes[invoice.tax_treatment]]
         lines = [mapping.line(line, self._product(line.sku), tax) for line in invoice.lines]
         record = mapping.invoice(invoice, customer["id"], customer["addresses"][0], books, lines, correlation.current())
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
@@ -290,3 +292,8 @@ class Tryton:
 
 def _in(company: Row) -> dict[str, Any]:
     return {"company": company["id"]}
+
+
+def connect(settings: Settings, context: ConnectorContext) -> Tryton:
+    """Return the connector of one Tryton."""
+    return Tryton(settings, context)

@@ -13,7 +13,7 @@ from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 TAX_NAMES: dict[TaxTreatment, str] = {"standard": "VAT19", "reverse_charge": "REVERSE", "outside_scope": "EXPORT"}
-TREATMENTS: dict[str, TaxTreatment] = {name: treatment for treatment, name in TAX_NAMES.items()}
+"""The names of an ERP's taxes, unless its settings say others."""
 POSTED = ("posted", "paid")
 POSTING = [
     "number",

@@ -1,5 +1,5 @@
-"""Any target that takes a webhook and calls back, signed after the Standard Webhooks specification."""
+"""A target that takes signed webhooks (Standard Webhooks) and reports back the same way."""
 
-from system_apis.provisioning.webhook.connector import WebhookSettings, WebhookTarget
+from system_apis.provisioning.webhook.connector import FIELDS, Settings, connect
 
-__all__ = ["WebhookSettings", "WebhookTarget"]
+__all__ = ["FIELDS", "Settings", "connect"]

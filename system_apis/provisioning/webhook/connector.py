@@ -11,12 +11,12 @@ import msgspec
 from canonical.deals import ProvisioningRequest
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Rejected, Throttled, Unavailable
-from canonical.ids import Clock
 from policies.identity import webhook_signature
 from policies.outbound.ownership import TECHNICAL, Fields
-from policies.outbound.platform_client import PlatformClient
+from policies.outbound.platform_server import PlatformServer
 from policies.problems import INVALID, ProblemError
 from policies.store.secret import Secret
+from system_apis.connector import ConnectorContext
 
 FIELDS: dict[str, Fields] = {
     "jobs": {
@@ -28,10 +28,10 @@ FIELDS: dict[str, Fields] = {
 """What a target is told, and which field of the canonical model it is."""
 
 
-class WebhookSettings(msgspec.Struct, frozen=True):
-    url: str
+class Settings(PlatformServer, frozen=True, kw_only=True):
+    """Where the target takes jobs, and the secret that signs both ways (Standard Webhooks: `whsec_…`)."""
+
     secret: Secret
-    callback_url: str
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -47,16 +47,18 @@ class _Report(msgspec.Struct, frozen=True):
 class WebhookTarget:
     """Implements `system_apis.provisioning.port.Provisioning`."""
 
-    def __init__(self, settings: WebhookSettings, outbound: PlatformClient, clock: Clock) -> None:
-        self._settings = settings
-        self._outbound = outbound
-        self._clock = clock
+    def __init__(self, settings: Settings, context: ConnectorContext) -> None:
+        self._secret = settings.secret
+        self._instance = context.instance
+        self._callback_url = context.webhook_url
+        self._client = context.client
+        self._clock = context.clock
 
     async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
         jobs = [
             {
                 "order_id": request.order_id, "line_id": line.id, "sku": line.sku, "quantity": line.quantity,
-                "attempt": request.attempt, "callback_url": self._settings.callback_url, "correlation_id": correlation_id,
+                "attempt": request.attempt, "callback_url": self._callback_url, "correlation_id": correlation_id,
             }
             for line in request.lines
         ]  # fmt: skip
@@ -68,8 +70,8 @@ class WebhookTarget:
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """The target knows a message by its id: sent twice, it is done once."""
         body = msgspec.json.encode(content)
-        headers = webhook_signature.signed_headers(self._settings.secret.reveal(), message_id, self._clock(), body)
-        response = await self._outbound.request(
+        headers = webhook_signature.signed_headers(self._secret.reveal(), message_id, self._clock(), body)
+        response = await self._client.request(
             "POST", path, safe=True, carries=[(record, content)], content=body, headers=headers
         )
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -80,14 +82,14 @@ class WebhookTarget:
             raise Rejected("provisioning", f"the target answered {response.status}")
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
-        webhook_signature.verify(self._settings.secret.reveal(), headers, body)
+        webhook_signature.verify(self._secret.reveal(), headers, body)
         try:
             report = msgspec.json.decode(body, type=_Report)
         except msgspec.DecodeError as error:
             raise ProblemError(INVALID, f"The call-back is not a report: {error}.") from error
         return Event(
             id=f"{report.order_id}:{report.line_id}:{report.attempt}",
-            source="provisioning/webhook",
+            source=f"provisioning/{self._instance}",
             type=LINE_PROVISIONED,
             subject=report.order_id,
             time=self._clock(),
@@ -95,6 +97,11 @@ class WebhookTarget:
         )
 
     async def check(self) -> None:
-        response = await self._outbound.request("GET", "/health", safe=True, carries=[])
+        response = await self._client.request("GET", "/health", safe=True, carries=[])
         if response.is_server_error:
             raise Unavailable("provisioning", f"the target answered {response.status}")
+
+
+def connect(settings: Settings, context: ConnectorContext) -> WebhookTarget:
+    """Return the connector of one target."""
+    return WebhookTarget(settings, context)

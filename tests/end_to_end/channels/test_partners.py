@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from canonical.orders import Order
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
 from tests.support.partners import NORD, SUED, Partner, customer_of
+from tests.support.platforms import wait_until
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from policies.catalogue.model import SHIPPED
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
 
 AMERICA = '\n[regions.us]\nlegal_entities = ["US01"]\n'
 
@@ -31,7 +32,7 @@ def test_nothing_of_the_deal_is_kept_and_the_platform_team_gets_a_case(american:
 
     order = environment.order_in(deal, "on_hold")
     (case,) = wait_until(lambda: environment.cases_of(order.id), 10)
-    assert (case.kind, case.team, case.field) == ("outside_region", "platform", "Opportunity.LegalEntity__c")
+    assert (case.kind, case.team, case.field) == ("outside_region", "platform", "deal.legal_entity")
     assert (order.plan, order.lines, order.name, order.placed_by) == (None, (), "", "")
     kept = b"".join(each.read_bytes() for each in environment.folder.glob("process.sqlite*"))
     assert b"Far Away" not in kept

@@ -14,7 +14,8 @@ import redis
 from canonical.ids import utc_now
 from policies.identity.revocation import RevocationFile, RevocationRedis, Revocations, RevocationStore, Revoked
 from tests.end_to_end.command_line.test_command_line import run
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
 from tests.support.redis_server import RedisServer
 
 

@@ -128,11 +128,14 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     assert done.stdout.count("missing") == 1
 
     config = tmp_path / "half.toml"
-    config.write_text('[crm]\nurl = "https://crm.example.com"\n')
+    config.write_text('[platforms.salesforce]\nurl = "https://crm.example.com"\n')
     done = run("doctor", "--config", str(config), COLUMNS="300")
 
-    assert "[crm]: Object missing required field `client_id`; set it there or as TIERGATE_CRM_<KEY>" in done.stdout
-    assert "[erp]: Object missing required field `url`" in done.stdout
+    assert (
+        "[platforms.salesforce]: Object missing required field `client_id`; set it there or as TIERGATE_PLATFORMS_SALESFORCE_<KEY>"
+        in done.stdout
+    )
+    assert "[platforms.tryton]: password is missing: set TIERGATE_PLATFORMS_TRYTON_PASSWORD" in done.stdout
 
 
 def test_the_audit_logs_of_a_running_environment_are_whole_and_a_change_is_found(

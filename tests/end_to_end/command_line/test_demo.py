@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.environment import wait_until
+from tests.support.platforms import wait_until
 
 Start = Callable[..., subprocess.Popen[str]]
 TIERGATE = str(Path(sys.executable).with_name("tiergate"))

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from canonical.ids import utc_now
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
 from tests.support.fuzzing import documents
 from tests.support.partners import NORD, customer_of
+from tests.support.platforms import wait_until
 
 THROTTLED = 429
 

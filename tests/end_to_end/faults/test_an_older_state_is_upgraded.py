@@ -13,7 +13,8 @@ import pytest
 from canonical.parties import Customer
 from policies.outbound.layer_client import LayerClient
 from process_apis.system_client import Platforms
-from tests.support.environment import EXACTLY_ONE, Environment, german_vat, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, german_vat, wait_until
 from tests.support.recorded_states import STATES
 from tiergate import composition
 

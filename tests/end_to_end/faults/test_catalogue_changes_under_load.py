@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 
 from policies.catalogue.model import SHIPPED
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
 
 ROUNDS = 100
 SHIPPED_TEXT = SHIPPED.read_text().replace("200/second; 6000/minute", "100000/second")  # nothing but the change refuses

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.environment import VARIABLES, Environment, wait_until
+from tests.support.environment import VARIABLES, Environment
 from tests.support.partners import NORD, Partner, customer_of
+from tests.support.platforms import wait_until
 from tiergate.dev.sandbox import START_SECONDS, free_port
 from tiergate.server.server import Child, layer_process, wait_for
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from canonical.states import ORDER_STATES
-from tests.support.environment import EXACTLY_ONE, Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
 
 STATES = ("received", "validating", "credit_review", "onboarding", "subscribing", "provisioning", "active")
 SLOW = ("crm", "erp", "billing", "provisioning")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.support.environment import EXACTLY_ONE, Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
 
 OURS = {"crm": "query?q=SELECT%20Id%2C%20Name%2C"}
 """What tells our own reading of a deal from the salesperson's calls to the same CRM."""
@@ -20,7 +21,7 @@ def test_a_layer_starts_while_a_platform_is_down_says_so_and_goes_on_when_it_is_
     environment.children["system"].stop()
     environment.start("system")
 
-    trouble = wait_until(lambda: found if "not available" in (found := readiness(environment))["erp"] else None, 10)
+    trouble = wait_until(lambda: found if "not available" in (found := readiness(environment))["tryton"] else None, 10)
     assert (trouble["crm"], trouble["billing"], trouble["provisioning"]) == ("ok", "ok", "ok")
     _, deal = environment.sell(environment.sale("Patient"))
     waiting = wait_until(
@@ -33,7 +34,7 @@ def test_a_layer_starts_while_a_platform_is_down_says_so_and_goes_on_when_it_is_
     environment.calm()
 
     environment.settled(environment.order_in(deal, "active"))
-    wait_until(lambda: readiness(environment)["erp"] == "ok", 15, "the ERP is back")
+    wait_until(lambda: readiness(environment)["tryton"] == "ok", 15, "the ERP is back")
 
 
 @pytest.mark.parametrize("platform", ["crm", "billing", "erp", "provisioning"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.environment import EXACTLY_ONE, Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
 
 
 def test_a_silent_target_is_asked_again_and_becomes_a_case_until_it_reports(environment: Environment) -> None:

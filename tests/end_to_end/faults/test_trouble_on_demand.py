@@ -7,7 +7,8 @@ import time
 import httpx
 import pytest
 
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
 
 
 def account(environment: Environment) -> str:

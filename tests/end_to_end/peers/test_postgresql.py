@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.faults.test_killed_after_each_state import seen
-from tests.support.environment import EXACTLY_ONE, Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
 from tests.support.postgresql_server import PostgresqlServer
 
 

@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 import stripe
 
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
 
 
 @pytest.fixture

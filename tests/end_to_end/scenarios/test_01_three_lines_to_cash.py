@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tests.support.environment import EXACTLY_ONE, Environment
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE
 
 
 def test_a_closed_deal_becomes_one_posted_and_paid_invoice_with_equal_totals(environment: Environment) -> None:

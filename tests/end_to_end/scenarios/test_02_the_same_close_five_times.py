@@ -9,7 +9,8 @@ from canonical.events import DEAL_CLOSED, Event
 from canonical.ids import utc_now
 from policies.catalogue.check import load
 from policies.outbound.layer_client import LayerClient
-from tests.support.environment import EXACTLY_ONE, Environment
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE
 from tiergate import composition
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from policies.catalogue.model import SHIPPED
-from tests.support.environment import EXACTLY_ONE, Environment
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE
 
 
 @pytest.mark.parametrize(

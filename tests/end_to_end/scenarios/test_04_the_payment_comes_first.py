@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.environment import EXACTLY_ONE, Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
 
 
 def test_a_payment_waits_for_its_invoice_and_is_then_applied(environment: Environment) -> None:

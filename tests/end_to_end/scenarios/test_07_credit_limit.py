@@ -9,7 +9,8 @@ import pytest
 
 from canonical.cases import Case
 from canonical.orders import Order
-from tests.support.environment import EXACTLY_ONE, Environment
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE
 
 
 def over_the_limit(environment: Environment, name: str) -> tuple[str, Order]:

@@ -7,7 +7,8 @@ from collections import Counter
 from canonical.cases import Case
 from canonical.orders import Order
 from sandbox.salesperson import SaleLine
-from tests.support.environment import EXACTLY_ONE, Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
 
 LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("SUPPORT", 1))
 

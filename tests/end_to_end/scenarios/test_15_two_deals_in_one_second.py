@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from canonical.ids import utc_now
 from sandbox.salesperson import close_deal, open_deal
-from tests.support.environment import EXACTLY_ONE, Environment
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE
 
 TWO_DEALS = EXACTLY_ONE | {
     "crm.contracts": 2,

@@ -9,7 +9,8 @@ import pytest
 from canonical.ids import utc_now
 from canonical.orders import Order
 from sandbox.salesperson import SaleLine, close_deal, open_deal
-from tests.support.environment import THREE_LINES, Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import THREE_LINES, wait_until
 
 NOTHING = {
     "crm.contracts": 0,
@@ -31,34 +32,34 @@ def stopped(environment: Environment, deal: str) -> Order:
 @pytest.mark.parametrize(
     ("name", "changes", "field", "reason", "team"),
     [
-        ("No Entity", {"legal_entity": None}, "Opportunity.LegalEntity__c", "cannot be determined", "finance"),
-        ("Odd Entity", {"legal_entity": "XX99"}, "Opportunity.LegalEntity__c", "no legal entity XX99", "finance"),
-        ("Bad Tax", {"tax_number": "DE123456789"}, "Account.VatNumber__c", "not a valid tax number", "finance"),
+        ("No Entity", {"legal_entity": None}, "deal.legal_entity", "cannot be determined", "finance"),
+        ("Odd Entity", {"legal_entity": "XX99"}, "deal.legal_entity", "no legal entity XX99", "finance"),
+        ("Bad Tax", {"tax_number": "DE123456789"}, "deal.account.tax_number", "not a valid tax number", "finance"),
         (
             "Swiss Francs",
             {"currency": "CHF"},
-            "OpportunityLineItems[0].PricebookEntry",
+            "deal.lines[0].listed",
             "no price for PLATFORM",
             "sales",
         ),
-        ("No Money", {"currency": "XYZ"}, "Opportunity.CurrencyIsoCode", "not an ISO 4217", "sales"),
-        ("Nowhere", {"country": "ZZ", "tax_number": None}, "Account.BillingCountryCode", "not an ISO 3166", "sales"),
+        ("No Money", {"currency": "XYZ"}, "deal.currency", "not an ISO 4217", "sales"),
+        ("Nowhere", {"country": "ZZ", "tax_number": None}, "deal.account.address.country", "not an ISO 3166", "sales"),
         (
             "Minus",
             {"lines": (*THREE_LINES[:2], SaleLine("SUPPORT", -3))},
-            "OpportunityLineItems[2].Quantity",
+            "deal.lines[2].quantity",
             "-3",
             "sales",
         ),
-        ("Half", {"lines": (SaleLine("SEAT", 2.5),)}, "OpportunityLineItems[0].Quantity", "2.5", "sales"),
+        ("Half", {"lines": (SaleLine("SEAT", 2.5),)}, "deal.lines[0].quantity", "2.5", "sales"),
         (
             "Tenth Cent",
             {"lines": (SaleLine("SEAT", 1, 0.001),)},
-            "OpportunityLineItems[0].UnitPrice",
+            "deal.lines[0].unit_price",
             "digits",
             "sales",
         ),
-        ("Empty", {"lines": ()}, "OpportunityLineItems", "no lines", "sales"),
+        ("Empty", {"lines": ()}, "deal.lines", "no lines", "sales"),
     ],
 )
 def test_a_case_names_field_reason_and_team_and_nothing_is_created(
@@ -96,7 +97,7 @@ def test_an_unknown_product_is_a_case_for_sales(environment: Environment) -> Non
     order = stopped(environment, deal)
 
     (case,) = environment.cases_of(order.id)
-    assert (case.field, case.team) == ("OpportunityLineItems[1].ProductCode", "sales")
+    assert (case.field, case.team) == ("deal.lines[1].sku", "sales")
     assert "GHOST" in case.reason
     assert environment.counted(order) == NOTHING
 
@@ -110,7 +111,11 @@ def test_a_parent_that_is_its_own_ancestor_is_a_case_for_sales(environment: Envi
     order = stopped(environment, deal)
 
     (case,) = environment.cases_of(order.id)
-    assert (case.field, case.reason, case.team) == ("Account.ParentId", "the account is its own ancestor", "sales")
+    assert (case.field, case.reason, case.team) == (
+        "deal.account.ancestors",
+        "the account is its own ancestor",
+        "sales",
+    )
 
 
 def test_every_finding_is_told_at_once(environment: Environment) -> None:
@@ -121,7 +126,7 @@ def test_every_finding_is_told_at_once(environment: Environment) -> None:
     order = stopped(environment, deal)
 
     fields = {each.field for each in environment.cases_of(order.id)}
-    assert fields == {"Opportunity.LegalEntity__c", "Account.VatNumber__c", "OpportunityLineItems[0].Quantity"}
+    assert fields == {"deal.legal_entity", "deal.account.tax_number", "deal.lines[0].quantity"}
 
 
 def test_the_salesperson_sees_why_and_a_mended_deal_goes_on_when_retried(environment: Environment) -> None:
@@ -145,7 +150,7 @@ def test_a_second_account_with_the_tax_number_of_a_customer_needs_a_word(environ
 
     order = stopped(environment, second)
     (case,) = environment.cases_of(order.id)
-    assert (case.kind, case.field, case.team) == ("duplicate_customer", "Account.VatNumber__c", "sales")
+    assert (case.kind, case.field, case.team) == ("duplicate_customer", "deal.account.tax_number", "sales")
 
     environment.act(case.id, "skip", "a branch office with books of its own")
     environment.order_in(second, "active")

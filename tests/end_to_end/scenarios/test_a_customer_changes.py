@@ -9,7 +9,8 @@ import pytest
 
 from canonical.cases import Case
 from canonical.orders import Order
-from tests.support.environment import Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
 
 CHANGED = "com.tiergate.crm.customer.changed.v1"
 
@@ -123,5 +124,5 @@ def test_another_country_is_for_finance_to_decide(environment: Environment, boug
         return found if len(found) == 2 else []
 
     cases = wait_until(told)
-    assert {case.field for case in cases} == {"Account.BillingCountryCode", "Account.VatNumber__c"}
+    assert {case.field for case in cases} == {"customer.address.country", "customer.tax_number"}
     assert {(case.team, case.actions) for case in cases} == {("finance", ("skip",))}

@@ -11,7 +11,8 @@ import pytest
 from canonical.ids import utc_now
 from canonical.orders import Order, PostingStatus
 from policies.catalogue.model import SHIPPED
-from tests.support.environment import EXACTLY_ONE, Environment, wait_until
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
 
 RULES = 'timezone = "Europe/Berlin"\nclosed_period = "next"'
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -20,6 +21,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
+from canonical.orders import Plan
+from canonical.parties import Customer
 from process_apis.records.database import cases as cases_table
 from process_apis.records.database import insert_once, metadata, open_database
 from process_apis.records.revisions import (
@@ -35,6 +38,7 @@ from tests.support.recorded_states import PROCESS, STATES, load
 
 FIRST_STATE = STATES / "state-0.1" / PROCESS
 FIRST = "0001"
+INSTANCES = {"crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner"}
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def recorded(tmp_path: Path) -> Generator[sa.Engine]:
 
 def brought_to(database: sa.Engine, number: str) -> None:
     with database.begin() as connection:
-        config = Config(attributes={"connection": connection})
+        config = Config(attributes={"connection": connection, "instances": INSTANCES})
         config.set_main_option("script_location", str(MIGRATIONS))
         command.upgrade(config, number)
 
@@ -106,7 +110,7 @@ def test_every_earlier_revision_is_upgraded_with_its_rows(database: sa.Engine, r
     if found:
         brought_to(database, found)
 
-    prepare(database, upgrade_at_start=True)
+    prepare(database, INSTANCES, upgrade_at_start=True)
 
     assert differences(database) == []
     assert upgrade(database) == ()
@@ -116,13 +120,44 @@ def test_every_earlier_revision_is_upgraded_with_its_rows(database: sa.Engine, r
     assert [each["id"] for each in contents(database)["orders"]] == [each["id"] for each in before["orders"]]
 
 
+def test_what_was_recorded_before_instances_had_names_is_given_to_the_only_ones(
+    database: sa.Engine, recorded: sa.Engine
+) -> None:
+    as_version_0_1_left_it(database, recorded)
+
+    upgrade(database, INSTANCES)
+
+    found = contents(database)
+    assert {each["crm"] for each in found["orders"]} == {"salesforce"}
+    assert {each["billing"] for each in found["postings"]} == {"stripe"}
+    assert {each["platform"] for each in found["references_"]} == {"salesforce", "order"}
+    customers = [msgspec.json.decode(each["document"], type=Customer) for each in found["customers"]]
+    plans = [msgspec.json.decode(each["plan"], type=Plan) for each in found["orders"] if each["plan"]]
+    for customer in [*customers, *(each.customer for each in plans)]:
+        assert customer.crm == "salesforce"
+        assert "salesforce" in customer.references
+        assert customer.references.keys() <= {"salesforce", "stripe", "tryton"}
+
+
+def test_records_without_names_are_not_upgraded_while_a_domain_has_several_platforms(
+    database: sa.Engine, recorded: sa.Engine
+) -> None:
+    as_version_0_1_left_it(database, recorded)
+    before = contents(database)
+
+    with pytest.raises(RevisionError, match="none or several for crm: upgrade with a catalogue that has the one"):
+        upgrade(database, {domain: name for domain, name in INSTANCES.items() if domain != "crm"})
+
+    assert contents(database) == before
+
+
 def test_tables_that_an_interrupted_first_start_left_are_completed(database: sa.Engine, recorded: sa.Engine) -> None:
     as_version_0_1_left_it(database, recorded)
     with database.begin() as connection:
         connection.execute(sa.text("DROP TABLE executors"))
         connection.execute(sa.text("DROP INDEX one_open_case"))
 
-    upgrade(database)
+    upgrade(database, INSTANCES)
 
     assert differences(database) == []
 

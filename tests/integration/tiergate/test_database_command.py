@@ -13,13 +13,13 @@ from tests.end_to_end.command_line.test_command_line import run
 
 EXAMPLE = Path("deploy/tiergate.example.toml")
 SECRETS = {
-    f"TIERGATE_{each}": "secret"
+    f"TIERGATE_PLATFORMS_{each}": "secret"
     for each in (
-        "CRM_CLIENT_SECRET",
-        "ERP_PASSWORD",
-        "BILLING_API_KEY",
-        "BILLING_WEBHOOK_SECRET",
-        "PROVISIONING_SECRET",
+        "SALESFORCE_CLIENT_SECRET",
+        "TRYTON_PASSWORD",
+        "STRIPE_API_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+        "PROVISIONER_SECRET",
     )
 }
 NEWEST = REVISIONS[-1]

@@ -20,7 +20,7 @@ def test_of_many_who_open_the_same_case_at_once_one_does_and_a_closed_one_can_be
     cases = Cases(database, LiveCatalogue(), utc_now, identifiers())
 
     def opened(_: int) -> Case:
-        finding = Finding("Account.VatNumber__c", "it is another one now")
+        finding = Finding("deal.account.tax_number", "it is another one now")
         return cases.open("customer_tax_changed", "cus_1", finding, ("skip",), correlation_id="cor_1")
 
     with ThreadPoolExecutor(8) as pool:

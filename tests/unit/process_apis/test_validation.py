@@ -49,20 +49,20 @@ def test_a_good_deal_has_no_findings() -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"won": False}, "Opportunity.StageName"),
-        ({"account": account(id="")}, "Opportunity.AccountId"),
-        ({"account": account(ancestors=("002", "001"))}, "Account.ParentId"),
-        ({"account": account(ancestors=("002", "003", "002"))}, "Account.ParentId"),
-        ({"account": account(address=Address())}, "Account.BillingCountryCode"),
-        ({"account": account(tax_number="FR40303265045")}, "Account.VatNumber__c"),
-        ({"lines": ()}, "OpportunityLineItems"),
-        ({"lines": (line(sku="SETUP", interval="one_time"),)}, "OpportunityLineItems"),
-        ({"lines": (line(), line(interval="month"))}, "OpportunityLineItems"),
-        ({"lines": (line(interval="week"),)}, "OpportunityLineItems[0].BillingInterval__c"),
-        ({"lines": (line(), line(unit_price=Decimal(-1)))}, "OpportunityLineItems[1].UnitPrice"),
-        ({"lines": (line(quantity=Decimal(0)),)}, "OpportunityLineItems[0].Quantity"),
-        ({"lines": (line(listed=False),)}, "OpportunityLineItems[0].PricebookEntry"),
-        ({"currency": "JPY", "lines": (line(unit_price=Decimal("1.5")),)}, "OpportunityLineItems[0].UnitPrice"),
+        ({"won": False}, "deal.won"),
+        ({"account": account(id="")}, "deal.account"),
+        ({"account": account(ancestors=("002", "001"))}, "deal.account.ancestors"),
+        ({"account": account(ancestors=("002", "003", "002"))}, "deal.account.ancestors"),
+        ({"account": account(address=Address())}, "deal.account.address.country"),
+        ({"account": account(tax_number="FR40303265045")}, "deal.account.tax_number"),
+        ({"lines": ()}, "deal.lines"),
+        ({"lines": (line(sku="SETUP", interval="one_time"),)}, "deal.lines"),
+        ({"lines": (line(), line(interval="month"))}, "deal.lines"),
+        ({"lines": (line(interval="week"),)}, "deal.lines[0].interval"),
+        ({"lines": (line(), line(unit_price=Decimal(-1)))}, "deal.lines[1].unit_price"),
+        ({"lines": (line(quantity=Decimal(0)),)}, "deal.lines[0].quantity"),
+        ({"lines": (line(listed=False),)}, "deal.lines[0].listed"),
+        ({"currency": "JPY", "lines": (line(unit_price=Decimal("1.5")),)}, "deal.lines[0].unit_price"),
     ],
 )
 def test_each_fault_is_found_at_its_field(changes: dict[str, Any], field: str) -> None:
@@ -73,12 +73,12 @@ def test_a_seller_without_the_tax_that_the_sale_needs_is_found() -> None:
     domestic_only = msgspec.structs.replace(SELLER, tax_rates={"standard": Decimal(19)})
     abroad = deal(account=account(address=Address(country="FR"), tax_number="FR40303265045"))
 
-    assert fields(abroad, domestic_only) == ["Opportunity.LegalEntity__c"]
+    assert fields(abroad, domestic_only) == ["deal.legal_entity"]
     assert fields(abroad) == []
 
 
 def test_a_customer_with_the_same_tax_number_is_found() -> None:
-    assert fields(deal(), duplicates=("cus_other",)) == ["Account.VatNumber__c"]
+    assert fields(deal(), duplicates=("cus_other",)) == ["deal.account.tax_number"]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_plan_is_worth_exactly_what_was_sold(currency: str, sold: list[tuple[i
     judged = deal(currency=currency, lines=lines)
 
     assert fields(judged) == []
-    contract = plan(judged, SELLER, "ord_1", "cus_1", "con_1", None).contract
+    contract = plan(judged, "crm-eu", SELLER, "ord_1", "cus_1", "con_1", None).contract
     assert contract.net == Money(sum(quantity * price for quantity, price in sold), currency)
 
 

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from tiergate.settings import SettingsError, load, secrets
+from policies.catalogue.check import load as load_catalogue
+from tiergate.platforms import load_platforms
+from tiergate.settings import Settings, SettingsError, load
 
 GOOD = """
-[crm]
+[platforms.salesforce]
 url = "http://crm"
 client_id = "id"
-[erp]
+[platforms.tryton]
 url = "http://erp"
 database = "db"
 user = "admin"
-[billing]
+[platforms.stripe]
 url = "http://billing"
-[provisioning]
+[platforms.provisioner]
 url = "http://target"
 """
 SECRETS = {
-    "TIERGATE_CRM_CLIENT_SECRET": "s1",
-    "TIERGATE_ERP_PASSWORD": "s2",
-    "TIERGATE_BILLING_API_KEY": "s3",
-    "TIERGATE_BILLING_WEBHOOK_SECRET": "s4",
-    "TIERGATE_PROVISIONING_SECRET": "s5",
+    "TIERGATE_PLATFORMS_SALESFORCE_CLIENT_SECRET": "s1",
+    "TIERGATE_PLATFORMS_TRYTON_PASSWORD": "s2",
+    "TIERGATE_PLATFORMS_STRIPE_API_KEY": "s3",
+    "TIERGATE_PLATFORMS_STRIPE_WEBHOOK_SECRET": "s4",
+    "TIERGATE_PLATFORMS_PROVISIONER_SECRET": "s5",
 }
 
 
@@ -36,38 +40,42 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_file_and_the_environment_make_the_settings(tmp_path: Path) -> None:
-    settings = load(
-        written(tmp_path, GOOD), {"TIERGATE_CRM_URL": "http://other", "TIERGATE_SERVER_SYSTEM_PORT": "9000"}
-    )
+def platforms(settings: Settings, environment: dict[str, str]) -> dict[str, Any]:
+    """The settings of each platform of the shipped catalogue."""
+    return {name: each.settings for name, each in load_platforms(settings, load_catalogue(), environment).items()}
 
-    assert (settings.crm.url, settings.server.system_port) == ("http://other", 9000)
+
+def without(name: str) -> dict[str, str]:
+    return {key: value for key, value in SECRETS.items() if key != name}
+
+
+def test_a_file_and_the_environment_make_the_settings(tmp_path: Path) -> None:
+    environment = {"TIERGATE_PLATFORMS_SALESFORCE_URL": "http://other", "TIERGATE_SERVER_SYSTEM_PORT": "9000"}
+    settings = load(written(tmp_path, GOOD), environment)
+
+    assert platforms(settings, environment | SECRETS)["salesforce"].url == "http://other"
+    assert settings.server.system_port == 9000
     assert settings.state == tmp_path
     assert settings.process_database() == f"sqlite:///{tmp_path / 'process.sqlite'}"
 
 
 def test_every_error_is_told_at_once_with_its_place(tmp_path: Path) -> None:
-    text = (
-        GOOD.replace('client_id = "id"', 'client = "id"').replace("[billing]", 'colour = "red"\n[billing]')
-        + "[extra]\na = 1\n"
-    )
-
     with pytest.raises(SettingsError) as refused:
-        load(written(tmp_path, text), {"TIERGATE_SERVER_SYSTEM_PORT": "many", "TIERGATE_PROVISIONING_URL": "target"})
+        load(written(tmp_path, GOOD + "[extra]\na = 1\n[crm]\nb = 1\n"), {"TIERGATE_SERVER_SYSTEM_PORT": "many"})
 
     told = "\n".join(refused.value.errors)
-    assert len(refused.value.errors) == 5
-    for part in ("[crm]", "[erp]", "[provisioning]", "[server]", "TIERGATE_SERVER_<KEY>", "'extra' is not a setting"):
+    assert len(refused.value.errors) == 3
+    for part in ("[server]", "TIERGATE_SERVER_<KEY>", "'extra' is not a setting", "[crm] is [platforms.<name>] now"):
         assert part in told
 
 
 @pytest.mark.parametrize(
     ("variable", "remedy"),
     [
-        ("ERP_URL", "TIERGATE_ERP_PASSWORD, erp.password_file or erp.password_command"),
-        ("CRM_URL", "TIERGATE_CRM_CLIENT_SECRET"),
-        ("BILLING_URL", "TIERGATE_BILLING_API_KEY"),
-        ("PROVISIONING_URL", "TIERGATE_PROVISIONING_SECRET"),
+        ("PLATFORMS_TRYTON_URL", "a secret belongs in password"),
+        ("PLATFORMS_SALESFORCE_URL", "a secret belongs in client_secret or private_key"),
+        ("PLATFORMS_STRIPE_URL", "a secret belongs in api_key or webhook_secret"),
+        ("PLATFORMS_PROVISIONER_URL", "a secret belongs in secret"),
         ("SERVER_SYSTEM_URL", "leave it out"),
         ("SERVER_PROCESS_URL", "leave it out"),
         ("GOVERNANCE_ISSUER", "leave it out"),
@@ -79,26 +87,26 @@ def test_every_error_is_told_at_once_with_its_place(tmp_path: Path) -> None:
 def test_an_address_with_a_user_is_refused_with_where_the_secret_belongs(
     tmp_path: Path, variable: str, remedy: str, address: str
 ) -> None:
+    environment = {f"TIERGATE_{variable}": address}
+
     with pytest.raises(SettingsError) as refused:
-        load(written(tmp_path, GOOD), {f"TIERGATE_{variable}": address})
+        platforms(load(written(tmp_path, GOOD), environment), environment | SECRETS)
 
     told = str(refused.value)
     assert remedy in told
-    assert variable.partition("_")[2].lower() in told
+    assert "url names a user" in told or "issuer names a user" in told
     assert "hush" not in told
 
 
 def test_databases_carry_their_user_and_a_path_may_hold_an_at_sign(tmp_path: Path) -> None:
-    settings = load(
-        written(tmp_path, GOOD),
-        {
-            "TIERGATE_PROCESS_DATABASE_URL": "postgresql://user:word@host/database",
-            "TIERGATE_GOVERNANCE_REDIS_URL": "rediss://user:word@host",
-            "TIERGATE_ERP_URL": "https://erp/a@b",
-        },
-    )
+    environment = {
+        "TIERGATE_PROCESS_DATABASE_URL": "postgresql://user:word@host/database",
+        "TIERGATE_GOVERNANCE_REDIS_URL": "rediss://user:word@host",
+        "TIERGATE_PLATFORMS_TRYTON_URL": "https://erp/a@b",
+    }
+    settings = load(written(tmp_path, GOOD), environment)
 
-    assert settings.erp.url == "https://erp/a@b"
+    assert platforms(settings, environment | SECRETS)["tryton"].url == "https://erp/a@b"
 
 
 @pytest.mark.parametrize(
@@ -112,20 +120,45 @@ def test_databases_carry_their_user_and_a_path_may_hold_an_at_sign(tmp_path: Pat
     ],
 )
 def test_files_for_tls_that_cannot_be_used_are_told_at_start(tmp_path: Path, said: dict[str, str], told: str) -> None:
-    environment = {"TIERGATE_ERP_URL": "https://erp"} | {f"TIERGATE_ERP_{key}": value for key, value in said.items()}
+    tls = {f"TIERGATE_PLATFORMS_TRYTON_{key}": value for key, value in said.items()}
 
     with pytest.raises(SettingsError) as refused:
-        load(written(tmp_path, GOOD), environment)
+        platforms(load(written(tmp_path, GOOD), {}), {"TIERGATE_PLATFORMS_TRYTON_URL": "https://erp"} | tls | SECRETS)
 
-    assert "[erp]: " in str(refused.value)
+    assert "[platforms.tryton]: " in str(refused.value)
     assert told in str(refused.value)
+
+
+def test_every_error_of_a_platform_is_told_at_once_with_its_place(tmp_path: Path) -> None:
+    text = GOOD.replace('client_id = "id"', 'client = "id"').replace(
+        'url = "http://target"', 'url = "target"\ncolour = 1'
+    )
+    settings = load(written(tmp_path, text + "[platforms.nobody]\nurl = 'http://x'\n"), {})
+
+    with pytest.raises(SettingsError) as refused:
+        platforms(settings, SECRETS | {"TIERGATE_PLATFORMS_STRIPE_URL": "nowhere"})
+
+    told = "\n".join(refused.value.errors)
+    assert len(refused.value.errors) == 4
+    for part in ("[platforms.salesforce]", "[platforms.stripe]", "[platforms.provisioner]", "no such platform; it has"):
+        assert part in told
+    assert "TIERGATE_PLATFORMS_STRIPE_<KEY>" in told
+
+
+def test_a_connector_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    catalogue = load_catalogue()
+    odd = msgspec.structs.replace(catalogue.platforms["tryton"], connector="odoo")
+    catalogue = msgspec.structs.replace(catalogue, platforms=catalogue.platforms | {"tryton": odd})
+
+    with pytest.raises(SettingsError, match="no connector 'odoo' for erp; use one of tryton"):
+        load_platforms(load(written(tmp_path, GOOD), {}), catalogue, SECRETS)
 
 
 def test_a_file_that_is_missing_or_broken_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="tiergate sandbox"):
         load(tmp_path / "none.toml", {})
     with pytest.raises(SettingsError, match=r"tiergate\.toml"):
-        load(written(tmp_path, "[crm"), {})
+        load(written(tmp_path, "[platforms"), {})
 
 
 def test_secrets_come_from_the_environment_or_from_files_and_do_not_show(tmp_path: Path) -> None:
@@ -133,38 +166,47 @@ def test_secrets_come_from_the_environment_or_from_files_and_do_not_show(tmp_pat
     kept.write_text("from a file\n")
     settings = load(written(tmp_path, GOOD.replace('user = "admin"', f'user = "admin"\npassword_file = "{kept}"')), {})
 
-    found = secrets(settings, {key: value for key, value in SECRETS.items() if key != "TIERGATE_ERP_PASSWORD"})
+    found = platforms(settings, without("TIERGATE_PLATFORMS_TRYTON_PASSWORD"))
 
-    assert (found.erp_password.reveal(), found.billing_api_key.reveal()) == ("from a file", "s3")
+    assert (found["tryton"].password.reveal(), found["stripe"].api_key.reveal()) == ("from a file", "s3")
     assert "s3" not in repr(found)
     assert "from a file" not in repr(found)
 
 
+def test_a_secret_in_the_file_is_refused_and_not_shown(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, GOOD.replace('user = "admin"', 'user = "admin"\npassword = "hunter2"')), {})
+
+    with pytest.raises(SettingsError, match="take password out") as refused:
+        platforms(settings, SECRETS)
+
+    assert "hunter2" not in str(refused.value)
+
+
 def test_every_missing_secret_is_named_and_none_is_shown(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
-        secrets(load(written(tmp_path, GOOD), {}), {"TIERGATE_BILLING_API_KEY": "hush"})
+        platforms(load(written(tmp_path, GOOD), {}), {"TIERGATE_PLATFORMS_STRIPE_API_KEY": "hush"})
 
     told = str(refused.value)
     assert len(refused.value.errors) == 4
-    assert "TIERGATE_ERP_PASSWORD" in told
-    assert "crm credentials" in told
+    assert "TIERGATE_PLATFORMS_TRYTON_PASSWORD" in told
+    assert "credentials are missing" in told
     assert "hush" not in told
 
 
 def test_the_example_is_complete_and_valid() -> None:
-    settings = load(Path("deploy/tiergate.example.toml"), {})
+    found = platforms(load(Path("deploy/tiergate.example.toml"), {}), SECRETS)
 
-    assert secrets(settings, SECRETS).erp_password.reveal() == "s2"
-    assert settings.crm.url.startswith("https://")
+    assert found["tryton"].password.reveal() == "s2"
+    assert found["salesforce"].url.startswith("https://")
 
 
 def test_a_secret_can_come_from_a_command(tmp_path: Path) -> None:
     said = 'user = "admin"\npassword_command = ["printf", "%s", "from a command"]'
     settings = load(written(tmp_path, GOOD.replace('user = "admin"', said)), {})
 
-    found = secrets(settings, {key: value for key, value in SECRETS.items() if key != "TIERGATE_ERP_PASSWORD"})
+    found = platforms(settings, without("TIERGATE_PLATFORMS_TRYTON_PASSWORD"))
 
-    assert found.erp_password.reveal() == "from a command"
+    assert found["tryton"].password.reveal() == "from a command"
 
 
 @pytest.mark.parametrize("command", ['["sh", "-c", "echo hunter2; echo hunter2 >&2; exit 3"]', '["no-such-command"]'])
@@ -172,7 +214,9 @@ def test_a_command_that_fails_is_told_without_what_it_said(tmp_path: Path, comma
     said = f'user = "admin"\npassword_command = {command}'
     settings = load(written(tmp_path, GOOD.replace('user = "admin"', said)), {})
 
-    with pytest.raises(SettingsError, match=r"erp_password cannot be read: .*erp\.password_command") as refused:
-        secrets(settings, {key: value for key, value in SECRETS.items() if key != "TIERGATE_ERP_PASSWORD"})
+    with pytest.raises(
+        SettingsError, match=r"\[platforms\.tryton\]: password cannot be read: .*password_command"
+    ) as refused:
+        platforms(settings, without("TIERGATE_PLATFORMS_TRYTON_PASSWORD"))
 
     assert "hunter2" not in str(refused.value)

@@ -41,6 +41,7 @@ id = { owner = "tiergate", projections = ["erp"] }
 
 [platforms.erp-one]
 domain = "erp"
+connector = "tryton"
 owner = "somebody"
 region = "eu"
 rate = "1000/second"
@@ -125,7 +126,7 @@ def run(
         server.live_catalogue = LiveCatalogue(path)
         residency = Residency(server.live_catalogue, "eu")
         outbound = PlatformClient(
-            "erp", address(url), KNOWN, server.live_catalogue, residency, RateLimiter(utc_now), lambda: jitter
+            "erp-one", address(url), KNOWN, server.live_catalogue, residency, RateLimiter(utc_now), lambda: jitter
         )
         try:
             return await act(outbound)
@@ -486,7 +487,7 @@ def test_a_write_carries_what_the_platform_owns_and_declared_copies_alone(
     assert sent(tmp_path, party) == (0 if refused else 1, refused)
 
 
-ELSEWHERE = ('domain = "erp"\nowner = "somebody"\nregion = "eu"', 'domain = "erp"\nowner = "somebody"\nregion = "us"')
+ELSEWHERE = ('owner = "somebody"\nregion = "eu"', 'owner = "somebody"\nregion = "us"')
 WITH_US = ("[ownership.customer]", '[regions.us]\nlegal_entities = ["US01"]\n\n[ownership.customer]')
 
 

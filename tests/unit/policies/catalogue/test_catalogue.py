@@ -27,9 +27,22 @@ def sales(*versions: str) -> tuple[str, str]:
 
 APP = '[clients.sales-app]\nkind = "internal"'
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
+PLATFORM = """[platforms.other]
+domain = "erp"
+connector = "tryton"
+owner = "x"
+region = "eu"
+rate = "1/second"
+concurrent = 1
+retries = { first = 0.1, most = 2.0, budget = 0.2 }
+breaker = { failures = 10, rest = 1.0 }
+calls.default = { timeout = 10.0, tries = 3 }
+"""
 WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     # name: (what is changed into what), the key, part of the reason, part of the remedy
-    "platform twice": (('[platforms.tryton]\ndomain = "erp"', '[platforms.tryton]\ndomain = "crm"'), "platforms.tryton.domain", "crm already", "take one"),
+    "served twice": (("[platforms.provisioner]", PLATFORM + "[platforms.provisioner]"), "platforms.other.legal_entities", "tryton serves every legal entity in the domain erp already", "once"),
+    "served by nobody": (('connector = "tryton"', 'connector = "tryton"\nlegal_entities = ["DE01"]'), "platforms.tryton.legal_entities", "no erp serves FR01", "add FR01"),
+    "a legal entity of nowhere": (('connector = "tryton"', 'connector = "tryton"\nlegal_entities = ["DE01", "FR01", "XX01"]'), "platforms.tryton.legal_entities", "XX01 belongs to no region", "that has one"),
     "platform rule": (("calls.get_credit", "calls.get_crdit"), "platforms.tryton.calls.get_crdit", "no operation", "get_credit"),
     "platform default": (("calls.default = { timeout = 15.0, tries = 3 }", "calls.get_invoice = { timeout = 15.0, tries = 3 }"), "platforms.stripe.calls", "have none", "calls.default"),
     "platform rate": (('rate = "50/second"', 'rate = "quickly"'), "platforms.provisioner.rate", "'quickly'", "100/second"),
@@ -40,7 +53,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     "owned entity": (("[ownership.deal]", "[ownership.dream]"), "ownership.dream", "no 'dream'", "contract"),
     "owner": (('payment_method = { owner = "billing" }', 'payment_method = { owner = "somebody" }'), "ownership.customer.payment_method.owner", "'somebody'", "billing"),
     "owner and copy": (('payment_method = { owner = "billing" }', 'payment_method = { owner = "billing", projections = ["billing"] }'), "ownership.customer.payment_method", "has a copy", "projections"),
-    "region of a platform": (('[platforms.tryton]\ndomain = "erp"\nowner = "finance operations"\nregion = "eu"', '[platforms.tryton]\ndomain = "erp"\nowner = "finance operations"\nregion = "moon"'), "platforms.tryton.region", "no region 'moon'", "eu"),
+    "region of a platform": (('[platforms.tryton]\ndomain = "erp"\nconnector = "tryton"\nowner = "finance operations"\nregion = "eu"', '[platforms.tryton]\ndomain = "erp"\nconnector = "tryton"\nowner = "finance operations"\nregion = "moon"'), "platforms.tryton.region", "no region 'moon'", "eu"),
     "region of a client": ((APP, APP + '\nregions = ["moon"]'), "clients.sales-app.regions", "no region 'moon'", "eu"),
     "entity of no region": (('legal_entities = ["DE01", "FR01"]\nmay_leave', 'legal_entities = ["DE01"]\nmay_leave'), "clients.sales-france.legal_entities", "FR01 belongs to no region", "add it"),
     "entity of two regions": (("# ----------------------------------------------------------------- ownership", '[regions.us]\nlegal_entities = ["DE01"]\n'), "regions.us.legal_entities", "DE01 is in eu", "one region"),

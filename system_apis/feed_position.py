@@ -8,8 +8,11 @@ from pathlib import Path
 class FeedPosition:
     """One position, replaced as a whole."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, former: Path | None = None) -> None:
+        """`former` is where an earlier version kept it."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        if former is not None and former.exists() and not path.exists():
+            former.rename(path)
         self._path = path
 
     def read(self, default: str) -> str:

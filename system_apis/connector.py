@@ -1,0 +1,66 @@
+"""What every connector is handed, and how one instance of a domain is found among several.
+
+A connector is a folder `system_apis/<domain>/<connector>/` that exports three names: `Settings` (a struct of its section
+in the settings file, with a `url`), `FIELDS` (which canonical field each field of its records is) and
+`connect(settings, context)`, which returns what the domain's `port.py` asks for. Nothing else knows its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from canonical.ids import Clock, NewId
+from policies.catalogue.live import LiveCatalogue
+from policies.catalogue.model import Domain
+from policies.outbound.platform_client import PlatformClient
+from policies.problems import INVALID, FieldError, ProblemError
+from system_apis.feed_position import FeedPosition
+
+T = TypeVar("T")
+
+
+class ConnectorContext(msgspec.Struct, frozen=True):
+    """What one instance works with: `instance` is its name in the catalogue, `webhook_url` where its platform reports to,
+    `position` how far its change feed has been read."""
+
+    instance: str
+    client: PlatformClient
+    clock: Clock
+    new_id: NewId
+    position: FeedPosition
+    webhook_url: str
+
+
+class Instances(Generic[T]):
+    """The connectors of one domain, by the name that the catalogue gives each."""
+
+    def __init__(self, domain: Domain, connectors: Mapping[str, T], live_catalogue: LiveCatalogue) -> None:
+        self._domain: Domain = domain
+        self._connectors = dict(connectors)
+        self._live_catalogue = live_catalogue
+
+    def named(self, instance: str | None) -> T:
+        """Return the connector of an instance; without a name, of the only one there is. Raises `ProblemError` (422)."""
+        known = self._connectors
+        found = known.get(instance) if instance else next(iter(known.values())) if len(known) == 1 else None
+        if found is None:
+            raise _unknown(self._domain, "instance", f"use one of {', '.join(sorted(known))}")
+        return found
+
+    def serving(self, legal_entity: str) -> T:
+        """Return the connector that a legal entity's records belong to. Raises `ProblemError` (422) when there is none."""
+        instance = self._live_catalogue.current.instance_for(self._domain, legal_entity)
+        found = self._connectors.get(instance or "")
+        if found is None:
+            raise _unknown(self._domain, "legal_entity", f"no {self._domain} of this deployment serves it")
+        return found
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:
+        return iter(self._connectors.items())
+
+
+def _unknown(domain: Domain, field: str, reason: str) -> ProblemError:
+    return ProblemError(INVALID, f"Which {domain} is meant cannot be told.", (FieldError(f"$.{field}", reason),))

@@ -1,0 +1,75 @@
+"""Two CRMs, two ERPs, two billing accounts and two targets in one deployment: each deal is found where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.site import FRANCE
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
+
+
+FRENCH = "salesforce-fr"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Environment]:
+    environment = Environment(tmp_path_factory.mktemp("two"), templates, beside=(FRANCE,))
+    yield environment
+    environment.stop()
+
+
+def readiness(environment: Environment) -> dict[str, str]:
+    return httpx.get(f"{environment.sandbox.url('system')}/health/ready").json()
+
+
+def test_a_deal_of_each_crm_goes_to_the_erp_and_billing_of_its_legal_entity_alone(two: Environment) -> None:
+    (french,) = two.twins
+    _, in_germany = two.sell(two.sale("Zwei Werke"))
+    _, in_france = french.sell(two.sale("Deux Usines", country="FR", tax_number="FR40303265045", legal_entity="FR01"))
+
+    german_order, french_order = two.order_in(in_germany, "active"), two.order_in(in_france, "active", crm=FRENCH)
+    two.settled(german_order)
+    two.settled(french_order)
+
+    assert (german_order.crm, french_order.crm) == ("salesforce", "salesforce-fr")
+    assert two.counted(german_order) == EXACTLY_ONE
+    assert french.counted(french_order) == EXACTLY_ONE
+    beyond_the_crm = [each for each in EXACTLY_ONE if not each.startswith("crm.")]  # two orgs give the same id to two accounts
+    assert [two.counted(french_order)[each] for each in beyond_the_crm] == [0] * len(beyond_the_crm)
+    assert [french.counted(german_order)[each] for each in beyond_the_crm] == [0] * len(beyond_the_crm)
+    assert two.crm.query("SELECT Id FROM Account WHERE Name = 'Deux Usines GmbH'") == []
+    assert french.crm.query("SELECT Id FROM Account WHERE Name = 'Zwei Werke GmbH'") == []
+    assert french_order.plan is not None
+    assert french_order.plan.contract.tax_percent == "20"
+    assert french_order.plan.customer.references.keys() == {"salesforce-fr", "stripe-fr", "tryton-fr"}
+
+
+def test_trouble_of_one_instance_does_not_stop_the_other(two: Environment) -> None:
+    (french,) = two.twins
+    french.fault("erp", kind="status", status=503, times=0)
+    try:
+        _, in_france = french.sell(two.sale("En Panne", country="FR", tax_number=None, legal_entity="FR01"))
+        _, in_germany = two.sell(two.sale("Läuft Weiter"))
+        two.settled(two.order_in(in_germany, "active"))
+        assert two.order_of(in_france, crm=FRENCH).state in {"received", "validating"}
+        wait_until(lambda: readiness(two)["tryton-fr"] != "ok", 15, "the French ERP said to be down")
+    finally:
+        french.calm()
+
+    two.settled(two.order_in(in_france, "active", crm=FRENCH))
+
+
+def test_a_deal_for_a_company_that_its_crm_does_not_sell_for_is_a_finding(two: Environment) -> None:
+    (french,) = two.twins
+    _, deal = french.sell(two.sale("Falsche Tür", legal_entity="DE01"))
+
+    order = two.order_in(deal, "on_hold", crm=FRENCH)
+
+    (case,) = two.cases_of(order.id)
+    assert (case.kind, case.field) == ("deal_invalid", "deal.legal_entity")
+    assert "salesforce-fr does not sell for DE01" in case.reason

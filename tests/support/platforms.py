@@ -1,0 +1,160 @@
+"""One set of platforms, counted and troubled from outside: with clients that others wrote, and the sandbox's control port."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from functools import cached_property
+from importlib import import_module
+from typing import Any, TypeVar
+
+import httpx
+import stripe
+from stdnum.iso7064 import mod_11_10
+
+from canonical.ids import utc_now
+from canonical.orders import Order
+from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
+from sandbox.seed import EVENTS, Crm
+from tiergate.dev.sandbox import DATABASE, Sandbox
+
+T = TypeVar("T")
+proteus: Any = import_module("proteus")  # it makes its models at run time: there are no types to check
+THREE_LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1))
+
+
+def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = "") -> T:
+    """The first thing that `look` gives. Fails with `what` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.03)
+    raise AssertionError(f"not within {seconds:.0f} s: {what or look}")
+
+
+def german_vat(name: str) -> str:
+    """A valid German VAT number that belongs to `name` alone."""
+    digits = str(10_000_000 + int(hashlib.sha256(name.encode()).hexdigest(), 16) % 89_999_999)
+    return f"DE{digits}{mod_11_10.calc_check_digit(digits)}"
+
+
+class PlatformSet:
+    """An org, a Tryton, a Stripe account and a target."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self._held_back = ""
+        self._held_from: list[str] = []
+
+    @cached_property
+    def crm(self) -> Crm:
+        """A salesperson's client."""
+        return self.sandbox.crm()
+
+    @cached_property
+    def stripe(self) -> stripe.StripeClient:
+        """Stripe through its own client."""
+        return stripe.StripeClient(self.sandbox.api_key, base_addresses={"api": self.sandbox.url("billing")})
+
+    # ---- selling
+
+    def sale(self, name: str, **changes: Any) -> Sale:
+        facts: dict[str, Any] = {"buyer": f"{name} GmbH", "lines": THREE_LINES, "tax_number": german_vat(name)}
+        return Sale(**(facts | changes))
+
+    def sell(self, sale: Sale, account: str | None = None) -> tuple[str, str]:
+        """Close a deal. Gives the ids of account and deal."""
+        account_id, deal = open_deal(self.crm, sale, utc_now().date(), account)
+        close_deal(self.crm, deal)
+        return account_id, deal
+
+    # ---- trouble
+
+    def fault(self, platform: str, **fault: Any) -> None:
+        httpx.post(f"{self.sandbox.url('control')}/faults/{platform}", json=fault).raise_for_status()
+
+    def faults_left(self, platform: str) -> int:
+        return len(httpx.get(f"{self.sandbox.url('control')}/faults").raise_for_status().json()[platform])
+
+    def calm(self) -> None:
+        httpx.delete(f"{self.sandbox.url('control')}/faults").raise_for_status()
+        self.behave(sku="*", outcome="succeed", milliseconds=50)
+
+    def behave(self, **behaviour: Any) -> None:
+        httpx.post(f"{self.sandbox.url('control')}/provisioning", json=behaviour).raise_for_status()
+
+    def jobs(self, order_id: str) -> list[dict[str, Any]]:
+        """What the provisioning target itself knows of an order."""
+        return httpx.get(f"{self.sandbox.url('control')}/provisioning/{order_id}").raise_for_status().json()
+
+    def hold_back(self, event: str) -> None:
+        """Billing tells of everything but `event`, until `let_go`."""
+        (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
+        others = [each for each in EVENTS if each != event]
+        self.stripe.v1.webhook_endpoints.update(endpoint.id, {"enabled_events": others})  # pyright: ignore[reportArgumentType]
+        self._held_back = event
+        self._held_from = [each.id for each in self.stripe.v1.events.list({"type": event, "limit": 100}).data]
+
+    def let_go(self) -> None:
+        """Billing tells of what it held back."""
+        (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
+        self.stripe.v1.webhook_endpoints.update(endpoint.id, {"enabled_events": list(EVENTS)})  # pyright: ignore[reportArgumentType]
+        for each in self.stripe.v1.events.list({"type": self._held_back, "limit": 100}).data:
+            if each.id not in self._held_from:
+                httpx.post(f"{self.sandbox.url('control')}/billing/events/{each.id}").raise_for_status()
+
+    # ---- counting on the platforms, with clients that others wrote
+
+    @cached_property
+    def erp(self) -> Any:
+        """Tryton through its own client."""
+        url = f"http://admin:{self.sandbox.erp_password}@127.0.0.1:{self.sandbox.ports.tryton}/{DATABASE}/rpc/"
+        return proteus.config.set_xmlrpc(url)
+
+    def in_erp(self, model: str, *domain: Any) -> list[Any]:
+        return proteus.Model.get(model, self.erp).find(list(domain))
+
+    def counted(self, order: Order) -> dict[str, int]:
+        """How many records each platform itself holds of an order's customer, contract, invoice and payment."""
+        account = order.plan.account_id if order.plan else ""
+        customers = self.stripe.v1.customers.search({"query": f"metadata['tiergate_id']:'{order.customer_id}'"}).data
+        customer = customers[0].id if customers else "none"
+        invoices = self.stripe.v1.invoices.list({"customer": customer, "limit": 100}).data
+        posted = [
+            each
+            for invoice in invoices
+            for each in self.in_erp(
+                "account.invoice", ("reference", "=", invoice.id), ("state", "in", ["posted", "paid"])
+            )
+        ]
+        return {
+            "crm.contracts": len(self.crm.query(f"SELECT Id FROM Contract WHERE AccountId = '{account}'")),
+            "billing.customers": len(customers),
+            "billing.schedules": len(
+                self.stripe.v1.subscription_schedules.list({"customer": customer, "limit": 100}).data
+            ),
+            "billing.subscriptions": len(
+                self.stripe.v1.subscriptions.list({"customer": customer, "status": "all", "limit": 100}).data
+            ),
+            "billing.invoices": len(invoices),
+            "billing.charges": len(self.stripe.v1.charges.list({"customer": customer, "limit": 100}).data),
+            "erp.customers": len(self.in_erp("party.party", ("code", "=", order.customer_id))),
+            "erp.posted_invoices": len(posted),
+            "erp.payments": sum(len(each.payment_lines) for each in posted),
+        }
+
+
+EXACTLY_ONE = {
+    "crm.contracts": 1,
+    "billing.customers": 1,
+    "billing.schedules": 1,
+    "billing.subscriptions": 1,
+    "billing.invoices": 1,
+    "billing.charges": 1,
+    "erp.customers": 1,
+    "erp.posted_invoices": 1,
+    "erp.payments": 1,
+}

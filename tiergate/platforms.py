@@ -1,0 +1,144 @@
+"""The platforms of this deployment: each one of the catalogue with its connector and the connector's own settings.
+
+`[platforms.<name>]` holds them under the platform's name in the catalogue, `TIERGATE_PLATFORMS_<NAME>_<KEY>` overrides a
+key. What a connector declares as a secret is never in the file: it comes from its environment variable, from the file that
+`<key>_file` names, or from what the command says that `<key>_command` names (a list of words, run without a shell).
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast, get_type_hints
+
+import msgspec
+
+from policies.catalogue.model import Catalogue, Domain
+from policies.outbound.ownership import Fields
+from policies.outbound.platform_server import PlatformServer
+from policies.store.secret import NO_SECRET, FromCommand, FromFile, Secret
+from tiergate.settings import Settings, SettingsError
+
+
+class Connector(Protocol):
+    """What a folder `system_apis/<domain>/<connector>/` exports."""
+
+    Settings: type[PlatformServer]
+    FIELDS: Mapping[str, Fields]
+    connect: Callable[..., Any]
+
+
+class ConnectedPlatform(msgspec.Struct, frozen=True):
+    """One instance: its name in the catalogue, its domain, its connector, and the settings of that connector."""
+
+    name: str
+    domain: Domain
+    connector: Connector
+    settings: PlatformServer
+
+
+def load_platforms(
+    settings: Settings, catalogue: Catalogue, environment: Mapping[str, str]
+) -> dict[str, ConnectedPlatform]:
+    """Return every platform of the catalogue by name. Raises `SettingsError` with every error at once, which names a secret
+    that is missing and never shows one."""
+    errors = [
+        f"[platforms.{name}]: the catalogue has no such platform; it has {', '.join(catalogue.platforms)}"
+        for name in settings.platforms
+        if name not in catalogue.platforms
+    ]
+    found: dict[str, ConnectedPlatform] = {}
+    for name, platform in catalogue.platforms.items():
+        connector = _connector(platform.domain, platform.connector)
+        if connector is None:
+            known = ", ".join(_connectors(platform.domain))
+            errors.append(
+                f"[platforms.{name}]: there is no connector {platform.connector!r} for {platform.domain}; use one of {known}"
+            )
+            continue
+        section = _Section(name, settings, environment, errors)
+        made = section.convert(connector.Settings)
+        if made is not None:
+            found[name] = ConnectedPlatform(name, platform.domain, connector, made)
+    if errors:
+        raise SettingsError(errors)
+    return found
+
+
+def _connectors(domain: Domain) -> list[str]:
+    package = import_module(f"system_apis.{domain}")
+    return [each.name for each in pkgutil.iter_modules(package.__path__) if each.ispkg]
+
+
+def _connector(domain: Domain, name: str) -> Connector | None:
+    if name not in _connectors(domain):
+        return None
+    return cast("Connector", import_module(f"system_apis.{domain}.{name}"))
+
+
+class _Section:
+    """The settings of one platform, on their way to what its connector makes of them."""
+
+    def __init__(self, name: str, settings: Settings, environment: Mapping[str, str], errors: list[str]) -> None:
+        self._place = f"[platforms.{name}]"
+        self._prefix = f"TIERGATE_PLATFORMS_{name.replace('-', '_')}_".upper()
+        self._environment = environment
+        self._given = dict(settings.platforms.get(name, {}))
+        self._secrets_seconds = settings.governance.secrets_seconds
+        self._errors = errors
+
+    def convert(self, kind: type[PlatformServer]) -> PlatformServer | None:
+        """Return the connector's settings; None when there is an error, which is noted."""
+        noted = len(self._errors)
+        hints = get_type_hints(kind)
+        secrets = {each.name: each.required for each in msgspec.structs.fields(kind) if hints[each.name] is Secret}
+        values = {
+            name: secret for name, required in secrets.items() if (secret := self._secret(name, required=required))
+        }
+        for field in hints.keys() - secrets.keys():
+            if (override := self._environment.get(f"{self._prefix}{field}".upper())) is not None:
+                self._given[field] = override
+        if len(self._errors) > noted:
+            return None
+        try:
+            return msgspec.convert(self._given | values, kind, strict=False, dec_hook=_as_it_is)
+        except msgspec.ValidationError as error:
+            self._errors.append(f"{self._place}: {error}; set it there or as {self._prefix}<KEY>")
+            return None
+
+    def _secret(self, name: str, *, required: bool) -> Secret | None:
+        """Return a secret, or None when there is none; one that is `required`, or cannot be read, is noted as an error."""
+        file, command = self._given.pop(f"{name}_file", ""), self._given.pop(f"{name}_command", ())
+        variable = f"{self._prefix}{name}".upper()
+        where = f"set {variable}, {name}_file to a file, or {name}_command"
+        if name in self._given:
+            self._errors.append(f"{self._place}: a secret is never in this file: take {name} out and {where}")
+            self._given.pop(name)
+            return None
+        try:
+            secret = self._read(variable, file, command)
+        except OSError as error:
+            self._errors.append(
+                f"{self._place}: {name} cannot be read: {name}_file or {name}_command: {error.strerror}"
+            )
+        except subprocess.SubprocessError as error:
+            self._errors.append(f"{self._place}: {name} cannot be read: {name}_command failed ({type(error).__name__})")
+        else:
+            if not secret and required:
+                self._errors.append(f"{self._place}: {name} is missing: {where}")
+            return secret or None
+        return None
+
+    def _read(self, variable: str, file: str, command: list[str]) -> Secret:
+        if variable in self._environment:
+            return Secret(self._environment[variable])
+        if file and Path(file).exists():
+            return FromFile(Path(file))
+        return FromCommand(command, self._secrets_seconds) if command else NO_SECRET
+
+
+def _as_it_is(_: type, value: Any) -> Any:
+    return value
