@@ -1,0 +1,70 @@
+"""What a developer or a newcomer runs: the sandbox, the demo, a sale."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from tiergate.cli.common import FAILED, config_option, folder_option, load_settings, platforms_of
+
+
+@click.command()
+@folder_option
+@click.option("--database", default="", metavar="URL", help="A PostgreSQL database for the process layer, not SQLite.")
+@click.option("--erp-database", default="", metavar="URL", help="A PostgreSQL server for Tryton, not SQLite.")
+@click.option("--prepare", is_flag=True, help="Only make what takes long the first time, then exit.")
+@click.option("--instances", type=click.IntRange(1, 2), default=1, show_default=True, help="How many to prepare.")
+def sandbox(folder: Path, database: str, erp_database: str, instances: int, *, prepare: bool) -> None:
+    """Run the stand-ins and a real Tryton until Ctrl-C, and write settings that point at them."""
+    from sandbox.site import SITES
+    from tiergate.dev.sandbox import prepare_sandbox, run_sandbox
+
+    if prepare:
+        prepare_sandbox(folder, SITES[:instances])
+    else:
+        run_sandbox(folder, database, erp_database)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Exit when the deal is done, instead of staying up.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write what came out to this file, as JSON.")
+@click.option("--instances", type=click.IntRange(1, 2), default=1, show_default=True, help="How many of each platform.")
+@folder_option
+def demo(folder: Path, report: Path | None, instances: int, *, once: bool) -> None:
+    """Start everything, close a deal in the CRM and follow it to cash."""
+    from tiergate.dev.demo import DemoFailed, run
+
+    try:
+        run(folder, once=once, report=report, instances=instances)
+    except DemoFailed as error:
+        click.echo(f"tiergate: {error}", err=True)
+        sys.exit(FAILED)
+
+
+@click.command()
+@config_option
+@click.option(
+    "--buyer", default="Südwind Energie GmbH", show_default=True, help="The company that buys; a known one buys again."
+)
+@click.option("--seats", default=10.0, show_default=True, help="How many seats.")
+@click.option("--entity", default="DE01", show_default=True, help="The legal entity that sells; empty for none.")
+@click.option("--tax-number", default="", help="The buyer's VAT number.")
+@click.option("--platform", default="salesforce", show_default=True, help="The CRM, by its name in the catalogue.")
+def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str, platform: str) -> None:
+    """Close a deal in the sandbox's CRM, as a salesperson would."""
+    from canonical.ids import utc_now
+    from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
+    from tiergate.dev.platform_views import crm_of
+
+    settings = load_settings(config)
+    crm = crm_of(platforms_of(settings), platform)
+    lines = (SaleLine("PLATFORM", 1), SaleLine("SEAT", seats), SaleLine("ONBOARDING", 1))
+    sale = Sale(buyer=buyer, lines=lines, legal_entity=entity or None, tax_number=tax_number or None)
+    quoted = buyer.replace("\\", "\\\\").replace("'", "\\'")
+    known = crm.query(f"SELECT Id FROM Account WHERE Name = '{quoted}' LIMIT 1")
+    _, deal = open_deal(crm, sale, utc_now().date(), known[0]["Id"] if known else None)
+    close_deal(crm, deal)
+    crm.close()
+    click.echo(f"closed the deal {deal} with {buyer}")

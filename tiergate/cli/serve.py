@@ -1,0 +1,40 @@
+"""Serving the layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tiergate.cli.common import LAYERS, config_option, load_settings, platforms_of, refusing
+
+if TYPE_CHECKING:
+    from policies.catalogue.model import Layer
+
+
+@click.command()
+@click.argument("layer", type=LAYERS)
+@config_option
+def serve(layer: Layer, config: Path) -> None:
+    """Serve one layer until it is told to stop."""
+    from tiergate.server.server import serve as run
+
+    settings = load_settings(config)
+    platforms = platforms_of(settings) if layer == "system" else {}
+    with refusing():
+        run(layer, settings, platforms)
+
+
+@click.command()
+@config_option
+def up(config: Path) -> None:
+    """Serve all three layers on this machine until Ctrl-C."""
+    from tiergate.composition import records
+    from tiergate.dev.sandbox import run_layers
+
+    settings = load_settings(config)
+    platforms_of(settings)
+    with refusing():
+        records(settings).dispose()
+    run_layers(settings, config)
