@@ -253,8 +253,14 @@ def _fault(request: Request[Any, Any, Any], fault: PlatformFault) -> Response[Pr
 
 def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
     found: list[dict[str, Any]] = error.extra if isinstance(error.extra, list) else []
-    errors = tuple(FieldError(f"$.{each.get('key', '')}".rstrip("."), str(each.get("message", ""))) for each in found)
+    errors = tuple(FieldError(_path(each), str(each.get("message", ""))) for each in found)
     return _answer(request, INVALID, "The request does not fit the contract.", errors=errors)
+
+
+def _path(found: dict[str, Any]) -> str:
+    """Where something is wrong; for the whole body, the web framework says the name of the handler's argument."""
+    key = found.get("key", "")
+    return "$" if not key or (key == "data" and found.get("source") == "body") else f"$.{key}"
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

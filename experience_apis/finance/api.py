@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, Router, get, post
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
@@ -13,6 +13,7 @@ from canonical.orders import Page, PostingState, PostingStatus
 from experience_apis.process_client import Process
 from experience_apis.responses import answers
 from policies.contract.parameters import CanonicalId, Cursor, Limit
+from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW
 
@@ -37,4 +38,4 @@ async def decide_approval(
     return await process.post(principal, f"cases/{case_id}/approval", data)
 
 
-router = Router("/finance/v1", route_handlers=[list_postings, decide_approval], tags=["finance"])
+routers = versioned("finance", __name__, [list_postings, decide_approval])

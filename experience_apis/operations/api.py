@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated
 
 import msgspec
-from litestar import Router, get
+from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
@@ -16,6 +16,7 @@ from policies.catalogue.model import State as LifeState
 from policies.catalogue.review import Explanation, Unknown, explain
 from policies.chain.gate import Gate
 from policies.contract.deprecation_usage import DeprecatedCalls
+from policies.contract.version_chain import versioned
 from policies.problems import MISSING, OVERLOADED, ProblemError
 from policies.store.shared_store import AWAY
 
@@ -77,4 +78,4 @@ def explain_call(gate: NamedDependency[Gate], client: Name, operation: Name) -> 
         raise ProblemError(MISSING, f"{error}.".capitalize()) from error
 
 
-router = Router("/operations/v1", route_handlers=[list_apis, list_deprecated_calls, explain_call], tags=["operations"])
+routers = versioned("operations", __name__, [list_apis, list_deprecated_calls, explain_call])

@@ -1,12 +1,11 @@
-"""The partners' governed routes, in the newest version; older ones are the same routes behind a translation."""
+"""The partners' governed routes, in the newest version. An older one, `v1.py`, is what was different from the next."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, Router, get, post
+from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.middleware import DefineMiddleware
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.orders import NewOrder, Order, OrderSummary, Page, PostingStatus
@@ -20,11 +19,10 @@ from experience_apis.partners.contract import (
     PartnerOrderRequest,
     PartnerOrderSummary,
 )
-from experience_apis.partners.v1 import V1
 from experience_apis.process_client import Process
 from experience_apis.responses import answers
 from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
-from policies.contract.transformations import Translation
+from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, OUTSIDE_REGION
 
@@ -82,10 +80,4 @@ async def list_invoices(
     return Page(tuple(map(contract.invoice, found.items)), found.next_cursor)
 
 
-HANDLERS = (list_customers, place_order, list_orders, get_order, list_invoices)
-router_v2 = Router("/partners/v2", route_handlers=HANDLERS, tags=["partners"])
-router_v1 = Router(
-    "/partners/v1", route_handlers=HANDLERS, tags=["partners"], middleware=[DefineMiddleware(Translation, older=V1)], include_in_schema=False
-)  # fmt: skip
-OLDER = (V1,)
-"""The versions that are served by `router_v2`'s routes, for whoever describes them."""
+routers = versioned("partners", __name__, [list_customers, place_order, list_orders, get_order, list_invoices])

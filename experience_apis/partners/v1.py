@@ -1,4 +1,4 @@
-"""The partner API v1: v2 and what was different."""
+"""The partner API v1: what was different from v2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from experience_apis.partners.contract import (
 )
 from policies.contract.transformations import FieldRenamed, OlderVersion, Unreadable, ValueRewritten
 
-PATTERN = r"^-?[0-9]+(\.[0-9]+)? [A-Z]{3}$"
+MONEY = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)? [A-Z]{3}$", "examples": ["119.00 EUR"]}
 
 
 def _money(text: Any) -> dict[str, Any]:
@@ -31,20 +31,22 @@ def _text(money: Any) -> str:
     return f"{made.decimal:f} {made.currency}"
 
 
-V1 = OlderVersion(
+AMOUNTS = "Money is an object of minor units and currency; it was a text such as `119.00 EUR`."
+ITEMS_OF_AN_ORDER = "An order has `lines`; they were `items`."
+ITEMS_OF_A_CONTRACT = "A contract has `lines`; they were `items`."
+CUSTOMER = "The customer's id is `customer_id`; it was `customer`."
+CREATED = "When it was placed is `placed_at`; it was `created`."
+VERSION = OlderVersion(
     "v1",
-    "v2",
-    (
-        ValueRewritten(
-            Money, {"type": "string", "pattern": PATTERN, "examples": ["119.00 EUR"]}, _money, _text,
-            "Money is an object of minor units and currency; it was a text such as `119.00 EUR`.",
-        ),
-        FieldRenamed(PartnerOrderRequest, "items", "lines", "An order has `lines`; they were `items`."),
-        FieldRenamed(PartnerContract, "items", "lines", "A contract has `lines`; they were `items`."),
-        FieldRenamed(PartnerOrderRequest, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
-        FieldRenamed(PartnerOrder, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
-        FieldRenamed(PartnerOrderSummary, "customer", "customer_id", "The customer's id is `customer_id`; it was `customer`."),
-        FieldRenamed(PartnerOrder, "created", "placed_at", "When it was placed is `placed_at`; it was `created`."),
-        FieldRenamed(PartnerOrderSummary, "created", "placed_at", "When it was placed is `placed_at`; it was `created`."),
+    newer="v2",
+    changes=(
+        ValueRewritten(AMOUNTS, Money, MONEY, reads=_money, writes=_text),
+        FieldRenamed(ITEMS_OF_AN_ORDER, PartnerOrderRequest, old="items", new="lines"),
+        FieldRenamed(ITEMS_OF_A_CONTRACT, PartnerContract, old="items", new="lines"),
+        FieldRenamed(CUSTOMER, PartnerOrderRequest, old="customer", new="customer_id"),
+        FieldRenamed(CUSTOMER, PartnerOrder, old="customer", new="customer_id"),
+        FieldRenamed(CUSTOMER, PartnerOrderSummary, old="customer", new="customer_id"),
+        FieldRenamed(CREATED, PartnerOrder, old="created", new="placed_at"),
+        FieldRenamed(CREATED, PartnerOrderSummary, old="created", new="placed_at"),
     ),
-)  # fmt: skip
+)

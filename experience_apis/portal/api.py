@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import Response, Router, get
+from litestar import Request, Response, Router, get
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter
 
 from experience_apis.portal import pages
 from policies.chain.gate import Gate
-from policies.contract.transformations import OlderVersion
+from policies.contract.version_chain import chains
 from policies.problems import MISSING, ProblemError
 
 HEADERS = {
@@ -41,9 +41,7 @@ def home(gate: NamedDependency[Gate]) -> Response[str]:
 
 
 @get("/docs/{name:str}", operation_id="portal_page", sync_to_thread=False)
-def page(
-    gate: NamedDependency[Gate], older_partners: NamedDependency[tuple[OlderVersion, ...]], name: Name
-) -> Response[str]:
+def page(gate: NamedDependency[Gate], request: Request[Any, Any, Any], name: Name) -> Response[str]:
     match name:
         case "events":
             return _page(pages.events())
@@ -51,10 +49,11 @@ def page(
             return _page(pages.problems())
         case "tokens":
             return _page(pages.page("tokens"))
-        case "partners-v2":
-            return _page(pages.guide(gate.live_catalogue.current, older_partners))
         case _:
-            raise _nothing(f"page {name}")
+            guide = pages.guide(gate.live_catalogue.current, chains(request.app), name)
+            if guide is None:
+                raise _nothing(f"page {name}")
+            return _page(guide)
 
 
 @get("/docs/reference/{name:str}", operation_id="portal_reference", sync_to_thread=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import swagger_ui_bundle  # pyright: ignore[reportMissingTypeStubs]
 from markupsafe import Markup
 
 from policies.catalogue.model import Catalogue
-from policies.contract.transformations import OlderVersion
+from policies.contract.version_chain import VersionChain
 from policies.problems import TYPES
 
 HERE = Path(__file__).parent
@@ -78,9 +78,17 @@ def problem(name: str) -> str | None:
     return page("problem", problem=found) if found else None
 
 
-def guide(catalogue: Catalogue, older: Sequence[OlderVersion]) -> str:
-    """Return the way from each older version of the partner API to the next: the named changes, in words."""
-    return page("guide", older=older, lives=catalogue.apis["partners"].versions)
+def guide(catalogue: Catalogue, older: Mapping[str, Mapping[str, VersionChain]], name: str) -> str | None:
+    """Return the guide to a version from the one before it, the named changes in words; None when there is no such page.
+
+    `name` is `<api>-<version>`; `older` are the older versions of each API.
+    """
+    api, _, version = name.rpartition("-")
+    steps = {step.newer: step for chain in older.get(api, {}).values() for step in chain.steps}
+    if version not in steps:
+        return None
+    of = catalogue.apis[api]
+    return page("guide", path=api, api=of, step=steps[version], life=of.versions[steps[version].version], steps=steps)
 
 
 def documents(catalogue: Catalogue) -> frozenset[str]:

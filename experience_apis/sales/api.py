@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, Router, get
+from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
@@ -13,6 +13,7 @@ from canonical.states import OrderState
 from experience_apis.process_client import Process
 from experience_apis.responses import answers
 from policies.contract.parameters import CanonicalId, Cursor, Limit
+from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 
 
@@ -33,4 +34,4 @@ async def get_order(
     return await process.get(principal, f"orders/{order_id}", {})
 
 
-router = Router("/sales/v1", route_handlers=[list_orders, get_order], tags=["sales"])
+routers = versioned("sales", __name__, [list_orders, get_order])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, Router, get, post
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
@@ -13,6 +13,7 @@ from canonical.orders import CustomerOverview, Page
 from experience_apis.process_client import Process
 from experience_apis.responses import answers
 from policies.contract.parameters import CanonicalId, Cursor, Limit
+from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW
 
@@ -53,4 +54,4 @@ async def get_customer(
     return await process.get(principal, f"customers/{customer_id}", {})
 
 
-router = Router("/support/v1", route_handlers=[list_cases, get_case, act_on_case, get_customer], tags=["support"])
+routers = versioned("support", __name__, [list_cases, get_case, act_on_case, get_customer])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,10 @@ from limits.aio.storage import Storage
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import InternalServerException
+from litestar.openapi.config import OpenAPIConfig
 from litestar.params import FromPath, JSONBody
 from litestar.testing import TestClient
+from litestar.types import ControllerRouterHandler
 
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import identifiers
@@ -143,10 +145,22 @@ def left() -> float:
     return deadline.left(1000.0)
 
 
+HANDLERS: Sequence[ControllerRouterHandler] = (read, write, order, fail, hook, sees, left)
+
+
 class Door:
     """The app behind a test client, with an issuer and a look at the audit log."""
 
-    def __init__(self, folder: Path, counts: Storage | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        counts: Storage | None = None,
+        *,
+        catalogue: str = CATALOGUE,
+        handlers: Sequence[ControllerRouterHandler] = HANDLERS,
+        provided: Mapping[str, object] | None = None,
+        openapi: OpenAPIConfig | None = None,
+    ) -> None:
         self.now = NOW
         self.acts: list[str] = []
         self.fails = 0
@@ -163,7 +177,7 @@ class Door:
         )
         new_id = identifiers()
         self.catalogue = folder / "catalogue.toml"
-        self.catalogue.write_text(CATALOGUE)
+        self.catalogue.write_text(catalogue)
         self.live_catalogue = LiveCatalogue(self.catalogue)
         self.gate = Gate(
             "experience",
@@ -178,9 +192,10 @@ class Door:
         )
         self.app = governed(
             self.gate,
-            [read, write, order, fail, hook, sees, left],
+            handlers,
             readiness=lambda: {"erp": "gone"},
-            provided={"door": self},
+            provided={"door": self, **(provided or {})},
+            openapi=openapi,
         )
         self.client = TestClient(self.app)
 

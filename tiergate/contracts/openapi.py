@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cache
 from typing import Any, get_args, get_origin
 
@@ -18,11 +18,10 @@ from litestar.openapi.config import OpenAPIConfig
 
 from canonical.faults import Unavailable, UnknownOutcome
 from canonical.orders import Page
-from experience_apis.partners.api import OLDER as OLDER_PARTNERS
 from policies import problems
 from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
-from policies.contract.transformations import OlderVersion
+from policies.contract.version_chain import VersionChain, answer_type, chains
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
 from process_apis.records.database import open_database
 from tiergate import composition
@@ -31,8 +30,6 @@ from tiergate.settings import Settings
 
 Json = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
-OLDER: dict[str, tuple[OlderVersion, ...]] = {"partners": OLDER_PARTNERS}
-"""The older versions of an API, each made from the one that it is older than."""
 RAW = {"receive_billing_webhook", "receive_provisioning_webhook"}
 """Operations whose body is the platform's, verified byte by byte and described by the platform."""
 PARAMETERS = {
@@ -60,11 +57,16 @@ def documents() -> Iterator[tuple[str, Json]]:
     catalogue = load()
     apps = _apps()
     for name, api in catalogue.apis.items():
-        older = {each.version: each for each in OLDER.get(name, ())}
-        for version, life in api.versions.items():
-            as_of = older.get(version)
-            made = _document(apps[api.layer], catalogue, name, as_of.newer if as_of else version, as_of)
-            yield f"{name}.{version}.json", _told_of_its_life(made, life)
+        yield from documents_of(apps[api.layer], catalogue, name)
+
+
+def documents_of(app: Litestar, catalogue: Catalogue, name: str) -> Iterator[tuple[str, Json]]:
+    """Return (file name, document) of every version of an API that `app` serves, in the catalogue's order."""
+    older = chains(app).get(name, {})
+    for version, life in catalogue.apis[name].versions.items():
+        as_of = older.get(version)
+        made = _document(app, catalogue, name, as_of.newest if as_of else version, as_of)
+        yield f"{name}.{version}.json", _told_of_its_life(made, life)
 
 
 @cache  # the durable engine takes one set of workflows for each process
@@ -86,12 +88,11 @@ class Route:
         self.operation = operation
         self.handler = handler
         self.takes: Any = handler.parsed_data_field.annotation if handler.parsed_data_field else None
-        given: Any = next(iter((handler.responses or {}).values()), None)
-        self.gives: Any = given.data_container if given else handler.parsed_fn_signature.return_type.annotation
+        self.gives: Any = answer_type(handler)
         self.description = inspect.cleandoc(handler.fn.__doc__ or "")
 
 
-def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_of: OlderVersion | None) -> Json:
+def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_of: VersionChain | None) -> Json:
     api = catalogue.apis[name]
     routes = {
         str(handler.operation_id): Route(handler, api.operations[str(handler.operation_id)])
@@ -99,18 +100,22 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
         if route.path.startswith(f"/{name}/{version}/")
         for handler in getattr(route, "route_handlers", ())
         if isinstance(handler, HTTPRouteHandler) and handler.operation_id
+        if as_of is None or as_of.serves(handler.operation_id)
     }
     kinds = [kind for route in routes.values() for kind in (route.takes, route.gives) if kind is not None]
+    kinds += as_of.removed_types() if as_of else []
     _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=SCHEMAS + "{name}")
     whole: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
-    paths: Json = {
+    described: Json = {
         path: {
-            method: _operation(found, routes[found["operationId"]], api, as_of)
+            method: _operation(found, routes, api, as_of)
             for method, found in item.items()
+            if found["operationId"] in routes
         }
         for path, item in whole["paths"].items()
         if path.startswith(f"/{name}/{version}/")
-    }  # fmt: skip
+    }
+    paths = {path: item for path, item in described.items() if item}
     made: Json = {
         "openapi": "3.1.0",
         "info": {
@@ -138,8 +143,9 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
 # ---- operations
 
 
-def _operation(found: Json, route: Route, api: Api, as_of: OlderVersion | None) -> Json:
+def _operation(found: Json, routes: dict[str, Route], api: Api, as_of: VersionChain | None) -> Json:
     operation_id = found["operationId"]
+    route = routes[operation_id]
     operation = route.operation
     made: Json = {
         "tags": found["tags"],
@@ -160,7 +166,7 @@ def _operation(found: Json, route: Route, api: Api, as_of: OlderVersion | None) 
         made["requestBody"] = {"required": True, "content": {"application/json": _content(route.takes, as_of)}}
     status = next(iter(each for each in found["responses"] if each.startswith("2")))
     answer: Json = {"description": "Done", "content": {"application/json": _content(route.gives, as_of)}}
-    if links := _links(operation_id):
+    if links := _links(operation_id, routes):
         answer["links"] = links
     made["responses"] = {status: answer} | _problem_references(_problems(found, route, api))
     if operation.open:
@@ -171,7 +177,7 @@ def _operation(found: Json, route: Route, api: Api, as_of: OlderVersion | None) 
     return made | {"x-service-tier": operation.tier, "x-idempotency": operation.idempotency}
 
 
-def _content(kind: Any, as_of: OlderVersion | None) -> Json:
+def _content(kind: Any, as_of: VersionChain | None) -> Json:
     value: Any = msgspec.json.decode(msgspec.json.encode(sample(kind)))
     value = as_of.write(kind, value) if as_of else value
     (reference,), _ = msgspec.json.schema_components([kind], ref_template=SCHEMAS + "{name}")
@@ -205,10 +211,11 @@ def _key_parameter(operation: Operation) -> list[Json]:
     return [{"name": "Idempotency-Key", "in": "header", "required": needed, "description": told, "schema": schema, "example": "7f3e1c9a-order-1"}]  # fmt: skip
 
 
-def _links(operation_id: str) -> Json:
+def _links(operation_id: str, routes: Container[str]) -> Json:
     return {
         target: {"operationId": target, "parameters": {parameter: f"$response.body#{pointer}"}, "description": f"`{parameter}` for {target}"}
         for target, (parameter, pointer) in LINKS.get(operation_id, {}).items()
+        if target in routes
     }  # fmt: skip
 
 

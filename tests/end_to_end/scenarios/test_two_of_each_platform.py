@@ -12,7 +12,6 @@ from sandbox.site import FRANCE
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE, wait_until
 
-
 FRENCH = "salesforce-fr"
 
 
@@ -39,7 +38,9 @@ def test_a_deal_of_each_crm_goes_to_the_erp_and_billing_of_its_legal_entity_alon
     assert (german_order.crm, french_order.crm) == ("salesforce", "salesforce-fr")
     assert two.counted(german_order) == EXACTLY_ONE
     assert french.counted(french_order) == EXACTLY_ONE
-    beyond_the_crm = [each for each in EXACTLY_ONE if not each.startswith("crm.")]  # two orgs give the same id to two accounts
+    beyond_the_crm = [
+        each for each in EXACTLY_ONE if not each.startswith("crm.")
+    ]  # two orgs give the same id to two accounts
     assert [two.counted(french_order)[each] for each in beyond_the_crm] == [0] * len(beyond_the_crm)
     assert [french.counted(german_order)[each] for each in beyond_the_crm] == [0] * len(beyond_the_crm)
     assert two.crm.query("SELECT Id FROM Account WHERE Name = 'Deux Usines GmbH'") == []

@@ -100,7 +100,6 @@ def test_there_is_a_document_for_each_api_and_version_and_one_of_the_events() ->
     versions = {f"{name}.{version}.json" for name, api in load().apis.items() for version in api.versions}
 
     assert {path.name for path in COMMITTED.glob("*.json")} == versions | {"events.v1.json"}
-    assert len(versions) == 11
 
 
 def test_every_governed_operation_is_in_the_document_of_each_version() -> None:
@@ -108,7 +107,10 @@ def test_every_governed_operation_is_in_the_document_of_each_version() -> None:
         for version in api.versions:
             document = json.loads((COMMITTED / f"{name}.{version}.json").read_text())
             found = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
-            assert sorted(found) == sorted(api.operations)
+            assert set(found) <= set(api.operations)
+            assert len(found) == len(set(found))
+            if version == max(api.versions, key=lambda each: int(each[1:])):  # an older one may lack what was added
+                assert set(found) == set(api.operations)
 
 
 def test_every_event_of_the_catalogue_is_in_the_events_document() -> None:

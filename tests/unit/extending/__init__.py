@@ -1,0 +1,1 @@
+"""How much has to be touched to add something: what the guides promise."""
