@@ -9,7 +9,8 @@ from litestar.openapi.config import OpenAPIConfig
 
 from canonical.faults import PlatformFault
 from experience_apis.finance import api as finance
-from experience_apis.oauth import Tokens, issue_token
+from experience_apis.oauth import Tokens
+from experience_apis.oauth import router as oauth
 from experience_apis.operations import api as operations
 from experience_apis.partners import api as partners
 from experience_apis.portal import api as portal
@@ -47,7 +48,7 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
             *partners.routers,
             *operations.routers,
             portal.router,
-            *([issue_token] if tokens else []),
+            *([oauth] if tokens else []),
         ],
         readiness=lambda: dict(found),
         provided={"process": process, "gate": gate, "tokens": tokens},

@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import msgspec
-from litestar import Request, Response, post
+from litestar import Request, Response, Router
 from litestar.di import NamedDependency
 
 from policies.chain.gate import ACTS_FOR, Gate
+from policies.contract.operation import operation
 from policies.identity.client_secrets import ClientSecrets
 from policies.identity.issuer import Issuer
 from policies.traffic.rate_limit import RateLimitedCall, own_limits
@@ -45,13 +46,7 @@ class Refused(Exception):
         )  # fmt: skip
 
 
-@post(
-    "/oauth/token",
-    operation_id="issue_token",
-    summary="Get an access token for a client",
-    status_code=200,
-    include_in_schema=False,
-)
+@operation("issue_token", "POST", "/token", summary="Get an access token for a client", status=200)
 async def issue_token(
     tokens: NamedDependency[Tokens], gate: NamedDependency[Gate], request: Request[Any, Any, Any]
 ) -> Response[dict[str, Any]]:
@@ -104,3 +99,6 @@ def _credentials(authorization: str, form: Mapping[str, str]) -> tuple[str, str]
     if not 1 <= len(name) <= LONGEST or not 1 <= len(secret) <= LONGEST:
         raise Refused("invalid_client", "Send the client's name and secret.", HTTPStatus.UNAUTHORIZED)
     return name, secret
+
+
+router = Router("/oauth", route_handlers=[issue_token], include_in_schema=False)

@@ -4,30 +4,49 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, get, post
+from litestar import Response
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.cases import Approval, Case
 from canonical.orders import Page, PostingState, PostingStatus
 from experience_apis.process_client import Process
-from experience_apis.responses import answers
+from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW
 
 
-@get("/postings", operation_id="finance_list_postings", passes="postings", summary="List where the posting of each invoice and payment stands", responses=answers(Page[PostingStatus]))  # fmt: skip
+@operation(
+    "finance_list_postings",
+    "GET",
+    "/postings",
+    summary="List where the posting of each invoice and payment stands",
+    answers=Page[PostingStatus],
+    passes="postings",
+)
 async def list_postings(
-    process: NamedDependency[Process], principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
-    cursor: Cursor = None, limit: Limit = 25,
-) -> Response[bytes]:  # fmt: skip
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
     """What waits, and why, what is posted under which number, and what is still due."""
     return await process.get(principal, "postings", {"state": posting_state, "cursor": cursor, "limit": limit})
 
 
-@post("/cases/{case_id:str}/approval", operation_id="finance_decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, responses=answers(Case))  # fmt: skip
+@operation(
+    "finance_decide_approval",
+    "POST",
+    "/cases/{case_id:str}/approval",
+    summary="Approve or reject what a case asks for",
+    answers=Case,
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+    asks_platforms=True,
+)
 async def decide_approval(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],

@@ -6,7 +6,6 @@ from datetime import date
 from typing import Annotated
 
 import msgspec
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
@@ -16,6 +15,7 @@ from policies.catalogue.model import State as LifeState
 from policies.catalogue.review import Explanation, Unknown, explain
 from policies.chain.gate import Gate
 from policies.contract.deprecation_usage import DeprecatedCalls
+from policies.contract.operation import operation
 from policies.contract.version_chain import versioned
 from policies.problems import MISSING, OVERLOADED, ProblemError
 from policies.store.shared_store import AWAY
@@ -44,21 +44,39 @@ class ApiStatus(msgspec.Struct, frozen=True):
     operations: tuple[str, ...]
 
 
-@get("/apis", operation_id="operations_list_apis", summary="List every API with its versions, as they are in force", sync_to_thread=False)  # fmt: skip
+@operation(
+    "operations_list_apis",
+    "GET",
+    "/apis",
+    summary="List every API with its versions, as they are in force",
+    links={"operations_explain": ("operation", "/items/0/operations/0")},
+    sync_to_thread=False,
+)
 def list_apis(gate: NamedDependency[Gate]) -> Page[ApiStatus]:
     """The catalogue in force on the replica that answers: versions with their life, owners, operations."""
     found = tuple(
         ApiStatus(
-            name, api.title, api.layer, api.owner,
-            tuple(VersionStatus(each, life.state, life.deprecated_on, life.sunset_on, life.successor) for each, life in api.versions.items()),
+            name,
+            api.title,
+            api.layer,
+            api.owner,
+            tuple(
+                VersionStatus(each, life.state, life.deprecated_on, life.sunset_on, life.successor)
+                for each, life in api.versions.items()
+            ),
             tuple(api.operations),
         )
         for name, api in gate.live_catalogue.current.apis.items()
-    )  # fmt: skip
+    )
     return Page(found)
 
 
-@get("/deprecated-calls", operation_id="operations_list_deprecated_calls", summary="List who still calls deprecated versions, by day")  # fmt: skip
+@operation(
+    "operations_list_deprecated_calls",
+    "GET",
+    "/deprecated-calls",
+    summary="List who still calls deprecated versions, by day",
+)
 async def list_deprecated_calls(gate: NamedDependency[Gate]) -> Page[DeprecatedCalls]:
     """One entry for each client, version and day, so that you know whom to call before the sunset."""
     try:
@@ -69,7 +87,13 @@ async def list_deprecated_calls(gate: NamedDependency[Gate]) -> Page[DeprecatedC
         ) from error
 
 
-@get("/explanations/{client:str}/{operation:str}", operation_id="operations_explain", summary="Say what would happen if a client called an operation, and which line decides it", sync_to_thread=False)  # fmt: skip
+@operation(
+    "operations_explain",
+    "GET",
+    "/explanations/{client:str}/{operation:str}",
+    summary="Say what would happen if a client called an operation, and which line decides it",
+    sync_to_thread=False,
+)
 def explain_call(gate: NamedDependency[Gate], client: Name, operation: Name) -> Explanation:
     """Goes through the policies in the order in which the chain asks, with the line of the catalogue that decides each."""
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
@@ -20,14 +19,14 @@ from experience_apis.partners.contract import (
     PartnerOrderSummary,
 )
 from experience_apis.process_client import Process
-from experience_apis.responses import answers
+from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, OUTSIDE_REGION
 
 
-@get("/customers", operation_id="partners_list_customers", summary="List your customers, newest first", responses=answers(Page[PartnerCustomer]))  # fmt: skip
+@operation("partners_list_customers", "GET", "/customers", summary="List your customers, newest first")
 async def list_customers(
     process: NamedDependency[Process], principal: NamedDependency[Principal], cursor: Cursor = None, limit: Limit = 25
 ) -> Page[PartnerCustomer]:
@@ -36,33 +35,50 @@ async def list_customers(
     return Page(tuple(map(contract.customer, found.items)), found.next_cursor)
 
 
-@post("/orders", operation_id="partners_place_order", platforms=True, problems=(MISSING, OUTSIDE_REGION), summary="Place an order for one of your customers", status_code=201, responses=answers(PartnerOrder, 201))  # fmt: skip
+@operation(
+    "partners_place_order",
+    "POST",
+    "/orders",
+    summary="Place an order for one of your customers",
+    problems=(MISSING, OUTSIDE_REGION),
+    asks_platforms=True,
+    links={"partners_get_order": ("order_id", "/id")},
+)
 async def place_order(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],
     act: NamedDependency[str],
     data: JSONBody[PartnerOrderRequest],
-) -> Response[PartnerOrder]:
+) -> PartnerOrder:
     """At list prices. Send an `Idempotency-Key` of your own, and send the same again when you got no answer: it is one order, however often you send it. Follow it with its id."""
     wanted = NewOrder(
         act, data.customer_id, data.name, data.legal_entity, data.currency, data.starts_on, data.term_months, data.lines
     )
-    order = await process.write(principal, "orders", wanted, Order)
-    return Response(contract.order(order), status_code=201)
+    return contract.order(await process.write(principal, "orders", wanted, Order))
 
 
-@get("/orders", operation_id="partners_list_orders", summary="List the orders of your customers, newest first", responses=answers(Page[PartnerOrderSummary]))  # fmt: skip
+@operation(
+    "partners_list_orders",
+    "GET",
+    "/orders",
+    summary="List the orders of your customers, newest first",
+    links={"partners_get_order": ("order_id", "/items/0/id")},
+)
 async def list_orders(
-    process: NamedDependency[Process], principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
-    customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25,
-) -> Page[PartnerOrderSummary]:  # fmt: skip
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[PartnerOrderSummary]:
     """All orders of your customers, whoever placed them."""
     query = {"state": order_state, "customer_id": customer_id, "cursor": cursor, "limit": limit}
     found = await process.read(principal, "orders", query, Page[OrderSummary])
     return Page(tuple(map(contract.summary, found.items)), found.next_cursor)
 
 
-@get("/orders/{order_id:str}", operation_id="partners_get_order", summary="Read an order of one of your customers", responses=answers(PartnerOrder))  # fmt: skip
+@operation("partners_get_order", "GET", "/orders/{order_id:str}", summary="Read an order of one of your customers")
 async def get_order(
     process: NamedDependency[Process], principal: NamedDependency[Principal], order_id: CanonicalId
 ) -> PartnerOrder:
@@ -70,10 +86,16 @@ async def get_order(
     return contract.order(await process.read(principal, f"orders/{order_id}", {}, Order))
 
 
-@get("/invoices", operation_id="partners_list_invoices", summary="List the posted invoices of your customers, newest first", responses=answers(Page[PartnerInvoice]))  # fmt: skip
+@operation(
+    "partners_list_invoices", "GET", "/invoices", summary="List the posted invoices of your customers, newest first"
+)
 async def list_invoices(
-    process: NamedDependency[Process], principal: NamedDependency[Principal], customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25
-) -> Page[PartnerInvoice]:  # fmt: skip
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[PartnerInvoice]:
     """Invoices as they are in the books, with what is still due."""
     query = {"state": "posted", "kind": "invoice", "customer_id": customer_id, "cursor": cursor, "limit": limit}
     found = await process.read(principal, "postings", query, Page[PostingStatus])

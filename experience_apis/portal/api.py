@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, Router
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter
 
 from experience_apis.portal import pages
 from policies.chain.gate import Gate
+from policies.contract.operation import operation
 from policies.contract.version_chain import chains
 from policies.problems import MISSING, ProblemError
 
@@ -35,12 +36,14 @@ def _nothing(what: str) -> ProblemError:
     return ProblemError(MISSING, f"There is no {what}.")
 
 
-@get("/docs", operation_id="portal_home", sync_to_thread=False)
+@operation("portal_home", "GET", "/docs", summary="Show the APIs and their versions", sync_to_thread=False)
 def home(gate: NamedDependency[Gate]) -> Response[str]:
     return _page(pages.home(gate.live_catalogue.current))
 
 
-@get("/docs/{name:str}", operation_id="portal_page", sync_to_thread=False)
+@operation(
+    "portal_page", "GET", "/docs/{name:str}", summary="Show a page, or the guide to a version", sync_to_thread=False
+)
 def page(gate: NamedDependency[Gate], request: Request[Any, Any, Any], name: Name) -> Response[str]:
     match name:
         case "events":
@@ -56,14 +59,20 @@ def page(gate: NamedDependency[Gate], request: Request[Any, Any, Any], name: Nam
             return _page(guide)
 
 
-@get("/docs/reference/{name:str}", operation_id="portal_reference", sync_to_thread=False)
+@operation(
+    "portal_reference",
+    "GET",
+    "/docs/reference/{name:str}",
+    summary="Show the reference of an API",
+    sync_to_thread=False,
+)
 def reference(gate: NamedDependency[Gate], name: Name) -> Response[str]:
     if name not in pages.documents(gate.live_catalogue.current) or name == pages.EVENTS:
         raise _nothing(f"reference {name}")
     return _page(pages.reference(name))
 
 
-@get("/docs/contracts/{name:str}", operation_id="portal_document", sync_to_thread=False)
+@operation("portal_document", "GET", "/docs/contracts/{name:str}", summary="Get a contract", sync_to_thread=False)
 def document(gate: NamedDependency[Gate], name: Name) -> Response[bytes]:
     wanted = name.removesuffix(".json")
     if wanted not in pages.documents(gate.live_catalogue.current):
@@ -71,7 +80,7 @@ def document(gate: NamedDependency[Gate], name: Name) -> Response[bytes]:
     return Response((pages.CONTRACTS / f"{wanted}.json").read_bytes(), media_type="application/json", headers=HEADERS)
 
 
-@get("/docs/assets/{name:str}", operation_id="portal_asset", sync_to_thread=False)
+@operation("portal_asset", "GET", "/docs/assets/{name:str}", summary="Get a file of the pages", sync_to_thread=False)
 def asset(name: Name, accepts: Accepts = "") -> Response[bytes]:
     found = pages.asset(name)
     if found is None:
@@ -83,7 +92,13 @@ def asset(name: Name, accepts: Accepts = "") -> Response[bytes]:
     return Response(content, media_type=kind, headers=headers)
 
 
-@get("/problems/{name:str}", operation_id="problem_page", sync_to_thread=False)
+@operation(
+    "problem_page",
+    "GET",
+    "/problems/{name:str}",
+    summary="Show what a problem means and what to do",
+    sync_to_thread=False,
+)
 def problem(name: Name) -> Response[str]:
     found = pages.problem(name)
     if found is None:

@@ -4,30 +4,49 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, get, post
+from litestar import Response
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Case, CaseAction, CaseState, Team
 from canonical.orders import CustomerOverview, Page
 from experience_apis.process_client import Process
-from experience_apis.responses import answers
+from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW
 
 
-@get("/cases", operation_id="support_list_cases", passes="cases", summary="List exceptions, newest first, with what may be done about each", responses=answers(Page[Case]))  # fmt: skip
+@operation(
+    "support_list_cases",
+    "GET",
+    "/cases",
+    summary="List exceptions, newest first, with what may be done about each",
+    answers=Page[Case],
+    passes="cases",
+    links={"support_get_case": ("case_id", "/items/0/id"), "support_act_on_case": ("case_id", "/items/0/id")},
+)
 async def list_cases(
-    process: NamedDependency[Process], principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
-    team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
-) -> Response[bytes]:  # fmt: skip
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
+    team: FromQuery[Team | None] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
     """Filter by state or by the team that a case belongs to."""
     return await process.get(principal, "cases", {"state": case_state, "team": team, "cursor": cursor, "limit": limit})
 
 
-@get("/cases/{case_id:str}", operation_id="support_get_case", passes="cases/{case_id}", summary="Read an exception", responses=answers(Case))  # fmt: skip
+@operation(
+    "support_get_case",
+    "GET",
+    "/cases/{case_id:str}",
+    summary="Read an exception",
+    answers=Case,
+    passes="cases/{case_id}",
+)
 async def get_case(
     process: NamedDependency[Process], principal: NamedDependency[Principal], case_id: CanonicalId
 ) -> Response[bytes]:
@@ -35,7 +54,16 @@ async def get_case(
     return await process.get(principal, f"cases/{case_id}", {})
 
 
-@post("/cases/{case_id:str}/actions", operation_id="support_act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that an exception allows", status_code=200, responses=answers(Case))  # fmt: skip
+@operation(
+    "support_act_on_case",
+    "POST",
+    "/cases/{case_id:str}/actions",
+    summary="Do one of the things that an exception allows",
+    answers=Case,
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+    asks_platforms=True,
+)
 async def act_on_case(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],
@@ -46,7 +74,14 @@ async def act_on_case(
     return await process.post(principal, f"cases/{case_id}/actions", data)
 
 
-@get("/customers/{customer_id:str}", operation_id="support_get_customer", passes="customers/{customer_id}", summary="Read a customer with all that is going on", responses=answers(CustomerOverview))  # fmt: skip
+@operation(
+    "support_get_customer",
+    "GET",
+    "/customers/{customer_id:str}",
+    summary="Read a customer with all that is going on",
+    answers=CustomerOverview,
+    passes="customers/{customer_id}",
+)
 async def get_customer(
     process: NamedDependency[Process], principal: NamedDependency[Principal], customer_id: CanonicalId
 ) -> Response[bytes]:

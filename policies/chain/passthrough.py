@@ -21,13 +21,12 @@ from canonical.faults import PlatformFault
 from policies.chain.gate import MARK, Gate
 from policies.context import correlation, deadline
 from policies.contract.bodies import send_response
+from policies.contract.operation import declaration_of
 from policies.contract.versions import named_in
 from policies.identity.authentication import Principal
 from policies.outbound.layer_client import LayerResponse
 from policies.problems import Headers, ProblemError, as_answer
 
-PASSES = "passes"
-"""What a route handler is marked with: the path at the next layer, with `{parameter}` where the last segment goes."""
 Fetch = Callable[[Principal, str], Awaitable[LayerResponse]]
 """Asks the next layer, on behalf of whoever called, for a path with its query."""
 Check = Callable[[str], bool]
@@ -121,7 +120,7 @@ def passthrough_routes(app: Litestar) -> dict[str, PassthroughRoute]:
     found: dict[str, PassthroughRoute] = {}
     for route in app.routes:
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
-            if target := handler.opt.get(PASSES):
+            if target := declaration_of(handler).passes:
                 path, keyed, name = route.path_format.partition("{")
                 parameters = handler.parsed_fn_signature.parameters
                 query = {
@@ -130,9 +129,7 @@ def passthrough_routes(app: Litestar) -> dict[str, PassthroughRoute]:
                     if each not in {"state", "principal", name.rstrip("}")} and (check := _check(parameter))
                 }
                 key = re.compile(_pattern(parameters[name.rstrip("}")])) if keyed else None
-                made = PassthroughRoute(
-                    str(handler.operation_id), named_in(path), str(target).partition("{")[0], query, key
-                )
+                made = PassthroughRoute(str(handler.operation_id), named_in(path), target.partition("{")[0], query, key)
                 found[path] = made
     return found
 

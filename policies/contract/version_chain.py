@@ -20,6 +20,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import inspect
 
 from policies.contract.bodies import CapturedResponse, captured, described, read_body, replayed, send_response
+from policies.contract.operation import answer_type
 from policies.contract.transformations import (
     Change,
     Fields,
@@ -297,9 +298,3 @@ class Translation:
         if answer.status not in SUCCESS or not answer.body:
             return answer.body
         return msgspec.json.encode(self.chain.write(answer_type(handler), msgspec.json.decode(answer.body)))
-
-
-def answer_type(handler: HTTPRouteHandler) -> Any:
-    """Return the type of what a route answers: the declared one where the handler passes bytes on or shapes them itself."""
-    declared: Any = next(iter((handler.responses or {}).values()), None)
-    return declared.data_container if declared else handler.parsed_fn_signature.return_type.annotation

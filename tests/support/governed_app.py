@@ -27,6 +27,7 @@ from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Client
 from policies.chain.gate import Gate, governed
 from policies.context import deadline
+from policies.contract.operation import operation
 from policies.identity.authentication import Principal, Verifier
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
 from policies.identity.jwks import Jwk, SigningKeys
@@ -135,7 +136,7 @@ def hook() -> None:
     """Open: it would verify a signature."""
 
 
-@get("/shop/v1/sees", operation_id="sees", sync_to_thread=False, passes="sees")
+@operation("sees", "GET", "/shop/v1/sees", summary="See", passes="sees", sync_to_thread=False)
 def sees(principal: NamedDependency[Principal]) -> list[str]:
     return sorted(principal.entities)
 

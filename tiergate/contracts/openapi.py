@@ -21,7 +21,8 @@ from canonical.orders import Page
 from policies import problems
 from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
-from policies.contract.version_chain import VersionChain, answer_type, chains
+from policies.contract.operation import answer_type, declaration_of
+from policies.contract.version_chain import VersionChain, chains
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
 from process_apis.records.database import open_database
 from tiergate import composition
@@ -43,11 +44,6 @@ LINKS: dict[str, dict[str, tuple[str, str]]] = {
     "get_order": {"get_customer_overview": ("customer_id", "/customer_id")},
     "list_customers": {"get_customer_overview": ("customer_id", "/items/0/id")},
     "list_cases": {"get_case": ("case_id", "/items/0/id"), "act_on_case": ("case_id", "/items/0/id")},
-    "sales_list_orders": {"sales_get_order": ("order_id", "/items/0/id")},
-    "support_list_cases": {"support_get_case": ("case_id", "/items/0/id"), "support_act_on_case": ("case_id", "/items/0/id")},
-    "partners_list_orders": {"partners_get_order": ("order_id", "/items/0/id")},
-    "partners_place_order": {"partners_get_order": ("order_id", "/id")},
-    "operations_list_apis": {"operations_explain": ("operation", "/items/0/operations/0")},
 }  # fmt: skip
 """Where an answer leads: the next operation, its parameter, and where its value is in the answer."""
 
@@ -89,6 +85,7 @@ class Route:
         self.handler = handler
         self.takes: Any = handler.parsed_data_field.annotation if handler.parsed_data_field else None
         self.gives: Any = answer_type(handler)
+        self.declared = declaration_of(handler)
         self.description = inspect.cleandoc(handler.fn.__doc__ or "")
 
 
@@ -166,7 +163,7 @@ def _operation(found: Json, routes: dict[str, Route], api: Api, as_of: VersionCh
         made["requestBody"] = {"required": True, "content": {"application/json": _content(route.takes, as_of)}}
     status = next(iter(each for each in found["responses"] if each.startswith("2")))
     answer: Json = {"description": "Done", "content": {"application/json": _content(route.gives, as_of)}}
-    if links := _links(operation_id, routes):
+    if links := _links(route, routes):
         answer["links"] = links
     made["responses"] = {status: answer} | _problem_references(_problems(found, route, api))
     if operation.open:
@@ -211,10 +208,11 @@ def _key_parameter(operation: Operation) -> list[Json]:
     return [{"name": "Idempotency-Key", "in": "header", "required": needed, "description": told, "schema": schema, "example": "7f3e1c9a-order-1"}]  # fmt: skip
 
 
-def _links(operation_id: str, routes: Container[str]) -> Json:
+def _links(route: Route, routes: Container[str]) -> Json:
+    found = {**LINKS.get(str(route.handler.operation_id), {}), **route.declared.links}
     return {
         target: {"operationId": target, "parameters": {parameter: f"$response.body#{pointer}"}, "description": f"`{parameter}` for {target}"}
-        for target, (parameter, pointer) in LINKS.get(operation_id, {}).items()
+        for target, (parameter, pointer) in found.items()
         if target in routes
     }  # fmt: skip
 
@@ -240,9 +238,9 @@ def _problems(found: Json, route: Route, api: Api) -> list[ProblemType]:
         made.append(problems.MISSING_KEY)
     if api.layer == "experience":
         made += [problems.THROTTLED, FAULTS[Unavailable], FAULTS[UnknownOutcome]]
-    if api.layer == "system" or route.handler.opt.get("platforms"):
+    if api.layer == "system" or route.declared.asks_platforms:
         made += FAULTS.values()
-    return [*made, *route.handler.opt.get("problems", ())]
+    return [*made, *route.declared.problems]
 
 
 def _problem_references(given: Iterable[ProblemType]) -> Json:

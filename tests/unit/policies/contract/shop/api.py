@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from litestar import delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
+from policies.contract.operation import operation
 from policies.contract.version_chain import versioned
 from policies.problems import MISSING, ProblemError
 
@@ -54,7 +54,7 @@ class Book:
         self.orders: dict[str, Placed] = {}
 
 
-@post("/orders", operation_id="shop_place_order", summary="Place an order", sync_to_thread=False)
+@operation("shop_place_order", "POST", "/orders", summary="Place an order", sync_to_thread=False)
 def place_order(book: NamedDependency[Book], data: JSONBody[Wanted]) -> Placed:
     """Places an order."""
     made = Placed(f"ord-{len(book.orders) + 1}", data.customer_id, data.lines, data.purchase_order, data.remark)
@@ -62,7 +62,7 @@ def place_order(book: NamedDependency[Book], data: JSONBody[Wanted]) -> Placed:
     return made
 
 
-@get("/orders/{order_id:str}", operation_id="shop_get_order", summary="Read an order", sync_to_thread=False)
+@operation("shop_get_order", "GET", "/orders/{order_id:str}", summary="Read an order", sync_to_thread=False)
 def get_order(book: NamedDependency[Book], order_id: FromPath[str]) -> Placed:
     """Reads an order."""
     if order_id not in book.orders:
@@ -70,7 +70,7 @@ def get_order(book: NamedDependency[Book], order_id: FromPath[str]) -> Placed:
     return book.orders[order_id]
 
 
-@delete("/returns/{order_id:str}", operation_id="shop_return", summary="Return it", status_code=200, sync_to_thread=False)  # fmt: skip
+@operation("shop_return", "DELETE", "/returns/{order_id:str}", summary="Return it", sync_to_thread=False)
 def return_order(order_id: FromPath[str]) -> str:
     """Returns an order."""
     return order_id
