@@ -77,7 +77,7 @@ class CopiedTree:
         given = msgspec.json.encode(requests)
         done = subprocess.run(command, input=given, capture_output=True, check=False, cwd=self.folder, env=environment)
         assert done.returncode == 0, done.stderr.decode()
-        return msgspec.json.decode(done.stdout, type=Served)
+        return msgspec.json.decode((self.folder / "served.json").read_bytes(), type=Served)
 
     def contract(self, name: str) -> dict[str, Any]:
         """Return a contract as the copy wrote it."""

@@ -1,5 +1,5 @@
 """Run in a copy of the source tree: write its contracts, answer the requests of standard input with its experience layer,
-and say on standard output what was answered."""
+and say in `served.json` what was answered."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def main() -> None:
     changed = [path for path in contracts.glob("*.json") if path.read_bytes() != released.get(path.name)]
     breaks = [*map(str, checks.breaks(contracts))]
     said = {"answers": answers, "breaks": breaks, "style": checks.style(contracts, *changed)}
-    sys.stdout.buffer.write(msgspec.json.encode(said))
+    (HERE / "served.json").write_bytes(msgspec.json.encode(said))  # the log has the standard output
 
 
 if __name__ == "__main__":

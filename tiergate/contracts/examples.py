@@ -1,11 +1,16 @@
-"""One example of everything that goes over the wire. They are real instances, so they cannot lose touch with the types."""
+"""One example of everything that goes over the wire. They are real instances, so they cannot lose touch with the types.
+Those of a channel are in its own folder."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any, get_args, get_origin
 
+import experience_apis
 from canonical.billing import Contract, Invoice, InvoiceLine, Payment, Posting
 from canonical.cases import Approval, Case, CaseAction
 from canonical.deals import (
@@ -43,11 +48,6 @@ from canonical.parties import (
     LegalEntity,
     PlatformId,
 )
-from experience_apis.operations.api import ApiStatus, VersionStatus
-from experience_apis.partners import contract as partners
-from experience_apis.partners.contract import PartnerOrderRequest
-from policies.catalogue.review import Decision, Explanation
-from policies.contract.deprecation_usage import DeprecatedCalls
 
 CUS, ORD, CON, CAS, COR, ACT = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act")
@@ -120,15 +120,6 @@ SAMPLES: dict[Any, Any] = {
         CaseAction("retry", "the number is corrected"),
         Approval("approve", "paid on time for years"),
         CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 0),
-        PartnerOrderRequest(CUS, "Beispiel GmbH – subscription", "DE01", "EUR", DAY, WANTED),
-        partners.customer(CUSTOMER), partners.order(ORDER), partners.summary(SUMMARY), partners.invoice(POSTING),
-        ApiStatus(
-            "partners", "Partners", "experience", "partner management",
-            (VersionStatus("v1", "deprecated", date(2026, 10, 1), date(2027, 10, 1), "v2"), VersionStatus("v2", "active", None, None, None)),
-            ("partners_get_order",),
-        ),
-        DeprecatedCalls("reseller-nord", "partners", "v1", DAY, 42),
-        Explanation(allowed=True, decisions=(Decision("version", "partners v2 is active", 151),)),
     )
 }  # fmt: skip
 
@@ -138,3 +129,13 @@ def sample(kind: Any) -> Any:
     if get_origin(kind) is Page:
         return Page((SAMPLES[get_args(kind)[0]],))
     return SAMPLES[kind]
+
+
+def _of_the_channels() -> dict[Any, Any]:
+    """What each channel shows in the module `examples` of its folder, if its contract has types of its own."""
+    names = (f"experience_apis.{each.name}.examples" for each in iter_modules(experience_apis.__path__) if each.ispkg)
+    found = (import_module(name).examples(sample) for name in names if find_spec(name))
+    return {type(each): each for of_one in found for each in of_one}
+
+
+SAMPLES.update(_of_the_channels())

@@ -1,0 +1,23 @@
+"""One example of everything that partners send and get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from canonical.orders import NewOrder, Order, OrderSummary, PostingStatus
+from canonical.parties import Customer
+from experience_apis.partners import contract
+from experience_apis.partners.contract import PartnerOrderRequest
+
+
+def examples(sample: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """Return an instance of each type of this channel's contract. `sample` gives one of a canonical type."""
+    new: NewOrder = sample(NewOrder)
+    return (
+        PartnerOrderRequest(new.customer_id, new.name, new.legal_entity, new.currency, new.starts_on, new.lines),
+        contract.customer(sample(Customer)),
+        contract.order(sample(Order)),
+        contract.summary(sample(OrderSummary)),
+        contract.invoice(sample(PostingStatus)),
+    )
