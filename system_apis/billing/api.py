@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Router, get, post, put
+from litestar import Request, Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
@@ -13,6 +13,7 @@ from canonical.events import WebhookReceipt
 from canonical.parties import Customer, PlatformId
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
+from policies.contract.operation import operation
 from policies.contract.parameters import ForeignKey, Instance
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
@@ -21,11 +22,12 @@ from system_apis.connector import Instances
 from system_apis.intake import Intake
 
 
-@put(
+@operation(
+    "put_billing_customer",
+    "PUT",
     "/customers/{customer_id:str}",
-    operation_id="put_billing_customer",
-    problems=WRITES,
     summary="Create or update a customer",
+    problems=WRITES,
 )
 async def put_billing_customer(
     billings: NamedDependency[Instances[Billing]], customer_id: ForeignKey, data: JSONBody[Customer]
@@ -36,11 +38,12 @@ async def put_billing_customer(
         return PlatformId(await billings.serving(data.legal_entity).put_customer(data))
 
 
-@put(
+@operation(
+    "put_contract",
+    "PUT",
     "/contracts/{contract_id:str}",
-    operation_id="put_contract",
-    problems=WRITES,
     summary="Create a contract that bills nothing yet",
+    problems=WRITES,
 )
 async def put_contract(
     billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
@@ -51,7 +54,14 @@ async def put_contract(
         return await billings.serving(data.legal_entity).put_contract(data, correlation.current())
 
 
-@post("/contracts/{contract_id:str}/start", operation_id="start_contract", problems=WRITES, summary="Begin the service and issue the first invoice", status_code=200)  # fmt: skip
+@operation(
+    "start_contract",
+    "POST",
+    "/contracts/{contract_id:str}/start",
+    summary="Begin the service and issue the first invoice",
+    status=200,
+    problems=WRITES,
+)
 async def start_contract(
     billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
 ) -> Contract:
@@ -61,12 +71,13 @@ async def start_contract(
         return await billings.serving(data.legal_entity).start(data)
 
 
-@post(
+@operation(
+    "cancel_contract",
+    "POST",
     "/contracts/{contract_id:str}/cancel",
-    operation_id="cancel_contract",
-    problems=WRITES,
     summary="Undo a contract",
-    status_code=200,
+    status=200,
+    problems=WRITES,
 )
 async def cancel_contract(
     billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
@@ -78,7 +89,7 @@ async def cancel_contract(
     return data
 
 
-@get("/invoices/{invoice_id:str}", operation_id="get_invoice", summary="Read an invoice with its lines and payments")
+@operation("get_invoice", "GET", "/invoices/{invoice_id:str}", summary="Read an invoice with its lines and payments")
 async def get_invoice(
     billings: NamedDependency[Instances[Billing]], invoice_id: ForeignKey, instance: Instance = None
 ) -> Invoice:
@@ -86,7 +97,7 @@ async def get_invoice(
     return await billings.named(instance).invoice(invoice_id)
 
 
-@post("/webhooks", operation_id="receive_billing_webhook", summary="Receive the platform's webhook", status_code=200)
+@operation("receive_billing_webhook", "POST", "/webhooks", summary="Receive the platform's webhook", status=200)
 async def receive_billing_webhook(
     billings: NamedDependency[Instances[Billing]],
     intake: NamedDependency[Intake],

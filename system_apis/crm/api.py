@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litestar import Router, get, put
+from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
@@ -10,6 +10,7 @@ from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.parties import Account, AccountSync
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
+from policies.contract.operation import operation
 from policies.contract.parameters import ForeignKey, Instance
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
@@ -17,13 +18,13 @@ from system_apis.connector import Instances
 from system_apis.crm.port import Crm
 
 
-@get("/deals/{deal_id:str}", operation_id="get_deal", summary="Read a closed deal with all that decides about it")
+@operation("get_deal", "GET", "/deals/{deal_id:str}", summary="Read a closed deal with all that decides about it")
 async def get_deal(crms: NamedDependency[Instances[Crm]], deal_id: ForeignKey, instance: Instance = None) -> Deal:
     """The deal as the CRM has it at this moment, with its account, the account's ancestors and the price list's word on each line."""
     return await crms.named(instance).deal(deal_id)
 
 
-@get("/accounts/{account_id:str}", operation_id="get_account", summary="Read the account of a customer")
+@operation("get_account", "GET", "/accounts/{account_id:str}", summary="Read the account of a customer")
 async def get_account(
     crms: NamedDependency[Instances[Crm]], account_id: ForeignKey, instance: Instance = None
 ) -> Account:
@@ -31,11 +32,12 @@ async def get_account(
     return await crms.named(instance).account(account_id)
 
 
-@put(
+@operation(
+    "put_followed_account",
+    "PUT",
     "/accounts/{account_id:str}/followed",
-    operation_id="put_followed_account",
-    problems=WRITES,
     summary="Mark an account as followed up to a revision",
+    problems=WRITES,
 )
 async def put_followed_account(
     crms: NamedDependency[Instances[Crm]],
@@ -49,11 +51,12 @@ async def put_followed_account(
     return data
 
 
-@put(
+@operation(
+    "put_deal_status",
+    "PUT",
     "/deals/{deal_id:str}/status",
-    operation_id="put_deal_status",
-    problems=WRITES,
     summary="Show an order's state on its deal",
+    problems=WRITES,
 )
 async def put_deal_status(
     crms: NamedDependency[Instances[Crm]], deal_id: ForeignKey, data: JSONBody[DealStatus], instance: Instance = None
@@ -64,11 +67,12 @@ async def put_deal_status(
     return data
 
 
-@put(
+@operation(
+    "put_placed_deal",
+    "PUT",
     "/placed-deals/{key:str}",
-    operation_id="put_placed_deal",
-    problems=WRITES,
     summary="Bring an order that a channel took into the CRM, closed as won",
+    problems=WRITES,
 )
 async def put_placed_deal(
     crms: NamedDependency[Instances[Crm]], key: ForeignKey, data: JSONBody[PlacedDeal], instance: Instance = None

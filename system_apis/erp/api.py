@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Router, get, put
+from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
 from policies.contract.bodies import names_the_same
+from policies.contract.operation import operation
 from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode, OfLegalEntity
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
@@ -25,13 +26,13 @@ Skus = Annotated[
 ]
 
 
-@get("/legal-entities/{code:str}", operation_id="get_legal_entity", summary="Read a selling company and its tax rates")
+@operation("get_legal_entity", "GET", "/legal-entities/{code:str}", summary="Read a selling company and its tax rates")
 async def get_legal_entity(erps: NamedDependency[Instances[Erp]], code: ForeignKey) -> LegalEntity:
     """The company that sells, with the tax rates that it is registered for."""
     return await erps.serving(code).legal_entity(code)
 
 
-@get("/products", operation_id="list_known_products", summary="Say which of the SKUs given can be posted")
+@operation("list_known_products", "GET", "/products", summary="Say which of the SKUs given can be posted")
 async def list_known_products(
     erps: NamedDependency[Instances[Erp]], sku: Skus, legal_entity: OfLegalEntity = ""
 ) -> KnownProducts:
@@ -39,7 +40,7 @@ async def list_known_products(
     return KnownProducts(tuple(await erps.serving(legal_entity).known_products(sku)))
 
 
-@get("/customers/{customer_id:str}/credit", operation_id="get_credit", summary="Read a customer's credit")
+@operation("get_credit", "GET", "/customers/{customer_id:str}/credit", summary="Read a customer's credit")
 async def get_credit(
     erps: NamedDependency[Instances[Erp]],
     customer_id: ForeignKey,
@@ -50,11 +51,8 @@ async def get_credit(
     return await erps.serving(legal_entity).credit(customer_id, legal_entity, currency)
 
 
-@put(
-    "/customers/{customer_id:str}",
-    operation_id="put_erp_customer",
-    problems=WRITES,
-    summary="Create or update a customer",
+@operation(
+    "put_erp_customer", "PUT", "/customers/{customer_id:str}", summary="Create or update a customer", problems=WRITES
 )
 async def put_erp_customer(
     erps: NamedDependency[Instances[Erp]], customer_id: ForeignKey, data: JSONBody[Customer]
@@ -65,11 +63,8 @@ async def put_erp_customer(
         return PlatformId(await erps.serving(data.legal_entity).put_customer(data))
 
 
-@put(
-    "/invoices/{invoice_id:str}",
-    operation_id="put_erp_invoice",
-    problems=WRITES,
-    summary="Post an invoice exactly once",
+@operation(
+    "put_erp_invoice", "PUT", "/invoices/{invoice_id:str}", summary="Post an invoice exactly once", problems=WRITES
 )
 async def put_erp_invoice(
     erps: NamedDependency[Instances[Erp]],
@@ -83,7 +78,7 @@ async def put_erp_invoice(
         return await erps.serving(data.legal_entity).put_invoice(data, closed_period)
 
 
-@get("/invoices/{invoice_id:str}", operation_id="get_posting", summary="Read what is booked for an invoice")
+@operation("get_posting", "GET", "/invoices/{invoice_id:str}", summary="Read what is booked for an invoice")
 async def get_posting(
     erps: NamedDependency[Instances[Erp]], invoice_id: ForeignKey, legal_entity: LegalEntityCode
 ) -> Posting:
@@ -91,13 +86,16 @@ async def get_posting(
     return await erps.serving(legal_entity).posting(invoice_id, legal_entity)
 
 
-@put(
-    "/payments/{payment_id:str}", operation_id="put_erp_payment", problems=WRITES, summary="Book a payment exactly once"
+@operation(
+    "put_erp_payment", "PUT", "/payments/{payment_id:str}", summary="Book a payment exactly once", problems=WRITES
 )
 async def put_erp_payment(
-    erps: NamedDependency[Instances[Erp]], payment_id: ForeignKey, legal_entity: LegalEntityCode, data: JSONBody[Payment],
+    erps: NamedDependency[Instances[Erp]],
+    payment_id: ForeignKey,
+    legal_entity: LegalEntityCode,
+    data: JSONBody[Payment],
     closed_period: WhenClosed = "wait",
-) -> Posting:  # fmt: skip
+) -> Posting:
     """Finds the payment by billing's id before it books one. Its invoice has to be posted."""
     names_the_same(payment_id, data.id)
     with record_of(legal_entity):

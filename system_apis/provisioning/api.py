@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Router, delete, post, put
+from litestar import Request, Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
@@ -12,6 +12,7 @@ from canonical.deals import OrderReference, ProvisioningRequest
 from canonical.events import WebhookReceipt
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
+from policies.contract.operation import operation
 from policies.contract.parameters import ForeignKey, Instance, OfLegalEntity
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
@@ -20,11 +21,12 @@ from system_apis.intake import Intake
 from system_apis.provisioning.port import Provisioning
 
 
-@put(
+@operation(
+    "put_provisioning",
+    "PUT",
     "/orders/{order_id:str}",
-    operation_id="put_provisioning",
-    problems=WRITES,
     summary="Ask for the delivery of an order's lines",
+    problems=WRITES,
 )
 async def put_provisioning(
     targets: NamedDependency[Instances[Provisioning]], order_id: ForeignKey, data: JSONBody[ProvisioningRequest]
@@ -36,12 +38,7 @@ async def put_provisioning(
     return data
 
 
-@delete(
-    "/orders/{order_id:str}",
-    operation_id="delete_provisioning",
-    summary="Take back what was delivered",
-    status_code=200,
-)
+@operation("delete_provisioning", "DELETE", "/orders/{order_id:str}", summary="Take back what was delivered")
 async def delete_provisioning(
     targets: NamedDependency[Instances[Provisioning]], order_id: ForeignKey, legal_entity: OfLegalEntity = ""
 ) -> OrderReference:
@@ -50,9 +47,7 @@ async def delete_provisioning(
     return OrderReference(order_id)
 
 
-@post(
-    "/webhooks", operation_id="receive_provisioning_webhook", summary="Receive the target's call-back", status_code=200
-)
+@operation("receive_provisioning_webhook", "POST", "/webhooks", summary="Receive the target's call-back", status=200)
 async def receive_provisioning_webhook(
     targets: NamedDependency[Instances[Provisioning]],
     intake: NamedDependency[Intake],
