@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Router, get, post
+from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
@@ -24,6 +24,7 @@ from canonical.parties import Customer
 from canonical.states import OrderState
 from policies.catalogue.live import LiveCatalogue
 from policies.context import correlation
+from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, FieldError, ProblemError
@@ -34,7 +35,14 @@ from process_apis.records import cross_references
 from process_apis.runtime.context import WorkflowContext
 
 
-@post("/events", operation_id="take_event", summary="Take an event, once however often it is offered", status_code=200, sync_to_thread=True)  # fmt: skip
+@operation(
+    "take_event",
+    "POST",
+    "/events",
+    summary="Take an event, once however often it is offered",
+    status=200,
+    sync_to_thread=True,
+)
 def take_event(
     live_catalogue: NamedDependency[LiveCatalogue], dispatcher: NamedDependency[Dispatcher], data: JSONBody[Event]
 ) -> EventReceipt:
@@ -45,16 +53,36 @@ def take_event(
     return EventReceipt(dispatcher.take(data, correlation.current()))
 
 
-@get("/orders", operation_id="list_orders", summary="List orders, newest first", sync_to_thread=True)
+@operation(
+    "list_orders",
+    "GET",
+    "/orders",
+    summary="List orders, newest first",
+    links={"get_order": ("order_id", "/items/0/id")},
+    sync_to_thread=True,
+)
 def list_orders(
-    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
-    customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25,
-) -> Page[OrderSummary]:  # fmt: skip
+    context: NamedDependency[WorkflowContext],
+    principal: NamedDependency[Principal],
+    order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[OrderSummary]:
     """Orders of the legal entities, or of the partner's customers, that the caller may see."""
     return context.orders.page(principal, order_state, customer_id, cursor, limit)
 
 
-@post("/cases/{case_id:str}/approval", operation_id="decide_approval", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Approve or reject what a case asks for", status_code=200, sync_to_thread=True)  # fmt: skip
+@operation(
+    "decide_approval",
+    "POST",
+    "/cases/{case_id:str}/approval",
+    summary="Approve or reject what a case asks for",
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+    asks_platforms=True,
+    sync_to_thread=True,
+)
 def decide_approval(
     case_actions: NamedDependency[CaseActions],
     principal: NamedDependency[Principal],
@@ -65,12 +93,14 @@ def decide_approval(
     return case_actions.act(case_id, data.decision, data.reason, principal)
 
 
-@post(
+@operation(
+    "place_order",
+    "POST",
     "/orders",
-    operation_id="place_order",
-    platforms=True,
-    problems=(MISSING, OUTSIDE_REGION),
     summary="Place an order for a customer, once for each key",
+    problems=(MISSING, OUTSIDE_REGION),
+    asks_platforms=True,
+    links={"get_order": ("order_id", "/id")},
     sync_to_thread=True,
 )
 def place_order(
@@ -80,7 +110,14 @@ def place_order(
     return order_intake.place(data, principal, correlation.current())
 
 
-@get("/orders/{order_id:str}", operation_id="get_order", summary="Read an order with its lines and history", sync_to_thread=True)  # fmt: skip
+@operation(
+    "get_order",
+    "GET",
+    "/orders/{order_id:str}",
+    summary="Read an order with its lines and history",
+    links={"get_customer_overview": ("customer_id", "/customer_id")},
+    sync_to_thread=True,
+)
 def get_order(
     context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], order_id: CanonicalId
 ) -> Order:
@@ -91,26 +128,47 @@ def get_order(
     return order
 
 
-@get("/postings", operation_id="list_postings", summary="List where the posting of each invoice and payment stands", sync_to_thread=True)  # fmt: skip
+@operation(
+    "list_postings",
+    "GET",
+    "/postings",
+    summary="List where the posting of each invoice and payment stands",
+    sync_to_thread=True,
+)
 def list_postings(
-    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
-    kind: FromQuery[PostingKind | None] = None, customer_id: OfCustomer = None,
-    cursor: Cursor = None, limit: Limit = 25,
-) -> Page[PostingStatus]:  # fmt: skip
+    context: NamedDependency[WorkflowContext],
+    principal: NamedDependency[Principal],
+    posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
+    kind: FromQuery[PostingKind | None] = None,
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[PostingStatus]:
     """One entry for each invoice and each payment that has to be booked in the ERP."""
     return context.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
 
 
-@get("/cases", operation_id="list_cases", summary="List cases, newest first", sync_to_thread=True)
+@operation(
+    "list_cases",
+    "GET",
+    "/cases",
+    summary="List cases, newest first",
+    links={"get_case": ("case_id", "/items/0/id"), "act_on_case": ("case_id", "/items/0/id")},
+    sync_to_thread=True,
+)
 def list_cases(
-    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
-    team: FromQuery[Team | None] = None, cursor: Cursor = None, limit: Limit = 25,
-) -> Page[Case]:  # fmt: skip
+    context: NamedDependency[WorkflowContext],
+    principal: NamedDependency[Principal],
+    case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
+    team: FromQuery[Team | None] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[Case]:
     """What cannot go on by itself, with the team it belongs to and the actions that it allows."""
     return context.cases.page(principal, case_state, team, cursor, limit)
 
 
-@get("/cases/{case_id:str}", operation_id="get_case", summary="Read a case", sync_to_thread=True)
+@operation("get_case", "GET", "/cases/{case_id:str}", summary="Read a case", sync_to_thread=True)
 def get_case(
     context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], case_id: CanonicalId
 ) -> Case:
@@ -121,7 +179,16 @@ def get_case(
     return case
 
 
-@post("/cases/{case_id:str}/actions", operation_id="act_on_case", platforms=True, problems=(NOT_ALLOWED_NOW,), summary="Do one of the things that a case allows", status_code=200, sync_to_thread=True)  # fmt: skip
+@operation(
+    "act_on_case",
+    "POST",
+    "/cases/{case_id:str}/actions",
+    summary="Do one of the things that a case allows",
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+    asks_platforms=True,
+    sync_to_thread=True,
+)
 def act_on_case(
     case_actions: NamedDependency[CaseActions],
     principal: NamedDependency[Principal],
@@ -132,7 +199,14 @@ def act_on_case(
     return case_actions.act(case_id, data.action, data.reason, principal)
 
 
-@get("/customers", operation_id="list_customers", summary="List customers, newest first", sync_to_thread=True)
+@operation(
+    "list_customers",
+    "GET",
+    "/customers",
+    summary="List customers, newest first",
+    links={"get_customer_overview": ("customer_id", "/items/0/id")},
+    sync_to_thread=True,
+)
 def list_customers(
     context: NamedDependency[WorkflowContext],
     principal: NamedDependency[Principal],
@@ -143,7 +217,13 @@ def list_customers(
     return cross_references.customers_page(context.database, principal, cursor, limit)
 
 
-@get("/customers/{customer_id:str}", operation_id="get_customer_overview", summary="Read a customer with all that is going on", sync_to_thread=True)  # fmt: skip
+@operation(
+    "get_customer_overview",
+    "GET",
+    "/customers/{customer_id:str}",
+    summary="Read a customer with all that is going on",
+    sync_to_thread=True,
+)
 def get_customer_overview(
     context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], customer_id: CanonicalId
 ) -> CustomerOverview:
@@ -159,8 +239,17 @@ def get_customer_overview(
 router = Router(
     "/process/v1",
     route_handlers=[
-        take_event, list_orders, get_order, list_postings, list_cases, get_case, act_on_case, decide_approval, place_order, list_customers,
+        take_event,
+        list_orders,
+        get_order,
+        list_postings,
+        list_cases,
+        get_case,
+        act_on_case,
+        decide_approval,
+        place_order,
+        list_customers,
         get_customer_overview,
     ],
     tags=["process"],
-)  # fmt: skip
+)

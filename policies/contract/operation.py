@@ -71,9 +71,8 @@ def operation(
 
 
 def declaration_of(handler: HTTPRouteHandler) -> Declaration:
-    """Return what a route says of itself; one that the web framework declares may say two things in its `opt`."""
-    opt = handler.opt
-    return opt.get(DECLARED) or Declaration(opt.get("problems", ()), asks_platforms=opt.get("platforms", False))
+    """Return what a route says of itself; an empty declaration for one that the web framework alone declares."""
+    return handler.opt.get(DECLARED, Declaration())
 
 
 def answer_type(handler: HTTPRouteHandler) -> Any:

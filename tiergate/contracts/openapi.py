@@ -31,21 +31,11 @@ from tiergate.settings import Settings
 
 Json = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
-RAW = {"receive_billing_webhook", "receive_provisioning_webhook"}
-"""Operations whose body is the platform's, verified byte by byte and described by the platform."""
 PARAMETERS = {
     "case_id": CAS, "order_id": ORD, "customer_id": CUS, "contract_id": CON, "deal_id": DEAL_ID, "invoice_id": PAYMENT.invoice_id,
     "payment_id": PAYMENT.id, "key": ACT, "code": "DE01", "legal_entity": "DE01", "currency": "EUR", "sku": ["SEAT"], "client": "sales-app",
     "operation": "sales_get_order",
 }  # fmt: skip
-LINKS: dict[str, dict[str, tuple[str, str]]] = {
-    "list_orders": {"get_order": ("order_id", "/items/0/id")},
-    "place_order": {"get_order": ("order_id", "/id")},
-    "get_order": {"get_customer_overview": ("customer_id", "/customer_id")},
-    "list_customers": {"get_customer_overview": ("customer_id", "/items/0/id")},
-    "list_cases": {"get_case": ("case_id", "/items/0/id"), "act_on_case": ("case_id", "/items/0/id")},
-}  # fmt: skip
-"""Where an answer leads: the next operation, its parameter, and where its value is in the answer."""
 
 
 def documents() -> Iterator[tuple[str, Json]]:
@@ -153,7 +143,7 @@ def _operation(found: Json, routes: dict[str, Route], api: Api, as_of: VersionCh
     parameters = [_parameter(each) for each in found.get("parameters", ())] + _key_parameter(operation)
     if parameters:
         made["parameters"] = parameters
-    if operation_id in RAW:
+    if operation.open == "signature":  # the platform describes it, and it is verified byte by byte
         made["requestBody"] = {
             "required": True,
             "description": "The platform's own event, signed as the platform signs",
@@ -209,10 +199,9 @@ def _key_parameter(operation: Operation) -> list[Json]:
 
 
 def _links(route: Route, routes: Container[str]) -> Json:
-    found = {**LINKS.get(str(route.handler.operation_id), {}), **route.declared.links}
     return {
         target: {"operationId": target, "parameters": {parameter: f"$response.body#{pointer}"}, "description": f"`{parameter}` for {target}"}
-        for target, (parameter, pointer) in found.items()
+        for target, (parameter, pointer) in route.declared.links.items()
         if target in routes
     }  # fmt: skip
 
