@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
+
+import msgspec
 
 from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
 
@@ -26,13 +30,38 @@ class HttpResponse:
         self.content = content
 
     @property
-    def retry_after(self) -> str:
-        """The header of that name, as it was sent."""
-        return self.headers.get(b"retry-after", b"").decode("latin-1")
+    def retry_after(self) -> float | None:
+        """Return the seconds that the server asks to wait (RFC 9110, section 10.2.3), None when it does not say. A date is
+        counted from the answer's own `Date`, whatever the clocks say here."""
+        asked = self._header(b"retry-after")
+        if asked.isascii() and asked.isdigit():
+            return float(asked)
+        try:
+            wait = parsedate_to_datetime(asked) - parsedate_to_datetime(self._header(b"date"))
+        except (ValueError, TypeError):  # no date, or one of the two with no time zone
+            return None
+        return max(wait.total_seconds(), 0.0)
+
+    def json(self, platform: str, *, safe: bool) -> Any:
+        """Return the body, decoded. Raises `Unavailable` when it is no JSON, as a maintenance page is whatever its status;
+        `UnknownOutcome` when the request is not `safe` and may have done something."""
+        try:
+            return msgspec.json.decode(self.content)
+        except msgspec.DecodeError as error:
+            reason = f"it answered {self.status} with something that is no JSON"
+            raise (Unavailable(platform, reason) if safe else UnknownOutcome(platform, reason)) from error
+
+    def _header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
 
     @property
     def is_success(self) -> bool:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is HTML, which is for people."""
+        return self._header(b"content-type").lower().startswith("text/html")
 
     @property
     def is_server_error(self) -> bool:

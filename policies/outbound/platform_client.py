@@ -20,7 +20,7 @@ from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 from slowapi.wrappers import Limit, LimitGroup
 
-from canonical.faults import Rejected, Throttled, Unavailable
+from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import DEFAULT, Catalogue, Domain, PlatformCall
 from policies.context import deadline
@@ -118,10 +118,11 @@ class PlatformClient:
         rule = self._platform.calls.get(operation) or self._platform.calls[DEFAULT]
         wanted = _Request(method, path, content, headers, safe, operation, rule)
         self._saved = min(SAVED, self._saved + self._platform.retries.budget)
-        tried = 0
+        tried, lost = 0, False
         while True:
             tried += 1
             result = await self._try(wanted)
+            lost = lost or (isinstance(result, TransportFailure) and result.request_sent)
             if isinstance(result, HttpResponse) and result.status not in TURNED_AWAY:
                 self._refuse_redirect(result)
                 return result
@@ -129,8 +130,10 @@ class PlatformClient:
             if tried == rule.tries or not self._may_repeat(operation, pause):
                 break
             await asyncio.sleep(pause)
-        if isinstance(result, Unavailable):
-            raise result
+        if lost and carries:  # one of the tries may have acted, whatever the last one says
+            raise UnknownOutcome(self._domain, "no answer after the request was sent, and none when it was sent again")
+        if isinstance(result, TransportFailure):
+            raise result.fault(self._domain, safe=True) from result
         return result
 
     def _check(self, carries: list[Carried]) -> None:
@@ -149,11 +152,11 @@ class PlatformClient:
         )
         raise Rejected(self._domain, reason, field="url")
 
-    def _pause(self, tried: int, result: HttpResponse | Unavailable) -> float:
+    def _pause(self, tried: int, result: HttpResponse | TransportFailure) -> float:
         retries = self._platform.retries
         longest = min(retries.most, retries.first * 2 ** (tried - 1))
-        asked = result.retry_after if isinstance(result, HttpResponse) else ""
-        return max(longest * self._jitter(), float(asked) if asked.isdigit() else 0.0)
+        asked = result.retry_after if isinstance(result, HttpResponse) else None
+        return max(longest * self._jitter(), asked or 0.0)
 
     def _may_repeat(self, operation: str, pause: float) -> bool:
         """Whether there is budget, and time, for one more try."""
@@ -163,8 +166,8 @@ class PlatformClient:
         self._saved -= 1
         return True
 
-    async def _try(self, wanted: _Request) -> HttpResponse | Unavailable:
-        """One exchange: an answer, or the fault of one that may be repeated. Raises what may not."""
+    async def _try(self, wanted: _Request) -> HttpResponse | TransportFailure:
+        """One exchange: an answer, or the failure of one that may be repeated. Raises what may not."""
         breaker, free = await self._breakers.get_breaker(self._instance), self._free
         await self._enter(free, wanted)
         try:
@@ -178,10 +181,9 @@ class PlatformClient:
         except _Broken as broken:
             return broken.response
         except TransportFailure as error:
-            fault = error.fault(self._domain, safe=wanted.safe)
-            if isinstance(fault, Unavailable):
-                return fault
-            raise fault from error
+            if wanted.safe or not error.request_sent:
+                return error
+            raise error.fault(self._domain, safe=False) from error
         except OpenedState as opened:
             resting = f"it failed {self._platform.breaker.failures} times in a row and is left alone for a moment"
             raise Unavailable(self._domain, resting) from opened
