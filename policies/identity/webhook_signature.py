@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
+from canonical.ids import Clock
 from policies.problems import UNAUTHENTICATED, ProblemError
+
+TOLERANCE = timedelta(minutes=5)
 
 
 def signed_headers(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
@@ -19,9 +23,14 @@ def signed_headers(secret: str, message_id: str, at: datetime, body: bytes) -> d
     }
 
 
-def verify(secret: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Raise `ProblemError` (401) unless `body` was signed with `secret` within the last five minutes."""
+def verify(secret: str, headers: Mapping[str, str], body: bytes, clock: Clock) -> None:
+    """Raise `ProblemError` (401) unless `body` was signed with `secret` within five minutes of now. An empty secret signs
+    nothing."""
+    refused = ProblemError(UNAUTHENTICATED, "The webhook's signature is not valid.")
     try:
         Webhook(secret).verify(body, dict(headers), json_parse=False)
-    except (WebhookVerificationError, ValueError) as error:
-        raise ProblemError(UNAUTHENTICATED, "The webhook's signature is not valid.") from error
+    except (WebhookVerificationError, EmptyWebhookSecretError, ValueError) as error:
+        raise refused from error
+    # The package reads the machine's clock.
+    if abs(clock().timestamp() - float(headers["webhook-timestamp"])) > TOLERANCE.total_seconds():
+        raise refused

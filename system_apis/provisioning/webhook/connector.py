@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +11,8 @@ import msgspec
 
 from canonical.deals import ProvisioningRequest
 from canonical.events import LINE_PROVISIONED, Event
-from canonical.faults import Rejected, Throttled, Unavailable
+from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
+from policies.http.client import HttpResponse
 from policies.identity import webhook_signature
 from policies.outbound.ownership import TECHNICAL, Fields
 from policies.outbound.platform_server import PlatformServer
@@ -65,7 +67,8 @@ class WebhookTarget:
         await self._send("/jobs", f"{request.order_id}:{request.attempt}", "jobs", jobs)
 
     async def remove(self, order_id: str) -> None:
-        await self._send(f"/orders/{order_id}/removal", f"{order_id}:removal", "removals", {})
+        with contextlib.suppress(NotFound):
+            await self._send(f"/orders/{order_id}/removal", f"{order_id}:removal", "removals", {})
 
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """The target knows a message by its id: sent twice, it is done once."""
@@ -74,15 +77,10 @@ class WebhookTarget:
         response = await self._client.request(
             "POST", path, safe=True, carries=[(record, content)], content=body, headers=headers
         )
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise Throttled("provisioning", "the target is too busy", retry_after=1.0)
-        if response.is_server_error:
-            raise Unavailable("provisioning", f"the target answered {response.status}")
-        if not response.is_success:
-            raise Rejected("provisioning", f"the target answered {response.status}")
+        _check(response, safe=False)
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
-        webhook_signature.verify(self._secret.reveal(), headers, body)
+        webhook_signature.verify(self._secret.reveal(), headers, body, self._clock)
         try:
             report = msgspec.json.decode(body, type=_Report)
         except msgspec.DecodeError as error:
@@ -98,8 +96,31 @@ class WebhookTarget:
 
     async def check(self) -> None:
         response = await self._client.request("GET", "/health", safe=True, carries=[])
-        if response.is_server_error:
-            raise Unavailable("provisioning", f"the target answered {response.status}")
+        _check(response, safe=True)
+
+
+def _check(response: HttpResponse, *, safe: bool) -> None:
+    """Raise what an answer says that is not a success. A page for people is not the target's: one that is under maintenance
+    may say so with any status. An answer that cannot be explained leaves open what a write has done."""
+    reason = f"the target answered {response.status}"
+    unclear = Unavailable if safe else UnknownOutcome
+    match response.status:
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            raise Throttled("provisioning", "the target is too busy", retry_after=response.retry_after or 1.0)
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            raise Unavailable("provisioning", reason)
+        case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
+            raise NotFound("provisioning", reason)
+        case HTTPStatus.CONFLICT:
+            raise Conflict("provisioning", reason)
+        case _ if response.is_server_error:
+            raise unclear("provisioning", reason)
+        case _ if not response.is_success:
+            raise Rejected("provisioning", reason)
+        case _ if response.is_page:
+            raise unclear("provisioning", f"{reason} with a page")
+        case _:
+            pass
 
 
 def connect(settings: Settings, context: ConnectorContext) -> WebhookTarget:
