@@ -96,8 +96,8 @@ class SalesforceClient:
             self._session = ""
             response = await self._exchange(method, url, body, carries, safe=safe)
         if response.is_success:
-            return msgspec.json.decode(response.content) if response.content else None
-        raise _fault(response.status, response.content, safe=safe)
+            return response.json("crm", safe=safe) if response.content else None
+        raise _fault(response.status, response.content, safe=safe, retry_after=response.retry_after)
 
     async def _exchange(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> HttpResponse:
         if not self._session:
@@ -111,11 +111,13 @@ class SalesforceClient:
         response = await self._outbound.request(
             "POST", "/services/oauth2/token", safe=True, carries=[], content=grant, headers=FORM
         )
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise Throttled("crm", "cannot log in so often", retry_after=response.retry_after or 1.0)
         if response.is_server_error:
             raise Unavailable("crm", f"cannot log in ({response.status})")
         if not response.is_success:
             raise Rejected("crm", "Salesforce refuses the credentials of the connected app")
-        return str(msgspec.json.decode(response.content)["access_token"])
+        return str(response.json("crm", safe=True)["access_token"])
 
     def _grant(self) -> dict[str, str]:
         settings = self._settings
@@ -141,7 +143,7 @@ def _written(path: list[str], body: Row) -> Carried:
     return path[1], body | key
 
 
-def _fault(status: int, content: bytes, *, safe: bool) -> PlatformFault:
+def _fault(status: int, content: bytes, *, safe: bool, retry_after: float | None = None) -> PlatformFault:
     """Salesforce's error list as one fault (REST API: Status Codes and Error Responses)."""
     try:
         complaints = msgspec.json.decode(content, type=list[_Complaint])
@@ -150,7 +152,7 @@ def _fault(status: int, content: bytes, *, safe: bool) -> PlatformFault:
     first = complaints[0] if complaints else _Complaint(f"status {status}")
     field = first.fields[0] if first.fields else ""
     if first.errorCode in BUSY or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled("crm", first.message, retry_after=1.0)
+        return Throttled("crm", first.message, retry_after=retry_after or 1.0)
     if first.errorCode in TAKEN:
         return Conflict("crm", first.message, field=field)
     if status == HTTPStatus.NOT_FOUND:

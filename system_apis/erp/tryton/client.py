@@ -115,17 +115,14 @@ class TrytonClient:
 def _result(response: HttpResponse, *, safe: bool) -> Any:
     """The result, or the fault that Tryton answers with status 200 (tried on 8.2)."""
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Throttled("erp", "Tryton is too busy", retry_after=1.0)
+        raise Throttled("erp", "Tryton is too busy", retry_after=response.retry_after or 1.0)
     if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
         raise Unavailable("erp", "Tryton is not available")
     if response.is_server_error:
         raise _server_error(response.status, safe=safe)
     if not response.is_success:
         raise Rejected("erp", f"Tryton answered {response.status}")
-    try:
-        answer = msgspec.json.decode(response.content)
-    except msgspec.DecodeError as error:
-        raise _server_error(response.status, safe=safe) from error
+    answer = response.json("erp", safe=safe)
     if error := answer.get("error"):
         kind, details = str(error[0]), _listed(error[1])
         message = str(details[0]) if details else kind
