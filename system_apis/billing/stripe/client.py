@@ -53,7 +53,8 @@ class StripeClient:
 
     async def get(self, path: str, **params: Any) -> Row:
         query = encoded(params)
-        return await self._send("GET", f"/v1/{path}?{query}" if query else f"/v1/{path}", "", {}, [])
+        response = await self._send("GET", f"/v1/{path}?{query}" if query else f"/v1/{path}", "", {}, [])
+        return response.json("billing", safe=True)
 
     async def listed(self, path: str, **params: Any) -> list[Row]:
         """All items of a list, over as many pages as there are (API reference: Pagination)."""
@@ -67,20 +68,42 @@ class StripeClient:
     async def post(self, path: str, key: str, **params: Any) -> Row:
         """`key` makes the request idempotent for a day (API reference: Idempotent requests). It goes out as its digest: it
         may hold a customer's name, and a header holds neither umlauts nor more than 255 characters."""
+        response = await self._post(path, key, params)
+        return response.json("billing", safe=False)
+
+    async def create(self, path: str, key: str, **params: Any) -> Row:
+        """Return a new record of the collection `path`, or the one that `key` created before. The key repeats that answer for
+        a day, also when the record was deleted since: then it is created again."""
+        while True:
+            response = await self._post(path, key, params)
+            row: Row = response.json("billing", safe=False)
+            if response.headers.get(b"idempotent-replayed") != b"true" or await self._exists(f"{path}/{row['id']}"):
+                return row
+            key = f"{key}:after:{row['id']}"
+
+    async def _exists(self, path: str) -> bool:
+        try:
+            return not (await self.get(path)).get("deleted")
+        except NotFound:
+            return False
+
+    async def _post(self, path: str, key: str, params: Row) -> HttpResponse:
         digest = hashlib.sha256(key.encode()).hexdigest()
         headers = {"content-type": "application/x-www-form-urlencoded", "idempotency-key": digest}
         record = "/".join(path.split("/")[::2])  # without the ids
         return await self._send("POST", f"/v1/{path}", encoded(params), headers, [(record, params)])
 
-    async def _send(self, method: str, url: str, body: str, headers: dict[str, str], carries: list[Carried]) -> Row:
+    async def _send(
+        self, method: str, url: str, body: str, headers: dict[str, str], carries: list[Carried]
+    ) -> HttpResponse:
         """Every write has an idempotency key: sent twice, it is done once."""
         own = {"authorization": f"Bearer {self._key.reveal()}", "stripe-version": VERSION}
         response = await self._outbound.request(
             method, url, safe=True, carries=carries, content=body.encode(), headers=own | headers
         )
         if response.is_success:
-            return msgspec.json.decode(response.content)
-        raise _fault(response)
+            return response
+        raise _fault(response, safe=method == "GET")
 
 
 def encoded(params: Row) -> str:
@@ -88,7 +111,7 @@ def encoded(params: Row) -> str:
     return urlencode(list(_api_encode(params)))
 
 
-def _fault(response: HttpResponse) -> PlatformFault:
+def _fault(response: HttpResponse, *, safe: bool) -> PlatformFault:
     """Stripe's error object as one fault (API reference: Errors)."""
     try:
         error = msgspec.json.decode(response.content, type=_Refusal).error
@@ -103,11 +126,11 @@ def _fault(response: HttpResponse) -> PlatformFault:
         case HTTPStatus.CONFLICT:
             return Conflict("billing", error.message)
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return Throttled("billing", error.message, retry_after=1.0)
+            return Throttled("billing", error.message, retry_after=response.retry_after or 1.0)
         case HTTPStatus.SERVICE_UNAVAILABLE:
             return Unavailable("billing", error.message)
         case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return UnknownOutcome("billing", error.message)
+            return Unavailable("billing", error.message) if safe else UnknownOutcome("billing", error.message)
         case _:
             # The same key with other parameters: another order creates the same record in this moment. Look again.
             if error.code == "resource_already_exists" or error.type == "idempotency_error":

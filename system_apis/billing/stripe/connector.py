@@ -44,7 +44,7 @@ class Stripe:
             row: Row = found["data"][0]
         else:
             created = wanted | mapping.at_creation(customer)
-            row = await self._client.post("customers", f"customer:{customer.id}", **created)
+            row = await self._client.create("customers", f"customer:{customer.id}", **created)
         changes = {
             key: wanted[key]
             for key in ("name", "email", "tax_exempt", "address")
@@ -72,6 +72,8 @@ class Stripe:
         schedule = await self._schedule(contract)
         if schedule is None:
             customer = await self._client.get(f"customers/{owner}")
+            if customer.get("deleted"):
+                raise NotFound("billing", f"the customer {owner} was deleted", field="references.customer")
             charged = customer["invoice_settings"]["default_payment_method"] is not None
             phase = await self._phase(contract, correlation_id)
             if not charged:
@@ -79,7 +81,7 @@ class Stripe:
                     "collection_method": "send_invoice",
                     "invoice_settings": {"days_until_due": mapping.DAYS_UNTIL_DUE},
                 }
-            schedule = await self._client.post(
+            schedule = await self._client.create(
                 "subscription_schedules",
                 f"schedule:{mapping.contract_key(contract)}",
                 customer=owner,
@@ -143,7 +145,7 @@ class Stripe:
             if key not in self._prices:
                 await self._ensure_product(line)
                 try:
-                    made = await self._client.post("prices", f"price:{key}", **mapping.price(line))
+                    made = await self._client.create("prices", f"price:{key}", **mapping.price(line))
                 except Conflict:
                     made = (await self._client.listed("prices", lookup_keys=[key]))[0]
                 self._prices[key] = made["id"]
@@ -153,7 +155,7 @@ class Stripe:
             await self._client.get(f"products/{quote(line.sku, safe='')}")
         except NotFound:
             try:
-                await self._client.post("products", f"product:{line.sku}", id=line.sku, name=line.name)
+                await self._client.create("products", f"product:{line.sku}", id=line.sku, name=line.name)
             except Conflict:
                 return  # another order made it in this moment
 
@@ -163,7 +165,7 @@ class Stripe:
             rows = await self._client.listed("tax_rates", active=True)
             found = next((each for each in rows if each["metadata"].get("tiergate_key") == key), None)
             if found is None:
-                found = await self._client.post(
+                found = await self._client.create(
                     "tax_rates", f"tax_rate:{key}", display_name="VAT", inclusive=False, percentage=contract.tax_percent,
                     description=f"{contract.legal_entity} {contract.tax}", metadata={"tiergate_key": key},
                 )  # fmt: skip
