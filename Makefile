@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-fast cov check lint types format openapi lock bench fuzz clean
+.PHONY: help setup demo run test test-fast cov check lint types format docs openapi lock bench fuzz clean
 
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
@@ -7,6 +7,7 @@ COVERAGE := --cov --cov-report term
 LOCKS := requirements/uv.txt requirements/core.txt requirements/sandbox.txt requirements/dev.txt
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
            --no-emit-find-links --universal --python-version 3.11
+FREE_PORT = $(shell $(BIN)/python -c "from tiergate.dev.sandbox import free_port; print(free_port())")
 ONCE ?=
 T ?=
 
@@ -61,6 +62,13 @@ bench: .venv/ready bench/peers/node_modules/.ready ## Measure one hop beside ngi
 	@$(BIN)/python -m bench.hop
 	@$(BIN)/python -m bench.orders
 
+docs: .venv/docs docs/tooling/node_modules/.ready ## Build the documentation as a site in site/; every warning is an error (SERVE=1 serves it on loopback)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve --dev-addr 127.0.0.1:$(or $(PORT),$(FREE_PORT)),build --quiet --clean)
+
+.venv/docs: .venv/ready requirements/docs.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements/docs.txt
+	@touch $@
+
 fuzz: .venv/ready $(NODE) ## Fuzz every contract against a running gateway, each for SECONDS_EACH (60 if not said)
 	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/python -m tests.support.fuzzing $(or $(SECONDS_EACH),60)
@@ -76,7 +84,8 @@ lock: .venv/ready ## Resolve the dependencies and write the lock files
 	@$(COMPILE) pyproject.toml -o requirements/core.txt
 	@$(COMPILE) --group sandbox -c requirements/core.txt -o requirements/sandbox.txt
 	@$(COMPILE) --group dev -c requirements/core.txt -c requirements/sandbox.txt -o requirements/dev.txt
+	@$(COMPILE) --group docs -c requirements/core.txt -c requirements/sandbox.txt -c requirements/dev.txt -o requirements/docs.txt
 	@echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt
 
 clean: ## Remove the environment, the state and everything generated
-	@rm -rf .venv .tiergate bench/out .coverage tests/end_to_end/peers/node_modules openapi/rules/node_modules bench/peers/node_modules .pytest_cache .ruff_cache
+	@rm -rf .venv .tiergate bench/out site .coverage tests/end_to_end/peers/node_modules openapi/rules/node_modules bench/peers/node_modules docs/tooling/node_modules .pytest_cache .ruff_cache

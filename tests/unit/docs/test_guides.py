@@ -1,0 +1,128 @@
+"""What the documentation names is there: files, commands, terms, decisions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click import Command, Group
+
+from tiergate.cli.main import cli
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted(
+    page.relative_to(ROOT).as_posix()
+    for page in [
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/guides/*.md"),
+        *ROOT.glob("docs/decisions/*.md"),
+        *ROOT.glob("*.md"),
+    ]
+)
+GUIDING = [
+    *[page for page in PAGES if page.startswith("docs/guides/")],
+    *("docs/architecture.md", "docs/glossary.md", "README.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md"),
+]
+CODE = re.compile(r"`([^`\s]+)`")
+LINK = re.compile(r"\]\(([^)\s#:]+)[^)\s:]*\)")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+SOURCE = (
+    "canonical",
+    "policies",
+    "system_apis",
+    "process_apis",
+    "experience_apis",
+    "sandbox",
+    "tiergate",
+    "tests",
+    "docs",
+    "bench",
+    "deploy",
+    "requirements",
+)
+MADE = ("bench/out/", "site/")
+"""What is there once it was made."""
+COMMAND = re.compile(r"`(?:\.venv/bin/)?tiergate ([a-z][^`]*)`")
+TARGET = re.compile(r"`make ([a-z-]+)[^`]*`")
+TERM = re.compile(r"^\| ([^|]+?) \| ([^|]+?) \| ([^|]+?) \|$", re.MULTILINE)
+
+
+def prose(page: str) -> str:
+    """A page without its fenced code, in which new files are shown."""
+    return FENCE.sub("", (ROOT / page).read_text())
+
+
+def named_paths(page: str) -> list[str]:
+    """What a page calls a file or folder of the repository: no pattern and no example such as `<domain>`."""
+    found = [each for each in CODE.findall(prose(page)) if not re.search(r"[<>*{}]", each)]
+    return [each for each in found if each.split("/")[0] in SOURCE and "/" in each]
+
+
+def named_modules(page: str) -> list[str]:
+    """The modules that a page names without their folder."""
+    return [each for each in CODE.findall(prose(page)) if re.fullmatch(r"\w+\.py", each)]
+
+
+@pytest.mark.parametrize("page", GUIDING)
+def test_every_path_that_a_page_names_exists(page: str) -> None:
+    missing = [each for each in named_paths(page) if each not in MADE and not (ROOT / each).exists()]
+    missing += [each for each in named_modules(page) if not any(any((ROOT / room).rglob(each)) for room in SOURCE)]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_to_a_file(page: str) -> None:
+    missing = [each for each in LINK.findall(prose(page)) if not (ROOT / page).parent.joinpath(each).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_a_page_names_is_one(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    unknown = [each for each in TARGET.findall(prose(page)) if not re.search(rf"^{each}:", makefile, re.MULTILINE)]
+    unknown += [each for each in COMMAND.findall(prose(page)) if not is_command(each.split())]
+
+    assert unknown == []
+
+
+def is_command(words: list[str]) -> bool:
+    found: Command = cli
+    for word in words:
+        if not isinstance(found, Group):
+            return True  # what follows are its arguments
+        if word.startswith("-"):
+            return False
+        alternatives = [found.commands.get(each) for each in word.split("|")]
+        if None in alternatives:
+            return False
+        found = found.commands[word.split("|")[0]]
+    return True
+
+
+def test_the_glossary_says_where_every_term_lives() -> None:
+    terms = [row for row in TERM.findall((ROOT / "docs/glossary.md").read_text()) if row[0] not in ("term", "---")]
+
+    assert len(terms) > 50
+    assert len({name for name, _, _ in terms}) == len(terms)
+    for name, meaning, where in terms:
+        assert meaning.endswith("."), name
+        assert CODE.findall(where), name
+        assert all((ROOT / each).exists() for each in CODE.findall(where)), name
+
+
+def test_the_index_of_decisions_has_the_number_the_title_and_the_status_of_each() -> None:
+    index = (ROOT / "docs/decisions/README.md").read_text().splitlines()
+    rows = [each for each in index if each.startswith("| [")]
+
+    assert rows == [row_of(path) for path in sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))]
+
+
+def row_of(path: Path) -> str:
+    """The row of a decision in the index: its status is what stands between its title and its context."""
+    heading, status, *_ = path.read_text().split("\n\n")
+    number, _, name = heading.splitlines()[0].removeprefix("# ").partition(". ")
+    words = "" if "\n" in heading or status.startswith(("#", "**")) else " ".join(status.split())
+    return f"| [{number}]({path.name}) | {name} | {words or 'Accepted.'} |"
