@@ -14,12 +14,15 @@ from canonical.parties import References, TaxTreatment
 from canonical.states import ContractState
 
 ClosedPeriod = Literal["wait", "next"]
-"""What becomes of a posting whose day lies in a closed period: it waits, or is booked on the first day of the next open one."""
+"""What happens to a posting whose day lies in a closed period.
+
+It waits, or is booked on the first day of the next open period.
+"""
 InvoiceState = Literal["draft", "open", "paid", "void", "uncollectible"]
 
 
 class Contract(msgspec.Struct, frozen=True):
-    """What a customer has bought, for how long. Billing owns its state and schedule once it is there.
+    """A contract: what a customer has bought, and for how long. Billing owns its state and schedule once it exists.
 
     `starts_on` is its first day. Lines of the interval `one_time` are charged once. `group` names the lines that are
     billed together: "main", or a line that was provisioned later than the others.
@@ -41,12 +44,15 @@ class Contract(msgspec.Struct, frozen=True):
 
     @property
     def net(self) -> Money:
-        """What the first invoice comes to before tax."""
+        """Return the net amount of the first invoice: all lines before tax."""
         return total((line.net for line in self.lines), self.currency)
 
 
 class InvoiceLine(msgspec.Struct, frozen=True):
-    """`net` is for the whole line. `period_start` and `period_end` bound the service it pays for (both inclusive)."""
+    """A line of an invoice. `net` is for the whole line.
+
+    `period_start` and `period_end` bound the service that it pays for (both inclusive).
+    """
 
     sku: str
     description: str
@@ -85,7 +91,7 @@ class Invoice(msgspec.Struct, frozen=True):
 
 
 class Posting(msgspec.Struct, frozen=True):
-    """What the ERP booked for an invoice or a payment: its own number, and what is still due."""
+    """An entry that the ERP booked for an invoice or a payment: the ERP's own number, and what is still due."""
 
     number: str
     total: Money

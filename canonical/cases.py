@@ -11,29 +11,42 @@ from canonical.ids import Instant
 Team = Literal["sales", "finance", "support", "platform"]
 Action = Literal["retry", "skip", "compensate", "approve", "reject"]
 CaseKind = Literal[
-    "deal_invalid", "duplicate_customer", "outside_region", "credit_limit", "platform_rejected", "waiting_for_platform",
-    "status_not_shown", "not_delivered", "line_failed", "provisioning_failed", "charge_by_hand", "cannot_undo",
-    "invoice_not_posted", "payment_not_posted", "customer_not_followed", "customer_tax_changed",
-]  # fmt: skip
+    "deal_invalid",
+    "duplicate_customer",
+    "outside_region",
+    "credit_limit",
+    "platform_rejected",
+    "waiting_for_platform",
+    "status_not_shown",
+    "not_delivered",
+    "line_failed",
+    "provisioning_failed",
+    "charge_by_hand",
+    "cannot_undo",
+    "invoice_not_posted",
+    "payment_not_posted",
+    "customer_not_followed",
+    "customer_tax_changed",
+]
 CaseState = Literal["open", "resolved"]
 
 
 class CaseAction(msgspec.Struct, frozen=True):
-    """What is to be done about a case, and why. A reason is needed to skip."""
+    """An action on a case, and the reason for it. Skipping needs a reason."""
 
     action: Literal["retry", "skip", "compensate"]
     reason: str = ""
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """The decision of somebody other than who asked for it."""
+    """The decision of a second person on an action that somebody else asked for."""
 
     decision: Literal["approve", "reject"]
     reason: str = ""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that is wrong: which field, why, and which `platform` says so, if one does."""
+    """One thing that is wrong: which field, why, and which `platform` reported it (empty when we found it)."""
 
     field: str
     reason: str
@@ -41,7 +54,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """`kind` names the trouble, `subject` the record it is about, `input` what was being done."""
+    """Work that needs a person. `kind` names the problem, `subject` the record, `input` what was being done."""
 
     id: str
     kind: CaseKind

@@ -1,4 +1,4 @@
-"""A deal as the CRM closed it: what was sold, to whom, at which price. Nothing is judged here."""
+"""A deal as the CRM closed it: what was sold, to whom, at which price. Nothing is validated here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class DealLine(msgspec.Struct, frozen=True):
 
 
 class Deal(msgspec.Struct, frozen=True):
-    """A closed opportunity with all that decides about it. `id` and line ids are the CRM's; `revision` starts at 1."""
+    """A closed opportunity with all that an order is made from. Its id and the lines' ids are the CRM's.
+
+    `revision` starts at 1.
+    """
 
     id: str
     name: str
@@ -53,7 +56,10 @@ class PlacedLine(msgspec.Struct, frozen=True):
 
 
 class PlacedDeal(msgspec.Struct, frozen=True):
-    """An order that came in through a channel, on its way to the CRM, which owns what was sold. `key` is its natural key there."""
+    """An order that came in through a channel, on its way to the CRM, which owns what was sold.
+
+    `key` is its natural key in the CRM.
+    """
 
     key: Key
     name: str
@@ -73,8 +79,11 @@ class DealReference(msgspec.Struct, frozen=True):
 
 
 class DealStatus(msgspec.Struct, frozen=True):
-    """What the CRM shows of an order: a projection. `findings` are why it stopped, in place of the `detail`: the CRM shows
-    each with its own word for the field. With a `contract_id`, the CRM gets that contract too, as activated."""
+    """What the CRM shows of an order: a projection.
+
+    `findings` say why it stopped and replace `detail`: the CRM shows each with its own label of the field. With a
+    `contract_id`, the CRM gets that contract too, as activated.
+    """
 
     order_id: str
     state: str
@@ -86,12 +95,12 @@ class DealStatus(msgspec.Struct, frozen=True):
     term_months: int = 0
     legal_entity: str = ""
     revision: str = ""
-    """The revision of the account that the customer's facts are of."""
+    """The revision of the account that the customer's data was read from."""
     findings: tuple[Finding, ...] = ()
 
 
 class PricedLine(msgspec.Struct, frozen=True):
-    """A line whose product, quantity and price are known to be good. `unit_price` is per interval, net of tax."""
+    """A line whose product, quantity and price are validated. `unit_price` is per interval, net of tax."""
 
     id: Key
     sku: str
@@ -112,7 +121,7 @@ class OrderReference(msgspec.Struct, frozen=True):
 
 
 class ProvisioningRequest(msgspec.Struct, frozen=True):
-    """The lines of an order that are to be delivered. `attempt` starts at 1; a higher one is a new try."""
+    """The lines of an order that are to be delivered. `attempt` starts at 1; a higher number is a new attempt."""
 
     order_id: Key
     lines: tuple[PricedLine, ...]

@@ -1,4 +1,7 @@
-"""Events as CloudEvents 1.0 (JSON format, structured mode). Thin: they say that something changed, not what it is now."""
+"""Events as CloudEvents 1.0 (JSON format, structured mode).
+
+They are notifications: they say that something changed, not what it is now.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ INVOICE_PAID = "com.tiergate.billing.invoice.paid.v1"
 
 
 class WebhookReceipt(msgspec.Struct, frozen=True):
-    """The answer to a webhook: whether it was `taken`, or is of no concern to us."""
+    """The answer to a webhook: whether it was `taken`, or ignored because no event of ours follows from it."""
 
     taken: bool
 
 
 class EventReceipt(msgspec.Struct, frozen=True):
-    """What became of an event: whether it was `new`, or one that was taken before."""
+    """The answer to an event: whether it was `new`, or had been taken before."""
 
     new: bool
 
@@ -46,7 +49,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def instance(self) -> str:
-        """Return the platform that it came from, by its name in the catalogue."""
+        """Return the name, in the catalogue, of the platform that the event came from."""
         return self.source.partition("/")[2]
 
     def __post_init__(self) -> None:

@@ -1,19 +1,23 @@
-"""How a platform, or the layer that speaks for it, can fail. One tree; each leaf is one problem type on the wire.
+"""How a platform, or the layer that speaks for it, can fail. One tree; each leaf is one problem type (RFC 9457).
 
 PlatformFault
-├── Rejected          it understood and refuses; trying again is useless
+├── Rejected          it understood and refuses; a retry is useless
 ├── NotFound          there is no such record
-├── Conflict          somebody else was there first, or at the same time; look again
-├── Throttled         too fast; `retry_after` seconds
-├── Unavailable       it did not take the request; trying again is safe
-└── UnknownOutcome    it may have acted; look before you try again
+├── Conflict          another write came first, or runs at the same time; read again
+├── Throttled         too fast; wait `retry_after` seconds
+├── Unavailable       it did not take the request; a retry is safe
+└── UnknownOutcome    it may have acted; read before a retry
 """
 
 from __future__ import annotations
 
 
 class PlatformFault(Exception):
-    """The root. `platform` is the domain (crm, erp, billing, provisioning); `field` the offending one, if it was named."""
+    """The root of the tree.
+
+    `platform` is the domain (crm, erp, billing, provisioning), `field` the offending field (empty when none was named),
+    and `retry_after` is in seconds.
+    """
 
     def __init__(self, platform: str, reason: str, *, field: str = "", retry_after: float | None = None) -> None:
         super().__init__(f"{platform}: {reason}")
@@ -24,7 +28,7 @@ class PlatformFault(Exception):
 
 
 class Rejected(PlatformFault):
-    """The platform understood the request and refuses it. Trying again without a change is useless."""
+    """The platform understood the request and refuses it. A retry without a change is useless."""
 
 
 class NotFound(PlatformFault):
@@ -32,7 +36,7 @@ class NotFound(PlatformFault):
 
 
 class Conflict(PlatformFault):
-    """The record exists already, or is being changed at this moment. Look again."""
+    """The record exists already, or is being changed at this moment. Read it again."""
 
 
 class Throttled(PlatformFault):
@@ -40,12 +44,12 @@ class Throttled(PlatformFault):
 
 
 class Unavailable(PlatformFault):
-    """The platform did not take the request. Trying again is safe."""
+    """The platform did not take the request. A retry is safe."""
 
 
 class UnknownOutcome(PlatformFault):
-    """The connection ended before the answer: the platform may have acted. Look before trying again."""
+    """The connection ended before the answer: the platform may have acted. Read the record before a retry."""
 
 
 TRANSIENT = (Conflict, Throttled, Unavailable, UnknownOutcome)
-"""What passes by itself. Every create of ours looks for what exists first, so all four may be tried again."""
+"""Faults that pass by themselves. Every create looks for an existing record first, so all four may be retried."""

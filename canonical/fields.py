@@ -1,4 +1,4 @@
-"""The fields of the canonical model by name, as those speak of them who decide who owns what: `customer.name`."""
+"""The names of the canonical model's fields (`customer.name`), by which the catalogue says which system owns what."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ENTITIES: dict[str, type[msgspec.Struct]] = {
 
 @cache
 def fields_of(entity: str) -> frozenset[str]:
-    """The names of an entity's fields; none for what is no entity."""
+    """Return the names of an entity's fields; an empty set for an unknown entity."""
     kind = ENTITIES.get(entity)
     return frozenset(kind.__struct_fields__) if kind else frozenset()
 
 
 def is_known(field: str) -> bool:
-    """Whether there is a field of this name, as in `customer.name`."""
+    """Return whether `field` (such as `customer.name`) is a field of the canonical model."""
     entity, _, name = field.partition(".")
     return name in fields_of(entity)

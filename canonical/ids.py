@@ -12,22 +12,22 @@ from uuid_utils import UUID, uuid7
 Prefix = Literal["cus", "ord", "lin", "con", "inv", "pay", "cas", "evt", "aud", "cor", "act"]
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$"
 Key = Annotated[str, msgspec.Meta(pattern=KEY)]
-"""A record's id, ours or a platform's: bounded, and free of anything that could leave its place in a path, a query or a header."""
+"""A record's id, ours or a platform's: at most 120 characters, all of them safe in a path, a query or a header."""
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A moment with its offset: never a time of an unknown place."""
+"""A moment with its UTC offset: never a time of an unknown zone."""
 Clock = Callable[[], datetime]
 NewId = Callable[[Prefix], str]
 
 
 def utc_now() -> datetime:
-    """The wall clock, in UTC. The only one; everything else is handed a `Clock`."""
+    """Return the wall-clock time in UTC. All other code is passed a `Clock` and never reads it by itself."""
     return datetime.now(UTC)
 
 
 def identifiers(uuids: Callable[[], UUID] = uuid7) -> NewId:
-    """Return a source of identifiers, as `ord_019abc…`, one for each of `uuids`.
+    """Return a source of identifiers such as `ord_019abc…`, one for each of `uuids`.
 
-    By default they sort by the time they were made, and threads may share the source. A run that is to be repeated passes
-    UUIDs of its own.
+    By default they sort by the time they were made, and threads may share the source. A run that is to be repeated
+    passes UUIDs of its own.
     """
     return lambda prefix: f"{prefix}_{uuids().hex}"

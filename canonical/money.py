@@ -16,12 +16,12 @@ class UnknownCurrency(ValueError):
 
 
 class CurrencyMismatch(ValueError):
-    """Two amounts of different currencies were put together."""
+    """Two amounts of different currencies were combined."""
 
 
 @lru_cache(maxsize=256)
 def exponent(currency: str) -> int:
-    """How many decimal digits a currency has (ISO 4217 table A.1): JPY 0, EUR 2, KWD 3.
+    """Return how many decimal digits a currency has (ISO 4217 table A.1): JPY 0, EUR 2, KWD 3.
 
     Raises `UnknownCurrency`, also for codes such as XAU that have no minor unit.
     """
@@ -40,7 +40,7 @@ CurrencyCode = Annotated[str, msgspec.Meta(extra_json_schema={"enum": CODES})]
 
 
 class Money(msgspec.Struct, frozen=True, order=False):
-    """`amount` minor units of `currency`: `Money(11900, "EUR")` is 119.00 EUR."""
+    """An amount of money: `amount` minor units of `currency`. `Money(11900, "EUR")` is 119.00 EUR."""
 
     amount: int
     currency: CurrencyCode
@@ -54,13 +54,13 @@ class Money(msgspec.Struct, frozen=True, order=False):
 
     @classmethod
     def of(cls, value: Decimal | str | int, currency: str) -> Money:
-        """From major units. Digits beyond the minor unit are rounded half up, as invoices are."""
+        """Return `value`, in major units, as money. Digits beyond the minor unit are rounded half up."""
         scaled = Decimal(value).scaleb(exponent(currency))
         return cls(int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_UP)), currency)
 
     @property
     def decimal(self) -> Decimal:
-        """In major units, with exactly the currency's digits."""
+        """Return the amount in major units, with exactly the currency's digits."""
         return Decimal(self.amount).scaleb(-exponent(self.currency))
 
     def __str__(self) -> str:
@@ -76,14 +76,14 @@ class Money(msgspec.Struct, frozen=True, order=False):
         return Money(-self.amount, self.currency)
 
     def times(self, factor: Decimal | int) -> Money:
-        """Multiplied and rounded half up to the minor unit."""
+        """Return the amount multiplied by `factor`, rounded half up to the minor unit."""
         product = (Decimal(self.amount) * factor).quantize(Decimal(1), rounding=ROUND_HALF_UP)
         return Money(int(product), self.currency)
 
     def allocate(self, weights: Sequence[int]) -> tuple[Money, ...]:
-        """Split by `weights` so that the parts add up to the whole (largest remainder; ties go to the first).
+        """Split the amount by `weights` so that the parts add up to it (largest remainder; ties go to the first).
 
-        `weights` are non-negative and not all zero, else `ValueError`.
+        Raises `ValueError` unless `weights` are non-negative and not all zero.
         """
         total = sum(weights)
         if total <= 0 or min(weights) < 0:
@@ -102,7 +102,10 @@ class Money(msgspec.Struct, frozen=True, order=False):
 
 
 def total(amounts: Iterable[Money], currency: str) -> Money:
-    """The sum of `amounts`, zero of `currency` when there are none."""
+    """Return the sum of `amounts`, zero of `currency` when there are none.
+
+    Raises `CurrencyMismatch` for an amount in another currency.
+    """
     result = Money.zero(currency)
     for amount in amounts:
         result += amount

@@ -1,4 +1,4 @@
-"""An order: a deal that is being turned into service. And what the channels see of it and of its postings."""
+"""An order (a deal that is being turned into service), and what the channels see of it and of its postings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PostingKind = Literal["invoice", "payment"]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What was decided when the deal was accepted: who buys, what, from whom, under which tax."""
+    """The decisions made when the deal was accepted: who buys, what, from whom, under which tax."""
 
     customer: Customer
     contract: Contract
@@ -29,7 +29,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class OrderLine(msgspec.Struct, frozen=True):
-    """A line and how far its delivery is."""
+    """A line and the state of its delivery."""
 
     line: PricedLine
     state: LineState
@@ -37,7 +37,7 @@ class OrderLine(msgspec.Struct, frozen=True):
 
 
 class NewOrder(msgspec.Struct, frozen=True):
-    """What a channel asks for on behalf of a customer. The same `key` again is the same order."""
+    """An order as a channel sends it on behalf of a customer. The same `key` again is the same order."""
 
     key: Key
     customer_id: Key
@@ -53,14 +53,18 @@ class NewOrder(msgspec.Struct, frozen=True):
 
 
 class StateChange(msgspec.Struct, frozen=True):
-    """When an order reached a state."""
+    """A state that an order reached, and when."""
 
     state: OrderState
     at: Instant
 
 
 class Order(msgspec.Struct, frozen=True):
-    """`blocked_reason` says in words what the order is waiting for; empty when it is not. `plan` is there once it is accepted."""
+    """An order with its lines and its history.
+
+    `blocked_reason` says in words what the order is waiting for, and is empty when it is not waiting. `plan` is set
+    once the deal is accepted.
+    """
 
     id: str
     deal_id: str
@@ -93,7 +97,10 @@ class OrderSummary(msgspec.Struct, frozen=True):
 
 
 class PostingStatus(msgspec.Struct, frozen=True):
-    """Where the posting of an invoice or payment stands. `blocked_reason` is in words; `number` and `balance` are the ERP's."""
+    """The state of the posting of an invoice or a payment.
+
+    `blocked_reason` says in words what it is waiting for; `number` and `balance` are the ERP's.
+    """
 
     kind: PostingKind
     id: str
@@ -114,7 +121,7 @@ class PostingStatus(msgspec.Struct, frozen=True):
 
 
 class CustomerOverview(msgspec.Struct, frozen=True):
-    """A customer with all that is going on."""
+    """A customer with its orders, its postings and the number of its open cases."""
 
     customer: Customer
     orders: tuple[OrderSummary, ...]
@@ -123,7 +130,7 @@ class CustomerOverview(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """A part of a list, newest first. `next_cursor` asks for the rest; none means that there is none."""
+    """A page of a list, newest first. `next_cursor` asks for the next page; it is None on the last one."""
 
     items: tuple[T, ...]
     next_cursor: str | None = None

@@ -12,7 +12,10 @@ from canonical.money import Money
 
 TaxTreatment = Literal["standard", "reverse_charge", "outside_scope"]
 References = dict[str, str]
-"""The platforms' own ids of a record, by the platform's name in the catalogue: `{"crm-eu": "001…", "billing-eu": "cus_…"}`."""
+"""The platforms' own ids of a record, by the platform's name in the catalogue.
+
+For example `{"crm-eu": "001…", "billing-eu": "cus_…"}`.
+"""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -44,18 +47,18 @@ class Customer(msgspec.Struct, frozen=True):
     """The billing platform's token of a card or mandate; without one the customer pays by invoice."""
     tax_treatment: TaxTreatment = "standard"
     partner: str = ""
-    """The partner that looks after it, by its name in the catalogue; it sees the customer's records."""
+    """The partner that serves this customer, by its name in the catalogue; it sees the customer's records."""
     legal_entity: str = ""
-    """The company of ours that it became a customer of: its records stay in that company's region."""
+    """The code of our legal entity that it is a customer of: its records stay in that entity's region."""
     revision: str = ""
-    """The account's revision in the CRM that these facts are of."""
+    """The revision of the account in the CRM that this data was read from."""
     references: References = {}
     crm: str = ""
     """The CRM that its account is in, by the platform's name in the catalogue."""
 
 
 class Account(msgspec.Struct, frozen=True):
-    """A company as the CRM keeps it, before it is a customer of ours. `id` is the CRM's.
+    """A company as the CRM has it, before it is a customer of ours. `id` is the CRM's.
 
     `ancestors` are the ids of its parents, nearest first, each once: a circle ends with the id it started from.
     """
@@ -70,14 +73,13 @@ class Account(msgspec.Struct, frozen=True):
     potential_duplicates: tuple[str, ...] = msgspec.field(default=(), name="namesakes")
     """Other accounts with the same tax number: duplicates, most likely."""
     partner: str = ""
-    """The client name of the partner that looks after it, if one does."""
+    """The client name of the partner that serves the account; empty when there is none."""
     revision: str = ""
-    """Another one whenever a field changes that the CRM owns, and only then."""
+    """A fingerprint that changes when a field changes that the CRM owns, and only then."""
 
 
 class AccountSync(msgspec.Struct, frozen=True):
-    """What the CRM is told of an account: which customer of ours it is, and at which revision that customer has
-    followed it."""
+    """What is written to an account in the CRM: our customer's id, and the revision of the account it was synced to."""
 
     customer_id: Key
     revision: str
@@ -85,7 +87,7 @@ class AccountSync(msgspec.Struct, frozen=True):
 
 
 class PlatformId(msgspec.Struct, frozen=True):
-    """A platform's own id of what was created or found there."""
+    """A platform's own id of a record that was created or found."""
 
     id: str
 
@@ -107,11 +109,11 @@ class LegalEntity(msgspec.Struct, frozen=True):
 
 
 class Credit(msgspec.Struct, frozen=True):
-    """What a customer owes, and may owe. No `limit` means none is set. The ERP owns both."""
+    """What a customer owes, and the most it may owe. `limit` is None when none is set. The ERP owns both."""
 
     used: Money
     limit: Money | None
 
     def allows(self, more: Money) -> bool:
-        """Whether `more` can be sold on credit without going over the limit."""
+        """Return whether `more` can be sold on credit without exceeding the limit."""
         return self.limit is None or (self.used + more).amount <= self.limit.amount

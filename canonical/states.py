@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 OrderState = Literal[
-    "received", "validating", "credit_review", "awaiting_approval", "onboarding", "subscribing", "provisioning",
-    "partially_active", "active", "on_hold", "compensating", "cancelled", "failed",
-]  # fmt: skip
+    "received",
+    "validating",
+    "credit_review",
+    "awaiting_approval",
+    "onboarding",
+    "subscribing",
+    "provisioning",
+    "partially_active",
+    "active",
+    "on_hold",
+    "compensating",
+    "cancelled",
+    "failed",
+]
 ContractState = Literal["pending", "active", "amending", "past_due", "renewing", "cancelled", "expired"]
 
 ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
@@ -21,12 +32,21 @@ ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     "partially_active": frozenset({"active", "on_hold", "compensating"}),
     "active": frozenset(),
     "on_hold": frozenset(
-        {"validating", "credit_review", "onboarding", "subscribing", "provisioning", "partially_active", "compensating", "cancelled"}
+        {
+            "validating",
+            "credit_review",
+            "onboarding",
+            "subscribing",
+            "provisioning",
+            "partially_active",
+            "compensating",
+            "cancelled",
+        }
     ),
     "compensating": frozenset({"on_hold", "cancelled", "failed"}),
     "cancelled": frozenset(),
     "failed": frozenset({"compensating"}),
-}  # fmt: skip
+}
 
 CONTRACT_TRANSITIONS: dict[ContractState, frozenset[ContractState]] = {
     "pending": frozenset({"active", "cancelled"}),
@@ -40,17 +60,17 @@ CONTRACT_TRANSITIONS: dict[ContractState, frozenset[ContractState]] = {
 
 
 class IllegalTransition(ValueError):
-    """The table has no such change. Whoever asked worked from an old picture of the record."""
+    """The table has no such change: the caller acted on an outdated state of the record."""
 
 
 def check_order(present: OrderState, wanted: OrderState) -> None:
-    """Raise `IllegalTransition` unless the table allows `present → wanted`. Staying where one is, is no change."""
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     if wanted != present and wanted not in ORDER_TRANSITIONS[present]:
         raise IllegalTransition(f"an order cannot go from {present} to {wanted}")
 
 
 def check_contract(present: ContractState, wanted: ContractState) -> None:
-    """Raise `IllegalTransition` unless the table allows `present → wanted`."""
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     if wanted != present and wanted not in CONTRACT_TRANSITIONS[present]:
         raise IllegalTransition(f"a contract cannot go from {present} to {wanted}")
 
@@ -58,7 +78,7 @@ def check_contract(present: ContractState, wanted: ContractState) -> None:
 def mermaid(
     transitions: dict[OrderState, frozenset[OrderState]] | dict[ContractState, frozenset[ContractState]],
 ) -> str:
-    """The table as a Mermaid state diagram, for the documentation."""
+    """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2"]
     for source, targets in transitions.items():
         lines += [f"    {source} --> {target}" for target in sorted(targets)] or [f"    {source} --> [*]"]

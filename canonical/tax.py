@@ -38,7 +38,7 @@ EU = frozenset(
 
 
 def treatment(seller_country: str, buyer_country: str, *, buyer_is_registered: bool) -> TaxTreatment:
-    """The treatment of a service sold to a business.
+    """Return the tax treatment of a service sold to a business.
 
     At home, and to a buyer in the Union without a valid VAT number: the seller's standard rate. To a registered
     business in another member state: reverse charge (Directive 2006/112/EC, articles 44 and 196). Elsewhere: outside
