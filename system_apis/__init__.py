@@ -1,1 +1,4 @@
-"""One folder for each domain, one inside it for each platform: canonical in and out, nothing of a platform above."""
+"""The system layer: one folder for each domain, one inside it for each platform.
+
+Records are canonical going in and coming out: no layer above sees anything of a platform.
+"""

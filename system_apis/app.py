@@ -29,19 +29,19 @@ CHECK_EVERY = 5.0
 
 
 class Closing(Protocol):
-    """What has connections to close."""
+    """An object with connections to close."""
 
     async def close(self) -> None: ...
 
 
 class Checked(Protocol):
-    """What can be asked whether it answers."""
+    """A connector that can be checked for whether its platform answers."""
 
     async def check(self) -> None: ...
 
 
 class Platforms(msgspec.Struct, frozen=True):
-    """The connectors of each domain."""
+    """The connectors of each domain, by instance."""
 
     crms: Instances[Crm]
     erps: Instances[Erp]
@@ -49,7 +49,7 @@ class Platforms(msgspec.Struct, frozen=True):
     targets: Instances[Provisioning]
 
     def every(self) -> dict[str, Checked]:
-        """Return all instances by name."""
+        """Return all instances of all domains, by name."""
         return {**dict(self.crms), **dict(self.erps), **dict(self.billings), **dict(self.targets)}
 
 
@@ -60,7 +60,11 @@ def create_app(
     closing: tuple[Closing, ...] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """Return the app. Its change feeds run from its start to its end; readiness names each platform that is down."""
+    """Return the system layer's app.
+
+    Its change feeds run from its start to its end, and `closing` is closed at its end. Readiness names each platform
+    that is down.
+    """
     answers = dict.fromkeys(platforms.every(), "not asked yet")
     feeds = [partial(crm.watch, intake) for _, crm in platforms.crms]
     running = Background(*feeds, partial(_keep_checking, platforms.every(), answers))

@@ -1,8 +1,8 @@
-"""What every connector is handed, and how one instance of a domain is found among several.
+"""What every connector is passed, and how one instance of a domain is found among several.
 
-A connector is a folder `system_apis/<domain>/<connector>/` that exports three names: `Settings` (a struct of its section
-in the settings file, with a `url`), `FIELDS` (which canonical field each field of its records is) and
-`connect(settings, context)`, which returns what the domain's `port.py` asks for. Nothing else knows its name.
+A connector is a folder `system_apis/<domain>/<connector>/` that exports three names: `Settings` (a struct of its
+section in the settings file, with a `url`), `FIELDS` (which canonical field each field of its records is) and
+`connect(settings, context)`, which returns an implementation of the domain's `port.py`. No other code knows its name.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ T = TypeVar("T")
 
 
 class ConnectorContext(msgspec.Struct, frozen=True):
-    """What one instance works with: `instance` is its name in the catalogue, `webhook_url` where its platform reports to,
-    `position` how far its change feed has been read."""
+    """What one instance works with.
+
+    `instance` is its name in the catalogue, `webhook_url` the address at which its platform calls back, `position`
+    how far its change feed has been read.
+    """
 
     instance: str
     client: PlatformClient
@@ -35,7 +38,7 @@ class ConnectorContext(msgspec.Struct, frozen=True):
 
 
 class Instances(Generic[T]):
-    """The connectors of one domain, by the name that the catalogue gives each."""
+    """Find the connectors of one domain, by the name that the catalogue gives each."""
 
     def __init__(self, domain: Domain, connectors: Mapping[str, T], live_catalogue: LiveCatalogue) -> None:
         self._domain: Domain = domain
@@ -43,7 +46,10 @@ class Instances(Generic[T]):
         self._live_catalogue = live_catalogue
 
     def named(self, instance: str | None) -> T:
-        """Return the connector of an instance; without a name, of the only one there is. Raises `ProblemError` (422)."""
+        """Return the connector of an instance; without a name, of the only one there is.
+
+        Raises `ProblemError` (422) for an unknown name, and for none when there are several.
+        """
         known = self._connectors
         found = known.get(instance) if instance else next(iter(known.values())) if len(known) == 1 else None
         if found is None:
@@ -51,7 +57,10 @@ class Instances(Generic[T]):
         return found
 
     def serving(self, legal_entity: str) -> T:
-        """Return the connector that a legal entity's records belong to. Raises `ProblemError` (422) when there is none."""
+        """Return the connector that a legal entity's records belong to.
+
+        Raises `ProblemError` (422) when there is none.
+        """
         instance = self._live_catalogue.current.instance_for(self._domain, legal_entity)
         found = self._connectors.get(instance or "")
         if found is None:

@@ -1,4 +1,4 @@
-"""How far each change feed has been read, on disk, so that a restart goes on where it stopped."""
+"""How far each change feed has been read, on disk, so that a restart continues where it stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class FeedPosition:
     """One position, replaced as a whole."""
 
     def __init__(self, path: Path, former: Path | None = None) -> None:
-        """`former` is where an earlier version kept it."""
+        """Open the position at `path`. `former` is the path at which an earlier version stored it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if former is not None and former.exists() and not path.exists():
             former.rename(path)

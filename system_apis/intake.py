@@ -1,4 +1,4 @@
-"""Where platform changes go: as canonical events to the process layer's intake, and nowhere else."""
+"""Where changes on platforms are sent: as canonical events to the process layer, and nowhere else."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from policies.outbound.layer_client import AsyncLayerClient, Token
 
 @runtime_checkable
 class Intake(Protocol):
-    """Takes an event once, however often it is offered."""
+    """Take an event once, however often it is offered."""
 
     async def offer(self, event: Event, correlation_id: str) -> None:
-        """Returns when the event is safe. Raises a leaf of `PlatformFault` when it is not: offer it again."""
+        """Return when the event is stored. Raises a leaf of `PlatformFault` when it is not: offer it again."""
         ...
 
 
 class ProcessIntake:
-    """The intake of the process layer, over HTTP."""
+    """Send events to the process layer over HTTP."""
 
     def __init__(self, client: AsyncLayerClient, token: Token) -> None:
         self._client = client

@@ -13,38 +13,46 @@ from canonical.parties import Customer
 
 
 class Reported(msgspec.Struct, frozen=True):
-    """An event that a platform reported, with the correlation id that we once gave the record."""
+    """An event that a platform reported, with the correlation id that we had written to the record."""
 
     event: Event
     correlation_id: str
 
 
 class Billing(Protocol):
-    """Every method raises leaves of `PlatformFault`. Every put finds what exists before it creates. The ids of invoices and
-    payments are natural keys everywhere else: a connector whose platform numbers them for each account qualifies them."""
+    """What the process layer needs of billing. Every method raises leaves of `PlatformFault`.
+
+    Every put finds what exists before it creates. The ids of invoices and payments are natural keys everywhere else:
+    a connector whose platform numbers them for each account qualifies them.
+    """
 
     async def put_customer(self, customer: Customer) -> str:
-        """Create or update the customer with its tax number and payment method. Gives billing's own id."""
+        """Create or update the customer with its tax number and payment method. Return billing's own id."""
         ...
 
     async def put_contract(self, contract: Contract, correlation_id: str) -> Contract:
-        """Create the contract's schedule, which bills nothing before `start`. Gives it back with its references."""
+        """Create the contract's schedule, which bills nothing before `start`. Return the contract with its
+        references.
+        """
         ...
 
     async def start(self, contract: Contract) -> Contract:
-        """Begin the service of exactly the lines given: the first invoice is issued, and charged where agreed."""
+        """Begin the service of exactly the lines given: the first invoice is issued, and charged where agreed.
+
+        Return the contract as active, with the references of its subscription and its first invoice.
+        """
         ...
 
     async def cancel(self, contract: Contract) -> None:
-        """Undo `put_contract` and what followed from it. A contract that is not there is cancelled already."""
+        """Undo `put_contract` and what followed from it. Do nothing for a contract that does not exist."""
         ...
 
     async def invoice(self, invoice_id: str) -> Invoice:
-        """An invoice as it is now, with its lines and payments."""
+        """Return an invoice as it is now, with its lines and payments."""
         ...
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
-        """The canonical event of a webhook, verified on its raw bytes; None when it is of no interest."""
+        """Return the canonical event of a webhook, verified on its raw bytes; None for one that is of no interest."""
         ...
 
     async def check(self) -> None:

@@ -10,22 +10,27 @@ from system_apis.intake import Intake
 
 
 class Crm(Protocol):
-    """Every method raises leaves of `PlatformFault`."""
+    """What the process layer needs of a CRM. Every method raises leaves of `PlatformFault`."""
 
     async def deal(self, deal_id: str) -> Deal:
-        """A closed deal as it is now, with its account, the account's ancestors and the price list's word on each line."""
+        """Return a closed deal as it is now, with its account, the account's ancestors, and whether each line is
+        listed.
+        """
         ...
 
     async def put_deal(self, deal: PlacedDeal) -> DealReference:
-        """Create the deal and close it as won. One with the same key that is there already is taken up where it stands."""
+        """Create the deal and close it as won. If one with the same key exists, go on from the state that it is in."""
         ...
 
     async def account(self, account_id: str) -> Account:
-        """An account as it is now, without what only a deal decides: its ancestors above the next, and its potential_duplicates."""
+        """Return an account as it is now.
+
+        Of its ancestors it holds the parent only, and no potential duplicates: `deal` returns those.
+        """
         ...
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:
-        """Mark an account with the customer that it is and the revision that was followed."""
+        """Write to an account which customer of ours it is, and the revision of the account that was synced."""
         ...
 
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
@@ -33,8 +38,11 @@ class Crm(Protocol):
         ...
 
     async def watch(self, intake: Intake) -> None:
-        """Offer every deal that closes, and every change to an account of a customer that is not an echo of our own
-        writing, to `intake`, until cancelled. What is offered twice is the same event."""
+        """Offer new events to `intake`, until cancelled.
+
+        There is one for every deal that closes, and for every change to an account of a customer that is not an echo
+        of our own writing. The same change offered twice is the same event.
+        """
         ...
 
     async def check(self) -> None:

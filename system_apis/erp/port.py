@@ -10,36 +10,44 @@ from canonical.parties import Credit, Customer, LegalEntity
 
 
 class Erp(Protocol):
-    """Every method raises leaves of `PlatformFault`. Every put finds what exists before it creates."""
+    """What the process layer needs of an ERP. Every method raises leaves of `PlatformFault`.
+
+    Every put finds what exists before it creates.
+    """
 
     async def legal_entity(self, code: str) -> LegalEntity:
-        """One of our selling companies, with the tax rates it is set up for."""
+        """Return one of our selling companies, with the tax rates that it is set up for."""
         ...
 
     async def known_products(self, skus: Sequence[str]) -> list[str]:
-        """Those of `skus` that can be posted."""
+        """Return those of `skus` that can be posted."""
         ...
 
     async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
-        """What a customer owes and may owe, in `currency`. One that the ERP does not know owes nothing."""
+        """Return what a customer owes and may owe, in `currency`. One that the ERP does not know owes nothing."""
         ...
 
     async def put_customer(self, customer: Customer) -> str:
-        """Create or update the customer; natural key is the canonical id. Gives the ERP's own id."""
+        """Create or update the customer; its natural key is the canonical id. Return the ERP's own id."""
         ...
 
     async def put_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
-        """Post the invoice exactly once; natural key is its id in billing. `closed` says what becomes of it when the
-        period of its day is closed: with "wait", a `Conflict` with the field `period`."""
+        """Post the invoice exactly once; its natural key is its id in billing.
+
+        `closed` says what happens when the period of its day is closed: "next" posts it in the next open period,
+        "wait" raises `Conflict` with the field `period`.
+        """
         ...
 
     async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
-        """Book the payment exactly once; natural key is its id. Raises `Conflict` while its invoice is not posted.
-        `closed` as for an invoice."""
+        """Book the payment exactly once; its natural key is its id. `closed` is as for an invoice.
+
+        Raises `Conflict` while its invoice is not posted.
+        """
         ...
 
     async def posting(self, invoice_id: str, legal_entity: str) -> Posting:
-        """What is booked for an invoice. Raises `NotFound` when nothing is."""
+        """Return what is booked for an invoice. Raises `NotFound` when nothing is."""
         ...
 
     async def check(self) -> None:

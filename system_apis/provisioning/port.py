@@ -10,18 +10,18 @@ from canonical.events import Event
 
 
 class Provisioning(Protocol):
-    """Every method raises leaves of `PlatformFault`."""
+    """What the process layer needs of a provisioning target. Every method raises leaves of `PlatformFault`."""
 
     async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
-        """Ask for the delivery of each line. What was asked before, with the same attempt, is not begun again."""
+        """Ask for the delivery of each line. A line that was asked for with the same attempt is not begun again."""
         ...
 
     async def remove(self, order_id: str) -> None:
-        """Take back what was delivered for an order."""
+        """Undo the delivery of an order."""
         ...
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
-        """The canonical event of a call-back, verified on its raw bytes."""
+        """Return the canonical event of a call-back, verified on its raw bytes."""
         ...
 
     async def check(self) -> None:

@@ -1,4 +1,4 @@
-"""Speaks to one Stripe account: form-encoded requests, idempotency keys, named faults."""
+"""A client of one Stripe account: form-encoded requests, idempotency keys, Stripe's errors as platform faults."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Declined(Rejected):
 
 
 class StripeClient:
-    """Raises leaves of `PlatformFault` only."""
+    """Send requests to one Stripe account. Its methods raise leaves of `PlatformFault` only."""
 
     def __init__(self, settings: Settings, outbound: PlatformClient) -> None:
         self._outbound = outbound
@@ -57,7 +57,7 @@ class StripeClient:
         return response.json("billing", safe=True)
 
     async def listed(self, path: str, **params: Any) -> list[Row]:
-        """All items of a list, over as many pages as there are (API reference: Pagination)."""
+        """Return all items of a list, over as many pages as there are (API reference: Pagination)."""
         page = await self.get(path, limit=PAGE, **params)
         rows: list[Row] = page["data"]
         while page["has_more"]:
@@ -66,8 +66,11 @@ class StripeClient:
         return rows
 
     async def post(self, path: str, key: str, **params: Any) -> Row:
-        """`key` makes the request idempotent for a day (API reference: Idempotent requests). It goes out as its digest: it
-        may hold a customer's name, and a header holds neither umlauts nor more than 255 characters."""
+        """Send a write and return the object that Stripe answers with.
+
+        `key` makes the request idempotent for a day (API reference: Idempotent requests). It is sent as its SHA-256
+        digest: it may hold a customer's name, and a header holds neither umlauts nor more than 255 characters.
+        """
         response = await self._post(path, key, params)
         return response.json("billing", safe=False)
 
@@ -96,7 +99,7 @@ class StripeClient:
     async def _send(
         self, method: str, url: str, body: str, headers: dict[str, str], carries: list[Carried]
     ) -> HttpResponse:
-        """Every write has an idempotency key: sent twice, it is done once."""
+        """Send a request. Every write has an idempotency key: sent twice, it is done once."""
         own = {"authorization": f"Bearer {self._key.reveal()}", "stripe-version": VERSION}
         response = await self._outbound.request(
             method, url, safe=True, carries=carries, content=body.encode(), headers=own | headers
@@ -112,7 +115,7 @@ def encoded(params: Row) -> str:
 
 
 def _fault(response: HttpResponse, *, safe: bool) -> PlatformFault:
-    """Stripe's error object as one fault (API reference: Errors)."""
+    """Return the fault for Stripe's error object (API reference: Errors)."""
     try:
         error = msgspec.json.decode(response.content, type=_Refusal).error
     except msgspec.DecodeError:

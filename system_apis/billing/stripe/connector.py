@@ -1,4 +1,4 @@
-"""Stripe as the billing port wants it."""
+"""The billing port on Stripe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_INVOICE = ["subscription.latest_invoice"]
 
 
 class Stripe:
-    """Implements `system_apis.billing.port.Billing`.
+    """Implement `system_apis.billing.port.Billing`.
 
     An idempotency key covers a repeat within a day; the search by our own id in the metadata covers any later one.
     """
@@ -98,9 +98,9 @@ class Stripe:
         return next((each for each in rows if each["metadata"].get("tiergate_key") == key), None)
 
     async def start(self, contract: Contract) -> Contract:
-        """The schedule's start is moved to now, with the lines that were provisioned; its first invoice is then final.
+        """Move the schedule's start to now, with the lines that were provisioned, and finalize its first invoice.
 
-        A declined card stops nothing here: the invoice stays open, and collecting it is a matter of its own.
+        A declined card stops nothing here: the invoice stays open, and Stripe goes on trying to collect it.
         """
         path = f"subscription_schedules/{_reference(contract, 'schedule')}"
         schedule = await self._client.get(path, expand=FIRST_INVOICE)
@@ -135,7 +135,7 @@ class Stripe:
         return mapping.phase(contract, self._prices, tax_rate, correlation_id)
 
     async def _ensure_prices(self, lines: tuple[PricedLine, ...]) -> None:
-        """Products by their SKU, prices by their lookup key: both are natural keys that Stripe keeps unique."""
+        """Find or create the products by SKU, and the prices by lookup key: natural keys that Stripe keeps unique."""
         missing = {mapping.price_key(line): line for line in lines if mapping.price_key(line) not in self._prices}
         if not missing:
             return
@@ -165,10 +165,7 @@ class Stripe:
             rows = await self._client.listed("tax_rates", active=True)
             found = next((each for each in rows if each["metadata"].get("tiergate_key") == key), None)
             if found is None:
-                found = await self._client.create(
-                    "tax_rates", f"tax_rate:{key}", display_name="VAT", inclusive=False, percentage=contract.tax_percent,
-                    description=f"{contract.legal_entity} {contract.tax}", metadata={"tiergate_key": key},
-                )  # fmt: skip
+                found = await self._client.create("tax_rates", f"tax_rate:{key}", **mapping.tax_rate(contract, key))
             self._tax_rates[key] = found["id"]
         return self._tax_rates[key]
 
@@ -198,7 +195,10 @@ class Stripe:
 
 
 def _reference(contract: Contract, name: str) -> str:
-    """Billing's own id of what a contract hangs on. Raises `Rejected` when the contract does not name it."""
+    """Return billing's own id of a record that a contract depends on.
+
+    Raises `Rejected` when the contract does not name it.
+    """
     if name not in contract.references:
         raise Rejected("billing", f"the contract {contract.id} names no {name}", field=f"references.{name}")
     return contract.references[name]

@@ -13,39 +13,67 @@ from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 HOLD = timedelta(days=180)
-"""How long after its planned start a schedule waits for provisioning before it would begin by itself."""
+"""How long after its planned start a schedule waits for provisioning before Stripe would start it."""
 DAYS_UNTIL_DUE = 30
 FIELDS: dict[str, Fields] = {
     "customers": {
-        "name": "customer.name", "email": "customer.contact", "address.*": "customer.address", "tax_exempt": "customer.tax_treatment",
-        "metadata.tiergate_id": "customer.id", "metadata.tiergate_parent": "customer.parent_id",
-        "metadata.tiergate_correlation": "order.correlation_id", "tax_id_data.type": TECHNICAL, "tax_id_data.value": "customer.tax_number",
-        "payment_method": "customer.payment_method", "invoice_settings.default_payment_method": "customer.payment_method",
+        "name": "customer.name",
+        "email": "customer.contact",
+        "address.*": "customer.address",
+        "tax_exempt": "customer.tax_treatment",
+        "metadata.tiergate_id": "customer.id",
+        "metadata.tiergate_parent": "customer.parent_id",
+        "metadata.tiergate_correlation": "order.correlation_id",
+        "tax_id_data.type": TECHNICAL,
+        "tax_id_data.value": "customer.tax_number",
+        "payment_method": "customer.payment_method",
+        "invoice_settings.default_payment_method": "customer.payment_method",
     },
     "payment_methods/attach": {"customer": "customer.references"},
     "products": {"id": "line.sku", "name": "line.name"},
     "prices": {
-        "product": "line.sku", "currency": "line.unit_price", "unit_amount": "line.unit_price", "lookup_key": "line.sku",
+        "product": "line.sku",
+        "currency": "line.unit_price",
+        "unit_amount": "line.unit_price",
+        "lookup_key": "line.sku",
         "recurring.interval": "line.interval",
     },
     "tax_rates": {
-        "display_name": TECHNICAL, "inclusive": TECHNICAL, "percentage": "contract.tax_percent",
-        "description": "contract.legal_entity", "metadata.tiergate_key": "contract.tax",
+        "display_name": TECHNICAL,
+        "inclusive": TECHNICAL,
+        "percentage": "contract.tax_percent",
+        "description": "contract.legal_entity",
+        "metadata.tiergate_key": "contract.tax",
     },
     "subscription_schedules": {
-        "customer": "contract.customer_id", "start_date": "contract.starts_on", "end_behavior": TECHNICAL, "expand": TECHNICAL,
-        "metadata.tiergate_key": "contract.id", "metadata.tiergate_correlation": "order.correlation_id",
-        "phases.start_date": "contract.starts_on", "phases.duration.*": "contract.term_months",
-        "phases.collection_method": "contract.state", "phases.invoice_settings.days_until_due": "contract.state",
-        "phases.items.price": "contract.lines", "phases.items.quantity": "line.quantity", "phases.items.metadata.tiergate_line": "line.id",
-        "phases.add_invoice_items.price": "contract.lines", "phases.add_invoice_items.quantity": "line.quantity",
-        "phases.add_invoice_items.metadata.tiergate_line": "line.id", "phases.default_tax_rates": "contract.tax",
-        "phases.metadata.tiergate_contract": "contract.id", "phases.metadata.tiergate_order": "order.id",
-        "phases.metadata.tiergate_customer": "customer.id", "phases.metadata.tiergate_legal_entity": "contract.legal_entity",
-        "phases.metadata.tiergate_tax": "contract.tax", "phases.metadata.tiergate_correlation": "order.correlation_id",
+        "customer": "contract.customer_id",
+        "start_date": "contract.starts_on",
+        "end_behavior": TECHNICAL,
+        "expand": TECHNICAL,
+        "metadata.tiergate_key": "contract.id",
+        "metadata.tiergate_correlation": "order.correlation_id",
+        "phases.start_date": "contract.starts_on",
+        "phases.duration.*": "contract.term_months",
+        "phases.collection_method": "contract.state",
+        "phases.invoice_settings.days_until_due": "contract.state",
+        "phases.items.price": "contract.lines",
+        "phases.items.quantity": "line.quantity",
+        "phases.items.metadata.tiergate_line": "line.id",
+        "phases.add_invoice_items.price": "contract.lines",
+        "phases.add_invoice_items.quantity": "line.quantity",
+        "phases.add_invoice_items.metadata.tiergate_line": "line.id",
+        "phases.default_tax_rates": "contract.tax",
+        "phases.metadata.tiergate_contract": "contract.id",
+        "phases.metadata.tiergate_order": "order.id",
+        "phases.metadata.tiergate_customer": "customer.id",
+        "phases.metadata.tiergate_legal_entity": "contract.legal_entity",
+        "phases.metadata.tiergate_tax": "contract.tax",
+        "phases.metadata.tiergate_correlation": "order.correlation_id",
     },
-}  # fmt: skip
-"""What may be written, and which field of the canonical model it is. Finalizing, paying and cancelling carry nothing."""
+}
+"""The fields that may be written, each with its field of the canonical model. Finalizing, paying and cancelling write
+none.
+"""
 TAX_EXEMPT: dict[TaxTreatment, str] = {"standard": "none", "reverse_charge": "reverse", "outside_scope": "exempt"}
 
 
@@ -69,16 +97,19 @@ def customer(source: Customer, correlation_id: str) -> Row:
     }
 
 
-def holds(kept: Any, wanted: Any) -> bool:
-    """Whether Stripe has what is wanted: texts alike, and an address in every part that is given."""
+def holds(present: Any, wanted: Any) -> bool:
+    """Return whether `present`, what Stripe has, equals `wanted`.
+
+    An address is compared in the parts that are given.
+    """
     if isinstance(wanted, dict):
-        parts = cast("Row", kept or {})
+        parts = cast("Row", present or {})
         return all((parts.get(name) or "") == (value or "") for name, value in cast("Row", wanted).items())
-    return kept == wanted
+    return present == wanted
 
 
 def at_creation(source: Customer) -> Row:
-    """What a new customer gets beside its own fields: its tax number, and the means of payment that is charged."""
+    """Return what a new customer gets beside its own fields: its tax number and its default payment method."""
     method = source.payment_method
     return {
         "tax_id_data": [{"type": "eu_vat", "value": source.tax_number}] if source.tax_number else None,
@@ -88,7 +119,7 @@ def at_creation(source: Customer) -> Row:
 
 
 def price_key(line: PricedLine) -> str:
-    """The natural key of a price: the same product at the same price is the same price."""
+    """Return the natural key of a price: the same product at the same price is the same price."""
     return f"{line.sku}:{line.unit_price.currency}:{line.interval}:{line.unit_price.amount}"
 
 
@@ -102,12 +133,22 @@ def price(line: PricedLine) -> Row:
     }
 
 
+def tax_rate(contract: Contract, key: str) -> Row:
+    return {
+        "display_name": "VAT",
+        "inclusive": False,
+        "percentage": contract.tax_percent,
+        "description": f"{contract.legal_entity} {contract.tax}",
+        "metadata": {"tiergate_key": key},
+    }
+
+
 def contract_key(contract: Contract) -> str:
     return f"{contract.id}:{contract.group}"
 
 
 def phase(contract: Contract, prices: dict[str, str], tax_rate: str, correlation_id: str) -> Row:
-    """The one phase of a new schedule. Its metadata becomes the subscription's and is seen on each invoice."""
+    """Return the one phase of a new schedule. Its metadata becomes the subscription's, and is on each invoice."""
 
     def items(*, recurring: bool) -> list[Row]:
         chosen = [line for line in contract.lines if (line.interval != "one_time") is recurring]
@@ -138,7 +179,10 @@ def held_until(contract: Contract) -> int:
 
 
 def invoice(source: Row, lines: list[Row], payments: list[Row]) -> Invoice:
-    """`lines` and `payments` are complete lists. Raises `KeyError` for an invoice that is not of one of our contracts."""
+    """Return a Stripe invoice as a canonical one. `lines` and `payments` are complete lists.
+
+    Raises `KeyError` or `TypeError` for an invoice that belongs to no contract of ours.
+    """
     currency = source["currency"].upper()
     metadata: Row = source["parent"]["subscription_details"]["metadata"]
     finalized = source["status_transitions"]["finalized_at"] or source["created"]

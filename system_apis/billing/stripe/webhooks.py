@@ -45,7 +45,11 @@ def verify(secret: str, header: str, body: bytes, clock: Clock) -> None:
 
 
 def canonical_event(body: bytes, event_source: str) -> Reported | None:
-    """None for what is of no interest, and for invoices that are of no contract of ours."""
+    """Return the canonical event of a webhook's body.
+
+    Return None for a type that is of no interest, and for an invoice that belongs to no contract of ours. Raises
+    `ProblemError` (422) for a body that is no Stripe event.
+    """
     try:
         source = msgspec.json.decode(body, type=_StripeEvent)
     except msgspec.DecodeError as error:

@@ -1,8 +1,8 @@
-"""The change feed: polled, since an org without Change Data Capture has no webhook for it. One call for each look.
+"""The change feed: polled, since an org without Change Data Capture has no webhook for it. A poll is one request.
 
-Two things are told: a deal that was closed as won, and a customer's account that changed. Our own writing changes the
-same records, and brings no event: a deal is known by its revision, and an account carries the revision that we have
-followed, so that only a field which the CRM owns makes a difference.
+Two changes are reported: a deal that was closed as won, and a customer's account that changed. Our own writing
+changes the same records, and causes no event: a deal is known by its revision, and an account carries the revision
+that was synced, so that only a change of a field that the CRM owns is reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger("tiergate.crm")
 
 
 class Changes:
-    """Finds what changed since the position."""
+    """Find what changed since the position, and offer it as events."""
 
     def __init__(self, client: SalesforceClient, context: ConnectorContext) -> None:
         self._client = client
@@ -37,29 +37,29 @@ class Changes:
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     async def offer_new(self, intake: Intake) -> None:
-        """One poll. When anything fails the position stays, and the next poll begins there again."""
+        """Poll once. When anything fails the position stays, and the next poll begins there again."""
         try:
             await self._poll(intake)
         except PlatformFault as fault:
             log.warning("change feed interrupted", platform=fault.platform, fault=type(fault).__name__)
 
     async def account(self, account_id: str) -> tuple[Row | None, list[Row]]:
-        """An account with its mark, and its first contact."""
+        """Return an account with the fields that we write to it, None if there is none, and its first contact."""
         wanted = {"account": mapping.account_query(account_id), "contacts": mapping.contact_query(account_id)}
         found = await self._client.queries(wanted)
         return (found["account"] or [None])[0], found["contacts"]
 
     async def _poll(self, intake: Intake) -> None:
         since = _soql_time(datetime.fromisoformat(self._position) - OVERLAP)
-        changed = f"SystemModstamp >= {since} ORDER BY SystemModstamp, Id"
         stamp = "SystemModstamp"
-        found = await self._client.queries(
-            {
-                "deals": f"SELECT Id, Revision__c, {stamp} FROM Opportunity WHERE IsWon = true AND {changed}",
-                "accounts": f"SELECT Id, {stamp} FROM Account WHERE TiergateCustomer__c != null AND {changed}",
-                "contacts": f"SELECT Id, AccountId, {stamp} FROM Contact WHERE Account.TiergateCustomer__c != null AND {changed}",
-            }
-        )
+        changed = f"{stamp} >= {since} ORDER BY {stamp}, Id"
+        ours = "TiergateCustomer__c != null"
+        queries = {
+            "deals": f"SELECT Id, Revision__c, {stamp} FROM Opportunity WHERE IsWon = true AND {changed}",
+            "accounts": f"SELECT Id, {stamp} FROM Account WHERE {ours} AND {changed}",
+            "contacts": f"SELECT Id, AccountId, {stamp} FROM Contact WHERE Account.{ours} AND {changed}",
+        }
+        found = await self._client.queries(queries)
         for row in found["deals"]:
             event_id = f"{row['Id']}:{int(row['Revision__c'] or 1)}"
             if event_id not in self._seen:
@@ -75,10 +75,10 @@ class Changes:
     async def _offer_account(self, account_id: str, intake: Intake) -> None:
         row, contacts = await self.account(account_id)
         if row is None or row["TiergateRevision__c"] == (revision := mapping.revision(row, contacts)):
-            return  # our own echo, or a change to something that is nobody's concern but the CRM's
+            return  # our own echo, or a change to a field that concerns the CRM alone
         at = row["SystemModstamp"]
         event = Event(
-            id=f"{account_id}:{at}:{revision}",  # of what was read: a change that came meanwhile is in it
+            id=f"{account_id}:{at}:{revision}",  # of what was read, which includes a change that came meanwhile
             source=self._source,
             type=CUSTOMER_CHANGED,
             subject=row["TiergateCustomer__c"],
@@ -104,7 +104,7 @@ class Changes:
             self._seen.popitem(last=False)
 
     def _go_on(self, found: dict[str, list[Row]]) -> None:
-        """Everything up to the last change was taken in."""
+        """Move the position to the last change, now that everything up to it was taken."""
         ends = [rows[-1]["SystemModstamp"] for rows in found.values() if rows]
         if ends and (reached := _soql_time(datetime.fromisoformat(max(ends)))) > self._position:
             self._position = reached

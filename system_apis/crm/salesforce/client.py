@@ -1,4 +1,4 @@
-"""Speaks to one Salesforce org: logs in, sends requests, names what went wrong."""
+"""A client of one Salesforce org: login, requests, Salesforce's errors as platform faults."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
 
 
 class Settings(PlatformServer, frozen=True, kw_only=True):
-    """With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. The change feed is
-    read every `poll_seconds`."""
+    """The credentials of a connected app.
+
+    With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. The change feed is
+    read every `poll_seconds`.
+    """
 
     client_id: str
     client_secret: Secret = NO_SECRET
@@ -49,7 +52,10 @@ class _Complaint(msgspec.Struct, frozen=True):
 
 
 class SalesforceClient:
-    """Raises leaves of `PlatformFault` only. An expired session is renewed once, without the caller's knowledge."""
+    """Send requests to one org. Its methods raise leaves of `PlatformFault` only.
+
+    An expired session is renewed once, without the caller noticing.
+    """
 
     def __init__(self, settings: Settings, outbound: PlatformClient) -> None:
         self._settings = settings
@@ -57,11 +63,11 @@ class SalesforceClient:
         self._session = ""
 
     async def query(self, soql: str) -> list[Row]:
-        """All rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
+        """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
         return await self._rows(await self.read(f"query?q={quote(soql)}"))
 
     async def queries(self, wanted: dict[str, str]) -> dict[str, list[Row]]:
-        """All rows of several queries by name, in one call if none has more than a page."""
+        """Return all rows of several queries by name, in one request if none has more than a page."""
         pages = await self.composite(
             [{"method": "GET", "url": f"query?q={quote(soql)}", "referenceId": name} for name, soql in wanted.items()]
         )
@@ -75,7 +81,7 @@ class SalesforceClient:
         return rows
 
     async def composite(self, requests: list[Row]) -> list[Any]:
-        """Several requests in one call, all or nothing (REST API: Composite). Gives the bodies in order."""
+        """Send several requests in one, all or nothing (REST API: Composite). Return the bodies in order."""
         carries = [_written(each["url"].split("/"), each["body"]) for each in requests if "body" in each]
         for each in requests:
             each["url"] = f"/services/data/{VERSION}/{each['url']}"
@@ -138,13 +144,16 @@ class SalesforceClient:
 
 
 def _written(path: list[str], body: Row) -> Carried:
-    """`sobjects/Contract/Key__c/7` writes the key too (REST API: Insert or Update by External ID)."""
+    """Return the record that a path writes to, with what is written.
+
+    `sobjects/Contact/Key__c/7` writes the key too (REST API: Insert or Update by External ID).
+    """
     key = {path[2]: path[3]} if len(path) > len(("sobjects", "Contract", "id")) else {}
     return path[1], body | key
 
 
 def _fault(status: int, content: bytes, *, safe: bool, retry_after: float | None = None) -> PlatformFault:
-    """Salesforce's error list as one fault (REST API: Status Codes and Error Responses)."""
+    """Return the fault for Salesforce's error list (REST API: Status Codes and Error Responses)."""
     try:
         complaints = msgspec.json.decode(content, type=list[_Complaint])
     except msgspec.DecodeError:

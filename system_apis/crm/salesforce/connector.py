@@ -1,4 +1,4 @@
-"""Salesforce as the CRM port wants it."""
+"""The CRM port on Salesforce."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_DEPTH = 50
 
 
 class Salesforce:
-    """Implements `system_apis.crm.port.Crm`."""
+    """Implement `system_apis.crm.port.Crm`."""
 
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._client = SalesforceClient(settings, context.client)
@@ -53,7 +53,7 @@ class Salesforce:
         return mapping.to_deal(row, ancestors, rows["contacts"], rows.get("potential_duplicates", []), listed)
 
     async def _ancestors(self, row: mapping.Row) -> tuple[str, ...]:
-        """Parents, nearest first. A circle ends with the id that closes it."""
+        """Return the ids of the parents, nearest first. A circle ends with the id that closes it."""
         found, more = mapping.visible_ancestors(row)
         account: mapping.Row = row["Account"] or {}
         start = account.get("Id", "")
@@ -85,10 +85,10 @@ class Salesforce:
             return DealReference(known["Id"])
         rows = await self._client.query(mapping.prices_query(deal))
         entries = {row["Product2"]["ProductCode"]: row for row in rows}
-        for place, line in enumerate(deal.lines):
+        for index, line in enumerate(deal.lines):
             if line.sku not in entries:
                 reason = f"the price list has no price for {line.sku} in {deal.currency}"
-                raise NotFound("crm", reason, field=f"lines[{place}].sku")
+                raise NotFound("crm", reason, field=f"lines[{index}].sku")
         price_list: str = rows[0]["Pricebook2Id"]
         await self._client.composite([mapping.placing_request(deal, price_list, self._clock().date())])
         placed = await self._placed(deal.key)

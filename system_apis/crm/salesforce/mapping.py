@@ -14,7 +14,7 @@ from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
-"""How far up one query sees; SOQL follows five relationships at the most."""
+"""How far up one query sees; SOQL follows at most five relationships."""
 ADDRESS = ("Street", "PostalCode", "City", "CountryCode")
 ACCOUNT = (
     "Id",
@@ -28,29 +28,58 @@ ACCOUNT = (
 OWNED = ("ParentId", "Name", "VatNumber__c", "Partner__c", *(f"Billing{part}" for part in ADDRESS))
 CONTACT = ("FirstName", "LastName", "Email")
 MARK = ("TiergateCustomer__c", "TiergateRevision__c")
-"""What we write to an account."""
+"""The fields that we write to an account."""
 DEAL = (
-    "Id", "Name", "IsWon", "CloseDate", "CurrencyIsoCode", "LegalEntity__c", "StartDate__c", "TermMonths__c", "Revision__c", "Pricebook2Id", "PlacedBy__c", "Owner.Username",
-)  # fmt: skip
+    "Id",
+    "Name",
+    "IsWon",
+    "CloseDate",
+    "CurrencyIsoCode",
+    "LegalEntity__c",
+    "StartDate__c",
+    "TermMonths__c",
+    "Revision__c",
+    "Pricebook2Id",
+    "PlacedBy__c",
+    "Owner.Username",
+)
 FIELDS: dict[str, Fields] = {
     "Opportunity": {
-        "Name": "deal.name", "AccountId": "deal.account", "Pricebook2Id": "deal.lines", "StageName": "deal.won",
-        "CloseDate": TECHNICAL, "CurrencyIsoCode": "deal.currency", "LegalEntity__c": "deal.legal_entity",
-        "StartDate__c": "deal.starts_on", "TermMonths__c": "deal.term_months", "PlacedBy__c": "deal.placed_by", "TiergateKey__c": TECHNICAL,
-        "TiergateStatus__c": "order.state", "TiergateDetail__c": "order.blocked_reason", "TiergateOrder__c": "order.id",
+        "Name": "deal.name",
+        "AccountId": "deal.account",
+        "Pricebook2Id": "deal.lines",
+        "StageName": "deal.won",
+        "CloseDate": TECHNICAL,
+        "CurrencyIsoCode": "deal.currency",
+        "LegalEntity__c": "deal.legal_entity",
+        "StartDate__c": "deal.starts_on",
+        "TermMonths__c": "deal.term_months",
+        "PlacedBy__c": "deal.placed_by",
+        "TiergateKey__c": TECHNICAL,
+        "TiergateStatus__c": "order.state",
+        "TiergateDetail__c": "order.blocked_reason",
+        "TiergateOrder__c": "order.id",
         "TiergateCorrelation__c": "order.correlation_id",
     },
     "OpportunityLineItem": {
-        "OpportunityId": "deal.lines", "PricebookEntryId": "deal.lines", "Quantity": "deal.lines",
-        "UnitPrice": "deal.lines", "SortOrder": TECHNICAL, "TiergateKey__c": TECHNICAL,
+        "OpportunityId": "deal.lines",
+        "PricebookEntryId": "deal.lines",
+        "Quantity": "deal.lines",
+        "UnitPrice": "deal.lines",
+        "SortOrder": TECHNICAL,
+        "TiergateKey__c": TECHNICAL,
     },
     "Account": {"TiergateCustomer__c": "customer.id", "TiergateRevision__c": "customer.revision"},
     "Contract": {
-        "AccountId": "contract.customer_id", "StartDate": "contract.starts_on", "ContractTerm": "contract.term_months",
-        "Opportunity__c": "contract.order_id", "Status": "contract.state", "TiergateContract__c": "contract.id",
+        "AccountId": "contract.customer_id",
+        "StartDate": "contract.starts_on",
+        "ContractTerm": "contract.term_months",
+        "Opportunity__c": "contract.order_id",
+        "Status": "contract.state",
+        "TiergateContract__c": "contract.id",
     },
-}  # fmt: skip
-"""What may be written, and which field of the canonical model it is."""
+}
+"""The fields that may be written, each with its field of the canonical model."""
 LINE = ("Id", "Quantity", "UnitPrice", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
 
 
@@ -69,24 +98,24 @@ WORDS = {
     "listed": "PricebookEntry",
     "unit_price": "UnitPrice",
 }
-"""What people who work in an org call a canonical field; those of a line by their last part."""
+"""The names that people who work in an org know canonical fields by; fields of a line by their last part."""
 ON_A_LINE = re.compile(r"deal\.lines(\[\d+\])\.(\w+)")
 
 
 def in_words(field: str) -> str:
-    """Return what an org calls a canonical field: `deal.lines[0].quantity` is `OpportunityLineItems[0].Quantity`."""
+    """Return an org's name of a canonical field: `deal.lines[0].quantity` is `OpportunityLineItems[0].Quantity`."""
     if line := ON_A_LINE.fullmatch(field):
         return f"{WORDS['deal.lines']}{line[1]}.{WORDS.get(line[2], line[2])}"
     return WORDS.get(field, field)
 
 
 def quoted(text: str) -> str:
-    """As a SOQL string literal (SOQL reference: quoted string escape sequences)."""
+    """Return `text` as a SOQL string literal (SOQL reference: quoted string escape sequences)."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def deal_query(deal_id: str) -> str:
-    """One query for a deal, its lines, its account and the account's parents."""
+    """Return one query for a deal, its lines, its account and the account's parents."""
     account = ", ".join(f"Account.{field}" for field in ACCOUNT)
     parents = ", ".join(f"{level}.ParentId" for level in LEVELS[1:])
     lines = f"(SELECT {', '.join(LINE)} FROM OpportunityLineItems ORDER BY SortOrder, Id)"
@@ -94,7 +123,7 @@ def deal_query(deal_id: str) -> str:
 
 
 def visible_ancestors(row: Row) -> tuple[list[str], bool]:
-    """The ids of the parents that one query shows, and whether there may be more above."""
+    """Return the ids of the parents that one query shows, and whether there may be more above."""
     found: list[str] = []
     node: Row | None = row.get("Account")
     for _ in LEVELS:
@@ -113,7 +142,10 @@ def lines_of(row: Row) -> list[Row]:
 def to_deal(
     row: Row, ancestors: tuple[str, ...], contacts: list[Row], potential_duplicates: list[Row], listed: set[str]
 ) -> Deal:
-    """`listed` holds the ids of the products that the price list has in the deal's currency."""
+    """Return an opportunity as a canonical deal.
+
+    `listed` holds the ids of the products that the price list has in the deal's currency.
+    """
     account: Row = row["Account"] or {}
     owner: Row = row["Owner"] or {}
     return Deal(
@@ -134,7 +166,7 @@ def to_deal(
 def to_account(
     row: Row, contacts: list[Row], ancestors: tuple[str, ...] = (), potential_duplicates: tuple[str, ...] = ()
 ) -> Account:
-    """`contacts` holds the account's first contact, if it has one."""
+    """Return an account as a canonical one. `contacts` holds its first contact, if it has one."""
     return Account(
         id=row.get("Id", ""),
         name=row.get("Name", ""),
@@ -154,7 +186,10 @@ def _contact(row: Row) -> Contact:
 
 
 def revision(row: Row, contacts: list[Row]) -> str:
-    """The same as long as nothing changes that the CRM owns of an account. What we write ourselves is no part of it."""
+    """Return a fingerprint of the fields that the CRM owns of an account, as 16 hex digits.
+
+    What we write to the account ourselves does not change it.
+    """
     owned = [row.get(field) or "" for field in OWNED]
     owned += [contacts[0][field] or "" for field in CONTACT] if contacts else []
     return hashlib.sha256(repr(owned).encode()).hexdigest()[:16]
@@ -174,49 +209,60 @@ def _line(row: Row, listed: set[str]) -> DealLine:
 
 
 def prices_query(deal: PlacedDeal) -> str:
-    """The entries of the standard price list for what is ordered."""
+    """Return the query for the standard price list's entries of the products that are ordered."""
     skus = ", ".join(sorted({quoted(line.sku) for line in deal.lines}))
     return (
         "SELECT Id, UnitPrice, Product2.ProductCode, Pricebook2Id FROM PricebookEntry WHERE IsActive = true "
-        f"AND Pricebook2.IsStandard = true AND CurrencyIsoCode = {quoted(deal.currency)} AND Product2.ProductCode IN ({skus})"
+        f"AND Pricebook2.IsStandard = true AND CurrencyIsoCode = {quoted(deal.currency)} "
+        f"AND Product2.ProductCode IN ({skus})"
     )
 
 
 def placing_request(deal: PlacedDeal, price_list: str, today: date) -> Row:
-    """The opportunity, still open: it is closed when its lines are there."""
+    """Return the request for the opportunity, still open: it is closed once its lines exist."""
     body = {
-        "Name": deal.name, "AccountId": deal.account_id, "Pricebook2Id": price_list, "StageName": "Negotiation/Review",
-        "CloseDate": today.isoformat(), "CurrencyIsoCode": deal.currency, "LegalEntity__c": deal.legal_entity,
-        "StartDate__c": deal.starts_on.isoformat(), "TermMonths__c": deal.term_months, "PlacedBy__c": deal.placed_by,
-    }  # fmt: skip
+        "Name": deal.name,
+        "AccountId": deal.account_id,
+        "Pricebook2Id": price_list,
+        "StageName": "Negotiation/Review",
+        "CloseDate": today.isoformat(),
+        "CurrencyIsoCode": deal.currency,
+        "LegalEntity__c": deal.legal_entity,
+        "StartDate__c": deal.starts_on.isoformat(),
+        "TermMonths__c": deal.term_months,
+        "PlacedBy__c": deal.placed_by,
+    }
     return _patch(f"sobjects/Opportunity/TiergateKey__c/{deal.key}", "deal", body)
 
 
 def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row]) -> list[Row]:
-    """The lines, each with a key of its own, and the close: all or nothing, so that lines which are there belong to a deal that is won."""
+    """Return the requests for the lines, each with a key of its own, and for the close.
+
+    They are sent all or nothing, so that lines which exist belong to a deal that is won.
+    """
     requests = [
         _patch(
-            f"sobjects/OpportunityLineItem/TiergateKey__c/{deal.key}.{place}",
-            f"line{place}",
+            f"sobjects/OpportunityLineItem/TiergateKey__c/{deal.key}.{index}",
+            f"line{index}",
             {
                 "OpportunityId": deal_id,
                 "PricebookEntryId": entries[line.sku]["Id"],
                 "Quantity": line.quantity,
                 "UnitPrice": entries[line.sku]["UnitPrice"],
-                "SortOrder": place,
+                "SortOrder": index,
             },
         )
-        for place, line in enumerate(deal.lines)
+        for index, line in enumerate(deal.lines)
     ]
     return [*requests, _patch(f"sobjects/Opportunity/{deal_id}", "close", {"StageName": "Closed Won"})]
 
 
 def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> list[Row]:
-    """The composite's subrequests that show a status, and the contract when there is one."""
+    """Return the composite's subrequests that show a status, and the contract when there is one."""
+    findings = "; ".join(f"{in_words(each.field)}: {each.reason}" for each in status.findings)
     shown = {
         "TiergateStatus__c": status.state,
-        "TiergateDetail__c": "; ".join(f"{in_words(each.field)}: {each.reason}" for each in status.findings)
-        or status.detail,
+        "TiergateDetail__c": findings or status.detail,
         "TiergateOrder__c": status.order_id,
         "TiergateCorrelation__c": correlation_id,
     }
@@ -238,20 +284,20 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> li
 
 
 def followed_request(account_id: str, followed: AccountSync) -> Row:
-    """Which customer an account is, and the revision at which we have followed it."""
+    """Return the request that writes which customer an account is, and the revision that was synced."""
     body = {"TiergateCustomer__c": followed.customer_id, "TiergateRevision__c": followed.revision}
     return _patch(f"sobjects/Account/{account_id}", "account", body)
 
 
 def contact_query(account_id: str) -> str:
-    """The first contact of an account."""
+    """Return the query for the first contact of an account."""
     return (
         f"SELECT {', '.join(CONTACT)} FROM Contact WHERE AccountId = {quoted(account_id)} ORDER BY CreatedDate LIMIT 1"
     )
 
 
 def account_query(account_id: str) -> str:
-    """One account with its mark."""
+    """Return the query for one account with the fields that we write to it."""
     return f"SELECT {', '.join((*ACCOUNT, *MARK, 'SystemModstamp'))} FROM Account WHERE Id = {quoted(account_id)}"
 
 

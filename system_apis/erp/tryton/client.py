@@ -1,4 +1,4 @@
-"""Speaks JSON-RPC to one Tryton database: logs in, calls methods, names what went wrong."""
+"""A JSON-RPC client of one Tryton database: login, calls, Tryton's errors as platform faults."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
 VIES = "eu_vat valid"
 ACCEPTED = re.compile(rf".*({VIES}|invoice_payment_term)$")
-"""Warnings that are no reason to stop: VIES was not asked (numbers are checked before the order is taken), and a
-payment date in the past (expected of late postings)."""
+"""Warnings that are no reason to stop.
+
+VIES was not asked (numbers are checked before the order is taken), and a payment date lies in the past (expected of
+late postings).
+"""
 
 
 class Settings(PlatformServer, frozen=True, kw_only=True):
-    """Whose books to open, and as whom. `taxes` names the ERP's tax for each treatment, where it is not the usual name."""
+    """The database with the books, and the user that opens them.
+
+    `taxes` names the ERP's tax for a treatment where it is not the usual name.
+    """
 
     database: str
     user: str
@@ -35,7 +41,7 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
 
 
 class Warned(Exception):
-    """Tryton asks whether it is meant so. `name` is what has to be on record for a yes."""
+    """Tryton asks for a confirmation. `name` is the name under which a yes has to be recorded."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
@@ -44,7 +50,10 @@ class Warned(Exception):
 
 
 class TrytonClient:
-    """Raises leaves of `PlatformFault` only. An expired session is renewed once."""
+    """Call methods of one database. Its methods raise leaves of `PlatformFault` only.
+
+    An expired session is renewed once.
+    """
 
     def __init__(self, settings: Settings, outbound: PlatformClient) -> None:
         self._settings = settings
@@ -54,7 +63,7 @@ class TrytonClient:
         self.user_id = 0
 
     async def call(self, method: str, *params: Any, context: dict[str, Any] | None = None) -> Any:
-        """Call `method`; a warning that we accept is put on record and the call repeated."""
+        """Call `method` and return its result; a warning that we accept is confirmed, and the call repeated."""
         while True:
             try:
                 return await self._call(method, [*params, context or {}])
@@ -68,7 +77,10 @@ class TrytonClient:
     async def rows(
         self, model: str, domain: list[Any], fields: list[str], company: int, limit: int | None = None
     ) -> list[dict[str, Any]]:
-        """`search_read`, oldest first. `company` 0 is none: a context must never name a company that is not there."""
+        """Return the rows of `search_read`, oldest first.
+
+        `company` 0 is none: a context must never name a company that does not exist.
+        """
         context = {"company": company} if company else {}
         return await self.call(f"model.{model}.search_read", domain, 0, limit, [["id", "ASC"]], fields, context=context)
 
@@ -113,7 +125,7 @@ class TrytonClient:
 
 
 def _result(response: HttpResponse, *, safe: bool) -> Any:
-    """The result, or the fault that Tryton answers with status 200 (tried on 8.2)."""
+    """Return the result, or raise the fault that Tryton answers with status 200 (observed on 8.2)."""
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise Throttled("erp", "Tryton is too busy", retry_after=response.retry_after or 1.0)
     if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -139,7 +151,7 @@ def _result(response: HttpResponse, *, safe: bool) -> Any:
 
 
 def _listed(details: Any) -> list[Any]:
-    """Errors of Tryton itself come with a list, those of Python with a text."""
+    """Return an error's details as a list: Tryton's own errors come with a list, those of Python with a text."""
     return cast("list[Any]", details) if isinstance(details, list) else [details]
 
 

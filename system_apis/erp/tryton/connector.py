@@ -1,4 +1,4 @@
-"""Tryton as the ERP port wants it."""
+"""The ERP port on Tryton."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAYMENT_METHOD = "Billing"
 
 
 class Tryton:
-    """Implements `system_apis.erp.port.Erp`."""
+    """Implement `system_apis.erp.port.Erp`."""
 
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._client = TrytonClient(settings, context.client)
@@ -86,13 +86,13 @@ class Tryton:
         return str(found["id"])
 
     async def _changes(self, customer: Customer, party: Row) -> Row:
-        """What differs between a customer and its party: what the CRM owns of it, and Tryton has a copy of."""
+        """Return what to write to a party: differences in what the CRM owns and Tryton has a copy of."""
         wanted, own = mapping.party(customer, self._countries), [["party", "=", party["id"]]]
         changes: Row = {} if party["name"] == customer.name else {"name": customer.name}
         (address,) = wanted["addresses"][0][1]
-        kept = await self._client.rows("party.address", own, list(address), 0, 1)
-        if kept and any(kept[0][key] != value for key, value in address.items()):
-            changes["addresses"] = [["write", [kept[0]["id"]], address]]
+        present = await self._client.rows("party.address", own, list(address), 0, 1)
+        if present and any(present[0][key] != value for key, value in address.items()):
+            changes["addresses"] = [["write", [present[0]["id"]], address]]
         mail = customer.contact.email if customer.contact else ""
         known = await self._client.rows("party.contact_mechanism", [*own, ["type", "=", "email"]], ["value"], 0, 1)
         if mail and not known:
@@ -108,8 +108,11 @@ class Tryton:
     # ---- invoices
 
     async def put_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
-        """Drafting and posting are two calls: a draft that a broken connection left behind is found and used, and one
-        that shows up late can never be posted beside the other, since posting names one record."""
+        """Draft and post the invoice, in two calls.
+
+        A draft that a broken connection left behind is found and used. One that shows up late can never be posted
+        beside the other, since posting names one record.
+        """
         company = await self._company(invoice.legal_entity)
         drafts = await self._drafted(invoice, company)
         chosen = next((each for each in drafts if each["state"] in POSTED), drafts[0])
@@ -130,10 +133,10 @@ class Tryton:
             await self._client.call("model.account.invoice.post", [record], context=_in(company))
 
     async def _next_day(self, on: date, closed: ClosedPeriod, company: Row, refused: Rejected) -> date:
-        """The first day of the next open period, if a posting on `on` was refused because its period is closed. Raises
-        `refused` when it is not, and `Conflict` when the posting has to wait.
+        """Return the first day of the next open period, if a posting on `on` was refused for its closed period.
 
-        A period that is opened again can have journals that are still closed in it (tried on 8.2).
+        Raises `refused` when the period of `on` is open, and `Conflict` when the posting has to wait. A period that
+        is opened again can have journals that are still closed in it (observed on 8.2).
         """
         key, own = company["id"], [["company", "=", company["id"]], ["type", "=", "standard"]]
         shut = [["period.company", "=", key], ["state", "=", "closed"]]
@@ -150,7 +153,7 @@ class Tryton:
         return first_days[0]
 
     async def _drafted(self, invoice: Invoice, company: Row) -> list[Row]:
-        """Every record of this invoice, a new draft if there is none; oldest first, what is posted before drafts."""
+        """Return every record of this invoice, oldest first, after creating a draft if there is none."""
         found = await self._invoices(invoice.id, company)
         if found:
             return found
@@ -189,7 +192,10 @@ class Tryton:
     # ---- payments
 
     async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
-        """Through Tryton's own wizard, which books and reconciles. The move's description is the natural key."""
+        """Book the payment with Tryton's own wizard, which reconciles it too.
+
+        The move's description is the natural key.
+        """
         company = await self._company(legal_entity)
         found = await self._invoices(payment.invoice_id, company, mapping.PAYING)
         posted = [each for each in found if each["state"] in POSTED]
@@ -215,7 +221,7 @@ class Tryton:
         if asked.get("view"):
             raise Rejected("erp", f"the payment of {payment.amount} is more or less than what is due", field="amount")
 
-    # ---- what seldom changes is read once
+    # ---- records that seldom change, read once
 
     async def _company(self, code: str) -> Row:
         if code not in self._companies:
@@ -225,14 +231,17 @@ class Tryton:
                 identifier: Row = about["tax_identifier."] or {}
                 vat: str = identifier.get("code", "")
                 self._companies[about["code"]] = {
-                    "id": each["id"], "currency": each["currency."]["code"], "name": about["name"], "country": vat[:2],
-                }  # fmt: skip
+                    "id": each["id"],
+                    "currency": each["currency."]["code"],
+                    "name": about["name"],
+                    "country": vat[:2],
+                }
         if code not in self._companies:
             raise NotFound("erp", f"there is no company with the code {code}")
         return self._companies[code]
 
     async def _opened(self, company: Row) -> Row:
-        """The ids that every posting of a company needs."""
+        """Return the ids that every posting of a company needs."""
         key = company["id"]
         if key not in self._books:
             own = ["company", "=", key]

@@ -13,7 +13,7 @@ from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 TAX_NAMES: dict[TaxTreatment, str] = {"standard": "VAT19", "reverse_charge": "REVERSE", "outside_scope": "EXPORT"}
-"""The names of an ERP's taxes, unless its settings say others."""
+"""The names of an ERP's taxes, unless its settings name others."""
 POSTED = ("posted", "paid")
 POSTING = [
     "number",
@@ -27,40 +27,70 @@ POSTING = [
     "reference",
 ]
 PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_payees", "payment_lines.move.description"]
-"""What a payment of an invoice needs to know of it: who may pay, and the payments that are booked already."""
+"""What has to be known of an invoice to pay it: who may pay, and the payments that are booked already."""
 UNIT_PRICE_DIGITS = 4
 IDS = {"": TECHNICAL}
 """The ids of records that are named, and not written to."""
 _PARTY = {
-    "code": "customer.id", "name": "customer.name", "addresses": TECHNICAL, "addresses.street": "customer.address",
-    "addresses.postal_code": "customer.address", "addresses.city": "customer.address", "addresses.country": "customer.address",
-    "addresses.party_name": "customer.name", "identifiers": TECHNICAL, "identifiers.type": TECHNICAL,
-    "identifiers.code": "customer.tax_number", "contact_mechanisms": TECHNICAL, "contact_mechanisms.type": TECHNICAL,
+    "code": "customer.id",
+    "name": "customer.name",
+    "addresses": TECHNICAL,
+    "addresses.street": "customer.address",
+    "addresses.postal_code": "customer.address",
+    "addresses.city": "customer.address",
+    "addresses.country": "customer.address",
+    "addresses.party_name": "customer.name",
+    "identifiers": TECHNICAL,
+    "identifiers.type": TECHNICAL,
+    "identifiers.code": "customer.tax_number",
+    "contact_mechanisms": TECHNICAL,
+    "contact_mechanisms.type": TECHNICAL,
     "contact_mechanisms.value": "customer.contact",
-}  # fmt: skip
+}
 FIELDS: dict[str, Fields] = {
     "model.party.party.create": _PARTY,
     "model.party.party.write": IDS | _PARTY,
     "model.account.invoice.create": {
-        "type": TECHNICAL, "company": "invoice.legal_entity", "journal": TECHNICAL, "account": TECHNICAL, "currency": "invoice.total",
-        "party": "invoice.customer_id", "invoice_address": "invoice.customer_id", "reference": "invoice.id", "description": "invoice.number invoice.contract_id order.correlation_id",
-        "invoice_date.*": "invoice.issued_on", "accounting_date.*": "invoice.issued_on", "lines": TECHNICAL, "lines.type": TECHNICAL,
-        "lines.product": "invoice.lines", "lines.unit": TECHNICAL, "lines.account": TECHNICAL, "lines.quantity": "invoice.lines",
-        "lines.unit_price.*": "invoice.lines", "lines.description": "invoice.lines", "lines.taxes": "invoice.tax_treatment",
+        "type": TECHNICAL,
+        "company": "invoice.legal_entity",
+        "journal": TECHNICAL,
+        "account": TECHNICAL,
+        "currency": "invoice.total",
+        "party": "invoice.customer_id",
+        "invoice_address": "invoice.customer_id",
+        "reference": "invoice.id",
+        "description": "invoice.number invoice.contract_id order.correlation_id",
+        "invoice_date.*": "invoice.issued_on",
+        "accounting_date.*": "invoice.issued_on",
+        "lines": TECHNICAL,
+        "lines.type": TECHNICAL,
+        "lines.product": "invoice.lines",
+        "lines.unit": TECHNICAL,
+        "lines.account": TECHNICAL,
+        "lines.quantity": "invoice.lines",
+        "lines.unit_price.*": "invoice.lines",
+        "lines.description": "invoice.lines",
+        "lines.taxes": "invoice.tax_treatment",
     },
     "model.account.invoice.write": {**IDS, "accounting_date.*": "invoice.issued_on"},
     "model.account.invoice.post": IDS,
     "model.account.invoice.delete": IDS,
     "wizard.account.invoice.pay.create": {},
     "wizard.account.invoice.pay.execute": {
-        "start.payee": TECHNICAL, "start.payees": TECHNICAL, "start.currency": "payment.amount", "start.company": TECHNICAL,
-        "start.invoice_account": TECHNICAL, "start.amount.*": "payment.amount", "start.date.*": "payment.received_on",
-        "start.description": "payment.id", "start.payment_method": TECHNICAL,
+        "start.payee": TECHNICAL,
+        "start.payees": TECHNICAL,
+        "start.currency": "payment.amount",
+        "start.company": TECHNICAL,
+        "start.invoice_account": TECHNICAL,
+        "start.amount.*": "payment.amount",
+        "start.date.*": "payment.received_on",
+        "start.description": "payment.id",
+        "start.payment_method": TECHNICAL,
     },
     "wizard.account.invoice.pay.delete": {},
     "model.res.user.warning.create": {"user": TECHNICAL, "name": TECHNICAL, "always": TECHNICAL},
-}  # fmt: skip
-"""What may be written by each method, and which field of the canonical model it is."""
+}
+"""The fields that each method may write, each with its field of the canonical model."""
 
 
 def decimal(value: Decimal) -> Row:
@@ -80,16 +110,16 @@ def from_day(value: Row) -> date:
 
 
 def party(customer: Customer, countries: dict[str, int]) -> Row:
-    """A new party. Its code is the canonical id, which Tryton keeps unique."""
+    """Return a new party. Its code is the canonical id, which Tryton keeps unique."""
     address = customer.address
-    made: Row = {
-        "code": customer.id,
-        "name": customer.name,
-        "addresses": [["create", [{
-            "street": address.street, "postal_code": address.postal_code, "city": address.city,
-            "country": countries.get(address.country), "party_name": customer.name,
-        }]]],
-    }  # fmt: skip
+    postal = {
+        "street": address.street,
+        "postal_code": address.postal_code,
+        "city": address.city,
+        "country": countries.get(address.country),
+        "party_name": customer.name,
+    }
+    made: Row = {"code": customer.id, "name": customer.name, "addresses": [["create", [postal]]]}
     if customer.tax_number:
         made["identifiers"] = [["create", [{"type": "eu_vat", "code": customer.tax_number}]]]
     if customer.contact and customer.contact.email:
@@ -98,37 +128,62 @@ def party(customer: Customer, countries: dict[str, int]) -> Row:
 
 
 def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: list[Row], correlation_id: str) -> Row:
-    """A draft. `books` holds the ids of company, journal, receivable account and currency. Its reference is billing's id."""
+    """Return a draft. `books` holds the ids of company, journal, receivable account and currency.
+
+    Its reference is billing's id.
+    """
     about = " ".join(filter(None, (source.number, source.contract_id, correlation_id)))
     issued = day(source.issued_on)
     return {
-        "type": "out", "company": books["company"], "journal": books["journal"], "account": books["receivable"],
-        "currency": books["currency"], "party": party_id, "invoice_address": address, "reference": source.id,
-        "description": about, "invoice_date": issued, "accounting_date": issued,
+        "type": "out",
+        "company": books["company"],
+        "journal": books["journal"],
+        "account": books["receivable"],
+        "currency": books["currency"],
+        "party": party_id,
+        "invoice_address": address,
+        "reference": source.id,
+        "description": about,
+        "invoice_date": issued,
+        "accounting_date": issued,
         "lines": [["create", lines]],
-    }  # fmt: skip
+    }
 
 
 def line(source: InvoiceLine, product: Row, tax: int) -> Row:
-    """Quantity times unit price must give the line's amount to the minor unit, else it is one piece of the whole."""
+    """Return a line of a draft.
+
+    Quantity times unit price must be the line's amount to the minor unit, else it is one piece of the whole amount.
+    """
     unit_price = source.net.decimal / source.quantity if source.quantity else source.net.decimal
     exact = source.quantity > 0 and unit_price == round(unit_price, UNIT_PRICE_DIGITS)
     period = f"{source.period_start.isoformat()} – {source.period_end.isoformat()}"
     return {
-        "type": "line", "product": product["id"], "unit": product["default_uom"], "account": product["account"],
-        "quantity": source.quantity if exact else 1, "unit_price": decimal(unit_price if exact else source.net.decimal),
-        "description": f"{source.description}, {period}", "taxes": [["add", [tax]]],
-    }  # fmt: skip
+        "type": "line",
+        "product": product["id"],
+        "unit": product["default_uom"],
+        "account": product["account"],
+        "quantity": source.quantity if exact else 1,
+        "unit_price": decimal(unit_price if exact else source.net.decimal),
+        "description": f"{source.description}, {period}",
+        "taxes": [["add", [tax]]],
+    }
 
 
 def payment(source: Payment, row: Row, on: date, method: int) -> Row:
-    """What the wizard asks of somebody who pays the invoice `row`. The move's description is billing's id."""
+    """Return the form of Tryton's wizard for paying the invoice `row`. The move's description is billing's id."""
     others: list[int] = row["alternative_payees"] or []
     return {
-        "payee": others[0] if len(others) == 1 else row["party"], "payees": [row["party"], *others],
-        "currency": row["currency"], "company": row["company"], "invoice_account": row["account"],
-        "amount": decimal(source.amount.decimal), "date": day(on), "description": source.id, "payment_method": method,
-    }  # fmt: skip
+        "payee": others[0] if len(others) == 1 else row["party"],
+        "payees": [row["party"], *others],
+        "currency": row["currency"],
+        "company": row["company"],
+        "invoice_account": row["account"],
+        "amount": decimal(source.amount.decimal),
+        "date": day(on),
+        "description": source.id,
+        "payment_method": method,
+    }
 
 
 def posting(row: Row) -> Posting:

@@ -1,4 +1,4 @@
-"""A webhook target as the provisioning port wants it."""
+"""The provisioning port on a webhook target."""
 
 from __future__ import annotations
 
@@ -22,22 +22,29 @@ from system_apis.connector import ConnectorContext
 
 FIELDS: dict[str, Fields] = {
     "jobs": {
-        "order_id": "order.id", "line_id": "line.id", "sku": "line.sku", "quantity": "line.quantity", "attempt": TECHNICAL,
-        "callback_url": TECHNICAL, "correlation_id": "order.correlation_id",
+        "order_id": "order.id",
+        "line_id": "line.id",
+        "sku": "line.sku",
+        "quantity": "line.quantity",
+        "attempt": TECHNICAL,
+        "callback_url": TECHNICAL,
+        "correlation_id": "order.correlation_id",
     },
     "removals": {},
-}  # fmt: skip
-"""What a target is told, and which field of the canonical model it is."""
+}
+"""The fields that are sent to a target, each with its field of the canonical model."""
 
 
 class Settings(PlatformServer, frozen=True, kw_only=True):
-    """Where the target takes jobs, and the secret that signs both ways (Standard Webhooks: `whsec_…`)."""
+    """The settings of a target: where it takes jobs, and the secret that signs both ways (Standard
+    Webhooks: `whsec_…`).
+    """
 
     secret: Secret
 
 
 class _Report(msgspec.Struct, frozen=True):
-    """The call-back's body."""
+    """The body of a call-back."""
 
     order_id: str
     line_id: str
@@ -47,7 +54,7 @@ class _Report(msgspec.Struct, frozen=True):
 
 
 class WebhookTarget:
-    """Implements `system_apis.provisioning.port.Provisioning`."""
+    """Implement `system_apis.provisioning.port.Provisioning`."""
 
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._secret = settings.secret
@@ -59,11 +66,16 @@ class WebhookTarget:
     async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
         jobs = [
             {
-                "order_id": request.order_id, "line_id": line.id, "sku": line.sku, "quantity": line.quantity,
-                "attempt": request.attempt, "callback_url": self._callback_url, "correlation_id": correlation_id,
+                "order_id": request.order_id,
+                "line_id": line.id,
+                "sku": line.sku,
+                "quantity": line.quantity,
+                "attempt": request.attempt,
+                "callback_url": self._callback_url,
+                "correlation_id": correlation_id,
             }
             for line in request.lines
-        ]  # fmt: skip
+        ]
         await self._send("/jobs", f"{request.order_id}:{request.attempt}", "jobs", jobs)
 
     async def remove(self, order_id: str) -> None:
@@ -71,7 +83,7 @@ class WebhookTarget:
             await self._send(f"/orders/{order_id}/removal", f"{order_id}:removal", "removals", {})
 
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
-        """The target knows a message by its id: sent twice, it is done once."""
+        """Send a message. The target knows it by its id: sent twice, it is done once."""
         body = msgspec.json.encode(content)
         headers = webhook_signature.signed_headers(self._secret.reveal(), message_id, self._clock(), body)
         response = await self._client.request(
