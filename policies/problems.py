@@ -16,14 +16,16 @@ from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Thrott
 from policies.context import correlation
 
 Headers = list[tuple[bytes, bytes]]
-"""Fields of an answer, as ASGI has them."""
+"""Header fields of an answer, as ASGI has them."""
 OURS = "The fault is on our side."
 CONTENT_TYPE = "application/problem+json"
 log = structlog.get_logger("tiergate.problems")
 
 
 class ProblemType(msgspec.Struct, frozen=True):
-    """`name` ends the type's URI; `remedy` tells the caller what to do; `meaning` explains it on its page."""
+    """A type of problem: `name` ends its URI, `remedy` says what the caller can do, `meaning` explains it
+    on its page.
+    """
 
     name: str
     status: int
@@ -51,7 +53,8 @@ NOT_OWNED = ProblemType(
     403,
     "Another system owns the field",
     "Change the field where it is owned, or ask the platform team to declare a copy.",
-    "Each field has one owner. A write to a platform carries what that platform owns, and copies that the catalogue declares.",
+    "Each field has one owner. "
+    "A write to a platform carries what that platform owns, and copies that the catalogue declares.",
 )
 OUTSIDE_REGION = ProblemType(
     "outside-region",
@@ -142,23 +145,75 @@ INTERNAL = ProblemType(
 )
 
 FAULTS: dict[type[PlatformFault], ProblemType] = {
-    Rejected: ProblemType("platform-rejected", 422, "A platform refused it", "Correct what the detail names; trying again is useless.", "The CRM, ERP, billing or provisioning understood the request and refuses it. `platform` and `field` say which and where."),
-    NotFound: ProblemType("platform-not-found", 404, "A platform has no such record", "Check the identifier.", "The platform behind the gateway does not have what the request names."),
-    Conflict: ProblemType("platform-conflict", 409, "Somebody else was there first", "Read the record again, then try again.", "Two changed the same record at once, or it exists already."),
-    Throttled: ProblemType("platform-throttled", 429, "A platform's limit is reached", "Wait as `Retry-After` says.", "The platform behind the gateway allows no more calls at the moment."),
-    Unavailable: ProblemType("platform-unavailable", 503, "A platform cannot be reached", "Try again later; nothing was done.", "The platform, or a layer of ours, did not take the request."),
-    UnknownOutcome: ProblemType("outcome-unknown", 504, "A platform did not answer in time", "It may have acted: read the record before trying again.", "The connection ended before the answer: it may have been done, or not."),
-}  # fmt: skip
+    Rejected: ProblemType(
+        "platform-rejected",
+        422,
+        "A platform refused it",
+        "Correct what the detail names; trying again is useless.",
+        "The CRM, ERP, billing or provisioning understood the request and refuses it. "
+        "`platform` and `field` say which and where.",
+    ),
+    NotFound: ProblemType(
+        "platform-not-found",
+        404,
+        "A platform has no such record",
+        "Check the identifier.",
+        "The platform behind the gateway does not have what the request names.",
+    ),
+    Conflict: ProblemType(
+        "platform-conflict",
+        409,
+        "Somebody else was there first",
+        "Read the record again, then try again.",
+        "Two changed the same record at once, or it exists already.",
+    ),
+    Throttled: ProblemType(
+        "platform-throttled",
+        429,
+        "A platform's limit is reached",
+        "Wait as `Retry-After` says.",
+        "The platform behind the gateway allows no more calls at the moment.",
+    ),
+    Unavailable: ProblemType(
+        "platform-unavailable",
+        503,
+        "A platform cannot be reached",
+        "Try again later; nothing was done.",
+        "The platform, or a layer of ours, did not take the request.",
+    ),
+    UnknownOutcome: ProblemType(
+        "outcome-unknown",
+        504,
+        "A platform did not answer in time",
+        "It may have acted: read the record before trying again.",
+        "The connection ended before the answer: it may have been done, or not.",
+    ),
+}
 WRITES = (NOT_OWNED, OUTSIDE_REGION)
-"""What every write to a platform can be refused for."""
+"""The types that every write to a platform can be refused with."""
 TYPES = {
     each.name: each
     for each in (
-        UNAUTHENTICATED, FORBIDDEN, NOT_OWNED, OUTSIDE_REGION, MISSING, THROTTLED, OVERLOADED, ENDED, TOO_LARGE, INVALID, NOT_ALLOWED_NOW, STILL_RUNS, REUSED_KEY,
-        MISSING_KEY, REQUEST, INTERNAL, *FAULTS.values(),
+        UNAUTHENTICATED,
+        FORBIDDEN,
+        NOT_OWNED,
+        OUTSIDE_REGION,
+        MISSING,
+        THROTTLED,
+        OVERLOADED,
+        ENDED,
+        TOO_LARGE,
+        INVALID,
+        NOT_ALLOWED_NOW,
+        STILL_RUNS,
+        REUSED_KEY,
+        MISSING_KEY,
+        REQUEST,
+        INTERNAL,
+        *FAULTS.values(),
     )
-}  # fmt: skip
-"""Every problem that there is, by name."""
+}
+"""All problem types, by name."""
 FAULT_BY_NAME = {problem.name: fault for fault, problem in FAULTS.items()}
 
 
@@ -186,7 +241,7 @@ class ProblemError(Exception):
         self.errors = errors
 
     def mark(self, marks: Headers) -> None:
-        """Let the refusal say what every answer says, of limits and versions."""
+        """Add the headers that every answer has, on limits and versions."""
         if marks:
             self.headers = {name.decode(): value.decode() for name, value in marks} | (self.headers or {})
 
@@ -206,7 +261,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def as_answer(error: ProblemError | PlatformFault, correlation_id: str) -> tuple[int, Headers, bytes]:
-    """(status, headers, body) of a refusal, for those who have no request of the web framework's."""
+    """Return (status, headers, body) of a refusal, where there is no request of the web framework."""
     if isinstance(error, PlatformFault):
         problem, detail, given = FAULTS[type(error)], error.reason, _wait(error)
         members: dict[str, Any] = {"platform": error.platform, "field": error.field}
@@ -236,7 +291,7 @@ def _answer(
     headers: dict[str, str] | None = None,
     **members: Any,
 ) -> Response[Problem]:
-    """The problem as it goes out, with the correlation id that the request was given on its way in."""
+    """Return the response for a problem, with the correlation id that the request was given."""
     correlation_id = str(request.scope["state"].get(correlation.STATE, ""))
     body = _body(problem, detail, correlation_id, **members)
     headers = {**({correlation.HEADER: correlation_id} if correlation_id else {}), **(headers or {})}
@@ -265,7 +320,7 @@ def _path(found: dict[str, Any]) -> str:
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     if error.status_code >= INTERNAL.status:
-        return _broken(request, error)  # the framework's words for a fault of ours may hold what is ours alone
+        return _broken(request, error)  # the framework's text for a fault of ours may hold what is internal
     known = {401: UNAUTHENTICATED, 403: FORBIDDEN, 404: MISSING, 413: TOO_LARGE}.get(error.status_code)
     if known:
         return _answer(request, known, known.title + ".")
@@ -274,7 +329,7 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Pro
 
 
 def broken(error: BaseException) -> tuple[int, Headers, bytes]:
-    """(status, headers, body) for a fault of ours, which is logged with where it broke."""
+    """Log a fault of ours with where it was raised. Return (status, headers, body) of the answer."""
     _log(error)
     return as_answer(ProblemError(INTERNAL, OURS), correlation.current())
 
@@ -289,7 +344,10 @@ def _log(error: BaseException, **about: str) -> None:
 
 
 def places(error: BaseException) -> list[str]:
-    """Where it broke, outermost first. Without the message and the values: those may hold personal fields and secrets."""
+    """Return where an error was raised, outermost frame first.
+
+    The message and the values are left out: they may hold personal fields and secrets.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     causes = places(error.__cause__) if error.__cause__ else []
     return [*causes, *(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in frames[-12:])]

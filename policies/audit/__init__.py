@@ -1,1 +1,1 @@
-"""What was done, by whom: the sealed log, and how long it is kept."""
+"""The audit: what was done and by whom, in a sealed log, and how long it is stored."""

@@ -1,6 +1,8 @@
-"""An append-only record of every write: who did what to which object, on whose behalf, under which version, with what
-result. Each record carries the seal of the one before it, so that what is changed, missing or moved is found. What was
-read_or_create long enough leaves a sealed gap (`policies/audit/retention.py`).
+"""An append-only record of every write: who did what to which object, with what result.
+
+A record names the client, the person on whose behalf it acted, and the API's version. It carries the seal of the record
+before it, so that a changed, missing or moved record is found. Records whose retention is over leave a sealed gap
+(`policies/audit/retention.py`).
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ import msgspec
 from policies.store.files import read_or_create
 
 FIRST = "0" * 64
-"""What the first record names as the seal before it."""
+"""The previous seal that the first record names."""
 SEAL = b',"seal":"'
 HEAD = 20 + 1 + 64 + 1
-"""Bytes of the head: a record's number, a blank, its seal, a line end."""
+"""Bytes of the head: a record's number, a space, its seal, a line end."""
 TAIL = 64 * 1024
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -50,13 +52,13 @@ class _Record(AuditEntry, frozen=True):
 
 
 class LogLine(_Record, frozen=True):
-    """A record as it stands in a log."""
+    """A record as it is in a log."""
 
     seal: str
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """What stands in the place of records that were read_or_create long enough: which, and the seals on both sides of the gap."""
+    """A gap, in place of records whose retention is over: their numbers, and the seals on both sides."""
 
     removed_from: int
     removed_to: int
@@ -66,26 +68,27 @@ class Removed(msgspec.Struct, frozen=True):
 
 
 class RemovedLogLine(Removed, frozen=True):
-    """A gap as it stands in a log."""
+    """A gap as it is in a log."""
 
     seal: str
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """Where a log is not what was written (`line` counts from 1), and how."""
+    """A line (counted from 1) at which a log is not what was written, and the reason."""
 
     line: int
     reason: str
 
 
 def sealing_key(path: Path) -> bytes:
-    """The key of the seals, made on first use."""
+    """Return the key of the seals (32 bytes), after creating it on first use."""
     return read_or_create(path, lambda: secrets.token_bytes(32))
 
 
 class AuditLog:
-    """Appends to one file, which several processes may share. A second file beside it holds the number and seal of the
-    last record, so that an end that was cut off is missed.
+    """Append to one file, which several processes may share.
+
+    A second file beside it holds the number and seal of the last record, so that an end that was cut off is found.
     """
 
     def __init__(self, path: Path, key: bytes) -> None:
@@ -123,8 +126,9 @@ class AuditLog:
         os.close(self._head)
 
     def _catch_up(self) -> None:
-        """Another process has written, or this one has just begun: go on from the last record. One that a crash cut
-        off stays as it is, on a line of its own, for `verify` to find.
+        """Continue from the last record, since another process has written or this one has just begun.
+
+        A record that a crash cut off stays as it is, on a line of its own, for `verify` to find.
         """
         size = os.fstat(self._file).st_size
         tail = os.pread(self._file, TAIL, max(0, size - TAIL))
@@ -137,20 +141,20 @@ class AuditLog:
 
 
 def decoded(raw: bytes) -> LogLine | RemovedLogLine:
-    """A line of a log. Raises one of `UNREADABLE` for what is neither a record nor a gap."""
+    """Return a line of a log. Raises one of `UNREADABLE` for a line that is neither a record nor a gap."""
     kind = RemovedLogLine if raw.startswith(b'{"removed_from"') else LogLine
     return msgspec.json.decode(raw, type=kind)
 
 
 def ends_of(line: LogLine | RemovedLogLine) -> tuple[int, str, int]:
-    """(the last number, the last seal, the first number) of a line."""
+    """Return (the last number, the last seal, the first number) of a line."""
     if isinstance(line, RemovedLogLine):
         return line.removed_to, line.last, line.removed_from
     return line.number, line.seal, line.number
 
 
 def sealed(record: bytes, seal: str) -> bytes:
-    """The line of a record, with its line end."""
+    """Return the line of a record, with its line end."""
     return record[:-1] + SEAL + seal.encode() + b'"}\n'
 
 
@@ -163,21 +167,21 @@ def head_of(path: Path) -> Path:
 
 
 def read(path: Path) -> Iterator[bytes]:
-    """The records of a log as JSON lines, oldest first, without their line ends."""
+    """Yield the records of a log as JSON lines, oldest first, without their line ends."""
     with path.open("rb") as file:
         for line in file:
             yield line.rstrip(b"\n")
 
 
 def export(paths: list[Path], since: datetime | None, until: datetime | None, client: str | None) -> Iterator[bytes]:
-    """The records of several logs in the order of their time; `since` and `until` (exclusive) are in UTC."""
+    """Yield the records of several logs ordered by time; `since` and `until` (exclusive) are in UTC, without a zone."""
 
     def wanted(path: Path) -> Iterator[tuple[datetime, bytes]]:
         for raw in read(path):
             try:
                 entry = decoded(raw)
             except UNREADABLE:
-                continue  # it is not a record: that is for `verify` to say
+                continue  # it is not a record, which `verify` reports
             if isinstance(entry, RemovedLogLine):
                 continue
             at = entry.at.replace(tzinfo=None)
@@ -189,24 +193,25 @@ def export(paths: list[Path], since: datetime | None, until: datetime | None, cl
 
 
 def verify(path: Path, key: bytes) -> tuple[int, list[Broken]]:
-    """How many records a log has, and every place where it is not what was written."""
+    """Return the number of the last record, and every line that is not what was written."""
     found: list[Broken] = []
     number, seal, at_head = 0, FIRST, ""
     head_number, head_seal = _read_head(head_of(path))
-    for place, raw in enumerate(read(path), 1):
+    for line_number, raw in enumerate(read(path), 1):
         record, mark, rest = raw.rpartition(SEAL)
         try:
             line = decoded(raw)
         except UNREADABLE:
-            found.append(Broken(place, "it is not a record"))
+            found.append(Broken(line_number, "it is not a record"))
             continue
         last, last_seal, first = ends_of(line)
         if not mark or not hmac.compare_digest(seal_of(key, record + b"}").encode(), rest.removesuffix(b'"}')):
-            found.append(Broken(place, f"record {last} was changed"))
+            found.append(Broken(line_number, f"record {last} was changed"))
         elif first != number + 1:
-            found.append(Broken(place, f"record {first} follows record {number}: others are missing, or it was moved"))
+            reason = f"record {first} follows record {number}: others are missing, or it was moved"
+            found.append(Broken(line_number, reason))
         elif line.previous != seal:
-            found.append(Broken(place, f"record {first} does not follow the one before it"))
+            found.append(Broken(line_number, f"record {first} does not follow the one before it"))
         number, seal = last, last_seal
         if number == head_number:
             at_head = seal
@@ -218,7 +223,7 @@ def verify(path: Path, key: bytes) -> tuple[int, list[Broken]]:
 
 
 def seal_of(key: bytes, record: bytes) -> str:
-    """What proves a record, or a gap, to whoever has the key."""
+    """Return the seal of a record or a gap: its HMAC-SHA256 in hex, which proves it to a holder of the key."""
     return hmac.digest(key, record, "sha256").hex()
 
 

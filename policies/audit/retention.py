@@ -1,4 +1,4 @@
-"""Audit records are kept as long as the catalogue says for their kind, and then removed; the chain of seals stays whole.
+"""Removal of audit records after the days that the catalogue gives their kind; the chain of seals stays whole.
 
 Records that are removed leave a gap that names their numbers and the seals on both sides. The gap is sealed itself, so
 that nobody can remove more than was due and call it retention.
@@ -34,12 +34,12 @@ from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Catalogue
 
 PACE = 6 * 3600.0
-"""Seconds between two looks at what is due."""
+"""Seconds between two checks of what is due."""
 log = structlog.get_logger("tiergate.retention")
 
 
 class Retention:
-    """Removes from one layer's log what was kept long enough."""
+    """Remove the records from one layer's log whose retention is over."""
 
     def __init__(self, audit: AuditLog, live_catalogue: LiveCatalogue, clock: Clock) -> None:
         self._audit = audit
@@ -47,7 +47,7 @@ class Retention:
         self._clock = clock
 
     async def watch(self) -> None:
-        """Remove what is due for as long as the layer runs."""
+        """Remove what is due, again and again for as long as the layer runs."""
         while True:
             path, key, now = self._audit.path, self._audit.key, self._clock()
             removed = await asyncio.to_thread(remove_due, path, key, self._live_catalogue.current, now)
@@ -57,17 +57,17 @@ class Retention:
 
 
 def remove_due(path: Path, key: bytes, catalogue: Catalogue, now: datetime) -> int:
-    """Remove the records whose days are over. Gives how many there were. Those who write meanwhile wait."""
+    """Remove the records whose days are over, and return how many there were. Writers wait meanwhile."""
     count = due(path, catalogue, now)
     if not count:
         return 0
-    draft = path.with_suffix(".kept")
+    draft = path.with_suffix(".draft")
     head = os.open(head_of(path), os.O_RDWR)
     fcntl.flock(head, fcntl.LOCK_EX)
     try:
         with draft.open("wb") as file:
             draft.chmod(0o600)
-            for each in _kept(path, catalogue, now):
+            for each in _remaining(path, catalogue, now):
                 if isinstance(each, bytes):
                     file.write(each + b"\n")
                 else:
@@ -81,13 +81,16 @@ def remove_due(path: Path, key: bytes, catalogue: Catalogue, now: datetime) -> i
 
 
 def due(path: Path, catalogue: Catalogue, now: datetime) -> int:
-    """How many records have been kept long enough."""
-    lines = (_goes(raw, catalogue, now) for raw in read(path)) if path.exists() else ()
+    """Return how many records are due for removal at `now`."""
+    lines = (_removable(raw, catalogue, now) for raw in read(path)) if path.exists() else ()
     return sum(isinstance(line, LogLine) for line in lines)
 
 
-def _goes(raw: bytes, catalogue: Catalogue, now: datetime) -> LogLine | RemovedLogLine | None:
-    """The line, if it is a record that is due or a gap; what is neither a record nor a gap is left for `verify` to find."""
+def _removable(raw: bytes, catalogue: Catalogue, now: datetime) -> LogLine | RemovedLogLine | None:
+    """Return the line if it is a gap, or a record that is due; else None.
+
+    A line that is neither a record nor a gap stays for `verify` to find.
+    """
     try:
         line = decoded(raw)
     except UNREADABLE:
@@ -97,13 +100,13 @@ def _goes(raw: bytes, catalogue: Catalogue, now: datetime) -> LogLine | RemovedL
     return line
 
 
-def _kept(path: Path, catalogue: Catalogue, now: datetime) -> Iterator[bytes | Removed]:
-    """The lines that stay, as they are, and a gap for each run of records that go. Gaps that touch become one."""
+def _remaining(path: Path, catalogue: Catalogue, now: datetime) -> Iterator[bytes | Removed]:
+    """Yield the lines that stay, as they are, and a gap for each run of records that go. Adjacent gaps become one."""
     gap: Removed | None = None
     for raw in read(path):
-        goes = _goes(raw, catalogue, now)
-        if goes is not None:
-            gap = _joined(gap, goes, now)
+        line = _removable(raw, catalogue, now)
+        if line is not None:
+            gap = _joined(gap, line, now)
             continue
         if gap is not None:
             yield gap

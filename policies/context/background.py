@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests, from an app's start to its end."""
+"""Jobs that run beside the requests, from an app's start to its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Background:
-    """Runs endless jobs. `start` and `stop` are an app's hooks."""
+    """Run endless jobs. `start` and `stop` are an app's hooks."""
 
     def __init__(self, *jobs: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._jobs = jobs

@@ -1,4 +1,4 @@
-"""One id from the first call to the platform's own record."""
+"""The correlation id: one id from the first call to the platform's own record."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextvars import ContextVar, Token
 
 HEADER = "x-correlation-id"
 STATE = "correlation_id"
-"""Where a request keeps its id, for answers that are made outside of its work."""
+"""The key of a request's state that holds its id, for answers that are made outside of its work."""
 ACCEPTED = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _current: ContextVar[str] = ContextVar("correlation_id", default="")
 
 
 def current() -> str:
-    """The correlation id of the work at hand, or an empty string outside any."""
+    """Return the correlation id of the present work, or an empty string outside any."""
     return _current.get()
 
 
 def enter(correlation_id: str) -> Token[str]:
-    """From here on everything belongs to `correlation_id`, until `leave` gets the token."""
+    """Begin work that belongs to `correlation_id`, until `leave` is called with the returned token."""
     return _current.set(correlation_id)
 
 
@@ -30,7 +30,7 @@ def leave(token: Token[str]) -> None:
 
 @contextmanager
 def correlated(correlation_id: str) -> Generator[None]:
-    """Everything inside belongs to `correlation_id`."""
+    """Let everything inside belong to `correlation_id`."""
     token = enter(correlation_id)
     try:
         yield
@@ -39,5 +39,5 @@ def correlated(correlation_id: str) -> Generator[None]:
 
 
 def accepted(candidate: str) -> bool:
-    """Whether an id from outside may be taken over: short and free of anything that could break a log or a header."""
+    """Return whether an id from outside is used as it is: 8 to 64 characters, all safe in a log and a header."""
     return ACCEPTED.fullmatch(candidate) is not None

@@ -1,6 +1,6 @@
-"""How long the call at hand may still take: from the edge to the platform everybody knows, and begins nothing that cannot end.
+"""How long the present call may still take. Every layer knows it, and begins nothing that cannot end in time.
 
-A layer tells the next one how many milliseconds are left, not a time of day: clocks differ. The service tier's time-out
+A layer sends the next one how many milliseconds are left, not a time of day: clocks differ. The service tier's time-out
 is the most that a call has; a caller may ask for less.
 """
 
@@ -14,10 +14,10 @@ from contextvars import ContextVar, Token
 import msgspec
 
 HEADER = "x-request-timeout"
-"""Milliseconds that the caller still waits."""
+"""The header with the milliseconds that the caller still waits."""
 MARK = HEADER.encode()
 DIGITS = 9
-"""A caller that says more than 11 days says nothing."""
+"""Digits that the header may have: more than 11 days are no limit."""
 
 
 class Deadline(msgspec.Struct, frozen=True):
@@ -31,7 +31,10 @@ _current: ContextVar[Deadline | None] = ContextVar("call", default=None)
 
 
 def enter(operation_id: str, timeout: float, asked: bytes) -> Token[Deadline | None]:
-    """From here on all belongs to this call, until `leave` gets the token. `timeout` is in seconds, `asked` the header's value."""
+    """Begin a call that ends after `timeout` seconds, until `leave` is called with the returned token.
+
+    `asked` is the value of the header (milliseconds, empty for none); a smaller one replaces `timeout`.
+    """
     if asked and asked.isdigit() and len(asked) <= DIGITS:
         timeout = min(timeout, int(asked) / 1000)
     return _current.set(Deadline(operation_id, time.monotonic() + timeout))
@@ -43,7 +46,7 @@ def leave(token: Token[Deadline | None]) -> None:
 
 @contextmanager
 def within(operation_id: str, seconds: float) -> Generator[None]:
-    """Everything inside belongs to one call that has so long."""
+    """Let everything inside belong to one call that has `seconds`."""
     token = enter(operation_id, seconds, b"")
     try:
         yield
@@ -52,12 +55,17 @@ def within(operation_id: str, seconds: float) -> Generator[None]:
 
 
 def operation() -> str:
-    """The operation at hand, or an empty string outside any: in a change feed, a sweep, a workflow."""
+    """Return the operation of the present call, or an empty string outside any: in a change feed, a poll, a
+    workflow.
+    """
     call = _current.get()
     return call.operation_id if call else ""
 
 
 def left(most: float) -> float:
-    """Seconds that what begins now may take: `most`, or less when the call at hand ends sooner. May be below zero."""
+    """Return the seconds that what begins now may take: `most`, or less when the present call ends sooner.
+
+    The result is negative when the call is over.
+    """
     call = _current.get()
     return min(most, call.ends_at - time.monotonic()) if call else most

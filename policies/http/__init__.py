@@ -1,1 +1,1 @@
-"""HTTP as a client. No rule of ours is in it."""
+"""HTTP clients. No rule of the gateway is in here."""

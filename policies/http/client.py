@@ -1,4 +1,4 @@
-"""One exchange over HTTP: what came back, and what it means when nothing did."""
+"""The result of one HTTP exchange: a response, or what its failure means."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import msgspec
 from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
 
 CONNECTING = 3.0
-"""Seconds that a connection may take to be made: what failed then was never sent."""
+"""Seconds that making a connection may take: a request that fails then was never sent."""
 LONGEST = 16 * 1024 * 1024
-"""Bytes that an answer has at the most."""
+"""Bytes that an answer may have."""
 RESERVED = "/?&=%:@!$'()*+,;~"
-"""What stays as it is in the path of a request (RFC 3986, 2.2); all else is percent-encoded."""
+"""The characters that stay as they are in the path of a request (RFC 3986, 2.2); all else is percent-encoded."""
 
 
 class HttpResponse:
-    """What came back, with its body whole. Names of headers are in lower case."""
+    """A response with its whole body. Names of headers are in lower case."""
 
     __slots__ = ("content", "headers", "status")
 
@@ -77,7 +77,10 @@ class TransportFailure(Exception):
         self.request_sent = request_sent
 
     def fault(self, platform: str, *, safe: bool) -> PlatformFault:
-        """What it means. `safe` requests change nothing, so their outcome is never in doubt."""
+        """Return the fault that this is for `platform`.
+
+        A `safe` request changes nothing, so its outcome is never in doubt: it is `Unavailable`.
+        """
         if safe or not self.request_sent:
             return Unavailable(platform, f"no answer ({self.reason})")
         return UnknownOutcome(platform, f"no answer after the request was sent ({self.reason})")

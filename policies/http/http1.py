@@ -1,7 +1,8 @@
-"""Requests between our layers over open HTTP/1.1 connections: `AsyncHttpClient` in the event loop, `HttpClient` in the thread that asks.
+"""HTTP/1.1 clients for requests between our layers.
 
-A client with threads of its own hands every answer from one thread to another, which on one core costs as much as all of
-the chain (docs/performance.md). The parser is httptools' (llhttp); this is the pool around it.
+`AsyncHttpClient` works in the event loop, `HttpClient` in the caller's thread: a client with threads of its own passes
+every answer from one thread to another, which on one core costs as much as the whole chain of policies
+(docs/performance.md). The parser is httptools' (llhttp); this is the connection pool around it.
 """
 
 from __future__ import annotations
@@ -24,33 +25,36 @@ import httptools
 from policies.http.client import CONNECTING, LONGEST, RESERVED, HttpResponse, TransportFailure
 
 IDLE = 64
-"""Connections that are kept for the next request…"""
+"""Connections that stay open for the next request."""
 LONGEST_LIFE = 60.0
-"""…and the seconds from its beginning after which one takes no further request: a name that has moved is followed, however
-busy the connection is. Shorter than our layers keep an idle one, so that no write meets its end."""
+"""Seconds from its beginning after which a connection takes no further request.
+
+So a changed address of a name is followed, however busy the connection is. Shorter than our layers keep an idle
+connection open, so that no write meets its end.
+"""
 PACE = 0.1
-"""The part of the time-out after which somebody looks whether it is over…"""
+"""The part of the time-out after which time-outs are checked again."""
 LOOK = 0.25
-"""…and the most seconds."""
+"""The most seconds between two checks of time-outs."""
 PIECE = 64 * 1024
 """Bytes that are read at once."""
 PATH = re.compile(r"[!-~]+")
 
 
 class BaseConnection(ABC):
-    """What both kinds of connection know: how answers are told apart on one."""
+    """What both kinds of connection share: how the bytes that arrive become answers."""
 
-    __slots__ = ("_ends", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "keeps", "made_at", "waits")
+    __slots__ = ("_ends", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "made_at", "reusable", "waits")
 
     def __init__(self, made_at: float) -> None:
-        """`made_at` is in seconds, of the pool's clock."""
+        """Create an open connection. `made_at` is in seconds of the pool's clock."""
         self.made_at = made_at
         self.closed = False
-        self.keeps = True
+        self.reusable = True
         self.fresh = True
-        """Nothing has come of the present answer yet."""
+        """No byte of the present answer has arrived yet."""
         self.waits = False
-        """It was asked, and has not answered."""
+        """A request was sent, and its answer has not arrived."""
         self._parts: list[bytes] = []
         self._headers: dict[bytes, bytes] = {}
         self._size = 0
@@ -60,15 +64,15 @@ class BaseConnection(ABC):
 
     @abstractmethod
     def answered(self, reply: HttpResponse) -> None:
-        """The answer is here."""
+        """Take the complete answer."""
 
     @abstractmethod
     def broken(self, reason: str) -> None:
-        """There will be none."""
+        """Fail the present request: there will be no answer."""
 
     @abstractmethod
     def close(self) -> None:
-        """Nobody asks it any more."""
+        """Close the connection, which gets no further request."""
 
     def begin(self) -> None:
         self.waits, self.fresh, self._parts, self._headers, self._size, self._ends = True, True, [], {}, 0, False
@@ -84,7 +88,7 @@ class BaseConnection(ABC):
             self.broken(f"it does not speak HTTP ({type(error).__name__})")
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """Complete an answer that ends with the connection."""
         if self._ends:
             self.on_message_complete()
 
@@ -92,7 +96,7 @@ class BaseConnection(ABC):
 
     def on_message_begin(self) -> None:
         if not self.waits:
-            self.keeps = False  # more than one answer: what comes next would be taken for that of the next request
+            self.reusable = False  # more than one answer: the second would be taken for that of the next request
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
@@ -110,10 +114,10 @@ class BaseConnection(ABC):
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < HTTPStatus.OK:
-            self._headers = {}  # a word on the way: the answer is still to come
+            self._headers = {}  # a 1xx response: the final one is still to come
             return
         if self.waits:
-            self.waits, self.keeps = False, self._parser.should_keep_alive()
+            self.waits, self.reusable = False, self._parser.should_keep_alive()
             self.answered(HttpResponse(status, self._headers, b"".join(self._parts)))
 
 
@@ -121,7 +125,7 @@ C = TypeVar("C", bound=BaseConnection)
 
 
 class ConnectionPool(Generic[C]):
-    """Connections that wait for the next request, the latest first. Threads may share it."""
+    """Hold connections for the next request, the latest first. Threads may share it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -138,7 +142,7 @@ class ConnectionPool(Generic[C]):
             connection.close()
         return None
 
-    def keep(self, connection: C) -> None:
+    def put(self, connection: C) -> None:
         if len(self._idle) < IDLE and self._is_young(connection):
             self._idle.append(connection)
         else:
@@ -152,13 +156,16 @@ class ConnectionPool(Generic[C]):
             connection.close()
 
 
-def ended_before(kept: BaseConnection | None, error: OSError) -> bool:
-    """Whether a kept connection had been closed over there before it was asked: a read may be asked again, on another one."""
-    return kept is not None and kept.fresh and isinstance(error, ConnectionError)
+def ended_before(reused: BaseConnection | None, error: OSError) -> bool:
+    """Return whether a reused connection was closed by the remote side before any byte of the answer.
+
+    A read may then be sent again, on another connection.
+    """
+    return reused is not None and reused.fresh and isinstance(error, ConnectionError)
 
 
 class Origin:
-    """Where requests go, and how they are written."""
+    """The address that requests go to, and how requests to it are written."""
 
     def __init__(self, base_url: str) -> None:
         parts = urlsplit(base_url)
@@ -169,7 +176,10 @@ class Origin:
         self._head = f" HTTP/1.1\r\nhost: {parts.netloc}\r\n"
 
     def written(self, method: str, path: str, headers: dict[str, str] | None, content: bytes) -> bytes:
-        """A request as it is sent. Raises `ValueError` for what cannot be part of one."""
+        """Return the bytes of a request.
+
+        Raises `ValueError` for a header with a control character or one beyond ASCII.
+        """
         lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
         if not all(each.isprintable() for each in lines):
             raise ValueError("a line end or a control character in a header")
@@ -178,7 +188,10 @@ class Origin:
         return self.head(method, path, "".join(f"{each}\r\n" for each in lines)) + content
 
     def head(self, method: str, path: str, headers: str) -> bytes:
-        """`headers` are written out, each with its line end. What may not be in a path is percent-encoded (RFC 3986, 2.1)."""
+        """Return the bytes of a request line and headers. `headers` are written out, each with its line end.
+
+        A character that may not be in a path is percent-encoded (RFC 3986, 2.1).
+        """
         if not PATH.fullmatch(path):
             path = quote(path, safe=RESERVED)
         return f"{method} {self._prefix}{path}{self._head}{headers}\r\n".encode("ascii")
@@ -188,7 +201,7 @@ class Origin:
 
 
 class AsyncConnection(BaseConnection, asyncio.Protocol):
-    """One connection, with at most one request on it."""
+    """A connection in the event loop, with at most one request on it."""
 
     __slots__ = ("_answer", "transport")
 
@@ -225,43 +238,51 @@ class AsyncConnection(BaseConnection, asyncio.Protocol):
 
 
 class AsyncHttpClient:
-    """Sends requests to one address."""
+    """Send requests to one origin from the event loop."""
 
     def __init__(self, base_url: str, longest: float, clock: Callable[[], float] = monotonic) -> None:
-        """`longest` is the usual time-out, in seconds: by it goes how often somebody looks whether one is over. `clock`
-        gives seconds, and never goes back."""
-        self._address = Origin(base_url)
+        """Create a client of `base_url`, with no connection yet.
+
+        `longest` is the usual time-out in seconds, which decides how often time-outs are checked. `clock` returns
+        seconds, and never goes back.
+        """
+        self._origin = Origin(base_url)
         self._pace = min(longest * PACE, LOOK)
         self._clock = clock
-        self._kept: ConnectionPool[AsyncConnection] = ConnectionPool(clock)
-        self._asked: dict[AsyncConnection, tuple[float, asyncio.Future[HttpResponse]]] = {}
-        self._watched = False
+        self._pool: ConnectionPool[AsyncConnection] = ConnectionPool(clock)
+        self._running: dict[AsyncConnection, tuple[float, asyncio.Future[HttpResponse]]] = {}
+        self._timer_set = False
 
     def get(self, path: str, headers: str, seconds: float) -> Coroutine[Any, Any, HttpResponse]:
-        """The answer to a read. `headers` are written out, each with its line end. Raises `TransportFailure`."""
-        return self._ask(self._address.head("GET", path, headers), seconds, read=True)
+        """Return the answer to a read. `headers` are written out, each with its line end.
+
+        Raises `TransportFailure`.
+        """
+        return self._ask(self._origin.head("GET", path, headers), seconds, read=True)
 
     def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
     ) -> Coroutine[Any, Any, HttpResponse]:
-        """The answer, with its body. `seconds` bounds the whole exchange. Raises `TransportFailure`, and `ValueError` for what
-        cannot be part of a request."""
-        request = self._address.written(method, path, headers, content)
+        """Return the answer, with its body. `seconds` bounds the whole exchange.
+
+        Raises `TransportFailure`, and `ValueError` for a header with a control character or one beyond ASCII.
+        """
+        request = self._origin.written(method, path, headers, content)
         return self._ask(request, seconds, read=method == "GET")
 
     async def close(self) -> None:
-        self._kept.close()
+        self._pool.close()
 
     async def _ask(self, request: bytes, seconds: float, *, read: bool) -> HttpResponse:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while True:
-            kept = self._kept.take()
-            connection = kept or await self._connect(loop, min(seconds, CONNECTING))
+            reused = self._pool.take()
+            connection = reused or await self._connect(loop, min(seconds, CONNECTING))
             answer: asyncio.Future[HttpResponse] = loop.create_future()
-            self._asked[connection] = (until, answer)
-            if not self._watched:
-                self._watched = True
+            self._running[connection] = (until, answer)
+            if not self._timer_set:
+                self._timer_set = True
                 loop.call_later(self._pace, self._look, loop)
             connection.ask(request, answer)
             reply: HttpResponse | None = None
@@ -269,42 +290,45 @@ class AsyncHttpClient:
                 reply = await answer
                 return reply
             except (ConnectionError, TimeoutError) as error:
-                if not (read and ended_before(kept, error)):
+                if not (read and ended_before(reused, error)):
                     raise TransportFailure(str(error), request_sent=True) from error
             finally:
-                del self._asked[connection]
-                if reply is not None and connection.keeps:
-                    self._kept.keep(connection)
+                del self._running[connection]
+                if reply is not None and connection.reusable:
+                    self._pool.put(connection)
                 else:
-                    connection.close()  # what may still come on it belongs to nobody
+                    connection.close()  # what may still arrive on it belongs to no request
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, seconds: float) -> AsyncConnection:
-        to = self._address
+        origin = self._origin
         try:
             async with asyncio.timeout(seconds):
                 _, connection = await loop.create_connection(
-                    lambda: AsyncConnection(self._clock()), to.host, to.port, ssl=to.tls
+                    lambda: AsyncConnection(self._clock()), origin.host, origin.port, ssl=origin.tls
                 )
         except OSError as error:
             raise TransportFailure(type(error).__name__, request_sent=False) from error
         return connection
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give up what has taken too long. One timer for all requests: one for each costs a sixth of the request."""
+        """Fail the requests whose time is over.
+
+        There is one timer for all requests: one for each costs a sixth of the request.
+        """
         now = loop.time()
-        for until, answer in self._asked.values():
+        for until, answer in self._running.values():
             if until <= now and not answer.done():
                 answer.set_exception(TimeoutError("no answer in time"))
-        self._watched = bool(self._asked)
-        if self._watched:
+        self._timer_set = bool(self._running)
+        if self._timer_set:
             loop.call_later(self._pace, self._look, loop)
 
 
-# ---- in the thread that asks
+# ---- in the caller's thread
 
 
 class BlockingConnection(BaseConnection):
-    """One connection, of one thread at a time."""
+    """A connection of one thread at a time."""
 
     __slots__ = ("_reply", "_socket")
 
@@ -316,7 +340,10 @@ class BlockingConnection(BaseConnection):
         self._reply: HttpResponse | None = None
 
     def ask(self, request: bytes, until: float) -> HttpResponse:
-        """Raises `ConnectionError`, and `TimeoutError` at `until`."""
+        """Send a request and return its answer.
+
+        Raises `ConnectionError`, and `TimeoutError` at `until` (seconds of the monotonic clock).
+        """
         self.begin()
         self._reply = None
         self._bound(until)
@@ -328,7 +355,7 @@ class BlockingConnection(BaseConnection):
                 self.data_received(data)
             else:
                 self.end()
-                self.keeps = False
+                self.reusable = False
                 if self._reply is None:
                     self.broken("the connection was closed")
         return self._reply
@@ -341,10 +368,10 @@ class BlockingConnection(BaseConnection):
 
     @property
     def stale(self) -> bool:
-        """Its end has come, or something that nobody asked for."""
-        looked = select.poll()
-        looked.register(self._socket, select.POLLIN)
-        return bool(looked.poll(0))
+        """Return whether bytes, or the connection's end, have arrived without a request."""
+        polling = select.poll()
+        polling.register(self._socket, select.POLLIN)
+        return bool(polling.poll(0))
 
     def answered(self, reply: HttpResponse) -> None:
         self._reply = reply
@@ -359,42 +386,42 @@ class BlockingConnection(BaseConnection):
 
 
 class HttpClient:
-    """Sends requests to one address. Threads may share it."""
+    """Send requests to one origin from the caller's thread. Threads may share it."""
 
     def __init__(self, base_url: str, clock: Callable[[], float] = monotonic) -> None:
-        """`clock` as for `AsyncHttpClient`."""
-        self._address = Origin(base_url)
+        """Create a client of `base_url`, with no connection yet. `clock` is as for `AsyncHttpClient`."""
+        self._origin = Origin(base_url)
         self._clock = clock
-        self._kept: ConnectionPool[BlockingConnection] = ConnectionPool(clock)
+        self._pool: ConnectionPool[BlockingConnection] = ConnectionPool(clock)
 
     def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
     ) -> HttpResponse:
-        """As `AsyncHttpClient.request`."""
-        request = self._address.written(method, path, headers, content)
+        """Return the answer, with its body, as `AsyncHttpClient.request` does."""
+        request = self._origin.written(method, path, headers, content)
         until = monotonic() + seconds
         while True:
-            while (kept := self._kept.take()) is not None and kept.stale:
-                kept.close()
-            line = kept or self._connect(min(seconds, CONNECTING))
+            while (reused := self._pool.take()) is not None and reused.stale:
+                reused.close()
+            connection = reused or self._connect(min(seconds, CONNECTING))
             try:
-                reply = line.ask(request, until)
+                reply = connection.ask(request, until)
             except OSError as error:
-                line.close()
-                if method == "GET" and ended_before(kept, error):
+                connection.close()
+                if method == "GET" and ended_before(reused, error):
                     continue
                 raise TransportFailure(str(error), request_sent=True) from error
-            if line.keeps:
-                self._kept.keep(line)
+            if connection.reusable:
+                self._pool.put(connection)
             else:
-                line.close()
+                connection.close()
             return reply
 
     def _connect(self, seconds: float) -> BlockingConnection:
         try:
-            return BlockingConnection(self._address, seconds, self._clock())
+            return BlockingConnection(self._origin, seconds, self._clock())
         except OSError as error:
             raise TransportFailure(type(error).__name__, request_sent=False) from error
 
     def close(self) -> None:
-        self._kept.close()
+        self._pool.close()

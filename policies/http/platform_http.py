@@ -1,5 +1,8 @@
-"""Requests to servers on the Internet, with httpx (docs/decisions/0015-httpx-for-platforms.md): HTTP/2 where it is offered, the
-environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), certificate files of the settings. No redirect is followed."""
+"""Requests to servers on the Internet, with httpx (docs/decisions/0015-httpx-for-platforms.md).
+
+HTTP/2 is used where it is offered, as are the environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) and the
+certificate files of the settings. No redirect is followed.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,15 @@ import httpx
 from policies.http.client import CONNECTING, LONGEST, RESERVED, HttpResponse, TransportFailure
 
 LONGEST_LIFE = 60.0
-"""Seconds after which new connections are made: a name that has moved is followed, however busy the old ones are."""
+"""Seconds after which new connections are made.
+
+So a changed address of a name is followed, however busy the old connections are.
+"""
 IDLE = 30.0
-"""Seconds for which an idle connection is open: shorter than load balancers leave theirs, so that few requests meet its end."""
+"""Seconds for which an idle connection is open.
+
+Shorter than load balancers leave theirs, so that few requests meet its end.
+"""
 GZIP = zlib.MAX_WBITS | 16
 DOTS = re.compile(r"/\.\.?(?=[/?#]|$)")
 ACCEPTED = [("accept", "*/*"), ("accept-encoding", "gzip")]
@@ -28,9 +37,12 @@ ACCEPTED = [("accept", "*/*"), ("accept-encoding", "gzip")]
 
 @cache
 def tls_context(ca_file: str = "", client_cert_file: str = "", client_key_file: str = "") -> ssl.SSLContext:
-    """Return what a TLS connection trusts, and shows of itself. All are PEM files; without `ca_file` the machine's authorities
-    are trusted, without `client_key_file` the key is in `client_cert_file`. Made once for the same files, since it takes
-    milliseconds. Raises `OSError` for a file that cannot be used."""
+    """Return the context of a TLS connection: the authorities that it trusts, and the certificate that it shows.
+
+    All are PEM files; without `ca_file` the machine's authorities are trusted, without `client_key_file` the key is in
+    `client_cert_file`. The same files return the same context, since making one takes milliseconds. Raises `OSError`
+    for a file that cannot be used.
+    """
     context = ssl.create_default_context(cafile=ca_file or None)
     if client_cert_file:
         context.load_cert_chain(client_cert_file, client_key_file or None, password="")  # never ask on the terminal
@@ -38,7 +50,7 @@ def tls_context(ca_file: str = "", client_cert_file: str = "", client_key_file: 
 
 
 class _Session:
-    """Connections that are given up together."""
+    """Connections that are retired together."""
 
     __slots__ = ("client", "connections", "made_at", "running")
 
@@ -51,12 +63,15 @@ class _Session:
 
 
 class PlatformHttp:
-    """Sends requests to one address. `connections` is how many it has at the most."""
+    """Send requests to one origin, over at most `connections` connections."""
 
     def __init__(
         self, base_url: str, connections: int, tls: ssl.SSLContext | None = None, clock: Callable[[], float] = monotonic
     ) -> None:
-        """`clock` gives seconds, and never goes back. Raises `ValueError` for what is no address."""
+        """Create a client of `base_url`, with no connection yet.
+
+        `clock` returns seconds, and never goes back. Raises `ValueError` for a URL that is no address.
+        """
         try:
             self._base = httpx.URL(base_url)
         except httpx.InvalidURL as error:
@@ -71,14 +86,16 @@ class PlatformHttp:
     async def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> HttpResponse:
-        """Return the answer, with its body unpacked. `seconds` bounds the whole exchange. Raises `TransportFailure`, and
-        `ValueError` for what cannot be part of a request."""
+        """Return the answer, with its body decompressed. `seconds` bounds the whole exchange.
+
+        Raises `TransportFailure`, and `ValueError` for a path or header that cannot be part of a request.
+        """
         request = self._written(method, path, content, headers or {}, seconds)
         sent = False
 
         async def trace(event: str, info: dict[str, Any]) -> None:
             nonlocal sent
-            # What is asked of a proxy is not the request.
+            # A CONNECT that opens a tunnel through a proxy is not the request.
             if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
                 sent = True
 
@@ -120,7 +137,10 @@ class PlatformHttp:
         )
 
     def _current(self) -> _Session:
-        """The connections for the next request: new ones when the present ones are too old, or too many or too few."""
+        """Return the connections for the next request.
+
+        They are new ones when the present ones are too old, or when the number of connections was changed.
+        """
         now, session = self._clock(), self._session
         if session is not None:
             if now - session.made_at < LONGEST_LIFE and session.connections == self.connections:
@@ -130,7 +150,7 @@ class PlatformHttp:
         return session
 
     async def _close_left(self) -> None:
-        """Close the earlier connections on which the last request has ended."""
+        """Close the retired connections on which the last request has ended."""
         while (ended := next((each for each in self._left if not each.running), None)) is not None:
             self._left.remove(ended)
             await ended.client.aclose()
@@ -157,7 +177,7 @@ async def _whole(response: httpx.Response) -> bytes:
 
 
 def _unpacked(headers: Mapping[bytes, bytes], content: bytes) -> bytes:
-    """Not httpx's way, which has no bound for what comes out of a few bytes."""
+    """Return the decompressed body, of at most `LONGEST` bytes: httpx has no bound for what a few bytes become."""
     encoding = headers.get(b"content-encoding", b"identity").lower()
     if encoding == b"identity" or not content:
         return content

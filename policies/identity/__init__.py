@@ -1,1 +1,1 @@
-"""Who calls: tokens, keys, client secrets, revocation, signatures of webhooks."""
+"""Who calls: tokens, keys, client secrets, revocation, webhook signatures."""

@@ -1,4 +1,4 @@
-"""Who calls: verifies access tokens (RFC 9068) after the rules of RFC 8725."""
+"""Verification of access tokens (RFC 9068), following RFC 8725."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHED = 10_000
 BY_OUR_CLOCK: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
 REQUIRED = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"]
 NOT_OURS = frozenset({"jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "zip", "enc"})
-"""Header parameters that bring a key, or ask for more than we do. No token of an issuer that we trust has one."""
+"""Header parameters that bring a key, or ask for more than we do. No token of a trusted issuer has one."""
 MALFORMED = (
     jwt.InvalidTokenError,
     jwt.InvalidKeyError,
@@ -33,7 +33,11 @@ MALFORMED = (
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """The verified caller. `subject` is on whose behalf, `client` who asks; `entities` whose records it may see."""
+    """The verified caller.
+
+    `subject` is the person or system on whose behalf the `client` calls; `entities` are the legal entities whose
+    records it may see. Times are in seconds since 1970, UTC.
+    """
 
     subject: str
     client: str
@@ -43,10 +47,10 @@ class Principal(msgspec.Struct, frozen=True):
     issued_at: float
     expires_at: float
     partner: str = ""
-    """Of a partner: it sees its own customers' records only."""
+    """The client name of a partner, which sees its own customers' records only; else empty."""
 
     def within(self, client: Client, allowed: frozenset[str]) -> Principal:
-        """The same caller, who sees no more than the catalogue lets its client see: records of the `allowed` entities."""
+        """Return the same caller, limited to what the catalogue lets its client see: records of `allowed` entities."""
         partner = self.client if client.kind == "partner" else self.partner
         if partner == self.partner and ("*" in allowed or self.entities <= allowed):
             return self
@@ -54,12 +58,12 @@ class Principal(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, entities=seen, partner=partner)
 
     def may_see(self, legal_entity: str) -> bool:
-        """The object-level check: whether records of `legal_entity` exist for this caller."""
+        """Return whether records of `legal_entity` exist for this caller: the object-level check."""
         return "*" in self.entities or legal_entity in self.entities
 
 
 class _Claims(msgspec.Struct, frozen=True):
-    """What we read of a token. Without `entities` the caller sees what the catalogue lets its client see."""
+    """The claims of a token that we read. Without `entities` the caller sees what the catalogue lets its client see."""
 
     sub: str
     client_id: str
@@ -73,7 +77,10 @@ class _Claims(msgspec.Struct, frozen=True):
 
 
 class Verifier:
-    """Verifies one issuer's tokens for one layer. A verified token is kept by its hash until it expires or is revoked."""
+    """Verify one issuer's tokens for one layer.
+
+    A verified token is cached by its hash until it expires or is revoked.
+    """
 
     def __init__(self, keys: SigningKeys, issuer: str, layer: Layer, revocations: Revocations, clock: Clock) -> None:
         self._keys = keys
@@ -84,7 +91,10 @@ class Verifier:
         self._cache: dict[bytes, Principal] = {}
 
     def known(self, authorization: bytes) -> Principal | None:
-        """The caller that an `Authorization` header has proved before. Raises `ProblemError` (401) without telling why."""
+        """Return the caller of an `Authorization` header that was verified before, else None.
+
+        Raises `ProblemError` (401), which does not say why, for a token that is too long, expired or revoked.
+        """
         if len(authorization) > MAX_TOKEN:
             raise unauthenticated()
         digest = hashlib.sha256(authorization).digest()
@@ -98,7 +108,7 @@ class Verifier:
         return known
 
     async def principal(self, authorization: str) -> Principal:
-        """The caller that an `Authorization` header proves. Raises `ProblemError` (401) without telling why."""
+        """Return the caller of an `Authorization` header. Raises `ProblemError` (401), which does not say why."""
         raw = authorization.encode("latin-1")
         if found := self.known(raw):
             return found
@@ -140,7 +150,7 @@ class Verifier:
         )
 
     def _claims(self, decoded: dict[str, Any]) -> _Claims:
-        """The claims, with the three times of RFC 7519 (sections 4.1.4 to 4.1.6) held against our clock."""
+        """Return the claims, after checking the times of RFC 7519 (sections 4.1.4 to 4.1.6) against our clock."""
         if any(type(decoded.get(name, 0)) is not int for name in ("exp", "nbf", "iat")):
             raise unauthenticated()
         claims = msgspec.convert(decoded, _Claims)
@@ -152,5 +162,5 @@ class Verifier:
 
 
 def unauthenticated() -> ProblemError:
-    """The one answer to every bad token: it does not say why."""
+    """Return the one answer to every bad token, which does not say why."""
     return ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")

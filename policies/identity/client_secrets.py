@@ -1,4 +1,4 @@
-"""The secrets that clients ask for tokens with: made here, shown once, kept as Argon2id digests (RFC 9106)."""
+"""The secrets with which clients ask for tokens: made here, shown once, stored as Argon2id digests (RFC 9106)."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from argon2.exceptions import VerifyMismatchError
 from policies.store.files import update_atomically
 
 VALID = 2
-"""How many secrets of a client count at a time, so that a new one can be rolled out before the old one goes."""
+"""How many secrets of a client are valid at a time, so that a new one can be rolled out before the old one goes."""
 AT_ONCE = 2
-"""How many are verified at a time: each takes a core for some tens of milliseconds."""
+"""How many secrets are verified at a time: each verification takes a core for some tens of milliseconds."""
 Digests = dict[str, list[str]]
-"""Of each client, the oldest first."""
+"""The digests of each client's secrets, the oldest first."""
 PREFIX = "tgs_"
 
 
 class ClientSecrets:
-    """The digests of all clients' secrets, in one file that is read anew when it changes."""
+    """Store the digests of all clients' secrets, in one file that is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._hasher = argon2.PasswordHasher()
-        self._nobody = self._hasher.hash(secrets.token_urlsafe(32))
+        self._unowned = self._hasher.hash(secrets.token_urlsafe(32))
         self._busy = asyncio.Semaphore(AT_ONCE)
         self._stamp = 0
         self._digests: Digests = {}
 
     def make(self, client: str) -> str:
-        """A new secret of a client. The one before the last does not count any more."""
+        """Create and return a new secret of a client. The one before the last becomes invalid."""
         secret = PREFIX + secrets.token_urlsafe(32)
         digest = self._hasher.hash(secret)
         self._change(lambda known: known | {client: [*known.get(client, ()), digest][-VALID:]})
         return secret
 
     def forget(self, client: str) -> None:
-        """No secret of the client counts any more."""
+        """Remove all secrets of a client."""
         self._change(lambda known: {name: digests for name, digests in known.items() if name != client})
 
     async def prove(self, client: str, secret: str) -> bool:
-        """Whether the secret is the client's. Takes as long for a client that has none."""
-        digests = self._read().get(client) or [self._nobody]
+        """Return whether the secret is the client's. It takes as long for a client that has none."""
+        digests = self._read().get(client) or [self._unowned]
         async with self._busy:
             for digest in reversed(digests):
                 if await asyncio.to_thread(self._matches, digest, secret):
-                    return digest != self._nobody
+                    return digest != self._unowned
         return False
 
     def _matches(self, digest: str, secret: str) -> bool:

@@ -29,18 +29,18 @@ TYPE = "at+jwt"
 TYPES = (TYPE, f"application/{TYPE}")
 ISSUER = "tiergate-local"
 LONGEST = 24 * 3600
-"""Seconds that a token may live at most."""
+"""Seconds that a token may be valid."""
 LEEWAY = 10
 """Seconds that two clocks may differ."""
 
 
 def audience(layer: Layer) -> str:
-    """The `aud` of a layer. Each has its own, so that a token for one is worthless at another."""
+    """Return the `aud` of a layer. Each has its own, so that a token for one is worthless at another."""
     return f"tiergate:{layer}"
 
 
 def signing_key(path: Path) -> Ed25519PrivateKey:
-    """The issuer's key, made on first use."""
+    """Return the issuer's key, after creating it on first use. Raises `TypeError` for a key of another kind."""
     key = load_pem_private_key(read_or_create(path, _new_key), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise TypeError(f"{path} does not hold an Ed25519 private key")
@@ -52,7 +52,7 @@ def _new_key() -> bytes:
 
 
 def public_jwk(key: Ed25519PrivateKey) -> dict[str, Any]:
-    """The issuer's public key as a JSON Web Key, named by its thumbprint (RFC 7638)."""
+    """Return the issuer's public key as a JSON Web Key, named by its thumbprint (RFC 7638)."""
     raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     members = {"crv": "Ed25519", "kty": "OKP", "x": base64.urlsafe_b64encode(raw).rstrip(b"=").decode()}
     digest = hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest()
@@ -60,7 +60,7 @@ def public_jwk(key: Ed25519PrivateKey) -> dict[str, Any]:
 
 
 class Issuer:
-    """Signs tokens for the catalogue's clients. `ttl` bounds what a stolen one is worth."""
+    """Sign tokens for the catalogue's clients. A token's `ttl` bounds what a stolen one is worth."""
 
     def __init__(self, key: Ed25519PrivateKey, clock: Clock) -> None:
         self._key = key
@@ -79,11 +79,10 @@ class Issuer:
         partner: str = "",
         ttl: timedelta = timedelta(minutes=5),
     ) -> str:
-        """A token for `client.audience` with at most the client's own scopes and legal entities.
+        """Return a token for `client.audience` with at most the client's own scopes and legal entities.
 
         `on_behalf_of` names the original subject; the client is then the actor (RFC 8693, section 4.1). With `partner`,
-        no other partner's records are seen.
-        A token is reused for half of its life.
+        no other partner's records are seen. A token is reused for half of its life.
         """
         granted = client.scopes & (client.scopes if scopes is None else scopes)
         seen = client.legal_entities if entities is None or "*" in entities else entities
@@ -109,6 +108,6 @@ class Issuer:
         if on_behalf_of:
             claims["act"] = {"sub": name}
         signed = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
-        self._cache = {each: read_or_create for each, read_or_create in self._cache.items() if read_or_create[1] > now}
+        self._cache = {each: reusable for each, reusable in self._cache.items() if reusable[1] > now}
         self._cache[key] = (signed, now + ttl / 2)
         return signed

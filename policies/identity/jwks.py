@@ -1,4 +1,4 @@
-"""The keys that tokens are verified with: one algorithm for each key (RFC 8725, section 3.1), rotated by their issuer."""
+"""The keys that tokens are verified with, each for one algorithm (RFC 8725, section 3.1), rotated by their issuer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from policies.http.platform_http import PlatformHttp
 Jwk = dict[str, Any]
 Fetch = Callable[[], Awaitable[list[Jwk]]]
 WEAKEST_RSA = 2048
-"""Bits (RFC 7518, section 3.3)."""
+"""The fewest bits of an RSA key (RFC 7518, section 3.3)."""
 PACE = 30.0
-"""Seconds between two looks for new keys: an unknown key id cannot make us ask more often."""
+"""Seconds between two requests for new keys: an unknown key id cannot make us ask more often."""
 GOOD_FOR = 600.0
-"""Seconds after which the keys are looked at again, so that one that was withdrawn is dropped."""
+"""Seconds after which the keys are read again, so that one that was withdrawn is dropped."""
 MOST = 256 * 1024
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Seconds that an issuer has for an answer."""
 log = structlog.get_logger("tiergate.keys")
 
@@ -41,7 +41,7 @@ class VerifyingKey(msgspec.Struct, frozen=True):
 
 
 class SigningKeys:
-    """The keys of one issuer, by their ids."""
+    """Find the keys of one issuer by their ids."""
 
     def __init__(self, fetch: Fetch, clock: Clock) -> None:
         self._fetch = fetch
@@ -51,7 +51,10 @@ class SigningKeys:
         self._known: dict[str, VerifyingKey] = {}
 
     async def find(self, key_id: str) -> VerifyingKey | None:
-        """The key of that id, looked for anew when it is not known; None when the issuer has none."""
+        """Return the key of that id, or None when the issuer has none.
+
+        The keys are read again first when the id is unknown, or when they are old.
+        """
         now = self._clock().timestamp()
         known = self._known.get(key_id)
         if now - self._asked_at > (GOOD_FOR if known else PACE):
@@ -71,7 +74,10 @@ class SigningKeys:
 
 
 def usable(jwk: Jwk) -> VerifyingKey | None:
-    """A signature key of a kind that we take: RSA of 2048 bits or more, P-256, Ed25519. Never a shared secret."""
+    """Return a signature key of a kind that we accept, else None.
+
+    Those are RSA of 2048 bits or more, P-256 and Ed25519; never a shared secret.
+    """
     if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
         return None
     try:
@@ -95,17 +101,17 @@ def algorithm_of(public: object) -> str | None:
 
 
 class Discovery:
-    """An OIDC issuer's keys (OpenID Connect Discovery 1.0, section 4)."""
+    """Read an OIDC issuer's keys (OpenID Connect Discovery 1.0, section 4)."""
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer.rstrip("/")
 
     async def fetch(self) -> list[Jwk]:
-        """Raises `Unavailable` when the issuer does not answer, or not as one."""
-        said = await self._read(f"{self._issuer}/.well-known/openid-configuration")
-        if str(said.get("issuer", "")).rstrip("/") != self._issuer:
+        """Return the issuer's keys. Raises `Unavailable` when it does not answer, or its answers are not valid."""
+        configuration = await self._read(f"{self._issuer}/.well-known/openid-configuration")
+        if str(configuration.get("issuer", "")).rstrip("/") != self._issuer:
             raise Unavailable("issuer", "it names another issuer in its configuration")
-        where = str(said.get("jwks_uri", ""))
+        where = str(configuration.get("jwks_uri", ""))
         if not where.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
             raise Unavailable("issuer", "its keys are not at an https address")
         keys = (await self._read(where)).get("keys")
@@ -118,9 +124,8 @@ class Discovery:
             parts = urlsplit(url)
             http = PlatformHttp(f"{parts.scheme}://{parts.netloc}", 1)
             try:
-                response = await http.request(
-                    "GET", urlunsplit(("", "", parts.path, parts.query, "")), seconds=PATIENCE
-                )
+                path = urlunsplit(("", "", parts.path, parts.query, ""))
+                response = await http.request("GET", path, seconds=TIMEOUT)
             finally:
                 await http.close()
         except TransportFailure as error:

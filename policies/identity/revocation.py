@@ -1,4 +1,4 @@
-"""Tokens that no longer count: one by its id, or all that a client got before a moment. Every replica knows within 5 s."""
+"""Revoked tokens: one by its id, or all that a client got before a moment. Every replica knows within 5 s."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from policies.store.files import update_atomically
 from policies.store.shared_store import redis_at
 
 PACE = 1.0
-"""Seconds between two looks."""
-KEPT = float(LONGEST + LEEWAY)
-"""Seconds that a revocation is remembered: no token is taken longer."""
+"""Seconds between two reads of the store."""
+REMEMBERED = float(LONGEST + LEEWAY)
+"""Seconds for which a revocation is stored: no token is valid longer."""
 KEY = "tiergate:revoked"
 log = structlog.get_logger("tiergate.revocation")
 
@@ -31,21 +31,21 @@ class Revoked(msgspec.Struct, frozen=True):
     clients: dict[str, float] = {}
 
     def covers(self, token_id: str, client: str, issued_at: float) -> bool:
-        """A client's tokens are covered up to the second in which it was revoked."""
+        """Return whether a token is revoked. A client's tokens are, up to the second in which it was revoked."""
         return token_id in self.tokens or issued_at <= self.clients.get(client, -1.0)
 
 
 class RevocationStore(Protocol):
-    """Where the revocations are that all replicas share."""
+    """The store of revocations that all replicas share."""
 
     async def read(self) -> bytes: ...
     async def change(self, act: Callable[[bytes], bytes]) -> None:
-        """Put in the place of the document what `act` makes of it; of two at once, one works on the other's."""
+        """Replace the document by what `act` makes of it. Concurrent changes are done one after the other."""
         ...
 
 
 class RevocationFile:
-    """For replicas on one machine: a file in the state folder."""
+    """A store for replicas on one machine: a file in the state folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -58,7 +58,7 @@ class RevocationFile:
 
 
 class RevocationRedis:
-    """For replicas on many machines."""
+    """A store for replicas on several machines."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._redis = redis_at(url, timeout)
@@ -74,15 +74,15 @@ class RevocationRedis:
                     await pipeline.watch(KEY)
                     found = await pipeline.get(KEY)
                     pipeline.multi()
-                    pipeline.set(KEY, act(found if isinstance(found, bytes) else b""), ex=int(KEPT))
+                    pipeline.set(KEY, act(found if isinstance(found, bytes) else b""), ex=int(REMEMBERED))
                     await pipeline.execute()
                 except redis.WatchError:
-                    continue  # somebody else was faster: on their document then
+                    continue  # another replica was faster: change its document
                 return
 
 
 class Revocations:
-    """What is revoked, as far as this replica knows. When the store is away, what was known goes on counting."""
+    """What is revoked, as far as this replica knows. When the store is away, what was known stays revoked."""
 
     def __init__(self, store: RevocationStore, clock: Clock) -> None:
         self._store = store
@@ -91,14 +91,14 @@ class Revocations:
         self.current = Revoked()
 
     async def look(self) -> None:
-        """Take up what others have revoked. Raises `redis.RedisError` or `OSError` when the store is away."""
+        """Read what other replicas have revoked. Raises `redis.RedisError` or `OSError` when the store is away."""
         document = await self._store.read()
         if document != self._document:
             self.current = msgspec.json.decode(document, type=Revoked) if document else Revoked()
             self._document = document
 
     async def watch(self) -> None:
-        """Look for as long as the layer runs."""
+        """Read the store again and again, for as long as the layer runs."""
         while True:
             try:
                 await self.look()
@@ -107,13 +107,13 @@ class Revocations:
             await asyncio.sleep(PACE)
 
     async def revoke(self, *, token: str = "", client: str = "") -> None:
-        """Add to what is revoked. Raises as `look` does."""
+        """Revoke a token by its id, or all tokens of a client until now. Raises as `look` does."""
         at = self._clock().timestamp()
 
         def add(document: bytes) -> bytes:
             known = msgspec.json.decode(document, type=Revoked) if document else Revoked()
-            tokens = {name: when for name, when in known.tokens.items() if at - when < KEPT}
-            clients = {name: when for name, when in known.clients.items() if at - when < KEPT}
+            tokens = {name: when for name, when in known.tokens.items() if at - when < REMEMBERED}
+            clients = {name: when for name, when in known.clients.items() if at - when < REMEMBERED}
             return msgspec.json.encode(
                 Revoked(tokens | ({token: at} if token else {}), clients | ({client: at} if client else {}))
             )

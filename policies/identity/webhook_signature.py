@@ -1,4 +1,4 @@
-"""Webhooks signed after the Standard Webhooks specification, verified on raw bytes."""
+"""Signatures of webhooks (Standard Webhooks specification), verified on raw bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOLERANCE = timedelta(minutes=5)
 
 
 def signed_headers(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The three headers that prove `body` comes from a holder of `secret`."""
+    """Return the three headers that prove that `body` comes from a holder of `secret`."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(int(at.timestamp())),

@@ -1,4 +1,4 @@
-"""Calls from one of our layers to the next: bounded in time, with a token for that layer and the correlation id."""
+"""Calls from one layer to the next: bounded in time, with a token for that layer and the correlation id."""
 
 from __future__ import annotations
 
@@ -25,16 +25,22 @@ Token = Callable[[], str]
 def token_for(
     principal: Principal, issuer: Issuer, name: str, client: Client, scopes: frozenset[str] | None = None
 ) -> str:
-    """A token with which the layer `name` asks the next one on behalf of whoever called it, with no more than that
-    caller may; `scopes` are the caller's own if not said."""
+    """Return a token with which the layer `name` calls the next one on behalf of its own caller.
+
+    It allows no more than that caller may; `scopes` are the caller's own if None.
+    """
     return issuer.token(
-        name, client, scopes=principal.scopes if scopes is None else scopes, on_behalf_of=principal.subject,
-        entities=principal.entities, partner=principal.partner,
-    )  # fmt: skip
+        name,
+        client,
+        scopes=principal.scopes if scopes is None else scopes,
+        on_behalf_of=principal.subject,
+        entities=principal.entities,
+        partner=principal.partner,
+    )
 
 
 class LayerResponse(msgspec.Struct, frozen=True):
-    """What a layer answered. `retry_after` is in seconds."""
+    """The response of a layer. `retry_after` is in seconds."""
 
     status: int
     content: bytes
@@ -43,17 +49,17 @@ class LayerResponse(msgspec.Struct, frozen=True):
 
 
 class LayerClient:
-    """Calls one deployable from a thread. Faults of the platforms behind it come back as the same faults."""
+    """Call one layer from a thread. Faults of the platforms behind it are raised as the same faults."""
 
     def __init__(self, base_url: str, layer: str, token: Token, timeout: float) -> None:
-        """`timeout` is in seconds, for the whole exchange."""
+        """Create a client of `layer` at `base_url`. `timeout` is in seconds, for a whole exchange."""
         self._http = HttpClient(base_url)
         self._timeout = timeout
         self._layer = layer
         self._token = token
 
     def call(self, method: str, path: str, expected: type[T], body: Any = None) -> T:
-        """Raises a leaf of `PlatformFault`."""
+        """Return the body of a layer's answer, decoded as `expected`. Raises a leaf of `PlatformFault`."""
         content = b"" if body is None else msgspec.json.encode(body)
         left = _left(self._layer, self._timeout)
         try:
@@ -68,20 +74,23 @@ class LayerClient:
 
 
 class AsyncLayerClient:
-    """Calls one deployable from the event loop."""
+    """Call one layer from the event loop."""
 
     def __init__(self, base_url: str, layer: str, timeout: float) -> None:
-        """`timeout` is in seconds, for the whole exchange."""
+        """Create a client of `layer` at `base_url`. `timeout` is in seconds, for a whole exchange."""
         self._timeout = timeout
         self._http = AsyncHttpClient(base_url, timeout)
         self._layer = layer
 
     async def call(self, method: str, path: str, token: str, expected: type[T], body: Any = None) -> T:
-        """Raises a leaf of `PlatformFault`."""
+        """Return the body of a layer's answer, decoded as `expected`. Raises a leaf of `PlatformFault`."""
         return _decoded(await self.forward(method, path, token, body), self._layer, expected)
 
     async def fetch(self, path: str, token: str) -> LayerResponse:
-        """The answer to a read as it came, for those who pass it on. Raises `Unavailable` when there is none."""
+        """Return the answer to a read as it came, for a caller that passes it on.
+
+        Raises `Unavailable` when there is none.
+        """
         current = correlation.current()
         left = _left(self._layer, self._timeout)
         headers = f"authorization: Bearer {token}\r\n{deadline.HEADER}: {int(left * 1000)}\r\n"
@@ -93,7 +102,10 @@ class AsyncLayerClient:
             raise error.fault(self._layer, safe=True) from error
 
     async def forward(self, method: str, path: str, token: str, body: Any = None) -> LayerResponse:
-        """The answer as it came, for those who pass it on. Raises a leaf of `PlatformFault` only when there is none."""
+        """Return the answer as it came, for a caller that passes it on.
+
+        Raises a leaf of `PlatformFault` only when there is none.
+        """
         if method == "GET":
             return await self.fetch(path, token)
         content = b"" if body is None else msgspec.json.encode(body)
@@ -149,7 +161,10 @@ def _decoded(answer: LayerResponse, layer: str, expected: type[T]) -> T:
 
 
 def _left(layer: str, timeout: float) -> float:
-    """Seconds that a call to a layer may take. Raises `Unavailable` when the one at hand has no time left."""
+    """Return the seconds that a call to a layer may take.
+
+    Raises `Unavailable` when the present call has no time left.
+    """
     left = deadline.left(timeout)
     if left <= 0:
         raise Unavailable(layer, "not asked: the time of the call is over")

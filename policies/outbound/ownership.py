@@ -1,7 +1,8 @@
-"""Who may change which field. A write that leaves for a platform carries what that platform owns, and copies that the
-catalogue declares as projections; anything else is refused before it leaves.
+"""Who may change which field: a write to a platform carries what that platform owns, and copies.
 
-A connector says which field of the canonical model each field of its platform's records is. What it does not say, is not sent.
+The copies are those that the catalogue declares as projections; any other field is refused before it is sent. A
+connector declares which field of the canonical model each field of its platform's records is, and a field that it does
+not declare is not sent.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from policies.catalogue.model import Catalogue, Domain
 from policies.problems import NOT_OWNED, FieldError, ProblemError
 
 TECHNICAL = ""
-"""What a field is that says nothing of the business: how a list is sorted, what an answer is to contain."""
+"""Marks a field that says nothing of the business: how a list is sorted, what an answer is to contain."""
 ALL_OF = ".*"
-"""Ends the name of a field that is meant with all that is in it."""
+"""The end of a field's name that stands for everything inside the field."""
 Fields = Mapping[str, str]
-"""A field of a platform's record, as `address.city`, to a field of the canonical model, as `customer.address`; to several,
-with blanks between them, where a text is put together."""
+"""The canonical field (`customer.address`) of each field of a platform's record (`address.city`).
+
+It is several, separated by blanks, where a text is put together from them.
+"""
 Carried = tuple[str, Any]
 """A kind of record on the platform, and what is written to it."""
 
 
 def carried(domain: Domain, known: Mapping[str, Fields], records: list[Carried]) -> frozenset[str]:
-    """The canonical fields that a write carries. Raises `ProblemError` (403) for one of which nothing is known."""
+    """Return the canonical fields that a write carries. Raises `ProblemError` (403) for an undeclared field."""
     found: set[str] = set()
     for record, content in records:
         fields = known.get(record, {})
@@ -48,7 +51,7 @@ def check(catalogue: Catalogue, domain: Domain, fields: frozenset[str]) -> None:
 
 
 def _leaves(path: str, content: Any) -> Iterator[str]:
-    """The paths to every value that is there; lists add nothing to a path."""
+    """Yield the paths to all values that are not None; lists add nothing to a path."""
     if isinstance(content, dict):
         for name, inner in cast("dict[str, Any]", content).items():
             yield from _leaves(f"{path}.{name}" if path else name, inner)

@@ -1,8 +1,8 @@
 """Calls that leave for a platform, as the catalogue allows them: the one client that all connectors share.
 
-On the way out: ownership and residency of what it carries → bulkhead → the platform's rate → time left → circuit breaker →
-the exchange, bounded in time. What is safe to repeat is tried again after a pause with jitter, within a budget, and never
-when it could not end in time.
+A request passes, in this order: ownership and residency of what it carries → bulkhead → the platform's rate → time left
+→ circuit breaker → the exchange, bounded in time. What is safe to repeat is retried after a pause with jitter, within a
+budget, and never when it could not end in time.
 """
 
 from __future__ import annotations
@@ -33,23 +33,26 @@ from policies.problems import ProblemError
 from policies.traffic.rate_limit import RateLimitedCall, RateLimiter
 
 Jitter = Callable[[], float]
-"""A random part of one: from 0 up to 1."""
+"""A source of random numbers from 0 up to 1."""
 SAVED = 10.0
-"""New tries that a quiet time can save up at the most."""
+"""The most retries that a quiet time can save up."""
 WEIGHT = 0.2
-"""What the latest duration counts in what a call usually takes."""
+"""The weight of the latest duration in what a call usually takes."""
 FORGOTTEN = 0.9
-"""What is left of that each time a call is not begun because of it: a platform that was slow once is asked again."""
+"""The factor by which that shrinks each time a call is not begun because of it.
+
+So a platform that was slow once is asked again.
+"""
 REDIRECTS = (301, 302, 303, 307, 308)
 LONGEST_PLACE = 200
-"""Characters of an address that a fault tells."""
+"""Characters of an address that a fault shows."""
 TURNED_AWAY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-"""The platform has not acted: even a write is safe to repeat."""
+"""Statuses with which the platform has not acted: even a write is safe to repeat."""
 log = structlog.get_logger("tiergate.outbound")
 
 
 class _Request(msgspec.Struct, frozen=True):
-    """What is to be sent, for which operation of ours, under which rule."""
+    """A request, the operation of ours that it is for, and the catalogue's rule for it."""
 
     method: str
     path: str
@@ -61,7 +64,7 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 class _Broken(Exception):
-    """The platform answered that it is broken: the breaker counts it, and the caller still gets the answer."""
+    """The platform answered with a server error: the breaker counts it, and the caller still gets the answer."""
 
     def __init__(self, response: HttpResponse) -> None:
         super().__init__(response.status)
@@ -69,15 +72,25 @@ class _Broken(Exception):
 
 
 class PlatformClient:
-    """Sends requests to one instance of a platform. A changed catalogue holds from the next request on."""
+    """Send requests to one instance of a platform. A changed catalogue applies from the next request on."""
 
     def __init__(
-        self, instance: str, base_url: str, known: Mapping[str, Fields], live_catalogue: LiveCatalogue, residency: Residency, throttle: RateLimiter,
-        jitter: Jitter, tls: ssl.SSLContext | None = None,
-    ) -> None:  # fmt: skip
-        """`known` says what the fields of the platform's records are, by kind of record; `throttle` counts requests
-        together with the other replicas; `tls` is what a connection trusts and shows, the machine's authorities if not
-        said. Raises `LookupError` when the catalogue has no such platform."""
+        self,
+        instance: str,
+        base_url: str,
+        known: Mapping[str, Fields],
+        live_catalogue: LiveCatalogue,
+        residency: Residency,
+        throttle: RateLimiter,
+        jitter: Jitter,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Create the client of `instance` at `base_url`, with no connection yet.
+
+        `known` declares what the fields of the platform's records are, by kind of record; `throttle` counts requests
+        together with the other replicas; `tls` is what a connection trusts and shows, the machine's authorities if
+        None. Raises `LookupError` when the catalogue has no such platform.
+        """
         self._instance = instance
         self._known = known
         self._residency = residency
@@ -101,16 +114,25 @@ class PlatformClient:
         self._http.connections = self._platform.concurrent
         breaker = self._platform.breaker
         self._breakers = AsyncCircuitBreakerFactory(breaker.failures, breaker.rest, exclude=[asyncio.CancelledError])
-        self._breakers.add_listener(self._tell)
+        self._breakers.add_listener(self._log_change)
 
     async def request(
-        self, method: str, path: str, *, safe: bool, carries: list[Carried], content: bytes = b"", headers: dict[str, str] | None = None
-    ) -> HttpResponse:  # fmt: skip
-        """The platform's answer, whatever its status. `safe`: the same request twice does no more than once. `carries`:
-        the records that it writes, with what it writes to each; none for a read.
+        self,
+        method: str,
+        path: str,
+        *,
+        safe: bool,
+        carries: list[Carried],
+        content: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> HttpResponse:
+        """Return the platform's answer, whatever its status.
 
-        Raises `Unavailable` or `UnknownOutcome` when there is none, `Throttled` when our own limit leaves no time,
-        `Rejected` when it points to another address, and `ProblemError` (403) when it carries what may not leave for this
+        `safe` says that the same request twice does no more than once. `carries` holds the records that it writes, with
+        what it writes to each; none for a read.
+
+        Raises `Unavailable` or `UnknownOutcome` when there is no answer, `Throttled` when our own limit leaves no time,
+        `Rejected` when the answer redirects, and `ProblemError` (403) when it carries what may not leave for this
         platform.
         """
         self._check(carries)
@@ -143,7 +165,7 @@ class PlatformClient:
             self._residency.check_leaving(self._instance, self._platform.region, fields)
 
     def _refuse_redirect(self, reply: HttpResponse) -> None:
-        """Raise `Rejected` for an answer that points elsewhere: a request and its credentials go where the settings say."""
+        """Raise `Rejected` for a redirect: a request and its credentials go where the settings say, nowhere else."""
         to = reply.headers.get(b"location")
         if to is None or reply.status not in REDIRECTS:
             return
@@ -159,7 +181,7 @@ class PlatformClient:
         return max(longest * self._jitter(), asked or 0.0)
 
     def _may_repeat(self, operation: str, pause: float) -> bool:
-        """Whether there is budget, and time, for one more try."""
+        """Return whether there is budget and time for one more try, and use up the budget."""
         needed = pause + self._usual.get(operation, 0.0)
         if self._saved < 1 or deadline.left(needed) < needed:
             return False
@@ -167,7 +189,7 @@ class PlatformClient:
         return True
 
     async def _try(self, wanted: _Request) -> HttpResponse | TransportFailure:
-        """One exchange: an answer, or the failure of one that may be repeated. Raises what may not."""
+        """Return an answer, or the failure of a request that may be repeated. Raises the fault of one that may not."""
         breaker, free = await self._breakers.get_breaker(self._instance), self._free
         await self._enter(free, wanted)
         try:
@@ -199,7 +221,10 @@ class PlatformClient:
         return response
 
     def _time(self, wanted: _Request) -> float:
-        """Seconds that the exchange may take. Raises `Unavailable` when the call at hand ends before it usually would."""
+        """Return the seconds that the exchange may take.
+
+        Raises `Unavailable` when the present call ends before the exchange usually would.
+        """
         longest = wanted.rule.timeout
         left, usual = deadline.left(longest), min(self._usual.get(wanted.operation, 0.0), longest)
         if left <= 0 or left < usual:
@@ -208,7 +233,7 @@ class PlatformClient:
         return left
 
     async def _enter(self, free: asyncio.Semaphore, wanted: _Request) -> None:
-        """Take one of the places at the platform. Raises `Unavailable` when none becomes free in time."""
+        """Acquire a slot at the platform. Raises `Unavailable` when none becomes free in time."""
         time = self._time(wanted)
         if not free.locked():
             await free.acquire()  # at once: a timer would cost more than all of this
@@ -221,7 +246,10 @@ class PlatformClient:
             raise Unavailable(self._domain, busy) from error
 
     async def _take_turn(self, wanted: _Request) -> None:
-        """Until the platform's rate allows one more request; in the order in which they came. Raises `Throttled`."""
+        """Wait, first come first served, until the platform's rate allows one more request.
+
+        Raises `Throttled` when there is no time for that.
+        """
         if not self._queue.locked() and not await self._counted():
             return
         try:
@@ -236,14 +264,14 @@ class PlatformClient:
             raise Throttled(self._domain, reason, retry_after=1.0) from error
 
     async def _counted(self) -> float:
-        """0 when the request is counted, else the seconds until one more may be."""
+        """Count the request. Return 0, or the seconds until one more is allowed."""
         try:
             await self._throttle.take(self._key, self._rate, 1)
         except ProblemError as full:
             return float((full.headers or {}).get("Retry-After", "1"))
         return 0.0
 
-    def _tell(self, circuit: str, happened: str, event: object) -> None:
+    def _log_change(self, circuit: str, happened: str, event: object) -> None:
         if happened == "state_changed":
             log.warning("circuit breaker", platform=circuit, state=getattr(event, "state", ""))
 
@@ -252,7 +280,7 @@ class PlatformClient:
 
 
 def _place(location: str) -> str:
-    """Where a redirect points, without its query, which may hold what is secret or personal."""
+    """Return the target of a redirect, without its query, which may hold secrets or personal fields."""
     return str(httpx.URL(location).copy_with(userinfo=b"", query=None, fragment=None))[:LONGEST_PLACE]
 
 

@@ -1,4 +1,4 @@
-"""Where a platform is: what the settings of every connector have in common."""
+"""The address of a platform: what the settings of every connector have in common."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from policies.http.platform_http import tls_context
 from policies.store.secret import Secret
 
 Url = Annotated[str, msgspec.Meta(pattern=r"(?i)^https?://[^\s/]+")]
-"""Where a server is, with its scheme."""
+"""The URL of a server, with its scheme."""
 USER_IN_URL = re.compile(r"https?://[^/?#]*@", re.IGNORECASE)
 
 
 class PlatformServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a platform is, and how a TLS connection to it is made: PEM files with the authorities that it trusts (empty:
-    those of the machine), and with the certificate and key that it shows of us (empty: none)."""
+    """The address of a platform, and how a TLS connection to it is made.
+
+    `ca_file` holds the authorities that it trusts (empty: those of the machine), `client_cert_file` and
+    `client_key_file` the certificate and key that it shows of us (empty: none). All are PEM files.
+    """
 
     url: Url
     ca_file: str = ""
@@ -26,8 +29,10 @@ class PlatformServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     client_key_file: str = ""
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a user in the URL, which would go out in a header of every request and be printed, and for
-        files that no TLS connection can be made with."""
+        """Raise `ValueError` for a user in the URL, and for files that no TLS connection can be made with.
+
+        A user would be sent in a header of every request, and be printed.
+        """
         if USER_IN_URL.match(self.url):
             keys = [name for name, kind in get_type_hints(type(self)).items() if kind is Secret]
             raise ValueError(f"url names a user before the @: leave it out, a secret belongs in {' or '.join(keys)}")
@@ -45,5 +50,5 @@ class PlatformServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             ) from error
 
     def tls(self) -> ssl.SSLContext:
-        """Return what a connection trusts and shows. Raises `OSError` for a file that cannot be used."""
+        """Return the TLS context of a connection. Raises `OSError` for a file that cannot be used."""
         return tls_context(self.ca_file, self.client_cert_file, self.client_key_file)

@@ -1,1 +1,1 @@
-"""Where policies keep what they remember. No rule of ours is in it."""
+"""Storage of what policies remember. No rule of the gateway is in here."""

@@ -1,5 +1,6 @@
-"""What must never be seen: not in a log, an error, a URL or a `repr`. Read again when it changes, so that a secret can be
-exchanged without a restart.
+"""Secrets: never seen in a log, an error, a URL or a `repr`.
+
+They are read again when they change, so that a secret can be exchanged without a restart.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from time import monotonic
 import structlog
 
 COMMAND_SECONDS = 20.0
-"""How long a command may take."""
+"""Seconds that a command may take."""
 log = structlog.get_logger("tiergate.secrets")
 
 
 class Secret:
-    """A secret as it is now. Empty where none is set."""
+    """A secret as it is now. Empty when none is set."""
 
     def __init__(self, value: str) -> None:
         self._value = value
 
     def reveal(self) -> str:
-        """The secret itself, for the moment in which it is used."""
+        """Return the secret itself, for the moment in which it is used."""
         return self._value
 
     def __bool__(self) -> bool:
@@ -35,14 +36,14 @@ class Secret:
 
 
 NO_SECRET = Secret("")
-"""Where none is set."""
+"""The secret when none is set."""
 
 
 class FromFile(Secret):
-    """A secret that a file holds. A file that cannot be read any more leaves the last one in place."""
+    """A secret that a file holds. When the file cannot be read any more, the last content stays valid."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `OSError` when the file cannot be read at the start."""
+        """Read the file. Raises `OSError` when that fails."""
         self._path = path
         self._stamp = _stamp(path)
         super().__init__(path.read_text().strip())
@@ -59,16 +60,19 @@ class FromFile(Secret):
 
 
 class FromCommand(Secret):
-    """A secret that a command writes to its standard output, without a shell. It is run again in the background when
-    what it said is older than `seconds`; whoever asks meanwhile gets what it said last."""
+    """A secret that a command writes to its standard output, without a shell.
+
+    The command is run again in the background when its output is older than `seconds`; a caller gets the last output
+    meanwhile.
+    """
 
     def __init__(self, command: Sequence[str], seconds: float, clock: Callable[[], float] = monotonic) -> None:
-        """Raises `OSError` or `subprocess.SubprocessError` when the command fails at the start."""
+        """Run the command. Raises `OSError` or `subprocess.SubprocessError` when that fails."""
         self._command = list(command)
         self._seconds = seconds
         self._clock = clock
         self._running = threading.Lock()
-        super().__init__(_said_by(self._command))
+        super().__init__(_output_of(self._command))
         self._read_at = clock()
 
     def reveal(self) -> str:
@@ -78,7 +82,7 @@ class FromCommand(Secret):
 
     def _run_again(self) -> None:
         try:
-            self._value = _said_by(self._command)
+            self._value = _output_of(self._command)
         except (OSError, subprocess.SubprocessError) as error:
             # Neither its output nor its arguments: both may hold the secret.
             log.warning("a secret's command failed", command=self._command[0], reason=type(error).__name__)
@@ -87,8 +91,9 @@ class FromCommand(Secret):
             self._running.release()
 
 
-def _said_by(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)  # noqa: S603 - the words are the operator's own settings
+def _output_of(command: list[str]) -> str:
+    # The words are the operator's own settings.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)  # noqa: S603
     return done.stdout.strip()
 
 

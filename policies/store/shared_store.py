@@ -1,4 +1,4 @@
-"""What the replicas of a layer keep together: values that are taken once, and counts. In a file on one machine, in Redis on many."""
+"""Values and counts that the replicas of a layer share: in a file on one machine, in Redis on several."""
 
 from __future__ import annotations
 
@@ -15,29 +15,36 @@ from canonical.ids import Clock
 
 T = TypeVar("T")
 AWAY = (redis.RedisError, sqlite3.Error, OSError)
-"""What is raised when the store cannot be reached."""
+"""The errors that are raised when the store cannot be reached."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL, until REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS kept_until ON kept (until);
 CREATE TABLE IF NOT EXISTS counts (name TEXT, field TEXT, value INTEGER NOT NULL, PRIMARY KEY (name, field));
 """
-COMPARE_AND_SWAP = "if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3]) return 1 end return 0"
-COMPARE_AND_DELETE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+COMPARE_AND_SWAP = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
+return 1
+"""
+COMPARE_AND_DELETE = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('del', KEYS[1])
+"""
 
 
 class SharedStore(Protocol):
-    """Every method raises one of `AWAY` when the store is away. Times are in seconds."""
+    """A store that replicas share. Every method raises one of `AWAY` when it is away. Times are in seconds."""
 
     async def put_if_absent(self, name: str, value: bytes, seconds: float) -> bytes | None:
-        """Keep `value` unless there is one. Gives the one that is there; None when ours was kept."""
+        """Store `value` for `seconds` unless there is a value. Return that one, or None when ours was stored."""
         ...
 
     async def compare_and_swap(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
-        """Put `new` in the place of `old`. Gives whether `old` was still there."""
+        """Replace `old` by `new`, for `seconds`. Return whether `old` was still there."""
         ...
 
     async def compare_and_delete(self, name: str, old: bytes) -> None:
-        """Forget `old`, unless something else has taken its place."""
+        """Delete `old`, unless another value has replaced it."""
         ...
 
     async def add(self, name: str, counts: dict[str, int]) -> None:
@@ -45,12 +52,12 @@ class SharedStore(Protocol):
         ...
 
     async def counts(self, name: str) -> dict[str, int]:
-        """The fields of a set of counts."""
+        """Return the fields of a set of counts."""
         ...
 
 
 class SharedFileStore:
-    """For replicas on one machine: an SQLite file in the state folder."""
+    """A store for replicas on one machine: an SQLite file in the state folder."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
@@ -65,7 +72,7 @@ class SharedFileStore:
         return connection
 
     async def _at_once(self, act: Callable[[sqlite3.Connection, float], T]) -> T:
-        """`act` alone among all replicas."""
+        """Run `act` in a transaction, alone among all replicas."""
 
         def work() -> T:
             with closing(self._connect()) as connection:
@@ -118,12 +125,13 @@ class SharedFileStore:
 
 
 def redis_at(url: str, timeout: float) -> Any:
-    """A client that gives up after `timeout` seconds. It has no full types."""
-    return redis.asyncio.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+    """Return a client of Redis that gives up after `timeout` seconds. It has no full types."""
+    connect: Any = redis.asyncio.from_url  # pyright: ignore[reportUnknownMemberType]
+    return connect(url, socket_timeout=timeout, socket_connect_timeout=timeout)
 
 
 class SharedRedisStore:
-    """For replicas on many machines."""
+    """A store for replicas on several machines."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._redis = redis_at(url, timeout)

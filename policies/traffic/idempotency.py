@@ -1,10 +1,10 @@
-"""The same write replayed is captured as the first time (draft-ietf-httpapi-idempotency-key-header-07).
+"""A write that is sent again is done once, and gets the same answer.
 
-A client names a write with `Idempotency-Key`. The first request with a key runs; the same replayed gets its answer, as
-long as that is kept; 409 while it still runs; 422 for another request with the same key. Whoever runs holds a short
-lease and renews it, so that a replica that dies in the middle leaves the key free within seconds. What it may have done
-until then is found by the next: both name the act by the same `act` id, which a handler uses as the natural key of what
-it creates.
+A client names a write with `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07). The first request with a
+key runs. The same request again gets the first one's answer as long as that is stored, and 409 while the first still
+runs; another request with the same key gets 422. The replica that runs a request holds a short lease and renews it, so
+that the key is free within seconds when the replica dies. What it may have done until then is found by the next
+attempt: both have the same `act` id, which a handler uses as the natural key of what it creates.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ HEADER = b"idempotency-key"
 LONGEST = 255
 KEY = re.compile(rf"[!#-~]{{1,{LONGEST}}}")
 KEPT = 24 * 3600.0
-"""Seconds that an answer is replayed."""
+"""Seconds for which an answer is stored."""
 LEASE = 5.0
 """Seconds without a renewal after which a request counts as dead."""
 OF_THE_ANSWER = {b"content-type", b"location"}
 PASSING = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
-"""Refusals that pass by themselves: the same request replayed runs replayed."""
+"""Refusals that pass by themselves: the same request again is run again."""
 log = structlog.get_logger("tiergate.idempotency")
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True):
-    """What is known of a key. `status` is 0 while the request of `holder` runs."""
+    """What is stored for a key. `status` is 0 while the request of `holder` runs."""
 
     request: bytes
     holder: str
@@ -49,7 +49,7 @@ class IdempotencyRecord(msgspec.Struct, frozen=True):
 
 
 class Idempotency:
-    """Runs each named write once."""
+    """Run each write that a key names once."""
 
     def __init__(self, shared: SharedStore, new_id: NewId) -> None:
         self._shared = shared
@@ -58,7 +58,10 @@ class Idempotency:
     async def run(
         self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, *, client: str, operation: str, needed: bool
     ) -> None:
-        """Run `app` unless its answer is known. Raises `ProblemError`: 400, 409, 422, or 503 when the store is away."""
+        """Run `app`, or send the stored answer of the same request.
+
+        Raises `ProblemError`: 400, 409, 422, or 503 when the store is away.
+        """
         given = dict(scope["headers"]).get(HEADER)
         if given is None and not needed:
             scope["state"]["act"] = self._new_id("act")
@@ -66,9 +69,8 @@ class Idempotency:
             return
         key = (given or b"").decode("latin-1").strip('"')
         if not KEY.fullmatch(key):
-            raise ProblemError(
-                MISSING_KEY if not key else REQUEST, f"Idempotency-Key has 1 to {LONGEST} printable characters."
-            )
+            problem = REQUEST if key else MISSING_KEY
+            raise ProblemError(problem, f"Idempotency-Key has 1 to {LONGEST} printable characters.")
         name = hashlib.sha256(f"{client}\0{operation}\0{key}".encode()).hexdigest()
         body = await read_body(receive)
         running = IdempotencyRecord(_print(scope, body), self._new_id("act"))
@@ -79,7 +81,7 @@ class Idempotency:
         scope["state"]["act"] = f"act_{name[:32]}"
         async with self._renewed(name, running):
             answer = await captured(app, scope, replayed(body))
-        await self._keep(name, running, answer)
+        await self._store(name, running, answer)
         await send_response(send, answer.status, answer.headers, answer.body)
 
     async def _take(self, name: str, running: IdempotencyRecord) -> IdempotencyRecord | None:
@@ -87,7 +89,8 @@ class Idempotency:
             there = await self._shared.put_if_absent(_named(name), msgspec.msgpack.encode(running), LEASE)
         except AWAY as error:
             log.warning("the store of idempotency keys is away", reason=type(error).__name__)
-            raise ProblemError(OVERLOADED, "Nothing was done: it cannot be made sure that it is done once.", headers={"Retry-After": "1"}) from error  # fmt: skip
+            detail = "Nothing was done: it cannot be made sure that it is done once."
+            raise ProblemError(OVERLOADED, detail, headers={"Retry-After": "1"}) from error
         return msgspec.msgpack.decode(there, type=IdempotencyRecord) if there else None
 
     async def _answer(self, known: IdempotencyRecord, asked: IdempotencyRecord, send: Send) -> None:
@@ -114,17 +117,17 @@ class Idempotency:
         finally:
             renewing.cancel()
 
-    async def _keep(self, name: str, running: IdempotencyRecord, answer: CapturedResponse) -> None:
+    async def _store(self, name: str, running: IdempotencyRecord, answer: CapturedResponse) -> None:
         document = msgspec.msgpack.encode(running)
         final = answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in PASSING
         try:
             if final:
                 headers = tuple(each for each in answer.headers if each[0] in OF_THE_ANSWER)
-                kept = msgspec.structs.replace(running, status=answer.status, headers=headers, body=answer.body)
-                await self._shared.compare_and_swap(_named(name), document, msgspec.msgpack.encode(kept), KEPT)
+                stored = msgspec.structs.replace(running, status=answer.status, headers=headers, body=answer.body)
+                await self._shared.compare_and_swap(_named(name), document, msgspec.msgpack.encode(stored), KEPT)
             else:
                 await self._shared.compare_and_delete(_named(name), document)
-        except AWAY as error:  # the act is done and found by its id: the client gets the answer, a repeat runs replayed
+        except AWAY as error:  # the act is done and found by its id: the client gets the answer, a repeat runs again
             log.warning("an answer could not be kept", reason=type(error).__name__)
 
 
@@ -133,6 +136,6 @@ def _named(name: str) -> str:
 
 
 def _print(scope: HTTPScope, body: bytes) -> bytes:
-    """What tells one request from another."""
-    said = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
-    return hashlib.sha256(b"\0".join(said)).digest()
+    """Return a digest that differs between two requests."""
+    parts = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
+    return hashlib.sha256(b"\0".join(parts)).digest()

@@ -1,9 +1,9 @@
-"""How much a client may ask for: rates and a daily quota by cost, and how many calls at once.
+"""Limits of what a client may ask for: rates and a daily quota by cost, and how many calls at once.
 
-Rules and keys are declared as slowapi declares them, counted by `limits`' storages. Windows are fixed and lie on the
-clock, the same for every replica. With Redis each replica takes a small lease of a window at a time, so that most calls
-cost no round trip; a lease that is not used up is the price, at most one hundredth of the limit for each replica. When
-Redis is away counting goes on in memory, each replica for itself, and readiness says so.
+Rules and keys are declared as slowapi declares them, and counted by `limits`' storages. Windows are fixed and aligned
+to the clock, so that they are the same for every replica. With Redis each replica takes a small lease of a window at a
+time, so that most calls cost no round trip; the price is a lease that is not used up, at most one hundredth of the
+limit for each replica. When Redis is away, each replica counts in its own memory, and readiness says so.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ log = structlog.get_logger("tiergate.throttling")
 
 
 class RateLimitedCall(msgspec.Struct, frozen=True):
-    """What the key functions see of a request."""
+    """The parts of a request that key functions see."""
 
     client: str
     operation_id: str
 
 
 def by_client(request: RateLimitedCall) -> str:
-    """One count for everything that a client asks for."""
+    """Return the key of one count for all calls of a client."""
     return request.client
 
 
 def by_client_and_operation(request: RateLimitedCall) -> str:
-    """A count of its own for each operation of a client."""
+    """Return the key of a count for each operation of a client."""
     return f"{request.client}:{request.operation_id}"
 
 
 def limits_of(tier: ThrottleTier, operation: Operation) -> list[Limit]:
-    """The limits that a call is counted against: the tier's over all operations, the operation's own over its calls.
+    """Return the limits that a call is counted against: the tier's over all operations, and the operation's own.
 
     Raises `ValueError` for a rate that is not in `limits`' notation ("100/second; 3000/minute").
     """
@@ -58,7 +58,7 @@ def limits_of(tier: ThrottleTier, operation: Operation) -> list[Limit]:
 
 
 def own_limits(operation: Operation) -> list[Limit]:
-    """The limits of the operation itself, for each client. Raises as `limits_of`."""
+    """Return the limits of the operation itself, for each client. Raises as `limits_of` does."""
     return _limits(operation.rates, by_client_and_operation, operation.cost) if operation.rates else []
 
 
@@ -67,7 +67,10 @@ def _limits(rates: str, key: Callable[[RateLimitedCall], str], cost: int) -> lis
 
 
 def shared_storage(url: str, timeout: float) -> RedisStorage:
-    """Counts that replicas share, in the Redis at `url`; its errors come as `limits`' own. `timeout` is in seconds."""
+    """Return the storage of counts that replicas share, in the Redis at `url`. `timeout` is in seconds.
+
+    Its errors are raised as `limits`' own.
+    """
     return RedisStorage(
         f"async+{url}",
         wrap_exceptions=True,
@@ -99,19 +102,22 @@ class LimitWindow:
         self.ends_at = float((self.window + 1) * self.period)
 
     def grant(self, counted: int, asked: int) -> None:
-        """`counted` is what all replicas have taken of the window, `asked` included."""
+        """Add what was granted of `asked`.
+
+        `counted` is what all replicas have taken of the window, `asked` included.
+        """
         granted = max(0, min(asked, self.amount - (counted - asked)))
         self.left += granted
         self.counted = min(counted, self.amount)
         self.exhausted = granted < asked
 
     def resets_in(self, now: float) -> int:
-        """Whole seconds until the next window."""
+        """Return the whole seconds until the next window."""
         return math.ceil(self.ends_at - now)
 
 
 class RateLimiter:
-    """Counts calls. `shared` is None when there is one replica, or none to share with."""
+    """Count calls against limits. `shared` is None when there is one replica, or no Redis."""
 
     def __init__(self, clock: Clock, shared: Storage | None = None) -> None:
         self._clock = clock
@@ -122,13 +128,13 @@ class RateLimiter:
         self._away_until = 0.0
         self._running: Counter[str] = Counter()
         self.away = ""
-        """Why counts are not shared, although they should be; empty when they are."""
+        """Why counts are not shared although they should be; empty when they are."""
 
     async def take(self, call: RateLimitedCall, limits: list[Limit], cost: int, at: datetime | None = None) -> Headers:
-        """Count a call, as of `at` if the caller has looked at the clock already. Gives the `RateLimit` fields of its
-        answer (draft-ietf-httpapi-ratelimit-headers-10).
+        """Count a call at `at` (the clock's time if None), and return the `RateLimit` fields of its answer.
 
-        Raises `ProblemError` (429) with `Retry-After` when one limit is used up; then nothing is counted.
+        The fields are those of draft-ietf-httpapi-ratelimit-headers-10. Raises `ProblemError` (429) with `Retry-After`
+        when one limit is used up; then nothing is counted.
         """
         now = (at or self._clock()).timestamp()
         buckets, policies = self._counted(call, limits)
@@ -164,7 +170,10 @@ class RateLimiter:
         self._running[client] -= 1
 
     def _counted(self, call: RateLimitedCall, limits: list[Limit]) -> tuple[list[LimitWindow], bytes]:
-        """The buckets of a call, and what its answers say of the limits. Looked up once, until the limits are others."""
+        """Return the windows of a call, and the `RateLimit-Policy` of its answers.
+
+        They are looked up once, until the limits change.
+        """
         key = (call.client, call.operation_id)
         known = self._known.get(key)
         if known is None or known[0] is not limits:
@@ -181,7 +190,7 @@ class RateLimiter:
     async def _lease(self, bucket: LimitWindow, cost: int, now: float) -> None:
         async with bucket.lock:
             if bucket.left >= cost or bucket.exhausted:
-                return  # somebody else has taken one meanwhile
+                return  # another call has taken one meanwhile
             name = f"{bucket.item.key_for(bucket.key)}/{bucket.window}"
             if self._shared is not None and now >= self._away_until:
                 lease = max(cost, int(bucket.amount * LEASE))
@@ -206,13 +215,13 @@ class RateLimiter:
 
 
 class LoadShedder:
-    """How busy this replica is. The lower a service tier, the sooner its calls are turned away."""
+    """Count the calls that run on this replica. The lower a service tier, the sooner its calls are turned away."""
 
     def __init__(self) -> None:
         self.running = 0
 
     def begin(self, tier: ServiceTier) -> None:
-        """Carry one more call. Raises `ProblemError` (503) with `Retry-After` when that is too many for its tier."""
+        """Count one more call. Raises `ProblemError` (503) with `Retry-After` when there are too many for its tier."""
         if self.running >= tier.sheds_at:
             raise ProblemError(
                 OVERLOADED, "Too much is going on; calls of higher tiers go first.", headers={"Retry-After": "1"}
@@ -224,7 +233,7 @@ class LoadShedder:
 
 
 def _fields(buckets: list[LimitWindow], policies: bytes, now: float) -> Headers:
-    """The policies, and the one that will be used up first."""
+    """Return the limits, and the state of the one that will be used up first."""
     nearest, remaining, least = buckets[0], 0, math.inf
     for each in buckets:
         amount = each.amount
