@@ -1,4 +1,4 @@
-"""Trouble on demand: what the control port switches on, a stand-in then does to the requests that match."""
+"""Faults on demand: what the control port switches on, a stand-in does to the requests that match."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
-    """`slow`: answer after `milliseconds`. `drop`: act, then close the connection without an answer. `late`: act, and
-    answer after `milliseconds`. `status`: answer `status` without acting. `stale`: repeat the last answer to the same GET.
+    """A fault to inject. `slow` answers after `milliseconds`; `late` acts, and answers after them.
 
-    It strikes requests whose method, path or body contain `matching`, `times` times (0: until it is switched off).
+    `drop` acts, then closes the connection without an answer. `status` answers `status` without acting. `stale` repeats
+    the last answer to the same GET.
+
+    It applies to requests whose method, path or body contain `matching`, `times` times (0: until it is switched off).
     """
 
     kind: Literal["slow", "drop", "late", "status", "stale"]
@@ -35,27 +37,27 @@ class Dropped(Exception):
 
 
 async def _buffered(receive: Receive) -> tuple[bytes, Receive]:
-    """The whole body, and a `receive` that gives it again."""
+    """Return the whole body, and a `receive` that returns it again."""
     body = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
-    given = False
+    returned = False
 
     async def again() -> Message:
-        nonlocal given
-        if given:
+        nonlocal returned
+        if returned:
             return await receive()
-        given = True
+        returned = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return body, again
 
 
 class Faults:
-    """The faults of one stand-in, as middleware around it."""
+    """Inject the faults of one stand-in, as middleware around it."""
 
     def __init__(self, app: ASGI, error_body: Callable[[int], bytes]) -> None:
         self._app = app

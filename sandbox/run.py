@@ -1,4 +1,7 @@
-"""Runs all stand-ins and Tryton: each on a port of its own, and a control port for faults, clock and behaviour."""
+"""The sandbox: all stand-ins and Tryton, each on a port of its own.
+
+A control port switches faults, sets the clock and changes behaviour.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ PACE = 0.05
 
 
 class SandboxPlan(msgspec.Struct, frozen=True):
-    """Where the sandbox keeps its state, where it listens, and the secrets it shares with its users."""
+    """Where the sandbox stores its state, where it listens, and the secrets that it shares with its users."""
 
     folder: Path
     templates: Path
@@ -75,7 +78,7 @@ async def run(plan: SandboxPlan) -> None:
     billing = stripe.Stripe(account, plan.billing_key)
     target = provisioning.Provisioning(stores["provisioning"], clock, plan.provisioning_secret)
     crm = salesforce.Salesforce(stores["crm"], clock, plan.connected_app)
-    doors: dict[Platform, tuple[Faults, int]] = {
+    stand_ins: dict[Platform, tuple[Faults, int]] = {
         "crm": (Faults(salesforce.salesforce_app(crm), salesforce.error_body), plan.crm_port),
         "billing": (Faults(stripe.stripe_app(billing), stripe.error_body), plan.billing_port),
         "erp": (Faults(proxy.tryton_proxy(tryton.url), proxy.error_body), plan.erp_port),
@@ -84,8 +87,8 @@ async def run(plan: SandboxPlan) -> None:
             plan.provisioning_port,
         ),
     }
-    control = control_app({name: faults for name, (faults, _) in doors.items()}, clock, target, account)
-    servers = [_server(app, port) for app, port in (*doors.values(), (control, plan.control_port))]
+    control = control_app({name: faults for name, (faults, _) in stand_ins.items()}, clock, target, account)
+    servers = [_server(app, port) for app, port in (*stand_ins.values(), (control, plan.control_port))]
     try:
         await loop.run_in_executor(None, tryton.wait)
         running: list[asyncio.Future[Any]] = [asyncio.ensure_future(server.serve()) for server in servers]
@@ -113,7 +116,7 @@ def _server(app: Any, port: int) -> Server:
 
 
 async def _time_passes(billing: stripe.Stripe, target: provisioning.Provisioning) -> None:
-    """What platforms do by themselves: deliver webhooks, finish jobs, and once a second whatever a date brings."""
+    """Do what platforms do by themselves: deliver webhooks and finish jobs, and once a second what a date brings."""
     rounds = 0
     while True:
         await asyncio.sleep(PACE)
@@ -125,23 +128,26 @@ async def _time_passes(billing: stripe.Stripe, target: provisioning.Provisioning
 
 
 def control_app(
-    doors: dict[Platform, Faults], clock: SandboxClock, target: provisioning.Provisioning, account: Account
+    stand_ins: dict[Platform, Faults], clock: SandboxClock, target: provisioning.Provisioning, account: Account
 ) -> Litestar:
-    """The control port. It listens on loopback and asks for no credentials: it governs nothing but the sandbox."""
+    """Return the app of the control port.
+
+    It listens on loopback and asks for no credentials: it controls nothing but the sandbox.
+    """
 
     @get("/faults")
     async def faults() -> dict[str, list[Fault]]:
-        return {name: door.active for name, door in doors.items()}
+        return {name: stand_in.active for name, stand_in in stand_ins.items()}
 
     @post("/faults/{platform:str}")
     async def add(platform: Platform, data: Fault) -> dict[str, list[Fault]]:
-        doors[platform].active.append(data)
-        return {platform: doors[platform].active}
+        stand_ins[platform].active.append(data)
+        return {platform: stand_ins[platform].active}
 
     @delete("/faults")
     async def clear() -> None:
-        for door in doors.values():
-            door.active.clear()
+        for stand_in in stand_ins.values():
+            stand_in.active.clear()
 
     @get("/clock")
     async def read_clock() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sandbox.seed import Crm
 
 
 class SaleLine(msgspec.Struct, frozen=True):
-    """A product of the price list. `unit_price` None takes the price list's."""
+    """A product of the price list. `unit_price` is in major units; None takes the price list's."""
 
     code: str
     quantity: float
@@ -29,28 +29,46 @@ class Sale(msgspec.Struct, frozen=True):
     legal_entity: str | None = "DE01"
     currency: str = "EUR"
     partner: str | None = None
-    """Who looks after the buyer, by its name in Tiergate's catalogue."""
+    """The partner that serves the buyer, by its name in Tiergate's catalogue."""
 
 
 def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) -> tuple[str, str]:
-    """Account, contact and an opportunity with lines, not closed yet. Gives the ids of account and opportunity."""
+    """Create account, contact and an opportunity with lines, not closed yet.
+
+    Return the ids of account and opportunity.
+    """
     if account_id is None:
         parent = crm.create("Account", Name=sale.parent) if sale.parent else None
         account_id = crm.create(
-            "Account", Name=sale.buyer, ParentId=parent, BillingStreet="Hauptstraße 1", BillingPostalCode="10115",
-            BillingCity="Berlin", BillingCountryCode=sale.country, VatNumber__c=sale.tax_number, PaymentMethod__c=sale.payment_method,
+            "Account",
+            Name=sale.buyer,
+            ParentId=parent,
+            BillingStreet="Hauptstraße 1",
+            BillingPostalCode="10115",
+            BillingCity="Berlin",
+            BillingCountryCode=sale.country,
+            VatNumber__c=sale.tax_number,
+            PaymentMethod__c=sale.payment_method,
             Partner__c=sale.partner,
-        )  # fmt: skip
+        )
         crm.create("Contact", FirstName="Kim", LastName="Beispiel", Email="kim@example.com", AccountId=account_id)
     price_list = crm.query("SELECT Id FROM Pricebook2 WHERE IsStandard = true LIMIT 1")[0]["Id"]
     deal = crm.create(
-        "Opportunity", Name=f"{sale.buyer} – subscription", AccountId=account_id, Pricebook2Id=price_list, StageName="Negotiation/Review",
-        CloseDate=today.isoformat(), CurrencyIsoCode=sale.currency, LegalEntity__c=sale.legal_entity, StartDate__c=today.isoformat(),
+        "Opportunity",
+        Name=f"{sale.buyer} – subscription",
+        AccountId=account_id,
+        Pricebook2Id=price_list,
+        StageName="Negotiation/Review",
+        CloseDate=today.isoformat(),
+        CurrencyIsoCode=sale.currency,
+        LegalEntity__c=sale.legal_entity,
+        StartDate__c=today.isoformat(),
         TermMonths__c=12,
-    )  # fmt: skip
+    )
     for order, line in enumerate(sale.lines):
         entries = crm.query(
-            f"SELECT Id, Product2Id, UnitPrice FROM PricebookEntry WHERE Product2.ProductCode = '{line.code}' AND Pricebook2Id = '{price_list}' LIMIT 1"
+            "SELECT Id, Product2Id, UnitPrice FROM PricebookEntry "
+            f"WHERE Product2.ProductCode = '{line.code}' AND Pricebook2Id = '{price_list}' LIMIT 1"
         )
         entry = entries[0]
         price = entry["UnitPrice"] if line.unit_price is None else line.unit_price
@@ -66,5 +84,5 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
 
 
 def close_deal(crm: Crm, deal: str) -> None:
-    """The one click that everything follows from."""
+    """Close the deal as won: the one click that everything follows from."""
     crm.update("Opportunity", deal, StageName="Closed Won")

@@ -1,4 +1,4 @@
-"""What a sandbox starts with: a price list in the CRM, and billing's webhook pointed at the system layer."""
+"""The content that a sandbox starts with: a price list in the CRM, and billing's webhook to the system layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVENTS = ("invoice.finalized", "invoice.paid")
 
 
 class Crm:
-    """A user of the CRM's own REST API, with a token of the connected app."""
+    """Call the CRM's own REST API, with a token of the connected app."""
 
     def __init__(self, url: str, client_id: str, client_secret: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=10)
@@ -44,7 +44,7 @@ class Crm:
 
 
 def seed_price_list(crm: Crm) -> str:
-    """Products with prices in EUR. Gives the price list's id; one that is there is left alone."""
+    """Create products with prices in EUR, unless there is a price list. Return the price list's id."""
     known = crm.query("SELECT Id FROM Pricebook2 LIMIT 1")
     if known:
         return str(known[0]["Id"])
@@ -63,7 +63,7 @@ def seed_price_list(crm: Crm) -> str:
 
 
 def register_webhook(billing_url: str, api_key: str, target: str) -> str | None:
-    """Point billing's webhooks at `target`. Gives the signing secret, or None when that was done before."""
+    """Register `target` as billing's webhook. Return the signing secret, or None when it was registered before."""
     headers = {"authorization": f"Bearer {api_key}"}
     with httpx.Client(base_url=billing_url, headers=headers, timeout=10) as http:
         known = http.get("/v1/webhook_endpoints?limit=100").raise_for_status().json()["data"]

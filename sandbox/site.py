@@ -1,4 +1,4 @@
-"""The companies whose books a sandbox opens: each sells from an org, an ERP and a billing account of its own."""
+"""The companies whose books a sandbox opens: each sells from a CRM, an ERP and a billing account of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import msgspec
 
 
 class Site(msgspec.Struct, frozen=True):
-    """A selling company. `suffix` is what the names of its platforms end with in the catalogue; `tax_name` is the name of its
-    standard tax in the ERP, `tax_percent` its rate."""
+    """A selling company.
+
+    `suffix` is what the names of its platforms end with in the catalogue; `tax_name` is the name of its standard tax in
+    the ERP, `tax_percent` its rate.
+    """
 
     suffix: str
     code: str

@@ -1,4 +1,4 @@
-"""Where a stand-in keeps its state: documents in one SQLite file, and one clock that everything asks."""
+"""The state of a stand-in: documents in one SQLite file, and one clock that everything reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 
 class Store:
-    """Documents by kind and id, in the order they were made. Every write is on disk before it returns.
+    """Store documents by kind and id, in the order they were made. Every write is on disk before it returns.
 
     Used from one event loop; reads come from memory, so that a stand-in is never what is measured.
     """
@@ -46,7 +46,7 @@ class Store:
         self._db.execute("DELETE FROM documents WHERE kind = ? AND id = ?", (kind, key))
 
     def all(self, kind: str) -> Iterator[Document]:
-        """In the order they were made."""
+        """Return all documents of a kind, in the order they were made."""
         return iter(tuple(self._kinds.get(kind, {}).values()))
 
     def count(self, kind: str) -> int:

@@ -1,1 +1,1 @@
-"""A stand-in for whatever provisions the product: a signed webhook in, a signed call-back with the result."""
+"""A stand-in for a system that provisions the product: a signed webhook in, a signed call-back with the result."""

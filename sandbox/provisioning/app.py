@@ -16,7 +16,7 @@ PlatformRequest = Request[Any, Any, Any]
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is asked for one order line. `attempt` tells a new try from a repeated request."""
+    """A request for one order line. `attempt` tells a new attempt from a repeated request."""
 
     order_id: str
     line_id: str
@@ -36,7 +36,7 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provisioning:
-    """Jobs and what became of them, kept on disk so that a restart finishes what was begun."""
+    """Do jobs. They are stored on disk, so that a restart finishes what was begun."""
 
     def __init__(self, store: Store, clock: SandboxClock, secret: str) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class Provisioning:
         self._store.put("behaviour", behaviour.sku, msgspec.to_builtins(behaviour))
 
     def begin(self, body: bytes, headers: dict[str, str]) -> int:
-        """Take the jobs of a signed request; those that are known are left as they are. Gives how many are new."""
+        """Begin the jobs of a signed request, and return how many are new. Known jobs stay as they are."""
         self._webhook.verify(body, headers, json_parse=False)
         jobs = msgspec.json.decode(body, type=list[Job])
         fresh = [each for each in jobs if self._store.get("job", _key(each)) is None]
@@ -75,7 +75,7 @@ class Provisioning:
             self._store.put("job", each["id"], each | {"state": "removed"})
 
     async def work(self) -> None:
-        """Finish the jobs that are due, and report every result until somebody takes it."""
+        """Finish the jobs that are due, and report every result until the call-back is accepted."""
         now = self._clock.now().timestamp()
         for job in self._store.all("job"):
             if job["state"] == "working" and job["due"] <= now:
@@ -89,16 +89,19 @@ class Provisioning:
                 self._store.put("job", job["id"], job)
 
     async def _reported(self, job: dict[str, Any]) -> bool:
-        body = msgspec.json.encode({
-            "order_id": job["order_id"], "line_id": job["line_id"], "attempt": job["attempt"],
-            "succeeded": job["state"] == "provisioned", "reason": "" if job["succeeds"] else "the target refused the line",
-        })  # fmt: skip
+        report = {name: job[name] for name in ("order_id", "line_id", "attempt")} | {
+            "succeeded": job["state"] == "provisioned",
+            "reason": "" if job["succeeds"] else "the target refused the line",
+        }
+        body = msgspec.json.encode(report)
         now = self._clock.now()
         message_id = f"msg_{secrets.token_hex(12)}"
         headers = {
-            "content-type": "application/json", "webhook-id": message_id, "webhook-timestamp": str(int(now.timestamp())),
+            "content-type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._webhook.sign(message_id, now, body.decode()),
-        }  # fmt: skip
+        }
         if job["correlation_id"]:
             headers["x-correlation-id"] = job["correlation_id"]
         try:
@@ -115,7 +118,7 @@ def _key(job: Job) -> str:
 
 
 def provisioning_app(target: Provisioning) -> Litestar:
-    """The target as an ASGI application."""
+    """Return the target as an ASGI application."""
 
     @post("/jobs", status_code=202)
     async def begin(request: PlatformRequest) -> dict[str, int]:
@@ -141,5 +144,5 @@ def provisioning_app(target: Provisioning) -> Litestar:
 
 
 def error_body(status: int) -> bytes:
-    """What the target says when it is down."""
+    """Return what the target answers when it is down."""
     return msgspec.json.encode({"error": f"unavailable ({status})"})

@@ -15,7 +15,7 @@ from litestar import Litestar, Request, Response, route
 from litestar.exceptions import HTTPException
 
 from sandbox.salesforce.org import Org, Record, SalesforceError, attributed, stamp
-from sandbox.salesforce.schema import OBJECTS, SObject
+from sandbox.salesforce.schema import OBJECTS, Field, SObject
 from sandbox.store import SandboxClock, Store
 
 VERSIONS = tuple(f"{number}.0" for number in range(50, 67))
@@ -25,7 +25,10 @@ PlatformRequest = Request[Any, Any, Any]
 
 
 class ConnectedApp(msgspec.Struct, frozen=True):
-    """Who may log in. `public_key` (PEM) verifies JWT bearer assertions; `username` is the integration user."""
+    """A client that may log in.
+
+    `public_key` (PEM) verifies JWT bearer assertions; `username` is the integration user.
+    """
 
     client_id: str
     client_secret: str
@@ -34,7 +37,7 @@ class ConnectedApp(msgspec.Struct, frozen=True):
 
 
 class Salesforce:
-    """One org and its connected app."""
+    """Answer the requests of one org and its connected app."""
 
     def __init__(self, store: Store, clock: SandboxClock, app: ConnectedApp) -> None:
         self.org = Org(store, clock)
@@ -80,9 +83,12 @@ class Salesforce:
     def _asserted(self, assertion: str) -> tuple[str, str]:
         try:
             claims = jwt.decode(
-                assertion, self._app.public_key, algorithms=["RS256"], issuer=self._app.client_id,
+                assertion,
+                self._app.public_key,
+                algorithms=["RS256"],
+                issuer=self._app.client_id,
                 options={"verify_aud": False, "require": ["iss", "sub", "aud", "exp"]},
-            )  # fmt: skip
+            )
         except (jwt.PyJWTError, ValueError) as error:
             raise _oauth("invalid_grant", "invalid assertion") from error
         if not any(each["Username"] == claims["sub"] for each in self._store.all("User")):
@@ -106,7 +112,7 @@ class Salesforce:
     def handle(
         self, method: str, version: str, path: list[str], query: dict[str, str], body: Any, user: str
     ) -> tuple[int, Any]:
-        """(status, body) of one REST call, also of one inside a composite."""
+        """Return (status, body) of one REST call, also of one inside a composite."""
         match method, path:
             case "GET", []:
                 return 200, {
@@ -203,14 +209,15 @@ class Salesforce:
 
     def _next(self, locator: str, version: str) -> Record:
         cursor, _, start = locator.rpartition("-")
-        kept = self._store.get("cursor", cursor)
-        if kept is None or not start.isdigit():
+        stored = self._store.get("cursor", cursor)
+        if stored is None or not start.isdigit():
             raise SalesforceError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
-        found = self.org.query(kept["q"], version)
-        return self._page(found if isinstance(found, list) else [], int(start), kept["batch"], version, kept["q"])
+        text = stored["q"]
+        found = self.org.query(text, version)
+        return self._page(found if isinstance(found, list) else [], int(start), stored["batch"], version, text)
 
     def _composite(self, body: Any, user: str) -> Record:
-        """Subrequests in order; a reference such as `@{account.id}` takes a value of an earlier answer."""
+        """Handle subrequests in order; a reference such as `@{account.id}` takes a value of an earlier answer."""
         answers: dict[str, Any] = {}
         results: list[Record] = []
         failed = False
@@ -270,23 +277,36 @@ def _oauth(code: str, description: str) -> SalesforceError:
 
 def _brief(sobject: SObject) -> Record:
     url = f"/services/data/v66.0/sobjects/{sobject.name}"
+    return dict.fromkeys(("queryable", "createable", "updateable", "deletable"), True) | {
+        "name": sobject.name,
+        "label": sobject.name,
+        "keyPrefix": sobject.prefix,
+        "custom": False,
+        "urls": {"sobject": url, "describe": f"{url}/describe"},
+    }
+
+
+def _described_field(name: str, field: Field) -> Record:
     return {
-        "name": sobject.name, "label": sobject.name, "keyPrefix": sobject.prefix, "custom": False, "queryable": True,
-        "createable": True, "updateable": True, "deletable": True, "urls": {"sobject": url, "describe": f"{url}/describe"},
-    }  # fmt: skip
+        "name": name,
+        "label": name.removesuffix("__c"),
+        "type": field.type,
+        "custom": name.endswith("__c"),
+        "nillable": not field.required,
+        "createable": not field.read_only,
+        "updateable": not field.read_only,
+        "externalId": field.external_id,
+        "idLookup": field.external_id or name == "Id",
+        "referenceTo": [field.to] if field.to else [],
+        "relationshipName": field.relationship or None,
+        "picklistValues": [
+            {"value": each, "label": each, "active": True, "defaultValue": False} for each in field.values
+        ],
+    }
 
 
 def _describe(sobject: SObject) -> Record:
-    fields = [
-        {
-            "name": name, "label": name.removesuffix("__c"), "type": field.type, "custom": name.endswith("__c"),
-            "nillable": not field.required, "createable": not field.read_only, "updateable": not field.read_only,
-            "externalId": field.external_id, "idLookup": field.external_id or name == "Id",
-            "referenceTo": [field.to] if field.to else [], "relationshipName": field.relationship or None,
-            "picklistValues": [{"value": each, "label": each, "active": True, "defaultValue": False} for each in field.values],
-        }
-        for name, field in sobject.fields.items()
-    ]  # fmt: skip
+    fields = [_described_field(name, field) for name, field in sobject.fields.items()]
     children = [
         {"relationshipName": name, "childSObject": child, "field": field}
         for name, (child, field) in sobject.children.items()
@@ -295,7 +315,7 @@ def _describe(sobject: SObject) -> Record:
 
 
 def salesforce_app(salesforce: Salesforce) -> Litestar:
-    """The stand-in as an ASGI application."""
+    """Return the stand-in as an ASGI application."""
 
     @route("/services/oauth2/token", http_method=["POST"])
     async def token(request: PlatformRequest) -> Response[Any]:
@@ -341,6 +361,6 @@ def salesforce_app(salesforce: Salesforce) -> Litestar:
 
 
 def error_body(status: int) -> bytes:
-    """What Salesforce says when it is too busy or down."""
+    """Return what Salesforce answers when it is too busy or down."""
     code = "REQUEST_LIMIT_EXCEEDED" if status in (403, 429) else "SERVER_UNAVAILABLE"
     return msgspec.json.encode([{"message": "The request could not be served.", "errorCode": code}])

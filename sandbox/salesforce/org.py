@@ -24,7 +24,7 @@ class SalesforceError(Exception):
 
 
 def case_safe_id(fifteen: str) -> str:
-    """The 18-character form of a 15-character id: three letters that tell the case of each five."""
+    """Return the 18-character form of a 15-character id: three more characters encode the case of five each."""
     chunks = (fifteen[start : start + 5] for start in (0, 5, 10))
     return fifteen + "".join(
         SUFFIX[sum(1 << index for index, letter in enumerate(chunk) if letter.isupper())] for chunk in chunks
@@ -32,12 +32,12 @@ def case_safe_id(fifteen: str) -> str:
 
 
 def stamp(at: datetime) -> str:
-    """As Salesforce writes an instant: milliseconds, UTC."""
+    """Return a moment as Salesforce writes it: milliseconds, UTC."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
 
 
 class Org:
-    """All records, kept in a `Store`. `user` is the id of the user a write is made by."""
+    """Store all records of an org in a `Store`. `user` is the id of the user that writes."""
 
     def __init__(self, store: Store, clock: SandboxClock) -> None:
         self._store = store
@@ -143,9 +143,8 @@ class Org:
                     400, "INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject.name}", (name,)
                 )
             if field.read_only:
-                raise SalesforceError(
-                    400, "INVALID_FIELD_FOR_INSERT_UPDATE", f"Unable to create/update fields: {name}. Please check the security settings of this field.", (name,)
-                )  # fmt: skip
+                message = f"Unable to create/update fields: {name}. Please check the security settings of this field."
+                raise SalesforceError(400, "INVALID_FIELD_FOR_INSERT_UPDATE", message, (name,))
             if value is not None:
                 self._check_value(name, field, value)
 
@@ -179,7 +178,7 @@ class Org:
     # ---- querying
 
     def query(self, text: str, version: str) -> list[Record] | int:
-        """The records, shaped as Salesforce answers them; a number for `SELECT COUNT()`."""
+        """Return the records, shaped as Salesforce answers them; a number for `SELECT COUNT()`."""
         try:
             query = soql.parse(text)
             sobject = self._from(query.source)

@@ -6,11 +6,27 @@ from typing import Literal
 
 import msgspec
 
-FieldType = Literal["id", "string", "textarea", "email", "boolean", "double", "currency", "int", "date", "datetime", "reference", "picklist"]  # fmt: skip
+FieldType = Literal[
+    "id",
+    "string",
+    "textarea",
+    "email",
+    "boolean",
+    "double",
+    "currency",
+    "int",
+    "date",
+    "datetime",
+    "reference",
+    "picklist",
+]
 
 
 class Field(msgspec.Struct, frozen=True):
-    """`to` names the object that a reference points at, `relationship` the name to follow it by."""
+    """A field of an object.
+
+    `to` names the object that a reference points at, `relationship` the name to follow it by.
+    """
 
     type: FieldType = "string"
     to: str = ""
@@ -23,7 +39,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class SObject(msgspec.Struct, frozen=True):
-    """`prefix` starts the record ids; `children` maps a child relationship to (object, reference field)."""
+    """An object. `prefix` starts the record ids; `children` maps a child relationship to (object, reference field)."""
 
     name: str
     prefix: str

@@ -48,7 +48,7 @@ INT: /\d+/
 
 Row = dict[str, Any]
 Lookup = Callable[[Row, str], Any]
-"""The value of a dotted path from a record, None where a reference is empty. Raises `InvalidField`."""
+"""Returns the value of a dotted path from a record, None where a reference is empty. Raises `InvalidField`."""
 Condition = Callable[[Row, Lookup], bool]
 
 
@@ -73,12 +73,12 @@ class Query(msgspec.Struct, frozen=True):
 
 
 def _instant(text: str) -> str:
-    """Sortable and comparable: UTC, as the stand-in stores it."""
+    """Return a moment in UTC as the stand-in stores it, which sorts and compares as text."""
     return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
 
 
 def comparable(value: Any) -> Any:
-    """Values of one type compare; text without regard to case, instants as UTC."""
+    """Return a value that compares with others of its type: text without regard to case, moments in UTC."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
@@ -189,7 +189,7 @@ _parser: Any = Lark(GRAMMAR, parser="earley", maybe_placeholders=True)
 
 
 def parse(text: str) -> Query:
-    """Raises `MalformedQuery`, with the place."""
+    """Return the parsed query. Raises `MalformedQuery`, with row and column."""
     try:
         return _Build().transform(_parser.parse(text))
     except UnexpectedInput as error:
@@ -200,7 +200,7 @@ Direction = Literal["ASC", "DESC"]
 
 
 def ordered(rows: list[Row], query: Query, value: Lookup) -> list[Row]:
-    """Sorted by the query's terms; empty values come first unless it says otherwise."""
+    """Return the rows sorted by the query's terms; empty values come first unless a term says otherwise."""
     for path, descending, nulls_last in reversed(query.order):
         filled = [row for row in rows if value(row, path) is not None]
         empty = [row for row in rows if value(row, path) is None]

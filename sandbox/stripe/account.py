@@ -1,4 +1,4 @@
-"""One Stripe account: its objects, the events that tell of them, and the webhooks that carry the events."""
+"""One Stripe account: its objects, the events about them, and the webhooks that carry the events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ATTEMPTS = 12
 
 
 class Account:
-    """Objects by kind and id. Every change is an event; every event goes to the endpoints that want it."""
+    """Store objects by kind and id. Every change is an event; every event is sent to the endpoints that want it."""
 
     def __init__(self, store: Store, clock: SandboxClock) -> None:
         self._store = store
@@ -29,12 +29,12 @@ class Account:
         self.request: Object = {"id": None, "idempotency_key": None}
 
     def make(self, kind: str, key: str = "", **values: Any) -> Object:
-        """A new object, not yet kept."""
+        """Return a new object, not stored yet."""
         key = key or f"{PREFIX[kind]}_{secrets.token_hex(8)}"
         return fresh(kind, key, self.clock.seconds()) | values
 
     def save(self, thing: Object, event: str = "", previous: Object | None = None) -> Object:
-        """Keep it, and tell of it when `event` names what happened."""
+        """Store the object, with an event of the type `event` unless that is empty. Return the object."""
         self._store.put(thing["object"], thing["id"], thing)
         if event:
             self._emit(event, thing, previous)
@@ -82,7 +82,7 @@ class Account:
         self._queue(event, [each for each in self.all("webhook_endpoint") if _wants(each, event["type"])])
 
     async def deliver(self) -> int:
-        """Send what is due; what fails is tried again later, ever more slowly. Gives how many were sent."""
+        """Send the deliveries that are due, and return how many. A failed one is retried later, ever more slowly."""
         due = [each for each in self._store.all("delivery") if each["due"] <= self.clock.now().timestamp()]
         for delivery in due:
             endpoint, event = self.find("webhook_endpoint", delivery["endpoint"]), self.find("event", delivery["event"])
@@ -114,7 +114,7 @@ class Account:
         return answer.is_success
 
     def endpoint(self, values: Object) -> Object:
-        """A webhook endpoint with its secret, which is shown this one time."""
+        """Create a webhook endpoint and return it with its secret, which is shown this one time."""
         made = self.save(self.make("webhook_endpoint", **values))
         secret = f"whsec_{secrets.token_hex(24)}"
         self._store.put("secret", made["id"], {"value": secret})
@@ -123,19 +123,19 @@ class Account:
     # ---- idempotency (API reference: Idempotent requests)
 
     def remembered(self, key: str) -> Object | None:
-        kept = self._store.get("idempotency", key)
-        return kept if kept and kept["at"] > self.clock.seconds() - 24 * 3600 else None
+        stored = self._store.get("idempotency", key)
+        return stored if stored and stored["at"] > self.clock.seconds() - 24 * 3600 else None
 
     def remember(self, key: str, fingerprint: str, status: int, body: Any) -> None:
-        kept = {"at": self.clock.seconds(), "fingerprint": fingerprint, "status": status, "body": body}
-        self._store.put("idempotency", key, kept)
+        stored = {"at": self.clock.seconds(), "fingerprint": fingerprint, "status": status, "body": body}
+        self._store.put("idempotency", key, stored)
 
     async def close(self) -> None:
         await self._http.aclose()
 
 
 def signature(secret: str, body: bytes, at: int) -> str:
-    """The `Stripe-Signature` header: HMAC-SHA256 over `timestamp.body`."""
+    """Return the `Stripe-Signature` header: HMAC-SHA256 over `timestamp.body`."""
     digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at},v1={digest}"
 

@@ -25,33 +25,69 @@ PlatformRequest = Request[Any, Any, Any]
 VERSION = re.compile(r"20\d\d-\d\d-\d\d(\.[a-z]+)?")
 SEARCH = re.compile(r"metadata\['([^']+)'\]:\s*'([^']*)'")
 EXPANDABLE = {
-    "customer": "customer", "product": "product", "price": "price", "latest_invoice": "invoice", "invoice": "invoice",
-    "subscription": "subscription", "schedule": "subscription_schedule", "default_payment_method": "payment_method",
-    "payment_method": "payment_method", "payment_intent": "payment_intent", "latest_charge": "charge", "default_price": "price",
+    "customer": "customer",
+    "product": "product",
+    "price": "price",
+    "latest_invoice": "invoice",
+    "invoice": "invoice",
+    "subscription": "subscription",
+    "schedule": "subscription_schedule",
+    "default_payment_method": "payment_method",
+    "payment_method": "payment_method",
+    "payment_intent": "payment_intent",
+    "latest_charge": "charge",
+    "default_price": "price",
     "tax_rate": "tax_rate",
-}  # fmt: skip
-COLLECTIONS = {
-    "customers": "customer", "products": "product", "prices": "price", "tax_rates": "tax_rate", "subscriptions": "subscription",
-    "subscription_schedules": "subscription_schedule", "invoices": "invoice", "invoice_payments": "invoice_payment",
-    "payment_intents": "payment_intent", "charges": "charge", "events": "event", "payment_methods": "payment_method",
-    "webhook_endpoints": "webhook_endpoint", "tax_ids": "tax_id",
-}  # fmt: skip
+}
+KINDS = (
+    "customer",
+    "product",
+    "price",
+    "tax_rate",
+    "subscription",
+    "subscription_schedule",
+    "invoice",
+    "invoice_payment",
+    "payment_intent",
+    "charge",
+    "event",
+    "payment_method",
+    "webhook_endpoint",
+    "tax_id",
+)
+COLLECTIONS = {f"{kind}s": kind for kind in KINDS}
 ACCEPTED = {
-    "customer": "address balance description email invoice_prefix invoice_settings metadata name payment_method phone preferred_locales shipping tax_exempt tax_id_data",
-    "product": "active default_price description id images marketing_features metadata name statement_descriptor tax_code type unit_label url",
-    "price": "active currency lookup_key metadata nickname product recurring tax_behavior transfer_lookup_key unit_amount unit_amount_decimal",
+    "customer": (
+        "address balance description email invoice_prefix invoice_settings metadata name payment_method phone "
+        "preferred_locales shipping tax_exempt tax_id_data"
+    ),
+    "product": (
+        "active default_price description id images marketing_features metadata name statement_descriptor tax_code "
+        "type unit_label url"
+    ),
+    "price": (
+        "active currency lookup_key metadata nickname product recurring tax_behavior transfer_lookup_key unit_amount "
+        "unit_amount_decimal"
+    ),
     "tax_rate": "active country description display_name inclusive jurisdiction metadata percentage state tax_type",
-    "subscription": "add_invoice_items collection_method customer days_until_due default_payment_method default_tax_rates description items metadata payment_behavior off_session cancel_at_period_end",
-    "subscription_schedule": "customer default_settings end_behavior metadata phases proration_behavior start_date billing_mode",
+    "subscription": (
+        "add_invoice_items collection_method customer days_until_due default_payment_method default_tax_rates "
+        "description items metadata payment_behavior off_session cancel_at_period_end"
+    ),
+    "subscription_schedule": (
+        "customer default_settings end_behavior metadata phases proration_behavior start_date billing_mode"
+    ),
     "invoice": "auto_advance description metadata default_payment_method",
     "webhook_endpoint": "api_version description enabled_events metadata url disabled",
-}  # fmt: skip
+}
+"""The parameters that each kind takes, separated by blanks."""
 FILTERS = "customer status active product subscription invoice type lookup_keys price schedule"
+REUSED_KEY = "Keys for idempotent requests can only be used with the same parameters they were first used with."
 PAGING = {"limit", "starting_after", "ending_before", "expand", "created", "query", "page"}
 
 
 class Stripe:
-    """One account behind Stripe's routes."""
+    """Answer the requests of one account."""
 
     def __init__(self, account: Account, api_key: str) -> None:
         self.account = account
@@ -60,7 +96,7 @@ class Stripe:
         self.subscriptions = Subscriptions(account, self.invoicing)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
-        """The object that one request answers with, before expansion."""
+        """Return the object that one request answers with, before expansion."""
         match method, path:
             case "GET", ["account"]:
                 return {"id": "acct_sandbox", "object": "account", "country": "DE", "default_currency": "eur"}
@@ -137,7 +173,7 @@ class Stripe:
         for name, value in params.items():
             if isinstance(value, dict) and isinstance(thing.get(name), dict):
                 merged: Params = {**thing[name], **value}
-                thing[name] = {inner: kept for inner, kept in merged.items() if kept != "" or name != "metadata"}
+                thing[name] = {key: each for key, each in merged.items() if each != "" or name != "metadata"}
             elif name in ("active", "auto_advance", "cancel_at_period_end"):
                 thing[name] = forms.flag(value)
             else:
@@ -169,9 +205,13 @@ class Stripe:
     def _tax_id(self, customer: Object, params: Params) -> Object:
         _require(params, "type", "value")
         made = self.account.make(
-            "tax_id", type=params["type"], value=params["value"], customer=customer["id"], country=params["value"][:2],
+            "tax_id",
+            type=params["type"],
+            value=params["value"],
+            customer=customer["id"],
+            country=params["value"][:2],
             owner={"type": "customer", "customer": customer["id"], "customer_account": None},
-        )  # fmt: skip
+        )
         return self.account.save(made, "customer.tax_id.created")
 
     def _product(self, params: Params) -> Object:
@@ -199,22 +239,33 @@ class Stripe:
         recurring = params.get("recurring")
         if recurring:
             recurring = {
-                "interval": recurring["interval"], "interval_count": int(recurring.get("interval_count", 1)), "meter": None,
-                "usage_type": recurring.get("usage_type", "licensed"), "trial_period_days": None,
-            }  # fmt: skip
+                "interval": recurring["interval"],
+                "interval_count": int(recurring.get("interval_count", 1)),
+                "meter": None,
+                "usage_type": recurring.get("usage_type", "licensed"),
+                "trial_period_days": None,
+            }
         values = {
             key: params[key]
             for key in ("product", "lookup_key", "nickname", "metadata", "tax_behavior")
             if key in params
         }
         made = self.account.make(
-            "price", **values, currency=params["currency"].lower(), recurring=recurring, type="recurring" if recurring else "one_time",
-            unit_amount=int(amount) if amount == amount.to_integral_value() else None, unit_amount_decimal=f"{amount.normalize():f}",
-        )  # fmt: skip
+            "price",
+            **values,
+            currency=params["currency"].lower(),
+            recurring=recurring,
+            type="recurring" if recurring else "one_time",
+            unit_amount=int(amount) if amount == amount.to_integral_value() else None,
+            unit_amount_decimal=f"{amount.normalize():f}",
+        )
         return self.account.save(made, "price.created")
 
     def _attach(self, token: str, customer: Object) -> Object:
-        """A test token becomes a payment method of its own; some are refused (Stripe: Testing, declined payments)."""
+        """Attach a payment method of its own for a test token; some tokens are refused.
+
+        (Stripe: Testing, declined payments.)
+        """
         if token in REFUSED_AT_ATTACH:
             raise declined(REFUSED_AT_ATTACH[token])
         method = self.account.find("payment_method", token)
@@ -244,7 +295,7 @@ class Stripe:
     # ---- lists
 
     def _list(self, kind: str, url: str, params: Params) -> Object:
-        """Newest first, as Stripe lists (API reference: Pagination)."""
+        """Return a page of objects, newest first as Stripe lists them (API reference: Pagination)."""
         for key in params:
             if key not in PAGING and key not in FILTERS.split():
                 raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
@@ -353,7 +404,7 @@ def _matches(thing: Object, params: Params) -> bool:
 
 
 def stripe_app(stripe: Stripe) -> Litestar:
-    """The stand-in as an ASGI application."""
+    """Return the stand-in as an ASGI application."""
     account = stripe.account
 
     @route("/v1/{rest:path}", http_method=["GET", "POST", "DELETE"])
@@ -372,13 +423,11 @@ def stripe_app(stripe: Stripe) -> Litestar:
         if key:
             headers["idempotency-key"] = key
         fingerprint = hashlib.sha256(f"{request.method} {path} {body}".encode()).hexdigest()
-        if key and (kept := account.remembered(key)):
-            if kept["fingerprint"] != fingerprint:
-                raise StripeError(
-                    400, "idempotency_error",
-                    "Keys for idempotent requests can only be used with the same parameters they were first used with.",
-                )  # fmt: skip
-            return Response(kept["body"], status_code=kept["status"], headers=headers | {"idempotent-replayed": "true"})
+        if key and (stored := account.remembered(key)):
+            if stored["fingerprint"] != fingerprint:
+                raise StripeError(400, "idempotency_error", REUSED_KEY)
+            headers["idempotent-replayed"] = "true"
+            return Response(stored["body"], status_code=stored["status"], headers=headers)
         account.request = {"id": headers["request-id"], "idempotency_key": key or None}
         try:
             answer = stripe.expanded(stripe.handle(request.method, path, params), expand)
@@ -413,6 +462,6 @@ def _authenticate(request: PlatformRequest, api_key: str) -> None:
 
 
 def error_body(status: int) -> bytes:
-    """What Stripe says when it is too busy or down."""
+    """Return what Stripe answers when it is too busy or down."""
     kind = "rate_limit" if status == 429 else "api_error"
     return msgspec.json.encode({"error": {"type": kind, "message": "The request could not be served.", "code": kind}})

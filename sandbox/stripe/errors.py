@@ -6,7 +6,7 @@ from typing import Any
 
 
 class StripeError(Exception):
-    """`status` and the members of the error object."""
+    """An error that Stripe answers: `status`, and the members of the error object."""
 
     def __init__(self, status: int, kind: str, message: str, **members: Any) -> None:
         super().__init__(message)

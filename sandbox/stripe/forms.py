@@ -11,7 +11,7 @@ KEY = re.compile(r"\[([^\]]*)\]")
 
 
 def decode(text: str) -> Params:
-    """Nested dictionaries and lists of strings. A list is written with numbers or with empty brackets."""
+    """Return nested dictionaries and lists of strings. A list is written with numbers or with empty brackets."""
     root: Params = {}
     for key, value in parse_qsl(text, keep_blank_values=True):
         head = key.split("[", 1)[0]

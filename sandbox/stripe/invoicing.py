@@ -20,40 +20,47 @@ DAY = 24 * 3600
 
 
 class Invoicing:
-    """What happens to an invoice from its draft to its payment."""
+    """Draft, finalize, charge and void invoices."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
 
     def draft(self, customer: Object, currency: str, lines: list[Object], **values: Any) -> Object:
-        """A draft with `lines` from `line`, its totals worked out."""
+        """Create a draft with `lines` made by `line`, and compute its totals."""
         account = self.account
         invoice = account.make("invoice", customer=customer["id"], currency=currency, **values)
         for line in lines:
             line["invoice"] = invoice["id"]
         tax_ids = [each for each in account.all("tax_id") if each["customer"] == customer["id"]]
-        invoice |= {
-            "customer_address": customer["address"], "customer_email": customer["email"], "customer_name": customer["name"],
-            "customer_tax_exempt": customer["tax_exempt"], "account_country": "DE", "account_name": "Sandbox",
+        invoice |= {f"customer_{name}": customer[name] for name in ("address", "email", "name", "tax_exempt")} | {
+            "account_country": "DE",
+            "account_name": "Sandbox",
             "customer_tax_ids": [{"type": each["type"], "value": each["value"]} for each in tax_ids],
             "lines": listing(f"/v1/invoices/{invoice['id']}/lines", lines),
-        }  # fmt: skip
+        }
         return account.save(self.totalled(invoice), "invoice.created")
 
     def line(self, price: Object, quantity: int, rates: list[Object], period: tuple[int, int], **values: Any) -> Object:
-        """One line for `quantity` of `price`; taxes are rounded for each line."""
+        """Return a line for `quantity` of `price`; taxes are rounded for each line."""
         amount = int((Decimal(price["unit_amount_decimal"]) * quantity).quantize(Decimal(1), ROUND_HALF_UP))
         product = self.account.get("product", price["product"])
+        pricing: Object = {
+            "type": "price_details",
+            "price_details": {"price": price["id"], "product": price["product"]},
+            "unit_amount_decimal": price["unit_amount_decimal"],
+        }
         return self.account.make(
-            "line_item", amount=amount, subtotal=amount, currency=price["currency"], quantity=quantity,
-            description=f"{quantity} × {product['name']}", period={"start": period[0], "end": period[1]},
+            "line_item",
+            amount=amount,
+            subtotal=amount,
+            currency=price["currency"],
+            quantity=quantity,
+            description=f"{quantity} × {product['name']}",
+            period={"start": period[0], "end": period[1]},
             taxes=[_tax(amount, rate) for rate in rates],
-            pricing={
-                "type": "price_details", "price_details": {"price": price["id"], "product": price["product"]},
-                "unit_amount_decimal": price["unit_amount_decimal"],
-            },
+            pricing=pricing,
             **values,
-        )  # fmt: skip
+        )
 
     def totalled(self, invoice: Object) -> Object:
         lines = invoice["lines"]["data"]
@@ -62,15 +69,19 @@ class Invoicing:
         for line in lines:
             for tax in line["taxes"]:
                 rate = tax["tax_rate_details"]["tax_rate"]
-                kept = by_rate.setdefault(rate, tax | {"amount": 0, "taxable_amount": 0})
-                kept["amount"] += tax["amount"]
-                kept["taxable_amount"] += tax["taxable_amount"]
+                sums = by_rate.setdefault(rate, tax | {"amount": 0, "taxable_amount": 0})
+                sums["amount"] += tax["amount"]
+                sums["taxable_amount"] += tax["taxable_amount"]
         total = subtotal + sum(each["amount"] for each in by_rate.values())
         return invoice | {
-            "subtotal": subtotal, "subtotal_excluding_tax": subtotal, "total_excluding_tax": subtotal,
-            "total_taxes": list(by_rate.values()), "total": total, "amount_due": total,
+            "subtotal": subtotal,
+            "subtotal_excluding_tax": subtotal,
+            "total_excluding_tax": subtotal,
+            "total_taxes": list(by_rate.values()),
+            "total": total,
+            "amount_due": total,
             "amount_remaining": total - invoice["amount_paid"],
-        }  # fmt: skip
+        }
 
     def finalize(self, invoice: Object) -> Object:
         if invoice["status"] != "draft":
@@ -85,26 +96,36 @@ class Invoicing:
             customer | {"next_invoice_sequence": customer["next_invoice_sequence"] + 1, "currency": invoice["currency"]}
         )
         invoice |= {
-            "status": "open", "number": number, "effective_at": now, "automatically_finalizes_at": None,
+            "status": "open",
+            "number": number,
+            "effective_at": now,
+            "automatically_finalizes_at": None,
             "status_transitions": invoice["status_transitions"] | {"finalized_at": now},
             "next_payment_attempt": now if invoice["collection_method"] == "charge_automatically" else None,
-        }  # fmt: skip
+        }
         intent = account.make(
-            "payment_intent", amount=invoice["total"], currency=invoice["currency"], customer=invoice["customer"],
-            description=f"Invoice {number}", payment_method=self._method(invoice),
-        )  # fmt: skip
+            "payment_intent",
+            amount=invoice["total"],
+            currency=invoice["currency"],
+            customer=invoice["customer"],
+            description=f"Invoice {number}",
+            payment_method=self._method(invoice),
+        )
         intent["client_secret"] = f"{intent['id']}_secret_{secrets.token_hex(12)}"
         account.save(intent, "payment_intent.created")
         payment = account.make(
-            "invoice_payment", amount_requested=invoice["total"], currency=invoice["currency"], invoice=invoice["id"],
+            "invoice_payment",
+            amount_requested=invoice["total"],
+            currency=invoice["currency"],
+            invoice=invoice["id"],
             payment={"type": "payment_intent", "payment_intent": intent["id"]},
-        )  # fmt: skip
+        )
         account.save(payment)
         account.save(invoice, "invoice.finalized")
         return self._settled(invoice, 0) if invoice["total"] == 0 else invoice
 
     def pay(self, invoice: Object, method: str = "", *, out_of_band: bool = False) -> Object:
-        """Charge it now. Raises the card error of a decline, after the attempt is on record."""
+        """Charge the invoice now. Raises the card error of a decline, after the attempt is recorded."""
         if invoice["status"] == "paid":
             raise invalid("Invoice is already paid", code="invoice_already_paid")
         if invoice["status"] == "draft":
@@ -147,7 +168,7 @@ class Invoicing:
         raise error
 
     def collect(self, invoice: Object) -> Object:
-        """As `pay`, by the platform itself: a decline is on record and nobody hears an error."""
+        """Charge the invoice as the platform itself does: a decline is recorded and raises nothing."""
         try:
             return self.pay(invoice)
         except StripeError:
@@ -181,13 +202,22 @@ class Invoicing:
     def _charge(self, invoice: Object, intent: Object, method: Object, reason: str | None) -> Object:
         paid = reason is None
         card = {key: method["card"][key] for key in ("brand", "country", "exp_month", "exp_year", "funding", "last4")}
+        failure: Object = {"failure_code": "card_declined", "failure_message": "Your card was declined."}
         charge = self.account.make(
-            "charge", amount=invoice["total"], amount_captured=invoice["total"] if paid else 0, captured=paid, paid=paid,
-            currency=invoice["currency"], customer=invoice["customer"], payment_intent=intent["id"], payment_method=method["id"],
-            status="succeeded" if paid else "failed", failure_code=None if paid else "card_declined",
-            failure_message=None if paid else "Your card was declined.", payment_method_details={"type": "card", "card": card},
-            description=intent["description"], receipt_url=None,
-        )  # fmt: skip
+            "charge",
+            amount=invoice["total"],
+            amount_captured=invoice["total"] if paid else 0,
+            captured=paid,
+            paid=paid,
+            currency=invoice["currency"],
+            customer=invoice["customer"],
+            payment_intent=intent["id"],
+            payment_method=method["id"],
+            payment_method_details={"type": "card", "card": card},
+            status="succeeded" if paid else "failed",
+            description=intent["description"],
+            **({} if paid else failure),
+        )
         return self.account.save(charge, "charge.succeeded" if paid else "charge.failed")
 
     def _settled(self, invoice: Object, amount: int) -> Object:
@@ -199,9 +229,13 @@ class Invoicing:
                 "invoice_payment.paid",
             )
         invoice |= {
-            "status": "paid", "amount_paid": amount, "amount_remaining": 0, "attempted": True, "next_payment_attempt": None,
+            "status": "paid",
+            "amount_paid": amount,
+            "amount_remaining": 0,
+            "attempted": True,
+            "next_payment_attempt": None,
             "status_transitions": invoice["status_transitions"] | {"paid_at": now},
-        }  # fmt: skip
+        }
         self.account.save(invoice, "invoice.paid")
         return self.account.save(invoice, "invoice.payment_succeeded")
 
@@ -209,7 +243,10 @@ class Invoicing:
 def _tax(amount: int, rate: Object) -> Object:
     share = Decimal(str(rate["percentage"])) / 100
     return {
-        "amount": int((amount * share).quantize(Decimal(1), ROUND_HALF_UP)), "taxable_amount": amount,
-        "tax_behavior": "exclusive", "tax_rate_details": {"tax_rate": rate["id"]}, "type": "tax_rate_details",
+        "amount": int((amount * share).quantize(Decimal(1), ROUND_HALF_UP)),
+        "taxable_amount": amount,
+        "tax_behavior": "exclusive",
+        "tax_rate_details": {"tax_rate": rate["id"]},
+        "type": "tax_rate_details",
         "taxability_reason": "not_available",
-    }  # fmt: skip
+    }

@@ -10,16 +10,19 @@ from sandbox.stripe.account import Account
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.invoicing import DAY, Invoicing
-from sandbox.stripe.objects import Object, listing
+from sandbox.stripe.objects import Object, empty, listing
 
 HOUR = 3600
 GRACE = 5
-"""Seconds in which whoever finalized an invoice by hand may also charge it by hand."""
+"""Seconds in which the client that finalized an invoice may also charge it, before the platform does."""
 MONTHS = {"month": 1, "year": 12}
 
 
 def later(start: int, interval: str, count: int) -> int:
-    """`count` intervals after `start`, on the same day of the month or its last."""
+    """Return the time `count` intervals after `start`, on the same day of the month or its last day.
+
+    Times are in seconds since 1970, UTC.
+    """
     if interval in ("day", "week"):
         return start + count * DAY * (7 if interval == "week" else 1)
     at = datetime.fromtimestamp(start, UTC)
@@ -29,8 +32,19 @@ def later(start: int, interval: str, count: int) -> int:
     return int(at.replace(year=year, month=month, day=day).timestamp())
 
 
+def _phase_extra(item: Params) -> Object:
+    return {
+        "price": item["price"],
+        "quantity": int(item.get("quantity", 1)),
+        "discounts": [],
+        "tax_rates": [],
+        "metadata": item.get("metadata", {}),
+        "period": {"end": {"type": "min_item_period_end"}, "start": {"type": "phase_start"}},
+    }
+
+
 class Subscriptions:
-    """Schedules become subscriptions, subscriptions make invoices; `tick` does what is due."""
+    """Turn schedules into subscriptions and bill them; `tick` does what is due."""
 
     def __init__(self, account: Account, invoicing: Invoicing) -> None:
         self.account = account
@@ -39,7 +53,7 @@ class Subscriptions:
     # ---- subscriptions
 
     def create(self, params: Params) -> Object:
-        """A subscription of its own: its first invoice is finalized, and charged where that is the method."""
+        """Create a subscription. Its first invoice is finalized, and charged where that is the collection method."""
         customer = self.account.get("customer", params.get("customer", ""), "customer")
         subscription = self._subscription(customer, params, params.get("items", []), self.account.clock.seconds())
         invoice = self._bill(subscription, params.get("add_invoice_items", []), "subscription_create")
@@ -59,19 +73,26 @@ class Subscriptions:
         prices = [account.get("price", each.get("price", ""), "price") for each in items]
         if any(each["recurring"] is None for each in prices):
             raise invalid(
-                "The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`.",
+                "The price specified is set to `type=one_time` "
+                "but this field only accepts prices with `type=recurring`.",
                 "items[0][price]",
             )
         recurring = prices[0]["recurring"]
         if any(each["recurring"]["interval"] != recurring["interval"] for each in prices):
             raise invalid("All prices on a subscription must have the same `recurring.interval`.", "items")
         subscription = account.make(
-            "subscription", customer=customer["id"], currency=prices[0]["currency"], start_date=start, billing_cycle_anchor=start,
-            metadata=params.get("metadata", {}), default_tax_rates=self._rates(params.get("default_tax_rates", [])),
-            collection_method=params.get("collection_method", "charge_automatically"), schedule=params.get("schedule"),
+            "subscription",
+            customer=customer["id"],
+            currency=prices[0]["currency"],
+            start_date=start,
+            billing_cycle_anchor=start,
+            metadata=params.get("metadata", {}),
+            default_tax_rates=self._rates(params.get("default_tax_rates", [])),
+            collection_method=params.get("collection_method", "charge_automatically"),
+            schedule=params.get("schedule"),
             days_until_due=int(params["days_until_due"]) if params.get("days_until_due") else None,
             default_payment_method=params.get("default_payment_method"),
-        )  # fmt: skip
+        )
         end = later(start, recurring["interval"], recurring["interval_count"])
         made = [self._item(subscription, price, each, start, end) for price, each in zip(prices, items, strict=True)]
         subscription["items"] = listing(f"/v1/subscription_items?subscription={subscription['id']}", made)
@@ -79,76 +100,101 @@ class Subscriptions:
 
     def _item(self, subscription: Object, price: Object, item: Params, start: int, end: int) -> Object:
         plan: Object = {
-            "id": price["id"], "object": "plan", "active": True, "amount": price["unit_amount"], "currency": price["currency"],
-            "amount_decimal": price["unit_amount_decimal"], "billing_scheme": "per_unit", "created": price["created"],
-            "interval": price["recurring"]["interval"], "interval_count": price["recurring"]["interval_count"],
-            "livemode": False, "metadata": {}, "meter": None, "nickname": None, "product": price["product"],
-            "tiers_mode": None, "transform_usage": None, "trial_period_days": None, "usage_type": "licensed",
-        }  # fmt: skip
+            **empty("meter nickname tiers_mode transform_usage trial_period_days"),
+            **{name: price[name] for name in ("id", "currency", "created", "product")},
+            "object": "plan",
+            "active": True,
+            "amount": price["unit_amount"],
+            "amount_decimal": price["unit_amount_decimal"],
+            "billing_scheme": "per_unit",
+            "interval": price["recurring"]["interval"],
+            "interval_count": price["recurring"]["interval_count"],
+            "livemode": False,
+            "metadata": {},
+            "usage_type": "licensed",
+        }
         return self.account.make(
-            "subscription_item", price=price, plan=plan, quantity=int(item.get("quantity", 1)), subscription=subscription["id"],
-            metadata=item.get("metadata", {}), current_period_start=start, current_period_end=end,
-        )  # fmt: skip
+            "subscription_item",
+            price=price,
+            plan=plan,
+            quantity=int(item.get("quantity", 1)),
+            subscription=subscription["id"],
+            metadata=item.get("metadata", {}),
+            current_period_start=start,
+            current_period_end=end,
+        )
 
     def _rates(self, keys: list[str]) -> list[Object]:
         return [self.account.get("tax_rate", each, "default_tax_rates") for each in keys]
 
     def _bill(self, subscription: Object, extra: list[Params], reason: str) -> Object:
-        """A draft for the present period, with one-off prices beside the recurring ones."""
+        """Create a draft for the present period, with one-off prices beside the recurring ones."""
         account, key = self.account, subscription["id"]
         rates = subscription["default_tax_rates"]
         items = subscription["items"]["data"]
         period = (items[0]["current_period_start"], items[0]["current_period_end"])
-        lines = [
-            self.invoicing.line(
-                each["price"], each["quantity"], rates, period, subscription=key, metadata=dict(each["metadata"]),
-                parent={
-                    "type": "subscription_item_details", "invoice_item_details": None,
-                    "subscription_item_details": {
-                        "invoice_item": None, "proration": False, "proration_details": None,
-                        "subscription": key, "subscription_item": each["id"],
-                    },
-                },
-            )
-            for each in items
-        ]  # fmt: skip
-        for each in extra:
-            price = account.get("price", each.get("price", ""), "add_invoice_items[0][price]")
+        unprorated: Object = {"proration": False, "proration_details": None, "subscription": key}
+        lines: list[Object] = []
+        for each in items:
+            details = unprorated | {"invoice_item": None, "subscription_item": each["id"]}
+            parent = {"type": "subscription_item_details", "invoice_item_details": None}
             lines.append(
                 self.invoicing.line(
-                    price, int(each.get("quantity", 1)), rates, (period[0], period[0]), subscription=key,
-                    metadata=each.get("metadata", {}),
-                    parent={
-                        "type": "invoice_item_details", "subscription_item_details": None,
-                        "invoice_item_details": {
-                            "invoice_item": f"ii_{each['price']}", "proration": False, "proration_details": None, "subscription": key,
-                        },
-                    },
+                    each["price"],
+                    each["quantity"],
+                    rates,
+                    period,
+                    subscription=key,
+                    metadata=dict(each["metadata"]),
+                    parent=parent | {"subscription_item_details": details},
                 )
-            )  # fmt: skip
+            )
+        for each in extra:
+            price = account.get("price", each.get("price", ""), "add_invoice_items[0][price]")
+            details = unprorated | {"invoice_item": f"ii_{each['price']}"}
+            parent = {"type": "invoice_item_details", "subscription_item_details": None}
+            lines.append(
+                self.invoicing.line(
+                    price,
+                    int(each.get("quantity", 1)),
+                    rates,
+                    (period[0], period[0]),
+                    subscription=key,
+                    metadata=each.get("metadata", {}),
+                    parent=parent | {"invoice_item_details": details},
+                )
+            )
         days, now = subscription["days_until_due"], account.clock.seconds()
         invoice = self.invoicing.draft(
-            account.get("customer", subscription["customer"]), subscription["currency"], lines,
-            subscription=key, billing_reason=reason, collection_method=subscription["collection_method"],
-            automatically_finalizes_at=now + HOUR, period_start=period[0], period_end=period[1],
-            due_date=now + days * DAY if days else None, default_tax_rates=rates,
+            account.get("customer", subscription["customer"]),
+            subscription["currency"],
+            lines,
+            subscription=key,
+            billing_reason=reason,
+            collection_method=subscription["collection_method"],
+            automatically_finalizes_at=now + HOUR,
+            period_start=period[0],
+            period_end=period[1],
+            due_date=now + days * DAY if days else None,
+            default_tax_rates=rates,
             parent={
-                "type": "subscription_details", "quote_details": None,
+                "type": "subscription_details",
+                "quote_details": None,
                 "subscription_details": {"subscription": key, "metadata": dict(subscription["metadata"])},
             },
-        )  # fmt: skip
+        )
         subscription["latest_invoice"] = invoice["id"]
         account.save(subscription)
         return invoice
 
     def _advance(self, subscription: Object, invoice: Object) -> None:
-        """Charge the finalized invoice where that is the method, and let the subscription follow."""
+        """Charge the finalized invoice where that is the collection method, and update the subscription."""
         if invoice["collection_method"] == "charge_automatically" and invoice["status"] == "open":
             self.invoicing.collect(invoice)
         self.follow(subscription["id"])
 
     def follow(self, key: str) -> None:
-        """The status of a subscription follows its latest invoice."""
+        """Set the status of a subscription to what follows from its latest invoice."""
         subscription = self.account.get("subscription", key)
         if subscription["status"] == "canceled":
             return
@@ -167,9 +213,11 @@ class Subscriptions:
     def schedule(self, params: Params) -> Object:
         customer = self.account.get("customer", params.get("customer", ""), "customer")
         schedule = self.account.make(
-            "subscription_schedule", customer=customer["id"], metadata=params.get("metadata", {}),
+            "subscription_schedule",
+            customer=customer["id"],
+            metadata=params.get("metadata", {}),
             end_behavior=params.get("end_behavior", "release"),
-        )  # fmt: skip
+        )
         settings = params.get("default_settings", {})
         schedule["default_settings"] |= {
             key: settings[key]
@@ -203,24 +251,27 @@ class Subscriptions:
         )
 
     def start(self, schedule: Object) -> Object:
-        """Begin the first phase: the invoice stays a draft for an hour, as with every schedule."""
+        """Begin the first phase. The invoice stays a draft for an hour, as with every schedule."""
         phase = schedule["phases"][0]
         customer = self.account.get("customer", schedule["customer"])
         settings = schedule["default_settings"]
         invoicing: Object = phase["invoice_settings"] or settings["invoice_settings"]
         params: Params = {
-            "metadata": dict(phase["metadata"]), "default_tax_rates": [each["id"] for each in phase["default_tax_rates"]],
-            "collection_method": phase["collection_method"] or settings["collection_method"], "schedule": schedule["id"],
+            "metadata": dict(phase["metadata"]),
+            "default_tax_rates": [each["id"] for each in phase["default_tax_rates"]],
+            "collection_method": phase["collection_method"] or settings["collection_method"],
+            "schedule": schedule["id"],
             "days_until_due": invoicing["days_until_due"],
             "default_payment_method": phase["default_payment_method"] or settings["default_payment_method"],
-        }  # fmt: skip
+        }
         subscription = self._subscription(customer, params, phase["items"], phase["start_date"])
         self._bill(subscription, phase["add_invoice_items"], "subscription_create")
         self.account.save(subscription | {"status": "active"}, "customer.subscription.created")
         schedule |= {
-            "status": "active", "subscription": subscription["id"],
+            "status": "active",
+            "subscription": subscription["id"],
             "current_phase": {"start_date": phase["start_date"], "end_date": phase["end_date"]},
-        }  # fmt: skip
+        }
         return self.account.save(schedule, "subscription_schedule.updated")
 
     def _moment(self, value: Any) -> int:
@@ -231,45 +282,53 @@ class Subscriptions:
             raise invalid("Missing required param: phases.", "phases", "parameter_missing")
         phases: list[Object] = []
         for each in wanted:
-            items: list[Object] = [
-                {
-                    "price": self.account.get("price", item.get("price", ""), "phases[0][items][0][price]")["id"], "plan": item["price"],
-                    "quantity": int(item.get("quantity", 1)), "discounts": [], "metadata": item.get("metadata", {}),
-                    "tax_rates": [], "billing_thresholds": None,
-                }
-                for item in each.get("items", [])
-            ]  # fmt: skip
-            if not items:
-                raise invalid("Missing required param: phases[0][items].", "phases[0][items]", "parameter_missing")
-            price = self.account.get("price", items[0]["price"])
-            extra: list[Object] = [
-                {"price": item["price"], "quantity": int(item.get("quantity", 1)), "discounts": [], "tax_rates": [], "metadata": item.get("metadata", {}), "period": {"end": {"type": "min_item_period_end"}, "start": {"type": "phase_start"}}}
-                for item in each.get("add_invoice_items", [])
-            ]  # fmt: skip
-            duration = each.get("duration", {"interval": price["recurring"]["interval"], "interval_count": "1"})
-            end = (
-                int(each["end_date"])
-                if "end_date" in each
-                else later(start, duration["interval"], int(duration.get("interval_count", 1)))
-            )
-            settings = each.get("invoice_settings")
-            phases.append({
-                "add_invoice_items": extra, "application_fee_percent": None, "billing_cycle_anchor": None, "billing_thresholds": None,
-                "collection_method": each.get("collection_method"), "currency": price["currency"],
-                "default_payment_method": each.get("default_payment_method"),
-                "default_tax_rates": self._rates(each.get("default_tax_rates", [])), "description": each.get("description"),
-                "discounts": [], "end_date": end, "items": items, "metadata": each.get("metadata", {}), "on_behalf_of": None,
-                "invoice_settings": {"account_tax_ids": None, "days_until_due": int(settings["days_until_due"]), "issuer": None, "custom_fields": None, "description": None, "footer": None} if settings else None,
-                "proration_behavior": each.get("proration_behavior", "create_prorations"), "start_date": start,
-                "transfer_data": None, "trial_end": None,
-            })  # fmt: skip
-            start = end
+            phases.append(self._phase(each, start))
+            start = phases[-1]["end_date"]
         return phases
+
+    def _phase(self, wanted: Params, start: int) -> Object:
+        items = [self._phase_item(each) for each in wanted.get("items", [])]
+        if not items:
+            raise invalid("Missing required param: phases[0][items].", "phases[0][items]", "parameter_missing")
+        price = self.account.get("price", items[0]["price"])
+        duration = wanted.get("duration", {"interval": price["recurring"]["interval"], "interval_count": "1"})
+        if "end_date" in wanted:
+            end = int(wanted["end_date"])
+        else:
+            end = later(start, duration["interval"], int(duration.get("interval_count", 1)))
+        settings = wanted.get("invoice_settings")
+        invoicing = empty("account_tax_ids issuer custom_fields description footer")
+        return {
+            **empty("application_fee_percent billing_cycle_anchor billing_thresholds on_behalf_of"),
+            **empty("transfer_data trial_end"),
+            **{name: wanted.get(name) for name in ("collection_method", "default_payment_method", "description")},
+            "add_invoice_items": [_phase_extra(each) for each in wanted.get("add_invoice_items", [])],
+            "currency": price["currency"],
+            "default_tax_rates": self._rates(wanted.get("default_tax_rates", [])),
+            "discounts": [],
+            "end_date": end,
+            "invoice_settings": invoicing | {"days_until_due": int(settings["days_until_due"])} if settings else None,
+            "items": items,
+            "metadata": wanted.get("metadata", {}),
+            "proration_behavior": wanted.get("proration_behavior", "create_prorations"),
+            "start_date": start,
+        }
+
+    def _phase_item(self, item: Params) -> Object:
+        return {
+            "price": self.account.get("price", item.get("price", ""), "phases[0][items][0][price]")["id"],
+            "plan": item["price"],
+            "quantity": int(item.get("quantity", 1)),
+            "discounts": [],
+            "metadata": item.get("metadata", {}),
+            "tax_rates": [],
+            "billing_thresholds": None,
+        }
 
     # ---- time
 
     def tick(self) -> None:
-        """Do what is due: start schedules, roll periods, finalize drafts, try payments again."""
+        """Do what is due: start schedules, roll periods, finalize drafts, retry payments."""
         now = self.account.clock.seconds()
         for schedule in self.account.all("subscription_schedule"):
             if schedule["status"] == "not_started" and schedule["phases"][0]["start_date"] <= now:

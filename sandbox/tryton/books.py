@@ -1,7 +1,7 @@
 """Opens the books of a company in an empty Tryton, through Tryton's own client.
 
-Run as a process of its own (``python -m sandbox.tryton.books CONFIG DATABASE YEAR SITE``, the site as JSON), so that no process of
-ours ever holds Tryton's code. It knows Tryton's set-up wizards and nothing of Tiergate.
+Run as a process of its own (``python -m sandbox.tryton.books CONFIG DATABASE YEAR SITE``, the site as JSON), so that no
+process of ours ever holds Tryton's code. It knows Tryton's set-up wizards and nothing of Tiergate.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _configuration() -> None:
 
 
 def _clearing(company: Any, accounts: dict[str, Any]) -> None:
-    """A clearing account for card payments: what the billing platform owes until it pays out."""
+    """Create a clearing account for card payments: what the billing platform owes until it pays out."""
     Account, Journal = Model.get("account.account"), Model.get("account.journal")
     clearing = Account(name="Billing clearing", code="1.1.9", company=company)
     clearing.type, clearing.parent = accounts["cash"].type, accounts["cash"].parent

@@ -1,4 +1,4 @@
-"""A door in front of Tryton, so that faults can be switched on for it as for the stand-ins."""
+"""A proxy in front of Tryton, so that faults can be injected there as in the stand-ins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOP = {"connection", "content-length", "transfer-encoding", "content-encoding", 
 
 
 def tryton_proxy(upstream: str) -> Litestar:
-    """Passes every request on and the answer back, as they are."""
+    """Return an app that passes every request on to `upstream` and the answer back, as they are."""
     client = httpx.AsyncClient(base_url=upstream, timeout=120)
 
     @route("/{_rest:path}", http_method=["GET", "POST", "PUT", "DELETE"])
@@ -27,10 +27,9 @@ def tryton_proxy(upstream: str) -> Litestar:
             headers=headers,
             params=list(request.query_params.multi_items()),
         )
-        kept = {key: value for key, value in answer.headers.items() if key not in HOP}
-        return Response(
-            answer.content, status_code=answer.status_code, headers=kept, media_type=answer.headers.get("content-type")
-        )
+        passed_on = {key: value for key, value in answer.headers.items() if key not in HOP}
+        kind = answer.headers.get("content-type")
+        return Response(answer.content, status_code=answer.status_code, headers=passed_on, media_type=kind)
 
     async def close() -> None:
         await client.aclose()
@@ -39,5 +38,5 @@ def tryton_proxy(upstream: str) -> Litestar:
 
 
 def error_body(status: int) -> bytes:
-    """What a server in front of Tryton says when Tryton is down."""
+    """Return what a server in front of Tryton answers when Tryton is down."""
     return msgspec.json.encode({"error": ["ServiceUnavailable", [f"status {status}", "", None]]})

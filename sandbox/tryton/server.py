@@ -1,4 +1,4 @@
-"""Prepares, starts and stops a real Tryton. SQLite by default; PostgreSQL when a `postgresql://` address is given."""
+"""Prepares, starts and stops a real Tryton, on SQLite or, with a `postgresql://` address, on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TrytonError(RuntimeError):
 
 
 def fingerprint(year: int, site: Site) -> str:
-    """Changes when a template has to be made anew: other modules, another version, other books, another year."""
+    """Return a digest that changes when a template is outdated: modules, version, books, site or year."""
     facts = f"{version('trytond')} {MODULES} {year} {site}".encode() + BOOKS.read_bytes()
     return hashlib.sha256(facts).hexdigest()[:12]
 
@@ -42,7 +42,10 @@ def is_prepared(templates: Path, year: int, site: Site) -> bool:
 
 
 def prepare(templates: Path, year: int, password: str, server_uri: str = "", site: Site = GERMANY) -> str:
-    """Make the template unless it is there. Gives its database name. Takes about 20 s on SQLite, a minute on PostgreSQL."""
+    """Create the template unless it exists. Return its database name.
+
+    It takes about 20 s on SQLite, a minute on PostgreSQL. Raises `TrytonError`.
+    """
     name = f"tiergate_template_{fingerprint(year, site)}"
     templates.mkdir(parents=True, exist_ok=True)
     ready = templates / f"{name}{'.postgresql' if server_uri else '.sqlite'}"
@@ -86,7 +89,7 @@ def prepare(templates: Path, year: int, password: str, server_uri: str = "", sit
 
 
 class TrytonServer:
-    """One running Tryton, on a copy of the template in `folder`."""
+    """Run Tryton on a copy of the template in `folder`."""
 
     def __init__(
         self,
@@ -122,7 +125,7 @@ class TrytonServer:
         return self._process.pid
 
     def wait(self) -> None:
-        """Until it answers. Raises `TrytonError` when it ends first or takes too long."""
+        """Wait until it answers. Raises `TrytonError` when it ends first or takes too long."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -145,14 +148,17 @@ class TrytonServer:
 
 
 def _configuration(path: Path, folder: Path, server_uri: str) -> Path:
-    """Without a queue worker, slow side work (printing invoices, asking VIES) waits instead of holding up a posting."""
+    """Write a configuration file and return its path.
+
+    Without a queue worker, slow side work (printing invoices, asking VIES) waits instead of holding up a posting.
+    """
     database = f"uri = {server_uri}" if server_uri else f"uri = sqlite://\npath = {folder.resolve()}"
     path.write_text(f"[database]\n{database}\nretry = 10\n[queue]\nworker = True\n[session]\ntimeout = 86400\n")
     return path
 
 
 def _fold_log(database: Path) -> None:
-    """Bring what is still in the write-ahead log into the file itself, so that copying the file copies everything."""
+    """Move what is still in the write-ahead log into the file itself, so that a copy of the file is complete."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
 
