@@ -1,4 +1,4 @@
-"""The durable engine without Tiergate: workflows of no-op steps, as many as it is told, when it is told."""
+"""The durable engine without Tiergate: workflows of no-op steps, begun and advanced as standard input says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from dbos import DBOS
 
 may_go_on = threading.Semaphore(0)
-"""Holds one for each step that may be taken now."""
+"""Holds one permit for each step that may be taken now."""
 
 
 @DBOS.step()
@@ -28,9 +28,12 @@ def workflow(steps: int) -> str:
 
 
 def main() -> None:
-    """Read the number of steps of a workflow and say that it is ready. Then, for each line of two numbers, start so many
-    workflows and let so many steps be taken; for each line "whole", run one from beginning to end. After an empty line,
-    print the milliseconds of CPU that all since the first of these lines took for a workflow, waiting included."""
+    """Read the number of steps of a workflow and print `ready`; then follow the lines of standard input.
+
+    A line of two numbers starts so many workflows and lets so many steps be taken; a line "whole" runs one workflow
+    from beginning to end. After an empty line, print the milliseconds of CPU that a workflow took since the first of
+    these lines, waiting included.
+    """
     steps = int(sys.stdin.readline())
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'engine.sqlite'}"

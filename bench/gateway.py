@@ -1,6 +1,6 @@
-"""One layer of ours for the bench: the gate and the thin path as they are shipped, in front of whatever is next.
+"""One of our layers for the bench: the gate and the pass-through as they are shipped, in front of an upstream.
 
-Takes a plan as JSON: layer, port, next (a URL and whether it is a layer of ours), folder, redis_url.
+Takes a plan as JSON: layer, port, next (a URL), last (whether that is no layer of ours), folder, catalogue, redis_url.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ORDER = re.compile(r"ord_[0-9a-f]{32}")
 
 
 class Bench:
-    """The plan of one process."""
+    """Hold what the plan of one process asks for."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.layer: Layer = plan["layer"]
@@ -44,7 +44,7 @@ class Bench:
         self.issuer = Issuer(signing_key(folder / "issuer.pem"), utc_now)
 
     async def to_layer(self, principal: Principal, path: str) -> LayerResponse:
-        """As the experience layer asks the process layer."""
+        """Fetch from the next layer, as the experience layer does from the process layer."""
         name = CALLERS[self.layer]
         scopes = frozenset({"crm:read"}) if self.layer == "process" else None
         token = token_for(principal, self.issuer, name, self.live_catalogue.current.clients[name], scopes)
@@ -61,7 +61,7 @@ def main() -> None:
     last: bool = plan["last"]
     prefix = f"/{NAMES[bench.layer]}/v1/{'deals' if bench.layer == 'system' else 'orders'}/"
     following = {"experience": "/process/v1/orders/", "process": "/crm/v1/deals/"}.get(bench.layer, "")
-    passage = PassthroughRoute(OPERATIONS[bench.layer], "v1", "/order.json/" if last else following, {}, ORDER)
+    passed_on = PassthroughRoute(OPERATIONS[bench.layer], "v1", "/order.json/" if last else following, {}, ORDER)
     fetch = bench.to_platform if last else bench.to_layer
 
     @get(prefix + "{order_id:str}", operation_id=OPERATIONS[bench.layer], sync_to_thread=False)
@@ -69,7 +69,7 @@ def main() -> None:
         return order_id
 
     app = governed(bench.gate, [behind], readiness=dict, provided={})
-    run(Passthrough(app, bench.gate, {prefix: passage}, fetch), "127.0.0.1", plan["port"])
+    run(Passthrough(app, bench.gate, {prefix: passed_on}, fetch), "127.0.0.1", plan["port"])
 
 
 if __name__ == "__main__":

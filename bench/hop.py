@@ -1,8 +1,8 @@
-"""What one governed hop costs, and three, beside what other teams would put in its place. Run: `make bench`.
+"""What one governed hop costs, and three, beside what other teams would use instead. Run: `make bench`.
 
 Each gateway has one core, with all processes that it consists of; the load generator, the upstream and Redis have the
-other. The upstream answers from memory, else every gateway would look the same. Variants alternate in rounds; the median
-of the rounds is given, and how far they lie apart.
+other. The upstream answers from memory, else every gateway would look the same. Variants alternate in rounds; the
+median of the rounds is reported, and their spread.
 """
 
 from __future__ import annotations
@@ -47,12 +47,23 @@ SECONDS = 4
 WARM = 2
 CONNECTIONS = 32
 GATEWAY_CORE, LOAD_CORE = 0, 1
-DOCUMENT = json.dumps({
-    "id": ORDER, "name": "Beispiel GmbH – subscription", "state": "active", "customer_id": "cus_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
-    "lines": [{"sku": sku, "quantity": 25, "unit_price": {"amount": 24000, "currency": "EUR"}} for sku in ("PLATFORM", "SEAT", "SUPPORT")],
-    "received_at": "2026-11-01T12:00:05Z", "updated_at": "2026-11-01T12:00:06Z", "waits_for": "", "legal_entity": "DE01",
-    "correlation_id": "cor_019aba7c5e0e7c4e8f3b7d1a2c9e4f60", "note": "x" * 20,
-}, ensure_ascii=True)  # fmt: skip
+ANSWER = {
+    "id": ORDER,
+    "name": "Beispiel GmbH – subscription",
+    "state": "active",
+    "customer_id": "cus_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
+    "lines": [
+        {"sku": sku, "quantity": 25, "unit_price": {"amount": 24000, "currency": "EUR"}}
+        for sku in ("PLATFORM", "SEAT", "SUPPORT")
+    ],
+    "received_at": "2026-11-01T12:00:05Z",
+    "updated_at": "2026-11-01T12:00:06Z",
+    "waits_for": "",
+    "legal_entity": "DE01",
+    "correlation_id": "cor_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
+    "note": "x" * 20,
+}
+DOCUMENT = json.dumps(ANSWER, ensure_ascii=True)
 NGINX = """
 daemon off; master_process off; worker_processes 1; error_log {folder}/error.log error; pid {folder}/pid;
 events {{ worker_connections 1024; }}
@@ -64,12 +75,20 @@ UPSTREAM = (
 PROXY = """
 limit_req_zone $http_authorization zone=calls:10m rate=1000000r/s;
 upstream next {{ server 127.0.0.1:{next}; keepalive 64; }}
-server {{ listen 127.0.0.1:{port}; location / {{ limit_req zone=calls burst=1000 nodelay; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://next; }} }}
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        limit_req zone=calls burst=1000 nodelay;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_pass http://next;
+    }}
+}}
 """
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One variant. `spread` is how far the rounds lie apart, as a part of the median."""
+    """The result of one variant. `spread` is how far the rounds lie apart, as a part of the median."""
 
     name: str
     requests_per_second: float
@@ -79,7 +98,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What the load generator saw in one run."""
+    """The measurements of the load generator in one run: requests a second, and percentiles in milliseconds."""
 
     rate: float
     p50: float
@@ -90,7 +109,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 def wrk() -> str:
-    """The load generator: the machine's own, or Debian's package unpacked beside us."""
+    """Return the path of the load generator: the machine's own, or Debian's package unpacked in `.tiergate/tools`."""
     if found := shutil.which("wrk"):
         return found
     folder = Path(".tiergate/tools").resolve()
@@ -124,7 +143,7 @@ def redis(folder: Path, port: int) -> Child:
 
 
 class Bench:
-    """The folder, the token, and what every gateway is told."""
+    """Hold the folder, the token and the catalogue that all gateways share, and start each gateway."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -140,19 +159,29 @@ class Bench:
 
     def peer(self, port: int, redis_url: str = "") -> str:
         public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        return json.dumps({
-            "port": port, "upstream": f"http://127.0.0.1:{self.upstream}", "publicKey": public, "issuer": ISSUER,
-            "audience": audience("experience"), "redis": redis_url,
-        })  # fmt: skip
+        plan = {
+            "port": port,
+            "upstream": f"http://127.0.0.1:{self.upstream}",
+            "publicKey": public,
+            "issuer": ISSUER,
+            "audience": audience("experience"),
+            "redis": redis_url,
+        }
+        return json.dumps(plan)
 
     def layer(self, layer: str, port: int, following: int, *, last: bool, redis_url: str = "") -> list[str]:
         plan = {
-            "layer": layer, "port": port, "next": f"http://127.0.0.1:{following}", "last": last, "folder": str(self.folder),
-            "catalogue": str(self.catalogue), "redis_url": redis_url,
-        }  # fmt: skip
+            "layer": layer,
+            "port": port,
+            "next": f"http://127.0.0.1:{following}",
+            "last": last,
+            "folder": str(self.folder),
+            "catalogue": str(self.catalogue),
+            "redis_url": redis_url,
+        }
         return [sys.executable, "-m", "bench.gateway", json.dumps(plan)]
 
-    # ---- the gateways: each gives its port, and its processes
+    # ---- the gateways: each returns its port and its processes
 
     def ours(self, redis_url: str = "") -> tuple[int, list[Child]]:
         port = free_port()
@@ -168,11 +197,11 @@ class Bench:
     def three_layers(self, redis_url: str = "") -> tuple[int, list[Child]]:
         ports = [free_port() for _ in range(3)]
         nexts = [ports[1], ports[2], self.upstream]
-        layers = ("experience", "process", "system")
-        return ports[0], [
-            pinned(GATEWAY_CORE, layer, self.layer(layer, port, following, last=layer == "system", redis_url=redis_url), self.folder)
-            for layer, port, following in zip(layers, ports, nexts, strict=True)
-        ]  # fmt: skip
+        children: list[Child] = []
+        for layer, port, following in zip(("experience", "process", "system"), ports, nexts, strict=True):
+            command = self.layer(layer, port, following, last=layer == "system", redis_url=redis_url)
+            children.append(pinned(GATEWAY_CORE, layer, command, self.folder))
+        return ports[0], children
 
     def fastify(self, redis_url: str = "") -> tuple[int, list[Child]]:
         port = free_port()
@@ -198,21 +227,19 @@ class Bench:
 
 
 def loaded(bench: Bench, port: int, connections: int, seconds: int) -> Load:
-    """One run of the load generator. Fails when an answer is none, or not 200."""
-    command = [
-        "taskset", "-c", str(LOAD_CORE), wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", f"Authorization: Bearer {bench.token}",
-        f"http://127.0.0.1:{port}{PATH}",
-    ]  # fmt: skip
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said or "Socket errors" in said:
-        raise SystemExit(f"answers were wrong:\n{said}")
+    """Run the load generator once. Fails when an answer is missing, or not 200."""
+    command = ["taskset", "-c", str(LOAD_CORE), wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command += ["-H", f"Authorization: Bearer {bench.token}", f"http://127.0.0.1:{port}{PATH}"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in output or "Socket errors" in output:
+        raise SystemExit(f"answers were wrong:\n{output}")
     found = {
         part: _milliseconds(value, unit)
-        for part, value, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", said, re.MULTILINE)
+        for part, value, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", output, re.MULTILINE)
     }
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if rate is None:
-        raise SystemExit(f"the load generator said nothing of use:\n{said}")
+        raise SystemExit(f"the load generator printed no rate:\n{output}")
     return Load(float(rate[1]), found["50"], found["99"])
 
 
@@ -222,7 +249,7 @@ def _milliseconds(value: str, unit: str) -> float:
 
 @contextmanager
 def started(bench: Bench, gateway: tuple[int, list[Child]]) -> Generator[int]:
-    """A gateway, warm and giving the right answer."""
+    """Yield the port of a gateway once it is warm and gives the right answer."""
     port, children = gateway
     with stopped_at_the_end() as stopping:
         stopping.extend(children)
@@ -292,9 +319,12 @@ def _row(name: str, runs: list[Load]) -> Row:
     rates = [each.rate for each in runs]
     middle = statistics.median(rates)
     return Row(
-        name, round(middle, 1), round(statistics.median(each.p50 for each in runs), 3), round(statistics.median(each.p99 for each in runs), 3),
-        round((max(rates) - min(rates)) / middle, 3),
-    )  # fmt: skip
+        name=name,
+        requests_per_second=round(middle, 1),
+        p50_ms=round(statistics.median(each.p50 for each in runs), 3),
+        p99_ms=round(statistics.median(each.p99 for each in runs), 3),
+        spread=round((max(rates) - min(rates)) / middle, 3),
+    )
 
 
 def _ratios(rows: dict[str, Row], single: dict[str, float]) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """What an order costs in CPU, beside the bare engine with as many no-op steps, in one run.
 
-Writes `bench/out/orders.json`. The platforms' own work is not counted: only our three processes are. The bare engine runs
-beside the orders: it begins a workflow when an order begins and takes a step when an order has taken one, so that both meet
-the same busy machine. Afterwards it runs once more alone, as fast as it can.
+Writes `bench/out/orders.json`. The platforms' own work is not counted: only our three processes are. The bare engine
+runs beside the orders: it begins a workflow when an order begins and takes a step when an order has taken one, so that
+both meet the same busy machine. Afterwards it runs once more alone, as fast as it can.
 """
 
 from __future__ import annotations
@@ -31,46 +31,49 @@ FOLDER = Path(".tiergate")
 LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1))
 DEADLINE = 600.0
 LOOK = 0.05
-"""Seconds between two looks at how far the orders are."""
+"""Seconds between two checks of how far the orders are."""
 
 
 class BareEngine:
-    """The durable engine without Tiergate, in a process of its own."""
+    """Run the durable engine without Tiergate, in a process of its own."""
 
     def __init__(self, steps: float) -> None:
         command = [sys.executable, "-m", "bench.bare_engine"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._steps = round(steps)
         self._begun = self._taken = 0
-        self._say(f"{self._steps}")
-        self._hear()
+        self._send(f"{self._steps}")
+        self._receive()
 
     def keep_up(self, begun: int, taken: int) -> None:
-        """Let it have begun so many workflows, and taken so many steps of them all. Its CPU is counted from the first call."""
-        self._say(f"{begun - self._begun} {taken - self._taken}")
+        """Let the engine have begun so many workflows, and taken so many steps of them all.
+
+        Its CPU is counted from the first call.
+        """
+        self._send(f"{begun - self._begun} {taken - self._taken}")
         self._begun, self._taken = begun, taken
 
     def whole(self, workflows: int) -> float:
-        """Run so many, one right after the other. Milliseconds of CPU for one."""
+        """Run so many workflows, one right after the other. Return the milliseconds of CPU of one."""
         for _ in range(workflows):
-            self._say("whole")
+            self._send("whole")
         return self.end()
 
     def end(self) -> float:
-        """Milliseconds of CPU that a workflow took, once all have taken their last step."""
+        """Return the milliseconds of CPU that a workflow took, once all have taken their last step."""
         self.keep_up(self._begun, max(self._taken, self._begun * self._steps))
-        self._say("")
-        used = float(self._hear())
+        self._send("")
+        used = float(self._receive())
         self._process.wait()
         return used
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         stdin.write(f"{line}\n")
         stdin.flush()
 
-    def _hear(self) -> str:
+    def _receive(self) -> str:
         stdout = self._process.stdout
         assert stdout is not None
         return stdout.readline()
@@ -137,7 +140,7 @@ def run_orders(folder: Path, orders: int) -> dict[str, Any]:
 
 
 def cpu_by_layer(children: list[Child]) -> dict[str, float]:
-    """Seconds of CPU, user and system, of each of our processes so far."""
+    """Return the seconds of CPU, user and system, that each of our processes has used."""
     found: dict[str, float] = {}
     for child in children:
         times = psutil.Process(child.process.pid).cpu_times()
@@ -154,7 +157,7 @@ class Counts(NamedTuple):
 
 
 def wait_for_payments(database: sa.Engine, orders: int, tell: Callable[[Counts], None] = lambda _: None) -> None:
-    """Until each order has its payment booked, and so its invoice. `tell` hears of all that happens until then."""
+    """Wait until each order has its payment booked, and so its invoice. `tell` is called at each change."""
     deadline, seen = time.monotonic() + DEADLINE, Counts(0, 0, 0)
     while time.monotonic() < deadline:
         now = counted(database)

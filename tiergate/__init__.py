@@ -1,1 +1,1 @@
-"""The command line, the settings, and the wiring of the three deployables."""
+"""The command line, the settings, and the composition of the three deployables."""

@@ -1,4 +1,4 @@
-"""Puts the three deployables together: the only place that knows all layers."""
+"""The composition root: puts the three deployables together. No other module knows all layers."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
     from experience_apis.process_client import Process
 
 REDIS_SECONDS = 0.25
-"""After so long a count goes on in memory."""
+"""Seconds without an answer of Redis after which counting goes on in memory."""
 
 
 new_id = identifiers()
 
 
 def issuer(settings: Settings) -> Issuer:
-    """The local issuer, with its key in the state folder."""
+    """Return the local issuer, with its key in the state folder."""
     return Issuer(signing_key(settings.state / "issuer.pem"), utc_now)
 
 
 def open_catalogue(settings: Settings) -> LiveCatalogue:
-    """The catalogue that the settings name. Raises `CatalogueError` when it cannot govern."""
+    """Return the catalogue that the settings name. Raises `CatalogueError` when it is not valid."""
     return LiveCatalogue(settings.governance.path())
 
 
 def caller(name: str, settings: Settings, live_catalogue: LiveCatalogue) -> Callable[[], str]:
-    """Tokens for one of our own layers, as the catalogue defines it at the time of each call."""
+    """Return a source of tokens for one of our own layers, as the catalogue defines it at the time of each call."""
     signer = issuer(settings)
     return lambda: signer.token(name, live_catalogue.current.clients[name])
 
@@ -66,13 +66,23 @@ def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gat
     redis_url = settings.governance.redis_url
     throttle = RateLimiter(utc_now, shared_storage(redis_url, REDIS_SECONDS) if redis_url else None)
     return Gate(
-        layer, live_catalogue, verifier(layer, settings, revocations), revocations, throttle, shared_store(layer, settings), audit,
-        utc_now, new_id,
-    )  # fmt: skip
+        layer,
+        live_catalogue,
+        verifier(layer, settings, revocations),
+        revocations,
+        throttle,
+        shared_store(layer, settings),
+        audit,
+        utc_now,
+        new_id,
+    )
 
 
 def verifier(layer: Layer, settings: Settings, revocations: Revocations) -> Verifier:
-    """The channels take the tokens of the issuer that the settings name; our own layers those of the local one."""
+    """Return the verifier of a layer: the channels accept tokens of the issuer that the settings name.
+
+    Our own layers accept tokens of the local issuer, as the channels do when the settings name none.
+    """
     if settings.governance.issuer and layer == "experience":
         keys = SigningKeys(Discovery(settings.governance.issuer).fetch, utc_now)
         return Verifier(keys, settings.governance.issuer, layer, revocations, utc_now)
@@ -97,7 +107,10 @@ def revoked_store(settings: Settings) -> RevocationStore:
 
 
 def residency(settings: Settings, live_catalogue: LiveCatalogue) -> Residency:
-    """Where this deployment stores. Raises `SettingsError` for a region that the catalogue does not know."""
+    """Return the check of where records may be.
+
+    Raises `SettingsError` for a region that the catalogue does not know.
+    """
     try:
         return Residency(live_catalogue, settings.server.region)
     except LookupError as error:
@@ -105,7 +118,7 @@ def residency(settings: Settings, live_catalogue: LiveCatalogue) -> Residency:
 
 
 class PlatformClientFactory:
-    """Makes what calls a platform as the catalogue allows it, and closes what it made."""
+    """Create clients of platforms, and close the clients that it created."""
 
     def __init__(self, live_catalogue: LiveCatalogue, residency: Residency, throttle: RateLimiter) -> None:
         self._live_catalogue = live_catalogue
@@ -114,7 +127,7 @@ class PlatformClientFactory:
         self._made: list[PlatformClient] = []
 
     def to(self, platform: ConnectedPlatform) -> PlatformClient:
-        """Return the client of one platform, which writes the fields that its connector declares."""
+        """Return a client of one platform, which writes the fields that its connector declares."""
         jitter = randomness.SystemRandom().random
         made = PlatformClient(
             platform.name,
@@ -173,8 +186,10 @@ def instances_of(settings: Settings) -> dict[str, str]:
 
 
 def records(settings: Settings) -> Engine:
-    """Return the process layer's database, with the tables that this code needs. Raises `SettingsError` when it has them
-    not, and must not or cannot make them."""
+    """Return the process layer's database, with the tables that this code needs.
+
+    Raises `SettingsError` when they are missing, and must not or cannot be made.
+    """
     from process_apis.records.database import open_database
     from process_apis.records.revisions import RevisionError, prepare
 
@@ -198,10 +213,21 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     live_catalogue = open_catalogue(settings)
     token = caller("process-layer", settings, live_catalogue)
     client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
+    retries = RetryPolicy(
+        pause=settings.process.pause, max_delay=settings.process.longest_pause, delivery=settings.process.delivery
+    )
     context = WorkflowContext(
-        database, Platforms(client), Orders(database, utc_now, new_id), Postings(database, utc_now),
-        Cases(database, live_catalogue, utc_now, new_id), utc_now, new_id, residency(settings, live_catalogue), live_catalogue, RetryPolicy(pause=settings.process.pause, max_delay=settings.process.longest_pause, delivery=settings.process.delivery),
-    )  # fmt: skip
+        database,
+        Platforms(client),
+        Orders(database, utc_now, new_id),
+        Postings(database, utc_now),
+        Cases(database, live_catalogue, utc_now, new_id),
+        utc_now,
+        new_id,
+        residency(settings, live_catalogue),
+        live_catalogue,
+        retries,
+    )
     executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
     engine = EngineSettings(settings.process_database(), executor, dead_after=settings.process.dead_after)
     return create_app(gate("process", settings, live_catalogue), context, engine, openapi)
@@ -232,7 +258,10 @@ class ExperienceParts(msgspec.Struct, frozen=True):
 
 
 def experience_parts(settings: Settings) -> ExperienceParts:
-    """Return what the experience layer is made of. Clients get tokens of the local issuer unless the settings name another."""
+    """Return what the experience layer is made of.
+
+    Clients get tokens of the local issuer unless the settings name another.
+    """
     from experience_apis.oauth import Tokens
     from experience_apis.process_client import NAME, Process
 

@@ -1,4 +1,4 @@
-"""What is set up, what can be reached, and what to do about the rest."""
+"""Checks of what is set up and what can be reached, with what to do about the rest."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ENOUGH = 200 * 2**20
 
 
 class Say(Protocol):
-    """Prints what was looked at and, when it is not good, what to do."""
+    """Print what was checked and, when it is not good, what to do."""
 
     def __call__(self, what: str, remedy: str = "", *, good: bool) -> None: ...
 
 
 def examine(config: Path) -> bool:
-    """Print one line for each thing looked at. Gives whether all is well."""
+    """Print one line for each check. Return whether all is well."""
     console = Console(highlight=False)
     well = True
 

@@ -1,8 +1,9 @@
-"""The platforms of this deployment: each one of the catalogue with its connector and the connector's own settings.
+"""The platforms of this deployment: those of the catalogue, each with its connector and the connector's own settings.
 
-`[platforms.<name>]` holds them under the platform's name in the catalogue, `TIERGATE_PLATFORMS_<NAME>_<KEY>` overrides a
-key. What a connector declares as a secret is never in the file: it comes from its environment variable, from the file that
-`<key>_file` names, or from what the command says that `<key>_command` names (a list of words, run without a shell).
+`[platforms.<name>]` holds the settings under the platform's name in the catalogue, `TIERGATE_PLATFORMS_<NAME>_<KEY>`
+overrides a key. What a connector declares as a secret is never in the file: it comes from its environment variable,
+from the file that `<key>_file` names, or from the output of the command in `<key>_command` (a list of words, run
+without a shell).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tiergate.settings import Settings, SettingsError
 
 
 class Connector(Protocol):
-    """What a folder `system_apis/<domain>/<connector>/` exports."""
+    """The names that a folder `system_apis/<domain>/<connector>/` exports."""
 
     Settings: type[PlatformServer]
     FIELDS: Mapping[str, Fields]
@@ -43,8 +44,10 @@ class ConnectedPlatform(msgspec.Struct, frozen=True):
 def load_platforms(
     settings: Settings, catalogue: Catalogue, environment: Mapping[str, str]
 ) -> dict[str, ConnectedPlatform]:
-    """Return every platform of the catalogue by name. Raises `SettingsError` with every error at once, which names a secret
-    that is missing and never shows one."""
+    """Return every platform of the catalogue by name.
+
+    Raises `SettingsError` with all errors at once. They name a secret that is missing, and never show one.
+    """
     errors = [
         f"[platforms.{name}]: the catalogue has no such platform; it has {', '.join(catalogue.platforms)}"
         for name in settings.platforms
@@ -55,9 +58,8 @@ def load_platforms(
         connector = _connector(platform.domain, platform.connector)
         if connector is None:
             known = ", ".join(_connectors(platform.domain))
-            errors.append(
-                f"[platforms.{name}]: there is no connector {platform.connector!r} for {platform.domain}; use one of {known}"
-            )
+            missing = f"there is no connector {platform.connector!r} for {platform.domain}"
+            errors.append(f"[platforms.{name}]: {missing}; use one of {known}")
             continue
         section = _Section(name, settings, environment, errors)
         made = section.convert(connector.Settings)
@@ -80,10 +82,10 @@ def _connector(domain: Domain, name: str) -> Connector | None:
 
 
 class _Section:
-    """The settings of one platform, on their way to what its connector makes of them."""
+    """Convert the settings of one platform to what its connector declares."""
 
     def __init__(self, name: str, settings: Settings, environment: Mapping[str, str], errors: list[str]) -> None:
-        self._place = f"[platforms.{name}]"
+        self._section = f"[platforms.{name}]"
         self._prefix = f"TIERGATE_PLATFORMS_{name.replace('-', '_')}_".upper()
         self._environment = environment
         self._given = dict(settings.platforms.get(name, {}))
@@ -91,7 +93,7 @@ class _Section:
         self._errors = errors
 
     def convert(self, kind: type[PlatformServer]) -> PlatformServer | None:
-        """Return the connector's settings; None when there is an error, which is noted."""
+        """Return the connector's settings, or None after adding an error to the list."""
         noted = len(self._errors)
         hints = get_type_hints(kind)
         secrets = {each.name: each.required for each in msgspec.structs.fields(kind) if hints[each.name] is Secret}
@@ -106,29 +108,34 @@ class _Section:
         try:
             return msgspec.convert(self._given | values, kind, strict=False, dec_hook=_as_it_is)
         except msgspec.ValidationError as error:
-            self._errors.append(f"{self._place}: {error}; set it there or as {self._prefix}<KEY>")
+            self._errors.append(f"{self._section}: {error}; set it there or as {self._prefix}<KEY>")
             return None
 
     def _secret(self, name: str, *, required: bool) -> Secret | None:
-        """Return a secret, or None when there is none; one that is `required`, or cannot be read, is noted as an error."""
+        """Return a secret, or None when there is none.
+
+        A `required` one that is missing, and one that cannot be read, add an error to the list.
+        """
         file, command = self._given.pop(f"{name}_file", ""), self._given.pop(f"{name}_command", ())
         variable = f"{self._prefix}{name}".upper()
         where = f"set {variable}, {name}_file to a file, or {name}_command"
         if name in self._given:
-            self._errors.append(f"{self._place}: a secret is never in this file: take {name} out and {where}")
+            self._errors.append(f"{self._section}: a secret is never in this file: take {name} out and {where}")
             self._given.pop(name)
             return None
         try:
             secret = self._read(variable, file, command)
         except OSError as error:
             self._errors.append(
-                f"{self._place}: {name} cannot be read: {name}_file or {name}_command: {error.strerror}"
+                f"{self._section}: {name} cannot be read: {name}_file or {name}_command: {error.strerror}"
             )
         except subprocess.SubprocessError as error:
-            self._errors.append(f"{self._place}: {name} cannot be read: {name}_command failed ({type(error).__name__})")
+            self._errors.append(
+                f"{self._section}: {name} cannot be read: {name}_command failed ({type(error).__name__})"
+            )
         else:
             if not secret and required:
-                self._errors.append(f"{self._place}: {name} is missing: {where}")
+                self._errors.append(f"{self._section}: {name} is missing: {where}")
             return secret or None
         return None
 

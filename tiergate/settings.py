@@ -1,7 +1,7 @@
-"""Settings: one TOML file and environment variables, all checked at start, all errors told at once.
+"""Settings: one TOML file and environment variables, all checked at start, all errors reported at once.
 
-`TIERGATE_<SECTION>_<KEY>` overrides a key of the file. What a platform needs is checked by its connector, and its secrets
-are never in the file: see `tiergate.platforms`.
+`TIERGATE_<SECTION>_<KEY>` overrides a key of the file. What a platform needs is checked by its connector, and its
+secrets are never in the file: see `tiergate.platforms`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from policies.outbound.platform_server import USER_IN_URL
 DEFAULT_FOLDER = Path(".tiergate")
 CommandWords = tuple[str, ...]
 HttpUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")]
-"""Where a server is, with its scheme."""
+"""The URL of a server, with its scheme."""
 OptionalHttpUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?$")]
-"""The same, or empty."""
+"""The URL of a server, or empty."""
 
 
 class SettingsError(ValueError):
@@ -32,8 +32,11 @@ class SettingsError(ValueError):
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the three deployables listen, and the region in which they run and store. `*_url` says where others find
-    them, when that is another address. `fast_path` is whether reads take the short way in front of uvicorn."""
+    """Where the three deployables listen, and the region in which they run and store records.
+
+    `*_url` is the address at which others find them, when that is another one. `fast_path` is whether reads take the
+    short way in front of uvicorn.
+    """
 
     host: str = "127.0.0.1"
     region: str = "eu"
@@ -52,9 +55,13 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`catalogue` names the file that governs; empty for the one that is shipped. `redis_url` is where replicas count
-    together; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the channels take; empty for the
-    local one. `local_tokens` is whether clients with a secret get tokens of the local one at `/oauth/token`. `secrets_seconds` is how old a secret may be that a command said."""
+    """The policies' settings.
+
+    `catalogue` is the path of the catalogue; empty for the one that is shipped. `redis_url` is where replicas count
+    together; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the channels accept; empty for
+    the local one. `local_tokens` is whether clients with a secret get tokens of the local one at `/oauth/token`.
+    `secrets_seconds` is how old the output of a secret's command may be.
+    """
 
     catalogue: str = ""
     issuer: OptionalHttpUrl = ""
@@ -68,8 +75,11 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`database_url` is empty for SQLite in the state folder. `upgrade_at_start` is whether a start upgrades its tables;
-    without it `tiergate database upgrade` does. Times are in seconds."""
+    """The process layer's settings. Times are in seconds.
+
+    `database_url` is empty for SQLite in the state folder. `upgrade_at_start` is whether a start upgrades its tables;
+    without it `tiergate database upgrade` does.
+    """
 
     database_url: str = ""
     upgrade_at_start: bool = True
@@ -88,7 +98,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     governance: Governance = Governance()
     process: Process = Process()
     platforms: dict[str, dict[str, Any]] = {}
-    """What each connector is to check for itself (`tiergate.platforms`)."""
+    """The settings that each connector checks itself (`tiergate.platforms`)."""
 
     @property
     def state(self) -> Path:
@@ -98,11 +108,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.state / "audit" / f"{layer}.jsonl"
 
     def client_secrets(self) -> Path:
-        """The digests of the secrets that clients get tokens for."""
+        """Return the path of the digests of the secrets with which clients get tokens."""
         return self.state / "client-secrets.json"
 
     def audit_key(self) -> Path:
-        """What seals the audit records. Whoever has it can forge them: keep it where the log is not."""
+        """Return the path of the key that seals the audit records.
+
+        A holder of the key can forge them: keep it where the log is not.
+        """
         return Path(self.governance.audit_key_file) if self.governance.audit_key_file else self.state / "audit.key"
 
     def process_database(self) -> str:
@@ -115,7 +128,7 @@ FORMER = {"crm", "erp", "billing", "provisioning"}
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Settings:
-    """Raises `SettingsError` with every error at once."""
+    """Return the settings of a file and the environment. Raises `SettingsError` with all errors at once."""
     errors: list[str] = []
     raw = _read(path, errors)
     made: dict[str, Any] = {}
@@ -126,7 +139,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
             continue
         section = cast("dict[str, Any]", found) | _overrides(name, kind, environment)
         if not section and not path.exists():
-            continue  # that the file is missing says it all
+            continue  # the missing file is an error already
         errors += [f"{path}: [{name}]: {each}" for each in _users_in_urls(section)]
         try:
             made[name] = msgspec.convert(section, kind, strict=False)
@@ -160,7 +173,7 @@ def _overrides(section: str, kind: type[msgspec.Struct], environment: Mapping[st
 
 
 def _users_in_urls(section: Mapping[str, Any]) -> list[str]:
-    """Return an error for each address that names a user: it would go out in a header of every request, and be printed."""
+    """Return an error for each URL that names a user, who would be in a header of every request, and be printed."""
     return [
         f"{key} names a user before the @: leave it out; nothing is logged in to there"
         for key, value in section.items()

@@ -40,7 +40,11 @@ upstream = httpx.AsyncClient(base_url=PLAN["upstream"])
 
 @app.get("/sales/v1/orders/{order_id}")
 @limit("100000000/minute")
-async def order(request: Request, order_id: str, _: Annotated[dict[str, Any], Depends(claims)]) -> Response:  # noqa: ARG001 - the limiter reads the request
+async def order(
+    request: Request,  # noqa: ARG001 - the limiter reads the request
+    order_id: str,
+    _: Annotated[dict[str, Any], Depends(claims)],
+) -> Response:
     answer = await upstream.get(f"/order.json/{order_id}")
     return Response(answer.content, media_type=answer.headers["content-type"])
 

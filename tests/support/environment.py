@@ -31,7 +31,7 @@ VARIABLES = {
 
 
 class Environment(PlatformSet):
-    """One sandbox and the three layers over it, with more sites beside it."""
+    """Run one sandbox and the three layers over it, with more sites beside it."""
 
     def __init__(
         self,
@@ -43,7 +43,10 @@ class Environment(PlatformSet):
         recorded: Path | None = None,
         beside: tuple[Site, ...] = (),
     ) -> None:
-        """`beside`: companies that sell from platforms of their own in the same deployment. `recorded` is a recorded state to begin with; the process layer is then left for the test to start."""
+        """Start everything, but for the process layer when there is a `recorded` state to begin with.
+
+        `beside` are companies that sell from platforms of their own in the same deployment.
+        """
         self._variables = VARIABLES | (variables or {})
         today = utc_now().date()
         others = tuple(
@@ -84,7 +87,7 @@ class Environment(PlatformSet):
         self.children[layer].process.wait()
 
     def kill_and_start(self, layer: Layer, extra: dict[str, str] | None = None) -> None:
-        """The layer dies at once and comes back, to platforms that are well again."""
+        """Kill the layer and start it again, with all faults of the platforms switched off."""
         self.kill(layer)
         self.calm()
         self.start(layer, extra)
@@ -102,7 +105,7 @@ class Environment(PlatformSet):
         return wait_until(lambda: self.find_order(deal, crm), seconds, f"an order for the deal {deal} of {crm}")
 
     def find_order(self, deal: str, crm: str = "salesforce") -> Order | None:
-        """Two CRMs may give the same id to two deals."""
+        """Return the order of a deal, if there is one. Two CRMs may have the same id for two deals."""
         order_id = self.record("SELECT id FROM orders WHERE deal_id = ? AND crm = ?", deal, crm)
         return self.channels.order(order_id) if order_id else None
 
@@ -114,8 +117,9 @@ class Environment(PlatformSet):
         return wait_until(look, seconds, f"the deal {deal} in {states}")
 
     def shown(self, deal: str, state: str) -> dict[str, Any]:
-        """What the CRM shows on the deal, once it shows `state`: it is told after the order has reached it."""
-        fields = "TiergateStatus__c, TiergateDetail__c, TiergateOrder__c, TiergateCorrelation__c, Account.TiergateCustomer__c"
+        """Return what the CRM shows on the deal once it shows `state`, which follows the order's own state."""
+        own = ", ".join(f"Tiergate{name}__c" for name in ("Status", "Detail", "Order", "Correlation"))
+        fields = f"{own}, Account.TiergateCustomer__c"
 
         def look() -> dict[str, Any] | None:
             (row,) = self.crm.query(f"SELECT {fields} FROM Opportunity WHERE Id = '{deal}'")
@@ -124,7 +128,7 @@ class Environment(PlatformSet):
         return wait_until(look, 10, f"the deal {deal} shown as {state}")
 
     def record(self, query: str, *values: str) -> Any:
-        """One value of the process layer's own records, read beside it."""
+        """Return one value of the process layer's own records, read from its database."""
         if self.settings.process.database_url:
             with psycopg.connect(self.settings.process.database_url) as connection:
                 row = connection.execute(query.replace("?", "%s").encode(), values).fetchone()
@@ -142,7 +146,7 @@ class Environment(PlatformSet):
         return [each for each in page.items if each.subject == subject]
 
     def act(self, case_id: str, action: str, reason: str = "") -> Case:
-        """Do something about a case, as the support desk does."""
+        """Perform an action on a case, as the support desk does."""
         body = {"action": action, "reason": reason}
         return self.channels.post("support-desk", f"/support/v1/cases/{case_id}/actions", body, Case)
 
@@ -153,7 +157,7 @@ class Environment(PlatformSet):
         return self.channels.post("finance-app", path, body, Case, on_behalf_of=on_behalf_of)
 
     def settled(self, order: Order, seconds: float = 60.0) -> None:
-        """Until the order's invoice and payment are posted."""
+        """Wait until the order's invoice and payment are posted."""
         contract = order.plan.contract.id if order.plan else ""
 
         def look() -> bool:

@@ -22,7 +22,10 @@ CONFIG = Path("openapi/rules/schemathesis.toml")
 
 
 def generous(folder: Path) -> Path:
-    """The shipped catalogue, with limits that a fuzzer does not reach, and one client that may call all of the process layer."""
+    """Write the shipped catalogue with limits that a fuzzer does not reach, and return its path.
+
+    One client may call all of the process layer.
+    """
     text = re.sub(r'rates = "[^"]+"', 'rates = "100000/second"', SHIPPED.read_text())
     text = re.sub(r"daily = [0-9_]+", "daily = 100_000_000", text)
     text = re.sub(r"\[\[segregation\]\]\n(\w+ = .*\n)+", "", text)
@@ -36,7 +39,7 @@ def generous(folder: Path) -> Path:
 
 
 def fuzzed_environment(folder: Path, templates: Path) -> Environment:
-    """A environment of its own, since what the fuzzer leaves behind is in nobody else's way."""
+    """Return an environment of its own, since what the fuzzer leaves behind would disturb other tests."""
     environment = {"TIERGATE_GOVERNANCE_CATALOGUE": str(generous(folder))}
     environment = Environment(folder / "environment", templates, variables=environment)
     for partner in ("reseller-nord", None):  # so that there is something to find
@@ -48,7 +51,7 @@ def fuzzed_environment(folder: Path, templates: Path) -> Environment:
 
 
 def token(environment: Environment, document: str) -> str:
-    """A token with every scope that the document's API asks for, and with no more."""
+    """Return a token with every scope that the document's API asks for, and no more."""
     name = document.split(".", maxsplit=1)[0]
     catalogue = load(environment.settings.governance.path())
     api = catalogue.apis[name]
@@ -72,13 +75,13 @@ def fuzz(
     seconds: int | None = None,
     signed: bool = True,
 ) -> str:
-    """What the fuzzer found, as it prints it; empty when it found nothing. Without `signed`, nobody is logged in."""
+    """Return what the fuzzer printed, or an empty string when it found nothing. Without `signed` it sends no token."""
     layer = load().apis[document.name.split(".")[0]].layer
     with tempfile.TemporaryDirectory() as scratch:
-        command = [
-            str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG.resolve()), "run", str(document.resolve()),
-            "--url", environment.sandbox.url(layer), "--max-examples", str(examples), "--workers", "1", "--request-timeout", "30",
-        ]  # fmt: skip
+        program = str(Path(sys.executable).with_name("schemathesis"))
+        command = [program, "--config-file", str(CONFIG.resolve()), "run", str(document.resolve())]
+        command += ["--url", environment.sandbox.url(layer), "--max-examples", str(examples)]
+        command += ["--workers", "1", "--request-timeout", "30"]
         if signed:
             command += ["--header", f"Authorization: Bearer {token(environment, document.name)}"]
         else:  # nothing is accepted, so nothing leads anywhere
@@ -96,7 +99,7 @@ def documents() -> list[Path]:
 
 
 def main() -> None:
-    """Every document, for as many seconds each as the first argument says."""
+    """Fuzz every document, for as many seconds each as the first argument says."""
     seconds = int(sys.argv[1])
     failed = False
     with tempfile.TemporaryDirectory() as folder:

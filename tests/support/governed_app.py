@@ -1,4 +1,4 @@
-"""A small governed app behind a test client, to try on it what every route is governed by."""
+"""A small governed app behind a test client, with which tests try what every route is governed by."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def fail(kind: FromPath[str]) -> None:
 
 @post("/shop/v1/hook", operation_id="hook", sync_to_thread=False)
 def hook() -> None:
-    """Open: it would verify a signature."""
+    """Do nothing: it is open, as a route that verifies a signature is."""
 
 
 @operation("sees", "GET", "/shop/v1/sees", summary="See", passes="sees", sync_to_thread=False)
@@ -150,7 +150,7 @@ HANDLERS: Sequence[ControllerRouterHandler] = (read, write, order, fail, hook, s
 
 
 class Door:
-    """The app behind a test client, with an issuer and a look at the audit log."""
+    """Run the governed app behind a test client, with an issuer and access to the audit log."""
 
     def __init__(
         self,
@@ -212,13 +212,13 @@ class Door:
         return {"authorization": f"Bearer {self.issuer.token('someone', client, **options)}"}
 
     def kept(self) -> tuple[str, IdempotencyRecord]:
-        """The name and the record of the only idempotency key."""
+        """Return the name and the record of the only idempotency key."""
         with closing(sqlite3.connect(self.shared)) as connection:
             name, value = connection.execute("SELECT name, value FROM kept").fetchone()
         return name, msgspec.msgpack.decode(value, type=IdempotencyRecord)
 
     def keep(self, name: str, kept: IdempotencyRecord, seconds: float) -> None:
-        """Put another record in its place."""
+        """Replace the record of a key."""
         with closing(sqlite3.connect(self.shared)) as connection:
             until = self.now.timestamp() + seconds
             connection.execute(

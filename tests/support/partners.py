@@ -1,4 +1,4 @@
-"""A partner with a customer, for tests of what partners can do."""
+"""A partner with a customer, for tests of the partner API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 
 def patiently(method: str, url: str, **options: Any) -> httpx.Response:
-    """The answer; when there is too much at a time, it is waited as is told and asked again."""
+    """Return the answer; after a 429, wait for `Retry-After` seconds and send the request again."""
     while True:
         answer = httpx.request(method, url, timeout=30, **options)
         if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
@@ -27,7 +27,7 @@ def patiently(method: str, url: str, **options: Any) -> httpx.Response:
 
 
 class Partner:
-    """Calls the partner API as one client of the catalogue."""
+    """Call the partner API as one client of the catalogue."""
 
     def __init__(self, environment: Environment, name: str = NORD, url: str = "") -> None:
         self._environment = environment
@@ -39,12 +39,16 @@ class Partner:
         return patiently(method, f"{self.url}{path}", headers=headers, **options)
 
     def wanted(self, customer_id: str, **changes: Any) -> dict[str, Any]:
-        """The body of an order, in v2."""
+        """Return the body of an order, in v2."""
         lines = [{"sku": "PLATFORM", "quantity": 1}, {"sku": "SEAT", "quantity": 5}]
         body = {
-            "customer_id": customer_id, "name": "Five seats", "legal_entity": "DE01", "currency": "EUR", "starts_on": utc_now().date().isoformat(),
+            "customer_id": customer_id,
+            "name": "Five seats",
+            "legal_entity": "DE01",
+            "currency": "EUR",
+            "starts_on": utc_now().date().isoformat(),
             "lines": lines,
-        }  # fmt: skip
+        }
         return body | changes
 
     def place(self, customer_id: str, key: str, /, **changes: Any) -> httpx.Response:
@@ -53,7 +57,7 @@ class Partner:
 
 
 def customer_of(environment: Environment, partner: str, name: str) -> Order:
-    """A customer that the CRM names the partner of, with its first order, closed by a salesperson. Gives that order."""
+    """Create a customer of a partner, with its first order, closed by a salesperson. Return that order."""
     _, deal = environment.sell(environment.sale(f"{name} {next(_numbers)}", partner=partner))
     order = environment.order_in(deal, "active")
     environment.settled(order)

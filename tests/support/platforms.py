@@ -1,4 +1,6 @@
-"""One set of platforms, counted and troubled from outside: with clients that others wrote, and the sandbox's control port."""
+"""One set of platforms, counted and disturbed from outside: with clients of their vendors, and the sandbox's control
+port.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ THREE_LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDI
 
 
 def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = "") -> T:
-    """The first thing that `look` gives. Fails with `what` when there is none in time."""
+    """Return the first true value of `look`. Fails with `what` when there is none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
@@ -36,13 +38,13 @@ def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = 
 
 
 def german_vat(name: str) -> str:
-    """A valid German VAT number that belongs to `name` alone."""
+    """Return a valid German VAT number that belongs to `name` alone."""
     digits = str(10_000_000 + int(hashlib.sha256(name.encode()).hexdigest(), 16) % 89_999_999)
     return f"DE{digits}{mod_11_10.calc_check_digit(digits)}"
 
 
 class PlatformSet:
-    """An org, a Tryton, a Stripe account and a target."""
+    """An org, a Tryton, a Stripe account and a provisioning target."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -51,12 +53,12 @@ class PlatformSet:
 
     @cached_property
     def crm(self) -> Crm:
-        """A salesperson's client."""
+        """Return a salesperson's client."""
         return self.sandbox.crm()
 
     @cached_property
     def stripe(self) -> stripe.StripeClient:
-        """Stripe through its own client."""
+        """Return Stripe's own client."""
         return stripe.StripeClient(self.sandbox.api_key, base_addresses={"api": self.sandbox.url("billing")})
 
     # ---- selling
@@ -66,7 +68,7 @@ class PlatformSet:
         return Sale(**(facts | changes))
 
     def sell(self, sale: Sale, account: str | None = None) -> tuple[str, str]:
-        """Close a deal. Gives the ids of account and deal."""
+        """Close a deal. Return the ids of account and deal."""
         account_id, deal = open_deal(self.crm, sale, utc_now().date(), account)
         close_deal(self.crm, deal)
         return account_id, deal
@@ -87,11 +89,11 @@ class PlatformSet:
         httpx.post(f"{self.sandbox.url('control')}/provisioning", json=behaviour).raise_for_status()
 
     def jobs(self, order_id: str) -> list[dict[str, Any]]:
-        """What the provisioning target itself knows of an order."""
+        """Return what the provisioning target itself has of an order."""
         return httpx.get(f"{self.sandbox.url('control')}/provisioning/{order_id}").raise_for_status().json()
 
     def hold_back(self, event: str) -> None:
-        """Billing tells of everything but `event`, until `let_go`."""
+        """Let billing report every event but `event`, until `let_go`."""
         (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
         others = [each for each in EVENTS if each != event]
         self.stripe.v1.webhook_endpoints.update(endpoint.id, {"enabled_events": others})  # pyright: ignore[reportArgumentType]
@@ -99,7 +101,7 @@ class PlatformSet:
         self._held_from = [each.id for each in self.stripe.v1.events.list({"type": event, "limit": 100}).data]
 
     def let_go(self) -> None:
-        """Billing tells of what it held back."""
+        """Let billing report the events that were held back."""
         (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
         self.stripe.v1.webhook_endpoints.update(endpoint.id, {"enabled_events": list(EVENTS)})  # pyright: ignore[reportArgumentType]
         for each in self.stripe.v1.events.list({"type": self._held_back, "limit": 100}).data:
@@ -110,7 +112,7 @@ class PlatformSet:
 
     @cached_property
     def erp(self) -> Any:
-        """Tryton through its own client."""
+        """Return Tryton's own client."""
         url = f"http://admin:{self.sandbox.erp_password}@127.0.0.1:{self.sandbox.ports.tryton}/{DATABASE}/rpc/"
         return proteus.config.set_xmlrpc(url)
 
@@ -118,7 +120,7 @@ class PlatformSet:
         return proteus.Model.get(model, self.erp).find(list(domain))
 
     def counted(self, order: Order) -> dict[str, int]:
-        """How many records each platform itself holds of an order's customer, contract, invoice and payment."""
+        """Return how many records each platform has of an order's customer, contract, invoice and payment."""
         account = order.plan.account_id if order.plan else ""
         customers = self.stripe.v1.customers.search({"query": f"metadata['tiergate_id']:'{order.customer_id}'"}).data
         customer = customers[0].id if customers else "none"

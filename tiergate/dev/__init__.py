@@ -1,1 +1,1 @@
-"""Everything on one machine: the sandbox, the demo, what each platform holds."""
+"""Everything on one machine: the sandbox, the demo, and views of what each platform holds."""

@@ -1,4 +1,4 @@
-"""The demo: everything is started, a deal is closed in the CRM, and is followed to cash."""
+"""The demo: starts everything, closes a deal in the CRM, and follows it to cash."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FRENCH_SALE = Sale(
 )
 SALES = (GERMAN_SALE, FRENCH_SALE)
 """What is sold at each site."""
-SAID: dict[OrderState, str] = {
+MEANING: dict[OrderState, str] = {
     "received": "the closed deal was seen in the CRM",
     "validating": "parents, entity, tax, products and prices are checked",
     "credit_review": "the ERP is asked for the customer's credit",
@@ -55,11 +55,11 @@ SAID: dict[OrderState, str] = {
 
 
 class DemoFailed(RuntimeError):
-    """The deal did not become cash; the message says where it stands."""
+    """The deal did not become cash; the message says in which state it is."""
 
 
 class Channels:
-    """The experience APIs, as the internal apps call them."""
+    """Call the experience APIs, as the internal apps do."""
 
     def __init__(self, settings: Settings) -> None:
         self._issuer = composition.issuer(settings)
@@ -96,8 +96,10 @@ class Channels:
 
 
 def run(folder: Path, *, once: bool, report: Path | None, instances: int = 1) -> None:
-    """Start everything and follow a deal of each of `instances` sites to cash. Raises `DemoFailed` when an order does not
-    become active or its postings do not come."""
+    """Start everything and follow a deal of each of `instances` sites to cash.
+
+    Raises `DemoFailed` when an order does not become active or its postings do not come.
+    """
     console = Console(highlight=False)
     began = time.monotonic()
     sites = SITES[:instances]
@@ -143,11 +145,11 @@ def run(folder: Path, *, once: bool, report: Path | None, instances: int = 1) ->
                 children,
                 lambda child: console.print(f"[yellow]{child.name} ended; the others go on.[/] See {child.log}"),
             )
-    console.print(f"Stopped. All state is in [bold]{own}[/]; the next demo begins anew.")
+    console.print(f"Stopped. All state is in [bold]{own}[/]; the next demo begins again from nothing.")
 
 
 def sell(console: Console, sandbox: Sandbox, channels: Channels, sale: Sale) -> tuple[Order, float]:
-    """Close the deal as a salesperson would, and follow it. Gives the order and the seconds from close to active."""
+    """Close the deal as a salesperson would, and follow it. Return the order and the seconds from close to active."""
     crm = sandbox.crm()
     _, deal = open_deal(crm, sale, utc_now().date())
     group = f" (of {sale.parent})" if sale.parent else ""
@@ -167,16 +169,15 @@ def follow(console: Console, channels: Channels, deal: tuple[str, str], closed: 
     """Print each state as it is reached, until the order is active. `deal` is its CRM and its id there."""
     deadline = time.monotonic() + ORDER_SECONDS
     order: Order | None = None
-    told = 0
+    printed = 0
     while time.monotonic() < deadline:
         order = channels.order(order.id) if order else channels.order_of(*deal)
         if order:
-            for change in order.history[told:]:
+            for change in order.history[printed:]:
                 after = (change.at - closed).total_seconds()
-                console.print(
-                    f"{after:6.2f} s  [bold]{change.state:16}[/] {SAID.get(change.state, order.blocked_reason)}"
-                )
-            told = len(order.history)
+                meaning = MEANING.get(change.state, order.blocked_reason)
+                console.print(f"{after:6.2f} s  [bold]{change.state:16}[/] {meaning}")
+            printed = len(order.history)
             if order.state == "active":
                 return order
             if order.state in ("on_hold", "partially_active", "awaiting_approval", "failed", "cancelled"):
@@ -191,25 +192,24 @@ def settle(console: Console, channels: Channels, order: Order, closed: datetime)
     """Wait until finance sees the invoice and its payment as posted."""
     contract = order.plan.contract.id if order.plan else ""
     deadline = time.monotonic() + POSTING_SECONDS
-    told: set[str] = set()
+    posted: set[str] = set()
     while time.monotonic() < deadline:
         for each in channels.postings(contract):
-            if each.state == "posted" and each.kind not in told:
-                told.add(each.kind)
+            if each.state == "posted" and each.kind not in posted:
+                posted.add(each.kind)
                 after = (each.updated_at - closed).total_seconds()
-                console.print(
-                    f"{after:6.2f} s  [bold]{each.kind + ' posted':16}[/] {each.amount} as {each.number}, {each.balance} due"
-                )
+                booked = f"{each.amount} as {each.number}, {each.balance} due"
+                console.print(f"{after:6.2f} s  [bold]{each.kind + ' posted':16}[/] {booked}")
             if each.state == "failed":
                 raise DemoFailed(f"the {each.kind} was not posted: {each.blocked_reason}")
-        if told == {"invoice", "payment"}:
+        if posted == {"invoice", "payment"}:
             return
         time.sleep(0.1)
-    raise DemoFailed(f"not everything was posted within {POSTING_SECONDS:.0f} s: {', '.join(told) or 'nothing'} was")
+    raise DemoFailed(f"not everything was posted within {POSTING_SECONDS:.0f} s: {', '.join(posted) or 'nothing'} was")
 
 
 def show(console: Console, found: PlatformViews) -> None:
-    """What each system says of the same deal, read from the systems themselves."""
+    """Print what each system holds of the same deal, read from the systems themselves."""
     table = Table(title="\nThe same deal, as each system holds it", title_justify="left", title_style="bold")
     for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
         table.add_column(name, overflow="fold")
@@ -226,19 +226,29 @@ def show(console: Console, found: PlatformViews) -> None:
 
 
 def as_report(order: Order, seconds: float, found: PlatformViews) -> dict[str, Any]:
-    """The report's JSON."""
+    """Return the report, ready for JSON."""
+    crm, billing, erp = found.crm, found.billing, found.erp
     return {
-        "order": {"id": order.id, "state": order.state, "correlation_id": order.correlation_id, "seconds": round(seconds, 3)},
-        "crm": {"status": found.crm.status, "account_id": found.crm.account_id, "contract_number": found.crm.contract_number},
+        "order": {
+            "id": order.id,
+            "state": order.state,
+            "correlation_id": order.correlation_id,
+            "seconds": round(seconds, 3),
+        },
+        "crm": {"status": crm.status, "account_id": crm.account_id, "contract_number": crm.contract_number},
         "billing": {
-            "invoice_total": money(found.billing.total), "invoice_number": found.billing.invoice_number, "tax": money(found.billing.tax),
+            "invoice_total": money(billing.total),
+            "invoice_number": billing.invoice_number,
+            "tax": money(billing.tax),
         },
         "erp": {
-            "invoice_total": money(found.erp.total), "tax": money(found.erp.tax), "balance_due": money(found.erp.balance),
-            "invoice_number": found.erp.invoice_number,
+            "invoice_total": money(erp.total),
+            "tax": money(erp.tax),
+            "balance_due": money(erp.balance),
+            "invoice_number": erp.invoice_number,
         },
         "counts": found.counts,
-    }  # fmt: skip
+    }
 
 
 def money(amount: Money) -> dict[str, str]:
@@ -246,7 +256,7 @@ def money(amount: Money) -> dict[str, str]:
 
 
 def go_on(console: Console, channels: Channels, sandbox: Sandbox, order: Order) -> None:
-    """Addresses and ready-made calls to go on with."""
+    """Print addresses and ready-made calls to continue with."""
     config = sandbox.config
     console.print("[bold]Go on with[/] (tokens are good for an hour):")
     for client, path in (
@@ -255,7 +265,8 @@ def go_on(console: Console, channels: Channels, sandbox: Sandbox, order: Order) 
         ("support-desk", "/support/v1/cases"),
         ("support-desk", f"/support/v1/customers/{order.customer_id}"),
     ):
-        line = f'curl -s -H "Authorization: Bearer $(.venv/bin/tiergate token {client} --config {config})" {channels.url}{path}'
+        token = f"$(.venv/bin/tiergate token {client} --config {config})"
+        line = f'curl -s -H "Authorization: Bearer {token}" {channels.url}{path}'
         console.print(f"  {line}", soft_wrap=True, markup=False)
     addresses = "  ".join(
         f"{name} {sandbox.url(name)}" for name in ("crm", "billing", "erp", "provisioning", "control")

@@ -1,4 +1,4 @@
-"""What each platform itself holds of an order: read from the platforms, not from our records."""
+"""Views of what each platform itself holds of an order: read from the platforms, not from our records."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tiergate.settings import load
 
 
 class InCrm(msgspec.Struct, frozen=True):
-    """`amount` is net, as salespeople see it."""
+    """The CRM's view. `amount` is net, as salespeople see it."""
 
     account_id: str
     contract_number: str
@@ -64,7 +64,7 @@ class PlatformViews(msgspec.Struct, frozen=True):
 
 
 def platform_views(sandbox: Sandbox, order: Order) -> PlatformViews:
-    """Raises `LookupError` when the order was never accepted."""
+    """Return what the three platforms hold of an order. Raises `LookupError` when it was never accepted."""
     if order.plan is None:
         raise LookupError(f"the order {order.id} has no plan")
     references = order.plan.contract.references
@@ -99,7 +99,7 @@ async def _both(
 
 
 def crm_of(platforms: Mapping[str, ConnectedPlatform], name: str) -> Crm:
-    """Return a salesperson's client of one of the orgs. Raises `LookupError` for a name that the catalogue has not."""
+    """Return a salesperson's client of one CRM. Raises `LookupError` for a name that the catalogue does not have."""
     settings = cast("SalesforceSettings", platforms[name].settings)
     return Crm(settings.url, settings.client_id, settings.client_secret.reveal())
 
@@ -122,10 +122,16 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
     await clients.close()
     subscription = invoice["parent"]["subscription_details"]["subscription"]
     tax = Money(sum(each["amount"] for each in invoice["total_taxes"]), currency)
-    return InBilling(
-        invoice["customer"], subscription, invoice["number"], Money(invoice["total"], currency), tax,
-        Money(invoice["amount_remaining"], currency), invoice["status"],
-    ), counts  # fmt: skip
+    in_billing = InBilling(
+        customer_id=invoice["customer"],
+        subscription_id=subscription,
+        invoice_number=invoice["number"],
+        total=Money(invoice["total"], currency),
+        tax=tax,
+        balance=Money(invoice["amount_remaining"], currency),
+        status=invoice["status"],
+    )
+    return in_billing, counts
 
 
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:

@@ -43,12 +43,22 @@ CLIENT_ID = "tiergate-integration"
 USERNAME = "integration@example.com"
 START_SECONDS = 60.0
 USUAL = {
-    "system": 8101, "process": 8102, "experience": 8103, "crm": 8201, "billing": 8202, "erp": 8203, "provisioning": 8204,
-    "control": 8205, "tryton": 8206,
-}  # fmt: skip
+    "system": 8101,
+    "process": 8102,
+    "experience": 8103,
+    "crm": 8201,
+    "billing": 8202,
+    "erp": 8203,
+    "provisioning": 8204,
+    "control": 8205,
+    "tryton": 8206,
+}
 USUAL_NAMES: dict[Domain, str] = {
-    "crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner",
-}  # fmt: skip
+    "crm": "salesforce",
+    "erp": "tryton",
+    "billing": "stripe",
+    "provisioning": "provisioner",
+}
 """The platforms of the shipped catalogue."""
 PLATFORM = re.compile(r"^\[platforms\.([a-z-]+)\]\n((?:[^\[#\n].*\n)+)", re.MULTILINE)
 
@@ -72,7 +82,10 @@ _usual_ports = contextlib.ExitStack()
 
 
 def _usual_ports_are_ours() -> bool:
-    """The servers share a port with whoever listens on it already, so two sandboxes must never choose the same."""
+    """Lock the usual ports for this process, and return whether that succeeded.
+
+    The servers share a port with any process that listens on it already, so two sandboxes must never choose the same.
+    """
     lock = _usual_ports.enter_context((Path(tempfile.gettempdir()) / "tiergate-usual-ports.lock").open("w"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,14 +95,14 @@ def _usual_ports_are_ours() -> bool:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has at this moment."""
+    """Return a port of loopback that no process has at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def choose_ports(*, usual: bool = True) -> Ports:
-    """The usual ports where they are free and no other sandbox has them, any free one elsewhere."""
+    """Return the usual ports where they are free and no other sandbox has them, and any free port otherwise."""
     usual = usual and _usual_ports_are_ours()
     with contextlib.ExitStack() as held:
         chosen: dict[str, int] = {}
@@ -105,7 +118,7 @@ def choose_ports(*, usual: bool = True) -> Ports:
 
 
 def secret_file(path: Path, value: str | None = None) -> str:
-    """The secret that a file holds, made on first use in a file that only its owner can read."""
+    """Return the secret that a file holds, after creating it on first use; only its owner can read the file."""
     if value is not None or not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -114,7 +127,10 @@ def secret_file(path: Path, value: str | None = None) -> str:
 
 
 def public_key(path: Path) -> str:
-    """The public half (PEM) of the connected app's RSA key, which is made on first use: for the JWT bearer flow."""
+    """Return the public half (PEM) of the connected app's RSA key, after creating it on first use.
+
+    It is for the JWT bearer flow.
+    """
     if not path.exists():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         secret_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
@@ -123,7 +139,7 @@ def public_key(path: Path) -> str:
 
 
 class Sandbox:
-    """A set of stand-ins in a folder: its plan, its settings, and its process once it is started."""
+    """Run a set of stand-ins in a folder: its plan, its settings, and its process."""
 
     def __init__(
         self,
@@ -137,8 +153,12 @@ class Sandbox:
         site: Site = GERMANY,
         beside: tuple[Sandbox, ...] = (),
     ) -> None:
-        """`database_url` is the process layer's, `erp_database` Tryton's server: SQLite files where they are empty. The
-        settings name the stand-ins of the sandboxes `beside` it too: each is another site, and has no settings of its own."""
+        """Write the settings and secrets of a sandbox.
+
+        `database_url` is the process layer's, `erp_database` Tryton's server: SQLite files where they are empty. The
+        settings name the stand-ins of the sandboxes `beside` it too: each is another site, and has no settings of its
+        own.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "secrets"
         self.ports = ports
@@ -240,14 +260,16 @@ secret_file = "{kept / "provisioning_secret"}"
 """
 
     def start(self) -> Child:
-        """Start the stand-ins and Tryton, and seed them. The child is returned as soon as there is one to stop."""
+        """Start the stand-ins and Tryton. The child is returned at once, so that the caller can stop it."""
         command = [sys.executable, "-m", "sandbox.run"]
         body = msgspec.json.encode(self.plan, enc_hook=str)
         return Child("sandbox", command, self._folder / "logs" / "sandbox.log", stdin=body)
 
     def ready(self, child: Child, system_url: str = "") -> None:
-        """Wait until everything answers, and lay out the price list and the webhook to the system layer, which is that of
-        another sandbox where `system_url` says so."""
+        """Wait until everything answers, then create the price list and the webhook to the system layer.
+
+        The system layer is at `system_url`, or the one of this sandbox when that is empty.
+        """
         wait_for(f"{self.url('control')}/clock", child, START_SECONDS * 3)
         crm = self.crm()
         seed_price_list(crm)
@@ -262,7 +284,7 @@ secret_file = "{kept / "provisioning_secret"}"
 
 
 def catalogue_for(sites: Sequence[Site]) -> str:
-    """Return the shipped catalogue with a platform of each domain for each site, which serves that site's company alone."""
+    """Return the shipped catalogue with platforms for each site, which serve that site's company alone."""
 
     def of_each_site(section: re.Match[str]) -> str:
         return "\n".join(
@@ -273,12 +295,12 @@ def catalogue_for(sites: Sequence[Site]) -> str:
 
 
 def templates_of(folder: Path) -> Path:
-    """Templates are shared between sandboxes: `TIERGATE_TEMPLATES` names another place."""
+    """Return the folder of the templates, which sandboxes share: `TIERGATE_TEMPLATES`, or one in `folder`."""
     return Path(os.environ.get("TIERGATE_TEMPLATES", folder / "templates"))
 
 
 def prepare_sandbox(folder: Path, sites: Sequence[Site] = (GERMANY,)) -> None:
-    """Make what takes long the first time."""
+    """Create the templates that are missing, which takes long the first time."""
     templates = templates_of(folder)
     year, password = utc_now().date().year, secret_file(templates / "erp_password")
     missing = [each for each in sites if not is_prepared(templates, year, each)]
@@ -290,7 +312,7 @@ def prepare_sandbox(folder: Path, sites: Sequence[Site] = (GERMANY,)) -> None:
 
 
 def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:
-    """The sandbox alone, until Ctrl-C."""
+    """Run the sandbox alone, until Ctrl-C."""
     today = utc_now().date()
     sandbox = Sandbox(folder, templates_of(folder), choose_ports(), today, database_url, erp_database=erp_database)
     with stopped_at_the_end() as children:
@@ -316,7 +338,7 @@ def start_layers(settings: Settings, config: Path, children: list[Child]) -> Non
 
 
 def run_layers(settings: Settings, config: Path) -> None:
-    """The three layers, until Ctrl-C."""
+    """Run the three layers, until Ctrl-C."""
     with stopped_at_the_end() as children:
         start_layers(settings, config, children)
         for name in LAYERS:
@@ -326,18 +348,18 @@ def run_layers(settings: Settings, config: Path) -> None:
 
 
 def fail(child: Child) -> None:
-    """A child that ends by itself ends everything."""
+    """Raise `ClickException` for a child that ended by itself, which ends everything."""
     raise click.ClickException(f"{child.name} ended with {child.process.returncode}; see {child.log}")
 
 
 def wait_for_the_end(children: list[Child], when_ended: Callable[[Child], None] = fail) -> None:
-    """Until Ctrl-C or SIGTERM. `when_ended` is told once of each child that ends by itself."""
+    """Wait until Ctrl-C or SIGTERM. `when_ended` is called once for each child that ends by itself."""
     stop = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda _number, _frame: stop.set())
-    told: set[str] = set()
+    reported: set[str] = set()
     while not stop.wait(0.5):
         for child in children:
-            if child.ended and child.name not in told:
-                told.add(child.name)
+            if child.ended and child.name not in reported:
+                reported.add(child.name)
                 when_ended(child)

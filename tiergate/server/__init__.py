@@ -1,1 +1,1 @@
-"""How a layer is served."""
+"""The server of a layer."""

@@ -1,10 +1,10 @@
-"""How a deployable is reached: uvicorn's HTTP/1.1 protocol, and a shorter way for reads that are passed through.
+"""The server's protocol: uvicorn's HTTP/1.1 protocol, and a fast path for reads that are passed through.
 
 A read that comes whole and alone is answered in the event loop from its bytes to the answer's bytes, without a scope, a
-cycle and messages. Everything else (a body, a pipelined request, a path that is not passed through, something broken) goes
-to uvicorn's own protocol on the same connection, which sees none of the reads that were answered here.
+cycle and messages. Everything else (a body, a pipelined request, a path that is not passed through, something broken)
+goes to uvicorn's own protocol on the same connection, which sees none of the reads that were answered here.
 
-What it takes of uvicorn is looked for at start (`missing`), and a layer whose uvicorn is another one is served without it.
+What it needs of uvicorn is checked at start (`missing`), and a layer with an incompatible uvicorn is served without it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from policies.chain.passthrough import Passthrough, PassthroughRoute
 from policies.problems import Headers, broken
 
 HEAD = 32 * 1024
-"""Bytes that a request's line and headers have at the most."""
+"""Bytes that a request's line and headers may have."""
 LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 END = b"\r\n\r\n"
 VERSION = b" HTTP/1.1\r\n"
-KEPT = b"keep-alive"
+KEEP_ALIVE = b"keep-alive"
 BODY = {b"content-length", b"transfer-encoding"}
 METHODS = {
     HttpToolsProtocol: (
@@ -46,18 +46,18 @@ METHODS = {
     ),
     FlowControl: ("pause_reading", "resume_reading"),
 }
-"""What `FastPathProtocol` overrides, calls…"""
+"""The methods of uvicorn that `FastPathProtocol` overrides or calls."""
 ATTRIBUTES = {
     HttpToolsProtocol: ("app", "loop", "transport", "flow", "tasks", "cycle"),
     RequestResponseCycle: ("response_complete",),
     Config: ("timeout_keep_alive",),
 }
-"""…and reads."""
+"""The attributes of uvicorn that it reads."""
 PARAMETERS = ("config", "server_state", "app_state", "_loop")
 
 
 def missing() -> list[str]:
-    """Return what `FastPathProtocol` takes of uvicorn and this uvicorn does not have; empty when all is there."""
+    """Return what `FastPathProtocol` needs and this uvicorn does not have; empty when nothing is missing."""
     found = [
         f"{owner.__name__}.{name}" for owner, names in METHODS.items() for name in names if not hasattr(owner, name)
     ]
@@ -70,7 +70,7 @@ def missing() -> list[str]:
 
 
 class _Head:
-    """What the parser finds in a request without a body."""
+    """Hold what the parser finds in a request without a body."""
 
     __slots__ = ("ended", "headers", "url")
 
@@ -90,25 +90,29 @@ class _Head:
 
 
 class FastPathProtocol(HttpToolsProtocol):
-    """One connection."""
+    """Answer the requests of one connection."""
 
     def __init__(
-        self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
-    ) -> None:  # fmt: skip
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         app = cast("object", self.app)
-        self._thin = app if isinstance(app, Passthrough) else None
+        self._passthrough = app if isinstance(app, Passthrough) else None
         self._answering: asyncio.Task[None] | None = None
-        self._held = b""
-        """What came while a read was being answered here."""
+        self._pending = b""
+        """Bytes that arrived while a read was being answered here."""
         self._size = 0
         self._between = True
-        """uvicorn's parser is between two requests: what comes next is the beginning of one."""
+        """uvicorn's parser is between two requests: the next bytes begin one."""
         self._ended_at = self.loop.time()
         self._closing = False
         self._watch: asyncio.TimerHandle | None = None
         self._idle = config.timeout_keep_alive
-        """Seconds after which a connection is closed on which no request has ended."""
+        """Seconds without a completed request after which a connection is closed."""
 
     # ---- the connection
 
@@ -129,7 +133,7 @@ class FastPathProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def _look(self) -> None:
-        """Close a connection on which nothing goes on. One timer for a connection, not one for each request."""
+        """Close an idle connection. There is one timer for a connection, not one for each request."""
         running = self._answering is not None or not self._quiet()
         left = self._idle - (self.loop.time() - self._ended_at)
         if running or left > 0:
@@ -138,27 +142,27 @@ class FastPathProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _quiet(self) -> bool:
-        """Whether uvicorn's protocol has no request at hand."""
+        """Return whether uvicorn's protocol has no request at hand."""
         return bool(getattr(self.cycle, "response_complete", True))  # there is no cycle before the first request
 
     # ---- requests
 
     def data_received(self, data: bytes) -> None:
         if self._answering is not None:
-            self._held += data
+            self._pending += data
             self.flow.pause_reading()
             return
-        if self._thin is not None and data[:4] == b"GET " and self._between and self._quiet():
-            found = self._passed(self._thin, data)
+        if self._passthrough is not None and data[:4] == b"GET " and self._between and self._quiet():
+            found = self._passed(self._passthrough, data)
             if found is not None:
                 self._unset_keepalive_if_required()
-                self._answering = self.loop.create_task(self._answer(self._thin, *found))
+                self._answering = self.loop.create_task(self._answer(self._passthrough, *found))
                 self.tasks.add(self._answering)
                 return
         super().data_received(data)
 
-    def _passed(self, thin: Passthrough, data: bytes) -> tuple[dict[bytes, bytes], PassthroughRoute, str] | None:
-        """The headers, the passage and the target of a read that can be answered here."""
+    def _passed(self, passthrough: Passthrough, data: bytes) -> tuple[dict[bytes, bytes], PassthroughRoute, str] | None:
+        """Return the headers, the route and the target of a read that can be answered here, else None."""
         if len(data) > HEAD or data.find(END) != len(data) - len(END):
             return None
         end = data.find(b" ", 4)
@@ -166,22 +170,26 @@ class FastPathProtocol(HttpToolsProtocol):
             return None
         target = data[4:end].decode("latin-1")
         path, _, query = target.partition("?")
-        passage = thin.passage(path, query)
-        if passage is None:
+        found = passthrough.passage(path, query)
+        if found is None:
             return None
         head = _Head()
         try:
             httptools.HttpRequestParser(head).feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
-        alone = head.ended and head.headers.get(b"connection", KEPT).lower() == KEPT and not BODY & head.headers.keys()
-        return (head.headers, *passage) if alone and head.url.decode("latin-1") == target else None
+        alone = (
+            head.ended
+            and head.headers.get(b"connection", KEEP_ALIVE).lower() == KEEP_ALIVE
+            and not BODY & head.headers.keys()
+        )
+        return (head.headers, *found) if alone and head.url.decode("latin-1") == target else None
 
     async def _answer(
-        self, thin: Passthrough, headers: dict[bytes, bytes], passage: PassthroughRoute, target: str
+        self, passthrough: Passthrough, headers: dict[bytes, bytes], route: PassthroughRoute, target: str
     ) -> None:
         try:
-            self._write(*await thin.answer(headers, passage, target))
+            self._write(*await passthrough.answer(headers, route, target))
         finally:
             self._answered(sys.exception())  # a callback of the task would cost another turn of the loop
 
@@ -190,7 +198,7 @@ class FastPathProtocol(HttpToolsProtocol):
         self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (LINES[status], b"".join(head), len(body), body))
 
     def _answered(self, error: BaseException | None) -> None:
-        """Go on with what has come meanwhile. `error` is a fault of ours, which is answered and logged here."""
+        """Continue with bytes that arrived meanwhile. An `error` is a fault of ours: answer and log it here."""
         task, self._answering, self._ended_at = self._answering, None, self.loop.time()
         if task is not None:
             self.tasks.discard(task)
@@ -198,13 +206,13 @@ class FastPathProtocol(HttpToolsProtocol):
             return
         if error is not None and task is not None:
             self._write(*broken(error))
-            task.add_done_callback(asyncio.Task[None].exception)  # so that nobody tells of it again
+            task.add_done_callback(asyncio.Task[None].exception)  # so that asyncio does not log it again
         if self._closing:
             self.transport.close()
-        elif self._held:
-            held, self._held = self._held, b""
+        elif self._pending:
+            pending, self._pending = self._pending, b""
             self.flow.resume_reading()
-            self.data_received(held)
+            self.data_received(pending)
 
     # ---- uvicorn's side
 
@@ -229,7 +237,7 @@ class FastPathProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def _bounded(self, more: int) -> None:
-        """Raise for a head that is too long, which is then answered as no request of HTTP (400)."""
+        """Raise `ValueError` for a head that is too long, which uvicorn answers as an invalid request (400)."""
         self._size += more
         if self._size > HEAD:
             raise ValueError("the head of the request is too long")

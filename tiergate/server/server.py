@@ -1,4 +1,4 @@
-"""Runs a deployable: one process, one event loop, until it is told to stop."""
+"""Runs a deployable: one process, one event loop, until it is stopped."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tiergate.platforms import ConnectedPlatform
 from tiergate.settings import Settings
 
 COLLECT_AFTER = 100_000
-"""Allocations between two collections: fewer pauses, and nothing that was there at the start is looked at again."""
+"""Allocations between two garbage collections: fewer pauses, and objects made at the start are not traversed again."""
 STOP_SECONDS = 15
 IDLE = 75
-"""Seconds after which a connection is closed on which no request has ended: longer than our own clients use one."""
+"""Seconds without a completed request after which a connection is closed: longer than our own clients use one."""
 TICKS = 10
-"""Uvicorn's count of tenths of a second, at which it says the time anew."""
+"""Uvicorn's count of tenths of a second at which it renews the `Date` header."""
 
 
 def serve(layer: Layer, settings: Settings, platforms: Mapping[str, ConnectedPlatform]) -> None:
@@ -60,8 +60,10 @@ def run(app: ASGIApp, host: str, port: int, *, fast_path: bool = True) -> None:
 
 
 def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"]:
-    """Return what answers on a connection: the short way in front of uvicorn, or uvicorn's own protocol when `fast_path` is
-    off, or when this uvicorn is not as the short way takes it."""
+    """Return uvicorn's `http` setting: the fast path, or uvicorn's own protocol.
+
+    The latter is used when `fast_path` is off, or when this uvicorn lacks something that the fast path needs.
+    """
     if not fast_path:
         return "httptools"
     try:
@@ -80,38 +82,49 @@ def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"
 
 
 async def _serve(app: ASGIApp, host: str, port: int, http: type[asyncio.Protocol] | Literal["httptools"]) -> None:
-    config = Config(  # pyright: ignore[reportArgumentType] - Litestar and uvicorn spell the same ASGI types differently
-        app, host=host, port=port, http=http, ws="none", interface="asgi3", lifespan="on", log_config=None,
-        access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=IDLE, timeout_graceful_shutdown=STOP_SECONDS - 5,
-    )  # fmt: skip
+    config = Config(
+        app,  # pyright: ignore[reportArgumentType] - Litestar and uvicorn spell the same ASGI types differently
+        host=host,
+        port=port,
+        http=http,
+        ws="none",
+        interface="asgi3",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=STOP_SECONDS - 5,
+    )
     await Quiet(config).serve()
 
 
 class Quiet(Server):
-    """Wakes up once a second instead of ten times, and when it is told to stop: a layer at rest costs next to nothing."""
+    """Wake up once a second instead of ten times, and when it is stopped: a layer at rest costs next to nothing."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._told = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        self._loop.call_soon_threadsafe(self._told.set)
+        self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def main_loop(self) -> None:
         while not await self.on_tick(TICKS):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
-                    await self._told.wait()
+                    await self._stopping.wait()
 
 
 def log_as_json() -> None:
-    """One JSON object a line on standard error; libraries only when something is wrong."""
+    """Log one JSON object a line on standard error; libraries log only when something is wrong."""
     logging.setLogRecordFactory(_without_messages)
-    threading.excepthook = _tell_of_a_thread
+    threading.excepthook = _log_end_of_thread
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    stamina.instrumentation.set_on_retry_hooks(())  # they log what a fault says, and that may be personal
+    stamina.instrumentation.set_on_retry_hooks(())  # they log a fault's message, which may hold personal fields
     logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
@@ -126,7 +139,10 @@ def log_as_json() -> None:
 
 
 def _without_messages(*args: Any, **kwargs: Any) -> logging.LogRecord:
-    """What a library logs of an exception is its type and where it was: its message may hold what is personal."""
+    """Return a log record in which an exception is its type and where it was raised.
+
+    The exception's message is left out: it may hold personal fields.
+    """
     record = logging.LogRecord(*args, **kwargs)
     if record.exc_info and (error := record.exc_info[1]) is not None:
         record.msg, record.args = f"{record.getMessage()} {type(error).__name__} at {places(error)}", ()
@@ -134,7 +150,7 @@ def _without_messages(*args: Any, **kwargs: Any) -> logging.LogRecord:
     return record
 
 
-def _tell_of_a_thread(broken: threading.ExceptHookArgs) -> None:
+def _log_end_of_thread(broken: threading.ExceptHookArgs) -> None:
     at = places(broken.exc_value) if broken.exc_value else []
     structlog.get_logger("tiergate.server.server").error("a thread ended", fault=broken.exc_type.__name__, at=at)
 
@@ -152,9 +168,13 @@ class Child:
         self.log = log
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL, stdout=sink, stderr=sink,
-                env=os.environ | (extra or {}), start_new_session=True,
-            )  # fmt: skip
+                command,
+                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env=os.environ | (extra or {}),
+                start_new_session=True,
+            )
         if stdin is not None and self.process.stdin:
             self.process.stdin.write(stdin)
             self.process.stdin.close()
@@ -176,7 +196,7 @@ class Child:
 
 @contextlib.contextmanager
 def stopped_at_the_end() -> Generator[list[Child]]:
-    """A list for children; whoever is in it is stopped, the last started first, however the block ends."""
+    """Yield a list for children, which are stopped, the last started first, however the block ends."""
     children: list[Child] = []
     try:
         yield children
@@ -194,7 +214,7 @@ def layer_process(layer: Layer, config: Path, folder: Path, extra: dict[str, str
 
 
 def wait_for(url: str, child: Child, seconds: float) -> None:
-    """Until `url` answers. Raises `RuntimeError` when the child ends first or the time is over."""
+    """Wait until `url` answers. Raises `RuntimeError` when the child ends first or the time is over."""
     import httpx
 
     deadline = time.monotonic() + seconds
