@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Response
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from canonical.orders import OrderSummary, Page
@@ -35,9 +34,8 @@ class Site(msgspec.Struct, frozen=True):
 
 
 @operation("warehouse_list_sites", "GET", "/sites", summary="List the sites that ship", sync_to_thread=False)
-def list_sites(state: State) -> Page[Site]:
+def list_sites(gate: NamedDependency[Gate]) -> Page[Site]:
     """One entry for each legal entity."""
-    gate: Gate = state.gate
     regions = gate.live_catalogue.current.regions.items()
     return Page(tuple(Site(each, name) for name, region in regions for each in region.legal_entities))
 
@@ -46,10 +44,9 @@ def list_sites(state: State) -> Page[Site]:
     "warehouse_list_orders", "GET", "/orders", summary="List orders", answers=Page[OrderSummary], passes="orders"
 )
 async def list_orders(
-    state: State, principal: NamedDependency[Principal], cursor: Cursor = None, limit: Limit = 25
+    process: NamedDependency[Process], principal: NamedDependency[Principal], cursor: Cursor = None, limit: Limit = 25
 ) -> Response[bytes]:
     """The newest come first."""
-    process: Process = state.process
     return await process.get(principal, "orders", {"cursor": cursor, "limit": limit})
 
 
