@@ -51,15 +51,7 @@ class Activation(DBOSConfiguredInstance):
             )
         if delivered:
             self._bill(order, delivered)
-        for each in failed:
-            context.cases.open(
-                "line_failed", order.id, _failure(order, each), ("retry", "skip"), correlation_id=order.correlation_id,
-                legal_entity=order.legal_entity, customer_id=order.customer_id, given={"line": each.line.id},
-            )  # fmt: skip
-        blocked_reason = f"{len(failed)} of {len(order.lines)} lines could not be provisioned" if failed else ""
-        context.orders.advance(
-            order.id, "partially_active" if failed else "active", next_attempt_at=None, blocked_reason=blocked_reason
-        )
+        conclude(context, order)
         context.cases.resolve(order.id, "the target reported after all", kind="not_delivered")
         write_status_to_crm(context, order.id)
         return "done"
@@ -86,6 +78,33 @@ class Activation(DBOSConfiguredInstance):
             raise Held("charge_by_hand", [finding], ("skip",), line.id)
         late = msgspec.structs.replace(contract, group=line.id, lines=(line,))
         self._context.platforms.start_contract(self._context.platforms.put_contract(late))
+
+
+def conclude(context: WorkflowContext, order: Order) -> None:
+    """Bring the order where its lines are: it is active if nothing is missing. What people have asked for again meanwhile is
+    still on its way: the last report on it starts the next activation."""
+    for each in context.orders.lines(order.id):
+        if each.state == "failed":
+            context.cases.open(
+                "line_failed",
+                order.id,
+                _failure(order, each),
+                ("retry", "skip"),
+                correlation_id=order.correlation_id,
+                legal_entity=order.legal_entity,
+                customer_id=order.customer_id,
+                given={"line": each.line.id},
+            )
+    with context.orders.at(order.id) as one:
+        if one.row.state == "compensating":
+            return  # that waits for its turn, and undoes what was done here
+        states = [each.state for each in one.order().lines]
+        failed, on_its_way = states.count("failed"), "waiting" in states or "requested" in states
+        one.advance(
+            "partially_active" if failed or on_its_way else "active",
+            next_attempt_at=one.next_attempt_at() if on_its_way else None,
+            blocked_reason=f"{failed} of {len(states)} lines could not be provisioned" if failed else "",
+        )
 
 
 def _failure(order: Order, line: OrderLine) -> Finding:

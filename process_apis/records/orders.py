@@ -79,6 +79,10 @@ class OneOrder:
         if present != state:
             self._connection.execute(REACHED, {"order_id": self.row.id, "state": state, "at": self._now})
 
+    def next_attempt_at(self) -> datetime | None:
+        """Return when somebody has to look at the order again (UTC)."""
+        return datetime.fromisoformat(self.row.next_attempt_at) if self.row.next_attempt_at else None
+
     def order(self, history: tuple[StateChange, ...] = ()) -> Order:
         """The order as it stands, with its lines. No work of ours needs its history."""
         row = self.row

@@ -1,0 +1,89 @@
+"""What capabilities work with, over a database of the test's own and a clock that the test moves. No platform can be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+
+from canonical.billing import Contract
+from canonical.deals import PricedLine
+from canonical.ids import identifiers
+from canonical.money import Money
+from canonical.orders import Plan
+from canonical.parties import Address, Customer
+from canonical.states import OrderState
+from policies.catalogue.live import LiveCatalogue
+from policies.identity.authentication import Principal
+from policies.outbound.layer_client import LayerClient
+from policies.outbound.residency import Residency
+from process_apis.records.cases import Cases
+from process_apis.records.database import open_database
+from process_apis.records.orders import Orders
+from process_apis.records.postings import Postings
+from process_apis.records.revisions import upgrade
+from process_apis.runtime.context import RetryPolicy, WorkflowContext
+from process_apis.system_client import Platforms
+
+NOWHERE = "http://127.0.0.1:9"
+"""The discard port: nobody listens there."""
+SOMEBODY = Principal("somebody", "support-desk", frozenset({"cases:act"}), frozenset({"*"}), "jti", 0.0, 0.0)
+LINES = tuple(PricedLine(str(each), "SEAT", "Seat", 1, Money(100, "EUR"), "month") for each in range(2))
+
+
+class TestClock:
+    """Stands still until it is moved."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@contextmanager
+def context_over(url: str, clock: TestClock) -> Generator[WorkflowContext]:
+    """Return the context, over tables that are ready."""
+    database = open_database(url)
+    upgrade(database)
+    new_id, live_catalogue = identifiers(), LiveCatalogue()
+    yield WorkflowContext(
+        database,
+        Platforms(LayerClient(NOWHERE, "system", lambda: "token", 1)),
+        Orders(database, clock, new_id),
+        Postings(database, clock),
+        Cases(database, live_catalogue, clock, new_id),
+        clock,
+        new_id,
+        Residency(live_catalogue, "eu"),
+        live_catalogue,
+        RetryPolicy(tries=1, first=0.001),
+    )
+    database.dispose()
+
+
+def accepted_order(context: WorkflowContext, deal: str, *states: OrderState) -> str:
+    """Make an order with two lines that went through `states`. Return its id."""
+    order_id, _ = context.orders.receive(deal, 1, "cor_1", context.stalled_at())
+    customer = Customer(f"cus_{deal}", "Buyer", Address(country="DE"))
+    contract = Contract(
+        id=f"con_{deal}",
+        order_id=order_id,
+        customer_id=customer.id,
+        legal_entity="DE01",
+        currency="EUR",
+        starts_on=date(2026, 3, 1),
+        term_months=12,
+        lines=LINES,
+        tax="standard",
+        tax_percent="19",
+    )
+    context.orders.accept(order_id, "Deal", "seller", Plan(customer, contract, "001"))
+    for state in states:
+        context.orders.advance(order_id, state, next_attempt_at=None)
+    return order_id
