@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
 
 from canonical.cases import Approval, Case, CaseAction, CaseState, Team
 from canonical.events import Event, EventReceipt
 from canonical.orders import (
     CustomerOverview,
-    NewOrder,
     Order,
     OrderSummary,
     Page,
@@ -27,10 +28,9 @@ from policies.context import correlation
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.identity.authentication import Principal
-from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, FieldError, ProblemError
+from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
-from process_apis.order_intake import OrderIntake
 from process_apis.records import cross_references
 from process_apis.runtime.context import WorkflowContext
 
@@ -91,23 +91,6 @@ def decide_approval(
 ) -> Case:
     """Only for cases that wait for an approval, and never by whoever placed the order."""
     return case_actions.act(case_id, data.decision, data.reason, principal)
-
-
-@operation(
-    "place_order",
-    "POST",
-    "/orders",
-    summary="Place an order for a customer, once for each key",
-    problems=(MISSING, OUTSIDE_REGION),
-    asks_platforms=True,
-    links={"get_order": ("order_id", "/id")},
-    sync_to_thread=True,
-)
-def place_order(
-    order_intake: NamedDependency[OrderIntake], principal: NamedDependency[Principal], data: JSONBody[NewOrder]
-) -> Order:
-    """Brings the order into the CRM as a won deal and starts its fulfilment. The same key again is the same order."""
-    return order_intake.place(data, principal, correlation.current())
 
 
 @operation(
@@ -236,20 +219,20 @@ def get_customer_overview(
     return CustomerOverview(customer, orders, postings, context.cases.count_open(customer_id))
 
 
-router = Router(
-    "/process/v1",
-    route_handlers=[
-        take_event,
-        list_orders,
-        get_order,
-        list_postings,
-        list_cases,
-        get_case,
-        act_on_case,
-        decide_approval,
-        place_order,
-        list_customers,
-        get_customer_overview,
-    ],
-    tags=["process"],
+OWN = (
+    take_event,
+    list_orders,
+    get_order,
+    list_postings,
+    list_cases,
+    get_case,
+    act_on_case,
+    decide_approval,
+    list_customers,
+    get_customer_overview,
 )
+
+
+def router(routes: Iterable[ControllerRouterHandler]) -> Router:
+    """Return all routes of the layer: reading the records, taking events, acting on cases, and those of the capabilities."""
+    return Router("/process/v1", route_handlers=[*OWN, *routes], tags=["process"])

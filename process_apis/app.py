@@ -11,18 +11,20 @@ from sqlalchemy.exc import OperationalError
 
 from canonical.faults import PlatformFault
 from policies.chain.gate import Gate, governed
-from process_apis import api
-from process_apis.activation import Activation
+from process_apis import accounting, api, customer_sync, fulfilment
 from process_apis.case_actions import CaseActions
-from process_apis.customer_sync import CustomerSync
-from process_apis.events.dispatch import Capabilities, Dispatcher
-from process_apis.invoicing import Invoicing
-from process_apis.order_intake import OrderIntake
-from process_apis.payments import Payments
-from process_apis.quote_to_cash import QuoteToCash
+from process_apis.events.dispatch import Dispatcher
+from process_apis.runtime.agenda import Poll
+from process_apis.runtime.capability import owners
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
-from process_apis.runtime.steps import write_status_to_crm
+
+CAPABILITIES = (
+    fulfilment.capability,
+    accounting.capability,
+    customer_sync.capability,
+)
+"""All that the layer does for the business."""
 
 
 def create_app(
@@ -30,23 +32,12 @@ def create_app(
 ) -> Litestar:
     """The app. The engine works from its start to its end."""
     engine = Engine(settings, context.database, context.clock)
-    payments = Payments(context)
-    capabilities = Capabilities(
-        QuoteToCash(context), Activation(context), Invoicing(context, payments), payments, CustomerSync(context)
-    )
-    dispatcher = Dispatcher(context, engine, capabilities)
-
-    def show_what_the_crm_lacks() -> None:
-        for row in context.orders.status_not_in_crm():
-            write_status_to_crm(context, row.id)
+    capabilities = [capability(context, engine) for capability in CAPABILITIES]
+    poll = Poll(engine, [due for each in capabilities for due in each.due])
+    jobs = [poll.start_due, *(job for each in capabilities for job in each.periodic_jobs)]
 
     async def start() -> None:
-        periodic_jobs = (
-            dispatcher.poll_orders,
-            dispatcher.poll_customers,
-            show_what_the_crm_lacks,
-        )
-        await asyncio.to_thread(engine.launch, periodic_jobs, dispatcher.next_posting)
+        await asyncio.to_thread(engine.launch, jobs, poll.next_waiting)
 
     async def stop() -> None:
         await asyncio.to_thread(engine.close)
@@ -56,13 +47,12 @@ def create_app(
 
     return governed(
         gate,
-        [api.router],
+        [api.router(route for each in capabilities for route in each.routes)],
         readiness=readiness,
         provided={
             "context": context,
-            "dispatcher": dispatcher,
-            "case_actions": CaseActions(context, dispatcher),
-            "order_intake": OrderIntake(context, dispatcher),
+            "dispatcher": Dispatcher(context.database, (each.reactions for each in capabilities)),
+            "case_actions": CaseActions(context, owners(capabilities)),
             "live_catalogue": gate.live_catalogue,
         },
         on_startup=[start],

@@ -6,18 +6,30 @@ change the tax of contracts that run: that is for finance to decide, and is not 
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import partial
+from typing import Any
+
 import msgspec
+import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.cases import Action, CaseKind, Finding
+from canonical.cases import Action, Case, CaseKind, Finding
+from canonical.events import CUSTOMER_CHANGED, Event
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.parties import Account, AccountSync, Customer
 from policies.context import correlation
 from policies.context.correlation import correlated
 from process_apis import validation
 from process_apis.records import cross_references
+from process_apis.records.database import customers
+from process_apis.runtime.agenda import Agenda, Due, retry
+from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.steps import CASE_AFTER, Outcome, with_retries
+from process_apis.runtime.engine import Engine, Work
+from process_apis.runtime.steps import Outcome, with_retries
+
+KINDS: frozenset[CaseKind] = frozenset({"customer_not_followed", "customer_tax_changed"})
 
 
 @DBOS.dbos_class("CustomerChanges")
@@ -43,8 +55,9 @@ class CustomerSync(DBOSConfiguredInstance):
             try:
                 with_retries(context.retry_policy, lambda: self._follow(customer_id))
             except TRANSIENT as fault:
-                cross_references.settle_change(context.database, expected, context.pause(attempts), attempts)
-                if attempts == CASE_AFTER:
+                again = retry(context, attempts)
+                cross_references.settle_change(context.database, expected, again.at, attempts)
+                if again.needs_case:
                     self._tell(customer_id, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
@@ -105,3 +118,54 @@ class CustomerSync(DBOSConfiguredInstance):
             kind, customer.id, finding, actions, correlation_id=correlation.current(), legal_entity=customer.legal_entity,
             customer_id=customer.id, given={"account": customer.references[customer.crm]},
         )  # fmt: skip
+
+
+class CustomerChanges:
+    """Starts the runs that follow customers."""
+
+    def __init__(self, context: WorkflowContext, engine: Engine) -> None:
+        self._context = context
+        self._engine = engine
+        self._sync = CustomerSync(context)
+
+    def customer_changed(self, event: Event, correlation_id: str) -> None:
+        """Let the other platforms follow a customer, as the CRM has it when the run looks."""
+        self._start(event.subject, self._expect(event.subject, correlation_id))
+
+    def begin(self, row: sa.Row[Any], run: int) -> Work:
+        return Work(sync_run(row.id, run), self._sync.run, (row.id,))
+
+    def in_hand(self, row: sa.Row[Any]) -> datetime | None:
+        """When to look again at a customer that a run is at."""
+        return self._context.stalled_at() if self._engine.is_running(sync_run(row.id, row.run)) else None
+
+    def act(self, case: Case, action: Action) -> Next:
+        """Follow the customer again, or leave it to people."""
+        if action != "retry":
+            return nothing
+        return partial(self._start, case.subject, self._expect(case.subject, case.correlation_id))
+
+    def _expect(self, customer_id: str, correlation_id: str) -> int | None:
+        return cross_references.expect_change(
+            self._context.database, customer_id, correlation_id, self._context.stalled_at()
+        )
+
+    def _start(self, customer_id: str, run: int | None) -> None:
+        if run is not None:
+            self._engine.start(Work(sync_run(customer_id, run), self._sync.run, (customer_id,)))
+
+
+def sync_run(customer_id: str, run: int) -> str:
+    """The identity of a run that follows a customer."""
+    return f"customer:{customer_id}:{run}"
+
+
+def capability(context: WorkflowContext, engine: Engine) -> Capability:
+    """Return what following customers brings."""
+    changes = CustomerChanges(context, engine)
+    return Capability(
+        "customer_sync",
+        reactions={CUSTOMER_CHANGED: changes.customer_changed},
+        due=[Due(Agenda(context, customers), changes.begin, changes.in_hand)],
+        cases=CaseOwner(KINDS, changes.act),
+    )

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
+
 from canonical.deals import PlacedDeal
 from canonical.faults import NotFound
 from canonical.orders import NewOrder, Order
+from policies.context import correlation
+from policies.contract.operation import operation
 from policies.identity.authentication import Principal
-from policies.problems import MISSING, ProblemError
-from process_apis.events.dispatch import Dispatcher
+from policies.problems import MISSING, OUTSIDE_REGION, ProblemError
 from process_apis.records import cross_references
 from process_apis.runtime.context import WorkflowContext
+
+
+class OpenOrder(Protocol):
+    """Opens the order of a deal's revision, or finds it. Returns its id. `known` are columns of its record."""
+
+    def __call__(self, crm: str, deal_id: str, revision: int, correlation_id: str, **known: str) -> str: ...
 
 
 class OrderIntake:
     """Takes orders that do not begin in the CRM."""
 
-    def __init__(self, context: WorkflowContext, dispatcher: Dispatcher) -> None:
+    def __init__(self, context: WorkflowContext, open_order: OpenOrder) -> None:
         self._context = context
-        self._dispatcher = dispatcher
+        self._open_order = open_order
 
     def place(self, wanted: NewOrder, principal: Principal, correlation_id: str) -> Order:
         """The order, whose key makes it one. Raises `ProblemError`: 404 for a customer or a legal entity that is not
@@ -34,7 +47,7 @@ class OrderIntake:
             placed_by=principal.subject,
         )  # fmt: skip
         placed = context.platforms.put_deal(customer.crm, deal)
-        order_id = self._dispatcher.open_order(
+        order_id = self._open_order(
             customer.crm, placed.id, 1, correlation_id, name=wanted.name, legal_entity=wanted.legal_entity, customer_id=customer.id,
             partner=customer.partner, placed_by=principal.subject,
         )  # fmt: skip
@@ -47,3 +60,23 @@ class OrderIntake:
             known = None
         if not known:
             raise ProblemError(MISSING, f"There is no legal entity {wanted.legal_entity}.")
+
+
+def routes(order_intake: OrderIntake) -> tuple[HTTPRouteHandler, ...]:
+    """Return the routes by which channels place orders."""
+
+    @operation(
+        "place_order",
+        "POST",
+        "/orders",
+        summary="Place an order for a customer, once for each key",
+        problems=(MISSING, OUTSIDE_REGION),
+        asks_platforms=True,
+        links={"get_order": ("order_id", "/id")},
+        sync_to_thread=True,
+    )
+    def place_order(principal: NamedDependency[Principal], data: JSONBody[NewOrder]) -> Order:
+        """Brings the order into the CRM as a won deal and starts its fulfilment. The same key again is the same order."""
+        return order_intake.place(data, principal, correlation.current())
+
+    return (place_order,)

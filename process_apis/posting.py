@@ -9,12 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from canonical.billing import ClosedPeriod
-from canonical.cases import CaseKind, Finding
+from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import PostingKind
 from policies.context.correlation import correlated
+from process_apis.runtime.agenda import CASE_AFTER, retry
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.steps import Outcome
+from process_apis.runtime.steps import Outcome, passes_by_itself
 
 NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "payment": "payment_not_posted"}
 
@@ -22,6 +23,12 @@ NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "pay
 def posting_run(kind: PostingKind, key: str, run: int) -> str:
     """The identity of a posting's workflow. A new `run` is a new try after a pause."""
     return f"{kind}:{key}:{run}"
+
+
+def subject_of(case: Case) -> tuple[PostingKind, str]:
+    """Return which posting a case is about: its kind and its key."""
+    kind: PostingKind = "invoice" if case.kind == NOT_POSTED["invoice"] else "payment"
+    return kind, case.subject.removeprefix(f"{kind}:")
 
 
 class WindowShut(Exception):
@@ -57,6 +64,8 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
         except (Rejected, NotFound) as fault:
             fail_posting(context, row, fault)
         else:
+            if row.attempts >= CASE_AFTER:
+                context.cases.resolve(f"{kind}:{key}", "it went on by itself", NOT_POSTED[kind])
             return "done"
     return "stopped"
 
@@ -71,16 +80,20 @@ def wait_for_window(context: WorkflowContext, row: sa.Row[Any], shut: WindowShut
 
 
 def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
-    """The posting waits, and is looked at again later, ever more seldom."""
+    """The posting waits, and is tried again later, ever more seldom. After many failures finance gets a case, which closes
+    itself."""
     attempts = row.attempts + 1
+    again = retry(context, attempts)
     blocked_reason = f"{fault.platform}: {fault.reason}"
     context.postings.change(
         row.kind,
         row.id,
         attempts=attempts,
         blocked_reason=blocked_reason,
-        next_attempt_at=context.pause(attempts).isoformat(),
+        next_attempt_at=again.at.isoformat(),
     )
+    if again.needs_case and passes_by_itself(fault):  # a period that is closed by policy is no failure
+        _open(context, row, fault, ("retry",))
 
 
 def fail_posting(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
@@ -88,8 +101,17 @@ def fail_posting(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFaul
     context.postings.change(
         row.kind, row.id, state="failed", blocked_reason=fault.reason, attempts=row.attempts + 1, next_attempt_at=None
     )
-    finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+    _open(context, row, fault, ("retry", "skip"))
+
+
+def _open(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault, actions: tuple[Action, ...]) -> None:
     context.cases.open(
-        NOT_POSTED[row.kind], f"{row.kind}:{row.id}", finding, ("retry", "skip"), correlation_id=row.correlation_id,
-        legal_entity=row.legal_entity, customer_id=row.customer_id, given={"invoice": row.invoice_id},
-    )  # fmt: skip
+        NOT_POSTED[row.kind],
+        f"{row.kind}:{row.id}",
+        Finding(fault.field or fault.platform, fault.reason, fault.platform),
+        actions,
+        correlation_id=row.correlation_id,
+        legal_entity=row.legal_entity,
+        customer_id=row.customer_id,
+        given={"invoice": row.invoice_id},
+    )

@@ -23,12 +23,6 @@ CANONICAL = sa.select(references.c.canonical_id).where(
 DOCUMENT = sa.select(customers.c.document).where(customers.c.id == sa.bindparam("of"))
 RUN = sa.select(customers.c.run).where(customers.c.id == sa.bindparam("of"))
 CHANGED = sa.select(customers).where(customers.c.id == sa.bindparam("of"))
-DUE = (
-    sa.select(customers)
-    .where(customers.c.next_attempt_at <= sa.bindparam("now"))
-    .order_by(customers.c.next_attempt_at)
-    .limit(100)
-)
 CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 
 
@@ -88,12 +82,6 @@ def settle_change(engine: sa.Engine, expected: sa.Row[Any], next_attempt_at: dat
     values = {"next_attempt_at": next_attempt_at.isoformat() if next_attempt_at else None, "attempts": attempts}
     with engine.begin() as connection:
         connection.execute(CHANGE.where(customers.c.run == expected.run).values(**values), {"of": expected.id})
-
-
-def changes_due(engine: sa.Engine, now: datetime) -> list[sa.Row[Any]]:
-    """Customers at which somebody has to look now."""
-    with engine.connect() as connection:
-        return list(connection.execute(DUE, {"now": now.isoformat()}))
 
 
 def customer(engine: sa.Engine, customer_id: str) -> Customer | None:

@@ -39,18 +39,17 @@ REQUEST_LINES = CHANGE_LINES.where(order_lines.c.state == "waiting").values(stat
 RETRY_LINES = CHANGE_LINES.where(order_lines.c.state.in_(("failed", "requested")))
 REQUESTED = LINES.where(order_lines.c.state == "requested")
 LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
-DUE = (
-    sa.select(orders)
-    .where(orders.c.next_attempt_at <= sa.bindparam("now"))
-    .order_by(orders.c.next_attempt_at)
-    .limit(100)
-)
 SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
 STATUS_NOT_IN_CRM = (
     sa.select(orders).where(orders.c.state.in_(SETTLED), orders.c.crm_status != orders.c.state).limit(20)
 )
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
+
+
+def contract_of(row: sa.Row[Any]) -> str:
+    """Return the id of an order's contract. It is empty before the order was accepted: there is no contract yet."""
+    return _PLAN.decode(row.plan).contract.id if row.plan else ""
 
 
 class OneOrder:
@@ -247,11 +246,6 @@ class Orders:
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit)
         return paging.page([_summary(row) for row in rows], next_cursor)
-
-    def due(self) -> list[sa.Row[Any]]:
-        """Orders at which somebody has to look now."""
-        with self._engine.connect() as connection:
-            return list(connection.execute(DUE, {"now": self._clock().isoformat()}))
 
     def status_not_in_crm(self) -> list[sa.Row[Any]]:
         """Orders whose state the CRM does not show yet, though it should."""

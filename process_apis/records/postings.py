@@ -21,13 +21,6 @@ FIND = sa.select(postings).where(postings.c.kind == KIND, postings.c.id == KEY)
 STATE = sa.select(postings.c.state).where(postings.c.kind == KIND, postings.c.id == KEY).with_for_update()
 """Whoever posts the invoice meanwhile waits, and then sees the payment that is remembered."""
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
-CLAIM = CHANGE.where(postings.c.run == sa.bindparam("of_run"), postings.c.state == "waiting")
-DUE = (
-    sa.select(postings)
-    .where(postings.c.next_attempt_at <= sa.bindparam("now"))
-    .order_by(postings.c.next_attempt_at)
-    .limit(sa.bindparam("most"))
-)
 
 
 class Postings:
@@ -75,22 +68,6 @@ class Postings:
             kind, key, state="posted", blocked_reason="", next_attempt_at=None, number=posting.number, currency=amount.currency,
             amount=amount.amount, tax=posting.tax.amount, balance=posting.balance.amount,
         )  # fmt: skip
-
-    def due(self, limit: int) -> list[sa.Row[Any]]:
-        """Postings at which somebody has to look now, those that wait longest first."""
-        with self._engine.connect() as connection:
-            return list(connection.execute(DUE, {"now": self._clock().isoformat(), "most": limit}))
-
-    def claim(self, row: sa.Row[Any], next_attempt_at: datetime) -> bool:
-        """Begin the next run of a posting that waits. Of two that want to, one is told yes."""
-        values = {
-            "run": row.run + 1,
-            "next_attempt_at": next_attempt_at.isoformat(),
-            "updated_at": self._clock().isoformat(),
-        }
-        seen = {"of_kind": row.kind, "of": row.id, "of_run": row.run}
-        with self._engine.begin() as connection:
-            return connection.execute(CLAIM, values | seen).rowcount == 1
 
     def page(
         self,

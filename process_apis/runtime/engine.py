@@ -4,6 +4,9 @@ It finds what to run by the names that are written at the workflows, steps, clas
 databases, and stay when code is renamed. It recovers by itself only what ran under the same executor id, so each process
 has an id of its own, shows by a heartbeat that it lives, and looks again and again, for as long as it runs, for work
 whose owner does not.
+
+Work that must not overlap is started in a partition: of a partition's workflows one runs at a time, in the order in which they
+were started, whichever processes started them.
 """
 
 from __future__ import annotations
@@ -11,44 +14,81 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic, sleep
-from typing import Any, ParamSpec
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import DBOS, DBOSConfig, Queue, SetEnqueueOptions, SetWorkflowID
+from dbos._queue import queue_worker_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock
 from process_apis.records.database import executors
 
-P = ParamSpec("P")
 VERSION = "1"
 """Pinned by us: by default it is a hash of the code, and an upgrade would strand every running workflow."""
 FORGOTTEN_AFTER = 3600.0
 CLOSING = 5
 """Seconds that running work has to come to an end; after that, another process takes it over."""
+PARTITIONS = "partitions"
+"""The engine's queue of work that must not overlap: one workflow of a partition runs at a time."""
+JOBS = sa.table(
+    "workflow_status",
+    *map(sa.column, ("queue_name", "queue_partition_key", "status", "priority")),
+)
+"""The engine's own table, as it is on SQLite."""
+LAST_PLACE = sa.select(sa.func.max(JOBS.c.priority)).where(
+    JOBS.c.queue_name == PARTITIONS,
+    JOBS.c.queue_partition_key == sa.bindparam("partition"),
+    JOBS.c.status.in_([sa.literal_column("'ENQUEUED'"), sa.literal_column("'PENDING'")]),
+)
 HEARTBEAT = executors.update().where(executors.c.id == sa.bindparam("of"))
 HEARTBEATS = sa.select(executors)
 log = structlog.get_logger("tiergate.engine")
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
-    """`heartbeat`, `poll` and `dead_after` are in seconds. `worker_slots` bounds how much of the work that can wait runs at once."""
+    """`heartbeat`, `poll`, `dead_after` and `queue_poll` are in seconds. `worker_slots` bounds how much of the work that can
+    wait runs at once. `queue_poll` bounds how long a workflow waits after the one before it in its partition has ended."""
 
     url: str
     executor_id: str
     heartbeat: float = 1.0
     poll: float = 2.0
     dead_after: float = 5.0
+    queue_poll: float = 1.0
     worker_slots: int = 4
 
 
 class Work(msgspec.Struct, frozen=True):
-    """A workflow under its identity, ready to be run."""
+    """A workflow under its identity, ready to be run. Of the work in one `partition` one is done at a time."""
 
     workflow_id: str
-    run: Callable[[], object]
+    workflow: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    partition: str = ""
+
+
+class WakeableStop(threading.Event):
+    """Stops the thread that polls a queue, as any event does, and also ends its wait for the next poll when there is news."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._news = threading.Event()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def set(self) -> None:
+        super().set()
+        self._news.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for news, at most `timeout` seconds. Return whether it is time to stop."""
+        self._news.wait(timeout)
+        self._news.clear()
+        return self.is_set()
 
 
 class Engine:
@@ -74,7 +114,10 @@ class Engine:
             "log_level": "WARNING",
             "notification_listener_polling_interval_sec": 2.0,  # nothing of ours waits for messages; the end waits for it
         }
-        DBOS(config=config)
+        self._dbos = DBOS(config=config)
+        DBOS.listen_queues([])  # the queue of partitions has a thread of our own, which does not wait for its next poll
+        self._queue_stop = WakeableStop()
+        self._queue_thread: threading.Thread | None = None
 
     def launch(self, periodic_jobs: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
         """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` gives the next piece of the
@@ -82,6 +125,8 @@ class Engine:
         self._next = waiting
         self._heartbeat()
         DBOS.launch()
+        queue = DBOS.register_queue(PARTITIONS, partition_concurrency=1, polling_interval_sec=self._settings.queue_poll)
+        self._queue_thread = self._poll_queue(queue)
         self._poller = threading.Thread(target=self._poll, args=(periodic_jobs,), name="poller", daemon=True)
         self._poller.start()
 
@@ -90,6 +135,9 @@ class Engine:
         self._woken.set()
         if self._poller is not None:
             self._poller.join()
+        self._queue_stop.set()
+        if self._queue_thread is not None:
+            self._queue_thread.join()
         until = monotonic() + CLOSING
         while self._workers and monotonic() < until:
             sleep(0.05)
@@ -99,10 +147,32 @@ class Engine:
 
     # ---- starting
 
-    def start(self, workflow_id: str, workflow: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Start `workflow` now. A second start under the same identity is the first one."""
-        with SetWorkflowID(workflow_id):
-            DBOS.start_workflow(workflow, *args, **kwargs)
+    def start(self, work: Work) -> None:
+        """Start `work` now, or when all that was started before it in its partition has ended. A second start under the same
+        identity is the first one."""
+        with SetWorkflowID(work.workflow_id):
+            if not work.partition:
+                DBOS.start_workflow(work.workflow, *work.arguments)
+                return
+            with SetEnqueueOptions(queue_partition_key=work.partition, priority=self._place(work.partition)):
+                DBOS.enqueue_workflow(PARTITIONS, work.workflow, *work.arguments)
+        self._queue_stop.wake()
+
+    def _place(self, partition: str) -> int | None:
+        """Return the place of what comes last in `partition`. The engine goes by the time at which a workflow was put into its
+        queue, which on SQLite it knows by the second only."""
+        if self._database.dialect.name != "sqlite":
+            return None
+        with self._database.connect() as connection:
+            return 1 + (connection.scalar(LAST_PLACE, {"partition": partition}) or 0)
+
+    def _poll_queue(self, queue: Queue) -> threading.Thread:
+        """Poll the queue as the engine does, and at once when something was put into it."""
+        thread = threading.Thread(
+            target=queue_worker_thread, args=(self._queue_stop, self._dbos, queue), name="partitions", daemon=True
+        )
+        thread.start()
+        return thread
 
     def wake(self) -> None:
         """Work that can wait may have come."""
@@ -122,7 +192,7 @@ class Engine:
                 self._running.add(work.workflow_id)
                 try:
                     with SetWorkflowID(work.workflow_id):
-                        work.run()
+                        work.workflow(*work.arguments)
                 finally:
                     self._running.discard(work.workflow_id)
                 work = None if self._closing else self._next()
@@ -131,10 +201,11 @@ class Engine:
         finally:
             self._workers.discard(threading.current_thread())  # what came in this very moment is found by the sweeper
 
-    def is_running(self, workflow_id: str) -> bool:
-        if workflow_id in self._running:
+    def is_running(self, *workflow_ids: str) -> bool:
+        """Return whether one of the workflows runs, or waits for its turn, in any process."""
+        if not self._running.isdisjoint(workflow_ids):
             return True
-        found = DBOS.list_workflows(workflow_ids=[workflow_id], load_input=False, load_output=False)
+        found = DBOS.list_workflows(workflow_ids=list(workflow_ids), load_input=False, load_output=False)
         return any(each.status in ("PENDING", "ENQUEUED") for each in found)
 
     # ---- leases and take-over
@@ -173,10 +244,15 @@ class Engine:
             beats = {row.id: row.beat_at for row in connection.execute(HEARTBEATS)}
         alive = {each for each, beat_at in beats.items() if beat_at >= alive_since}
         pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-        orphans = [each.workflow_id for each in pending if each.executor_id not in alive]
+        orphaned = [each for each in pending if each.executor_id not in alive]
+        orphans = [each.workflow_id for each in orphaned]
         if orphans:
             log.warning("taking over from a dead process", workflows=orphans)
-            DBOS.resume_workflows(orphans)
+        for queue in {each.queue_name for each in orphaned}:  # what had a partition stays in it, and is the first there
+            resumed = [each.workflow_id for each in orphaned if each.queue_name == queue]
+            DBOS.resume_workflows(resumed, queue_name=queue)
+        if orphans:
+            self._queue_stop.wake()
         if forgotten := [each for each, beat_at in beats.items() if beat_at < alive_since - FORGOTTEN_AFTER]:
             with self._database.begin() as connection:
                 connection.execute(executors.delete().where(executors.c.id.in_(forgotten)))

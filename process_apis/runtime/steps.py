@@ -14,14 +14,13 @@ from canonical.orders import Order, OrderLine
 from canonical.states import OrderState
 from policies.context.correlation import correlated
 from process_apis.records import cross_references
+from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import RetryPolicy, WorkflowContext
 
 T = TypeVar("T")
 Outcome = Literal["done", "stopped"]
 """`stopped`: the order waits, and somebody or something else will start it again."""
 PATH: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
-CASE_AFTER = 5
-"""Failures of a platform after which people are told."""
 AFTER: tuple[OrderState, ...] = ("partially_active", "active")
 
 
@@ -95,9 +94,9 @@ def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outc
 def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> None:
     """The order stays where it is and is looked at again later, ever more seldom. People are told after the fifth time."""
     with context.orders.at(order.id) as one:
-        run = one.row.run
-        one.advance(order.state, next_attempt_at=context.pause(run), blocked_reason=f"{fault.platform}: {fault.reason}")
-    if run >= CASE_AFTER:
+        again = retry(context, one.row.run)  # each run of an order that waits ends with a failure
+        one.advance(order.state, next_attempt_at=again.at, blocked_reason=f"{fault.platform}: {fault.reason}")
+    if again.needs_case:
         _open(
             context,
             order,

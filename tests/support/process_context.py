@@ -69,7 +69,7 @@ def context_over(url: str, clock: TestClock) -> Generator[WorkflowContext]:
 
 def accepted_order(context: WorkflowContext, deal: str, *states: OrderState) -> str:
     """Make an order with two lines that went through `states`. Return its id."""
-    order_id, _ = context.orders.receive(deal, 1, "cor_1", context.stalled_at())
+    order_id, _ = context.orders.receive("crm-eu", deal, 1, "cor_1", context.stalled_at())
     customer = Customer(f"cus_{deal}", "Buyer", Address(country="DE"))
     contract = Contract(
         id=f"con_{deal}",

@@ -34,8 +34,20 @@ NAMES = {
         "QuoteToCash.unsubscribe",
         "QuoteToCash.validate",
     },
-    "dbos_class": {"Activation", "Collections", "CustomerChanges", "Invoicing", "QuoteToCash"},
-    "instance": {"activation", "collections", "customer_changes", "invoicing", "quote_to_cash"},
+    "dbos_class": {
+        "Activation",
+        "Collections",
+        "CustomerChanges",
+        "Invoicing",
+        "QuoteToCash",
+    },
+    "instance": {
+        "activation",
+        "collections",
+        "customer_changes",
+        "invoicing",
+        "quote_to_cash",
+    },
 }
 """A name leaves this list when no database can have work under it any more, and not because code was renamed."""
 RECORDED = {

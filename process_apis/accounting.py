@@ -1,0 +1,89 @@
+"""Accounting: every invoice and every payment that billing reports waits in the table of postings until it is booked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from canonical.cases import Action, Case
+from canonical.events import INVOICE_FINALIZED, INVOICE_PAID, Event
+from canonical.orders import PostingKind
+from process_apis.invoicing import Invoicing
+from process_apis.payments import Payments
+from process_apis.posting import NOT_POSTED, posting_run, subject_of
+from process_apis.records.database import postings
+from process_apis.runtime.agenda import Agenda, Due
+from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.engine import Engine, Work
+
+ENDING = 0.5
+"""Seconds that a run may take to end."""
+
+
+class Accounting:
+    """Starts the runs of postings."""
+
+    def __init__(self, context: WorkflowContext, engine: Engine) -> None:
+        self._context = context
+        self._engine = engine
+        self._payments = Payments(context)
+        self._invoicing = Invoicing(context, self._payments)
+
+    def expect(self, kind: PostingKind, event: Event, correlation_id: str) -> None:
+        """Remember what is to be booked."""
+        now = self._context.postings.expect(
+            kind,
+            event.instance,
+            event.subject,
+            correlation_id,
+            self._context.stalled_at(),
+            contract_id=event.data.get("contract", ""),
+            customer_id=event.data.get("customer", ""),
+            legal_entity=event.data.get("legal_entity", ""),
+        )
+        if now:
+            self._engine.wake()
+
+    def begin(self, row: sa.Row[Any], run: int) -> Work:
+        workflow = self._invoicing.run if row.kind == "invoice" else self._payments.run
+        return Work(posting_run(row.kind, row.id, run), workflow, (row.id,))
+
+    def in_hand(self, row: sa.Row[Any]) -> datetime | None:
+        """When to look again at a posting that a run is at already: its own, or its invoice's, which books both."""
+        if row.run and self._engine.is_running(posting_run(row.kind, row.id, row.run)):
+            return self._context.stalled_at()
+        invoice = self._context.postings.find("invoice", row.invoice_id) if row.kind == "payment" else None
+        if invoice is None:
+            return None
+        if invoice.state == "waiting":
+            return self._context.stalled_at()
+        ending = self._engine.is_running(posting_run("invoice", invoice.id, invoice.run))
+        return self._context.later(ENDING) if ending else None  # it may have looked for payments already
+
+
+def act(context: WorkflowContext, case: Case, action: Action) -> Next:
+    """Let a posting that failed wait again, or leave it to people."""
+    if action != "retry":
+        return nothing
+    change, (kind, key) = context.postings.change, subject_of(case)
+    change(kind, key, state="waiting", blocked_reason="", next_attempt_at=context.stalled_at().isoformat())
+    return partial(change, kind, key, next_attempt_at=context.clock().isoformat())
+
+
+def capability(context: WorkflowContext, engine: Engine) -> Capability:
+    """Return what accounting brings. Month-end work is bounded: it runs in worker slots."""
+    accounting = Accounting(context, engine)
+    waiting = Agenda(context, postings, only=postings.c.state == "waiting")
+    return Capability(
+        "accounting",
+        reactions={
+            INVOICE_FINALIZED: partial(accounting.expect, "invoice"),
+            INVOICE_PAID: partial(accounting.expect, "payment"),
+        },
+        due=[Due(waiting, accounting.begin, accounting.in_hand, can_wait=True)],
+        cases=CaseOwner(frozenset(NOT_POSTED.values()), partial(act, context)),
+    )

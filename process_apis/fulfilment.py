@@ -1,0 +1,148 @@
+"""Fulfilment: which workflow takes an order on, from the closed deal until every line is delivered or the order has ended.
+
+Work on a contract that billing may have already is done one at a time, in the contract's partition. A new order has none, and
+waits for nobody.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from canonical.cases import Finding
+from canonical.events import DEAL_CLOSED, LINE_PROVISIONED, Event
+from canonical.orders import LineState
+from process_apis import order_intake
+from process_apis.activation import Activation
+from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
+from process_apis.quote_to_cash import QuoteToCash
+from process_apis.records.database import orders
+from process_apis.records.orders import contract_of
+from process_apis.runtime.agenda import Agenda, Due
+from process_apis.runtime.capability import Capability, CaseOwner
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.engine import Engine, Work
+from process_apis.runtime.steps import line_field, write_status_to_crm
+
+BEING_DELIVERED = ("provisioning", "partially_active")
+
+
+class Fulfilment:
+    """Starts what an order needs next."""
+
+    def __init__(self, context: WorkflowContext, engine: Engine) -> None:
+        self._context = context
+        self._engine = engine
+        self._quote_to_cash = QuoteToCash(context)
+        self._activation = Activation(context)
+        self.agenda = Agenda(context, orders)
+
+    # ---- events
+
+    def deal_closed(self, event: Event, correlation_id: str) -> None:
+        self.open_order(event.instance, event.subject, int(event.data.get("revision", "1")), correlation_id)
+
+    def open_order(self, crm: str, deal_id: str, revision: int, correlation_id: str, **known: str) -> str:
+        """The order of a deal, on its way; the same one however often it is asked for. `known` as for the record."""
+        order_id, state = self._context.orders.receive(
+            crm, deal_id, revision, correlation_id, self._context.stalled_at(), **known
+        )
+        if state == "received":
+            self._engine.start(Work(order_run(order_id, 1), self._quote_to_cash.run, (order_id,)))
+        return order_id
+
+    def line_reported(self, event: Event, _: str) -> None:
+        """The first to see that every line has a result starts the activation, and its identity makes it one."""
+        state: LineState = "provisioned" if event.data.get("succeeded") == "true" else "failed"
+        line, reason = event.data.get("line", ""), event.data.get("reason", "")
+        if self._context.orders.report_line(event.subject, line, state, reason):
+            row = self._context.orders.row(event.subject)
+            if row.state in BEING_DELIVERED:
+                self._engine.start(self._activate(row, row.run))
+
+    # ---- orders whose time has come
+
+    def restart(self, order_id: str) -> None:
+        """Begin a new run, where the order stands."""
+        row = self._context.orders.row(order_id)
+        if (run := self.agenda.claim(row)) is not None:
+            self._engine.start(self._work(row, run))
+
+    def begin(self, row: sa.Row[Any], run: int) -> Work:
+        """Return the next run of an order that nothing has moved for too long."""
+        if row.state in BEING_DELIVERED and not row.blocked_reason and self._undelivered(row.id):
+            self._report_silence(row)
+        return self._work(row, run)
+
+    def in_hand(self, row: sa.Row[Any]) -> datetime | None:
+        """When to look again at an order that is being worked on."""
+        runs = (
+            order_run(row.id, row.run),
+            activation_run(row, row.run),
+            compensation_run(row, row.run),
+        )
+        return self._context.stalled_at() if self._engine.is_running(*runs) else None
+
+    def show_what_the_crm_lacks(self) -> None:
+        """Write the states to the CRM that it could not be told when they were reached."""
+        for row in self._context.orders.status_not_in_crm():
+            write_status_to_crm(self._context, row.id)
+
+    def _work(self, row: sa.Row[Any], run: int) -> Work:
+        if row.state == "compensating":
+            workflow_id = compensation_run(row, run)
+            return Work(workflow_id, self._quote_to_cash.compensate, (row.id,), contract_of(row))
+        if row.state in BEING_DELIVERED and not self._undelivered(row.id):
+            return self._activate(row, run)
+        workflow_id = order_run(row.id, run)
+        return Work(workflow_id, self._quote_to_cash.run, (row.id,), contract_of(row))
+
+    def _activate(self, row: sa.Row[Any], run: int) -> Work:
+        return Work(activation_run(row, run), self._activation.run, (row.id,), contract_of(row))
+
+    def _undelivered(self, order_id: str) -> bool:
+        return any(each.state in ("waiting", "requested") for each in self._context.orders.lines(order_id))
+
+    def _report_silence(self, row: sa.Row[Any]) -> None:
+        lines = self._context.orders.lines(row.id)
+        for line in (each.line for each in lines if each.state == "requested"):
+            reason = f"the target has not reported on {line.name}; it is asked again"
+            self._context.cases.open(
+                "not_delivered",
+                row.id,
+                Finding(line_field(lines, line.id), reason),
+                ("retry", "compensate"),
+                correlation_id=row.correlation_id,
+                legal_entity=row.legal_entity,
+                customer_id=row.customer_id,
+                given={"line": line.id},
+            )
+
+
+def order_run(order_id: str, run: int) -> str:
+    """Return the identity of an order's workflow. A revision of a deal has one order."""
+    return f"order:{order_id}:{run}"
+
+
+def activation_run(row: sa.Row[Any], run: int) -> str:
+    return f"activation:{row.id}:{run}:{row.provisioning_attempt}"
+
+
+def compensation_run(row: sa.Row[Any], run: int) -> str:
+    return f"compensation:{row.id}:{run}"
+
+
+def capability(context: WorkflowContext, engine: Engine) -> Capability:
+    """Return what fulfilment brings."""
+    fulfilment = Fulfilment(context, engine)
+    cases = OrderCases(context, fulfilment.restart)
+    return Capability(
+        "fulfilment",
+        reactions={DEAL_CLOSED: fulfilment.deal_closed, LINE_PROVISIONED: fulfilment.line_reported},
+        due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
+        periodic_jobs=[fulfilment.show_what_the_crm_lacks],
+        cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE),
+        routes=order_intake.routes(order_intake.OrderIntake(context, fulfilment.open_order)),
+    )

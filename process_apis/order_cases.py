@@ -1,0 +1,110 @@
+"""What people may do about an order's cases. The order is watched before anything is done: a crash in between is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import assert_never
+
+from canonical.cases import Action, Case, CaseKind
+from canonical.states import OrderState
+from process_apis.runtime.capability import Next, nothing
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.steps import write_status_to_crm
+
+KINDS: frozenset[CaseKind] = frozenset(
+    {
+        "deal_invalid",
+        "duplicate_customer",
+        "outside_region",
+        "credit_limit",
+        "platform_rejected",
+        "waiting_for_platform",
+        "status_not_shown",
+        "not_delivered",
+        "line_failed",
+        "provisioning_failed",
+        "charge_by_hand",
+        "cannot_undo",
+    }
+)
+OUTLIVE: frozenset[CaseKind] = frozenset({"cannot_undo"})
+"""What an order leaves behind that has ended: it is still to be done."""
+
+
+class OrderCases:
+    """Acts on the cases of orders."""
+
+    def __init__(self, context: WorkflowContext, restart: Callable[[str], None]) -> None:
+        """`restart` begins a new run of an order, where it stands."""
+        self._context = context
+        self._restart = restart
+
+    def asked_by(self, case: Case) -> str:
+        """Return who placed the order."""
+        return str(self._context.orders.row(case.subject).placed_by)
+
+    def act(self, case: Case, action: Action) -> Next:
+        """Do what `action` means for the order. Raises `IllegalTransition` when the order does not allow it any more."""
+        context, order_id = self._context, case.subject
+        match action:
+            case "retry":
+                return self._retry(case)
+            case "skip":
+                return self._skip(case)
+            case "approve":
+                context.orders.advance(order_id, "onboarding", next_attempt_at=context.stalled_at())
+                return partial(self._restart, order_id)
+            case "reject":
+                context.orders.advance(
+                    order_id, "cancelled", next_attempt_at=None, blocked_reason=f"rejected: {case.reason}"
+                )
+                return self._show(order_id)
+            case "compensate":
+                before_creation = context.orders.row(order_id).held_in in ("validating", "credit_review")
+                wanted: OrderState = "cancelled" if before_creation else "compensating"
+                watched = None if before_creation else context.stalled_at()
+                context.orders.advance(order_id, wanted, next_attempt_at=watched)
+                return self._show(order_id) if before_creation else partial(self._restart, order_id)
+            case _:
+                assert_never(action)
+
+    def _retry(self, case: Case) -> Next:
+        context, order_id = self._context, case.subject
+        if case.kind == "status_not_shown":
+            return self._show(order_id)
+        self._watch(order_id)
+        if case.kind == "provisioning_failed":
+            context.orders.retry_lines(order_id)
+        elif case.kind in ("line_failed", "not_delivered"):
+            context.orders.retry_lines(order_id, case.input["line"])
+        row = context.orders.row(order_id)
+        if row.state == "on_hold":
+            context.orders.advance(order_id, row.held_in, next_attempt_at=context.stalled_at())
+        return partial(self._restart, order_id)
+
+    def _skip(self, case: Case) -> Next:
+        context, order_id = self._context, case.subject
+        match case.kind:
+            case "duplicate_customer":
+                context.orders.change(order_id, accepts_duplicate=True)
+                return self._retry(case)
+            case "line_failed":
+                held = context.orders.row(order_id).state == "on_hold"  # by a case of its own, which is still open
+                if not held:
+                    self._watch(order_id)
+                context.orders.skip_line(order_id, case.input["line"])
+                return nothing if held else partial(self._restart, order_id)
+            case "charge_by_hand":
+                context.orders.set_billed(order_id, [case.input["line"]])
+                return self._retry(case)
+            case _:
+                return nothing
+
+    def _watch(self, order_id: str) -> None:
+        """Let the order be looked at even if this process dies before it is restarted."""
+        self._context.orders.change(order_id, next_attempt_at=self._context.stalled_at().isoformat())
+
+    def _show(self, order_id: str) -> Next:
+        self._context.orders.change(order_id, crm_status="")  # the poll writes it if this process dies before it does
+        return partial(write_status_to_crm, self._context, order_id)

@@ -1,0 +1,124 @@
+"""What is due: rows of any table whose time has come are claimed, started under an identity, and tried again ever more seldom.
+
+A table takes part with two columns: `next_attempt_at`, when somebody has to look at a row again (empty: nobody has to), and
+`run`, the number of its newest run. Raising the number is the claim: of two processes that want to, one can.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.engine import Engine, Work
+
+CASE_AFTER = 5
+"""Failures after which people hear of it."""
+AT_ONCE = 100
+"""Rows that a poll starts of each agenda."""
+LOOKED_AT = 8
+"""Rows among which work for a worker slot is looked for: others may claim, or have in hand, those that come first."""
+
+
+class Retry(NamedTuple):
+    """When to try again (UTC), and whether it has failed so often that people have to hear of it."""
+
+    at: datetime
+    needs_case: bool
+
+
+def retry(context: WorkflowContext, failures: int) -> Retry:
+    """Return what follows the `failures`th failure in a row."""
+    return Retry(context.pause(failures), failures >= CASE_AFTER)
+
+
+class Agenda:
+    """The rows of one table that wait for their time."""
+
+    def __init__(self, context: WorkflowContext, table: sa.Table, only: sa.ColumnElement[bool] | None = None) -> None:
+        """`only` says which rows can be worked on at all. A row is known by its `seq`."""
+        self._context = context
+        at, workable = table.c.next_attempt_at, sa.true() if only is None else only
+        self._due = sa.select(table).where(at <= sa.bindparam("now"), workable).order_by(at).limit(sa.bindparam("most"))
+        unchanged = sa.and_(
+            table.c.seq == sa.bindparam("of"),
+            table.c.run == sa.bindparam("seen"),
+            at.is_not_distinct_from(sa.bindparam("at")),
+        )
+        self._change = table.update().where(unchanged, workable)
+
+    def due(self, limit: int) -> list[sa.Row[Any]]:
+        """Return the rows whose time has come, those that wait longest first."""
+        with self._context.database.connect() as connection:
+            return list(connection.execute(self._due, {"now": self._context.clock().isoformat(), "most": limit}))
+
+    def claim(self, row: sa.Row[Any]) -> int | None:
+        """Begin the next run of a row, which is looked at again when it may have been lost. Return the run's number, None
+        when the row has changed since it was read."""
+        run = row.run + 1
+        return run if self._set(row, run=run, next_attempt_at=self._context.stalled_at().isoformat()) else None
+
+    def postpone(self, row: sa.Row[Any], until: datetime) -> None:
+        """Look at a row again at `until`, unless it has changed since it was read."""
+        self._set(row, next_attempt_at=until.isoformat())
+
+    def _set(self, row: sa.Row[Any], **values: Any) -> bool:
+        seen = {"of": row.seq, "seen": row.run, "at": row.next_attempt_at}
+        with self._context.database.begin() as connection:
+            return connection.execute(self._change, values | seen).rowcount == 1
+
+
+def is_free(_: sa.Row[Any]) -> None:
+    """Nothing is at work on a row whose time has come."""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A capability's work that waits for its time.
+
+    `begin` returns the work of a row that was claimed, by the row as it was and the number of the new run; None when there
+    is nothing to do. `in_hand` returns when to look again at a row that a run is at already. What `can_wait` is run in
+    worker slots, apart from what customers wait for.
+    """
+
+    agenda: Agenda
+    begin: Callable[[sa.Row[Any], int], Work | None]
+    in_hand: Callable[[sa.Row[Any]], datetime | None] = is_free
+    can_wait: bool = False
+
+    def claimed(self, row: sa.Row[Any]) -> Work | None:
+        """Return the work of a row that is due, claimed; None when another has it or there is nothing to do."""
+        if (until := self.in_hand(row)) is not None:
+            self.agenda.postpone(row, until)
+        elif (run := self.agenda.claim(row)) is not None:
+            return self.begin(row, run)
+        return None
+
+
+class Poll:
+    """Starts what is due, of all capabilities."""
+
+    def __init__(self, engine: Engine, due: Sequence[Due]) -> None:
+        self._engine = engine
+        self._at_once = [each for each in due if not each.can_wait]
+        self._waiting = deque(each for each in due if each.can_wait)
+
+    def start_due(self) -> None:
+        """Start the work of each row whose time has come."""
+        for due in self._at_once:
+            for row in due.agenda.due(AT_ONCE):
+                if (work := due.claimed(row)) is not None:
+                    self._engine.start(work)
+
+    def next_waiting(self) -> Work | None:
+        """Return work for a worker slot, claimed: of each agenda what waits longest, the agendas in turn."""
+        self._waiting.rotate()
+        for due in tuple(self._waiting):
+            for row in due.agenda.due(LOOKED_AT):
+                if (work := due.claimed(row)) is not None:
+                    return work
+        return None

@@ -1,0 +1,66 @@
+"""What a capability brings, so that adding one is a module and a line in `app`: whatever runs it looks here, and knows none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
+
+import msgspec
+from litestar.types import ControllerRouterHandler
+
+from canonical.cases import Action, Case, CaseKind
+from canonical.events import Event
+from process_apis.runtime.agenda import Due
+
+Reaction = Callable[[Event, str], None]
+"""Takes an event and its correlation id. May happen twice for one event: what it starts has an identity of its own."""
+Next = Callable[[], object]
+
+
+def nothing() -> None:
+    """Nothing follows."""
+
+
+def unowned(_: Case) -> str:
+    """Return that nobody in particular asked for what the case is about."""
+    return ""
+
+
+class CaseOwner(msgspec.Struct, frozen=True):
+    """What people may do about a capability's cases.
+
+    `act` does what an action means for a case, and returns what is to be done once the case is closed: what fails again
+    opens another. It raises `IllegalTransition` where the subject does not allow it any more. `asked_by` says who asked for
+    what the case wants approved, and cannot approve it. `outlive` are kinds that stay open when an action ends the subject.
+    """
+
+    kinds: frozenset[CaseKind]
+    act: Callable[[Case, Action], Next]
+    asked_by: Callable[[Case], str] = unowned
+    outlive: frozenset[CaseKind] = frozenset()
+
+
+class Capability(msgspec.Struct, frozen=True):
+    """One thing that the process layer does for the business.
+
+    `due` is work that waits for its time in a table. `periodic_jobs` are done at each poll.
+    """
+
+    name: str
+    reactions: Mapping[str, Reaction] = {}
+    due: Sequence[Due] = ()
+    periodic_jobs: Sequence[Callable[[], None]] = ()
+    cases: CaseOwner | None = None
+    routes: Sequence[ControllerRouterHandler] = ()
+
+
+def owners(capabilities: Sequence[Capability]) -> dict[CaseKind, CaseOwner]:
+    """Return whose each kind of case is. Raises `ValueError` for a kind that two capabilities claim, or none."""
+    found: dict[CaseKind, CaseOwner] = {}
+    for name, cases in ((each.name, each.cases) for each in capabilities if each.cases is not None):
+        if taken := cases.kinds & found.keys():
+            raise ValueError(f"the capability {name} claims cases that another one has: {', '.join(sorted(taken))}")
+        found |= dict.fromkeys(cases.kinds, cases)
+    if missing := set(get_args(CaseKind)) - found.keys():
+        raise ValueError(f"no capability has the cases of these kinds: {', '.join(sorted(missing))}")
+    return found

@@ -1,0 +1,85 @@
+"""Work that can wait has its own slots, and what is running is known. Take-over is tried with real processes: test_partitions."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.engine import Engine, EngineSettings, WakeableStop, Work
+from tests.support.environment import wait_until
+from tests.support.partition_worker import JOBS, job
+
+
+def launched(context: WorkflowContext, waiting: Callable[[], Work | None], **changes: int) -> Engine:
+    JOBS.forget()
+    url = str(context.database.url)
+    engine = Engine(EngineSettings(url, "here", heartbeat=0.1, poll=0.2, **changes), context.database, context.clock)
+    engine.launch((), waiting)
+    return engine
+
+
+def test_work_that_can_wait_takes_no_more_than_its_slots_and_all_of_it_is_done(context: WorkflowContext) -> None:
+    waiting = deque(Work(f"job-{each}", job, (f"job-{each}",)) for each in range(6))
+    may_end = threading.Event()
+
+    def following() -> Work | None:
+        with suppress(IndexError):
+            return waiting.popleft()
+        return None
+
+    engine = launched(context, following, worker_slots=2)
+    JOBS.work = lambda _: may_end.wait(20)
+    engine.wake()
+    wait_until(lambda: len(JOBS.begun) == 2, 10, "both slots are taken")
+    engine.start(Work("urgent", job, ("urgent",)))
+    wait_until(lambda: "urgent" in JOBS.begun, 10, "what cannot wait has begun")
+    begun = set(JOBS.begun)
+    may_end.set()
+    wait_until(lambda: len(JOBS.done) == 7, 10, "all work is done")
+    engine.close()
+
+    assert begun == {"job-0", "job-1", "urgent"}
+
+
+def test_a_workflow_is_running_from_its_start_or_its_wait_in_a_partition_to_its_end(context: WorkflowContext) -> None:
+    may_end = threading.Event()
+    engine = launched(context, lambda: None)
+    JOBS.work = lambda _: may_end.wait(20)
+    for each in ("first", "second"):
+        engine.start(Work(each, job, (each,), "con_1"))
+
+    during = [engine.is_running(each) for each in ("first", "second", "other")], engine.is_running("other", "second")
+    may_end.set()
+    wait_until(lambda: len(JOBS.done) == 2, 10, "both are done")
+    wait_until(lambda: not engine.is_running("first", "second"), 10, "their ends are recorded")
+    engine.close()
+
+    assert during == ([True, True, False], True)
+
+
+def test_what_a_living_process_is_at_is_not_taken_over(context: WorkflowContext) -> None:
+    may_end = threading.Event()
+    engine = launched(context, lambda: None, dead_after=5)
+    JOBS.work = lambda _: may_end.wait(20)
+    engine.start(Work("own", job, ("own",)))
+    wait_until(lambda: "own" in JOBS.begun, 10, "it has begun")
+
+    while_alive = engine.take_over()
+    may_end.set()
+    wait_until(lambda: len(JOBS.done) == 1, 10, "it is done")
+    engine.close()
+
+    assert while_alive == []
+
+
+def test_news_end_the_wait_for_the_next_poll_and_a_stop_does_too() -> None:
+    stop = WakeableStop()
+    stop.wake()
+
+    woken, timed_out = stop.wait(20), stop.wait(0.01)
+    stop.set()
+
+    assert (woken, timed_out, stop.wait(20)) == (False, False, True)

@@ -1,0 +1,156 @@
+"""Acting on a case: whose it is, who may, what is closed with it, and that nothing is lost when a process dies in between."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from canonical.cases import Action, Case, CaseKind, Finding
+from canonical.states import OrderState
+from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, ProblemError
+from process_apis import accounting
+from process_apis.case_actions import CaseActions
+from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
+from process_apis.runtime.capability import Capability, CaseOwner, Next, owners
+from process_apis.runtime.context import WorkflowContext
+from tests.support.process_context import SOMEBODY, TestClock, accepted_order, context_over
+
+
+class Killed(RuntimeError):
+    """The process dies here."""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Generator[WorkflowContext]:
+    with context_over(f"sqlite:///{tmp_path / 'process.sqlite'}", TestClock()) as made:
+        yield made
+
+
+def opened(context: WorkflowContext, kind: CaseKind, subject: str, *actions: Action, **given: str) -> Case:
+    return context.cases.open(kind, subject, Finding(kind, "wrong"), actions, correlation_id="cor_1", given=given)
+
+
+def killed(_: str) -> None:
+    raise Killed
+
+
+def acting(context: WorkflowContext, owner: CaseOwner) -> CaseActions:
+    return CaseActions(context, dict.fromkeys(owner.kinds, owner))
+
+
+def orders_of(context: WorkflowContext) -> CaseActions:
+    """Acts on the cases of orders, in a process that dies before it restarts one."""
+    cases = OrderCases(context, killed)
+    return acting(context, CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE))
+
+
+def problem(acts: CaseActions, case_id: str, action: Action, reason: str = "") -> object:
+    with pytest.raises(ProblemError) as raised:
+        acts.act(case_id, action, reason, SOMEBODY)
+    return raised.value.problem
+
+
+def never(_: Case, __: Action) -> Next:
+    raise AssertionError
+
+
+def test_each_kind_of_case_belongs_to_one_capability() -> None:
+    every = frozenset[CaseKind](get_args(CaseKind))
+    some, others = CaseOwner(KINDS, never), CaseOwner(every - KINDS, never)
+    one, two = Capability("one", cases=some), Capability("two", cases=others)
+
+    assert owners([one, two]) == dict.fromkeys(KINDS, some) | dict.fromkeys(every - KINDS, others)
+    with pytest.raises(ValueError, match="line_failed"):
+        owners([one, two, Capability("three", cases=CaseOwner(frozenset({"line_failed"}), never))])
+    with pytest.raises(ValueError, match="line_failed"):
+        owners([two])
+
+
+def test_a_case_allows_what_it_names_as_long_as_it_is_open(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal", "validating", "on_hold")
+    case = opened(context, "outside_region", order_id, "skip")
+    acts = orders_of(context)
+
+    refused = [problem(acts, "cas_none", "skip"), problem(acts, case.id, "retry"), problem(acts, case.id, "skip")]
+    done = acts.act(case.id, "skip", "seen to", SOMEBODY)
+
+    assert refused == [MISSING, NOT_ALLOWED_NOW, INVALID]
+    assert (done.state, done.resolution) == ("resolved", "skip by somebody: seen to")
+    assert problem(acts, case.id, "skip", "again") == NOT_ALLOWED_NOW
+
+
+def test_who_placed_an_order_does_not_approve_it(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal", "validating", "credit_review", "awaiting_approval")
+    context.orders.change(order_id, placed_by=SOMEBODY.subject)
+    case = opened(context, "credit_limit", order_id, "approve", "reject")
+
+    assert problem(orders_of(context), case.id, "approve") == FORBIDDEN
+    assert context.orders.row(order_id).state == "awaiting_approval"
+
+
+def test_an_action_that_ends_an_order_closes_its_other_cases_but_what_is_still_to_be_done(
+    context: WorkflowContext,
+) -> None:
+    order_id = accepted_order(context, "deal", "validating", "credit_review", "awaiting_approval")
+    case = opened(context, "credit_limit", order_id, "approve", "reject")
+    opened(context, "status_not_shown", order_id, "retry")
+    left = opened(context, "cannot_undo", order_id, "skip")
+
+    orders_of(context).act(case.id, "reject", "too much", SOMEBODY)
+
+    page = context.cases.page(SOMEBODY, "open", None, None, 25)
+    assert [each.id for each in page.items] == [left.id]
+
+
+DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
+
+
+@pytest.mark.parametrize(
+    ("states", "kind", "action"),
+    [
+        (("validating", "credit_review", "awaiting_approval"), "credit_limit", "approve"),
+        (("validating", "credit_review", "onboarding", "on_hold"), "platform_rejected", "retry"),
+        (DELIVERED, "not_delivered", "compensate"),
+        ((*DELIVERED, "partially_active"), "line_failed", "retry"),
+        ((*DELIVERED, "partially_active"), "line_failed", "skip"),
+        (("validating", "on_hold"), "duplicate_customer", "skip"),
+        ((*DELIVERED, "partially_active", "on_hold"), "charge_by_hand", "skip"),
+    ],
+)
+def test_an_order_is_watched_when_the_process_dies_before_it_is_restarted(
+    context: WorkflowContext, states: tuple[OrderState, ...], kind: CaseKind, action: Action
+) -> None:
+    order_id = accepted_order(context, "deal", *states)
+    context.orders.change(order_id, held_in=states[-2])
+    case = opened(context, kind, order_id, action, line="0")
+
+    with pytest.raises(Killed):
+        orders_of(context).act(case.id, action, "because", SOMEBODY)
+
+    row = context.orders.row(order_id)
+    assert row.next_attempt_at == context.stalled_at().isoformat()
+    assert row.state != "on_hold"
+
+
+def test_a_posting_that_is_tried_again_waits_even_if_the_process_dies_before_it_is_begun(
+    context: WorkflowContext,
+) -> None:
+    context.postings.expect(
+        "payment", "billing-eu", "in_1", "cor_1", context.later(9), contract_id="", customer_id="", legal_entity=""
+    )
+    context.postings.change("payment", "in_1", state="failed", next_attempt_at=None)
+    case = opened(context, "payment_not_posted", "payment:in_1", "retry", "skip")
+
+    def die(case: Case, action: Action) -> Next:
+        accounting.act(context, case, action)
+        return lambda: killed(case.id)
+
+    with pytest.raises(Killed):
+        acting(context, CaseOwner(frozenset({case.kind}), die)).act(case.id, "retry", "", SOMEBODY)
+
+    row = context.postings.find("payment", "in_1")
+    assert row is not None
+    assert (row.state, row.next_attempt_at) == ("waiting", context.stalled_at().isoformat())
