@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -100,7 +100,7 @@ async def _both(
 
 def crm_of(platforms: Mapping[str, ConnectedPlatform], name: str) -> Crm:
     """Return a salesperson's client of one CRM. Raises `LookupError` for a name that the catalogue does not have."""
-    settings = cast("SalesforceSettings", platforms[name].settings)
+    settings: SalesforceSettings = cast("Any", platforms[name].settings)
     return Crm(settings.url, settings.client_id, settings.client_secret.reveal())
 
 
@@ -114,7 +114,8 @@ def _clients(sandbox: Sandbox) -> tuple[PlatformClientFactory, dict[str, Connect
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
     clients, platforms = _clients(sandbox)
     account = platforms[sandbox.platform("billing")]
-    client = StripeClient(cast("StripeSettings", account.settings), clients.to(account))
+    settings: StripeSettings = cast("Any", account.settings)
+    client = StripeClient(settings, clients.to(account))
     invoice = await client.get(f"invoices/{invoice_id}")
     currency = invoice["currency"].upper()
     kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
@@ -137,7 +138,8 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
     clients, platforms = _clients(sandbox)
     books = platforms[sandbox.platform("erp")]
-    client = TrytonClient(cast("TrytonSettings", books.settings), clients.to(books))
+    settings: TrytonSettings = cast("Any", books.settings)
+    client = TrytonClient(settings, clients.to(books))
     fields = [
         "number",
         "state",

@@ -10,13 +10,13 @@ from typing import Any
 from litestar.testing import TestClient
 
 from canonical.ids import utc_now
-from tests.support.environment import wait_until
+from tests.support.platforms import wait_until
 from tiergate import composition
-from tiergate.settings import Billing, Crm, Erp, Provisioning, Settings
+from tiergate.settings import Settings
 
 EVENT = {
     "id": "1",
-    "source": "crm",
+    "source": "crm/europe",
     "type": "com.tiergate.crm.contract.announced.v1",
     "subject": "con_1",
     "time": utc_now().isoformat(),
@@ -27,13 +27,7 @@ def main() -> None:
     """Say each thing once it was seen to work."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
-    settings = Settings(
-        crm=Crm(url="http://crm", client_id="client"),
-        erp=Erp(url="http://erp", database="database", user="user"),
-        billing=Billing(url="http://billing"),
-        provisioning=Provisioning(url="http://provisioning"),
-        folder=str(folder),
-    )
+    settings = Settings(folder=str(folder))
     with TestClient(composition.process_app(settings, composition.records(settings))) as client:
         use(client, lambda name: token(settings, name))
 
