@@ -313,7 +313,10 @@ def _validation(request: Request[Any, Any, Any], error: ValidationException) -> 
 
 
 def _path(found: dict[str, Any]) -> str:
-    """Where something is wrong; for the whole body, the web framework says the name of the handler's argument."""
+    """Return the JSON path of a wrong field.
+
+    It is `$` for the whole body, which the web framework names by the handler's argument.
+    """
     key = found.get("key", "")
     return "$" if not key or (key == "data" and found.get("source") == "body") else f"$.{key}"
 

@@ -31,8 +31,10 @@ class HttpResponse:
 
     @property
     def retry_after(self) -> float | None:
-        """Return the seconds that the server asks to wait (RFC 9110, section 10.2.3), None when it does not say. A date is
-        counted from the answer's own `Date`, whatever the clocks say here."""
+        """Return the seconds that the server asks to wait (RFC 9110, section 10.2.3), or None.
+
+        A date is counted from the answer's own `Date`, whatever the clocks say here.
+        """
         asked = self._header(b"retry-after")
         if asked.isascii() and asked.isdigit():
             return float(asked)
@@ -43,8 +45,11 @@ class HttpResponse:
         return max(wait.total_seconds(), 0.0)
 
     def json(self, platform: str, *, safe: bool) -> Any:
-        """Return the body, decoded. Raises `Unavailable` when it is no JSON, as a maintenance page is whatever its status;
-        `UnknownOutcome` when the request is not `safe` and may have done something."""
+        """Return the body, decoded.
+
+        Raises `Unavailable` for a body that is no JSON, such as a maintenance page, whatever its status;
+        `UnknownOutcome` when the request is not `safe` and may have done something.
+        """
         try:
             return msgspec.json.decode(self.content)
         except msgspec.DecodeError as error:
@@ -60,7 +65,7 @@ class HttpResponse:
 
     @property
     def is_page(self) -> bool:
-        """Whether it is HTML, which is for people."""
+        """Return whether the body is HTML, which is for people."""
         return self._header(b"content-type").lower().startswith("text/html")
 
     @property

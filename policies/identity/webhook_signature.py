@@ -24,8 +24,10 @@ def signed_headers(secret: str, message_id: str, at: datetime, body: bytes) -> d
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, clock: Clock) -> None:
-    """Raise `ProblemError` (401) unless `body` was signed with `secret` within five minutes of now. An empty secret signs
-    nothing."""
+    """Raise `ProblemError` (401) unless `body` was signed with `secret` within five minutes of now.
+
+    No signature is valid with an empty secret.
+    """
     refused = ProblemError(UNAUTHENTICATED, "The webhook's signature is not valid.")
     try:
         Webhook(secret).verify(body, dict(headers), json_parse=False)

@@ -55,7 +55,7 @@ class CopiedTree:
         self._before = self._files()
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Change the one place of a file that says `old`."""
+        """Replace `old`, which a file contains once."""
         text = (self.folder / path).read_text()
         assert text.count(old) == 1, f"{path} says {old!r} {text.count(old)} times"
         (self.folder / path).write_text(text.replace(old, new))

@@ -1,5 +1,8 @@
-"""Run in a copy of the source tree: write its contracts, answer the requests of standard input with its experience layer,
-and say in `served.json` what was answered."""
+"""A program that runs in a copy of the source tree.
+
+It writes the copy's contracts, answers the requests of standard input with its experience layer, and writes the answers
+to `served.json`.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,8 @@ def main() -> None:
     released = {path.name: path.read_bytes() for path in (contracts / checks.RELEASED).iterdir()}
     changed = [path for path in contracts.glob("*.json") if path.read_bytes() != released.get(path.name)]
     breaks = [*map(str, checks.breaks(contracts))]
-    said = {"answers": answers, "breaks": breaks, "style": checks.style(contracts, *changed)}
-    (HERE / "served.json").write_bytes(msgspec.json.encode(said))  # the log has the standard output
+    result = {"answers": answers, "breaks": breaks, "style": checks.style(contracts, *changed)}
+    (HERE / "served.json").write_bytes(msgspec.json.encode(result))  # the log has the standard output
 
 
 if __name__ == "__main__":

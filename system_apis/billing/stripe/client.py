@@ -75,8 +75,10 @@ class StripeClient:
         return response.json("billing", safe=False)
 
     async def create(self, path: str, key: str, **params: Any) -> Row:
-        """Return a new record of the collection `path`, or the one that `key` created before. The key repeats that answer for
-        a day, also when the record was deleted since: then it is created again."""
+        """Return a new record of the collection `path`, or the one that `key` created before.
+
+        The key repeats that answer for a day, also when the record was deleted since: then it is created again.
+        """
         while True:
             response = await self._post(path, key, params)
             row: Row = response.json("billing", safe=False)

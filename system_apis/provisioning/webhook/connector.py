@@ -112,8 +112,11 @@ class WebhookTarget:
 
 
 def _check(response: HttpResponse, *, safe: bool) -> None:
-    """Raise what an answer says that is not a success. A page for people is not the target's: one that is under maintenance
-    may say so with any status. An answer that cannot be explained leaves open what a write has done."""
+    """Raise the fault for an answer that is not a success.
+
+    A page for people is not the target's own: one that is under maintenance may send it with any status. An answer that
+    cannot be explained leaves open what a write has done.
+    """
     reason = f"the target answered {response.status}"
     unclear = Unavailable if safe else UnknownOutcome
     match response.status:
