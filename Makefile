@@ -48,6 +48,7 @@ check: .venv/ready $(NODE) ## Check format, lint, strict types, import contracts
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/vulture
+	@$(BIN)/python -m tests.support.words
 	@$(BIN)/deptry .
 	@$(BIN)/tiergate openapi --check
 

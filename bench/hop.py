@@ -249,7 +249,7 @@ def _milliseconds(value: str, unit: str) -> float:
 
 @contextmanager
 def started(bench: Bench, gateway: tuple[int, list[Child]]) -> Generator[int]:
-    """Yield the port of a gateway once it is warm and gives the right answer."""
+    """Yield the port of a gateway once it is warm and returns the right answer."""
     port, children = gateway
     with stopped_at_the_end() as stopping:
         stopping.extend(children)

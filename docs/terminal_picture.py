@@ -1,4 +1,5 @@
-"""Makes a picture of what a terminal showed: `FORCE_COLOR=1 tiergate demo --once | python docs/terminal_picture.py demo.svg`."""
+"""Makes a picture of what a terminal showed: `FORCE_COLOR=1 tiergate demo --once | python docs/terminal_picture.py
+demo.svg`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ CHECK_EVERY = 5.0
 
 
 def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: OpenAPIConfig | None = None) -> Litestar:
-    """The app. It starts without the process layer, and says so in its readiness. Without `tokens` it issues none."""
+    """Return the app. It starts without the process layer, and says so in its readiness. Without `tokens` it issues
+    none."""
     found = {"process": "not asked yet"}
 
     async def keep_checking() -> None:

@@ -1,4 +1,5 @@
-"""Access tokens for clients that have a secret (RFC 6749, section 4.4), from the local issuer. An OIDC issuer replaces it."""
+"""Access tokens for clients that have a secret (RFC 6749, section 4.4), from the local issuer. An OIDC issuer replaces
+it."""
 
 from __future__ import annotations
 
@@ -41,16 +42,19 @@ class Refused(Exception):
     def __init__(self, error: str, description: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(description)
         self.answer = Response(
-            {"error": error, "error_description": description}, status_code=status,
-            headers=NEVER_KEPT | ({"WWW-Authenticate": 'Basic realm="tiergate"'} if status == HTTPStatus.UNAUTHORIZED else {}),
-        )  # fmt: skip
+            {"error": error, "error_description": description},
+            status_code=status,
+            headers=NEVER_KEPT
+            | ({"WWW-Authenticate": 'Basic realm="tiergate"'} if status == HTTPStatus.UNAUTHORIZED else {}),
+        )
 
 
 @operation("issue_token", "POST", "/token", summary="Get an access token for a client", status=200)
 async def issue_token(
     tokens: NamedDependency[Tokens], gate: NamedDependency[Gate], request: Request[Any, Any, Any]
 ) -> Response[dict[str, Any]]:
-    """Takes the client's name and secret by Basic authentication or in the form; gives a bearer token for this layer."""
+    """Take the client's name and secret by Basic authentication or in the form; returns a bearer token for this
+    layer."""
     try:
         raw = (await request.body()).decode("latin-1")
         form = {key: values[0] for key, values in parse_qs(raw, max_num_fields=FIELDS).items()}

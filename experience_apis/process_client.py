@@ -1,4 +1,4 @@
-"""The process APIs as the channels see them: one call for one answer, on behalf of whoever asked."""
+"""The process APIs as the channels see them: one call for one answer, on behalf of the caller."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ class Process:
         return _passed(await self._answer(principal, "GET", _with(path, query), None))
 
     async def fetch(self, principal: Principal, path: str) -> LayerResponse:
-        """The answer to a path with its query, for those who pass it on. Raises a leaf of `PlatformFault`."""
+        """Return the answer to a path with its query, for those who pass it on. Raises a leaf of `PlatformFault`."""
         return await self._answer(principal, "GET", path, None)
 
     async def post(self, principal: Principal, path: str, body: Any) -> Response[bytes]:
         return _passed(await self._answer(principal, "POST", path, body))
 
     async def read(self, principal: Principal, path: str, query: Mapping[str, Any], kind: type[T]) -> T:
-        """As `get`, for a channel that shapes the answer. Raises a leaf of `PlatformFault`, or `ProblemError` for a refusal."""
+        """Read as `get` does, for a channel that shapes the answer. Raises a leaf of `PlatformFault`, or
+        `ProblemError` for a refusal."""
         return _shaped(await self._answer(principal, "GET", _with(path, query), None), kind)
 
     async def write(self, principal: Principal, path: str, body: Any, kind: type[T]) -> T:
-        """As `post`, for a channel that shapes the answer. Raises as `read` does."""
+        """Write as `post` does, for a channel that shapes the answer. Raises as `read` does."""
         return _shaped(await self._answer(principal, "POST", path, body), kind)
 
     async def alive(self) -> None:
-        """Raises a leaf of `PlatformFault` when the process layer does not answer."""
+        """Raise a leaf of `PlatformFault` when the process layer does not answer."""
         await self._client.call("GET", "/health/live", "", dict[str, str])
 
     async def close(self) -> None:

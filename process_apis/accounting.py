@@ -1,4 +1,5 @@
-"""Accounting: every invoice and every payment that billing reports waits in the table of postings until it is booked."""
+"""Accounting: every invoice and every payment that billing reports waits in the table of postings until it is
+booked."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ class Accounting:
         return Work(posting_run(row.kind, row.id, run), workflow, (row.id,))
 
     def in_hand(self, row: sa.Row[Any]) -> datetime | None:
-        """When to look again at a posting that a run is at already: its own, or its invoice's, which books both."""
+        """Return when to look again at a posting that a run is at already: its own, or its invoice's, which books
+        both."""
         if row.run and self._engine.is_running(posting_run(row.kind, row.id, row.run)):
             return self._context.stalled_at()
         invoice = self._context.postings.find("invoice", row.invoice_id) if row.kind == "payment" else None

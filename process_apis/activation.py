@@ -57,7 +57,7 @@ class Activation(DBOSConfiguredInstance):
         return "done"
 
     def _bill(self, order: Order, lines: tuple[PricedLine, ...]) -> None:
-        """The first time the prepared contract starts; lines that come later are billed from their own start."""
+        """Start the prepared contract the first time; lines that come later are billed from their own start."""
         context, plan = self._context, order.plan
         if plan is None:
             raise LookupError(f"the order {order.id} was not accepted yet")
@@ -81,8 +81,8 @@ class Activation(DBOSConfiguredInstance):
 
 
 def conclude(context: WorkflowContext, order: Order) -> None:
-    """Bring the order where its lines are: it is active if nothing is missing. What people have asked for again meanwhile is
-    still on its way: the last report on it starts the next activation."""
+    """Bring the order where its lines are: it is active if nothing is missing. What people have asked for again
+    meanwhile is still on its way: the last report on it starts the next activation."""
     for each in context.orders.lines(order.id):
         if each.state == "failed":
             context.cases.open(

@@ -46,7 +46,8 @@ from process_apis.runtime.context import WorkflowContext
 def take_event(
     live_catalogue: NamedDependency[LiveCatalogue], dispatcher: NamedDependency[Dispatcher], data: JSONBody[Event]
 ) -> EventReceipt:
-    """The source's own event id tells a repeat from a new event. What an event sets in motion is set in motion once."""
+    """Return the source's own event id tells a repeat from a new event. What an event sets in motion is set in
+    motion once."""
     if data.type not in live_catalogue.current.events:
         refused = FieldError("$.type", f"the catalogue has no event {data.type}")
         raise ProblemError(INVALID, "The event may not enter the log.", (refused,))
@@ -89,7 +90,7 @@ def decide_approval(
     case_id: CanonicalId,
     data: JSONBody[Approval],
 ) -> Case:
-    """Only for cases that wait for an approval, and never by whoever placed the order."""
+    """Decide about a case that waits for an approval. Those who placed the order cannot."""
     return case_actions.act(case_id, data.decision, data.reason, principal)
 
 
@@ -104,7 +105,7 @@ def decide_approval(
 def get_order(
     context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], order_id: CanonicalId
 ) -> Order:
-    """The order with its plan, its lines, and the states it went through."""
+    """Return the order with its plan, its lines, and the states it went through."""
     order = context.orders.visible(order_id, principal)
     if order is None:
         raise ProblemError(MISSING, f"There is no order {order_id}.")
@@ -127,7 +128,7 @@ def list_postings(
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Page[PostingStatus]:
-    """One entry for each invoice and each payment that has to be booked in the ERP."""
+    """Return one entry for each invoice and each payment that has to be booked in the ERP."""
     return context.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
 
 
@@ -147,7 +148,7 @@ def list_cases(
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Page[Case]:
-    """What cannot go on by itself, with the team it belongs to and the actions that it allows."""
+    """Return what cannot go on by itself, with the team it belongs to and the actions that it allows."""
     return context.cases.page(principal, case_state, team, cursor, limit)
 
 
@@ -155,7 +156,7 @@ def list_cases(
 def get_case(
     context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], case_id: CanonicalId
 ) -> Case:
-    """A case with what was being done, why it stopped, and what may be done about it."""
+    """Return a case with what was being done, why it stopped, and what may be done about it."""
     case = context.cases.get(case_id, principal)
     if case is None:
         raise ProblemError(MISSING, f"There is no case {case_id}.")
@@ -178,7 +179,7 @@ def act_on_case(
     case_id: CanonicalId,
     data: JSONBody[CaseAction],
 ) -> Case:
-    """The action has to be one of those that the case allows. A resolved case allows none."""
+    """Return the action has to be one of those that the case allows. A resolved case allows none."""
     return case_actions.act(case_id, data.action, data.reason, principal)
 
 
@@ -210,7 +211,7 @@ def list_customers(
 def get_customer_overview(
     context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], customer_id: CanonicalId
 ) -> CustomerOverview:
-    """The customer, its newest orders and postings, and how many cases are open."""
+    """Return the customer, its newest orders and postings, and how many cases are open."""
     customer = cross_references.visible_customer(context.database, customer_id, principal)
     if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
@@ -234,5 +235,6 @@ OWN = (
 
 
 def router(routes: Iterable[ControllerRouterHandler]) -> Router:
-    """Return all routes of the layer: reading the records, taking events, acting on cases, and those of the capabilities."""
+    """Return all routes of the layer: reading the records, taking events, acting on cases, and those of the
+    capabilities."""
     return Router("/process/v1", route_handlers=[*OWN, *routes], tags=["process"])

@@ -30,7 +30,7 @@ CAPABILITIES = (
 def create_app(
     gate: Gate, context: WorkflowContext, settings: EngineSettings, openapi: OpenAPIConfig | None = None
 ) -> Litestar:
-    """The app. The engine works from its start to its end."""
+    """Return the app. The engine works from its start to its end."""
     engine = Engine(settings, context.database, context.clock)
     capabilities = [capability(context, engine) for capability in CAPABILITIES]
     poll = Poll(engine, [due for each in capabilities for due in each.due])

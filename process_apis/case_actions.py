@@ -37,7 +37,7 @@ class CaseActions:
             raise ProblemError(NOT_ALLOWED_NOW, f"The case allows {allowed}.")
         owner = self._owners[case.kind]
         if action == "approve" and principal.subject == owner.asked_by(case):
-            raise ProblemError(FORBIDDEN, "Whoever placed the order cannot approve it; ask somebody else.")
+            raise ProblemError(FORBIDDEN, "Those who placed the order cannot approve it; ask somebody else.")
         if action == "skip" and not reason.strip():
             raise ProblemError(INVALID, "Skipping needs a reason.", (FieldError("$.reason", "say why"),))
         try:
@@ -50,7 +50,7 @@ class CaseActions:
         return self._context.cases.get(case_id, principal) or case
 
     def _same_trouble(self, case: Case, action: Action, owner: CaseOwner) -> Collection[CaseKind]:
-        """The kinds of which all open cases of the subject are resolved together with this one."""
+        """Return the kinds of which all open cases of the subject are resolved together with this one."""
         if action in ENDING:
             return owner.kinds - owner.outlive
         return self._context.live_catalogue.current.case_routing[case.kind].resolves

@@ -1,4 +1,5 @@
-"""Customer changes: what the CRM changes of a customer, billing and the ERP follow. Nobody rekeys it, nothing goes round.
+"""Customer changes: what the CRM changes of a customer, billing and the ERP follow. Nobody rekeys it, nothing goes
+round.
 
 The CRM owns name, address, contacts, parent and partner; the others hold copies. A change of country or tax number may
 change the tax of contracts that run: that is for finance to decide, and is not followed by itself.
@@ -92,9 +93,14 @@ class CustomerSync(DBOSConfiguredInstance):
             else None
         )
         return msgspec.structs.replace(
-            known, name=account.name, address=account.address, contact=account.contact, partner=account.partner,
-            parent_id=parent, revision=account.revision,
-        )  # fmt: skip
+            known,
+            name=account.name,
+            address=account.address,
+            contact=account.contact,
+            partner=account.partner,
+            parent_id=parent,
+            revision=account.revision,
+        )
 
     def _check_tax(self, known: Customer, account: Account) -> None:
         number = validation.compact(account.tax_number, account.address.country)
@@ -115,9 +121,15 @@ class CustomerSync(DBOSConfiguredInstance):
     def _open(self, kind: CaseKind, customer: Customer, finding: Finding) -> None:
         actions: tuple[Action, ...] = ("skip",) if kind == "customer_tax_changed" else ("retry", "skip")
         self._context.cases.open(
-            kind, customer.id, finding, actions, correlation_id=correlation.current(), legal_entity=customer.legal_entity,
-            customer_id=customer.id, given={"account": customer.references[customer.crm]},
-        )  # fmt: skip
+            kind,
+            customer.id,
+            finding,
+            actions,
+            correlation_id=correlation.current(),
+            legal_entity=customer.legal_entity,
+            customer_id=customer.id,
+            given={"account": customer.references[customer.crm]},
+        )
 
 
 class CustomerChanges:
@@ -136,7 +148,7 @@ class CustomerChanges:
         return Work(sync_run(row.id, run), self._sync.run, (row.id,))
 
     def in_hand(self, row: sa.Row[Any]) -> datetime | None:
-        """When to look again at a customer that a run is at."""
+        """Return when to look again at a customer that a run is at."""
         return self._context.stalled_at() if self._engine.is_running(sync_run(row.id, row.run)) else None
 
     def act(self, case: Case, action: Action) -> Next:
@@ -156,7 +168,7 @@ class CustomerChanges:
 
 
 def sync_run(customer_id: str, run: int) -> str:
-    """The identity of a run that follows a customer."""
+    """Return the identity of a run that follows a customer."""
     return f"customer:{customer_id}:{run}"
 
 

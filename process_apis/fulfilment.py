@@ -1,7 +1,8 @@
-"""Fulfilment: which workflow takes an order on, from the closed deal until every line is delivered or the order has ended.
+"""Fulfilment: which workflow takes an order on, from the closed deal until every line is delivered or the order has
+ended.
 
-Work on a contract that billing may have already is done one at a time, in the contract's partition. A new order has none, and
-waits for nobody.
+Work on a contract that billing may have already is done one at a time, in the contract's partition. A new order has
+none, and waits for nobody.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Fulfilment:
         self.open_order(event.instance, event.subject, int(event.data.get("revision", "1")), correlation_id)
 
     def open_order(self, crm: str, deal_id: str, revision: int, correlation_id: str, **known: str) -> str:
-        """The order of a deal, on its way; the same one however often it is asked for. `known` as for the record."""
+        """Return the order of a deal, on its way; the same one however often it is asked for. `known` as for the
+        record."""
         order_id, state = self._context.orders.receive(
             crm, deal_id, revision, correlation_id, self._context.stalled_at(), **known
         )
@@ -54,7 +56,8 @@ class Fulfilment:
         return order_id
 
     def line_reported(self, event: Event, _: str) -> None:
-        """The first to see that every line has a result starts the activation, and its identity makes it one."""
+        """Keep the report. The first to see that every line has a result starts the activation, whose identity
+        makes it one."""
         state: LineState = "provisioned" if event.data.get("succeeded") == "true" else "failed"
         line, reason = event.data.get("line", ""), event.data.get("reason", "")
         if self._context.orders.report_line(event.subject, line, state, reason):
@@ -77,7 +80,7 @@ class Fulfilment:
         return self._work(row, run)
 
     def in_hand(self, row: sa.Row[Any]) -> datetime | None:
-        """When to look again at an order that is being worked on."""
+        """Return when to look again at an order that is being worked on."""
         runs = (
             order_run(row.id, row.run),
             activation_run(row, row.run),
@@ -86,7 +89,7 @@ class Fulfilment:
         return self._context.stalled_at() if self._engine.is_running(*runs) else None
 
     def show_what_the_crm_lacks(self) -> None:
-        """Write the states to the CRM that it could not be told when they were reached."""
+        """Write the states to the CRM that it could not be reported when they were reached."""
         for row in self._context.orders.status_not_in_crm():
             write_status_to_crm(self._context, row.id)
 

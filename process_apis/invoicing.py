@@ -35,7 +35,7 @@ class Invoicing(DBOSConfiguredInstance):
 
     @DBOS.step(name="Invoicing.post_invoice")
     def post_invoice(self, invoice_id: str, read: list[Invoice]) -> Outcome:
-        """Adds the invoice as it was posted to `read`; a run that is taken over finds nothing there."""
+        """Add the invoice as it was posted to `read`; a run that is taken over finds nothing there."""
         retry_policy = self._context.retry_policy
         return attempt(
             self._context,

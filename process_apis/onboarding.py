@@ -11,7 +11,7 @@ from process_apis.runtime.context import WorkflowContext
 
 
 def identify(context: WorkflowContext, crm: str, deal: Deal) -> tuple[str, str | None]:
-    """Our ids for the deal's account and its parent, if it has one. The database gives each account one id."""
+    """Return our ids for the deal's account and its parent, if it has one. The database returns each account one id."""
     customer_id = cross_references.canonical_id(context.database, "cus", crm, deal.account.id, context.new_id)
     parents = deal.account.ancestors[:1]
     parent_id = (
@@ -27,7 +27,7 @@ def duplicates(context: WorkflowContext, crm: str, deal: Deal) -> list[str]:
 
 
 def onboard(context: WorkflowContext, plan: Plan) -> Plan:
-    """Create or find the customer in billing and in the ERP. Gives the plan with its ids there.
+    """Create or find the customer in billing and in the ERP. Returns the plan with its ids there.
 
     There is nothing to undo: a customer without a contract owes and costs nothing, and the next deal finds it.
     """

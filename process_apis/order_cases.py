@@ -1,4 +1,5 @@
-"""What people may do about an order's cases. The order is watched before anything is done: a crash in between is found."""
+"""What people may do about an order's cases. The order is watched before anything is done: a crash in between is
+found."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ class OrderCases:
         return str(self._context.orders.row(case.subject).placed_by)
 
     def act(self, case: Case, action: Action) -> Next:
-        """Do what `action` means for the order. Raises `IllegalTransition` when the order does not allow it any more."""
+        """Do what `action` means for the order. Raises `IllegalTransition` when the order does not allow it any
+        more."""
         context, order_id = self._context, case.subject
         match action:
             case "retry":
@@ -102,7 +104,7 @@ class OrderCases:
                 return nothing
 
     def _watch(self, order_id: str) -> None:
-        """Let the order be looked at even if this process dies before it is restarted."""
+        """Let the order be attempted even if this process dies before it is restarted."""
         self._context.orders.change(order_id, next_attempt_at=self._context.stalled_at().isoformat())
 
     def _show(self, order_id: str) -> Next:

@@ -1,4 +1,5 @@
-"""OrderIntake: what a channel orders for a customer becomes a deal of the CRM, which owns what was sold, and then an order."""
+"""OrderIntake: what a channel orders for a customer becomes a deal of the CRM, which owns what was sold, and then an
+order."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ class OrderIntake:
         self._open_order = open_order
 
     def place(self, wanted: NewOrder, principal: Principal, correlation_id: str) -> Order:
-        """The order, whose key makes it one. Raises `ProblemError`: 404 for a customer or a legal entity that is not
-        there for this caller, 403 for one whose records are kept in another region."""
+        """Return the order, whose key makes it one. Raises `ProblemError`: 404 for a customer or a legal entity
+        that is not there for this caller, 403 for one whose records are kept in another region."""
         context = self._context
         customer = cross_references.visible_customer(context.database, wanted.customer_id, principal)
         if customer is None:
@@ -42,15 +43,28 @@ class OrderIntake:
         self._check_seller(wanted, principal)
         context.residency.check(wanted.legal_entity)
         deal = PlacedDeal(
-            key=wanted.key, name=wanted.name, account_id=customer.references[customer.crm], legal_entity=wanted.legal_entity,
-            currency=wanted.currency, starts_on=wanted.starts_on, term_months=wanted.term_months, lines=wanted.lines,
+            key=wanted.key,
+            name=wanted.name,
+            account_id=customer.references[customer.crm],
+            legal_entity=wanted.legal_entity,
+            currency=wanted.currency,
+            starts_on=wanted.starts_on,
+            term_months=wanted.term_months,
+            lines=wanted.lines,
             placed_by=principal.subject,
-        )  # fmt: skip
+        )
         placed = context.platforms.put_deal(customer.crm, deal)
         order_id = self._open_order(
-            customer.crm, placed.id, 1, correlation_id, name=wanted.name, legal_entity=wanted.legal_entity, customer_id=customer.id,
-            partner=customer.partner, placed_by=principal.subject,
-        )  # fmt: skip
+            customer.crm,
+            placed.id,
+            1,
+            correlation_id,
+            name=wanted.name,
+            legal_entity=wanted.legal_entity,
+            customer_id=customer.id,
+            partner=customer.partner,
+            placed_by=principal.subject,
+        )
         return context.orders.get(order_id)
 
     def _check_seller(self, wanted: NewOrder, principal: Principal) -> None:
@@ -76,7 +90,8 @@ def routes(order_intake: OrderIntake) -> tuple[HTTPRouteHandler, ...]:
         sync_to_thread=True,
     )
     def place_order(principal: NamedDependency[Principal], data: JSONBody[NewOrder]) -> Order:
-        """Brings the order into the CRM as a won deal and starts its fulfilment. The same key again is the same order."""
+        """Brings the order into the CRM as a won deal and starts its fulfilment. The same key again is the same
+        order."""
         return order_intake.place(data, principal, correlation.current())
 
     return (place_order,)

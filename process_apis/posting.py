@@ -21,7 +21,7 @@ NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "pay
 
 
 def posting_run(kind: PostingKind, key: str, run: int) -> str:
-    """The identity of a posting's workflow. A new `run` is a new try after a pause."""
+    """Return the identity of a posting's workflow. A new `run` is a new try after a pause."""
     return f"{kind}:{key}:{run}"
 
 
@@ -41,7 +41,8 @@ class WindowShut(Exception):
 
 
 def open_window(context: WorkflowContext, legal_entity: str) -> ClosedPeriod:
-    """What becomes of a posting of a closed period, in an open window. Raises `WindowShut` when it is not open now."""
+    """Return what becomes of a posting of a closed period, in an open window. Raises `WindowShut` when it is not
+    open now."""
     window = context.live_catalogue.current.posting_window(legal_entity)
     opens_at = window.next_opening(context.clock())
     if opens_at is not None:
@@ -50,7 +51,8 @@ def open_window(context: WorkflowContext, legal_entity: str) -> ClosedPeriod:
 
 
 def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable[[sa.Row[Any]], None]) -> Outcome:
-    """Do the work of a posting that waits, on its row. What cannot be done now waits on, what can never be done becomes a case."""
+    """Do the work of a posting that waits, on its row. What cannot be done now waits on, what can never be done becomes
+    a case."""
     row = context.postings.find(kind, key)
     if row is None or row.state != "waiting":
         return "stopped"
@@ -71,7 +73,8 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
 
 
 def wait_for_window(context: WorkflowContext, row: sa.Row[Any], shut: WindowShut) -> None:
-    """The posting waits for its window, and is looked at sooner if the window is changed meanwhile. That is no failure."""
+    """Let the posting wait for its window, to be attempted sooner if the window is changed meanwhile. That is no
+    failure."""
     blocked_reason = f"the posting window of {shut.legal_entity}, which opens at {shut.opens_at:%Y-%m-%d %H:%M} UTC"
     next_attempt_at = min(shut.opens_at, context.later(context.retry_policy.max_delay))
     context.postings.change(
@@ -80,8 +83,8 @@ def wait_for_window(context: WorkflowContext, row: sa.Row[Any], shut: WindowShut
 
 
 def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
-    """The posting waits, and is tried again later, ever more seldom. After many failures finance gets a case, which closes
-    itself."""
+    """Let the posting wait, to be tried again later, ever more seldom. After many failures finance gets a case, which
+    closes itself."""
     attempts = row.attempts + 1
     again = retry(context, attempts)
     blocked_reason = f"{fault.platform}: {fault.reason}"
@@ -97,7 +100,7 @@ def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault
 
 
 def fail_posting(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
-    """The posting has failed: finance gets a case."""
+    """Mark the posting as failed, and open a case for finance."""
     context.postings.change(
         row.kind, row.id, state="failed", blocked_reason=fault.reason, attempts=row.attempts + 1, next_attempt_at=None
     )

@@ -69,7 +69,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         return "done"
 
     def _check_region(self, order: Order, deal: Deal) -> None:
-        """Before anything of the deal is stored: is this the place for it?"""
+        """Refuse a deal of another region before anything of it is stored."""
         context = self._context
         if not context.residency.keeps(deal.legal_entity):
             context.orders.change(order.id, legal_entity=deal.legal_entity)
@@ -78,7 +78,7 @@ class QuoteToCash(DBOSConfiguredInstance):
             raise Held("outside_region", [finding], ("retry", "compensate"))
 
     def _who_sells(self, crm: str, deal: Deal) -> list[Finding]:
-        """A CRM sells for the legal entities that the catalogue names for it."""
+        """Return a CRM sells for the legal entities that the catalogue names for it."""
         known = self._context.live_catalogue.current.platforms.get(crm)
         if not deal.legal_entity or (known and known.serves(deal.legal_entity)):
             return []
@@ -99,9 +99,14 @@ class QuoteToCash(DBOSConfiguredInstance):
         reason = f"{credit.used} owed and {first_invoice} more is over the limit of {credit.limit}"
         finding = Finding("credit_limit", reason)
         context.cases.open(
-            "credit_limit", order.id, finding, ("approve", "reject"), correlation_id=order.correlation_id,
-            legal_entity=order.legal_entity, customer_id=order.customer_id,
-        )  # fmt: skip
+            "credit_limit",
+            order.id,
+            finding,
+            ("approve", "reject"),
+            correlation_id=order.correlation_id,
+            legal_entity=order.legal_entity,
+            customer_id=order.customer_id,
+        )
         context.orders.advance(
             order.id, "awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {reason}"
         )
@@ -142,9 +147,14 @@ class QuoteToCash(DBOSConfiguredInstance):
         if invoice := contract.references.get("invoice"):
             finding = Finding("invoice", f"the invoice {invoice} was issued and has to be credited")
             self._context.cases.open(
-                "cannot_undo", order.id, finding, ("skip",), correlation_id=order.correlation_id,
-                legal_entity=order.legal_entity, customer_id=order.customer_id,
-            )  # fmt: skip
+                "cannot_undo",
+                order.id,
+                finding,
+                ("skip",),
+                correlation_id=order.correlation_id,
+                legal_entity=order.legal_entity,
+                customer_id=order.customer_id,
+            )
         return "done"
 
     # ---- the lines, one by one
@@ -154,8 +164,8 @@ class QuoteToCash(DBOSConfiguredInstance):
         return enter_state(self._context, order_id, "provisioning", self._provision, also_in="partially_active")
 
     def _provision(self, order: Order) -> Outcome:
-        """Lines that wait are requested, those that are on their way are asked for again under their own attempt, all others
-        are left alone."""
+        """Lines that wait are requested, those that are on their way are asked for again under their own attempt, all
+        others are left alone."""
         context = self._context
         for attempt, lines in context.orders.request_lines(order.id).items():
             context.platforms.provision(ProvisioningRequest(order.id, lines, attempt, order.legal_entity))

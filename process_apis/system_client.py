@@ -11,7 +11,8 @@ from canonical.parties import Account, AccountSync, Credit, Customer, KnownProdu
 from policies.outbound.layer_client import LayerClient
 
 RECENT = 60.0
-"""Seconds for which what the ERP said of its master data holds: a burst of orders does not ask a slow ERP for it each time."""
+"""Seconds for which what the ERP said of its master data holds: a burst of orders does not ask a slow ERP for it each
+time."""
 
 
 class Platforms:
@@ -45,7 +46,7 @@ class Platforms:
     # ---- ERP
 
     def legal_entity(self, code: str) -> LegalEntity:
-        """As it was within the last minute."""
+        """Return a legal entity as it was within the last minute."""
         until, known = self._legal_entities.get(code, (0.0, None))
         if known is None or until < monotonic():
             known = self._client.call("GET", f"/erp/v1/legal-entities/{_key(code)}", LegalEntity)
@@ -105,7 +106,7 @@ class Platforms:
 
 
 def _key(key: str) -> str:
-    """A key in its place in a path, whatever is in it."""
+    """Return a key in its place in a path, whatever is in it."""
     return quote(key, safe=":")
 
 

@@ -1,4 +1,5 @@
-"""Whether a deal can be fulfilled: every finding at once, before anything is created. Pure: no platform is asked here."""
+"""Whether a deal can be fulfilled: every finding at once, before anything is created. Pure: no platform is asked
+here."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ INTERVALS = ("one_time", "month", "year")
 def findings(
     deal: Deal, seller: LegalEntity | None, products: Collection[str], duplicates: Collection[str]
 ) -> list[Finding]:
-    """All that is wrong with a deal. `duplicates` are other accounts with the same tax number that are customers already."""
+    """Return all that is wrong with a deal. `duplicates` are other accounts with the same tax number that are customers
+    already."""
     return [*_of_parties(deal, seller, duplicates), *_of_currency(deal), *_of_lines(deal, products)]
 
 
@@ -106,11 +108,11 @@ def _fits(price: Decimal, currency: str) -> bool:
     try:
         return Money.of(price, currency).decimal == price
     except UnknownCurrency:
-        return True  # told once, for the deal
+        return True  # reported once, for the deal
 
 
 def tax_number_is_valid(number: str, country: str) -> bool:
-    """By form and check digits. Countries for which no rule is known pass."""
+    """Return whether a tax number is valid by form and check digits. Countries for which no rule is known pass."""
     try:
         if country in EU:
             prefix = eu_vat.compact(number)[:2]
@@ -125,7 +127,7 @@ def tax_number_is_valid(number: str, country: str) -> bool:
 
 
 def tax_of(deal: Deal, seller: LegalEntity) -> TaxTreatment:
-    """The treatment of the whole deal."""
+    """Return the treatment of the whole deal."""
     account = deal.account
     return treatment(seller.country, account.address.country, buyer_is_registered=bool(account.tax_number))
 
@@ -137,16 +139,32 @@ def plan(
     account = deal.account
     tax = tax_of(deal, seller)
     customer = Customer(
-        id=customer_id, name=account.name, address=account.address, contact=account.contact, parent_id=parent_id,
-        tax_number=compact(account.tax_number, account.address.country), payment_method=account.payment_method,
-        tax_treatment=tax, partner=account.partner, legal_entity=seller.code,
-        revision=account.revision, references={crm: account.id}, crm=crm,
-    )  # fmt: skip
+        id=customer_id,
+        name=account.name,
+        address=account.address,
+        contact=account.contact,
+        parent_id=parent_id,
+        tax_number=compact(account.tax_number, account.address.country),
+        payment_method=account.payment_method,
+        tax_treatment=tax,
+        partner=account.partner,
+        legal_entity=seller.code,
+        revision=account.revision,
+        references={crm: account.id},
+        crm=crm,
+    )
     contract = Contract(
-        id=contract_id, order_id=order_id, customer_id=customer_id, legal_entity=seller.code, currency=deal.currency,
-        starts_on=deal.starts_on, term_months=deal.term_months, lines=tuple(_priced(line, deal.currency) for line in deal.lines),
-        tax=tax, tax_percent=f"{seller.tax_rates[tax].normalize():f}",
-    )  # fmt: skip
+        id=contract_id,
+        order_id=order_id,
+        customer_id=customer_id,
+        legal_entity=seller.code,
+        currency=deal.currency,
+        starts_on=deal.starts_on,
+        term_months=deal.term_months,
+        lines=tuple(_priced(line, deal.currency) for line in deal.lines),
+        tax=tax,
+        tax_percent=f"{seller.tax_rates[tax].normalize():f}",
+    )
     return Plan(customer, contract, account.id)
 
 
@@ -161,7 +179,7 @@ def _priced(line: DealLine, currency: str) -> PricedLine:
 
 
 def compact(number: str | None, country: str) -> str | None:
-    """A tax number without blanks and dots, as the others take it."""
+    """Return a tax number without blanks and dots, as the others take it."""
     if not number:
         return None
     return str(eu_vat.compact(number)) if country in EU else number.strip()

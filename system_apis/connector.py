@@ -38,7 +38,7 @@ class ConnectorContext(msgspec.Struct, frozen=True):
 
 
 class Instances(Generic[T]):
-    """Find the connectors of one domain, by the name that the catalogue gives each."""
+    """Find the connectors of one domain, by the name that the catalogue returns each."""
 
     def __init__(self, domain: Domain, connectors: Mapping[str, T], live_catalogue: LiveCatalogue) -> None:
         self._domain: Domain = domain
@@ -72,4 +72,4 @@ class Instances(Generic[T]):
 
 
 def _unknown(domain: Domain, field: str, reason: str) -> ProblemError:
-    return ProblemError(INVALID, f"Which {domain} is meant cannot be told.", (FieldError(f"$.{field}", reason),))
+    return ProblemError(INVALID, f"Which {domain} is meant cannot be determined.", (FieldError(f"$.{field}", reason),))

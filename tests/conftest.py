@@ -45,7 +45,7 @@ def redis_server(tmp_path: Path) -> Generator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Generator[PostgresqlServer]:
-    """A PostgreSQL that the tests of a worker share, with a database for each that asks."""
+    """Return a PostgreSQL that the tests of a worker share, with a database for each that asks."""
     with tempfile.TemporaryDirectory() as folder:  # any user can be let into it, unlike pytest's own
         server = PostgresqlServer(Path(folder))
         yield server
@@ -54,7 +54,7 @@ def postgresql_server() -> Generator[PostgresqlServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database, of either kind."""
+    """Return an empty database, of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'process.sqlite'}"
     server: PostgresqlServer = request.getfixturevalue("postgresql_server")

@@ -1,7 +1,7 @@
 """What the documentation site has beside `docs/`: the pages at the top of the repository, and its scripts.
 
-A hook of MkDocs. Pages are written for a reader of the repository; here their links are turned into those of the site, and
-a link to a file that the site has not becomes its text.
+A hook of MkDocs. Pages are written for a reader of the repository; here their links are turned into those of the site,
+and a link to a file that the site has not becomes its text.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ async def list_postings(
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Response[bytes]:
-    """What waits, and why, what is posted under which number, and what is still due."""
+    """Return what waits, and why, what is posted under which number, and what is still due."""
     return await process.get(principal, "postings", {"state": posting_state, "cursor": cursor, "limit": limit})
 
 
@@ -53,7 +53,8 @@ async def decide_approval(
     case_id: CanonicalId,
     data: JSONBody[Approval],
 ) -> Response[bytes]:
-    """Whoever placed the order cannot approve it. A rejected order is cancelled, and what was made for it is undone."""
+    """Decide about a case that waits for an approval. Those who placed the order cannot. A rejected order is
+    cancelled, and what was made for it is undone."""
     return await process.post(principal, f"cases/{case_id}/approval", data)
 
 

@@ -53,7 +53,7 @@ class ApiStatus(msgspec.Struct, frozen=True):
     sync_to_thread=False,
 )
 def list_apis(gate: NamedDependency[Gate]) -> Page[ApiStatus]:
-    """The catalogue in force on the replica that answers: versions with their life, owners, operations."""
+    """Return the catalogue in force on the replica that answers: versions with their life, owners, operations."""
     found = tuple(
         ApiStatus(
             name,
@@ -78,7 +78,7 @@ def list_apis(gate: NamedDependency[Gate]) -> Page[ApiStatus]:
     summary="List who still calls deprecated versions, by day",
 )
 async def list_deprecated_calls(gate: NamedDependency[Gate]) -> Page[DeprecatedCalls]:
-    """One entry for each client, version and day, so that you know whom to call before the sunset."""
+    """Return one entry for each client, version and day, so that you know whom to call before the sunset."""
     try:
         return Page(await gate.usage.counted())
     except AWAY as error:
@@ -95,7 +95,8 @@ async def list_deprecated_calls(gate: NamedDependency[Gate]) -> Page[DeprecatedC
     sync_to_thread=False,
 )
 def explain_call(gate: NamedDependency[Gate], client: Name, operation: Name) -> Explanation:
-    """Goes through the policies in the order in which the chain asks, with the line of the catalogue that decides each."""
+    """Goes through the policies in the order in which the chain asks, with the line of the catalogue that decides
+    each."""
     try:
         return explain(gate.live_catalogue.current, gate.live_catalogue.text, client, operation, gate.now().date())
     except Unknown as error:

@@ -30,7 +30,7 @@ from policies.problems import MISSING, OUTSIDE_REGION
 async def list_customers(
     process: NamedDependency[Process], principal: NamedDependency[Principal], cursor: Cursor = None, limit: Limit = 25
 ) -> Page[PartnerCustomer]:
-    """The customers that you look after. Their ids are what you order with."""
+    """Return the customers that you look after. Their ids are what you order with."""
     found = await process.read(principal, "customers", {"cursor": cursor, "limit": limit}, Page[Customer])
     return Page(tuple(map(contract.customer, found.items)), found.next_cursor)
 
@@ -50,7 +50,8 @@ async def place_order(
     act: NamedDependency[str],
     data: JSONBody[PartnerOrderRequest],
 ) -> PartnerOrder:
-    """At list prices. Send an `Idempotency-Key` of your own, and send the same again when you got no answer: it is one order, however often you send it. Follow it with its id."""
+    """Return at list prices. Send an `Idempotency-Key` of your own, and send the same again when you got no answer:
+    it is one order, however often you send it. Follow it with its id."""
     wanted = NewOrder(
         act, data.customer_id, data.name, data.legal_entity, data.currency, data.starts_on, data.term_months, data.lines
     )
@@ -72,7 +73,7 @@ async def list_orders(
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Page[PartnerOrderSummary]:
-    """All orders of your customers, whoever placed them."""
+    """Return all orders of your customers, by whatever channel they came."""
     query = {"state": order_state, "customer_id": customer_id, "cursor": cursor, "limit": limit}
     found = await process.read(principal, "orders", query, Page[OrderSummary])
     return Page(tuple(map(contract.summary, found.items)), found.next_cursor)
@@ -82,7 +83,7 @@ async def list_orders(
 async def get_order(
     process: NamedDependency[Process], principal: NamedDependency[Principal], order_id: CanonicalId
 ) -> PartnerOrder:
-    """Shows how far the order is, what holds it up, and its contract once it is accepted."""
+    """Show how far the order is, what holds it up, and its contract once it is accepted."""
     return contract.order(await process.read(principal, f"orders/{order_id}", {}, Order))
 
 

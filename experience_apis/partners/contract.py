@@ -64,7 +64,8 @@ class PartnerContract(msgspec.Struct, frozen=True):
 
 
 class PartnerOrder(msgspec.Struct, frozen=True):
-    """An order of a customer of the partner. `contract` is there once it is accepted; `waits_for` says what holds it up."""
+    """An order of a customer of the partner. `contract` is there once it is accepted; `waits_for` says what holds it
+    up."""
 
     id: str
     customer_id: str
@@ -105,8 +106,16 @@ def customer(of: Customer) -> PartnerCustomer:
 
 def order(of: Order) -> PartnerOrder:
     return PartnerOrder(
-        of.id, of.customer_id, of.name, of.legal_entity, of.state, of.blocked_reason, of.received_at, of.updated_at, _contract(of)
-    )  # fmt: skip
+        of.id,
+        of.customer_id,
+        of.name,
+        of.legal_entity,
+        of.state,
+        of.blocked_reason,
+        of.received_at,
+        of.updated_at,
+        _contract(of),
+    )
 
 
 def _contract(of: Order) -> PartnerContract | None:
@@ -114,9 +123,17 @@ def _contract(of: Order) -> PartnerContract | None:
         return None
     agreed = of.plan.contract
     lines = tuple(
-        ContractLine(each.line.id, each.line.sku, each.line.name, each.line.quantity, each.line.unit_price, each.line.interval, each.state)
+        ContractLine(
+            each.line.id,
+            each.line.sku,
+            each.line.name,
+            each.line.quantity,
+            each.line.unit_price,
+            each.line.interval,
+            each.state,
+        )
         for each in of.lines
-    )  # fmt: skip
+    )
     return PartnerContract(agreed.id, agreed.starts_on, agreed.term_months, lines, agreed.net)
 
 

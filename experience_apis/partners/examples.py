@@ -12,7 +12,7 @@ from experience_apis.partners.contract import PartnerOrderRequest
 
 
 def examples(sample: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """Return an instance of each type of this channel's contract. `sample` gives one of a canonical type."""
+    """Return an instance of each type of this channel's contract. `sample` returns one of a canonical type."""
     new: NewOrder = sample(NewOrder)
     return (
         PartnerOrderRequest(new.customer_id, new.name, new.legal_entity, new.currency, new.starts_on, new.lines),

@@ -33,12 +33,12 @@ _templates = jinja2.Environment(
 
 
 def page(name: str, **values: Any) -> str:
-    """A page of the portal. Raises `jinja2.TemplateNotFound` for one that there is not."""
+    """Return a page of the portal. Raises `jinja2.TemplateNotFound` for one that there is not."""
     return _templates.get_template(f"{name}.html").render(values)
 
 
 def _code(text: str) -> Markup:
-    """`backticks` as code, everything else as plain text."""
+    """Return `backticks` as code, everything else as plain text."""
     parts = text.split("`")
     return Markup().join(
         Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
@@ -49,7 +49,7 @@ _templates.filters["code"] = _code
 
 
 def home(catalogue: Catalogue) -> str:
-    """The APIs that can be called from outside, with the life of each version."""
+    """Return the APIs that can be called from outside, with the life of each version."""
     apis = {name: api for name, api in catalogue.apis.items() if api.layer == "experience"}
     return page("home", apis=apis)
 
@@ -60,7 +60,7 @@ def reference(document: str) -> str:
 
 
 def events() -> str:
-    """The events that partners and internal apps can rely on, with an example of each."""
+    """Return the events that partners and internal apps can rely on, with an example of each."""
     described = msgspec.json.decode((CONTRACTS / f"{EVENTS}.json").read_bytes())
     found = [each for each in described["components"]["messages"].values() if each["name"].startswith("com.tiergate.")]
     for each in found:
@@ -73,13 +73,14 @@ def problems() -> str:
 
 
 def problem(name: str) -> str | None:
-    """The page that the `type` of a problem leads to; None for a problem that there is not."""
+    """Return the page that the `type` of a problem leads to; None for a problem that there is not."""
     found = TYPES.get(name)
     return page("problem", problem=found) if found else None
 
 
 def guide(catalogue: Catalogue, older: Mapping[str, Mapping[str, VersionChain]], name: str) -> str | None:
-    """Return the guide to a version from the one before it, the named changes in words; None when there is no such page.
+    """Return the guide to a version from the one before it, the named changes in words; None when there is no such
+    page.
 
     `name` is `<api>-<version>`; `older` are the older versions of each API.
     """
@@ -92,7 +93,7 @@ def guide(catalogue: Catalogue, older: Mapping[str, Mapping[str, VersionChain]],
 
 
 def documents(catalogue: Catalogue) -> frozenset[str]:
-    """The contracts that are published here: those of the APIs that can be called here, and the events."""
+    """Return the contracts that are published here: those of the APIs that can be called here, and the events."""
     named = {
         f"{name}.{version}"
         for name, api in catalogue.apis.items()
@@ -104,7 +105,7 @@ def documents(catalogue: Catalogue) -> frozenset[str]:
 
 @cache
 def asset(name: str) -> tuple[bytes, bytes, str] | None:
-    """(content, the same compressed, media type) of a file that pages need."""
+    """Return (content, the same compressed, media type) of a file that pages need."""
     if name in OWN_ASSETS:
         path = HERE / "assets" / name
     elif name in SWAGGER_ASSETS:

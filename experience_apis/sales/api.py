@@ -48,7 +48,7 @@ async def list_orders(
 async def get_order(
     process: NamedDependency[Process], principal: NamedDependency[Principal], order_id: CanonicalId
 ) -> Response[bytes]:
-    """Shows what the order waits for in words, how far each line is, and when each state was reached."""
+    """Show what the order waits for in words, how far each line is, and when each state was reached."""
     return await process.get(principal, f"orders/{order_id}", {})
 
 

@@ -50,7 +50,7 @@ async def list_cases(
 async def get_case(
     process: NamedDependency[Process], principal: NamedDependency[Principal], case_id: CanonicalId
 ) -> Response[bytes]:
-    """A case with what was being done, why it stopped, and what may be done about it."""
+    """Return a case with what was being done, why it stopped, and what may be done about it."""
     return await process.get(principal, f"cases/{case_id}", {})
 
 
@@ -70,7 +70,7 @@ async def act_on_case(
     case_id: CanonicalId,
     data: JSONBody[CaseAction],
 ) -> Response[bytes]:
-    """The action has to be one of those that the case allows; to skip, a reason is needed."""
+    """Return the action has to be one of those that the case allows; to skip, a reason is needed."""
     return await process.post(principal, f"cases/{case_id}/actions", data)
 
 
@@ -85,7 +85,7 @@ async def act_on_case(
 async def get_customer(
     process: NamedDependency[Process], principal: NamedDependency[Principal], customer_id: CanonicalId
 ) -> Response[bytes]:
-    """The customer, its newest orders and postings, and how many cases are open."""
+    """Return the customer, its newest orders and postings, and how many cases are open."""
     return await process.get(principal, f"customers/{customer_id}", {})
 
 

@@ -53,13 +53,14 @@ def load(path: pathlib.Path = SHIPPED) -> Catalogue:
 
 
 def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[Violation]]:
-    """The catalogue, if it has the shape of one, and its violations. With `today`, what has expired is a flaw too."""
+    """Return the catalogue, if it has the shape of one, and its violations. With `today`, what has expired is a
+    flaw too."""
     try:
         text = raw.decode()
         document = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         at = re.search(r"line (\d+)", str(error))
-        return None, [Violation(int(at[1]) if at else 1, "(file)", f"it is not TOML: {error}", "mend the syntax")]
+        return None, [Violation(int(at[1]) if at else 1, "(file)", f"it is not TOML: {error}", "fix the syntax")]
     try:
         catalogue = msgspec.convert(document, Catalogue)
     except msgspec.ValidationError as error:
@@ -69,7 +70,7 @@ def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[
 
 
 def schema() -> dict[str, Any]:
-    """The catalogue's JSON Schema (draft 2020-12), for editors and for those who write catalogues by program."""
+    """Return the catalogue's JSON Schema (draft 2020-12), for editors and for those who write catalogues by program."""
     made = msgspec.json.schema(Catalogue)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -82,7 +83,8 @@ def schema() -> dict[str, Any]:
 
 
 def lines_of(text: str) -> dict[Path, int]:
-    """The line (from 1) of each table and key that is written out; keys inside inline tables share their line."""
+    """Return the line (from 1) of each table and key that is written out; keys inside inline tables share their
+    line."""
     found: dict[Path, int] = {}
     counted: Counter[Path] = Counter()
     table: Path = ()
@@ -103,7 +105,7 @@ def lines_of(text: str) -> dict[Path, int]:
 
 
 def line_of(lines: dict[Path, int], path: Path) -> int:
-    """The line of a path, or of the nearest part of it that is written out."""
+    """Return the line of a path, or of the nearest part of it that is written out."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)
@@ -137,7 +139,7 @@ def _misshapen(document: dict[str, Any]) -> Iterator[Report]:
 
 
 def _by_msgspec(error: msgspec.ValidationError) -> Report:
-    """What the schema does not tell: that the name of a key is none of the choices."""
+    """Return what the schema does not tell: that the name of a key is none of the choices."""
     reason, _, where = str(error).partition(" - at ")
     at = re.search(r"\$\.?([^`]*)", where)
     return tuple(at[1].split(".")) if at and at[1] else (), reason, "see policies/catalogue.schema.json for the choices"
@@ -307,7 +309,7 @@ def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[R
     if life.deprecated_on and life.sunset_on and (life.sunset_on - life.deprecated_on).days < NOTICE_DAYS:
         yield (
             (*path, "sunset_on"),
-            f"it gives callers less than {NOTICE_DAYS} days",
+            f"it returns callers less than {NOTICE_DAYS} days",
             "move the sunset, or the deprecation",
         )
     if life.successor is not None:
@@ -385,7 +387,8 @@ def _check_platforms(catalogue: Catalogue) -> Iterator[Report]:
 
 
 def _check_who_serves(catalogue: Catalogue) -> Iterator[Report]:
-    """Work is routed by legal entity: each is served by one instance of a domain. A deal comes from the CRM that it is in."""
+    """Work is routed by legal entity: each is served by one instance of a domain. A deal comes from the CRM that it is
+    in."""
     homes = {each for region in catalogue.regions.values() for each in region.legal_entities}
     for domain in get_args(Domain):
         found = catalogue.instances(domain)
@@ -423,7 +426,7 @@ def _check_case_routing(catalogue: Catalogue) -> Iterator[Report]:
     needed = any(api.layer == "process" for api in catalogue.apis.values())
     for kind in get_args(CaseKind) if needed else ():
         if kind not in catalogue.case_routing:
-            yield ("case_routing",), f"cases of the kind {kind} are nobody's", f'add {kind} = {{ team = "…" }}'
+            yield ("case_routing",), f"cases of the kind {kind} are unowned", f'add {kind} = {{ team = "…" }}'
 
 
 def _check_events(catalogue: Catalogue) -> Iterator[Report]:

@@ -21,7 +21,7 @@ class LiveCatalogue:
     """Holds the catalogue that governs. Each request reads `now` once, so that one catalogue governs all of it."""
 
     def __init__(self, path: Path = SHIPPED) -> None:
-        """Raises `CatalogueError` for a file that cannot govern: a layer does not start with one."""
+        """Raise `CatalogueError` for a file that cannot govern: a layer does not start with one."""
         self._path = path
         self._stamp = _stamp(path)
         self._served: frozenset[str] = frozenset()
@@ -34,14 +34,15 @@ class LiveCatalogue:
         """Why the file as it is now does not govern; empty when it does."""
 
     def serves(self, operations: Iterable[str] = (), platforms: Iterable[str] = ()) -> None:
-        """Refuse from here on a catalogue that lacks one of these: no route and no connector is left without its rules."""
+        """Refuse from here on a catalogue that lacks one of these: no route and no connector is left without its
+        rules."""
         self._served |= frozenset(operations)
         self._connected |= frozenset(platforms)
 
-    def when_changed(self, told: Callable[[Catalogue], None]) -> None:
-        """`told` is called with each catalogue that takes over, and with the present one now."""
-        self._watchers.append(told)
-        told(self.current)
+    def when_changed(self, reported: Callable[[Catalogue], None]) -> None:
+        """Call `changed` with each catalogue that takes over, and with the present one now."""
+        self._watchers.append(reported)
+        reported(self.current)
 
     def look(self) -> None:
         """Take up the file if it has changed."""
@@ -73,8 +74,8 @@ class LiveCatalogue:
             self._refuse(str(error))
             return
         self.current, self.text, self.refused = wanted, self._path.read_text(), ""
-        for told in self._watchers:
-            told(wanted)
+        for reported in self._watchers:
+            reported(wanted)
         log.info("the catalogue has changed and governs", file=self._path.name)
 
     def _check(self, wanted: Catalogue) -> None:

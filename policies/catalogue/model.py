@@ -93,7 +93,7 @@ class Gateway(Fact, frozen=True):
 class Client(Fact, frozen=True):
     """Who may call one layer, for what, how much, and whose records it sees ("*": everybody's), of which regions.
 
-    Our own layers (`service`) have no throttle tier: whoever called them has been counted already.
+    Our own layers (`service`) have no throttle tier: their callers have been counted already.
     """
 
     kind: Kind
@@ -130,8 +130,8 @@ class Breaker(Fact, frozen=True):
 
 
 class Platform(Fact, frozen=True):
-    """One instance of a platform: which connector speaks to it, where its data lies, which legal entities it serves ("*":
-    all of them), and how it may be called.
+    """One instance of a platform: which connector speaks to it, where its data lies, which legal entities it serves
+    ("*": all of them), and how it may be called.
 
     At most `rate` requests are sent (all replicas together, if they share a Redis), and `concurrent` at once by each
     replica. `calls` has a rule for "default" and for single operations of the domain's API.
@@ -169,10 +169,11 @@ class Ownership(Fact, frozen=True):
 
 
 class CaseRoute(Fact, frozen=True):
-    """Whose a kind of case is: the `team`'s, unless the field in question or the platform that refused is somebody else's.
+    """Whose a kind of case is: the `team`'s, unless the field in question or the platform that refused is somebody
+    else's.
 
-    Acting on a case of this kind also resolves the open cases of its subject that are of the kinds in `resolves`: they are
-    the same trouble. All others stay open.
+    Acting on a case of this kind also resolves the open cases of its subject that are of the kinds in `resolves`: they
+    are the same trouble. All others stay open.
     """
 
     team: Team
@@ -181,7 +182,7 @@ class CaseRoute(Fact, frozen=True):
     resolves: frozenset[CaseKind] = frozenset()
 
     def to(self, field: str, platform: str) -> Team:
-        """The team for a case about `field`, of which `platform` complains (empty if none does)."""
+        """Return the team for a case about `field`, of which `platform` complains (empty if none does)."""
         return self.fields.get(field) or self.platforms.get(cast("Domain", platform)) or self.team
 
 
@@ -195,7 +196,7 @@ class PostingWindow(Fact, frozen=True):
     closes: time | None = None
 
     def next_opening(self, now: datetime) -> datetime | None:
-        """When the window opens next, in UTC; None when it is open at `now`."""
+        """Return when the window opens next, in UTC; None when it is open at `now`."""
         if self.opens is None or self.closes is None:
             return None
         local = now.astimezone(ZoneInfo(self.timezone))
@@ -221,7 +222,8 @@ class EventType(Fact, frozen=True):
 
 
 class Segregation(Fact, frozen=True):
-    """Scopes that no client of these kinds may hold together. A layer of ours (`service`) hands on what one caller holds."""
+    """Scopes that no client of these kinds may hold together. A layer of ours (`service`) hands on what one caller
+    holds."""
 
     scopes: Annotated[frozenset[str], msgspec.Meta(min_length=2)]
     reason: Name
@@ -245,7 +247,7 @@ class Catalogue(Fact, frozen=True):
     segregation: tuple[Segregation, ...] = ()
 
     def operations(self, layer: Layer) -> dict[str, Operation]:
-        """Every operation that a layer may serve, by id."""
+        """Return every operation that a layer may serve, by id."""
         found = dict(self.gateway.operations)
         for api in self.apis.values():
             if api.layer == layer:
@@ -253,16 +255,16 @@ class Catalogue(Fact, frozen=True):
         return found
 
     def audit_days_of(self, operation_id: str) -> int:
-        """How long audit records of an operation are kept."""
+        """Return how long audit records of an operation are kept."""
         name = self.api_of(operation_id)
         return self.apis[name].audit_days if name else self.gateway.audit_days
 
     def api_of(self, operation_id: str) -> str | None:
-        """The name of the API that an operation belongs to."""
+        """Return the name of the API that an operation belongs to."""
         return next((name for name, api in self.apis.items() if operation_id in api.operations), None)
 
     def region_of(self, legal_entity: str) -> str | None:
-        """The region in which the records of a legal entity stay."""
+        """Return the region in which the records of a legal entity stay."""
         return next((name for name, region in self.regions.items() if legal_entity in region.legal_entities), None)
 
     def instances(self, domain: Domain) -> list[str]:
@@ -270,18 +272,20 @@ class Catalogue(Fact, frozen=True):
         return [name for name, platform in self.platforms.items() if platform.domain == domain]
 
     def instance_for(self, domain: Domain, legal_entity: str) -> str | None:
-        """Return the platform that serves a legal entity; the only one of its domain serves what has no legal entity."""
+        """Return the platform that serves a legal entity; the only one of its domain serves what has no legal
+        entity."""
         found = self.instances(domain)
         if not legal_entity:
             return found[0] if len(found) == 1 else None
         return next((each for each in found if self.platforms[each].serves(legal_entity)), None)
 
     def posting_window(self, legal_entity: str) -> PostingWindow:
-        """When the books of a legal entity take postings; always, for one of which nothing is said."""
+        """Return when the books of a legal entity take postings; always, for one of which nothing is said."""
         return self.posting_windows.get(legal_entity, ALWAYS)
 
     def entities_of(self, client: Client) -> frozenset[str]:
-        """The legal entities whose records a client may see: those it is granted, in the regions it is granted."""
+        """Return the legal entities whose records a client may see: those it is granted, in the regions it is
+        granted."""
         if "*" in client.regions:
             return client.legal_entities
         there = frozenset[str]().union(*(self.regions[each].legal_entities for each in client.regions))

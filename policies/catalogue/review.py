@@ -34,7 +34,7 @@ class Unknown(LookupError):
 
 
 def explain(catalogue: Catalogue, text: str, client_name: str, operation_id: str, today: date) -> Explanation:
-    """What would happen if a client called an operation. Raises `Unknown`."""
+    """Return what would happen if a client called an operation. Raises `Unknown`."""
     if client_name not in catalogue.clients:
         raise Unknown(f"there is no client {client_name!r}; there are {', '.join(sorted(catalogue.clients))}")
     name = catalogue.api_of(operation_id)
@@ -55,7 +55,7 @@ def explain(catalogue: Catalogue, text: str, client_name: str, operation_id: str
 def _decisions(
     catalogue: Catalogue, name: str, operation_id: str, client_name: str, today: date
 ) -> Iterator[tuple[bool, str, str, tuple[str, ...]]]:
-    """In the order in which the chain asks."""
+    """Return the decisions in the order in which the chain asks."""
     of_client, of_operation = ("clients", client_name), ("apis", name, "operations", operation_id)
     api, client = catalogue.apis[name], catalogue.clients[client_name]
     operation = api.operations[operation_id]
@@ -115,7 +115,7 @@ def _repeat(operation: Operation) -> str:
 
 
 def diff(before: Catalogue, after: Catalogue) -> list[str]:
-    """What a change of the catalogue changes, in sentences: APIs first, then client by client."""
+    """Return what a change of the catalogue changes, in sentences: APIs first, then client by client."""
     return [
         *_apis(before, after),
         *_tiers(before, after),
@@ -167,7 +167,7 @@ def _operations(name: str, old: Api, new: Api) -> Iterator[str]:
 
 
 def reach(catalogue: Catalogue, client: Client) -> frozenset[str]:
-    """The operations that a client may call."""
+    """Return the operations that a client may call."""
     return frozenset(
         operation_id
         for operation_id, operation in catalogue.operations(client.audience).items()
@@ -206,13 +206,16 @@ def _tiers(before: Catalogue, after: Catalogue) -> Iterator[str]:
 
 
 FACTS = {
-    "platforms": "Platform", "regions": "Region", "ownership": "Ownership of", "posting_windows": "Posting window of",
+    "platforms": "Platform",
+    "regions": "Region",
+    "ownership": "Ownership of",
+    "posting_windows": "Posting window of",
     "case_routing": "Cases of the kind",
-}  # fmt: skip
+}
 
 
 def _facts(before: Catalogue, after: Catalogue) -> Iterator[str]:
-    """What has no clients of its own: key by key."""
+    """Return what has no clients of its own: key by key."""
     for section, title in FACTS.items():
         tables: tuple[dict[str, Any], dict[str, Any]] = (getattr(before, section), getattr(after, section))
         for name, old, new in _paired(*tables):
@@ -223,7 +226,7 @@ def _facts(before: Catalogue, after: Catalogue) -> Iterator[str]:
 
 
 def _leaves(fact: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every value of a table, by its dotted key; lists in one order, as a text."""
+    """Return every value of a table, by its dotted key; lists in one order, as a text."""
     plain: Any = msgspec.to_builtins(fact)
     if isinstance(plain, dict):
         for key, inner in cast("dict[str, Any]", plain).items():
@@ -248,7 +251,7 @@ def _rules(before: Catalogue, after: Catalogue) -> Iterator[str]:
 
 
 def _paired(before: dict[str, T], after: dict[str, T]) -> Iterator[tuple[str, T | None, T | None]]:
-    """Each name of the two, with what it was and what it is."""
+    """Return each name of the two, with what it was and what it is."""
     for name in sorted(before.keys() | after.keys()):
         yield name, before.get(name), after.get(name)
 

@@ -1,9 +1,9 @@
 """Makes a governed Litestar app, and is the only way to make one.
 
 On the way in: size limit → correlation → version → authentication → load → throttle → authorization (scope; objects are
-checked where they are read) → idempotency → unknown fields → handler. On the way out: problem details, headers of the version and of
-the limits, correlation header, audit line. A new policy is one more plain function of the `Gate`, called by `Governance`.
-Each request is governed by the catalogue as it is when the request comes.
+checked where they are read) → idempotency → unknown fields → handler. On the way out: problem details, headers of the
+version and of the limits, correlation header, audit line. A new policy is one more plain function of the `Gate`, called
+by `Governance`. Each request is governed by the catalogue as it is when the request comes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Ungoverned(RuntimeError):
 class Rules:
     """What governs one operation, under one catalogue. An operation of the health checks belongs to no API.
 
-    A request reads its rules once and all else from them, so that a catalogue that changes meanwhile governs the next one.
+    A request reads its rules once and all else from them, so that a catalogue that changes meanwhile governs the next
+    one.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Rules:
         self.api = api
         self.service_tier = catalogue.service_tiers[operation.tier]
         self.carried = operation.open != "health"
-        """Whoever looks after us must see us most of all when we are busy."""
+        """Those who look after us must see us most of all when we are busy."""
         self.lives: dict[str, date] = {}
         """The day for which a version is known to be served."""
         self.marks: dict[str, Headers] = {}
@@ -152,15 +153,15 @@ class Gate:
         return self._new_id("cor")
 
     def begin(self, operation_id: str, rules: Rules, headers: dict[bytes, bytes]) -> Token[deadline.Deadline | None]:
-        """From here on the call has the time that its service tier gives it, or less if its caller waits less."""
+        """Give the call the time of its service tier from here on, or less if its caller waits less."""
         return deadline.enter(operation_id, rules.service_tier.timeout, headers.get(deadline.MARK, b""))
 
     def now(self) -> datetime:
-        """The moment in UTC. A request asks once."""
+        """Return the moment in UTC. A request asks once."""
         return self._clock()
 
     def version(self, rules: Rules, version: str, now: datetime) -> Headers:
-        """The headers that tell of the version's life. Raises 404 or 410 when it is not served."""
+        """Return the headers that tell of the version's life. Raises 404 or 410 when it is not served."""
         if rules.api is None:
             return []
         today = now.date()
@@ -175,7 +176,7 @@ class Gate:
             self.usage.note(caller.principal.client, rules.name, version)
 
     async def authenticate(self, rules: Rules, headers: dict[bytes, bytes]) -> Caller | None:
-        """Who calls, or None where the catalogue leaves the door open. Raises 401."""
+        """Return who calls, or None where the catalogue leaves the door open. Raises 401."""
         if rules.operation.open:
             return None
         authorization = headers.get(b"authorization", b"")
@@ -199,14 +200,14 @@ class Gate:
                 raise
 
     def release(self, rules: Rules, caller: Caller | None) -> None:
-        """A call that was admitted has ended."""
+        """End a call that was admitted."""
         if caller and caller.client.tier:
             self.throttle.end(caller.principal.client)
         if rules.carried:
             self._load.end()
 
     async def count(self, operation_id: str, rules: Rules, caller: Caller | None, now: datetime) -> Headers:
-        """Count the call against its client's limits. Raises 429; gives the fields that tell what is left."""
+        """Count the call against its client's limits. Raises 429; returns the fields that tell what is left."""
         if caller is None or (limits := rules.limits_of(caller.client)) is None:
             return []
         call = RateLimitedCall(caller.principal.client, operation_id)
@@ -222,7 +223,7 @@ class Gate:
         return caller.principal.within(caller.client, rules.entities[caller.principal.client])
 
     def refused(self, operation_id: str, status: int, correlation_id: str) -> None:
-        """Log whoever was turned away for want of credentials."""
+        """Log a caller that is turned away for want of credentials."""
         if status == UNAUTHENTICATED.status:
             log.warning("refused", operation=operation_id, status=status, correlation_id=correlation_id)
 
@@ -237,10 +238,17 @@ class Gate:
         )
         self._audit.write(
             AuditEntry(
-                at=self._clock(), layer=self.layer, operation=operation_id, version=versions.named_in(path) if rules.api else "", client=client,
-                on_behalf_of=subject, object=path, status=status, correlation_id=correlation.current(),
+                at=self._clock(),
+                layer=self.layer,
+                operation=operation_id,
+                version=versions.named_in(path) if rules.api else "",
+                client=client,
+                on_behalf_of=subject,
+                object=path,
+                status=status,
+                correlation_id=correlation.current(),
             )
-        )  # fmt: skip
+        )
 
 
 class Governance:
@@ -265,7 +273,7 @@ class Governance:
         settled = False
 
         def settle(status: int) -> None:
-            """Once, and before the caller hears of it: no write is answered without its audit line."""
+            """Write the audit record once, and before the caller hears of it: no write is answered without one."""
             nonlocal settled
             if not settled:
                 settled = True
@@ -319,9 +327,14 @@ class Governance:
             await self.app(scope, receive, send)
             return
         await self.gate.idempotency.run(
-            self.app, scope, receive, send, client=principal.client, operation=operation_id,
+            self.app,
+            scope,
+            receive,
+            send,
+            client=principal.client,
+            operation=operation_id,
             needed=rules.operation.idempotency == "key",
-        )  # fmt: skip
+        )
 
     async def _say_methods(self, path: str, send: Send) -> None:
         allowed = ", ".join(sorted(self.gate.methods[path])).encode()
@@ -330,7 +343,7 @@ class Governance:
 
 
 def operation_of(handler: object) -> str:
-    """The operation id that a route handler declares. Raises `Ungoverned` if it declares none."""
+    """Return the operation id that a route handler declares. Raises `Ungoverned` if it declares none."""
     operation_id = getattr(handler, "operation_id", None)
     if not isinstance(operation_id, str):
         raise Ungoverned(f"{handler} has no operation id")
@@ -345,7 +358,7 @@ def _principal(request: Request[Any, Any, Any]) -> Principal:
 
 
 def _act(request: Request[Any, Any, Any]) -> str:
-    """The id of the act that this request is, whenever it is sent: the natural key of what it creates."""
+    """Return the id of the act that this request is, whenever it is sent: the natural key of what it creates."""
     return str(request.scope["state"]["act"])
 
 
@@ -366,7 +379,8 @@ def governed(
     on_shutdown: Sequence[LifespanHook] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """The app of one deployable, whose handlers are given what is `provided` by name; `openapi` makes one that is described and not served. Raises `Ungoverned` when a route's operation is not in the catalogue."""
+    """Return the app of one deployable, whose handlers are given what is `provided` by name; `openapi` makes one
+    that is described and not served. Raises `Ungoverned` when a route's operation is not in the catalogue."""
 
     @get("/health/live", operation_id="live", summary="Whether the process runs")
     async def live() -> dict[str, str]:
@@ -409,7 +423,7 @@ def governed(
 
 
 def _served(app: Litestar, gate: Gate, *, described: bool) -> set[str]:
-    """The operations of all routes. Raises `Ungoverned` for one that the catalogue does not know."""
+    """Return the operations of all routes. Raises `Ungoverned` for one that the catalogue does not know."""
     served: set[str] = set()
     for route in app.routes:
         if described and route.path.startswith(DESCRIBED_AT):

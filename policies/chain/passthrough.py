@@ -1,8 +1,9 @@
-"""The shortest way through a layer, for reads whose answer the next layer gives: the chain as plain functions over the
-ASGI scope, bytes through, no handler machinery.
+"""The shortest way through a layer, for reads whose answer the next layer returns: the chain as plain functions over
+the ASGI scope, bytes through, no handler machinery.
 
-What is unusual in any way (another method, a parameter that does not fit, a path that is not listed) goes to the app behind
-it, which has the same routes in full and answers every refusal of its own. So nothing is decided here that is not decided there.
+What is unusual in any way (another method, a parameter that does not fit, a path that is not listed) goes to the app
+behind it, which has the same routes in full and answers every refusal of its own. So nothing is decided here that is
+not decided there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from policies.outbound.layer_client import LayerResponse
 from policies.problems import Headers, ProblemError, as_answer
 
 Fetch = Callable[[Principal, str], Awaitable[LayerResponse]]
-"""Asks the next layer, on behalf of whoever called, for a path with its query."""
+"""Asks the next layer, on behalf of the caller, for a path with its query."""
 Check = Callable[[str], bool]
 
 
@@ -42,7 +43,7 @@ class PassthroughRoute(msgspec.Struct, frozen=True):
     key: re.Pattern[str] | None = None
 
     def allows(self, query: str) -> bool:
-        """Whether a query is one that the route would accept, parameter by parameter."""
+        """Return whether a query is one that the route would accept, parameter by parameter."""
         if query.count("&") > len(self.query):
             return False
         given = parse_qsl(query, keep_blank_values=True)
@@ -70,7 +71,7 @@ class Passthrough:
         await self._app(scope, receive, send)
 
     def passage(self, path: str, query: str) -> tuple[PassthroughRoute, str] | None:
-        """What a read is passed through to, and where; None for one that goes the long way."""
+        """Return what a read is passed through to, and where; None for one that goes the long way."""
         passage = self._passages.get(path)
         target = ""
         if passage is None or passage.key is not None:
@@ -87,7 +88,8 @@ class Passthrough:
     async def answer(
         self, headers: dict[bytes, bytes], passage: PassthroughRoute, target: str
     ) -> tuple[int, Headers, bytes]:
-        """(status, headers without the length, body). `headers` are the request's, by their names in lower case."""
+        """Return (status, headers without the length, body). `headers` are the request's, by their names in lower
+        case."""
         gate = self._gate
         rules = gate.rules[passage.operation_id]
         correlation_id = gate.correlation_id(headers)
@@ -116,7 +118,7 @@ class Passthrough:
 
 
 def passthrough_routes(app: Litestar) -> dict[str, PassthroughRoute]:
-    """The routes of an app that are marked as passed through."""
+    """Return the routes of an app that are marked as passed through."""
     found: dict[str, PassthroughRoute] = {}
     for route in app.routes:
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
@@ -147,7 +149,8 @@ def _pattern(parameter: Any) -> str:
 
 
 def _check(parameter: Any) -> Check | None:
-    """What a value of the parameter must be; None for one that this cannot tell, which then goes the long way."""
+    """Return what a value of the parameter must be; None for one that this cannot tell, which then goes the long
+    way."""
     choices = frozenset(
         each
         for inner in (parameter.annotation, *get_args(parameter.annotation))

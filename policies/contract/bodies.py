@@ -18,12 +18,12 @@ MAX_BODY = 256 * 1024
 
 @lru_cache
 def described(kind: Any) -> inspect.Type:
-    """What msgspec knows of a type: its fields, its items, its members."""
+    """Return what msgspec knows of a type: its fields, its items, its members."""
     return inspect.type_info(kind)
 
 
 async def read_body(receive: Receive, longest: int = MAX_BODY) -> bytes:
-    """The read_body body of a request. Raises `ProblemError`: 413 when it is longer, 400 when it breaks off."""
+    """Return the read_body body of a request. Raises `ProblemError`: 413 when it is longer, 400 when it breaks off."""
     body = b""
     while True:
         message = await receive()
@@ -37,7 +37,7 @@ async def read_body(receive: Receive, longest: int = MAX_BODY) -> bytes:
 
 
 def replayed(body: bytes) -> Receive:
-    """The same body for whoever reads it next."""
+    """Return the same body for the next reader."""
 
     async def receive() -> HTTPReceiveMessage:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -54,7 +54,7 @@ class CapturedResponse(msgspec.Struct, frozen=True):
 
 
 async def captured(app: ASGIApp, scope: Scope, receive: Receive) -> CapturedResponse:
-    """What an app answers, held back."""
+    """Return what an app answers, held back."""
     status, headers, parts = 0, tuple[tuple[bytes, bytes], ...](), list[bytes]()
 
     async def hold(message: Message) -> None:
@@ -100,7 +100,7 @@ def names_the_same(in_path: str, in_body: str, member: str = "id") -> None:
 
 @lru_cache
 def _fields(kind: type[Any]) -> dict[str, inspect.Type]:
-    """The fields of a struct by their names on the wire."""
+    """Return the fields of a struct by their names on the wire."""
     expected = described(kind)
     return (
         {field.encode_name: field.type for field in expected.fields} if isinstance(expected, inspect.StructType) else {}

@@ -46,7 +46,7 @@ class DeprecationUsage:
             await self.hand_over()
 
     async def hand_over(self) -> None:
-        """What cannot be handed over now is kept for the next time."""
+        """Hand over what was counted; what cannot be handed over now is kept for the next time."""
         counted, self._new = self._new, Counter()
         if not counted:
             return
@@ -57,7 +57,7 @@ class DeprecationUsage:
             log.warning("the counts of deprecated calls wait for the store", reason=type(error).__name__)
 
     async def counted(self) -> tuple[DeprecatedCalls, ...]:
-        """All that was handed over, newest day first. Raises one of `AWAY`."""
+        """Return all that was handed over, newest day first. Raises one of `AWAY`."""
         found = [_read(field, calls) for field, calls in (await self._shared.counts(NAME)).items()]
         return tuple(sorted(found, key=lambda each: (-each.day.toordinal(), each.client, each.api, each.version)))
 

@@ -1,4 +1,5 @@
-"""How a route is declared: with the options that there are and no others, so that a misspelt one is an error of types."""
+"""How a route is declared: with the options that there are and no others, so that a misspelt one is an error of
+types."""
 
 from __future__ import annotations
 
@@ -20,9 +21,9 @@ CREATED, OK = 201, 200
 class Declaration(msgspec.Struct, frozen=True):
     """What a route says of itself beside what the web framework asks for.
 
-    `problems` are those of its own. `asks_platforms` is whether the answer may be a platform's fault. `passes` is the path
-    at the next layer that a read is passed through to, with `{parameter}` where the last segment goes. `links` are where
-    an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901).
+    `problems` are those of its own. `asks_platforms` is whether the answer may be a platform's fault. `passes` is the
+    path at the next layer that a read is passed through to, with `{parameter}` where the last segment goes. `links` are
+    where an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901).
     """
 
     problems: tuple[ProblemType, ...] = ()
@@ -47,8 +48,9 @@ def operation(
 ) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
     """Declare a route for an operation of the catalogue.
 
-    `answers` is the type of the answer where the handler passes bytes on or shapes them itself. `status` is that of success:
-    201 for a POST and 200 for the others, if not said. `sync_to_thread` is asked for a handler that is no coroutine.
+    `answers` is the type of the answer where the handler passes bytes on or shapes them itself. `status` is that of
+    success: 201 for a POST and 200 for the others, if not said. `sync_to_thread` is asked for a handler that is no
+    coroutine.
     """
     succeeds = status or (CREATED if method == "POST" else OK)
 
@@ -76,6 +78,7 @@ def declaration_of(handler: HTTPRouteHandler) -> Declaration:
 
 
 def answer_type(handler: HTTPRouteHandler) -> Any:
-    """Return the type of what a route answers: the declared one where the handler passes bytes on or shapes them itself."""
+    """Return the type of what a route answers: the declared one where the handler passes bytes on or shapes them
+    itself."""
     declared: Any = next(iter((handler.responses or {}).values()), None)
     return declared.data_container if declared else handler.parsed_fn_signature.return_type.annotation

@@ -1,6 +1,6 @@
-"""What is different between two neighbouring major versions of an API, as named changes: each can read the older request,
-write the older answer, and describe itself in the older contract. So an older version is one small file and no copy of a route.
-"""
+"""What is different between two neighbouring major versions of an API, as named changes: each can read the older
+request, write the older answer, and describe itself in the older contract. So an older version is one small file and no
+copy of a route."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ class Unreadable(ValueError):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One difference in the values of `kind`, a struct of the newest version. What a change does not override is the same.
+    """One difference in the values of `kind`, a struct of the newest version. What a change does not override is the
+    same.
 
-    `summary` is what the guide says of it. All values inside of the one that a change gets are as the newer version has them.
+    `summary` is what the guide says of it. All values inside of the one that a change gets are as the newer version has
+    them.
     """
 
     summary: str
@@ -83,8 +85,8 @@ class FieldRenamed(Change, frozen=True):
 
 
 class FieldAdded(Change, frozen=True):
-    """The field `added` was not there. An older answer leaves it out; an older request gets `default`, or what the struct
-    has as its default when there is none."""
+    """The field `added` was not there. An older answer leaves it out; an older request gets `default`, or what the
+    struct has as its default when there is none."""
 
     added: str
     default: Json = msgspec.UNSET
@@ -105,8 +107,8 @@ class FieldAdded(Change, frozen=True):
 
 
 class FieldRemoved(Change, frozen=True):
-    """The field `removed` of type `of` was there. An older answer has it still, as `computed` says from the newer one, and
-    so has the example of an older request, which has to have it, though it does nothing any more."""
+    """The field `removed` of type `of` was there. An older answer has it still, as `computed` says from the newer one,
+    and so has the example of an older request, which has to have it, though it does nothing any more."""
 
     removed: str
     of: Any
@@ -158,7 +160,8 @@ class OperationAdded(msgspec.Struct, frozen=True):
 
 
 class OlderVersion(msgspec.Struct, frozen=True):
-    """What an older version is: all `changes` that lead from it to the next newer one, in the order in which they were made."""
+    """What an older version is: all `changes` that lead from it to the next newer one, in the order in which they were
+    made."""
 
     version: str
     newer: str
@@ -166,5 +169,5 @@ class OlderVersion(msgspec.Struct, frozen=True):
 
     @property
     def summaries(self) -> tuple[str, ...]:
-        """What the guide to the newer version says, each once."""
+        """Return what the guide to the newer version says, each once."""
         return tuple(dict.fromkeys(each.summary for each in self.changes))

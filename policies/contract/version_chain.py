@@ -1,6 +1,5 @@
-"""All major versions of an API alive at once: the routes are those of the newest, and an older version is a chain of steps,
-each to the next newer one. A request goes up the chain, an answer comes down.
-"""
+"""All major versions of an API alive at once: the routes are those of the newest, and an older version is a chain of
+steps, each to the next newer one. A request goes up the chain, an answer comes down."""
 
 from __future__ import annotations
 
@@ -67,7 +66,8 @@ class VersionChain:
         return [kind for step in self.steps for change in step.changes if (kind := getattr(change, "of", None))]
 
     def read(self, kind: Any, value: Json) -> Json:
-        """Return a request's body as the newest version has it. Raises `ProblemError` (422) with this version's paths."""
+        """Return a request's body as the newest version has it. Raises `ProblemError` (422) with this version's
+        paths."""
         expected = described(kind)
         for place in range(len(self.steps)):
             wrong: list[FieldError] = []
@@ -93,7 +93,8 @@ class VersionChain:
         return FieldError(path, f"{missing[1]}{name}{missing[3]}")
 
     def describe(self, document: Object, kinds: dict[str, type]) -> Object:
-        """Return the OpenAPI document of this version, from the newest one's. `kinds` names the struct of each schema."""
+        """Return the OpenAPI document of this version, from the newest one's. `kinds` names the struct of each
+        schema."""
         made = copy.deepcopy(document)
         made["info"]["version"] = self.version
         paths = made["paths"].items()
@@ -110,12 +111,12 @@ class VersionChain:
         return [each for each in self.steps[place].changes if isinstance(each, Change) and each.kind is kind]
 
     def _from_the_newest(self, kind: type, place: int) -> Iterable[Change]:
-        """All changes of a struct between the newest version and the one at `place`, the last one first."""
+        """Return all changes of a struct between the newest version and the one at `place`, the last one first."""
         for each in reversed(range(place, len(self.steps))):
             yield from reversed(self._changes(kind, each))
 
     def _fields(self, struct: inspect.StructType, place: int) -> Fields | None:
-        """The fields of a struct in the version at `place`; None when it is something else altogether there."""
+        """Return the fields of a struct in the version at `place`; None when it is something else altogether there."""
         fields: Fields = {field.encode_name: field.type for field in struct.fields}
         for change in self._from_the_newest(struct.cls, place):
             if isinstance(change, ValueRewritten):
@@ -124,7 +125,7 @@ class VersionChain:
         return fields
 
     def _name(self, kind: type, name: str, place: int) -> str:
-        """What this version calls the field `name` of the version at `place`."""
+        """Return what this version calls the field `name` of the version at `place`."""
         for each in reversed(range(place)):
             for change in reversed(self._changes(kind, each)):
                 name = change.name(name)
@@ -189,7 +190,7 @@ class VersionChain:
                 return value
 
     def _path(self, expected: inspect.Type, path: str) -> str:
-        """Where this version has what the newest one has at `path`."""
+        """Return where this version has what the newest one has at `path`."""
         made = "$"
         for part in re.findall(r"\.[^.\[]+|\[[^\]]*\]", path):
             if isinstance(expected, inspect.UnionType):
@@ -217,8 +218,8 @@ def _may_hold_structs(kind: inspect.Type) -> bool:
 
 
 def versioned(name: str, module: str, handlers: Sequence[HTTPRouteHandler]) -> tuple[Router, ...]:
-    """Return the routers of an API: `handlers` are the routes of the newest version, and each module `v1`, `v2`, … beside
-    `module` declares an older one as `VERSION`. An API without any is in v1. Raises `BrokenChain`."""
+    """Return the routers of an API: `handlers` are the routes of the newest version, and each module `v1`, `v2`, …
+    beside `module` declares an older one as `VERSION`. An API without any is in v1. Raises `BrokenChain`."""
     older = older_versions(module.rpartition(".")[0])
     newest = older[-1].newer if older else "v1"
     routers = [Router(f"/{name}/{newest}", route_handlers=handlers, tags=[name])]

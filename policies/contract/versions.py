@@ -10,12 +10,12 @@ from policies.problems import ENDED, MISSING, Headers, ProblemError
 
 
 def named_in(path: str) -> str:
-    """The version that a path names: `/<api>/<version>/…`; nothing in a path that belongs to no API."""
+    """Return the version that a path names: `/<api>/<version>/…`; nothing in a path that belongs to no API."""
     return path.split("/", 3)[2] if path.count("/") > 1 else ""
 
 
 def check(api: str, version: str, life: Version, today: date) -> Headers:
-    """The headers that a call of this version is answered with (RFC 9745, RFC 8594, RFC 8288).
+    """Return the headers that a call of this version is answered with (RFC 9745, RFC 8594, RFC 8288).
 
     Raises `ProblemError`: 410 from the day of the sunset on, 404 for a version that is still a draft.
     """

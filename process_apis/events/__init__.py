@@ -1,1 +1,1 @@
-"""What happened, to whoever subscribes: the append-only log, its intake, its dispatcher."""
+"""What happened, to those who subscribe: the append-only log, its intake, its dispatcher."""

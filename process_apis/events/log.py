@@ -10,11 +10,15 @@ from process_apis.records.database import events, insert_once
 
 
 def append(engine: sa.Engine, event: Event, correlation_id: str) -> tuple[bool, str]:
-    """(whether it is new, the correlation id that the event was first taken with)."""
+    """Return (whether it is new, the correlation id that the event was first taken with)."""
     values = {
-        "source": event.source, "id": event.id, "type": event.type, "subject": event.subject,
-        "correlation_id": correlation_id, "document": msgspec.json.encode(event),
-    }  # fmt: skip
+        "source": event.source,
+        "id": event.id,
+        "type": event.type,
+        "subject": event.subject,
+        "correlation_id": correlation_id,
+        "document": msgspec.json.encode(event),
+    }
     with engine.begin() as connection:
         if insert_once(connection, events, values):
             return True, correlation_id

@@ -25,8 +25,8 @@ class CaseNotOpened(RuntimeError):
 
 
 class Cases:
-    """The table of cases. There is one open case for a subject, kind and field: the same trouble is not told twice, and of
-    two who tell it at once the database takes one."""
+    """The table of cases. There is one open case for a subject, kind and field: the same trouble is not reported
+    twice, and of two who tell it at once the database takes one."""
 
     def __init__(self, engine: sa.Engine, live_catalogue: LiveCatalogue, clock: Clock, new_id: NewId) -> None:
         """The catalogue says whose each case is, as it is when the case is opened."""
@@ -36,19 +36,43 @@ class Cases:
         self._new_id = new_id
 
     def open(
-        self, kind: CaseKind, subject: str, finding: Finding, actions: tuple[Action, ...], *, correlation_id: str,
-        legal_entity: str = "", customer_id: str = "", given: dict[str, str] | None = None,
-    ) -> Case:  # fmt: skip
+        self,
+        kind: CaseKind,
+        subject: str,
+        finding: Finding,
+        actions: tuple[Action, ...],
+        *,
+        correlation_id: str,
+        legal_entity: str = "",
+        customer_id: str = "",
+        given: dict[str, str] | None = None,
+    ) -> Case:
         """Open a case, or return the one that is open. Raises `CaseNotOpened`."""
         team = self._live_catalogue.current.case_routing[kind].to(finding.field, finding.platform)
         case = Case(
-            id=self._new_id("cas"), kind=kind, team=team, subject=subject, field=finding.field, reason=finding.reason,
-            actions=actions, state="open", opened_at=self._clock(), correlation_id=correlation_id, input=given or {},
-        )  # fmt: skip
+            id=self._new_id("cas"),
+            kind=kind,
+            team=team,
+            subject=subject,
+            field=finding.field,
+            reason=finding.reason,
+            actions=actions,
+            state="open",
+            opened_at=self._clock(),
+            correlation_id=correlation_id,
+            input=given or {},
+        )
         row = {
-            "id": case.id, "subject": subject, "kind": kind, "field": finding.field, "team": case.team, "state": "open",
-            "legal_entity": legal_entity, "customer_id": customer_id, "document": msgspec.json.encode(case),
-        }  # fmt: skip
+            "id": case.id,
+            "subject": subject,
+            "kind": kind,
+            "field": finding.field,
+            "team": case.team,
+            "state": "open",
+            "legal_entity": legal_entity,
+            "customer_id": customer_id,
+            "document": msgspec.json.encode(case),
+        }
         same = sa.select(cases.c.document).where(
             cases.c.subject == subject, cases.c.kind == kind, cases.c.field == finding.field, cases.c.state == "open"
         )
@@ -60,7 +84,8 @@ class Cases:
             if document:  # else it was closed in this moment
                 return _decoded(document)
         raise CaseNotOpened(
-            f"no {kind} case of {subject} could be opened: the id {case.id} is taken, or another such case was opened and"
+            f"no {kind} case of {subject} could be opened: the id {case.id} is taken, or another such "
+            "case was opened and"
             f" closed {ATTEMPTS} times meanwhile"
         )
 
@@ -89,7 +114,7 @@ class Cases:
         return len(found)
 
     def get(self, case_id: str, principal: Principal) -> Case | None:
-        """None when there is no such case, or none that the caller may see."""
+        """Return None when there is no such case, or none that the caller may see."""
         query = sa.select(cases.c.document).where(cases.c.id == case_id, paging.visible(cases, principal))
         with self._engine.connect() as connection:
             document = connection.scalar(query)

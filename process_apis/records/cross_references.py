@@ -27,7 +27,7 @@ CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 
 
 def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, new_id: NewId) -> str:
-    """Our id for a platform's record, given on first sight. Two at once get the same: the database decides."""
+    """Return our id for a platform's record, given on first sight. Two at once get the same: the database decides."""
     wanted = {"kind": kind, "platform": platform, "foreign_id": foreign_id}
     with engine.connect() as connection:
         known = connection.scalar(CANONICAL, wanted)
@@ -39,7 +39,7 @@ def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str
 
 
 def known(engine: sa.Engine, kind: Prefix, platform: str, foreign_ids: tuple[str, ...]) -> dict[str, str]:
-    """Our ids for those of a platform's records that we have seen."""
+    """Return our ids for those of a platform's records that we have seen."""
     if not foreign_ids:
         return {}
     query = sa.select(references.c.foreign_id, references.c.canonical_id).where(
@@ -62,7 +62,7 @@ def keep_customer(engine: sa.Engine, customer: Customer) -> None:
 
 
 def expect_change(engine: sa.Engine, customer_id: str, correlation_id: str, next_attempt_at: datetime) -> int | None:
-    """Remember that a customer has to be looked at. Gives the number of the run that is to do it, None for a customer
+    """Remember that a customer has to be synced. Returns the number of the run that is to do it, None for a customer
     that is not known."""
     values = {"correlation_id": correlation_id, "next_attempt_at": next_attempt_at.isoformat(), "attempts": 0}
     with engine.begin() as connection:
@@ -71,28 +71,28 @@ def expect_change(engine: sa.Engine, customer_id: str, correlation_id: str, next
 
 
 def expected_change(engine: sa.Engine, customer_id: str) -> sa.Row[Any] | None:
-    """The change that has to be followed, if there is one."""
+    """Return the change that has to be followed, if there is one."""
     with engine.connect() as connection:
         row = connection.execute(CHANGED, {"of": customer_id}).one_or_none()
     return row if row is not None and row.next_attempt_at else None
 
 
 def settle_change(engine: sa.Engine, expected: sa.Row[Any], next_attempt_at: datetime | None, attempts: int) -> None:
-    """Nobody has to look again, or at `next_attempt_at`; unless another change has come meanwhile."""
+    """Plan no further attempt, or one at `next_attempt_at`; unless another change has come meanwhile."""
     values = {"next_attempt_at": next_attempt_at.isoformat() if next_attempt_at else None, "attempts": attempts}
     with engine.begin() as connection:
         connection.execute(CHANGE.where(customers.c.run == expected.run).values(**values), {"of": expected.id})
 
 
 def customer(engine: sa.Engine, customer_id: str) -> Customer | None:
-    """A customer as it was last seen."""
+    """Return a customer as it was last seen."""
     with engine.connect() as connection:
         document = connection.scalar(DOCUMENT, {"of": customer_id})
     return msgspec.json.decode(document, type=Customer) if document else None
 
 
 def visible_customer(engine: sa.Engine, customer_id: str, principal: Principal) -> Customer | None:
-    """A customer, if the caller may see one of its orders."""
+    """Return a customer, if the caller may see one of its orders."""
     query = sa.select(customers.c.document).where(customers.c.id == customer_id, _visible(principal))
     with engine.connect() as connection:
         document = connection.scalar(query)
@@ -100,7 +100,7 @@ def visible_customer(engine: sa.Engine, customer_id: str, principal: Principal) 
 
 
 def customers_page(engine: sa.Engine, principal: Principal, cursor: str | None, limit: int) -> Page[Customer]:
-    """The customers of whom the caller may see an order."""
+    """Return the customers of whom the caller may see an order."""
     with engine.connect() as connection:
         rows, next_cursor = paging.page_of(connection, customers, [_visible(principal)], cursor, limit)
     return paging.page([msgspec.json.decode(row.document, type=Customer) for row in rows], next_cursor)

@@ -157,7 +157,7 @@ def open_database(url: str) -> sa.Engine:
 
 
 def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
-    """Insert unless a unique key is taken. Gives whether it was inserted: of two at once, one is told yes."""
+    """Insert unless a unique key is taken. Returns whether it was inserted: of two at once, one is reported yes."""
     return connection.execute(_insert_once(connection.dialect.name, table), values).rowcount == 1
 
 
@@ -169,8 +169,8 @@ def _insert_once(dialect: str, table: sa.Table) -> sa.Insert:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    """Write-ahead log: readers and the one writer do not block each other (SQLite: WAL); FULL: what was answered is still there
-    after a power cut. IMMEDIATE as the engine's own."""
+    """Write-ahead log: readers and the one writer do not block each other (SQLite: WAL); FULL: what was answered is
+    still there after a power cut. IMMEDIATE as the engine's own."""
     connection.isolation_level = "IMMEDIATE"
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 30000", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")

@@ -56,7 +56,7 @@ class OneOrder:
     """An order in one transaction: read, changed and read again over one connection."""
 
     def __init__(self, connection: sa.Connection, order_id: str, now: str) -> None:
-        """Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
+        """Raise `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
         self._connection = connection
         self._now = now
         self.row: sa.Row[Any] = connection.execute(ROW, {"of": order_id}).one()
@@ -71,9 +71,12 @@ class OneOrder:
         present = cast("OrderState", self.row.state)
         check_order(present, state)
         values = changes | {
-            "of": self.row.id, "state": state, "blocked_reason": blocked_reason, "updated_at": self._now,
+            "of": self.row.id,
+            "state": state,
+            "blocked_reason": blocked_reason,
+            "updated_at": self._now,
             "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
-        }  # fmt: skip
+        }
         self.row = self._connection.execute(CHANGED, values).one()
         if present != state:
             self._connection.execute(REACHED, {"order_id": self.row.id, "state": state, "at": self._now})
@@ -83,18 +86,29 @@ class OneOrder:
         return datetime.fromisoformat(self.row.next_attempt_at) if self.row.next_attempt_at else None
 
     def order(self, history: tuple[StateChange, ...] = ()) -> Order:
-        """The order as it stands, with its lines. No work of ours needs its history."""
+        """Return the order as it stands, with its lines. No work of ours needs its history."""
         row = self.row
         return Order(
-            id=row.id, deal_id=row.deal_id, revision=row.revision, name=row.name, state=row.state, blocked_reason=row.blocked_reason,
-            correlation_id=row.correlation_id, received_at=datetime.fromisoformat(row.received_at),
-            updated_at=datetime.fromisoformat(row.updated_at), legal_entity=row.legal_entity, customer_id=row.customer_id,
-            plan=_PLAN.decode(row.plan) if row.plan else None, lines=_lines(self._connection, LINES, row.id),
-            history=history, placed_by=row.placed_by, crm=row.crm,
-        )  # fmt: skip
+            id=row.id,
+            deal_id=row.deal_id,
+            revision=row.revision,
+            name=row.name,
+            state=row.state,
+            blocked_reason=row.blocked_reason,
+            correlation_id=row.correlation_id,
+            received_at=datetime.fromisoformat(row.received_at),
+            updated_at=datetime.fromisoformat(row.updated_at),
+            legal_entity=row.legal_entity,
+            customer_id=row.customer_id,
+            plan=_PLAN.decode(row.plan) if row.plan else None,
+            lines=_lines(self._connection, LINES, row.id),
+            history=history,
+            placed_by=row.placed_by,
+            crm=row.crm,
+        )
 
     def history(self) -> tuple[StateChange, ...]:
-        """Every state that it was in, the first one first."""
+        """Return every state that it was in, the first one first."""
         found = self._connection.execute(HISTORY, {"of": self.row.id})
         return tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in found)
 
@@ -111,12 +125,12 @@ class Orders:
 
     @contextmanager
     def at(self, order_id: str) -> Generator[OneOrder]:
-        """One order, in a transaction that ends with the block."""
+        """Return one order, in a transaction that ends with the block."""
         with self._engine.begin() as connection:
             yield OneOrder(connection, order_id, self._clock().isoformat())
 
     def hand_over(self, customer_id: str, partner: str) -> None:
-        """The orders of a customer are seen by the partner that looks after it now."""
+        """Let the partner that looks after a customer now see its orders."""
         others = orders.update().where(orders.c.customer_id == customer_id, orders.c.partner != partner)
         with self._engine.begin() as connection:
             connection.execute(others.values(partner=partner))
@@ -124,15 +138,22 @@ class Orders:
     def receive(
         self, crm: str, deal_id: str, revision: int, correlation_id: str, next_attempt_at: datetime, **known: str
     ) -> tuple[str, OrderState]:
-        """The order of a deal's revision, with its state: a new one the first time, the same one ever after.
+        """Return the order of a deal's revision, with its state: a new one the first time, the same one ever after.
 
-        `known` are columns that whoever brings the deal can fill in before it is read.
+        `known` are columns that the caller can fill in before it is read.
         """
         now = self._clock().isoformat()
         row: dict[str, Any] = {
-            "id": self._new_id("ord"), "crm": crm, "deal_id": deal_id, "revision": revision, "state": "received",
-            "correlation_id": correlation_id, "received_at": now, "updated_at": now, "next_attempt_at": next_attempt_at.isoformat(),
-        } | known  # fmt: skip
+            "id": self._new_id("ord"),
+            "crm": crm,
+            "deal_id": deal_id,
+            "revision": revision,
+            "state": "received",
+            "correlation_id": correlation_id,
+            "received_at": now,
+            "updated_at": now,
+            "next_attempt_at": next_attempt_at.isoformat(),
+        } | known
         with self._engine.begin() as connection:
             if insert_once(connection, orders, row):
                 connection.execute(REACHED, {"order_id": row["id"], "state": "received", "at": now})
@@ -164,13 +185,24 @@ class Orders:
     def accept(self, order_id: str, name: str, placed_by: str, plan: Plan) -> None:
         """Keep what was decided about the deal, and its lines."""
         accepted = {
-            "of": order_id, "name": name, "plan": msgspec.json.encode(plan), "legal_entity": plan.contract.legal_entity,
-            "customer_id": plan.customer.id, "partner": plan.customer.partner, "placed_by": placed_by,
-        }  # fmt: skip
+            "of": order_id,
+            "name": name,
+            "plan": msgspec.json.encode(plan),
+            "legal_entity": plan.contract.legal_entity,
+            "customer_id": plan.customer.id,
+            "partner": plan.customer.partner,
+            "placed_by": placed_by,
+        }
         rows = [
-            {"order_id": order_id, "line_id": line.id, "position": place, "line": msgspec.json.encode(line), "state": "waiting"}
+            {
+                "order_id": order_id,
+                "line_id": line.id,
+                "position": place,
+                "line": msgspec.json.encode(line),
+                "state": "waiting",
+            }
             for place, line in enumerate(plan.contract.lines)
-        ]  # fmt: skip
+        ]
         with self._engine.begin() as connection:
             connection.execute(CHANGE, accepted)
             connection.execute(DROP_LINES, {"of": order_id})
@@ -180,8 +212,8 @@ class Orders:
         self.change(order_id, plan=msgspec.json.encode(plan))
 
     def request_lines(self, order_id: str) -> dict[int, tuple[PricedLine, ...]]:
-        """Mark the waiting lines as requested in the order's present attempt. Return all lines that are on their way to the
-        target, by the attempt in which each was requested: to ask again under that number is to ask once."""
+        """Mark the waiting lines as requested in the order's present attempt. Return all lines that are on their way to
+        the target, by the attempt in which each was requested: to ask again under that number is to ask once."""
         found: dict[int, tuple[PricedLine, ...]] = {}
         with self._engine.begin() as connection:
             attempt = connection.execute(ATTEMPT, {"of": order_id}).scalar_one()
@@ -191,7 +223,8 @@ class Orders:
         return found
 
     def retry_lines(self, order_id: str, line_id: str = "") -> None:
-        """Begin a new attempt for the lines that failed or were not reported: for one of them if it is named, else for all."""
+        """Begin a new attempt for the lines that failed or were not reported: for one of them if it is named, else for
+        all."""
         again = RETRY_LINES.where(order_lines.c.line_id == line_id) if line_id else RETRY_LINES
         with self._engine.begin() as connection:
             connection.execute(again, {"of": order_id, "state": "waiting", "reason": ""})
@@ -203,7 +236,7 @@ class Orders:
             connection.execute(SKIP_LINE, {"of": order_id, "of_line": line_id, "state": "skipped"})
 
     def report_line(self, order_id: str, line_id: str, state: LineState, reason: str) -> bool:
-        """Keep how a requested line ended; any other is left alone. Gives whether every line has a result now."""
+        """Keep how a requested line ended; any other is left alone. Returns whether every line has a result now."""
         with self._engine.begin() as connection:
             connection.execute(REPORT_LINE, {"of": order_id, "of_line": line_id, "state": state, "reason": reason})
             found = list(connection.scalars(LINE_STATES, {"of": order_id}))
@@ -220,14 +253,14 @@ class Orders:
             return connection.execute(ROW, {"of": order_id}).one()
 
     def visible(self, order_id: str, principal: Principal) -> Order | None:
-        """None when there is no such order, or none that the caller may see."""
+        """Return None when there is no such order, or none that the caller may see."""
         query = sa.select(orders.c.seq).where(orders.c.id == order_id, paging.visible(orders, principal))
         with self._engine.connect() as connection:
             found = connection.scalar(query)
         return self.get(order_id) if found is not None else None
 
     def get(self, order_id: str) -> Order:
-        """With its history. Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
+        """Return an order with its history. Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
         with self.at(order_id) as one:
             return one.order(one.history())
 

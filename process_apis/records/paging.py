@@ -17,7 +17,8 @@ CURSOR_DIGITS = 18
 
 
 def visible(table: sa.Table, principal: Principal) -> sa.ColumnElement[bool]:
-    """The object-level check as a condition: rows of the legal entities that the caller may see, and of a partner's own customers."""
+    """Return the object-level check as a condition: rows of the legal entities that the caller may see, and of a
+    partner's own customers."""
     sold = sa.true() if "*" in principal.entities else table.c.legal_entity.in_(sorted(principal.entities))
     if not principal.partner:
         return sold

@@ -19,7 +19,7 @@ KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
 FIND = sa.select(postings).where(postings.c.kind == KIND, postings.c.id == KEY)
 STATE = sa.select(postings.c.state).where(postings.c.kind == KIND, postings.c.id == KEY).with_for_update()
-"""Whoever posts the invoice meanwhile waits, and then sees the payment that is remembered."""
+"""A process that posts the invoice meanwhile waits, and then sees the payment that is remembered."""
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
 
 
@@ -31,20 +31,37 @@ class Postings:
         self._clock = clock
 
     def expect(
-        self, kind: PostingKind, billing: str, invoice_id: str, correlation_id: str, stalled_at: datetime, *, contract_id: str,
-        customer_id: str, legal_entity: str,
-    ) -> bool:  # fmt: skip
+        self,
+        kind: PostingKind,
+        billing: str,
+        invoice_id: str,
+        correlation_id: str,
+        stalled_at: datetime,
+        *,
+        contract_id: str,
+        customer_id: str,
+        legal_entity: str,
+    ) -> bool:
         """Remember that an invoice, or what is paid for it, has to be posted. What is known already stays as it is.
 
-        Gives whether somebody has to look at it now. A payment whose invoice waits to be posted is booked together with
-        it, and looked at only when that was `stalled_at`.
+        Returns whether somebody has to look at it now. A payment whose invoice waits to be posted is booked together
+        with it, and attempted only when that was `stalled_at`.
         """
         now = self._clock().isoformat()
         values = {
-            "kind": kind, "billing": billing, "id": invoice_id, "invoice_id": invoice_id, "contract_id": contract_id, "customer_id": customer_id,
-            "legal_entity": legal_entity, "state": "waiting", "correlation_id": correlation_id, "updated_at": now,
-            "next_attempt_at": now, "blocked_reason": "" if kind == "invoice" else "its invoice is not posted yet",
-        }  # fmt: skip
+            "kind": kind,
+            "billing": billing,
+            "id": invoice_id,
+            "invoice_id": invoice_id,
+            "contract_id": contract_id,
+            "customer_id": customer_id,
+            "legal_entity": legal_entity,
+            "state": "waiting",
+            "correlation_id": correlation_id,
+            "updated_at": now,
+            "next_attempt_at": now,
+            "blocked_reason": "" if kind == "invoice" else "its invoice is not posted yet",
+        }
         with self._engine.begin() as connection:
             together = (
                 kind == "payment" and connection.scalar(STATE, {"of_kind": "invoice", "of": invoice_id}) == "waiting"
@@ -65,9 +82,17 @@ class Postings:
 
     def posted(self, kind: PostingKind, key: str, posting: Posting, amount: Money) -> None:
         self.change(
-            kind, key, state="posted", blocked_reason="", next_attempt_at=None, number=posting.number, currency=amount.currency,
-            amount=amount.amount, tax=posting.tax.amount, balance=posting.balance.amount,
-        )  # fmt: skip
+            kind,
+            key,
+            state="posted",
+            blocked_reason="",
+            next_attempt_at=None,
+            number=posting.number,
+            currency=amount.currency,
+            amount=amount.amount,
+            tax=posting.tax.amount,
+            balance=posting.balance.amount,
+        )
 
     def page(
         self,
@@ -95,8 +120,19 @@ def _status(row: sa.Row[Any]) -> PostingStatus:
         return None if amount is None or row.currency is None else Money(amount, row.currency)
 
     return PostingStatus(
-        kind=row.kind, id=row.id, invoice_id=row.invoice_id, customer_id=row.customer_id, contract_id=row.contract_id,
-        legal_entity=row.legal_entity, state=row.state, blocked_reason=row.blocked_reason, attempts=row.attempts,
-        updated_at=datetime.fromisoformat(row.updated_at), amount=money(row.amount), tax=money(row.tax), number=row.number,
-        balance=money(row.balance), billing=row.billing,
-    )  # fmt: skip
+        kind=row.kind,
+        id=row.id,
+        invoice_id=row.invoice_id,
+        customer_id=row.customer_id,
+        contract_id=row.contract_id,
+        legal_entity=row.legal_entity,
+        state=row.state,
+        blocked_reason=row.blocked_reason,
+        attempts=row.attempts,
+        updated_at=datetime.fromisoformat(row.updated_at),
+        amount=money(row.amount),
+        tax=money(row.tax),
+        number=row.number,
+        balance=money(row.balance),
+        billing=row.billing,
+    )

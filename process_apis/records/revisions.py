@@ -1,7 +1,7 @@
 """Which revision the tables of a database have, and how they come to the one that this code needs.
 
-The revisions are a line, each a file in `migrations/versions` whose name begins with its number. Alembic is imported only
-when there is something to do: a start on tables that are up to date costs two queries.
+The revisions are a line, each a file in `migrations/versions` whose name begins with its number. Alembic is imported
+only when there is something to do: a start on tables that are up to date costs two queries.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ class RevisionError(Exception):
 
 
 def prepare(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES, *, upgrade_at_start: bool) -> None:
-    """Upgrade the tables where they need it; `instances` as for `upgrade`. Raises `RevisionError` for tables of a newer version, and for tables that
-    need an upgrade when a start must not do it."""
+    """Upgrade the tables where they need it; `instances` as for `upgrade`. Raises `RevisionError` for tables of a newer
+    version, and for tables that need an upgrade when a start must not do it."""
     with database.connect() as connection:
         found = revision(connection)
     if not pending(found):
         return
     if not upgrade_at_start:
         raise RevisionError(
-            f"the tables have {found or 'no revision'} and this version of Tiergate needs {REVISIONS[-1]}: run `tiergate"
+            f"the tables have {found or 'no revision'} and this version of Tiergate needs "
+            f"{REVISIONS[-1]}: run `tiergate"
             " database upgrade`, or set process.upgrade_at_start to true"
         )
     if added := upgrade(database, instances):
@@ -44,8 +45,8 @@ def prepare(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES, *,
 
 
 def revision(connection: sa.Connection) -> str:
-    """Return the revision that the tables have. It is empty without tables, and for tables of a version before the first
-    revision."""
+    """Return the revision that the tables have. It is empty without tables, and for tables of a version before the
+    first revision."""
     if not sa.inspect(connection).has_table(VERSION.name):
         return ""
     return str(connection.scalar(sa.select(VERSION)) or "")
@@ -57,7 +58,8 @@ def pending(found: str) -> tuple[str, ...]:
         return REVISIONS
     if found not in REVISIONS:
         raise RevisionError(
-            f"the tables have the revision {found}, and this version of Tiergate knows none after {REVISIONS[-1]}: start the"
+            f"the tables have the revision {found}, and this version of Tiergate knows none after "
+            f"{REVISIONS[-1]}: start the"
             " version that upgraded them, or restore the backup from before"
         )
     return REVISIONS[REVISIONS.index(found) + 1 :]
@@ -71,9 +73,10 @@ def title(number: str) -> str:
 
 
 def upgrade(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES) -> tuple[str, ...]:
-    """Bring the tables to the newest revision, all of it or nothing. `instances` names the platform of each domain that has
-    one: records from before instances had names are given to it. Return the revisions that this call added: of several
-    processes at once, one adds them and the others wait for it. Raises `RevisionError` for a revision that is not known."""
+    """Bring the tables to the newest revision, all of it or nothing. `instances` names the platform of each domain that
+    has one: records from before instances had names are given to it. Return the revisions that this call added: of
+    several processes at once, one adds them and the others wait for it. Raises `RevisionError` for a revision that is
+    not known."""
     with database.begin() as connection:
         _lock(connection)
         added = pending(revision(connection))

@@ -1,7 +1,8 @@
-"""What is due: rows of any table whose time has come are claimed, started under an identity, and tried again ever more seldom.
+"""What is due: rows of any table whose time has come are claimed, started under an identity, and tried again ever more
+seldom.
 
-A table takes part with two columns: `next_attempt_at`, when somebody has to look at a row again (empty: nobody has to), and
-`run`, the number of its newest run. Raising the number is the claim: of two processes that want to, one can.
+A table takes part with two columns: `next_attempt_at`, when somebody has to look at a row again (empty: nobody has to),
+and `run`, the number of its newest run. Raising the number is the claim: of two processes that want to, one can.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ CASE_AFTER = 5
 """Failures after which people hear of it."""
 AT_ONCE = 100
 """Rows that a poll starts of each agenda."""
-LOOKED_AT = 8
+CANDIDATES = 8
 """Rows among which work for a worker slot is looked for: others may claim, or have in hand, those that come first."""
 
 
@@ -58,8 +59,8 @@ class Agenda:
             return list(connection.execute(self._due, {"now": self._context.clock().isoformat(), "most": limit}))
 
     def claim(self, row: sa.Row[Any]) -> int | None:
-        """Begin the next run of a row, which is looked at again when it may have been lost. Return the run's number, None
-        when the row has changed since it was read."""
+        """Begin the next run of a row, which is attempted again when it may have been lost. Return the run's number,
+        None when the row has changed since it was read."""
         run = row.run + 1
         return run if self._set(row, run=run, next_attempt_at=self._context.stalled_at().isoformat()) else None
 
@@ -74,15 +75,15 @@ class Agenda:
 
 
 def is_free(_: sa.Row[Any]) -> None:
-    """Nothing is at work on a row whose time has come."""
+    """Return None: nothing is at work on a row whose time has come."""
 
 
 class Due(msgspec.Struct, frozen=True):
     """A capability's work that waits for its time.
 
-    `begin` returns the work of a row that was claimed, by the row as it was and the number of the new run; None when there
-    is nothing to do. `in_hand` returns when to look again at a row that a run is at already. What `can_wait` is run in
-    worker slots, apart from what customers wait for.
+    `begin` returns the work of a row that was claimed, by the row as it was and the number of the new run; None when
+    there is nothing to do. `in_hand` returns when to look again at a row that a run is at already. What `can_wait` is
+    run in worker slots, apart from what customers wait for.
     """
 
     agenda: Agenda
@@ -118,7 +119,7 @@ class Poll:
         """Return work for a worker slot, claimed: of each agenda what waits longest, the agendas in turn."""
         self._waiting.rotate()
         for due in tuple(self._waiting):
-            for row in due.agenda.due(LOOKED_AT):
+            for row in due.agenda.due(CANDIDATES):
                 if (work := due.claimed(row)) is not None:
                     return work
         return None

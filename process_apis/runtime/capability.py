@@ -1,4 +1,5 @@
-"""What a capability brings, so that adding one is a module and a line in `app`: whatever runs it looks here, and knows none."""
+"""What a capability brings, so that adding one is a module and a line in `app`: whatever runs it looks here, and knows
+none."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ Next = Callable[[], object]
 
 
 def nothing() -> None:
-    """Nothing follows."""
+    """Do nothing: nothing follows."""
 
 
 def unowned(_: Case) -> str:
@@ -30,8 +31,9 @@ class CaseOwner(msgspec.Struct, frozen=True):
     """What people may do about a capability's cases.
 
     `act` does what an action means for a case, and returns what is to be done once the case is closed: what fails again
-    opens another. It raises `IllegalTransition` where the subject does not allow it any more. `asked_by` says who asked for
-    what the case wants approved, and cannot approve it. `outlive` are kinds that stay open when an action ends the subject.
+    opens another. It raises `IllegalTransition` where the subject does not allow it any more. `asked_by` says who asked
+    for what the case wants approved, and cannot approve it. `outlive` are kinds that stay open when an action ends the
+    subject.
     """
 
     kinds: frozenset[CaseKind]

@@ -27,7 +27,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     stalled_after: float = 60.0
     """After so long without news, somebody looks whether the work was lost."""
     delivery: float = 3600.0
-    """After so long without a report, the target is asked again and people are told."""
+    """After so long without a report, the target is asked again and people are reported."""
 
 
 class WorkflowContext(msgspec.Struct, frozen=True):
@@ -48,9 +48,9 @@ class WorkflowContext(msgspec.Struct, frozen=True):
         return self.clock() + timedelta(seconds=seconds)
 
     def stalled_at(self) -> datetime:
-        """When to look whether what is begun now was lost."""
+        """Return when to look whether what is begun now was lost."""
         return self.later(self.retry_policy.stalled_after)
 
     def pause(self, attempt: int) -> datetime:
-        """When to look again after the `attempt`th failure."""
+        """Return when to look again after the `attempt`th failure."""
         return self.later(min(self.retry_policy.pause * 2 ** min(attempt - 1, 16), self.retry_policy.max_delay))

@@ -1,12 +1,12 @@
 """The durable engine (DBOS): starts workflows under business identities, and takes over from processes that died.
 
 It finds what to run by the names that are written at the workflows, steps, classes and instances: they are in
-databases, and stay when code is renamed. It recovers by itself only what ran under the same executor id, so each process
-has an id of its own, shows by a heartbeat that it lives, and looks again and again, for as long as it runs, for work
-whose owner does not.
+databases, and stay when code is renamed. It recovers by itself only what ran under the same executor id, so each
+process has an id of its own, shows by a heartbeat that it lives, and looks again and again, for as long as it runs, for
+work whose owner does not.
 
-Work that must not overlap is started in a partition: of a partition's workflows one runs at a time, in the order in which they
-were started, whichever processes started them.
+Work that must not overlap is started in a partition: of a partition's workflows one runs at a time, in the order in
+which they were started, whichever processes started them.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ log = structlog.get_logger("tiergate.engine")
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
-    """`heartbeat`, `poll`, `dead_after` and `queue_poll` are in seconds. `worker_slots` bounds how much of the work that can
-    wait runs at once. `queue_poll` bounds how long a workflow waits after the one before it in its partition has ended."""
+    """`heartbeat`, `poll`, `dead_after` and `queue_poll` are in seconds. `worker_slots` bounds how much of the work
+    that can wait runs at once. `queue_poll` bounds how long a workflow waits after the one before it in its partition
+    has ended."""
 
     url: str
     executor_id: str
@@ -71,7 +72,8 @@ class Work(msgspec.Struct, frozen=True):
 
 
 class WakeableStop(threading.Event):
-    """Stops the thread that polls a queue, as any event does, and also ends its wait for the next poll when there is news."""
+    """Stops the thread that polls a queue, as any event does, and also ends its wait for the next poll when there is
+    news."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,11 +110,13 @@ class Engine:
         config: DBOSConfig = {
             "name": "tiergate-process",
             "system_database_url": settings.url,
-            "system_database_engine": database,  # one pool for both: a connection's pages are read again when another writes
+            # one pool for both: a connection's pages are read again when another writes
+            "system_database_engine": database,
             "executor_id": settings.executor_id,
             "application_version": VERSION,
             "log_level": "WARNING",
-            "notification_listener_polling_interval_sec": 2.0,  # nothing of ours waits for messages; the end waits for it
+            # nothing of ours waits for messages; the end waits for it
+            "notification_listener_polling_interval_sec": 2.0,
         }
         self._dbos = DBOS(config=config)
         DBOS.listen_queues([])  # the queue of partitions has a thread of our own, which does not wait for its next poll
@@ -120,8 +124,9 @@ class Engine:
         self._queue_thread: threading.Thread | None = None
 
     def launch(self, periodic_jobs: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
-        """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` gives the next piece of the
-        work that can wait, and claims it; it is asked by several threads at once, and by several processes."""
+        """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` returns the next
+        piece of the work that can wait, and claims it; it is asked by several threads at once, and by several
+        processes."""
         self._next = waiting
         self._heartbeat()
         DBOS.launch()
@@ -148,8 +153,8 @@ class Engine:
     # ---- starting
 
     def start(self, work: Work) -> None:
-        """Start `work` now, or when all that was started before it in its partition has ended. A second start under the same
-        identity is the first one."""
+        """Start `work` now, or when all that was started before it in its partition has ended. A second start under the
+        same identity is the first one."""
         with SetWorkflowID(work.workflow_id):
             if not work.partition:
                 DBOS.start_workflow(work.workflow, *work.arguments)
@@ -159,8 +164,8 @@ class Engine:
         self._queue_stop.wake()
 
     def _place(self, partition: str) -> int | None:
-        """Return the place of what comes last in `partition`. The engine goes by the time at which a workflow was put into its
-        queue, which on SQLite it knows by the second only."""
+        """Return the place of what comes last in `partition`. The engine goes by the time at which a workflow was put
+        into its queue, which on SQLite it knows by the second only."""
         if self._database.dialect.name != "sqlite":
             return None
         with self._database.connect() as connection:
@@ -238,7 +243,7 @@ class Engine:
                 log.warning("sweep interrupted, the next one goes on", reason=type(error).__name__)
 
     def take_over(self) -> list[str]:
-        """Resume every workflow that is pending without a live owner. Gives their ids."""
+        """Resume every workflow that is pending without a live owner. Returns their ids."""
         alive_since = self._clock().timestamp() - self._settings.dead_after
         with self._database.connect() as connection:
             beats = {row.id: row.beat_at for row in connection.execute(HEARTBEATS)}

@@ -25,7 +25,8 @@ AFTER: tuple[OrderState, ...] = ("partially_active", "active")
 
 
 class Held(Exception):
-    """A business reason to stop. `findings` say what is wrong and whose it is; `line` is the id of the only line concerned."""
+    """A business reason to stop. `findings` say what is wrong and whose it is; `line` is the id of the only line
+    concerned."""
 
     def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...], line: str = "") -> None:
         super().__init__(kind)
@@ -36,7 +37,7 @@ class Held(Exception):
 
 
 def passes_by_itself(fault: Exception) -> bool:
-    """Whether trying again in a moment may help. A closed period is opened by people, in hours or days."""
+    """Return whether trying again in a moment may help. A closed period is opened by people, in hours or days."""
     return isinstance(fault, TRANSIENT) and fault.field != "period"
 
 
@@ -73,7 +74,8 @@ def enter_state(
 
 
 def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outcome], *, again: bool = True) -> Outcome:
-    """Do the work of a state; what cannot proceed is put aside or becomes a case. `again`: it may have been put aside before."""
+    """Do the work of a state; what cannot proceed is put aside or becomes a case. `again`: it may have been put aside
+    before."""
     try:
         outcome: Outcome = with_retries(context.retry_policy, lambda: act(order))
     except TRANSIENT as fault:
@@ -92,7 +94,8 @@ def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outc
 
 
 def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> None:
-    """The order stays where it is and is looked at again later, ever more seldom. People are told after the fifth time."""
+    """Let the order stay where it is, to be tried again later, ever more seldom. A case is opened after the fifth
+    time."""
     with context.orders.at(order.id) as one:
         again = retry(context, one.row.run)  # each run of an order that waits ends with a failure
         one.advance(order.state, next_attempt_at=again.at, blocked_reason=f"{fault.platform}: {fault.reason}")
@@ -105,7 +108,7 @@ def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> 
 
 
 def hold(context: WorkflowContext, order: Order, held: Held) -> None:
-    """The order stops, with a case for each finding, and the CRM shows why."""
+    """Stop the order, with a case for each finding; the CRM shows why."""
     reasons = "; ".join(f"{each.field}: {each.reason}" for each in held.findings)
     _open(context, order, held)
     context.orders.advance(order.id, "on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=order.state)
@@ -116,9 +119,15 @@ def _open(context: WorkflowContext, order: Order, held: Held) -> None:
     given = {"deal": order.deal_id, "state": order.state} | ({"line": held.line} if held.line else {})
     for finding in held.findings:
         context.cases.open(
-            held.kind, order.id, finding, held.actions, correlation_id=order.correlation_id, legal_entity=order.legal_entity,
-            customer_id=order.customer_id, given=given,
-        )  # fmt: skip
+            held.kind,
+            order.id,
+            finding,
+            held.actions,
+            correlation_id=order.correlation_id,
+            legal_entity=order.legal_entity,
+            customer_id=order.customer_id,
+            given=given,
+        )
 
 
 def line_field(lines: Sequence[OrderLine], line_id: str) -> str:
@@ -137,10 +146,17 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
         # What was followed since the order was accepted stays followed: the account's mark never goes back.
         customer = cross_references.customer(context.database, order.customer_id) or order.plan.customer
         status = DealStatus(
-            order_id=order.id, state=order.state, detail=order.blocked_reason, account_id=order.plan.account_id,
-            customer_id=order.customer_id, contract_id=contract.id, starts_on=contract.starts_on, term_months=contract.term_months,
-            legal_entity=order.legal_entity, revision=customer.revision,
-        )  # fmt: skip
+            order_id=order.id,
+            state=order.state,
+            detail=order.blocked_reason,
+            account_id=order.plan.account_id,
+            customer_id=order.customer_id,
+            contract_id=contract.id,
+            starts_on=contract.starts_on,
+            term_months=contract.term_months,
+            legal_entity=order.legal_entity,
+            revision=customer.revision,
+        )
     with correlated(order.correlation_id):
         try:
             context.platforms.put_deal_status(order.crm, order.deal_id, status)

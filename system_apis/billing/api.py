@@ -32,7 +32,7 @@ from system_apis.intake import Intake
 async def put_billing_customer(
     billings: NamedDependency[Instances[Billing]], customer_id: ForeignKey, data: JSONBody[Customer]
 ) -> PlatformId:
-    """Finds the customer by our id before it creates one."""
+    """Find the customer by our id before it creates one."""
     names_the_same(customer_id, data.id)
     with record_of(data.legal_entity):
         return PlatformId(await billings.serving(data.legal_entity).put_customer(data))
@@ -65,7 +65,8 @@ async def put_contract(
 async def start_contract(
     billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
 ) -> Contract:
-    """Begins the contract's subscription schedule and issues its first invoice. A contract that runs already is left alone."""
+    """Begin the contract's subscription schedule and issues its first invoice. A contract that runs already is left
+    alone."""
     names_the_same(contract_id, data.id)
     with record_of(data.legal_entity):
         return await billings.serving(data.legal_entity).start(data)
@@ -82,7 +83,7 @@ async def start_contract(
 async def cancel_contract(
     billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
 ) -> Contract:
-    """Ends what was prepared or started. An invoice that was issued stays."""
+    """End what was prepared or started. An invoice that was issued stays."""
     names_the_same(contract_id, data.id)
     with record_of(data.legal_entity):
         await billings.serving(data.legal_entity).cancel(data)
@@ -93,7 +94,7 @@ async def cancel_contract(
 async def get_invoice(
     billings: NamedDependency[Instances[Billing]], invoice_id: ForeignKey, instance: Instance = None
 ) -> Invoice:
-    """The invoice as billing has it at this moment."""
+    """Return the invoice as billing has it at this moment."""
     return await billings.named(instance).invoice(invoice_id)
 
 
@@ -104,7 +105,8 @@ async def receive_billing_webhook(
     request: Request[Any, Any, Any],
     instance: Instance = None,
 ) -> WebhookReceipt:
-    """Takes the platform's signed webhook. The signature is verified on the raw body; an event that is none of ours is answered and not kept."""
+    """Take the platform's signed webhook. The signature is verified on the raw body; an event that is none of ours is
+    answered and not kept."""
     reported = billings.named(instance).reported(request.headers, await request.body())
     if reported is not None:
         await intake.offer(reported.event, reported.correlation_id)

@@ -20,7 +20,8 @@ from system_apis.crm.port import Crm
 
 @operation("get_deal", "GET", "/deals/{deal_id:str}", summary="Read a closed deal with all that decides about it")
 async def get_deal(crms: NamedDependency[Instances[Crm]], deal_id: ForeignKey, instance: Instance = None) -> Deal:
-    """The deal as the CRM has it at this moment, with its account, the account's ancestors and the price list's word on each line."""
+    """Return the deal as the CRM has it at this moment, with its account, the account's ancestors and the price
+    list's word on each line."""
     return await crms.named(instance).deal(deal_id)
 
 
@@ -28,7 +29,7 @@ async def get_deal(crms: NamedDependency[Instances[Crm]], deal_id: ForeignKey, i
 async def get_account(
     crms: NamedDependency[Instances[Crm]], account_id: ForeignKey, instance: Instance = None
 ) -> Account:
-    """The account as the CRM has it at this moment, with its revision."""
+    """Return the account as the CRM has it at this moment, with its revision."""
     return await crms.named(instance).account(account_id)
 
 
@@ -45,7 +46,8 @@ async def put_followed_account(
     data: JSONBody[AccountSync],
     instance: Instance = None,
 ) -> AccountSync:
-    """The mark by which the change feed knows an echo of our own writing: an account at this revision brings no event."""
+    """Return the mark by which the change feed knows an echo of our own writing: an account at this revision brings no
+    event."""
     with record_of(data.legal_entity):
         await crms.named(instance).put_followed(account_id, data)
     return data
@@ -61,7 +63,7 @@ async def put_followed_account(
 async def put_deal_status(
     crms: NamedDependency[Instances[Crm]], deal_id: ForeignKey, data: JSONBody[DealStatus], instance: Instance = None
 ) -> DealStatus:
-    """Shows where the order of a deal stands, and creates or updates the contract in the CRM once there is one."""
+    """Show where the order of a deal stands, and creates or updates the contract in the CRM once there is one."""
     with record_of(data.legal_entity):
         await crms.named(instance).put_status(deal_id, data, correlation.current())
     return data
@@ -77,7 +79,7 @@ async def put_deal_status(
 async def put_placed_deal(
     crms: NamedDependency[Instances[Crm]], key: ForeignKey, data: JSONBody[PlacedDeal], instance: Instance = None
 ) -> DealReference:
-    """Creates the opportunity with its lines at list prices and closes it. The same key again finds the first one."""
+    """Create the opportunity with its lines at list prices and closes it. The same key again finds the first one."""
     names_the_same(key, data.key, "key")
     with record_of(data.legal_entity):
         return await crms.named(instance).put_deal(data)

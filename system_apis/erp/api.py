@@ -28,7 +28,7 @@ Skus = Annotated[
 
 @operation("get_legal_entity", "GET", "/legal-entities/{code:str}", summary="Read a selling company and its tax rates")
 async def get_legal_entity(erps: NamedDependency[Instances[Erp]], code: ForeignKey) -> LegalEntity:
-    """The company that sells, with the tax rates that it is registered for."""
+    """Return the company that sells, with the tax rates that it is registered for."""
     return await erps.serving(code).legal_entity(code)
 
 
@@ -47,7 +47,7 @@ async def get_credit(
     legal_entity: LegalEntityCode,
     currency: CurrencyCode,
 ) -> Credit:
-    """What the customer owes the legal entity, and may owe at the most."""
+    """Return what the customer owes the legal entity, and may owe at the most."""
     return await erps.serving(legal_entity).credit(customer_id, legal_entity, currency)
 
 
@@ -57,7 +57,7 @@ async def get_credit(
 async def put_erp_customer(
     erps: NamedDependency[Instances[Erp]], customer_id: ForeignKey, data: JSONBody[Customer]
 ) -> PlatformId:
-    """Finds the party by our customer id before it creates one."""
+    """Find the party by our customer id before it creates one."""
     names_the_same(customer_id, data.id)
     with record_of(data.legal_entity):
         return PlatformId(await erps.serving(data.legal_entity).put_customer(data))
@@ -72,7 +72,7 @@ async def put_erp_invoice(
     data: JSONBody[Invoice],
     closed_period: WhenClosed = "wait",
 ) -> Posting:
-    """Finds the invoice by its number in billing before it drafts one; a draft that is there already is posted."""
+    """Find the invoice by its number in billing before it drafts one; a draft that is there already is posted."""
     names_the_same(invoice_id, data.id)
     with record_of(data.legal_entity):
         return await erps.serving(data.legal_entity).put_invoice(data, closed_period)
@@ -82,7 +82,7 @@ async def put_erp_invoice(
 async def get_posting(
     erps: NamedDependency[Instances[Erp]], invoice_id: ForeignKey, legal_entity: LegalEntityCode
 ) -> Posting:
-    """The ERP's own number, its totals, and what is still due."""
+    """Return the ERP's own number, its totals, and what is still due."""
     return await erps.serving(legal_entity).posting(invoice_id, legal_entity)
 
 
@@ -96,7 +96,7 @@ async def put_erp_payment(
     data: JSONBody[Payment],
     closed_period: WhenClosed = "wait",
 ) -> Posting:
-    """Finds the payment by billing's id before it books one. Its invoice has to be posted."""
+    """Find the payment by billing's id before it books one. Its invoice has to be posted."""
     names_the_same(payment_id, data.id)
     with record_of(legal_entity):
         return await erps.serving(legal_entity).put_payment(data, legal_entity, closed_period)

@@ -42,7 +42,7 @@ async def put_provisioning(
 async def delete_provisioning(
     targets: NamedDependency[Instances[Provisioning]], order_id: ForeignKey, legal_entity: OfLegalEntity = ""
 ) -> OrderReference:
-    """Takes back all that was delivered for an order. What is not there any more is no error."""
+    """Take back all that was delivered for an order. What is not there any more is no error."""
     await targets.serving(legal_entity).remove(order_id)
     return OrderReference(order_id)
 
@@ -54,7 +54,7 @@ async def receive_provisioning_webhook(
     request: Request[Any, Any, Any],
     instance: Instance = None,
 ) -> WebhookReceipt:
-    """Takes the target's signed report on one line."""
+    """Take the target's signed report on one line."""
     event = targets.named(instance).reported(request.headers, await request.body())
     await intake.offer(event, "")
     return WebhookReceipt(taken=True)

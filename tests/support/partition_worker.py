@@ -1,4 +1,5 @@
-"""A process that works in partitions of the engine: started by tests that let several of them work on one database, or kill one.
+"""A process that works in partitions of the engine: started by tests that let several of them work on one database, or
+kill one.
 
 It starts jobs and writes to a file when each begins and ends.
 """
@@ -45,7 +46,7 @@ def job(name: str) -> None:
 
 
 def engine_over(url: str, executor_id: str) -> Engine:
-    """An engine that takes over soon from a process that died."""
+    """Return an engine that takes over soon from a process that died."""
     settings = EngineSettings(url, executor_id, heartbeat=0.1, poll=0.2, dead_after=0.8, queue_poll=0.1)
     engine = Engine(settings, open_database(url), utc_now)
     engine.launch((), lambda: None)

@@ -1,4 +1,5 @@
-"""What capabilities work with, over a database of the test's own and a clock that the test moves. No platform can be reached."""
+"""What capabilities work with, over a database of the test's own and a clock that the test moves. No platform can be
+reached."""
 
 from __future__ import annotations
 

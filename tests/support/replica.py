@@ -1,7 +1,7 @@
-"""One replica that counts with others in Redis: calls as fast as it can, and prints what it was allowed in
-each second.
+"""One replica that counts with others in Redis: calls as fast as it can, and prints what it was allowed in each second.
 
-It says `ready` when it has reached Redis, and begins when it is given the time (seconds since 1970) until which it calls.
+It says `ready` when it has reached Redis, and begins when it is given the time (seconds since 1970) until which it
+calls.
 """
 
 from __future__ import annotations

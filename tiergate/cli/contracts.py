@@ -22,7 +22,8 @@ from tiergate.cli.common import shipped_catalogue
 )
 @click.option("--release", is_flag=True, help="Release the contracts as they are: from now on they must not break.")
 def openapi(into: Path, *, check: bool, release: bool) -> None:
-    """Write the contract of every API and of the events, and the diagrams of the documentation; judge or release them."""
+    """Write the contract of every API and of the events, and the diagrams of the documentation; judge or release
+    them."""
     from tiergate.contracts import checks, diagrams
     from tiergate.contracts.write import write, write_schema
 

@@ -23,7 +23,7 @@ def database() -> None:
 
 @contextmanager
 def _database(config: Path) -> Generator[Engine]:
-    """The process layer's database, as long as the block lasts. Trouble with it is told in a sentence."""
+    """Return the process layer's database, as long as the block lasts. Trouble with it is reported in a sentence."""
     from sqlalchemy.exc import OperationalError
 
     from process_apis.records.database import open_database
@@ -44,14 +44,16 @@ def _database(config: Path) -> Generator[Engine]:
 @database.command()
 @config_option
 def status(config: Path) -> None:
-    """Say which revision the tables have, which one this version needs, and what an upgrade would do (then exit with 3)."""
+    """Say which revision the tables have, which one this version needs, and what an upgrade would do (then exit with
+    3)."""
     from process_apis.records.revisions import REVISIONS, pending, revision, title
 
     with _database(config) as engine:
         with engine.connect() as connection:
             found = revision(connection)
         click.echo(
-            f"{engine.dialect.name} database {engine.url.database}: it has {found or 'no revision'} and needs {REVISIONS[-1]}"
+            f"{engine.dialect.name} database {engine.url.database}: it has {found or 'no revision'} "
+            f"and needs {REVISIONS[-1]}"
         )
         missing = pending(found)
         for each in missing:

@@ -28,5 +28,5 @@ for each in (serve, up, sandbox, demo, sell, doctor, token, revoke, clients, dat
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line: the entry point."""
     cli(prog_name="tiergate")

@@ -16,15 +16,19 @@ INVOICED = {"contract": CON, "customer": CUS, "legal_entity": "DE01"}
 EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
     "com.tiergate.crm.deal.closed.v1": ("crm/europe", "006gK0000000001AAA", {"revision": "1"}),
     "com.tiergate.crm.customer.changed.v1": ("crm/europe", CUS, {"account": "001gK0000000001AAA"}),
-    "com.tiergate.provisioning.line.reported.v1": ("provisioning/webhook", ORD, {"line": "00kgK0000000001AAA", "succeeded": "true"}),
+    "com.tiergate.provisioning.line.reported.v1": (
+        "provisioning/webhook",
+        ORD,
+        {"line": "00kgK0000000001AAA", "succeeded": "true"},
+    ),
     "com.tiergate.billing.invoice.finalized.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
     "com.tiergate.billing.invoice.paid.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
-}  # fmt: skip
+}
 """Of each event: the source, the subject and the data that it usually comes with."""
 
 
 def document(catalogue: Catalogue) -> Json:
-    """One channel for the log with a message for each event of the catalogue; one for each webhook."""
+    """Return one channel for the log with a message for each event of the catalogue; one for each webhook."""
     _, schemas = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
     names = {name: _camel(name) for name in catalogue.events}
     messages = {names[name]: _message(name, event.owner, event.summary) for name, event in catalogue.events.items()}
@@ -38,7 +42,10 @@ def document(catalogue: Catalogue) -> Json:
         "info": {
             "title": "Tiergate events",
             "version": "v1",
-            "description": "Thin events: each says that something has changed; whoever hears it reads the present state. The order of arrival does not matter.",
+            "description": (
+                "Thin events: each says that something has changed; a subscriber "
+                "reads the present state. The order of arrival does not matter."
+            ),
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
             "contact": {"name": "platform team"},
         },
@@ -50,14 +57,28 @@ def document(catalogue: Catalogue) -> Json:
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
             },
             **{
-                name: {"address": address, "description": f"{summary}, with a {signature} over the raw body and its time.", "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
+                name: {
+                    "address": address,
+                    "description": f"{summary}, with a {signature} over the raw body and its time.",
+                    "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+                }
                 for name, (address, summary, signature) in webhooks.items()
             },
         },
         "operations": {
-            "takeEvent": {"action": "receive", "channel": {"$ref": "#/channels/eventLog"}, "summary": "Take an event once, however often it is offered", "security": [_scheme("token")]},
+            "takeEvent": {
+                "action": "receive",
+                "channel": {"$ref": "#/channels/eventLog"},
+                "summary": "Take an event once, however often it is offered",
+                "security": [_scheme("token")],
+            },
             **{
-                f"receive{name[0].upper()}{name[1:]}": {"action": "receive", "channel": {"$ref": f"#/channels/{name}"}, "summary": summary, "security": [_scheme(signature)]}
+                f"receive{name[0].upper()}{name[1:]}": {
+                    "action": "receive",
+                    "channel": {"$ref": f"#/channels/{name}"},
+                    "summary": summary,
+                    "security": [_scheme(signature)],
+                }
                 for name, (_, summary, signature) in webhooks.items()
             },
         },
@@ -65,14 +86,24 @@ def document(catalogue: Catalogue) -> Json:
             "messages": messages | {name: _webhook(name, summary) for name, (_, summary, _) in webhooks.items()},
             "schemas": schemas,
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token for the process layer"},
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "An access token for the process layer",
+                },
                 **{
-                    signature: {"type": "httpApiKey", "name": signature, "in": "header", "description": "The sender's signature; an old one is refused"}
+                    signature: {
+                        "type": "httpApiKey",
+                        "name": signature,
+                        "in": "header",
+                        "description": "The sender's signature; an old one is refused",
+                    }
                     for _, _, signature in webhooks.values()
                 },
             },
         },
-    }  # fmt: skip
+    }
 
 
 def _message(name: str, owner: str, summary: str) -> Json:

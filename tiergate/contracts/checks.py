@@ -1,7 +1,7 @@
 """Judges the committed contracts: by the routes they come from, by the rules of style, and by what was released before.
 
-The linter and the differ are Redocly's, configured in `openapi/rules/redocly.yaml`; what it says of a break is said here
-for the people it concerns: which client would notice, and how the same can be done without breaking it.
+The linter and the differ are Redocly's, configured in `openapi/rules/redocly.yaml`; what it says of a break is said
+here for the people it concerns: which client would notice, and how the same can be done without breaking it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ REMEDIES = {
     "parameter-became-required": "give it a default in this version",
     "required-properties-added": "add the field as an optional one, with a default",
     "required-properties-removed": "keep answering with the field in this version",
-    "property-removed": "keep the field and add the new one beside it, or rename it in a new version with a named change",
+    "property-removed": (
+        "keep the field and add the new one beside it, or rename it in a new version with a named change"
+    ),
     "schema-type-changed": "keep the field as it is and add one of the new type under another name",
     "schema-constraint-changed": "keep the bound in this version",
     "enum-values-removed": "keep the value and answer it as before",
@@ -61,8 +63,8 @@ class Break(msgspec.Struct, frozen=True):
 
 
 def judged(folder: Path, documentation: Path = diagrams.DOCUMENT) -> list[str]:
-    """All that is wrong with the contracts and with the diagrams of the documentation, in words; nothing when they may be
-    released."""
+    """Return all that is wrong with the contracts and with the diagrams of the documentation, in words; nothing
+    when they may be released."""
     stale = [f"{name}: the routes say something else; run `make openapi`" for name in drift(folder)]
     return [*stale, *diagrams.stale(documentation), *style(folder), *map(str, breaks(folder))]
 
@@ -76,7 +78,7 @@ def release(folder: Path) -> None:
 
 
 def drift(folder: Path) -> list[str]:
-    """The documents that are not what the routes say."""
+    """Return the documents that are not what the routes say."""
     with tempfile.TemporaryDirectory() as scratch:
         made = {path.name: path.read_bytes() for path in write(Path(scratch))}
     committed = {path.name: path.read_bytes() for path in folder.glob("*.json")}
@@ -84,18 +86,19 @@ def drift(folder: Path) -> list[str]:
 
 
 def style(folder: Path, *documents: Path) -> list[str]:
-    """What the linter says of the documents in `folder`, or of these."""
+    """Return what the linter says of the documents in `folder`, or of these."""
     chosen = documents or tuple(sorted(folder.glob("*.json")))
     reports = _redocly("lint", *map(str, chosen), "--format=json", "--max-problems=1000")
     return [
-        f"{Path(each['location'][0]['source']['ref']).name} {each['location'][0].get('pointer', '')}: {each['message']} ({each['ruleId']})"
+        f"{Path(each['location'][0]['source']['ref']).name} {each['location'][0].get('pointer', '')}: "
+        f"{each['message']} ({each['ruleId']})"
         for report in reports
         for each in report["problems"]
     ]
 
 
 def breaks(folder: Path) -> list[Break]:
-    """What would break a released version. A version that is a draft may still change as it likes."""
+    """Return what would break a released version. A version that is a draft may still change as it likes."""
     catalogue = load()
     return [
         each for released in sorted((folder / RELEASED).glob("*.json")) for each in _breaks(folder, released, catalogue)
@@ -137,7 +140,7 @@ def _breaks(folder: Path, released: Path, catalogue: Catalogue) -> Iterator[Brea
 
 
 def _operations_at(document: dict[str, Any], pointer: str) -> set[str]:
-    """The operations that a place in a document belongs to; none for a place that all share."""
+    """Return the operations that a place in a document belongs to; none for a place that all share."""
     parts = [each.replace("~1", "/").replace("~0", "~") for each in pointer.removeprefix("#/").split("/")]
     if parts[0] != "paths" or len(parts) < 2:  # noqa: PLR2004
         return set()
@@ -162,13 +165,16 @@ def _readable(pointer: str) -> str:
 
 
 def _redocly(*arguments: str) -> list[dict[str, Any]]:
-    """The reports of one run, one after another. Raises `RuntimeError` when there is none."""
+    """Return the reports of one run, one after another. Raises `RuntimeError` when there is none."""
     rules = HERE / RULES
     command = [str(Path(sys.executable).with_name("node")), str(rules / "node_modules/@redocly/cli/bin/cli.js")]
     done = subprocess.run(
-        [*command, *arguments, f"--config={rules / 'redocly.yaml'}", "--lint-config=error"], capture_output=True, text=True, check=False,
+        [*command, *arguments, f"--config={rules / 'redocly.yaml'}", "--lint-config=error"],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "REDOCLY_TELEMETRY": "off"},
-    )  # fmt: skip
+    )
     if not done.stdout.startswith("{"):
         raise RuntimeError(f"the linter of contracts gave no report: {done.stderr.strip()}")
     reports: list[dict[str, Any]] = []

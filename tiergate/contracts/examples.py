@@ -57,43 +57,102 @@ NOON = datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
 ADDRESS = Address("Hauptstraße 1", "10115", "Berlin", "DE")
 KIM = Contact("Kim Beispiel", "kim@example.com")
 CUSTOMER = Customer(
-    CUS, "Beispiel GmbH", ADDRESS, "DE129273398", KIM, None, "pm_card_visa", "standard", "reseller-nord", "DE01", "9f86d081884c7d65",
+    CUS,
+    "Beispiel GmbH",
+    ADDRESS,
+    "DE129273398",
+    KIM,
+    None,
+    "pm_card_visa",
+    "standard",
+    "reseller-nord",
+    "DE01",
+    "9f86d081884c7d65",
     {"crm": "001gK0000000001AAA", "billing": "cus_QXg1o8vcGmoR32", "erp": "12"},
-)  # fmt: skip
+)
 CUSTOMER_ACCOUNT = Account(
     "001gK0000000001AAA", CUSTOMER.name, ADDRESS, CUSTOMER.tax_number, KIM, revision=CUSTOMER.revision
 )
 SEATS = PricedLine("00kgK0000000002AAA", "SEAT", "Seat", 25, Money(24000, "EUR"), "year")
 FEE = PricedLine("00kgK0000000001AAA", "PLATFORM", "Platform fee", 1, Money(600000, "EUR"), "year")
 CONTRACT = Contract(
-    CON, ORD, CUS, "DE01", "EUR", DAY, 12, (FEE, SEATS), "standard", "19", "main", "active",
+    CON,
+    ORD,
+    CUS,
+    "DE01",
+    "EUR",
+    DAY,
+    12,
+    (FEE, SEATS),
+    "standard",
+    "19",
+    "main",
+    "active",
     {"customer": "cus_QXg1o8vcGmoR32", "schedule": "sub_sched_1MrLf72eZvKYlo2C"},
-)  # fmt: skip
+)
 PAYMENT = Payment("pi_3MtwBwLkdIwHu7ix28a3tqPa", "in_1MtHbELkdIwHu7ixl4OzzPMv", Money(1428000, "EUR"), DAY)
 SUMMARY = OrderSummary(ORD, "Beispiel GmbH – subscription", "active", "", CUS, NOON)
 POSTING = PostingStatus(
-    "invoice", PAYMENT.invoice_id, PAYMENT.invoice_id, CUS, CON, "DE01", "posted", "", 1, NOON, Money(1428000, "EUR"),
-    Money(228000, "EUR"), "7", Money(0, "EUR"),
-)  # fmt: skip
+    "invoice",
+    PAYMENT.invoice_id,
+    PAYMENT.invoice_id,
+    CUS,
+    CON,
+    "DE01",
+    "posted",
+    "",
+    1,
+    NOON,
+    Money(1428000, "EUR"),
+    Money(228000, "EUR"),
+    "7",
+    Money(0, "EUR"),
+)
 DEAL_ID = "006gK0000000001AAA"
 ORDER = Order(
-    ORD, DEAL_ID, 1, SUMMARY.name, "active", "", COR, NOON, NOON, "DE01", CUS, Plan(CUSTOMER, CONTRACT, "001gK0000000001AAA"),
-    (OrderLine(FEE, "provisioned"), OrderLine(SEATS, "provisioned")), (StateChange("received", NOON), StateChange("active", NOON)),
+    ORD,
+    DEAL_ID,
+    1,
+    SUMMARY.name,
+    "active",
+    "",
+    COR,
+    NOON,
+    NOON,
+    "DE01",
+    CUS,
+    Plan(CUSTOMER, CONTRACT, "001gK0000000001AAA"),
+    (OrderLine(FEE, "provisioned"), OrderLine(SEATS, "provisioned")),
+    (StateChange("received", NOON), StateChange("active", NOON)),
     "salesperson@example.com",
-)  # fmt: skip
+)
 WANTED = (PlacedLine("PLATFORM", 1), PlacedLine("SEAT", 25))
 SAMPLES: dict[Any, Any] = {
     type(each): each
     for each in (
-        CUSTOMER, CONTRACT, PAYMENT, SUMMARY, POSTING, ORDER,
+        CUSTOMER,
+        CONTRACT,
+        PAYMENT,
+        SUMMARY,
+        POSTING,
+        ORDER,
         Deal(
-            DEAL_ID, SUMMARY.name, 1, CUSTOMER_ACCOUNT, "EUR", "DE01", DAY,
-            12, (DealLine(SEATS.id, "SEAT", "Seat", Decimal(25), Decimal(240), "year", listed=True),), won=True,
+            DEAL_ID,
+            SUMMARY.name,
+            1,
+            CUSTOMER_ACCOUNT,
+            "EUR",
+            "DE01",
+            DAY,
+            12,
+            (DealLine(SEATS.id, "SEAT", "Seat", Decimal(25), Decimal(240), "year", listed=True),),
+            won=True,
             placed_by="salesperson@example.com",
         ),
         DealReference(DEAL_ID),
         DealStatus(ORD, "active", "", "001gK0000000001AAA", CUS, CON, DAY, 12, "DE01", CUSTOMER.revision),
-        CUSTOMER_ACCOUNT, AccountSync(CUS, CUSTOMER.revision, "DE01"),
+        CUSTOMER_ACCOUNT,
+        AccountSync(CUS, CUSTOMER.revision, "DE01"),
         PlacedDeal(ACT, SUMMARY.name, "001gK0000000001AAA", "DE01", "EUR", DAY, 12, WANTED, "reseller-nord"),
         NewOrder(ACT, CUS, SUMMARY.name, "DE01", "EUR", DAY, 12, WANTED),
         OrderReference(ORD),
@@ -103,36 +162,61 @@ SAMPLES: dict[Any, Any] = {
         Credit(Money(0, "EUR"), Money(5000000, "EUR")),
         PlatformId("12"),
         Invoice(
-            PAYMENT.invoice_id, "F3A1-0001", CUS, CON, "DE01", "paid", DAY, Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"),
+            PAYMENT.invoice_id,
+            "F3A1-0001",
+            CUS,
+            CON,
+            "DE01",
+            "paid",
+            DAY,
+            Money(1428000, "EUR"),
+            Money(228000, "EUR"),
+            Money(0, "EUR"),
             "standard",
-            (InvoiceLine("SEAT", "Seat", 25, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)),
-             InvoiceLine("PLATFORM", "Platform fee", 1, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31))),
+            (
+                InvoiceLine("SEAT", "Seat", 25, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)),
+                InvoiceLine(
+                    "PLATFORM", "Platform fee", 1, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)
+                ),
+            ),
             (PAYMENT,),
         ),
         Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id),
-        Event(id=f"{DEAL_ID}:1", source="crm/europe", type=DEAL_CLOSED, subject=DEAL_ID, time=NOON, data={"revision": "1"}),
+        Event(
+            id=f"{DEAL_ID}:1", source="crm/europe", type=DEAL_CLOSED, subject=DEAL_ID, time=NOON, data={"revision": "1"}
+        ),
         EventReceipt(new=True),
         WebhookReceipt(taken=True),
         Case(
-            CAS, "deal_invalid", "finance", ORD, "deal.account.tax_number", "DE123 is not a valid tax number", ("retry", "compensate"), "open",
-            NOON, COR, {"deal": DEAL_ID, "state": "validating"},
+            CAS,
+            "deal_invalid",
+            "finance",
+            ORD,
+            "deal.account.tax_number",
+            "DE123 is not a valid tax number",
+            ("retry", "compensate"),
+            "open",
+            NOON,
+            COR,
+            {"deal": DEAL_ID, "state": "validating"},
         ),
         CaseAction("retry", "the number is corrected"),
         Approval("approve", "paid on time for years"),
         CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 0),
     )
-}  # fmt: skip
+}
 
 
 def sample(kind: Any) -> Any:
-    """An instance of `kind`; a page of something is a page with one. Raises `KeyError` for a type without an example."""
+    """Return an instance of `kind`; a page of something is a page with one. Raises `KeyError` for a type without an
+    example."""
     if get_origin(kind) is Page:
         return Page((SAMPLES[get_args(kind)[0]],))
     return SAMPLES[kind]
 
 
 def _of_the_channels() -> dict[Any, Any]:
-    """What each channel shows in the module `examples` of its folder, if its contract has types of its own."""
+    """Return what each channel shows in the module `examples` of its folder, if its contract has types of its own."""
     names = (f"experience_apis.{each.name}.examples" for each in iter_modules(experience_apis.__path__) if each.ispkg)
     found = (import_module(name).examples(sample) for name in names if find_spec(name))
     return {type(each): each for of_one in found for each in of_one}

@@ -32,14 +32,25 @@ from tiergate.settings import Settings
 Json = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
 PARAMETERS = {
-    "case_id": CAS, "order_id": ORD, "customer_id": CUS, "contract_id": CON, "deal_id": DEAL_ID, "invoice_id": PAYMENT.invoice_id,
-    "payment_id": PAYMENT.id, "key": ACT, "code": "DE01", "legal_entity": "DE01", "currency": "EUR", "sku": ["SEAT"], "client": "sales-app",
+    "case_id": CAS,
+    "order_id": ORD,
+    "customer_id": CUS,
+    "contract_id": CON,
+    "deal_id": DEAL_ID,
+    "invoice_id": PAYMENT.invoice_id,
+    "payment_id": PAYMENT.id,
+    "key": ACT,
+    "code": "DE01",
+    "legal_entity": "DE01",
+    "currency": "EUR",
+    "sku": ["SEAT"],
+    "client": "sales-app",
     "operation": "sales_get_order",
-}  # fmt: skip
+}
 
 
 def documents() -> Iterator[tuple[str, Json]]:
-    """(file name, document) of every API and version, in the catalogue's order."""
+    """Return (file name, document) of every API and version, in the catalogue's order."""
     catalogue = load()
     apps = _apps()
     for name, api in catalogue.apis.items():
@@ -52,7 +63,7 @@ def documents_of(app: Litestar, catalogue: Catalogue, name: str) -> Iterator[tup
     for version, life in catalogue.apis[name].versions.items():
         as_of = older.get(version)
         made = _document(app, catalogue, name, as_of.newest if as_of else version, as_of)
-        yield f"{name}.{version}.json", _told_of_its_life(made, life)
+        yield f"{name}.{version}.json", _with_its_life(made, life)
 
 
 @cache  # the durable engine takes one set of workflows for each process
@@ -68,13 +79,13 @@ def _apps() -> dict[Layer, Litestar]:
 
 
 class Route:
-    """An operation with the types that it takes and gives."""
+    """An operation with the types that it takes and returns."""
 
     def __init__(self, handler: HTTPRouteHandler, operation: Operation) -> None:
         self.operation = operation
         self.handler = handler
         self.takes: Any = handler.parsed_data_field.annotation if handler.parsed_data_field else None
-        self.gives: Any = answer_type(handler)
+        self.returns: Any = answer_type(handler)
         self.declared = declaration_of(handler)
         self.description = inspect.cleandoc(handler.fn.__doc__ or "")
 
@@ -89,7 +100,7 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
         if isinstance(handler, HTTPRouteHandler) and handler.operation_id
         if as_of is None or as_of.serves(handler.operation_id)
     }
-    kinds = [kind for route in routes.values() for kind in (route.takes, route.gives) if kind is not None]
+    kinds = [kind for route in routes.values() for kind in (route.takes, route.returns) if kind is not None]
     kinds += as_of.removed_types() if as_of else []
     _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=SCHEMAS + "{name}")
     whole: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
@@ -118,10 +129,17 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
         "components": {
             "schemas": {_name(each): _typed(schema) for each, schema in sorted(schemas.items())},
             "responses": _problem_answers(_mentioned(paths)),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token (RFC 9068) for this layer"}},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "An access token (RFC 9068) for this layer",
+                }
+            },
         },
         "security": [{"token": []}],
-    }  # fmt: skip
+    }
     made = _renamed(made)
     _close(made, [route.takes for route in routes.values() if route.takes is not None])
     return as_of.describe(made, _structs(kinds)) if as_of else made
@@ -152,7 +170,7 @@ def _operation(found: Json, routes: dict[str, Route], api: Api, as_of: VersionCh
     elif route.takes is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": _content(route.takes, as_of)}}
     status = next(iter(each for each in found["responses"] if each.startswith("2")))
-    answer: Json = {"description": "Done", "content": {"application/json": _content(route.gives, as_of)}}
+    answer: Json = {"description": "Done", "content": {"application/json": _content(route.returns, as_of)}}
     if links := _links(route, routes):
         answer["links"] = links
     made["responses"] = {status: answer} | _problem_references(_problems(found, route, api))
@@ -191,19 +209,32 @@ def _key_parameter(operation: Operation) -> list[Json]:
     if operation.idempotency == "safe" or operation.open:
         return []
     needed = operation.idempotency == "key"
-    told = "Names the act: the same key again is answered as the first time, for 24 h" + (
+    reported = "Names the act: the same key again is answered as the first time, for 24 h" + (
         "" if needed else ". May be left out"
     )
     schema = {"type": "string", "pattern": '^"?[!#-~]{1,255}"?$'}
-    return [{"name": "Idempotency-Key", "in": "header", "required": needed, "description": told, "schema": schema, "example": "7f3e1c9a-order-1"}]  # fmt: skip
+    return [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": needed,
+            "description": reported,
+            "schema": schema,
+            "example": "7f3e1c9a-order-1",
+        }
+    ]
 
 
 def _links(route: Route, routes: Container[str]) -> Json:
     return {
-        target: {"operationId": target, "parameters": {parameter: f"$response.body#{pointer}"}, "description": f"`{parameter}` for {target}"}
+        target: {
+            "operationId": target,
+            "parameters": {parameter: f"$response.body#{pointer}"},
+            "description": f"`{parameter}` for {target}",
+        }
         for target, (parameter, pointer) in route.declared.links.items()
         if target in routes
-    }  # fmt: skip
+    }
 
 
 # ---- problems
@@ -233,7 +264,7 @@ def _problems(found: Json, route: Route, api: Api) -> list[ProblemType]:
 
 
 def _problem_references(given: Iterable[ProblemType]) -> Json:
-    """By status. Where several problems share one, they share an answer too."""
+    """Return references by status. Where several problems share one, they share an answer too."""
     by_status: dict[int, set[str]] = {}
     for each in given:
         by_status.setdefault(each.status, set()).add(each.name)
@@ -254,9 +285,14 @@ def _problem_answers(mentioned: set[str]) -> Json:
 
 def _problem_answer(types: list[ProblemType]) -> Json:
     examples = {
-        each.name: {"summary": each.title, "value": msgspec.to_builtins(Problem(f"/problems/{each.name}", each.title, each.status, f"{each.title}.", each.remedy, COR))}
+        each.name: {
+            "summary": each.title,
+            "value": msgspec.to_builtins(
+                Problem(f"/problems/{each.name}", each.title, each.status, f"{each.title}.", each.remedy, COR)
+            ),
+        }
         for each in types
-    }  # fmt: skip
+    }
     made: Json = {
         "description": "; ".join(f"{each.title} (`{each.name}`)" for each in types),
         "content": {CONTENT_TYPE: {"schema": {"$ref": SCHEMAS + "Problem"}, "examples": examples}},
@@ -270,7 +306,7 @@ def _problem_answer(types: list[ProblemType]) -> Json:
 # ---- versions
 
 
-def _told_of_its_life(document: Json, life: Version) -> Json:
+def _with_its_life(document: Json, life: Version) -> Json:
     if life.state != "deprecated":
         return document
     end = f", and answers 410 from {life.sunset_on} on" if life.sunset_on else ""
@@ -296,7 +332,7 @@ def _told_of_its_life(document: Json, life: Version) -> Json:
 
 
 def _typed(schema: Any) -> Any:
-    """As msgspec writes it, with the types of enumerations, which generators of clients ask for."""
+    """Return a schema as msgspec writes it, with the types of enumerations, which generators of clients ask for."""
     if isinstance(schema, list):
         return [_typed(each) for each in schema]  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(schema, dict):
@@ -309,7 +345,7 @@ def _typed(schema: Any) -> Any:
 
 
 def _name(name: str) -> str:
-    """`Page_OrderSummary_` reads as `OrderSummaryPage`."""
+    """Return `Page_OrderSummary_` reads as `OrderSummaryPage`."""
     found = re.fullmatch(r"Page_(\w+)_", name)
     return f"{found[1]}Page" if found else name
 
@@ -320,7 +356,7 @@ def _renamed(document: Json) -> Json:
 
 
 def _close(document: Json, taken: list[Any]) -> None:
-    """A request has no field that the contract does not know; answers may grow."""
+    """Close the schemas of requests: they have no field that the contract does not know; answers may grow."""
     _, inner = msgspec.json.schema_components(taken, ref_template=SCHEMAS + "{name}")
     for name in inner:
         schema = document["components"]["schemas"][_name(name)]
@@ -329,7 +365,7 @@ def _close(document: Json, taken: list[Any]) -> None:
 
 
 def _structs(kinds: Iterable[Any]) -> dict[str, type]:
-    """Every struct that the types are made of, by the name of its schema."""
+    """Return every struct that the types are made of, by the name of its schema."""
     found: dict[str, type] = {}
     pending = list(kinds)
     while pending:

@@ -14,7 +14,7 @@ from tiergate.contracts.openapi import documents
 
 
 def write(folder: Path) -> list[Path]:
-    """The document of every API and version, and that of the events. Gives the paths."""
+    """Return the document of every API and version, and that of the events. Returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     made = [(folder / name, document) for name, document in documents()]
     made.append((folder / asyncapi.NAME, asyncapi.document(load())))
@@ -22,7 +22,7 @@ def write(folder: Path) -> list[Path]:
 
 
 def write_schema(path: Path) -> Path:
-    """The JSON Schema of the catalogue, for editors."""
+    """Return the JSON Schema of the catalogue, for editors."""
     return _written(path, schema_of_the_catalogue())
 
 

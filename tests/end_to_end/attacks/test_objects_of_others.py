@@ -45,7 +45,7 @@ def target(running: Environment) -> Target:
 
 
 def operations() -> list[tuple[str, str, str, dict[str, Any]]]:
-    """(operation, method, path, description) of every channel."""
+    """Return (operation, method, path, description) of every channel."""
     found: list[tuple[str, str, str, dict[str, Any]]] = []
     for name, api in CATALOGUE.apis.items():
         for version in api.versions if api.layer == "experience" else ():
@@ -59,12 +59,12 @@ def operations() -> list[tuple[str, str, str, dict[str, Any]]]:
 
 
 def ask(environment: Environment, client: str, method: str, path: str, body: object = None) -> httpx.Response:
-    """As a patient attacker: what is throttled is asked again."""
+    """Ask as a patient attacker does: what is throttled is asked again."""
     headers = environment.channels.headers(client) | {"idempotency-key": path[-60:].replace("/", "-") + client}
     return patiently(method, f"{environment.sandbox.url('experience')}{path}", headers=headers, json=body)
 
 
-def told(answer: httpx.Response, key: str) -> tuple[int, str]:
+def reported(answer: httpx.Response, key: str) -> tuple[int, str]:
     body = {name: value for name, value in answer.json().items() if name != "correlation_id"}
     return answer.status_code, json.dumps(body).replace(key, "…")
 
@@ -85,7 +85,7 @@ def test_a_record_of_another_looks_like_none(running: Environment, target: Targe
         asked = ask(running, client, method, path.replace(f"{{{name}}}", theirs), body)
         missing = ask(running, client, method, path.replace(f"{{{name}}}", none), body)
 
-        assert told(asked, theirs) == told(missing, none), f"{client} {operation}"
+        assert reported(asked, theirs) == reported(missing, none), f"{client} {operation}"
         assert asked.status_code in {403, 404}, f"{client} {operation}"
 
 

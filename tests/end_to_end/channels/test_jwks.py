@@ -108,9 +108,15 @@ def test_the_channels_take_the_tokens_of_the_issuer_that_the_settings_name_and_n
     environment.start("experience", {"TIERGATE_GOVERNANCE_ISSUER": oidc.url})
     now = int(time.time())
     claims = {
-        "iss": oidc.url, "sub": "alice", "client_id": "sales-france", "aud": "tiergate:experience", "jti": "1",
-        "iat": now, "exp": now + 300, "scope": "orders:read openid",
-    }  # fmt: skip
+        "iss": oidc.url,
+        "sub": "alice",
+        "client_id": "sales-france",
+        "aud": "tiergate:experience",
+        "jti": "1",
+        "iat": now,
+        "exp": now + 300,
+        "scope": "orders:read openid",
+    }
     token = jwt.encode(claims, RSA, algorithm="RS256", headers={"typ": "at+jwt", "kid": "2026"})
     url = f"{environment.sandbox.url('experience')}/sales/v1/orders"
     try:

@@ -87,9 +87,13 @@ def test_v1_speaks_of_the_same_order_in_its_own_words(environment: Environment, 
 def test_v1_names_what_is_wrong_as_v1_calls_it(environment: Environment, change: dict[str, Any], path: str) -> None:
     partner = Partner(environment)
     old = {
-        "customer": "cus_" + "0" * 32, "name": "n", "legal_entity": "DE01", "currency": "EUR", "starts_on": "2026-01-01",
+        "customer": "cus_" + "0" * 32,
+        "name": "n",
+        "legal_entity": "DE01",
+        "currency": "EUR",
+        "starts_on": "2026-01-01",
         "items": [{"sku": "SEAT", "quantity": 1}],
-    }  # fmt: skip
+    }
 
     refused = partner.call(
         "POST", "/partners/v1/orders", json=old | change, headers={"idempotency-key": path + str(list(change))}
@@ -163,9 +167,9 @@ def test_the_platform_team_sees_what_is_in_force_and_what_would_happen_to_a_call
     headers = environment.channels.headers("platform-team")
     url = f"{environment.sandbox.url('experience')}/operations/v1"
     apis = {each["name"]: each for each in httpx.get(f"{url}/apis", headers=headers).raise_for_status().json()["items"]}
-    told = httpx.get(f"{url}/explanations/{NORD}/sales_get_order", headers=headers).raise_for_status().json()
+    reported = httpx.get(f"{url}/explanations/{NORD}/sales_get_order", headers=headers).raise_for_status().json()
 
     assert [each["state"] for each in apis["partners"]["versions"]] == ["deprecated", "active"]
-    assert told["allowed"] is True
+    assert reported["allowed"] is True
     assert httpx.get(f"{url}/explanations/nobody/sales_get_order", headers=headers).status_code == 404
     assert httpx.get(f"{url}/apis", headers=environment.channels.headers("sales-app")).status_code == 403

@@ -59,8 +59,15 @@ def test_every_page_forbids_what_does_not_come_from_here(url: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/docs/nothing", "/docs/reference/crm.v1", "/docs/contracts/process.v1.json", "/docs/assets/api.py", "/docs/assets/..%2F..%2Fapp.py", "/problems/none"],
-)  # fmt: skip
+    [
+        "/docs/nothing",
+        "/docs/reference/crm.v1",
+        "/docs/contracts/process.v1.json",
+        "/docs/assets/api.py",
+        "/docs/assets/..%2F..%2Fapp.py",
+        "/problems/none",
+    ],
+)
 def test_what_is_not_published_is_not_there(url: str, path: str) -> None:
     answer = httpx.get(f"{url}{path}")
 
@@ -129,9 +136,14 @@ def test_a_token_can_be_asked_for_with_less_and_never_with_more(environment: Env
 def test_no_token_for_a_wrong_secret_an_unknown_client_or_a_layer_of_ours(environment: Environment, url: str) -> None:
     layer = secret_of(environment.settings, "process-layer")
     answers = [
-        ask(url, "sales-france", "tgs_wrong"), ask(url, "nobody", "tgs_wrong"), ask(url, "process-layer", layer), ask(url, "", ""),
-        httpx.post(f"{url}/oauth/token", headers={"authorization": "Basic !"}, data={"grant_type": "client_credentials"}),
-    ]  # fmt: skip
+        ask(url, "sales-france", "tgs_wrong"),
+        ask(url, "nobody", "tgs_wrong"),
+        ask(url, "process-layer", layer),
+        ask(url, "", ""),
+        httpx.post(
+            f"{url}/oauth/token", headers={"authorization": "Basic !"}, data={"grant_type": "client_credentials"}
+        ),
+    ]
 
     assert {(each.status_code, each.json()["error"]) for each in answers} == {(401, "invalid_client")}
     assert "tgs_" not in environment.settings.client_secrets().read_text()

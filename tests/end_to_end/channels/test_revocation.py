@@ -20,7 +20,7 @@ from tests.support.redis_server import RedisServer
 
 
 async def seen_by_another(store: RevocationStore, other: RevocationStore) -> tuple[bool, bool]:
-    """Whether what one replica revokes is covered by the other, and something else is not."""
+    """Return whether what one replica revokes is covered by the other, and something else is not."""
     first, second = Revocations(store, utc_now), Revocations(other, utc_now)
     await second.look()
     await first.revoke(token="a")
@@ -46,7 +46,7 @@ def test_replicas_on_many_machines_share_redis(redis_server: RedisServer) -> Non
 
 
 class Failing(RevocationRedis):
-    """Says when it has failed for the second time: whoever asked went on after the first."""
+    """Says when it has failed for the second time: the caller went on after the first."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, 0.2)

@@ -34,7 +34,7 @@ CALLS = [
 ]
 
 
-def told(answer: httpx.Response) -> tuple[int, Any, dict[str, str]]:
+def reported(answer: httpx.Response) -> tuple[int, Any, dict[str, str]]:
     body: dict[str, Any] = answer.json()
     body.pop("correlation_id", None)
     return answer.status_code, body, {name: value for name, value in answer.headers.items() if name not in OURS}
@@ -49,7 +49,7 @@ def test_both_ways_give_the_same_answer(environment: Environment, client: str, p
     # A parameter that the route does not have is unusual, so this goes the long way, where it is ignored.
     long = httpx.get(f"{url}{path}{'&' if '?' in path else '?'}unusual=1", headers=headers)
 
-    assert told(thin) == told(long)
+    assert reported(thin) == reported(long)
     assert len(thin.headers.get_list("x-correlation-id")) == 1
 
 

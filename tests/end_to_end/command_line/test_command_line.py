@@ -69,7 +69,7 @@ def test_the_shell_is_told_how_to_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "reported"),
     [
         (["serve", "middle"], 2, "'middle' is not one of"),
         (["serve", "system", "--config", "none.toml"], 2, "there is no none.toml"),
@@ -78,11 +78,11 @@ def test_the_shell_is_told_how_to_complete() -> None:
         (["nonsense"], 2, "No such command"),
     ],
 )
-def test_wrong_usage_ends_with_its_code_and_says_what_to_do(arguments: list[str], code: int, told: str) -> None:
+def test_wrong_usage_ends_with_its_code_and_says_what_to_do(arguments: list[str], code: int, reported: str) -> None:
     done = run(*arguments)
 
     assert done.returncode == code
-    assert told in done.stderr
+    assert reported in done.stderr
 
 
 def test_a_token_is_what_the_catalogue_says(environment: Environment) -> None:
@@ -132,8 +132,8 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     done = run("doctor", "--config", str(config), COLUMNS="300")
 
     assert (
-        "[platforms.salesforce]: Object missing required field `client_id`; set it there or as TIERGATE_PLATFORMS_SALESFORCE_<KEY>"
-        in done.stdout
+        "[platforms.salesforce]: Object missing required field `client_id`; set it there or as "
+        "TIERGATE_PLATFORMS_SALESFORCE_<KEY>" in done.stdout
     )
     assert "[platforms.tryton]: password is missing: set TIERGATE_PLATFORMS_TRYTON_PASSWORD" in done.stdout
 

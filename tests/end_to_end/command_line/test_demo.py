@@ -47,16 +47,16 @@ def start(tmp_path: Path, templates: Path) -> Generator[Start]:
 
 
 def finished(process: subprocess.Popen[str], seconds: float = 60) -> str:
-    told, _ = process.communicate(timeout=seconds)
-    assert process.returncode == 0, told
-    return told
+    reported, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, reported
+    return reported
 
 
 def test_the_demo_ends_with_equal_totals_and_one_of_everything_and_the_next_begins_anew(
     tmp_path: Path, start: Start
 ) -> None:
     finished(start("demo", "--once"))
-    told = finished(start("demo", "--once", "--report", "r.json"))
+    reported = finished(start("demo", "--once", "--report", "r.json"))
 
     report: dict[str, Any] = json.loads((tmp_path / "r.json").read_text())
     assert report["order"]["state"] == "active"
@@ -78,19 +78,19 @@ def test_the_demo_ends_with_equal_totals_and_one_of_everything_and_the_next_begi
         "erp": {"customers": 1, "invoices": 1, "payments": 1},
     }
     for state in ("closed won", "received", "validating", "onboarding", "active", "invoice posted", "payment posted"):
-        assert state in told
+        assert state in reported
 
 
 def test_the_demo_stays_up_with_calls_that_work_until_it_is_interrupted(tmp_path: Path, start: Start) -> None:
     process = start("demo")
-    told = ""
+    reported = ""
     assert process.stdout is not None
     for line in process.stdout:
-        told += line
+        reported += line
         if "Ctrl-C" in line:
             break
 
-    calls = [line.strip() for line in told.splitlines() if line.strip().startswith("curl")]
+    calls = [line.strip() for line in reported.splitlines() if line.strip().startswith("curl")]
     answers = [
         subprocess.run(
             call.replace(".venv/bin/tiergate", TIERGATE),
@@ -120,13 +120,13 @@ def test_sandbox_and_up_run_beside_each_other_and_stop_cleanly(start: Start) -> 
             break
     up = start("up")
     assert up.stdout is not None
-    told = ""
+    reported = ""
     for line in up.stdout:
-        told += line
+        reported += line
         if "Ctrl-C" in line:
             break
 
-    addresses = re.findall(r"http://\S+", told)
+    addresses = re.findall(r"http://\S+", reported)
     assert len(addresses) == 3
     for address in addresses:
         wait_until(lambda address=address: httpx.get(f"{address}/health/ready").status_code == 200, 15, address)

@@ -1,4 +1,5 @@
-"""How a layer is reached: reads that take the short way and all other requests share connections, and none is confused."""
+"""How a layer is reached: reads that take the short way and all other requests share connections, and none is
+confused."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ class Connection:
         self._socket.sendall(data)
 
     def answer(self) -> tuple[int, bytes]:
-        """(status, body) of the next answer."""
+        """Return (status, body) of the next answer."""
         while b"\r\n\r\n" not in self._buffer:
             self._more()
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
@@ -47,7 +48,7 @@ class Connection:
         return int(head.split(b" ")[1]), body
 
     def ended(self) -> bool:
-        """Whether the other side has closed, with nothing left unread."""
+        """Return whether the other side has closed, with nothing left unread."""
         return not self._buffer and not self._socket.recv(1)
 
     def _more(self) -> None:

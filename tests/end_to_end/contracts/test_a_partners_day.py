@@ -22,7 +22,7 @@ THROTTLED = 429
 
 
 def generated(document: Path, into: Path) -> None:
-    """A client of a document. Fails when the generator warns of anything that it cannot express."""
+    """Generate a client of a document. Fails when the generator warns of anything that it cannot express."""
     config = into.with_suffix(".json")
     config.write_text('{"post_hooks": []}')
     command = [
@@ -88,9 +88,13 @@ def test_a_day_in_v2(environment: Environment, tmp_path: Path) -> None:
     customers = partner.call("partners_list_customers", limit=100).items
     mine = next(each for each in customers if each.id == known)
     body = models.PartnerOrderRequest(
-        customer_id=mine.id, name="Ten more seats", legal_entity="DE01", currency=models.PartnerOrderRequestCurrency.EUR, starts_on=utc_now().date(),
+        customer_id=mine.id,
+        name="Ten more seats",
+        legal_entity="DE01",
+        currency=models.PartnerOrderRequestCurrency.EUR,
+        starts_on=utc_now().date(),
         lines=[models.PlacedLine(sku="SEAT", quantity=10), models.PlacedLine(sku="SUPPORT", quantity=1)],
-    )  # fmt: skip
+    )
     placed = partner.call("partners_place_order", body=body, idempotency_key="day-in-v2")
     again = partner.call("partners_place_order", body=body, idempotency_key="day-in-v2")
     assert again.id == placed.id
@@ -117,9 +121,13 @@ def test_a_day_in_v1(environment: Environment, tmp_path: Path) -> None:
 
     mine = next(each for each in partner.call("partners_list_customers", limit=100).items if each.id == known)
     body = models.PartnerOrderRequest(
-        customer=mine.id, name="Ten more seats", legal_entity="DE01", currency=models.PartnerOrderRequestCurrency.EUR, starts_on=utc_now().date(),
+        customer=mine.id,
+        name="Ten more seats",
+        legal_entity="DE01",
+        currency=models.PartnerOrderRequestCurrency.EUR,
+        starts_on=utc_now().date(),
         items=[models.PlacedLine(sku="SEAT", quantity=10)],
-    )  # fmt: skip
+    )
     placed = partner.call("partners_place_order", body=body, idempotency_key="day-in-v1")
 
     order = wait_until(lambda: active(partner, placed.id), 30, "the order active")

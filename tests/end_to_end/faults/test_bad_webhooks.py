@@ -15,7 +15,7 @@ from tests.support.environment import Environment
 
 
 def billing_event(environment: Environment) -> tuple[bytes, str]:
-    """A body that would be taken, and the secret it would be signed with."""
+    """Return a body that would be taken, and the secret it would be signed with."""
     invoice = {
         "id": "in_forged",
         "parent": {"subscription_details": {"metadata": {"tiergate_contract": "con_forged"}}},

@@ -1,4 +1,5 @@
-"""The catalogue changes a hundred times while callers call: no request fails, and each new rule holds within a second."""
+"""The catalogue changes a hundred times while callers call: no request fails, and each new rule holds within a
+second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Two orders create the same customer in one moment: billing refuses the second, who looks again instead of giving up."""
+"""Two orders create the same customer in one moment: billing refuses the second, who looks again instead of giving
+up."""
 
 from __future__ import annotations
 

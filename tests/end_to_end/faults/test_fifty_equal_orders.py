@@ -33,7 +33,12 @@ class Replica:
 @pytest.fixture
 def replica(environment: Environment) -> Generator[Replica]:
     port = free_port()
-    child = layer_process("experience", environment.sandbox.config, environment.folder, VARIABLES | {"TIERGATE_SERVER_EXPERIENCE_PORT": str(port)})  # fmt: skip
+    child = layer_process(
+        "experience",
+        environment.sandbox.config,
+        environment.folder,
+        VARIABLES | {"TIERGATE_SERVER_EXPERIENCE_PORT": str(port)},
+    )
     made = Replica(child, f"http://127.0.0.1:{port}")
     wait_for(f"{made.url}/health/live", child, START_SECONDS)
     yield made
@@ -41,7 +46,7 @@ def replica(environment: Environment) -> Generator[Replica]:
 
 
 def begun(environment: Environment, account: str) -> list[dict[str, Any]]:
-    """The partner's deal, as soon as the CRM has it. What is left to do takes longer than to look."""
+    """Return the partner's deal, as soon as the CRM has it. What is left to do takes longer than to look."""
     return environment.crm.query(f"SELECT Id FROM Opportunity WHERE PlacedBy__c = '{NORD}' AND AccountId = '{account}'")
 
 
@@ -56,7 +61,8 @@ def test_fifty_equal_requests_at_two_replicas_of_which_one_dies_are_one_order(
     )  # so that many of them meet while the first still runs
 
     def insist(number: int) -> httpx.Response:
-        """As a careful client: the same request again until there is an answer, at whichever replica is there."""
+        """Insist as a careful client does: the same request again until there is an answer, at whichever replica is
+        there."""
         deadline = time.monotonic() + SECONDS
         turn = number
         while time.monotonic() < deadline:

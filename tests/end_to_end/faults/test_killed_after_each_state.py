@@ -42,6 +42,6 @@ def test_a_kill_while_a_posting_runs_loses_and_doubles_nothing(environment: Envi
 
 
 def seen(environment: Environment, deal: str, state: str) -> str | None:
-    """The state of the deal's order, once it is `state` or further."""
+    """Return the state of the deal's order, once it is `state` or further."""
     found = environment.record("SELECT state FROM orders WHERE deal_id = ?", deal)
     return found if found and ORDER_STATES.index(found) >= ORDER_STATES.index(state) else None  # pyright: ignore[reportArgumentType]

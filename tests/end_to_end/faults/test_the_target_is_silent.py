@@ -1,4 +1,5 @@
-"""The target takes an order's lines and never reports: it is asked again, people are told, and nothing is doubled."""
+"""The target takes an order's lines and never reports: it is asked again, people are reported, and nothing is
+doubled."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Derives the table of object shapes from Stripe's published fixtures (github.com/stripe/openapi, fixtures3.json).
 
-    python -m tests.end_to_end.peers.derive_shapes fixtures3.json > tests/end_to_end/peers/stripe_shapes.json
+python -m tests.end_to_end.peers.derive_shapes fixtures3.json > tests/end_to_end/peers/stripe_shapes.json
 
-A row is [object, key, types, nullable]. A value that is null in the fixtures tells no type; whether a key may be null is
-what the types of Stripe's own Python library say, since one sample cannot.
+A row is [object, key, types, nullable]. A value that is null in the fixtures tells no type; whether a key may be null
+is what the types of Stripe's own Python library say, since one sample cannot.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EXPANDED = "string"
 
 
 def rows(fixtures: dict[str, Any]) -> list[list[Any]]:
-    """One row for each key of each object."""
+    """Return one row for each key of each object."""
     found: list[list[Any]] = []
     for name, class_name in OBJECTS.items():
         annotations = typing.cast("dict[str, Any]", getattr(stripe, class_name).__annotations__)

@@ -1,4 +1,5 @@
-"""The Salesforce stand-in, driven by simple-salesforce: all that the connector and a salesperson use, and how it fails."""
+"""The Salesforce stand-in, driven by simple-salesforce: all that the connector and a salesperson use, and how it
+fails."""
 
 from __future__ import annotations
 

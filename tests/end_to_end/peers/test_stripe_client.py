@@ -277,7 +277,7 @@ def test_webhooks_are_signed_so_that_stripes_library_accepts_them_and_are_sent_a
     with receiver(refusals=2) as target:
         url = f"http://127.0.0.1:{target.server.server_port}/hook"
         endpoint = api.v1.webhook_endpoints.create({"url": url, "enabled_events": ["customer.created"]})
-        made = api.v1.customers.create({"name": "Told"})
+        made = api.v1.customers.create({"name": "Reported"})
 
         wait_until(lambda: len(target.got) >= 3, 20, "three deliveries")
         api.v1.webhook_endpoints.delete(endpoint.id)

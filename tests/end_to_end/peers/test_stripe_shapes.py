@@ -17,9 +17,21 @@ TABLE: list[tuple[str, str, list[str], bool]] = msgspec.json.decode(
 )
 KINDS = sorted({row[0] for row in TABLE})
 LISTS = (
-    "customers", "products", "prices", "tax_rates", "payment_methods", "subscriptions?status=all", "subscription_schedules",
-    "invoices?expand[]=data.payments", "invoice_payments", "payment_intents", "charges", "events", "webhook_endpoints", "tax_ids",
-)  # fmt: skip
+    "customers",
+    "products",
+    "prices",
+    "tax_rates",
+    "payment_methods",
+    "subscriptions?status=all",
+    "subscription_schedules",
+    "invoices?expand[]=data.payments",
+    "invoice_payments",
+    "payment_intents",
+    "charges",
+    "events",
+    "webhook_endpoints",
+    "tax_ids",
+)
 
 
 def type_of(value: Any) -> str:
@@ -39,7 +51,7 @@ def type_of(value: Any) -> str:
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object inside an answer, however deep."""
+    """Return every object inside an answer, however deep."""
     if isinstance(value, dict):
         members = cast("dict[str, Any]", value)
         if isinstance(members.get("object"), str) and not members.get("deleted"):
@@ -52,7 +64,7 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def faults(found: dict[str, Any]) -> list[str]:
-    """What an object lacks, or has in another type than Stripe's."""
+    """Return what an object lacks, or has in another type than Stripe's."""
     wrong: list[str] = []
     for kind, key, types, nullable in TABLE:
         if kind != found["object"]:

@@ -13,9 +13,17 @@ from tiergate import composition
 
 CUSTOMER: dict[str, Any] = {"id": "cus_" + "1" * 32, "name": "Muller GmbH", "address": {"country": "DE"}}
 CONTRACT: dict[str, Any] = {
-    "id": "con_" + "1" * 32, "order_id": "ord_" + "1" * 32, "customer_id": CUSTOMER["id"], "legal_entity": "DE01", "currency": "EUR",
-    "starts_on": "2026-01-01", "term_months": 12, "lines": [], "tax": "standard", "tax_percent": "19",
-}  # fmt: skip
+    "id": "con_" + "1" * 32,
+    "order_id": "ord_" + "1" * 32,
+    "customer_id": CUSTOMER["id"],
+    "legal_entity": "DE01",
+    "currency": "EUR",
+    "starts_on": "2026-01-01",
+    "term_months": 12,
+    "lines": [],
+    "tax": "standard",
+    "tax_percent": "19",
+}
 
 
 def call(environment: Environment, method: str, path: str, body: dict[str, Any]) -> httpx.Response:

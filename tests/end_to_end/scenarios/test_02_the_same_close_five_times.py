@@ -35,7 +35,7 @@ def test_five_repeats_at_once_later_and_after_a_restart_change_nothing(environme
 
 
 def offer(environment: Environment, event: Event) -> bool:
-    """As the system layer offers it. Gives whether it was new."""
+    """Offer it as the system layer does. Return whether it was new."""
     identity = load().clients["system-layer"]
     token = composition.issuer(environment.settings).token("system-layer", identity)
     client = LayerClient(environment.sandbox.url("process"), "process", lambda: token, 10)

@@ -1,4 +1,4 @@
-"""A line cannot be delivered: the others are billed, a case exists, and mending it charges nothing twice."""
+"""A line cannot be delivered: the others are billed, a case exists, and fixing it charges nothing twice."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def test_two_of_three_lines_are_billed_and_the_third_when_it_is_delivered(enviro
     order = environment.order_in(deal, "partially_active")
     environment.settled(order)
     assert {each.line.sku: each.state for each in order.lines} == {
-        "PLATFORM": "provisioned", "SEAT": "provisioned", "SUPPORT": "failed",
-    }  # fmt: skip
+        "PLATFORM": "provisioned",
+        "SEAT": "provisioned",
+        "SUPPORT": "failed",
+    }
     assert order.plan is not None
     first = environment.stripe.v1.invoices.retrieve(order.plan.contract.references["invoice"])
     assert first.subtotal == 600_000 + 25 * 24_000
@@ -93,8 +95,8 @@ def test_trying_one_of_two_failed_lines_again_asks_for_that_line_alone(environme
 
     environment.act(seat.id, "retry")
 
-    mended = {"PLATFORM": "provisioned", "SEAT": "provisioned", "SUPPORT": "failed"}
-    order = wait_until(lambda: seen if states(seen := environment.order_of(deal)) == mended else None, 20)
+    fixed = {"PLATFORM": "provisioned", "SEAT": "provisioned", "SUPPORT": "failed"}
+    order = wait_until(lambda: seen if states(seen := environment.order_of(deal)) == fixed else None, 20)
     assert order.state == "partially_active"
     assert {each.id: each.state for each in environment.cases_of(order.id)} == {seat.id: "resolved", support.id: "open"}
     asked = Counter(each["line_id"] for each in environment.jobs(order.id))

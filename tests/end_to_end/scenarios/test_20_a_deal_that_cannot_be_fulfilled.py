@@ -130,7 +130,7 @@ def test_every_finding_is_told_at_once(environment: Environment) -> None:
 
 
 def test_the_salesperson_sees_why_and_a_mended_deal_goes_on_when_retried(environment: Environment) -> None:
-    _, deal = environment.sell(environment.sale("Mended", legal_entity=None))
+    _, deal = environment.sell(environment.sale("Fixed", legal_entity=None))
     order = stopped(environment, deal)
     assert "legal entity" in environment.shown(deal, "on_hold")["TiergateDetail__c"]
 
@@ -157,7 +157,7 @@ def test_a_second_account_with_the_tax_number_of_a_customer_needs_a_word(environ
 
 
 def test_the_findings_of_one_deal_are_one_trouble_and_trying_again_resolves_them_all(environment: Environment) -> None:
-    _, deal = environment.sell(environment.sale("Many Mended", legal_entity=None, lines=(SaleLine("SEAT", -1),)))
+    _, deal = environment.sell(environment.sale("Many Fixed", legal_entity=None, lines=(SaleLine("SEAT", -1),)))
     order = stopped(environment, deal)
     first, second = environment.cases_of(order.id)
 

@@ -25,7 +25,7 @@ def bought(environment: Environment, request: pytest.FixtureRequest) -> tuple[st
 
 
 def events_of(environment: Environment, customer_id: str) -> int:
-    """How many events about a customer were taken in."""
+    """Return how many events about a customer were taken in."""
     return int(environment.record("SELECT COUNT(*) FROM events WHERE type = ? AND subject = ?", CHANGED, customer_id))
 
 
@@ -44,8 +44,8 @@ def followed(environment: Environment, account: str) -> bool:
     return not environment.record("SELECT next_attempt_at FROM customers WHERE id = ?", row["TiergateCustomer__c"])
 
 
-def looked_at(environment: Environment, account: str) -> None:
-    """Until the change feed has taken in all that happened to the account until now."""
+def taken_in(environment: Environment, account: str) -> None:
+    """Wait until the change feed has taken in all that happened to the account until now."""
     (row,) = environment.crm.query(f"SELECT SystemModstamp FROM Account WHERE Id = '{account}'")
     changed, cursor = datetime.fromisoformat(row["SystemModstamp"]), environment.folder / "cursors" / "crm"
     wait_until(lambda: datetime.fromisoformat(cursor.read_text()) >= changed, 20, "a look at the account")
@@ -74,14 +74,14 @@ def test_a_new_name_address_and_contact_reach_billing_and_the_erp(
 
 def test_our_own_writing_comes_back_as_no_event(environment: Environment, bought: tuple[str, Order]) -> None:
     account, order = bought
-    looked_at(environment, account)  # which holds what the order has just written there
+    taken_in(environment, account)  # which holds what the order has just written there
     assert events_of(environment, order.customer_id) == 0
 
     environment.crm.update("Account", account, Name="Once More GmbH")
     wait_until(lambda: in_erp(environment, order.customer_id).name == "Once More GmbH", 20)
     wait_until(lambda: followed(environment, account), 20)
     environment.crm.update("Account", account, Description="what nobody else needs to know")
-    looked_at(environment, account)
+    taken_in(environment, account)
 
     assert events_of(environment, order.customer_id) == 1
 
@@ -119,10 +119,10 @@ def test_another_country_is_for_finance_to_decide(environment: Environment, boug
 
     environment.crm.update("Account", account, BillingCountryCode="AT", VatNumber__c="ATU12345675")
 
-    def told() -> list[Case]:
+    def reported() -> list[Case]:
         found = [each for each in environment.cases_of(order.customer_id) if each.kind == "customer_tax_changed"]
         return found if len(found) == 2 else []
 
-    cases = wait_until(told)
+    cases = wait_until(reported)
     assert {case.field for case in cases} == {"customer.address.country", "customer.tax_number"}
     assert {(case.team, case.actions) for case in cases} == {("finance", ("skip",))}

@@ -28,7 +28,8 @@ class Period:
         self.record.click("close")
 
     def reopen(self) -> None:
-        """With its journals, which Tryton closes together with it and does not open again by itself."""
+        """Open the period again with its journals, which Tryton closes together with it and does not open again by
+        itself."""
         self.record.reload()
         if self.record.state == "closed":
             self.record.click("reopen")

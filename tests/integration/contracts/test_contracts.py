@@ -46,24 +46,47 @@ SPOILT_STYLE: list[tuple[Change, str]] = [
     (lambda it: it["paths"]["/partners/v2/orders"]["get"].pop("summary"), "operation-summary"),
     (lambda it: it["paths"]["/partners/v2/orders"]["get"].pop("description"), "operation-description"),
     (lambda it: it["paths"]["/partners/v2/orders"]["get"].pop("x-service-tier"), "rule/tier-is-said"),
-    (lambda it: it["paths"].update({"/partners/orders": it["paths"].pop("/partners/v2/orders")}), "rule/paths-name-their-version"),
-    (lambda it: schema(it, "PartnerOrder")["properties"].update(placedAt={"type": "string"}), "rule/properties-are-snake-case"),
+    (
+        lambda it: it["paths"].update({"/partners/orders": it["paths"].pop("/partners/v2/orders")}),
+        "rule/paths-name-their-version",
+    ),
+    (
+        lambda it: schema(it, "PartnerOrder")["properties"].update(placedAt={"type": "string"}),
+        "rule/properties-are-snake-case",
+    ),
     (lambda it: schema(it, "Money")["properties"].update(amount={"type": "boolean"}), "no-invalid-media-type-examples"),
-    (lambda it: [it["paths"]["/partners/v2/orders"]["get"]["responses"].pop(each) for each in ("401", "403", "422", "429")], "operation-4xx-response"),
+    (
+        lambda it: [
+            it["paths"]["/partners/v2/orders"]["get"]["responses"].pop(each) for each in ("401", "403", "422", "429")
+        ],
+        "operation-4xx-response",
+    ),
     (lambda it: schema(it, "Money").update(required=["amount", "nothing"]), "no-required-schema-properties-undefined"),
-]  # fmt: skip
+]
 BREAKING: list[tuple[Change, str, str]] = [
-    (lambda it: schema(it, "PartnerContract")["properties"].pop("lines"), "`lines` of `PartnerContract` was removed", "named change"),
+    (
+        lambda it: schema(it, "PartnerContract")["properties"].pop("lines"),
+        "`lines` of `PartnerContract` was removed",
+        "named change",
+    ),
     (lambda it: schema(it, "PartnerOrderRequest")["required"].append("term_months"), "became required", "optional"),
     (lambda it: it["paths"].pop("/partners/v2/invoices"), "/partners/v2/invoices` was removed", "keep the operation"),
-    (lambda it: schema(it, "Money")["properties"].update(amount={"type": "string"}), "Type of `amount`", "another name"),
-    (lambda it: schema(it, "PartnerOrder")["properties"]["state"]["enum"].append("lost"), "gained values", "an old one in its place"),
-]  # fmt: skip
+    (
+        lambda it: schema(it, "Money")["properties"].update(amount={"type": "string"}),
+        "Type of `amount`",
+        "another name",
+    ),
+    (
+        lambda it: schema(it, "PartnerOrder")["properties"]["state"]["enum"].append("lost"),
+        "gained values",
+        "an old one in its place",
+    ),
+]
 COMPATIBLE: list[Change] = [
     lambda it: schema(it, "PartnerContract")["properties"].update(remark={"type": "string"}),
     lambda it: schema(it, "PartnerOrderRequest")["properties"].update(remark={"type": "string"}),
     lambda it: it["paths"].update({"/partners/v2/credit-notes": it["paths"]["/partners/v2/invoices"]}),
-]  # fmt: skip
+]
 
 
 def test_the_committed_documents_are_what_the_routes_say() -> None:
@@ -84,10 +107,10 @@ def test_make_check_tells_of_a_diagram_that_is_not_that_of_its_table(tmp_path: P
     spoilt = tmp_path / diagrams.DOCUMENT.name
     spoilt.write_text(diagrams.DOCUMENT.read_text().replace("    received --> validating\n", ""))
 
-    told = checks.judged(COMMITTED, spoilt)
+    reported = checks.judged(COMMITTED, spoilt)
     diagrams.draw(spoilt)
 
-    assert told == ["architecture.md: the tables of states say something else; run `make openapi`"]
+    assert reported == ["architecture.md: the tables of states say something else; run `make openapi`"]
     assert spoilt.read_text() == diagrams.DOCUMENT.read_text()
 
 
@@ -150,11 +173,11 @@ def test_make_check_tells_of_a_break_together_with_all_else(folder: Path) -> Non
     change, message, remedy = BREAKING[0]
     changed(folder, change)
 
-    told = "\n".join(checks.judged(folder))
+    reported = "\n".join(checks.judged(folder))
 
-    assert f"{PARTNERS}: the routes say something else" in told
-    assert message in told
-    assert remedy in told
+    assert f"{PARTNERS}: the routes say something else" in reported
+    assert message in reported
+    assert remedy in reported
 
 
 @pytest.mark.parametrize("change", COMPATIBLE)

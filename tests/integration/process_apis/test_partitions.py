@@ -37,7 +37,8 @@ def engine(url: str) -> Generator[Engine]:
 
 
 def worker(url: str, executor_id: str, path: Path, seconds: float, *names: str) -> subprocess.Popen[bytes]:
-    """A process of its own that starts jobs of the partition `con_1`, and writes to `path` when each begins and ends."""
+    """Return a process of its own that starts jobs of the partition `con_1`, and writes to `path` when each begins and
+    ends."""
     arguments = [url, executor_id, str(path), "con_1", str(seconds), *names]
     return subprocess.Popen([sys.executable, "-m", "tests.support.partition_worker", *arguments], stdin=subprocess.PIPE)
 

@@ -65,7 +65,7 @@ def brought_to(database: sa.Engine, number: str) -> None:
 
 
 def as_version_0_1_left_it(database: sa.Engine, recorded: sa.Engine) -> None:
-    """Its tables with all their rows, and no revision."""
+    """Make its tables with all their rows, and no revision."""
     brought_to(database, FIRST)
     with database.begin() as connection:
         for name, rows in contents(recorded).items():
@@ -76,7 +76,7 @@ def as_version_0_1_left_it(database: sa.Engine, recorded: sa.Engine) -> None:
 
 
 def contents(database: sa.Engine) -> dict[str, list[dict[str, Any]]]:
-    """All rows of the tables that version 0.1 had."""
+    """Return all rows of the tables that version 0.1 had."""
     found: dict[str, list[dict[str, Any]]] = {}
     with database.connect() as connection:
         for name in metadata.tables:
@@ -87,7 +87,7 @@ def contents(database: sa.Engine) -> dict[str, list[dict[str, Any]]]:
 
 
 def differences(database: sa.Engine) -> list[Any]:
-    """What the tables in a database lack of what the code says, or have beside it."""
+    """Return what the tables in a database lack of what the code says, or have beside it."""
     with database.connect() as connection:
         return compare_metadata(MigrationContext.configure(connection), metadata)
 

@@ -1,4 +1,5 @@
-"""`tiergate database`, and a start on tables that it cannot use: sentences and exit codes, on both kinds of database."""
+"""`tiergate database`, and a start on tables that it cannot use: sentences and exit codes, on both kinds of
+database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How a deployable is served, and what it logs of its own faults: which one and where, and nothing of what it was about."""
+"""How a deployable is served, and what it logs of its own faults: which one and where, and nothing of what it was
+about."""
 
 from __future__ import annotations
 
@@ -124,7 +125,7 @@ def test_a_method_that_uvicorn_has_no_more_is_told(monkeypatch: pytest.MonkeyPat
 
 
 def begins_otherwise(_: object, config: Config, server_state: object, app_state: dict[str, Any]) -> None:
-    """The beginning of another protocol, which sets nothing and takes no loop."""
+    """Begin as another protocol would, which sets nothing and takes no loop."""
 
 
 def test_attributes_and_parameters_that_uvicorn_has_no_more_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,14 @@ from canonical.states import (
 )
 
 PATH: tuple[OrderState, ...] = (
-    "received", "validating", "credit_review", "onboarding", "subscribing", "provisioning", "active",
-)  # fmt: skip
+    "received",
+    "validating",
+    "credit_review",
+    "onboarding",
+    "subscribing",
+    "provisioning",
+    "active",
+)
 
 
 def test_every_state_is_in_its_table() -> None:

@@ -49,18 +49,18 @@ TERM = re.compile(r"^\| ([^|]+?) \| ([^|]+?) \| ([^|]+?) \|$", re.MULTILINE)
 
 
 def prose(page: str) -> str:
-    """A page without its fenced code, in which new files are shown."""
+    """Return a page without its fenced code, in which new files are shown."""
     return FENCE.sub("", (ROOT / page).read_text())
 
 
 def named_paths(page: str) -> list[str]:
-    """What a page calls a file or folder of the repository: no pattern and no example such as `<domain>`."""
+    """Return what a page calls a file or folder of the repository: no pattern and no example such as `<domain>`."""
     found = [each for each in CODE.findall(prose(page)) if not re.search(r"[<>*{}]", each)]
     return [each for each in found if each.split("/")[0] in SOURCE and "/" in each]
 
 
 def named_modules(page: str) -> list[str]:
-    """The modules that a page names without their folder."""
+    """Return the modules that a page names without their folder."""
     return [each for each in CODE.findall(prose(page)) if re.fullmatch(r"\w+\.py", each)]
 
 
@@ -121,7 +121,7 @@ def test_the_index_of_decisions_has_the_number_the_title_and_the_status_of_each(
 
 
 def row_of(path: Path) -> str:
-    """The row of a decision in the index: its status is what stands between its title and its context."""
+    """Return the row of a decision in the index: its status is what stands between its title and its context."""
     heading, status, *_ = path.read_text().split("\n\n")
     number, _, name = heading.splitlines()[0].removeprefix("# ").partition(". ")
     words = "" if "\n" in heading or status.startswith(("#", "**")) else " ".join(status.split())

@@ -28,19 +28,32 @@ VERSION = OlderVersion(
     ),
 )
 '''
-DEPRECATED = 'versions.v{} = {{ state = "deprecated", deprecated_on = {}, sunset_on = {}, successor = "v3", guide = "/docs/partners-v{}" }}'
+DEPRECATED = (
+    'versions.v{} = {{ state = "deprecated", deprecated_on = {}, sunset_on = {}, successor '
+    '= "v3", guide = "/docs/partners-v{}" }}'
+)
 WANTED: dict[str, Any] = {
-    "customer_id": "cus_" + "0" * 32, "name": "n", "legal_entity": "DE01", "currency": "EUR", "starts_on": "2026-01-01",
+    "customer_id": "cus_" + "0" * 32,
+    "name": "n",
+    "legal_entity": "DE01",
+    "currency": "EUR",
+    "starts_on": "2026-01-01",
     "lines": [{"sku": "SEAT", "quantity": 1}],
-}  # fmt: skip
+}
 OLD = {"customer": WANTED["customer_id"], "items": WANTED["lines"]} | {
     name: value for name, value in WANTED.items() if name not in {"customer_id", "lines"}
 }
 ASKED = [
-    ("v1", OLD | {"term_months": 12}), ("v2", WANTED | {"term_months": 12}), ("v3", WANTED | {"months": 12}),
-    ("v1", OLD | {"term_months": 0}), ("v2", WANTED | {"term_months": 0}), ("v3", WANTED | {"months": 0}),
-    ("v1", OLD | {"months": 12}), ("v2", WANTED | {"months": 12}), ("v3", WANTED | {"term_months": 12}),
-]  # fmt: skip
+    ("v1", OLD | {"term_months": 12}),
+    ("v2", WANTED | {"term_months": 12}),
+    ("v3", WANTED | {"months": 12}),
+    ("v1", OLD | {"term_months": 0}),
+    ("v2", WANTED | {"term_months": 0}),
+    ("v3", WANTED | {"months": 0}),
+    ("v1", OLD | {"months": 12}),
+    ("v2", WANTED | {"months": 12}),
+    ("v3", WANTED | {"term_months": 12}),
+]
 
 
 def adds_v3(tree: CopiedTree) -> None:

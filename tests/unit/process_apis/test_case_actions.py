@@ -1,4 +1,5 @@
-"""Acting on a case: whose it is, who may, what is closed with it, and that nothing is lost when a process dies in between."""
+"""Acting on a case: whose it is, who may, what is closed with it, and that nothing is lost when a process dies in
+between."""
 
 from __future__ import annotations
 

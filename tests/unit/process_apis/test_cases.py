@@ -1,4 +1,4 @@
-"""Cases: the same trouble is told once, however many meet it at once."""
+"""Cases: the same trouble is reported once, however many meet it at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The names under which the engine finds what it has to go on with: they are in databases, and outlive the code's own."""
+"""The names under which the engine finds what it has to go on with: they are in databases, and outlive the code's
+own."""
 
 from __future__ import annotations
 
@@ -79,7 +80,8 @@ def test_every_name_in_a_recorded_state_is_in_the_list(tmp_path: Path) -> None:
 
 
 def names_in(module: ast.Module) -> Iterator[tuple[str, str]]:
-    """The names that a module gives to workflows, steps, classes and instances; empty where Python's own is taken."""
+    """Return the names that a module returns to workflows, steps, classes and instances; empty where Python's own
+    is taken."""
     for node in ast.walk(module):
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
@@ -96,7 +98,7 @@ def kind_of(decorator: ast.expr) -> str:
 
 
 def written(decorator: ast.expr) -> str:
-    """The name in a call: its first argument, or the one that is called `name`."""
+    """Return the name in a call: its first argument, or the one that is called `name`."""
     if isinstance(decorator, ast.Call):
         for each in (*decorator.args[:1], *(word.value for word in decorator.keywords if word.arg == "name")):
             if isinstance(each, ast.Constant):

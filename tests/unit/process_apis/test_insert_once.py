@@ -1,4 +1,4 @@
-"""Of equal inserts the database takes one, and whoever sent that one is told so: on SQLite and on PostgreSQL."""
+"""Of equal inserts the database takes one, and says so to the one that sent it: on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_the_first_of_two_equal_inserts_is_told_yes_and_the_second_no(database_u
     row = {each.name: values.get(each.name, "x") for each in table.columns if each.name != "seq"}
 
     with database.begin() as connection:
-        told = [insert_once(connection, table, row) for _ in range(2)]
+        reported = [insert_once(connection, table, row) for _ in range(2)]
     database.dispose()
 
-    assert told == [True, False]
+    assert reported == [True, False]

@@ -17,9 +17,12 @@ from canonical.parties import Account, Address, LegalEntity
 from process_apis.validation import findings, plan, tax_number_is_valid
 
 SELLER = LegalEntity(
-    "DE01", "Seller GmbH", "DE", "EUR",
+    "DE01",
+    "Seller GmbH",
+    "DE",
+    "EUR",
     {"standard": Decimal(19), "reverse_charge": Decimal(0), "outside_scope": Decimal(0)},
-)  # fmt: skip
+)
 PRODUCTS = ["SEAT", "SETUP"]
 
 

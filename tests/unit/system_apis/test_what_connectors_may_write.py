@@ -16,12 +16,15 @@ from system_apis.erp.tryton import mapping as tryton
 from system_apis.provisioning.webhook import connector as webhook
 
 WRITTEN: dict[Domain, Mapping[str, Fields]] = {
-    "crm": salesforce.FIELDS, "billing": stripe.FIELDS, "erp": tryton.FIELDS, "provisioning": webhook.FIELDS,
-}  # fmt: skip
+    "crm": salesforce.FIELDS,
+    "billing": stripe.FIELDS,
+    "erp": tryton.FIELDS,
+    "provisioning": webhook.FIELDS,
+}
 
 
 def canonical(domain: Domain) -> set[str]:
-    """The canonical fields that a connector can write."""
+    """Return the canonical fields that a connector can write."""
     return {field for record in WRITTEN[domain].values() for each in record.values() for field in each.split()}
 
 

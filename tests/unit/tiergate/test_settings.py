@@ -41,7 +41,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def platforms(settings: Settings, environment: dict[str, str]) -> dict[str, Any]:
-    """The settings of each platform of the shipped catalogue."""
+    """Return the settings of each platform of the shipped catalogue."""
     return {name: each.settings for name, each in load_platforms(settings, load_catalogue(), environment).items()}
 
 
@@ -63,10 +63,10 @@ def test_every_error_is_told_at_once_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
         load(written(tmp_path, GOOD + "[extra]\na = 1\n[crm]\nb = 1\n"), {"TIERGATE_SERVER_SYSTEM_PORT": "many"})
 
-    told = "\n".join(refused.value.errors)
+    reported = "\n".join(refused.value.errors)
     assert len(refused.value.errors) == 3
     for part in ("[server]", "TIERGATE_SERVER_<KEY>", "'extra' is not a setting", "[crm] is [platforms.<name>] now"):
-        assert part in told
+        assert part in reported
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_an_address_with_a_user_is_refused_with_where_the_secret_belongs(
     with pytest.raises(SettingsError) as refused:
         platforms(load(written(tmp_path, GOOD), environment), environment | SECRETS)
 
-    told = str(refused.value)
-    assert remedy in told
-    assert "url names a user" in told or "issuer names a user" in told
-    assert "hush" not in told
+    reported = str(refused.value)
+    assert remedy in reported
+    assert "url names a user" in reported or "issuer names a user" in reported
+    assert "hush" not in reported
 
 
 def test_databases_carry_their_user_and_a_path_may_hold_an_at_sign(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_databases_carry_their_user_and_a_path_may_hold_an_at_sign(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "reported"),
     [
         ({"CA_FILE": "none.pem"}, "cannot be used (No such file or directory)"),
         ({"CA_FILE": "pyproject.toml"}, "they are PEM files"),
@@ -119,14 +119,16 @@ def test_databases_carry_their_user_and_a_path_may_hold_an_at_sign(tmp_path: Pat
         ({"CA_FILE": "none.pem", "URL": "http://erp"}, "of no use without an https:// url"),
     ],
 )
-def test_files_for_tls_that_cannot_be_used_are_told_at_start(tmp_path: Path, said: dict[str, str], told: str) -> None:
+def test_files_for_tls_that_cannot_be_used_are_told_at_start(
+    tmp_path: Path, said: dict[str, str], reported: str
+) -> None:
     tls = {f"TIERGATE_PLATFORMS_TRYTON_{key}": value for key, value in said.items()}
 
     with pytest.raises(SettingsError) as refused:
         platforms(load(written(tmp_path, GOOD), {}), {"TIERGATE_PLATFORMS_TRYTON_URL": "https://erp"} | tls | SECRETS)
 
     assert "[platforms.tryton]: " in str(refused.value)
-    assert told in str(refused.value)
+    assert reported in str(refused.value)
 
 
 def test_every_error_of_a_platform_is_told_at_once_with_its_place(tmp_path: Path) -> None:
@@ -138,11 +140,11 @@ def test_every_error_of_a_platform_is_told_at_once_with_its_place(tmp_path: Path
     with pytest.raises(SettingsError) as refused:
         platforms(settings, SECRETS | {"TIERGATE_PLATFORMS_STRIPE_URL": "nowhere"})
 
-    told = "\n".join(refused.value.errors)
+    reported = "\n".join(refused.value.errors)
     assert len(refused.value.errors) == 4
     for part in ("[platforms.salesforce]", "[platforms.stripe]", "[platforms.provisioner]", "no such platform; it has"):
-        assert part in told
-    assert "TIERGATE_PLATFORMS_STRIPE_<KEY>" in told
+        assert part in reported
+    assert "TIERGATE_PLATFORMS_STRIPE_<KEY>" in reported
 
 
 def test_a_connector_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
@@ -186,11 +188,11 @@ def test_every_missing_secret_is_named_and_none_is_shown(tmp_path: Path) -> None
     with pytest.raises(SettingsError) as refused:
         platforms(load(written(tmp_path, GOOD), {}), {"TIERGATE_PLATFORMS_STRIPE_API_KEY": "hush"})
 
-    told = str(refused.value)
+    reported = str(refused.value)
     assert len(refused.value.errors) == 4
-    assert "TIERGATE_PLATFORMS_TRYTON_PASSWORD" in told
-    assert "credentials are missing" in told
-    assert "hush" not in told
+    assert "TIERGATE_PLATFORMS_TRYTON_PASSWORD" in reported
+    assert "credentials are missing" in reported
+    assert "hush" not in reported
 
 
 def test_the_example_is_complete_and_valid() -> None:

@@ -1,4 +1,5 @@
-"""The tables as version 0.1 made them. What is there already stays: its state, which had no revision, becomes this one."""
+"""The tables as version 0.1 made them. What is there already stays: its state, which had no revision, becomes this
+one."""
 
 from __future__ import annotations
 

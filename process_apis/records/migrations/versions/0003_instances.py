@@ -1,4 +1,5 @@
-"""Records say which instance of a platform they came from: until now each domain had one, whose name the catalogue has."""
+"""Records say which instance of a platform they came from: until now each domain had one, whose name the catalogue
+has."""
 
 from __future__ import annotations
 
@@ -42,8 +43,10 @@ def _name(names: Mapping[str, str]) -> None:
     """Give all that is there to the only instance of its domain."""
     if missing := sorted({"crm", "billing", "erp"} - names.keys()):
         raise RevisionError(
-            f"the records are from the time when each domain had one platform, and the catalogue has none or several for"
-            f" {', '.join(missing)}: upgrade with a catalogue that has the one they came from, and add the others afterwards"
+            "the records are from the time when each domain had one platform, and the catalogue has "
+            "none or several for"
+            f" {', '.join(missing)}: upgrade with a catalogue that has the one they came from, and "
+            "add the others afterwards"
         )
     connection = op.get_bind()
     connection.execute(

@@ -22,9 +22,16 @@ Asked = Callable[..., Coroutine[Any, Any, tuple[list[bytes], int]]]
 
 
 async def ask(
-    kind: str, answer: Answerer, times: int = 1, seconds: float = 2.0, method: str = "GET", content: bytes = b"", pause: float = 0.0
-) -> tuple[list[bytes], int]:  # fmt: skip
-    """The bodies of so many answers, one after another, and how many connections they took. Raises as `AsyncHttpClient.request`."""
+    kind: str,
+    answer: Answerer,
+    times: int = 1,
+    seconds: float = 2.0,
+    method: str = "GET",
+    content: bytes = b"",
+    pause: float = 0.0,
+) -> tuple[list[bytes], int]:
+    """Return the bodies of so many answers, one after another, and how many connections they took. Raises as
+    `AsyncHttpClient.request`."""
     connections = 0
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,7 +62,7 @@ async def ask(
 
 @pytest.fixture(params=["in the loop", "in a thread"])
 def asked(request: pytest.FixtureRequest) -> Asked:
-    """`ask`, with each kind of connection."""
+    """Return `ask`, with each kind of connection."""
     return partial(ask, request.param)
 
 
@@ -263,7 +270,7 @@ def test_a_name_that_has_moved_is_followed_however_busy_the_connection_is(
 
 
 async def serving(host: str, port: int) -> tuple[asyncio.Server, int]:
-    """A server that answers with its own address, and its port."""
+    """Return a server that answers with its own address, and its port."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

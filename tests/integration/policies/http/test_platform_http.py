@@ -1,5 +1,5 @@
-"""What asks platforms: HTTP/2 and certificates where they are wanted, the environment's proxies, and one answer for each
-question, whatever the other side does."""
+"""What asks platforms: HTTP/2 and certificates where they are wanted, the environment's proxies, and one answer for
+each question, whatever the other side does."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def made(folder: Path, name: str) -> Files:
 
 
 def serving(server: Files, client: Files | None = None, protocols: list[str] | None = None) -> ssl.SSLContext:
-    """What a TLS server shows, and which client it takes."""
+    """Return what a TLS server shows, and which client it takes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(server.certificate, server.key)
     context.set_alpn_protocols(protocols or ["http/1.1"])
@@ -92,7 +92,7 @@ def ask(
     pace: float = 0.0,
     url: str = "{scheme}://localhost:{port}",
 ) -> Asked:
-    """So many requests, one after another, each `pace` seconds of the client's clock after the one before."""
+    """Send so many requests, one after another, each `pace` seconds of the client's clock after the one before."""
     connections, now = 0, 0.0
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

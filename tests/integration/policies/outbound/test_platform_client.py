@@ -1,4 +1,5 @@
-"""What leaves for a platform: within its limits, given up in time, repeated when that is safe, and not begun in vain."""
+"""What leaves for a platform: within its limits, given up in time, repeated when that is safe, and not begun in
+vain."""
 
 from __future__ import annotations
 
@@ -61,17 +62,24 @@ operations.put_erp_invoice = { open = "signature", tier = "t", idempotency = "na
 """
 KNOWN = {
     "party": {
-        "code": "customer.id", "name": "customer.name", "mail": "customer.contact", "vat": "customer.tax_number",
-        "order": "order.id", "sort": TECHNICAL, "nested.*": "customer.name", "shoe_size": "customer.shoe_size",
+        "code": "customer.id",
+        "name": "customer.name",
+        "mail": "customer.contact",
+        "vat": "customer.tax_number",
+        "order": "order.id",
+        "sort": TECHNICAL,
+        "nested.*": "customer.name",
+        "shoe_size": "customer.shoe_size",
     },
-}  # fmt: skip
+}
 OK = (200, 0.0)
 DROP = (0, 0.0)
 BUSY = (503, 0.0)
 
 
 class Server:
-    """A platform on loopback. `script` holds (status, seconds) for the next requests, 0 for a broken connection; then all is well."""
+    """A platform on loopback. `script` holds (status, seconds) for the next requests, 0 for a broken connection; then
+    all is well."""
 
     live_catalogue: LiveCatalogue
 
@@ -108,11 +116,15 @@ class Server:
 
 
 def run(
-    tmp_path: Path, server: Server, act: Callable[[PlatformClient], Awaitable[T]], *changes: tuple[str, str], jitter: float = 0.0,
+    tmp_path: Path,
+    server: Server,
+    act: Callable[[PlatformClient], Awaitable[T]],
+    *changes: tuple[str, str],
+    jitter: float = 0.0,
     address: Callable[[str], str] = str,
-) -> T:  # fmt: skip
-    """What `act` gives, with an outbound client to `server` under the rules above, changed. `address` gives the
-    platform's own address, from that of the server."""
+) -> T:
+    """Return what `act` returns, with an outbound client to `server` under the rules above, changed. `address`
+    returns the platform's own address, from that of the server."""
     rules = RULES
     for old, new in changes:
         assert old in rules
@@ -358,9 +370,9 @@ def test_the_time_that_is_left_travels_to_the_next_layer() -> None:
 
     asyncio.run(act())
 
-    told = [int(head.split("x-request-timeout: ")[1].split("\r\n")[0]) for head in server.heads]
-    assert len(told) == 2
-    assert all(1000 < each <= 2000 for each in told)
+    reported = [int(head.split("x-request-timeout: ")[1].split("\r\n")[0]) for head in server.heads]
+    assert len(reported) == 2
+    assert all(1000 < each <= 2000 for each in reported)
 
 
 @pytest.mark.parametrize(
@@ -447,7 +459,7 @@ Party = dict[str, object]
 
 
 def sent(tmp_path: Path, party: Party, *changes: tuple[str, str], entity: str = "DE01") -> tuple[int, str]:
-    """How many requests reached the platform, and which field was refused."""
+    """Return how many requests reached the platform, and which field was refused."""
     server = Server()
 
     async def act(outbound: PlatformClient) -> str:

@@ -26,7 +26,7 @@ def door(tmp_path: Path) -> Generator[Door]:
 
 
 def order(door: Door, key: str | None, note: str = "", client: str = "someone") -> tuple[int, str, bool]:
-    """(status, the body or the problem's name, whether it was replayed)."""
+    """Return (status, the body or the problem's name, whether it was replayed)."""
     headers = door.headers(WRITER, on_behalf_of=client) | ({"idempotency-key": key} if key is not None else {})
     answer = door.client.post("/shop/v1/order", headers=headers, json={"items": [], "note": note})
     body: Any = answer.json()
@@ -84,7 +84,7 @@ def test_a_request_that_still_runs_is_a_conflict_until_its_lease_ends(door: Door
     assert order(door, "one") == (409, "request-in-progress", False)
     door.now += timedelta(seconds=LEASE + 1)
     assert order(door, "one")[::2] == (201, False)
-    assert len(set(door.acts)) == 1, "whoever takes over acts under the same name"
+    assert len(set(door.acts)) == 1, "the process that takes over acts under the same name"
 
 
 def test_a_write_that_needs_no_key_takes_one(door: Door) -> None:

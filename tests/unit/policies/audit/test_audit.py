@@ -21,9 +21,16 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def entry(number: int, client: str = "finance-app") -> AuditEntry:
     return AuditEntry(
-        at=START + timedelta(seconds=number), layer="experience", operation="act_on_case", version="v1", client=client,
-        on_behalf_of="alice", object=f"/finance/v1/cases/{number}", status=200, correlation_id="cor_1",
-    )  # fmt: skip
+        at=START + timedelta(seconds=number),
+        layer="experience",
+        operation="act_on_case",
+        version="v1",
+        client=client,
+        on_behalf_of="alice",
+        object=f"/finance/v1/cases/{number}",
+        status=200,
+        correlation_id="cor_1",
+    )
 
 
 def written(folder: Path, count: int = 8) -> Path:

@@ -27,7 +27,7 @@ def catalogue() -> Catalogue:
 
 
 def mixed(folder: Path, *operations: str) -> Path:
-    """A log with a record of each operation, a second apart."""
+    """Return a log with a record of each operation, a second apart."""
     log = AuditLog(folder / "audit.jsonl", KEY)
     for number, operation in enumerate(operations):
         log.write(msgspec.structs.replace(entry(number), operation=operation))

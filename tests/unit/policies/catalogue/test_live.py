@@ -52,10 +52,14 @@ def test_legal_entities_that_are_taken_away_are_no_longer_seen(shop: Door) -> No
     ("old", "new", "reason"),
     [
         ('audience = "experience"', 'audience = "moon"', "'moon'"),
-        ('read = { scope = "shop:read", tier = "t", idempotency = "safe" }\n', "", "read: it is served and has no rules any more"),
+        (
+            'read = { scope = "shop:read", tier = "t", idempotency = "safe" }\n',
+            "",
+            "read: it is served and has no rules any more",
+        ),
         ("[apis.shop]", "[apis.shop", "not TOML"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_catalogue_is_refused_and_said_and_the_old_one_stays(
     shop: Door, old: str, new: str, reason: str
 ) -> None:
@@ -86,7 +90,10 @@ def test_a_catalogue_that_is_gone_is_said_and_the_old_one_stays(shop: Door) -> N
 
 
 V1 = 'versions.v1 = { state = "active" }'
-OLD = 'versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2026-06-01, successor = "v2", guide = "/docs/v2" }'
+OLD = (
+    'versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2026-06-01, '
+    'successor = "v2", guide = "/docs/v2" }'
+)
 V2 = 'versions.v2 = { state = "active" }'
 
 

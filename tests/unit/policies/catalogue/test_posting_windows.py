@@ -12,9 +12,12 @@ from policies.catalogue.model import PostingWindow
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland")
 WINDOWS = st.builds(
-    PostingWindow, st.just("wait"), st.sampled_from(ZONES), st.times().map(lambda at: at.replace(microsecond=0)),
+    PostingWindow,
+    st.just("wait"),
+    st.sampled_from(ZONES),
     st.times().map(lambda at: at.replace(microsecond=0)),
-).filter(lambda window: window.opens != window.closes)  # fmt: skip
+    st.times().map(lambda at: at.replace(microsecond=0)),
+).filter(lambda window: window.opens != window.closes)
 MOMENTS = st.integers(0, 730 * 86_400).map(
     lambda seconds: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 )

@@ -1,4 +1,5 @@
-"""A catalogue that changes while a request is on its way governs the next request, on the long way and the short one."""
+"""A catalogue that changes while a request is on its way governs the next request, on the long way and the short
+one."""
 
 from __future__ import annotations
 

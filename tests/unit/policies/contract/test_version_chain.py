@@ -22,9 +22,10 @@ from tiergate.contracts import checks, examples
 from tiergate.contracts.openapi import documents_of
 
 TIERED = CATALOGUE.replace("service_tiers.t", "service_tiers.real_time").replace('tier = "t"', 'tier = "real_time"')
+FIRST = 'state = "deprecated", deprecated_on = 2025-01-01, sunset_on = 2026-06-01, successor = "v3"'
 HEAD, _, REST = TIERED.partition('versions.v1 = { state = "active" }')
 SHOP = f"""{HEAD}
-versions.v1 = {{ state = "deprecated", deprecated_on = 2025-01-01, sunset_on = 2026-06-01, successor = "v3", guide = "/docs/shop-v2" }}
+versions.v1 = {{ {FIRST}, guide = "/docs/shop-v2" }}
 versions.v2 = {{ state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2027-06-01, successor = "v3" }}
 versions.v3 = {{ state = "active" }}
 
@@ -36,8 +37,10 @@ shop_return = {{ scope = "shop:write", tier = "real_time", idempotency = "natura
 [clients.{REST.partition("[clients.")[2]}"""
 PRICE = {"amount": 500, "currency": "EUR"}
 V3: dict[str, Any] = {
-    "customer_id": "c", "lines": [{"sku": "A", "quantity": 2, "price": PRICE}], "purchase_order": "none",
-}  # fmt: skip
+    "customer_id": "c",
+    "lines": [{"sku": "A", "quantity": 2, "price": PRICE}],
+    "purchase_order": "none",
+}
 V2: dict[str, Any] = {"customer_id": "c", "lines": [{"sku": "A", "count": 2, "price": PRICE}], "ceiling": PRICE}
 V1: dict[str, Any] = {"customer_id": "c", "items": [{"sku": "A", "number": 2, "price": "500 EUR"}], "limit": "500 EUR"}
 BODIES = {"v1": V1, "v2": V2, "v3": V3}

@@ -65,7 +65,7 @@ class Lock(Door):
     def token(
         self, header: dict[str, Any] | None = None, key: Any = None, algorithm: str = "EdDSA", **claims: Any
     ) -> str:
-        """A token that is good but for what is given."""
+        """Return a token that is good but for what is given."""
         headers = {"typ": "at+jwt", "kid": self.own} | (header or {})
         return jwt.encode(self.claims(**claims), self.key if key is None else key, algorithm=algorithm, headers=headers)
 
@@ -137,16 +137,35 @@ ATTACKS: dict[str, Callable[[Lock], str]] = {
     "a payload that is no base64": lambda lock: "Bearer " + lock.token().replace(".", ".!", 1),
     "a head that is no JSON": lambda lock: f"Bearer {lock.signed(b'{', b'{}')}",
     "a head that is a list": lambda lock: f"Bearer {lock.signed(b'[]', b'{}')}",
-    "a payload that is a list": lambda lock: f"Bearer {lock.signed(json.dumps({'alg': 'EdDSA', 'typ': 'at+jwt', 'kid': lock.own}).encode(), b'[]')}",
+    "a payload that is a list": lambda lock: (
+        f"Bearer {lock.signed(json.dumps({'alg': 'EdDSA', 'typ': 'at+jwt', 'kid': lock.own}).encode(), b'[]')}"
+    ),
     "a head nested too deeply": lambda lock: f"Bearer {lock.signed(NESTED, b'{}')}",
-    "another payload": lambda lock: f"Bearer {parts(lock)[0]}.{b64(json.dumps(lock.claims(sub='root')).encode())}.{parts(lock)[2]}",
+    "another payload": lambda lock: (
+        f"Bearer {parts(lock)[0]}.{b64(json.dumps(lock.claims(sub='root')).encode())}.{parts(lock)[2]}"
+    ),
     # algorithms and keys
-    "alg none": lambda lock: f"Bearer {b64(json.dumps({'alg': 'none', 'typ': 'at+jwt', 'kid': lock.own}).encode())}.{parts(lock)[1]}.",
-    "alg NoNe with a signature": lambda lock: f"Bearer {b64(json.dumps({'alg': 'NoNe', 'typ': 'at+jwt', 'kid': lock.own}).encode())}.{parts(lock)[1]}.{parts(lock)[2]}",
-    "no alg": lambda lock: f"Bearer {lock.signed(json.dumps({'typ': 'at+jwt', 'kid': lock.own}).encode(), json.dumps(lock.claims()).encode())}",
-    "the public key as a secret": lambda lock: f"Bearer {lock.hmac(PEM, {'alg': 'HS256', 'typ': 'at+jwt', 'kid': 'rsa'})}",
-    "the key id as a secret": lambda lock: f"Bearer {lock.hmac(lock.own.encode(), {'alg': 'HS256', 'typ': 'at+jwt', 'kid': lock.own})}",
-    "a shared secret of the key set": lambda lock: f"Bearer {lock.hmac(b's' * 32, {'alg': 'HS256', 'typ': 'at+jwt', 'kid': 'shared'})}",
+    "alg none": lambda lock: (
+        f"Bearer {b64(json.dumps({'alg': 'none', 'typ': 'at+jwt', 'kid': lock.own}).encode())}.{parts(lock)[1]}."
+    ),
+    "alg NoNe with a signature": lambda lock: (
+        "Bearer "
+        f"{b64(json.dumps({'alg': 'NoNe', 'typ': 'at+jwt', 'kid': lock.own}).encode())}."
+        f"{parts(lock)[1]}.{parts(lock)[2]}"
+    ),
+    "no alg": lambda lock: (
+        "Bearer "
+        f"{lock.signed(json.dumps({'typ': 'at+jwt', 'kid': lock.own}).encode(), json.dumps(lock.claims()).encode())}"
+    ),
+    "the public key as a secret": lambda lock: (
+        f"Bearer {lock.hmac(PEM, {'alg': 'HS256', 'typ': 'at+jwt', 'kid': 'rsa'})}"
+    ),
+    "the key id as a secret": lambda lock: (
+        f"Bearer {lock.hmac(lock.own.encode(), {'alg': 'HS256', 'typ': 'at+jwt', 'kid': lock.own})}"
+    ),
+    "a shared secret of the key set": lambda lock: (
+        f"Bearer {lock.hmac(b's' * 32, {'alg': 'HS256', 'typ': 'at+jwt', 'kid': 'shared'})}"
+    ),
     "another key of the same kind": lambda lock: f"Bearer {lock.token(key=Ed25519PrivateKey.generate())}",
     "a key under another's id": lambda lock: f"Bearer {lock.token({'kid': 'rsa'})}",
     "another algorithm of the same key": lambda lock: f"Bearer {lock.token({'kid': 'rsa'}, RSA, 'PS256')}",
@@ -156,12 +175,21 @@ ATTACKS: dict[str, Callable[[Lock], str]] = {
     "a key for encryption": lambda lock: f"Bearer {lock.token({'kid': 'encryption'}, RSA, 'RS256')}",
     "a key for another algorithm": lambda lock: f"Bearer {lock.token({'kid': 'other-algorithm'}, RSA, 'RS256')}",
     # key ids and keys that come along
-    "no key id": lambda lock: f"Bearer {lock.signed(json.dumps({'alg': 'EdDSA', 'typ': 'at+jwt'}).encode(), json.dumps(lock.claims()).encode())}",
+    "no key id": lambda lock: (
+        "Bearer "
+        f"{lock.signed(json.dumps({'alg': 'EdDSA', 'typ': 'at+jwt'}).encode(), json.dumps(lock.claims()).encode())}"
+    ),
     "an unknown key id": lambda lock: f"Bearer {lock.token({'kid': 'unknown'})}",
     "a key id that is a path": lambda lock: f"Bearer {lock.token({'kid': '../../../../dev/null'})}",
     "a key id that is a query": lambda lock: f"Bearer {lock.token({'kid': chr(39) + ' OR 1=1 --'})}",
     "a key id that is an address": lambda lock: f"Bearer {lock.token({'kid': 'http://127.0.0.1:1/keys'})}",
-    "a key id that is a list": lambda lock: f"Bearer {lock.signed(json.dumps({'alg': 'EdDSA', 'typ': 'at+jwt', 'kid': [lock.own]}).encode(), json.dumps(lock.claims()).encode())}",
+    "a key id that is a list": lambda lock: (
+        "Bearer "
+        + lock.signed(
+            json.dumps({"alg": "EdDSA", "typ": "at+jwt", "kid": [lock.own]}).encode(),
+            json.dumps(lock.claims()).encode(),
+        )
+    ),
     "an embedded key": lambda lock: f"Bearer {lock.token({'jwk': lock.jwks[0]})}",
     "an address of keys": lambda lock: f"Bearer {lock.token({'jku': 'https://example.com/keys'})}",
     "an embedded certificate": lambda lock: f"Bearer {lock.token({'x5c': ['MIIB']})}",
@@ -195,7 +223,7 @@ ATTACKS: dict[str, Callable[[Lock], str]] = {
     "not valid yet": lambda lock: f"Bearer {lock.token(nbf=SECONDS + 3600)}",
     "from the future": lambda lock: f"Bearer {lock.token(iat=SECONDS + 3600)}",
     "no time of issue": lambda lock: f"Bearer {lock.token(iat=None)}",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ATTACKS)

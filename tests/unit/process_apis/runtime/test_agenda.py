@@ -1,4 +1,4 @@
-"""What is due is claimed by one, looked at again when it was lost, and tried again ever more seldom."""
+"""What is due is claimed by one, attempted again when it was lost, and tried again ever more seldom."""
 
 from __future__ import annotations
 

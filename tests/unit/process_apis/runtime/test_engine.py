@@ -1,4 +1,5 @@
-"""Work that can wait has its own slots, and what is running is known. Take-over is tried with real processes: test_partitions."""
+"""Work that can wait has its own slots, and what is running is known. Take-over is tried with real processes:
+test_partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How a step is taken: what passes is waited out, what does not is a case, and an order that is further is left alone."""
+"""How a step is taken: what passes is waited out, what does not is a case, and an order that is further is left
+alone."""
 
 from __future__ import annotations
 

@@ -9,13 +9,13 @@ from tests.unit.policies.contract.shop.api import Line, Placed, Price, Wanted
 
 
 def _fee(order: dict[str, Any]) -> dict[str, Any]:
-    """A tenth of what was ordered."""
+    """Return a tenth of what was ordered."""
     amount = sum(line["quantity"] * line["price"]["amount"] for line in order["lines"])
     return {"amount": amount // 10, "currency": order["lines"][0]["price"]["currency"]}
 
 
 def _ceiling(_: dict[str, Any]) -> dict[str, Any]:
-    """What the example of a request has."""
+    """Return what the example of a request has."""
     return {"amount": 500, "currency": "EUR"}
 
 
