@@ -87,7 +87,7 @@ def test_jobs_that_two_processes_start_for_one_contract_never_overlap(url: str, 
     path = tmp_path / "events"
     workers = [worker(url, each, path, 0.03, *(f"{each}-{number}" for number in range(5))) for each in ("a", "b")]
     try:
-        wait_until(lambda: len(written(path)) == 20, 40, "all jobs of both have ended")
+        wait_until(lambda: len(written(path)) == 20, 90, "all jobs of both have ended")
     finally:
         for each in workers:
             each.communicate(timeout=20)
@@ -105,14 +105,14 @@ def test_the_partition_of_a_killed_process_goes_on_with_the_job_that_it_was_at(u
     path = tmp_path / "events"
     killed = worker(url, "killed", path, 60, "first", "second")
     try:
-        wait_until(lambda: written(path) == [["begun", "first"]], 20, "the first job has begun")
+        wait_until(lambda: written(path) == [["begun", "first"]], 60, "the first job has begun")
     finally:
         killed.kill()
         killed.communicate()
 
     engine = engine_over(url, "successor")
     engine.start(Work("third", job, ("third",), "con_1"))
-    wait_until(lambda: len(JOBS.done) == 3, 20, "all jobs are done")
+    wait_until(lambda: len(JOBS.done) == 3, 60, "all jobs are done")
     engine.close()
 
     assert [name for name, _, _ in JOBS.done] == ["first", "second", "third"]

@@ -44,7 +44,7 @@ def test_a_capability_that_the_guide_adds_works_and_touches_at_most_four_existin
     command = [sys.executable, "-m", "tests.unit.extending.use_the_capability", str(tmp_path / "state")]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     ran = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=180
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[-4:] == ["reacted", "routed", "asked again", "left"]
@@ -59,6 +59,6 @@ def test_a_capability_that_the_guide_adds_works_and_touches_at_most_four_existin
         "written",
     ]
     checked = subprocess.run(
-        names, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        names, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=180
     )
     assert checked.returncode == 0, checked.stdout
