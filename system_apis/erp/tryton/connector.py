@@ -163,7 +163,7 @@ class Tryton:
         await self._load_products([line.sku for line in invoice.lines])
         books: Row = await self._opened(company) | {"currency": await self._currency(invoice.total.currency)}
         tax: int = books["taxes"][self._taxes[invoice.tax_treatment]]
-        lines = [mapping.line(line, self._product(line.sku), tax) for line in invoice.lines]
+        lines = [mapping.line(line, self._product(line.sku), tax, books["currency"]) for line in invoice.lines]
         record = mapping.invoice(invoice, customer["id"], customer["addresses"][0], books, lines, correlation.current())
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
         return await self._invoices(invoice.id, company)

@@ -67,6 +67,7 @@ FIELDS: dict[str, Fields] = {
         "lines.product": "invoice.lines",
         "lines.unit": TECHNICAL,
         "lines.account": TECHNICAL,
+        "lines.currency": "invoice.total",
         "lines.quantity": "invoice.lines",
         "lines.unit_price.*": "invoice.lines",
         "lines.description": "invoice.lines",
@@ -150,7 +151,7 @@ def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: lis
     }
 
 
-def line(source: InvoiceLine, product: Row, tax: int) -> Row:
+def line(source: InvoiceLine, product: Row, tax: int, currency: int) -> Row:
     """Return a line of a draft.
 
     Quantity times unit price must be the line's amount to the minor unit, else it is one piece of the whole amount.
@@ -163,6 +164,7 @@ def line(source: InvoiceLine, product: Row, tax: int) -> Row:
         "product": product["id"],
         "unit": product["default_uom"],
         "account": product["account"],
+        "currency": currency,
         "quantity": source.quantity if exact else 1,
         "unit_price": decimal(unit_price if exact else source.net.decimal),
         "description": f"{source.description}, {period}",
