@@ -20,6 +20,8 @@ from policies.store.secret import Secret
 JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
 VIES = "eu_vat valid"
+GONE = "that don't exist"
+"""Part of what Tryton says of an id that it no longer has (tried on 8.2); we name no id that we have not just read."""
 ACCEPTED = re.compile(rf".*({VIES}|invoice_payment_term)$")
 """Warnings that are no reason to stop.
 
@@ -143,6 +145,8 @@ def _result(response: HttpResponse, *, safe: bool) -> Any:
                 raise Warned(message, str(details[1]))
             case "ConcurrencyException":
                 raise Conflict("erp", "the record is being changed by somebody else")
+            case "UserError" if GONE in message:
+                raise Conflict("erp", "a record that was there a moment ago was deleted by somebody else")
             case "UserError":
                 raise Rejected("erp", message)
             case _:

@@ -197,19 +197,26 @@ class Tryton:
         The move's description is the natural key.
         """
         company = await self._company(legal_entity)
-        found = await self._invoices(payment.invoice_id, company, mapping.PAYING)
-        posted = [each for each in found if each["state"] in POSTED]
-        if not posted:
-            raise Conflict("erp", f"the invoice {payment.invoice_id} is not posted yet", field="invoice_id")
-        (row,) = posted
-        if payment.id in [each["move."]["description"] for each in row["payment_lines."]]:
+        row, booked = await self._due(payment, company)
+        if booked:
             return mapping.posting(row)
         try:
             await self._pay(row, payment, payment.received_on, company)
         except Rejected as refused:
-            later = await self._next_day(payment.received_on, closed, company, refused)
-            await self._pay(row, payment, later, company)
+            row, booked = await self._due(payment, company)
+            if not booked:  # nor by somebody else in this moment
+                later = await self._next_day(payment.received_on, closed, company, refused)
+                await self._pay(row, payment, later, company)
         return await self.posting(payment.invoice_id, legal_entity)
+
+    async def _due(self, payment: Payment, company: Row) -> tuple[Row, bool]:
+        """Return the posted invoice that is paid, and whether this payment of it is booked. Raises `Conflict` while it is not
+        posted."""
+        found = await self._invoices(payment.invoice_id, company, mapping.PAYING)
+        row = next((each for each in found if each["state"] in POSTED), None)
+        if row is None:
+            raise Conflict("erp", f"the invoice {payment.invoice_id} is not posted yet", field="invoice_id")
+        return row, payment.id in [each["move."]["description"] for each in row["payment_lines."]]
 
     async def _pay(self, invoice: Row, payment: Payment, on: date, company: Row) -> None:
         wizard, record = "wizard.account.invoice.pay", invoice["id"]
