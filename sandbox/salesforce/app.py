@@ -39,11 +39,13 @@ class ConnectedApp(msgspec.Struct, frozen=True):
 class Salesforce:
     """Answer the requests of one org and its connected app."""
 
-    def __init__(self, store: Store, clock: SandboxClock, app: ConnectedApp) -> None:
+    def __init__(self, store: Store, clock: SandboxClock, app: ConnectedApp, page: int = BATCH) -> None:
+        """`page` is how many records a query gives at a time, when no other number is asked for."""
         self.org = Org(store, clock)
         self._store = store
         self._clock = clock
         self._app = app
+        self._page_size = page
         self._calls = 0
         if not store.count("User"):
             for name in (app.username, "salesperson@example.com"):
@@ -121,7 +123,7 @@ class Salesforce:
             case "GET", ["limits"]:
                 return 200, {"DailyApiRequests": {"Max": DAILY_LIMIT, "Remaining": DAILY_LIMIT - self._calls}}
             case "GET", ["query" | "queryAll"]:
-                return 200, self._query(query.get("q", ""), version, int(query.get("batchSize", BATCH)))
+                return 200, self._query(query.get("q", ""), version, query.get("batchSize", ""))
             case "GET", ["query", locator]:
                 return 200, self._next(locator, version)
             case "POST", ["composite"]:
@@ -189,21 +191,23 @@ class Salesforce:
             )
         return attributed(name, record["Id"], version) | {each: record[each] for each in wanted}
 
-    def _query(self, text: str, version: str, batch: int) -> Record:
+    def _query(self, text: str, version: str, asked: str) -> Record:
         found = self.org.query(text, version)
         if isinstance(found, int):
             return {"totalSize": found, "done": True, "records": []}
-        return self._page(found, 0, max(200, min(batch, BATCH)), version, text)
+        return self._page(found, 0, max(200, min(int(asked), BATCH)) if asked else self._page_size, version)
 
-    def _page(self, rows: list[Record], start: int, batch: int, version: str, text: str) -> Record:
+    def _page(self, rows: list[Record], start: int, batch: int, version: str, cursor: str = "") -> Record:
+        """A cursor goes through the records that there were when the query was made (SOQL reference: query cursors)."""
         page: Record = {
             "totalSize": len(rows),
             "done": start + batch >= len(rows),
             "records": rows[start : start + batch],
         }
         if not page["done"]:
-            cursor = secrets.token_hex(8)
-            self._store.put("cursor", cursor, {"q": text, "batch": batch})
+            if not cursor:
+                cursor = secrets.token_hex(8)
+                self._store.put("cursor", cursor, {"rows": rows, "batch": batch})
             page["nextRecordsUrl"] = f"/services/data/{version}/query/{cursor}-{start + batch}"
         return page
 
@@ -212,9 +216,7 @@ class Salesforce:
         stored = self._store.get("cursor", cursor)
         if stored is None or not start.isdigit():
             raise SalesforceError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
-        text = stored["q"]
-        found = self.org.query(text, version)
-        return self._page(found if isinstance(found, list) else [], int(start), stored["batch"], version, text)
+        return self._page(stored["rows"], int(start), stored["batch"], version, cursor)
 
     def _composite(self, body: Any, user: str) -> Record:
         """Handle subrequests in order; a reference such as `@{account.id}` takes a value of an earlier answer."""
