@@ -41,8 +41,12 @@ class Provisioning:
     def __init__(self, store: Store, clock: SandboxClock, secret: str) -> None:
         self._store = store
         self._clock = clock
-        self._webhook = Webhook(secret)
         self._http = httpx.AsyncClient(timeout=10)
+        self.accept(secret)
+
+    def accept(self, secret: str) -> None:
+        """Take from here on what is signed with `secret`, and sign with it."""
+        self._webhook = Webhook(secret)
 
     def behave(self, behaviour: Behaviour) -> None:
         self._store.put("behaviour", behaviour.sku, msgspec.to_builtins(behaviour))

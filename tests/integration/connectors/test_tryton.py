@@ -1,0 +1,101 @@
+"""The Tryton connector passes the kit, on a real Tryton that the checks share: each has keys of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from canonical.ids import utc_now
+from policies.outbound.platform_server import PlatformServer
+from policies.store.secret import Secret
+from sandbox.tryton.server import DATABASE, TrytonServer
+from system_apis.erp import tryton
+from system_apis.erp.tryton.client import READS
+from tests.support.connector_kit.erp import ErpKit, ErpSubject
+from tests.support.connector_kit.kit import behaviours, run
+from tests.support.connector_kit.loopback import Seen
+from tiergate.dev.sandbox import secret_file
+from tiergate.platforms import Connector
+
+
+class Books(ErpSubject):
+    connector = cast("Connector", tryton)
+    sku = "PLATFORM"
+
+    def __init__(self, url: str, password: str) -> None:
+        self._url = url
+        self._password = password
+        self.secrets = (password,)
+        self._http = httpx.AsyncClient(base_url=url, timeout=20)
+        self._session: tuple[str, str] | None = None
+
+    def settings(self, url: str) -> PlatformServer:
+        return tryton.Settings(url=url, database=DATABASE, user="admin", password=Secret(self._password))
+
+    def platform(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self._url, timeout=20)
+
+    def is_write(self, request: Seen) -> bool:
+        method = json.loads(request.body)["method"]
+        return not method.endswith((*READS, "common.db.login"))
+
+    async def customers(self, customer_id: str) -> list[str]:
+        found = await self._rows("party.party", [["code", "=", customer_id]], ["name"])
+        return [each["name"] for each in found]
+
+    async def posted(self, invoice_id: str) -> int:
+        wanted = [["reference", "=", invoice_id], ["state", "in", ["posted", "paid"]]]
+        return len(await self._rows("account.invoice", wanted, ["number"]))
+
+    async def payments(self, payment_id: str) -> int:
+        return len(await self._rows("account.move", [["description", "=", payment_id]], ["number"]))
+
+    async def delete_customer(self, customer_id: str) -> None:
+        (party,) = await self._rows("party.party", [["code", "=", customer_id]], ["id"])
+        await self._call("model.party.party.delete", [party["id"]], {})
+
+    async def _rows(self, model: str, domain: list[Any], fields: list[str]) -> list[dict[str, Any]]:
+        return await self._call(f"model.{model}.search_read", domain, 0, None, None, fields, {})
+
+    async def _call(self, method: str, *params: Any) -> Any:
+        if self._session is None:
+            user, key, *_ = await self._post("common.db.login", ["admin", {"password": self._password}, "en"])
+            self._session = (str(user), str(key))
+        return await self._post(method, list(params))
+
+    async def _post(self, method: str, params: list[Any]) -> Any:
+        headers: dict[str, str] = {}
+        if self._session:
+            proof = base64.b64encode(f"admin:{':'.join(self._session)}".encode()).decode()
+            headers["authorization"] = f"Session {proof}"
+        body = {"id": 1, "method": method, "params": params}
+        answer = (await self._http.post(f"/{DATABASE}/rpc/", json=body, headers=headers)).raise_for_status().json()
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+@pytest.fixture(scope="module")
+def server(templates: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[TrytonServer]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    password = secret_file(templates / "erp_password")
+    made = TrytonServer(tmp_path_factory.mktemp("tryton"), templates, port, utc_now().year, password)
+    made.wait()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("behaviour", behaviours(ErpKit))
+def test_the_connector(behaviour: str, tmp_path: Path, templates: Path, server: TrytonServer) -> None:
+    run(ErpKit, Books(server.url, secret_file(templates / "erp_password")), behaviour, tmp_path)

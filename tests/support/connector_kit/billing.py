@@ -1,0 +1,169 @@
+"""What is asked of a billing connector."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from canonical.billing import Contract
+from canonical.events import Event
+from canonical.faults import NotFound
+from canonical.money import Money
+from system_apis.billing.port import Billing
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.kit import NAME, Act, Put, behaviour
+from tests.support.connector_kit.webhooks import Headers, WebhookKit, WebhookSubject
+
+PRICE = Money(12345, "EUR")
+
+
+class BillingSubject(WebhookSubject[Billing]):
+    """A billing platform, as its own users see it."""
+
+    domain = "billing"
+    page: int
+    """How many records the platform lists at a time: make it small."""
+
+    @abstractmethod
+    async def customers(self, customer_id: str) -> list[tuple[str, str]]:
+        """Return the platform's own id and the name of each customer of ours with this id."""
+
+    @abstractmethod
+    async def contracts(self, contract_id: str) -> int:
+        """Return how many schedules the platform holds for a contract of ours."""
+
+    @abstractmethod
+    async def invoices(self, contract_id: str) -> list[str]:
+        """Return the platform's own ids of the invoices of a contract of ours."""
+
+    @abstractmethod
+    async def delete_customer(self, reference: str) -> None:
+        """Delete a customer by the platform's own id."""
+
+    @abstractmethod
+    def set_clock(self, now: datetime) -> None:
+        """Set the platform's clock: what is issued now is issued then."""
+
+    @abstractmethod
+    async def refused(self, connector: Billing) -> tuple[Act, str]:
+        """Return a call that the platform refuses, and the field that it names."""
+
+
+class BillingKit(WebhookKit[Billing, BillingSubject]):
+    """A subject's connector, as `system_apis.billing.port` wants it."""
+
+    def puts(self) -> Sequence[Put]:
+        return (
+            Put("customer", self._customer, self._customers),
+            Put("contract", self._contract, self.subject.contracts),
+            Put("start", self._start, self._invoices),
+        )
+
+    async def read(self) -> Act:
+        started = await self.bench.settled(await self._start("read"))
+        assert isinstance(started, Contract)
+        (invoice_id,) = await self.subject.invoices(started.id)
+        return lambda: self.connector.invoice(invoice_id)
+
+    async def missing(self) -> Sequence[Act]:
+        return (lambda: self.connector.invoice("in_missing"),)
+
+    async def refused(self) -> tuple[Act, str]:
+        return await self.subject.refused(self.connector)
+
+    async def named(self, key: str) -> tuple[Act | None, Callable[[], Awaitable[str]]]:
+        async def stored() -> str:
+            return (await self.subject.customers(key))[0][1]
+
+        return (lambda: self.connector.put_customer(samples.customer(key, NAME))), stored
+
+    def reported(self, headers: Headers, body: bytes) -> Event | None:
+        report = self.connector.reported(headers, body)
+        return report.event if report else None
+
+    @behaviour
+    async def a_list_of_several_pages_is_read_whole_while_it_grows(self) -> None:
+        """A contract is found behind pages of others, while more of them come in."""
+        reference = await self.bench.settled(lambda: self.connector.put_customer(samples.customer("paged")))
+        contracts = [self._sample(f"paged-{place}", "paged", reference) for place in range(3 * self.subject.page)]
+        for each in contracts:
+            await self.bench.settled(lambda each=each: self.connector.put_contract(each, "correlation-1"))
+        more = iter(range(3))
+        writer = self.bench.connect()
+
+        async def add(_: object) -> None:
+            self.loopback.before = None  # not for what is added itself
+            if (place := next(more, None)) is not None:
+                await writer.put_contract(self._sample(f"added-{place}", "paged", reference), "correlation-1")
+
+        for each in (contracts[0], contracts[-1]):
+            self.loopback.before = add
+            await self.bench.settled(lambda each=each: self.connector.put_contract(each, "correlation-1"))
+            assert await self.subject.contracts(each.id) == 1
+
+    @behaviour
+    async def amounts_are_the_same_in_currencies_with_none_two_and_three_digits(self) -> None:
+        for price in samples.PRICES:
+            found = await self._first_invoice(f"in-{price.currency}", price)
+            tax = price.times(samples.TAX_PERCENT / 100)
+            assert (found.total, found.tax, found.lines[0].net) == (price + tax, tax, price)
+
+    @behaviour
+    async def an_invoice_of_a_moment_near_midnight_is_of_that_day_in_utc(self) -> None:
+        midnight = datetime(self.bench.clock().year, 6, 1, tzinfo=UTC)
+        for place, at in enumerate((midnight - timedelta(seconds=1), midnight)):
+            self.subject.set_clock(at)
+            assert (await self._first_invoice(f"midnight-{place}", PRICE)).issued_on == at.date()
+
+    @behaviour
+    async def a_cancelled_contract_stays_cancelled_and_one_that_is_not_there_is_cancelled_already(self) -> None:
+        made = await self.bench.settled(await self._contract("cancelled"))
+        assert isinstance(made, Contract)
+        for _ in range(2):
+            await self.bench.settled(lambda: self.connector.cancel(made))
+        await self.bench.settled(lambda: self.connector.cancel(msgspec.structs.replace(made, id="con_none")))
+
+    @behaviour
+    async def a_deleted_customer_is_created_again_and_has_no_contracts(self) -> None:
+        made = await self.bench.settled(await self._contract("deleted"))
+        assert isinstance(made, Contract)
+        await self.subject.delete_customer(made.references["customer"])
+        other = msgspec.structs.replace(made, id="con_other")
+        fault = await self.bench.fault(lambda: self.connector.put_contract(other, "correlation-1"))
+        assert isinstance(fault, NotFound), repr(fault)
+        await self.bench.settled(await self._customer("deleted"))
+        assert await self._customers("deleted") == 1
+
+    # ---- the calls
+
+    async def _customers(self, key: str) -> int:
+        return len(await self.subject.customers(key))
+
+    async def _invoices(self, key: str) -> int:
+        return len(await self.subject.invoices(key))
+
+    async def _customer(self, key: str) -> Act:
+        return lambda: self.connector.put_customer(samples.customer(key))
+
+    async def _contract(self, key: str, price: Money = PRICE) -> Act:
+        reference = await self.bench.settled(lambda: self.connector.put_customer(samples.customer(key)))
+        made = self._sample(key, key, reference, price)
+        return lambda: self.connector.put_contract(made, "correlation-1")
+
+    async def _start(self, key: str, price: Money = PRICE) -> Act:
+        made = await self.bench.settled(await self._contract(key, price))
+        assert isinstance(made, Contract)
+        return lambda: self.connector.start(made)
+
+    async def _first_invoice(self, key: str, price: Money):  # noqa: ANN202
+        started = await self.bench.settled(await self._start(key, price))
+        assert isinstance(started, Contract)
+        (invoice_id,) = await self.subject.invoices(key)
+        return await self.bench.settled(lambda: self.connector.invoice(invoice_id))
+
+    def _sample(self, key: str, customer_id: str, reference: str, price: Money = PRICE) -> Contract:
+        lines = tuple(samples.priced_line(f"lin_{key}.{place}", f"SKU-{key}", price) for place in (1,))
+        return samples.contract(key, customer_id, reference, lines, self.bench.clock().date())

@@ -1,0 +1,159 @@
+"""What is asked of an ERP connector."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date, timedelta
+
+import msgspec
+
+from canonical.billing import Invoice
+from canonical.faults import Conflict, NotFound
+from canonical.money import Money
+from system_apis.erp.port import Erp
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.kit import NAME, Act, Kit, Put, behaviour
+from tests.support.connector_kit.subject import LEGAL_ENTITY, Subject
+
+NETS = (Money(12345, "EUR"), Money(99, "EUR"), Money(100_000, "EUR"))
+
+
+class ErpSubject(Subject[Erp]):
+    """An ERP, as its own users see it. It has the company DE01, with 19 % tax, books for this year, and `sku`."""
+
+    domain = "erp"
+    sku: str
+
+    @abstractmethod
+    async def customers(self, customer_id: str) -> list[str]:
+        """Return the name of each customer with this id of ours."""
+
+    @abstractmethod
+    async def posted(self, invoice_id: str) -> int:
+        """Return how many posted invoices there are for one of billing's."""
+
+    @abstractmethod
+    async def payments(self, payment_id: str) -> int:
+        """Return how many payments are booked for one of billing's."""
+
+    @abstractmethod
+    async def delete_customer(self, customer_id: str) -> None:
+        """Delete a customer that nothing was booked for."""
+
+
+class ErpKit(Kit[Erp, ErpSubject]):
+    """A subject's connector, as `system_apis.erp.port` wants it."""
+
+    ALIKE = ("k", "k.1", "k:1")  # what has to be there for a payment takes an ERP some time
+
+    def troubled(self) -> Sequence[Put]:
+        return self.puts()[:2]
+
+    def puts(self) -> Sequence[Put]:
+        return (
+            Put("customer", self._customer, self._customers),
+            Put("invoice", self._invoice, self._posted),
+            Put("payment", self._payment, self._payments),
+        )
+
+    async def read(self) -> Act:
+        return lambda: self.connector.legal_entity(LEGAL_ENTITY)
+
+    async def missing(self) -> Sequence[Act]:
+        unknown = self._sample("unknown")
+        return (
+            lambda: self.connector.posting("in_missing", LEGAL_ENTITY),
+            lambda: self.connector.legal_entity("ZZ99"),
+            lambda: self.connector.put_invoice(msgspec.structs.replace(unknown, customer_id="cus_none"), "next"),
+        )
+
+    async def refused(self) -> tuple[Act, str]:
+        await self.bench.settled(await self._customer("refused"))
+        lines = tuple(msgspec.structs.replace(each, sku="NONE") for each in self._sample("refused").lines)
+        made = msgspec.structs.replace(self._sample("refused"), lines=lines)
+        return (lambda: self.connector.put_invoice(made, "next")), "sku"
+
+    async def named(self, key: str) -> tuple[Act | None, Callable[[], Awaitable[str]]]:
+        async def stored() -> str:
+            return (await self.subject.customers(key))[0]
+
+        return (lambda: self.connector.put_customer(samples.customer(key, NAME))), stored
+
+    @behaviour
+    async def amounts_are_the_same_in_currencies_with_none_two_and_three_digits(self) -> None:
+        await self.bench.settled(await self._customer("money"))
+        for price in samples.PRICES:
+            made = samples.invoice(f"in_{price.currency}", "money", self.subject.sku, (price,), self._today())
+            posting = await self.bench.settled(lambda made=made: self.connector.put_invoice(made, "next"))
+            assert (posting.total, posting.tax, posting.balance) == (made.total, made.tax, made.total)
+            paid = await self.bench.settled(
+                lambda made=made: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next")
+            )
+            assert paid.balance == Money.zero(price.currency)
+
+    @behaviour
+    async def an_invoice_is_posted_on_its_own_day_whatever_the_time(self) -> None:
+        await self.bench.settled(await self._customer("days"))
+        made = self._sample("days")
+        self.bench.offset = timedelta(days=1)
+        posting = await self.bench.settled(lambda: self.connector.put_invoice(made, "next"))
+        assert (posting.posted_on, posting.reference) == (made.issued_on, made.id)
+
+    @behaviour
+    async def a_payment_waits_for_its_invoice(self) -> None:
+        made = self._sample("early")
+        fault = await self.bench.fault(lambda: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next"))
+        assert isinstance(fault, Conflict), repr(fault)
+
+    @behaviour
+    async def an_invoice_with_other_totals_is_not_posted(self) -> None:
+        await self.bench.settled(await self._customer("totals"))
+        made = self._sample("totals")
+        other = msgspec.structs.replace(made, total=made.total + Money(1, "EUR"))
+        await self.bench.fault(lambda: self.connector.put_invoice(other, "next"))
+        assert await self._posted("totals") == 0
+
+    @behaviour
+    async def a_deleted_customer_is_created_again(self) -> None:
+        act = await self._customer("deleted")
+        await self.bench.settled(act)
+        await self.subject.delete_customer("deleted")
+        fault = await self.bench.fault(lambda: self.connector.put_invoice(self._sample("deleted"), "next"))
+        assert isinstance(fault, NotFound), repr(fault)
+        await self.bench.settled(act)
+        assert await self._customers("deleted") == 1
+
+    @behaviour
+    async def products_are_known_whatever_their_names(self) -> None:
+        skus = [self.subject.sku, "NONE", "Ü'\"%", self.subject.sku]
+        assert await self.bench.settled(lambda: self.connector.known_products(skus)) == [skus[0], skus[3]]
+
+    # ---- the calls
+
+    async def _customers(self, key: str) -> int:
+        return len(await self.subject.customers(key))
+
+    async def _posted(self, key: str) -> int:
+        return await self.subject.posted(self._sample(key).id)
+
+    async def _payments(self, key: str) -> int:
+        return await self.subject.payments(samples.payment(self._sample(f"paid.{key}")).id)
+
+    async def _customer(self, key: str) -> Act:
+        return lambda: self.connector.put_customer(samples.customer(key))
+
+    async def _invoice(self, key: str) -> Act:
+        await self.bench.settled(await self._customer(key))
+        return lambda: self.connector.put_invoice(self._sample(key), "next")
+
+    async def _payment(self, key: str) -> Act:
+        made = self._sample(f"paid.{key}")
+        await self.bench.settled(await self._invoice(f"paid.{key}"))
+        return lambda: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next")
+
+    def _sample(self, key: str) -> Invoice:
+        return samples.invoice(f"in_{key}", key, self.subject.sku, NETS, self._today())
+
+    def _today(self) -> date:
+        return self.bench.clock().date()

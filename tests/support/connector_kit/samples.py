@@ -1,0 +1,83 @@
+"""Canonical records to try a connector with."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from canonical.billing import Contract, Invoice, InvoiceLine, Payment
+from canonical.deals import PlacedDeal, PlacedLine, PricedLine, ProvisioningRequest
+from canonical.money import Money
+from canonical.parties import Address, Contact, Customer
+from tests.support.connector_kit.subject import LEGAL_ENTITY
+
+PRICES = (Money(12345, "JPY"), Money(12345, "EUR"), Money(1234560, "KWD"))
+"""The same digits in currencies with 0, 2 and 3 of them after the point."""
+TAX_PERCENT = Decimal(19)
+
+
+def customer(key: str, name: str = "Example GmbH", **facts: Any) -> Customer:
+    address = Address("Hauptstraße 1", "10115", "Berlin", "DE")
+    return Customer(
+        key, name, address, contact=Contact("Kim Beispiel", "kim@example.com"), legal_entity=LEGAL_ENTITY, **facts
+    )
+
+
+def priced_line(key: str, sku: str, price: Money, interval: Any = "year", quantity: int = 1) -> PricedLine:
+    return PricedLine(key, sku, "Platform fee", quantity, price, interval)
+
+
+def contract(key: str, customer_id: str, reference: str, lines: tuple[PricedLine, ...], starts_on: date) -> Contract:
+    return Contract(
+        key,
+        f"ord_{key}",
+        customer_id,
+        LEGAL_ENTITY,
+        lines[0].unit_price.currency,
+        starts_on,
+        12,
+        lines,
+        "standard",
+        str(TAX_PERCENT),
+        references={"customer": reference},
+    )
+
+
+def invoice(key: str, customer_id: str, sku: str, nets: tuple[Money, ...], issued_on: date) -> Invoice:
+    """As billing issued it, tax rounded for each line."""
+    lines = tuple(
+        InvoiceLine(sku, f"Line {place}", 1, net, net.times(TAX_PERCENT / 100), issued_on, issued_on)
+        for place, net in enumerate(nets, 1)
+    )
+    zero = Money.zero(nets[0].currency)
+    tax = sum((each.tax for each in lines), zero)
+    total = sum((each.net for each in lines), tax)
+    return Invoice(
+        key,
+        f"R-{key}",
+        customer_id,
+        f"con_{key}",
+        LEGAL_ENTITY,
+        "open",
+        issued_on,
+        total,
+        tax,
+        total,
+        "standard",
+        lines,
+    )
+
+
+def payment(of: Invoice) -> Payment:
+    return Payment(f"pay_{of.id}", of.id, of.total, of.issued_on)
+
+
+def placed_deal(key: str, account: str, sku: str, starts_on: date, name: str = "Placed", lines: int = 3) -> PlacedDeal:
+    ordered = tuple(PlacedLine(sku, place) for place in range(1, lines + 1))
+    return PlacedDeal(key, name, account, LEGAL_ENTITY, "EUR", starts_on, 12, ordered, "a-partner")
+
+
+def provisioning_request(key: str, attempt: int = 1) -> ProvisioningRequest:
+    lines = tuple(priced_line(f"lin_{key}.{place}", "SEAT", Money(100, "EUR"), quantity=place) for place in (1, 2, 3))
+    return ProvisioningRequest(key, lines, attempt, LEGAL_ENTITY)
