@@ -36,7 +36,7 @@ class _Error(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
-class _Refusal(msgspec.Struct, frozen=True):
+class _ErrorBody(msgspec.Struct, frozen=True):
     error: _Error
 
 
@@ -119,7 +119,7 @@ def encoded(params: Row) -> str:
 def _fault(response: HttpResponse, *, safe: bool) -> PlatformFault:
     """Return the fault for Stripe's error object (API reference: Errors)."""
     try:
-        error = msgspec.json.decode(response.content, type=_Refusal).error
+        error = msgspec.json.decode(response.content, type=_ErrorBody).error
     except msgspec.DecodeError:
         error = _Error(message=f"status {response.status}")
     field = error.param or ""

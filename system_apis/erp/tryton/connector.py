@@ -210,8 +210,8 @@ class Tryton:
         return await self.posting(payment.invoice_id, legal_entity)
 
     async def _due(self, payment: Payment, company: Row) -> tuple[Row, bool]:
-        """Return the posted invoice that is paid, and whether this payment of it is booked. Raises `Conflict` while it is not
-        posted."""
+        """Return the posted invoice that is paid, and whether this payment of it is booked. Raises `Conflict` while
+        it is not posted."""
         found = await self._invoices(payment.invoice_id, company, mapping.PAYING)
         row = next((each for each in found if each["state"] in POSTED), None)
         if row is None:

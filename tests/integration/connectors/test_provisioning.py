@@ -60,7 +60,7 @@ class WebhookTarget(ProvisioningSubject):
         return msgspec.json.encode(report)
 
     def sign(self, body: bytes, at: datetime, secret: str) -> Mapping[str, str]:
-        """As the specification says, written out: the package signs with no empty key."""
+        """Sign as the specification says, written out: the package signs with no empty key."""
         stamp = str(int(at.timestamp()))
         key = base64.b64decode(secret.removeprefix("whsec_"))
         digest = hmac.new(key, b"msg_1." + stamp.encode() + b"." + body, hashlib.sha256).digest()

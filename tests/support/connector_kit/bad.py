@@ -46,7 +46,7 @@ class BadTarget:
     context: ConnectorContext
 
     async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
-        """Creates without looking for what exists, says of no field what it is, and has the key in the URL."""
+        """Create without looking for what exists, says of no field what it is, and has the key in the URL."""
         for line in request.lines:
             job = {"order": request.order_id, "line": line.id, "attempt": request.attempt, "about": correlation_id}
             await self._send("POST", f"/jobs?key={self.api_key}", job)
@@ -55,7 +55,7 @@ class BadTarget:
         await self._send("DELETE", f"/orders/{order_id}", None)
 
     async def _send(self, method: str, path: str, body: Any) -> None:
-        """Takes every limit for a second, an outage for a refusal, and a page for an answer."""
+        """Take every limit for a second, an outage for a refusal, and a page for an answer."""
         content = b"" if body is None else json.dumps(body).encode()
         response = await self.context.client.request(method, path, safe=True, carries=[], content=content)
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -64,7 +64,8 @@ class BadTarget:
             raise Rejected("provisioning", f"{response.status} for {path}")
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
-        """Verifies what it has parsed, at any time, with any secret; the event is another each time, and from nowhere."""
+        """Verifies what it has parsed, at any time, with any secret; the event is another each time, and from
+        nowhere."""
         report = json.loads(body)
         digest = _digest(self.webhook_secret.reveal(), json.dumps(report).encode())
         if headers.get("x-signature") != digest:

@@ -86,7 +86,7 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
 
     @behaviour
     async def a_list_of_several_pages_is_read_whole_while_it_grows(self) -> None:
-        """A contract is found behind pages of others, while more of them come in."""
+        """Find a contract behind pages of others, while more of them come in."""
         reference = await self.bench.settled(lambda: self.connector.put_customer(samples.customer("paged")))
         contracts = [self._sample(f"paged-{place}", "paged", reference) for place in range(3 * self.subject.page)]
         for each in contracts:

@@ -252,7 +252,7 @@ class CrmKit(Kit[Crm, CrmSubject]):
         return lambda: self.connector.put_status(deal, status, "correlation-1")
 
     async def _followed(self, name: str, customer_id: str) -> tuple[str, str]:
-        """A deal and its account, followed as a customer at its present revision."""
+        """Return a deal and its account, followed as a customer at its present revision."""
         account = await self.subject.account(name)
         deal = await self.subject.close_deal(account)
         found = await self.bench.settled(lambda: self.connector.account(account))
@@ -263,7 +263,7 @@ class CrmKit(Kit[Crm, CrmSubject]):
     # ---- the feed
 
     async def _offered(self, kind: str, count: int, but: set[str] | None = None) -> list[Event]:
-        """The events of a kind, once there are `count`: more than that is seen too."""
+        """Return the events of a kind, once there are `count`: more than that is seen too."""
 
         def wanted(events: list[Event]) -> list[Event]:
             return [each for each in events if each.type == kind and each.subject not in (but or ())]
@@ -271,7 +271,7 @@ class CrmKit(Kit[Crm, CrmSubject]):
         return wanted(await self._offered_until(lambda events: len(wanted(events)) >= count))
 
     async def _offered_until(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
-        """What the feed offers until it is enough, and in one more look at the platform."""
+        """Return what the feed offers until it is enough, and in one more look at the platform."""
         intake = KitIntake()
         task = asyncio.create_task(self.connector.watch(intake))
         try:

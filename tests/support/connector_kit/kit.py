@@ -32,8 +32,8 @@ NAME = 'Müller & Söhne »O\'Neill« "GmbH" \\ 100 %'
 
 
 class Put(msgspec.Struct, frozen=True):
-    """A call that makes sure of one record. `prepare` makes what it needs and returns the call; `count` is how many records the
-    platform holds under a key."""
+    """A call that makes sure of one record. `prepare` makes what it needs and returns the call; `count` is how many
+    records the platform holds under a key."""
 
     name: str
     prepare: Callable[[str], Awaitable[Act]]
@@ -83,7 +83,8 @@ class Kit(ABC, Generic[C, S]):
         """Return the calls that make sure of a record."""
 
     def troubled(self) -> Sequence[Put]:
-        """Return the puts that the platform's troubles are tried on: all, unless it takes long to make what they need."""
+        """Return the puts that the platform's troubles are tried on: all, unless it takes long to make what they
+        need."""
         return self.puts()
 
     @abstractmethod
@@ -100,7 +101,8 @@ class Kit(ABC, Generic[C, S]):
 
     @abstractmethod
     async def named(self, key: str) -> tuple[Act | None, Callable[[], Awaitable[str]]]:
-        """Return a put of a record called `NAME`, and how to read that name on the platform; no put where nothing has a name."""
+        """Return a put of a record called `NAME`, and how to read that name on the platform; no put where nothing
+        has a name."""
 
     # ---- natural keys
 
@@ -145,8 +147,8 @@ class Kit(ABC, Generic[C, S]):
 
     @behaviour
     async def a_retry_after_a_lost_answer_finds_what_was_done(self) -> None:
-        """Whichever write of a call it is whose answer is lost, with everything after it: a fault that nobody would try again
-        is none of the outcomes."""
+        """Whichever write of a call it is whose answer is lost, with everything after it: a fault that nobody would
+        try again is none of the outcomes."""
         for put in self.puts():
             for place in range(1, MAX_WRITES):
                 key = f"lost-{place}"
@@ -161,7 +163,7 @@ class Kit(ABC, Generic[C, S]):
                     break
 
     def _lose_all_from(self, place: int) -> Callable[[], bool]:
-        """The answer of a write is lost, and none is given after it. Return whether it came to that."""
+        """Return the answer of a write is lost, and none is given after it. Return whether it came to that."""
         written = 0
 
         def is_the_one(request: Seen) -> bool:
@@ -325,7 +327,7 @@ class Kit(ABC, Generic[C, S]):
 
     @property
     def source(self) -> str:
-        """The source of every event of the instance under test."""
+        """Return the source of every event of the instance under test."""
         return f"{self.subject.domain}/{INSTANCE}"
 
     async def _check(self) -> None:

@@ -1,5 +1,5 @@
-"""The loopback address that a connector under test speaks to: it passes requests on to the platform, records them, and makes
-trouble on demand, so that a platform needs no switches of its own."""
+"""The loopback address that a connector under test speaks to: it passes requests on to the platform, records them,
+and makes trouble on demand, so that a platform needs no switches of its own."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ Matching = Callable[[Seen], bool]
 
 
 class Trouble(msgspec.Struct):
-    """What happens to the next `times` requests that match: `lost_answer` acts and says nothing, `no_answer` neither acts nor
-    answers, `answered` does not act and answers `status`, `headers` and `body`."""
+    """What happens to the next `times` requests that match: `lost_answer` acts and says nothing, `no_answer`
+    neither acts nor answers, `answered` does not act and answers `status`, `headers` and `body`."""
 
     kind: Literal["lost_answer", "no_answer", "answered"]
     matching: Matching
@@ -102,7 +102,7 @@ class Loopback:
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request and its answer. Return whether the connection stays."""
+        """Return one request and its answer. Return whether the connection stays."""
         line, *fields = (await reader.readuntil(b"\r\n\r\n")).strip().split(b"\r\n")
         method, path, _ = line.decode().split(" ")
         headers = [

@@ -86,7 +86,7 @@ class ProvisioningKit(WebhookKit[Provisioning, ProvisioningSubject]):
         return lambda: self.connector.put(request, "correlation-1")
 
     async def _begun(self, key: str) -> int:
-        """How many times every line was begun; -1 when not all were as often."""
+        """Return how many times every line was begun; -1 when not all were as often."""
         wanted = {(line.id, 1) for line in samples.provisioning_request(key).lines}
         begun = Counter(await self.subject.jobs(key))
         return begun.popitem()[1] if set(begun) == wanted and len(set(begun.values())) == 1 else -bool(begun)

@@ -45,7 +45,7 @@ def contract(key: str, customer_id: str, reference: str, lines: tuple[PricedLine
 
 
 def invoice(key: str, customer_id: str, sku: str, nets: tuple[Money, ...], issued_on: date) -> Invoice:
-    """As billing issued it, tax rounded for each line."""
+    """Return an invoice as billing issued it, tax rounded for each line."""
     lines = tuple(
         InvoiceLine(sku, f"Line {place}", 1, net, net.times(TAX_PERCENT / 100), issued_on, issued_on)
         for place, net in enumerate(nets, 1)

@@ -43,8 +43,8 @@ ATTEMPTS = 6
 
 
 class Subject(ABC, Generic[C]):
-    """A connector and its platform, of which each check gets a new one. The platform is a stand-in, a server or a test account; what is
-    asked of it here goes past the connector, as its own users would."""
+    """A connector and its platform, of which each check gets a new one. The platform is a stand-in, a server or a
+    test account; what is asked of it here goes past the connector, as its own users would."""
 
     domain: Domain
     connector: Connector
@@ -57,10 +57,11 @@ class Subject(ABC, Generic[C]):
 
     @abstractmethod
     def platform(self) -> httpx.AsyncClient:
-        """Return a client of the platform, as it is: `ASGITransport` for one in this process, `base_url` for any other."""
+        """Return a client of the platform, as it is: `ASGITransport` for one in this process, `base_url` for any
+        other."""
 
     def is_write(self, request: Seen) -> bool:
-        """Whether a request of the connector writes a record. A platform that is read by POST says so here."""
+        """Return whether a request of the connector writes a record. A platform that is read by POST says so here."""
         return request.method != "GET"
 
     async def close(self) -> None:
@@ -170,7 +171,8 @@ async def bench(subject: Subject[C], folder: Path) -> AsyncGenerator[Bench[C]]:
 
 
 def _governing(domain: Domain) -> str:
-    """The shipped catalogue, with the instance under test in the place of the domain's own, and quick to try again."""
+    """Return the shipped catalogue, with the instance under test in the place of the domain's own, and quick to try
+    again."""
     text = SHIPPED.read_text()
     name = re.search(rf'\[platforms\.([\w-]+)\]\ndomain = "{domain}"', text)
     assert name
