@@ -119,7 +119,6 @@ class Engine:
             "notification_listener_polling_interval_sec": 2.0,
         }
         self._dbos = DBOS(config=config)
-        DBOS.listen_queues([])  # the queue of partitions has a thread of our own, which does not wait for its next poll
         self._queue_stop = WakeableStop()
         self._queue_thread: threading.Thread | None = None
 
@@ -129,6 +128,7 @@ class Engine:
         processes."""
         self._next = waiting
         self._heartbeat()
+        DBOS.listen_queues([])  # the queue of partitions has a thread of our own, which does not wait for its next poll
         DBOS.launch()
         queue = DBOS.register_queue(PARTITIONS, partition_concurrency=1, polling_interval_sec=self._settings.queue_poll)
         self._queue_thread = self._poll_queue(queue)

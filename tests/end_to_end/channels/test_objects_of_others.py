@@ -95,7 +95,7 @@ def test_a_parameter_out_of_bounds_is_refused(environment: Environment, path: st
 def test_support_sees_a_customer_with_all_that_is_going_on(environment: Environment, order: Order) -> None:
     seen = environment.channels.get("support-desk", f"/support/v1/customers/{order.customer_id}", dict)
 
-    assert seen["customer"]["references"].keys() == {"crm", "billing", "erp"}
+    assert seen["customer"]["references"].keys() == {"salesforce", "stripe", "tryton"}
     assert [each["id"] for each in seen["orders"]] == [order.id]
     assert {each["kind"]: each["state"] for each in seen["postings"]} == {"invoice": "posted", "payment": "posted"}
     assert seen["open_cases"] == 0
