@@ -14,9 +14,8 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.context import correlation
+from policies.policy import Headers
 
-Headers = list[tuple[bytes, bytes]]
-"""Header fields of an answer, as ASGI has them."""
 OURS = "The fault is on our side."
 CONTENT_TYPE = "application/problem+json"
 log = structlog.get_logger("tiergate.problems")
@@ -34,21 +33,33 @@ class ProblemType(msgspec.Struct, frozen=True):
     meaning: str = ""
 
 
-UNAUTHENTICATED = ProblemType(
+TYPES: dict[str, ProblemType] = {}
+"""All problem types, by name: those of this module, and those that policies declare in their own files."""
+
+
+def problem_type(name: str, status: int, title: str, remedy: str, meaning: str) -> ProblemType:
+    """Declare a problem that callers meet: it has a page of its own. Raises `ValueError` when the name is taken."""
+    if name in TYPES:
+        raise ValueError(f"there is a problem {name!r} already")
+    TYPES[name] = made = ProblemType(name, status, title, remedy, meaning)
+    return made
+
+
+UNAUTHENTICATED = problem_type(
     "unauthenticated",
     401,
     "No valid credentials",
     "Send a fresh access token for this layer.",
     "There is no token, or it is expired, revoked, malformed, or made for another layer. Which of these is not said.",
 )
-FORBIDDEN = ProblemType(
+FORBIDDEN = problem_type(
     "forbidden",
     403,
     "Not allowed",
     "Ask the platform team for the scope that the operation needs.",
     "The token is good, and does not allow this: a scope is missing, or the duties of two people would fall together.",
 )
-NOT_OWNED = ProblemType(
+NOT_OWNED = problem_type(
     "not-owned",
     403,
     "Another system owns the field",
@@ -56,87 +67,52 @@ NOT_OWNED = ProblemType(
     "Each field has one owner. "
     "A write to a platform carries what that platform owns, and copies that the catalogue declares.",
 )
-OUTSIDE_REGION = ProblemType(
+OUTSIDE_REGION = problem_type(
     "outside-region",
     403,
     "The record stays in its region",
     "Work with the record in its own region.",
     "Records stay in the region of their legal entity, but for the few fields that the catalogue allows to leave.",
 )
-MISSING = ProblemType(
+MISSING = problem_type(
     "not-found",
     404,
     "No such record",
     "Check the identifier, and that it is yours to see.",
     "There is no such record for you. One that belongs to somebody else looks just the same.",
 )
-THROTTLED = ProblemType(
-    "throttled",
-    429,
-    "Too many calls",
-    "Wait as `Retry-After` says, and spread your calls.",
-    "Your client has used up its share for now. `RateLimit-Policy` lists the limits, `RateLimit` says what is left.",
-)
-OVERLOADED = ProblemType(
+OVERLOADED = problem_type(
     "overloaded",
     503,
     "Too much is going on",
     "Try again after `Retry-After`; nothing was done.",
     "The gateway is busier than it can bear, and lets calls of higher service tiers go first. Nothing was done.",
 )
-ENDED = ProblemType(
-    "version-ended",
-    410,
-    "This version has ended",
-    "Move to the version that the detail names.",
-    "The major version that the path names has reached its sunset.",
-)
-TOO_LARGE = ProblemType(
+TOO_LARGE = problem_type(
     "body-too-large", 413, "The body is too large", "Send less at a time.", "A body has at most 256 KiB."
 )
-INVALID = ProblemType(
+INVALID = problem_type(
     "invalid-request",
     422,
     "The request does not fit the contract",
     "Correct the fields that `errors` names.",
     "Something in the path, the query or the body breaks the contract. `errors` names each place and why.",
 )
-NOT_ALLOWED_NOW = ProblemType(
+NOT_ALLOWED_NOW = problem_type(
     "not-allowed-now",
     409,
     "Not possible in the present state",
     "Read the record again and choose one of its allowed actions.",
     "The record has moved on: what you ask for does not fit the state that it is in.",
 )
-STILL_RUNS = ProblemType(
-    "request-in-progress",
-    409,
-    "The first request still runs",
-    "Wait as `Retry-After` says and send the same again.",
-    "A request with this `Idempotency-Key` is being worked on at this moment.",
-)
-REUSED_KEY = ProblemType(
-    "idempotency-key-reused",
-    422,
-    "The key belongs to another request",
-    "Use a new key for a new request.",
-    "A request with this `Idempotency-Key` had another body, path or query.",
-)
-MISSING_KEY = ProblemType(
-    "idempotency-key-missing",
-    400,
-    "A key is needed",
-    "Send `Idempotency-Key` with a value of your own for each act.",
-    "This write is done once for each `Idempotency-Key`, and the request has none.",
-)
-REQUEST = ProblemType(
+REQUEST = problem_type(
     "bad-request",
     400,
     "The request cannot be handled",
     "See the detail.",
     "The request cannot be understood as HTTP, or asks for a method that the path does not have.",
 )
-INTERNAL = ProblemType(
+INTERNAL = problem_type(
     "internal",
     500,
     "Something of ours broke",
@@ -145,7 +121,7 @@ INTERNAL = ProblemType(
 )
 
 FAULTS: dict[type[PlatformFault], ProblemType] = {
-    Rejected: ProblemType(
+    Rejected: problem_type(
         "platform-rejected",
         422,
         "A platform refused it",
@@ -153,35 +129,35 @@ FAULTS: dict[type[PlatformFault], ProblemType] = {
         "The CRM, ERP, billing or provisioning understood the request and refuses it. "
         "`platform` and `field` say which and where.",
     ),
-    NotFound: ProblemType(
+    NotFound: problem_type(
         "platform-not-found",
         404,
         "A platform has no such record",
         "Check the identifier.",
         "The platform behind the gateway does not have what the request names.",
     ),
-    Conflict: ProblemType(
+    Conflict: problem_type(
         "platform-conflict",
         409,
         "Somebody else was there first",
         "Read the record again, then try again.",
         "Two changed the same record at once, or it exists already.",
     ),
-    Throttled: ProblemType(
+    Throttled: problem_type(
         "platform-throttled",
         429,
         "A platform's limit is reached",
         "Wait as `Retry-After` says.",
         "The platform behind the gateway allows no more calls at the moment.",
     ),
-    Unavailable: ProblemType(
+    Unavailable: problem_type(
         "platform-unavailable",
         503,
         "A platform cannot be reached",
         "Try again later; nothing was done.",
         "The platform, or a layer of ours, did not take the request.",
     ),
-    UnknownOutcome: ProblemType(
+    UnknownOutcome: problem_type(
         "outcome-unknown",
         504,
         "A platform did not answer in time",
@@ -191,29 +167,6 @@ FAULTS: dict[type[PlatformFault], ProblemType] = {
 }
 WRITES = (NOT_OWNED, OUTSIDE_REGION)
 """The types that every write to a platform can be refused with."""
-TYPES = {
-    each.name: each
-    for each in (
-        UNAUTHENTICATED,
-        FORBIDDEN,
-        NOT_OWNED,
-        OUTSIDE_REGION,
-        MISSING,
-        THROTTLED,
-        OVERLOADED,
-        ENDED,
-        TOO_LARGE,
-        INVALID,
-        NOT_ALLOWED_NOW,
-        STILL_RUNS,
-        REUSED_KEY,
-        MISSING_KEY,
-        REQUEST,
-        INTERNAL,
-        *FAULTS.values(),
-    )
-}
-"""All problem types, by name."""
 FAULT_BY_NAME = {problem.name: fault for fault, problem in FAULTS.items()}
 
 

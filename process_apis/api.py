@@ -23,6 +23,7 @@ from canonical.orders import (
 )
 from canonical.parties import Customer
 from canonical.states import OrderState
+from policies.business.events import EVENTS
 from policies.catalogue.live import LiveCatalogue
 from policies.context import correlation
 from policies.contract.operation import operation
@@ -48,7 +49,7 @@ def take_event(
 ) -> EventReceipt:
     """Return the source's own event id tells a repeat from a new event. What an event sets in motion is set in
     motion once."""
-    if data.type not in live_catalogue.current.events:
+    if data.type not in EVENTS.of(live_catalogue.current):
         refused = FieldError("$.type", f"the catalogue has no event {data.type}")
         raise ProblemError(INVALID, "The event may not enter the log.", (refused,))
     return EventReceipt(dispatcher.take(data, correlation.current()))

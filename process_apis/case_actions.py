@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from canonical.cases import Action, Case, CaseKind
 from canonical.states import IllegalTransition
+from policies.business.case_routing import CASE_ROUTING
 from policies.identity.authentication import Principal
 from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.runtime.capability import CaseOwner
@@ -53,4 +54,4 @@ class CaseActions:
         """Return the kinds of which all open cases of the subject are resolved together with this one."""
         if action in ENDING:
             return owner.kinds - owner.outlive
-        return self._context.live_catalogue.current.case_routing[case.kind].resolves
+        return CASE_ROUTING.of(self._context.live_catalogue.current)[case.kind].resolves

@@ -12,6 +12,7 @@ from canonical.billing import ClosedPeriod
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import PostingKind
+from policies.business.posting_windows import window_of
 from policies.context.correlation import correlated
 from process_apis.runtime.agenda import CASE_AFTER, retry
 from process_apis.runtime.context import WorkflowContext
@@ -43,7 +44,7 @@ class WindowShut(Exception):
 def open_window(context: WorkflowContext, legal_entity: str) -> ClosedPeriod:
     """Return what becomes of a posting of a closed period, in an open window. Raises `WindowShut` when it is not
     open now."""
-    window = context.live_catalogue.current.posting_window(legal_entity)
+    window = window_of(context.live_catalogue.current, legal_entity)
     opens_at = window.next_opening(context.clock())
     if opens_at is not None:
         raise WindowShut(legal_entity, opens_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -15,7 +15,7 @@ from litestar.types import ASGIApp
 from canonical.ids import identifiers, utc_now
 from policies.audit.log import AuditLog, sealing_key
 from policies.catalogue.live import LiveCatalogue
-from policies.catalogue.model import Domain, Layer
+from policies.catalogue.model import Catalogue, Client, Domain, Layer, Report
 from policies.chain.gate import Gate
 from policies.chain.passthrough import Passthrough, passthrough_routes
 from policies.identity.authentication import Verifier
@@ -55,9 +55,21 @@ def open_catalogue(settings: Settings) -> LiveCatalogue:
 
 
 def caller(name: str, settings: Settings, live_catalogue: LiveCatalogue) -> Callable[[], str]:
-    """Return a source of tokens for one of our own layers, as the catalogue defines it at the time of each call."""
-    signer = issuer(settings)
-    return lambda: signer.token(name, live_catalogue.current.clients[name])
+    """Return what makes tokens for one of our own layers, as the catalogue defines it at the time of each call. Raises
+    `CatalogueError` when it does not; a later catalogue that does not is refused."""
+    signer, client = issuer(settings), identity(name, live_catalogue)
+    return lambda: signer.token(name, client())
+
+
+def identity(name: str, live_catalogue: LiveCatalogue) -> Callable[[], Client]:
+    """Return what reads the client that one of our own layers calls as. Raises as `caller` does."""
+
+    def missing(catalogue: Catalogue) -> Iterable[Report]:
+        if name not in catalogue.clients:
+            yield ("clients", name), "a layer that runs calls the next one as it, and it is missing", "put it back"
+
+    live_catalogue.require(missing)
+    return lambda: live_catalogue.current.clients[name]
 
 
 def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gate:
@@ -156,7 +168,12 @@ def system_app(
     from system_apis.intake import ProcessIntake
 
     live_catalogue = open_catalogue(settings)
-    live_catalogue.serves(platforms=platforms)
+
+    def disconnected(catalogue: Catalogue) -> Iterable[Report]:
+        for name in sorted(platforms.keys() - catalogue.platforms.keys()):
+            yield ("platforms", name), "it is connected and has no rules any more", "put it back"
+
+    live_catalogue.require(disconnected)
     governs = gate("system", settings, live_catalogue)
     clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), governs.throttle)
 
@@ -267,7 +284,7 @@ def experience_parts(settings: Settings) -> ExperienceParts:
 
     live_catalogue = open_catalogue(settings)
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    process = Process(client, issuer(settings), lambda: live_catalogue.current.clients[NAME])
+    process = Process(client, issuer(settings), identity(NAME, live_catalogue))
     local = settings.governance.local_tokens and not settings.governance.issuer
     tokens = Tokens(issuer(settings), ClientSecrets(settings.client_secrets())) if local else None
     return ExperienceParts(gate("experience", settings, live_catalogue), process, tokens)

@@ -10,10 +10,11 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
 from canonical.orders import Page
+from policies.catalogue.explain import Explanation, Unknown
 from policies.catalogue.model import Layer
 from policies.catalogue.model import State as LifeState
-from policies.catalogue.review import Explanation, Unknown, explain
 from policies.chain.gate import Gate
+from policies.chain.pipeline import explain
 from policies.contract.deprecation_usage import DeprecatedCalls
 from policies.contract.operation import operation
 from policies.contract.version_chain import versioned

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from experience_apis.operations.api import ApiStatus, VersionStatus
-from policies.catalogue.review import Decision, Explanation
+from policies.catalogue.explain import Decision, Explanation
 from policies.contract.deprecation_usage import DeprecatedCalls
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import pathlib
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import cache
 from itertools import chain
 from typing import Any, get_args
-from zoneinfo import available_timezones
 
 import msgspec
-from limits import parse_many
 
-from canonical import events
-from canonical.cases import CaseKind
-from canonical.fields import ENTITIES, fields_of, is_known
+from canonical.fields import is_known
+from policies.catalogue.locate import located
 from policies.catalogue.model import (
     DEFAULT,
     SHIPPED,
@@ -27,15 +23,13 @@ from policies.catalogue.model import (
     CatalogueError,
     Client,
     Domain,
-    Operation,
+    Path,
+    Report,
     Version,
     Violation,
 )
-from policies.catalogue.participles import is_past_participle
+from policies.catalogue.sections import catalogue_type, sections
 
-Path = tuple[str, ...]
-Report = tuple[Path, str, str]
-"""Where, what, and what to do."""
 SCOPE = re.compile(r"[a-z_]+:[a-z_]+")
 VERSION = re.compile(r"v[1-9][0-9]*")
 LEGAL_ENTITY = re.compile(r"\*|[A-Z]{2}[0-9]{2}")
@@ -62,65 +56,22 @@ def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[
         at = re.search(r"line (\d+)", str(error))
         return None, [Violation(int(at[1]) if at else 1, "(file)", f"it is not TOML: {error}", "fix the syntax")]
     try:
-        catalogue = msgspec.convert(document, Catalogue)
+        catalogue = msgspec.convert(document, catalogue_type())
     except msgspec.ValidationError as error:
-        return None, _violations(text, list(_misshapen(document)) or [_by_msgspec(error)])
-    found = chain.from_iterable(check(catalogue) for check in CHECKS)
-    return catalogue, _violations(text, chain(found, _expired(catalogue, today) if today else ()))
+        return None, located(text, list(_misshapen(document)) or [_by_msgspec(error)])
+    checks = (*CHECKS, *(each.check for each in sections()))
+    found = chain.from_iterable(check(catalogue) for check in checks)
+    return catalogue, located(text, chain(found, _expired(catalogue, today) if today else ()))
 
 
 def schema() -> dict[str, Any]:
     """Return the catalogue's JSON Schema (draft 2020-12), for editors and for those who write catalogues by program."""
-    made = msgspec.json.schema(Catalogue)
+    made = msgspec.json.schema(catalogue_type())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tiergate catalogue",
         **made,
     }
-
-
-# ---- places
-
-
-def lines_of(text: str) -> dict[Path, int]:
-    """Return the line (from 1) of each table and key that is written out; keys inside inline tables share their
-    line."""
-    found: dict[Path, int] = {}
-    counted: Counter[Path] = Counter()
-    table: Path = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(#.*)?$", line):
-            table = _keys(header[2])
-            if header[1] == "[[":
-                counted[table] += 1
-                table = (*table, str(counted[table] - 1))
-            path = table
-        elif key := re.match(r"\s*([\w.\-]+|\"[^\"]+\")\s*=", line):
-            path = (*table, *_keys(key[1]))
-        else:
-            continue
-        for depth in range(1, len(path) + 1):
-            found.setdefault(path[:depth], number)
-    return found
-
-
-def line_of(lines: dict[Path, int], path: Path) -> int:
-    """Return the line of a path, or of the nearest part of it that is written out."""
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path, 1)
-
-
-def _keys(text: str) -> Path:
-    return tuple(each.strip().strip('"') for each in re.findall(r'"[^"]+"|[^.\s]+', text.strip()))
-
-
-def _violations(text: str, wrong: Iterable[Report]) -> list[Violation]:
-    lines = lines_of(text)
-    made = [
-        Violation(line_of(lines, path), ".".join(path) or "(file)", reason, remedy) for path, reason, remedy in wrong
-    ]
-    return sorted(made, key=lambda each: (each.line, each.key))
 
 
 # ---- the shape
@@ -175,17 +126,9 @@ def _shape(error: Any) -> Iterator[Report]:
 # ---- the sense
 
 
-def _operations(catalogue: Catalogue) -> Iterator[tuple[Path, str, Operation]]:
-    for name, api in catalogue.apis.items():
-        for operation_id, operation in api.operations.items():
-            yield ("apis", name, "operations", operation_id), operation_id, operation
-    for operation_id, operation in catalogue.gateway.operations.items():
-        yield ("gateway", "operations", operation_id), operation_id, operation
-
-
 def _check_operations(catalogue: Catalogue) -> Iterator[Report]:
     seen: dict[str, Path] = {}
-    for path, operation_id, operation in _operations(catalogue):
+    for path, operation_id, operation in catalogue.placed_operations():
         if (operation.scope is None) == (operation.open is None):
             yield (
                 path,
@@ -208,7 +151,7 @@ def _check_operations(catalogue: Catalogue) -> Iterator[Report]:
 
 def _check_scopes(catalogue: Catalogue) -> Iterator[Report]:
     """Scopes that nobody grants, or that nothing needs."""
-    for path, _, operation in _operations(catalogue):
+    for path, _, operation in catalogue.placed_operations():
         if operation.scope is None:
             continue
         layer = catalogue.apis[path[1]].layer
@@ -229,31 +172,9 @@ def _check_scopes(catalogue: Catalogue) -> Iterator[Report]:
             )
 
 
-def _check_rates(catalogue: Catalogue) -> Iterator[Report]:
-    written: list[tuple[Path, str]] = [
-        (("throttle_tiers", name, "rates"), tier.rates) for name, tier in catalogue.throttle_tiers.items()
-    ]
-    written += [((*path, "rates"), each.rates) for path, _, each in _operations(catalogue) if each.rates]
-    written += [(("platforms", name, "rate"), each.rate) for name, each in catalogue.platforms.items()]
-    for path, rates in written:
-        try:
-            parse_many(rates)
-        except ValueError:
-            yield path, f"{rates!r} is not a list of rates", 'write them as in "100/second; 3000/minute"'
-
-
 def _check_clients(catalogue: Catalogue) -> Iterator[Report]:
     for name, client in catalogue.clients.items():
         path = ("clients", name)
-        if (client.tier is None) != (client.kind == "service"):
-            yield (
-                (*path, "tier"),
-                "a layer of ours has no throttle tier, everybody else has one",
-                "add it, or take it away",
-            )
-        if client.tier is not None and client.tier not in catalogue.throttle_tiers:
-            known = ", ".join(sorted(catalogue.throttle_tiers))
-            yield (*path, "tier"), f"there is no throttle tier {client.tier!r}", f"use one of {known}, or add it"
         for entity in sorted(client.legal_entities):
             if not LEGAL_ENTITY.fullmatch(entity):
                 yield (
@@ -269,10 +190,6 @@ def _check_clients(catalogue: Catalogue) -> Iterator[Report]:
                 "a layer of ours never calls a channel",
                 "use the next layer down, or another kind",
             )
-        for rule in catalogue.segregation:
-            if rule.scopes <= client.scopes and client.kind in rule.kinds:
-                pair = " and ".join(sorted(rule.scopes))
-                yield (*path, "scopes"), f"{pair} conflict: {rule.reason}", "split the client in two"
 
 
 def _check_partner(path: Path, client: Client) -> Iterator[Report]:
@@ -320,17 +237,6 @@ def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[R
             yield (*path, "successor"), f"{life.successor} is not newer than {version}", "name a newer one"
 
 
-def _check_segregation(catalogue: Catalogue) -> Iterator[Report]:
-    needed = {operation.scope for _, _, operation in _operations(catalogue)}
-    for index, rule in enumerate(catalogue.segregation):
-        for scope in sorted(rule.scopes - needed):
-            yield (
-                ("segregation", str(index), "scopes"),
-                f"no operation needs {scope!r}",
-                "correct the scope, or remove the rule",
-            )
-
-
 def _unknown_region(path: Path, catalogue: Catalogue, names: Iterable[str]) -> Iterator[Report]:
     for each in sorted(set(names) - catalogue.regions.keys() - {"*"}):
         yield path, f"there is no region {each!r}", f"use one of {', '.join(sorted(catalogue.regions))}, or add it"
@@ -354,20 +260,6 @@ def _check_regions(catalogue: Catalogue) -> Iterator[Report]:
         for entity in sorted(client.legal_entities - home.keys() - {"*"}) if home else ():
             reason = f"{entity} belongs to no region"
             yield ("clients", name, "legal_entities"), reason, "add it to the region where its records stay"
-
-
-def _check_ownership(catalogue: Catalogue) -> Iterator[Report]:
-    for entity, fields in catalogue.ownership.items():
-        path = ("ownership", entity)
-        if entity not in ENTITIES:
-            yield path, f"the canonical model has no {entity!r}", f"use one of {', '.join(sorted(ENTITIES))}"
-            continue
-        for field, rule in fields.items():
-            if field not in fields_of(entity):
-                known = ", ".join(sorted(fields_of(entity)))
-                yield (*path, field), f"a {entity} has no field {field!r}", f"use one of {known}"
-            if rule.owner in rule.projections:
-                yield (*path, field), f"{rule.owner} owns it and has a copy of it", "take it out of the projections"
 
 
 def _check_platforms(catalogue: Catalogue) -> Iterator[Report]:
@@ -408,52 +300,13 @@ def _check_who_serves(catalogue: Catalogue) -> Iterator[Report]:
             yield ("platforms", found[0], "legal_entities"), f"no {domain} serves {each}", f"add {each} to one of them"
 
 
-def _check_posting_windows(catalogue: Catalogue) -> Iterator[Report]:
-    homes = {each for region in catalogue.regions.values() for each in region.legal_entities}
-    for name, window in catalogue.posting_windows.items():
-        path = ("posting_windows", name)
-        if name not in homes:
-            yield path, f"{name} belongs to no region", "use the code of a legal entity that has one"
-        if (window.opens is None) != (window.closes is None):
-            yield path, "it opens and never closes, or the other way round", "give both times, or neither"
-        elif window.opens is not None and window.opens == window.closes:
-            yield path, "it closes when it opens", "make the times differ, or leave them out"
-        if window.timezone not in available_timezones():
-            yield (*path, "timezone"), f"there is no time zone {window.timezone!r}", "write it as in Europe/Berlin"
-
-
-def _check_case_routing(catalogue: Catalogue) -> Iterator[Report]:
-    needed = any(api.layer == "process" for api in catalogue.apis.values())
-    for kind in get_args(CaseKind) if needed else ():
-        if kind not in catalogue.case_routing:
-            yield ("case_routing",), f"cases of the kind {kind} are unowned", f'add {kind} = {{ team = "…" }}'
-
-
-def _check_events(catalogue: Catalogue) -> Iterator[Report]:
-    for name in catalogue.events:
-        rule = "com.tiergate.<domain>.<entity>.<past participle>.v<major>"
-        if not events.TYPE.fullmatch(name):
-            yield ("events", name), "the name breaks the rule", f"write it as {rule}"
-        elif not is_past_participle(word := name.split(".")[-2]):
-            reason = (
-                f"the name breaks the rule: {word!r} does not end in -ed and is no irregular past participle we know"
-            )
-            yield ("events", name), reason, f"write it as {rule}, or add the verb to policies/participles.txt"
-
-
 CHECKS = (
     _check_operations,
     _check_scopes,
-    _check_rates,
     _check_clients,
     _check_versions,
-    _check_segregation,
     _check_regions,
-    _check_ownership,
     _check_platforms,
-    _check_posting_windows,
-    _check_case_routing,
-    _check_events,
 )
 
 

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 import structlog
 
 from policies.catalogue.check import load
-from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError, Violation
+from policies.catalogue.locate import located
+from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError, Report
 
 PACE = 0.25
 """Seconds between two looks at the file."""
 GONE = (0, 0, 0)
+Requirement = Callable[[Catalogue], Iterable[Report]]
+"""Reports what a catalogue lacks for what runs under it."""
 log = structlog.get_logger("tiergate.catalogue")
 
 
 class LiveCatalogue:
-    """Holds the catalogue that governs. Each request reads `now` once, so that one catalogue governs all of it."""
+    """Holds the catalogue that governs. Each request reads `current` once, so that one catalogue governs all of it."""
 
     def __init__(self, path: Path = SHIPPED) -> None:
         """Raise `CatalogueError` for a file that cannot govern: a layer does not start with one."""
         self._path = path
         self._stamp = _stamp(path)
-        self._served: frozenset[str] = frozenset()
-        self._connected: frozenset[str] = frozenset()
+        self._required: list[Requirement] = []
         self._watchers: list[Callable[[Catalogue], None]] = []
         self.current: Catalogue = load(path)
         self.text: str = path.read_text()
@@ -33,11 +36,13 @@ class LiveCatalogue:
         self.refused: str = ""
         """Why the file as it is now does not govern; empty when it does."""
 
-    def serves(self, operations: Iterable[str] = (), platforms: Iterable[str] = ()) -> None:
-        """Refuse from here on a catalogue that lacks one of these: no route and no connector is left without its
-        rules."""
-        self._served |= frozenset(operations)
-        self._connected |= frozenset(platforms)
+    def require(self, requirement: Requirement) -> None:
+        """Refuse from here on a catalogue of which `requirement` reports something.
+
+        What runs is never left without its rules. Raises `CatalogueError` for the present catalogue.
+        """
+        self._check(self.current, self.text, [requirement])
+        self._required.append(requirement)
 
     def when_changed(self, reported: Callable[[Catalogue], None]) -> None:
         """Call `changed` with each catalogue that takes over, and with the present one now."""
@@ -68,23 +73,18 @@ class LiveCatalogue:
 
     def _take_up(self) -> None:
         try:
-            wanted = load(self._path)
-            self._check(wanted)
+            wanted, text = load(self._path), self._path.read_text()
+            self._check(wanted, text, self._required)
         except CatalogueError as error:
             self._refuse(str(error))
             return
-        self.current, self.text, self.refused = wanted, self._path.read_text(), ""
+        self.current, self.text, self.refused = wanted, text, ""
         for reported in self._watchers:
             reported(wanted)
         log.info("the catalogue has changed and governs", file=self._path.name)
 
-    def _check(self, wanted: Catalogue) -> None:
-        known = {each for api in wanted.apis.values() for each in api.operations} | wanted.gateway.operations.keys()
-        missing = sorted(self._served - known) + sorted(self._connected - wanted.platforms.keys())
-        if missing:
-            violations = [
-                Violation(1, each, "it is served and has no rules any more", "put it back") for each in missing
-            ]
+    def _check(self, wanted: Catalogue, text: str, required: Iterable[Requirement]) -> None:
+        if violations := located(text, chain.from_iterable(each(wanted) for each in required)):
             raise CatalogueError(self._path.name, violations)
 
     def _refuse(self, reason: str) -> None:

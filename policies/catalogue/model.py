@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
-from typing import Annotated, Literal, cast
-from zoneinfo import ZoneInfo
+import pathlib
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated, Literal
 
 import msgspec
-
-from canonical.billing import ClosedPeriod
-from canonical.cases import CaseKind, Team
 
 Layer = Literal["system", "process", "experience"]
 Kind = Literal["internal", "partner", "service"]
 State = Literal["draft", "active", "deprecated"]
-SHIPPED = Path(__file__).with_name("catalogue.toml")
+SHIPPED = pathlib.Path(__file__).with_name("catalogue.toml")
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Domain = Literal["crm", "erp", "billing", "provisioning"]
-Owner = Literal["crm", "erp", "billing", "provisioning", "tiergate"]
+Path = tuple[str, ...]
+"""The keys that lead to a part of the catalogue."""
+Report = tuple[Path, str, str]
+"""Something wrong in a catalogue: where, what, and what to do."""
 DEFAULT = "default"
 """The rule for calls to a platform that have none of their own."""
 
@@ -37,14 +37,6 @@ class ServiceTier(Fact, frozen=True):
     objective: Name
     timeout: Seconds
     sheds_at: Count
-
-
-class ThrottleTier(Fact, frozen=True):
-    """How much a client may ask for: `rates` as in "100/second; 3000/minute", calls a `daily` quota, calls at once."""
-
-    rates: Name
-    daily: Count
-    concurrent: Count
 
 
 class Operation(Fact, frozen=True):
@@ -161,90 +153,15 @@ class Region(Fact, frozen=True):
     may_leave: frozenset[str] = frozenset()
 
 
-class Ownership(Fact, frozen=True):
-    """Who may change a field, and where a copy of it is kept for reading."""
-
-    owner: Owner
-    projections: frozenset[Domain] = frozenset()
-
-
-class CaseRoute(Fact, frozen=True):
-    """Whose a kind of case is: the `team`'s, unless the field in question or the platform that refused is somebody
-    else's.
-
-    Acting on a case of this kind also resolves the open cases of its subject that are of the kinds in `resolves`: they
-    are the same trouble. All others stay open.
-    """
-
-    team: Team
-    fields: dict[str, Team] = {}
-    platforms: dict[Domain, Team] = {}
-    resolves: frozenset[CaseKind] = frozenset()
-
-    def to(self, field: str, platform: str) -> Team:
-        """Return the team for a case about `field`, of which `platform` complains (empty if none does)."""
-        return self.fields.get(field) or self.platforms.get(cast("Domain", platform)) or self.team
-
-
-class PostingWindow(Fact, frozen=True):
-    """When a legal entity's books take postings: from `opens` to `closes` each day (past midnight if it closes before
-    it opens; always without them), in `timezone` (IANA), and what becomes of what belongs to a closed period."""
-
-    closed_period: ClosedPeriod
-    timezone: Name = "UTC"
-    opens: time | None = None
-    closes: time | None = None
-
-    def next_opening(self, now: datetime) -> datetime | None:
-        """Return when the window opens next, in UTC; None when it is open at `now`."""
-        if self.opens is None or self.closes is None:
-            return None
-        local = now.astimezone(ZoneInfo(self.timezone))
-        clock = local.time()
-        if self.opens < self.closes:
-            is_open = self.opens <= clock < self.closes
-        else:
-            is_open = clock >= self.opens or clock < self.closes
-        if is_open:
-            return None
-        day = local.date() if clock < self.opens else local.date() + timedelta(days=1)
-        return datetime.combine(day, self.opens, local.tzinfo).astimezone(UTC)
-
-
-ALWAYS = PostingWindow("wait")
-
-
-class EventType(Fact, frozen=True):
-    """An event that may enter the log, and who answers for what it means."""
-
-    owner: Name
-    summary: Name
-
-
-class Segregation(Fact, frozen=True):
-    """Scopes that no client of these kinds may hold together. A layer of ours (`service`) hands on what one caller
-    holds."""
-
-    scopes: Annotated[frozenset[str], msgspec.Meta(min_length=2)]
-    reason: Name
-    kinds: tuple[Kind, ...] = ("internal", "partner", "service")
-
-
 class Catalogue(Fact, frozen=True):
-    """All of it."""
+    """What several policies share. The sections that one policy owns are added by `policies/catalogue/sections.py`."""
 
     service_tiers: dict[str, ServiceTier]
-    throttle_tiers: dict[str, ThrottleTier]
     apis: dict[str, Api]
     gateway: Gateway
     clients: dict[str, Client]
     platforms: dict[str, Platform] = {}
     regions: dict[str, Region] = {}
-    ownership: dict[str, dict[str, Ownership]] = {}
-    posting_windows: dict[str, PostingWindow] = {}
-    case_routing: dict[CaseKind, CaseRoute] = {}
-    events: dict[str, EventType] = {}
-    segregation: tuple[Segregation, ...] = ()
 
     def operations(self, layer: Layer) -> dict[str, Operation]:
         """Return every operation that a layer may serve, by id."""
@@ -253,6 +170,14 @@ class Catalogue(Fact, frozen=True):
             if api.layer == layer:
                 found |= api.operations
         return found
+
+    def placed_operations(self) -> Iterator[tuple[Path, str, Operation]]:
+        """Yield every operation: where it stands, its id, and what governs it."""
+        for name, api in self.apis.items():
+            for operation_id, operation in api.operations.items():
+                yield ("apis", name, "operations", operation_id), operation_id, operation
+        for operation_id, operation in self.gateway.operations.items():
+            yield ("gateway", "operations", operation_id), operation_id, operation
 
     def audit_days_of(self, operation_id: str) -> int:
         """Return how long audit records of an operation are kept."""
@@ -278,10 +203,6 @@ class Catalogue(Fact, frozen=True):
         if not legal_entity:
             return found[0] if len(found) == 1 else None
         return next((each for each in found if self.platforms[each].serves(legal_entity)), None)
-
-    def posting_window(self, legal_entity: str) -> PostingWindow:
-        """Return when the books of a legal entity take postings; always, for one of which nothing is said."""
-        return self.posting_windows.get(legal_entity, ALWAYS)
 
     def entities_of(self, client: Client) -> frozenset[str]:
         """Return the legal entities whose records a client may see: those it is granted, in the regions it is

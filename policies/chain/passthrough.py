@@ -1,5 +1,5 @@
-"""The shortest way through a layer, for reads whose answer the next layer returns: the chain as plain functions over
-the ASGI scope, bytes through, no handler machinery.
+"""The shortest way through a layer, for reads whose answer the next layer returns: the policies over the
+ASGI scope, bytes through, no handler machinery.
 
 What is unusual in any way (another method, a parameter that does not fit, a path that is not listed) goes to the app
 behind it, which has the same routes in full and answers every refusal of its own. So nothing is decided here that is
@@ -19,14 +19,14 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from canonical.faults import PlatformFault
-from policies.chain.gate import MARK, Gate
-from policies.context import correlation, deadline
+from policies.chain.gate import Gate
+from policies.context import correlation
 from policies.contract.bodies import send_response
 from policies.contract.operation import declaration_of
 from policies.contract.versions import named_in
-from policies.identity.authentication import Principal
 from policies.outbound.layer_client import LayerResponse
-from policies.problems import Headers, ProblemError, as_answer
+from policies.policy import Headers, Principal
+from policies.problems import ProblemError, as_answer
 
 Fetch = Callable[[Principal, str], Awaitable[LayerResponse]]
 """Asks the next layer, on behalf of the caller, for a path with its query."""
@@ -65,7 +65,7 @@ class Passthrough:
         if scope["type"] == "http" and scope["method"] == "GET":
             found = self.passage(scope["path"], scope["query_string"].decode("latin-1"))
             if found is not None:
-                status, headers, body = await self.answer(dict(scope["headers"]), *found)
+                status, headers, body = await self.answer(dict(scope["headers"]), scope["path"], *found)
                 await send_response(send, status, headers, body)
                 return
         await self._app(scope, receive, send)
@@ -86,35 +86,24 @@ class Passthrough:
         return (passage, f"{target}?{query}") if passage.allows(query) else None
 
     async def answer(
-        self, headers: dict[bytes, bytes], passage: PassthroughRoute, target: str
+        self, headers: dict[bytes, bytes], path: str, passage: PassthroughRoute, target: str
     ) -> tuple[int, Headers, bytes]:
         """Return (status, headers without the length, body). `headers` are the request's, by their names in lower
         case."""
-        gate = self._gate
-        rules = gate.rules[passage.operation_id]
-        correlation_id = gate.correlation_id(headers)
-        marks: Headers = []
-        token = correlation.enter(correlation_id)
-        limited, now = gate.begin(passage.operation_id, rules, headers), gate.now()
+        pipeline = self._gate.pipelines[passage.operation_id]
+        call = self._gate.call(pipeline, path, passage.version, headers)
         try:
-            marks = gate.version(rules, passage.version, now)
-            caller = await gate.authenticate(rules, headers)
-            gate.admit(rules, caller)
             try:
-                marks += await gate.count(passage.operation_id, rules, caller, now)
-                principal = cast("Principal", gate.authorize(rules, caller))  # what is passed through is never open
-                gate.note(rules, caller, passage.version)
-                answer = await self._fetch(principal, target)
+                if (waiting := pipeline.enter(call)) is not None:
+                    await waiting
+                answer = await self._fetch(cast("Principal", call.principal), target)  # it is never open: it has one
             finally:
-                gate.release(rules, caller)
+                pipeline.leave(call)
             status, body, own = answer.status, answer.content, [(b"content-type", answer.media_type.encode())]
         except (ProblemError, PlatformFault) as error:
-            status, own, body = as_answer(error, correlation_id)
-            gate.refused(passage.operation_id, status, correlation_id)
-        finally:
-            deadline.leave(limited)
-            correlation.leave(token)
-        return status, [*own, *marks, (MARK, correlation_id.encode())], body
+            status, own, body = as_answer(error, call.correlation_id)
+        pipeline.answered(call, status)
+        return status, [*own, *call.marks, (correlation.MARK, call.correlation_id.encode())], body
 
 
 def passthrough_routes(app: Litestar) -> dict[str, PassthroughRoute]:

@@ -7,7 +7,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 
+from policies.policy import Call, Policy
+
 HEADER = "x-correlation-id"
+MARK = HEADER.encode()
 STATE = "correlation_id"
 """The key of a request's state that holds its id, for answers that are made outside of its work."""
 ACCEPTED = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -41,3 +44,14 @@ def correlated(correlation_id: str) -> Generator[None]:
 def accepted(candidate: str) -> bool:
     """Return whether an id from outside is used as it is: 8 to 64 characters, all safe in a log and a header."""
     return ACCEPTED.fullmatch(candidate) is not None
+
+
+class Correlation(Policy):
+    """All that is done for a call belongs to its correlation id."""
+
+    def enter(self, call: Call) -> None:
+        call.correlation = _current.set(call.correlation_id)
+
+    def leave(self, call: Call) -> None:
+        if call.correlation is not None:
+            _current.reset(call.correlation)

@@ -13,6 +13,8 @@ from contextvars import ContextVar, Token
 
 import msgspec
 
+from policies.policy import Call, Policy, Rules
+
 HEADER = "x-request-timeout"
 """The header with the milliseconds that the caller still waits."""
 MARK = HEADER.encode()
@@ -69,3 +71,18 @@ def left(most: float) -> float:
     """
     call = _current.get()
     return min(most, call.ends_at - time.monotonic()) if call else most
+
+
+class TimeLimit(Policy):
+    """A call has the time that its service tier gives it, or less if its caller waits less."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._operation_id = rules.operation_id
+        self._timeout = rules.service_tier.timeout
+
+    def enter(self, call: Call) -> None:
+        call.deadline = enter(self._operation_id, self._timeout, call.headers.get(MARK, b""))
+
+    def leave(self, call: Call) -> None:
+        if call.deadline is not None:
+            _current.reset(call.deadline)

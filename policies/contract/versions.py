@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 
+from policies.catalogue.explain import Outcome, Question
 from policies.catalogue.model import Version
-from policies.problems import ENDED, MISSING, Headers, ProblemError
+from policies.contract.deprecation_usage import DeprecationUsage
+from policies.policy import Call, Headers, Policy, Rules
+from policies.problems import MISSING, ProblemError, problem_type
+
+ENDED = problem_type(
+    "version-ended",
+    410,
+    "This version has ended",
+    "Move to the version that the detail names.",
+    "The major version that the path names has reached its sunset.",
+)
 
 
 def named_in(path: str) -> str:
@@ -37,3 +49,59 @@ def check(api: str, version: str, life: Version, today: date) -> Headers:
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
+
+
+class Versions(Policy):
+    """A call names a major version that is served, and hears of its life."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._api = rules.api_name
+        self._lives = rules.api.versions if rules.api else {}
+        self._checked: dict[str, tuple[date, Headers]] = {}
+        """What answers of a version say on a day for which it is known to be served."""
+
+    @staticmethod
+    def applies(rules: Rules) -> bool:
+        lives = rules.api.versions.values() if rules.api else ()
+        return any(life.state != "active" for life in lives)  # of an active version there is nothing to say
+
+    def enter(self, call: Call) -> None:
+        today, version = call.now.date(), call.version
+        known = self._checked.get(version)
+        if known is None or known[0] != today:
+            known = self._checked[version] = today, check(self._api, version, self._lives[version], today)
+        call.marks += known[1]
+
+    @classmethod
+    def explain(cls, question: Question) -> Iterator[Outcome]:
+        name, versions = question.api_name, question.api.versions
+        for version, life in versions.items():
+            ended = life.sunset_on is not None and life.sunset_on <= question.today
+            outcome = f"{name} {version} is {life.state}"
+            if ended:
+                outcome = f"{name} {version} ended on {life.sunset_on}: 410, move to {life.successor}"
+            elif life.sunset_on:
+                outcome += f" and ends on {life.sunset_on}; its successor is {life.successor}"
+            yield Outcome(not ended or len(versions) > 1, "version", outcome, ("apis", name, "versions", version))
+
+
+class CountedDeprecations(Policy):
+    """Who calls a deprecated version is counted."""
+
+    def __init__(self, rules: Rules, usage: DeprecationUsage) -> None:
+        self._api = rules.api_name
+        self._deprecated = _deprecated(rules)
+        self._usage = usage
+
+    @staticmethod
+    def applies(rules: Rules) -> bool:
+        return not rules.operation.open and bool(_deprecated(rules))
+
+    def enter(self, call: Call) -> None:
+        if call.version in self._deprecated:
+            self._usage.note(call.client_name, self._api, call.version)
+
+
+def _deprecated(rules: Rules) -> frozenset[str]:
+    lives = rules.api.versions if rules.api else {}
+    return frozenset(name for name, life in lives.items() if life.state == "deprecated")

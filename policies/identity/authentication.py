@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import jwt
@@ -10,10 +11,12 @@ import msgspec
 from jwt.types import Options
 
 from canonical.ids import Clock
-from policies.catalogue.model import Client, Layer
+from policies.catalogue.explain import Outcome, Question
+from policies.catalogue.model import Layer
 from policies.identity.issuer import LEEWAY, LONGEST, TYPES, audience
 from policies.identity.jwks import SigningKeys
 from policies.identity.revocation import Revocations
+from policies.policy import Call, Policy, Principal, Rules
 from policies.problems import UNAUTHENTICATED, ProblemError
 
 MAX_TOKEN = 4096
@@ -30,36 +33,6 @@ MALFORMED = (
     msgspec.ValidationError,
     ValueError,
 )
-
-
-class Principal(msgspec.Struct, frozen=True):
-    """The verified caller.
-
-    `subject` is the person or system on whose behalf the `client` calls; `entities` are the legal entities whose
-    records it may see. Times are in seconds since 1970, UTC.
-    """
-
-    subject: str
-    client: str
-    scopes: frozenset[str]
-    entities: frozenset[str]
-    token_id: str
-    issued_at: float
-    expires_at: float
-    partner: str = ""
-    """The client name of a partner, which sees its own customers' records only; else empty."""
-
-    def within(self, client: Client, allowed: frozenset[str]) -> Principal:
-        """Return the same caller, limited to what the catalogue lets its client see: records of `allowed` entities."""
-        partner = self.client if client.kind == "partner" else self.partner
-        if partner == self.partner and ("*" in allowed or self.entities <= allowed):
-            return self
-        seen = self.entities if "*" in allowed else allowed if "*" in self.entities else self.entities & allowed
-        return msgspec.structs.replace(self, entities=seen, partner=partner)
-
-    def may_see(self, legal_entity: str) -> bool:
-        """Return whether records of `legal_entity` exist for this caller: the object-level check."""
-        return "*" in self.entities or legal_entity in self.entities
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -90,10 +63,11 @@ class Verifier:
         self._clock = clock
         self._cache: dict[bytes, Principal] = {}
 
-    def known(self, authorization: bytes) -> Principal | None:
+    def known(self, authorization: bytes, now: float) -> Principal | None:
         """Return the caller of an `Authorization` header that was verified before, else None.
 
-        Raises `ProblemError` (401), which does not say why, for a token that is too long, expired or revoked.
+        `now` is in seconds since 1970, UTC. Raises `ProblemError` (401), which does not say why, for a token that is
+        too long, expired or revoked.
         """
         if len(authorization) > MAX_TOKEN:
             raise unauthenticated()
@@ -101,7 +75,7 @@ class Verifier:
         known = self._cache.get(digest)
         if known is None:
             return None
-        expired = known.expires_at + LEEWAY < self._clock().timestamp()
+        expired = known.expires_at + LEEWAY < now
         if expired or self._revocations.current.covers(known.token_id, known.client, known.issued_at):
             self._cache.pop(digest, None)
             raise unauthenticated()
@@ -110,7 +84,7 @@ class Verifier:
     async def principal(self, authorization: str) -> Principal:
         """Return the caller of an `Authorization` header. Raises `ProblemError` (401), which does not say why."""
         raw = authorization.encode("latin-1")
-        if found := self.known(raw):
+        if found := self.known(raw, self._clock().timestamp()):
             return found
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -119,7 +93,7 @@ class Verifier:
         if len(self._cache) >= CACHED:
             self._cache.clear()
         self._cache[hashlib.sha256(raw).digest()] = verified
-        return self.known(raw) or verified
+        return self.known(raw, self._clock().timestamp()) or verified
 
     async def _verify(self, token: str) -> Principal:
         try:
@@ -164,3 +138,45 @@ class Verifier:
 def unauthenticated() -> ProblemError:
     """Return the one answer to every bad token, which does not say why."""
     return ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")
+
+
+class Authentication(Policy):
+    """A call proves by its token who it is, for this layer."""
+
+    def __init__(self, rules: Rules, verifier: Verifier) -> None:
+        self._clients = {
+            name: client for name, client in rules.catalogue.clients.items() if client.audience == rules.layer
+        }
+        self._verifier = verifier
+
+    @staticmethod
+    def applies(rules: Rules) -> bool:
+        return not rules.operation.open
+
+    def enter(self, call: Call) -> Awaitable[None] | None:
+        authorization = call.headers.get(b"authorization", b"")
+        principal = self._verifier.known(authorization, call.now.timestamp())
+        if principal is None:
+            return self._verified(call, authorization.decode("latin-1"))
+        return self._identify(call, principal)
+
+    async def _verified(self, call: Call, authorization: str) -> None:
+        self._identify(call, await self._verifier.principal(authorization))
+
+    def _identify(self, call: Call, principal: Principal) -> None:
+        client = self._clients.get(principal.client)
+        if client is None:
+            raise unauthenticated()
+        call.principal, call.client, call.client_name = principal, client, principal.client
+
+    @classmethod
+    def explain(cls, question: Question) -> Iterator[Outcome]:
+        audience, layer = question.client.audience, question.api.layer
+        path = (*question.of_client, "audience")
+        if question.operation.open:
+            yield Outcome(True, "authentication", f"none is asked: {question.operation.open}", question.of_operation)
+        elif audience != layer:
+            refused = f"its tokens are for the {audience} layer, this is the {layer} layer: 401"
+            yield Outcome(False, "authentication", refused, path)
+        else:
+            yield Outcome(True, "authentication", f"a token for the {layer} layer", path)

@@ -8,9 +8,11 @@ not declare is not sent.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from policies.catalogue.model import Catalogue, Domain
+from canonical.fields import ENTITIES, fields_of
+from policies.catalogue.model import Catalogue, Domain, Fact, Report
+from policies.catalogue.sections import section
 from policies.problems import NOT_OWNED, FieldError, ProblemError
 
 TECHNICAL = ""
@@ -24,6 +26,31 @@ It is several, separated by blanks, where a text is put together from them.
 """
 Carried = tuple[str, Any]
 """A kind of record on the platform, and what is written to it."""
+Owner = Literal["crm", "erp", "billing", "provisioning", "tiergate"]
+
+
+class Ownership(Fact, frozen=True):
+    """Who may change a field, and where a copy of it is kept for reading."""
+
+    owner: Owner
+    projections: frozenset[Domain] = frozenset()
+
+
+def _violations(catalogue: Catalogue) -> Iterator[Report]:
+    for entity, fields in OWNERSHIP.of(catalogue).items():
+        path = ("ownership", entity)
+        if entity not in ENTITIES:
+            yield path, f"the canonical model has no {entity!r}", f"use one of {', '.join(sorted(ENTITIES))}"
+            continue
+        for field, rule in fields.items():
+            if field not in fields_of(entity):
+                known = ", ".join(sorted(fields_of(entity)))
+                yield (*path, field), f"a {entity} has no field {field!r}", f"use one of {known}"
+            if rule.owner in rule.projections:
+                yield (*path, field), f"{rule.owner} owns it and has a copy of it", "take it out of the projections"
+
+
+OWNERSHIP = section("ownership", dict[str, dict[str, Ownership]], check=_violations, title="Ownership of")
 
 
 def carried(domain: Domain, known: Mapping[str, Fields], records: list[Carried]) -> frozenset[str]:
@@ -43,7 +70,7 @@ def check(catalogue: Catalogue, domain: Domain, fields: frozenset[str]) -> None:
     """Raise `ProblemError` (403) for a field that a domain neither owns nor has a copy of."""
     for field in sorted(fields):
         entity, _, name = field.partition(".")
-        rule = catalogue.ownership.get(entity, {}).get(name)
+        rule = OWNERSHIP.of(catalogue).get(entity, {}).get(name)
         if rule is None:
             raise _refusal(field, f"The catalogue says of nobody that it owns {field}.")
         if domain != rule.owner and domain not in rule.projections:

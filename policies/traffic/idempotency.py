@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from http import HTTPStatus
 
 import msgspec
@@ -21,8 +21,10 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from canonical.ids import NewId
+from policies.catalogue.explain import Outcome, Question
 from policies.contract.bodies import CapturedResponse, captured, read_body, replayed, send_response
-from policies.problems import MISSING_KEY, OVERLOADED, REQUEST, REUSED_KEY, STILL_RUNS, ProblemError
+from policies.policy import Call, Policy, Rules
+from policies.problems import OVERLOADED, REQUEST, ProblemError, problem_type
 from policies.store.shared_store import AWAY, SharedStore
 
 HEADER = b"idempotency-key"
@@ -35,6 +37,27 @@ LEASE = 5.0
 OF_THE_ANSWER = {b"content-type", b"location"}
 PASSING = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 """Refusals that pass by themselves: the same request again is run again."""
+STILL_RUNS = problem_type(
+    "request-in-progress",
+    409,
+    "The first request still runs",
+    "Wait as `Retry-After` says and send the same again.",
+    "A request with this `Idempotency-Key` is being worked on at this moment.",
+)
+REUSED_KEY = problem_type(
+    "idempotency-key-reused",
+    422,
+    "The key belongs to another request",
+    "Use a new key for a new request.",
+    "A request with this `Idempotency-Key` had another body, path or query.",
+)
+MISSING_KEY = problem_type(
+    "idempotency-key-missing",
+    400,
+    "A key is needed",
+    "Send `Idempotency-Key` with a value of your own for each act.",
+    "This write is done once for each `Idempotency-Key`, and the request has none.",
+)
 log = structlog.get_logger("tiergate.idempotency")
 
 
@@ -55,22 +78,16 @@ class Idempotency:
         self._shared = shared
         self._new_id = new_id
 
-    async def run(
-        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, *, client: str, operation: str, needed: bool
-    ) -> None:
+    async def run(self, app: ASGIApp, call: Call, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Run `app`, or send the stored answer of the same request.
 
-        Raises `ProblemError`: 400, 409, 422, or 503 when the store is away.
+        Raises `ProblemError`: 409, 422, or 503 when the store is away.
         """
-        given = dict(scope["headers"]).get(HEADER)
-        if given is None and not needed:
+        key, client, operation = call.idempotency_key, call.client_name, call.rules.operation_id
+        if not key:
             scope["state"]["act"] = self._new_id("act")
             await app(scope, receive, send)
             return
-        key = (given or b"").decode("latin-1").strip('"')
-        if not KEY.fullmatch(key):
-            problem = REQUEST if key else MISSING_KEY
-            raise ProblemError(problem, f"Idempotency-Key has 1 to {LONGEST} printable characters.")
         name = hashlib.sha256(f"{client}\0{operation}\0{key}".encode()).hexdigest()
         body = await read_body(receive)
         running = IdempotencyRecord(_print(scope, body), self._new_id("act"))
@@ -129,6 +146,36 @@ class Idempotency:
                 await self._shared.compare_and_delete(_named(name), document)
         except AWAY as error:  # the act is done and found by its id: the client gets the answer, a repeat runs again
             log.warning("an answer could not be kept", reason=type(error).__name__)
+
+
+class IdempotencyKeys(Policy):
+    """A write may name itself, or must; the handler behind the policies then runs it once (`Idempotency.run`)."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._needed = rules.operation.idempotency == "key"
+
+    @staticmethod
+    def applies(rules: Rules) -> bool:
+        return rules.operation.idempotency != "safe" and not rules.operation.open
+
+    def enter(self, call: Call) -> None:
+        given = call.headers.get(HEADER)
+        if given is None and not self._needed:
+            return
+        key = (given or b"").decode("latin-1").strip('"')
+        if not KEY.fullmatch(key):
+            wrong = REQUEST if key else MISSING_KEY
+            raise ProblemError(wrong, f"Idempotency-Key has 1 to {LONGEST} printable characters.")
+        call.idempotency_key = key
+
+    @classmethod
+    def explain(cls, question: Question) -> Iterator[Outcome]:
+        repeated = {
+            "safe": "changes nothing: may be repeated, and leaves no audit record",
+            "natural": "the same call twice is the call once",
+            "key": "asks for Idempotency-Key: the same key again is answered as the first time, for 24 h",
+        }
+        yield Outcome(True, "idempotency", repeated[question.operation.idempotency], question.of_operation)
 
 
 def _named(name: str) -> str:

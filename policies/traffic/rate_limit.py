@@ -10,26 +10,44 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 
 import msgspec
 import structlog
-from limits import RateLimitItem
+from limits import RateLimitItem, parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.errors import StorageError
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.ids import Clock
-from policies.catalogue.model import Operation, ServiceTier, ThrottleTier
-from policies.problems import OVERLOADED, THROTTLED, Headers, ProblemError
+from policies.catalogue.diff import listed
+from policies.catalogue.explain import Outcome, Question
+from policies.catalogue.model import Catalogue, Client, Count, Fact, Name, Operation, Path, Report
+from policies.catalogue.sections import section
+from policies.policy import Call, Headers, Policy, Rules
+from policies.problems import ProblemError, problem_type
 
 LEASE = 0.01
 """The part of a shared window that a replica takes at a time."""
 PAUSE = 1.0
 """Seconds until a Redis that was away is asked again."""
+THROTTLED = problem_type(
+    "throttled",
+    429,
+    "Too many calls",
+    "Wait as `Retry-After` says, and spread your calls.",
+    "Your client has used up its share for now. `RateLimit-Policy` lists the limits, `RateLimit` says what is left.",
+)
 log = structlog.get_logger("tiergate.throttling")
+
+
+class ThrottleTier(Fact, frozen=True):
+    """How much a client may ask for: `rates` as in "100/second; 3000/minute", calls a `daily` quota, calls at once."""
+
+    rates: Name
+    daily: Count
+    concurrent: Count
 
 
 class RateLimitedCall(msgspec.Struct, frozen=True):
@@ -116,6 +134,44 @@ class LimitWindow:
         return math.ceil(self.ends_at - now)
 
 
+class CountedIn(msgspec.Struct, frozen=True):
+    """The windows that a call is counted in. `policies` is what its answers say of the limits."""
+
+    windows: list[LimitWindow]
+    policies: bytes
+
+    def take(self, cost: int, now: float) -> Headers | None:
+        """Count a call at once, as `RateLimiter.take` does; None, and nothing is counted, when a window must be leased
+        first. `now` is in seconds since 1970, UTC."""
+        short: LimitWindow | None = None
+        for window in self.windows:
+            if now >= window.ends_at:
+                return None
+            if window.left < cost:
+                if not window.exhausted:
+                    return None
+                short = short or window
+        if short is not None:
+            after = short.resets_in(now)
+            fields = {name.decode(): value.decode() for name, value in self.fields(now)}
+            detail = f"The limit of {short.amount} in {short.period} s is used up; wait {after} s."
+            raise ProblemError(THROTTLED, detail, headers={"Retry-After": str(after)} | fields)
+        for window in self.windows:
+            window.left -= cost
+        return self.fields(now)
+
+    def fields(self, now: float) -> Headers:
+        """Return the limits, and what is left of the one that will be used up first."""
+        nearest, remaining, least = self.windows[0], 0, math.inf
+        for each in self.windows:
+            amount = each.amount
+            left = amount - each.counted + each.left  # at least so much is left in the window, over all replicas
+            if left < least * amount:
+                nearest, remaining, least = each, left, left / amount
+        service = b'"%ds";r=%d;t=%d' % (nearest.period, max(0, remaining), nearest.resets_in(now))
+        return [(b"ratelimit-policy", self.policies), (b"ratelimit", service)]
+
+
 class RateLimiter:
     """Count calls against limits. `shared` is None when there is one replica, or no Redis."""
 
@@ -124,9 +180,7 @@ class RateLimiter:
         self._shared = shared
         self._own = MemoryStorage()
         self._buckets: dict[tuple[RateLimitItem, str], LimitWindow] = {}
-        self._known: dict[tuple[str, str], tuple[list[Limit], list[LimitWindow], bytes]] = {}
         self._away_until = 0.0
-        self._running: Counter[str] = Counter()
         self.away = ""
         """Why counts are not shared although they should be; empty when they are."""
 
@@ -136,50 +190,22 @@ class RateLimiter:
         The fields are those of draft-ietf-httpapi-ratelimit-headers-10. Raises `ProblemError` (429) with `Retry-After`
         when one limit is used up; then nothing is counted.
         """
-        now = (at or self._clock()).timestamp()
-        buckets, policies = self._counted(call, limits)
-        for bucket in buckets:
-            if now >= bucket.ends_at:
-                bucket.turn(now)
-            if bucket.left < cost and not bucket.exhausted:
-                await self._lease(bucket, cost, now)
-        short: LimitWindow | None = None
-        for bucket in buckets:  # all of them again: while one was leased, another may have been used up
-            if bucket.left < cost:
-                short = bucket
-                break
-        if short is not None:
-            after = short.resets_in(now)
-            headers = {"Retry-After": str(after)} | {
-                name.decode(): value.decode() for name, value in _fields(buckets, policies, now)
-            }
-            allowed = f"{short.amount} in {short.period} s"
-            raise ProblemError(THROTTLED, f"The limit of {allowed} is used up; wait {after} s.", headers=headers)
-        for bucket in buckets:
-            bucket.left -= cost
-        return _fields(buckets, policies, now)
+        return await self.take_from(self.windows(call, limits), cost, (at or self._clock()).timestamp())
 
-    def begin(self, client: str, tier: ThrottleTier) -> None:
-        """Count a call as running. Raises `ProblemError` (429) when the client has too many running on this replica."""
-        if self._running[client] >= tier.concurrent:
-            detail = f"{tier.concurrent} calls of yours are running; wait until one has ended."
-            raise ProblemError(THROTTLED, detail, headers={"Retry-After": "1"})
-        self._running[client] += 1
+    async def take_from(self, counted: CountedIn, cost: int, now: float) -> Headers:
+        """Count a call as `take` does, in windows that were looked up."""
+        while (fields := counted.take(cost, now)) is None:
+            for window in counted.windows:
+                if now >= window.ends_at:
+                    window.turn(now)
+                if window.left < cost and not window.exhausted:
+                    await self._lease(window, cost, now)
+        return fields
 
-    def end(self, client: str) -> None:
-        self._running[client] -= 1
-
-    def _counted(self, call: RateLimitedCall, limits: list[Limit]) -> tuple[list[LimitWindow], bytes]:
-        """Return the windows of a call, and the `RateLimit-Policy` of its answers.
-
-        They are looked up once, until the limits change.
-        """
-        key = (call.client, call.operation_id)
-        known = self._known.get(key)
-        if known is None or known[0] is not limits:
-            buckets = [self._bucket(limit.limit, limit.key_func(call)) for limit in limits]
-            known = self._known[key] = (limits, buckets, ", ".join(each.policy for each in buckets).encode())
-        return known[1], known[2]
+    def windows(self, call: RateLimitedCall, limits: list[Limit]) -> CountedIn:
+        """Return the windows that a call is counted in. They hold for as long as the limits do."""
+        found = [self._bucket(limit.limit, limit.key_func(call)) for limit in limits]
+        return CountedIn(found, ", ".join(each.policy for each in found).encode())
 
     def _bucket(self, item: RateLimitItem, key: str) -> LimitWindow:
         found = self._buckets.get((item, key))
@@ -214,31 +240,103 @@ class RateLimiter:
         self.away = ""
 
 
-class LoadShedder:
-    """Count the calls that run on this replica. The lower a service tier, the sooner its calls are turned away."""
-
-    def __init__(self) -> None:
-        self.running = 0
-
-    def begin(self, tier: ServiceTier) -> None:
-        """Count one more call. Raises `ProblemError` (503) with `Retry-After` when there are too many for its tier."""
-        if self.running >= tier.sheds_at:
-            raise ProblemError(
-                OVERLOADED, "Too much is going on; calls of higher tiers go first.", headers={"Retry-After": "1"}
-            )
-        self.running += 1
-
-    def end(self) -> None:
-        self.running -= 1
+# ---- the policy
 
 
-def _fields(buckets: list[LimitWindow], policies: bytes, now: float) -> Headers:
-    """Return the limits, and the state of the one that will be used up first."""
-    nearest, remaining, least = buckets[0], 0, math.inf
-    for each in buckets:
-        amount = each.amount
-        left = amount - each.counted + each.left  # at least so much is left in the window, over all replicas
-        if left < least * amount:
-            nearest, remaining, least = each, left, left / amount
-    service = b'"%ds";r=%d;t=%d' % (nearest.period, max(0, remaining), nearest.resets_in(now))
-    return [(b"ratelimit-policy", policies), (b"ratelimit", service)]
+class RateLimits(Policy):
+    """A call counts against its client's rates and daily quota, and against the operation's own rates."""
+
+    def __init__(self, rules: Rules, limiter: RateLimiter) -> None:
+        tiers = THROTTLE_TIERS.of(rules.catalogue)
+        self._limits = {name: limits_of(tier, rules.operation) for name, tier in tiers.items()}
+        self._operation_id = rules.operation_id
+        self._cost = rules.operation.cost
+        self._limiter = limiter
+        self._counted: dict[str, CountedIn] = {}
+        """The windows of each client that has called."""
+
+    @staticmethod
+    def applies(rules: Rules) -> bool:
+        return not rules.operation.open
+
+    def enter(self, call: Call) -> Awaitable[None] | None:
+        counted = self._counted.get(call.client_name) or self._look_up(call)
+        if counted is None:
+            return None  # a layer of ours, whose caller has been counted
+        fields = counted.take(self._cost, call.now.timestamp())
+        if fields is None:
+            return self._take(call, counted)
+        call.marks += fields
+        return None
+
+    def _look_up(self, call: Call) -> CountedIn | None:
+        if call.client is None or not call.client.tier:
+            return None
+        counted = self._limiter.windows(
+            RateLimitedCall(call.client_name, self._operation_id), self._limits[call.client.tier]
+        )
+        self._counted[call.client_name] = counted
+        return counted
+
+    async def _take(self, call: Call, counted: CountedIn) -> None:
+        call.marks += await self._limiter.take_from(counted, self._cost, call.now.timestamp())
+
+    @classmethod
+    def explain(cls, question: Question) -> Iterator[Outcome]:
+        client, operation = question.client, question.operation
+        if operation.open:
+            return
+        if client.tier is None:
+            outcome = "none: a layer of ours, whose caller has been counted"
+            yield Outcome(True, "throttle", outcome, question.of_operation)
+            return
+        tier = THROTTLE_TIERS.of(question.catalogue)[client.tier]
+        outcome = f"{tier.rates}; {tier.daily} a day, {tier.concurrent} at once; this call counts {operation.cost}"
+        yield Outcome(True, "throttle", outcome, ("throttle_tiers", client.tier))
+        if operation.rates:
+            yield Outcome(True, "throttle", f"{operation.rates} of this operation", question.of_operation)
+
+
+# ---- its section of the catalogue
+
+
+def _check(catalogue: Catalogue) -> Iterator[Report]:
+    for path, rates in _written_rates(catalogue):
+        try:
+            parse_many(rates)
+        except ValueError:
+            yield path, f"{rates!r} is not a list of rates", 'write them as in "100/second; 3000/minute"'
+    for name, client in catalogue.clients.items():
+        yield from _check_client(catalogue, ("clients", name, "tier"), client)
+
+
+def _written_rates(catalogue: Catalogue) -> Iterator[tuple[Path, str]]:
+    for name, tier in THROTTLE_TIERS.of(catalogue).items():
+        yield ("throttle_tiers", name, "rates"), tier.rates
+    for path, _, operation in catalogue.placed_operations():
+        if operation.rates:
+            yield (*path, "rates"), operation.rates
+    for name, platform in catalogue.platforms.items():
+        yield ("platforms", name, "rate"), platform.rate
+
+
+def _check_client(catalogue: Catalogue, path: Path, client: Client) -> Iterator[Report]:
+    tiers = THROTTLE_TIERS.of(catalogue)
+    if (client.tier is None) != (client.kind == "service"):
+        yield path, "a layer of ours has no throttle tier, everybody else has one", "add it, or take it away"
+    if client.tier is not None and client.tier not in tiers:
+        known = ", ".join(sorted(tiers))
+        yield path, f"there is no throttle tier {client.tier!r}", f"use one of {known}, or add it"
+
+
+def _diff(before: Catalogue, after: Catalogue) -> Iterator[str]:
+    were, are = THROTTLE_TIERS.of(before), THROTTLE_TIERS.of(after)
+    for name in sorted(were.keys() & are.keys()):
+        old, new = were[name], are[name]
+        whom = listed(frozenset(each for each, client in after.clients.items() if client.tier == name))
+        for field, unit in (("rates", ""), ("daily", " a day"), ("concurrent", " at once")):
+            if getattr(old, field) != getattr(new, field):
+                yield f"Tier {name} ({whom}): {getattr(old, field)}{unit} becomes {getattr(new, field)}{unit}."
+
+
+THROTTLE_TIERS = section("throttle_tiers", dict[str, ThrottleTier], check=_check, diff=_diff, required=True)

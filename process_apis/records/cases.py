@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.ids import Clock, NewId
 from canonical.orders import Page
+from policies.business.case_routing import CASE_ROUTING
 from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
 from process_apis.records import paging
@@ -48,7 +49,7 @@ class Cases:
         given: dict[str, str] | None = None,
     ) -> Case:
         """Open a case, or return the one that is open. Raises `CaseNotOpened`."""
-        team = self._live_catalogue.current.case_routing[kind].to(finding.field, finding.platform)
+        team = CASE_ROUTING.of(self._live_catalogue.current)[kind].to(finding.field, finding.platform)
         case = Case(
             id=self._new_id("cas"),
             kind=kind,

@@ -13,9 +13,9 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from policies.catalogue.model import Operation, ThrottleTier
+from policies.catalogue.model import Operation
 from policies.problems import ProblemError
-from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, limits_of, shared_storage
+from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, ThrottleTier, limits_of, shared_storage
 
 
 async def ask(url: str, rate: int) -> Counter[int]:

@@ -41,7 +41,8 @@ def check(file: Path | None) -> None:
 def explain(client: str, operation: str, file: Path | None) -> None:
     """Say what would happen if CLIENT called OPERATION, and which line decides each part."""
     from canonical.ids import utc_now
-    from policies.catalogue.review import Unknown, explain
+    from policies.catalogue.explain import Unknown
+    from policies.chain.pipeline import explain
 
     path = file or shipped_catalogue()
     try:
@@ -58,7 +59,7 @@ def explain(client: str, operation: str, file: Path | None) -> None:
 @click.argument("after", type=catalogue_file)
 def diff(before: Path, after: Path) -> None:
     """Say in words what changes for which client between two catalogues."""
-    from policies.catalogue.review import diff
+    from policies.catalogue.diff import diff
 
     for each in diff(load_catalogue(before), load_catalogue(after)) or ["Nothing changes for anybody."]:
         click.echo(each)

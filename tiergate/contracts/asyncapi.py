@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from canonical.events import Event
+from policies.business.events import EVENTS
 from policies.catalogue.model import Catalogue
 from tiergate.contracts.examples import CON, CUS, NOON, ORD
 
@@ -30,8 +31,8 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
 def document(catalogue: Catalogue) -> Json:
     """Return one channel for the log with a message for each event of the catalogue; one for each webhook."""
     _, schemas = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
-    names = {name: _camel(name) for name in catalogue.events}
-    messages = {names[name]: _message(name, event.owner, event.summary) for name, event in catalogue.events.items()}
+    names = {name: _camel(name) for name in EVENTS.of(catalogue)}
+    messages = {names[name]: _message(name, event.owner, event.summary) for name, event in EVENTS.of(catalogue).items()}
     webhooks = {
         "billingWebhook": ("/billing/v1/webhooks", "The billing platform's signed event", "stripe-signature"),
         "provisioningReport": ("/provisioning/v1/webhooks", "The target's report on one line", "webhook-signature"),

@@ -23,7 +23,10 @@ from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
 from policies.contract.operation import answer_type, declaration_of
 from policies.contract.version_chain import VersionChain, chains
+from policies.contract.versions import ENDED
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
+from policies.traffic.idempotency import MISSING_KEY, REUSED_KEY, STILL_RUNS
+from policies.traffic.rate_limit import THROTTLED
 from process_apis.records.database import open_database
 from tiergate import composition
 from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
@@ -253,11 +256,11 @@ def _problems(found: Json, route: Route, api: Api) -> list[ProblemType]:
         made.append(problems.TOO_LARGE)
         made.append(problems.REQUEST)
     if operation.idempotency != "safe" and not operation.open:
-        made += [problems.STILL_RUNS, problems.REUSED_KEY]
+        made += [STILL_RUNS, REUSED_KEY]
     if operation.idempotency == "key":
-        made.append(problems.MISSING_KEY)
+        made.append(MISSING_KEY)
     if api.layer == "experience":
-        made += [problems.THROTTLED, FAULTS[Unavailable], FAULTS[UnknownOutcome]]
+        made += [THROTTLED, FAULTS[Unavailable], FAULTS[UnknownOutcome]]
     if api.layer == "system" or route.declared.asks_platforms:
         made += FAULTS.values()
     return [*made, *route.declared.problems]
@@ -311,10 +314,10 @@ def _with_its_life(document: Json, life: Version) -> Json:
         return document
     end = f", and answers 410 from {life.sunset_on} on" if life.sunset_on else ""
     document["info"]["description"] += f" Deprecated since {life.deprecated_on}{end}; move to {life.successor}."
-    document["components"]["responses"][problems.ENDED.name] = _problem_answer([problems.ENDED])
+    document["components"]["responses"][ENDED.name] = _problem_answer([ENDED])
     for operation in (each for item in document["paths"].values() for each in item.values()):
         operation["deprecated"] = True
-        operation["responses"]["410"] = {"$ref": "#/components/responses/" + problems.ENDED.name}
+        operation["responses"]["410"] = {"$ref": "#/components/responses/" + ENDED.name}
         for status, answer in operation["responses"].items():
             if status.startswith("2"):
                 answer["headers"] = {

@@ -161,8 +161,10 @@ class FastPathProtocol(HttpToolsProtocol):
                 return
         super().data_received(data)
 
-    def _passed(self, passthrough: Passthrough, data: bytes) -> tuple[dict[bytes, bytes], PassthroughRoute, str] | None:
-        """Return the headers, the route and the target of a read that can be answered here, else None."""
+    def _passed(
+        self, passthrough: Passthrough, data: bytes
+    ) -> tuple[dict[bytes, bytes], str, PassthroughRoute, str] | None:
+        """Return the headers, the path, the route and the target of a read that can be answered here, else None."""
         if len(data) > HEAD or data.find(END) != len(data) - len(END):
             return None
         end = data.find(b" ", 4)
@@ -183,13 +185,13 @@ class FastPathProtocol(HttpToolsProtocol):
             and head.headers.get(b"connection", KEEP_ALIVE).lower() == KEEP_ALIVE
             and not BODY & head.headers.keys()
         )
-        return (head.headers, *found) if alone and head.url.decode("latin-1") == target else None
+        return (head.headers, path, *found) if alone and head.url.decode("latin-1") == target else None
 
     async def _answer(
-        self, passthrough: Passthrough, headers: dict[bytes, bytes], route: PassthroughRoute, target: str
+        self, passthrough: Passthrough, headers: dict[bytes, bytes], path: str, route: PassthroughRoute, target: str
     ) -> None:
         try:
-            self._write(*await passthrough.answer(headers, route, target))
+            self._write(*await passthrough.answer(headers, path, route, target))
         finally:
             self._answered(sys.exception())  # a callback of the task would cost another turn of the loop
 

@@ -10,13 +10,20 @@ import httpx
 import msgspec
 import pytest
 
+from policies.catalogue.sections import sections
 from policies.identity.client_secrets import ClientSecrets
-from policies.problems import TYPES
+from policies.problems import TYPES, ProblemType
 from tests.support.environment import Environment
 from tiergate import composition
 from tiergate.settings import Settings
 
 LINK = re.compile(r'(?:href|src|data-document)="([^"#]+)')
+
+
+def problems() -> dict[str, ProblemType]:
+    """Return every problem, with those that policies bring."""
+    sections()  # it loads all policies
+    return TYPES
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def test_every_link_of_the_portal_leads_somewhere_on_this_host(url: str) -> None
         "/docs/partners-v2",
         "/problems/throttled",
     } <= seen
-    assert {f"/problems/{name}" for name in TYPES} <= seen
+    assert {f"/problems/{name}" for name in problems()} <= seen
 
 
 def test_every_page_forbids_what_does_not_come_from_here(url: str) -> None:
@@ -76,7 +83,7 @@ def test_what_is_not_published_is_not_there(url: str, path: str) -> None:
 
 
 def test_the_page_of_a_problem_says_what_it_means_and_what_to_do(url: str) -> None:
-    for each in TYPES.values():
+    for each in problems().values():
         shown = httpx.get(f"{url}/problems/{each.name}").text
         assert each.title.replace("'", "&#39;") in shown
         assert each.meaning, each.name

@@ -9,7 +9,7 @@ import pytest
 from canonical.fields import is_known
 from policies.catalogue.check import load
 from policies.catalogue.model import Domain
-from policies.outbound.ownership import Fields, check
+from policies.outbound.ownership import OWNERSHIP, Fields, check
 from system_apis.billing.stripe import mapping as stripe
 from system_apis.crm.salesforce import mapping as salesforce
 from system_apis.erp.tryton import mapping as tryton
@@ -41,7 +41,7 @@ def test_no_field_is_said_to_have_copies_where_nobody_writes_it() -> None:
     written = {(domain, field) for domain in WRITTEN for field in canonical(domain)}
     declared = {
         (domain, f"{entity}.{name}")
-        for entity, fields in load().ownership.items()
+        for entity, fields in OWNERSHIP.of(load()).items()
         for name, rule in fields.items()
         for domain in rule.projections
     }

@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from limits.aio.storage import MemoryStorage
 from litestar.testing import TestClient
 
-from policies.catalogue.model import Operation, ServiceTier, ThrottleTier
+from policies.catalogue.model import Operation
+from policies.policy import Call
 from policies.problems import ProblemError
-from policies.traffic.rate_limit import LoadShedder, RateLimitedCall, RateLimiter, limits_of, shared_storage
+from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, ThrottleTier, limits_of, shared_storage
 from tests.support.governed_app import CATALOGUE, Door
 from tests.support.redis_server import RedisServer
 
@@ -146,30 +148,104 @@ def test_no_window_ever_lets_more_through_than_its_limit(calls: list[tuple[int, 
     assert max(minutes.values(), default=0) <= 25
 
 
-def test_a_client_has_only_so_many_calls_running_at_once() -> None:
-    counted = Counted()
-    counted.throttle.begin("acme", counted.tier)
-    counted.throttle.begin("acme", counted.tier)
-    with pytest.raises(ProblemError, match="2 calls of yours"):
-        counted.throttle.begin("acme", counted.tier)
-    counted.throttle.begin("other", counted.tier)
-    counted.throttle.end("acme")
-    counted.throttle.begin("acme", counted.tier)
+class SlowCounts(MemoryStorage):
+    """Counts that others get at while one waits for them."""
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        await asyncio.sleep(0.001)
+        return await super().incr(key, expiry, amount)
 
 
-def test_under_load_the_lower_service_tier_is_turned_away_first() -> None:
-    load, first, last = LoadShedder(), ServiceTier("seconds", 10, 3), ServiceTier("hours", 10, 2)
-    load.begin(last)
-    load.begin(last)
-    with pytest.raises(ProblemError) as shed:
-        load.begin(last)
-    load.begin(first)
-    with pytest.raises(ProblemError):
-        load.begin(first)
-    for _ in range(3):
-        load.end()
-    assert (shed.value.problem.status, shed.value.headers) == (503, {"Retry-After": "1"})
-    assert load.running == 0
+def test_a_call_whose_lease_others_used_up_meanwhile_takes_another_one() -> None:
+    throttle = RateLimiter(lambda: NOW, SlowCounts())
+    limits = limits_of(ThrottleTier("200/second; 3000/minute", 10_000, 1), Operation("t", "safe", "a:b"))
+
+    async def together() -> int:
+        taken = [throttle.take(RateLimitedCall("acme", "read"), limits, 1) for _ in range(250)]
+        return sum(isinstance(each, list) for each in await asyncio.gather(*taken, return_exceptions=True))
+
+    assert asyncio.run(together()) == 200
+
+
+TIERED = (
+    CATALOGUE.replace(
+        'read = { scope = "shop:read", tier = "t"', 'read = { scope = "shop:read", tier = "first"'
+    ).replace('sees = { scope = "shop:read", tier = "t"', 'sees = { scope = "shop:read", tier = "last"')
+    + """
+[service_tiers.first]
+objective = "seconds"
+timeout = 10
+sheds_at = 3
+
+[service_tiers.last]
+objective = "hours"
+timeout = 10
+sheds_at = 2
+"""
+)
+
+
+class Running:
+    """Calls of one client that have passed the policies and have not ended."""
+
+    def __init__(self, door: Door) -> None:
+        self._gate = door.gate
+        self._headers = {name.encode(): value.encode() for name, value in door.headers().items()}
+
+    async def begin(self, operation_id: str) -> Call:
+        """Let a call in, or raise its refusal."""
+        pipeline = self._gate.pipelines[operation_id]
+        call = self._gate.call(pipeline, "/shop/v1/read", "v1", self._headers)
+        try:
+            if (waiting := pipeline.enter(call)) is not None:
+                await waiting
+        except ProblemError:
+            pipeline.leave(call)
+            raise
+        return call
+
+    def end(self, call: Call) -> None:
+        self._gate.pipelines[call.rules.operation_id].leave(call)
+
+
+def test_a_client_has_so_many_calls_at_once_and_no_more(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    door.catalogue.write_text(CATALOGUE.replace("concurrent = 50", "concurrent = 2"))
+    door.live_catalogue.look()
+
+    async def calls() -> ProblemError:
+        running = Running(door)
+        first, _ = await running.begin("read"), await running.begin("sees")
+        with pytest.raises(ProblemError, match="2 calls of yours") as refused:
+            await running.begin("sees")
+        running.end(first)
+        await running.begin("sees")
+        return refused.value
+
+    refused = asyncio.run(calls())
+    assert (refused.problem.status, refused.headers) == (429, {"Retry-After": "1"})
+
+
+def test_under_load_the_lower_service_tier_is_turned_away_first(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    door.catalogue.write_text(TIERED)
+    door.live_catalogue.look()
+
+    async def calls() -> ProblemError:
+        running = Running(door)
+        carried = [await running.begin("sees"), await running.begin("sees")]
+        with pytest.raises(ProblemError) as shed:
+            await running.begin("sees")
+        carried.append(await running.begin("read"))
+        with pytest.raises(ProblemError, match="higher tiers"):
+            await running.begin("read")
+        for call in reversed(carried):
+            running.end(call)
+        await running.begin("sees")
+        return shed.value
+
+    shed = asyncio.run(calls())
+    assert (shed.problem.status, shed.headers) == (503, {"Retry-After": "1"})
 
 
 def test_a_caller_meets_the_limits_at_the_door(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from policies.catalogue.check import load, read, schema
+from policies.catalogue.diff import diff
+from policies.catalogue.explain import Unknown
 from policies.catalogue.model import SHIPPED, CatalogueError
-from policies.catalogue.review import Unknown, diff, explain
+from policies.chain.pipeline import explain
 from tiergate.cli.main import cli
 
 TEXT = SHIPPED.read_text()

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.governed_app import CATALOGUE, Door
 
+V1 = 'versions.v1 = { state = "active" }'
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Door:
@@ -55,7 +57,17 @@ def test_legal_entities_that_are_taken_away_are_no_longer_seen(shop: Door) -> No
         (
             'read = { scope = "shop:read", tier = "t", idempotency = "safe" }\n',
             "",
-            "read: it is served and has no rules any more",
+            "operations.read: the experience layer serves it and has no rules for it; put it back",
+        ),
+        (
+            V1,
+            V1.replace("v1", "v2"),
+            "apis.shop.versions.v1: the experience layer serves it and has no rules for it; put it back",
+        ),
+        (
+            'write = { scope = "shop:write", tier = "t", idempotency = "natural" }',
+            'write = { scope = "shop:write", tier = "t", idempotency = "safe" }',
+            "apis.shop.operations.write.idempotency: it changes something",
         ),
         ("[apis.shop]", "[apis.shop", "not TOML"),
     ],
@@ -76,6 +88,37 @@ def test_a_wrong_catalogue_is_refused_and_said_and_the_old_one_stays(
     assert shop.client.get("/health/ready").json()["catalogue"] == "ok"
 
 
+SYSTEM = """
+[apis.store]
+layer = "system"
+owner = "somebody"
+title = "Store"
+audit_days = 60
+versions.v1 = { state = "active" }
+
+[apis.store.operations]
+"""
+KEEPER = """
+[clients.keeper]
+kind = "internal"
+owner = "somebody"
+tier = "many"
+audience = "system"
+scopes = ["shop:read"]
+legal_entities = ["*"]
+"""
+
+
+def test_a_catalogue_that_gives_a_served_operation_to_another_layer_is_refused(shop: Door) -> None:
+    left = 'left = { scope = "shop:read", tier = "t", idempotency = "safe" }\n'
+
+    shop.catalogue.write_text(CATALOGUE.replace(left, "") + KEEPER + SYSTEM + left)
+    shop.live_catalogue.look()
+
+    assert "left: the experience layer serves it and has no rules for it" in shop.live_catalogue.refused
+    assert shop.client.get("/shop/v1/left", headers=shop.headers()).status_code == 200
+
+
 def test_a_catalogue_that_is_gone_is_said_and_the_old_one_stays(shop: Door) -> None:
     away = shop.catalogue.rename(shop.catalogue.with_suffix(".away"))
     shop.live_catalogue.look()
@@ -89,7 +132,6 @@ def test_a_catalogue_that_is_gone_is_said_and_the_old_one_stays(shop: Door) -> N
     assert shop.live_catalogue.refused == ""
 
 
-V1 = 'versions.v1 = { state = "active" }'
 OLD = (
     'versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2026-06-01, '
     'successor = "v2", guide = "/docs/v2" }'

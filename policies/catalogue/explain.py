@@ -1,0 +1,100 @@
+"""The words in which the policies say what a catalogue decides about a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date
+from typing import NamedTuple
+
+import msgspec
+
+from policies.catalogue.locate import line_of, lines_of
+from policies.catalogue.model import Api, Catalogue, Client, Operation, Path
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One policy's word on a call, and the line of the catalogue that decides it."""
+
+    policy: str
+    outcome: str
+    line: int
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Everything that would happen to a call. `allowed` is whether it reaches its handler."""
+
+    allowed: bool
+    decisions: tuple[Decision, ...]
+
+
+class Unknown(LookupError):
+    """The catalogue has no such client or operation; the message lists those it has."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What would happen if a client called an operation of an API on a day (UTC)?"""
+
+    catalogue: Catalogue
+    client_name: str
+    api_name: str
+    operation_id: str
+    today: date
+
+    @property
+    def client(self) -> Client:
+        """Return the client that calls."""
+        return self.catalogue.clients[self.client_name]
+
+    @property
+    def api(self) -> Api:
+        """Return the API that is called."""
+        return self.catalogue.apis[self.api_name]
+
+    @property
+    def operation(self) -> Operation:
+        """Return the operation that is called."""
+        return self.api.operations[self.operation_id]
+
+    @property
+    def of_client(self) -> Path:
+        """Return where the client stands in the catalogue."""
+        return ("clients", self.client_name)
+
+    @property
+    def of_operation(self) -> Path:
+        """Return where the operation stands in the catalogue."""
+        return ("apis", self.api_name, "operations", self.operation_id)
+
+
+class Outcome(NamedTuple):
+    """What a policy does with a call; `path` is what decides it. A call that is not `allowed` goes no further."""
+
+    allowed: bool
+    policy: str
+    outcome: str
+    path: Path
+
+
+def asked(catalogue: Catalogue, client_name: str, operation_id: str, today: date) -> Question:
+    """Return the question about a client and an operation by their names. Raises `Unknown`."""
+    if client_name not in catalogue.clients:
+        raise Unknown(f"there is no client {client_name!r}; there are {', '.join(sorted(catalogue.clients))}")
+    name = catalogue.api_of(operation_id)
+    if name is None:
+        known = sorted(each for api in catalogue.apis.values() for each in api.operations)
+        raise Unknown(f"there is no operation {operation_id!r}; there are {', '.join(known)}")
+    return Question(catalogue, client_name, name, operation_id, today)
+
+
+def explained(
+    question: Question, text: str, explanations: Iterable[Callable[[Question], Iterable[Outcome]]]
+) -> Explanation:
+    """Return what the policies say, in their order, until one refuses. `text` is the catalogue as it is written."""
+    lines = lines_of(text)
+    made: list[Decision] = []
+    for explain in explanations:
+        for outcome in explain(question):
+            made.append(Decision(outcome.policy, outcome.outcome, line_of(lines, outcome.path)))
+            if not outcome.allowed:
+                return Explanation(allowed=False, decisions=tuple(made))
+    return Explanation(allowed=True, decisions=tuple(made))
