@@ -53,7 +53,7 @@ class Refused(Exception):
 async def issue_token(
     tokens: NamedDependency[Tokens], gate: NamedDependency[Gate], request: Request[Any, Any, Any]
 ) -> Response[dict[str, Any]]:
-    """Take the client's name and secret by Basic authentication or in the form; returns a bearer token for this
+    """Take the client's name and secret by Basic authentication or in the form; return a bearer token for this
     layer."""
     try:
         raw = (await request.body()).decode("latin-1")

@@ -47,7 +47,7 @@ from process_apis.runtime.context import WorkflowContext
 def take_event(
     live_catalogue: NamedDependency[LiveCatalogue], dispatcher: NamedDependency[Dispatcher], data: JSONBody[Event]
 ) -> EventReceipt:
-    """Return the source's own event id tells a repeat from a new event. What an event sets in motion is set in
+    """Take an event: the source's own event id tells a repeat from a new one. What an event sets in motion is set in
     motion once."""
     if data.type not in EVENTS.of(live_catalogue.current):
         refused = FieldError("$.type", f"the catalogue has no event {data.type}")
@@ -180,7 +180,7 @@ def act_on_case(
     case_id: CanonicalId,
     data: JSONBody[CaseAction],
 ) -> Case:
-    """Return the action has to be one of those that the case allows. A resolved case allows none."""
+    """Do what the action says, which has to be one of those that the case allows. A resolved case allows none."""
     return case_actions.act(case_id, data.action, data.reason, principal)
 
 

@@ -89,7 +89,7 @@ class Fulfilment:
         return self._context.stalled_at() if self._engine.is_running(*runs) else None
 
     def show_what_the_crm_lacks(self) -> None:
-        """Write the states to the CRM that it could not be reported when they were reached."""
+        """Write the states to the CRM that it could not get when they were reached."""
         for row in self._context.orders.status_not_in_crm():
             write_status_to_crm(self._context, row.id)
 

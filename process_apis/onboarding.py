@@ -11,7 +11,7 @@ from process_apis.runtime.context import WorkflowContext
 
 
 def identify(context: WorkflowContext, crm: str, deal: Deal) -> tuple[str, str | None]:
-    """Return our ids for the deal's account and its parent, if it has one. The database returns each account one id."""
+    """Return our ids for the deal's account and its parent, if it has one. The database gives each account one id."""
     customer_id = cross_references.canonical_id(context.database, "cus", crm, deal.account.id, context.new_id)
     parents = deal.account.ancestors[:1]
     parent_id = (

@@ -32,7 +32,7 @@ class Payments(DBOSConfiguredInstance):
 
     @DBOS.step(name="Collections.post_payments")
     def post_payments(self, invoice_id: str, paid: Invoice | None = None) -> Outcome:
-        """Return `paid` is the invoice if the caller has just read it, with all its payments."""
+        """Book what was paid. `paid` is the invoice if the caller has just read it, with all its payments."""
         return attempt(self._context, "payment", invoice_id, lambda row: self._post(row, paid))
 
     def _post(self, row: sa.Row[Any], paid: Invoice | None) -> None:

@@ -78,7 +78,8 @@ class QuoteToCash(DBOSConfiguredInstance):
             raise Held("outside_region", [finding], ("retry", "compensate"))
 
     def _who_sells(self, crm: str, deal: Deal) -> list[Finding]:
-        """Return a CRM sells for the legal entities that the catalogue names for it."""
+        """Return a finding for a legal entity that the catalogue does not name for the CRM: it does not sell for
+        that one."""
         known = self._context.live_catalogue.current.platforms.get(crm)
         if not deal.legal_entity or (known and known.serves(deal.legal_entity)):
             return []

@@ -38,7 +38,7 @@ class ConnectorContext(msgspec.Struct, frozen=True):
 
 
 class Instances(Generic[T]):
-    """Find the connectors of one domain, by the name that the catalogue returns each."""
+    """Find the connectors of one domain, by the name that the catalogue gives each."""
 
     def __init__(self, domain: Domain, connectors: Mapping[str, T], live_catalogue: LiveCatalogue) -> None:
         self._domain: Domain = domain

@@ -191,5 +191,5 @@ def _platforms(path: Path, raw: Any, errors: list[str]) -> dict[str, dict[str, A
 
 def _unknown(name: str) -> str:
     if name in FORMER:
-        return f"[{name}] is [platforms.<name>] now, with the name that the catalogue returns the platform"
+        return f"[{name}] is [platforms.<name>] now, with the name that the catalogue gives the platform"
     return f"{name!r} is not a setting"

@@ -50,8 +50,8 @@ async def place_order(
     act: NamedDependency[str],
     data: JSONBody[PartnerOrderRequest],
 ) -> PartnerOrder:
-    """Return at list prices. Send an `Idempotency-Key` of your own, and send the same again when you got no answer:
-    it is one order, however often you send it. Follow it with its id."""
+    """Place an order at list prices. Send an `Idempotency-Key` of your own, and send the same again when you got no
+    answer: it is one order, however often you send it. Follow it with its id."""
     wanted = NewOrder(
         act, data.customer_id, data.name, data.legal_entity, data.currency, data.starts_on, data.term_months, data.lines
     )

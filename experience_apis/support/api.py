@@ -70,7 +70,7 @@ async def act_on_case(
     case_id: CanonicalId,
     data: JSONBody[CaseAction],
 ) -> Response[bytes]:
-    """Return the action has to be one of those that the case allows; to skip, a reason is needed."""
+    """Do what the action says, which has to be one of those that the case allows; to skip, a reason is needed."""
     return await process.post(principal, f"cases/{case_id}/actions", data)
 
 

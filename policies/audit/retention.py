@@ -1,4 +1,4 @@
-"""Removal of audit records after the days that the catalogue returns their kind; the chain of seals stays whole.
+"""Removal of audit records after the days that the catalogue gives their kind; the chain of seals stays whole.
 
 Records that are removed leave a gap that names their numbers and the seals on both sides. The gap is sealed itself, so
 that nobody can remove more than was due and call it retention.

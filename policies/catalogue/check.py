@@ -226,7 +226,7 @@ def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[R
     if life.deprecated_on and life.sunset_on and (life.sunset_on - life.deprecated_on).days < NOTICE_DAYS:
         yield (
             (*path, "sunset_on"),
-            f"it returns callers less than {NOTICE_DAYS} days",
+            f"it gives callers less than {NOTICE_DAYS} days",
             "move the sunset, or the deprecation",
         )
     if life.successor is not None:

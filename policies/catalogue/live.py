@@ -44,10 +44,10 @@ class LiveCatalogue:
         self._check(self.current, self.text, [requirement])
         self._required.append(requirement)
 
-    def when_changed(self, reported: Callable[[Catalogue], None]) -> None:
+    def when_changed(self, changed: Callable[[Catalogue], None]) -> None:
         """Call `changed` with each catalogue that takes over, and with the present one now."""
-        self._watchers.append(reported)
-        reported(self.current)
+        self._watchers.append(changed)
+        changed(self.current)
 
     def look(self) -> None:
         """Take up the file if it has changed."""

@@ -1,4 +1,4 @@
-"""The shortest way through a layer, for reads whose answer the next layer returns: the policies over the
+"""The shortest way through a layer, for reads whose answer the next layer gives: the policies over the
 ASGI scope, bytes through, no handler machinery.
 
 What is unusual in any way (another method, a parameter that does not fit, a path that is not listed) goes to the app

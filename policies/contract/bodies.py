@@ -23,7 +23,7 @@ def described(kind: Any) -> inspect.Type:
 
 
 async def read_body(receive: Receive, longest: int = MAX_BODY) -> bytes:
-    """Return the read_body body of a request. Raises `ProblemError`: 413 when it is longer, 400 when it breaks off."""
+    """Return the whole body of a request. Raises `ProblemError`: 413 when it is longer, 400 when it breaks off."""
     body = b""
     while True:
         message = await receive()

@@ -125,7 +125,7 @@ class SharedFileStore:
 
 
 def redis_at(url: str, timeout: float) -> Any:
-    """Return a client of Redis that returns up after `timeout` seconds. It has no full types."""
+    """Return a client of Redis that gives up after `timeout` seconds. It has no full types."""
     connect: Any = redis.asyncio.from_url  # pyright: ignore[reportUnknownMemberType]
     return connect(url, socket_timeout=timeout, socket_connect_timeout=timeout)
 

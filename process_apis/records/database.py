@@ -157,7 +157,7 @@ def open_database(url: str) -> sa.Engine:
 
 
 def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
-    """Insert unless a unique key is taken. Returns whether it was inserted: of two at once, one is reported yes."""
+    """Insert unless a unique key is taken. Returns whether it was inserted: of two at once, one gets yes."""
     return connection.execute(_insert_once(connection.dialect.name, table), values).rowcount == 1
 
 

@@ -27,7 +27,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     stalled_after: float = 60.0
     """After so long without news, somebody looks whether the work was lost."""
     delivery: float = 3600.0
-    """After so long without a report, the target is asked again and people are reported."""
+    """After so long without a report, the target is asked again and people hear of it."""
 
 
 class WorkflowContext(msgspec.Struct, frozen=True):

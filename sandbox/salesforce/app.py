@@ -198,7 +198,7 @@ class Salesforce:
         return self._page(found, 0, max(200, min(int(asked), BATCH)) if asked else self._page_size, version)
 
     def _page(self, rows: list[Record], start: int, batch: int, version: str, cursor: str = "") -> Record:
-        """Return a cursor goes through the records that there were when the query was made (SOQL reference: query
+        """Return a cursor that goes through the records that there were when the query was made (SOQL reference: query
         cursors)."""
         page: Record = {
             "totalSize": len(rows),

@@ -46,7 +46,7 @@ async def put_followed_account(
     data: JSONBody[AccountSync],
     instance: Instance = None,
 ) -> AccountSync:
-    """Return the mark by which the change feed knows an echo of our own writing: an account at this revision brings no
+    """Write the mark by which the change feed knows an echo of our own writing: an account at this revision brings no
     event."""
     with record_of(data.legal_entity):
         await crms.named(instance).put_followed(account_id, data)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("layer", type=LAYERS)
 @config_option
 def serve(layer: Layer, config: Path) -> None:
-    """Serve one layer until it is reported to stop."""
+    """Serve one layer until it is asked to stop."""
     from tiergate.server.server import serve as run
 
     settings = load_settings(config)

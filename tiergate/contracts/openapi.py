@@ -348,7 +348,7 @@ def _typed(schema: Any) -> Any:
 
 
 def _name(name: str) -> str:
-    """Return `Page_OrderSummary_` reads as `OrderSummaryPage`."""
+    """Return the name of a schema: `Page_OrderSummary_` reads as `OrderSummaryPage`."""
     found = re.fullmatch(r"Page_(\w+)_", name)
     return f"{found[1]}Page" if found else name
 

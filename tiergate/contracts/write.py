@@ -14,7 +14,7 @@ from tiergate.contracts.openapi import documents
 
 
 def write(folder: Path) -> list[Path]:
-    """Return the document of every API and version, and that of the events. Returns the paths."""
+    """Write the document of every API and version, and that of the events. Return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     made = [(folder / name, document) for name, document in documents()]
     made.append((folder / asyncapi.NAME, asyncapi.document(load())))

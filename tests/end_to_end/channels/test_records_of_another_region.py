@@ -1,4 +1,4 @@
-"""A deal whose records belong to another region: nothing of it is kept here, and somebody is reported."""
+"""A deal whose records belong to another region: nothing of it is kept here, and somebody hears of it."""
 
 from __future__ import annotations
 

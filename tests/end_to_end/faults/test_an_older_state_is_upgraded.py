@@ -24,7 +24,7 @@ from tiergate import composition
 def recorded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, templates: Path
 ) -> Generator[Environment]:
-    """Return the platforms and the layers as they were recorded. The process layer is not started yet."""
+    """Start the platforms and the layers as they were recorded. The process layer is not started yet."""
     environment = Environment(tmp_path_factory.mktemp("recorded"), templates, recorded=request.param)
     try:
         tell_the_erp_of_its_customers(environment)

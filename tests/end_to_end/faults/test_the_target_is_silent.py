@@ -1,4 +1,4 @@
-"""The target takes an order's lines and never reports: it is asked again, people are reported, and nothing is
+"""The target takes an order's lines and never reports: it is asked again, people hear of it, and nothing is
 doubled."""
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from tests.support.postgresql_server import PostgresqlServer
 def on_postgresql(
     tmp_path_factory: pytest.TempPathFactory, templates: Path, postgresql_server: PostgresqlServer
 ) -> Generator[Environment]:
-    """Return a environment with every database of ours, and Tryton's, in one PostgreSQL server."""
+    """Return an environment with every database of ours, and Tryton's, in one PostgreSQL server."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PGHOST", str(postgresql_server.folder))
         database = postgresql_server.new_database()

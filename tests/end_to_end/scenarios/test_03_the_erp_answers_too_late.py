@@ -32,7 +32,7 @@ def test_a_lost_answer_leads_to_no_second_record(environment: Environment, what:
 
 
 def test_an_answer_after_the_time_out_leads_to_no_second_invoice(environment: Environment, tmp_path: Path) -> None:
-    """The shipped catalogue waits 25 s for a posting; here it is reported to wait 3, and the answer takes 5."""
+    """The shipped catalogue waits 25 s for a posting; here it waits 3, and the answer takes 5."""
     hasty = tmp_path / "catalogue.toml"
     hasty.write_text(SHIPPED.read_text().replace("invoice = { timeout = 25.0", "invoice = { timeout = 3.0"))
     environment.children["system"].stop()

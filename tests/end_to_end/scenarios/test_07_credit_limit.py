@@ -14,7 +14,7 @@ from tests.support.platforms import EXACTLY_ONE
 
 
 def over_the_limit(environment: Environment, name: str) -> tuple[str, Order]:
-    """Return a second deal of a customer whose credit limit is below it. Returns the deal and its waiting order."""
+    """Close a second deal of a customer whose credit limit is below it. Return the deal and its waiting order."""
     account, first = environment.sell(environment.sale(name))
     order = environment.order_in(first, "active")
     environment.settled(order)

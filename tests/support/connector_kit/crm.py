@@ -271,7 +271,7 @@ class CrmKit(Kit[Crm, CrmSubject]):
         return wanted(await self._offered_until(lambda events: len(wanted(events)) >= count))
 
     async def _offered_until(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
-        """Return what the feed offers until it is enough, and in one more look at the platform."""
+        """Return what the feed offers until it is enough, and in one more poll of the platform."""
         intake = KitIntake()
         task = asyncio.create_task(self.connector.watch(intake))
         try:

@@ -163,7 +163,7 @@ class Kit(ABC, Generic[C, S]):
                     break
 
     def _lose_all_from(self, place: int) -> Callable[[], bool]:
-        """Return the answer of a write is lost, and none is given after it. Return whether it came to that."""
+        """Lose the answer of a write, and give none after it. Return whether it came to that."""
         written = 0
 
         def is_the_one(request: Seen) -> bool:

@@ -102,7 +102,7 @@ class Loopback:
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Return one request and its answer. Return whether the connection stays."""
+        """Exchange one request and its answer. Return whether the connection stays."""
         line, *fields = (await reader.readuntil(b"\r\n\r\n")).strip().split(b"\r\n")
         method, path, _ = line.decode().split(" ")
         headers = [

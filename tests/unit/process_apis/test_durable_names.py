@@ -80,7 +80,7 @@ def test_every_name_in_a_recorded_state_is_in_the_list(tmp_path: Path) -> None:
 
 
 def names_in(module: ast.Module) -> Iterator[tuple[str, str]]:
-    """Return the names that a module returns to workflows, steps, classes and instances; empty where Python's own
+    """Return the names that a module gives to workflows, steps, classes and instances; empty where Python's own
     is taken."""
     for node in ast.walk(module):
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
