@@ -10,6 +10,9 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-he
 FREE_PORT = $(shell $(BIN)/python -c "from tiergate.dev.sandbox import free_port; print(free_port())")
 ONCE ?=
 T ?=
+# A server starts in a third of the time when its modules are compiled already: what is installed is compiled once,
+# what is here when it is first used, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +22,7 @@ setup: .venv/ready ## Create .venv with everything from the lock files (the othe
 .venv/ready: $(LOCKS) pyproject.toml
 	@test -x $(BIN)/python || python3 -m venv .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes $(LOCKS)
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode $(LOCKS)
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
