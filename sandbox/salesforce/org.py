@@ -182,6 +182,7 @@ class Org:
         try:
             query = soql.parse(text)
             sobject = self._from(query.source)
+            self._check_fields(sobject, query)
             rows = self._select(sobject, self.live(sobject), query)
             return len(rows) if query.counts else [self._shape(sobject, row, query, version) for row in rows]
         except soql.MalformedQuery as error:
@@ -194,6 +195,22 @@ class Org:
             return self.sobject(name)
         except SalesforceError as error:
             raise SalesforceError(400, "INVALID_TYPE", f"sObject type '{name}' is not supported.") from error
+
+    def _check_fields(self, sobject: SObject, query: soql.Query) -> None:
+        """Refuse a field that is not there, whether or not there is any record to look at."""
+
+        def value(row: Record, path: str) -> Any:
+            return self._value(sobject, row, path)
+
+        if query.where:
+            query.where({}, value)
+        for path, _, _ in query.order:
+            value({}, path)
+        for each in () if query.counts else query.selected:
+            if isinstance(each, soql.Query):
+                self._check_fields(self._child(sobject, each)[0], each)
+            else:
+                value({}, each)
 
     def _select(self, sobject: SObject, rows: list[Record], query: soql.Query) -> list[Record]:
         def value(row: Record, path: str) -> Any:
@@ -245,11 +262,15 @@ class Org:
                 self._value(sobject, row, f"{head}.{rest}")
         return shaped
 
-    def _children(self, sobject: SObject, row: Record, query: soql.Query, version: str) -> Record | None:
+    def _child(self, sobject: SObject, query: soql.Query) -> tuple[SObject, str]:
+        """Return the object of a child query, and the field that refers to the parent."""
         if query.source not in sobject.children:
             raise soql.InvalidField(f"Didn't understand relationship '{query.source}' in FROM part of query call.")
         child, reference = sobject.children[query.source]
-        target = OBJECTS[child]
+        return OBJECTS[child], reference
+
+    def _children(self, sobject: SObject, row: Record, query: soql.Query, version: str) -> Record | None:
+        target, reference = self._child(sobject, query)
         rows = self._select(target, [each for each in self.live(target) if each[reference] == row["Id"]], query)
         shaped = [self._shape(target, each, query, version) for each in rows]
         return {"totalSize": len(shaped), "done": True, "records": shaped} if shaped else None

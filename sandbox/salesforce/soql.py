@@ -12,25 +12,38 @@ from lark import Lark, Token, Transformer, UnexpectedInput
 
 GRAMMAR = r"""
 start: query
-query: "SELECT"i fields "FROM"i NAME [where] [order] [limit] [offset]
+query: _SELECT fields _FROM NAME [where] [order] [limit] [offset]
 fields: field ("," field)*
 field: PATH -> path
-     | "COUNT"i "(" ")" -> count
+     | _COUNT "(" ")" -> count
      | "(" query ")" -> child
-where: "WHERE"i either
-?either: both ("OR"i both)*
-?both: unary ("AND"i unary)*
-?unary: "NOT"i unary -> negated
+where: _WHERE either
+?either: both (_OR both)*
+?both: unary (_AND unary)*
+?unary: _NOT unary -> negated
       | "(" either ")"
       | PATH OPERATOR literal -> compare
-      | PATH "LIKE"i STRING -> like
-      | PATH "IN"i "(" literal ("," literal)* ")" -> among
-      | PATH "NOT"i "IN"i "(" literal ("," literal)* ")" -> not_among
-order: "ORDER"i "BY"i term ("," term)*
+      | PATH _LIKE STRING -> like
+      | PATH _IN "(" literal ("," literal)* ")" -> among
+      | PATH _NOT _IN "(" literal ("," literal)* ")" -> not_among
+order: _ORDER _BY term ("," term)*
 term: PATH [DIRECTION] [NULLS]
-limit: "LIMIT"i INT
-offset: "OFFSET"i INT
+limit: _LIMIT INT
+offset: _OFFSET INT
 literal: STRING | DATETIME | DATE | NUMBER | WORD
+_COUNT.5: /COUNT(?=\s*\()/i
+_SELECT.5: /SELECT\b/i
+_FROM.5: /FROM\b/i
+_WHERE.5: /WHERE\b/i
+_OR.5: /OR\b/i
+_AND.5: /AND\b/i
+_NOT.5: /NOT\b/i
+_LIKE.5: /LIKE\b/i
+_IN.5: /IN\b/i
+_ORDER.5: /ORDER\b/i
+_BY.5: /BY\b/i
+_LIMIT.5: /LIMIT\b/i
+_OFFSET.5: /OFFSET\b/i
 NAME: /[A-Za-z][A-Za-z0-9_]*/
 PATH: /[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*/
 OPERATOR: "=" | "!=" | "<>" | "<=" | ">=" | "<" | ">"
@@ -45,6 +58,8 @@ INT: /\d+/
 %import common.WS
 %ignore WS
 """
+
+# A keyword is a whole word that comes before any name, in the places where the grammar allows it.
 
 Row = dict[str, Any]
 Lookup = Callable[[Row, str], Any]
@@ -125,10 +140,10 @@ class _Build(Transformer[Token, Query]):
         return parts[0]
 
     def either(self, parts: list[Condition]) -> Condition:
-        return lambda row, value: any(each(row, value) for each in parts)
+        return lambda row, value: True in [each(row, value) for each in parts]  # all of them: a field may not be there
 
     def both(self, parts: list[Condition]) -> Condition:
-        return lambda row, value: all(each(row, value) for each in parts)
+        return lambda row, value: False not in [each(row, value) for each in parts]
 
     def negated(self, parts: list[Condition]) -> Condition:
         return lambda row, value: not parts[0](row, value)
@@ -185,7 +200,7 @@ def _text(token: str) -> str:
     return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), token[1:-1])
 
 
-_parser: Any = Lark(GRAMMAR, parser="earley", maybe_placeholders=True)
+_parser: Any = Lark(GRAMMAR, parser="lalr", maybe_placeholders=True)
 
 
 def parse(text: str) -> Query:

@@ -250,6 +250,9 @@ def test_a_wrong_record_is_refused_in_salesforces_words(
         ("SELEC Id FROM Account", "MALFORMED_QUERY"),
         ("SELECT Shoe FROM Account", "INVALID_FIELD"),
         ("SELECT Owner.Shoe FROM Account", "INVALID_FIELD"),
+        ("SELECT Id FROM Account WHERE Id = 'none' AND Shoe = 'x'", "INVALID_FIELD"),
+        ("SELECT Id FROM Account WHERE Id = 'none' ORDER BY Shoe", "INVALID_FIELD"),
+        ("SELECT Id, (SELECT Shoe FROM Contacts) FROM Account WHERE Id = 'none'", "INVALID_FIELD"),
         ("SELECT Id FROM Nothing", "INVALID_TYPE"),
     ],
 )
