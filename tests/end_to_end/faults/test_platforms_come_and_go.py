@@ -22,7 +22,7 @@ def test_a_layer_starts_while_a_platform_is_down_says_so_and_goes_on_when_it_is_
     environment.start("system")
 
     trouble = wait_until(lambda: found if "not available" in (found := readiness(environment))["tryton"] else None, 10)
-    assert (trouble["crm"], trouble["billing"], trouble["provisioning"]) == ("ok", "ok", "ok")
+    assert [trouble[each] for each in ("salesforce", "stripe", "provisioner")] == ["ok", "ok", "ok"]
     _, deal = environment.sell(environment.sale("Patient"))
     waiting = wait_until(
         lambda: order if (order := environment.find_order(deal)) and order.blocked_reason else None, 20

@@ -47,7 +47,7 @@ def followed(environment: Environment, account: str) -> bool:
 def taken_in(environment: Environment, account: str) -> None:
     """Wait until the change feed has taken in all that happened to the account until now."""
     (row,) = environment.crm.query(f"SELECT SystemModstamp FROM Account WHERE Id = '{account}'")
-    changed, cursor = datetime.fromisoformat(row["SystemModstamp"]), environment.folder / "cursors" / "crm"
+    changed, cursor = datetime.fromisoformat(row["SystemModstamp"]), environment.folder / "cursors" / "salesforce"
     wait_until(lambda: datetime.fromisoformat(cursor.read_text()) >= changed, 20, "a look at the account")
 
 
