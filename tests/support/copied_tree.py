@@ -48,7 +48,7 @@ class CopiedTree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        ignored = shutil.ignore_patterns("node_modules", "__pycache__")
+        ignored = shutil.ignore_patterns("node_modules")
         for name in COPIED:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         (folder / "openapi/rules/node_modules").symlink_to(ROOT / "openapi/rules/node_modules")

@@ -19,7 +19,7 @@ TWO_DEALS = EXACTLY_ONE | {
 
 
 def test_two_deals_of_a_new_account_make_one_customer_and_two_contracts(environment: Environment) -> None:
-    sale = environment.sale("Twice")
+    sale = environment.sale("Same Second")
     account, first = open_deal(environment.crm, sale, utc_now().date())
     _, second = open_deal(environment.crm, sale, utc_now().date(), account)
 

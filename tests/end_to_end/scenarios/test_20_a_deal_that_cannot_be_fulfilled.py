@@ -166,7 +166,7 @@ def test_the_findings_of_one_deal_are_one_trouble_and_trying_again_resolves_them
 
     remaining = wait_until(lambda: [each for each in environment.cases_of(order.id) if each.state == "open"])
     assert {each.state for each in environment.cases_of(order.id) if each.id in (first.id, second.id)} == {"resolved"}
-    assert [each.field for each in remaining] == ["OpportunityLineItems[0].Quantity"]
+    assert [each.field for each in remaining] == ["deal.lines[0].quantity"]
 
 
 def test_an_order_that_is_given_up_has_no_open_case(environment: Environment) -> None:

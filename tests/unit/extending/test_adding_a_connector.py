@@ -32,7 +32,7 @@ SOURCES = (
 TEMPLATES = ROOT / "docs/guides/templates"
 CONNECTOR = "system_apis/provisioning/toy"
 TEST = "tests/integration/connectors/test_toy.py"
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "node_modules", "*.sqlite")
+LEFT_OUT = shutil.ignore_patterns("node_modules", "*.sqlite")
 
 
 def digests(tree: Path) -> dict[str, str]:
@@ -52,7 +52,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def run(tree: Path, *arguments: str, **variables: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"} | variables
+    environment = os.environ | {"PYTHONPATH": str(tree)} | variables
     done = subprocess.run(
         [sys.executable, "-m", *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False
     )

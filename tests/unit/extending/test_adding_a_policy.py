@@ -78,7 +78,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tree")
     for each in COPIED:
         shutil.copytree(
-            ROOT / each, folder / each, ignore=shutil.ignore_patterns("node_modules", "__pycache__", "data")
+            ROOT / each, folder / each, ignore=shutil.ignore_patterns("node_modules", "data")
         )
     (folder / "openapi").symlink_to(ROOT / "openapi")
     apart = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
