@@ -83,6 +83,7 @@ class Fulfilment:
         """Return when to look again at an order that is being worked on."""
         runs = (
             order_run(row.id, row.run),
+            order_run_of_0_1(row),
             activation_run(row, row.run),
             compensation_run(row, row.run),
         )
@@ -127,6 +128,12 @@ class Fulfilment:
 def order_run(order_id: str, run: int) -> str:
     """Return the identity of an order's workflow. A revision of a deal has one order."""
     return f"order:{order_id}:{run}"
+
+
+def order_run_of_0_1(row: sa.Row[Any]) -> str:
+    """Return the identity that version 0.1 gave to an order's workflow, which may have been running at the upgrade."""
+    named = f"order:{row.deal_id}:{row.revision}"
+    return named if row.run == 1 else f"{named}:{row.run}"
 
 
 def activation_run(row: sa.Row[Any], run: int) -> str:

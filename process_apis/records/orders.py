@@ -209,7 +209,16 @@ class Orders:
             connection.execute(NEW_LINE, rows)
 
     def keep_plan(self, order_id: str, plan: Plan) -> None:
-        self.change(order_id, plan=msgspec.json.encode(plan))
+        """Keep the plan with what the platforms answered. An id that a platform gave meanwhile is not forgotten: an
+        executor that was taken for dead may still be at the same order."""
+        with self._engine.begin() as connection:
+            present = _PLAN.decode(connection.execute(ROW, {"of": order_id}).one().plan)
+            customer, contract = (
+                msgspec.structs.replace(made, references=before.references | made.references)
+                for before, made in ((present.customer, plan.customer), (present.contract, plan.contract))
+            )
+            kept = msgspec.structs.replace(plan, customer=customer, contract=contract)
+            connection.execute(CHANGE, {"of": order_id, "plan": msgspec.json.encode(kept)})
 
     def request_lines(self, order_id: str) -> dict[int, tuple[PricedLine, ...]]:
         """Mark the waiting lines as requested in the order's present attempt. Return all lines that are on their way to
