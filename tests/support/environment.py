@@ -18,8 +18,8 @@ from sandbox.site import Site
 from tests.support.platforms import PlatformSet, wait_until
 from tests.support.recorded_states import restore
 from tiergate.dev.demo import Channels
+from tiergate.dev.processes import Child, layer_process, wait_for
 from tiergate.dev.sandbox import LAYERS, START_SECONDS, Sandbox, choose_ports
-from tiergate.server.server import Child, layer_process, wait_for
 from tiergate.settings import load
 
 T = TypeVar("T")

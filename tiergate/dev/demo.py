@@ -22,8 +22,8 @@ from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
 from sandbox.site import SITES
 from tiergate import composition
 from tiergate.dev.platform_views import PlatformViews, platform_views
+from tiergate.dev.processes import stopped_at_the_end
 from tiergate.dev.sandbox import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
-from tiergate.server.server import stopped_at_the_end
 from tiergate.settings import Settings, load
 
 ORDER_SECONDS = 60.0

@@ -35,7 +35,7 @@ from sandbox.salesforce.app import ConnectedApp
 from sandbox.seed import Crm, register_webhook, seed_price_list
 from sandbox.site import GERMANY, Site
 from sandbox.tryton.server import DATABASE, is_prepared, prepare
-from tiergate.server.server import Child, layer_process, stopped_at_the_end, wait_for
+from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
 from tiergate.settings import Settings
 
 LAYERS = ("process", "system", "experience")

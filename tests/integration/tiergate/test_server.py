@@ -15,14 +15,15 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from tiergate.dev.processes import Child, wait_for
 from tiergate.server.protocol import FastPathProtocol, missing
-from tiergate.server.server import Child, protocol, wait_for
+from tiergate.server.server import protocol
 
 IN_A_LIBRARY = "logging.getLogger('dbos').error('a workflow ended: %s', 'x', exc_info=fault())"
 IN_A_THREAD = "thread = threading.Thread(target=work); thread.start(); thread.join()"
 PROGRAM = """
 import logging, threading
-from tiergate.server.server import log_as_json
+from tiergate.server.logs import log_as_json
 
 def fault():
     try:

@@ -77,9 +77,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the tree, with the policy added."""
     folder = tmp_path_factory.mktemp("tree")
     for each in COPIED:
-        shutil.copytree(
-            ROOT / each, folder / each, ignore=shutil.ignore_patterns("node_modules", "data")
-        )
+        shutil.copytree(ROOT / each, folder / each, ignore=shutil.ignore_patterns("node_modules", "data"))
     (folder / "openapi").symlink_to(ROOT / "openapi")
     apart = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
     subprocess.run(["git", "apply", "-"], input=recorded(), text=True, cwd=folder, env=apart, check=True)

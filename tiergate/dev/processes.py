@@ -1,0 +1,88 @@
+"""Processes of ours: started by their commands, waited for, and stopped by their own process ids."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx
+
+from policies.catalogue.model import Layer
+
+STOP_SECONDS = 15
+"""Seconds that a process has to end by itself: longer than a layer needs for what it is at."""
+
+
+class Child:
+    """A process of ours: started by its command, stopped by its own process id."""
+
+    def __init__(
+        self, name: str, command: list[str], log: Path, stdin: bytes | None = None, extra: dict[str, str] | None = None
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.log = log
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env=os.environ | (extra or {}),
+                start_new_session=True,
+            )
+        if stdin is not None and self.process.stdin:
+            self.process.stdin.write(stdin)
+            self.process.stdin.close()
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def stop(self) -> None:
+        if self.ended:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def stopped_at_the_end() -> Generator[list[Child]]:
+    """Yield a list for children, which are stopped, the last started first, however the block ends."""
+    children: list[Child] = []
+    try:
+        yield children
+    finally:
+        for child in reversed(children):
+            child.process.terminate() if not child.ended else None
+        for child in reversed(children):
+            child.stop()
+
+
+def layer_process(layer: Layer, config: Path, folder: Path, extra: dict[str, str] | None = None) -> Child:
+    """Start one layer as a process of its own."""
+    command = [sys.executable, "-m", "tiergate", "serve", layer, "--config", str(config)]
+    return Child(layer, command, folder / "logs" / f"{layer}.log", extra=extra)
+
+
+def wait_for(url: str, child: Child, seconds: float) -> None:
+    """Wait until `url` answers. Raises `RuntimeError` when the child ends first or the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if child.ended:
+            raise RuntimeError(f"{child.name} ended with {child.process.returncode}; see {child.log}")
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=2).status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{child.name} did not answer within {seconds:.0f} s; see {child.log}")
