@@ -12,7 +12,9 @@ from canonical.orders import Order, OrderLine
 from canonical.states import check_contract
 from policies.context.correlation import correlated
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.steps import Held, Outcome, line_field, run_step, write_status_to_crm
+from process_apis.runtime.crm_status import write_status_to_crm
+from process_apis.runtime.holds import Held, line_field
+from process_apis.runtime.steps import Outcome, run_step
 
 
 @DBOS.dbos_class("Activation")

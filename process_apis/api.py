@@ -32,7 +32,7 @@ from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
-from process_apis.records import cross_references
+from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
 
 
@@ -199,7 +199,7 @@ def list_customers(
     limit: Limit = 25,
 ) -> Page[Customer]:
     """Customers of whom the caller may see an order."""
-    return cross_references.customers_page(context.database, principal, cursor, limit)
+    return customers.page(context.database, principal, cursor, limit)
 
 
 @operation(
@@ -213,7 +213,7 @@ def get_customer_overview(
     context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], customer_id: CanonicalId
 ) -> CustomerOverview:
     """Return the customer, its newest orders and postings, and how many cases are open."""
-    customer = cross_references.visible_customer(context.database, customer_id, principal)
+    customer = customers.visible(context.database, customer_id, principal)
     if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
     orders = context.orders.page(principal, None, customer_id, None, 25).items

@@ -22,8 +22,8 @@ from canonical.parties import Account, AccountSync, Customer
 from policies.context import correlation
 from policies.context.correlation import correlated
 from process_apis import validation
-from process_apis.records import cross_references
-from process_apis.records.database import customers
+from process_apis.records import cross_references, customers
+from process_apis.records.database import customers as customers_table
 from process_apis.runtime.agenda import Agenda, Due, retry
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -48,7 +48,7 @@ class CustomerSync(DBOSConfiguredInstance):
     @DBOS.step(name="CustomerChanges.follow")
     def follow(self, customer_id: str) -> Outcome:
         context = self._context
-        expected = cross_references.expected_change(context.database, customer_id)
+        expected = customers.expected_change(context.database, customer_id)
         if expected is None:
             return "done"  # another run has seen to it
         attempts = expected.attempts + 1
@@ -57,28 +57,28 @@ class CustomerSync(DBOSConfiguredInstance):
                 with_retries(context.retry_policy, lambda: self._follow(customer_id))
             except TRANSIENT as fault:
                 again = retry(context, attempts)
-                cross_references.settle_change(context.database, expected, again.at, attempts)
+                customers.settle_change(context.database, expected, again.at, attempts)
                 if again.needs_case:
                     self._tell(customer_id, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
                 self._tell(customer_id, fault)
-                cross_references.settle_change(context.database, expected, None, attempts)
+                customers.settle_change(context.database, expected, None, attempts)
                 return "stopped"
             context.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
-        cross_references.settle_change(context.database, expected, None, 0)
+        customers.settle_change(context.database, expected, None, 0)
         return "done"
 
     def _follow(self, customer_id: str) -> None:
         context = self._context
-        known = cross_references.customer(context.database, customer_id)
+        known = customers.last_seen(context.database, customer_id)
         if known is None:
             return
         account = context.platforms.account(known.crm, known.references[known.crm])
         wanted = self._followed(known, account)
         context.platforms.put_billing_customer(wanted)
         context.platforms.put_erp_customer(wanted)
-        cross_references.keep_customer(context.database, wanted)
+        customers.keep(context.database, wanted)
         context.orders.hand_over(customer_id, wanted.partner)
         followed = AccountSync(customer_id, account.revision, known.legal_entity)
         context.platforms.put_account_sync(known.crm, account.id, followed)
@@ -113,7 +113,7 @@ class CustomerSync(DBOSConfiguredInstance):
                 self._open("customer_tax_changed", known, Finding(field, reason))
 
     def _tell(self, customer_id: str, fault: PlatformFault) -> None:
-        known = cross_references.customer(self._context.database, customer_id)
+        known = customers.last_seen(self._context.database, customer_id)
         if known is not None:
             finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
             self._open("customer_not_followed", known, finding)
@@ -158,9 +158,7 @@ class CustomerChanges:
         return partial(self._start, case.subject, self._expect(case.subject, case.correlation_id))
 
     def _expect(self, customer_id: str, correlation_id: str) -> int | None:
-        return cross_references.expect_change(
-            self._context.database, customer_id, correlation_id, self._context.stalled_at()
-        )
+        return customers.expect_change(self._context.database, customer_id, correlation_id, self._context.stalled_at())
 
     def _start(self, customer_id: str, run: int | None) -> None:
         if run is not None:
@@ -178,6 +176,6 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
     return Capability(
         "customer_sync",
         reactions={CUSTOMER_CHANGED: changes.customer_changed},
-        due=[Due(Agenda(context, customers), changes.begin, changes.in_hand)],
+        due=[Due(Agenda(context, customers_table), changes.begin, changes.in_hand)],
         cases=CaseOwner(KINDS, changes.act),
     )

@@ -24,8 +24,9 @@ from process_apis.records.orders import contract_of
 from process_apis.runtime.agenda import Agenda, Due
 from process_apis.runtime.capability import Capability, CaseOwner
 from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.crm_status import write_status_to_crm
 from process_apis.runtime.engine import Engine, Work
-from process_apis.runtime.steps import line_field, write_status_to_crm
+from process_apis.runtime.holds import line_field
 
 BEING_DELIVERED = ("provisioning", "partially_active")
 

@@ -6,7 +6,7 @@ import msgspec
 
 from canonical.deals import Deal
 from canonical.orders import Plan
-from process_apis.records import cross_references
+from process_apis.records import cross_references, customers
 from process_apis.runtime.context import WorkflowContext
 
 
@@ -23,7 +23,7 @@ def identify(context: WorkflowContext, crm: str, deal: Deal) -> tuple[str, str |
 def duplicates(context: WorkflowContext, crm: str, deal: Deal) -> list[str]:
     """Customers of ours that are other accounts with the same tax number."""
     known = cross_references.known(context.database, "cus", crm, deal.account.potential_duplicates)
-    return [each for each in known.values() if cross_references.customer(context.database, each) is not None]
+    return [each for each in known.values() if customers.last_seen(context.database, each) is not None]
 
 
 def onboard(context: WorkflowContext, plan: Plan) -> Plan:
@@ -44,5 +44,5 @@ def onboard(context: WorkflowContext, plan: Plan) -> Plan:
     }
     customer = msgspec.structs.replace(plan.customer, references=plan.customer.references | ids)
     contract = msgspec.structs.replace(plan.contract, references=plan.contract.references | {"customer": billing})
-    cross_references.keep_customer(context.database, customer)
+    customers.keep(context.database, customer)
     return msgspec.structs.replace(plan, customer=customer, contract=contract)

@@ -11,7 +11,7 @@ from canonical.cases import Action, Case, CaseKind
 from canonical.states import OrderState
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.steps import write_status_to_crm
+from process_apis.runtime.crm_status import write_status_to_crm
 
 KINDS: frozenset[CaseKind] = frozenset(
     {

@@ -16,7 +16,7 @@ from policies.context import correlation
 from policies.contract.operation import operation
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, OUTSIDE_REGION, ProblemError
-from process_apis.records import cross_references
+from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
 
 
@@ -37,7 +37,7 @@ class OrderIntake:
         """Return the order, whose key makes it one. Raises `ProblemError`: 404 for a customer or a legal entity
         that is not there for this caller, 403 for one whose records are kept in another region."""
         context = self._context
-        customer = cross_references.visible_customer(context.database, wanted.customer_id, principal)
+        customer = customers.visible(context.database, wanted.customer_id, principal)
         if customer is None:
             raise ProblemError(MISSING, f"There is no customer {wanted.customer_id}.")
         self._check_seller(wanted, principal)

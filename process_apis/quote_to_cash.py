@@ -20,7 +20,9 @@ from policies.context.correlation import correlated
 from process_apis import onboarding, validation
 from process_apis.records import cross_references
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.steps import Held, Outcome, enter_state, run_step, write_status_to_crm
+from process_apis.runtime.crm_status import write_status_to_crm
+from process_apis.runtime.holds import Held
+from process_apis.runtime.steps import Outcome, enter_state, run_step
 
 
 @DBOS.dbos_class("QuoteToCash")

@@ -14,7 +14,7 @@ from canonical.orders import Page
 from policies.business.case_routing import CASE_ROUTING
 from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
-from process_apis.records import paging
+from process_apis.records import paging, visibility
 from process_apis.records.database import cases, insert_once
 
 ATTEMPTS = 5
@@ -116,7 +116,7 @@ class Cases:
 
     def get(self, case_id: str, principal: Principal) -> Case | None:
         """Return None when there is no such case, or none that the caller may see."""
-        query = sa.select(cases.c.document).where(cases.c.id == case_id, paging.visible(cases, principal))
+        query = sa.select(cases.c.document).where(cases.c.id == case_id, visibility.visible(cases, principal))
         with self._engine.connect() as connection:
             document = connection.scalar(query)
         return _decoded(document) if document else None
@@ -124,7 +124,7 @@ class Cases:
     def page(
         self, principal: Principal, state: str | None, team: str | None, cursor: str | None, limit: int
     ) -> Page[Case]:
-        where = [paging.visible(cases, principal)]
+        where = [visibility.visible(cases, principal)]
         if state:
             where.append(cases.c.state == state)
         if team:

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
-import msgspec
 import sqlalchemy as sa
 
 from canonical.ids import NewId, Prefix
-from canonical.orders import Page
-from canonical.parties import Customer
-from policies.identity.authentication import Principal
-from process_apis.records import paging
-from process_apis.records.database import customers, insert_once, orders, references
+from process_apis.records.database import insert_once, references
 
 CANONICAL = sa.select(references.c.canonical_id).where(
     references.c.kind == sa.bindparam("kind"),
     references.c.platform == sa.bindparam("platform"),
     references.c.foreign_id == sa.bindparam("foreign_id"),
 )
-DOCUMENT = sa.select(customers.c.document).where(customers.c.id == sa.bindparam("of"))
-RUN = sa.select(customers.c.run).where(customers.c.id == sa.bindparam("of"))
-CHANGED = sa.select(customers).where(customers.c.id == sa.bindparam("of"))
-CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 
 
 def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, new_id: NewId) -> str:
@@ -47,65 +35,3 @@ def known(engine: sa.Engine, kind: Prefix, platform: str, foreign_ids: tuple[str
     )
     with engine.connect() as connection:
         return {row.foreign_id: row.canonical_id for row in connection.execute(query)}
-
-
-def keep_customer(engine: sa.Engine, customer: Customer) -> None:
-    """Remember a customer as it was last seen, with its ids on every platform."""
-    kept = {"document": msgspec.json.encode(customer), "partner": customer.partner}
-    with engine.begin() as connection:
-        changed = connection.execute(CHANGE, {"of": customer.id} | kept)
-        if not changed.rowcount:
-            insert_once(connection, customers, {"id": customer.id} | kept)
-
-
-# ---- changes of customers that have to be followed
-
-
-def expect_change(engine: sa.Engine, customer_id: str, correlation_id: str, next_attempt_at: datetime) -> int | None:
-    """Remember that a customer has to be synced. Returns the number of the run that is to do it, None for a customer
-    that is not known."""
-    values = {"correlation_id": correlation_id, "next_attempt_at": next_attempt_at.isoformat(), "attempts": 0}
-    with engine.begin() as connection:
-        found = connection.execute(CHANGE.values(run=customers.c.run + 1, **values), {"of": customer_id})
-        return connection.scalar(RUN, {"of": customer_id}) if found.rowcount else None
-
-
-def expected_change(engine: sa.Engine, customer_id: str) -> sa.Row[Any] | None:
-    """Return the change that has to be followed, if there is one."""
-    with engine.connect() as connection:
-        row = connection.execute(CHANGED, {"of": customer_id}).one_or_none()
-    return row if row is not None and row.next_attempt_at else None
-
-
-def settle_change(engine: sa.Engine, expected: sa.Row[Any], next_attempt_at: datetime | None, attempts: int) -> None:
-    """Plan no further attempt, or one at `next_attempt_at`; unless another change has come meanwhile."""
-    values = {"next_attempt_at": next_attempt_at.isoformat() if next_attempt_at else None, "attempts": attempts}
-    with engine.begin() as connection:
-        connection.execute(CHANGE.where(customers.c.run == expected.run).values(**values), {"of": expected.id})
-
-
-def customer(engine: sa.Engine, customer_id: str) -> Customer | None:
-    """Return a customer as it was last seen."""
-    with engine.connect() as connection:
-        document = connection.scalar(DOCUMENT, {"of": customer_id})
-    return msgspec.json.decode(document, type=Customer) if document else None
-
-
-def visible_customer(engine: sa.Engine, customer_id: str, principal: Principal) -> Customer | None:
-    """Return a customer, if the caller may see one of its orders."""
-    query = sa.select(customers.c.document).where(customers.c.id == customer_id, _visible(principal))
-    with engine.connect() as connection:
-        document = connection.scalar(query)
-    return msgspec.json.decode(document, type=Customer) if document else None
-
-
-def customers_page(engine: sa.Engine, principal: Principal, cursor: str | None, limit: int) -> Page[Customer]:
-    """Return the customers of whom the caller may see an order."""
-    with engine.connect() as connection:
-        rows, next_cursor = paging.page_of(connection, customers, [_visible(principal)], cursor, limit)
-    return paging.page([msgspec.json.decode(row.document, type=Customer) for row in rows], next_cursor)
-
-
-def _visible(principal: Principal) -> sa.ColumnElement[bool]:
-    seen = sa.select(orders.c.customer_id).where(paging.visible(orders, principal))
-    return customers.c.id.in_(seen)

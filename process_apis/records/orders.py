@@ -15,7 +15,7 @@ from canonical.ids import Clock, NewId
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
 from canonical.states import OrderState, check_order
 from policies.identity.authentication import Principal
-from process_apis.records import paging
+from process_apis.records import paging, visibility
 from process_apis.records.database import insert_once, order_lines, order_states, orders
 
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
@@ -263,7 +263,7 @@ class Orders:
 
     def visible(self, order_id: str, principal: Principal) -> Order | None:
         """Return None when there is no such order, or none that the caller may see."""
-        query = sa.select(orders.c.seq).where(orders.c.id == order_id, paging.visible(orders, principal))
+        query = sa.select(orders.c.seq).where(orders.c.id == order_id, visibility.visible(orders, principal))
         with self._engine.connect() as connection:
             found = connection.scalar(query)
         return self.get(order_id) if found is not None else None
@@ -280,7 +280,7 @@ class Orders:
     def page(
         self, principal: Principal, state: str | None, customer_id: str | None, cursor: str | None, limit: int
     ) -> Page[OrderSummary]:
-        where = [paging.visible(orders, principal)]
+        where = [visibility.visible(orders, principal)]
         if state:
             where.append(orders.c.state == state)
         if customer_id:

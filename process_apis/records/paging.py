@@ -7,26 +7,11 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from canonical.orders import Page
-from policies.identity.authentication import Principal
 from policies.problems import INVALID, FieldError, ProblemError
-from process_apis.records.database import customers
 
 T = TypeVar("T")
 MAX_PAGE = 100
 CURSOR_DIGITS = 18
-
-
-def visible(table: sa.Table, principal: Principal) -> sa.ColumnElement[bool]:
-    """Return the object-level check as a condition: rows of the legal entities that the caller may see, and of a
-    partner's own customers."""
-    sold = sa.true() if "*" in principal.entities else table.c.legal_entity.in_(sorted(principal.entities))
-    if not principal.partner:
-        return sold
-    if "partner" in table.c:
-        return sa.and_(sold, table.c.partner == principal.partner)
-    return sa.and_(
-        sold, table.c.customer_id.in_(sa.select(customers.c.id).where(customers.c.partner == principal.partner))
-    )
 
 
 def page_of(

@@ -12,7 +12,7 @@ from canonical.ids import Clock
 from canonical.money import Money
 from canonical.orders import Page, PostingKind, PostingStatus
 from policies.identity.authentication import Principal
-from process_apis.records import paging
+from process_apis.records import paging, visibility
 from process_apis.records.database import insert_once, postings
 
 KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
@@ -103,7 +103,7 @@ class Postings:
         cursor: str | None,
         limit: int,
     ) -> Page[PostingStatus]:
-        where = [paging.visible(postings, principal)]
+        where = [visibility.visible(postings, principal)]
         if kind:
             where.append(postings.c.kind == kind)
         if state:

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import stamina
 
-from canonical.cases import Action, CaseKind, Finding
-from canonical.deals import DealStatus
+from canonical.cases import Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
-from canonical.orders import Order, OrderLine
+from canonical.orders import Order
 from canonical.states import OrderState
 from policies.context.correlation import correlated
-from process_apis.records import cross_references
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import RetryPolicy, WorkflowContext
+from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
+from process_apis.runtime.holds import Held, open_cases
 
 T = TypeVar("T")
 Outcome = Literal["done", "stopped"]
 """`stopped`: the order waits, and somebody or something else will start it again."""
 PATH: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
-AFTER: tuple[OrderState, ...] = ("partially_active", "active")
-
-
-class Held(Exception):
-    """A business reason to stop. `findings` say what is wrong and whose it is; `line` is the id of the only line
-    concerned."""
-
-    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...], line: str = "") -> None:
-        super().__init__(kind)
-        self.kind: CaseKind = kind
-        self.findings = findings
-        self.actions = actions
-        self.line = line
 
 
 def passes_by_itself(fault: Exception) -> bool:
@@ -63,7 +50,7 @@ def enter_state(
     with context.orders.at(order_id) as one:
         present: OrderState = one.row.state
         if present != also_in:
-            if present in AFTER or (present in PATH and PATH.index(present) > PATH.index(state)):
+            if present in IN_FORCE or (present in PATH and PATH.index(present) > PATH.index(state)):
                 return "done"
             if present not in (*PATH, "received", "awaiting_approval"):
                 return "stopped"
@@ -100,7 +87,7 @@ def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> 
         again = retry(context, one.row.run)  # each run of an order that waits ends with a failure
         one.advance(order.state, next_attempt_at=again.at, blocked_reason=f"{fault.platform}: {fault.reason}")
     if again.needs_case:
-        _open(
+        open_cases(
             context,
             order,
             Held("waiting_for_platform", [Finding(fault.platform, fault.reason, fault.platform)], ("retry",)),
@@ -110,59 +97,6 @@ def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> 
 def hold(context: WorkflowContext, order: Order, held: Held) -> None:
     """Stop the order, with a case for each finding; the CRM shows why."""
     reasons = "; ".join(f"{each.field}: {each.reason}" for each in held.findings)
-    _open(context, order, held)
+    open_cases(context, order, held)
     context.orders.advance(order.id, "on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=order.state)
     write_status_to_crm(context, order.id)
-
-
-def _open(context: WorkflowContext, order: Order, held: Held) -> None:
-    given = {"deal": order.deal_id, "state": order.state} | ({"line": held.line} if held.line else {})
-    for finding in held.findings:
-        context.cases.open(
-            held.kind,
-            order.id,
-            finding,
-            held.actions,
-            correlation_id=order.correlation_id,
-            legal_entity=order.legal_entity,
-            customer_id=order.customer_id,
-            given=given,
-        )
-
-
-def line_field(lines: Sequence[OrderLine], line_id: str) -> str:
-    """Return how a case names one of an order's lines, as `lines[0].SEAT`: two of the same product differ."""
-    return next(f"lines[{place}].{each.line.sku}" for place, each in enumerate(lines) if each.line.id == line_id)
-
-
-def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
-    """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
-    with context.orders.at(order_id) as one:
-        order = one.order()
-    findings = context.cases.findings_of(order_id) if order.state == "on_hold" else ()
-    status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings)
-    if order.plan and order.state in AFTER:
-        contract = order.plan.contract
-        # What was followed since the order was accepted stays followed: the account's mark never goes back.
-        customer = cross_references.customer(context.database, order.customer_id) or order.plan.customer
-        status = DealStatus(
-            order_id=order.id,
-            state=order.state,
-            detail=order.blocked_reason,
-            account_id=order.plan.account_id,
-            customer_id=order.customer_id,
-            contract_id=contract.id,
-            starts_on=contract.starts_on,
-            term_months=contract.term_months,
-            legal_entity=order.legal_entity,
-            revision=customer.revision,
-        )
-    with correlated(order.correlation_id):
-        try:
-            context.platforms.put_deal_status(order.crm, order.deal_id, status)
-        except TRANSIENT:
-            return
-        except (Rejected, NotFound) as fault:
-            finding = Finding(fault.field or "crm", fault.reason, "crm")
-            _open(context, order, Held("status_not_shown", [finding], ("retry", "skip")))
-    context.orders.change(order.id, crm_status=order.state)

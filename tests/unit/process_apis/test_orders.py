@@ -1,4 +1,4 @@
-"""What is recorded of an order stays, whoever else is at the same order."""
+"""What is recorded of an order stays, also when two are at work on it."""
 
 from __future__ import annotations
 

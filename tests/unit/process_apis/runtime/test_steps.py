@@ -10,7 +10,8 @@ from canonical.faults import Conflict, PlatformFault, Rejected, Unavailable
 from canonical.orders import Order
 from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.steps import Held, Outcome, enter_state, with_retries
+from process_apis.runtime.holds import Held
+from process_apis.runtime.steps import Outcome, enter_state, with_retries
 from tests.support.process_context import SOMEBODY, accepted_order
 
 

@@ -1,0 +1,48 @@
+"""What the CRM shows of an order: its state, why it waits, and the contract once it is in force."""
+
+from __future__ import annotations
+
+from canonical.cases import Finding
+from canonical.deals import DealStatus
+from canonical.faults import TRANSIENT, NotFound, Rejected
+from canonical.states import OrderState
+from policies.context.correlation import correlated
+from process_apis.records import customers
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.holds import Held, open_cases
+
+IN_FORCE: tuple[OrderState, ...] = ("partially_active", "active")
+"""The states in which the contract is in force."""
+
+
+def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
+    """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
+    with context.orders.at(order_id) as one:
+        order = one.order()
+    findings = context.cases.findings_of(order_id) if order.state == "on_hold" else ()
+    status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings)
+    if order.plan and order.state in IN_FORCE:
+        contract = order.plan.contract
+        # What was followed since the order was accepted stays followed: the account's mark never goes back.
+        customer = customers.last_seen(context.database, order.customer_id) or order.plan.customer
+        status = DealStatus(
+            order_id=order.id,
+            state=order.state,
+            detail=order.blocked_reason,
+            account_id=order.plan.account_id,
+            customer_id=order.customer_id,
+            contract_id=contract.id,
+            starts_on=contract.starts_on,
+            term_months=contract.term_months,
+            legal_entity=order.legal_entity,
+            revision=customer.revision,
+        )
+    with correlated(order.correlation_id):
+        try:
+            context.platforms.put_deal_status(order.crm, order.deal_id, status)
+        except TRANSIENT:
+            return
+        except (Rejected, NotFound) as fault:
+            finding = Finding(fault.field or "crm", fault.reason, "crm")
+            open_cases(context, order, Held("status_not_shown", [finding], ("retry", "skip")))
+    context.orders.change(order.id, crm_status=order.state)

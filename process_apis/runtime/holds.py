@@ -1,0 +1,42 @@
+"""Business reasons to stop an order, and the cases that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from canonical.cases import Action, CaseKind, Finding
+from canonical.orders import Order, OrderLine
+from process_apis.runtime.context import WorkflowContext
+
+
+class Held(Exception):
+    """A business reason to stop. `findings` say what is wrong and whose it is; `line` is the id of the only line
+    concerned."""
+
+    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...], line: str = "") -> None:
+        super().__init__(kind)
+        self.kind: CaseKind = kind
+        self.findings = findings
+        self.actions = actions
+        self.line = line
+
+
+def open_cases(context: WorkflowContext, order: Order, held: Held) -> None:
+    """Open a case for each finding."""
+    given = {"deal": order.deal_id, "state": order.state} | ({"line": held.line} if held.line else {})
+    for finding in held.findings:
+        context.cases.open(
+            held.kind,
+            order.id,
+            finding,
+            held.actions,
+            correlation_id=order.correlation_id,
+            legal_entity=order.legal_entity,
+            customer_id=order.customer_id,
+            given=given,
+        )
+
+
+def line_field(lines: Sequence[OrderLine], line_id: str) -> str:
+    """Return how a case names one of an order's lines, as `lines[0].SEAT`: two of the same product differ."""
+    return next(f"lines[{place}].{each.line.sku}" for place, each in enumerate(lines) if each.line.id == line_id)
