@@ -209,7 +209,8 @@ def test_a_second_answer_is_nobodys(asked: Asked, pause: float) -> None:
         writer.write(ANSWER % (5, b"other"))
         await reader.read()
 
-    assert asyncio.run(asked(answer, times=2, pause=2 * pause))[0] == [b"/0", b"/1"]
+    # what comes after the next question was sent cannot be told from its answer: it is asked long after that
+    assert asyncio.run(asked(answer, times=2, pause=20 * pause))[0] == [b"/0", b"/1"]
 
 
 def test_a_read_that_is_given_up_leaves_its_answer_to_nobody_else() -> None:
