@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ def sell(console: Console, sandbox: Sandbox, channels: Channels, sale: Sale) -> 
     group = f" (of {sale.parent})" if sale.parent else ""
     console.print(f"A salesperson of {sandbox.site.company} sells to [bold]{sale.buyer}[/]{group}:")
     console.print(f"{', '.join(f'{line.quantity:g} × {line.code}' for line in sale.lines)}\n")
-    closed = datetime.now(UTC)
+    closed = utc_now()
     close_deal(crm, deal)
     crm.close()
     console.print("  0.00 s  [bold]closed won[/]       in the CRM")

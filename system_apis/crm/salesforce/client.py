@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,6 +10,7 @@ import jwt
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.ids import Clock
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
@@ -57,9 +57,10 @@ class SalesforceClient:
     An expired session is renewed once, without the caller noticing.
     """
 
-    def __init__(self, settings: Settings, outbound: PlatformClient) -> None:
+    def __init__(self, settings: Settings, outbound: PlatformClient, clock: Clock) -> None:
         self._settings = settings
         self._outbound = outbound
+        self._clock = clock
         self._session = ""
 
     async def query(self, soql: str) -> list[Row]:
@@ -137,7 +138,7 @@ class SalesforceClient:
             "iss": settings.client_id,
             "sub": settings.username,
             "aud": settings.url,
-            "exp": int(time.time()) + 180,
+            "exp": int(self._clock().timestamp()) + 180,
         }
         assertion = jwt.encode(claims, settings.private_key.reveal(), algorithm="RS256")
         return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}

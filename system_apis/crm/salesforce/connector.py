@@ -20,7 +20,7 @@ class Salesforce:
     """Implement `system_apis.crm.port.Crm`."""
 
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
-        self._client = SalesforceClient(settings, context.client)
+        self._client = SalesforceClient(settings, context.client, context.clock)
         self._changes = Changes(self._client, context)
         self._clock = context.clock
         self._poll_seconds = settings.poll_seconds
