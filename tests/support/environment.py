@@ -23,6 +23,7 @@ from tiergate.dev.sandbox import LAYERS, START_SECONDS, Sandbox, choose_ports
 from tiergate.settings import load
 
 T = TypeVar("T")
+BOTH_POSTED = {"invoice": "posted", "payment": "posted"}
 VARIABLES = {
     "TIERGATE_PROCESS_DEAD_AFTER": "1.5",
     "TIERGATE_PROCESS_PAUSE": "0.2",
@@ -110,7 +111,12 @@ class Environment(PlatformSet):
         return self.channels.order(order_id) if order_id else None
 
     def order_in(self, deal: str, *states: str, seconds: float = 40.0, crm: str = "salesforce") -> Order:
+        """Return the order of a deal once it is in one of `states`. Only then are the layers asked: to ask them all the
+        time is work that they have beside what is waited for."""
+
         def look() -> Order | None:
+            if self.record("SELECT state FROM orders WHERE deal_id = ? AND crm = ?", deal, crm) not in states:
+                return None
             order = self.find_order(deal, crm)
             return order if order and order.state in states else None
 
@@ -160,8 +166,13 @@ class Environment(PlatformSet):
         """Wait until the order's invoice and payment are posted."""
         contract = order.plan.contract.id if order.plan else ""
 
-        def look() -> bool:
-            found = {each.kind: each.state for each in self.channels.postings(contract)}
-            return found == {"invoice": "posted", "payment": "posted"}
+        kinds, waiting = (
+            f"SELECT COUNT(DISTINCT kind) FROM postings WHERE contract_id = ? AND state {which} 'posted'"
+            for which in ("=", "<>")
+        )
 
-        wait_until(look, seconds, f"the postings of {order.id}: {self.channels.postings(contract)}")
+        def look() -> bool:
+            return self.record(kinds, contract) == len(BOTH_POSTED) and not self.record(waiting, contract)
+
+        wait_until(look, seconds, f"the postings of {order.id}")
+        assert {each.kind: each.state for each in self.channels.postings(contract)} == BOTH_POSTED
