@@ -3,7 +3,6 @@
 
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
-COVERAGE := --cov --cov-report term
 LOCKS := requirements/uv.txt requirements/core.txt requirements/sandbox.txt requirements/dev.txt
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
            --no-emit-find-links --universal --python-version 3.11
@@ -32,15 +31,15 @@ demo: .venv/ready ## Start everything, close a deal in the CRM and follow it to 
 run: .venv/ready ## Run the three layers with your settings (.tiergate/tiergate.toml, or TIERGATE_CONFIG)
 	@$(BIN)/tiergate up
 
-test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run every test, with real servers on loopback, and print the coverage (T=word: those that match)
+test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run every test, with real servers on loopback (T=word: those that match)
 	@$(BIN)/tiergate sandbox --prepare --instances 2
-	@$(BIN)/pytest $(if $(T),-k "$(T)",$(COVERAGE))
+	@$(BIN)/pytest $(if $(T),-k "$(T)")
 
 test-fast: .venv/ready $(NODE) ## Run the unit and integration tests, which need no ERP (T=word: those that match)
 	@$(BIN)/pytest tests/unit tests/integration $(if $(T),-k "$(T)")
 
-cov: .venv/ready $(NODE) ## Run them and print which lines and branches they do not reach
-	@$(BIN)/pytest tests/unit tests/integration $(COVERAGE)-missing
+cov: .venv/ready $(NODE) ## Run them and print the coverage by branch, with the lines that they do not reach
+	@$(BIN)/pytest tests/unit tests/integration --cov --cov-report term-missing
 
 %/node_modules/.ready: %/package-lock.json .venv/ready
 	@cd $* && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready

@@ -99,16 +99,18 @@ def documents() -> list[Path]:
 
 
 def main() -> None:
-    """Fuzz every document, for as many seconds each as the first argument says."""
+    """Fuzz every document with a token and without, for as many seconds each as the first argument says."""
     seconds = int(sys.argv[1])
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         environment = fuzzed_environment(Path(folder), Path(".tiergate/templates").resolve())
         try:
             for document in documents():
-                found = fuzz(environment, document, examples=100, seed=None, seconds=seconds)
-                sys.stdout.write(f"{document.name}: {found or 'nothing found'}\n")
-                failed = failed or bool(found)
+                for signed in (True, False):
+                    found = fuzz(environment, document, examples=100, seed=None, seconds=seconds, signed=signed)
+                    said = f"{document.name}, {'with' if signed else 'without'} a token: {found or 'nothing found'}\n"
+                    sys.stdout.write(said)
+                    failed = failed or bool(found)
         finally:
             environment.stop()
     raise SystemExit(1 if failed else 0)

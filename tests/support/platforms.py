@@ -112,12 +112,17 @@ class PlatformSet:
 
     @cached_property
     def erp(self) -> Any:
-        """Return Tryton's own client."""
-        url = f"http://admin:{self.sandbox.erp_password}@127.0.0.1:{self.sandbox.ports.tryton}/{DATABASE}/rpc/"
-        return proteus.config.set_xmlrpc(url)
+        """Return Tryton's own client, in a session: a password takes Tryton a tenth of a second of each call."""
+        url = f"http://127.0.0.1:{self.sandbox.ports.tryton}/{DATABASE}/rpc/"
+        return proteus.config.set_xmlrpc_session(url, "admin", self.sandbox.erp_password).__enter__()
 
     def in_erp(self, model: str, *domain: Any) -> list[Any]:
         return proteus.Model.get(model, self.erp).find(list(domain))
+
+    def rows_in_erp(self, model: str, fields: list[str], *domain: Any) -> list[dict[str, Any]]:
+        """Return some fields of records: a record of the client has all of them, which takes Tryton half a second."""
+        proxy = self.erp.get_proxy(model)
+        return proxy.search_read(list(domain), 0, None, None, fields, self.erp.context)
 
     def counted(self, order: Order) -> dict[str, int]:
         """Return how many records each platform has of an order's customer, contract, invoice and payment."""
@@ -125,13 +130,8 @@ class PlatformSet:
         customers = self.stripe.v1.customers.search({"query": f"metadata['tiergate_id']:'{order.customer_id}'"}).data
         customer = customers[0].id if customers else "none"
         invoices = self.stripe.v1.invoices.list({"customer": customer, "limit": 100}).data
-        posted = [
-            each
-            for invoice in invoices
-            for each in self.in_erp(
-                "account.invoice", ("reference", "=", invoice.id), ("state", "in", ["posted", "paid"])
-            )
-        ]
+        of_them = [("reference", "in", [each.id for each in invoices]), ("state", "in", ["posted", "paid"])]
+        posted = self.rows_in_erp("account.invoice", ["payment_lines"], *of_them)
         return {
             "crm.contracts": len(self.crm.query(f"SELECT Id FROM Contract WHERE AccountId = '{account}'")),
             "billing.customers": len(customers),
@@ -143,9 +143,9 @@ class PlatformSet:
             ),
             "billing.invoices": len(invoices),
             "billing.charges": len(self.stripe.v1.charges.list({"customer": customer, "limit": 100}).data),
-            "erp.customers": len(self.in_erp("party.party", ("code", "=", order.customer_id))),
+            "erp.customers": len(self.rows_in_erp("party.party", ["id"], ("code", "=", order.customer_id))),
             "erp.posted_invoices": len(posted),
-            "erp.payments": sum(len(each.payment_lines) for each in posted),
+            "erp.payments": sum(len(each["payment_lines"]) for each in posted),
         }
 
 

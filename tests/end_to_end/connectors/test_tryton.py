@@ -28,13 +28,14 @@ from tiergate.platforms import Connector
 class Books(ErpSubject):
     connector = cast("Connector", tryton)
     sku = "PLATFORM"
+    session: tuple[str, str] | None = None
+    """Of all tests: Tryton takes its time over a password."""
 
     def __init__(self, url: str, password: str) -> None:
         self._url = url
         self._password = password
         self.secrets = (password,)
         self._http = httpx.AsyncClient(base_url=url, timeout=20)
-        self._session: tuple[str, str] | None = None
 
     def settings(self, url: str) -> PlatformServer:
         return tryton.Settings(url=url, database=DATABASE, user="admin", password=Secret(self._password))
@@ -65,15 +66,15 @@ class Books(ErpSubject):
         return await self._call(f"model.{model}.search_read", domain, 0, None, None, fields, {})
 
     async def _call(self, method: str, *params: Any) -> Any:
-        if self._session is None:
+        if Books.session is None:
             user, key, *_ = await self._post("common.db.login", ["admin", {"password": self._password}, "en"])
-            self._session = (str(user), str(key))
+            Books.session = (str(user), str(key))
         return await self._post(method, list(params))
 
     async def _post(self, method: str, params: list[Any]) -> Any:
         headers: dict[str, str] = {}
-        if self._session:
-            proof = base64.b64encode(f"admin:{':'.join(self._session)}".encode()).decode()
+        if Books.session:
+            proof = base64.b64encode(f"admin:{':'.join(Books.session)}".encode()).decode()
             headers["authorization"] = f"Session {proof}"
         body = {"id": 1, "method": method, "params": params}
         answer = (await self._http.post(f"/{DATABASE}/rpc/", json=body, headers=headers)).raise_for_status().json()

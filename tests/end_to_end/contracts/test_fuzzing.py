@@ -10,6 +10,9 @@ import pytest
 from tests.support.environment import Environment
 from tests.support.fuzzing import documents, fuzz, fuzzed_environment
 
+ONE_OF_EACH_LAYER = ("crm.v1.json", "partners.v2.json", "process.v1.json")
+"""A request without a token is stopped at the same gate for all documents of a layer."""
+
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Environment]:
@@ -20,13 +23,13 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generat
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
 def test_the_fuzzer_finds_nothing_with_a_token(fuzzed: Environment, document: Path) -> None:
-    found = fuzz(fuzzed, document, examples=8, seed=1)
+    found = fuzz(fuzzed, document, examples=3, seed=1)
 
     assert not found, found
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [each for each in documents() if each.name in ONE_OF_EACH_LAYER])
 def test_the_fuzzer_finds_nothing_without_one(fuzzed: Environment, document: Path) -> None:
-    found = fuzz(fuzzed, document, examples=3, seed=1, signed=False)
+    found = fuzz(fuzzed, document, examples=1, seed=1, signed=False)
 
     assert not found, found

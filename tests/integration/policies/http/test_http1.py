@@ -209,7 +209,7 @@ def test_a_second_answer_is_nobodys(asked: Asked, pause: float) -> None:
         writer.write(ANSWER % (5, b"other"))
         await reader.read()
 
-    # what comes after the next question was sent cannot be told from its answer: it is asked long after that
+    # what comes after the next question was sent looks like its answer: it is asked long after that
     assert asyncio.run(asked(answer, times=2, pause=20 * pause))[0] == [b"/0", b"/1"]
 
 
