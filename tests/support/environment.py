@@ -23,6 +23,8 @@ from tiergate.dev.sandbox import LAYERS, START_SECONDS, Sandbox, choose_ports
 from tiergate.settings import load
 
 T = TypeVar("T")
+POLL = 0.25
+"""Seconds between two looks at the CRM's changes: more of them cost more than they gain."""
 BOTH_POSTED = {"invoice": "posted", "payment": "posted"}
 VARIABLES = {
     "TIERGATE_PROCESS_DEAD_AFTER": "1.5",
@@ -51,11 +53,11 @@ class Environment(PlatformSet):
         self._variables = VARIABLES | (variables or {})
         today = utc_now().date()
         others = tuple(
-            Sandbox(folder / each.code, templates, choose_ports(usual=False), today, poll_seconds=0.1, site=each)
+            Sandbox(folder / each.code, templates, choose_ports(usual=False), today, poll_seconds=POLL, site=each)
             for each in beside
         )
         super().__init__(
-            Sandbox(folder, templates, choose_ports(usual=False), today, database_url, 0.1, erp_database, beside=others)
+            Sandbox(folder, templates, choose_ports(usual=False), today, database_url, POLL, erp_database, beside=others)
         )
         self.twins = tuple(PlatformSet(each) for each in others)
         self.settings = load(self.sandbox.config, variables or {})

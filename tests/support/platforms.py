@@ -33,7 +33,7 @@ def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = 
         found = look()
         if found:
             return found
-        time.sleep(0.03)
+        time.sleep(0.05)
     raise AssertionError(f"not within {seconds:.0f} s: {what or look}")
 
 
