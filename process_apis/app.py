@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import sqlalchemy as sa
+import structlog
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 from sqlalchemy.exc import OperationalError
@@ -19,6 +20,7 @@ from process_apis.runtime.capability import owners
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
 
+log = structlog.get_logger("tiergate.process")
 CAPABILITIES = (
     fulfilment.capability,
     accounting.capability,
@@ -43,7 +45,8 @@ def create_app(
         await asyncio.to_thread(engine.close)
 
     def readiness() -> dict[str, str]:
-        return {"database": _database(context), "system": _system(context)}
+        working = "ok" if engine.is_working() else "stopped: start this process again"
+        return {"database": _database(context), "system": _system(context), "engine": working}
 
     return governed(
         gate,
@@ -66,7 +69,8 @@ def _database(context: WorkflowContext) -> str:
         with context.database.connect() as connection:
             connection.execute(sa.select(1))
     except OperationalError as error:
-        return str(error.orig)
+        log.warning("the database does not answer", reason=str(error.orig))
+        return "not available; the log says why"
     return "ok"
 
 

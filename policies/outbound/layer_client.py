@@ -143,7 +143,10 @@ def _answer(reply: HttpResponse) -> LayerResponse:
 
 def _decoded(answer: LayerResponse, layer: str, expected: type[T]) -> T:
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return msgspec.json.decode(answer.content, type=expected)
+        try:
+            return msgspec.json.decode(answer.content, type=expected)
+        except msgspec.DecodeError as error:  # something between us answered instead of the layer
+            raise Unavailable(layer, "the answer is not one of the layer's") from error
     try:
         refusal = msgspec.json.decode(answer.content, type=_Refusal)
     except msgspec.DecodeError:

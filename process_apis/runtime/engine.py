@@ -101,13 +101,14 @@ class Engine:
         self._database = database
         self._clock = clock
         self._woken = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._running: set[str] = set()
         self._workers: set[threading.Thread] = set()
         """Each has one of the places for work that can wait."""
         self._next: Callable[[], Work | None] = lambda: None
         self._poller: threading.Thread | None = None
-        config: DBOSConfig = {
+        self._beater: threading.Thread | None = None
+        self._config: DBOSConfig = {
             "name": "tiergate-process",
             "system_database_url": settings.url,
             # one pool for both: a connection's pages are read again when another writes
@@ -118,7 +119,6 @@ class Engine:
             # nothing of ours waits for messages; the end waits for it
             "notification_listener_polling_interval_sec": 2.0,
         }
-        self._dbos = DBOS(config=config)
         self._queue_stop = WakeableStop()
         self._queue_thread: threading.Thread | None = None
 
@@ -128,18 +128,22 @@ class Engine:
         processes."""
         self._next = waiting
         self._heartbeat()
+        dbos = DBOS(config=self._config)  # a process has one: an app that is made to be looked at takes no part
         DBOS.listen_queues([])  # the queue of partitions has a thread of our own, which does not wait for its next poll
         DBOS.launch()
         queue = DBOS.register_queue(PARTITIONS, partition_concurrency=1, polling_interval_sec=self._settings.queue_poll)
-        self._queue_thread = self._poll_queue(queue)
+        self._queue_thread = self._poll_queue(dbos, queue)
         self._poller = threading.Thread(target=self._poll, args=(periodic_jobs,), name="poller", daemon=True)
+        self._beater = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._poller.start()
+        self._beater.start()
 
     def close(self) -> None:
-        self._closing = True
+        self._closing.set()
         self._woken.set()
-        if self._poller is not None:
-            self._poller.join()
+        for thread in (self._poller, self._beater):
+            if thread is not None:
+                thread.join()
         self._queue_stop.set()
         if self._queue_thread is not None:
             self._queue_thread.join()
@@ -171,10 +175,10 @@ class Engine:
         with self._database.connect() as connection:
             return 1 + (connection.scalar(LAST_PLACE, {"partition": partition}) or 0)
 
-    def _poll_queue(self, queue: Queue) -> threading.Thread:
+    def _poll_queue(self, dbos: DBOS, queue: Queue) -> threading.Thread:
         """Poll the queue as the engine does, and at once when something was put into it."""
         thread = threading.Thread(
-            target=queue_worker_thread, args=(self._queue_stop, self._dbos, queue), name="partitions", daemon=True
+            target=queue_worker_thread, args=(self._queue_stop, dbos, queue), name="partitions", daemon=True
         )
         thread.start()
         return thread
@@ -200,7 +204,7 @@ class Engine:
                         work.workflow(*work.arguments)
                 finally:
                     self._running.discard(work.workflow_id)
-                work = None if self._closing else self._next()
+                work = None if self._closing.is_set() else self._next()
         except SQLAlchemyError as error:
             log.warning("work interrupted, it is looked for again", reason=type(error).__name__)
         finally:
@@ -222,18 +226,29 @@ class Engine:
             if not changed.rowcount:
                 connection.execute(executors.insert().values(id=own, beat_at=now))
 
+    def _beat(self) -> None:
+        """Show that this process lives. A thread does nothing else: a periodic job may wait long for a platform, and
+        another process would take over what this one is at."""
+        while not self._closing.wait(self._settings.heartbeat):
+            try:
+                self._heartbeat()
+            except SQLAlchemyError as error:
+                log.warning("no heartbeat, the next one may come", reason=type(error).__name__)
+
+    def is_working(self) -> bool:
+        """Return whether what is due is still looked for. A fault of ours may have ended it: this process has to be
+        started again."""
+        return all(each is not None and each.is_alive() for each in (self._poller, self._beater, self._queue_thread))
+
     def _poll(self, periodic_jobs: Sequence[Callable[[], None]]) -> None:
-        heartbeat = poll = monotonic()
+        poll = monotonic()
         while True:
-            self._woken.wait(max(0.0, heartbeat - monotonic()))
+            self._woken.wait(self._settings.heartbeat)
             self._woken.clear()
-            if self._closing:
+            if self._closing.is_set():
                 return
             try:
-                if (now := monotonic()) >= heartbeat:
-                    heartbeat = now + self._settings.heartbeat
-                    self._heartbeat()
-                if now >= poll:
+                if (now := monotonic()) >= poll:
                     poll = now + self._settings.poll
                     self.take_over()
                     for job in periodic_jobs:

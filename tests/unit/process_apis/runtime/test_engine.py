@@ -7,19 +7,79 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
+import pytest
+import sqlalchemy as sa
+
+from process_apis.records.database import executors
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings, WakeableStop, Work
 from tests.support.environment import wait_until
 from tests.support.partition_worker import JOBS, job
+from tests.support.process_context import TestClock
 
 
-def launched(context: WorkflowContext, waiting: Callable[[], Work | None], **changes: int) -> Engine:
+def launched(
+    context: WorkflowContext, waiting: Callable[[], Work | None], *jobs: Callable[[], None], **changes: int
+) -> Engine:
     JOBS.forget()
     url = str(context.database.url)
     engine = Engine(EngineSettings(url, "here", heartbeat=0.1, poll=0.2, **changes), context.database, context.clock)
-    engine.launch((), waiting)
+    engine.launch(jobs, waiting)
     return engine
+
+
+def test_a_process_shows_that_it_lives_while_a_periodic_job_waits_for_a_platform(
+    context: WorkflowContext, clock: TestClock
+) -> None:
+    hangs, may_end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        may_end.wait(20)
+
+    engine = launched(context, lambda: None, hang)
+    hangs.wait(10)
+    clock.move(60)
+    shown = wait_until(lambda: beat_of(context) == clock().timestamp(), 10, "a heartbeat")
+    may_end.set()
+    engine.close()
+
+    assert shown
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_process_that_no_longer_looks_for_what_is_due_says_so(context: WorkflowContext) -> None:
+    may_break = threading.Event()
+
+    def broken() -> None:
+        if may_break.is_set():
+            raise LookupError
+
+    engine = launched(context, lambda: None, broken)
+    before = engine.is_working()
+    may_break.set()
+    wait_until(lambda: not engine.is_working(), 10, "the end of the poll is seen")
+    engine.close()
+
+    assert before
+
+
+def test_an_engine_that_was_made_and_not_launched_takes_no_part(context: WorkflowContext, tmp_path: Path) -> None:
+    Engine(
+        EngineSettings(f"sqlite:///{tmp_path / 'gone' / 'process.sqlite'}", "other"), context.database, context.clock
+    )
+    engine = launched(context, lambda: None)
+
+    engine.start(Work("own", job, ("own",)))
+    wait_until(lambda: len(JOBS.done) == 1, 10, "it is done")
+    engine.close()
+
+
+def beat_of(context: WorkflowContext) -> float | None:
+    with context.database.connect() as connection:
+        return connection.scalar(sa.select(executors.c.beat_at))
 
 
 def test_work_that_can_wait_takes_no_more_than_its_slots_and_all_of_it_is_done(context: WorkflowContext) -> None:
