@@ -145,7 +145,7 @@ class CustomerChanges:
         self._start(event.subject, self._expect(event.subject, correlation_id))
 
     def begin(self, row: sa.Row[Any], run: int) -> Work:
-        return Work(sync_run(row.id, run), self._sync.run, (row.id,))
+        return Work(sync_run(row.id, run), self._sync.run, (row.id,), partition=row.id)
 
     def in_hand(self, row: sa.Row[Any]) -> datetime | None:
         """Return when to look again at a customer that a run is at."""
@@ -162,7 +162,7 @@ class CustomerChanges:
 
     def _start(self, customer_id: str, run: int | None) -> None:
         if run is not None:
-            self._engine.start(Work(sync_run(customer_id, run), self._sync.run, (customer_id,)))
+            self._engine.start(Work(sync_run(customer_id, run), self._sync.run, (customer_id,), partition=customer_id))
 
 
 def sync_run(customer_id: str, run: int) -> str:

@@ -29,6 +29,7 @@ from process_apis.runtime.engine import Engine, Work
 from process_apis.runtime.holds import line_field
 
 BEING_DELIVERED = ("provisioning", "partially_active")
+ENDED = ("active", "cancelled", "failed")
 
 
 class Fulfilment:
@@ -74,8 +75,11 @@ class Fulfilment:
         if (run := self.agenda.claim(row)) is not None:
             self._engine.start(self._work(row, run))
 
-    def begin(self, row: sa.Row[Any], run: int) -> Work:
-        """Return the next run of an order that nothing has moved for too long."""
+    def begin(self, row: sa.Row[Any], run: int) -> Work | None:
+        """Return the next run of an order that nothing has moved for too long, None for one that has ended."""
+        if row.state in ENDED:
+            self._context.orders.change(row.id, next_attempt_at=None)
+            return None
         if row.state in BEING_DELIVERED and not row.blocked_reason and self._undelivered(row.id):
             self._report_silence(row)
         return self._work(row, run)

@@ -29,6 +29,8 @@ KINDS: frozenset[CaseKind] = frozenset(
         "cannot_undo",
     }
 )
+APPROVED: tuple[OrderState, ...] = ("onboarding", "subscribing", "provisioning", "partially_active", "active")
+"""Where an order is that was approved."""
 OUTLIVE: frozenset[CaseKind] = frozenset({"cannot_undo"})
 """What an order leaves behind that has ended: it is still to be done."""
 
@@ -55,6 +57,8 @@ class OrderCases:
             case "skip":
                 return self._skip(case)
             case "approve":
+                if context.orders.row(order_id).state in APPROVED:
+                    return nothing  # it was approved, and nobody came to close the case
                 context.orders.advance(order_id, "onboarding", next_attempt_at=context.stalled_at())
                 return partial(self._restart, order_id)
             case "reject":
@@ -63,7 +67,8 @@ class OrderCases:
                 )
                 return self._show(order_id)
             case "compensate":
-                before_creation = context.orders.row(order_id).held_in in ("validating", "credit_review")
+                row = context.orders.row(order_id)
+                before_creation = row.state == "on_hold" and row.held_in in ("validating", "credit_review")
                 wanted: OrderState = "cancelled" if before_creation else "compensating"
                 watched = None if before_creation else context.stalled_at()
                 context.orders.advance(order_id, wanted, next_attempt_at=watched)

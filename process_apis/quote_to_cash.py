@@ -98,6 +98,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         credit = context.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
         first_invoice = contract.net.times(1 + Decimal(contract.tax_percent) / 100)
         if credit.allows(first_invoice):
+            context.cases.resolve(order.id, "the limit allows it", kind="credit_limit")
             return "done"
         reason = f"{credit.used} owed and {first_invoice} more is over the limit of {credit.limit}"
         finding = Finding("credit_limit", reason)
@@ -173,7 +174,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         for attempt, lines in context.orders.request_lines(order.id).items():
             context.platforms.provision(ProvisioningRequest(order.id, lines, attempt, order.legal_entity))
         # From here on the target's reports drive it; if they do not come, somebody looks.
-        context.orders.change(order.id, next_attempt_at=context.later(context.retry_policy.delivery).isoformat())
+        context.orders.expect_reports(order.id, context.later(context.retry_policy.delivery))
         return "done"
 
     @DBOS.step(name="QuoteToCash.deprovision")

@@ -21,9 +21,12 @@ CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 
 
 def keep(engine: sa.Engine, customer: Customer) -> None:
-    """Remember a customer as it was last seen, with its ids on every platform."""
-    kept = {"document": msgspec.json.encode(customer), "partner": customer.partner}
+    """Remember a customer as it was last seen, with its ids on every platform: those that are known already stay."""
     with engine.begin() as connection:
+        if (before := connection.scalar(DOCUMENT, {"of": customer.id})) is not None:
+            known = msgspec.json.decode(before, type=Customer).references
+            customer = msgspec.structs.replace(customer, references=known | customer.references)
+        kept = {"document": msgspec.json.encode(customer), "partner": customer.partner}
         changed = connection.execute(CHANGE, {"of": customer.id} | kept)
         if not changed.rowcount:
             insert_once(connection, customers, {"id": customer.id} | kept)

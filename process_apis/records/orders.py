@@ -39,9 +39,13 @@ REQUEST_LINES = CHANGE_LINES.where(order_lines.c.state == "waiting").values(stat
 RETRY_LINES = CHANGE_LINES.where(order_lines.c.state.in_(("failed", "requested")))
 REQUESTED = LINES.where(order_lines.c.state == "requested")
 LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
+BEING_DELIVERED = CHANGE.where(orders.c.state.in_(("provisioning", "partially_active")))
 SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
 STATUS_NOT_IN_CRM = (
-    sa.select(orders).where(orders.c.state.in_(SETTLED), orders.c.crm_status != orders.c.state).limit(20)
+    sa.select(orders)
+    .where(orders.c.state.in_(SETTLED), orders.c.crm_status != orders.c.state)
+    .order_by(sa.func.random())  # those of a CRM that is away do not keep others from being shown
+    .limit(20)
 )
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
@@ -70,13 +74,18 @@ class OneOrder:
         """
         present = cast("OrderState", self.row.state)
         check_order(present, state)
-        values = changes | {
-            "of": self.row.id,
-            "state": state,
-            "blocked_reason": blocked_reason,
-            "updated_at": self._now,
-            "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
-        }
+        shown = {} if present == state else {"crm_status": ""}  # what is shown of an earlier stay is not of this one
+        values = (
+            shown
+            | changes
+            | {
+                "of": self.row.id,
+                "state": state,
+                "blocked_reason": blocked_reason,
+                "updated_at": self._now,
+                "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
+            }
+        )
         self.row = self._connection.execute(CHANGED, values).one()
         if present != state:
             self._connection.execute(REACHED, {"order_id": self.row.id, "state": state, "at": self._now})
@@ -230,6 +239,14 @@ class Orders:
             for row in connection.execute(REQUESTED, {"of": order_id}):
                 found[row.attempt] = (*found.get(row.attempt, ()), _LINE.decode(row.line))
         return found
+
+    def expect_reports(self, order_id: str, until: datetime) -> None:
+        """Look at an order again at `until`, if its target has not reported by then; nothing else holds it up. An
+        order that has its reports already is left as it is."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                BEING_DELIVERED, {"of": order_id, "next_attempt_at": until.isoformat(), "blocked_reason": ""}
+            )
 
     def retry_lines(self, order_id: str, line_id: str = "") -> None:
         """Begin a new attempt for the lines that failed or were not reported: for one of them if it is named, else for

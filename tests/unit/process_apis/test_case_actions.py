@@ -117,6 +117,7 @@ DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding"
         (DELIVERED, "not_delivered", "compensate"),
         ((*DELIVERED, "partially_active"), "line_failed", "retry"),
         ((*DELIVERED, "partially_active"), "line_failed", "skip"),
+        ((*DELIVERED, "partially_active"), "not_delivered", "compensate"),
         (("validating", "on_hold"), "duplicate_customer", "skip"),
         ((*DELIVERED, "partially_active", "on_hold"), "charge_by_hand", "skip"),
     ],
@@ -134,6 +135,34 @@ def test_an_order_is_watched_when_the_process_dies_before_it_is_restarted(
     row = context.orders.row(order_id)
     assert row.next_attempt_at == context.stalled_at().isoformat()
     assert row.state != "on_hold"
+
+
+def test_an_order_that_was_held_before_anything_was_created_and_went_on_is_compensated(
+    context: WorkflowContext,
+) -> None:
+    order_id = accepted_order(context, "deal", "validating", "on_hold")
+    context.orders.change(order_id, held_in="validating")
+    for state in DELIVERED:
+        context.orders.advance(order_id, state, next_attempt_at=None)
+    case = opened(context, "not_delivered", order_id, "compensate", line="0")
+
+    with pytest.raises(Killed):
+        orders_of(context).act(case.id, "compensate", "", SOMEBODY)
+
+    assert context.orders.row(order_id).state == "compensating"
+
+
+@pytest.mark.parametrize("state", ["onboarding", "subscribing"])
+def test_an_approval_that_nobody_came_to_close_is_closed_when_it_is_given_again(
+    context: WorkflowContext, state: OrderState
+) -> None:
+    path: tuple[OrderState, ...] = ("validating", "credit_review", "awaiting_approval", "onboarding", "subscribing")
+    order_id = accepted_order(context, "deal", *path[: path.index(state) + 1])
+    case = opened(context, "credit_limit", order_id, "approve", "reject")
+
+    closed = orders_of(context).act(case.id, "approve", "", SOMEBODY)
+
+    assert (closed.state, context.orders.row(order_id).state) == ("resolved", state)
 
 
 def test_a_posting_that_is_tried_again_waits_even_if_the_process_dies_before_it_is_begun(

@@ -2,11 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from canonical.parties import Address, Customer
+from canonical.states import OrderState
+from process_apis.records import customers
+from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import TestClock, accepted_order, context_over
+
+DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Generator[WorkflowContext]:
+    with context_over(f"sqlite:///{tmp_path / 'process.sqlite'}", TestClock()) as made:
+        yield made
+
+
+def test_a_request_that_is_late_does_not_let_an_active_order_be_looked_at_again(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal", *DELIVERED, "active")
+
+    context.orders.expect_reports(order_id, context.later(60))
+
+    assert context.orders.row(order_id).next_attempt_at is None
+
+
+def test_what_is_asked_for_again_is_held_up_by_nothing_but_its_target(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal", *DELIVERED)
+    context.orders.advance(order_id, "partially_active", next_attempt_at=None, blocked_reason="1 of 2 lines failed")
+
+    context.orders.expect_reports(order_id, context.later(60))
+
+    row = context.orders.row(order_id)
+    assert (row.blocked_reason, row.next_attempt_at) == ("", context.later(60).isoformat())
+
+
+def test_an_order_that_is_held_again_has_to_be_shown_again(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal", "validating", "on_hold")
+    context.orders.change(order_id, crm_status="on_hold")
+    shown = context.orders.status_not_in_crm()
+
+    for state in ("validating", "on_hold"):
+        context.orders.advance(order_id, state, next_attempt_at=None)
+
+    assert shown == []
+    assert [each.id for each in context.orders.status_not_in_crm()] == [order_id]
+
+
+def test_a_customers_ids_on_other_platforms_stay_when_one_is_added(context: WorkflowContext) -> None:
+    customer = Customer("cus_1", "Buyer", Address(country="DE"), references={"stripe": "c1"})
+    customers.keep(context.database, customer)
+
+    customers.keep(context.database, msgspec.structs.replace(customer, name="New", references={"stripe-fr": "c2"}))
+
+    kept = customers.last_seen(context.database, "cus_1")
+    assert kept is not None
+    assert (kept.name, kept.references) == ("New", {"stripe": "c1", "stripe-fr": "c2"})
 
 
 def test_an_id_that_a_platform_gave_is_not_forgotten_by_one_who_did_not_see_it(tmp_path: Path) -> None:
