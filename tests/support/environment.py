@@ -57,7 +57,9 @@ class Environment(PlatformSet):
             for each in beside
         )
         super().__init__(
-            Sandbox(folder, templates, choose_ports(usual=False), today, database_url, POLL, erp_database, beside=others)
+            Sandbox(
+                folder, templates, choose_ports(usual=False), today, database_url, POLL, erp_database, beside=others
+            )
         )
         self.twins = tuple(PlatformSet(each) for each in others)
         self.settings = load(self.sandbox.config, variables or {})
