@@ -128,7 +128,7 @@ class Engine:
         processes."""
         self._next = waiting
         self._heartbeat()
-        dbos = DBOS(config=self._config)  # a process has one: an app that is made to be looked at takes no part
+        dbos = DBOS(config=self._config)  # a process has one: an app that is made to be described takes no part
         DBOS.listen_queues([])  # the queue of partitions has a thread of our own, which does not wait for its next poll
         DBOS.launch()
         queue = DBOS.register_queue(PARTITIONS, partition_concurrency=1, polling_interval_sec=self._settings.queue_poll)
