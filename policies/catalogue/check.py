@@ -154,12 +154,12 @@ def _check_scopes(catalogue: Catalogue) -> Iterator[Report]:
     for path, _, operation in catalogue.placed_operations():
         if operation.scope is None:
             continue
-        layer = catalogue.apis[path[1]].layer
-        holders = [each for each in catalogue.clients.values() if each.audience == layer]
+        layer = catalogue.apis[path[1]].layer if path[0] == "apis" else None  # each layer serves the gateway's own
+        holders = [each for each in catalogue.clients.values() if layer in (None, each.audience)]
         if not any(operation.scope in each.scopes for each in holders):
             yield (
                 (*path, "scope"),
-                f"no client of the {layer} layer has {operation.scope!r}",
+                f"no client {f'of the {layer} layer ' if layer else ''}has {operation.scope!r}",
                 "grant it to one, or remove the operation",
             )
     for name, client in catalogue.clients.items():

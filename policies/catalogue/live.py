@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from policies.catalogue.check import load
+from policies.catalogue.check import read
 from policies.catalogue.locate import located
 from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError, Report
 
@@ -30,9 +30,10 @@ class LiveCatalogue:
         self._stamp = _stamp(path)
         self._required: list[Requirement] = []
         self._watchers: list[Callable[[Catalogue], None]] = []
-        self.current: Catalogue = load(path)
-        self.text: str = path.read_text()
+        self.current: Catalogue
+        self.text: str
         """The catalogue that governs, as it is written."""
+        self.current, self.text = self._read()
         self.refused: str = ""
         """Why the file as it is now does not govern; empty when it does."""
 
@@ -55,37 +56,56 @@ class LiveCatalogue:
             self._take_up()
 
     async def watch(self) -> None:
-        """Look at the file for as long as the layer runs."""
+        """Look at the file for as long as the layer runs, whatever is wrong with it."""
         while True:
             await asyncio.sleep(PACE)
-            if self._has_changed():
-                await asyncio.to_thread(self._take_up)
+            try:
+                if self._has_changed():
+                    await asyncio.to_thread(self._take_up)
+            except Exception as error:  # a check that fails must not end the watch: no later change would be seen
+                log.exception("the changed catalogue cannot be checked")
+                self._refuse(f"{self._path.name} cannot be checked: {type(error).__name__}")
 
     def _has_changed(self) -> bool:
         try:
             stamp = _stamp(self._path)
-        except FileNotFoundError:
-            self._refuse(f"{self._path.name} is gone")
-            self._stamp = GONE  # so that the same file is taken up again when it is back
+        except OSError as error:
+            self._unreadable(error)
             return False
         changed, self._stamp = stamp != self._stamp, stamp
         return changed
 
     def _take_up(self) -> None:
         try:
-            wanted, text = load(self._path), self._path.read_text()
+            wanted, text = self._read()
             self._check(wanted, text, self._required)
         except CatalogueError as error:
             self._refuse(str(error))
+            return
+        except OSError as error:
+            self._unreadable(error)
             return
         self.current, self.text, self.refused = wanted, text, ""
         for reported in self._watchers:
             reported(wanted)
         log.info("the catalogue has changed and governs", file=self._path.name)
 
+    def _read(self) -> tuple[Catalogue, str]:
+        """Return the catalogue and its text, of the same moment."""
+        raw = self._path.read_bytes()
+        wanted, violations = read(raw)
+        if wanted is None or violations:
+            raise CatalogueError(self._path.name, violations)
+        return wanted, raw.decode()
+
     def _check(self, wanted: Catalogue, text: str, required: Iterable[Requirement]) -> None:
         if violations := located(text, chain.from_iterable(each(wanted) for each in required)):
             raise CatalogueError(self._path.name, violations)
+
+    def _unreadable(self, error: OSError) -> None:
+        gone = isinstance(error, FileNotFoundError)
+        self._refuse(f"{self._path.name} {'is gone' if gone else f'cannot be read: {error.strerror}'}")
+        self._stamp = GONE  # so that the same file is taken up again when it is back
 
     def _refuse(self, reason: str) -> None:
         if self.refused != reason:

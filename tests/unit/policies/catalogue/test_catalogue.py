@@ -31,6 +31,7 @@ def sales(*versions: str) -> tuple[str, str]:
 
 APP = '[clients.sales-app]\nkind = "internal"'
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
+READY = 'ready = { open = "health", tier = "real_time", idempotency = "safe" }'
 PLATFORM = """[platforms.other]
 domain = "erp"
 connector = "tryton"
@@ -257,6 +258,12 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "no client",
         "grant it",
     ),
+    "nobody grants what the gateway asks for": (
+        (READY, READY.replace('open = "health"', 'scope = "layers:read"')),
+        "gateway.operations.ready.scope",
+        "no client has 'layers:read'",
+        "grant it",
+    ),
     "nobody needs": (
         ('scopes = ["orders:read"]', 'scopes = ["orders:write"]'),
         "clients.sales-app.scopes",
@@ -455,6 +462,16 @@ def test_the_shipped_catalogue_is_fine_and_fits_its_schema() -> None:
     assert catalogue is not None
     assert violations == []
     Draft202012Validator.check_schema(schema())  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_a_scope_of_the_gateway_is_granted_by_a_client_of_any_layer() -> None:
+    text = TEXT.replace(READY, READY.replace('open = "health"', 'scope = "crm:read"'))
+    text = text.replace("apis.crm", "apis.operations_of_crm")
+    assert text.count('scope = "crm:read"') > TEXT.count('scope = "crm:read"')
+
+    _, violations = read(text.encode(), TODAY)
+
+    assert [str(each) for each in violations if each.key == "gateway.operations.ready.scope"] == []
 
 
 def test_all_flaws_are_said_at_once(tmp_path: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from policies.catalogue import live
+from policies.catalogue.model import Catalogue
 from tests.support.governed_app import CATALOGUE, Door
 
 V1 = 'versions.v1 = { state = "active" }'
@@ -130,6 +136,69 @@ def test_a_catalogue_that_is_gone_is_said_and_the_old_one_stays(shop: Door) -> N
     shop.live_catalogue.look()
 
     assert shop.live_catalogue.refused == ""
+
+
+async def comes(wanted: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if wanted():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it has not come")
+
+
+async def watched(shop: Door, wrong: Callable[[], object], reason: str, right: Callable[[], object]) -> None:
+    """Let a watched catalogue become `wrong`, which is refused for `reason`, and then `right`, which governs."""
+    watching = asyncio.create_task(shop.live_catalogue.watch())
+    wrong()
+    await comes(lambda: reason in shop.live_catalogue.refused or watching.done())
+    right()
+    await comes(lambda: not shop.live_catalogue.refused or watching.done())
+    assert not watching.done(), "the watch has ended"
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+
+
+def test_a_catalogue_that_cannot_be_read_is_said_once_and_looked_at_again(
+    shop: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "PACE", 0.01)
+
+    def put_a_folder_in_its_place() -> None:
+        shop.catalogue.unlink()
+        shop.catalogue.mkdir()
+
+    def put_it_back() -> None:
+        shop.catalogue.rmdir()
+        shop.catalogue.write_text(CATALOGUE.replace("fast", "faster"))
+
+    with capture_logs() as logged:
+        asyncio.run(watched(shop, put_a_folder_in_its_place, "cannot be read: Is a directory", put_it_back))
+
+    assert shop.live_catalogue.current.service_tiers["t"].objective == "faster"
+    assert [each["log_level"] for each in logged if "cannot be read" in each.get("reason", "")] == ["error"]
+
+
+def test_a_check_that_fails_refuses_the_catalogue_and_the_watch_goes_on(
+    shop: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "PACE", 0.01)
+
+    def fails(catalogue: Catalogue) -> list[live.Report]:
+        if catalogue.service_tiers["t"].objective == "slow":
+            raise KeyError("t")
+        return []
+
+    shop.live_catalogue.require(fails)
+
+    asyncio.run(
+        watched(
+            shop,
+            lambda: shop.catalogue.write_text(CATALOGUE.replace("fast", "slow")),
+            "cannot be checked: KeyError",
+            lambda: shop.catalogue.write_text(CATALOGUE.replace("fast", "faster")),
+        )
+    )
 
 
 OLD = (
