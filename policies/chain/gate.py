@@ -45,6 +45,8 @@ Readiness = Callable[[], dict[str, str]]
 
 ACTS_FOR = "acts_for"
 """Where an operation that verifies its caller itself says who that is, for the audit record."""
+REFUSED = "refused, the previous one governs: the log of this layer says why"
+"""What readiness says of a refused catalogue. It is open to everybody, and the reason names clients and scopes."""
 DESCRIBED_AT = "/schema"
 """Where an app that is made to be described has its description. Such an app is never served."""
 
@@ -224,7 +226,7 @@ def governed(
         found = readiness()
         ready = all(each == "ok" for each in found.values())
         wrong = gate.live_catalogue.refused  # said, and no reason to stop: the previous catalogue governs
-        said = found | {"catalogue": f"refused, the previous one governs: {wrong}" if wrong else "ok"}
+        said = found | {"catalogue": REFUSED if wrong else "ok"}
         if away := gate.throttle.away:
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
         return Response(said, status_code=200 if ready else 503)
