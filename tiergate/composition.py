@@ -44,9 +44,10 @@ REDIS_SECONDS = 0.25
 new_id = identifiers()
 
 
-def issuer(settings: Settings) -> Issuer:
-    """Return the local issuer, with its key in the state folder."""
-    return Issuer(signing_key(settings.state / "issuer.pem"), utc_now)
+def issuer(settings: Settings, revocations: Revocations | None = None) -> Issuer:
+    """Return the local issuer, with its key in the state folder. A running one hands out no token again that
+    `revocations` cover."""
+    return Issuer(signing_key(settings.state / "issuer.pem"), utc_now, revocations)
 
 
 def open_catalogue(settings: Settings) -> LiveCatalogue:
@@ -54,10 +55,12 @@ def open_catalogue(settings: Settings) -> LiveCatalogue:
     return LiveCatalogue(settings.governance.path())
 
 
-def caller(name: str, settings: Settings, live_catalogue: LiveCatalogue) -> Callable[[], str]:
+def caller(
+    name: str, settings: Settings, live_catalogue: LiveCatalogue, revocations: Revocations | None = None
+) -> Callable[[], str]:
     """Return what makes tokens for one of our own layers, as the catalogue defines it at the time of each call. Raises
     `CatalogueError` when it does not; a later catalogue that does not is refused."""
-    signer, client = issuer(settings), identity(name, live_catalogue)
+    signer, client = issuer(settings, revocations), identity(name, live_catalogue)
     return lambda: signer.token(name, client())
 
 
@@ -191,7 +194,7 @@ def system_app(
 
     connected = Platforms(instances("crm"), instances("erp"), instances("billing"), instances("provisioning"))
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    token = caller("system-layer", settings, live_catalogue)
+    token = caller("system-layer", settings, live_catalogue, governs.revocations)
     return create_app(governs, connected, ProcessIntake(client, token), (client, clients), openapi)
 
 
@@ -228,7 +231,8 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     from process_apis.system_client import Platforms
 
     live_catalogue = open_catalogue(settings)
-    token = caller("process-layer", settings, live_catalogue)
+    governs = gate("process", settings, live_catalogue)
+    token = caller("process-layer", settings, live_catalogue, governs.revocations)
     client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
     retries = RetryPolicy(
         pause=settings.process.pause, max_delay=settings.process.longest_pause, delivery=settings.process.delivery
@@ -247,7 +251,7 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     )
     executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
     engine = EngineSettings(settings.process_database(), executor, dead_after=settings.process.dead_after)
-    return create_app(gate("process", settings, live_catalogue), context, engine, openapi)
+    return create_app(governs, context, engine, openapi)
 
 
 def experience_front(settings: Settings) -> ASGIApp:
@@ -283,8 +287,10 @@ def experience_parts(settings: Settings) -> ExperienceParts:
     from experience_apis.process_client import NAME, Process
 
     live_catalogue = open_catalogue(settings)
+    governs = gate("experience", settings, live_catalogue)
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    process = Process(client, issuer(settings), identity(NAME, live_catalogue))
+    signer = issuer(settings, governs.revocations)
+    process = Process(client, signer, identity(NAME, live_catalogue))
     local = settings.governance.local_tokens and not settings.governance.issuer
-    tokens = Tokens(issuer(settings), ClientSecrets(settings.client_secrets())) if local else None
-    return ExperienceParts(gate("experience", settings, live_catalogue), process, tokens)
+    tokens = Tokens(signer, ClientSecrets(settings.client_secrets())) if local else None
+    return ExperienceParts(governs, process, tokens)

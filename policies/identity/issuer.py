@@ -8,9 +8,10 @@ import json
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jwt
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -23,6 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 from canonical.ids import Clock
 from policies.catalogue.model import Client, Layer
 from policies.store.files import read_or_create
+
+if TYPE_CHECKING:
+    from policies.identity.revocation import Revocations
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
@@ -59,14 +63,25 @@ def public_jwk(key: Ed25519PrivateKey) -> dict[str, Any]:
     return members | {"kid": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), "use": "sig", "alg": ALGORITHM}
 
 
+class _Signed(msgspec.Struct, frozen=True):
+    """A token that is used again until `reusable_until`."""
+
+    token: str
+    token_id: str
+    issued_at: float
+    reusable_until: datetime
+
+
 class Issuer:
     """Sign tokens for the catalogue's clients. A token's `ttl` bounds what a stolen one is worth."""
 
-    def __init__(self, key: Ed25519PrivateKey, clock: Clock) -> None:
+    def __init__(self, key: Ed25519PrivateKey, clock: Clock, revocations: Revocations | None = None) -> None:
+        """Create the issuer. What `revocations` covers is not used again; without them, only time ends a token."""
         self._key = key
+        self._revocations = revocations
         self._key_id = str(public_jwk(key)["kid"])
         self._clock = clock
-        self._cache: dict[tuple[object, ...], tuple[str, datetime]] = {}
+        self._cache: dict[tuple[object, ...], _Signed] = {}
 
     def token(
         self,
@@ -82,15 +97,16 @@ class Issuer:
         """Return a token for `client.audience` with at most the client's own scopes and legal entities.
 
         `on_behalf_of` names the original subject; the client is then the actor (RFC 8693, section 4.1). With `partner`,
-        no other partner's records are seen. A token is reused for half of its life.
+        no other partner's records are seen. A token is reused for half of its life, unless it is revoked.
         """
         granted = client.scopes & (client.scopes if scopes is None else scopes)
         seen = client.legal_entities if entities is None or "*" in entities else entities
         now = self._clock()
         key = (name, client.audience, granted, on_behalf_of, seen, partner, ttl)
         cached = self._cache.get(key)
-        if cached and cached[1] > now:
-            return cached[0]
+        if cached and cached.reusable_until > now and not self._is_revoked(name, cached):
+            return cached.token
+        token_id = os.urandom(12).hex()
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "sub": on_behalf_of or name,
@@ -99,7 +115,7 @@ class Issuer:
             "iat": int(now.timestamp()),
             "nbf": int(now.timestamp()),
             "exp": int((now + ttl).timestamp()),
-            "jti": os.urandom(12).hex(),
+            "jti": token_id,
             "scope": " ".join(sorted(granted)),
             "entities": sorted(seen),
         }
@@ -108,6 +124,10 @@ class Issuer:
         if on_behalf_of:
             claims["act"] = {"sub": name}
         signed = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
-        self._cache = {each: reusable for each, reusable in self._cache.items() if reusable[1] > now}
-        self._cache[key] = (signed, now + ttl / 2)
+        self._cache = {each: kept for each, kept in self._cache.items() if kept.reusable_until > now}
+        self._cache[key] = _Signed(signed, token_id, float(claims["iat"]), now + ttl / 2)
         return signed
+
+    def _is_revoked(self, name: str, cached: _Signed) -> bool:
+        known = self._revocations
+        return known is not None and known.current.covers(cached.token_id, name, cached.issued_at)

@@ -67,7 +67,7 @@ class LayerClient:
             reply = self._http.request(method, path, seconds=left, content=content, headers=headers)
         except TransportFailure as error:
             raise error.fault(self._layer, safe=method == "GET") from error
-        return _decoded(_answer(reply), self._layer, expected)
+        return _decoded(_answer(reply, self._layer), self._layer, expected)
 
     def close(self) -> None:
         self._http.close()
@@ -89,7 +89,7 @@ class AsyncLayerClient:
     async def fetch(self, path: str, token: str) -> LayerResponse:
         """Return the answer to a read as it came, for a caller that passes it on.
 
-        Raises `Unavailable` when there is none.
+        Raises `Unavailable` when there is none, or the layer does not accept our token.
         """
         current = correlation.current()
         left = _left(self._layer, self._timeout)
@@ -97,14 +97,14 @@ class AsyncLayerClient:
         if current:
             headers += f"{correlation.HEADER}: {current}\r\n"
         try:
-            return _answer(await self._http.get(path, headers, left))
+            return _answer(await self._http.get(path, headers, left), self._layer)
         except TransportFailure as error:
             raise error.fault(self._layer, safe=True) from error
 
     async def forward(self, method: str, path: str, token: str, body: Any = None) -> LayerResponse:
         """Return the answer as it came, for a caller that passes it on.
 
-        Raises a leaf of `PlatformFault` only when there is none.
+        Raises a leaf of `PlatformFault` only when there is none, or the layer does not accept our token.
         """
         if method == "GET":
             return await self.fetch(path, token)
@@ -112,9 +112,10 @@ class AsyncLayerClient:
         left = _left(self._layer, self._timeout)
         try:
             headers = _headers(token, left)
-            return _answer(await self._http.request(method, path, seconds=left, content=content, headers=headers))
+            reply = await self._http.request(method, path, seconds=left, content=content, headers=headers)
         except TransportFailure as error:
             raise error.fault(self._layer, safe=False) from error
+        return _answer(reply, self._layer)
 
     async def close(self) -> None:
         await self._http.close()
@@ -130,15 +131,12 @@ class _Refusal(msgspec.Struct, frozen=True):
     errors: tuple[FieldError, ...] = ()
 
 
-def _answer(reply: HttpResponse) -> LayerResponse:
-    found = reply.headers
-    after = found.get(b"retry-after")
-    return LayerResponse(
-        reply.status,
-        reply.content,
-        found.get(b"content-type", JSON).decode("latin-1"),
-        float(after) if after else None,
-    )
+def _answer(reply: HttpResponse, layer: str) -> LayerResponse:
+    if reply.status == HTTPStatus.UNAUTHORIZED:
+        # Our own token was refused, not the caller: it was revoked, or a key was changed. A new one comes with a retry.
+        raise Unavailable(layer, "it does not accept the token of the layer that asks")
+    media_type = reply.headers.get(b"content-type", JSON).decode("latin-1")
+    return LayerResponse(reply.status, reply.content, media_type, reply.retry_after)
 
 
 def _decoded(answer: LayerResponse, layer: str, expected: type[T]) -> T:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from policies.identity.issuer import Issuer
 from policies.identity.jwks import usable
 from tests.support.governed_app import NOW, READER, Door
 
@@ -290,6 +291,19 @@ def test_a_revoked_token_is_refused_though_it_was_verified_before_and_others_go_
     asyncio.run(lock.revocations.revoke(token="first"))
 
     assert (lock.status(f"Bearer {first}"), lock.status(f"Bearer {second}")) == (401, 200)
+
+
+def test_a_revoked_token_is_not_handed_out_again(lock: Lock) -> None:
+    issuer = Issuer(lock.key, lock.clock, lock.revocations)
+    first = issuer.token("someone", READER)
+    assert issuer.token("someone", READER) == first, "a token is reused"
+
+    asyncio.run(lock.revocations.revoke(client="someone"))
+    lock.now += timedelta(seconds=1)
+    second = issuer.token("someone", READER)
+
+    assert lock.client.get(PATH, headers={"authorization": f"Bearer {first}"}).status_code == 401
+    assert lock.client.get(PATH, headers={"authorization": f"Bearer {second}"}).status_code == 200
 
 
 def test_all_that_a_client_got_is_revoked_and_what_it_gets_later_is_good(lock: Lock) -> None:
