@@ -17,6 +17,7 @@ from canonical.fields import is_known
 from policies.catalogue.locate import located
 from policies.catalogue.model import (
     DEFAULT,
+    INSTANCE,
     SHIPPED,
     Api,
     Catalogue,
@@ -141,6 +142,9 @@ def _check_operations(catalogue: Catalogue) -> Iterator[Report]:
                 f"{operation.scope!r} is not a scope",
                 "write it as <what>:<right>, as in orders:read",
             )
+        if operation.open is not None and operation.idempotency == "key":
+            reason = "a key belongs to a caller, and an open operation knows none"
+            yield (*path, "idempotency"), reason, "give the scope it needs, or make it natural"
         if operation.tier not in catalogue.service_tiers:
             known = ", ".join(sorted(catalogue.service_tiers))
             yield (*path, "tier"), f"there is no service tier {operation.tier!r}", f"use one of {known}, or add it"
@@ -265,6 +269,9 @@ def _check_regions(catalogue: Catalogue) -> Iterator[Report]:
 def _check_platforms(catalogue: Catalogue) -> Iterator[Report]:
     for name, platform in catalogue.platforms.items():
         path = ("platforms", name)
+        if not re.fullmatch(INSTANCE, name):
+            reason = f"?instance= cannot carry {name!r}"
+            yield path, reason, "use small letters, digits and hyphens, 40 of them at the most"
         yield from _unknown_region((*path, "region"), catalogue, [platform.region])
         if DEFAULT not in platform.calls:
             yield (*path, "calls"), "calls without a rule of their own have none", "add calls.default"

@@ -21,6 +21,8 @@ Path = tuple[str, ...]
 """The keys that lead to a part of the catalogue."""
 Report = tuple[Path, str, str]
 """Something wrong in a catalogue: where, what, and what to do."""
+INSTANCE = "[a-z0-9-]{1,40}"
+"""How a platform is named: a query carries it, and an environment variable."""
 DEFAULT = "default"
 """The rule for calls to a platform that have none of their own."""
 

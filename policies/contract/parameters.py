@@ -7,6 +7,7 @@ from typing import Annotated
 from litestar.params import PathParameter, QueryParameter
 
 from canonical.ids import KEY
+from policies.catalogue.model import INSTANCE
 
 CANONICAL = r"[a-z]{3}_[0-9a-f]{32}"
 Cursor = Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before")]
@@ -30,7 +31,7 @@ OfLegalEntity = Annotated[
 Instance = Annotated[
     str | None,
     QueryParameter(
-        pattern=r"^[a-z0-9-]{1,40}$",
+        pattern=rf"^{INSTANCE}$",
         description="Which of several instances of the platform, by its name in the catalogue",
     ),
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -308,6 +309,33 @@ def _check(catalogue: Catalogue) -> Iterator[Report]:
             yield path, f"{rates!r} is not a list of rates", 'write them as in "100/second; 3000/minute"'
     for name, client in catalogue.clients.items():
         yield from _check_client(catalogue, ("clients", name, "tier"), client)
+    yield from _check_costs(catalogue)
+
+
+def _check_costs(catalogue: Catalogue) -> Iterator[Report]:
+    """Report a call that costs more than a whole window has: it would be refused for ever."""
+    for path, operation_id, operation in catalogue.placed_operations():
+        for whom, limits in _limits_by_tier(catalogue, operation_id, operation):
+            least = min((each.limit.amount for each in limits), default=operation.cost)
+            if operation.cost > least:
+                reason = f"it is more than the smallest limit of {whom}, which is {least}: every call is refused"
+                yield (*path, "cost"), reason, "lower it, or raise the limit"
+
+
+def _limits_by_tier(catalogue: Catalogue, operation_id: str, operation: Operation) -> Iterator[tuple[str, list[Limit]]]:
+    """Yield the limits of an operation: its own, and with those of each tier of which a client may call it."""
+    with suppress(ValueError):  # rates that cannot be read are reported as such
+        yield "the operation itself", own_limits(operation)
+        for name, tier in THROTTLE_TIERS.of(catalogue).items():
+            clients = frozenset(
+                each
+                for each, client in catalogue.clients.items()
+                if client.tier == name
+                and operation.scope in client.scopes
+                and operation_id in catalogue.operations(client.audience)
+            )
+            if clients:
+                yield listed(clients), _limits(f"{tier.rates}; {tier.daily}/day", by_client, operation.cost)
 
 
 def _written_rates(catalogue: Catalogue) -> Iterator[tuple[Path, str]]:

@@ -31,6 +31,7 @@ def sales(*versions: str) -> tuple[str, str]:
 
 APP = '[clients.sales-app]\nkind = "internal"'
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
+LIVE = 'live = { open = "health", tier = "real_time", idempotency = "safe" }'
 READY = 'ready = { open = "health", tier = "real_time", idempotency = "safe" }'
 PLATFORM = """[platforms.other]
 domain = "erp"
@@ -80,6 +81,12 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "platforms.provisioner.rate",
         "'quickly'",
         "100/second",
+    ),
+    "platform name": (
+        ("[platforms.provisioner]", "[platforms.Provisioner_1]"),
+        "platforms.Provisioner_1",
+        "cannot carry 'Provisioner_1'",
+        "small letters",
     ),
     "no tries": (
         ("calls.get_credit = { timeout = 5.0, tries = 2 }", "calls.get_credit = { timeout = 5.0, tries = 0 }"),
@@ -227,6 +234,12 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "apis.crm.operations.get_deal",
         "both",
         "give the scope",
+    ),
+    "key of nobody": (
+        (LIVE, LIVE.replace('"safe"', '"key"')),
+        "gateway.operations.live.idempotency",
+        "an open operation knows none",
+        "natural",
     ),
     "no idempotency": (
         (GET_DEAL, GET_DEAL.replace(', idempotency = "safe"', "")),
@@ -388,6 +401,18 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "throttle_tiers.internal.rates",
         "'plenty'",
         "100/second",
+    ),
+    "cost of more than a window": (
+        ('idempotency = "key", cost = 5', 'idempotency = "key", cost = 21'),
+        "apis.partners.operations.partners_place_order.cost",
+        "more than the smallest limit of reseller-nord, reseller-sued, which is 20",
+        "raise the limit",
+    ),
+    "cost of more than its own window": (
+        ('rates = "10/minute"', 'rates = "10/minute", cost = 11'),
+        "gateway.operations.issue_token.cost",
+        "more than the smallest limit of the operation itself, which is 10",
+        "raise the limit",
     ),
     "no quota": (("daily = 2_000_000", "daily = 0"), "throttle_tiers.internal.daily", "too small", "1 or more"),
     "no throttle tier": (
