@@ -15,9 +15,12 @@ T = TypeVar("T")
 
 
 def diff(before: Catalogue, after: Catalogue) -> list[str]:
-    """Return what a change of the catalogue changes, in sentences: APIs, clients, then section by section."""
+    """Return what a change of the catalogue changes, in sentences: what all share, then section by section."""
     return [
         *_apis(before, after),
+        *_operations("The gateway", before.gateway.operations, after.gateway.operations),
+        *_audit_days("The gateway", before.gateway.audit_days, after.gateway.audit_days),
+        *_values("Service tier", before.service_tiers, after.service_tiers),
         *_clients(before, after),
         *_values("Platform", before.platforms, after.platforms),
         *_values("Region", before.regions, after.regions),
@@ -39,11 +42,15 @@ def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
             yield f"API {name} is new: {', '.join(sorted(new.operations))}."
         else:
             yield from _versions(name, old, new)
-            yield from _operations(name, old, new)
+            yield from _operations(f"API {name}", old.operations, new.operations)
             if old.owner != new.owner:
                 yield f"API {name}: {new.owner} answers for it instead of {old.owner}."
-            if old.audit_days != new.audit_days:
-                yield f"API {name}: audit records are kept for {new.audit_days} days instead of {old.audit_days}."
+            yield from _audit_days(f"API {name}", old.audit_days, new.audit_days)
+
+
+def _audit_days(title: str, old: int, new: int) -> Iterator[str]:
+    if old != new:
+        yield f"{title}: audit records are kept for {new} days instead of {old}."
 
 
 def _versions(name: str, old: Api, new: Api) -> Iterator[str]:
@@ -57,19 +64,20 @@ def _versions(name: str, old: Api, new: Api) -> Iterator[str]:
             yield f"API {name}: {version} was {was.state}, is {now.state}{ends}."
 
 
-def _operations(name: str, old: Api, new: Api) -> Iterator[str]:
-    for each, was, now in paired(old.operations, new.operations):
+def _operations(title: str, old: dict[str, Operation], new: dict[str, Operation]) -> Iterator[str]:
+    for each, was, now in paired(old, new):
         if now is None:
-            yield f"API {name}: the operation {each} is gone."
+            yield f"{title}: the operation {each} is gone."
         elif was is None:
-            yield f"API {name}: the operation {each} is new and needs {now.scope or now.open}."
+            asks = f"needs {now.scope}" if now.scope else f"is open ({now.open})"
+            yield f"{title}: the operation {each} is new and {asks}."
         elif was != now:
             changed = [
                 f"{field} {getattr(was, field) or 'none'} becomes {getattr(now, field) or 'none'}"
                 for field in Operation.__struct_fields__
                 if getattr(was, field) != getattr(now, field)
             ]
-            yield f"API {name}: {each}: {'; '.join(changed)}."
+            yield f"{title}: {each}: {'; '.join(changed)}."
 
 
 def reach(catalogue: Catalogue, client: Client) -> frozenset[str]:
@@ -93,13 +101,24 @@ def _clients(before: Catalogue, after: Catalogue) -> Iterator[str]:
                 yield f"{name} may now also call {listed(gained)}."
             if lost:
                 yield f"{name} may no longer call {listed(lost)}."
-            if seen := after.entities_of(new) - before.entities_of(old):
-                yield f"{name} now also sees the records of {listed(seen)}."
-            if unseen := before.entities_of(old) - after.entities_of(new):
-                yield f"{name} no longer sees the records of {listed(unseen)}."
+            yield from _seen(name, before.entities_of(old), after.entities_of(new))
             for field in ("kind", "owner", "audience", "tier"):
                 if getattr(old, field) != getattr(new, field):
                     yield f"{name}: {field} {getattr(old, field)} becomes {getattr(new, field)}."
+
+
+def _seen(name: str, was: frozenset[str], now: frozenset[str]) -> Iterator[str]:
+    """Yield whose records a client sees now; "*" stands for every legal entity."""
+    if "*" in now:
+        if "*" not in was:
+            yield f"{name} now sees the records of every legal entity."
+    elif "*" in was:
+        yield f"{name} no longer sees records of others than {listed(now)}." if now else f"{name} sees no records now."
+    else:
+        if gained := now - was:
+            yield f"{name} now also sees the records of {listed(gained)}."
+        if lost := was - now:
+            yield f"{name} no longer sees the records of {listed(lost)}."
 
 
 def _values(title: str, before: Any, after: Any) -> Iterator[str]:
@@ -138,4 +157,4 @@ def paired(before: dict[str, T], after: dict[str, T]) -> Iterator[tuple[str, T |
 
 def listed(names: frozenset[str]) -> str:
     """Return names as they stand in a sentence."""
-    return ", ".join("everybody" if each == "*" else each for each in sorted(names)) or "nothing"
+    return ", ".join(sorted(names)) or "nothing"

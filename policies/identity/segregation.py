@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import Annotated, get_args
 
 import msgspec
 
 from policies.catalogue.diff import listed
 from policies.catalogue.model import Catalogue, Fact, Kind, Name, Report
 from policies.catalogue.sections import section
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Segregation(Fact, frozen=True):
@@ -18,7 +20,7 @@ class Segregation(Fact, frozen=True):
 
     scopes: Annotated[frozenset[str], msgspec.Meta(min_length=2)]
     reason: Name
-    kinds: tuple[Kind, ...] = ("internal", "partner", "service")
+    kinds: tuple[Kind, ...] = KINDS
 
 
 def _check(catalogue: Catalogue) -> Iterator[Report]:
@@ -35,12 +37,29 @@ def _check(catalogue: Catalogue) -> Iterator[Report]:
 
 def _diff(before: Catalogue, after: Catalogue) -> Iterator[str]:
     old, new = SEGREGATION.of(before), SEGREGATION.of(after)
-    for rule in new:
-        if rule not in old:
-            yield f"{listed(rule.scopes)} may no longer be held by one client: {rule.reason}."
-    for rule in old:
-        if rule not in new:
-            yield f"{listed(rule.scopes)} may now be held by one client."
+    for scopes in dict.fromkeys(each.scopes for each in (*new, *old)):
+        was, now = _kept_apart(old, scopes), _kept_apart(new, scopes)
+        for reason in dict.fromkeys(why for each, why in now.items() if each not in was):
+            kinds = [each for each, why in now.items() if each not in was and why == reason]
+            yield f"{listed(scopes)} may no longer be held by {_one_of(kinds)}: {reason}."
+        if lost := [each for each in was if each not in now]:
+            yield f"{listed(scopes)} may now be held by {_one_of(lost)}."
+        for reason in dict.fromkeys(now[each] for each in now if each in was and was[each] != now[each]):
+            yield f"{listed(scopes)} may still not be held by one client, and the reason is now: {reason}."
+
+
+def _kept_apart(rules: Iterable[Segregation], scopes: frozenset[str]) -> dict[Kind, str]:
+    """Return the kinds of clients that may not hold all of these scopes, each with the reason. A rule about some of
+    them covers all of them."""
+    found: dict[Kind, str] = {}
+    for rule in rules:
+        if rule.scopes <= scopes:
+            found |= {kind: rule.reason for kind in rule.kinds if kind not in found}
+    return found
+
+
+def _one_of(kinds: list[str]) -> str:
+    return "one client" if len(kinds) == len(KINDS) else f"one client of the kind {' or '.join(kinds)}"
 
 
 SEGREGATION = section("segregation", tuple[Segregation, ...], check=_check, diff=_diff)

@@ -22,7 +22,7 @@ from limits.errors import StorageError
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.ids import Clock
-from policies.catalogue.diff import listed
+from policies.catalogue.diff import listed, paired
 from policies.catalogue.explain import Outcome, Question
 from policies.catalogue.model import Catalogue, Client, Count, Fact, Name, Operation, Path, Report
 from policies.catalogue.sections import section
@@ -359,12 +359,18 @@ def _check_client(catalogue: Catalogue, path: Path, client: Client) -> Iterator[
 
 def _diff(before: Catalogue, after: Catalogue) -> Iterator[str]:
     were, are = THROTTLE_TIERS.of(before), THROTTLE_TIERS.of(after)
-    for name in sorted(were.keys() & are.keys()):
-        old, new = were[name], are[name]
-        whom = listed(frozenset(each for each, client in after.clients.items() if client.tier == name))
+    for name, old, new in paired(were, are):
+        if new is None:
+            yield f"Tier {name} is gone."
+            continue
+        clients = frozenset(each for each, client in after.clients.items() if client.tier == name)
+        whom = f" ({listed(clients)})" if clients else ""
+        if old is None:
+            yield f"Tier {name}{whom} is new: {new.rates}; {new.daily} a day; {new.concurrent} at once."
+            continue
         for field, unit in (("rates", ""), ("daily", " a day"), ("concurrent", " at once")):
             if getattr(old, field) != getattr(new, field):
-                yield f"Tier {name} ({whom}): {getattr(old, field)}{unit} becomes {getattr(new, field)}{unit}."
+                yield f"Tier {name}{whom}: {getattr(old, field)}{unit} becomes {getattr(new, field)}{unit}."
 
 
 THROTTLE_TIERS = section("throttle_tiers", dict[str, ThrottleTier], check=_check, diff=_diff, required=True)

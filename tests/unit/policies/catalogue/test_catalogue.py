@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from policies.catalogue.check import load, read, schema
 from policies.catalogue.diff import diff
 from policies.catalogue.explain import Unknown
-from policies.catalogue.model import SHIPPED, CatalogueError
+from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError
 from policies.chain.pipeline import explain
 from tiergate.cli.main import cli
 
@@ -30,6 +30,8 @@ def sales(*versions: str) -> tuple[str, str]:
 
 
 APP = '[clients.sales-app]\nkind = "internal"'
+SEES_ALL = 'audience = "experience"\nscopes = ["orders:read"]\nlegal_entities = ["*"]'
+GATEWAY_DAYS = "The gateway: audit records are kept for 30 days instead of 365."
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
 LIVE = 'live = { open = "health", tier = "real_time", idempotency = "safe" }'
 READY = 'ready = { open = "health", tier = "real_time", idempotency = "safe" }'
@@ -578,7 +580,11 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
             '"cases:act"]\nlegal',
             "support-desk may no longer call partners_list_customers, support_get_customer.",
         ),
-        ('legal_entities = ["FR01"]', 'legal_entities = ["*"]', "sales-france now also sees the records of everybody."),
+        (
+            'legal_entities = ["FR01"]',
+            'legal_entities = ["*"]',
+            "sales-france now sees the records of every legal entity.",
+        ),
         ("[clients.sales-france]", "[clients.sales-italy]", "sales-france is gone: every call of it is refused."),
         (
             *sales(
@@ -624,7 +630,17 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
             'title = "Sales"\naudit_days = 30',
             "API sales: audit records are kept for 30 days instead of 730.",
         ),
-        (APP, APP + '\nregions = ["eu"]', "sales-app now also sees the records of DE01, FR01."),
+        (APP, APP + '\nregions = ["eu"]', "sales-app no longer sees records of others than DE01, FR01."),
+        (SEES_ALL, SEES_ALL.replace('"*"', '"DE01"'), "sales-app no longer sees records of others than DE01."),
+        ('legal_entities = ["FR01"]', 'legal_entities = ["DE01"]', "sales-france now also sees the records of DE01."),
+        ("sheds_at = 512", "sheds_at = 500", "Service tier real_time: sheds_at 512 becomes 500."),
+        ("[gateway]\naudit_days = 365", "[gateway]\naudit_days = 30", GATEWAY_DAYS),
+        ('rates = "10/minute"', 'rates = "5/minute"', "The gateway: issue_token: rates 10/minute becomes 5/minute."),
+        (
+            "[throttle_tiers.partner]",
+            '[throttle_tiers.gold]\nrates = "9/second"\ndaily = 800\nconcurrent = 7\n\n[throttle_tiers.partner]',
+            "Tier gold is new: 9/second; 800 a day; 7 at once.",
+        ),
         (
             '"com.tiergate.billing.invoice.paid.v1"',
             '"com.tiergate.billing.invoice.voided.v1"',
@@ -639,6 +655,42 @@ def test_a_change_is_said_in_words(tmp_path: Path, old: str, new: str, sentence:
 
     assert sentence in diff(load(), load(changed))
     assert diff(load(), load()) == []
+
+
+BOTH = "approvals:grant, orders:place"
+REASON = "who places orders must not approve them"
+RULE = f"""[[segregation]]
+scopes = ["orders:place", "approvals:grant"]
+kinds = ["internal", "partner"]
+reason = "{REASON}"
+"""
+NARROW = RULE.replace(', "partner"', "")
+OTHER = RULE.replace(REASON, "four eyes")
+WIDER = RULE.replace('"orders:place"', '"orders:place", "orders:read"')
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentences"),
+    [
+        (RULE, NARROW, [f"{BOTH} may now be held by one client of the kind partner."]),
+        (NARROW, RULE, [f"{BOTH} may no longer be held by one client of the kind partner: {REASON}."]),
+        (RULE, "", [f"{BOTH} may now be held by one client of the kind internal or partner."]),
+        ("", RULE, [f"{BOTH} may no longer be held by one client of the kind internal or partner: {REASON}."]),
+        (RULE, OTHER, [f"{BOTH} may still not be held by one client, and the reason is now: four eyes."]),
+        (RULE, f"{RULE}\n{WIDER}", []),
+    ],
+)
+def test_a_rule_of_segregation_that_changes_says_only_what_is_true(
+    before: str, after: str, sentences: list[str]
+) -> None:
+    assert RULE in TEXT
+
+    def with_rule(rule: str) -> Catalogue:
+        found, violations = read(TEXT.replace(RULE, rule).encode())
+        assert found is not None, violations
+        return found
+
+    assert diff(with_rule(before), with_rule(after)) == sentences
 
 
 # ---- the command
