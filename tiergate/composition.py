@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -124,12 +124,24 @@ def revoked_store(settings: Settings) -> RevocationStore:
 def residency(settings: Settings, live_catalogue: LiveCatalogue) -> Residency:
     """Return the check of where records may be.
 
-    Raises `SettingsError` for a region that the catalogue does not know.
+    Raises `SettingsError` for a region that the catalogue does not know. A later catalogue that does not is refused.
     """
+    region = settings.server.region
     try:
-        return Residency(live_catalogue, settings.server.region)
+        found = Residency(live_catalogue, region)
     except LookupError as error:
         raise SettingsError([f"server.region: {error.args[0]}"]) from error
+
+    def nowhere(catalogue: Catalogue) -> Iterable[Report]:
+        if region not in catalogue.regions:
+            yield (
+                ("regions", region),
+                "a deployment that runs is in it (server.region), and it is missing",
+                "put it back",
+            )
+
+    live_catalogue.require(nowhere)
+    return found
 
 
 class PlatformClientFactory:
@@ -162,6 +174,18 @@ class PlatformClientFactory:
             await each.close()
 
 
+def unserved(catalogue: Catalogue, connected: Collection[str]) -> Iterable[Report]:
+    """Report each legal entity that a catalogue gives to an instance which is not connected. A CRM is asked by its
+    name, so a new one takes nothing from those that are."""
+    homes = sorted(each for region in catalogue.regions.values() for each in region.legal_entities)
+    for domain in get_args(Domain):
+        strangers = [each for each in catalogue.instances(domain) if each not in connected]
+        for name in strangers if domain != "crm" else ():
+            if given := [each for each in homes if catalogue.instance_for(domain, each) == name]:
+                reason = f"it serves {', '.join(given)}, and the system layer that runs has no connector for it"
+                yield ("platforms", name, "legal_entities"), reason, "restart the system layer with it"
+
+
 def system_app(
     settings: Settings, platforms: Mapping[str, ConnectedPlatform], openapi: OpenAPIConfig | None = None
 ) -> Litestar:
@@ -175,8 +199,10 @@ def system_app(
     def disconnected(catalogue: Catalogue) -> Iterable[Report]:
         for name in sorted(platforms.keys() - catalogue.platforms.keys()):
             yield ("platforms", name), "it is connected and has no rules any more", "put it back"
+        yield from unserved(catalogue, platforms.keys())
 
-    live_catalogue.require(disconnected)
+    if openapi is None:  # an app that is only described has no platforms
+        live_catalogue.require(disconnected)
     governs = gate("system", settings, live_catalogue)
     clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), governs.throttle)
 
