@@ -3,12 +3,13 @@
 `[platforms.<name>]` holds the settings under the platform's name in the catalogue, `TIERGATE_PLATFORMS_<NAME>_<KEY>`
 overrides a key. What a connector declares as a secret is never in the file: it comes from its environment variable,
 from the file that `<key>_file` names, or from the output of the command in `<key>_command` (a list of words, run
-without a shell).
+without a shell; in a variable they are written as for a shell).
 """
 
 from __future__ import annotations
 
 import pkgutil
+import shlex
 import subprocess
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -116,19 +117,24 @@ class _Section:
 
         A `required` one that is missing, and one that cannot be read, add an error to the list.
         """
-        file, command = self._given.pop(f"{name}_file", ""), self._given.pop(f"{name}_command", ())
         variable = f"{self._prefix}{name}".upper()
         where = f"set {variable}, {name}_file to a file, or {name}_command"
         if name in self._given:
             self._errors.append(f"{self._section}: a secret is never in this file: take {name} out and {where}")
-            self._given.pop(name)
+            for each in (name, f"{name}_file", f"{name}_command"):
+                self._given.pop(each, None)
             return None
         try:
-            secret = self._read(variable, file, command)
+            secret = self._read(name, variable)
         except OSError as error:
             self._errors.append(
-                f"{self._section}: {name} cannot be read: {name}_file or {name}_command: {error.strerror}"
+                f"{self._section}: {name} cannot be read: {name}_file or {name}_command: "
+                f"{error.filename}: {error.strerror}"
             )
+        except UnicodeError:
+            self._errors.append(f"{self._section}: {name} cannot be read: what is there is no text in UTF-8")
+        except ValueError as error:  # quotes that do not end
+            self._errors.append(f"{self._section}: {name} cannot be read: {variable}_COMMAND: {error}")
         except subprocess.SubprocessError as error:
             self._errors.append(
                 f"{self._section}: {name} cannot be read: {name}_command failed ({type(error).__name__})"
@@ -139,10 +145,17 @@ class _Section:
             return secret or None
         return None
 
-    def _read(self, variable: str, file: str, command: list[str]) -> Secret:
-        if variable in self._environment:
-            return Secret(self._environment[variable])
-        if file and Path(file).exists():
+    def _read(self, name: str, variable: str) -> Secret:
+        """Return a secret from where it is said to be: what the environment says goes before what the file says."""
+        file, command = self._given.pop(f"{name}_file", ""), self._given.pop(f"{name}_command", ())
+        said = self._environment
+        if variable in said:
+            return Secret(said[variable])
+        if named := said.get(f"{variable}_FILE"):
+            return FromFile(Path(named))
+        if words := said.get(f"{variable}_COMMAND"):
+            return FromCommand(shlex.split(words), self._secrets_seconds)
+        if file:
             return FromFile(Path(file))
         return FromCommand(command, self._secrets_seconds) if command else NO_SECRET
 

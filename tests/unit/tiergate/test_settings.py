@@ -222,3 +222,34 @@ def test_a_command_that_fails_is_told_without_what_it_said(tmp_path: Path, comma
         platforms(settings, without("TIERGATE_PLATFORMS_TRYTON_PASSWORD"))
 
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("said", ["", 'password_command = ["false"]', 'password_file = "/nowhere"'])
+def test_the_environment_may_name_the_file_or_the_command_of_a_secret(tmp_path: Path, said: str) -> None:
+    kept = tmp_path / "password"
+    kept.write_text("from a file\n")
+    settings = load(written(tmp_path, GOOD.replace('user = "admin"', f'user = "admin"\n{said}')), {})
+    others = without("TIERGATE_PLATFORMS_TRYTON_PASSWORD")
+
+    by_file = platforms(settings, others | {"TIERGATE_PLATFORMS_TRYTON_PASSWORD_FILE": str(kept)})
+    by_command = platforms(settings, others | {"TIERGATE_PLATFORMS_TRYTON_PASSWORD_COMMAND": "printf 'two words'"})
+
+    assert by_file["tryton"].password.reveal() == "from a file"
+    assert by_command["tryton"].password.reveal() == "two words"
+
+
+def test_a_command_of_the_environment_that_is_not_words_is_refused(tmp_path: Path) -> None:
+    others = without("TIERGATE_PLATFORMS_TRYTON_PASSWORD")
+
+    with pytest.raises(SettingsError, match="TIERGATE_PLATFORMS_TRYTON_PASSWORD_COMMAND: No closing quotation"):
+        platforms(load(written(tmp_path, GOOD), {}), others | {"TIERGATE_PLATFORMS_TRYTON_PASSWORD_COMMAND": "vault '"})
+
+
+def test_a_file_of_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    said = f'user = "admin"\npassword_file = "{gone}"\npassword_command = ["printf", "other"]'
+    settings = load(written(tmp_path, GOOD.replace('user = "admin"', said)), {})
+
+    with pytest.raises(SettingsError, match=f"password cannot be read: .*{gone}: No such file"):
+        platforms(settings, without("TIERGATE_PLATFORMS_TRYTON_PASSWORD"))
+    assert platforms(settings, SECRETS)["tryton"].password.reveal() == "s2"
