@@ -120,11 +120,13 @@ class LimitWindow:
         self.window, self.left, self.counted, self.exhausted = int(now // self.period), 0, 0, False
         self.ends_at = float((self.window + 1) * self.period)
 
-    def grant(self, counted: int, asked: int) -> None:
-        """Add what was granted of `asked`.
+    def grant(self, window: int, counted: int, asked: int) -> None:
+        """Add what was granted of `asked` in `window`, unless another call has turned it meanwhile.
 
         `counted` is what all replicas have taken of the window, `asked` included.
         """
+        if window != self.window:
+            return
         granted = max(0, min(asked, self.amount - (counted - asked)))
         self.left += granted
         self.counted = min(counted, self.amount)
@@ -218,17 +220,19 @@ class RateLimiter:
         async with bucket.lock:
             if bucket.left >= cost or bucket.exhausted:
                 return  # another call has taken one meanwhile
-            name = f"{bucket.item.key_for(bucket.key)}/{bucket.window}"
+            window = bucket.window
+            name = f"{bucket.item.key_for(bucket.key)}/{window}"
             if self._shared is not None and now >= self._away_until:
                 lease = max(cost, int(bucket.amount * LEASE))
                 try:
-                    bucket.grant(await self._shared.incr(name, 2 * bucket.period, amount=lease), lease)
+                    bucket.grant(window, await self._shared.incr(name, 2 * bucket.period, amount=lease), lease)
                 except StorageError as error:
                     self._lost(f"{type(error.storage_error).__name__}", now)
                 else:
                     self._found()
                     return
-            bucket.grant(await self._own.incr(name, 2 * bucket.period, amount=bucket.amount), bucket.amount)
+            counted = await self._own.incr(name, 2 * bucket.period, amount=bucket.amount)
+            bucket.grant(window, counted, bucket.amount)
 
     def _lost(self, reason: str, now: float) -> None:
         if not self.away:

@@ -21,7 +21,7 @@ from limits.aio.storage import MemoryStorage
 from litestar.testing import TestClient
 
 from policies.catalogue.model import Operation
-from policies.policy import Call
+from policies.policy import Call, Headers
 from policies.problems import ProblemError
 from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, ThrottleTier, limits_of, shared_storage
 from tests.support.governed_app import CATALOGUE, Door
@@ -165,6 +165,39 @@ def test_a_call_whose_lease_others_used_up_meanwhile_takes_another_one() -> None
         return sum(isinstance(each, list) for each in await asyncio.gather(*taken, return_exceptions=True))
 
     assert asyncio.run(together()) == 200
+
+
+class LateCounts(MemoryStorage):
+    """Counts of which the first says, late, that others have used up the window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.answer.wait()
+            return 1000
+        return await super().incr(key, expiry, amount)
+
+
+def test_what_is_said_of_a_window_after_its_end_does_not_count_in_the_next() -> None:
+    limits = limits_of(ThrottleTier("5/second", 10_000, 1), Operation("t", "safe", "a:b"))
+
+    async def calls() -> tuple[Headers, Headers]:
+        counts = LateCounts()
+        throttle = RateLimiter(lambda: NOW, counts)
+        late = asyncio.create_task(throttle.take(CALL, limits, 1, NOW))
+        await counts.asked.wait()
+        following = asyncio.create_task(throttle.take(CALL, limits, 1, NOW + timedelta(seconds=1)))
+        await asyncio.sleep(0)  # it turns the window, and waits for the lease
+        counts.answer.set()
+        return await asyncio.gather(late, following)
+
+    late, following = asyncio.run(calls())
+    assert dict(following)[b"ratelimit"] == b'"1s";r=4;t=1'
+    assert dict(late)[b"ratelimit"] == b'"1s";r=3;t=2'
 
 
 TIERED = (
