@@ -26,7 +26,7 @@ def _check(catalogue: Catalogue) -> Iterator[Report]:
             reason = (
                 f"the name breaks the rule: {word!r} does not end in -ed and is no irregular past participle we know"
             )
-            yield ("events", name), reason, f"write it as {rule}, or add the verb to policies/participles.txt"
+            yield ("events", name), reason, f"write it as {rule}, or add the verb to policies/catalogue/participles.txt"
 
 
 def _diff(before: Catalogue, after: Catalogue) -> Iterator[str]:

@@ -94,7 +94,8 @@ def _by_msgspec(error: msgspec.ValidationError) -> Report:
     """Return what the schema does not tell: that the name of a key is none of the choices."""
     reason, _, where = str(error).partition(" - at ")
     at = re.search(r"\$\.?([^`]*)", where)
-    return tuple(at[1].split(".")) if at and at[1] else (), reason, "see policies/catalogue.schema.json for the choices"
+    remedy = "see policies/catalogue/catalogue.schema.json for the choices"
+    return tuple(at[1].split(".")) if at and at[1] else (), reason, remedy
 
 
 def _shape(error: Any) -> Iterator[Report]:
@@ -121,7 +122,7 @@ def _shape(error: Any) -> Iterator[Report]:
         case "minLength" | "minItems":
             yield path, "it is too short", "say more: " + error.message
         case _:
-            yield path, error.message, "see policies/catalogue.schema.json"
+            yield path, error.message, "see policies/catalogue/catalogue.schema.json"
 
 
 # ---- the sense

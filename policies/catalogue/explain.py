@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from policies.catalogue.locate import line_of, lines_of
-from policies.catalogue.model import Api, Catalogue, Client, Operation, Path
+from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, Path
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Unknown(LookupError):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What would happen if a client called an operation of an API on a day (UTC)?"""
+    """What would happen if a client called an operation on a day (UTC)? `api_name` is empty for one of the gateway."""
 
     catalogue: Catalogue
     client_name: str
@@ -46,14 +46,19 @@ class Question(msgspec.Struct, frozen=True):
         return self.catalogue.clients[self.client_name]
 
     @property
-    def api(self) -> Api:
-        """Return the API that is called."""
-        return self.catalogue.apis[self.api_name]
+    def api(self) -> Api | None:
+        """Return the API that is called, or None for the gateway."""
+        return self.catalogue.apis[self.api_name] if self.api_name else None
+
+    @property
+    def layer(self) -> Layer:
+        """Return the layer that is called. Each serves the operations of the gateway: the client calls its own."""
+        return self.api.layer if self.api else self.client.audience
 
     @property
     def operation(self) -> Operation:
         """Return the operation that is called."""
-        return self.api.operations[self.operation_id]
+        return (self.api or self.catalogue.gateway).operations[self.operation_id]
 
     @property
     def of_client(self) -> Path:
@@ -63,7 +68,7 @@ class Question(msgspec.Struct, frozen=True):
     @property
     def of_operation(self) -> Path:
         """Return where the operation stands in the catalogue."""
-        return ("apis", self.api_name, "operations", self.operation_id)
+        return (*(("apis", self.api_name) if self.api_name else ("gateway",)), "operations", self.operation_id)
 
 
 class Outcome(NamedTuple):
@@ -80,10 +85,10 @@ def asked(catalogue: Catalogue, client_name: str, operation_id: str, today: date
     if client_name not in catalogue.clients:
         raise Unknown(f"there is no client {client_name!r}; there are {', '.join(sorted(catalogue.clients))}")
     name = catalogue.api_of(operation_id)
-    if name is None:
-        known = sorted(each for api in catalogue.apis.values() for each in api.operations)
+    if name is None and operation_id not in catalogue.gateway.operations:
+        known = sorted(each for _, each, _ in catalogue.placed_operations())
         raise Unknown(f"there is no operation {operation_id!r}; there are {', '.join(known)}")
-    return Question(catalogue, client_name, name, operation_id, today)
+    return Question(catalogue, client_name, name or "", operation_id, today)
 
 
 def explained(

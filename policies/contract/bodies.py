@@ -46,7 +46,7 @@ def replayed(body: bytes) -> Receive:
 
 
 class CapturedResponse(msgspec.Struct, frozen=True):
-    """A read_body answer, before anybody has seen it."""
+    """A whole answer, before anybody has seen it."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]

@@ -33,7 +33,7 @@ def check(api: str, version: str, life: Version, today: date) -> Headers:
     """
     if life.state == "draft":
         raise ProblemError(MISSING, f"There is no version {version} of this API.")
-    if life.sunset_on and life.sunset_on <= today:
+    if _ended(life, today):
         raise ProblemError(ENDED, f"{version} of this API ended on {life.sunset_on}; move to {life.successor}.")
     if life.deprecated_on is None:
         return []
@@ -45,6 +45,10 @@ def check(api: str, version: str, life: Version, today: date) -> Headers:
         links.append(f'<{life.guide}>; rel="deprecation"; type="text/html"')
     headers.append((b"link", ", ".join(links).encode()))
     return headers
+
+
+def _ended(life: Version, today: date) -> bool:
+    return life.sunset_on is not None and life.sunset_on <= today
 
 
 def _midnight(day: date) -> datetime:
@@ -74,15 +78,18 @@ class Versions(Policy):
 
     @classmethod
     def explain(cls, question: Question) -> Iterator[Outcome]:
-        name, versions = question.api_name, question.api.versions
+        name, versions = question.api_name, question.api.versions if question.api else {}
+        refused = {each for each, life in versions.items() if life.state == "draft" or _ended(life, question.today)}
         for version, life in versions.items():
-            ended = life.sunset_on is not None and life.sunset_on <= question.today
             outcome = f"{name} {version} is {life.state}"
-            if ended:
+            if life.state == "draft":
+                outcome = f"{name} {version} is a draft: 404"
+            elif _ended(life, question.today):
                 outcome = f"{name} {version} ended on {life.sunset_on}: 410, move to {life.successor}"
             elif life.sunset_on:
                 outcome += f" and ends on {life.sunset_on}; its successor is {life.successor}"
-            yield Outcome(not ended or len(versions) > 1, "version", outcome, ("apis", name, "versions", version))
+            # Of several versions a caller takes one that is served.
+            yield Outcome(len(refused) < len(versions), "version", outcome, ("apis", name, "versions", version))
 
 
 class CountedDeprecations(Policy):

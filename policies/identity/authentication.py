@@ -171,7 +171,7 @@ class Authentication(Policy):
 
     @classmethod
     def explain(cls, question: Question) -> Iterator[Outcome]:
-        audience, layer = question.client.audience, question.api.layer
+        audience, layer = question.client.audience, question.layer
         path = (*question.of_client, "audience")
         if question.operation.open:
             yield Outcome(True, "authentication", f"none is asked: {question.operation.open}", question.of_operation)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
@@ -13,6 +15,7 @@ from policies.catalogue.check import load, read, schema
 from policies.catalogue.diff import diff
 from policies.catalogue.explain import Unknown
 from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError
+from policies.catalogue.sections import catalogue_type
 from policies.chain.pipeline import explain
 from tiergate.cli.main import cli
 
@@ -442,7 +445,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         ("com.tiergate.crm.deal.closed.v1", "com.tiergate.crm.deal.amount.v1"),
         "events.com.tiergate.crm.deal.amount.v1",
         "'amount' does not end in -ed",
-        "policies/participles.txt",
+        "policies/catalogue/participles.txt",
     ),
     "event version": (
         ("com.tiergate.crm.deal.closed.v1", "com.tiergate.crm.deal.closed"),
@@ -538,6 +541,30 @@ def test_an_allowed_call_is_explained_policy_by_policy_with_its_lines() -> None:
     assert "version: sales v1 is active | versions.v1" in text
     assert 'authorization: the scope orders:read is granted | scopes = ["orders:read", "cases:read"' in text
     assert 'objects: records of FR01; to it, records of others do not exist: 404 | legal_entities = ["FR01"]' in text
+
+
+def test_an_operation_of_the_gateway_is_explained_as_any_other() -> None:
+    allowed, text = said("process-layer", "live")
+
+    assert allowed
+    assert "authentication: none is asked: health | live = " in text
+    assert "version" not in text
+
+
+@pytest.mark.parametrize(
+    ("versions", "served", "outcome"),
+    [
+        (('versions.v1 = { state = "active" }', 'versions.v2 = { state = "draft" }'), True, "sales v2 is a draft: 404"),
+        (('versions.v1 = { state = "draft" }',), False, "sales v1 is a draft: 404"),
+    ],
+)
+def test_a_draft_is_explained_as_it_is_answered(versions: tuple[str, ...], *, served: bool, outcome: str) -> None:
+    catalogue = msgspec.convert(tomllib.loads(TEXT.replace(*sales(*versions))), catalogue_type())
+
+    found = explain(catalogue, TEXT, "sales-app", "sales_get_order", TODAY)
+
+    assert found.allowed is served
+    assert outcome in [each.outcome for each in found.decisions]
 
 
 @pytest.mark.parametrize(
