@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 import msgspec
 from litestar import Response
 
+from canonical.faults import Unavailable
 from policies.catalogue.model import Client
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
-from policies.outbound.layer_client import AsyncLayerClient, LayerResponse, token_for
+from policies.outbound.layer_client import NOT_ITS_ANSWER, AsyncLayerClient, LayerResponse, token_for
 from policies.problems import FAULT_BY_NAME, TYPES, Problem, ProblemError
 
 NAME = "experience-layer"
@@ -70,11 +71,16 @@ def _passed(answer: LayerResponse) -> Response[bytes]:
 
 
 def _shaped(answer: LayerResponse, kind: type[T]) -> T:
-    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return msgspec.json.decode(answer.content, type=kind)
-    problem = msgspec.json.decode(answer.content, type=Problem)
+    try:
+        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            return msgspec.json.decode(answer.content, type=kind)
+        problem = msgspec.json.decode(answer.content, type=Problem)
+    except msgspec.DecodeError as error:
+        raise Unavailable("process", NOT_ITS_ANSWER) from error
     name = problem.type.removeprefix("/problems/")
     if name in FAULT_BY_NAME:
         raise FAULT_BY_NAME[name](problem.platform, problem.detail, field=problem.field, retry_after=answer.retry_after)
     headers = {} if answer.retry_after is None else {"Retry-After": f"{answer.retry_after:.0f}"}
+    if name not in TYPES:
+        raise Unavailable("process", NOT_ITS_ANSWER)
     raise ProblemError(TYPES[name], problem.detail, problem.errors, headers)

@@ -18,6 +18,8 @@ from policies.identity.issuer import Issuer
 from policies.problems import FAULT_BY_NAME, FieldError
 
 T = TypeVar("T")
+NOT_ITS_ANSWER = "the answer is not one of the layer's"
+"""What something between the layers says in its place, as a proxy does."""
 JSON = b"application/json"
 Token = Callable[[], str]
 
@@ -140,21 +142,18 @@ def _answer(reply: HttpResponse, layer: str) -> LayerResponse:
 
 
 def _decoded(answer: LayerResponse, layer: str, expected: type[T]) -> T:
-    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        try:
-            return msgspec.json.decode(answer.content, type=expected)
-        except msgspec.DecodeError as error:  # something between us answered instead of the layer
-            raise Unavailable(layer, "the answer is not one of the layer's") from error
     try:
+        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            return msgspec.json.decode(answer.content, type=expected)
         refusal = msgspec.json.decode(answer.content, type=_Refusal)
-    except msgspec.DecodeError:
-        refusal = _Refusal(detail=f"{layer} answered {answer.status}")
+    except msgspec.DecodeError as error:
+        raise Unavailable(layer, NOT_ITS_ANSWER) from error
     fault = FAULT_BY_NAME.get(refusal.type.removeprefix("/problems/"))
     platform = refusal.platform or layer
     if fault is not None:
         raise fault(platform, refusal.detail, field=refusal.field, retry_after=answer.retry_after)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Throttled(platform, refusal.detail)
+        raise Throttled(platform, refusal.detail, retry_after=answer.retry_after)
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Unavailable(platform, refusal.detail)
     named = refusal.errors[0].path if refusal.errors else ""

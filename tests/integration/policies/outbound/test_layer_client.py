@@ -9,9 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from canonical.faults import Throttled, Unavailable
+from canonical.ids import utc_now
+from experience_apis.process_client import Process
+from policies.catalogue.check import load
+from policies.identity.issuer import Issuer
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient
+from tests.support.process_context import SOMEBODY
 
 Ask = Callable[[str], object]
 
@@ -57,6 +63,34 @@ def from_the_loop(address: str) -> object:
 def test_a_layer_that_does_not_accept_our_token_is_asked_again_later(ask: Ask) -> None:
     with layer(401, b'{"type": "/problems/unauthenticated"}') as address, pytest.raises(Unavailable, match="token"):
         ask(address)
+
+
+def in_a_channel(address: str) -> object:
+    async def read() -> object:
+        client = AsyncLayerClient(address, "process", 5)
+        process = Process(
+            client, Issuer(Ed25519PrivateKey.generate(), utc_now), lambda: load().clients["experience-layer"]
+        )
+        try:
+            return await process.read(SOMEBODY, "orders", {}, dict[str, str])
+        finally:
+            await client.close()
+
+    return asyncio.run(read())
+
+
+@pytest.mark.parametrize("ask", [from_a_thread, in_a_channel])
+@pytest.mark.parametrize("status", [200, 404, 502])
+def test_an_answer_of_something_between_the_layers_is_none_of_the_layer(ask: Ask, status: int) -> None:
+    with layer(status, b"<html>") as address, pytest.raises(Unavailable, match="not one of the layer"):
+        ask(address)
+
+
+def test_a_problem_that_a_channel_does_not_know_is_none_of_the_layer() -> None:
+    unknown = b'{"type": "/problems/of-others", "title": "", "status": 404}'
+
+    with layer(404, unknown) as address, pytest.raises(Unavailable):
+        in_a_channel(address)
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [("7", 7.0), ("Sun, 01 Mar 2026 12:00:09 GMT", 9.0), ("sometime", None)])
