@@ -21,6 +21,10 @@ Requirement = Callable[[Catalogue], Iterable[Report]]
 log = structlog.get_logger("tiergate.catalogue")
 
 
+FAULTS_OF_A_CHECK = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a check raises that did not expect what it found: a fault of ours, whatever stands in the file."""
+
+
 class LiveCatalogue:
     """Holds the catalogue that governs. Each request reads `current` once, so that one catalogue governs all of it."""
 
@@ -62,7 +66,7 @@ class LiveCatalogue:
             try:
                 if self._has_changed():
                     await asyncio.to_thread(self._take_up)
-            except Exception as error:  # a check that fails must not end the watch: no later change would be seen
+            except FAULTS_OF_A_CHECK as error:  # it must not end the watch: no later change would be seen
                 log.exception("the changed catalogue cannot be checked")
                 self._refuse(f"{self._path.name} cannot be checked: {type(error).__name__}")
 
