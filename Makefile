@@ -9,6 +9,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-he
 FREE_PORT = $(shell $(BIN)/python -c "from tiergate.dev.sandbox import free_port; print(free_port())")
 ONCE ?=
 T ?=
+# Of the fast tests some wait for time: three at once keep two cores busy. Those with servers keep a file together.
+FAST := tests/unit tests/integration -n 3 --dist worksteal
 # A server starts in a third of the time when its modules are compiled already: what is installed is compiled once,
 # what is here when it is first used, whatever the shell says.
 export PYTHONDONTWRITEBYTECODE :=
@@ -36,10 +38,10 @@ test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run ever
 	@$(BIN)/pytest $(if $(T),-k "$(T)")
 
 test-fast: .venv/ready $(NODE) ## Run the unit and integration tests, which need no ERP (T=word: those that match)
-	@$(BIN)/pytest tests/unit tests/integration $(if $(T),-k "$(T)")
+	@$(BIN)/pytest $(FAST) $(if $(T),-k "$(T)")
 
 cov: .venv/ready $(NODE) ## Run them and print the coverage by branch, with the lines that they do not reach
-	@$(BIN)/pytest tests/unit tests/integration --cov --cov-report term-missing
+	@$(BIN)/pytest $(FAST) --cov --cov-report term-missing
 
 %/node_modules/.ready: %/package-lock.json .venv/ready
 	@cd $* && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
