@@ -177,7 +177,7 @@ class PlatformClientFactory:
 def unserved(catalogue: Catalogue, connected: Collection[str]) -> Iterable[Report]:
     """Report each legal entity that a catalogue gives to an instance which is not connected. A CRM is asked by its
     name, so a new one takes nothing from those that are."""
-    homes = sorted(each for region in catalogue.regions.values() for each in region.legal_entities)
+    homes = sorted(catalogue.homes())
     for domain in get_args(Domain):
         strangers = [each for each in catalogue.instances(domain) if each not in connected]
         for name in strangers if domain != "crm" else ():

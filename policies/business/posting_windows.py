@@ -45,7 +45,7 @@ def window_of(catalogue: Catalogue, legal_entity: str) -> PostingWindow:
 
 
 def _check(catalogue: Catalogue) -> Iterator[Report]:
-    homes = {each for region in catalogue.regions.values() for each in region.legal_entities}
+    homes = catalogue.homes()
     for name, window in POSTING_WINDOWS.of(catalogue).items():
         path = ("posting_windows", name)
         if name not in homes:

@@ -289,7 +289,7 @@ def _check_platforms(catalogue: Catalogue) -> Iterator[Report]:
 def _check_who_serves(catalogue: Catalogue) -> Iterator[Report]:
     """Work is routed by legal entity: each is served by one instance of a domain. A deal comes from the CRM that it is
     in."""
-    homes = {each for region in catalogue.regions.values() for each in region.legal_entities}
+    homes = catalogue.homes()
     for domain in get_args(Domain):
         found = catalogue.instances(domain)
         served: dict[str, str] = {}

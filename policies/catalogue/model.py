@@ -190,6 +190,10 @@ class Catalogue(Fact, frozen=True):
         """Return the name of the API that an operation belongs to."""
         return next((name for name, api in self.apis.items() if operation_id in api.operations), None)
 
+    def homes(self) -> frozenset[str]:
+        """Return every legal entity that has a region."""
+        return frozenset[str]().union(*(each.legal_entities for each in self.regions.values()))
+
     def region_of(self, legal_entity: str) -> str | None:
         """Return the region in which the records of a legal entity stay."""
         return next((name for name, region in self.regions.items() if legal_entity in region.legal_entities), None)
