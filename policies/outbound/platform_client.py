@@ -18,7 +18,6 @@ import msgspec
 import structlog
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
-from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.catalogue.live import LiveCatalogue
@@ -30,7 +29,7 @@ from policies.outbound import ownership
 from policies.outbound.ownership import Carried, Fields, carried
 from policies.outbound.residency import Residency
 from policies.problems import ProblemError
-from policies.traffic.rate_limit import RateLimitedCall, RateLimiter
+from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, by_client, limits_at
 
 Jitter = Callable[[], float]
 """A source of random numbers from 0 up to 1."""
@@ -109,7 +108,7 @@ class PlatformClient:
         self._platform = catalogue.platforms[self._instance]
         self._domain: Domain = self._platform.domain
         self._key = RateLimitedCall(f"platform:{self._instance}", "")
-        self._rate: list[Limit] = list(LimitGroup(self._platform.rate, _key, None, False, None, None, None, 1, False))
+        self._rate = limits_at(self._platform.rate, by_client)
         self._free = asyncio.Semaphore(self._platform.concurrent)
         self._http.connections = self._platform.concurrent
         breaker = self._platform.breaker
@@ -282,7 +281,3 @@ class PlatformClient:
 def _place(location: str) -> str:
     """Return the target of a redirect, without its query, which may hold secrets or personal fields."""
     return str(httpx.URL(location).copy_with(userinfo=b"", query=None, fragment=None))[:LONGEST_PLACE]
-
-
-def _key(request: RateLimitedCall) -> str:
-    return request.client

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 
@@ -22,7 +22,7 @@ from limits.errors import StorageError
 from slowapi.wrappers import Limit, LimitGroup
 
 from canonical.ids import Clock
-from policies.catalogue.diff import listed, paired
+from policies.catalogue.diff import listed, paired, reach
 from policies.catalogue.explain import Outcome, Question
 from policies.catalogue.model import Catalogue, Client, Count, Fact, Name, Operation, Path, Report
 from policies.catalogue.sections import section
@@ -73,15 +73,21 @@ def limits_of(tier: ThrottleTier, operation: Operation) -> list[Limit]:
 
     Raises `ValueError` for a rate that is not in `limits`' notation ("100/second; 3000/minute").
     """
-    return [*_limits(f"{tier.rates}; {tier.daily}/day", by_client, operation.cost), *own_limits(operation)]
+    return [*tier_limits(tier, operation.cost), *own_limits(operation)]
+
+
+def tier_limits(tier: ThrottleTier, cost: int) -> list[Limit]:
+    """Return the limits of a tier over all operations, for a call of this cost. Raises as `limits_of` does."""
+    return limits_at(f"{tier.rates}; {tier.daily}/day", by_client, cost)
 
 
 def own_limits(operation: Operation) -> list[Limit]:
     """Return the limits of the operation itself, for each client. Raises as `limits_of` does."""
-    return _limits(operation.rates, by_client_and_operation, operation.cost) if operation.rates else []
+    return limits_at(operation.rates, by_client_and_operation, operation.cost) if operation.rates else []
 
 
-def _limits(rates: str, key: Callable[[RateLimitedCall], str], cost: int) -> list[Limit]:
+def limits_at(rates: str, key: Callable[[RateLimitedCall], str], cost: int = 1) -> list[Limit]:
+    """Return limits that are counted by `key`, as slowapi declares them. Raises as `limits_of` does."""
     return list(LimitGroup(rates, key, None, False, None, None, None, cost, False))
 
 
@@ -318,28 +324,26 @@ def _check(catalogue: Catalogue) -> Iterator[Report]:
 
 def _check_costs(catalogue: Catalogue) -> Iterator[Report]:
     """Report a call that costs more than a whole window has: it would be refused for ever."""
+    reached = {name: reach(catalogue, client) for name, client in catalogue.clients.items()}
     for path, operation_id, operation in catalogue.placed_operations():
-        for whom, limits in _limits_by_tier(catalogue, operation_id, operation):
+        callers = [name for name, operations in reached.items() if operation_id in operations]
+        for whom, limits in _limits_by_tier(catalogue, callers, operation):
             least = min((each.limit.amount for each in limits), default=operation.cost)
             if operation.cost > least:
                 reason = f"it is more than the smallest limit of {whom}, which is {least}: every call is refused"
                 yield (*path, "cost"), reason, "lower it, or raise the limit"
 
 
-def _limits_by_tier(catalogue: Catalogue, operation_id: str, operation: Operation) -> Iterator[tuple[str, list[Limit]]]:
-    """Yield the limits of an operation: its own, and with those of each tier of which a client may call it."""
+def _limits_by_tier(
+    catalogue: Catalogue, callers: Iterable[str], operation: Operation
+) -> Iterator[tuple[str, list[Limit]]]:
+    """Yield the limits of an operation: its own, and those of each tier of which one of the `callers` is."""
     with suppress(ValueError):  # rates that cannot be read are reported as such
         yield "the operation itself", own_limits(operation)
         for name, tier in THROTTLE_TIERS.of(catalogue).items():
-            clients = frozenset(
-                each
-                for each, client in catalogue.clients.items()
-                if client.tier == name
-                and operation.scope in client.scopes
-                and operation_id in catalogue.operations(client.audience)
-            )
+            clients = frozenset(each for each in callers if catalogue.clients[each].tier == name)
             if clients:
-                yield listed(clients), _limits(f"{tier.rates}; {tier.daily}/day", by_client, operation.cost)
+                yield listed(clients), tier_limits(tier, operation.cost)
 
 
 def _written_rates(catalogue: Catalogue) -> Iterator[tuple[Path, str]]:
