@@ -41,10 +41,16 @@ NOTICE_DAYS = 90
 
 def load(path: pathlib.Path = SHIPPED) -> Catalogue:
     """Read and check a catalogue. Raises `CatalogueError` with everything that is wrong with it."""
-    catalogue, violations = read(path.read_bytes())
+    return load_with_text(path)[0]
+
+
+def load_with_text(path: pathlib.Path) -> tuple[Catalogue, str]:
+    """Return what `load` does, with the text of the same moment."""
+    raw = path.read_bytes()
+    catalogue, violations = read(raw)
     if catalogue is None or violations:
         raise CatalogueError(path.name, violations)
-    return catalogue
+    return catalogue, raw.decode()
 
 
 def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[Violation]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from policies.catalogue.check import read
+from policies.catalogue.check import load_with_text
 from policies.catalogue.locate import located
 from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError, Report
 
@@ -37,7 +37,7 @@ class LiveCatalogue:
         self.current: Catalogue
         self.text: str
         """The catalogue that governs, as it is written."""
-        self.current, self.text = self._read()
+        self.current, self.text = load_with_text(self._path)
         self.refused: str = ""
         """Why the file as it is now does not govern; empty when it does."""
 
@@ -81,7 +81,7 @@ class LiveCatalogue:
 
     def _take_up(self) -> None:
         try:
-            wanted, text = self._read()
+            wanted, text = load_with_text(self._path)
             self._check(wanted, text, self._required)
         except CatalogueError as error:
             self._refuse(str(error))
@@ -93,14 +93,6 @@ class LiveCatalogue:
         for reported in self._watchers:
             reported(wanted)
         log.info("the catalogue has changed and governs", file=self._path.name)
-
-    def _read(self) -> tuple[Catalogue, str]:
-        """Return the catalogue and its text, of the same moment."""
-        raw = self._path.read_bytes()
-        wanted, violations = read(raw)
-        if wanted is None or violations:
-            raise CatalogueError(self._path.name, violations)
-        return wanted, raw.decode()
 
     def _check(self, wanted: Catalogue, text: str, required: Iterable[Requirement]) -> None:
         if violations := located(text, chain.from_iterable(each(wanted) for each in required)):
