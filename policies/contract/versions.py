@@ -79,17 +79,19 @@ class Versions(Policy):
     @classmethod
     def explain(cls, question: Question) -> Iterator[Outcome]:
         name, versions = question.api_name, question.api.versions if question.api else {}
-        refused = {each for each, life in versions.items() if life.state == "draft" or _ended(life, question.today)}
+        refusals = {version: _refusal(life, question.today) for version, life in versions.items()}
+        served = not all(refusals.values())  # of several versions a caller takes one that is served
         for version, life in versions.items():
-            outcome = f"{name} {version} is {life.state}"
-            if life.state == "draft":
-                outcome = f"{name} {version} is a draft: 404"
-            elif _ended(life, question.today):
-                outcome = f"{name} {version} ended on {life.sunset_on}: 410, move to {life.successor}"
-            elif life.sunset_on:
-                outcome += f" and ends on {life.sunset_on}; its successor is {life.successor}"
-            # Of several versions a caller takes one that is served.
-            yield Outcome(len(refused) < len(versions), "version", outcome, ("apis", name, "versions", version))
+            ends = f" and ends on {life.sunset_on}; its successor is {life.successor}" if life.sunset_on else ""
+            outcome = f"{name} {version} {refusals[version] or f'is {life.state}{ends}'}"
+            yield Outcome(served, "version", outcome, ("apis", name, "versions", version))
+
+
+def _refusal(life: Version, today: date) -> str:
+    """Return why calls of a version are refused; nothing when it is served."""
+    if life.state == "draft":
+        return "is a draft: 404"
+    return f"ended on {life.sunset_on}: 410, move to {life.successor}" if _ended(life, today) else ""
 
 
 class CountedDeprecations(Policy):
