@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-import msgspec
 from litestar import Response
 
 from canonical.faults import Unavailable
 from policies.catalogue.model import Client
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
-from policies.outbound.layer_client import NOT_ITS_ANSWER, AsyncLayerClient, LayerResponse, token_for
-from policies.problems import FAULT_BY_NAME, TYPES, Problem, ProblemError
+from policies.outbound.layer_client import NOT_ITS_ANSWER, AsyncLayerClient, LayerResponse, Refusal, result, token_for
+from policies.problems import TYPES, ProblemError
 
 NAME = "experience-layer"
 T = TypeVar("T")
@@ -71,16 +69,10 @@ def _passed(answer: LayerResponse) -> Response[bytes]:
 
 
 def _shaped(answer: LayerResponse, kind: type[T]) -> T:
-    try:
-        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            return msgspec.json.decode(answer.content, type=kind)
-        problem = msgspec.json.decode(answer.content, type=Problem)
-    except msgspec.DecodeError as error:
-        raise Unavailable("process", NOT_ITS_ANSWER) from error
-    name = problem.type.removeprefix("/problems/")
-    if name in FAULT_BY_NAME:
-        raise FAULT_BY_NAME[name](problem.platform, problem.detail, field=problem.field, retry_after=answer.retry_after)
-    headers = {} if answer.retry_after is None else {"Retry-After": f"{answer.retry_after:.0f}"}
-    if name not in TYPES:
+    found = result(answer, "process", kind)
+    if not isinstance(found, Refusal):
+        return found
+    if found.name not in TYPES:
         raise Unavailable("process", NOT_ITS_ANSWER)
-    raise ProblemError(TYPES[name], problem.detail, problem.errors, headers)
+    headers = {} if answer.retry_after is None else {"Retry-After": f"{answer.retry_after:.0f}"}
+    raise ProblemError(TYPES[found.name], found.detail, found.errors, headers)

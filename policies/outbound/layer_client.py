@@ -123,7 +123,7 @@ class AsyncLayerClient:
         await self._http.close()
 
 
-class _Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True):
     """The members of a problem that the caller acts on."""
 
     type: str = ""
@@ -131,6 +131,11 @@ class _Refusal(msgspec.Struct, frozen=True):
     platform: str = ""
     field: str = ""
     errors: tuple[FieldError, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return the name of the problem's type."""
+        return self.type.removeprefix("/problems/")
 
 
 def _answer(reply: HttpResponse, layer: str) -> LayerResponse:
@@ -141,23 +146,33 @@ def _answer(reply: HttpResponse, layer: str) -> LayerResponse:
     return LayerResponse(reply.status, reply.content, media_type, reply.retry_after)
 
 
-def _decoded(answer: LayerResponse, layer: str, expected: type[T]) -> T:
+def result(answer: LayerResponse, layer: str, expected: type[T]) -> T | Refusal:
+    """Return what a layer answered, or why it refused.
+
+    Raises the leaf of `PlatformFault` that a refusal names, and `Unavailable` for an answer that is not the layer's.
+    """
     try:
         if answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return msgspec.json.decode(answer.content, type=expected)
-        refusal = msgspec.json.decode(answer.content, type=_Refusal)
+        refusal = msgspec.json.decode(answer.content, type=Refusal)
     except msgspec.DecodeError as error:
         raise Unavailable(layer, NOT_ITS_ANSWER) from error
-    fault = FAULT_BY_NAME.get(refusal.type.removeprefix("/problems/"))
-    platform = refusal.platform or layer
-    if fault is not None:
-        raise fault(platform, refusal.detail, field=refusal.field, retry_after=answer.retry_after)
+    if (fault := FAULT_BY_NAME.get(refusal.name)) is not None:
+        raise fault(refusal.platform or layer, refusal.detail, field=refusal.field, retry_after=answer.retry_after)
+    return refusal
+
+
+def _decoded(answer: LayerResponse, layer: str, expected: type[T]) -> T:
+    found = result(answer, layer, expected)
+    if not isinstance(found, Refusal):
+        return found
+    platform = found.platform or layer
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Throttled(platform, refusal.detail, retry_after=answer.retry_after)
+        raise Throttled(platform, found.detail, retry_after=answer.retry_after)
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Unavailable(platform, refusal.detail)
-    named = refusal.errors[0].path if refusal.errors else ""
-    raise Rejected(platform, refusal.detail, field=refusal.field or named)
+        raise Unavailable(platform, found.detail)
+    named = found.errors[0].path if found.errors else ""
+    raise Rejected(platform, found.detail, field=found.field or named)
 
 
 def _left(layer: str, timeout: float) -> float:
