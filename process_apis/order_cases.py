@@ -11,7 +11,8 @@ from canonical.cases import Action, Case, CaseKind
 from canonical.states import OrderState
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.crm_status import write_status_to_crm
+from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
+from process_apis.runtime.steps import PATH
 
 KINDS: frozenset[CaseKind] = frozenset(
     {
@@ -29,7 +30,7 @@ KINDS: frozenset[CaseKind] = frozenset(
         "cannot_undo",
     }
 )
-APPROVED: tuple[OrderState, ...] = ("onboarding", "subscribing", "provisioning", "partially_active", "active")
+APPROVED: tuple[OrderState, ...] = (*PATH[PATH.index("onboarding") :], *IN_FORCE)
 """Where an order is that was approved."""
 OUTLIVE: frozenset[CaseKind] = frozenset({"cannot_undo"})
 """What an order leaves behind that has ended: it is still to be done."""

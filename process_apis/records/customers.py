@@ -17,6 +17,7 @@ from process_apis.records.database import customers, insert_once, orders
 DOCUMENT = sa.select(customers.c.document).where(customers.c.id == sa.bindparam("of"))
 RUN = sa.select(customers.c.run).where(customers.c.id == sa.bindparam("of"))
 CHANGED = sa.select(customers).where(customers.c.id == sa.bindparam("of"))
+CUSTOMER = msgspec.json.Decoder(Customer)
 CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 
 
@@ -24,7 +25,7 @@ def keep(engine: sa.Engine, customer: Customer) -> None:
     """Remember a customer as it was last seen, with its ids on every platform: those that are known already stay."""
     with engine.begin() as connection:
         if (before := connection.scalar(DOCUMENT, {"of": customer.id})) is not None:
-            known = msgspec.json.decode(before, type=Customer).references
+            known = CUSTOMER.decode(before).references
             customer = msgspec.structs.replace(customer, references=known | customer.references)
         kept = {"document": msgspec.json.encode(customer), "partner": customer.partner}
         changed = connection.execute(CHANGE, {"of": customer.id} | kept)
@@ -62,7 +63,7 @@ def last_seen(engine: sa.Engine, customer_id: str) -> Customer | None:
     """Return a customer as it was last seen."""
     with engine.connect() as connection:
         document = connection.scalar(DOCUMENT, {"of": customer_id})
-    return msgspec.json.decode(document, type=Customer) if document else None
+    return CUSTOMER.decode(document) if document else None
 
 
 def visible(engine: sa.Engine, customer_id: str, principal: Principal) -> Customer | None:
@@ -70,14 +71,14 @@ def visible(engine: sa.Engine, customer_id: str, principal: Principal) -> Custom
     query = sa.select(customers.c.document).where(customers.c.id == customer_id, _seen_by(principal))
     with engine.connect() as connection:
         document = connection.scalar(query)
-    return msgspec.json.decode(document, type=Customer) if document else None
+    return CUSTOMER.decode(document) if document else None
 
 
 def page(engine: sa.Engine, principal: Principal, cursor: str | None, limit: int) -> Page[Customer]:
     """Return the customers of whom the caller may see an order."""
     with engine.connect() as connection:
         rows, next_cursor = paging.page_of(connection, customers, [_seen_by(principal)], cursor, limit)
-    return paging.page([msgspec.json.decode(row.document, type=Customer) for row in rows], next_cursor)
+    return paging.page([CUSTOMER.decode(row.document) for row in rows], next_cursor)
 
 
 def _seen_by(principal: Principal) -> sa.ColumnElement[bool]:

@@ -39,7 +39,8 @@ REQUEST_LINES = CHANGE_LINES.where(order_lines.c.state == "waiting").values(stat
 RETRY_LINES = CHANGE_LINES.where(order_lines.c.state.in_(("failed", "requested")))
 REQUESTED = LINES.where(order_lines.c.state == "requested")
 LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
-BEING_DELIVERED = CHANGE.where(orders.c.state.in_(("provisioning", "partially_active")))
+BEING_DELIVERED: tuple[OrderState, ...] = ("provisioning", "partially_active")
+CHANGE_BEING_DELIVERED = CHANGE.where(orders.c.state.in_(BEING_DELIVERED))
 SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
 STATUS_NOT_IN_CRM = (
     sa.select(orders)
@@ -74,18 +75,15 @@ class OneOrder:
         """
         present = cast("OrderState", self.row.state)
         check_order(present, state)
-        shown = {} if present == state else {"crm_status": ""}  # what is shown of an earlier stay is not of this one
-        values = (
-            shown
-            | changes
-            | {
-                "of": self.row.id,
-                "state": state,
-                "blocked_reason": blocked_reason,
-                "updated_at": self._now,
-                "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
-            }
-        )
+        if present != state:  # what is shown of an earlier stay is not of this one
+            changes = {"crm_status": ""} | changes
+        values = changes | {
+            "of": self.row.id,
+            "state": state,
+            "blocked_reason": blocked_reason,
+            "updated_at": self._now,
+            "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
+        }
         self.row = self._connection.execute(CHANGED, values).one()
         if present != state:
             self._connection.execute(REACHED, {"order_id": self.row.id, "state": state, "at": self._now})
@@ -245,7 +243,7 @@ class Orders:
         order that has its reports already is left as it is."""
         with self._engine.begin() as connection:
             connection.execute(
-                BEING_DELIVERED, {"of": order_id, "next_attempt_at": until.isoformat(), "blocked_reason": ""}
+                CHANGE_BEING_DELIVERED, {"of": order_id, "next_attempt_at": until.isoformat(), "blocked_reason": ""}
             )
 
     def retry_lines(self, order_id: str, line_id: str = "") -> None:
