@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 from sandbox.salesforce import soql
@@ -198,10 +199,7 @@ class Org:
 
     def _check_fields(self, sobject: SObject, query: soql.Query) -> None:
         """Refuse a field that is not there, whether or not there is any record to look at."""
-
-        def value(row: Record, path: str) -> Any:
-            return self._value(sobject, row, path)
-
+        value = partial(self._value, sobject)
         if query.where:
             query.where({}, value)
         for path, _, _ in query.order:
@@ -213,9 +211,7 @@ class Org:
                 value({}, each)
 
     def _select(self, sobject: SObject, rows: list[Record], query: soql.Query) -> list[Record]:
-        def value(row: Record, path: str) -> Any:
-            return self._value(sobject, row, path)
-
+        value = partial(self._value, sobject)
         if query.where:
             rows = [row for row in rows if query.where(row, value)]
         rows = soql.ordered(rows, query, value)[query.offset :]
