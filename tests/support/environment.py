@@ -18,7 +18,7 @@ from sandbox.site import Site
 from tests.support.platforms import PlatformSet, wait_until
 from tests.support.recorded_states import restore
 from tiergate.dev.demo import Channels
-from tiergate.dev.processes import Child, layer_process, wait_for
+from tiergate.dev.processes import Child, layer_process, stop_all, wait_for
 from tiergate.dev.sandbox import LAYERS, START_SECONDS, Sandbox, choose_ports
 from tiergate.settings import load
 
@@ -98,11 +98,7 @@ class Environment(PlatformSet):
         self.start(layer, extra)
 
     def stop(self) -> None:
-        for child in self.children.values():
-            if not child.ended:
-                child.process.terminate()
-        for child in self.children.values():
-            child.stop()
+        stop_all(self.children.values())
 
     # ---- selling
 

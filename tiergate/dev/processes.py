@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from http import HTTPStatus
 from pathlib import Path
 
@@ -63,10 +63,17 @@ def stopped_at_the_end() -> Generator[list[Child]]:
     try:
         yield children
     finally:
-        for child in reversed(children):
-            child.process.terminate() if not child.ended else None
-        for child in reversed(children):
-            child.stop()
+        stop_all(reversed(children))
+
+
+def stop_all(children: Iterable[Child]) -> None:
+    """Stop children, which may all come to their end at once; those that come first are asked first."""
+    stopping = list(children)
+    for child in stopping:
+        if not child.ended:
+            child.process.terminate()
+    for child in stopping:
+        child.stop()
 
 
 def layer_process(layer: Layer, config: Path, folder: Path, extra: dict[str, str] | None = None) -> Child:
