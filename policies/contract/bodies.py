@@ -100,7 +100,7 @@ def names_the_same(in_path: str, in_body: str, member: str = "id") -> None:
 
 @lru_cache
 def _fields(kind: type[Any]) -> dict[str, inspect.Type]:
-    """Return the fields of a struct by their names on the wire."""
+    """Return the fields of a struct by the names under which they are sent."""
     expected = described(kind)
     return (
         {field.encode_name: field.type for field in expected.fields} if isinstance(expected, inspect.StructType) else {}

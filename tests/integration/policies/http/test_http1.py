@@ -42,11 +42,11 @@ async def ask(
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    wire, blocking, found = AsyncHttpClient(url, seconds), HttpClient(url), list[bytes]()
+    client, blocking, found = AsyncHttpClient(url, seconds), HttpClient(url), list[bytes]()
     try:
         for number in range(times):
             if kind == "in the loop":
-                reply = await wire.request(method, f"/{number}", seconds=seconds, content=content)
+                reply = await client.request(method, f"/{number}", seconds=seconds, content=content)
             else:
                 reply = await asyncio.to_thread(
                     blocking.request, method, f"/{number}", seconds=seconds, content=content
@@ -54,7 +54,7 @@ async def ask(
             found.append(reply.content)
             await asyncio.sleep(pause)
     finally:
-        await wire.close()
+        await client.close()
         blocking.close()
         server.close()
     return found, connections
@@ -222,13 +222,13 @@ def test_a_read_that_is_given_up_leaves_its_answer_to_nobody_else() -> None:
 
     async def run() -> bytes:
         server = await asyncio.start_server(late, "127.0.0.1", 0)
-        wire = AsyncHttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 2.0)
-        given_up = asyncio.create_task(wire.get("/slow", "", 2.0))
+        client = AsyncHttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 2.0)
+        given_up = asyncio.create_task(client.get("/slow", "", 2.0))
         await asyncio.sleep(0.02)
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)
-        found = (await wire.get("/quick", "", 2.0)).content
-        await wire.close()
+        found = (await client.get("/quick", "", 2.0)).content
+        await client.close()
         server.close()
         return found
 
@@ -250,16 +250,16 @@ def test_a_name_that_has_moved_is_followed_however_busy_the_connection_is(
         first, port = await serving("127.0.0.1", 0)
         second, _ = await serving("127.0.0.2", port)
         url, found = f"http://layer.test:{port}", list[bytes]()
-        wire, blocking = AsyncHttpClient(url, 2.0, lambda: now), HttpClient(url, lambda: now)
+        client, blocking = AsyncHttpClient(url, 2.0, lambda: now), HttpClient(url, lambda: now)
         for second_of_the_call in (0.0, LONGEST_LIFE - 1, LONGEST_LIFE, LONGEST_LIFE + 1):
             now = second_of_the_call
             if kind == "in the loop":
-                reply = await wire.request("POST", "/", seconds=2.0)
+                reply = await client.request("POST", "/", seconds=2.0)
             else:
                 reply = await asyncio.to_thread(blocking.request, "POST", "/", seconds=2.0)
             found.append(reply.content)
             host = "127.0.0.2"
-        await wire.close()
+        await client.close()
         blocking.close()
         first.close()
         second.close()
