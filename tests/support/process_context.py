@@ -29,6 +29,8 @@ from process_apis.system_client import Platforms
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nobody listens there."""
 SOMEBODY = Principal("somebody", "support-desk", frozenset({"cases:act"}), frozenset({"*"}), "jti", 0.0, 0.0)
+DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
+"""The states of an order on its way to its target."""
 LINES = tuple(PricedLine(str(each), "SEAT", "Seat", 1, Money(100, "EUR"), "month") for each in range(2))
 
 

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
-
-import pytest
-
-from canonical.states import OrderState
 from process_apis.activation import conclude
 from process_apis.runtime.context import WorkflowContext
-from tests.support.process_context import TestClock, accepted_order, context_over
-
-DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Generator[WorkflowContext]:
-    with context_over(f"sqlite:///{tmp_path / 'process.sqlite'}", TestClock()) as made:
-        yield made
+from tests.support.process_context import DELIVERED, accepted_order
 
 
 def test_an_order_is_not_active_while_a_line_that_was_asked_for_again_is_on_its_way(context: WorkflowContext) -> None:

@@ -3,8 +3,6 @@ between."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -17,17 +15,11 @@ from process_apis.case_actions import CaseActions
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
 from process_apis.runtime.capability import Capability, CaseOwner, Next, owners
 from process_apis.runtime.context import WorkflowContext
-from tests.support.process_context import SOMEBODY, TestClock, accepted_order, context_over
+from tests.support.process_context import DELIVERED, SOMEBODY, accepted_order
 
 
 class Killed(RuntimeError):
     """The process dies here."""
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Generator[WorkflowContext]:
-    with context_over(f"sqlite:///{tmp_path / 'process.sqlite'}", TestClock()) as made:
-        yield made
 
 
 def opened(context: WorkflowContext, kind: CaseKind, subject: str, *actions: Action, **given: str) -> Case:
@@ -104,9 +96,6 @@ def test_an_action_that_ends_an_order_closes_its_other_cases_but_what_is_still_t
 
     page = context.cases.page(SOMEBODY, "open", None, None, 25)
     assert [each.id for each in page.items] == [left.id]
-
-
-DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from process_apis.fulfilment import order_run_of_0_1
-from tests.support.process_context import TestClock, accepted_order, context_over
+from process_apis.runtime.context import WorkflowContext
+from tests.support.process_context import accepted_order
 
 
-def test_the_runs_of_version_0_1_were_named_after_the_revision_of_the_deal(tmp_path: Path) -> None:
-    with context_over(f"sqlite:///{tmp_path / 'process.sqlite'}", TestClock()) as context:
-        order_id = accepted_order(context, "deal", "validating")
-        named: list[str] = []
+def test_the_runs_of_version_0_1_were_named_after_the_revision_of_the_deal(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal", "validating")
+    named: list[str] = []
 
-        for run in (1, 2):
-            context.orders.change(order_id, run=run)
-            named.append(order_run_of_0_1(context.orders.row(order_id)))
+    for run in (1, 2):
+        context.orders.change(order_id, run=run)
+        named.append(order_run_of_0_1(context.orders.row(order_id)))
 
     assert named == ["order:deal:1", "order:deal:1:2"]

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
-
 import msgspec
-import pytest
 
 from canonical.parties import Address, Customer
-from canonical.states import OrderState
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
-from tests.support.process_context import TestClock, accepted_order, context_over
-
-DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Generator[WorkflowContext]:
-    with context_over(f"sqlite:///{tmp_path / 'process.sqlite'}", TestClock()) as made:
-        yield made
+from tests.support.process_context import DELIVERED, accepted_order
 
 
 def test_a_request_that_is_late_does_not_let_an_active_order_be_looked_at_again(context: WorkflowContext) -> None:
@@ -64,19 +51,16 @@ def test_a_customers_ids_on_other_platforms_stay_when_one_is_added(context: Work
     assert (kept.name, kept.references) == ("New", {"stripe": "c1", "stripe-fr": "c2"})
 
 
-def test_an_id_that_a_platform_gave_is_not_forgotten_by_one_who_did_not_see_it(tmp_path: Path) -> None:
-    with context_over(f"sqlite:///{tmp_path / 'process.sqlite'}", TestClock()) as context:
-        order_id = accepted_order(context, "deal", "validating")
-        plan = context.orders.get(order_id).plan
-        assert plan is not None
-        early = msgspec.structs.replace(plan, customer=msgspec.structs.replace(plan.customer, references={"erp": "p1"}))
-        late = msgspec.structs.replace(
-            plan, contract=msgspec.structs.replace(plan.contract, references={"schedule": "s1"})
-        )
+def test_an_id_that_a_platform_gave_is_not_forgotten_by_one_who_did_not_see_it(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal", "validating")
+    plan = context.orders.get(order_id).plan
+    assert plan is not None
+    early = msgspec.structs.replace(plan, customer=msgspec.structs.replace(plan.customer, references={"erp": "p1"}))
+    late = msgspec.structs.replace(plan, contract=msgspec.structs.replace(plan.contract, references={"schedule": "s1"}))
 
-        context.orders.keep_plan(order_id, late)
-        context.orders.keep_plan(order_id, early)
+    context.orders.keep_plan(order_id, late)
+    context.orders.keep_plan(order_id, early)
 
-        kept = context.orders.get(order_id).plan
-        assert kept is not None
-        assert (kept.customer.references, kept.contract.references) == ({"erp": "p1"}, {"schedule": "s1"})
+    kept = context.orders.get(order_id).plan
+    assert kept is not None
+    assert (kept.customer.references, kept.contract.references) == ({"erp": "p1"}, {"schedule": "s1"})
