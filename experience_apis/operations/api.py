@@ -99,7 +99,7 @@ def explain_call(gate: NamedDependency[Gate], client: Name, operation: Name) -> 
     """Goes through the policies in the order in which the chain asks, with the line of the catalogue that decides
     each."""
     try:
-        return explain(gate.live_catalogue.current, gate.live_catalogue.text, client, operation, gate.now().date())
+        return explain(*gate.live_catalogue.latest, client, operation, gate.now().date())
     except Unknown as error:
         raise ProblemError(MISSING, f"{error}.".capitalize()) from error
 

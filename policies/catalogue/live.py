@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -20,13 +23,31 @@ Requirement = Callable[[Catalogue], Iterable[Report]]
 """Reports what a catalogue lacks for what runs under it."""
 log = structlog.get_logger("tiergate.catalogue")
 
-
+_governing: ContextVar[Catalogue | None] = ContextVar("governing", default=None)
+"""The catalogue of the request that is being handled."""
 FAULTS_OF_A_CHECK = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a check raises that did not expect what it found: a fault of ours, whatever stands in the file."""
 
 
+class Reading(NamedTuple):
+    """A catalogue, and the text that it was read from."""
+
+    catalogue: Catalogue
+    text: str
+
+
+@contextmanager
+def governed_by(catalogue: Catalogue) -> Generator[None]:
+    """Let one catalogue govern all that is done in the block, whatever takes over meanwhile."""
+    token = _governing.set(catalogue)
+    try:
+        yield
+    finally:
+        _governing.reset(token)
+
+
 class LiveCatalogue:
-    """Holds the catalogue that governs. Each request reads `current` once, so that one catalogue governs all of it."""
+    """Holds the catalogue that governs."""
 
     def __init__(self, path: Path = SHIPPED) -> None:
         """Raise `CatalogueError` for a file that cannot govern: a layer does not start with one."""
@@ -34,25 +55,28 @@ class LiveCatalogue:
         self._stamp = _stamp(path)
         self._required: list[Requirement] = []
         self._watchers: list[Callable[[Catalogue], None]] = []
-        self.current: Catalogue
-        self.text: str
-        """The catalogue that governs, as it is written."""
-        self.current, self.text = load_with_text(self._path)
+        self.latest = Reading(*load_with_text(self._path))
+        """What governs whatever begins now."""
         self.refused: str = ""
         """Why the file as it is now does not govern; empty when it does."""
+
+    @property
+    def current(self) -> Catalogue:
+        """Return the catalogue that governs what is being done: the request's, or the latest one outside of any."""
+        return _governing.get() or self.latest.catalogue
 
     def require(self, requirement: Requirement) -> None:
         """Refuse from here on a catalogue of which `requirement` reports something.
 
         What runs is never left without its rules. Raises `CatalogueError` for the present catalogue.
         """
-        self._check(self.current, self.text, [requirement])
+        self._check(self.latest, [requirement])
         self._required.append(requirement)
 
     def when_changed(self, changed: Callable[[Catalogue], None]) -> None:
         """Call `changed` with each catalogue that takes over, and with the present one now."""
         self._watchers.append(changed)
-        changed(self.current)
+        changed(self.latest.catalogue)
 
     def look(self) -> None:
         """Take up the file if it has changed."""
@@ -81,21 +105,21 @@ class LiveCatalogue:
 
     def _take_up(self) -> None:
         try:
-            wanted, text = load_with_text(self._path)
-            self._check(wanted, text, self._required)
+            wanted = Reading(*load_with_text(self._path))
+            self._check(wanted, self._required)
         except CatalogueError as error:
             self._refuse(str(error))
             return
         except OSError as error:
             self._unreadable(error)
             return
-        self.current, self.text, self.refused = wanted, text, ""
+        self.latest, self.refused = wanted, ""
         for reported in self._watchers:
-            reported(wanted)
+            reported(wanted.catalogue)
         log.info("the catalogue has changed and governs", file=self._path.name)
 
-    def _check(self, wanted: Catalogue, text: str, required: Iterable[Requirement]) -> None:
-        if violations := located(text, chain.from_iterable(each(wanted) for each in required)):
+    def _check(self, wanted: Reading, required: Iterable[Requirement]) -> None:
+        if violations := located(wanted.text, chain.from_iterable(each(wanted.catalogue) for each in required)):
             raise CatalogueError(self._path.name, violations)
 
     def _unreadable(self, error: OSError) -> None:

@@ -22,7 +22,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Lifespan
 from canonical.ids import Clock, NewId
 from policies.audit.log import AuditLog
 from policies.audit.retention import Retention
-from policies.catalogue.live import LiveCatalogue
+from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.catalogue.model import Catalogue, Layer, Report
 from policies.chain.pipeline import Pipeline, Services
 from policies.context import correlation
@@ -159,12 +159,14 @@ class Governance:
             answered(500)  # it broke off without an answer
 
     async def _handle(self, call: Call, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """Hand the request to its route; a write that has a name is handed over once."""
+        """Hand the request to its route; a write that has a name is handed over once. The catalogue that let it in
+        governs what it does."""
         scope["state"]["principal"] = call.principal
-        if IdempotencyKeys.applies(call.rules):
-            await self.gate.idempotency.run(self.app, call, scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        with governed_by(call.rules.catalogue):
+            if IdempotencyKeys.applies(call.rules):
+                await self.gate.idempotency.run(self.app, call, scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
 
     async def _say_methods(self, path: str, send: Send) -> None:
         allowed = ", ".join(sorted(self.gate.methods[path])).encode()

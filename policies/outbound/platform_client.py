@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from http import HTTPStatus
 from time import monotonic
+from typing import TypeVar
 
 import httpx
 import msgspec
@@ -21,7 +22,7 @@ from purgatory.domain.model import OpenedState
 
 from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.catalogue.live import LiveCatalogue
-from policies.catalogue.model import DEFAULT, Catalogue, Domain, PlatformCall
+from policies.catalogue.model import DEFAULT, Breaker, Catalogue, Platform, PlatformCall
 from policies.context import deadline
 from policies.http.client import HttpResponse, TransportFailure
 from policies.http.platform_http import PlatformHttp
@@ -29,8 +30,10 @@ from policies.outbound import ownership
 from policies.outbound.ownership import Carried, Fields, carried
 from policies.outbound.residency import Residency
 from policies.problems import ProblemError
-from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, by_client, limits_at
+from policies.traffic.rate_limit import Limit, RateLimitedCall, RateLimiter, by_client, limits_at
 
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 Jitter = Callable[[], float]
 """A source of random numbers from 0 up to 1."""
 SAVED = 10.0
@@ -51,7 +54,7 @@ log = structlog.get_logger("tiergate.outbound")
 
 
 class _Request(msgspec.Struct, frozen=True):
-    """A request, the operation of ours that it is for, and the catalogue's rule for it."""
+    """A request, the operation of ours that it is for, and the rules for it of the catalogue that governs it."""
 
     method: str
     path: str
@@ -59,6 +62,7 @@ class _Request(msgspec.Struct, frozen=True):
     headers: dict[str, str] | None
     safe: bool
     operation: str
+    platform: Platform
     rule: PlatformCall
 
 
@@ -70,8 +74,23 @@ class _Broken(Exception):
         self.response = response
 
 
+class _KeptFor(dict[K, V]):
+    """What a rule of the catalogue needs, made once: a catalogue that changes another rule leaves it as it is."""
+
+    def __init__(self, make: Callable[[K], V]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, rule: K) -> V:
+        made = self[rule] = self._make(rule)
+        return made
+
+
 class PlatformClient:
-    """Send requests to one instance of a platform. A changed catalogue applies from the next request on."""
+    """Send requests to one instance of a platform.
+
+    The catalogue that governs the call to us governs all requests that are sent because of it.
+    """
 
     def __init__(
         self,
@@ -99,21 +118,17 @@ class PlatformClient:
         self._queue = asyncio.Lock()
         self._saved = SAVED
         self._usual: dict[str, float] = {}
-        live_catalogue.when_changed(self._govern)
+        self._key = RateLimitedCall(f"platform:{instance}", "")
+        self._slots = _KeptFor(asyncio.Semaphore)
+        self._rates = _KeptFor(_limits)
+        self._breakers = _KeptFor(_breakers)
+        self._live_catalogue = live_catalogue
+        live_catalogue.when_changed(self._limit_connections)
 
-    def _govern(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def _limit_connections(self, catalogue: Catalogue) -> None:
         if self._instance not in catalogue.platforms:
             raise LookupError(f"the catalogue has no platform {self._instance!r}")
-        self._platform = catalogue.platforms[self._instance]
-        self._domain: Domain = self._platform.domain
-        self._key = RateLimitedCall(f"platform:{self._instance}", "")
-        self._rate = limits_at(self._platform.rate, by_client)
-        self._free = asyncio.Semaphore(self._platform.concurrent)
-        self._http.connections = self._platform.concurrent
-        breaker = self._platform.breaker
-        self._breakers = AsyncCircuitBreakerFactory(breaker.failures, breaker.rest, exclude=[asyncio.CancelledError])
-        self._breakers.add_listener(self._log_change)
+        self._http.connections = catalogue.platforms[self._instance].concurrent
 
     async def request(
         self,
@@ -134,47 +149,41 @@ class PlatformClient:
         `Rejected` when the answer redirects, and `ProblemError` (403) when it carries what may not leave for this
         platform.
         """
-        self._check(carries)
+        catalogue = self._live_catalogue.current
+        platform = catalogue.platforms[self._instance]
+        self._check(carries, catalogue, platform)
         operation = deadline.operation()
-        rule = self._platform.calls.get(operation) or self._platform.calls[DEFAULT]
-        wanted = _Request(method, path, content, headers, safe, operation, rule)
-        self._saved = min(SAVED, self._saved + self._platform.retries.budget)
+        rule = platform.calls.get(operation) or platform.calls[DEFAULT]
+        wanted = _Request(method, path, content, headers, safe, operation, platform, rule)
+        self._saved = min(SAVED, self._saved + platform.retries.budget)
         tried, lost = 0, False
         while True:
             tried += 1
             result = await self._try(wanted)
             lost = lost or (isinstance(result, TransportFailure) and result.request_sent)
             if isinstance(result, HttpResponse) and result.status not in TURNED_AWAY:
-                self._refuse_redirect(result)
+                _refuse_redirect(platform, result)
                 return result
-            pause = self._pause(tried, result)
+            pause = self._pause(platform, tried, result)
             if tried == rule.tries or not self._may_repeat(operation, pause):
                 break
             await asyncio.sleep(pause)
         if lost and carries:  # one of the tries may have acted, whatever the last one says
-            raise UnknownOutcome(self._domain, "no answer after the request was sent, and none when it was sent again")
+            raise UnknownOutcome(
+                platform.domain, "no answer after the request was sent, and none when it was sent again"
+            )
         if isinstance(result, TransportFailure):
-            raise result.fault(self._domain, safe=True) from result
+            raise result.fault(platform.domain, safe=True) from result
         return result
 
-    def _check(self, carries: list[Carried]) -> None:
+    def _check(self, carries: list[Carried], catalogue: Catalogue, platform: Platform) -> None:
         if carries:
-            fields = carried(self._domain, self._known, carries)
-            ownership.check(self._catalogue, self._domain, fields)
-            self._residency.check_leaving(self._instance, self._platform.region, fields)
+            fields = carried(platform.domain, self._known, carries)
+            ownership.check(catalogue, platform.domain, fields)
+            self._residency.check_leaving(self._instance, platform.region, fields)
 
-    def _refuse_redirect(self, reply: HttpResponse) -> None:
-        """Raise `Rejected` for a redirect: a request and its credentials go where the settings say, nowhere else."""
-        to = reply.headers.get(b"location")
-        if to is None or reply.status not in REDIRECTS:
-            return
-        reason = (
-            f"it redirects to {_place(to.decode('latin-1'))}, which is not followed: correct its url in the settings"
-        )
-        raise Rejected(self._domain, reason, field="url")
-
-    def _pause(self, tried: int, result: HttpResponse | TransportFailure) -> float:
-        retries = self._platform.retries
+    def _pause(self, platform: Platform, tried: int, result: HttpResponse | TransportFailure) -> float:
+        retries = platform.retries
         longest = min(retries.most, retries.first * 2 ** (tried - 1))
         asked = result.retry_after if isinstance(result, HttpResponse) else None
         return max(longest * self._jitter(), asked or 0.0)
@@ -189,8 +198,12 @@ class PlatformClient:
 
     async def _try(self, wanted: _Request) -> HttpResponse | TransportFailure:
         """Return an answer, or the failure of a request that may be repeated. Raises the fault of one that may not."""
-        breaker, free = await self._breakers.get_breaker(self._instance), self._free
-        await self._enter(free, wanted)
+        platform = wanted.platform
+        breaker, slots = (
+            await self._breakers[platform.breaker].get_breaker(self._instance),
+            self._slots[platform.concurrent],
+        )
+        await self._enter(slots, wanted)
         try:
             await self._take_turn(wanted)
             seconds, began = self._time(wanted), monotonic()
@@ -204,12 +217,12 @@ class PlatformClient:
         except TransportFailure as error:
             if wanted.safe or not error.request_sent:
                 return error
-            raise error.fault(self._domain, safe=False) from error
+            raise error.fault(platform.domain, safe=False) from error
         except OpenedState as opened:
-            resting = f"it failed {self._platform.breaker.failures} times in a row and is left alone for a moment"
-            raise Unavailable(self._domain, resting) from opened
+            resting = f"it failed {platform.breaker.failures} times in a row and is left alone for a moment"
+            raise Unavailable(platform.domain, resting) from opened
         finally:
-            free.release()
+            slots.release()
 
     async def _exchange(self, wanted: _Request, seconds: float) -> HttpResponse:
         response = await self._http.request(
@@ -228,54 +241,75 @@ class PlatformClient:
         left, usual = deadline.left(longest), min(self._usual.get(wanted.operation, 0.0), longest)
         if left <= 0 or left < usual:
             self._usual[wanted.operation] = usual * FORGOTTEN
-            raise Unavailable(self._domain, f"not asked: {max(left, 0):.1f} s are left, and it takes {usual:.1f} s")
+            reason = f"not asked: {max(left, 0):.1f} s are left, and it takes {usual:.1f} s"
+            raise Unavailable(wanted.platform.domain, reason)
         return left
 
-    async def _enter(self, free: asyncio.Semaphore, wanted: _Request) -> None:
+    async def _enter(self, slots: asyncio.Semaphore, wanted: _Request) -> None:
         """Acquire a slot at the platform. Raises `Unavailable` when none becomes free in time."""
         time = self._time(wanted)
-        if not free.locked():
-            await free.acquire()  # at once: a timer would cost more than all of this
+        if not slots.locked():
+            await slots.acquire()  # at once: a timer would cost more than all of this
             return
         try:
             async with asyncio.timeout(time):
-                await free.acquire()
+                await slots.acquire()
         except TimeoutError as error:
-            busy = f"all {self._platform.concurrent} connections to it are in use"
-            raise Unavailable(self._domain, busy) from error
+            busy = f"all {wanted.platform.concurrent} connections to it are in use"
+            raise Unavailable(wanted.platform.domain, busy) from error
 
     async def _take_turn(self, wanted: _Request) -> None:
         """Wait, first come first served, until the platform's rate allows one more request.
 
         Raises `Throttled` when there is no time for that.
         """
-        if not self._queue.locked() and not await self._counted():
+        if not self._queue.locked() and not await self._counted(wanted):
             return
         try:
             async with asyncio.timeout(self._time(wanted)), self._queue:
                 while True:
-                    pause = await self._counted()
+                    pause = await self._counted(wanted)
                     if not pause:
                         return
                     await asyncio.sleep(pause)
         except TimeoutError as error:
-            reason = f"our limit of {self._platform.rate} leaves no room for the call"
-            raise Throttled(self._domain, reason, retry_after=1.0) from error
+            reason = f"our limit of {wanted.platform.rate} leaves no room for the call"
+            raise Throttled(wanted.platform.domain, reason, retry_after=1.0) from error
 
-    async def _counted(self) -> float:
+    async def _counted(self, wanted: _Request) -> float:
         """Count the request. Return 0, or the seconds until one more is allowed."""
         try:
-            await self._throttle.take(self._key, self._rate, 1)
+            await self._throttle.take(self._key, self._rates[wanted.platform.rate], 1)
         except ProblemError as full:
             return float((full.headers or {}).get("Retry-After", "1"))
         return 0.0
 
-    def _log_change(self, circuit: str, happened: str, event: object) -> None:
-        if happened == "state_changed":
-            log.warning("circuit breaker", platform=circuit, state=getattr(event, "state", ""))
-
     async def close(self) -> None:
         await self._http.close()
+
+
+def _limits(rate: str) -> list[Limit]:
+    return limits_at(rate, by_client)
+
+
+def _breakers(rule: Breaker) -> AsyncCircuitBreakerFactory:
+    made = AsyncCircuitBreakerFactory(rule.failures, rule.rest, exclude=[asyncio.CancelledError])
+    made.add_listener(_log_change)
+    return made
+
+
+def _log_change(circuit: str, happened: str, event: object) -> None:
+    if happened == "state_changed":
+        log.warning("circuit breaker", platform=circuit, state=getattr(event, "state", ""))
+
+
+def _refuse_redirect(platform: Platform, reply: HttpResponse) -> None:
+    """Raise `Rejected` for a redirect: a request and its credentials go where the settings say, nowhere else."""
+    to = reply.headers.get(b"location")
+    if to is None or reply.status not in REDIRECTS:
+        return
+    reason = f"it redirects to {_place(to.decode('latin-1'))}, which is not followed: correct its url in the settings"
+    raise Rejected(platform.domain, reason, field="url")
 
 
 def _place(location: str) -> str:

@@ -31,7 +31,7 @@ door = Door(Path(FOLDER))
 door.catalogue.write_text(CLOSED)
 door.live_catalogue.look()
 assert not door.live_catalogue.refused, door.live_catalogue.refused
-catalogue, text = door.live_catalogue.current, door.live_catalogue.text
+catalogue, text = door.live_catalogue.latest
 
 # it governs
 closed = door.client.get("/shop/v1/read", headers=door.headers())

@@ -14,7 +14,7 @@ import pytest
 
 from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
-from policies.catalogue.live import LiveCatalogue
+from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.context import deadline
 from policies.http.client import HttpResponse
 from policies.outbound.layer_client import AsyncLayerClient
@@ -352,6 +352,38 @@ def test_a_changed_catalogue_holds_from_the_next_call_on(tmp_path: Path) -> None
         return len(server.seen)
 
     assert run(tmp_path, server, act) == 1
+
+
+def test_the_catalogue_that_let_a_call_in_governs_what_is_sent_because_of_it(tmp_path: Path) -> None:
+    server = Server(*[BUSY] * 20)
+
+    async def act(outbound: PlatformClient) -> list[int]:
+        path = tmp_path / "catalogue.toml"
+        with governed_by(server.live_catalogue.current):
+            path.write_text(path.read_text().replace("timeout = 5, tries = 3", "timeout = 5, tries = 1"))
+            server.live_catalogue.look()
+            await read(outbound)
+            before = len(server.seen)
+        await read(outbound)
+        return [before, len(server.seen) - before]
+
+    assert run(tmp_path, server, act) == [3, 1]
+
+
+def test_a_platform_that_is_left_alone_stays_so_when_something_else_of_the_catalogue_changes(tmp_path: Path) -> None:
+    server = Server(*[(500, 0.0)] * 3)
+
+    async def act(outbound: PlatformClient) -> None:
+        for _ in range(3):
+            await read(outbound)
+        path = tmp_path / "catalogue.toml"
+        path.write_text(path.read_text().replace("timeout = 5, tries = 2", "timeout = 4, tries = 2"))
+        server.live_catalogue.look()
+        with pytest.raises(Unavailable, match="3 times in a row"):
+            await read(outbound)
+
+    run(tmp_path, server, act, ("failures = 100, rest = 0.2", "failures = 3, rest = 60"))
+    assert len(server.seen) == 3
 
 
 def test_the_time_that_is_left_travels_to_the_next_layer() -> None:

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from policies.catalogue import live
+from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.catalogue.model import Catalogue
 from tests.support.governed_app import CATALOGUE, Door
 
@@ -123,6 +124,21 @@ def test_a_catalogue_that_gives_a_served_operation_to_another_layer_is_refused(s
 
     assert "left: the experience layer serves it and has no rules for it" in shop.live_catalogue.refused
     assert shop.client.get("/shop/v1/left", headers=shop.headers()).status_code == 200
+
+
+def test_one_catalogue_governs_the_whole_of_what_a_request_does(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.toml"
+    path.write_text(CATALOGUE)
+    watched = LiveCatalogue(path)
+    before = watched.current
+
+    with governed_by(before):
+        path.write_text(CATALOGUE.replace("daily = 100_000", "daily = 200_000"))
+        watched.look()
+        assert watched.current is before
+
+    assert watched.current is watched.latest.catalogue
+    assert watched.current is not before
 
 
 def test_a_catalogue_that_is_gone_is_said_and_the_old_one_stays(shop: Door) -> None:
