@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from canonical.deals import PricedLine
 from canonical.ids import Clock, NewId
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
+from canonical.parties import TaxTreatment
 from canonical.states import OrderState, check_order
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
@@ -42,14 +43,27 @@ LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
 BEING_DELIVERED: tuple[OrderState, ...] = ("provisioning", "partially_active")
 CHANGE_BEING_DELIVERED = CHANGE.where(orders.c.state.in_(BEING_DELIVERED))
 SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
+REFUSED = "refused:"
+"""Stands before a state that the CRM does not take: it is not offered again, there is a case."""
 STATUS_NOT_IN_CRM = (
     sa.select(orders)
-    .where(orders.c.state.in_(SETTLED), orders.c.crm_status != orders.c.state)
+    .where(orders.c.state.in_(SETTLED), orders.c.crm_status.not_in([orders.c.state, REFUSED + orders.c.state]))
     .order_by(sa.func.random())  # those of a CRM that is away do not keep others from being shown
     .limit(20)
 )
+NEWEST_BY_SELLER = (
+    sa.select(sa.func.max(orders.c.seq))
+    .where(orders.c.customer_id == OF, orders.c.plan.is_not(None))
+    .group_by(orders.c.legal_entity)
+)
+SOLD_BY = sa.select(orders.c.plan).where(orders.c.seq.in_(NEWEST_BY_SELLER)).order_by(orders.c.seq)
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
+
+
+def refused(state: OrderState) -> str:
+    """Return what is kept instead of a state that the CRM shows, when it refuses to."""
+    return REFUSED + state
 
 
 def contract_of(row: sa.Row[Any]) -> str:
@@ -76,7 +90,8 @@ class OneOrder:
         present = cast("OrderState", self.row.state)
         check_order(present, state)
         if present != state:  # what is shown of an earlier stay is not of this one
-            changes = {"crm_status": ""} | changes
+            refused_before = self.row.crm_status.startswith(REFUSED)  # its case is open until a state is shown
+            changes = {"crm_status": REFUSED if refused_before else ""} | changes
         values = changes | {
             "of": self.row.id,
             "state": state,
@@ -303,6 +318,13 @@ class Orders:
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit)
         return paging.page([_summary(row) for row in rows], next_cursor)
+
+    def sold_by(self, customer_id: str) -> dict[str, TaxTreatment]:
+        """Return the legal entities that have sold to a customer, the latest last, with the tax of its newest order
+        there."""
+        with self._engine.connect() as connection:
+            plans = [_PLAN.decode(each) for each in connection.scalars(SOLD_BY, {"of": customer_id})]
+        return {each.contract.legal_entity: each.customer.tax_treatment for each in plans}
 
     def status_not_in_crm(self) -> list[sa.Row[Any]]:
         """Orders whose state the CRM does not show yet, though it should."""

@@ -142,6 +142,26 @@ def test_the_salesperson_sees_why_and_a_mended_deal_goes_on_when_retried(environ
     environment.settled(environment.order_in(deal, "active"))
 
 
+def test_a_status_that_the_crm_refused_is_no_trouble_any_more_when_a_later_one_is_shown(
+    environment: Environment,
+) -> None:
+    environment.fault("crm", kind="status", status=400, matching="TiergateStatus__c")
+    _, deal = environment.sell(environment.sale("Refused Once", legal_entity=None))
+    order = stopped(environment, deal)
+
+    def refusal() -> str:
+        return "".join(each.state for each in environment.cases_of(order.id) if each.kind == "status_not_shown")
+
+    wait_until(lambda: refusal() == "open", 20, "a case for what the CRM refused")
+
+    environment.crm.update("Opportunity", deal, LegalEntity__c="DE01")
+    (case,) = [each for each in environment.cases_of(order.id) if each.kind == "deal_invalid"]
+    environment.act(case.id, "retry")
+    environment.settled(environment.order_in(deal, "active"))
+
+    wait_until(lambda: refusal() == "resolved", 20, "the case closed by itself")
+
+
 def test_a_second_account_with_the_tax_number_of_a_customer_needs_a_word(environment: Environment) -> None:
     sale = environment.sale("Original")
     _, first = environment.sell(sale)
