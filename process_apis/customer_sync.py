@@ -18,11 +18,11 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.events import CUSTOMER_CHANGED, Event
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
-from canonical.parties import Account, AccountSync, Customer
+from canonical.parties import AccountSync, Customer, TaxTreatment
 from policies.context import correlation
 from policies.context.correlation import correlated
-from process_apis import validation
-from process_apis.records import cross_references, customers
+from process_apis import onboarding
+from process_apis.records import customers
 from process_apis.records.database import customers as customers_table
 from process_apis.runtime.agenda import Agenda, Due, retry
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
@@ -74,62 +74,42 @@ class CustomerSync(DBOSConfiguredInstance):
         known = customers.last_seen(context.database, customer_id)
         if known is None:
             return
-        account = context.platforms.account(known.crm, known.references[known.crm])
-        wanted = self._followed(known, account)
-        context.platforms.put_billing_customer(wanted)
-        context.platforms.put_erp_customer(wanted)
+        wanted = onboarding.refreshed(context, known)
+        for seller, tax in self._sellers(known).items():
+            copy = msgspec.structs.replace(wanted, legal_entity=seller, tax_treatment=tax)
+            context.platforms.put_billing_customer(copy)
+            context.platforms.put_erp_customer(copy)
         customers.keep(context.database, wanted)
         context.orders.hand_over(customer_id, wanted.partner)
-        followed = AccountSync(customer_id, account.revision, known.legal_entity)
-        context.platforms.put_account_sync(known.crm, account.id, followed)
-        self._check_tax(known, account)
+        followed = AccountSync(customer_id, wanted.revision, known.legal_entity)
+        context.platforms.put_account_sync(known.crm, known.references[known.crm], followed)
 
-    def _followed(self, known: Customer, account: Account) -> Customer:
-        context = self._context
-        parents = account.ancestors[:1]
-        parent = (
-            cross_references.canonical_id(context.database, "cus", known.crm, parents[0], context.new_id)
-            if parents
-            else None
-        )
-        return msgspec.structs.replace(
-            known,
-            name=account.name,
-            address=account.address,
-            contact=account.contact,
-            partner=account.partner,
-            parent_id=parent,
-            revision=account.revision,
-        )
-
-    def _check_tax(self, known: Customer, account: Account) -> None:
-        number = validation.compact(account.tax_number, account.address.country)
-        for field, was, now in (
-            ("customer.tax_number", known.tax_number, number),
-            ("customer.address.country", known.address.country, account.address.country),
-        ):
-            if was != now:
-                reason = f"it was {was or 'empty'} and is {now or 'empty'}: does the tax of running contracts change?"
-                self._open("customer_tax_changed", known, Finding(field, reason))
+    def _sellers(self, known: Customer) -> dict[str, TaxTreatment]:
+        """Return the legal entities that have a copy of a customer on their platforms, with its tax there; the one that
+        sold last comes last, since it decides where two share a platform."""
+        platforms = self._context.live_catalogue.current
+        have_it: dict[str, TaxTreatment] = {
+            seller: tax
+            for seller, tax in self._context.orders.sold_by(known.id).items()
+            if platforms.instance_for("billing", seller) in known.references and seller != known.legal_entity
+        }
+        have_it[known.legal_entity] = known.tax_treatment
+        return have_it
 
     def _tell(self, customer_id: str, fault: PlatformFault) -> None:
         known = customers.last_seen(self._context.database, customer_id)
         if known is not None:
             finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-            self._open("customer_not_followed", known, finding)
-
-    def _open(self, kind: CaseKind, customer: Customer, finding: Finding) -> None:
-        actions: tuple[Action, ...] = ("skip",) if kind == "customer_tax_changed" else ("retry", "skip")
-        self._context.cases.open(
-            kind,
-            customer.id,
-            finding,
-            actions,
-            correlation_id=correlation.current(),
-            legal_entity=customer.legal_entity,
-            customer_id=customer.id,
-            given={"account": customer.references[customer.crm]},
-        )
+            self._context.cases.open(
+                "customer_not_followed",
+                known.id,
+                finding,
+                ("retry", "skip"),
+                correlation_id=correlation.current(),
+                legal_entity=known.legal_entity,
+                customer_id=known.id,
+                given={"account": known.references[known.crm]},
+            )
 
 
 class CustomerChanges:

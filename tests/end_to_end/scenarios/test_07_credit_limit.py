@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from canonical.cases import Case
 from canonical.orders import Order
 from tests.support.environment import Environment
-from tests.support.platforms import EXACTLY_ONE
+from tests.support.platforms import EXACTLY_ONE, wait_until
 
 
 def over_the_limit(environment: Environment, name: str) -> tuple[str, Order]:
@@ -42,6 +43,27 @@ def test_an_approved_order_goes_on_and_the_salesperson_saw_why_it_waited(environ
     order = environment.order_in(deal, "active")
     environment.settled(order)
     assert environment.counted(order)["billing.subscriptions"] == 2
+
+
+def test_a_customer_is_written_as_it_is_when_the_order_goes_on_and_not_as_it_was_when_it_was_checked(
+    environment: Environment,
+) -> None:
+    deal, order = over_the_limit(environment, "Moved Meanwhile")
+    (case,) = environment.cases_of(order.id)
+    (row,) = environment.crm.query(f"SELECT AccountId FROM Opportunity WHERE Id = '{deal}'")
+    environment.crm.update("Account", row["AccountId"], Name="Moved GmbH", BillingCity="Kiel")
+
+    def party() -> Any:
+        return environment.in_erp("party.party", ("code", "=", order.customer_id))[0]
+
+    wait_until(lambda: party().name == "Moved GmbH", 20, "the new name in the ERP")
+
+    environment.decide(case.id, "approve")
+    environment.settled(environment.order_in(deal, "active"))
+
+    assert (party().name, [each.city for each in party().addresses]) == ("Moved GmbH", ["Kiel"])
+    invoiced = environment.in_erp("account.invoice", ("party.code", "=", order.customer_id))
+    assert {each.invoice_address.city for each in invoiced} == {"Kiel"}
 
 
 def test_a_rejected_order_is_cancelled_and_leaves_nothing(environment: Environment) -> None:

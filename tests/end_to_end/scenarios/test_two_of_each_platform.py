@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from canonical.orders import Order
 from sandbox.site import FRANCE
 from tests.support.environment import Environment
-from tests.support.platforms import EXACTLY_ONE, wait_until
+from tests.support.platforms import EXACTLY_ONE, PlatformSet, wait_until
 
 FRENCH = "salesforce-fr"
 
@@ -74,3 +76,33 @@ def test_a_deal_for_a_company_that_its_crm_does_not_sell_for_is_a_finding(two: E
     (case,) = two.cases_of(order.id)
     assert (case.kind, case.field) == ("deal_invalid", "deal.legal_entity")
     assert "salesforce-fr does not sell for DE01" in case.reason
+
+
+def test_a_change_of_a_customer_reaches_the_platforms_of_every_company_that_has_sold_to_it(two: Environment) -> None:
+    (french,) = two.twins
+    both_sell_from_one_crm(two)
+    account, first = two.sell(two.sale("Zwei Verkäufer"))
+    order = two.order_in(first, "active")
+    _, second = two.sell(two.sale("Zwei Verkäufer", legal_entity="FR01"), account)
+    two.order_in(second, "active")
+    (exempt,) = {each.tax_exempt for each in customers_of(two, order)}
+
+    two.crm.update("Account", account, Name="Drei Verkäufer GmbH")
+
+    for platforms in (two, french):
+        wait_until(lambda to=platforms: [each.name for each in customers_of(to, order)] == ["Drei Verkäufer GmbH"], 20)
+        parties = platforms.in_erp("party.party", ("code", "=", order.customer_id))
+        wait_until(lambda to=parties: [each.name for each in to] == ["Drei Verkäufer GmbH"], 20)
+    assert [each.tax_exempt for each in customers_of(two, order)] == [exempt], "its tax there stays"
+    assert [each.tax_exempt for each in customers_of(french, order)] == ["reverse"]
+
+
+def customers_of(platforms: PlatformSet, order: Order) -> list[Any]:
+    return platforms.stripe.v1.customers.search({"query": f"metadata['tiergate_id']:'{order.customer_id}'"}).data
+
+
+def both_sell_from_one_crm(two: Environment) -> None:
+    """Let the first CRM sell for the French company too."""
+    path, own = two.settings.governance.path(), '[platforms.salesforce]\nlegal_entities = ["DE01"'
+    assert own in path.read_text()
+    path.write_text(path.read_text().replace(own, f'{own}, "FR01"'))
