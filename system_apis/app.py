@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
+import structlog
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
@@ -24,6 +25,8 @@ from system_apis.intake import Intake
 from system_apis.provisioning import api as provisioning_api
 from system_apis.provisioning.port import Provisioning
 
+log = structlog.get_logger("tiergate.system")
+AWAY = "not available; the log says why"
 CHECK_EVERY = 5.0
 """Seconds between two checks of whether the platforms answer."""
 
@@ -90,7 +93,9 @@ async def _keep_checking(platforms: dict[str, Checked], answers: dict[str, str])
             await platform.check()
             answers[name] = "ok"
         except PlatformFault as fault:
-            answers[name] = fault.reason
+            if answers[name] != AWAY:
+                log.warning("a platform does not answer", platform=name, reason=fault.reason)
+            answers[name] = AWAY  # readiness is open to everybody, and a reason may name addresses
 
     while True:
         await asyncio.gather(*(ask(name, platform) for name, platform in platforms.items()))

@@ -27,7 +27,7 @@ def test_a_layer_starts_while_a_platform_is_down_says_so_and_goes_on_when_it_is_
     waiting = wait_until(
         lambda: order if (order := environment.find_order(deal)) and order.blocked_reason else None, 20
     )
-    assert waiting.state == "validating"
+    assert waiting.state in ("validating", "credit_review")  # what it asks the ERP for may be known for a minute
     assert waiting.blocked_reason.startswith("erp: ")
     assert environment.cases_of(waiting.id) == []
 
