@@ -4,9 +4,6 @@ It finds what to run by the names that are written at the workflows, steps, clas
 databases, and stay when code is renamed. It recovers by itself only what ran under the same executor id, so each
 process has an id of its own, shows by a heartbeat that it lives, and looks again and again, for as long as it runs, for
 work whose owner does not.
-
-Work that must not overlap is started in a partition: of a partition's workflows one runs at a time, in the order in
-which they were started, whichever processes started them.
 """
 
 from __future__ import annotations
@@ -19,30 +16,18 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, DBOSConfig, Queue, SetEnqueueOptions, SetWorkflowID
-from dbos._queue import queue_worker_thread
+from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock
 from process_apis.records.database import executors
+from process_apis.runtime.partition_queue import PartitionQueue
 
 VERSION = "1"
 """Pinned by us: by default it is a hash of the code, and an upgrade would strand every running workflow."""
 FORGOTTEN_AFTER = 3600.0
 CLOSING = 5
 """Seconds that running work has to come to an end; after that, another process takes it over."""
-PARTITIONS = "partitions"
-"""The engine's queue of work that must not overlap: one workflow of a partition runs at a time."""
-JOBS = sa.table(
-    "workflow_status",
-    *map(sa.column, ("queue_name", "queue_partition_key", "status", "priority")),
-)
-"""The engine's own table, as it is on SQLite."""
-LAST_PLACE = sa.select(sa.func.max(JOBS.c.priority)).where(
-    JOBS.c.queue_name == PARTITIONS,
-    JOBS.c.queue_partition_key == sa.bindparam("partition"),
-    JOBS.c.status.in_([sa.literal_column("'ENQUEUED'"), sa.literal_column("'PENDING'")]),
-)
 HEARTBEAT = executors.update().where(executors.c.id == sa.bindparam("of"))
 HEARTBEATS = sa.select(executors)
 log = structlog.get_logger("tiergate.engine")
@@ -71,28 +56,6 @@ class Work(msgspec.Struct, frozen=True):
     partition: str = ""
 
 
-class WakeableStop(threading.Event):
-    """Stops the thread that polls a queue, as any event does, and also ends its wait for the next poll when there is
-    news."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._news = threading.Event()
-
-    def wake(self) -> None:
-        self._news.set()
-
-    def set(self) -> None:
-        super().set()
-        self._news.set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for news, at most `timeout` seconds. Return whether it is time to stop."""
-        self._news.wait(timeout)
-        self._news.clear()
-        return self.is_set()
-
-
 class Engine:
     """One process's share of the durable work."""
 
@@ -116,11 +79,11 @@ class Engine:
             "executor_id": settings.executor_id,
             "application_version": VERSION,
             "log_level": "WARNING",
-            # nothing of ours waits for messages; the end waits for it
+            # nothing of ours waits for messages, and nothing has a schedule; the end waits for the first of them
             "notification_listener_polling_interval_sec": 2.0,
+            "scheduler_polling_interval_sec": 3600.0,
         }
-        self._queue_stop = WakeableStop()
-        self._queue_thread: threading.Thread | None = None
+        self._partitions = PartitionQueue(database, settings.queue_poll)
 
     def launch(self, periodic_jobs: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
         """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` returns the next
@@ -131,8 +94,7 @@ class Engine:
         dbos = DBOS(config=self._config)  # a process has one: an app that is made to be described takes no part
         DBOS.listen_queues([])  # the queue of partitions has a thread of our own, which does not wait for its next poll
         DBOS.launch()
-        queue = DBOS.register_queue(PARTITIONS, partition_concurrency=1, polling_interval_sec=self._settings.queue_poll)
-        self._queue_thread = self._poll_queue(dbos, queue)
+        self._partitions.launch(dbos)
         self._poller = threading.Thread(target=self._poll, args=(periodic_jobs,), name="poller", daemon=True)
         self._beater = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._poller.start()
@@ -144,9 +106,7 @@ class Engine:
         for thread in (self._poller, self._beater):
             if thread is not None:
                 thread.join()
-        self._queue_stop.set()
-        if self._queue_thread is not None:
-            self._queue_thread.join()
+        self._partitions.close()
         until = monotonic() + CLOSING
         while self._workers and monotonic() < until:
             sleep(0.05)
@@ -163,25 +123,7 @@ class Engine:
             if not work.partition:
                 DBOS.start_workflow(work.workflow, *work.arguments)
                 return
-            with SetEnqueueOptions(queue_partition_key=work.partition, priority=self._place(work.partition)):
-                DBOS.enqueue_workflow(PARTITIONS, work.workflow, *work.arguments)
-        self._queue_stop.wake()
-
-    def _place(self, partition: str) -> int | None:
-        """Return the place of what comes last in `partition`. The engine goes by the time at which a workflow was put
-        into its queue, which on SQLite it knows by the second only."""
-        if self._database.dialect.name != "sqlite":
-            return None
-        with self._database.connect() as connection:
-            return 1 + (connection.scalar(LAST_PLACE, {"partition": partition}) or 0)
-
-    def _poll_queue(self, dbos: DBOS, queue: Queue) -> threading.Thread:
-        """Poll the queue as the engine does, and at once when something was put into it."""
-        thread = threading.Thread(
-            target=queue_worker_thread, args=(self._queue_stop, dbos, queue), name="partitions", daemon=True
-        )
-        thread.start()
-        return thread
+            self._partitions.enqueue(work.partition, work.workflow, *work.arguments)
 
     def wake(self) -> None:
         """Work that can wait may have come."""
@@ -238,7 +180,8 @@ class Engine:
     def is_working(self) -> bool:
         """Return whether what is due is still looked for. A fault of ours may have ended it: this process has to be
         started again."""
-        return all(each is not None and each.is_alive() for each in (self._poller, self._beater, self._queue_thread))
+        alive = all(each is not None and each.is_alive() for each in (self._poller, self._beater))
+        return alive and self._partitions.is_polled()
 
     def _poll(self, periodic_jobs: Sequence[Callable[[], None]]) -> None:
         poll = monotonic()
@@ -272,7 +215,7 @@ class Engine:
             resumed = [each.workflow_id for each in orphaned if each.queue_name == queue]
             DBOS.resume_workflows(resumed, queue_name=queue)
         if orphans:
-            self._queue_stop.wake()
+            self._partitions.wake()
         if forgotten := [each for each, beat_at in beats.items() if beat_at < alive_since - FORGOTTEN_AFTER]:
             with self._database.begin() as connection:
                 connection.execute(executors.delete().where(executors.c.id.in_(forgotten)))

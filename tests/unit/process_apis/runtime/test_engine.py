@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from process_apis.records.database import executors
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.engine import Engine, EngineSettings, WakeableStop, Work
+from process_apis.runtime.engine import Engine, EngineSettings, Work
 from tests.support.environment import wait_until
 from tests.support.partition_worker import JOBS, job
 from tests.support.process_context import TestClock
@@ -134,13 +134,3 @@ def test_what_a_living_process_is_at_is_not_taken_over(context: WorkflowContext)
     engine.close()
 
     assert while_alive == []
-
-
-def test_news_end_the_wait_for_the_next_poll_and_a_stop_does_too() -> None:
-    stop = WakeableStop()
-    stop.wake()
-
-    woken, timed_out = stop.wait(20), stop.wait(0.01)
-    stop.set()
-
-    assert (woken, timed_out, stop.wait(20)) == (False, False, True)
