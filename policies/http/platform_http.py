@@ -1,7 +1,8 @@
-"""Requests to servers on the Internet, with httpx (docs/decisions/0015-httpx-for-platforms.md).
+"""Requests to servers on the Internet, with the transport of httpx (docs/decisions/0015-httpx-for-platforms.md).
 
-HTTP/2 is used where it is offered, as are the environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) and the
-certificate files of the settings. No redirect is followed.
+What its client does beside sending is done here, or not wanted: no cookies are kept, and no .netrc is read. HTTP/2 is
+used where it is offered, as are the environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) and the certificate
+files of the settings. No redirect is followed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cache
 from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -52,11 +54,11 @@ def tls_context(ca_file: str = "", client_cert_file: str = "", client_key_file: 
 class _Session:
     """Connections that are retired together."""
 
-    __slots__ = ("client", "connections", "made_at", "running")
+    __slots__ = ("connections", "made_at", "running", "transport")
 
-    def __init__(self, connections: int, tls: ssl.SSLContext, made_at: float) -> None:
+    def __init__(self, connections: int, tls: ssl.SSLContext, proxy: str | None, made_at: float) -> None:
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE)
-        self.client = httpx.AsyncClient(verify=tls, http2=True, limits=limits)
+        self.transport = httpx.AsyncHTTPTransport(verify=tls, http2=True, limits=limits, proxy=proxy)
         self.connections = connections
         self.made_at = made_at
         self.running = 0
@@ -104,7 +106,7 @@ class PlatformHttp:
         session.running += 1
         try:
             async with asyncio.timeout(seconds):
-                response = await session.client.send(request, stream=True)
+                response = await session.transport.handle_async_request(request)
                 try:
                     found = {name.lower(): value for name, value in response.headers.raw}
                     return HttpResponse(response.status_code, found, _unpacked(found, await _whole(response)))
@@ -146,29 +148,38 @@ class PlatformHttp:
             if now - session.made_at < LONGEST_LIFE and session.connections == self.connections:
                 return session
             self._left.append(session)
-        self._session = session = _Session(self.connections, self._tls, now)
+        self._session = session = _Session(self.connections, self._tls, _proxy(self._base), now)
         return session
 
     async def _close_left(self) -> None:
         """Close the retired connections on which the last request has ended."""
         while (ended := next((each for each in self._left if not each.running), None)) is not None:
             self._left.remove(ended)
-            await ended.client.aclose()
+            await ended.transport.aclose()
 
     async def close(self) -> None:
         for each in (self._session, *self._left):
             if each is not None:
-                await each.client.aclose()
+                await each.transport.aclose()
 
 
 class _Unreadable(Exception):
     """There is an answer, and it cannot be read."""
 
 
+def _proxy(url: httpx.URL) -> str | None:
+    """Return the proxy that the environment names for a URL, None when it is reached directly."""
+    if proxy_bypass(f"{url.host}:{url.port}" if url.port else url.host):
+        return None
+    named = getproxies()
+    return named.get(url.scheme) or named.get("all")
+
+
 async def _whole(response: httpx.Response) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in response.aiter_raw():
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for part in response.stream:
         size += len(part)
         if size > LONGEST:
             raise _Unreadable("the answer is too long")
