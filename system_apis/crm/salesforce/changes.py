@@ -43,11 +43,10 @@ class Changes:
         except PlatformFault as fault:
             log.warning("change feed interrupted", platform=fault.platform, fault=type(fault).__name__)
 
-    async def account(self, account_id: str) -> tuple[Row | None, list[Row]]:
-        """Return an account with the fields that we write to it, None if there is none, and its first contact."""
-        wanted = {"account": mapping.account_query(account_id), "contacts": mapping.contact_query(account_id)}
-        found = await self._client.queries(wanted)
-        return (found["account"] or [None])[0], found["contacts"]
+    async def account(self, account_id: str) -> Row | None:
+        """Return an account with the fields that we write to it and its first contact, None if there is none."""
+        found = await self._client.query(mapping.accounts_query(f"Id = {mapping.quoted(account_id)}"))
+        return found[0] if found else None
 
     async def _poll(self, intake: Intake) -> None:
         since = _soql_time(datetime.fromisoformat(self._position) - OVERLAP)
@@ -56,7 +55,7 @@ class Changes:
         ours = "TiergateCustomer__c != null"
         queries = {
             "deals": f"SELECT Id, Revision__c, {stamp} FROM Opportunity WHERE IsWon = true AND {changed}",
-            "accounts": f"SELECT Id, {stamp} FROM Account WHERE {ours} AND {changed}",
+            "accounts": mapping.accounts_query(f"{ours} AND {changed}"),
             "contacts": f"SELECT Id, AccountId, {stamp} FROM Contact WHERE Account.{ours} AND {changed}",
         }
         found = await self._client.queries(queries)
@@ -65,25 +64,28 @@ class Changes:
             if event_id not in self._seen:
                 await intake.offer(self._deal_closed(event_id, row), self._new_id("cor"))
                 self._remember(event_id)
-        for row in (*found["accounts"], *found["contacts"]):
+        accounts = {row["Id"]: row for row in found["accounts"]}
+        for row in (*accounts.values(), *found["contacts"]):
             change_id = f"{row['Id']}:{row[stamp]}"
             if change_id not in self._seen:
-                await self._offer_account(row.get("AccountId") or row["Id"], intake)
+                account_id = row.get("AccountId") or row["Id"]
+                account = accounts.get(account_id) or await self.account(account_id)
+                if account is not None:
+                    await self._offer_account(account, intake)
                 self._remember(change_id)
         self._go_on(found)
 
-    async def _offer_account(self, account_id: str, intake: Intake) -> None:
-        row, contacts = await self.account(account_id)
-        if row is None or row["TiergateRevision__c"] == (revision := mapping.revision(row, contacts)):
+    async def _offer_account(self, row: Row, intake: Intake) -> None:
+        if row["TiergateRevision__c"] == (revision := mapping.revision(row, mapping.contacts_of(row))):
             return  # our own echo, or a change to a field that concerns the CRM alone
         at = row["SystemModstamp"]
         event = Event(
-            id=f"{account_id}:{at}:{revision}",  # of what was read, which includes a change that came meanwhile
+            id=f"{row['Id']}:{at}:{revision}",  # of what was read, which includes a change that came meanwhile
             source=self._source,
             type=CUSTOMER_CHANGED,
             subject=row["TiergateCustomer__c"],
             time=datetime.fromisoformat(at),
-            data={"account": account_id},
+            data={"account": row["Id"]},
         )
         await intake.offer(event, self._new_id("cor"))
 

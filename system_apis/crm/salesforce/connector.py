@@ -71,10 +71,10 @@ class Salesforce:
         return tuple(chain)
 
     async def account(self, account_id: str) -> Account:
-        row, contacts = await self._changes.account(account_id)
+        row = await self._changes.account(account_id)
         if row is None:
             raise NotFound("crm", f"there is no account {account_id}")
-        return mapping.to_account(row, contacts, (row["ParentId"],) if row["ParentId"] else ())
+        return mapping.to_account(row, mapping.contacts_of(row), (row["ParentId"],) if row["ParentId"] else ())
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:
         await self._client.composite([mapping.followed_request(account_id, followed)])

@@ -296,9 +296,15 @@ def contact_query(account_id: str) -> str:
     )
 
 
-def account_query(account_id: str) -> str:
-    """Return the query for one account with the fields that we write to it."""
-    return f"SELECT {', '.join((*ACCOUNT, *MARK, 'SystemModstamp'))} FROM Account WHERE Id = {quoted(account_id)}"
+def accounts_query(condition: str) -> str:
+    """Return the query for accounts with the fields that we write to them, each with its first contact."""
+    contact = f"(SELECT {', '.join(CONTACT)} FROM Contacts ORDER BY CreatedDate LIMIT 1)"
+    return f"SELECT {', '.join((*ACCOUNT, *MARK, 'SystemModstamp', contact))} FROM Account WHERE {condition}"
+
+
+def contacts_of(account: Row) -> list[Row]:
+    """Return the contacts that `accounts_query` found beside an account."""
+    return account["Contacts"]["records"] if account["Contacts"] else []
 
 
 def _patch(url: str, reference: str, body: Row) -> Row:
