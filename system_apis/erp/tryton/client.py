@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from http import HTTPStatus
 from typing import Any, cast
@@ -19,7 +20,7 @@ from policies.store.secret import Secret
 
 JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
-VIES = "eu_vat valid"
+VIES = "account.invoice eu_vat valid"
 GONE = "that don't exist"
 """Part of what Tryton says of an id that it no longer has (tried on 8.2); we name no id that we have not just read."""
 ACCEPTED = re.compile(rf".*({VIES}|invoice_payment_term)$")
@@ -72,9 +73,18 @@ class TrytonClient:
             except Warned as warning:
                 if not ACCEPTED.fullmatch(warning.name):
                     raise Rejected("erp", warning.message) from warning
-                always = warning.name.endswith(VIES)  # of a number, which is on every invoice of its party
-                answer = [{"user": self.user_id, "name": warning.name, "always": always}]
-                await self._call("model.res.user.warning.create", [answer, {}])
+                await self._confirm([warning.name])
+
+    async def confirm_numbers(self, party: int) -> None:
+        """Confirm that VIES was not asked about the tax numbers of a party, before an invoice meets the warning: Tryton
+        works a third of a posting out until it warns."""
+        identifiers = await self.rows("party.identifier", [["party", "=", party]], ["id"], 0)
+        await self._confirm([_warning_name("party.identifier", each["id"], VIES) for each in identifiers])
+
+    async def _confirm(self, names: list[str]) -> None:
+        """Record a yes to warnings; it holds for ever where it is about a number, which is on every invoice."""
+        answers = [{"user": self.user_id, "name": each, "always": each.endswith(VIES)} for each in names]
+        await self._call("model.res.user.warning.create", [answers, {}])
 
     async def rows(
         self, model: str, domain: list[Any], fields: list[str], company: int, limit: int | None = None
@@ -152,6 +162,14 @@ def _result(response: HttpResponse, *, safe: bool) -> Any:
             case _:
                 raise NotFound("erp", message) if "does not exist" in message else Rejected("erp", f"{kind}: {message}")
     return answer["result"]
+
+
+def _warning_name(model: str, record: int, about: str) -> str:
+    """Return the name under which Tryton asks about a record (`format` of `res.user.warning`, 8.2).
+
+    Were it another one some day, the warning is answered when it comes.
+    """
+    return f"{hashlib.md5(f'{model},{record}'.encode(), usedforsecurity=False).hexdigest()}.{about}"
 
 
 def _listed(details: Any) -> list[Any]:

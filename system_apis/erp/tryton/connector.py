@@ -79,6 +79,8 @@ class Tryton:
                 if found is None:
                     raise
                 return str(found["id"])
+            if customer.tax_number:
+                await self._client.confirm_numbers(created[0])
             return str(created[0])
         changes = await self._changes(customer, found)
         if changes:
