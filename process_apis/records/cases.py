@@ -17,6 +17,9 @@ from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
 from process_apis.records.database import cases, insert_once
 
+OPEN_OF = sa.select(cases.c.document).where(cases.c.subject == sa.bindparam("of"), cases.c.state == "open")
+OPEN_OF_KIND = OPEN_OF.where(cases.c.kind == sa.bindparam("kind"))
+CLOSE = cases.update().where(cases.c.id == sa.bindparam("case")).values(state="resolved")
 ATTEMPTS = 5
 """How often a case is opened that meets one which is closed in the same moment."""
 
@@ -92,26 +95,23 @@ class Cases:
 
     def resolve(self, subject: str, resolution: str, kind: CaseKind) -> int:
         """Close the open cases of one kind of a subject. Return how many there were."""
-        return self._close(subject, cases.c.kind == kind, resolution)
+        return self._close(OPEN_OF_KIND, {"of": subject, "kind": kind}, resolution)
 
     def close(self, case: Case, resolution: str, also: Collection[CaseKind] = ()) -> int:
         """Close a case, and the open cases of its subject that are of the kinds `also`. Return how many were open."""
-        return self._close(case.subject, sa.or_(cases.c.id == case.id, cases.c.kind.in_(also)), resolution)
+        which = OPEN_OF.where(sa.or_(cases.c.id == case.id, cases.c.kind.in_(also)))
+        return self._close(which, {"of": case.subject}, resolution)
 
-    def _close(self, subject: str, which: sa.ColumnElement[bool], resolution: str) -> int:
-        query = sa.select(cases.c.document).where(cases.c.subject == subject, cases.c.state == "open", which)
+    def _close(self, which: sa.Select[tuple[Any]], values: dict[str, str], resolution: str) -> int:
         with self._engine.connect() as connection:
-            found = [_decoded(each) for each in connection.scalars(query)]
+            found = [_decoded(each) for each in connection.scalars(which, values)]
         if found:
             with self._engine.begin() as connection:
                 for case in found:
                     closed = msgspec.structs.replace(
                         case, state="resolved", resolved_at=self._clock(), resolution=resolution
                     )
-                    document = msgspec.json.encode(closed)
-                    connection.execute(
-                        cases.update().where(cases.c.id == case.id).values(state="resolved", document=document)
-                    )
+                    connection.execute(CLOSE, {"case": case.id, "document": msgspec.json.encode(closed)})
         return len(found)
 
     def get(self, case_id: str, principal: Principal) -> Case | None:

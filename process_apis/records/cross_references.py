@@ -21,8 +21,10 @@ def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str
         known = connection.scalar(CANONICAL, wanted)
     if known:
         return str(known)
+    given = new_id(kind)
     with engine.begin() as connection:
-        insert_once(connection, references, wanted | {"canonical_id": new_id(kind)})
+        if insert_once(connection, references, wanted | {"canonical_id": given}):
+            return given
         return str(connection.execute(CANONICAL, wanted).scalar_one())
 
 
