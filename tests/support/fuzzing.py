@@ -77,20 +77,19 @@ def fuzz(
 ) -> str:
     """Return what the fuzzer printed, or an empty string when it found nothing. Without `signed` it sends no token."""
     layer = load().apis[document.name.split(".")[0]].layer
-    with tempfile.TemporaryDirectory() as scratch:
-        program = str(Path(sys.executable).with_name("schemathesis"))
-        command = [program, "--config-file", str(CONFIG.resolve()), "run", str(document.resolve())]
-        command += ["--url", environment.sandbox.url(layer), "--max-examples", str(examples)]
-        command += ["--workers", "1", "--request-timeout", "30"]
-        if signed:
-            command += ["--header", f"Authorization: Bearer {token(environment, document.name)}"]
-        else:  # nothing is accepted, so nothing leads anywhere
-            command += ["--phases", "examples,fuzzing", "--exclude-checks", "positive_data_acceptance"]
-        if seed is not None:
-            command += ["--seed", str(seed), "--generation-deterministic"]
-        if seconds is not None:
-            command += ["--max-time", str(seconds)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=scratch)
+    program = str(Path(sys.executable).with_name("schemathesis"))
+    command = [program, "--config-file", str(CONFIG.resolve()), "run", str(document.resolve())]
+    command += ["--url", environment.sandbox.url(layer), "--max-examples", str(examples)]
+    command += ["--workers", "1", "--request-timeout", "30"]
+    if signed:
+        command += ["--header", f"Authorization: Bearer {token(environment, document.name)}"]
+    else:  # nothing is accepted, so nothing leads anywhere
+        command += ["--phases", "examples,fuzzing", "--exclude-checks", "positive_data_acceptance"]
+    if seed is not None:
+        command += ["--seed", str(seed), "--generation-deterministic"]
+    if seconds is not None:
+        command += ["--max-time", str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=environment.folder)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
