@@ -1,8 +1,6 @@
-"""The process layer is killed after each state and started again: exactly one of everything, for each state."""
+"""The process layer is killed after each state of an order and started again: exactly one of everything."""
 
 from __future__ import annotations
-
-import pytest
 
 from canonical.states import ORDER_STATES
 from tests.support.environment import Environment
@@ -10,31 +8,35 @@ from tests.support.platforms import EXACTLY_ONE, wait_until
 
 STATES = ("received", "validating", "credit_review", "onboarding", "subscribing", "provisioning", "active")
 SLOW = ("crm", "erp", "billing", "provisioning")
+POSTINGS = ("account.invoice.post", "account.invoice.pay.execute")
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_a_kill_after_a_state_loses_and_doubles_nothing(environment: Environment, state: str) -> None:
+def test_a_kill_after_each_state_loses_and_doubles_nothing(environment: Environment) -> None:
     for platform in SLOW:
         environment.fault(platform, kind="slow", milliseconds=120, times=0)
-    _, deal = environment.sell(environment.sale(f"Killed {state}"))
+    _, deal = environment.sell(environment.sale("Killed After Each"))
 
-    reached = wait_until(lambda: seen(environment, deal, state), 30, f"the state {state}")
-    environment.kill_and_start("process")
+    for state in STATES:
+        wait_until(lambda state=state: seen(environment, deal, state), 30, f"the state {state}")
+        environment.kill("process")
+        environment.start("process")
+    environment.calm()
 
     order = environment.order_in(deal, "active")
     environment.settled(order)
     assert environment.counted(order) == EXACTLY_ONE
-    assert len({each.state for each in order.history}) == len(order.history), reached
+    assert len({each.state for each in order.history}) == len(order.history)
 
 
-@pytest.mark.parametrize("kind", ["invoice", "payment"])
-def test_a_kill_while_a_posting_runs_loses_and_doubles_nothing(environment: Environment, kind: str) -> None:
-    method = "account.invoice.post" if kind == "invoice" else "account.invoice.pay.execute"
-    environment.fault("erp", kind="late", matching=method, milliseconds=1500)
-    _, deal = environment.sell(environment.sale(f"Killed posting {kind}"))
+def test_a_kill_while_a_posting_runs_loses_and_doubles_nothing(environment: Environment) -> None:
+    for posting in POSTINGS:
+        environment.fault("erp", kind="late", matching=posting, milliseconds=1500)
+    _, deal = environment.sell(environment.sale("Killed Postings"))
 
-    wait_until(lambda: environment.faults_left("erp") == 0, 30, "the posting has begun")
-    environment.kill_and_start("process")
+    for left in (1, 0):
+        wait_until(lambda left=left: environment.faults_left("erp") == left, 30, "the posting has begun")
+        environment.kill("process")
+        environment.start("process")
 
     order = environment.order_in(deal, "active")
     environment.settled(order)
