@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -46,23 +45,27 @@ def closed(environment: Environment) -> Generator[Period]:
     period.reopen()
 
 
-@pytest.fixture
-def ruled(environment: Environment, tmp_path: Path) -> Generator[Callable[[str], None]]:
-    """Sets other rules for the books of DE01: from the start the first time, then while the layer runs."""
-    catalogue = tmp_path / "catalogue.toml"
+@pytest.fixture(scope="module")
+def ruled(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[str], None]]:
+    """Sets other rules for the books of DE01, which the process layer takes up while it runs."""
+    catalogue = tmp_path_factory.mktemp("ruled") / "catalogue.toml"
     text = SHIPPED.read_text()
     assert RULES in text
+    catalogue.write_text(text)
+    running.children["process"].stop()
+    running.start("process", {"TIERGATE_GOVERNANCE_CATALOGUE": str(catalogue)})
+
+    def taken_up() -> int:
+        return running.children["process"].log.read_text().count("the catalogue has changed and governs")
 
     def rule(rules: str) -> None:
-        begun = catalogue.exists()
+        before = taken_up()
         catalogue.write_text(text.replace(RULES, rules))
-        if not begun:
-            environment.children["process"].stop()
-            environment.start("process", {"TIERGATE_GOVERNANCE_CATALOGUE": str(catalogue)})
+        wait_until(lambda: taken_up() > before, 10, f"{rules} to govern")
 
     yield rule
-    environment.children["process"].stop()
-    environment.start("process")
+    running.children["process"].stop()
+    running.start("process")
 
 
 def invoice_of(environment: Environment, order: Order) -> PostingStatus | None:
