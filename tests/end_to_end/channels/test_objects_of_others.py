@@ -10,12 +10,13 @@ from canonical.orders import Order, OrderSummary, Page, PostingStatus
 from tests.support.environment import Environment
 
 
-@pytest.fixture
-def order(environment: Environment, request: pytest.FixtureRequest) -> Order:
-    """An order of the German legal entity, with its postings."""
-    _, deal = environment.sell(environment.sale(str(request.node.name)))
-    made = environment.order_in(deal, "active")
-    environment.settled(made)
+@pytest.fixture(scope="module")
+def order(running: Environment) -> Order:
+    """An order of the German legal entity, with its postings, which no test changes."""
+    running.calm()
+    _, deal = running.sell(running.sale("Object"))
+    made = running.order_in(deal, "active")
+    running.settled(made)
     return made
 
 

@@ -14,10 +14,11 @@ from tests.support.partners import NORD, SUED, Partner, customer_of
 from tests.support.platforms import wait_until
 
 
-@pytest.fixture
-def first(environment: Environment, request: pytest.FixtureRequest) -> Order:
-    """The first order of a customer of the partner Nord."""
-    return customer_of(environment, NORD, str(request.node.name)[:20])
+@pytest.fixture(scope="module")
+def first(running: Environment) -> Order:
+    """The first order of a customer of the partner Nord, for whom the tests order more."""
+    running.calm()
+    return customer_of(running, NORD, "Of Nord")
 
 
 def test_an_order_that_a_partner_places_is_a_deal_of_the_crm_and_becomes_service(

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
+from canonical.orders import Order
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE
 
 
-def test_a_closed_deal_becomes_one_posted_and_paid_invoice_with_equal_totals(environment: Environment) -> None:
-    _, deal = environment.sell(environment.sale("One", parent="One Holding SE"))
+@pytest.fixture(scope="module")
+def order(running: Environment) -> Order:
+    """The order of the deal, with its invoice and payment posted."""
+    running.calm()
+    _, deal = running.sell(running.sale("One", parent="One Holding SE"))
+    made = running.order_in(deal, "active")
+    running.settled(made)
+    return made
 
-    order = environment.order_in(deal, "active")
-    environment.settled(order)
 
+def test_a_closed_deal_becomes_one_posted_and_paid_invoice_with_equal_totals(
+    environment: Environment, order: Order
+) -> None:
     assert environment.counted(order) == EXACTLY_ONE
     assert order.plan is not None
     billed = environment.stripe.v1.invoices.retrieve(order.plan.contract.references["invoice"])
@@ -28,37 +38,26 @@ def test_a_closed_deal_becomes_one_posted_and_paid_invoice_with_equal_totals(env
     }
 
 
-def test_the_crm_shows_the_order_its_contract_and_the_correlation_id(environment: Environment) -> None:
-    account, deal = environment.sell(environment.sale("Shown"))
-
-    order = environment.order_in(deal, "active")
-
-    shown = environment.shown(deal, "active")
+def test_the_crm_shows_the_order_its_contract_and_the_correlation_id(environment: Environment, order: Order) -> None:
+    assert order.plan is not None
+    shown = environment.shown(order.deal_id, "active")
+    account = order.plan.account_id
     (contract,) = environment.crm.query(f"SELECT Status, Opportunity__c FROM Contract WHERE AccountId = '{account}'")
     assert shown["TiergateOrder__c"] == order.id
     assert shown["TiergateCorrelation__c"] == order.correlation_id
     assert shown["Account"]["TiergateCustomer__c"] == order.customer_id
-    assert (contract["Status"], contract["Opportunity__c"]) == ("Activated", deal)
+    assert (contract["Status"], contract["Opportunity__c"]) == ("Activated", order.deal_id)
 
 
-def test_the_correlation_id_is_on_the_platforms_own_records(environment: Environment) -> None:
-    _, deal = environment.sell(environment.sale("Correlated"))
-
-    order = environment.order_in(deal, "active")
-
+def test_the_correlation_id_is_on_the_platforms_own_records(environment: Environment, order: Order) -> None:
     assert order.plan is not None
     subscription = environment.stripe.v1.subscriptions.retrieve(order.plan.contract.references["subscription"])
     assert subscription.metadata["tiergate_correlation"] == order.correlation_id
-    environment.settled(order)
     (posted,) = environment.in_erp("account.invoice", ("reference", "=", order.plan.contract.references["invoice"]))
     assert order.correlation_id in posted.description
 
 
-def test_the_ledger_is_in_balance_after_invoice_and_payment(environment: Environment) -> None:
-    _, deal = environment.sell(environment.sale("Balanced"))
-    order = environment.order_in(deal, "active")
-    environment.settled(order)
-
+def test_the_ledger_is_in_balance_after_invoice_and_payment(environment: Environment, order: Order) -> None:
     (party,) = environment.in_erp("party.party", ("code", "=", order.customer_id))
     lines = environment.in_erp("account.move.line", ("move.state", "=", "posted"), ("party", "=", party.id))
     moves = {each.move.id for each in lines}
