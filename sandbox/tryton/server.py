@@ -127,14 +127,15 @@ class TrytonServer:
     def wait(self) -> None:
         """Wait until it answers. Raises `TrytonError` when it ends first or takes too long."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise TrytonError(f"trytond ended with {self._process.returncode}; see {self._log.name}")
-            with contextlib.suppress(httpx.HTTPError):
-                body: dict[str, object] = {"id": 1, "method": "common.server.version", "params": []}
-                if not httpx.post(f"{self.url}/{DATABASE}/rpc/", json=body, timeout=30).is_server_error:
-                    return
-            time.sleep(0.1)
+        body: dict[str, object] = {"id": 1, "method": "common.server.version", "params": []}
+        with httpx.Client(timeout=30) as client:  # one for all looks: to make it costs more than a look
+            while time.monotonic() < deadline:
+                if self._process.poll() is not None:
+                    raise TrytonError(f"trytond ended with {self._process.returncode}; see {self._log.name}")
+                with contextlib.suppress(httpx.HTTPError):
+                    if not client.post(f"{self.url}/{DATABASE}/rpc/", json=body).is_server_error:
+                        return
+                time.sleep(0.1)
         raise TrytonError(f"trytond did not answer within {START_SECONDS} s; see {self._log.name}")
 
     def stop(self) -> None:
