@@ -13,6 +13,10 @@ from tests.support.environment import Environment
 from tests.support.postgresql_server import PostgresqlServer
 from tests.support.redis_server import RedisServer
 
+# All that tests ask is on loopback: each HTTP client reads the world's authorities for a twentieth of a second.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = os.devnull
+
 
 @pytest.fixture(scope="session")
 def templates() -> Path:
