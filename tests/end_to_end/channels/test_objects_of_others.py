@@ -12,7 +12,7 @@ from tests.support.environment import Environment
 
 @pytest.fixture(scope="module")
 def order(running: Environment) -> Order:
-    """An order of the German legal entity, with its postings, which no test changes."""
+    """Sell an order of the German legal entity, with its postings, which no test changes."""
     running.calm()
     _, deal = running.sell(running.sale("Object"))
     made = running.order_in(deal, "active")

@@ -16,7 +16,7 @@ from tests.support.platforms import wait_until
 
 @pytest.fixture(scope="module")
 def first(running: Environment) -> Order:
-    """The first order of a customer of the partner Nord, for whom the tests order more."""
+    """Return the first order of a customer of the partner Nord, for whom the tests order more."""
     running.calm()
     return customer_of(running, NORD, "Of Nord")
 

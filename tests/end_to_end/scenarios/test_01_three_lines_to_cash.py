@@ -13,7 +13,7 @@ from tests.support.platforms import EXACTLY_ONE
 
 @pytest.fixture(scope="module")
 def order(running: Environment) -> Order:
-    """The order of the deal, with its invoice and payment posted."""
+    """Sell the deal, and return its order with its invoice and payment posted."""
     running.calm()
     _, deal = running.sell(running.sale("One", parent="One Holding SE"))
     made = running.order_in(deal, "active")

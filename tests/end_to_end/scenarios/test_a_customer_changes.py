@@ -17,7 +17,7 @@ CHANGED = "com.tiergate.crm.customer.changed.v1"
 
 @pytest.fixture(scope="module")
 def bought(running: Environment) -> tuple[str, Order]:
-    """The account of a customer whose first order is active and shown in the CRM."""
+    """Return the account of a customer whose first order is active and shown in the CRM."""
     running.calm()
     account, deal = running.sell(running.sale("Changing"))
     order = running.order_in(deal, "active")

@@ -47,7 +47,7 @@ def closed(environment: Environment) -> Generator[Period]:
 
 @pytest.fixture(scope="module")
 def ruled(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[str], None]]:
-    """Sets other rules for the books of DE01, which the process layer takes up while it runs."""
+    """Set other rules for the books of DE01, which the process layer takes up while it runs."""
     catalogue = tmp_path_factory.mktemp("ruled") / "catalogue.toml"
     text = SHIPPED.read_text()
     assert RULES in text
