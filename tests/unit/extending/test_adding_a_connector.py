@@ -87,7 +87,8 @@ def test_a_connector_is_added_without_touching_an_existing_file(tree: Path, tmp_
     others = {name: value for name, value in SECRETS.items() if "PROVISIONER" not in name}
     asked = run(tree, "tests.unit.extending.ask_routes", str(settings), **own, **others)
     answers = json.loads(asked.splitlines()[-1])
-    kit = run(tree, "pytest", "-n", "0", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tree), TEST)
+    options = ("-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tree))
+    kit = run(tree, "pytest", *options, TEST, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
 
     assert (answers["put"], answers["removed"]["platform"], answers["webhook"]) == (200, "provisioning", 401)
     assert "toy" in answers["ready"]
