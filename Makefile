@@ -9,8 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-he
 FREE_PORT = $(shell $(BIN)/python -c "from tiergate.dev.sandbox import free_port; print(free_port())")
 ONCE ?=
 T ?=
-# Of the fast tests some wait for time: three at once keep two cores busy. Those with servers keep a file together.
-FAST := tests/unit tests/integration -n 3 --dist worksteal
+FAST := tests/unit tests/integration --dist worksteal
 # A server starts in a third of the time when its modules are compiled already: what is installed is compiled once,
 # what is here when it is first used, whatever the shell says.
 export PYTHONDONTWRITEBYTECODE :=
