@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
-from canonical.faults import PlatformFault
 from experience_apis.finance import api as finance
 from experience_apis.oauth import Tokens
 from experience_apis.oauth import router as oauth
@@ -18,27 +15,15 @@ from experience_apis.process_client import Process
 from experience_apis.sales import api as sales
 from experience_apis.support import api as support
 from policies.chain.gate import Gate, governed
+from policies.chain.readiness import Checks
 from policies.context.background import Background
-
-CHECK_EVERY = 5.0
-"""Seconds between two looks at whether the process layer answers."""
 
 
 def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: OpenAPIConfig | None = None) -> Litestar:
     """Return the app. It starts without the process layer, and says so in its readiness. Without `tokens` it issues
     none."""
-    found = {"process": "not asked yet"}
-
-    async def keep_checking() -> None:
-        while True:
-            try:
-                await process.alive()
-                found["process"] = "ok"
-            except PlatformFault as fault:
-                found["process"] = fault.reason
-            await asyncio.sleep(CHECK_EVERY)
-
-    checking = Background(keep_checking)
+    checks = Checks({"process": process.alive})
+    checking = Background(checks.keep_asking)
 
     return governed(
         gate,
@@ -51,7 +36,7 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
             portal.router,
             *([oauth] if tokens else []),
         ],
-        readiness=lambda: dict(found),
+        readiness=checks.found,
         provided={"process": process, "gate": gate, "tokens": tokens},
         on_startup=[checking.start],
         on_shutdown=[checking.stop, process.close],

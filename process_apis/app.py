@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from canonical.faults import PlatformFault
 from policies.chain.gate import Gate, governed
+from policies.chain.readiness import AWAY
 from process_apis import accounting, api, customer_sync, fulfilment
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
@@ -70,7 +71,7 @@ def _database(context: WorkflowContext) -> str:
             connection.execute(sa.select(1))
     except OperationalError as error:
         log.warning("the database does not answer", reason=str(error.orig))
-        return "not available; the log says why"
+        return AWAY
     return "ok"
 
 
@@ -79,5 +80,5 @@ def _system(context: WorkflowContext) -> str:
         context.platforms.alive()
     except PlatformFault as fault:
         log.warning("the system layer does not answer", reason=fault.reason)
-        return "not available; the log says why"
+        return AWAY
     return "ok"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Protocol
 
 import msgspec
-import structlog
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
-from canonical.faults import PlatformFault
 from policies.chain.gate import Gate, governed
+from policies.chain.readiness import Checks
 from policies.context.background import Background
 from system_apis.billing import api as billing_api
 from system_apis.billing.port import Billing
@@ -24,11 +22,6 @@ from system_apis.erp.port import Erp
 from system_apis.intake import Intake
 from system_apis.provisioning import api as provisioning_api
 from system_apis.provisioning.port import Provisioning
-
-log = structlog.get_logger("tiergate.system")
-AWAY = "not available; the log says why"
-CHECK_EVERY = 5.0
-"""Seconds between two checks of whether the platforms answer."""
 
 
 class Closing(Protocol):
@@ -68,9 +61,9 @@ def create_app(
     Its change feeds run from its start to its end, and `closing` is closed at its end. Readiness names each platform
     that is down.
     """
-    answers = dict.fromkeys(platforms.every(), "not asked yet")
+    checks = Checks({name: each.check for name, each in platforms.every().items()})
     feeds = [partial(crm.watch, intake) for _, crm in platforms.crms]
-    running = Background(*feeds, partial(_keep_checking, platforms.every(), answers))
+    running = Background(*feeds, checks.keep_asking)
 
     async def close() -> None:
         for each in closing:
@@ -79,24 +72,9 @@ def create_app(
     return governed(
         gate,
         [crm_api.router, erp_api.router, billing_api.router, provisioning_api.router],
-        readiness=lambda: dict(answers),
+        readiness=checks.found,
         provided={name: getattr(platforms, name) for name in Platforms.__struct_fields__} | {"intake": intake},
         on_startup=[running.start],
         on_shutdown=[running.stop, close],
         openapi=openapi,
     )
-
-
-async def _keep_checking(platforms: dict[str, Checked], answers: dict[str, str]) -> None:
-    async def ask(name: str, platform: Checked) -> None:
-        try:
-            await platform.check()
-            answers[name] = "ok"
-        except PlatformFault as fault:
-            if answers[name] != AWAY:
-                log.warning("a platform does not answer", platform=name, reason=fault.reason)
-            answers[name] = AWAY  # readiness is open to everybody, and a reason may name addresses
-
-    while True:
-        await asyncio.gather(*(ask(name, platform) for name, platform in platforms.items()))
-        await asyncio.sleep(CHECK_EVERY)
