@@ -109,5 +109,5 @@ class PartitionQueue:
             with self._database.connect() as connection:
                 return bool(connection.scalar(self._any_waiting))
         except SQLAlchemyError as error:
-            log.warning("the queue is not looked at, the next time it may be", reason=type(error).__name__)
+            log.warning("the queue cannot be checked, the next time it may be", reason=type(error).__name__)
             return False
