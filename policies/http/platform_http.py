@@ -32,6 +32,8 @@ IDLE = 30.0
 
 Shorter than load balancers leave theirs, so that few requests meet its end.
 """
+LONGEST_TARGET = 65536
+"""Bytes of a path with its query."""
 GZIP = zlib.MAX_WBITS | 16
 DOTS = re.compile(r"/\.\.?(?=[/?#]|$)")
 ACCEPTED = [("accept", "*/*"), ("accept-encoding", "gzip")]
@@ -54,10 +56,11 @@ def tls_context(ca_file: str = "", client_cert_file: str = "", client_key_file: 
 class _Session:
     """Connections that are retired together."""
 
-    __slots__ = ("connections", "made_at", "running", "transport")
+    __slots__ = ("connections", "made_at", "proxied", "running", "transport")
 
     def __init__(self, connections: int, tls: ssl.SSLContext, proxy: str | None, made_at: float) -> None:
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE)
+        self.proxied = proxy is not None
         self.transport = httpx.AsyncHTTPTransport(verify=tls, http2=True, limits=limits, proxy=proxy)
         self.connections = connections
         self.made_at = made_at
@@ -92,7 +95,8 @@ class PlatformHttp:
 
         Raises `TransportFailure`, and `ValueError` for a path or header that cannot be part of a request.
         """
-        request = self._written(method, path, content, headers or {}, seconds)
+        session = self._current()
+        request = self._written(session, method, path, content, headers or {}, seconds)
         sent = False
 
         async def trace(event: str, info: dict[str, Any]) -> None:
@@ -102,7 +106,6 @@ class PlatformHttp:
                 sent = True
 
         request.extensions["trace"] = trace
-        session = self._current()
         session.running += 1
         try:
             async with asyncio.timeout(seconds):
@@ -123,20 +126,21 @@ class PlatformHttp:
             await self._close_left()
 
     def _written(
-        self, method: str, path: str, content: bytes, headers: Mapping[str, str], seconds: float
+        self, session: _Session, method: str, path: str, content: bytes, headers: Mapping[str, str], seconds: float
     ) -> httpx.Request:
         if not all(f"{name}{value}".isprintable() for name, value in headers.items()):
             raise ValueError("a line end or a control character in a header")
         if (path and path[0] not in "/?") or DOTS.search(path):
             raise ValueError("the path would lead elsewhere")
-        try:
-            url = self._base.copy_with(raw_path=quote(f"{self._prefix}{path}", safe=RESERVED).encode())
-        except httpx.InvalidURL as error:
-            raise ValueError("no address") from error
+        target = quote(f"{self._prefix}{path}", safe=RESERVED).encode() or b"/"
+        if len(target) > LONGEST_TARGET:
+            raise ValueError("the path is too long")
         limits = {"connect": min(CONNECTING, seconds), "read": None, "write": None, "pool": None}
-        return httpx.Request(
-            method, url, content=content, headers=[*ACCEPTED, *headers.items()], extensions={"timeout": limits}
-        )
+        if session.proxied:  # it would take the target for its own
+            url, extensions = self._base.copy_with(raw_path=target), {"timeout": limits}
+        else:  # a URL would be taken apart and put together again
+            url, extensions = self._base, {"timeout": limits, "target": target}
+        return httpx.Request(method, url, content=content, headers=[*ACCEPTED, *headers.items()], extensions=extensions)
 
     def _current(self) -> _Session:
         """Return the connections for the next request.
