@@ -107,8 +107,9 @@ class OneOrder:
         """Return when somebody has to look at the order again (UTC)."""
         return datetime.fromisoformat(self.row.next_attempt_at) if self.row.next_attempt_at else None
 
-    def order(self, history: tuple[StateChange, ...] = ()) -> Order:
-        """Return the order as it stands, with its lines. No work of ours needs its history."""
+    def order(self, history: tuple[StateChange, ...] = (), *, with_lines: bool = True) -> Order:
+        """Return the order as it stands, with its lines unless they are not wanted. No work of ours needs its
+        history."""
         row = self.row
         return Order(
             id=row.id,
@@ -123,7 +124,7 @@ class OneOrder:
             legal_entity=row.legal_entity,
             customer_id=row.customer_id,
             plan=_PLAN.decode(row.plan) if row.plan else None,
-            lines=_lines(self._connection, LINES, row.id),
+            lines=_lines(self._connection, LINES, row.id) if with_lines else (),
             history=history,
             placed_by=row.placed_by,
             crm=row.crm,

@@ -19,7 +19,7 @@ IN_FORCE: tuple[OrderState, ...] = ("partially_active", "active")
 def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
     with context.orders.at(order_id) as one:
-        order, shown = one.order(), one.row.crm_status
+        order, shown = one.order(with_lines=False), one.row.crm_status
     findings = context.cases.findings_of(order_id) if order.state == "on_hold" else ()
     status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings)
     if order.plan and order.state in IN_FORCE:

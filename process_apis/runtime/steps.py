@@ -46,7 +46,8 @@ def enter_state(
     also_in: OrderState | None = None,
 ) -> Outcome:
     """Bring an order into `state` and do its work there. Work that is behind the order already is not done again, but
-    for an order that is in `also_in`, and stays there."""
+    for an order that is in `also_in`, and stays there. `act` is given the order without its lines, which change while
+    it works."""
     with context.orders.at(order_id) as one:
         present: OrderState = one.row.state
         if present != also_in:
@@ -55,7 +56,7 @@ def enter_state(
             if present not in (*PATH, "received", "awaiting_approval"):
                 return "stopped"
             one.advance(state, next_attempt_at=context.stalled_at())
-        order, again = one.order(), one.row.run > 1
+        order, again = one.order(with_lines=False), one.row.run > 1
     with correlated(order.correlation_id):
         return run_step(context, order, act, again=again)
 
