@@ -173,10 +173,12 @@ class _Unreadable(Exception):
 
 def _proxy(url: httpx.URL) -> str | None:
     """Return the proxy that the environment names for a URL, None when it is reached directly."""
-    if proxy_bypass(f"{url.host}:{url.port}" if url.port else url.host):
-        return None
     named = getproxies()
-    return named.get(url.scheme) or named.get("all")
+    direct = [each.strip() for each in named.get("no", "").split(",")]
+    if "*" in direct or proxy_bypass(f"{url.host}:{url.port}" if url.port else url.host):
+        return None
+    proxy = named.get(url.scheme) or named.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 async def _whole(response: httpx.Response) -> bytes:

@@ -281,9 +281,10 @@ def test_an_https_platform_is_reached_through_a_tunnel_of_the_proxy(
     assert heads[0].startswith(f"CONNECT {NAME}:443 HTTP/1.1\r\n".encode())
 
 
-def test_no_proxy_names_what_is_reached_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("direct", ["localhost", "platform.test, localhost", "platform.test,*", "*"])
+def test_no_proxy_names_what_is_reached_directly(monkeypatch: pytest.MonkeyPatch, direct: str) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setenv("no_proxy", direct)
 
     assert ask(echo()).replies[0].status == 200
 

@@ -435,14 +435,16 @@ def test_a_write_that_was_sent_and_not_answered_has_an_unknown_outcome(
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+@pytest.mark.parametrize(
+    ("variable", "scheme"), [("http_proxy", "http://"), ("all_proxy", "http://"), ("http_proxy", "")]
+)
 def test_a_platform_is_reached_through_the_proxy_that_the_environment_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
 ) -> None:
     proxy = Server()
 
     def address(proxy_url: str) -> str:
-        monkeypatch.setenv(variable, proxy_url)
+        monkeypatch.setenv(variable, proxy_url.replace("http://", scheme))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         return "http://erp.example.com"
 
