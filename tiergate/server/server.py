@@ -88,6 +88,7 @@ async def _serve(app: ASGIApp, host: str, port: int, http: type[asyncio.Protocol
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=IDLE,
+        reset_contextvars=True,  # a pipelined request is begun by the one before it, and is not governed by it
         timeout_graceful_shutdown=GRACE,
     )
     await Quiet(config).serve()

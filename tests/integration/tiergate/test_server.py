@@ -53,9 +53,11 @@ def test_a_fault_of_ours_is_logged_without_its_message(broken: str, said: str) -
 # ---- the short way in front of uvicorn
 
 SERVED = """
-import sys
+import contextvars, sys
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tiergate.server import server as serving
+
+carried = contextvars.ContextVar("carried", default="")
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -66,7 +68,8 @@ async def app(scope, receive, send):
     took = sys._getframe()
     while took and took.f_code.co_name != "run_asgi":
         took = took.f_back
-    owner = type(took.f_locals["self"].on_response.__self__).__name__
+    owner = type(took.f_locals["self"].on_response.__self__).__name__ + carried.get()
+    carried.set(" and what the one before left")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(owner))]})
     await send({"type": "http.response.body", "body": owner.encode()})
 
@@ -102,6 +105,25 @@ def test_a_layer_is_served_by_plain_uvicorn_when_it_should_be_or_must_be(
         child.stop()
 
     assert (LOGGED in child.log.read_text()) is logged
+
+
+def test_a_request_begins_with_nothing_of_the_one_that_is_pipelined_before_it(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    child = Child("layer", [sys.executable, "-c", SERVED, str(port), "", "on"], tmp_path / "log")
+    try:
+        wait_for(f"http://127.0.0.1:{port}/", child, 30)
+        with socket.create_connection(("127.0.0.1", port), 20) as connection:
+            connection.sendall(
+                b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+            )
+            answered = b"".join(iter(lambda: connection.recv(4096), b""))
+    finally:
+        child.stop()
+
+    assert answered.count(b"FastPathProtocol") == 2
+    assert b"left" not in answered
 
 
 def test_this_uvicorn_has_all_that_the_short_way_takes() -> None:
