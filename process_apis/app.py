@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import sqlalchemy as sa
-import structlog
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 from sqlalchemy.exc import OperationalError
 
 from canonical.faults import PlatformFault
 from policies.chain.gate import Gate, governed
-from policies.chain.readiness import AWAY
+from policies.chain.readiness import Answers
 from process_apis import accounting, api, customer_sync, fulfilment
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
@@ -21,7 +20,6 @@ from process_apis.runtime.capability import owners
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
 
-log = structlog.get_logger("tiergate.process")
 CAPABILITIES = (
     fulfilment.capability,
     accounting.capability,
@@ -45,9 +43,11 @@ def create_app(
     async def stop() -> None:
         await asyncio.to_thread(engine.close)
 
+    answers = Answers("database", "system")
+
     def readiness() -> dict[str, str]:
         working = "ok" if engine.is_working() else "stopped: start this process again"
-        return {"database": _database(context), "system": _system(context), "engine": working}
+        return {"database": _database(context, answers), "system": _system(context, answers), "engine": working}
 
     return governed(
         gate,
@@ -65,20 +65,18 @@ def create_app(
     )
 
 
-def _database(context: WorkflowContext) -> str:
+def _database(context: WorkflowContext, answers: Answers) -> str:
     try:
         with context.database.connect() as connection:
             connection.execute(sa.select(1))
     except OperationalError as error:
-        log.warning("the database does not answer", reason=str(error.orig))
-        return AWAY
-    return "ok"
+        return answers.away("database", str(error.orig))
+    return answers.ok("database")
 
 
-def _system(context: WorkflowContext) -> str:
+def _system(context: WorkflowContext, answers: Answers) -> str:
     try:
         context.platforms.alive()
     except PlatformFault as fault:
-        log.warning("the system layer does not answer", reason=fault.reason)
-        return AWAY
-    return "ok"
+        return answers.away("system", fault.reason)
+    return answers.ok("system")

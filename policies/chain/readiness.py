@@ -1,4 +1,4 @@
-"""Whether what a layer depends on answers, asked again and again in the background.
+"""Whether what a layer depends on answers.
 
 Readiness is open to everybody, and a reason may name addresses: it says what is away, and the log says why.
 """
@@ -14,21 +14,44 @@ from canonical.faults import PlatformFault
 
 CHECK_EVERY = 5.0
 """Seconds between two checks."""
+OK = "ok"
 AWAY = "not available; the log says why"
 log = structlog.get_logger("tiergate.readiness")
 
 
-class Checks:
-    """What was answered last, by name."""
+class Answers:
+    """What was found last, by name. A reason is logged once, however often it is found again."""
 
-    def __init__(self, asked: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
-        """Each of `asked` raises a `PlatformFault` when it does not answer."""
-        self._asked = asked
-        self._found = dict.fromkeys(asked, "not asked yet")
+    def __init__(self, *names: str) -> None:
+        self._found = dict.fromkeys(names, "not asked yet")
+        self._reasons: dict[str, str] = {}
 
     def found(self) -> dict[str, str]:
         """Return `ok` for what answers, by name, and for the rest that it does not."""
         return dict(self._found)
+
+    def ok(self, name: str) -> str:
+        """Keep that `name` answers, and return what readiness says of it."""
+        self._reasons.pop(name, None)
+        self._found[name] = OK
+        return OK
+
+    def away(self, name: str, reason: str) -> str:
+        """Keep that `name` does not answer, and return what readiness says of it."""
+        if self._reasons.get(name) != reason:
+            log.warning("does not answer", asked=name, reason=reason)
+        self._reasons[name] = reason
+        self._found[name] = AWAY
+        return AWAY
+
+
+class Checks(Answers):
+    """Asks again and again, in the background."""
+
+    def __init__(self, asked: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
+        """Each of `asked` raises a `PlatformFault` when it does not answer."""
+        super().__init__(*asked)
+        self._asked = asked
 
     async def keep_asking(self) -> None:
         """Ask for as long as the layer runs, all at once."""
@@ -40,8 +63,6 @@ class Checks:
         try:
             await self._asked[name]()
         except PlatformFault as fault:
-            if self._found[name] != AWAY:
-                log.warning("does not answer", asked=name, reason=fault.reason)
-            self._found[name] = AWAY
+            self.away(name, fault.reason)
         else:
-            self._found[name] = "ok"
+            self.ok(name)
