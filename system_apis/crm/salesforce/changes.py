@@ -55,8 +55,9 @@ class Changes:
         ours = "TiergateCustomer__c != null"
         queries = {
             "deals": f"SELECT Id, Revision__c, {stamp} FROM Opportunity WHERE IsWon = true AND {changed}",
-            "accounts": mapping.accounts_query(f"{ours} AND {changed}"),
+            # before the accounts: one that is read with a contact's change has that change
             "contacts": f"SELECT Id, AccountId, {stamp} FROM Contact WHERE Account.{ours} AND {changed}",
+            "accounts": mapping.accounts_query(f"{ours} AND {changed}"),
         }
         found = await self._client.queries(queries)
         for row in found["deals"]:

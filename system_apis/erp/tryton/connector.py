@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -80,7 +81,8 @@ class Tryton:
                     raise
                 return str(found["id"])
             if customer.tax_number:
-                await self._client.confirm_numbers(created[0])
+                with contextlib.suppress(Rejected):  # then the first invoice is warned of, and answered
+                    await self._client.confirm_numbers(created[0])
             return str(created[0])
         changes = await self._changes(customer, found)
         if changes:
