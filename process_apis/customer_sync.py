@@ -18,7 +18,8 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.events import CUSTOMER_CHANGED, Event
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
-from canonical.parties import AccountSync, Customer, TaxTreatment
+from canonical.parties import AccountSync, Customer
+from policies.catalogue.model import Domain
 from policies.context import correlation
 from policies.context.correlation import correlated
 from process_apis import onboarding
@@ -75,26 +76,27 @@ class CustomerSync(DBOSConfiguredInstance):
         if known is None:
             return
         wanted = onboarding.refreshed(context, known)
-        for seller, tax in self._sellers(known).items():
-            copy = msgspec.structs.replace(wanted, legal_entity=seller, tax_treatment=tax)
+        for copy in self._copies("billing", wanted):
             context.platforms.put_billing_customer(copy)
+        for copy in self._copies("erp", wanted):
             context.platforms.put_erp_customer(copy)
         customers.keep(context.database, wanted)
         context.orders.hand_over(customer_id, wanted.partner)
         followed = AccountSync(customer_id, wanted.revision, known.legal_entity)
         context.platforms.put_account_sync(known.crm, known.references[known.crm], followed)
 
-    def _sellers(self, known: Customer) -> dict[str, TaxTreatment]:
-        """Return the legal entities that have a copy of a customer on their platforms, with its tax there; the one that
-        sold last comes last, since it decides where two share a platform."""
+    def _copies(self, domain: Domain, wanted: Customer) -> list[Customer]:
+        """Return a customer for each platform of a domain that has it, with the tax that the legal entity which sold
+        last through that platform has decided."""
         platforms = self._context.live_catalogue.current
-        have_it: dict[str, TaxTreatment] = {
-            seller: tax
-            for seller, tax in self._context.orders.sold_by(known.id).items()
-            if platforms.instance_for("billing", seller) in known.references and seller != known.legal_entity
-        }
-        have_it[known.legal_entity] = known.tax_treatment
-        return have_it
+        sold = self._context.orders.sold_by(wanted.id)
+        sold.pop(wanted.legal_entity, None)
+        copies: dict[str | None, Customer] = {}
+        for seller, tax in (*sold.items(), (wanted.legal_entity, wanted.tax_treatment)):
+            instance = platforms.instance_for(domain, seller)
+            if instance in wanted.references or seller == wanted.legal_entity:
+                copies[instance] = msgspec.structs.replace(wanted, legal_entity=seller, tax_treatment=tax)
+        return list(copies.values())
 
     def _tell(self, customer_id: str, fault: PlatformFault) -> None:
         known = customers.last_seen(self._context.database, customer_id)

@@ -33,8 +33,8 @@ def duplicates(context: WorkflowContext, crm: str, deal: Deal) -> list[str]:
 
 
 def refreshed(context: WorkflowContext, customer: Customer) -> Customer:
-    """Return a customer as its account is in the CRM now. Its tax stays as it was decided: a change of what it depends
-    on becomes a case for finance."""
+    """Return a customer with name, address, contact, parent and partner as its account has them in the CRM now. Its tax
+    stays as it was decided: a change of what it depends on becomes a case for finance."""
     account = context.platforms.account(customer.crm, customer.references[customer.crm])
     number = validation.compact(account.tax_number, account.address.country)
     for field, was, now in (

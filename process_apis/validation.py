@@ -182,4 +182,9 @@ def compact(number: str | None, country: str) -> str | None:
     """Return a tax number without blanks and dots, as the others take it."""
     if not number:
         return None
-    return str(eu_vat.compact(number)) if country in EU else number.strip()
+    if country not in EU:
+        return number.strip()
+    try:
+        return str(eu_vat.compact(number))
+    except ValidationError:  # something else was written in its place
+        return number.strip()

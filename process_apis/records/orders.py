@@ -43,27 +43,15 @@ LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
 BEING_DELIVERED: tuple[OrderState, ...] = ("provisioning", "partially_active")
 CHANGE_BEING_DELIVERED = CHANGE.where(orders.c.state.in_(BEING_DELIVERED))
 SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
-REFUSED = "refused:"
-"""Stands before a state that the CRM does not take: it is not offered again, there is a case."""
 STATUS_NOT_IN_CRM = (
     sa.select(orders)
-    .where(orders.c.state.in_(SETTLED), orders.c.crm_status.not_in([orders.c.state, REFUSED + orders.c.state]))
+    .where(orders.c.state.in_(SETTLED), orders.c.crm_status != orders.c.state)
     .order_by(sa.func.random())  # those of a CRM that is away do not keep others from being shown
     .limit(20)
 )
-NEWEST_BY_SELLER = (
-    sa.select(sa.func.max(orders.c.seq))
-    .where(orders.c.customer_id == OF, orders.c.plan.is_not(None))
-    .group_by(orders.c.legal_entity)
-)
-SOLD_BY = sa.select(orders.c.plan).where(orders.c.seq.in_(NEWEST_BY_SELLER)).order_by(orders.c.seq)
+PLANS = sa.select(orders.c.plan).where(orders.c.customer_id == OF, orders.c.plan.is_not(None)).order_by(orders.c.seq)
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
-
-
-def refused(state: OrderState) -> str:
-    """Return what is kept instead of a state that the CRM shows, when it refuses to."""
-    return REFUSED + state
 
 
 def contract_of(row: sa.Row[Any]) -> str:
@@ -90,8 +78,7 @@ class OneOrder:
         present = cast("OrderState", self.row.state)
         check_order(present, state)
         if present != state:  # what is shown of an earlier stay is not of this one
-            refused_before = self.row.crm_status.startswith(REFUSED)  # its case is open until a state is shown
-            changes = {"crm_status": REFUSED if refused_before else ""} | changes
+            changes = {"crm_status": ""} | changes
         values = changes | {
             "of": self.row.id,
             "state": state,
@@ -321,11 +308,16 @@ class Orders:
         return paging.page([_summary(row) for row in rows], next_cursor)
 
     def sold_by(self, customer_id: str) -> dict[str, TaxTreatment]:
-        """Return the legal entities that have sold to a customer, the latest last, with the tax of its newest order
-        there."""
+        """Return the legal entities for which a customer was onboarded, the latest last, each with the tax of the
+        newest of those orders. One that was rejected or still waits has sold nothing."""
         with self._engine.connect() as connection:
-            plans = [_PLAN.decode(each) for each in connection.scalars(SOLD_BY, {"of": customer_id})]
-        return {each.contract.legal_entity: each.customer.tax_treatment for each in plans}
+            plans = [_PLAN.decode(each) for each in connection.scalars(PLANS, {"of": customer_id})]
+        newest: dict[str, TaxTreatment] = {}
+        for each in plans:
+            if "customer" in each.contract.references:
+                newest.pop(each.contract.legal_entity, None)  # so that it comes last
+                newest[each.contract.legal_entity] = each.customer.tax_treatment
+        return newest
 
     def status_not_in_crm(self) -> list[sa.Row[Any]]:
         """Orders whose state the CRM does not show yet, though it should."""

@@ -8,7 +8,6 @@ from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.states import OrderState
 from policies.context.correlation import correlated
 from process_apis.records import customers
-from process_apis.records.orders import REFUSED, refused
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.holds import Held, open_cases
 
@@ -19,7 +18,7 @@ IN_FORCE: tuple[OrderState, ...] = ("partially_active", "active")
 def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
     with context.orders.at(order_id) as one:
-        order, shown = one.order(with_lines=False), one.row.crm_status
+        order = one.order(with_lines=False)
     findings = context.cases.findings_of(order_id) if order.state == "on_hold" else ()
     status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings)
     if order.plan and order.state in IN_FORCE:
@@ -46,8 +45,6 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
         except (Rejected, NotFound) as fault:
             finding = Finding(fault.field or "crm", fault.reason, "crm")
             open_cases(context, order, Held("status_not_shown", [finding], ("retry", "skip")))
-            context.orders.change(order.id, crm_status=refused(order.state))
-            return
+        else:
+            context.cases.resolve(order.id, "the CRM shows it", kind="status_not_shown")
     context.orders.change(order.id, crm_status=order.state)
-    if shown.startswith(REFUSED):
-        context.cases.resolve(order.id, "the CRM shows it", kind="status_not_shown")

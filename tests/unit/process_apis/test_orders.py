@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from canonical.parties import Address, Customer
+from canonical.parties import Address, Customer, TaxTreatment
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import DELIVERED, accepted_order
@@ -64,3 +64,25 @@ def test_an_id_that_a_platform_gave_is_not_forgotten_by_one_who_did_not_see_it(c
     kept = context.orders.get(order_id).plan
     assert kept is not None
     assert (kept.customer.references, kept.contract.references) == ({"erp": "p1"}, {"schedule": "s1"})
+
+
+def test_a_customer_belongs_to_the_legal_entities_that_have_onboarded_it_with_the_tax_of_their_newest_order(
+    context: WorkflowContext,
+) -> None:
+    def order(seller: str, tax: TaxTreatment, *, onboarded: bool) -> None:
+        order_id = accepted_order(context, f"{seller}-{tax}-{onboarded}", "validating")
+        plan = context.orders.get(order_id).plan
+        assert plan is not None
+        references = {"customer": "c1"} if onboarded else {}
+        contract = msgspec.structs.replace(plan.contract, legal_entity=seller, references=references)
+        customer = msgspec.structs.replace(plan.customer, id="cus_1", tax_treatment=tax)
+        context.orders.accept(
+            order_id, "Deal", "seller", msgspec.structs.replace(plan, customer=customer, contract=contract)
+        )
+
+    order("DE01", "reverse_charge", onboarded=True)
+    order("FR01", "reverse_charge", onboarded=True)
+    order("DE01", "standard", onboarded=True)
+    order("FR01", "standard", onboarded=False)  # it waits for a yes
+
+    assert list(context.orders.sold_by("cus_1").items()) == [("FR01", "reverse_charge"), ("DE01", "standard")]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from canonical.deals import Deal, DealLine
 from canonical.money import Money, exponent
 from canonical.parties import Account, Address, LegalEntity
-from process_apis.validation import findings, plan, tax_number_is_valid
+from process_apis.validation import compact, findings, plan, tax_number_is_valid
 
 SELLER = LegalEntity(
     "DE01",
@@ -124,3 +124,10 @@ def test_a_price_is_found_faulty_exactly_when_it_has_more_digits_than_the_curren
     found = fields(deal(lines=(line(unit_price=price),)))
 
     assert (found == []) is (price == round(price, 2))
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"), [("DE 129.273.398", "DE129273398"), ("applied for ", "applied for"), ("-", "-"), ("", None)]
+)
+def test_what_is_no_tax_number_is_kept_as_it_is_written(written: str, kept: str | None) -> None:
+    assert compact(written, "DE") == kept
