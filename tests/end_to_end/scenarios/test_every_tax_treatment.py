@@ -1,0 +1,40 @@
+"""Each way in which a sale can be taxed ends as cash: invoiced, posted with the tax that was decided, and paid."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE
+
+
+@pytest.mark.parametrize(
+    ("treatment", "buyer", "rate", "tax"),
+    [
+        ("standard", {}, Decimal("0.19"), "VAT19"),
+        ("standard", {"country": "AT", "tax_number": None}, Decimal("0.19"), "VAT19"),
+        ("reverse_charge", {"country": "AT", "tax_number": "ATU12345675"}, Decimal(0), "REVERSE"),
+        ("outside_scope", {"country": "US", "tax_number": None}, Decimal(0), "EXPORT"),
+    ],
+    ids=["at home", "to a consumer in the Union", "to a business in the Union", "elsewhere"],
+)
+def test_a_sale_is_posted_with_the_tax_that_was_decided(
+    environment: Environment, treatment: str, buyer: dict[str, Any], rate: Decimal, tax: str
+) -> None:
+    name = f"Taxed {treatment} {buyer.get('country', 'DE')}"
+
+    _, deal = environment.sell(environment.sale(name, **buyer))
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+
+    assert environment.counted(order) == EXACTLY_ONE
+    assert order.plan is not None
+    assert order.plan.contract.tax == treatment
+    (posted,) = environment.in_erp("account.invoice", ("reference", "=", order.plan.contract.references["invoice"]))
+    assert posted.tax_amount == (posted.untaxed_amount * rate).quantize(Decimal("0.01"))
+    assert {each.tax.name for each in posted.taxes} == {tax}
+    billed = environment.stripe.v1.invoices.retrieve(order.plan.contract.references["invoice"])
+    assert billed.total == posted.total_amount * 100
