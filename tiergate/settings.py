@@ -31,6 +31,10 @@ class SettingsError(ValueError):
         self.errors = errors
 
 
+class NotReady(RuntimeError):
+    """Something is missing, taken or out of reach. The message says what, and what to do."""
+
+
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the three deployables listen, and the region in which they run and store records.
 

@@ -39,38 +39,44 @@ catalogue_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @contextmanager
-def refusing() -> Generator[None]:
-    """Tell what is wrong with the settings, and exit."""
-    from tiergate.settings import SettingsError
-
+def reporting() -> Generator[None]:
+    """Report wrong settings and what is missing or out of reach, and exit."""
     try:
         yield
-    except SettingsError as error:
-        refuse(error.errors)
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except (ValueError, RuntimeError, OSError) as error:
+        from policies.catalogue.model import CatalogueError
+        from tiergate.settings import NotReady, SettingsError
+
+        if isinstance(error, (SettingsError, CatalogueError)):
+            refuse(str(error).splitlines())
+        if isinstance(error, NotReady):
+            refuse([str(error)], NOT_READY)
+        if isinstance(error, OSError) and error.filename:
+            refuse([f"{error.filename}: {error.strerror}"], NOT_READY)
+        raise
 
 
 def load_settings(config: Path) -> Settings:
     from tiergate.settings import load
 
-    with refusing():
-        return load(config, os.environ)
+    return load(config, os.environ)
 
 
 def platforms_of(settings: Settings) -> dict[str, ConnectedPlatform]:
     from tiergate.platforms import load_platforms
 
-    with refusing():
-        return load_platforms(settings, load_catalogue(settings.governance.path()), os.environ)
+    return load_platforms(settings, load_catalogue(settings.governance.path()), os.environ)
 
 
 def load_catalogue(path: Path) -> Catalogue:
     from policies.catalogue.check import load
-    from policies.catalogue.model import CatalogueError
 
     try:
         return load(path)
-    except (OSError, CatalogueError) as error:
-        refuse(str(error).splitlines())
+    except OSError as error:
+        refuse([str(error)])
 
 
 def shipped_catalogue() -> Path:
@@ -79,7 +85,7 @@ def shipped_catalogue() -> Path:
     return SHIPPED
 
 
-def refuse(errors: list[str]) -> NoReturn:
+def refuse(errors: list[str], code: int = BAD_SETTINGS) -> NoReturn:
     for each in errors:
         click.echo(f"tiergate: {each}", err=True)
-    sys.exit(BAD_SETTINGS)
+    sys.exit(code)

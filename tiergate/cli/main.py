@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from tiergate.cli.audit import audit
+from tiergate.cli.common import reporting
 from tiergate.cli.contracts import openapi
 from tiergate.cli.database import database
 from tiergate.cli.development import demo, sandbox, sell
@@ -14,7 +17,15 @@ from tiergate.cli.serve import serve, up
 from tiergate.cli.tokens import clients, revoke, token
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Reporting(click.Group):
+    """Report what stops a command in a sentence, with its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reporting():
+            return super().invoke(ctx)
+
+
+@click.group(cls=Reporting, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tiergate")
 def cli() -> None:
     """Links CRM, ERP and subscription billing: a closed deal becomes service, invoices and booked cash.

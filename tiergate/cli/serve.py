@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tiergate.cli.common import LAYERS, config_option, load_settings, platforms_of, refusing
+from tiergate.cli.common import LAYERS, config_option, load_settings, platforms_of
 
 if TYPE_CHECKING:
     from policies.catalogue.model import Layer
@@ -22,8 +22,7 @@ def serve(layer: Layer, config: Path) -> None:
 
     settings = load_settings(config)
     platforms = platforms_of(settings) if layer == "system" else {}
-    with refusing():
-        run(layer, settings, platforms)
+    run(layer, settings, platforms)
 
 
 @click.command()
@@ -35,6 +34,5 @@ def up(config: Path) -> None:
 
     settings = load_settings(config)
     platforms_of(settings)
-    with refusing():
-        records(settings).dispose()
+    records(settings).dispose()
     run_layers(settings, config)

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from policies.catalogue.model import Layer
+from tiergate.settings import NotReady
 
 STOP_SECONDS = 15
 """Seconds that a process has to end by itself: longer than a layer needs for what it is at."""
@@ -83,14 +84,14 @@ def layer_process(layer: Layer, config: Path, folder: Path, extra: dict[str, str
 
 
 def wait_for(url: str, child: Child, seconds: float) -> None:
-    """Wait until `url` answers. Raises `RuntimeError` when the child ends first or the time is over."""
+    """Wait until `url` answers. Raises `NotReady` when the child ends first or the time is over."""
     deadline = time.monotonic() + seconds
     with httpx.Client(timeout=2) as client:  # one for all looks: to make it costs more than a look
         while time.monotonic() < deadline:
             if child.ended:
-                raise RuntimeError(f"{child.name} ended with {child.process.returncode}; see {child.log}")
+                raise NotReady(f"{child.name} ended with {child.process.returncode}; see {child.log}")
             with contextlib.suppress(httpx.HTTPError):
                 if client.get(url).status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
                     return
             time.sleep(0.05)
-    raise RuntimeError(f"{child.name} did not answer within {seconds:.0f} s; see {child.log}")
+    raise NotReady(f"{child.name} did not answer within {seconds:.0f} s; see {child.log}")
