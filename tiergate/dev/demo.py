@@ -23,7 +23,15 @@ from sandbox.site import SITES
 from tiergate import composition
 from tiergate.dev.platform_views import PlatformViews, platform_views
 from tiergate.dev.processes import stopped_at_the_end
-from tiergate.dev.sandbox import Sandbox, choose_ports, prepare_sandbox, start_layers, templates_of, wait_for_the_end
+from tiergate.dev.sandbox import (
+    Sandbox,
+    choose_ports,
+    lock_folder,
+    prepare_sandbox,
+    start_layers,
+    templates_of,
+    wait_for_the_end,
+)
 from tiergate.settings import Settings, load
 
 ORDER_SECONDS = 60.0
@@ -98,8 +106,14 @@ class Channels:
 def run(folder: Path, *, once: bool, report: Path | None, instances: int = 1) -> None:
     """Start everything and follow a deal of each of `instances` sites to cash.
 
-    Raises `DemoFailed` when an order does not become active or its postings do not come.
+    Raises `NotReady` when another demo has the folder, `DemoFailed` when an order does not become active or its
+    postings do not come.
     """
+    with lock_folder(folder, "demo"):
+        _run(folder, once=once, report=report, instances=instances)
+
+
+def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> None:
     console = Console(highlight=False)
     began = time.monotonic()
     sites = SITES[:instances]

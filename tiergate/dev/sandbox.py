@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -36,7 +36,7 @@ from sandbox.seed import Crm, register_webhook, seed_price_list
 from sandbox.site import GERMANY, Site
 from sandbox.tryton.server import DATABASE, is_prepared, prepare
 from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
-from tiergate.settings import Settings
+from tiergate.settings import NotReady, Settings
 
 LAYERS = ("process", "system", "experience")
 CLIENT_ID = "tiergate-integration"
@@ -92,6 +92,25 @@ def _usual_ports_are_ours() -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, what: str) -> Generator[None]:
+    """Keep a folder to this process as long as the block lasts. Raises `NotReady` when another process has it for
+    the same (`what`: demo or sandbox)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{what}.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise NotReady(
+                f"a {what} runs in {folder} (pid {lock.read()}): stop it, or use another --folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def free_port() -> int:
@@ -314,8 +333,8 @@ def prepare_sandbox(folder: Path, sites: Sequence[Site] = (GERMANY,)) -> None:
 def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:
     """Run the sandbox alone, until Ctrl-C."""
     today = utc_now().date()
-    sandbox = Sandbox(folder, templates_of(folder), choose_ports(), today, database_url, erp_database=erp_database)
-    with stopped_at_the_end() as children:
+    with lock_folder(folder, "sandbox"), stopped_at_the_end() as children:
+        sandbox = Sandbox(folder, templates_of(folder), choose_ports(), today, database_url, erp_database=erp_database)
         children.append(sandbox.start())
         sandbox.ready(children[0])
         for name in ("crm", "billing", "erp", "provisioning", "control"):
