@@ -40,6 +40,10 @@ class ClientSecrets:
         self._change(lambda known: known | {client: [*known.get(client, ()), digest][-VALID:]})
         return secret
 
+    def count(self, client: str) -> int:
+        """Return how many secrets of a client are valid."""
+        return len(self._read().get(client, ()))
+
     def forget(self, client: str) -> None:
         """Remove all secrets of a client."""
         self._change(lambda known: {name: digests for name, digests in known.items() if name != client})

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
 TYPES = (TYPE, f"application/{TYPE}")
 ISSUER = "tiergate-local"
+TOKEN_ID = re.compile(r"[0-9a-f]{24}")
+"""The `jti` of a token of this issuer."""
 LONGEST = 24 * 3600
 """Seconds that a token may be valid."""
 LEEWAY = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tiergate.cli.common import FAILED, LAYERS, config_option, load_settings
+from tiergate.cli.common import FAILED, LAYERS, config_option, load_catalogue, load_settings, require_client
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,5 +72,7 @@ def export(config: Path, since: datetime | None, until: datetime | None, client:
 
     settings = load_settings(config)
     paths = [settings.audit_log(layer) for layer in LAYERS.choices]
+    if client and next(export(paths, None, None, client), None) is None:  # one of a former client stays
+        require_client(client, load_catalogue(settings.governance.path()).clients)
     for line in export(paths, since, until, client):
         click.echo(line)

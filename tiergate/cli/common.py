@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -77,6 +77,11 @@ def load_catalogue(path: Path) -> Catalogue:
         return load(path)
     except OSError as error:
         refuse([str(error)])
+
+
+def require_client(name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        refuse([f"the catalogue has no client {name!r}; it has {', '.join(sorted(known))}"])
 
 
 def shipped_catalogue() -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tiergate.cli.common import config_option, load_catalogue, load_settings, refuse
+from tiergate.cli.common import NOT_READY, config_option, load_catalogue, load_settings, refuse, require_client
 
 
 @click.command()
@@ -23,33 +23,62 @@ def token(client: str, config: Path, minutes: int) -> None:
 
     settings = load_settings(config)
     clients = load_catalogue(settings.governance.path()).clients
-    if client not in clients:
-        refuse([f"the catalogue has no client {client!r}; it has {', '.join(sorted(clients))}"])
+    require_client(client, clients)
     click.echo(issuer(settings).token(client, clients[client], ttl=timedelta(minutes=minutes)))
 
 
 @click.command()
-@click.option("--token", "token_id", default="", metavar="JTI", help="One token, by its id (its `jti`).")
+@click.option("--token", default="", metavar="TOKEN", help="One token: itself, or its id (its `jti`).")
 @click.option("--client", default="", help="Every token that this client has got until now.")
 @config_option
-def revoke(token_id: str, client: str, config: Path) -> None:
-    """Make tokens worthless, in every replica within five seconds."""
+def revoke(token: str, client: str, config: Path) -> None:
+    """Make tokens worthless, in every replica within five seconds. A client gets new ones for its secrets, until they
+    are forgotten."""
     import asyncio
 
     from redis import RedisError
 
     from canonical.ids import utc_now
+    from policies.identity.client_secrets import ClientSecrets
     from policies.identity.revocation import Revocations
     from tiergate.composition import revoked_store
 
-    if not token_id and not client:
+    if not token and not client:
         raise click.UsageError("name a --token or a --client")
-    revocations = Revocations(revoked_store(load_settings(config)), utc_now)
+    settings = load_settings(config)
+    if client:
+        require_client(client, load_catalogue(settings.governance.path()).clients)
+    token_id = _token_id(token, foreign=bool(settings.governance.issuer)) if token else ""
+    revocations = Revocations(revoked_store(settings), utc_now)
     try:
         asyncio.run(revocations.revoke(token=token_id, client=client))
     except (OSError, RedisError) as error:
-        refuse([f"the revocations cannot be written: {type(error).__name__}"])
-    click.echo(f"revoked: {', '.join(filter(None, (token_id, client)))}")
+        refuse([f"the revocations cannot be written: {type(error).__name__}"], NOT_READY)
+    if token:
+        click.echo(f"revoked: the token {token_id}")
+    if client:
+        click.echo(f"revoked: every token that {client} has got until now")
+        if settings.governance.issuer:
+            click.echo(f"It can still get new ones from {settings.governance.issuer}: lock it out there.")
+        elif ClientSecrets(settings.client_secrets()).count(client):
+            click.echo(
+                "Its secrets still work, for new tokens. "
+                f"To lock it out: `tiergate client forget {client}`, then revoke."
+            )
+
+
+def _token_id(token: str, *, foreign: bool) -> str:
+    """Return the `jti` of a token, or the one given. The ids of a `foreign` issuer can be any text."""
+    import jwt
+
+    from policies.identity.issuer import TOKEN_ID
+
+    try:
+        return str(jwt.decode(token, options={"verify_signature": False})["jti"])
+    except (jwt.InvalidTokenError, KeyError):
+        if TOKEN_ID.fullmatch(token) or (foreign and "." not in token):
+            return token
+        refuse([f"{token!r} is no token, and not the `jti` of one: 24 hexadecimal digits"])
 
 
 @click.group("client")
@@ -66,8 +95,7 @@ def client_secret(name: str, config: Path) -> None:
 
     settings = load_settings(config)
     known = load_catalogue(settings.governance.path()).clients
-    if name not in known:
-        refuse([f"the catalogue has no client {name!r}; it has {', '.join(sorted(known))}"])
+    require_client(name, known)
     click.echo(ClientSecrets(settings.client_secrets()).make(name))
 
 
@@ -78,4 +106,12 @@ def client_forget(name: str, config: Path) -> None:
     """Let no secret of a client count any more. Tokens that it has are revoked with `tiergate revoke`."""
     from policies.identity.client_secrets import ClientSecrets
 
-    ClientSecrets(load_settings(config).client_secrets()).forget(name)
+    settings = load_settings(config)
+    secrets = ClientSecrets(settings.client_secrets())
+    count = secrets.count(name)
+    if not count:  # one that has left the catalogue may have some
+        require_client(name, load_catalogue(settings.governance.path()).clients)
+    secrets.forget(name)
+    click.echo(
+        f"forgotten: {count} secrets of {name}. Tokens that it has are good until `tiergate revoke --client {name}`"
+    )

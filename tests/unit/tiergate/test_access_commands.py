@@ -1,0 +1,95 @@
+"""The commands about clients and tokens: what cannot be is refused, what was done is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jwt
+import pytest
+from click.testing import CliRunner, Result
+
+from canonical.ids import utc_now
+from policies.audit.log import AuditEntry, AuditLog
+from tiergate.cli.main import cli
+
+JTI = "0123456789abcdef01234567"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiergate.toml"
+    path.touch()
+    return path
+
+
+def invoke(config: Path, *arguments: str, **environment: str) -> Result:
+    return CliRunner(env=environment).invoke(cli, [*arguments, "--config", str(config)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("token", "nobody"),
+        ("client", "secret", "nobody"),
+        ("client", "forget", "nobody"),
+        ("revoke", "--client", "nobody"),
+        ("audit", "export", "--client", "nobody"),
+    ],
+)
+def test_a_client_that_the_catalogue_does_not_have_is_refused_with_those_it_has(
+    config: Path, arguments: tuple[str, ...]
+) -> None:
+    done = invoke(config, *arguments)
+
+    assert done.exit_code == 2
+    assert "the catalogue has no client 'nobody'; it has experience-layer, finance-app" in done.stderr
+    assert done.stdout == ""
+
+
+def test_what_a_former_client_did_can_still_be_exported(config: Path) -> None:
+    log = AuditLog(config.parent / "audit" / "process.jsonl", b"key")
+    log.write(AuditEntry(utc_now(), "process", "take_event", "v1", "former", "", "", 200, "cor_1"))
+    log.close()
+
+    done = invoke(config, "audit", "export", "--client", "former")
+
+    assert done.exit_code == 0
+    assert '"client":"former"' in done.stdout
+
+
+def test_what_is_no_token_is_refused(config: Path) -> None:
+    done = invoke(config, "revoke", "--token", "abc")
+
+    assert done.exit_code == 2
+    assert "'abc' is no token" in done.stderr
+
+
+def test_a_token_is_revoked_by_itself_or_by_its_id(config: Path) -> None:
+    token = invoke(config, "token", "sales-app").stdout.strip()
+    token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
+
+    assert invoke(config, "revoke", "--token", token).stdout == f"revoked: the token {token_id}\n"
+    assert invoke(config, "revoke", "--token", JTI).stdout == f"revoked: the token {JTI}\n"
+    revoked = (config.parent / "revoked.json").read_text()
+    assert token_id in revoked
+    assert JTI in revoked
+
+
+def test_an_id_of_another_issuer_may_have_any_form(config: Path) -> None:
+    done = invoke(config, "revoke", "--token", "ID-1", TIERGATE_GOVERNANCE_ISSUER="https://login.example.com")
+
+    assert done.exit_code == 0
+
+
+def test_a_client_whose_secrets_still_work_is_said_to_have_them_until_they_are_forgotten(config: Path) -> None:
+    for _ in range(2):
+        invoke(config, "client", "secret", "reseller-nord")
+
+    with_secrets = invoke(config, "revoke", "--client", "reseller-nord")
+    forgotten = invoke(config, "client", "forget", "reseller-nord")
+    without = invoke(config, "revoke", "--client", "reseller-nord")
+
+    assert "Its secrets still work" in with_secrets.stdout
+    assert "tiergate client forget reseller-nord" in with_secrets.stdout
+    assert forgotten.stdout.startswith("forgotten: 2 secrets of reseller-nord")
+    assert without.stdout == "revoked: every token that reseller-nord has got until now\n"
