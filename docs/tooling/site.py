@@ -10,7 +10,9 @@ import re
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 
+from fences import has_literal_fence, titled
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -39,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> str:
-    """Return the text of a page with links that hold on the site."""
+    """Return the text of a page with links that hold on the site, and titles of its code."""
     here = page.file.src_uri
     names = {page: source for source, page in TOP.items()}
     folder = PurePosixPath(names.get(here, f"docs/{here}")).parent
@@ -55,7 +57,15 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> st
         text, target = link[1], link[2]
         return text if on_site(target) is None and (ROOT / folder / target).exists() else link[0]
 
-    return TARGET.sub(lambda target: on_site(target[1]) or target[1], LINK.sub(drop, markdown))
+    return TARGET.sub(lambda target: on_site(target[1]) or target[1], LINK.sub(drop, titled(markdown)))
+
+
+def on_page_content(html: str, page: Page, **_: object) -> None:
+    """Raise `PluginError` for a page that shows a fence as text."""
+    if has_literal_fence(html):
+        raise PluginError(
+            f"{page.file.src_uri}: a fence of code is shown as text: write ```language, or ```language FILE"
+        )
 
 
 def on_post_page(output: str, page: Page, **_: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ GUIDING = [
 CODE = re.compile(r"`([^`\s]+)`")
 LINK = re.compile(r"\]\(([^)\s#:]+)[^)\s:]*\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+OPENING = re.compile(r"""```(\w+( title=("|').+\3)?)?""")
+"""How a fence begins that the site's Markdown takes for one."""
+FENCES = runpy.run_path(str(ROOT / "docs/tooling/fences.py"))
 SOURCE = (
     "canonical",
     "policies",
@@ -86,6 +90,23 @@ def test_every_command_that_a_page_names_is_one(page: str) -> None:
     unknown += [each for each in COMMAND.findall(prose(page)) if not is_command(each.split())]
 
     assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_fence_of_a_page_is_code_on_the_site(page: str) -> None:
+    lines = FENCES["titled"]((ROOT / page).read_text()).splitlines()
+
+    assert [each for each in lines if each.startswith("```") and not OPENING.fullmatch(each)] == []
+
+
+def test_the_name_of_a_file_becomes_the_title_of_its_code() -> None:
+    assert FENCES["titled"]('```text a.py below "x": {') == """```text title='a.py below "x": {'"""
+    assert FENCES["titled"]("```toml\na = 1\n```") == "```toml\na = 1\n```"
+
+
+def test_a_fence_that_a_page_shows_as_text_is_found() -> None:
+    assert FENCES["has_literal_fence"]("<p>```python a.py</p>")
+    assert not FENCES["has_literal_fence"]("<p><code>```</code></p><pre>```</pre>")
 
 
 def is_command(words: list[str]) -> bool:
