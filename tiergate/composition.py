@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -29,7 +30,7 @@ from policies.outbound.residency import Residency
 from policies.store.shared_store import SharedFileStore, SharedRedisStore, SharedStore
 from policies.traffic.rate_limit import RateLimiter, shared_storage
 from tiergate.platforms import ConnectedPlatform
-from tiergate.settings import Settings, SettingsError
+from tiergate.settings import NotReady, Settings, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -231,19 +232,39 @@ def instances_of(settings: Settings) -> dict[str, str]:
     return {domain: names[0] for domain, names in found.items() if len(names) == 1}
 
 
-def records(settings: Settings) -> Engine:
-    """Return the process layer's database, with the tables that this code needs.
+@contextmanager
+def process_database(settings: Settings) -> Generator[Engine]:
+    """Yield the process layer's database, which is closed when the block fails.
 
-    Raises `SettingsError` when they are missing, and must not or cannot be made.
+    Raises `SettingsError` for an address that is none and for tables that cannot be used as they are, `NotReady` when
+    the database is out of reach.
     """
-    from process_apis.records.database import open_database
-    from process_apis.records.revisions import RevisionError, prepare
+    from sqlalchemy.exc import ArgumentError, OperationalError
 
-    database = open_database(settings.process_database())
+    from process_apis.records.database import open_database
+    from process_apis.records.revisions import RevisionError
+
     try:
-        prepare(database, instances_of(settings), upgrade_at_start=settings.process.upgrade_at_start)
-    except RevisionError as error:
+        database = open_database(settings.process_database())
+    except (ArgumentError, ImportError) as error:
         raise SettingsError([f"process.database_url: {error}"]) from error
+    try:
+        yield database
+    except RevisionError as error:
+        database.dispose()
+        raise SettingsError([f"process.database_url: {error}"]) from error
+    except OperationalError as error:
+        database.dispose()
+        raise NotReady(f"the database is out of reach: {error.orig}") from error
+
+
+def records(settings: Settings) -> Engine:
+    """Return the process layer's database, with the tables that this code needs. Raises as `process_database` does,
+    `SettingsError` too when tables are missing and a start must not make them."""
+    from process_apis.records.revisions import prepare
+
+    with process_database(settings) as database:
+        prepare(database, instances_of(settings), upgrade_at_start=settings.process.upgrade_at_start)
     return database
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 
@@ -104,10 +105,14 @@ def _answers(server: PlatformServer) -> bool:
 def _layer(url: str, layer: str, say: Say) -> None:
     try:
         answer = httpx.get(f"{url}/health/ready", timeout=3)
+        entries = msgspec.json.decode(answer.content, type=dict[str, str])
     except httpx.HTTPError:
         say(f"{layer} layer at {url}", "start it with `tiergate up`", good=False)
         return
-    trouble = {name: reason for name, reason in answer.json().items() if reason != "ok"}
+    except msgspec.DecodeError:
+        say(f"{layer} layer at {url}: something else answers there", f"give it another server.{layer}_port", good=False)
+        return
+    trouble = {name: reason for name, reason in entries.items() if reason != "ok"}
     if not trouble:
         say(f"{layer} layer at {url}", good=True)
     for name, reason in trouble.items():

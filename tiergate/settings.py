@@ -23,6 +23,10 @@ OptionalHttpUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?$"
 """The URL of a server, or empty."""
 
 
+RedisUrl = Annotated[str, msgspec.Meta(pattern=r"^((rediss?|unix)://.+)?$")]
+"""The URL of a Redis, or empty."""
+
+
 class SettingsError(ValueError):
     """All that is wrong with the settings, one line each."""
 
@@ -69,7 +73,7 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     catalogue: str = ""
     issuer: OptionalHttpUrl = ""
-    redis_url: str = ""
+    redis_url: RedisUrl = ""
     audit_key_file: str = ""
     local_tokens: bool = True
     secrets_seconds: float = 300.0
@@ -162,9 +166,11 @@ def _read(path: Path, errors: list[str]) -> dict[str, Any]:
         return {}
     try:
         return msgspec.toml.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
+    except OSError as error:
+        errors.append(f"{path}: {error.strerror}")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         errors.append(f"{path}: {error}")
-        return {}
+    return {}
 
 
 def _overrides(section: str, kind: type[msgspec.Struct], environment: Mapping[str, str]) -> dict[str, str]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tiergate.cli.common import FAILED, config_option, folder_option, load_settings, platforms_of
+from tiergate.cli.common import FAILED, NOT_READY, config_option, folder_option, load_settings, platforms_of, refuse
+
+if TYPE_CHECKING:
+    from sandbox.salesperson import Sale
+    from sandbox.seed import Crm
 
 
 @click.command()
@@ -54,17 +60,34 @@ def demo(folder: Path, report: Path | None, instances: int, *, once: bool) -> No
 @click.option("--platform", default="salesforce", show_default=True, help="The CRM, by its name in the catalogue.")
 def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str, platform: str) -> None:
     """Close a deal in the sandbox's CRM, as a salesperson would."""
+    import httpx
+
     from canonical.ids import utc_now
-    from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
+    from sandbox.salesperson import Sale, SaleLine
     from tiergate.dev.platform_views import crm_of
 
-    settings = load_settings(config)
-    crm = crm_of(platforms_of(settings), platform)
+    crms = {name: each for name, each in platforms_of(load_settings(config)).items() if each.domain == "crm"}
+    if platform not in crms:
+        refuse([f"the catalogue has no CRM {platform!r}; it has {', '.join(crms)}"])
     lines = (SaleLine("PLATFORM", 1), SaleLine("SEAT", seats), SaleLine("ONBOARDING", 1))
     sale = Sale(buyer=buyer, lines=lines, legal_entity=entity or None, tax_number=tax_number or None)
-    quoted = buyer.replace("\\", "\\\\").replace("'", "\\'")
-    known = crm.query(f"SELECT Id FROM Account WHERE Name = '{quoted}' LIMIT 1")
-    _, deal = open_deal(crm, sale, utc_now().date(), known[0]["Id"] if known else None)
-    close_deal(crm, deal)
+    try:
+        crm = crm_of(crms, platform)
+        deal = _sell(crm, sale, utc_now().date())
+    except httpx.TransportError:
+        refuse([f"the CRM at {crms[platform].settings.url} does not answer; is `make demo` running?"], NOT_READY)
+    except httpx.HTTPStatusError as error:
+        refuse([f"the CRM at {crms[platform].settings.url} refuses: {error.response.text}"], FAILED)
     crm.close()
     click.echo(f"closed the deal {deal} with {buyer}")
+
+
+def _sell(crm: Crm, sale: Sale, today: date) -> str:
+    """Close a deal with a company, known or new. Return the id of the deal."""
+    from sandbox.salesperson import close_deal, open_deal
+
+    quoted = sale.buyer.replace("\\", "\\\\").replace("'", "\\'")
+    known = crm.query(f"SELECT Id FROM Account WHERE Name = '{quoted}' LIMIT 1")
+    _, deal = open_deal(crm, sale, today, known[0]["Id"] if known else None)
+    close_deal(crm, deal)
+    return deal

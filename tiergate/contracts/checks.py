@@ -23,6 +23,7 @@ from policies.catalogue.check import load
 from policies.catalogue.model import Catalogue
 from tiergate.contracts import asyncapi, diagrams
 from tiergate.contracts.write import write
+from tiergate.settings import NotReady
 
 HERE = Path(__file__).parents[2] / "openapi"
 RULES = "rules"
@@ -165,7 +166,7 @@ def _readable(pointer: str) -> str:
 
 
 def _redocly(*arguments: str) -> list[dict[str, Any]]:
-    """Return the reports of one run, one after another. Raises `RuntimeError` when there is none."""
+    """Return the reports of one run, one after another. Raises `NotReady` when there is none."""
     rules = HERE / RULES
     command = [str(Path(sys.executable).with_name("node")), str(rules / "node_modules/@redocly/cli/bin/cli.js")]
     done = subprocess.run(
@@ -176,7 +177,7 @@ def _redocly(*arguments: str) -> list[dict[str, Any]]:
         env=os.environ | {"REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "REDOCLY_TELEMETRY": "off"},
     )
     if not done.stdout.startswith("{"):
-        raise RuntimeError(f"the linter of contracts gave no report: {done.stderr.strip()}")
+        raise NotReady(f"the linter of contracts gave no report (`make check` installs it): {done.stderr.strip()}")
     reports: list[dict[str, Any]] = []
     rest = done.stdout
     while rest:

@@ -106,11 +106,14 @@ class Channels:
 def run(folder: Path, *, once: bool, report: Path | None, instances: int = 1) -> None:
     """Start everything and follow a deal of each of `instances` sites to cash.
 
-    Raises `NotReady` when another demo has the folder, `DemoFailed` when an order does not become active or its
-    postings do not come.
+    Raises `NotReady` when another demo has the folder or a server does not start, `DemoFailed` when an order does not
+    become active or its postings do not come.
     """
     with lock_folder(folder, "demo"):
-        _run(folder, once=once, report=report, instances=instances)
+        try:
+            _run(folder, once=once, report=report, instances=instances)
+        except httpx.HTTPError as error:
+            raise DemoFailed(f"{error.request.method} {error.request.url}: {error}") from error
 
 
 def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> None:

@@ -34,7 +34,7 @@ from sandbox.run import SandboxPlan
 from sandbox.salesforce.app import ConnectedApp
 from sandbox.seed import Crm, register_webhook, seed_price_list
 from sandbox.site import GERMANY, Site
-from sandbox.tryton.server import DATABASE, is_prepared, prepare
+from sandbox.tryton.server import DATABASE, TrytonError, is_prepared, prepare
 from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
 from tiergate.settings import NotReady, Settings
 
@@ -319,7 +319,7 @@ def templates_of(folder: Path) -> Path:
 
 
 def prepare_sandbox(folder: Path, sites: Sequence[Site] = (GERMANY,)) -> None:
-    """Create the templates that are missing, which takes long the first time."""
+    """Create the templates that are missing, which takes long the first time. Raises `NotReady`."""
     templates = templates_of(folder)
     year, password = utc_now().date().year, secret_file(templates / "erp_password")
     missing = [each for each in sites if not is_prepared(templates, year, each)]
@@ -327,7 +327,10 @@ def prepare_sandbox(folder: Path, sites: Sequence[Site] = (GERMANY,)) -> None:
         click.echo(f"Opening the books of {each.company} in Tryton, once; this takes about 20 s …", err=True)
     with ThreadPoolExecutor() as at_once:
         for done in [at_once.submit(prepare, templates, year, password, site=each) for each in missing]:
-            done.result()
+            try:
+                done.result()
+            except TrytonError as error:
+                raise NotReady(str(error)) from error
 
 
 def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:

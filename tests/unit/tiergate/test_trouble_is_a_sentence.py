@@ -1,0 +1,121 @@
+"""What stops a command is reported in a sentence, with its exit code."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.end_to_end.command_line.test_command_line import run
+from tests.integration.tiergate.test_database_command import SECRETS
+from tiergate.cli.main import cli
+from tiergate.dev.sandbox import free_port
+
+EXAMPLE = Path("deploy/tiergate.example.toml")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiergate.toml"
+    path.write_text(EXAMPLE.read_text())
+    return path
+
+
+def invoke(config: Path, *arguments: str, **environment: str) -> Result:
+    """Run a command in this process. What it does not report in a sentence is raised."""
+    variables = SECRETS | environment
+    return CliRunner(env=variables).invoke(cli, [*arguments, "--config", str(config)], catch_exceptions=False)
+
+
+def served(config: Path, layer: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Serve a layer in a process of its own, which ends by itself."""
+    return run("serve", layer, "--config", str(config), **SECRETS, **environment)
+
+
+def test_selling_to_a_crm_that_does_not_answer(config: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+
+    done = invoke(config, "sell", TIERGATE_PLATFORMS_SALESFORCE_URL=url)
+
+    assert done.exit_code == 3
+    assert done.stderr == f"tiergate: the CRM at {url} does not answer; is `make demo` running?\n"
+
+
+@pytest.mark.parametrize("name", ["nope", "tryton"])
+def test_selling_through_what_is_no_crm(config: Path, name: str) -> None:
+    done = invoke(config, "sell", "--platform", name)
+
+    assert done.exit_code == 2
+    assert done.stderr == f"tiergate: the catalogue has no CRM {name!r}; it has salesforce\n"
+
+
+COMMANDS = [("up",), ("database", "status"), ("database", "upgrade")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_database_that_is_out_of_reach(config: Path, command: tuple[str, ...]) -> None:
+    url = f"postgresql://somebody:hidden@/process?host={config.parent}"
+
+    done = invoke(config, *command, TIERGATE_PROCESS_DATABASE_URL=url)
+
+    assert done.exit_code == 3
+    assert done.stderr.startswith("tiergate: the database is out of reach: ")
+    assert "hidden" not in done.output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("url", ["here", "oracle9://here/hidden", "mysql://here/hidden"])
+def test_an_address_of_no_database(config: Path, command: tuple[str, ...], url: str) -> None:
+    done = invoke(config, *command, TIERGATE_PROCESS_DATABASE_URL=url)
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("tiergate: process.database_url: ")
+    assert "hidden" not in done.output
+
+
+def test_a_layer_without_its_database(config: Path) -> None:
+    away = served(config, "process", TIERGATE_PROCESS_DATABASE_URL=f"postgresql:///process?host={config.parent}")
+    none = served(config, "process", TIERGATE_PROCESS_DATABASE_URL="here")
+
+    assert (away.returncode, none.returncode) == (3, 2)
+    assert away.stderr.startswith("tiergate: the database is out of reach: ")
+    assert none.stderr.startswith("tiergate: process.database_url: ")
+
+
+@pytest.mark.parametrize("layer", ["system", "process", "experience"])
+def test_a_catalogue_that_is_wrong(config: Path, layer: str) -> None:
+    wrong = config.with_name("wrong.toml")
+    wrong.write_text("[apis]\n")
+
+    done = served(config, layer, TIERGATE_GOVERNANCE_CATALOGUE=str(wrong))
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("tiergate: wrong.toml: ")
+
+
+@pytest.mark.parametrize("command", [("token", "sales-app"), ("up",), ("audit", "verify"), ("serve", "system")])
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_settings_that_are_no_text_or_a_folder(tmp_path: Path, command: tuple[str, ...], content: bytes | None) -> None:
+    path = tmp_path / "settings"
+    path.mkdir() if content is None else path.write_bytes(content)
+
+    done = invoke(path, *command)
+
+    assert done.exit_code == 2
+    assert f"tiergate: {path}: " in done.stderr
+
+
+def test_an_address_of_no_redis(config: Path) -> None:
+    done = invoke(config, "revoke", "--client", "sales-app", TIERGATE_GOVERNANCE_REDIS_URL="here")
+
+    assert done.exit_code == 2
+    assert "redis_url" in done.stderr
+
+
+def test_a_state_folder_that_is_a_file(config: Path) -> None:
+    done = invoke(config, "token", "sales-app", TIERGATE_FOLDER=str(config))
+
+    assert done.exit_code == 3
+    assert done.stderr.startswith(f"tiergate: {config}")
