@@ -52,7 +52,7 @@ def reporting() -> Generator[None]:
         if isinstance(error, (SettingsError, CatalogueError)):
             refuse(str(error).splitlines())
         if isinstance(error, NotReady):
-            refuse([str(error)], NOT_READY)
+            refuse(str(error).splitlines(), NOT_READY)
         if isinstance(error, OSError) and error.filename:
             refuse([f"{error.filename}: {error.strerror}"], NOT_READY)
         raise

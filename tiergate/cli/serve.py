@@ -31,8 +31,10 @@ def up(config: Path) -> None:
     """Serve all three layers on this machine until Ctrl-C."""
     from tiergate.composition import records
     from tiergate.dev.sandbox import run_layers
+    from tiergate.server.ports import require_ports
 
     settings = load_settings(config)
     platforms_of(settings)
+    require_ports(settings.server, LAYERS.choices)
     records(settings).dispose()
     run_layers(settings, config)

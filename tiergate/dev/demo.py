@@ -26,6 +26,7 @@ from tiergate.dev.processes import stopped_at_the_end
 from tiergate.dev.sandbox import (
     Sandbox,
     choose_ports,
+    displaced,
     lock_folder,
     prepare_sandbox,
     start_layers,
@@ -138,7 +139,10 @@ def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> No
         start_layers(settings, sandbox.config, children)
         console.print(f"[bold]Everything is up[/] after {time.monotonic() - began:.1f} s:")
         many = f", {len(sites)} of each, each for a company of its own" if others else ""
-        console.print(f"stand-ins for Salesforce and Stripe, a real Tryton, three layers{many}.\n")
+        console.print(f"stand-ins for Salesforce and Stripe, a real Tryton, three layers{many}.")
+        for each in displaced(sandbox.ports):
+            console.print(f"[yellow]{each}[/]", soft_wrap=True)
+        console.print()
         channels = Channels(settings)
         order, seconds = sell(console, sandbox, channels, SALES[0])
         found = platform_views(sandbox, order)

@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -134,6 +134,15 @@ def choose_ports(*, usual: bool = True) -> Ports:
                 probe.bind(("127.0.0.1", 0))
             chosen[name] = probe.getsockname()[1]
         return Ports(**chosen)
+
+
+def displaced(ports: Ports) -> Iterator[str]:
+    """Yield a sentence for each server that is not at its usual port."""
+    for name, usual in USUAL.items():
+        port = getattr(ports, name)
+        if port != usual:
+            what = f"the {name} layer" if name in LAYERS else f"{name} of the sandbox"
+            yield f"{usual} is taken: {what} is at http://127.0.0.1:{port}"
 
 
 def secret_file(path: Path, value: str | None = None) -> str:
@@ -342,6 +351,8 @@ def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:
         sandbox.ready(children[0])
         for name in ("crm", "billing", "erp", "provisioning", "control"):
             click.echo(f"{name:13}{sandbox.url(name)}")
+        for each in displaced(sandbox.ports):
+            click.echo(each)
         click.echo(f"settings     {sandbox.config}\nNow `tiergate up` in another terminal. Ctrl-C stops the sandbox.")
         wait_for_the_end(children)
 

@@ -19,6 +19,7 @@ from policies.catalogue.model import Layer
 from tiergate import composition
 from tiergate.platforms import ConnectedPlatform
 from tiergate.server.logs import log_as_json
+from tiergate.server.ports import require_ports
 from tiergate.settings import Settings
 
 COLLECT_AFTER = 100_000
@@ -32,7 +33,9 @@ TICKS = 10
 
 
 def serve(layer: Layer, settings: Settings, platforms: Mapping[str, ConnectedPlatform]) -> None:
-    """Serve one layer until SIGINT or SIGTERM. The system layer alone has `platforms`."""
+    """Serve one layer until SIGINT or SIGTERM. The system layer alone has `platforms`. Raises `NotReady` when it cannot
+    listen."""
+    require_ports(settings.server, [layer])
     log_as_json()
     app: ASGIApp
     match layer:
