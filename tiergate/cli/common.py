@@ -35,6 +35,12 @@ folder_option = click.option(
     show_default=True,
     help="Where all state is kept.",
 )
+optional_config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="TIERGATE_CONFIG",
+    help=f"The settings file that names the catalogue. [default: {CONFIG}, if there is one]",
+)
 catalogue_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -88,6 +94,18 @@ def shipped_catalogue() -> Path:
     from policies.catalogue.model import SHIPPED
 
     return SHIPPED
+
+
+def governing_catalogue(config: Path | None) -> Path:
+    """Return the catalogue that the settings name: the shipped one without settings."""
+    path = config or CONFIG
+    return load_settings(path).governance.path() if path.exists() else shipped_catalogue()
+
+
+def shown(path: Path) -> str:
+    """Return a path as it is seen from here, when it is below."""
+    full, here = path.resolve(), Path.cwd()
+    return str(full.relative_to(here) if full.is_relative_to(here) else full)
 
 
 def refuse(errors: list[str], code: int = BAD_SETTINGS) -> NoReturn:

@@ -7,59 +7,81 @@ from pathlib import Path
 
 import click
 
-from tiergate.cli.common import BAD_SETTINGS, catalogue_file, load_catalogue, refuse, shipped_catalogue
+from tiergate.cli.common import (
+    BAD_SETTINGS,
+    catalogue_file,
+    governing_catalogue,
+    load_catalogue,
+    optional_config_option,
+    refuse,
+    shown,
+)
 
 
 @click.group()
 def policy() -> None:
-    """Look at the catalogue: what is wrong with it, what it decides, what a change of it changes."""
+    """Look at the catalogue: what is wrong with it, what it decides, what a change of it changes.
+
+    Where no file is named, it is the catalogue of the settings.
+    """
 
 
 @policy.command()
 @click.argument("file", type=catalogue_file, required=False)
-def check(file: Path | None) -> None:
-    """Say everything that is wrong with a catalogue (the shipped one if none is named): line, key and remedy."""
+@optional_config_option
+def check(file: Path | None, config: Path | None) -> None:
+    """Say everything that is wrong with a catalogue: line, key and remedy."""
     from canonical.ids import utc_now
     from policies.catalogue.check import read
 
-    path = file or shipped_catalogue()
+    path = file or governing_catalogue(config)
     catalogue, violations = read(path.read_bytes(), utc_now().date())
     for each in violations:
-        click.echo(f"{path.name}:{each.line}: {each.key}: {each.reason}\n    {each.remedy}")
+        click.echo(f"{shown(path)}:{each.line}: {each.key}: {each.reason}\n    {each.remedy}")
     if violations or catalogue is None:
         sys.exit(BAD_SETTINGS)
     operations = sum(len(each.operations) for each in catalogue.apis.values())
     click.echo(
-        f"{path.name}: {len(catalogue.apis)} APIs, {operations} operations, {len(catalogue.clients)} clients: fine"
+        f"{shown(path)}: {len(catalogue.apis)} APIs, {operations} operations, {len(catalogue.clients)} clients: fine"
     )
 
 
 @policy.command()
 @click.argument("client")
 @click.argument("operation")
-@click.option("--catalogue", "file", type=catalogue_file, help="The catalogue, if it is not the shipped one.")
-def explain(client: str, operation: str, file: Path | None) -> None:
+@click.option("--catalogue", "file", type=catalogue_file, help="The catalogue, if it is not the one of the settings.")
+@optional_config_option
+def explain(client: str, operation: str, file: Path | None, config: Path | None) -> None:
     """Say what would happen if CLIENT called OPERATION, and which line decides each part."""
     from canonical.ids import utc_now
     from policies.catalogue.explain import Unknown
     from policies.chain.pipeline import explain
 
-    path = file or shipped_catalogue()
+    path = file or governing_catalogue(config)
     try:
         found = explain(load_catalogue(path), path.read_text(), client, operation, utc_now().date())
     except Unknown as error:
         refuse([str(error)])
-    click.echo(f"{client} {'may' if found.allowed else 'may not'} call {operation}")
+    click.echo(f"{client} {'may' if found.allowed else 'may not'} call {operation}, by {shown(path)}")
     for each in found.decisions:
         click.echo(f"  {each.policy:15} {each.outcome}  ({path.name}:{each.line})")
 
 
 @policy.command()
-@click.argument("before", type=catalogue_file)
-@click.argument("after", type=catalogue_file)
-def diff(before: Path, after: Path) -> None:
-    """Say in words what changes for which client between two catalogues."""
+@click.argument("files", type=catalogue_file, nargs=-1, metavar="[BEFORE] AFTER")
+@optional_config_option
+def diff(files: tuple[Path, ...], config: Path | None) -> None:
+    """Say in words what changes for which client between two catalogues, or between the one of the settings and
+    AFTER."""
     from policies.catalogue.diff import diff
 
+    match files:
+        case (before, after):
+            pass
+        case (after,):
+            before = governing_catalogue(config)
+        case _:
+            raise click.UsageError("name the new catalogue, or the one before and the new one")
+    click.echo(f"From {shown(before)} to {shown(after)}:")
     for each in diff(load_catalogue(before), load_catalogue(after)) or ["Nothing changes for anybody."]:
         click.echo(each)

@@ -6,9 +6,11 @@ import re
 import runpy
 from pathlib import Path
 
+import msgspec
 import pytest
 from click import Command, Group
 
+from canonical.cases import Approval, CaseAction
 from tiergate.cli.main import cli
 
 ROOT = Path(__file__).parents[3]
@@ -90,6 +92,17 @@ def test_every_command_that_a_page_names_is_one(page: str) -> None:
     unknown += [each for each in COMMAND.findall(prose(page)) if not is_command(each.split())]
 
     assert unknown == []
+
+
+def test_the_calls_about_cases_have_bodies_that_the_api_takes() -> None:
+    calls = re.findall(
+        r"/cases/\$CASE/(\w+)\" .*?--json '(.*?)'", (ROOT / "docs/guides/operating.md").read_text(), re.DOTALL
+    )
+    kinds = {"actions": CaseAction, "approval": Approval}
+
+    taken = [msgspec.json.decode(body, type=kinds[route]) for route, body in calls]
+
+    assert [getattr(each, "action", "approval") for each in taken] == ["retry", "skip", "approval"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -738,7 +738,30 @@ def test_the_command_checks_explains_and_compares(tmp_path: Path) -> None:
     assert code == 2
     assert "wrong.toml:" in text
     assert "is not a scope" in text
-    assert "sales-app may call sales_list_orders" in run("explain", "sales-app", "sales_list_orders")[1]
+    explained = run("explain", "sales-app", "sales_list_orders")[1]
+    assert "sales-app may call sales_list_orders, by policies/catalogue/catalogue.toml" in explained
     assert run("explain", "nobody", "sales_list_orders")[0] == 2
     assert "sales-france no longer sees the records of FR01." in run("diff", str(SHIPPED), str(other))[1]
-    assert run("diff", str(SHIPPED), str(SHIPPED)) == (0, "Nothing changes for anybody.\n")
+    code, text = run("diff", str(SHIPPED), str(SHIPPED))
+    assert (code, text.splitlines()[1:]) == (0, ["Nothing changes for anybody."])
+    assert run("diff")[0] == 2
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_the_command_uses_the_catalogue_of_the_settings_and_says_so(tmp_path: Path, by: str) -> None:
+    own, config = tmp_path / "own.toml", tmp_path / "tiergate.toml"
+    own.write_text(TEXT.replace('legal_entities = ["FR01"]', 'legal_entities = ["DE01"]'))
+    config.write_text(f'[governance]\ncatalogue = "{own}"\n')
+
+    def run(*arguments: str) -> str:
+        option = ["--config", str(config)] if by == "option" else []
+        runner = CliRunner(env={} if option else {"TIERGATE_CONFIG": str(config)})
+        done = runner.invoke(cli, ["policy", *arguments, *option])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert run("check").startswith(f"{own}: ")
+    assert f", by {own}\n" in run("explain", "sales-france", "sales_list_orders")
+    compared = run("diff", str(SHIPPED))
+    assert compared.startswith(f"From {own} to ")
+    assert "sales-france now also sees the records of FR01." in compared
