@@ -65,7 +65,7 @@ def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[
     try:
         catalogue = msgspec.convert(document, catalogue_type())
     except msgspec.ValidationError as error:
-        return None, located(text, list(_misshapen(document)) or [_by_msgspec(error)])
+        return None, located(text, dict.fromkeys(_misshapen(document)) or [_by_msgspec(error)])
     checks = (*CHECKS, *(each.check for each in sections()))
     found = chain.from_iterable(check(catalogue) for check in checks)
     return catalogue, located(text, chain(found, _expired(catalogue, today) if today else ()))

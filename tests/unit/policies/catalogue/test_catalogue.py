@@ -720,6 +720,15 @@ def test_a_rule_of_segregation_that_changes_says_only_what_is_true(
     assert diff(with_rule(before), with_rule(after)) == sentences
 
 
+def test_each_missing_key_is_reported_once() -> None:
+    begun = TEXT.index("[apis.support]")
+    without = TEXT[:begun] + TEXT[begun:].replace('title = "Support"\naudit_days = 730\n', "", 1)
+
+    _, violations = read(without.encode())
+
+    assert [each.key for each in violations] == ["apis.support.audit_days", "apis.support.title"]
+
+
 # ---- the command
 
 
