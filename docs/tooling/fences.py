@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-NAMED = re.compile(r"^```(\w+) +(?!title=)(\S.*)$", re.MULTILINE)
+NAMED = re.compile(r"^( *```\w+) +(?!title=)(\S.*)$", re.MULTILINE)
 SHOWN = re.compile(r"<(pre|code)\b.*?</\1>", re.DOTALL)
 
 
@@ -14,7 +14,7 @@ def titled(markdown: str) -> str:
 
     def title(fence: re.Match[str]) -> str:
         quote = "'" if '"' in fence[2] else '"'
-        return f"```{fence[1]} title={quote}{fence[2]}{quote}"
+        return f"{fence[1]} title={quote}{fence[2]}{quote}"
 
     return NAMED.sub(title, markdown)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import msgspec
@@ -32,6 +35,9 @@ LINK = re.compile(r"\]\(([^)\s#:]+)[^)\s:]*\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 OPENING = re.compile(r"""```(\w+( title=("|').+\3)?)?""")
 """How a fence begins that the site's Markdown takes for one."""
+PYTHON = re.compile(r"^ *```python.*?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+ADDED = re.compile(r"^\+\+\+ \S+\.py\n@@ -0,0 .*\n((?:\+.*\n)+)", re.MULTILINE)
+"""A module that a diff adds."""
 FENCES = runpy.run_path(str(ROOT / "docs/tooling/fences.py"))
 SOURCE = (
     "canonical",
@@ -110,6 +116,24 @@ def test_every_fence_of_a_page_is_code_on_the_site(page: str) -> None:
     lines = FENCES["titled"]((ROOT / page).read_text()).splitlines()
 
     assert [each for each in lines if each.startswith("```") and not OPENING.fullmatch(each)] == []
+
+
+@pytest.mark.parametrize("page", GUIDING)
+def test_every_example_is_as_the_formatter_leaves_it(page: str) -> None:
+    text = (ROOT / page).read_text()
+    added = ("".join(each[1:] for each in file.splitlines(keepends=True)) for file in ADDED.findall(text))
+
+    for example in (*(textwrap.dedent(each) for each in PYTHON.findall(text)), *added):
+        command = [
+            str(Path(sys.executable).with_name("ruff")),
+            "format",
+            "--diff",
+            "--stdin-filename",
+            "example.py",
+            "-",
+        ]
+        done = subprocess.run(command, input=example, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_name_of_a_file_becomes_the_title_of_its_code() -> None:

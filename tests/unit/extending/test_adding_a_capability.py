@@ -13,7 +13,7 @@ from process_apis.records.revisions import REVISIONS
 
 ROOT = Path(__file__).parents[3]
 GUIDE = ROOT / "docs" / "guides" / "adding-a-capability.md"
-BLOCK = re.compile(r"^```\w+ (\S+)(?: below (.+?))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```\w+ (\S+)(?: (at its end)| below (.+?))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COPIED = ("canonical", "policies", "process_apis", "system_apis", "experience_apis", "tiergate", "sandbox", "tests")
 AT_MOST = 4
 """Existing files that a capability may touch."""
@@ -22,9 +22,14 @@ AT_MOST = 4
 def follow(guide: str, folder: Path) -> set[str]:
     """Do what the guide says in `folder`. Return the existing files that were changed."""
     changed: set[str] = set()
-    for name, anchor, text in BLOCK.findall(guide):
+    for name, at_its_end, anchor, text in BLOCK.findall(guide):
         path = folder / name.replace("NEXT", "9999")
+        if at_its_end:
+            changed.add(name)
+            path.write_text(path.read_text() + text)
+            continue
         if not anchor:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text.replace("NEXT", "9999").replace("LAST", REVISIONS[-1]))
             continue
         changed.add(name)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from policies.catalogue.check import read
 from policies.catalogue.model import SHIPPED
 from tests.support.connector_kit.kit import behaviours
 from tests.support.connector_kit.provisioning import ProvisioningKit
@@ -30,6 +33,8 @@ SOURCES = (
     "openapi",
 )
 TEMPLATES = ROOT / "docs/guides/templates"
+GUIDE = ROOT / "docs/guides/adding-a-connector.md"
+TOML = re.compile(r"^   ```toml\n(.*?)^   ```$", re.MULTILINE | re.DOTALL)
 CONNECTOR = "system_apis/provisioning/toy"
 TEST = "tests/integration/connectors/test_toy.py"
 LEFT_OUT = shutil.ignore_patterns("node_modules", "*.sqlite")
@@ -63,6 +68,17 @@ def run(tree: Path, *arguments: str, **variables: str) -> str:
 def test_the_template_is_no_connector_that_is_shipped() -> None:
     assert [path for path in (ROOT / "system_apis").rglob("*") if "template" in path.name] == []
     assert not any((ROOT / "system_apis").glob("*/toy"))
+
+
+def test_the_entry_of_the_guide_passes_the_check() -> None:
+    entry, kept = (textwrap.dedent(each) for each in TOML.findall(GUIDE.read_text())[:2])
+    catalogue = SHIPPED.read_text()
+    assert kept.splitlines()[0] in catalogue.splitlines()
+
+    with_both = catalogue.replace(kept.splitlines()[0], kept.strip()) + entry
+
+    assert read(catalogue.encode() + entry.encode())[1] != []
+    assert read(with_both.encode())[1] == []
 
 
 def test_a_connector_is_added_without_touching_an_existing_file(tree: Path, tmp_path: Path) -> None:

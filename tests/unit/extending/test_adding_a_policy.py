@@ -52,6 +52,11 @@ assert not explanation.allowed
 assert [each.policy for each in explanation.decisions] == ["version", "authentication", "maintenance"], explanation
 assert text.splitlines()[explanation.decisions[-1].line - 1] == "[maintenance.shop]"
 
+# when it is over, it says so
+over = explain(catalogue, text, "someone", "read", NOW.date() + datetime.timedelta(days=1))
+assert over.allowed
+assert "it was closed until" in next(each.outcome for each in over.decisions if each.policy == "maintenance")
+
 # its changes are reported
 before = Path(FOLDER, "before.toml")
 before.write_text(CATALOGUE)
