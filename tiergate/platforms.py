@@ -9,9 +9,10 @@ without a shell; in a variable they are written as for a shell).
 from __future__ import annotations
 
 import pkgutil
+import re
 import shlex
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, get_type_hints
@@ -22,7 +23,7 @@ from policies.catalogue.model import Catalogue, Domain
 from policies.outbound.ownership import Fields
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import NO_SECRET, FromCommand, FromFile, Secret
-from tiergate.settings import Settings, SettingsError
+from tiergate.settings import Settings, SettingsError, in_words, unknown_keys, unread
 
 
 class Connector(Protocol):
@@ -71,6 +72,21 @@ def load_platforms(
     return found
 
 
+def unknown_platform_variables(catalogue: Catalogue, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each variable that looks like a platform's setting and is none."""
+    known: set[str] = set()
+    for name, platform in catalogue.platforms.items():
+        connector = _connector(platform.domain, platform.connector)
+        for key, kind in get_type_hints(connector.Settings).items() if connector else ():
+            variable = f"{_prefix(name)}{key}".upper()
+            known |= {variable, *(f"{variable}_{way}" for way in ("FILE", "COMMAND") if kind is Secret)}
+    yield from unread(environment, "TIERGATE_PLATFORMS_", known)
+
+
+def _prefix(name: str) -> str:
+    return f"TIERGATE_PLATFORMS_{name.replace('-', '_')}_".upper()
+
+
 def _connectors(domain: Domain) -> list[str]:
     package = import_module(f"system_apis.{domain}")
     return [each.name for each in pkgutil.iter_modules(package.__path__) if each.ispkg]
@@ -87,7 +103,7 @@ class _Section:
 
     def __init__(self, name: str, settings: Settings, environment: Mapping[str, str], errors: list[str]) -> None:
         self._section = f"[platforms.{name}]"
-        self._prefix = f"TIERGATE_PLATFORMS_{name.replace('-', '_')}_".upper()
+        self._prefix = _prefix(name)
         self._environment = environment
         self._given = dict(settings.platforms.get(name, {}))
         self._secrets_seconds = settings.governance.secrets_seconds
@@ -95,8 +111,9 @@ class _Section:
 
     def convert(self, kind: type[PlatformServer]) -> PlatformServer | None:
         """Return the connector's settings, or None after adding an error to the list."""
-        noted = len(self._errors)
         hints = get_type_hints(kind)
+        self._report_unknown(hints)
+        noted = len(self._errors)
         secrets = {each.name: each.required for each in msgspec.structs.fields(kind) if hints[each.name] is Secret}
         values = {
             name: secret for name, required in secrets.items() if (secret := self._secret(name, required=required))
@@ -109,8 +126,24 @@ class _Section:
         try:
             return msgspec.convert(self._given | values, kind, strict=False, dec_hook=_as_it_is)
         except msgspec.ValidationError as error:
-            self._errors.append(f"{self._section}: {error}; set it there or as {self._prefix}<KEY>")
+            named = [each for each in secrets if re.search(rf"\b{each}\b", str(error))]
+            hint = "".join(f"; {self._where(each)}" for each in named)
+            self._errors.append(f"{self._section}: {in_words(error, self._prefix)}{hint}")
             return None
+
+    def _report_unknown(self, hints: Mapping[str, Any]) -> None:
+        """Add an error for each key that the connector does not have, and take the key out."""
+        secrets = [name for name, kind in hints.items() if kind is Secret]
+        known = [name for name in hints if name not in secrets]
+        known += [f"{name}_{way}" for name in secrets for way in ("file", "command")]
+        strangers = [each for each in self._given if each not in (*known, *secrets)]
+        self._errors += [f"{self._section}: {each}" for each in unknown_keys(strangers, known)]
+        for each in strangers:
+            del self._given[each]
+
+    def _where(self, name: str) -> str:
+        """Return how a secret is set."""
+        return f"set {self._prefix}{name.upper()}, {name}_file to a file, or {name}_command"
 
     def _secret(self, name: str, *, required: bool) -> Secret | None:
         """Return a secret, or None when there is none.
@@ -118,7 +151,7 @@ class _Section:
         A `required` one that is missing, and one that cannot be read, add an error to the list.
         """
         variable = f"{self._prefix}{name}".upper()
-        where = f"set {variable}, {name}_file to a file, or {name}_command"
+        where = self._where(name)
         if name in self._given:
             self._errors.append(f"{self._section}: a secret is never in this file: take {name} out and {where}")
             for each in (name, f"{name}_file", f"{name}_command"):

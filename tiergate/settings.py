@@ -6,7 +6,9 @@ secrets are never in the file: see `tiergate.platforms`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -131,6 +133,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 SECTIONS = {"server": Server, "governance": Governance, "process": Process}
+TOP = ("folder", *SECTIONS, "platforms")
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "array": "a list",
+    "object": "a table",
+}
+"""The types of msgspec in the words of TOML."""
+FORMS = {"https?://": "http:// or https://", "rediss?": "redis://, rediss:// or unix://"}
+"""How an address begins, by what its pattern contains."""
 FORMER = {"crm", "erp", "billing", "provisioning"}
 """Sections of earlier versions, when each domain had one platform."""
 
@@ -145,15 +159,18 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
         if not isinstance(found, dict):
             errors.append(f"{path}: [{name}] is not a table")
             continue
-        section = cast("dict[str, Any]", found) | _overrides(name, kind, environment)
+        section = cast("dict[str, Any]", found)
+        errors += [f"{path}: [{name}]: {each}" for each in unknown_keys(section, kind.__struct_fields__)]
+        section = {key: value for key, value in section.items() if key in kind.__struct_fields__}
+        section |= _overrides(name, kind, environment)
         if not section and not path.exists():
             continue  # the missing file is an error already
         errors += [f"{path}: [{name}]: {each}" for each in _users_in_urls(section)]
         try:
             made[name] = msgspec.convert(section, kind, strict=False)
         except msgspec.ValidationError as error:
-            errors.append(f"{path}: [{name}]: {error}; set it there or as TIERGATE_{name.upper()}_<KEY>")
-    errors += [f"{path}: {_unknown(name)}" for name in raw if name not in (*SECTIONS, "platforms", "folder")]
+            errors.append(f"{path}: [{name}]: {in_words(error, f'TIERGATE_{name.upper()}_')}")
+    errors += [f"{path}: {_unknown(name)}" for name in raw if name not in TOP]
     made["platforms"] = _platforms(path, raw.get("platforms", {}), errors)
     if errors:
         raise SettingsError(errors)
@@ -202,4 +219,48 @@ def _platforms(path: Path, raw: Any, errors: list[str]) -> dict[str, dict[str, A
 def _unknown(name: str) -> str:
     if name in FORMER:
         return f"[{name}] is [platforms.<name>] now, with the name that the catalogue gives the platform"
-    return f"{name!r} is not a setting"
+    return next(unknown_keys([name], TOP))
+
+
+def unknown_keys(given: Iterable[str], known: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each key that is not known, with the nearest one and all that there are."""
+    for each in given:
+        if each not in known:
+            yield f"{each!r} is not a setting{_nearest(each, known)}; there are {', '.join(sorted(known))}"
+
+
+def unknown_variables(environment: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each variable that looks like a setting and is none."""
+    for section, kind in SECTIONS.items():
+        prefix = f"TIERGATE_{section.upper()}_"
+        yield from unread(environment, prefix, {f"{prefix}{each}".upper() for each in kind.__struct_fields__})
+
+
+def unread(environment: Iterable[str], prefix: str, known: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each variable with a prefix that is not among the known ones."""
+    for each in environment:
+        if each.startswith(prefix) and each not in known:
+            yield f"the variable {each} is not a setting{_nearest(each, known)}"
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def in_words(error: msgspec.ValidationError, prefix: str) -> str:
+    """Return what is wrong with a section in the words of TOML, with the variable (by its `prefix`) that sets the key
+    too."""
+    reason, _, place = str(error).partition(" - at `$.")
+    key = place.rstrip("`")
+    if missing := re.fullmatch("Object missing required field `(.+)`", reason):
+        key, reason = missing[1], "it is missing"
+    elif wrong := re.fullmatch("Expected `(.+)`, got `(.+)`", reason):
+        reason = f"it is to be {_kind(wrong[1])}, and is {_kind(wrong[2])}"
+    elif form := re.search("matching regex '(.*)'", reason):
+        reason = next((f"it is to begin with {begin}" for mark, begin in FORMS.items() if mark in form[1]), reason)
+    return f"{key}: {reason}; set it there or as {prefix}{key.partition('.')[0].upper()}" if key else reason
+
+
+def _kind(names: str) -> str:
+    return " or ".join(KINDS.get(each, each) for each in names.split(" | "))

@@ -65,15 +65,20 @@ def reporting() -> Generator[None]:
 
 
 def load_settings(config: Path) -> Settings:
-    from tiergate.settings import load
+    from tiergate.settings import load, unknown_variables
 
-    return load(config, os.environ)
+    settings = load(config, os.environ)
+    warn(unknown_variables(os.environ))
+    return settings
 
 
 def platforms_of(settings: Settings) -> dict[str, ConnectedPlatform]:
-    from tiergate.platforms import load_platforms
+    from tiergate.platforms import load_platforms, unknown_platform_variables
 
-    return load_platforms(settings, load_catalogue(settings.governance.path()), os.environ)
+    catalogue = load_catalogue(settings.governance.path())
+    platforms = load_platforms(settings, catalogue, os.environ)
+    warn(unknown_platform_variables(catalogue, os.environ))
+    return platforms
 
 
 def load_catalogue(path: Path) -> Catalogue:
@@ -108,7 +113,11 @@ def shown(path: Path) -> str:
     return str(full.relative_to(here) if full.is_relative_to(here) else full)
 
 
-def refuse(errors: list[str], code: int = BAD_SETTINGS) -> NoReturn:
-    for each in errors:
+def warn(sentences: Iterable[str]) -> None:
+    for each in sentences:
         click.echo(f"tiergate: {each}", err=True)
+
+
+def refuse(errors: list[str], code: int = BAD_SETTINGS) -> NoReturn:
+    warn(errors)
     sys.exit(code)

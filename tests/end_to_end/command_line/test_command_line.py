@@ -132,8 +132,8 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     done = run("doctor", "--config", str(config), COLUMNS="300")
 
     assert (
-        "[platforms.salesforce]: Object missing required field `client_id`; set it there or as "
-        "TIERGATE_PLATFORMS_SALESFORCE_<KEY>" in done.stdout
+        "[platforms.salesforce]: client_id: it is missing; set it there or as "
+        "TIERGATE_PLATFORMS_SALESFORCE_CLIENT_ID" in done.stdout
     )
     assert "[platforms.tryton]: password is missing: set TIERGATE_PLATFORMS_TRYTON_PASSWORD" in done.stdout
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from policies.catalogue.check import load as load_catalogue
-from tiergate.platforms import load_platforms
-from tiergate.settings import Settings, SettingsError, load
+from tiergate.platforms import load_platforms, unknown_platform_variables
+from tiergate.settings import Settings, SettingsError, load, unknown_variables
 
 GOOD = """
 [platforms.salesforce]
@@ -65,7 +65,12 @@ def test_every_error_is_told_at_once_with_its_place(tmp_path: Path) -> None:
 
     reported = "\n".join(refused.value.errors)
     assert len(refused.value.errors) == 3
-    for part in ("[server]", "TIERGATE_SERVER_<KEY>", "'extra' is not a setting", "[crm] is [platforms.<name>] now"):
+    for part in (
+        "[server]",
+        "TIERGATE_SERVER_SYSTEM_PORT",
+        "'extra' is not a setting",
+        "[crm] is [platforms.<name>] now",
+    ):
         assert part in reported
 
 
@@ -141,10 +146,69 @@ def test_every_error_of_a_platform_is_told_at_once_with_its_place(tmp_path: Path
         platforms(settings, SECRETS | {"TIERGATE_PLATFORMS_STRIPE_URL": "nowhere"})
 
     reported = "\n".join(refused.value.errors)
-    assert len(refused.value.errors) == 4
+    assert len(refused.value.errors) == 6
     for part in ("[platforms.salesforce]", "[platforms.stripe]", "[platforms.provisioner]", "no such platform; it has"):
         assert part in reported
-    assert "TIERGATE_PLATFORMS_STRIPE_<KEY>" in reported
+    assert "url: it is to begin with http:// or https://; set it there or as TIERGATE_PLATFORMS_STRIPE_URL" in reported
+    assert "client_id: it is missing; set it there or as TIERGATE_PLATFORMS_SALESFORCE_CLIENT_ID" in reported
+    assert "'client' is not a setting (did you mean client_id?); there are" in reported
+    assert "'colour' is not a setting; there are ca_file, client_cert_file" in reported
+
+
+@pytest.mark.parametrize(
+    ("section", "sentences"),
+    [
+        ('[server]\nsystem_port = "many"\n', ["system_port: it is to be a whole number, and is a text"]),
+        ("[process]\npause = true\n", ["pause: it is to be a number, and is true or false"]),
+        ('[governance]\nissuer = "here"\n', ["issuer: it is to begin with http:// or https://"]),
+        ('[governance]\nredis_url = "here"\n', ["redis_url: it is to begin with redis://, rediss:// or unix://"]),
+        (
+            "[process]\npaus = 1\ncolour = 2\n",
+            [
+                "'paus' is not a setting (did you mean pause?); there are call_timeout, database_url",
+                "'colour' is not a setting; there are call_timeout, database_url",
+            ],
+        ),
+        ("[proces]\n", ["'proces' is not a setting (did you mean process?); there are folder"]),
+    ],
+)
+def test_an_error_is_in_the_words_of_the_file_with_the_keys_there_are(
+    tmp_path: Path, section: str, sentences: list[str]
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, section), {})
+
+    assert len(refused.value.errors) == len(sentences)
+    for error, sentence in zip(refused.value.errors, sentences, strict=True):
+        assert sentence in error
+        assert ("TIERGATE_" in error) == ("not a setting" not in error)
+
+
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest() -> None:
+    environment = {
+        "TIERGATE_PROCESS_PAUS": "1",
+        "TIERGATE_PROCESS_PAUSE": "1",
+        "TIERGATE_FOLDER": "state",
+        "TIERGATE_PLATFORMS_TRYTON_PASWORD_FILE": "x",
+        "TIERGATE_PLATFORMS_NOBODY": "x",
+    }
+
+    assert list(unknown_variables(environment)) == [
+        "the variable TIERGATE_PROCESS_PAUS is not a setting (did you mean TIERGATE_PROCESS_PAUSE?)"
+    ]
+    password, nobody = unknown_platform_variables(load_catalogue(), environment | SECRETS)
+    assert password.endswith("(did you mean TIERGATE_PLATFORMS_TRYTON_PASSWORD_FILE?)")
+    assert nobody.startswith("the variable TIERGATE_PLATFORMS_NOBODY is not a setting")
+
+
+def test_credentials_that_are_missing_are_told_with_every_way_to_set_them(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        platforms(load(written(tmp_path, GOOD), {}), without("TIERGATE_PLATFORMS_SALESFORCE_CLIENT_SECRET"))
+
+    (error,) = refused.value.errors
+    for name in ("client_secret", "private_key"):
+        variable = f"TIERGATE_PLATFORMS_SALESFORCE_{name.upper()}"
+        assert f"set {variable}, {name}_file to a file, or {name}_command" in error
 
 
 def test_a_connector_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
