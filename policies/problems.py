@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from policies.policy import Headers
 
 OURS = "The fault is on our side."
 CONTENT_TYPE = "application/problem+json"
+TRANSPORT = re.compile(r" \([A-Z]\w*\)$")
+"""The name of an exception at the end of a reason."""
 log = structlog.get_logger("tiergate.problems")
 
 
@@ -153,16 +156,16 @@ FAULTS: dict[type[PlatformFault], ProblemType] = {
     Unavailable: problem_type(
         "platform-unavailable",
         503,
-        "A platform cannot be reached",
+        "A system behind the gateway cannot be reached",
         "Try again later; nothing was done.",
         "The platform, or a layer of ours, did not take the request.",
     ),
     UnknownOutcome: problem_type(
         "outcome-unknown",
         504,
-        "A platform did not answer in time",
+        "A system behind the gateway did not answer in time",
         "It may have acted: read the record before trying again.",
-        "The connection ended before the answer: it may have been done, or not.",
+        "The connection to a platform, or to a layer of ours, ended before the answer: it may have been done, or not.",
     ),
 }
 WRITES = (NOT_OWNED, OUTSIDE_REGION)
@@ -216,7 +219,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 def as_answer(error: ProblemError | PlatformFault, correlation_id: str) -> tuple[int, Headers, bytes]:
     """Return (status, headers, body) of a refusal, where there is no request of the web framework."""
     if isinstance(error, PlatformFault):
-        problem, detail, given = FAULTS[type(error)], error.reason, _wait(error)
+        problem, detail, given = FAULTS[type(error)], _said(error), _wait(error)
         members: dict[str, Any] = {"platform": error.platform, "field": error.field}
     else:
         problem, detail, given = error.problem, error.detail, error.headers or {}
@@ -231,6 +234,11 @@ def _body(problem: ProblemType, detail: str, correlation_id: str, **members: Any
     return Problem(
         f"/problems/{problem.name}", problem.title, problem.status, detail, problem.remedy, correlation_id, **members
     )
+
+
+def _said(fault: PlatformFault) -> str:
+    """Return the reason of a fault without the transport's own name of it, which says how we are made."""
+    return TRANSPORT.sub("", fault.reason)
 
 
 def _wait(fault: PlatformFault) -> dict[str, str]:
@@ -256,7 +264,7 @@ def _ours(request: Request[Any, Any, Any], error: ProblemError) -> Response[Prob
 
 
 def _fault(request: Request[Any, Any, Any], fault: PlatformFault) -> Response[Problem]:
-    return _answer(request, FAULTS[type(fault)], fault.reason, _wait(fault), platform=fault.platform, field=fault.field)
+    return _answer(request, FAULTS[type(fault)], _said(fault), _wait(fault), platform=fault.platform, field=fault.field)
 
 
 def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:

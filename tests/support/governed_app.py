@@ -28,6 +28,7 @@ from policies.catalogue.model import Client
 from policies.chain.gate import Gate, governed
 from policies.context import deadline
 from policies.contract.operation import operation
+from policies.http.client import TransportFailure
 from policies.identity.authentication import Principal, Verifier
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
 from policies.identity.jwks import Jwk, SigningKeys
@@ -89,6 +90,7 @@ FAULTS = {
     "throttled": Throttled("erp", "slowly", retry_after=7),
     "away": Unavailable("erp", "gone"),
     "unknown": UnknownOutcome("erp", "who knows"),
+    "refused": TransportFailure("ConnectionRefusedError", request_sent=False).fault("process", safe=True),
 }
 
 

@@ -120,6 +120,13 @@ def test_each_platform_fault_is_one_problem(door: Door, kind: str, status: int, 
     assert answer.headers.get("retry-after") == ("7" if kind == "throttled" else None)
 
 
+def test_a_layer_that_is_away_is_said_without_the_name_of_an_exception_and_not_to_be_a_platform(door: Door) -> None:
+    problem = door.client.get("/shop/v1/fail/refused", headers=door.headers()).json()
+
+    assert problem["detail"] == "no answer"
+    assert problem["title"] == "A system behind the gateway cannot be reached"
+
+
 @pytest.mark.parametrize(("kind", "fault"), [("bug", "RuntimeError"), ("framework", "InternalServerException")])
 def test_a_fault_of_ours_tells_nothing_of_its_inside_and_the_log_where_it_broke(
     door: Door, capsys: pytest.CaptureFixture[str], kind: str, fault: str
