@@ -84,6 +84,13 @@ MISSING = problem_type(
     "Check the identifier, and that it is yours to see.",
     "There is no such record for you. One that belongs to somebody else looks just the same.",
 )
+NO_SUCH_PATH = problem_type(
+    "no-such-path",
+    404,
+    "There is no such path",
+    "See /docs for the APIs, their versions and their paths.",
+    "No API has this path, or none of the versions that are served has it.",
+)
 OVERLOADED = problem_type(
     "overloaded",
     503,
@@ -285,7 +292,8 @@ def _path(found: dict[str, Any]) -> str:
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     if error.status_code >= INTERNAL.status:
         return _broken(request, error)  # the framework's text for a fault of ours may hold what is internal
-    known = {401: UNAUTHENTICATED, 403: FORBIDDEN, 404: MISSING, 413: TOO_LARGE}.get(error.status_code)
+    missing = MISSING if "route_handler" in request.scope else NO_SUCH_PATH
+    known = {401: UNAUTHENTICATED, 403: FORBIDDEN, 404: missing, 413: TOO_LARGE}.get(error.status_code)
     if known:
         return _answer(request, known, known.title + ".")
     problem = ProblemType(REQUEST.name, error.status_code, error.detail, REQUEST.remedy)

@@ -7,13 +7,14 @@ request comes. Its answer carries what they left: headers of the version and of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from litestar import Litestar, Request, Response, get
 from litestar.di import Provide
+from litestar.exceptions import ValidationException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
 from litestar.routes import HTTPRoute
@@ -30,10 +31,11 @@ from policies.context.background import Background
 from policies.contract import versions
 from policies.contract.bodies import MAX_BODY, refuse_unknown_fields
 from policies.contract.deprecation_usage import DeprecationUsage
+from policies.contract.parameters import refuse_unknown_parameters, sent_names
 from policies.identity.authentication import Verifier, unauthenticated
 from policies.identity.revocation import Revocations
 from policies.policy import Call, Principal, Rules
-from policies.problems import HANDLERS, ProblemError
+from policies.problems import HANDLERS, Handler, Problem, ProblemError
 from policies.store.shared_store import SharedStore
 from policies.traffic.idempotency import Idempotency, IdempotencyKeys
 from policies.traffic.load_shedding import Load
@@ -104,10 +106,13 @@ class Gate:
 
     def call(self, pipeline: Pipeline, path: str, version: str, headers: dict[bytes, bytes]) -> Call:
         """Return what the policies see of a request. Its correlation id is taken over, or made."""
+        return Call(pipeline.rules, path, version, headers, self._clock(), self.correlation_id(headers))
+
+    def correlation_id(self, headers: dict[bytes, bytes]) -> str:
+        """Return the correlation id that a request brings, or a new one."""
         offered = headers.get(correlation.MARK)
         known = offered is not None and offered.decode("latin-1")
-        correlation_id = known if known and correlation.accepted(known) else self._new_id("cor")
-        return Call(pipeline.rules, path, version, headers, self._clock(), correlation_id)
+        return known if known and correlation.accepted(known) else self._new_id("cor")
 
     def now(self) -> datetime:
         """Return the moment in UTC."""
@@ -194,6 +199,36 @@ def _act(request: Request[Any, Any, Any]) -> str:
     return str(request.scope["state"]["act"])
 
 
+def _refusing_unknown(gate: Gate) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
+    """Return what refuses fields, and parameters of an API's query, that the contract lacks. Pages and probes take any
+    query."""
+
+    async def refuse(request: Request[Any, Any, Any]) -> None:
+        if gate.pipelines[operation_of(request.route_handler)].rules.api_name:
+            refuse_unknown_parameters(request)
+        await refuse_unknown_fields(request)
+
+    return refuse
+
+
+def _answering(gate: Gate, handle: Handler) -> Handler:
+    """Return a handler of exceptions for requests that no route has seen too: they have a correlation id as all have.
+    Parameters are named as they are sent."""
+
+    def answer(request: Request[Any, Any, Any], error: Any) -> Response[Problem]:
+        if correlation.STATE not in request.scope["state"]:
+            request.scope["state"][correlation.STATE] = gate.correlation_id(dict(request.scope["headers"]))
+        if isinstance(error, ValidationException):
+            names = sent_names(request.route_handler)
+            found: list[dict[str, Any]] = error.extra if isinstance(error.extra, list) else []
+            for each in found:
+                if each.get("source") == "query":
+                    each["key"] = names.get(each["key"], each["key"])
+        return handle(request, error)
+
+    return answer
+
+
 def _giving(provided: object) -> Callable[[], Any]:
     def give() -> Any:
         return provided
@@ -237,8 +272,8 @@ def governed(
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],
-        exception_handlers=dict(HANDLERS),
-        before_request=refuse_unknown_fields,
+        exception_handlers={kind: _answering(gate, handle) for kind, handle in HANDLERS.items()},
+        before_request=_refusing_unknown(gate),
         request_max_body_size=MAX_BODY,
         dependencies={
             "principal": Provide(_principal, sync_to_thread=False),

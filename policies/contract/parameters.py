@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
+from litestar import Request
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter, QueryParameter
 
 from canonical.ids import KEY
 from policies.catalogue.model import INSTANCE
+from policies.problems import INVALID, FieldError, ProblemError
 
 CANONICAL = r"[a-z]{3}_[0-9a-f]{32}"
 Cursor = Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,18}$", description="`next_cursor` of the page before")]
@@ -36,3 +40,23 @@ Instance = Annotated[
     ),
 ]
 CurrencyCode = Annotated[str, QueryParameter(pattern=r"^[A-Z]{3}$", description="An ISO 4217 code")]
+
+
+@cache
+def sent_names(handler: HTTPRouteHandler) -> dict[str, str]:
+    """Return the query parameters of a route: the name under which each is sent, by its name in the code."""
+    parameters = handler.parsed_fn_signature.parameters.items()
+    return {
+        name: each.kwarg_definition.name or name
+        for name, each in parameters
+        if isinstance(each.kwarg_definition, QueryParameter)
+    }
+
+
+def refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
+    """Refuse a query with parameters that its contract lacks: 422, with each and those there are."""
+    known = sent_names(request.route_handler).values()
+    if unknown := sorted(set(request.query_params) - set(known)):
+        there_are = f"there are {', '.join(sorted(known))}" if known else "there are none"
+        errors = tuple(FieldError(f"$.{each}", f"unknown parameter; {there_are}") for each in unknown)
+        raise ProblemError(INVALID, "The query has parameters that the contract does not know.", errors)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from limits.aio.storage import Storage
@@ -16,7 +16,7 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import InternalServerException
 from litestar.openapi.config import OpenAPIConfig
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.testing import TestClient
 from litestar.types import ControllerRouterHandler
 
@@ -104,7 +104,11 @@ class Basket(msgspec.Struct):
 
 
 @get("/shop/v1/read", operation_id="read", sync_to_thread=False)
-def read(principal: NamedDependency[Principal]) -> dict[str, str]:
+def read(
+    principal: NamedDependency[Principal],
+    shop_state: Annotated[Literal["open", "closed"] | None, QueryParameter(name="state")] = None,
+) -> dict[str, str]:
+    del shop_state
     return {"subject": principal.subject, "client": principal.client}
 
 

@@ -245,13 +245,11 @@ def _links(route: Route, routes: Container[str]) -> Json:
 
 def _problems(found: Json, route: Route, api: Api) -> list[ProblemType]:
     operation = route.operation
-    made = [problems.INTERNAL, problems.OVERLOADED, problems.UNAUTHENTICATED]
+    made = [problems.INTERNAL, problems.OVERLOADED, problems.UNAUTHENTICATED, problems.INVALID]
     if not operation.open:
         made.append(problems.FORBIDDEN)
     if any(each["in"] == "path" for each in found.get("parameters", ())):
         made.append(problems.MISSING)
-    if found.get("parameters") or route.takes is not None or operation.open:
-        made.append(problems.INVALID)
     if operation.idempotency != "safe":
         made.append(problems.TOO_LARGE)
         made.append(problems.REQUEST)

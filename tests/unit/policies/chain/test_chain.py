@@ -142,8 +142,46 @@ def test_a_fault_of_ours_tells_nothing_of_its_inside_and_the_log_where_it_broke(
     assert "the secret is 42" not in logged
 
 
-def test_an_unknown_path_is_a_problem_too(door: Door) -> None:
-    assert door.client.get("/nowhere").json()["type"] == "/problems/not-found"
+@pytest.mark.parametrize("path", ["/nowhere", "/shop/v9/read", "/shop/v1/read/more"])
+def test_an_unknown_path_is_a_problem_of_its_own_with_a_correlation_id(door: Door, path: str) -> None:
+    answer = door.client.get(path)
+
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/no-such-path")
+    assert "/docs" in answer.json()["remedy"]
+    assert answer.json()["correlation_id"].startswith("cor_")
+    assert answer.headers["x-correlation-id"] == answer.json()["correlation_id"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nowhere"), ("POST", "/shop/v1/read")])
+def test_a_request_that_no_route_takes_keeps_the_correlation_id_that_it_brings(
+    door: Door, method: str, path: str
+) -> None:
+    answer = door.client.request(method, path, headers={"x-correlation-id": "cor_" + "0" * 32})
+
+    assert answer.json()["correlation_id"] == "cor_" + "0" * 32
+
+
+def test_a_query_parameter_is_named_as_it_is_sent(door: Door) -> None:
+    answer = door.client.get("/shop/v1/read?state=bogus", headers=door.headers())
+
+    assert answer.status_code == 422
+    assert [each["path"] for each in answer.json()["errors"]] == ["$.state"]
+
+
+def test_every_unknown_query_parameter_is_refused_with_those_there_are(door: Door) -> None:
+    answer = door.client.get("/shop/v1/read?state=open&sort=name&colour=red", headers=door.headers())
+    none = door.client.get("/shop/v1/fail/missing?sort=name", headers=door.headers())
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"path": "$.colour", "reason": "unknown parameter; there are state"},
+        {"path": "$.sort", "reason": "unknown parameter; there are state"},
+    ]
+    assert none.json()["errors"] == [{"path": "$.sort", "reason": "unknown parameter; there are none"}]
+
+
+def test_a_probe_may_have_any_query(door: Door) -> None:
+    assert door.client.get("/health/live?at=1").status_code == 200
 
 
 def test_health_is_open_and_says_what_is_missing(door: Door) -> None:
