@@ -53,6 +53,8 @@ SOURCE = (
     "deploy",
     "requirements",
 )
+WIDEST = 84
+"""Characters of a line of code that is shown whole."""
 MADE = ("bench/out/", "site/")
 """What is there once it was made."""
 COMMAND = re.compile(r"`(?:\.venv/bin/)?tiergate ([a-z][^`]*)`")
@@ -109,6 +111,12 @@ def test_the_calls_about_cases_have_bodies_that_the_api_takes() -> None:
     taken = [msgspec.json.decode(body, type=kinds[route]) for route, body in calls]
 
     assert [getattr(each, "action", "approval") for each in taken] == ["retry", "skip", "approval"]
+
+
+def test_no_line_of_code_in_the_readme_is_cut_off() -> None:
+    lines = [line for fence in FENCE.findall((ROOT / "README.md").read_text()) for line in fence.splitlines()]
+
+    assert [line for line in lines if len(line) > WIDEST] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
