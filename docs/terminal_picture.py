@@ -1,5 +1,8 @@
-"""Makes a picture of what a terminal showed: `FORCE_COLOR=1 tiergate demo --once | python docs/terminal_picture.py
-demo.svg`."""
+"""Makes a picture of what a terminal showed. The one of the demo is recorded at the top of the repository, while the
+usual ports are free:
+
+    FORCE_COLOR=1 COLUMNS=84 .venv/bin/tiergate demo --once | .venv/bin/python docs/terminal_picture.py docs/demo.svg
+"""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def sell(console: Console, sandbox: Sandbox, channels: Channels, sale: Sale) -> 
     crm = sandbox.crm()
     _, deal = open_deal(crm, sale, utc_now().date())
     group = f" (of {sale.parent})" if sale.parent else ""
-    console.print(f"A salesperson of {sandbox.site.company} sells to [bold]{sale.buyer}[/]{group}:")
+    console.print(f"{sandbox.site.company} sells to [bold]{sale.buyer}[/]{group}:")
     console.print(f"{', '.join(f'{line.quantity:g} × {line.code}' for line in sale.lines)}\n")
     closed = utc_now()
     close_deal(crm, deal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -18,6 +19,8 @@ import pytest
 from tests.support.platforms import wait_until
 
 Start = Callable[..., subprocess.Popen[str]]
+SPAN = re.compile(r'<text [^>]*-line-(\d+)\)">(.*?)</text>')
+"""A piece of a line in a picture of a terminal."""
 TIERGATE = str(Path(sys.executable).with_name("tiergate"))
 
 
@@ -107,6 +110,21 @@ def test_the_demo_stays_up_with_calls_that_work_and_the_next_begins_anew_with_on
     }
     for state in ("closed won", "received", "validating", "onboarding", "active", "invoice posted", "payment posted"):
         assert state in reported
+    assert fixed(reported.splitlines()) == fixed(in_picture())
+
+
+def in_picture() -> list[str]:
+    """Return the lines of the picture of the demo, after the command."""
+    lines: dict[str, str] = {}
+    for number, text in SPAN.findall(Path("docs/demo.svg").read_text()):
+        lines[number] = lines.get(number, "") + html.unescape(text)
+    return list(lines.values())[1:]
+
+
+def fixed(lines: list[str]) -> list[str]:
+    """Return what is printed each time: without times, ids, numbers, spaces, and ports that were taken."""
+    kept = (re.sub(r"\S*\d\S*", "#", each) for each in lines if " is taken: " not in each)
+    return ["".join(each.split()) for each in kept if each.strip()]
 
 
 def test_sandbox_and_up_run_beside_each_other_and_stop_cleanly(start: Start) -> None:
