@@ -18,7 +18,7 @@ def diff(before: Catalogue, after: Catalogue) -> list[str]:
     """Return what a change of the catalogue changes, in sentences: what all share, then section by section."""
     return [
         *_apis(before, after),
-        *_operations("The gateway", before.gateway.operations, after.gateway.operations),
+        *_operations("The gateway", before.gateway.operations, after.gateway.operations, after.clients),
         *_audit_days("The gateway", before.gateway.audit_days, after.gateway.audit_days),
         *_values("Service tier", before.service_tiers, after.service_tiers),
         *_clients(before, after),
@@ -42,7 +42,8 @@ def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
             yield f"API {name} is new: {', '.join(sorted(new.operations))}."
         else:
             yield from _versions(name, old, new)
-            yield from _operations(f"API {name}", old.operations, new.operations)
+            callers = {each: client for each, client in after.clients.items() if client.audience == new.layer}
+            yield from _operations(f"API {name}", old.operations, new.operations, callers)
             if old.owner != new.owner:
                 yield f"API {name}: {new.owner} answers for it instead of {old.owner}."
             yield from _audit_days(f"API {name}", old.audit_days, new.audit_days)
@@ -64,7 +65,9 @@ def _versions(name: str, old: Api, new: Api) -> Iterator[str]:
             yield f"API {name}: {version} was {was.state}, is {now.state}{ends}."
 
 
-def _operations(title: str, old: dict[str, Operation], new: dict[str, Operation]) -> Iterator[str]:
+def _operations(
+    title: str, old: dict[str, Operation], new: dict[str, Operation], callers: dict[str, Client]
+) -> Iterator[str]:
     for each, was, now in paired(old, new):
         if now is None:
             yield f"{title}: the operation {each} is gone."
@@ -77,7 +80,9 @@ def _operations(title: str, old: dict[str, Operation], new: dict[str, Operation]
                 for field in Operation.__struct_fields__
                 if getattr(was, field) != getattr(now, field)
             ]
-            yield f"{title}: {each}: {'; '.join(changed)}."
+            concerned = {name for name, client in callers.items() if client.scopes & {was.scope, now.scope}}
+            whom = f" It concerns {listed(frozenset(concerned))}." if was.scope != now.scope and concerned else ""
+            yield f"{title}: {each}: {'; '.join(changed)}.{whom}"
 
 
 def reach(catalogue: Catalogue, client: Client) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import msgspec
@@ -83,12 +84,18 @@ class Outcome(NamedTuple):
 def asked(catalogue: Catalogue, client_name: str, operation_id: str, today: date) -> Question:
     """Return the question about a client and an operation by their names. Raises `Unknown`."""
     if client_name not in catalogue.clients:
-        raise Unknown(f"there is no client {client_name!r}; there are {', '.join(sorted(catalogue.clients))}")
+        raise Unknown(_unknown("client", client_name, sorted(catalogue.clients)))
     name = catalogue.api_of(operation_id)
     if name is None and operation_id not in catalogue.gateway.operations:
         known = sorted(each for _, each, _ in catalogue.placed_operations())
-        raise Unknown(f"there is no operation {operation_id!r}; there are {', '.join(known)}")
+        raise Unknown(_unknown("operation", operation_id, known))
     return Question(catalogue, client_name, name or "", operation_id, today)
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"there is no {what} {name!r}{hint}; there are {', '.join(known)}"
 
 
 def explained(

@@ -13,6 +13,8 @@ from tiergate.cli.common import FAILED, LAYERS, config_option, load_catalogue, l
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tiergate.settings import Settings
+
 
 @click.group()
 def audit() -> None:
@@ -38,6 +40,7 @@ def verify(config: Path) -> None:
             click.echo(f"  {path}:{each.line}: {each.reason}")
     if not whole:
         sys.exit(FAILED)
+    _say_when_none(settings)
 
 
 @audit.command()
@@ -59,6 +62,14 @@ def prune(config: Path, *, dry_run: bool) -> None:
         else:
             removed = remove_due(path, sealing_key(settings.audit_key()), catalogue, now)
             click.echo(f"{layer}: {removed} records removed")
+    _say_when_none(settings)
+
+
+def _say_when_none(settings: Settings) -> None:
+    """Name the folder when it holds no log, as when the settings are not those of the layers that run."""
+    folder = settings.audit_log("process").parent
+    if not any(settings.audit_log(layer).exists() for layer in LAYERS.choices):
+        click.echo(f"there are no records in {folder}")
 
 
 @audit.command()

@@ -57,6 +57,14 @@ def test_what_a_former_client_did_can_still_be_exported(config: Path) -> None:
     assert '"client":"former"' in done.stdout
 
 
+@pytest.mark.parametrize("command", [("verify",), ("prune",), ("prune", "--dry-run")])
+def test_a_folder_without_records_is_named(config: Path, command: tuple[str, ...]) -> None:
+    done = invoke(config, "audit", *command)
+
+    assert done.exit_code == 0
+    assert f"there are no records in {config.parent / 'audit'}\n" in done.stdout
+
+
 def test_what_is_no_token_is_refused(config: Path) -> None:
     done = invoke(config, "revoke", "--token", "abc")
 

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from policies.catalogue.check import load, read, schema
 from policies.catalogue.diff import diff
-from policies.catalogue.explain import Unknown
+from policies.catalogue.explain import Unknown, asked
 from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError
 from policies.catalogue.sections import catalogue_type
 from policies.chain.pipeline import explain
@@ -718,6 +718,24 @@ def test_a_rule_of_segregation_that_changes_says_only_what_is_true(
         return found
 
     assert diff(with_rule(before), with_rule(after)) == sentences
+
+
+def test_a_scope_that_changes_is_said_with_the_clients_that_it_concerns() -> None:
+    changed = GET_DEAL.replace("crm:read", "crm:write")
+    after, violations = read(TEXT.replace(GET_DEAL, changed).encode())
+    assert after is not None, violations
+
+    sentence = "API crm: get_deal: scope crm:read becomes crm:write. It concerns process-layer."
+    assert sentence in diff(load(), after)
+
+
+@pytest.mark.parametrize(
+    ("client", "operation", "nearest"),
+    [("sales-app", "sales_list_order", "sales_list_orders"), ("sale-app", "sales_list_orders", "sales-app")],
+)
+def test_what_is_misspelt_is_answered_with_the_nearest(client: str, operation: str, nearest: str) -> None:
+    with pytest.raises(Unknown, match=rf"\(did you mean {nearest}\?\); there are "):
+        asked(load(), client, operation, date(2026, 1, 1))
 
 
 def test_each_missing_key_is_reported_once() -> None:
