@@ -26,8 +26,9 @@ def named_in(path: str) -> str:
     return path.split("/", 3)[2] if path.count("/") > 1 else ""
 
 
-def check(api: str, version: str, life: Version, today: date) -> Headers:
-    """Return the headers that a call of this version is answered with (RFC 9745, RFC 8594, RFC 8288).
+def check(api: str, version: str, life: Version, today: date, *, portal: bool) -> Headers:
+    """Return the headers that a call of this version is answered with (RFC 9745, RFC 8594, RFC 8288). With a `portal`
+    they name the reference of the successor.
 
     Raises `ProblemError`: 410 from the day of the sunset on, 404 for a version that is still a draft.
     """
@@ -40,10 +41,11 @@ def check(api: str, version: str, life: Version, today: date) -> Headers:
     headers: Headers = [(b"deprecation", f"@{int(_midnight(life.deprecated_on).timestamp())}".encode())]
     if life.sunset_on:
         headers.append((b"sunset", format_datetime(_midnight(life.sunset_on), usegmt=True).encode()))
-    links = [f'</{api}/{life.successor}>; rel="successor-version"']
+    links = [f'</docs/reference/{api}.{life.successor}>; rel="successor-version"; type="text/html"'] if portal else []
     if life.guide:
         links.append(f'<{life.guide}>; rel="deprecation"; type="text/html"')
-    headers.append((b"link", ", ".join(links).encode()))
+    if links:
+        headers.append((b"link", ", ".join(links).encode()))
     return headers
 
 
@@ -60,6 +62,7 @@ class Versions(Policy):
 
     def __init__(self, rules: Rules) -> None:
         self._api = rules.api_name
+        self._portal = rules.layer == "experience"
         self._lives = rules.api.versions if rules.api else {}
         self._checked: dict[str, tuple[date, Headers]] = {}
         """What answers of a version say on a day for which it is known to be served."""
@@ -73,7 +76,8 @@ class Versions(Policy):
         today, version = call.now.date(), call.version
         known = self._checked.get(version)
         if known is None or known[0] != today:
-            known = self._checked[version] = today, check(self._api, version, self._lives[version], today)
+            life = self._lives[version]
+            known = self._checked[version] = today, check(self._api, version, life, today, portal=self._portal)
         call.marks += known[1]
 
     @classmethod

@@ -166,7 +166,7 @@ def test_each_version_tells_of_its_own_life(shop: Shop) -> None:
     assert (first["deprecation"], second["deprecation"]) == ("@1735689600", "@1767225600")
     assert first["sunset"] == "Mon, 01 Jun 2026 00:00:00 GMT"
     assert second["sunset"] == "Tue, 01 Jun 2027 00:00:00 GMT"
-    assert '</shop/v3>; rel="successor-version"' in first["link"]
+    assert '</docs/reference/shop.v3>; rel="successor-version"' in first["link"]
     assert {"deprecation", "sunset", "link"}.isdisjoint(third)
 
 
