@@ -36,7 +36,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A CloudEvent (CloudEvents 1.0.2, sections 3.1 and 4).
 
     `id` is the source's own event id: with `source` it tells a repeat from a new event. `source` is the domain and the
-    instance of the platform ("crm/europe"). `data` holds strings only.
+    instance of the platform ("crm/salesforce"). `data` holds strings only.
     """
 
     id: str

@@ -29,7 +29,7 @@ Accepts = Annotated[str, HeaderParameter(name="accept-encoding")]
 
 
 def _page(content: str) -> Response[str]:
-    return Response(content, media_type="text/html; charset=utf-8", headers=HEADERS)
+    return Response(content, media_type="text/html", headers=HEADERS)
 
 
 def _nothing(what: str) -> ProblemError:

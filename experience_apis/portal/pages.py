@@ -20,8 +20,8 @@ from policies.problems import TYPES
 HERE = Path(__file__).parent
 CONTRACTS = HERE.parents[1] / "openapi"
 EVENTS = "events.v1"
-KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
-OWN_ASSETS = ("portal.css", "reference.js", "reference.css")
+KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+OWN_ASSETS = ("portal.css", "favicon.svg", "reference.js", "reference.css")
 SWAGGER_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 _templates = jinja2.Environment(
@@ -60,7 +60,7 @@ def reference(document: str) -> str:
 
 
 def events() -> str:
-    """Return the events that partners and internal apps can rely on, with an example of each."""
+    """Return the events that the layers rely on, with an example of each."""
     described = msgspec.json.decode((CONTRACTS / f"{EVENTS}.json").read_bytes())
     found = [each for each in described["components"]["messages"].values() if each["name"].startswith("com.tiergate.")]
     for each in found:

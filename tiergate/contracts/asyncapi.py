@@ -15,10 +15,10 @@ Json = dict[str, Any]
 NAME = "events.v1.json"
 INVOICED = {"contract": CON, "customer": CUS, "legal_entity": "DE01"}
 EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
-    "com.tiergate.crm.deal.closed.v1": ("crm/europe", "006gK0000000001AAA", {"revision": "1"}),
-    "com.tiergate.crm.customer.changed.v1": ("crm/europe", CUS, {"account": "001gK0000000001AAA"}),
+    "com.tiergate.crm.deal.closed.v1": ("crm/salesforce", "006gK0000000001AAA", {"revision": "1"}),
+    "com.tiergate.crm.customer.changed.v1": ("crm/salesforce", CUS, {"account": "001gK0000000001AAA"}),
     "com.tiergate.provisioning.line.reported.v1": (
-        "provisioning/webhook",
+        "provisioning/provisioner",
         ORD,
         {"line": "00kgK0000000001AAA", "succeeded": "true"},
     ),

@@ -183,7 +183,12 @@ SAMPLES: dict[Any, Any] = {
         ),
         Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id),
         Event(
-            id=f"{DEAL_ID}:1", source="crm/europe", type=DEAL_CLOSED, subject=DEAL_ID, time=NOON, data={"revision": "1"}
+            id=f"{DEAL_ID}:1",
+            source="crm/salesforce",
+            type=DEAL_CLOSED,
+            subject=DEAL_ID,
+            time=NOON,
+            data={"revision": "1"},
         ),
         EventReceipt(new=True),
         WebhookReceipt(taken=True),

@@ -1,0 +1,1 @@
+"""The channels, in this process and without a process layer."""

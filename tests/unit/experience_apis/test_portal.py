@@ -1,0 +1,75 @@
+"""The portal's pages, and the links that lead to them."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+
+from policies.catalogue.check import load
+from tiergate import composition
+from tiergate.settings import Server, Settings
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(folder=str(tmp_path_factory.mktemp("state")), server=Server(process_url="http://127.0.0.1:9"))
+
+
+@pytest.fixture(scope="module")
+def client(settings: Settings) -> Generator[TestClient[Any]]:
+    with TestClient(composition.experience_app(settings)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/docs", "text/html; charset=utf-8"),
+        ("/problems/forbidden", "text/html; charset=utf-8"),
+        ("/docs/assets/portal.css", "text/css; charset=utf-8"),
+        ("/docs/assets/reference.js", "text/javascript; charset=utf-8"),
+    ],
+)
+def test_a_page_names_its_character_set_once(client: TestClient[Any], path: str, kind: str) -> None:
+    assert client.get(path).headers["content-type"] == kind
+
+
+def test_every_page_has_an_icon(client: TestClient[Any]) -> None:
+    for path in ("/docs", "/docs/tokens", "/docs/reference/sales.v1"):
+        icon = re.search(r'<link rel="icon" href="([^"]+)"', client.get(path).text)
+        assert icon, path
+        assert client.get(icon[1]).headers["content-type"] == "image/svg+xml"
+
+
+def test_the_successor_of_a_deprecated_version_is_a_page(client: TestClient[Any], settings: Settings) -> None:
+    partner = load().clients["reseller-nord"]
+    token = composition.issuer(settings).token("reseller-nord", partner)
+
+    answer = client.get("/partners/v1/orders", headers={"authorization": f"Bearer {token}"})
+
+    successor = re.search(r'<([^>]+)>; rel="successor-version"', answer.headers["link"])
+    assert successor
+    assert client.get(successor[1]).status_code == 200
+
+
+def test_the_page_about_tokens_tells_the_two_times_apart(client: TestClient[Any]) -> None:
+    assert (
+        "<code>expires_in</code> is shorter than what the token's own <code>exp</code> says"
+        in client.get("/docs/tokens").text
+    )
+
+
+def test_the_page_about_events_says_who_gets_them_and_each_comes_from_an_instance(client: TestClient[Any]) -> None:
+    page = client.get("/docs/events").text
+    events = [json.loads(html.unescape(each)) for each in re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)]
+
+    assert "the process layer receives them" in page
+    assert events
+    instances = {f"{platform.domain}/{name}" for name, platform in load().platforms.items()}
+    assert {each["source"] for each in events} <= instances
