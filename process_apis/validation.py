@@ -20,6 +20,8 @@ from canonical.parties import Customer, LegalEntity, TaxTreatment
 from canonical.tax import EU, treatment
 
 INTERVALS = ("one_time", "month", "year")
+LONGEST_TERM = 120
+"""Months of a contract: more is a slip of the pen."""
 
 
 def findings(
@@ -27,7 +29,12 @@ def findings(
 ) -> list[Finding]:
     """Return all that is wrong with a deal. `duplicates` are other accounts with the same tax number that are customers
     already."""
-    return [*_of_parties(deal, seller, duplicates), *_of_currency(deal), *_of_lines(deal, products)]
+    return [
+        *_of_parties(deal, seller, duplicates),
+        *_of_currency(deal),
+        *_of_term(deal),
+        *_of_lines(deal, products),
+    ]
 
 
 def _of_parties(deal: Deal, seller: LegalEntity | None, duplicates: Collection[str]) -> list[Finding]:
@@ -41,7 +48,7 @@ def _of_parties(deal: Deal, seller: LegalEntity | None, duplicates: Collection[s
         found.append(Finding("deal.account.ancestors", "the account is its own ancestor"))
     if not account.address.country:
         found.append(Finding("deal.account.address.country", "the country decides the tax, and it is missing"))
-    elif pycountry.countries.get(alpha_2=account.address.country) is None:
+    elif not _is_country(account.address.country):
         unknown = f"{account.address.country} is not an ISO 3166 country code"
         found.append(Finding("deal.account.address.country", unknown))
     elif account.tax_number and not tax_number_is_valid(account.tax_number, account.address.country):
@@ -66,12 +73,24 @@ def _of_seller(deal: Deal, seller: LegalEntity | None) -> list[Finding]:
     return found
 
 
+def _is_country(code: str) -> bool:
+    """Return whether a code is one as it has to be written: `de` would be taxed as a country of its own."""
+    country = pycountry.countries.get(alpha_2=code)
+    return country is not None and country.alpha_2 == code
+
+
 def _of_currency(deal: Deal) -> list[Finding]:
     try:
         exponent(deal.currency)
     except UnknownCurrency as error:
         return [Finding("deal.currency", str(error))]
     return []
+
+
+def _of_term(deal: Deal) -> list[Finding]:
+    if 1 <= deal.term_months <= LONGEST_TERM:
+        return []
+    return [Finding("deal.term_months", f"the term has to be a whole number of months, from 1 to {LONGEST_TERM}")]
 
 
 def _of_lines(deal: Deal, products: Collection[str]) -> list[Finding]:

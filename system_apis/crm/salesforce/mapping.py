@@ -27,6 +27,8 @@ ACCOUNT = (
 )
 OWNED = ("ParentId", "Name", "VatNumber__c", "Partner__c", *(f"Billing{part}" for part in ADDRESS))
 CONTACT = ("FirstName", "LastName", "Email")
+DEFAULT_TERM = 12
+"""Months."""
 MARK = ("TiergateCustomer__c", "TiergateRevision__c")
 """The fields that we write to an account."""
 DEAL = (
@@ -91,6 +93,7 @@ WORDS = {
     "deal.account.tax_number": "Account.VatNumber__c",
     "deal.legal_entity": "Opportunity.LegalEntity__c",
     "deal.currency": "Opportunity.CurrencyIsoCode",
+    "deal.term_months": "Opportunity.TermMonths__c",
     "deal.lines": "OpportunityLineItems",
     "sku": "ProductCode",
     "quantity": "Quantity",
@@ -156,7 +159,7 @@ def to_deal(
         currency=row["CurrencyIsoCode"] or "",
         legal_entity=row["LegalEntity__c"],
         starts_on=date.fromisoformat(row["StartDate__c"] or row["CloseDate"]),
-        term_months=int(row["TermMonths__c"] or 12),
+        term_months=_term(row["TermMonths__c"]),
         lines=tuple(_line(each, listed) for each in lines_of(row)),
         won=row["IsWon"],
         placed_by=row["PlacedBy__c"] or owner.get("Username", ""),
@@ -170,7 +173,7 @@ def to_account(
     return Account(
         id=row.get("Id", ""),
         name=row.get("Name", ""),
-        address=Address(*(row.get(f"Billing{part}") or "" for part in ADDRESS)),
+        address=_address(row),
         tax_number=row.get("VatNumber__c"),
         contact=_contact(contacts[0]) if contacts else None,
         payment_method=row.get("PaymentMethod__c"),
@@ -179,6 +182,12 @@ def to_account(
         partner=row.get("Partner__c") or "",
         revision=revision(row, contacts),
     )
+
+
+def _address(row: Row) -> Address:
+    """Return an account's address. Without country picklists an org's users write the code as they like."""
+    street, postal_code, city, country = (row.get(f"Billing{part}") or "" for part in ADDRESS)
+    return Address(street, postal_code, city, country.strip().upper())
 
 
 def _contact(row: Row) -> Contact:
@@ -193,6 +202,13 @@ def revision(row: Row, contacts: list[Row]) -> str:
     owned = [row.get(field) or "" for field in OWNED]
     owned += [contacts[0][field] or "" for field in CONTACT] if contacts else []
     return hashlib.sha256(repr(owned).encode()).hexdigest()[:16]
+
+
+def _term(months: float | None) -> int:
+    """Return the months of a term: a year if none is said, 0 for what is no number of whole months."""
+    if months is None:
+        return DEFAULT_TERM
+    return int(months) if months == int(months) else 0
 
 
 def _line(row: Row, listed: set[str]) -> DealLine:
