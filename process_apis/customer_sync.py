@@ -18,7 +18,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.events import CUSTOMER_CHANGED, Event
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
-from canonical.parties import AccountSync, Customer
+from canonical.parties import AccountSync, Customer, TaxTreatment
 from policies.catalogue.model import Domain
 from policies.context import correlation
 from policies.context.correlation import correlated
@@ -76,23 +76,23 @@ class CustomerSync(DBOSConfiguredInstance):
         if known is None:
             return
         wanted = onboarding.refreshed(context, known)
-        for copy in self._copies("billing", wanted):
+        sold = context.orders.sold_by(customer_id)
+        for copy in self._copies("billing", wanted, sold):
             context.platforms.put_billing_customer(copy)
-        for copy in self._copies("erp", wanted):
+        for copy in self._copies("erp", wanted, sold):
             context.platforms.put_erp_customer(copy)
         customers.keep(context.database, wanted)
         context.orders.hand_over(customer_id, wanted.partner)
         followed = AccountSync(customer_id, wanted.revision, known.legal_entity)
         context.platforms.put_account_sync(known.crm, known.references[known.crm], followed)
 
-    def _copies(self, domain: Domain, wanted: Customer) -> list[Customer]:
+    def _copies(self, domain: Domain, wanted: Customer, sold: dict[str, TaxTreatment]) -> list[Customer]:
         """Return a customer for each platform of a domain that has it, with the tax that the legal entity which sold
-        last through that platform has decided."""
+        last through that platform has decided. `sold` is as `Orders.sold_by` returns it."""
         platforms = self._context.live_catalogue.current
-        sold = self._context.orders.sold_by(wanted.id)
-        sold.pop(wanted.legal_entity, None)
         copies: dict[str | None, Customer] = {}
-        for seller, tax in (*sold.items(), (wanted.legal_entity, wanted.tax_treatment)):
+        others = [(seller, tax) for seller, tax in sold.items() if seller != wanted.legal_entity]
+        for seller, tax in (*others, (wanted.legal_entity, wanted.tax_treatment)):
             instance = platforms.instance_for(domain, seller)
             if instance in wanted.references or seller == wanted.legal_entity:
                 copies[instance] = msgspec.structs.replace(wanted, legal_entity=seller, tax_treatment=tax)

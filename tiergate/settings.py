@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import msgspec
 
+from policies.catalogue import nearest
 from policies.catalogue.model import SHIPPED, Layer
 from policies.outbound.platform_server import USER_IN_URL
 
@@ -226,7 +226,7 @@ def unknown_keys(given: Iterable[str], known: Collection[str]) -> Iterator[str]:
     """Yield a sentence for each key that is not known, with the nearest one and all that there are."""
     for each in given:
         if each not in known:
-            yield f"{each!r} is not a setting{_nearest(each, known)}; there are {', '.join(sorted(known))}"
+            yield f"{each!r} is not a setting{nearest.hint(each, known)}; there are {', '.join(sorted(known))}"
 
 
 def unknown_variables(environment: Iterable[str]) -> Iterator[str]:
@@ -240,12 +240,7 @@ def unread(environment: Iterable[str], prefix: str, known: Collection[str]) -> I
     """Yield a sentence for each variable with a prefix that is not among the known ones."""
     for each in environment:
         if each.startswith(prefix) and each not in known:
-            yield f"the variable {each} is not a setting{_nearest(each, known)}"
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+            yield f"the variable {each} is not a setting{nearest.hint(each, known)}"
 
 
 def in_words(error: msgspec.ValidationError, prefix: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date
-from difflib import get_close_matches
 from typing import NamedTuple
 
 import msgspec
 
+from policies.catalogue import nearest
 from policies.catalogue.locate import line_of, lines_of
 from policies.catalogue.model import Api, Catalogue, Client, Layer, Operation, Path
 
@@ -93,9 +93,7 @@ def asked(catalogue: Catalogue, client_name: str, operation_id: str, today: date
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"there is no {what} {name!r}{hint}; there are {', '.join(known)}"
+    return f"there is no {what} {name!r}{nearest.hint(name, known)}; there are {', '.join(known)}"
 
 
 def explained(

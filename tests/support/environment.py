@@ -14,6 +14,7 @@ from canonical.cases import Case
 from canonical.ids import utc_now
 from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue.model import Layer
+from sandbox.salesperson import Sale
 from sandbox.site import Site
 from tests.support.platforms import PlatformSet, wait_until
 from tests.support.recorded_states import restore
@@ -121,6 +122,13 @@ class Environment(PlatformSet):
             return order if order and order.state in states else None
 
         return wait_until(look, seconds, f"the deal {deal} in {states}")
+
+    def paid_order(self, sale: Sale) -> Order:
+        """Close a deal, and return its order once it is active, with its invoice and payment posted."""
+        _, deal = self.sell(sale)
+        order = self.order_in(deal, "active")
+        self.settled(order)
+        return order
 
     def shown(self, deal: str, state: str) -> dict[str, Any]:
         """Return what the CRM shows on the deal once it shows `state`, which follows the order's own state."""

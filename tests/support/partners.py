@@ -58,7 +58,4 @@ class Partner:
 
 def customer_of(environment: Environment, partner: str, name: str) -> Order:
     """Create a customer of a partner, with its first order, closed by a salesperson. Return that order."""
-    _, deal = environment.sell(environment.sale(f"{name} {next(_numbers)}", partner=partner))
-    order = environment.order_in(deal, "active")
-    environment.settled(order)
-    return order
+    return environment.paid_order(environment.sale(f"{name} {next(_numbers)}", partner=partner))

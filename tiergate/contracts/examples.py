@@ -1,4 +1,4 @@
-"""One example of everything that goes over the wire. They are real instances, so they cannot lose touch with the types.
+"""One example of everything that is sent. They are real instances, so they cannot lose touch with the types.
 Those of a channel are in its own folder."""
 
 from __future__ import annotations

@@ -138,7 +138,12 @@ def visible_ancestors(row: Row) -> tuple[list[str], bool]:
 
 
 def lines_of(row: Row) -> list[Row]:
-    children: Row = row.get("OpportunityLineItems") or {}
+    return _children(row, "OpportunityLineItems")
+
+
+def _children(row: Row, relation: str) -> list[Row]:
+    """Return the rows that a subquery found beside a row: Salesforce answers null for none."""
+    children: Row = row.get(relation) or {}
     return children.get("records", [])
 
 
@@ -320,7 +325,7 @@ def accounts_query(condition: str) -> str:
 
 def contacts_of(account: Row) -> list[Row]:
     """Return the contacts that `accounts_query` found beside an account."""
-    return account["Contacts"]["records"] if account["Contacts"] else []
+    return _children(account, "Contacts")
 
 
 def _patch(url: str, reference: str, body: Row) -> Row:

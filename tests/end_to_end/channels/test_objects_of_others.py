@@ -14,10 +14,7 @@ from tests.support.environment import Environment
 def order(running: Environment) -> Order:
     """Sell an order of the German legal entity, with its postings, which no test changes."""
     running.calm()
-    _, deal = running.sell(running.sale("Object"))
-    made = running.order_in(deal, "active")
-    running.settled(made)
-    return made
+    return running.paid_order(running.sale("Object"))
 
 
 def test_a_client_of_another_legal_entity_finds_neither_order_nor_customer_nor_posting(

@@ -15,10 +15,7 @@ from tests.support.platforms import EXACTLY_ONE
 def order(running: Environment) -> Order:
     """Sell the deal, and return its order with its invoice and payment posted."""
     running.calm()
-    _, deal = running.sell(running.sale("One", parent="One Holding SE"))
-    made = running.order_in(deal, "active")
-    running.settled(made)
-    return made
+    return running.paid_order(running.sale("One", parent="One Holding SE"))
 
 
 def test_a_closed_deal_becomes_one_posted_and_paid_invoice_with_equal_totals(

@@ -26,9 +26,7 @@ def test_a_sale_is_posted_with_the_tax_that_was_decided(
 ) -> None:
     name = f"Taxed {treatment} {buyer.get('country', 'DE')}"
 
-    _, deal = environment.sell(environment.sale(name, **buyer))
-    order = environment.order_in(deal, "active")
-    environment.settled(order)
+    order = environment.paid_order(environment.sale(name, **buyer))
 
     assert environment.counted(order) == EXACTLY_ONE
     assert order.plan is not None

@@ -6,6 +6,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tiergate.dev.processes import Child, wait_for
+from tiergate.dev.sandbox import free_port
 from tiergate.server.protocol import FastPathProtocol, missing
 from tiergate.server.server import protocol
 
@@ -77,6 +80,20 @@ serving.log_as_json()
 exec(sys.argv[2])
 serving.run(app, "127.0.0.1", int(sys.argv[1]), fast_path=sys.argv[3] == "on")
 """
+
+
+@contextmanager
+def served(log: Path, change: str, switch: str) -> Generator[int]:
+    """Serve the app above in a process of its own, changed before it begins. Return its port."""
+    port = free_port()
+    child = Child("layer", [sys.executable, "-c", SERVED, str(port), change, switch], log)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/", child, 30)
+        yield port
+    finally:
+        child.stop()
+
+
 OLDER = "del HttpToolsProtocol.shutdown"
 LOGGED = "its own protocol answers every request"
 
@@ -94,33 +111,16 @@ LOGGED = "its own protocol answers every request"
 def test_a_layer_is_served_by_plain_uvicorn_when_it_should_be_or_must_be(
     tmp_path: Path, change: str, switch: str, answers: str, *, logged: bool
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    child = Child("layer", [sys.executable, "-c", SERVED, str(port), change, switch], tmp_path / "log")
-    try:
-        wait_for(f"http://127.0.0.1:{port}/", child, 30)
+    with served(tmp_path / "log", change, switch) as port:
         assert httpx.get(f"http://127.0.0.1:{port}/").text == answers
-    finally:
-        child.stop()
 
-    assert (LOGGED in child.log.read_text()) is logged
+    assert (LOGGED in (tmp_path / "log").read_text()) is logged
 
 
 def test_a_request_begins_with_nothing_of_the_one_that_is_pipelined_before_it(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    child = Child("layer", [sys.executable, "-c", SERVED, str(port), "", "on"], tmp_path / "log")
-    try:
-        wait_for(f"http://127.0.0.1:{port}/", child, 30)
-        with socket.create_connection(("127.0.0.1", port), 20) as connection:
-            connection.sendall(
-                b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-            )
-            answered = b"".join(iter(lambda: connection.recv(4096), b""))
-    finally:
-        child.stop()
+    with served(tmp_path / "log", "", "on") as port, socket.create_connection(("127.0.0.1", port), 20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        answered = b"".join(iter(lambda: connection.recv(4096), b""))
 
     assert answered.count(b"FastPathProtocol") == 2
     assert b"left" not in answered

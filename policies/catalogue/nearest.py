@@ -1,0 +1,12 @@
+"""The name that somebody meant who wrote one that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+
+def hint(name: str, known: Collection[str]) -> str:
+    """Return the question whether the nearest of the known names was meant, in parentheses; empty when none is near."""
+    near = get_close_matches(name, known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
