@@ -15,7 +15,9 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 import click
 import msgspec
@@ -94,6 +96,27 @@ def _usual_ports_are_ours() -> bool:
     return True
 
 
+_ports_of_ours: set[int] = set()
+
+
+@cache
+def _port_locks() -> TextIO:
+    """Return a file with a byte for each port: a process locks those of the ports that it has chosen, until it ends."""
+    return (Path(tempfile.gettempdir()) / f"tiergate-ports-{os.getuid()}.lock").open("a")
+
+
+def _is_ours(port: int) -> bool:
+    """Lock a port that was chosen and is not bound yet, and return whether that succeeded."""
+    if port in _ports_of_ours:
+        return False
+    try:
+        fcntl.lockf(_port_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _ports_of_ours.add(port)
+    return True
+
+
 @contextlib.contextmanager
 def lock_folder(folder: Path, what: str) -> Generator[None]:
     """Keep a folder to this process as long as the block lasts. Raises `NotReady` when another process has it for
@@ -132,7 +155,10 @@ def choose_ports(*, usual: bool = True) -> Ports:
                 probe.bind(("127.0.0.1", port if usual else 0))
             except OSError:
                 probe.bind(("127.0.0.1", 0))
-            chosen[name] = probe.getsockname()[1]
+            while (found := probe.getsockname()[1]) != port and not _is_ours(found):
+                probe = held.enter_context(socket.socket())
+                probe.bind(("127.0.0.1", 0))
+            chosen[name] = found
         return Ports(**chosen)
 
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.end_to_end.command_line.test_command_line import run
@@ -65,3 +66,9 @@ def test_a_server_that_is_not_at_its_usual_port_is_said_to_be_elsewhere() -> Non
     assert list(displaced(Ports(**USUAL))) == []
     assert f"8103 is taken: the experience layer is at http://127.0.0.1:{elsewhere.experience}" in displaced(elsewhere)
     assert len(list(displaced(elsewhere))) == len(USUAL)
+
+
+def test_no_port_is_chosen_twice_before_anybody_listens_on_it() -> None:
+    chosen = [port for _ in range(60) for port in msgspec.structs.astuple(choose_ports(usual=False))]
+
+    assert len(set(chosen)) == len(chosen)
