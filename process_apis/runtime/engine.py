@@ -79,8 +79,9 @@ class Engine:
             "executor_id": settings.executor_id,
             "application_version": VERSION,
             "log_level": "WARNING",
-            # nothing of ours waits for messages, and nothing has a schedule; the end waits for the first of them
-            "notification_listener_polling_interval_sec": 2.0,
+            # nothing of ours waits for messages, so that to look for them costs nothing: the end waits for this one
+            "notification_listener_polling_interval_sec": 0.2,
+            # nothing of ours has a schedule
             "scheduler_polling_interval_sec": 3600.0,
         }
         self._partitions = PartitionQueue(database, settings.queue_poll)
@@ -108,9 +109,9 @@ class Engine:
                 thread.join()
         self._partitions.close()
         until = monotonic() + CLOSING
-        while self._workers and monotonic() < until:
+        while (self._workers or self._is_at_work()) and monotonic() < until:
             sleep(0.05)
-        DBOS.destroy(workflow_completion_timeout_sec=CLOSING)
+        DBOS.destroy(workflow_completion_timeout_sec=0)  # otherwise it sleeps for a second before it looks
         with self._database.begin() as connection:
             connection.execute(executors.delete().where(executors.c.id == self._settings.executor_id))
 
@@ -158,6 +159,13 @@ class Engine:
             return True
         found = DBOS.list_workflows(workflow_ids=list(workflow_ids), load_input=False, load_output=False)
         return any(each.status in ("PENDING", "ENQUEUED") for each in found)
+
+    def _is_at_work(self) -> bool:
+        """Return whether this process has begun a workflow and not ended it."""
+        own = self._settings.executor_id
+        return bool(
+            DBOS.list_workflows(status="PENDING", executor_id=own, load_input=False, load_output=False, limit=1)
+        )
 
     # ---- leases and take-over
 

@@ -105,6 +105,23 @@ def test_work_that_can_wait_takes_no_more_than_its_slots_and_all_of_it_is_done(c
     assert begun == {"job-0", "job-1", "urgent"}
 
 
+def test_an_engine_that_is_closed_ends_what_it_is_at(context: WorkflowContext) -> None:
+    may_end = threading.Event()
+    engine = launched(context, lambda: None)
+    JOBS.work = lambda _: may_end.wait(20)
+    engine.start(Work("slow", job, ("slow",)))
+    wait_until(lambda: "slow" in JOBS.begun, 10, "it has begun")
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    closing.join(1)
+    waits = closing.is_alive()
+    may_end.set()
+    closing.join(10)
+
+    assert waits
+    assert [name for name, _, _ in JOBS.done] == ["slow"]
+
+
 def test_a_workflow_is_running_from_its_start_or_its_wait_in_a_partition_to_its_end(context: WorkflowContext) -> None:
     may_end = threading.Event()
     engine = launched(context, lambda: None)
