@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from canonical.billing import ClosedPeriod
@@ -36,6 +37,7 @@ class PostingWindow(Fact, frozen=True):
         return datetime.combine(day, self.opens, local.tzinfo).astimezone(UTC)
 
 
+zones = cache(available_timezones)  # every catalogue that is read asks, and it walks through a thousand files
 ALWAYS = PostingWindow("wait")
 
 
@@ -54,7 +56,7 @@ def _check(catalogue: Catalogue) -> Iterator[Report]:
             yield path, "it opens and never closes, or the other way round", "give both times, or neither"
         elif window.opens is not None and window.opens == window.closes:
             yield path, "it closes when it opens", "make the times differ, or leave them out"
-        if window.timezone not in available_timezones():
+        if window.timezone not in zones():
             yield (*path, "timezone"), f"there is no time zone {window.timezone!r}", "write it as in Europe/Berlin"
 
 
