@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 @config_option
 def serve(layer: Layer, config: Path) -> None:
     """Serve one layer until it is asked to stop."""
-    from tiergate.server.server import serve as run
+    from tiergate.server.ports import require_ports
 
     settings = load_settings(config)
+    require_ports(settings.server, [layer])  # before all that takes time
+    gc.disable()  # until it serves: what is made before that stays
+    from tiergate.server.server import serve as run
+
     platforms = platforms_of(settings) if layer == "system" else {}
     run(layer, settings, platforms)
 
@@ -29,12 +34,13 @@ def serve(layer: Layer, config: Path) -> None:
 @config_option
 def up(config: Path) -> None:
     """Serve all three layers on this machine until Ctrl-C."""
-    from tiergate.composition import records
-    from tiergate.dev.sandbox import run_layers
     from tiergate.server.ports import require_ports
 
     settings = load_settings(config)
-    platforms_of(settings)
     require_ports(settings.server, LAYERS.choices)
+    from tiergate.composition import records
+    from tiergate.dev.sandbox import run_layers
+
+    platforms_of(settings)
     records(settings).dispose()
     run_layers(settings, config)

@@ -19,7 +19,6 @@ from policies.catalogue.model import Layer
 from tiergate import composition
 from tiergate.platforms import ConnectedPlatform
 from tiergate.server.logs import log_as_json
-from tiergate.server.ports import require_ports
 from tiergate.settings import Settings
 
 COLLECT_AFTER = 100_000
@@ -33,9 +32,7 @@ TICKS = 10
 
 
 def serve(layer: Layer, settings: Settings, platforms: Mapping[str, ConnectedPlatform]) -> None:
-    """Serve one layer until SIGINT or SIGTERM. The system layer alone has `platforms`. Raises `NotReady` when it cannot
-    listen."""
-    require_ports(settings.server, [layer])
+    """Serve one layer until SIGINT or SIGTERM. The system layer alone has `platforms`."""
     log_as_json()
     app: ASGIApp
     match layer:
@@ -52,6 +49,7 @@ def run(app: ASGIApp, host: str, port: int, *, fast_path: bool = True) -> None:
     """Serve an app until SIGINT or SIGTERM. Without `fast_path` uvicorn's own protocol takes every request."""
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
+    gc.enable()
     uvloop.run(_serve(app, host, port, protocol(fast_path=fast_path)))
 
 
