@@ -16,6 +16,7 @@ import msgspec
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar, delete, get, post
+from litestar.params import FromPath
 
 from sandbox.faults import Fault, Faults
 from sandbox.provisioning import app as provisioning
@@ -140,7 +141,7 @@ def control_app(
         return {name: stand_in.active for name, stand_in in stand_ins.items()}
 
     @post("/faults/{platform:str}")
-    async def add(platform: Platform, data: Fault) -> dict[str, list[Fault]]:
+    async def add(platform: FromPath[Platform], data: Fault) -> dict[str, list[Fault]]:
         stand_ins[platform].active.append(data)
         return {platform: stand_ins[platform].active}
 
@@ -164,11 +165,11 @@ def control_app(
         return data
 
     @get("/provisioning/{order_id:str}")
-    async def jobs(order_id: str) -> list[dict[str, Any]]:
+    async def jobs(order_id: FromPath[str]) -> list[dict[str, Any]]:
         return target.jobs(order_id)
 
     @post("/billing/events/{event_id:str}")
-    async def resend(event_id: str) -> None:
+    async def resend(event_id: FromPath[str]) -> None:
         account.resend(event_id)
 
     return Litestar(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import httpx
 import msgspec
 from litestar import Litestar, Request, Response, get, post
+from litestar.params import FromPath
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from sandbox.store import SandboxClock, Store
@@ -129,7 +130,7 @@ def provisioning_app(target: Provisioning) -> Litestar:
         return {"accepted": target.begin(await request.body(), dict(request.headers))}
 
     @post("/orders/{order_id:str}/removal", status_code=202)
-    async def remove(request: PlatformRequest, order_id: str) -> None:
+    async def remove(request: PlatformRequest, order_id: FromPath[str]) -> None:
         target.remove(order_id, await request.body(), dict(request.headers))
 
     @get("/health")

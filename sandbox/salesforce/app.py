@@ -13,6 +13,7 @@ import jwt
 import msgspec
 from litestar import Litestar, Request, Response, route
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 
 from sandbox.salesforce.org import Org, Record, SalesforceError, attributed, stamp
 from sandbox.salesforce.schema import OBJECTS, Field, SObject
@@ -333,7 +334,7 @@ def salesforce_app(salesforce: Salesforce) -> Litestar:
         return [{"label": f"v{each}", "url": f"/services/data/v{each}", "version": each} for each in VERSIONS]
 
     @route("/services/data/{version:str}/{rest:path}", http_method=["GET", "POST", "PATCH", "DELETE"])
-    async def data(request: PlatformRequest, version: str, rest: Path) -> Response[Any]:
+    async def data(request: PlatformRequest, version: FromPath[str], rest: FromPath[Path]) -> Response[Any]:
         user = salesforce.user(request)
         if version.removeprefix("v") not in VERSIONS:
             raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")

@@ -220,15 +220,21 @@ class Org:
     def _value(self, sobject: SObject, row: Record, path: str) -> Any:
         head, _, rest = path.partition(".")
         if not rest:
-            for name in sobject.fields:
-                if name.lower() == head.lower():
-                    return row.get(name)
-            raise soql.InvalidField(f"No such column '{head}' on entity '{sobject.name}'.")
+            return row.get(self._spelled(sobject, head))
         target, found = self._follow(sobject, row, head)
         if found is None:
             self._value(target, {}, rest)  # the path must exist even where the reference is empty
             return None
         return self._value(target, found, rest)
+
+    def _spelled(self, sobject: SObject, name: str) -> str:
+        """Return a field's name as the object spells it: a query need not."""
+        if name in sobject.fields:
+            return name
+        for known in sobject.fields:
+            if known.lower() == name.lower():
+                return known
+        raise soql.InvalidField(f"No such column '{name}' on entity '{sobject.name}'.")
 
     def _follow(self, sobject: SObject, row: Record, relationship: str) -> tuple[SObject, Record | None]:
         for name, field in sobject.fields.items():
@@ -248,8 +254,8 @@ class Org:
                 head, _, rest = each.partition(".")
                 nested.setdefault(head, []).append(rest)
             else:
-                name = next((known for known in sobject.fields if known.lower() == each.lower()), each)
-                shaped[name] = self._value(sobject, row, each)
+                name = self._spelled(sobject, each)
+                shaped[name] = row.get(name)
         for head, rests in nested.items():
             target, found = self._follow(sobject, row, head)
             inner = soql.Query(target.name, tuple(rests), None, (), None, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -203,6 +204,7 @@ def _text(token: str) -> str:
 _parser: Any = Lark(GRAMMAR, parser="lalr", maybe_placeholders=True)
 
 
+@lru_cache(maxsize=256)  # those who follow changes ask the same again and again
 def parse(text: str) -> Query:
     """Return the parsed query. Raises `MalformedQuery`, with row and column."""
     try:

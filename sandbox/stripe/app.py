@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 from litestar import Litestar, Request, Response, route
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 
 from sandbox.stripe import forms
 from sandbox.stripe.account import API_VERSION, Account
@@ -408,7 +409,7 @@ def stripe_app(stripe: Stripe) -> Litestar:
     account = stripe.account
 
     @route("/v1/{rest:path}", http_method=["GET", "POST", "DELETE"])
-    async def v1(request: PlatformRequest, rest: Path) -> Response[Any]:
+    async def v1(request: PlatformRequest, rest: FromPath[Path]) -> Response[Any]:
         _authenticate(request, stripe.api_key)
         version = request.headers.get("stripe-version", API_VERSION)
         if not VERSION.fullmatch(version):

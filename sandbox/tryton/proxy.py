@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import msgspec
 from litestar import Litestar, Request, Response, route
+from litestar.params import FromPath
 
 HOP = {"connection", "content-length", "transfer-encoding", "content-encoding", "host", "keep-alive", "date", "server"}
 
@@ -17,7 +18,7 @@ def tryton_proxy(upstream: str) -> Litestar:
     client = httpx.AsyncClient(base_url=upstream, timeout=120)
 
     @route("/{_rest:path}", http_method=["GET", "POST", "PUT", "DELETE"])
-    async def through(request: Request[Any, Any, Any], _rest: Path) -> Response[bytes]:
+    async def through(request: Request[Any, Any, Any], _rest: FromPath[Path]) -> Response[bytes]:
         headers = [(key, value) for key, value in request.headers.items() if key not in HOP]
         path = request.scope["raw_path"].decode()  # as it came: Tryton redirects without its last slash
         answer = await client.request(
