@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import subprocess
 import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+
+from click.testing import CliRunner
 
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
@@ -76,9 +78,10 @@ def fuzz(
     signed: bool = True,
 ) -> str:
     """Return what the fuzzer printed, or an empty string when it found nothing. Without `signed` it sends no token."""
+    from schemathesis.cli import schemathesis  # noqa: PLC0415 - it is slow to import, so once, and by who fuzzes
+
     layer = load().apis[document.name.split(".")[0]].layer
-    program = str(Path(sys.executable).with_name("schemathesis"))
-    command = [program, "--config-file", str(CONFIG.resolve()), "run", str(document.resolve())]
+    command = ["--config-file", str(CONFIG.resolve()), "run", str(document.resolve())]
     command += ["--url", environment.sandbox.url(layer), "--max-examples", str(examples)]
     command += ["--workers", "1", "--request-timeout", "30"]
     if signed:
@@ -89,8 +92,9 @@ def fuzz(
         command += ["--seed", str(seed), "--generation-deterministic"]
     if seconds is not None:
         command += ["--max-time", str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=environment.folder)
-    return "" if done.returncode == 0 else done.stdout + done.stderr
+    with contextlib.chdir(environment.folder):
+        done = CliRunner().invoke(schemathesis, command, catch_exceptions=False)
+    return "" if done.exit_code == 0 else done.output
 
 
 def documents() -> list[Path]:
