@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Generator
@@ -16,6 +17,11 @@ from tests.support.redis_server import RedisServer
 # All that tests ask is on loopback: each HTTP client reads the world's authorities for a twentieth of a second.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = os.devnull
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of every later garbage collection: it stays."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

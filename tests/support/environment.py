@@ -24,7 +24,7 @@ from tiergate.dev.sandbox import LAYERS, START_SECONDS, Sandbox, choose_ports
 from tiergate.settings import load
 
 T = TypeVar("T")
-POLL = 0.25
+POLL = 0.5
 """Seconds between two looks at the CRM's changes: more of them cost more than they gain."""
 BOTH_POSTED = {"invoice": "posted", "payment": "posted"}
 VARIABLES = {

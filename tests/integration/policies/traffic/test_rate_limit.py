@@ -298,7 +298,7 @@ def test_a_caller_meets_the_limits_at_the_door(tmp_path: Path) -> None:
 # ---- many replicas
 
 
-RATE, REPLICAS, WINDOWS = 1000, 4, 5
+RATE, REPLICAS, WINDOWS = 1000, 4, 3
 
 
 def test_four_replicas_keep_a_limit_together_and_give_nearly_all_of_it(

@@ -228,6 +228,7 @@ ATTACKS: dict[str, Callable[[Lock], str]] = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits long")
 def test_an_attack_is_refused_and_nothing_says_why(lock: Lock, name: str) -> None:
     authorization = ATTACKS[name](lock).encode("latin-1")
 
