@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock
 from process_apis.records.database import executors
-from process_apis.runtime.partition_queue import PartitionQueue
+from process_apis.runtime.queues import PartitionQueue, ResumedQueue, stop_polling
 
 VERSION = "1"
 """Pinned by us: by default it is a hash of the code, and an upgrade would strand every running workflow."""
@@ -81,10 +81,9 @@ class Engine:
             "log_level": "WARNING",
             # nothing of ours waits for messages, so that to look for them costs nothing: the end waits for this one
             "notification_listener_polling_interval_sec": 0.2,
-            # nothing of ours has a schedule
-            "scheduler_polling_interval_sec": 3600.0,
         }
         self._partitions = PartitionQueue(database, settings.queue_poll)
+        self._resumed = ResumedQueue(database)
 
     def launch(self, periodic_jobs: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
         """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` returns the next
@@ -93,9 +92,11 @@ class Engine:
         self._next = waiting
         self._heartbeat()
         dbos = DBOS(config=self._config)  # a process has one: an app that is made to be described takes no part
-        DBOS.listen_queues([])  # the queue of partitions has a thread of our own, which does not wait for its next poll
+        DBOS.listen_queues([])
         DBOS.launch()
+        stop_polling(dbos)
         self._partitions.launch(dbos)
+        self._resumed.launch(dbos)
         self._poller = threading.Thread(target=self._poll, args=(periodic_jobs,), name="poller", daemon=True)
         self._beater = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._poller.start()
@@ -108,6 +109,7 @@ class Engine:
             if thread is not None:
                 thread.join()
         self._partitions.close()
+        self._resumed.close()
         until = monotonic() + CLOSING
         while (self._workers or self._is_at_work()) and monotonic() < until:
             sleep(0.05)
@@ -189,7 +191,7 @@ class Engine:
         """Return whether what is due is still looked for. A fault of ours may have ended it: this process has to be
         started again."""
         alive = all(each is not None and each.is_alive() for each in (self._poller, self._beater))
-        return alive and self._partitions.is_polled()
+        return alive and self._partitions.is_polled() and self._resumed.is_polled()
 
     def _poll(self, periodic_jobs: Sequence[Callable[[], None]]) -> None:
         poll = monotonic()
@@ -224,6 +226,7 @@ class Engine:
             DBOS.resume_workflows(resumed, queue_name=queue)
         if orphans:
             self._partitions.wake()
+            self._resumed.wake()
         if forgotten := [each for each, beat_at in beats.items() if beat_at < alive_since - FORGOTTEN_AFTER]:
             with self._database.begin() as connection:
                 connection.execute(executors.delete().where(executors.c.id.in_(forgotten)))

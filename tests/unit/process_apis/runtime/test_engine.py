@@ -19,6 +19,8 @@ from tests.support.environment import wait_until
 from tests.support.partition_worker import JOBS, job
 from tests.support.process_context import TestClock
 
+ENGINES_OWN = ("queue_thread", "queue-worker", "scheduler", "background-jobs")
+
 
 def launched(
     context: WorkflowContext, waiting: Callable[[], Work | None], *jobs: Callable[[], None], **changes: int
@@ -103,6 +105,20 @@ def test_work_that_can_wait_takes_no_more_than_its_slots_and_all_of_it_is_done(c
     engine.close()
 
     assert begun == {"job-0", "job-1", "urgent"}
+
+
+def test_threads_of_the_engine_that_poll_for_what_nothing_uses_end_at_its_start(context: WorkflowContext) -> None:
+    engine = launched(context, lambda: None)
+
+    def polling() -> list[str]:
+        names = [each.name for each in threading.enumerate()]
+        return [name for name in names if any(each in name for each in ENGINES_OWN)]
+
+    wait_until(lambda: not polling(), 10, "they have ended")
+    working = engine.is_working()
+    engine.close()
+
+    assert working
 
 
 def test_an_engine_that_is_closed_ends_what_it_is_at(context: WorkflowContext) -> None:

@@ -1,0 +1,151 @@
+"""The engine's queues: of work that must not overlap, and of work that a dead process left behind.
+
+Each is polled as the engine does it, by a thread of our own that does not wait for its next poll when there is news,
+and does not poll when nothing waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from dbos import DBOS, SetEnqueueOptions
+from dbos._queue import Queue, queue_worker_thread
+from dbos._utils import INTERNAL_QUEUE_NAME
+from sqlalchemy.exc import SQLAlchemyError
+
+PARTITIONS = "partitions"
+RESUMED_POLL = 5.0
+"""Seconds between two checks whether work that another process resumed waits: that one is to do it itself."""
+ENQUEUED: sa.ColumnElement[str] = sa.literal_column("'ENQUEUED'")
+PENDING: sa.ColumnElement[str] = sa.literal_column("'PENDING'")
+log = structlog.get_logger("tiergate.engine")
+
+
+class WakeableStop(threading.Event):
+    """Stops the thread that polls a queue, as any event does, and lets it poll only when something waits in the queue:
+    to look for that costs a tenth of a poll."""
+
+    def __init__(self, is_waiting: Callable[[], bool], poll: float) -> None:
+        """`poll` is in seconds."""
+        super().__init__()
+        self._news = threading.Event()
+        self._is_waiting = is_waiting
+        self._poll = poll
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def set(self) -> None:
+        super().set()
+        self._news.set()
+
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - the engine's own pause is not ours
+        """Wait until something waits in the queue: look at once when there is news, and at each poll. Return whether it
+        is time to stop."""
+        while not self.is_set():
+            self._news.wait(self._poll)
+            self._news.clear()
+            if self._is_waiting():
+                break
+        return self.is_set()
+
+
+class WatchedQueue:
+    """One process's share of a queue of the engine."""
+
+    def __init__(self, database: sa.Engine, name: str, poll: float) -> None:
+        """`poll` is in seconds: how soon work is found that another process has put into the queue."""
+        self._database = database
+        self._name = name
+        schema = None if database.dialect.name == "sqlite" else "dbos"
+        columns = map(sa.column, ("queue_name", "queue_partition_key", "status", "priority"))
+        self._jobs = sa.table("workflow_status", *columns, schema=schema).c  # the engine's own table
+        # in the words of its index
+        self._here = sa.and_(self._jobs.queue_name == name, self._jobs.status.in_([ENQUEUED, PENDING]))
+        self._any_waiting = sa.select(sa.exists().where(self._here, self._jobs.status == ENQUEUED))
+        self._stop = WakeableStop(self._is_waiting, poll)
+        self._thread: threading.Thread | None = None
+
+    def watch(self, dbos: DBOS, queue: Queue) -> None:
+        """Begin to poll, in a thread."""
+        arguments = (self._stop, dbos, queue)
+        self._thread = threading.Thread(
+            target=queue_worker_thread, args=arguments, name=f"watches {self._name}", daemon=True
+        )
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at once whether something waits."""
+        self._stop.wake()
+
+    def is_polled(self) -> bool:
+        """Return whether the thread is at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _is_waiting(self) -> bool:
+        try:
+            with self._database.connect() as connection:
+                return bool(connection.scalar(self._any_waiting))
+        except SQLAlchemyError as error:
+            log.warning("the queue cannot be checked, the next time it may be", reason=type(error).__name__)
+            return False
+
+
+class PartitionQueue(WatchedQueue):
+    """The queue of work that must not overlap.
+
+    Of a partition's workflows one runs at a time, in the order in which they were started, whichever processes started
+    them.
+    """
+
+    def __init__(self, database: sa.Engine, poll: float) -> None:
+        super().__init__(database, PARTITIONS, poll)
+        of_one = self._here & (self._jobs.queue_partition_key == sa.bindparam("partition"))
+        on_sqlite = database.dialect.name == "sqlite"
+        self._last_place = sa.select(sa.func.max(self._jobs.priority)).where(of_one) if on_sqlite else None
+
+    def launch(self, dbos: DBOS) -> None:
+        """Begin to poll, once the engine is launched."""
+        self.watch(dbos, DBOS.register_queue(PARTITIONS, partition_concurrency=1))
+
+    def enqueue(self, partition: str, workflow: Callable[..., Any], *arguments: object) -> None:
+        """Start a workflow when all that was started before it in its partition has ended."""
+        with SetEnqueueOptions(queue_partition_key=partition, priority=self._place(partition)):
+            DBOS.enqueue_workflow(PARTITIONS, workflow, *arguments)
+        self.wake()
+
+    def _place(self, partition: str) -> int | None:
+        """Return the place of what comes last in `partition`. The engine goes by the time at which a workflow was put
+        into its queue, which on SQLite it knows by the second only."""
+        if self._last_place is None:
+            return None
+        with self._database.connect() as connection:
+            return 1 + (connection.scalar(self._last_place, {"partition": partition}) or 0)
+
+
+class ResumedQueue(WatchedQueue):
+    """The queue of work that a dead process left behind and that had no partition: the engine's internal one."""
+
+    def __init__(self, database: sa.Engine) -> None:
+        super().__init__(database, INTERNAL_QUEUE_NAME, RESUMED_POLL)
+
+    def launch(self, dbos: DBOS) -> None:
+        """Begin to poll, once the engine is launched."""
+        self.watch(dbos, dbos._registry.get_internal_queue())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def stop_polling(dbos: DBOS) -> None:
+    """Stop what the engine does once a second for what nothing of ours uses (schedules, delays, deadlines), and its
+    polling of the queues, which are watched here."""
+    dbos._background_jobs_stop_event.set()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    for each in dbos.background_thread_stop_events:
+        each.set()
