@@ -100,7 +100,7 @@ def main() -> None:
 
 def run_orders(folder: Path, orders: int) -> dict[str, Any]:
     """Close `orders` deals, wait until every one is active, posted and paid, and count what our processes used."""
-    sandbox = Sandbox(folder, templates_of(FOLDER), choose_ports(usual=False), utc_now().date(), poll_seconds=1.0)
+    sandbox = Sandbox(folder, templates_of(FOLDER), choose_ports(usual=False), utc_now().date(), poll_seconds=15.0)
     settings = load(sandbox.config, {})
     with stopped_at_the_end() as children:
         children.append(sandbox.start())
