@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock
 from process_apis.records.database import executors
-from process_apis.runtime.queues import PartitionQueue, ResumedQueue, stop_polling
+from process_apis.runtime.queues import PENDING, PartitionQueue, ResumedQueue, stop_polling, workflows
 
 VERSION = "1"
 """Pinned by us: by default it is a hash of the code, and an upgrade would strand every running workflow."""
@@ -84,6 +84,9 @@ class Engine:
         }
         self._partitions = PartitionQueue(database, settings.queue_poll)
         self._resumed = ResumedQueue(database)
+        jobs = workflows(database).c
+        own = jobs.executor_id == settings.executor_id
+        self._own_pending = sa.select(sa.exists().where(jobs.status == PENDING, own))
 
     def launch(self, periodic_jobs: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
         """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` returns the next
@@ -113,7 +116,7 @@ class Engine:
         until = monotonic() + CLOSING
         while (self._workers or self._is_at_work()) and monotonic() < until:
             sleep(0.05)
-        DBOS.destroy(workflow_completion_timeout_sec=0)  # otherwise it sleeps for a second before it looks
+        DBOS.destroy(workflow_completion_timeout_sec=0)  # it would sleep for a second before it looks itself
         with self._database.begin() as connection:
             connection.execute(executors.delete().where(executors.c.id == self._settings.executor_id))
 
@@ -163,11 +166,13 @@ class Engine:
         return any(each.status in ("PENDING", "ENQUEUED") for each in found)
 
     def _is_at_work(self) -> bool:
-        """Return whether this process has begun a workflow and not ended it."""
-        own = self._settings.executor_id
-        return bool(
-            DBOS.list_workflows(status="PENDING", executor_id=own, load_input=False, load_output=False, limit=1)
-        )
+        """Return whether a workflow that this process began has not ended. Without the database none can end. The
+        engine would wait for it, for as long as it is away."""
+        try:
+            with self._database.connect() as connection:
+                return bool(connection.scalar(self._own_pending))
+        except SQLAlchemyError:
+            return False
 
     # ---- leases and take-over
 
@@ -221,10 +226,8 @@ class Engine:
         orphans = [each.workflow_id for each in orphaned]
         if orphans:
             log.warning("taking over from a dead process", workflows=orphans)
-        for queue in {each.queue_name for each in orphaned}:  # what had a partition stays in it, and is the first there
-            resumed = [each.workflow_id for each in orphaned if each.queue_name == queue]
-            DBOS.resume_workflows(resumed, queue_name=queue)
-        if orphans:
+            # each only if it is still that of a dead process: another one may take over in this moment
+            DBOS._recover_pending_workflows(sorted({str(each.executor_id) for each in orphaned}))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             self._partitions.wake()
             self._resumed.wake()
         if forgotten := [each for each, beat_at in beats.items() if beat_at < alive_since - FORGOTTEN_AFTER]:

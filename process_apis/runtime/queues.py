@@ -25,6 +25,12 @@ PENDING: sa.ColumnElement[str] = sa.literal_column("'PENDING'")
 log = structlog.get_logger("tiergate.engine")
 
 
+def workflows(database: sa.Engine) -> sa.TableClause:
+    """Return the engine's own table of workflows, as far as it is asked here."""
+    columns = map(sa.column, ("queue_name", "queue_partition_key", "status", "priority", "executor_id"))
+    return sa.table("workflow_status", *columns, schema=None if database.dialect.name == "sqlite" else "dbos")
+
+
 class WakeableStop(threading.Event):
     """Stops the thread that polls a queue, as any event does, and lets it poll only when something waits in the queue:
     to look for that costs a tenth of a poll."""
@@ -43,11 +49,11 @@ class WakeableStop(threading.Event):
         super().set()
         self._news.set()
 
-    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - the engine's own pause is not ours
+    def wait(self, timeout: float | None = None) -> bool:
         """Wait until something waits in the queue: look at once when there is news, and at each poll. Return whether it
-        is time to stop."""
+        is time to stop. A `timeout` that is longer is that of an engine that backs off."""
         while not self.is_set():
-            self._news.wait(self._poll)
+            self._news.wait(max(self._poll, timeout or 0))
             self._news.clear()
             if self._is_waiting():
                 break
@@ -61,9 +67,7 @@ class WatchedQueue:
         """`poll` is in seconds: how soon work is found that another process has put into the queue."""
         self._database = database
         self._name = name
-        schema = None if database.dialect.name == "sqlite" else "dbos"
-        columns = map(sa.column, ("queue_name", "queue_partition_key", "status", "priority"))
-        self._jobs = sa.table("workflow_status", *columns, schema=schema).c  # the engine's own table
+        self._jobs = workflows(database).c
         # in the words of its index
         self._here = sa.and_(self._jobs.queue_name == name, self._jobs.status.in_([ENQUEUED, PENDING]))
         self._any_waiting = sa.select(sa.exists().where(self._here, self._jobs.status == ENQUEUED))
@@ -109,13 +113,14 @@ class PartitionQueue(WatchedQueue):
 
     def __init__(self, database: sa.Engine, poll: float) -> None:
         super().__init__(database, PARTITIONS, poll)
+        self._poll = poll
         of_one = self._here & (self._jobs.queue_partition_key == sa.bindparam("partition"))
         on_sqlite = database.dialect.name == "sqlite"
         self._last_place = sa.select(sa.func.max(self._jobs.priority)).where(of_one) if on_sqlite else None
 
     def launch(self, dbos: DBOS) -> None:
         """Begin to poll, once the engine is launched."""
-        self.watch(dbos, DBOS.register_queue(PARTITIONS, partition_concurrency=1))
+        self.watch(dbos, DBOS.register_queue(PARTITIONS, partition_concurrency=1, polling_interval_sec=self._poll))
 
     def enqueue(self, partition: str, workflow: Callable[..., Any], *arguments: object) -> None:
         """Start a workflow when all that was started before it in its partition has ended."""
@@ -144,8 +149,8 @@ class ResumedQueue(WatchedQueue):
 
 
 def stop_polling(dbos: DBOS) -> None:
-    """Stop what the engine does once a second for what nothing of ours uses (schedules, delays, deadlines), and its
-    polling of the queues, which are watched here."""
+    """Stop what the engine does for what nothing of ours uses (schedules, and once a second delays and deadlines), and
+    its polling of the queues, which are watched here."""
     dbos._background_jobs_stop_event.set()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     for each in dbos.background_thread_stop_events:
         each.set()

@@ -36,10 +36,12 @@ def engine(url: str) -> Generator[Engine]:
     engine.close()
 
 
-def worker(url: str, executor_id: str, path: Path, seconds: float, *names: str) -> subprocess.Popen[bytes]:
-    """Return a process of its own that starts jobs of the partition `con_1`, and writes to `path` when each begins and
-    ends."""
-    arguments = [url, executor_id, str(path), "con_1", str(seconds), *names]
+def worker(
+    url: str, executor_id: str, path: Path, seconds: float, *names: str, partition: str = "con_1"
+) -> subprocess.Popen[bytes]:
+    """Return a process of its own that starts jobs of a partition, or of none, and writes to `path` when each begins
+    and ends."""
+    arguments = [url, executor_id, str(path), partition, str(seconds), *names]
     return subprocess.Popen([sys.executable, "-m", "tests.support.partition_worker", *arguments], stdin=subprocess.PIPE)
 
 
@@ -99,6 +101,29 @@ def test_jobs_that_two_processes_start_for_one_contract_never_overlap(url: str, 
         assert [name for event, name in events if event == "begun" and name.startswith(process)] == [
             f"{process}-{number}" for number in range(3)
         ]
+
+
+def test_what_a_killed_process_was_at_without_a_partition_is_done_once_by_one_of_two_others(
+    url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "events"
+    killed = worker(url, "killed", path, 60, "alone", partition="")
+    try:
+        wait_until(lambda: written(path) == [["begun", "alone"]], 60, "the job has begun")
+    finally:
+        killed.kill()
+        killed.communicate()
+
+    beside = worker(url, "beside", path, 0)
+    engine = engine_over(url, "successor")
+    wait_until(lambda: JOBS.done or ["ended", "alone"] in written(path), 60, "the job is done")
+    wait_until(lambda: not engine.is_running("alone"), 10, "its end is known")
+    again = engine.take_over()
+    engine.close()
+    beside.communicate(b"")
+
+    assert again == []
+    assert len(JOBS.done) + written(path).count(["ended", "alone"]) == 1
 
 
 def test_the_partition_of_a_killed_process_goes_on_with_the_job_that_it_was_at(url: str, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
-from process_apis.records.database import executors
+from process_apis.records.database import executors, open_database
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings, Work
 from tests.support.environment import wait_until
@@ -105,6 +106,28 @@ def test_work_that_can_wait_takes_no_more_than_its_slots_and_all_of_it_is_done(c
     engine.close()
 
     assert begun == {"job-0", "job-1", "urgent"}
+
+
+def test_an_engine_whose_database_is_away_closes_and_one_that_was_not_launched_does(
+    context: WorkflowContext, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    database = open_database(f"sqlite:///{gone / 'process.sqlite'}")
+    never = Engine(EngineSettings(str(database.url), "never"), database, context.clock)
+    away = open_database("postgresql://nobody@127.0.0.1:9/away")
+    unreachable = Engine(EngineSettings("postgresql://nobody@127.0.0.1:9/away", "away"), away, context.clock)
+    closing = [threading.Thread(target=suppressed, args=(each.close,)) for each in (never, unreachable)]
+    for each in closing:
+        each.start()
+        each.join(10)
+
+    assert not any(each.is_alive() for each in closing)
+
+
+def suppressed(close: Callable[[], None]) -> None:
+    with suppress(SQLAlchemyError):  # its heartbeat cannot be taken back
+        close()
 
 
 def test_threads_of_the_engine_that_poll_for_what_nothing_uses_end_at_its_start(context: WorkflowContext) -> None:
