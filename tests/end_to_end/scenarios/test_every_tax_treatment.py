@@ -16,7 +16,7 @@ from tests.support.platforms import EXACTLY_ONE
     [
         ("standard", {}, Decimal("0.19"), "VAT19"),
         ("standard", {"country": "AT", "tax_number": None}, Decimal("0.19"), "VAT19"),
-        ("reverse_charge", {"country": "AT", "tax_number": "ATU12345675"}, Decimal(0), "REVERSE"),
+        ("reverse_charge", {"country": "AT", "tax_number": "ATU13585627"}, Decimal(0), "REVERSE"),
         ("outside_scope", {"country": "US", "tax_number": None}, Decimal(0), "EXPORT"),
     ],
     ids=["at home", "to a consumer in the Union", "to a business in the Union", "elsewhere"],
