@@ -78,8 +78,6 @@ def fuzz(
     signed: bool = True,
 ) -> str:
     """Return what the fuzzer printed, or an empty string when it found nothing. Without `signed` it sends no token."""
-    from schemathesis.cli import schemathesis  # noqa: PLC0415 - it is slow to import, so once, and by who fuzzes
-
     layer = load().apis[document.name.split(".")[0]].layer
     command = ["--config-file", str(CONFIG.resolve()), "run", str(document.resolve())]
     command += ["--url", environment.sandbox.url(layer), "--max-examples", str(examples)]
@@ -92,9 +90,11 @@ def fuzz(
         command += ["--seed", str(seed), "--generation-deterministic"]
     if seconds is not None:
         command += ["--max-time", str(seconds)]
-    with contextlib.chdir(environment.folder):
-        done = CliRunner().invoke(schemathesis, command, catch_exceptions=False)
-    return "" if done.exit_code == 0 else done.output
+    with contextlib.chdir(environment.folder):  # what it finds is kept where it is imported first
+        from schemathesis.cli import schemathesis  # noqa: PLC0415 - it is slow to import, so once, and by who fuzzes
+
+        done = CliRunner().invoke(schemathesis, command)
+    return "" if done.exit_code == 0 else f"{done.output}\nexit code {done.exit_code}: {done.exception!r}"
 
 
 def documents() -> list[Path]:

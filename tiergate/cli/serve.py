@@ -24,10 +24,13 @@ def serve(layer: Layer, config: Path) -> None:
     settings = load_settings(config)
     require_ports(settings.server, [layer])  # before all that takes time
     gc.disable()  # until it serves: what is made before that stays
-    from tiergate.server.server import serve as run
+    try:
+        from tiergate.server.server import serve as run
 
-    platforms = platforms_of(settings) if layer == "system" else {}
-    run(layer, settings, platforms)
+        platforms = platforms_of(settings) if layer == "system" else {}
+        run(layer, settings, platforms)
+    finally:
+        gc.enable()
 
 
 @click.command()
