@@ -226,10 +226,8 @@ class Engine:
         orphans = [each.workflow_id for each in orphaned]
         if orphans:
             log.warning("taking over from a dead process", workflows=orphans)
-            # each only if it is still that of a dead process: another one may take over in this moment
-            DBOS._recover_pending_workflows(sorted({str(each.executor_id) for each in orphaned}))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            self._resumed.take_over({str(each.executor_id) for each in orphaned})
             self._partitions.wake()
-            self._resumed.wake()
         if forgotten := [each for each, beat_at in beats.items() if beat_at < alive_since - FORGOTTEN_AFTER]:
             with self._database.begin() as connection:
                 connection.execute(executors.delete().where(executors.c.id.in_(forgotten)))

@@ -7,7 +7,7 @@ and does not poll when nothing waits.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -146,6 +146,12 @@ class ResumedQueue(WatchedQueue):
     def launch(self, dbos: DBOS) -> None:
         """Begin to poll, once the engine is launched."""
         self.watch(dbos, dbos._registry.get_internal_queue())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    def take_over(self, dead: Collection[str]) -> None:
+        """Put back what processes were at: into this queue, or into that of partitions where it came from there. A
+        workflow that is no longer theirs is left alone: another process has just taken it over."""
+        DBOS._recover_pending_workflows(sorted(dead))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        self.wake()
 
 
 def stop_polling(dbos: DBOS) -> None:

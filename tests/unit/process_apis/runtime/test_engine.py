@@ -111,13 +111,9 @@ def test_work_that_can_wait_takes_no_more_than_its_slots_and_all_of_it_is_done(c
 def test_an_engine_whose_database_is_away_closes_and_one_that_was_not_launched_does(
     context: WorkflowContext, tmp_path: Path
 ) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    database = open_database(f"sqlite:///{gone / 'process.sqlite'}")
-    never = Engine(EngineSettings(str(database.url), "never"), database, context.clock)
-    away = open_database("postgresql://nobody@127.0.0.1:9/away")
-    unreachable = Engine(EngineSettings("postgresql://nobody@127.0.0.1:9/away", "away"), away, context.clock)
-    closing = [threading.Thread(target=suppressed, args=(each.close,)) for each in (never, unreachable)]
+    urls = (f"sqlite:///{tmp_path / 'empty.sqlite'}", "postgresql://nobody@127.0.0.1:9/away")
+    engines = [Engine(EngineSettings(url, "here"), open_database(url), context.clock) for url in urls]
+    closing = [threading.Thread(target=suppressed, args=(each.close,)) for each in engines]
     for each in closing:
         each.start()
         each.join(10)
