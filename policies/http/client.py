@@ -36,6 +36,8 @@ class HttpResponse:
         A date is counted from the answer's own `Date`, whatever the clocks say here.
         """
         asked = self._header(b"retry-after")
+        if not asked:
+            return None
         if asked.isascii() and asked.isdigit():
             return float(asked)
         try:
