@@ -1,0 +1,70 @@
+"""Customers with their tax numbers and payment methods (API reference: Customers, Tax IDs, Payment Methods)."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from sandbox.stripe.account import Account
+from sandbox.stripe.errors import declined, missing
+from sandbox.stripe.forms import Params
+from sandbox.stripe.invoicing import REFUSED_AT_ATTACH
+from sandbox.stripe.objects import Object
+from sandbox.stripe.parameters import require
+
+
+class Customers:
+    """Create customers, and give them what belongs to them."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def create(self, params: Params) -> Object:
+        """Create a customer with its payment method and tax numbers."""
+        values = {
+            key: value
+            for key, value in params.items()
+            if key not in ("tax_id_data", "payment_method", "invoice_settings", "address")
+        }
+        prefix = values.pop("invoice_prefix", secrets.token_hex(4).upper())
+        customer = self.account.make("customer", **values, invoice_prefix=prefix)
+        if "address" in params:
+            customer["address"] = (
+                dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state")) | params["address"]
+            )
+        customer["invoice_settings"] |= params.get("invoice_settings", {})
+        if token := params.get("payment_method"):
+            attached = self.attach(token, customer)  # refused: then there is no customer either
+            if customer["invoice_settings"]["default_payment_method"] == token:
+                customer["invoice_settings"]["default_payment_method"] = attached["id"]
+        self.account.save(customer, "customer.created")
+        for each in params.get("tax_id_data", []):
+            self.add_tax_id(customer, each)
+        return customer
+
+    def add_tax_id(self, customer: Object, params: Params) -> Object:
+        require(params, "type", "value")
+        made = self.account.make(
+            "tax_id",
+            type=params["type"],
+            value=params["value"],
+            customer=customer["id"],
+            country=params["value"][:2],
+            owner={"type": "customer", "customer": customer["id"], "customer_account": None},
+        )
+        return self.account.save(made, "customer.tax_id.created")
+
+    def attach(self, token: str, customer: Object) -> Object:
+        """Attach a payment method of its own for a test token; some tokens are refused.
+
+        (Stripe: Testing, declined payments.)
+        """
+        if token in REFUSED_AT_ATTACH:
+            raise declined(REFUSED_AT_ATTACH[token])
+        method = self.account.find("payment_method", token)
+        if method is None:
+            if not token.startswith("pm_card_"):
+                raise missing("payment_method", token)
+            method = self.account.make("payment_method", metadata={"token": token})
+            method["card"]["fingerprint"] = hashlib.sha256(token.encode()).hexdigest()[:16]
+        return self.account.save(method | {"customer": customer["id"]}, "payment_method.attached")

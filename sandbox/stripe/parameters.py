@@ -1,0 +1,48 @@
+"""Which parameters each kind of object takes, and which it needs."""
+
+from __future__ import annotations
+
+from sandbox.stripe.errors import invalid
+from sandbox.stripe.forms import Params
+
+ACCEPTED = {
+    "customer": (
+        "address balance description email invoice_prefix invoice_settings metadata name payment_method phone "
+        "preferred_locales shipping tax_exempt tax_id_data"
+    ),
+    "product": (
+        "active default_price description id images marketing_features metadata name statement_descriptor tax_code "
+        "type unit_label url"
+    ),
+    "price": (
+        "active currency lookup_key metadata nickname product recurring tax_behavior transfer_lookup_key unit_amount "
+        "unit_amount_decimal"
+    ),
+    "tax_rate": "active country description display_name inclusive jurisdiction metadata percentage state tax_type",
+    "subscription": (
+        "add_invoice_items collection_method customer days_until_due default_payment_method default_tax_rates "
+        "description items metadata payment_behavior off_session cancel_at_period_end"
+    ),
+    "subscription_schedule": (
+        "customer default_settings end_behavior metadata phases proration_behavior start_date billing_mode"
+    ),
+    "invoice": "auto_advance description metadata default_payment_method",
+    "webhook_endpoint": "api_version description enabled_events metadata url disabled",
+}
+"""The parameters that each kind takes, separated by blanks."""
+
+
+def accept(kind: str, params: Params) -> None:
+    """Raise `StripeError` for a parameter that the kind does not take. Take out what only shapes the answer."""
+    known = {*ACCEPTED.get(kind, "").split(), "expand"}
+    for key in params:
+        if key not in known:
+            raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
+    params.pop("expand", None)
+
+
+def require(params: Params, *names: str) -> None:
+    """Raise `StripeError` for a parameter that is missing or empty."""
+    for name in names:
+        if params.get(name) in (None, ""):
+            raise invalid(f"Missing required param: {name}.", name, "parameter_missing")

@@ -1,0 +1,74 @@
+"""Products, their prices, and tax rates (API reference: Products, Prices, Tax Rates)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from sandbox.stripe import forms
+from sandbox.stripe.account import Account
+from sandbox.stripe.errors import invalid
+from sandbox.stripe.forms import Params
+from sandbox.stripe.objects import Object
+from sandbox.stripe.parameters import require
+
+
+class Prices:
+    """Create what is sold, what it costs, and what tax is added."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def product(self, params: Params) -> Object:
+        require(params, "name")
+        key = params.get("id", "")
+        if key and self.account.find("product", key):
+            raise invalid("Product already exists.", "id", "resource_already_exists")
+        values = {name: value for name, value in params.items() if name not in ("id", "active")}
+        made = self.account.make("product", key, **values)
+        return self.account.save(made | {"updated": made["created"]}, "product.created")
+
+    def price(self, params: Params) -> Object:
+        require(params, "currency", "product")
+        self.account.get("product", params["product"], "product")
+        lookup = params.get("lookup_key")
+        if lookup and any(each["lookup_key"] == lookup for each in self.account.all("price")):
+            raise invalid(
+                f"A price (`{lookup}`) already uses that lookup key.", "lookup_key", "resource_already_exists"
+            )
+        amount = Decimal(params.get("unit_amount_decimal", params.get("unit_amount", "")) or "NaN")
+        if amount.is_nan():
+            raise invalid(
+                "You must specify either `unit_amount` or `unit_amount_decimal`.", "unit_amount", "parameter_missing"
+            )
+        recurring = params.get("recurring")
+        if recurring:
+            recurring = {
+                "interval": recurring["interval"],
+                "interval_count": int(recurring.get("interval_count", 1)),
+                "meter": None,
+                "usage_type": recurring.get("usage_type", "licensed"),
+                "trial_period_days": None,
+            }
+        values = {
+            key: params[key]
+            for key in ("product", "lookup_key", "nickname", "metadata", "tax_behavior")
+            if key in params
+        }
+        made = self.account.make(
+            "price",
+            **values,
+            currency=params["currency"].lower(),
+            recurring=recurring,
+            type="recurring" if recurring else "one_time",
+            unit_amount=int(amount) if amount == amount.to_integral_value() else None,
+            unit_amount_decimal=f"{amount.normalize():f}",
+        )
+        return self.account.save(made, "price.created")
+
+    def tax_rate(self, params: Params) -> Object:
+        require(params, "display_name", "inclusive", "percentage")
+        values: Params = params | {
+            "inclusive": forms.flag(params["inclusive"]),
+            "percentage": float(params["percentage"]),
+        }
+        return self.account.save(self.account.make("tax_rate", **values), "tax_rate.created")
