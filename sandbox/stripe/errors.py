@@ -15,8 +15,9 @@ class StripeError(Exception):
 
 
 def invalid(message: str, param: str = "", code: str = "parameter_invalid_empty") -> StripeError:
-    members = {"param": param} if param else {}
-    return StripeError(400, "invalid_request_error", message, code=code, **members)
+    """Return a refusal of a request. Some of Stripe's have no `param`, and some no `code`."""
+    members = {name: each for name, each in (("code", code), ("param", param)) if each}
+    return StripeError(400, "invalid_request_error", message, **members)
 
 
 def missing(kind: str, key: str, param: str = "id") -> StripeError:

@@ -32,6 +32,14 @@ def later(start: int, interval: str, count: int) -> int:
     return int(at.replace(year=year, month=month, day=day).timestamp())
 
 
+MAX_ITEMS = 20
+"""The most items of a subscription or a phase (API reference: Create a subscription; Create a schedule)."""
+
+
+OVER = ("canceled", "completed", "released")
+"""The states in which a subscription or schedule no longer binds its customer to a currency."""
+
+
 def _phase_extra(item: Params) -> Object:
     return {
         "price": item["price"],
@@ -67,19 +75,9 @@ class Subscriptions:
         )
 
     def _subscription(self, customer: Object, params: Params, items: list[Params], start: int) -> Object:
-        if not items:
-            raise invalid("Missing required param: items.", "items", "parameter_missing")
         account = self.account
-        prices = [account.get("price", each.get("price", ""), "price") for each in items]
-        if any(each["recurring"] is None for each in prices):
-            raise invalid(
-                "The price specified is set to `type=one_time` "
-                "but this field only accepts prices with `type=recurring`.",
-                "items[0][price]",
-            )
+        prices = self._priced(customer, items, params.get("add_invoice_items", []))
         recurring = prices[0]["recurring"]
-        if any(each["recurring"]["interval"] != recurring["interval"] for each in prices):
-            raise invalid("All prices on a subscription must have the same `recurring.interval`.", "items")
         subscription = account.make(
             "subscription",
             customer=customer["id"],
@@ -97,6 +95,50 @@ class Subscriptions:
         made = [self._item(subscription, price, each, start, end) for price, each in zip(prices, items, strict=True)]
         subscription["items"] = listing(f"/v1/subscription_items?subscription={subscription['id']}", made)
         return account.save(subscription)
+
+    def _priced(self, customer: Object, items: list[Params], extra: list[Params], at: str = "") -> list[Object]:
+        """Return the prices of recurring items, which one subscription may have together.
+
+        (API reference: Create a subscription, Create a schedule; Billing: Subscriptions with multiple products.)
+        """
+        name, extras = (f"{at}[items]", f"{at}[add_invoice_items]") if at else ("items", "add_invoice_items")
+        if not items:
+            raise invalid(f"Missing required param: {name}.", name, "parameter_missing")
+        for param, wanted in ((name, items), (extras, extra)):
+            if len(wanted) > MAX_ITEMS:
+                raise invalid(f"You may only pass up to {MAX_ITEMS} items.", param, "parameter_invalid_integer")
+        prices = [self.account.get("price", each.get("price", ""), f"{name}[0][price]") for each in items]
+        once = [self.account.get("price", each.get("price", ""), f"{extras}[0][price]") for each in extra]
+        if any(each["recurring"] is None for each in prices):
+            raise invalid(
+                "The price specified is set to `type=one_time` "
+                "but this field only accepts prices with `type=recurring`.",
+                f"{name}[0][price]",
+            )
+        for place, each in enumerate(prices):
+            if each["id"] in [other["id"] for other in prices[:place]]:
+                raise invalid(f"Cannot add multiple subscription items with the same plan: {each['id']}", "plan")
+        first = prices[0]["recurring"]
+        if any(each["recurring"]["interval"] != first["interval"] for each in prices):
+            raise invalid("All prices on a subscription must have the same `recurring.interval`.", name)
+        self._of_one_currency(customer, [each["currency"] for each in (*prices, *once)])
+        return prices
+
+    def _of_one_currency(self, customer: Object, currencies: list[str]) -> None:
+        """Refuse a second currency of what a customer has now (Billing: Customers; Subscriptions: currencies)."""
+        present = [
+            each["currency"] if each["object"] == "subscription" else each["phases"][0]["currency"]
+            for kind in ("subscription", "subscription_schedule")
+            for each in self.account.all(kind)
+            if each["customer"] == customer["id"] and each["status"] not in OVER
+        ]
+        currencies = [*present, *currencies]
+        if len(set(currencies)) > 1:
+            raise invalid(
+                "You cannot combine currencies on a single customer. This customer has an active subscription, "
+                f"subscription schedule, discount, quote, or invoice item with currency {currencies[0]}.",
+                code="",
+            )
 
     def _item(self, subscription: Object, price: Object, item: Params, start: int, end: int) -> Object:
         plan: Object = {
@@ -225,7 +267,7 @@ class Subscriptions:
             if key in settings
         }
         start = self._moment(params.get("start_date", "now"))
-        schedule["phases"] = self._phases(params.get("phases", []), start)
+        schedule["phases"] = self._phases(customer, params.get("phases", []), start)
         self.account.save(schedule, "subscription_schedule.created")
         return self.start(schedule) if start <= self.account.clock.seconds() else schedule
 
@@ -236,7 +278,8 @@ class Subscriptions:
             schedule["metadata"] |= params["metadata"]
         if "phases" in params:
             start = self._moment(params["phases"][0].get("start_date", schedule["phases"][0]["start_date"]))
-            schedule["phases"] = self._phases(params["phases"], start)
+            customer = self.account.get("customer", schedule["customer"], "customer")
+            schedule["phases"] = self._phases(customer, params["phases"], start)
         self.account.save(schedule, "subscription_schedule.updated")
         return self.start(schedule) if schedule["phases"][0]["start_date"] <= self.account.clock.seconds() else schedule
 
@@ -277,19 +320,18 @@ class Subscriptions:
     def _moment(self, value: Any) -> int:
         return self.account.clock.seconds() if value == "now" else int(value)
 
-    def _phases(self, wanted: list[Params], start: int) -> list[Object]:
+    def _phases(self, customer: Object, wanted: list[Params], start: int) -> list[Object]:
         if not wanted:
             raise invalid("Missing required param: phases.", "phases", "parameter_missing")
         phases: list[Object] = []
-        for each in wanted:
+        for place, each in enumerate(wanted):
+            self._priced(customer, each.get("items", []), each.get("add_invoice_items", []), f"phases[{place}]")
             phases.append(self._phase(each, start))
             start = phases[-1]["end_date"]
         return phases
 
     def _phase(self, wanted: Params, start: int) -> Object:
-        items = [self._phase_item(each) for each in wanted.get("items", [])]
-        if not items:
-            raise invalid("Missing required param: phases[0][items].", "phases[0][items]", "parameter_missing")
+        items = [self._phase_item(each) for each in wanted["items"]]
         price = self.account.get("price", items[0]["price"])
         duration = wanted.get("duration", {"interval": price["recurring"]["interval"], "interval_count": "1"})
         if "end_date" in wanted:
@@ -316,7 +358,7 @@ class Subscriptions:
 
     def _phase_item(self, item: Params) -> Object:
         return {
-            "price": self.account.get("price", item.get("price", ""), "phases[0][items][0][price]")["id"],
+            "price": item["price"],
             "plan": item["price"],
             "quantity": int(item.get("quantity", 1)),
             "discounts": [],

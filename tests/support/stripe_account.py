@@ -1,0 +1,124 @@
+"""A Stripe account in this process, for the connector and for Stripe's own Python client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import msgspec
+import stripe as official
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from canonical.ids import utc_now
+from policies.outbound.platform_server import PlatformServer
+from policies.store.secret import Secret
+from sandbox.store import SandboxClock, Store
+from sandbox.stripe.account import Account, signature
+from sandbox.stripe.app import Stripe, stripe_app
+from system_apis.billing import stripe
+from system_apis.billing.port import Billing
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.billing import BillingSubject
+from tests.support.connector_kit.kit import Act
+from tiergate.platforms import Connector
+
+API_KEY = "rk_test_of_the_kit"
+SECRET = "whsec_of_the_kit"
+ASKED = "limit=100"
+
+
+class InProcess(official.HTTPClient):
+    """Carries what Stripe's own client sends to a stand-in in this process."""
+
+    name = "in-process"
+
+    def __init__(self, app: Litestar) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType] - one parameter has no type there
+        self._http = TestClient(app)
+
+    def request(
+        self, method: str, url: str, headers: Any, post_data: Any = None, *, _usage: list[str] | None = None
+    ) -> Any:
+        path = url.removeprefix("https://api.stripe.com")
+        answer = self._http.request(method.upper(), path, headers=headers, content=post_data)
+        return answer.text, answer.status_code, answer.headers
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class StripeAccount(BillingSubject):
+    connector = cast("Connector", stripe)
+    secrets = (API_KEY, SECRET)
+    webhook_secret = SECRET
+    webhook_secret_setting = "webhook_secret"
+    page = 2
+
+    def __init__(self, folder: Path) -> None:
+        self._store = Store(folder / "stripe.sqlite")
+        self._clock = SandboxClock()
+        self.account = Account(self._store, self._clock)
+        self.stand_in = Stripe(self.account, API_KEY)
+        self.app: Any = stripe_app(self.stand_in)
+        self.api = official.StripeClient(API_KEY, http_client=InProcess(self.app))
+
+    def settings(self, url: str) -> PlatformServer:
+        return stripe.Settings(url=url, api_key=Secret(API_KEY), webhook_secret=Secret(SECRET))
+
+    def platform(self) -> httpx.AsyncClient:
+        async def small_pages(request: httpx.Request) -> None:
+            request.url = httpx.URL(str(request.url).replace(ASKED, f"limit={self.page}"))
+
+        transport = httpx.ASGITransport(self.app)
+        hooks: dict[str, list[Any]] = {"request": [small_pages]}
+        return httpx.AsyncClient(transport=transport, base_url="http://stripe", event_hooks=hooks)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and do what is due then."""
+        self._clock.offset += seconds
+        self.stand_in.subscriptions.tick()
+
+    async def customers(self, customer_id: str) -> list[tuple[str, str]]:
+        return [
+            (each["id"], each["name"])
+            for each in self.account.all("customer")
+            if each["metadata"]["tiergate_id"] == customer_id
+        ]
+
+    async def contracts(self, contract_id: str) -> int:
+        keys = [each["metadata"]["tiergate_key"] for each in self.account.all("subscription_schedule")]
+        return keys.count(f"{contract_id}:main")
+
+    async def invoices(self, contract_id: str) -> list[str]:
+        return [
+            each["id"]
+            for each in self.account.all("invoice")
+            if each["parent"]["subscription_details"]["metadata"]["tiergate_contract"] == contract_id
+        ]
+
+    async def delete_customer(self, reference: str) -> None:
+        self.stand_in.handle("DELETE", ["customers", reference], {})
+
+    def set_clock(self, now: datetime) -> None:
+        self._clock.offset = (now - utc_now()).total_seconds()
+
+    async def refused(self, connector: Billing) -> tuple[Act, str]:
+        declined = samples.customer("refused", payment_method="pm_card_chargeDeclined")
+        return (lambda: connector.put_customer(declined)), "payment_method"
+
+    async def report(self) -> bytes:
+        about = {"tiergate_contract": "con_1", "tiergate_customer": "cus_1", "tiergate_legal_entity": "DE01"}
+        invoice = {"id": "in_1", "object": "invoice", "parent": {"subscription_details": {"metadata": about}}}
+        event = self.account.make("event", "evt_1", type="invoice.finalized", data={"object": invoice})
+        return msgspec.json.encode(event)
+
+    def sign(self, body: bytes, at: datetime, secret: str) -> Mapping[str, str]:
+        return {"stripe-signature": signature(secret, body, int(at.timestamp()))}
+
+    async def close(self) -> None:
+        await self.account.close()
+        self._store.close()
