@@ -14,11 +14,14 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.parties import Customer
 from policies.context import correlation
 from system_apis.billing.port import Reported
-from system_apis.billing.stripe import mapping, webhooks
+from system_apis.billing.stripe import mapping, parts, webhooks
 from system_apis.billing.stripe.client import Declined, Row, Settings, StripeClient
+from system_apis.billing.stripe.parts import Part
 from system_apis.connector import ConnectorContext
 
 FIRST_INVOICE = ["subscription.latest_invoice"]
+TWO_CURRENCIES = "combine currencies"
+"""What Stripe says, without a code or a field, when a customer is billed in another currency already."""
 
 
 class Stripe:
@@ -69,49 +72,83 @@ class Stripe:
 
     async def put_contract(self, contract: Contract, correlation_id: str) -> Contract:
         owner = _reference(contract, "customer")
-        schedule = await self._schedule(contract)
-        if schedule is None:
-            customer = await self._client.get(f"customers/{owner}")
-            if customer.get("deleted"):
-                raise NotFound("billing", f"the customer {owner} was deleted", field="references.customer")
-            charged = customer["invoice_settings"]["default_payment_method"] is not None
-            phase = await self._phase(contract, correlation_id)
-            if not charged:
-                phase |= {
-                    "collection_method": "send_invoice",
-                    "invoice_settings": {"days_until_due": mapping.DAYS_UNTIL_DUE},
-                }
-            schedule = await self._client.create(
-                "subscription_schedules",
-                f"schedule:{mapping.contract_key(contract)}",
-                customer=owner,
-                start_date=mapping.held_until(contract),
-                end_behavior="release",
-                metadata={"tiergate_key": mapping.contract_key(contract), "tiergate_correlation": correlation_id},
-                phases=[phase],
-            )
-        return _with(contract, schedule=schedule["id"])
+        known = await self._schedules(contract)
+        wanted = parts.split(contract.lines)
+        keys = [mapping.contract_key(contract, place) for place in range(1, len(wanted) + 1)]
+        terms = None if known.keys() >= set(keys) else await self._collection(owner)
+        for key, part in zip(keys, wanted, strict=True):
+            if key not in known and terms is not None:
+                phase = await self._phase(contract, part, correlation_id)
+                try:
+                    known[key] = await self._client.create(
+                        "subscription_schedules",
+                        f"schedule:{key}",
+                        customer=owner,
+                        start_date=mapping.held_until(contract),
+                        end_behavior="release",
+                        metadata={"tiergate_key": key, "tiergate_correlation": correlation_id},
+                        phases=[phase | terms],
+                    )
+                except Rejected as refused:
+                    if TWO_CURRENCIES not in refused.reason:
+                        raise
+                    raise Rejected("billing", refused.reason, field="currency") from refused
+        return _with(contract, "schedule", [known[key]["id"] for key in keys])
 
-    async def _schedule(self, contract: Contract) -> Row | None:
+    async def _collection(self, owner: str) -> Row:
+        """Return how a customer is asked for money: by its payment method, or by an invoice that it pays by itself.
+
+        Raises `NotFound` for a customer that was deleted.
+        """
+        customer = await self._client.get(f"customers/{owner}")
+        if customer.get("deleted"):
+            raise NotFound("billing", f"the customer {owner} was deleted", field="references.customer")
+        if customer["invoice_settings"]["default_payment_method"] is not None:
+            return {}
+        return {"collection_method": "send_invoice", "invoice_settings": {"days_until_due": mapping.DAYS_UNTIL_DUE}}
+
+    async def _schedules(self, contract: Contract) -> dict[str, Row]:
+        """Return the schedules of a contract by their natural keys, the first one first."""
         key = mapping.contract_key(contract)
         rows = await self._client.listed("subscription_schedules", customer=_reference(contract, "customer"))
-        return next((each for each in rows if each["metadata"].get("tiergate_key") == key), None)
+        keyed = {each["metadata"].get("tiergate_key", ""): each for each in reversed(rows)}
+        return {each: row for each, row in keyed.items() if each == key or each.startswith(f"{key}#")}
 
     async def start(self, contract: Contract) -> Contract:
-        """Move the schedule's start to now, with the lines that were provisioned, and finalize its first invoice.
+        """Move the schedules' start to now, with the lines that were provisioned, and finalize their first invoices.
 
-        A declined card stops nothing here: the invoice stays open, and Stripe goes on trying to collect it.
+        A schedule of which no line was provisioned is cancelled. A declined card stops nothing here: the invoice stays
+        open, and Stripe goes on trying to collect it.
         """
-        path = f"subscription_schedules/{_reference(contract, 'schedule')}"
-        schedule = await self._client.get(path, expand=FIRST_INVOICE)
+        held = [await self._client.get(f"subscription_schedules/{each}") for each in _references(contract, "schedule")]
+        left = [parts.delivered(each["phases"][0], contract.lines) for each in held]
+        wanted = [(row, items) for row, items in zip(held, left, strict=True) if items] or [(held[0], ())]
+        for row in held:
+            if row["status"] == "not_started" and row["id"] not in [each["id"] for each, _ in wanted]:
+                await self._client.post(f"subscription_schedules/{row['id']}/cancel", f"cancel:{row['id']}")
+        started = [
+            await self._start(contract, row, part)
+            for (row, _), part in zip(
+                wanted, parts.with_once([items for _, items in wanted], contract.lines), strict=True
+            )
+        ]
+        active = msgspec.structs.replace(contract, state="active")
+        with_subscriptions = _with(active, "subscription", [subscription for subscription, _ in started])
+        return _with(with_subscriptions, "invoice", [invoice for _, invoice in started])
+
+    async def _start(self, contract: Contract, schedule: Row, part: Part) -> tuple[str, str]:
+        """Start one schedule. Return the ids of its subscription and its first invoice."""
+        path = f"subscription_schedules/{schedule['id']}"
         if schedule["status"] == "not_started":
             held: Row = schedule["phases"][0]
-            phase = await self._phase(contract, held["metadata"]["tiergate_correlation"]) | {"start_date": "now"}
+            phase = await self._phase(contract, part, held["metadata"]["tiergate_correlation"]) | {"start_date": "now"}
             if held["collection_method"]:
                 days = held["invoice_settings"]["days_until_due"]
                 phase |= {"collection_method": held["collection_method"], "invoice_settings": {"days_until_due": days}}
-            key = f"start:{mapping.contract_key(contract)}"
+            key = f"start:{schedule['metadata']['tiergate_key']}"
             schedule = await self._client.post(path, key, phases=[phase], expand=FIRST_INVOICE)
+        else:
+            schedule = await self._client.get(path, expand=FIRST_INVOICE)
         subscription: Row | None = schedule["subscription"]
         if subscription is None:
             raise Rejected("billing", f"the schedule of {contract.id} is {schedule['status']}", field="state")
@@ -121,22 +158,21 @@ class Stripe:
         if invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically":
             with contextlib.suppress(Declined):
                 await self._client.post(f"invoices/{invoice['id']}/pay", f"pay:{invoice['id']}")
-        started = msgspec.structs.replace(contract, state="active")
-        return _with(started, subscription=subscription["id"], invoice=invoice["id"])
+        return subscription["id"], invoice["id"]
 
     async def cancel(self, contract: Contract) -> None:
-        schedule = await self._schedule(contract) if "customer" in contract.references else None
-        if schedule and schedule["status"] in ("not_started", "active"):
-            await self._client.post(f"subscription_schedules/{schedule['id']}/cancel", f"cancel:{schedule['id']}")
+        for schedule in (await self._schedules(contract)).values() if "customer" in contract.references else ():
+            if schedule["status"] in ("not_started", "active"):
+                await self._client.post(f"subscription_schedules/{schedule['id']}/cancel", f"cancel:{schedule['id']}")
 
-    async def _phase(self, contract: Contract, correlation_id: str) -> Row:
-        await self._ensure_prices(contract.lines)
+    async def _phase(self, contract: Contract, part: Part, correlation_id: str) -> Row:
+        await self._ensure_prices([each.lines[0] for each in (*part.recurring, *part.once)])
         tax_rate = await self._tax_rate(contract)
-        return mapping.phase(contract, self._prices, tax_rate, correlation_id)
+        return mapping.phase(contract, part, self._prices, tax_rate, correlation_id)
 
-    async def _ensure_prices(self, lines: tuple[PricedLine, ...]) -> None:
+    async def _ensure_prices(self, lines: list[PricedLine]) -> None:
         """Find or create the products by SKU, and the prices by lookup key: natural keys that Stripe keeps unique."""
-        missing = {mapping.price_key(line): line for line in lines if mapping.price_key(line) not in self._prices}
+        missing = {parts.price_key(line): line for line in lines if parts.price_key(line) not in self._prices}
         if not missing:
             return
         for each in await self._client.listed("prices", lookup_keys=list(missing)):
@@ -204,8 +240,20 @@ def _reference(contract: Contract, name: str) -> str:
     return contract.references[name]
 
 
-def _with(contract: Contract, **references: str) -> Contract:
-    return msgspec.structs.replace(contract, references=contract.references | references)
+def _references(contract: Contract, name: str) -> list[str]:
+    """Return billing's own ids of the records that a contract has one or several of. Raises `Rejected` for none."""
+    further = [each for each in contract.references if each.startswith(f"{name}.")]
+    return [_reference(contract, name), *(contract.references[each] for each in sorted(further, key=_place))]
+
+
+def _place(reference: str) -> int:
+    return int(reference.rpartition(".")[2])
+
+
+def _with(contract: Contract, name: str, ids: list[str]) -> Contract:
+    """Return a contract that names one or several records: `schedule`, `schedule.2`, and so on."""
+    named = {name if place == 1 else f"{name}.{place}": each for place, each in enumerate(ids, 1)}
+    return msgspec.structs.replace(contract, references=contract.references | named)
 
 
 def connect(settings: Settings, context: ConnectorContext) -> Stripe:

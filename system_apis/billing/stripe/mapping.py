@@ -10,6 +10,7 @@ from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
+from system_apis.billing.stripe.parts import Item, Part, price_key
 
 Row = dict[str, Any]
 HOLD = timedelta(days=180)
@@ -58,10 +59,10 @@ FIELDS: dict[str, Fields] = {
         "phases.invoice_settings.days_until_due": "contract.state",
         "phases.items.price": "contract.lines",
         "phases.items.quantity": "line.quantity",
-        "phases.items.metadata.tiergate_line": "line.id",
+        "phases.items.metadata.*": "line.id",
         "phases.add_invoice_items.price": "contract.lines",
         "phases.add_invoice_items.quantity": "line.quantity",
-        "phases.add_invoice_items.metadata.tiergate_line": "line.id",
+        "phases.add_invoice_items.metadata.*": "line.id",
         "phases.default_tax_rates": "contract.tax",
         "phases.metadata.tiergate_contract": "contract.id",
         "phases.metadata.tiergate_order": "order.id",
@@ -118,11 +119,6 @@ def at_creation(source: Customer) -> Row:
     }
 
 
-def price_key(line: PricedLine) -> str:
-    """Return the natural key of a price: the same product at the same price is the same price."""
-    return f"{line.sku}:{line.unit_price.currency}:{line.interval}:{line.unit_price.amount}"
-
-
 def price(line: PricedLine) -> Row:
     return {
         "product": line.sku,
@@ -143,23 +139,27 @@ def tax_rate(contract: Contract, key: str) -> Row:
     }
 
 
-def contract_key(contract: Contract) -> str:
-    return f"{contract.id}:{contract.group}"
+def contract_key(contract: Contract, place: int = 1) -> str:
+    """Return the natural key of a contract's schedule, or of a further one: `place` counts them from 1.
+
+    No id of ours has a `#`, so no other contract has such a key.
+    """
+    key = f"{contract.id}:{contract.group}"
+    return key if place == 1 else f"{key}#{place}"
 
 
-def phase(contract: Contract, prices: dict[str, str], tax_rate: str, correlation_id: str) -> Row:
+def phase(contract: Contract, part: Part, prices: dict[str, str], tax_rate: str, correlation_id: str) -> Row:
     """Return the one phase of a new schedule. Its metadata becomes the subscription's, and is on each invoice."""
 
-    def items(*, recurring: bool) -> list[Row]:
-        chosen = [line for line in contract.lines if (line.interval != "one_time") is recurring]
+    def items(wanted: tuple[Item, ...]) -> list[Row]:
         return [
-            {"price": prices[price_key(line)], "quantity": line.quantity, "metadata": {"tiergate_line": line.id}}
-            for line in chosen
+            {"price": prices[price_key(each.lines[0])], "quantity": each.quantity, "metadata": each.metadata()}
+            for each in wanted
         ]
 
     return {
-        "items": items(recurring=True),
-        "add_invoice_items": items(recurring=False),
+        "items": items(part.recurring),
+        "add_invoice_items": items(part.once),
         "default_tax_rates": [tax_rate],
         "duration": {"interval": "month", "interval_count": contract.term_months},
         "metadata": {

@@ -1,0 +1,192 @@
+"""How the Stripe connector bills contracts that one subscription cannot hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from canonical.billing import Contract
+from canonical.deals import PricedLine
+from canonical.faults import Rejected
+from canonical.money import Money
+from system_apis.billing.port import Billing
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.subject import Bench, bench
+from tests.support.stripe_account import StripeAccount
+
+Act = Callable[[StripeAccount, Bench[Billing]], Awaitable[None]]
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> StripeAccount:
+    return StripeAccount(tmp_path)
+
+
+def line(place: int, sku: str, cents: int = 1_000, quantity: int = 1, interval: str = "month") -> PricedLine:
+    return samples.priced_line(f"lin_{place}", sku, Money(cents, "EUR"), interval, quantity)
+
+
+def run(account: StripeAccount, folder: Path, act: Act) -> None:
+    async def connected() -> None:
+        async with bench(account, folder) as made:
+            await act(account, made)
+
+    asyncio.run(connected())
+
+
+async def put(made: Bench[Billing], *lines: PricedLine, key: str = "con_1") -> Contract:
+    """Put a contract of a customer that pays by card."""
+    buyer = samples.customer("cus_1", payment_method="pm_card_visa")
+    reference = await made.call(lambda: made.connector.put_customer(buyer))
+    wanted = samples.contract(key, "cus_1", reference, lines, made.clock().date())
+    return await made.call(lambda: made.connector.put_contract(wanted, "correlation-1"))
+
+
+async def start(made: Bench[Billing], contract: Contract, *lines: PricedLine) -> Contract:
+    delivered = msgspec.structs.replace(contract, lines=lines or contract.lines)
+    return await made.call(lambda: made.connector.start(delivered))
+
+
+def items(account: StripeAccount) -> list[list[tuple[int, int]]]:
+    """Return amount and quantity of all items of each subscription."""
+    return [
+        [(each["price"]["unit_amount"], each["quantity"]) for each in subscription["items"]["data"]]
+        for subscription in account.account.all("subscription")
+    ]
+
+
+def nets(account: StripeAccount) -> list[int]:
+    return [each["subtotal"] for each in account.account.all("invoice")]
+
+
+def test_lines_of_one_product_at_one_price_are_one_item_that_names_them_all(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        lines = (line(1, "SEAT", quantity=2), line(2, "SEAT", quantity=3), line(3, "SEAT", 900))
+        once = (line(4, "SETUP", 500, interval="one_time"), line(5, "SETUP", 500, interval="one_time"))
+        await start(made, await put(made, *lines, *once))
+
+        (subscription,) = account.account.all("subscription")
+        named = [each["metadata"] for each in subscription["items"]["data"]]
+        assert items(account) == [[(1_000, 5), (900, 1)]]
+        assert named == [{"tiergate_line": "lin_1 lin_2"}, {"tiergate_line": "lin_3"}]
+        assert nets(account) == [5_000 + 900 + 1_000]
+
+    run(account, tmp_path, act)
+
+
+def test_only_what_was_delivered_of_a_merged_item_is_billed(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        first, second = line(1, "SEAT", quantity=2), line(2, "SEAT", quantity=3)
+        await start(made, await put(made, first, second), second)
+
+        assert items(account) == [[(1_000, 3)]]
+
+    run(account, tmp_path, act)
+
+
+def test_three_hundred_lines_at_one_price_are_all_named_within_what_metadata_holds(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        lines = [samples.priced_line(f"lin_{place:032d}", "SEAT", Money(100, "EUR"), "month") for place in range(300)]
+        await start(made, await put(made, *lines))
+
+        (subscription,) = account.account.all("subscription")
+        values: dict[str, str] = subscription["items"]["data"][0]["metadata"]
+        assert items(account) == [[(100, 300)]]
+        assert sorted(" ".join(values.values()).split()) == [each.id for each in lines]
+        assert max(map(len, values.values())) <= 500
+
+    run(account, tmp_path, act)
+
+
+def test_more_prices_than_a_subscription_takes_are_several_that_start_together_and_are_found_again(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        lines = [line(place, f"SKU-{place}", 100 + place) for place in range(45)]
+        once = [line(100 + place, f"ONCE-{place}", 10, interval="one_time") for place in range(21)]
+        contract = await put(made, *lines, *once)
+        again = await put(made, *lines, *once)
+        started = await start(made, contract)
+        repeated = await start(made, contract)
+
+        assert contract.references == again.references
+        assert started.references == repeated.references
+        assert [len(each) for each in items(account)] == [20, 20, 5]
+        assert sum(nets(account)) == sum(100 + place for place in range(45)) + 210
+        assert {each["status"] for each in account.account.all("invoice")} == {"paid"}
+        named = [started.references[name] for name in ("invoice", "invoice.2", "invoice.3")]
+        assert sorted(named) == sorted(each["id"] for each in account.account.all("invoice"))
+
+    run(account, tmp_path, act)
+
+
+def test_monthly_and_yearly_lines_are_two_subscriptions_of_one_contract(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        monthly, yearly = line(1, "SEAT"), line(2, "PLATFORM", 9_000, interval="year")
+        setup = line(3, "SETUP", 500, interval="one_time")
+        started = await start(made, await put(made, monthly, yearly, setup))
+
+        assert items(account) == [[(1_000, 1)], [(9_000, 1)]]
+        assert nets(account) == [1_500, 9_000]
+        for name in ("invoice", "invoice.2"):
+            reference = started.references[name]
+            read = await made.call(lambda reference=reference: made.connector.invoice(reference))
+            assert (read.contract_id, read.state) == ("con_1", "paid")
+
+    run(account, tmp_path, act)
+
+
+def test_a_subscription_of_which_nothing_was_delivered_is_not_started(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        monthly, yearly = line(1, "SEAT"), line(2, "PLATFORM", 9_000, interval="year")
+        setup = line(3, "SETUP", 500, interval="one_time")
+        contract = await put(made, monthly, yearly, setup)
+        await start(made, contract, yearly, setup)
+        await start(made, contract, yearly, setup)
+
+        assert items(account) == [[(9_000, 1)]]
+        assert nets(account) == [9_500]
+        assert [each["status"] for each in account.account.all("subscription_schedule")] == ["canceled", "active"]
+
+    run(account, tmp_path, act)
+
+
+def test_cancelling_ends_all_subscriptions_of_the_contract_and_no_other(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        lines = (line(1, "SEAT"), line(2, "PLATFORM", 9_000, interval="year"))
+        contract = await put(made, *lines)
+        await put(made, *lines, key="con_1:main")
+        await start(made, contract)
+        await made.call(lambda: made.connector.cancel(contract))
+
+        states = [each["status"] for each in account.account.all("subscription_schedule")]
+        assert states == ["canceled", "canceled", "not_started", "not_started"]
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize(("place", "currency"), [(21, "EUR"), (1, "USD")])
+def test_what_stripe_cannot_bill_is_refused_by_its_field(
+    account: StripeAccount, tmp_path: Path, place: int, currency: str
+) -> None:
+    async def act(_: StripeAccount, made: Bench[Billing]) -> None:
+        await put(made, line(1, "SEAT"))
+        once: Any = [
+            samples.priced_line(f"lin_{each}", f"ONCE-{each}", Money(100, currency), "one_time")
+            for each in range(1, place + 1)
+        ]
+        seat = samples.priced_line("lin_0", "SEAT", Money(100, currency), "month")
+        with pytest.raises(Rejected) as refused:
+            await put(made, seat, *once, key="con_2")
+        assert refused.value.field == ("lines" if currency == "EUR" else "currency")
+
+    run(account, tmp_path, act)
