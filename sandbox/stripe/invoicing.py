@@ -6,6 +6,7 @@ import secrets
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from sandbox.stripe import currencies
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import StripeError, declined, invalid
 from sandbox.stripe.objects import Object, listing
@@ -57,7 +58,7 @@ class Invoicing:
             quantity=quantity,
             description=f"{quantity} × {product['name']}",
             period={"start": period[0], "end": period[1]},
-            taxes=[_tax(amount, rate) for rate in rates],
+            taxes=[_tax(amount, price["currency"], rate) for rate in rates],
             pricing=pricing,
             **values,
         )
@@ -89,6 +90,7 @@ class Invoicing:
                 "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
                 code="invoice_not_editable",
             )
+        currencies.chargeable(invoice["total"], invoice["currency"])
         account, now = self.account, self.account.clock.seconds()
         customer = account.get("customer", invoice["customer"])
         number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
@@ -240,10 +242,11 @@ class Invoicing:
         return self.account.save(invoice, "invoice.payment_succeeded")
 
 
-def _tax(amount: int, rate: Object) -> Object:
+def _tax(amount: int, currency: str, rate: Object) -> Object:
+    """Return the tax of a line, rounded to what can be charged: its invoice could not be paid otherwise."""
     share = Decimal(str(rate["percentage"])) / 100
     return {
-        "amount": int((amount * share).quantize(Decimal(1), ROUND_HALF_UP)),
+        "amount": currencies.rounded(amount * share, currency),
         "taxable_amount": amount,
         "tax_behavior": "exclusive",
         "tax_rate_details": {"tax_rate": rate["id"]},

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
-from sandbox.stripe import forms
+from sandbox.stripe import currencies, forms
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
@@ -35,11 +33,15 @@ class Prices:
             raise invalid(
                 f"A price (`{lookup}`) already uses that lookup key.", "lookup_key", "resource_already_exists"
             )
-        amount = Decimal(params.get("unit_amount_decimal", params.get("unit_amount", "")) or "NaN")
-        if amount.is_nan():
+        given = [name for name in ("unit_amount", "unit_amount_decimal") if params.get(name)]
+        if not given:
             raise invalid(
                 "You must specify either `unit_amount` or `unit_amount_decimal`.", "unit_amount", "parameter_missing"
             )
+        if len(given) > 1:
+            raise invalid(f"You may only specify one of these parameters: {', '.join(given)}.", given[0])
+        currency = currencies.known(params["currency"])
+        amount = currencies.unit_amount(params[given[0]], given[0], currency)
         recurring = params.get("recurring")
         if recurring:
             recurring = {
@@ -57,7 +59,7 @@ class Prices:
         made = self.account.make(
             "price",
             **values,
-            currency=params["currency"].lower(),
+            currency=currency,
             recurring=recurring,
             type="recurring" if recurring else "one_time",
             unit_amount=int(amount) if amount == amount.to_integral_value() else None,

@@ -10,6 +10,8 @@ from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
+from system_apis.billing.stripe import amounts
+from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.parts import Item, Part, price_key
 
 Row = dict[str, Any]
@@ -123,7 +125,7 @@ def price(line: PricedLine) -> Row:
     return {
         "product": line.sku,
         "currency": line.unit_price.currency.lower(),
-        "unit_amount": line.unit_price.amount,
+        "unit_amount": amounts.to_stripe(line.unit_price, "line.unit_price"),
         "lookup_key": price_key(line),
         "recurring": None if line.interval == "one_time" else {"interval": line.interval},
     }
@@ -194,9 +196,9 @@ def invoice(source: Row, lines: list[Row], payments: list[Row]) -> Invoice:
         legal_entity=metadata["tiergate_legal_entity"],
         state=cast("InvoiceState", source["status"]),
         issued_on=_day(finalized),
-        total=Money(source["total"], currency),
+        total=from_stripe(source["total"], currency),
         tax=_taxes(source["total_taxes"], currency),
-        balance=Money(source["amount_remaining"], currency),
+        balance=from_stripe(source["amount_remaining"], currency),
         tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
         lines=tuple(_line(each, currency) for each in lines),
         payments=tuple(_payment(each, source["id"], currency) for each in payments if each["status"] == "paid"),
@@ -209,7 +211,7 @@ def _line(row: Row, currency: str) -> InvoiceLine:
         sku=row["pricing"]["price_details"]["product"],
         description=row["description"],
         quantity=row["quantity"],
-        net=Money(row["amount"], currency),
+        net=from_stripe(row["amount"], currency),
         tax=_taxes(row["taxes"], currency),
         period_start=start,
         period_end=max(start, end - timedelta(days=1)),
@@ -220,13 +222,13 @@ def _payment(row: Row, invoice_id: str, currency: str) -> Payment:
     return Payment(
         id=row["payment"]["payment_intent"],
         invoice_id=invoice_id,
-        amount=Money(row["amount_paid"], currency),
+        amount=from_stripe(row["amount_paid"], currency),
         received_on=_day(row["status_transitions"]["paid_at"]),
     )
 
 
 def _taxes(rows: list[Row] | None, currency: str) -> Money:
-    return Money(sum(each["amount"] for each in rows or ()), currency)
+    return from_stripe(sum(each["amount"] for each in rows or ()), currency)
 
 
 def _day(timestamp: int) -> date:

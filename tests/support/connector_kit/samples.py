@@ -12,8 +12,8 @@ from canonical.money import Money
 from canonical.parties import Address, Contact, Customer
 from tests.support.connector_kit.subject import LEGAL_ENTITY
 
-PRICES = (Money(12345, "JPY"), Money(12345, "EUR"), Money(1234560, "KWD"))
-"""The same digits in currencies with 0, 2 and 3 of them after the point."""
+PRICES = (Money(12345, "JPY"), Money(12345, "EUR"), Money(1234000, "KWD"))
+"""Amounts in currencies with 0, 2 and 3 digits after the point, with a tax in steps that platforms bill."""
 TAX_PERCENT = Decimal(19)
 
 
