@@ -87,6 +87,11 @@ class Stripe:
                 return self.lists.page(
                     "payment_method", f"/v1/customers/{key}/payment_methods", params | {"customer": key}
                 )
+            case "GET", ["customers", key, "tax_ids", number]:
+                return self.customers.tax_id(self.account.get("customer", key), number)
+            case "DELETE", ["customers", key, "tax_ids", number]:
+                found = self.customers.tax_id(self.account.get("customer", key), number)
+                return self.account.remove(found, "customer.tax_id.deleted")
             case "POST", ["customers", key, "tax_ids"]:
                 return self.customers.add_tax_id(self.account.get("customer", key), params)
             case "POST", ["payment_methods", key, "attach"]:
@@ -194,6 +199,8 @@ class Stripe:
             node["payments"] = listing(
                 "/v1/invoice_payments", [dict(each) for each in self.invoicing.payments(node["id"])]
             )
+        if head == "tax_ids" and node.get("object") == "customer" and "tax_ids" not in node:
+            node["tax_ids"] = listing(f"/v1/customers/{node['id']}/tax_ids", self.customers.of(node))
         if head not in node:
             raise invalid(f"This property cannot be expanded ({whole}).", "expand", "parameter_invalid")
         value = node[head]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from sandbox.stripe import tax_ids
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import declined, missing
 from sandbox.stripe.forms import Params
@@ -37,22 +38,40 @@ class Customers:
             attached = self.attach(token, customer)  # refused: then there is no customer either
             if customer["invoice_settings"]["default_payment_method"] == token:
                 customer["invoice_settings"]["default_payment_method"] = attached["id"]
+        numbers = [self._tax_id(customer, each) for each in params.get("tax_id_data", [])]
         self.account.save(customer, "customer.created")
-        for each in params.get("tax_id_data", []):
-            self.add_tax_id(customer, each)
+        for each in numbers:
+            self.account.save(each, "customer.tax_id.created")
         return customer
 
     def add_tax_id(self, customer: Object, params: Params) -> Object:
         require(params, "type", "value")
+        made = self._tax_id(customer, params)
+        return self.account.save(made, "customer.tax_id.created")
+
+    def _tax_id(self, customer: Object, params: Params) -> Object:
+        kind, value = params["type"], params["value"]
         made = self.account.make(
             "tax_id",
-            type=params["type"],
-            value=params["value"],
+            type=kind,
+            value=value,
             customer=customer["id"],
-            country=params["value"][:2],
+            country=tax_ids.country(kind, value),
             owner={"type": "customer", "customer": customer["id"], "customer_account": None},
         )
-        return self.account.save(made, "customer.tax_id.created")
+        made["verification"]["status"] = tax_ids.verification(kind)
+        return made
+
+    def tax_id(self, customer: Object, key: str) -> Object:
+        """Return a tax number of a customer (API reference: Retrieve a customer tax ID)."""
+        found = self.account.get("tax_id", key)
+        if found["customer"] != customer["id"]:
+            raise missing("tax_id", key)
+        return found
+
+    def of(self, customer: Object) -> list[Object]:
+        """Return the tax numbers of a customer."""
+        return [each for each in self.account.all("tax_id") if each["customer"] == customer["id"]]
 
     def attach(self, token: str, customer: Object) -> Object:
         """Attach a payment method of its own for a test token; some tokens are refused.

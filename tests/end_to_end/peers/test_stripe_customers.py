@@ -1,0 +1,82 @@
+"""Customers of the Stripe stand-in with their tax numbers, as Stripe's own Python client sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import stripe
+
+from tests.support.stripe_account import StripeAccount
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> StripeAccount:
+    return StripeAccount(tmp_path)
+
+
+@pytest.fixture
+def api(account: StripeAccount) -> stripe.StripeClient:
+    return account.api
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "country"),
+    [
+        ("eu_vat", "DE129273398", "DE"),
+        ("eu_vat", "EL123456789", "GR"),
+        ("eu_vat", "XI123456789", "GB"),
+        ("gb_vat", "GB123456789", "GB"),
+        ("ch_vat", "CHE-116.281.710 MWST", "CH"),
+        ("no_vat", "123456789MVA", "NO"),
+        ("us_ein", "12-3456789", "US"),
+        ("au_abn", "12345678912", "AU"),
+    ],
+)
+def test_a_tax_number_of_a_known_kind_is_kept_with_its_country(
+    api: stripe.StripeClient, kind: str, value: str, country: str
+) -> None:
+    made = api.v1.customers.create({"tax_id_data": [{"type": kind, "value": value}], "expand": ["tax_ids"]})  # pyright: ignore[reportArgumentType] - one of many literals
+
+    assert made.tax_ids
+    (kept,) = made.tax_ids.data
+    assert (kept.type, kept.value, kept.country) == (kind, value, country)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("eu_vat", "DE12927339"),
+        ("eu_vat", "GR123456789"),
+        ("eu_vat", "GB123456789"),
+        ("eu_vat", "CHE-116.281.710 MWST"),
+        ("ch_vat", "CHE116281710"),
+        ("no_vat", "NO123456789MVA"),
+        ("us_ein", "123456789"),
+        ("gb_vat", "123456789"),
+    ],
+)
+def test_a_tax_number_of_another_form_is_refused_and_no_customer_is_left(
+    api: stripe.StripeClient, kind: str, value: str
+) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match=f"Invalid value for {kind}") as refused:
+        api.v1.customers.create({"tax_id_data": [{"type": kind, "value": value}]})  # pyright: ignore[reportArgumentType] - one of many literals
+
+    assert refused.value.code == "tax_id_invalid"
+    assert api.v1.customers.list().data == []
+
+
+def test_an_unknown_kind_of_tax_number_is_refused(api: stripe.StripeClient) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match="Invalid type: must be one of"):
+        api.v1.customers.create({"tax_id_data": [{"type": "de_vat", "value": "DE129273398"}]})  # pyright: ignore[reportArgumentType] - that is what is tried
+
+
+def test_tax_numbers_are_added_and_deleted_one_by_one(api: stripe.StripeClient) -> None:
+    made, other = api.v1.customers.create().id, api.v1.customers.create().id
+    number = api.v1.customers.tax_ids.create(made, {"type": "gb_vat", "value": "GB123456789"})
+
+    assert api.v1.customers.tax_ids.retrieve(made, number.id).value == "GB123456789"
+    with pytest.raises(stripe.InvalidRequestError, match="No such taxid"):
+        api.v1.customers.tax_ids.retrieve(other, number.id)
+    assert api.v1.customers.tax_ids.delete(made, number.id).deleted
+    assert api.v1.customers.tax_ids.list(made).data == []
