@@ -49,6 +49,13 @@ class Account:
             raise missing(kind, key, param)
         return found
 
+    def retrieve(self, kind: str, key: str) -> Object:
+        """Return an object as a request for it sees it: of a deleted customer no more than that it was deleted.
+
+        (API reference: Retrieve a customer.) Nothing else sees it: neither a write, nor a list, nor a search.
+        """
+        return self._store.get(f"deleted_{kind}", key) or self.get(kind, key)
+
     def all(self, kind: str) -> Iterator[Object]:
         return self._store.all(kind)
 
@@ -56,7 +63,10 @@ class Account:
         self._store.delete(thing["object"], thing["id"])
         if event:
             self._emit(event, thing, None)
-        return {"id": thing["id"], "object": thing["object"], "deleted": True}
+        left: Object = {"id": thing["id"], "object": thing["object"], "deleted": True}
+        if thing["object"] == "customer":
+            self._store.put("deleted_customer", thing["id"], left)
+        return left
 
     # ---- events and webhooks (API reference: Events; Webhooks: signatures and retries)
 

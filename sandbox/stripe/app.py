@@ -65,12 +65,13 @@ REUSED_KEY = "Keys for idempotent requests can only be used with the same parame
 class Stripe:
     """Answer the requests of one account."""
 
-    def __init__(self, account: Account, api_key: str) -> None:
+    def __init__(self, account: Account, api_key: str, search_lag: int = 0) -> None:
+        """Serve `account` to whom has `api_key`. A search sees a new object after `search_lag` seconds."""
         self.account = account
         self.api_key = api_key
         self.customers = Customers(account)
         self.prices = Prices(account)
-        self.lists = Lists(account)
+        self.lists = Lists(account, search_lag)
         self.invoicing = Invoicing(account)
         self.subscriptions = Subscriptions(account, self.invoicing)
 
@@ -104,9 +105,13 @@ class Stripe:
                 return self._invoice_action(self.account.get("invoice", key), action, params)
             case "DELETE", ["subscriptions", key]:
                 return self.subscriptions.cancel(self.account.get("subscription", key))
+            case "DELETE", ["customers", key]:
+                customer = self.account.get("customer", key)
+                self.subscriptions.end_all(customer)
+                return self.account.remove(customer, "customer.deleted")
             case "DELETE", [collection, key]:
                 kind = _kind(collection)
-                if kind not in ("customer", "product", "webhook_endpoint"):
+                if kind not in ("product", "webhook_endpoint"):
                     raise _unrecognized(method, path)
                 return self.account.remove(
                     self.account.get(kind, key), f"{kind}.deleted" if kind != "webhook_endpoint" else ""
@@ -114,7 +119,7 @@ class Stripe:
             case "GET", [collection]:
                 return self.lists.page(_kind(collection), f"/v1/{collection}", params)
             case "GET", [collection, key]:
-                return self.account.get(_kind(collection), key)
+                return self.account.retrieve(_kind(collection), key)
             case "POST", [collection]:
                 return self._create(_kind(collection), params)
             case "POST", [collection, key]:
@@ -205,7 +210,9 @@ class Stripe:
             raise invalid(f"This property cannot be expanded ({whole}).", "expand", "parameter_invalid")
         value = node[head]
         if isinstance(value, str) and head in EXPANDABLE:
-            node[head] = value = msgspec.json.decode(msgspec.json.encode(self.account.get(EXPANDABLE[head], value)))
+            node[head] = value = msgspec.json.decode(
+                msgspec.json.encode(self.account.retrieve(EXPANDABLE[head], value))
+            )
         self._expand(value, rest, whole)
 
 

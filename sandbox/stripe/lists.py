@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from operator import ge, gt, le, lt
+from typing import Any, cast
 
 from sandbox.stripe import forms
 from sandbox.stripe.account import Account
@@ -11,20 +14,40 @@ from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object, listing
 
 SEARCH = re.compile(r"metadata\['([^']+)'\]:\s*'([^']*)'")
-FILTERS = "customer status active product subscription invoice type lookup_keys price schedule"
-PAGING = {"limit", "starting_after", "ending_before", "expand", "created", "query", "page"}
+FILTERS = {
+    "customer": "email",
+    "product": "active ids type url",
+    "price": "active currency lookup_keys product type",
+    "tax_rate": "active inclusive",
+    "subscription": "customer price status collection_method",
+    "subscription_schedule": "customer",
+    "invoice": "customer status subscription collection_method due_date",
+    "invoice_payment": "invoice status",
+    "payment_intent": "customer",
+    "charge": "customer payment_intent",
+    "event": "type types",
+    "payment_method": "customer type",
+    "webhook_endpoint": "",
+    "tax_id": "customer",
+}
+"""What the list of each kind is filtered by, besides `created` (API reference: the list of each object)."""
+NO_CREATED = ("invoice_payment", "payment_method", "tax_id", "webhook_endpoint")
+BOUNDS: dict[str, Callable[[int, int], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
+PAGING = {"limit", "starting_after", "ending_before", "expand"}
 
 
 class Lists:
     """Answer lists and searches over the objects of one account."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, search_lag: int) -> None:
         self.account = account
+        self.search_lag = search_lag
 
     def page(self, kind: str, url: str, params: Params) -> Object:
         """Return a page of objects, newest first as Stripe lists them (API reference: Pagination)."""
+        filters = {*FILTERS[kind].split(), *(() if kind in NO_CREATED else ("created",))}
         for key in params:
-            if key not in PAGING and key not in FILTERS.split():
+            if key not in PAGING and key not in filters:
                 raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
         found = [each for each in self.account.all(kind) if _matches(each, params)]
         found.reverse()
@@ -46,11 +69,19 @@ class Lists:
         return listing(url, found[start : start + limit], more=start + limit < end)
 
     def search(self, kind: str, params: Params) -> Object:
-        """Return what a clause on metadata finds (API reference: Search)."""
+        """Return what a clause on metadata finds, once an object has been there for a while.
+
+        (API reference: Search: do not use it in read-after-write flows.)
+        """
         clause = SEARCH.fullmatch(params.get("query", "").strip())
         if clause is None:
             raise invalid("We were unable to parse your search query.", "query", "parameter_invalid_string")
-        found = [each for each in self.account.all(kind) if each["metadata"].get(clause[1]) == clause[2]]
+        until = self.account.clock.seconds() - self.search_lag
+        found = [
+            each
+            for each in self.account.all(kind)
+            if each["created"] <= until and each["metadata"].get(clause[1]) == clause[2]
+        ]
         return {
             "object": "search_result",
             "data": found,
@@ -61,18 +92,31 @@ class Lists:
 
 
 def _matches(thing: Object, params: Params) -> bool:
-    for key in FILTERS.split():
-        if key not in params:
-            continue
-        wanted = params[key]
-        if key == "lookup_keys":
-            if thing["lookup_key"] not in wanted:
-                return False
-        elif key == "active":
-            if thing["active"] != forms.flag(wanted):
-                return False
-        elif key == "status" and wanted == "all":
-            continue
-        elif thing.get(key) != wanted:
-            return False
-    return not (thing["object"] == "subscription" and "status" not in params and thing["status"] == "canceled")
+    if thing["object"] == "subscription" and "status" not in params and thing["status"] == "canceled":
+        return False
+    return all(_fits(thing, name, wanted) for name, wanted in params.items() if name not in PAGING)
+
+
+def _fits(thing: Object, name: str, wanted: Any) -> bool:
+    match name, wanted:
+        case (("created" | "due_date"), dict()):
+            bounds = cast("dict[str, str]", wanted)
+            if not bounds.keys() <= BOUNDS.keys():
+                raise invalid(f"Received unknown parameter: {name}[{next(iter(bounds))}]", name, "parameter_unknown")
+            return all(BOUNDS[bound](int(thing[name] or 0), int(value)) for bound, value in bounds.items())
+        case (("created" | "due_date"), _):
+            return thing[name] == int(wanted)
+        case "lookup_keys", _:
+            return thing["lookup_key"] in wanted
+        case "types", _:
+            return thing["type"] in wanted
+        case "ids", _:
+            return thing["id"] in wanted
+        case (("active" | "inclusive"), _):
+            return thing[name] == forms.flag(wanted)
+        case "price", _:
+            return wanted in [each["price"]["id"] for each in thing["items"]["data"]]
+        case "status", "all":
+            return True
+        case _:
+            return thing.get(name) == wanted

@@ -74,6 +74,18 @@ class Subscriptions:
             subscription | {"status": "canceled", "canceled_at": now, "ended_at": now}, "customer.subscription.deleted"
         )
 
+    def end_all(self, customer: Object) -> None:
+        """Cancel all that bills a customer, and collect nothing more (API reference: Delete a customer)."""
+        for schedule in self.account.all("subscription_schedule"):
+            if schedule["customer"] == customer["id"] and schedule["status"] in ("not_started", "active"):
+                self.cancel_schedule(schedule)
+        for subscription in self.account.all("subscription"):
+            if subscription["customer"] == customer["id"] and subscription["status"] != "canceled":
+                self.cancel(subscription)
+        for invoice in self.account.all("invoice"):
+            if invoice["customer"] == customer["id"] and invoice["status"] in ("draft", "open"):
+                self.account.save(invoice | {"auto_advance": False, "next_payment_attempt": None}, "invoice.updated")
+
     def _subscription(self, customer: Object, params: Params, items: list[Params], start: int) -> Object:
         account = self.account
         prices = self._priced(customer, items, params.get("add_invoice_items", []))

@@ -58,11 +58,11 @@ class StripeAccount(BillingSubject):
     webhook_secret_setting = "webhook_secret"
     page = 2
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, search_lag: int = 0) -> None:
         self._store = Store(folder / "stripe.sqlite")
         self._clock = SandboxClock()
         self.account = Account(self._store, self._clock)
-        self.stand_in = Stripe(self.account, API_KEY)
+        self.stand_in = Stripe(self.account, API_KEY, search_lag)
         self.app: Any = stripe_app(self.stand_in)
         self.api = official.StripeClient(API_KEY, http_client=InProcess(self.app))
 
