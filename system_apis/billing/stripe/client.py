@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from http import HTTPStatus
 from typing import Any
@@ -42,6 +43,10 @@ class _ErrorBody(msgspec.Struct, frozen=True):
 
 class Declined(Rejected):
     """The card was declined: the money is owed and was not paid."""
+
+
+class InvalidTaxId(Rejected):
+    """The tax number is of another form than its type has (Error codes: tax_id_invalid)."""
 
 
 class StripeClient:
@@ -85,6 +90,11 @@ class StripeClient:
             if response.headers.get(b"idempotent-replayed") != b"true" or await self._exists(f"{path}/{row['id']}"):
                 return row
             key = f"{key}:after:{row['id']}"
+
+    async def delete(self, path: str) -> None:
+        """Delete a record. One that is not there is deleted already."""
+        with contextlib.suppress(NotFound):
+            await self._send("DELETE", f"/v1/{path}", "", {}, [])
 
     async def _exists(self, path: str) -> bool:
         try:
@@ -140,4 +150,6 @@ def _fault(response: HttpResponse, *, safe: bool) -> PlatformFault:
             # The same key with other parameters: another order creates the same record in this moment. Look again.
             if error.code == "resource_already_exists" or error.type == "idempotency_error":
                 return Conflict("billing", error.message, field=field)
+            if error.code == "tax_id_invalid":
+                return InvalidTaxId("billing", error.message, field="customer.tax_number")
             return Rejected("billing", error.message, field=field)

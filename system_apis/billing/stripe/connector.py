@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from datetime import timedelta
 from urllib.parse import quote
 
 import msgspec
@@ -15,10 +16,12 @@ from canonical.parties import Customer
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping, parts, webhooks
-from system_apis.billing.stripe.client import Declined, Row, Settings, StripeClient
+from system_apis.billing.stripe.client import Declined, InvalidTaxId, Row, Settings, StripeClient
 from system_apis.billing.stripe.parts import Part
 from system_apis.connector import ConnectorContext
 
+NOT_SEARCHED_YET = timedelta(minutes=2)
+"""How long a customer may be there before a search finds it, with as much again to spare."""
 FIRST_INVOICE = ["subscription.latest_invoice"]
 TWO_CURRENCIES = "combine currencies"
 """What Stripe says, without a code or a field, when a customer is billed in another currency already."""
@@ -27,11 +30,12 @@ TWO_CURRENCIES = "combine currencies"
 class Stripe:
     """Implement `system_apis.billing.port.Billing`.
 
-    An idempotency key covers a repeat within a day; the search by our own id in the metadata covers any later one.
+    An idempotency key covers a repeat within a day; our own id in the metadata covers any later one.
     """
 
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._client = StripeClient(settings, context.client)
+        self._instance = context.instance
         self._source = f"billing/{context.instance}"
         self._secret = settings.webhook_secret
         self._clock = context.clock
@@ -42,19 +46,21 @@ class Stripe:
 
     async def put_customer(self, customer: Customer) -> str:
         wanted = mapping.customer(customer, correlation.current())
-        found = await self._client.get("customers/search", query=f"metadata['tiergate_id']:'{customer.id}'")
-        if found["data"]:
-            row: Row = found["data"][0]
-        else:
+        row = await self._customer(customer)
+        if row is None:
             created = wanted | mapping.at_creation(customer)
             row = await self._client.create("customers", f"customer:{customer.id}", **created)
+        noted: str = row["metadata"].get("tiergate_tax_number", "")
+        await self._follow_tax_number(customer, row["id"], noted)
         changes = {
             key: wanted[key]
             for key in ("name", "email", "tax_exempt", "address")
             if wanted[key] and not mapping.holds(row[key], wanted[key])
         }
-        if wanted["metadata"]["tiergate_parent"] != row["metadata"].get("tiergate_parent"):
-            changes["metadata"] = {"tiergate_parent": customer.parent_id or ""}
+        notes = {name: wanted["metadata"][name] or "" for name in ("tiergate_parent", "tiergate_tax_number")}
+        changed = {name: note for name, note in notes.items() if note != (row["metadata"].get(name) or "")}
+        if changed:
+            changes["metadata"] = changed
         if customer.payment_method and not row["invoice_settings"]["default_payment_method"]:
             attached = await self._client.post(
                 f"payment_methods/{customer.payment_method}/attach",
@@ -67,6 +73,54 @@ class Stripe:
             marker = "".join(f"{key}={value};" for key, value in sorted(changes.items())) + correlation.current()
             await self._client.post(f"customers/{row['id']}", f"customer:{customer.id}:{marker}", **changes)
         return row["id"]
+
+    async def _customer(self, customer: Customer) -> Row | None:
+        """Return the customer as billing has it: by its own id where we know it, by ours otherwise.
+
+        A search is up to a minute behind (API reference: Search), so it only names who may be the one, and those that
+        were made in the last two minutes are looked through.
+        """
+        names = [customer.references.get(self._instance, "")]
+        for look in (self._searched, self._recent):
+            for each in names:
+                row = await self._present(each) if each else None
+                if row and row["metadata"].get("tiergate_id") == customer.id:
+                    return row
+            names = await look(customer.id)
+        return await self._present(names[0]) if names else None
+
+    async def _searched(self, customer_id: str) -> list[str]:
+        found = await self._client.get("customers/search", query=f"metadata['tiergate_id']:'{customer_id}'")
+        return [each["id"] for each in found["data"]]
+
+    async def _recent(self, customer_id: str) -> list[str]:
+        since = int((self._clock() - NOT_SEARCHED_YET).timestamp())
+        rows = await self._client.listed("customers", created={"gte": since})
+        return [each["id"] for each in rows if each["metadata"].get("tiergate_id") == customer_id]
+
+    async def _present(self, reference: str) -> Row | None:
+        """Return a customer by billing's own id; None for one that is not there, or was deleted."""
+        try:
+            row = await self._client.get(f"customers/{reference}")
+        except NotFound:
+            return None
+        return None if row.get("deleted") else row
+
+    async def _follow_tax_number(self, customer: Customer, owner: str, noted: str) -> None:
+        """Let the customer have its present tax number in the place of the one that was `noted` before.
+
+        What people added by hand stays. A number that Stripe does not take is kept in the metadata alone: a sale does
+        not stop for it.
+        """
+        wanted = mapping.tax_id(customer)
+        present = await self._client.listed(f"customers/{owner}/tax_ids")
+        if wanted and wanted.value not in [each["value"] for each in present]:
+            path, key = f"customers/{owner}/tax_ids", f"tax_id:{owner}:{wanted.type}:{wanted.value}"
+            with contextlib.suppress(InvalidTaxId):
+                await self._client.create(path, key, type=wanted.type, value=wanted.value)
+        for each in present:
+            if each["value"] == noted != mapping.tax_number(customer):
+                await self._client.delete(f"customers/{owner}/tax_ids/{each['id']}")
 
     # ---- contracts
 

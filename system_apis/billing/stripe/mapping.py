@@ -10,9 +10,10 @@ from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
-from system_apis.billing.stripe import amounts
+from system_apis.billing.stripe import amounts, tax_ids
 from system_apis.billing.stripe.amounts import from_stripe
-from system_apis.billing.stripe.parts import Item, Part, price_key
+from system_apis.billing.stripe.parts import MAX_VALUE, Item, Part, price_key
+from system_apis.billing.stripe.tax_ids import TaxId
 
 Row = dict[str, Any]
 HOLD = timedelta(days=180)
@@ -27,11 +28,11 @@ FIELDS: dict[str, Fields] = {
         "metadata.tiergate_id": "customer.id",
         "metadata.tiergate_parent": "customer.parent_id",
         "metadata.tiergate_correlation": "order.correlation_id",
-        "tax_id_data.type": TECHNICAL,
-        "tax_id_data.value": "customer.tax_number",
+        "metadata.tiergate_tax_number": "customer.tax_number",
         "payment_method": "customer.payment_method",
         "invoice_settings.default_payment_method": "customer.payment_method",
     },
+    "customers/tax_ids": {"type": TECHNICAL, "value": "customer.tax_number"},
     "payment_methods/attach": {"customer": "customer.references"},
     "products": {"id": "line.sku", "name": "line.name"},
     "prices": {
@@ -96,8 +97,20 @@ def customer(source: Customer, correlation_id: str) -> Row:
             "tiergate_id": source.id,
             "tiergate_parent": source.parent_id,
             "tiergate_correlation": correlation_id,
+            "tiergate_tax_number": tax_number(source) or None,
         },
     }
+
+
+def tax_id(source: Customer) -> TaxId | None:
+    """Return the customer's tax number as Stripe takes it; None where there is none, or one of an unknown kind."""
+    return tax_ids.tax_id(source.tax_number, source.address.country) if source.tax_number else None
+
+
+def tax_number(source: Customer) -> str:
+    """Return the tax number as it is noted in the metadata, also of a kind that Stripe does not know."""
+    known = tax_id(source)
+    return known.value if known else (source.tax_number or "")[:MAX_VALUE]
 
 
 def holds(present: Any, wanted: Any) -> bool:
@@ -112,10 +125,9 @@ def holds(present: Any, wanted: Any) -> bool:
 
 
 def at_creation(source: Customer) -> Row:
-    """Return what a new customer gets beside its own fields: its tax number and its default payment method."""
+    """Return what a new customer gets beside its own fields: its default payment method."""
     method = source.payment_method
     return {
-        "tax_id_data": [{"type": "eu_vat", "value": source.tax_number}] if source.tax_number else None,
         "payment_method": method,
         "invoice_settings": {"default_payment_method": method} if method else None,
     }

@@ -1,0 +1,165 @@
+"""How the Stripe connector keeps customers: found while a search is behind, with their present tax number."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from canonical.parties import Address, Customer
+from system_apis.billing.port import Billing
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.subject import INSTANCE, Bench, bench
+from tests.support.stripe_account import StripeAccount
+
+Act = Callable[[Bench[Billing]], Awaitable[None]]
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> StripeAccount:
+    return StripeAccount(tmp_path)
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> StripeAccount:
+    """Return an account whose search is a minute behind."""
+    return StripeAccount(tmp_path, search_lag=60)
+
+
+def run(account: StripeAccount, folder: Path, act: Act) -> None:
+    async def connected() -> None:
+        async with bench(account, folder) as made:
+            await act(made)
+
+    asyncio.run(connected())
+
+
+async def put(made: Bench[Billing], customer: Customer) -> str:
+    return await made.call(lambda: made.connector.put_customer(customer))
+
+
+def buyer(country: str = "DE", number: str | None = None, **facts: Any) -> Customer:
+    sample = samples.customer("cus_1", tax_number=number)
+    return msgspec.structs.replace(sample, address=Address("1", "1", "1", country), **facts)
+
+
+def taxed(account: StripeAccount) -> list[tuple[str, str]]:
+    return [(each["type"], each["value"]) for each in account.account.all("tax_id")]
+
+
+def noted(account: StripeAccount) -> str | None:
+    (customer,) = account.account.all("customer")
+    return customer["metadata"].get("tiergate_tax_number")
+
+
+@pytest.mark.parametrize(
+    ("country", "number", "sent"),
+    [
+        ("CH", "CHE-116.281.710 MWST", ("ch_vat", "CHE-116.281.710 MWST")),
+        ("GB", "GB980780684", ("gb_vat", "GB980780684")),
+        ("GB", "XI980780684", ("eu_vat", "XI980780684")),
+        ("NO", "NO995525828MVA", ("no_vat", "995525828MVA")),
+        ("US", "911144442", ("us_ein", "91-1144442")),
+        ("AU", "51824753556", ("au_abn", "51824753556")),
+        ("DE", "DE136695976", ("eu_vat", "DE136695976")),
+    ],
+)
+def test_a_customer_of_any_country_is_made_with_its_tax_number(
+    account: StripeAccount, tmp_path: Path, country: str, number: str, sent: tuple[str, str]
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        await put(made, buyer(country, number))
+        await put(made, buyer(country, number))
+
+        assert taxed(account) == [sent]
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize(("country", "number"), [("ZZ", "A-1"), ("DE", "DE12"), ("US", "unknown")])
+def test_a_tax_number_that_stripe_does_not_take_is_noted_and_stops_no_sale(
+    account: StripeAccount, tmp_path: Path, country: str, number: str
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        await put(made, buyer(country, number))
+        await put(made, buyer(country, number))
+
+        assert taxed(account) == []
+        assert noted(account) == number
+
+    run(account, tmp_path, act)
+
+
+def test_a_tax_number_that_changes_and_goes_is_followed_and_one_added_by_hand_stays(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        reference = await put(made, buyer("DE", "DE136695976"))
+        account.api.v1.customers.tax_ids.create(reference, {"type": "gb_vat", "value": "GB980780684"})
+        for number in ("FR40303265045", "DE136695976", "A-1"):
+            await put(made, buyer("DE" if number != "A-1" else "ZZ", number))
+            kept = [] if number == "A-1" else [number]
+            assert sorted(value for _, value in taxed(account)) == sorted(["GB980780684", *kept])
+            assert noted(account) == number
+        await put(made, buyer("DE"))
+
+        assert taxed(account) == [("gb_vat", "GB980780684")]
+        assert not noted(account)
+
+    run(account, tmp_path, act)
+
+
+def test_a_customer_that_a_search_does_not_see_yet_is_found_and_changed(behind: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        first = await put(made, buyer())
+        made.connector = made.connect()
+        second = await put(made, buyer(name="Renamed GmbH"))
+
+        assert (first, "Renamed GmbH") == (second, (await behind.customers("cus_1"))[0][1])
+        assert behind.account.find("customer", first)
+        assert len(await behind.customers("cus_1")) == 1
+
+    run(behind, tmp_path, act)
+
+
+def test_a_customer_is_read_by_billings_own_id_where_it_is_known(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        reference = await put(made, buyer())
+        made.loopback.seen.clear()
+        again = await put(made, buyer(references={INSTANCE: reference}))
+
+        assert again == reference
+        assert not [each for each in made.loopback.seen if "search" in each.path or "created" in each.path]
+
+    run(account, tmp_path, act)
+
+
+def test_a_customer_that_was_deleted_by_hand_is_made_again_even_if_its_old_id_is_known(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        gone = await put(made, buyer())
+        account.api.v1.customers.delete(gone)
+        made.loopback.seen.clear()
+        again = await put(made, buyer(references={INSTANCE: gone}))
+
+        assert again != gone
+        assert [each for each, _ in await account.customers("cus_1")] == [again]
+        assert len(made.loopback.seen) < 10
+
+    run(account, tmp_path, act)
+
+
+def test_an_id_that_is_another_customers_is_not_taken(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        other = account.api.v1.customers.create({"name": "Other"}).id
+        made_for_us = await put(made, buyer(references={INSTANCE: other}))
+
+        assert made_for_us != other
+        assert account.api.v1.customers.retrieve(other).name == "Other"
+
+    run(account, tmp_path, act)
