@@ -15,12 +15,15 @@ from litestar.params import FromPath
 
 from sandbox.stripe import forms
 from sandbox.stripe.account import API_VERSION, Account
+from sandbox.stripe.balances import Balances
 from sandbox.stripe.customers import Customers
 from sandbox.stripe.errors import StripeError, invalid
+from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
 from sandbox.stripe.lists import Lists
 from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.parameters import accept, require
+from sandbox.stripe.payments import Payments
 from sandbox.stripe.prices import Prices
 from sandbox.stripe.subscriptions import Subscriptions
 
@@ -51,6 +54,7 @@ KINDS = (
     "subscription_schedule",
     "invoice",
     "invoice_payment",
+    "invoiceitem",
     "payment_intent",
     "charge",
     "event",
@@ -72,8 +76,11 @@ class Stripe:
         self.customers = Customers(account)
         self.prices = Prices(account)
         self.lists = Lists(account, search_lag)
-        self.invoicing = Invoicing(account)
-        self.subscriptions = Subscriptions(account, self.invoicing)
+        self.balances = Balances(account)
+        self.invoicing = Invoicing(account, self.balances)
+        self.items = InvoiceItems(account, self.invoicing)
+        self.payments = Payments(account, self.invoicing)
+        self.subscriptions = Subscriptions(account, self.invoicing, self.items, self.payments)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
         """Return the object that one request answers with, before expansion."""
@@ -93,6 +100,12 @@ class Stripe:
             case "DELETE", ["customers", key, "tax_ids", number]:
                 found = self.customers.tax_id(self.account.get("customer", key), number)
                 return self.account.remove(found, "customer.tax_id.deleted")
+            case "GET", ["customers", key, "balance_transactions"]:
+                url = f"/v1/customers/{key}/balance_transactions"
+                return self.lists.page("customer_balance_transaction", url, params | {"customer": key})
+            case "POST", ["customers", key, "balance_transactions"]:
+                accept("customer_balance_transaction", params)
+                return self.balances.adjust(self.account.get("customer", key), params)
             case "POST", ["customers", key, "tax_ids"]:
                 return self.customers.add_tax_id(self.account.get("customer", key), params)
             case "POST", ["payment_methods", key, "attach"]:
@@ -103,6 +116,10 @@ class Stripe:
                 return self.account.get("invoice", key)["lines"]
             case "POST", ["invoices", key, action]:
                 return self._invoice_action(self.account.get("invoice", key), action, params)
+            case "DELETE", ["invoiceitems", key]:
+                return self.items.delete(self.account.get("invoiceitem", key))
+            case "DELETE", ["invoices", key]:
+                return self.invoicing.delete(self.account.get("invoice", key))
             case "DELETE", ["subscriptions", key]:
                 return self.subscriptions.cancel(self.account.get("subscription", key))
             case "DELETE", ["customers", key]:
@@ -144,6 +161,12 @@ class Stripe:
                 return self.subscriptions.create(params)
             case "subscription_schedule":
                 return self.subscriptions.schedule(params)
+            case "invoiceitem":
+                return self.items.create(params)
+            case "invoice":
+                return self.items.invoice(params)
+            case "payment_intent":
+                return self.payments.intent(params)
             case "webhook_endpoint":
                 require(params, "url", "enabled_events")
                 return self.account.endpoint(params)
@@ -155,6 +178,10 @@ class Stripe:
         accept(kind, params)
         if kind == "subscription_schedule":
             return self.subscriptions.reschedule(thing, params)
+        if kind == "customer" and "balance" in params:
+            change = int(params.pop("balance")) - thing["balance"]
+            self.balances.change(thing, change, "adjustment", thing["currency"] or "eur")
+            thing = self.account.get(kind, key)
         before = dict(thing)
         for name, value in params.items():
             if isinstance(value, dict) and isinstance(thing.get(name), dict):
@@ -172,10 +199,14 @@ class Stripe:
                 return self.invoicing.finalize(invoice)
             case "void":
                 return self.invoicing.void(invoice)
+            case "mark_uncollectible":
+                return self.invoicing.write_off(invoice)
+            case "attach_payment":
+                return self.payments.attach(invoice, params)
             case "pay":
                 try:
                     method = params.get("payment_method", "")
-                    return self.invoicing.pay(invoice, method, out_of_band=forms.flag(params.get("paid_out_of_band")))
+                    return self.payments.pay(invoice, method, out_of_band=forms.flag(params.get("paid_out_of_band")))
                 finally:
                     if invoice["subscription"]:
                         self.subscriptions.follow(invoice["subscription"])

@@ -9,9 +9,9 @@ from sandbox.stripe import tax_ids
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import declined, missing
 from sandbox.stripe.forms import Params
-from sandbox.stripe.invoicing import REFUSED_AT_ATTACH
-from sandbox.stripe.objects import Object
+from sandbox.stripe.objects import Object, sepa_debit
 from sandbox.stripe.parameters import require
+from sandbox.stripe.payments import REFUSED_AT_ATTACH, SEPA_TOKENS
 
 
 class Customers:
@@ -38,6 +38,8 @@ class Customers:
             attached = self.attach(token, customer)  # refused: then there is no customer either
             if customer["invoice_settings"]["default_payment_method"] == token:
                 customer["invoice_settings"]["default_payment_method"] = attached["id"]
+        if balance := int(values.get("balance", 0)):
+            customer["balance"] = balance
         numbers = [self._tax_id(customer, each) for each in params.get("tax_id_data", [])]
         self.account.save(customer, "customer.created")
         for each in numbers:
@@ -82,8 +84,11 @@ class Customers:
             raise declined(REFUSED_AT_ATTACH[token])
         method = self.account.find("payment_method", token)
         if method is None:
-            if not token.startswith("pm_card_"):
+            if not token.startswith("pm_card_") and token not in SEPA_TOKENS:
                 raise missing("payment_method", token)
             method = self.account.make("payment_method", metadata={"token": token})
-            method["card"]["fingerprint"] = hashlib.sha256(token.encode()).hexdigest()[:16]
+            if token in SEPA_TOKENS:
+                del method["card"]
+                method |= {"type": "sepa_debit", "sepa_debit": sepa_debit()}
+            method[method["type"]]["fingerprint"] = hashlib.sha256(token.encode()).hexdigest()[:16]
         return self.account.save(method | {"customer": customer["id"]}, "payment_method.attached")

@@ -1,4 +1,4 @@
-"""Invoices and their payment: lines, taxes, finalization, attempts to charge."""
+"""Invoices: lines, taxes, finalization, and what ends them (API reference: Invoices; Billing: Invoice workflow)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,19 @@ from typing import Any
 
 from sandbox.stripe import currencies
 from sandbox.stripe.account import Account
-from sandbox.stripe.errors import StripeError, declined, invalid
+from sandbox.stripe.balances import Balances
+from sandbox.stripe.errors import invalid
 from sandbox.stripe.objects import Object, listing
 
-RETRY_DAYS = (1, 3, 5, 7)
-DECLINES = {
-    "pm_card_chargeCustomerFail": "generic_decline",
-    "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
-}
-REFUSED_AT_ATTACH = {"pm_card_chargeDeclined": "generic_decline", "pm_card_visa_chargeDeclined": "generic_decline"}
 DAY = 24 * 3600
 
 
 class Invoicing:
-    """Draft, finalize, charge and void invoices."""
+    """Draft, finalize, settle, void and write off invoices."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, balances: Balances) -> None:
         self.account = account
+        self.balances = balances
 
     def draft(self, customer: Object, currency: str, lines: list[Object], **values: Any) -> Object:
         """Create a draft with `lines` made by `line`, and compute its totals."""
@@ -37,19 +33,15 @@ class Invoicing:
             "account_country": "DE",
             "account_name": "Sandbox",
             "customer_tax_ids": [{"type": each["type"], "value": each["value"]} for each in tax_ids],
+            "starting_balance": customer["balance"],
             "lines": listing(f"/v1/invoices/{invoice['id']}/lines", lines),
         }
         return account.save(self.totalled(invoice), "invoice.created")
 
     def line(self, price: Object, quantity: int, rates: list[Object], period: tuple[int, int], **values: Any) -> Object:
         """Return a line for `quantity` of `price`; taxes are rounded for each line."""
-        amount = int((Decimal(price["unit_amount_decimal"]) * quantity).quantize(Decimal(1), ROUND_HALF_UP))
+        amount = self.times(price["unit_amount_decimal"], quantity)
         product = self.account.get("product", price["product"])
-        pricing: Object = {
-            "type": "price_details",
-            "price_details": {"price": price["id"], "product": price["product"]},
-            "unit_amount_decimal": price["unit_amount_decimal"],
-        }
         return self.account.make(
             "line_item",
             amount=amount,
@@ -58,10 +50,35 @@ class Invoicing:
             quantity=quantity,
             description=f"{quantity} × {product['name']}",
             period={"start": period[0], "end": period[1]},
-            taxes=[_tax(amount, price["currency"], rate) for rate in rates],
-            pricing=pricing,
+            taxes=self.taxes(amount, price["currency"], rates),
+            pricing=self.pricing(price),
             **values,
         )
+
+    def times(self, unit: str, quantity: int) -> int:
+        """Return the amount of a line, rounded half up to the minor unit."""
+        return int((Decimal(unit) * quantity).quantize(Decimal(1), ROUND_HALF_UP))
+
+    def pricing(self, price: Object) -> Object:
+        return {
+            "type": "price_details",
+            "price_details": {"price": price["id"], "product": price["product"]},
+            "unit_amount_decimal": price["unit_amount_decimal"],
+        }
+
+    def taxes(self, amount: int, currency: str, rates: list[Object]) -> list[Object]:
+        """Return the taxes of a line, rounded to what can be charged: its invoice could not be paid otherwise."""
+        return [
+            {
+                "amount": currencies.rounded(amount * Decimal(str(rate["percentage"])) / 100, currency),
+                "taxable_amount": amount,
+                "tax_behavior": "exclusive",
+                "tax_rate_details": {"tax_rate": rate["id"]},
+                "type": "tax_rate_details",
+                "taxability_reason": "not_available",
+            }
+            for rate in rates
+        ]
 
     def totalled(self, invoice: Object) -> Object:
         lines = invoice["lines"]["data"]
@@ -84,115 +101,142 @@ class Invoicing:
             "amount_remaining": total - invoice["amount_paid"],
         }
 
+    # ---- transitions (Billing: Status transitions and finalization)
+
     def finalize(self, invoice: Object) -> Object:
+        """Open a draft. One of which nothing is due is paid at once, without a payment."""
         if invoice["status"] != "draft":
             raise invalid(
                 "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
                 code="invoice_not_editable",
             )
-        currencies.chargeable(invoice["total"], invoice["currency"])
         account, now = self.account, self.account.clock.seconds()
-        customer = account.get("customer", invoice["customer"])
+        customer = account.get("customer", invoice["customer"], "customer")
+        owed = invoice["total"] + customer["balance"]
+        carried = owed < 0 or currencies.too_small(owed, invoice["currency"])
+        due = 0 if carried else owed
+        currencies.chargeable(due, invoice["currency"])
         number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
-        account.save(
-            customer | {"next_invoice_sequence": customer["next_invoice_sequence"] + 1, "currency": invoice["currency"]}
-        )
+        customer |= {
+            "next_invoice_sequence": customer["next_invoice_sequence"] + 1,
+            "currency": invoice["currency"],
+        }
         invoice |= {
             "status": "open",
             "number": number,
             "effective_at": now,
             "automatically_finalizes_at": None,
+            "starting_balance": customer["balance"],
+            "ending_balance": owed if carried else 0,
+            "amount_due": due,
+            "amount_remaining": due,
             "status_transitions": invoice["status_transitions"] | {"finalized_at": now},
-            "next_payment_attempt": now if invoice["collection_method"] == "charge_automatically" else None,
+            "next_payment_attempt": now if due and invoice["collection_method"] == "charge_automatically" else None,
         }
+        account.save(customer)
+        self._carry(customer, invoice)
+        if due:
+            self._request(invoice)
+        account.save(invoice, "invoice.finalized")
+        return invoice if due else self.settled(invoice)
+
+    def _carry(self, customer: Object, invoice: Object) -> None:
+        """Use the customer's balance, and add what is too small to be charged or was credited.
+
+        (API reference: Invoice, `amount_due` and `ending_balance`; Customer balance: Types.)
+        """
+        change = invoice["ending_balance"] - invoice["starting_balance"]
+        if change:
+            kind = "invoice_too_small" if invoice["ending_balance"] > 0 else "applied_to_invoice"
+            self.balances.change(customer, change, kind, invoice["currency"], invoice=invoice["id"])
+
+    def _request(self, invoice: Object) -> None:
+        """Make the payment that the invoice asks for, which is kept at what remains to be paid."""
+        account = self.account
         intent = account.make(
             "payment_intent",
-            amount=invoice["total"],
+            amount=invoice["amount_due"],
             currency=invoice["currency"],
             customer=invoice["customer"],
-            description=f"Invoice {number}",
-            payment_method=self._method(invoice),
+            description=f"Invoice {invoice['number']}",
+            payment_method=self.method(invoice),
         )
         intent["client_secret"] = f"{intent['id']}_secret_{secrets.token_hex(12)}"
         account.save(intent, "payment_intent.created")
         payment = account.make(
             "invoice_payment",
-            amount_requested=invoice["total"],
+            amount_requested=invoice["amount_due"],
             currency=invoice["currency"],
             invoice=invoice["id"],
             payment={"type": "payment_intent", "payment_intent": intent["id"]},
         )
         account.save(payment)
-        account.save(invoice, "invoice.finalized")
-        return self._settled(invoice, 0) if invoice["total"] == 0 else invoice
 
-    def pay(self, invoice: Object, method: str = "", *, out_of_band: bool = False) -> Object:
-        """Charge the invoice now. Raises the card error of a decline, after the attempt is recorded."""
-        if invoice["status"] == "paid":
-            raise invalid("Invoice is already paid", code="invoice_already_paid")
-        if invoice["status"] == "draft":
-            invoice = self.finalize(invoice)
-        if out_of_band:
-            return self._settled(invoice, invoice["amount_remaining"])
-        chosen = self.account.find("payment_method", method or self._method(invoice) or "")
-        if chosen is None:
-            raise invalid("There is no `default_payment_method` set on this Customer or Invoice.", code="missing")
-        reason = DECLINES.get(chosen["metadata"].get("token", ""))
-        intent = self._intent(invoice)
-        charge = self._charge(invoice, intent, chosen, reason)
+    def settled(self, invoice: Object, *, by_payment: bool = True) -> Object:
+        """Mark the invoice as paid. What was paid outside of Stripe is no payment that succeeded (Types of events)."""
         now = self.account.clock.seconds()
-        invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
-        if reason is None:
-            self.account.save(
-                intent
-                | {
-                    "status": "succeeded",
-                    "amount_received": invoice["total"],
-                    "latest_charge": charge["id"],
-                    "payment_method": chosen["id"],
-                },
-                "payment_intent.succeeded",
-            )
-            return self._settled(invoice, invoice["amount_remaining"])
-        error = declined(reason, charge=charge["id"], payment_intent={"id": intent["id"]})
-        self.account.save(
-            intent
-            | {
-                "status": "requires_payment_method",
-                "latest_charge": charge["id"],
-                "last_payment_error": error.body["error"],
-            },
-            "payment_intent.payment_failed",
-        )
-        tries = invoice["attempt_count"]
-        invoice["next_payment_attempt"] = now + RETRY_DAYS[tries - 1] * DAY if tries <= len(RETRY_DAYS) else None
-        self.account.save(invoice, "invoice.payment_failed")
-        raise error
-
-    def collect(self, invoice: Object) -> Object:
-        """Charge the invoice as the platform itself does: a decline is recorded and raises nothing."""
-        try:
-            return self.pay(invoice)
-        except StripeError:
-            return self.account.get("invoice", invoice["id"]) | {}
+        invoice |= {
+            "status": "paid",
+            "amount_paid": invoice["amount_due"],
+            "amount_remaining": 0,
+            "attempted": True,
+            "next_payment_attempt": None,
+            "status_transitions": invoice["status_transitions"] | {"paid_at": now},
+        }
+        self.account.save(invoice, "invoice.paid")
+        return self.account.save(invoice, "invoice.payment_succeeded") if by_payment else invoice
 
     def void(self, invoice: Object) -> Object:
+        """Void the invoice: it is owed no longer, and a balance that was used for it is given back."""
         if invoice["status"] not in ("open", "uncollectible"):
             raise invalid("You can only void open or uncollectible invoices.", code="status_transition_invalid")
-        now = self.account.clock.seconds()
-        transitions = invoice["status_transitions"] | {"voided_at": now}
-        return self.account.save(
-            invoice | {"status": "void", "amount_remaining": 0, "status_transitions": transitions}, "invoice.voided"
-        )
+        self.withdraw(invoice)
+        used = invoice["ending_balance"] - invoice["starting_balance"]
+        if used:
+            customer = self.account.get("customer", invoice["customer"], "customer")
+            self.balances.change(customer, -used, "unapplied_from_invoice", invoice["currency"], invoice=invoice["id"])
+        return self._ended(invoice | {"amount_remaining": 0}, "void", "voided_at", "invoice.voided")
+
+    def write_off(self, invoice: Object) -> Object:
+        """Mark the invoice as one that will not be paid. It may be paid or voided all the same."""
+        if invoice["status"] != "open":
+            raise invalid("You can only mark open invoices as uncollectible.", code="status_transition_invalid")
+        return self._ended(invoice, "uncollectible", "marked_uncollectible_at", "invoice.marked_uncollectible")
+
+    def delete(self, invoice: Object) -> Object:
+        """Delete a draft that no subscription made (API reference: Delete a draft invoice)."""
+        if invoice["status"] != "draft" or invoice["subscription"]:
+            raise invalid(
+                "You can only delete draft invoices that are not of a subscription.", code="invoice_not_editable"
+            )
+        return self.account.remove(invoice, "invoice.deleted")
+
+    def _ended(self, invoice: Object, status: str, moment: str, event: str) -> Object:
+        transitions = invoice["status_transitions"] | {moment: self.account.clock.seconds()}
+        ended: Object = {"status": status, "status_transitions": transitions, "next_payment_attempt": None}
+        return self.account.save(invoice | ended, event)
+
+    # ---- what belongs to an invoice
 
     def payments(self, invoice_id: str) -> list[Object]:
         return [each for each in self.account.all("invoice_payment") if each["invoice"] == invoice_id]
 
-    def _intent(self, invoice: Object) -> Object:
-        (payment,) = self.payments(invoice["id"])
-        return self.account.get("payment_intent", payment["payment"]["payment_intent"])
+    def request(self, invoice: Object) -> Object:
+        """Return the payment that the invoice asks for by itself."""
+        return next(each for each in self.payments(invoice["id"]) if each["is_default"])
 
-    def _method(self, invoice: Object) -> str | None:
+    def intent(self, invoice: Object) -> Object:
+        return self.account.get("payment_intent", self.request(invoice)["payment"]["payment_intent"])
+
+    def withdraw(self, invoice: Object) -> None:
+        """Cancel the payment that an invoice asks for: it needs none, or was paid in another way."""
+        request, intent, now = self.request(invoice), self.intent(invoice), self.account.clock.seconds()
+        transitions = request["status_transitions"] | {"canceled_at": now}
+        self.account.save(request | {"status": "canceled", "status_transitions": transitions})
+        self.account.save(intent | {"status": "canceled", "canceled_at": now}, "payment_intent.canceled")
+
+    def method(self, invoice: Object) -> str | None:
+        """Return the payment method that an invoice is charged to."""
         subscription = self.account.find("subscription", invoice["subscription"] or "") or {}
         customer = self.account.get("customer", invoice["customer"])
         return (
@@ -200,56 +244,3 @@ class Invoicing:
             or subscription.get("default_payment_method")
             or customer["invoice_settings"]["default_payment_method"]
         )
-
-    def _charge(self, invoice: Object, intent: Object, method: Object, reason: str | None) -> Object:
-        paid = reason is None
-        card = {key: method["card"][key] for key in ("brand", "country", "exp_month", "exp_year", "funding", "last4")}
-        failure: Object = {"failure_code": "card_declined", "failure_message": "Your card was declined."}
-        charge = self.account.make(
-            "charge",
-            amount=invoice["total"],
-            amount_captured=invoice["total"] if paid else 0,
-            captured=paid,
-            paid=paid,
-            currency=invoice["currency"],
-            customer=invoice["customer"],
-            payment_intent=intent["id"],
-            payment_method=method["id"],
-            payment_method_details={"type": "card", "card": card},
-            status="succeeded" if paid else "failed",
-            description=intent["description"],
-            **({} if paid else failure),
-        )
-        return self.account.save(charge, "charge.succeeded" if paid else "charge.failed")
-
-    def _settled(self, invoice: Object, amount: int) -> Object:
-        now = self.account.clock.seconds()
-        for each in self.payments(invoice["id"]):
-            transitions = each["status_transitions"] | {"paid_at": now}
-            self.account.save(
-                each | {"status": "paid", "amount_paid": amount, "status_transitions": transitions},
-                "invoice_payment.paid",
-            )
-        invoice |= {
-            "status": "paid",
-            "amount_paid": amount,
-            "amount_remaining": 0,
-            "attempted": True,
-            "next_payment_attempt": None,
-            "status_transitions": invoice["status_transitions"] | {"paid_at": now},
-        }
-        self.account.save(invoice, "invoice.paid")
-        return self.account.save(invoice, "invoice.payment_succeeded")
-
-
-def _tax(amount: int, currency: str, rate: Object) -> Object:
-    """Return the tax of a line, rounded to what can be charged: its invoice could not be paid otherwise."""
-    share = Decimal(str(rate["percentage"])) / 100
-    return {
-        "amount": currencies.rounded(amount * share, currency),
-        "taxable_amount": amount,
-        "tax_behavior": "exclusive",
-        "tax_rate_details": {"tax_rate": rate["id"]},
-        "type": "tax_rate_details",
-        "taxability_reason": "not_available",
-    }

@@ -22,6 +22,8 @@ FILTERS = {
     "subscription": "customer price status collection_method",
     "subscription_schedule": "customer",
     "invoice": "customer status subscription collection_method due_date",
+    "invoiceitem": "customer invoice pending",
+    "customer_balance_transaction": "customer invoice",
     "invoice_payment": "invoice status",
     "payment_intent": "customer",
     "charge": "customer payment_intent",
@@ -116,6 +118,8 @@ def _fits(thing: Object, name: str, wanted: Any) -> bool:
             return thing[name] == forms.flag(wanted)
         case "price", _:
             return wanted in [each["price"]["id"] for each in thing["items"]["data"]]
+        case "pending", _:
+            return (thing["invoice"] is None) == forms.flag(wanted)
         case "status", "all":
             return True
         case _:

@@ -292,6 +292,34 @@ def _webhook_endpoint() -> Object:
     }
 
 
+def _invoiceitem() -> Object:
+    return {
+        **empty("customer_account description invoice parent period pricing proration_details test_clock"),
+        **_all(0, "amount date net_amount"),
+        **_all("", "currency customer quantity_decimal"),
+        **_lists("discounts tax_rates"),
+        "discountable": True,
+        "metadata": {},
+        "proration": False,
+        "quantity": 1,
+    }
+
+
+def _customer_balance_transaction() -> Object:
+    return {
+        **empty("checkout_session credit_note customer_account description invoice"),
+        **_all(0, "amount ending_balance"),
+        **_all("", "currency customer"),
+        "metadata": {},
+        "type": "adjustment",
+    }
+
+
+def sepa_debit() -> Object:
+    """Return what a payment method of SEPA Direct Debit shows of its account."""
+    return {"bank_code": "37040044", "branch_code": "", "country": "DE", "last4": "3000", **empty("generated_from")}
+
+
 TEMPLATES: dict[str, Callable[[], Object]] = {
     "customer": _customer,
     "tax_id": _tax_id,
@@ -304,6 +332,8 @@ TEMPLATES: dict[str, Callable[[], Object]] = {
     "subscription_schedule": _subscription_schedule,
     "invoice": _invoice,
     "line_item": _line_item,
+    "invoiceitem": _invoiceitem,
+    "customer_balance_transaction": _customer_balance_transaction,
     "invoice_payment": _invoice_payment,
     "payment_intent": _payment_intent,
     "charge": _charge,
@@ -322,6 +352,8 @@ PREFIX = {
     "subscription_schedule": "sub_sched",
     "invoice": "in",
     "line_item": "il",
+    "invoiceitem": "ii",
+    "customer_balance_transaction": "cbtxn",
     "invoice_payment": "inpay",
     "payment_intent": "pi",
     "charge": "ch",

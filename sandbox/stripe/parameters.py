@@ -26,7 +26,18 @@ ACCEPTED = {
     "subscription_schedule": (
         "customer default_settings end_behavior metadata phases proration_behavior start_date billing_mode"
     ),
-    "invoice": "auto_advance description metadata default_payment_method",
+    "invoice": (
+        "auto_advance collection_method currency customer days_until_due default_payment_method default_tax_rates "
+        "description metadata pending_invoice_items_behavior subscription"
+    ),
+    "invoiceitem": (
+        "amount currency customer description invoice metadata period pricing quantity subscription tax_rates "
+        "unit_amount_decimal"
+    ),
+    "payment_intent": (
+        "amount currency customer payment_method payment_method_types confirm description metadata off_session"
+    ),
+    "customer_balance_transaction": "amount currency description metadata",
     "webhook_endpoint": "api_version description enabled_events metadata url disabled",
 }
 """The parameters that each kind takes, separated by blanks."""

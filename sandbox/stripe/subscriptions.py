@@ -9,8 +9,10 @@ from typing import Any
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
+from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import DAY, Invoicing
 from sandbox.stripe.objects import Object, empty, listing
+from sandbox.stripe.payments import Payments
 
 HOUR = 3600
 GRACE = 5
@@ -54,9 +56,11 @@ def _phase_extra(item: Params) -> Object:
 class Subscriptions:
     """Turn schedules into subscriptions and bill them; `tick` does what is due."""
 
-    def __init__(self, account: Account, invoicing: Invoicing) -> None:
+    def __init__(self, account: Account, invoicing: Invoicing, items: InvoiceItems, payments: Payments) -> None:
         self.account = account
         self.invoicing = invoicing
+        self.items = items
+        self.payments = payments
 
     # ---- subscriptions
 
@@ -237,6 +241,7 @@ class Subscriptions:
                 "subscription_details": {"subscription": key, "metadata": dict(subscription["metadata"])},
             },
         )
+        self.items.take_pending(invoice)
         subscription["latest_invoice"] = invoice["id"]
         account.save(subscription)
         return invoice
@@ -244,7 +249,7 @@ class Subscriptions:
     def _advance(self, subscription: Object, invoice: Object) -> None:
         """Charge the finalized invoice where that is the collection method, and update the subscription."""
         if invoice["collection_method"] == "charge_automatically" and invoice["status"] == "open":
-            self.invoicing.collect(invoice)
+            self.payments.collect(invoice)
         self.follow(subscription["id"])
 
     def follow(self, key: str) -> None:
@@ -253,7 +258,8 @@ class Subscriptions:
         if subscription["status"] == "canceled":
             return
         invoice = self.account.get("invoice", subscription["latest_invoice"])
-        if invoice["status"] == "paid" or invoice["collection_method"] == "send_invoice" or not invoice["attempted"]:
+        by_invoice = invoice["collection_method"] == "send_invoice"
+        if invoice["status"] == "paid" or by_invoice or not invoice["attempted"] or self._on_its_way(invoice):
             status = "active"
         else:
             status = "past_due" if subscription["status"] in ("active", "past_due") else "incomplete"
@@ -261,6 +267,10 @@ class Subscriptions:
             self.account.save(
                 subscription | {"status": status}, "customer.subscription.updated", {"status": subscription["status"]}
             )
+
+    def _on_its_way(self, invoice: Object) -> bool:
+        """Return whether a direct debit is processing (Billing: Subscriptions with delayed notification payments)."""
+        return invoice["status"] == "open" and self.invoicing.intent(invoice)["status"] == "processing"
 
     # ---- schedules
 
@@ -390,6 +400,9 @@ class Subscriptions:
         for subscription in self.account.all("subscription"):
             if subscription["status"] in ("active", "past_due"):
                 self._roll(subscription, now)
+        for each in self.payments.tick():
+            if each["subscription"]:
+                self.follow(each["subscription"])
         for each in self.account.all("invoice"):
             invoice = each
             if (
@@ -400,7 +413,7 @@ class Subscriptions:
                 invoice = self.invoicing.finalize(invoice)
             attempt = invoice["next_payment_attempt"]
             if invoice["status"] == "open" and attempt and attempt + GRACE <= now:
-                self.invoicing.collect(invoice)
+                self.payments.collect(invoice)
                 if invoice["subscription"]:
                     self.follow(invoice["subscription"])
 

@@ -1,0 +1,178 @@
+"""Invoice items: what is billed beside subscriptions, and by hand (API reference: Invoice Items)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.stripe import currencies
+from sandbox.stripe.account import Account
+from sandbox.stripe.errors import invalid
+from sandbox.stripe.forms import Params
+from sandbox.stripe.invoicing import Invoicing
+from sandbox.stripe.objects import Object, listing
+from sandbox.stripe.parameters import require
+
+
+class InvoiceItems:
+    """Create and delete invoice items. One without an invoice is pending: the next invoice takes it."""
+
+    def __init__(self, account: Account, invoicing: Invoicing) -> None:
+        self.account = account
+        self.invoicing = invoicing
+
+    def create(self, params: Params) -> Object:
+        """Create an item of a price, or of an amount alone. With `invoice`, it is added to that draft at once."""
+        require(params, "customer")
+        account = self.account
+        customer = account.get("customer", params["customer"], "customer")
+        draft = account.get("invoice", params["invoice"], "invoice") if params.get("invoice") else None
+        if draft and draft["status"] != "draft":
+            raise invalid("You can only add items to a draft invoice.", "invoice", "invoice_not_editable")
+        price = self._price(params)
+        currency = price["currency"] if price else currencies.known(params["currency"])
+        if draft and draft["currency"] != currency:
+            raise invalid("The currency of an item must be that of its invoice.", "currency")
+        quantity = int(params.get("quantity", 1))
+        now = account.clock.seconds()
+        period = params.get("period", {"start": now, "end": now})
+        made = account.make(
+            "invoiceitem",
+            amount=self._amount(params, price, quantity),
+            currency=currency,
+            customer=customer["id"],
+            date=now,
+            description=params.get("description"),
+            invoice=draft["id"] if draft else None,
+            metadata=params.get("metadata", {}),
+            period={"start": int(period["start"]), "end": int(period["end"])},
+            pricing=self.invoicing.pricing(price) if price else None,
+            quantity=quantity,
+            quantity_decimal=str(quantity),
+            tax_rates=[account.get("tax_rate", each, "tax_rates") for each in params.get("tax_rates", [])],
+            parent=_of_subscription(params),
+        )
+        account.save(made, "invoiceitem.created")
+        if draft:
+            lines = [*draft["lines"]["data"], self._line(made, draft)]
+            draft["lines"] = listing(f"/v1/invoices/{draft['id']}/lines", lines)
+            account.save(self.invoicing.totalled(draft), "invoice.updated")
+        return made
+
+    def delete(self, item: Object) -> Object:
+        """Delete an item that is pending, or on a draft (API reference: Delete an invoice item)."""
+        draft = self.account.find("invoice", item["invoice"] or "")
+        if draft and draft["status"] != "draft":
+            raise invalid("You can only delete items of a draft invoice.", "invoice", "invoice_not_editable")
+        if draft:
+            rows = [each for each in draft["lines"]["data"] if not _is_of(each, item)]
+            draft["lines"] = listing(f"/v1/invoices/{draft['id']}/lines", rows)
+            self.account.save(self.invoicing.totalled(draft), "invoice.updated")
+        return self.account.remove(item, "invoiceitem.deleted")
+
+    def invoice(self, params: Params) -> Object:
+        """Create a draft, with the pending items where that is asked for (API reference: Create an invoice)."""
+        require(params, "customer")
+        customer = self.account.get("customer", params["customer"], "customer")
+        subscription = params.get("subscription")
+        details = None
+        if subscription:
+            found = self.account.get("subscription", subscription, "subscription")
+            details = {"subscription": subscription, "metadata": dict(found["metadata"])}
+        days, now = params.get("days_until_due"), self.account.clock.seconds()
+        made = self.invoicing.draft(
+            customer,
+            currencies.known(params.get("currency") or customer["currency"] or "eur"),
+            [],
+            auto_advance=params.get("auto_advance") == "true",
+            collection_method=params.get("collection_method", "charge_automatically"),
+            default_payment_method=params.get("default_payment_method"),
+            description=params.get("description"),
+            due_date=now + int(days) * 86_400 if days else None,
+            metadata=params.get("metadata", {}),
+            period_start=now,
+            period_end=now,
+            subscription=subscription,
+            default_tax_rates=[
+                self.account.get("tax_rate", each, "default_tax_rates") for each in params.get("default_tax_rates", [])
+            ],
+            parent={"type": "subscription_details", "quote_details": None, "subscription_details": details}
+            if details
+            else None,
+        )
+        if params.get("pending_invoice_items_behavior") == "include":
+            self.take_pending(made)
+        return made
+
+    def take_pending(self, draft: Object) -> None:
+        """Put the pending items of a draft's customer on it: those in its currency."""
+        taken = [
+            each
+            for each in self.account.all("invoiceitem")
+            if each["customer"] == draft["customer"] and not each["invoice"] and each["currency"] == draft["currency"]
+        ]
+        if not taken:
+            return
+        lines = [*draft["lines"]["data"], *(self._line(each, draft) for each in taken)]
+        draft["lines"] = listing(f"/v1/invoices/{draft['id']}/lines", lines)
+        draft |= self.invoicing.totalled(draft)
+        self.account.save(draft, "invoice.updated")
+        for each in taken:
+            self.account.save(each | {"invoice": draft["id"]}, "invoiceitem.updated")
+
+    def _price(self, params: Params) -> Object | None:
+        key = params.get("pricing", {}).get("price")
+        if key is None:
+            require(params, "currency")
+            return None
+        price = self.account.get("price", key, "pricing[price]")
+        if price["recurring"] is not None:
+            raise invalid(
+                "The price specified is set to `type=recurring` but this field only accepts prices "
+                "with `type=one_time`.",
+                "pricing[price]",
+            )
+        return price
+
+    def _amount(self, params: Params, price: Object | None, quantity: int) -> int:
+        if price:
+            return self.invoicing.times(price["unit_amount_decimal"], quantity)
+        if "unit_amount_decimal" in params:
+            return self.invoicing.times(params["unit_amount_decimal"], quantity)
+        require(params, "amount")
+        return int(params["amount"])
+
+    def _line(self, item: Object, draft: Object) -> Object:
+        """Return the line of an item. One of an amount alone has no pricing and no quantity (Invoice line item)."""
+        details = {"invoice_item": item["id"], "proration": False, "proration_details": None, "subscription": None}
+        return self.account.make(
+            "line_item",
+            amount=item["amount"],
+            subtotal=item["amount"],
+            currency=item["currency"],
+            description=item["description"],
+            invoice=draft["id"],
+            metadata=dict(item["metadata"]),
+            period=dict(item["period"]),
+            pricing=item["pricing"],
+            quantity=item["quantity"] if item["pricing"] else None,
+            taxes=self.invoicing.taxes(
+                item["amount"], item["currency"], item["tax_rates"] or draft["default_tax_rates"]
+            ),
+            parent={
+                "type": "invoice_item_details",
+                "invoice_item_details": details,
+                "subscription_item_details": None,
+            },
+        )
+
+
+def _is_of(line: Object, item: Object) -> bool:
+    details: Any = line["parent"]["invoice_item_details"]
+    return details is not None and details["invoice_item"] == item["id"]
+
+
+def _of_subscription(params: Params) -> Object | None:
+    if "subscription" not in params:
+        return None
+    details = {"subscription": params["subscription"], "subscription_item": None}
+    return {"type": "subscription_details", "subscription_details": details}
