@@ -213,16 +213,22 @@ def invoice(source: Row, lines: list[Row], payments: list[Row]) -> Invoice:
         balance=from_stripe(source["amount_remaining"], currency),
         tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
         lines=tuple(_line(each, currency) for each in lines),
-        payments=tuple(_payment(each, source["id"], currency) for each in payments if each["status"] == "paid"),
+        payments=_payments(source, payments, currency),
     )
 
 
 def _line(row: Row, currency: str) -> InvoiceLine:
+    """Return a line. One that was made by hand may have no price, no quantity and no description.
+
+    It is one piece of its amount then, and of no product of ours.
+    """
     start, end = _day(row["period"]["start"]), _day(row["period"]["end"])
+    pricing: Row = row["pricing"] or {}
+    product: Row = pricing.get("price_details") or {}
     return InvoiceLine(
-        sku=row["pricing"]["price_details"]["product"],
-        description=row["description"],
-        quantity=row["quantity"],
+        sku=product.get("product") or "",
+        description=row["description"] or "",
+        quantity=row["quantity"] or 1,
         net=from_stripe(row["amount"], currency),
         tax=_taxes(row["taxes"], currency),
         period_start=start,
@@ -230,9 +236,23 @@ def _line(row: Row, currency: str) -> InvoiceLine:
     )
 
 
+def _payments(source: Row, rows: list[Row], currency: str) -> tuple[Payment, ...]:
+    """Return what was paid. What is paid outside of Stripe is on the invoice alone, and has its id."""
+    paid = [each for each in rows if each["status"] == "paid"]
+    found = [_payment(each, source["id"], currency) for each in paid]
+    outside = source["amount_paid"] - sum(each["amount_paid"] for each in paid)
+    if source["status"] == "paid" and outside > 0:
+        received = _day(source["status_transitions"]["paid_at"])
+        found.append(
+            Payment(f"{source['id']}:out_of_band", source["id"], from_stripe(outside, currency), received),
+        )
+    return tuple(found)
+
+
 def _payment(row: Row, invoice_id: str, currency: str) -> Payment:
+    """Return a payment under the id of the payment intent, charge or payment record that it is."""
     return Payment(
-        id=row["payment"]["payment_intent"],
+        id=row["payment"].get(row["payment"]["type"]) or row["id"],
         invoice_id=invoice_id,
         amount=from_stripe(row["amount_paid"], currency),
         received_on=_day(row["status_transitions"]["paid_at"]),

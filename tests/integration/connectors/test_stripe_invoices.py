@@ -1,0 +1,155 @@
+"""What the Stripe connector makes of invoices that were settled, or made, in unusual ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canonical.billing import Contract, Invoice
+from canonical.money import Money
+from system_apis.billing.port import Billing
+from system_apis.billing.stripe import mapping
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.subject import Bench, bench
+from tests.support.stripe_account import StripeAccount
+
+Act = Callable[[Bench[Billing]], Awaitable[None]]
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> StripeAccount:
+    return StripeAccount(tmp_path)
+
+
+def run(account: StripeAccount, folder: Path, act: Act) -> None:
+    async def connected() -> None:
+        async with bench(account, folder) as made:
+            await act(made)
+
+    asyncio.run(connected())
+
+
+async def started(made: Bench[Billing], cents: int = 10_000, method: str | None = None) -> Contract:
+    buyer = samples.customer("cus_1", payment_method=method)
+    reference = await made.call(lambda: made.connector.put_customer(buyer))
+    lines = (samples.priced_line("lin_1", "SEAT", Money(cents, "EUR")),)
+    wanted = samples.contract("con_1", "cus_1", reference, lines, made.clock().date())
+    contract = await made.call(lambda: made.connector.put_contract(wanted, "correlation-1"))
+    return await made.call(lambda: made.connector.start(contract))
+
+
+async def read(made: Bench[Billing], invoice: str) -> Invoice:
+    return await made.call(lambda: made.connector.invoice(invoice))
+
+
+def euros(cents: int) -> Money:
+    return Money(cents, "EUR")
+
+
+def test_an_invoice_that_is_paid_outside_of_stripe_has_one_payment_of_its_own_id(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made)).references["invoice"]
+        account.api.v1.invoices.pay(invoice, {"paid_out_of_band": True})
+        found = await read(made, invoice)
+
+        (payment,) = found.payments
+        assert (found.state, found.balance) == ("paid", euros(0))
+        assert (payment.id, payment.amount) == (f"{invoice}:out_of_band", euros(11_900))
+
+    run(account, tmp_path, act)
+
+
+def test_a_part_that_was_paid_is_a_payment_and_the_rest_is_the_balance(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made)
+        invoice, customer = contract.references["invoice"], contract.references["customer"]
+        method = account.api.v1.payment_methods.attach("pm_card_visa", {"customer": customer}).id
+        for amount, left in ((6_000, 5_900), (5_900, 0)):
+            intent = account.api.v1.payment_intents.create(
+                {"amount": amount, "currency": "eur", "payment_method": method, "confirm": True}
+            )
+            account.api.v1.invoices.attach_payment(invoice, {"payment_intent": intent.id})
+            assert (await read(made, invoice)).balance == euros(left)
+        found = await read(made, invoice)
+
+        assert found.state == "paid"
+        assert [each.amount for each in found.payments] == [euros(6_000), euros(5_900)]
+
+    run(account, tmp_path, act)
+
+
+def test_a_direct_debit_is_a_payment_on_the_day_that_it_arrives(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made, method="pm_success_de")).references["invoice"]
+        before = await read(made, invoice)
+        account.wait(6 * 24 * 3600)
+        after = await read(made, invoice)
+
+        assert (before.state, before.balance, before.payments) == ("open", euros(11_900), ())
+        assert after.state == "paid"
+        assert (after.payments[0].received_on - before.issued_on).days == 6
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("cents", [0, 30])
+def test_what_is_not_charged_is_paid_without_a_payment(account: StripeAccount, tmp_path: Path, cents: int) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made, cents, "pm_card_visa")).references["invoice"]
+        found = await read(made, invoice)
+
+        assert (found.state, found.balance, found.payments) == ("paid", euros(0), ())
+        assert found.lines[0].net == euros(cents)
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize(("action", "state"), [("void_invoice", "void"), ("mark_uncollectible", "uncollectible")])
+def test_an_invoice_that_was_voided_or_written_off_says_so(
+    account: StripeAccount, tmp_path: Path, action: str, state: str
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made)).references["invoice"]
+        getattr(account.api.v1.invoices, action)(invoice)
+
+        assert (await read(made, invoice)).state == state
+
+    run(account, tmp_path, act)
+
+
+def test_a_line_that_was_made_by_hand_is_one_piece_of_its_amount(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made)
+        customer, subscription = contract.references["customer"], contract.references["subscription"]
+        draft = account.api.v1.invoices.create({"customer": customer, "subscription": subscription})
+        account.api.v1.invoice_items.create(
+            {"customer": customer, "amount": 2_500, "currency": "eur", "invoice": draft.id}
+        )
+        account.api.v1.invoices.finalize_invoice(draft.id)
+        found = await read(made, draft.id)
+
+        (line,) = found.lines
+        assert (found.contract_id, found.total) == ("con_1", euros(2_500))
+        assert (line.sku, line.description, line.quantity, line.net) == ("", "", 1, euros(2_500))
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("kind", ["payment_intent", "charge", "payment_record"])
+def test_a_payment_is_known_by_what_it_is_at_stripe(account: StripeAccount, tmp_path: Path, kind: str) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made, method="pm_card_visa")).references["invoice"]
+        (row,) = account.stand_in.invoicing.payments(invoice)
+        paid: Any = row | {"payment": {"type": kind, kind: "its_id"}}
+        source = account.account.get("invoice", invoice)
+        (payment,) = mapping.invoice(source, source["lines"]["data"], [paid]).payments
+
+        assert (payment.id, payment.amount) == ("its_id", euros(11_900))
+
+    run(account, tmp_path, act)
