@@ -14,8 +14,8 @@ import msgspec
 from sandbox.store import SandboxClock, Store
 from sandbox.stripe.errors import missing
 from sandbox.stripe.objects import PREFIX, Object, fresh
+from sandbox.stripe.versions import CURRENT, rendered
 
-API_VERSION = "2026-10-28.endive"
 ATTEMPTS = 12
 
 
@@ -75,7 +75,7 @@ class Account:
         if previous is not None:
             data["previous_attributes"] = {key: previous[key] for key in previous if previous[key] != thing.get(key)}
         endpoints = [each for each in self.all("webhook_endpoint") if _wants(each, kind)]
-        event = self.make("event", type=kind, data=data, api_version=API_VERSION, request=dict(self.request))
+        event = self.make("event", type=kind, data=data, api_version=CURRENT, request=dict(self.request))
         event["pending_webhooks"] = len(endpoints)
         self.save(event)
         self._queue(event, endpoints)
@@ -111,7 +111,7 @@ class Account:
         return len(due)
 
     async def _sent(self, endpoint: Object, event: Object) -> bool:
-        body = msgspec.json.encode(event)
+        body = msgspec.json.encode(as_sent(endpoint, event))
         secret = self._store.get("secret", endpoint["id"])
         headers = {
             "content-type": "application/json; charset=utf-8",
@@ -142,6 +142,15 @@ class Account:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+
+def as_sent(endpoint: Object, event: Object) -> Object:
+    """Return an event as an endpoint gets it: in the endpoint's version, or in the account's where it has none.
+
+    (API reference: Webhook Endpoints, `api_version`.)
+    """
+    version = endpoint["api_version"] or event["api_version"]
+    return event | {"api_version": version, "data": rendered(event["data"], version)}
 
 
 def signature(secret: str, body: bytes, at: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from pathlib import Path
 from typing import Any, cast
@@ -13,23 +12,23 @@ from litestar import Litestar, Request, Response, route
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
-from sandbox.stripe import forms
-from sandbox.stripe.account import API_VERSION, Account
+from sandbox.stripe import forms, versions
+from sandbox.stripe.account import Account
 from sandbox.stripe.balances import Balances
 from sandbox.stripe.customers import Customers
+from sandbox.stripe.endpoints import Endpoints
 from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
 from sandbox.stripe.lists import Lists
 from sandbox.stripe.objects import Object, listing
-from sandbox.stripe.parameters import accept, require
+from sandbox.stripe.parameters import accept
 from sandbox.stripe.payments import Payments
 from sandbox.stripe.prices import Prices
 from sandbox.stripe.subscriptions import Subscriptions
 
 Params = forms.Params
 PlatformRequest = Request[Any, Any, Any]
-VERSION = re.compile(r"20\d\d-\d\d-\d\d(\.[a-z]+)?")
 EXPANDABLE = {
     "customer": "customer",
     "product": "product",
@@ -76,6 +75,7 @@ class Stripe:
         self.customers = Customers(account)
         self.prices = Prices(account)
         self.lists = Lists(account, search_lag)
+        self.endpoints = Endpoints(account)
         self.balances = Balances(account)
         self.invoicing = Invoicing(account, self.balances)
         self.items = InvoiceItems(account, self.invoicing)
@@ -168,8 +168,7 @@ class Stripe:
             case "payment_intent":
                 return self.payments.intent(params)
             case "webhook_endpoint":
-                require(params, "url", "enabled_events")
-                return self.account.endpoint(params)
+                return self.endpoints.create(params)
             case _:
                 raise invalid(f"Cannot create {kind} here.", code="resource_invalid")
 
@@ -178,6 +177,8 @@ class Stripe:
         accept(kind, params)
         if kind == "subscription_schedule":
             return self.subscriptions.reschedule(thing, params)
+        if kind == "webhook_endpoint":
+            return self.endpoints.update(thing, params)
         if kind == "customer" and "balance" in params:
             change = int(params.pop("balance")) - thing["balance"]
             self.balances.change(thing, change, "adjustment", thing["currency"] or "eur")
@@ -264,9 +265,7 @@ def stripe_app(stripe: Stripe) -> Litestar:
     @route("/v1/{rest:path}", http_method=["GET", "POST", "DELETE"])
     async def v1(request: PlatformRequest, rest: FromPath[Path]) -> Response[Any]:
         _authenticate(request, stripe.api_key)
-        version = request.headers.get("stripe-version", API_VERSION)
-        if not VERSION.fullmatch(version):
-            raise invalid(f"Invalid Stripe API version: {version}", code="invalid_api_version")
+        version = versions.known(request.headers.get("stripe-version", versions.CURRENT))
         body = (await request.body()).decode()
         query = request.scope["query_string"].decode()
         params = forms.decode("&".join(filter(None, (query, body))))
@@ -284,7 +283,7 @@ def stripe_app(stripe: Stripe) -> Litestar:
             return Response(stored["body"], status_code=stored["status"], headers=headers)
         account.request = {"id": headers["request-id"], "idempotency_key": key or None}
         try:
-            answer = stripe.expanded(stripe.handle(request.method, path, params), expand)
+            answer = versions.rendered(stripe.expanded(stripe.handle(request.method, path, params), expand), version)
             status = 200
         except StripeError as error:
             if error.status != 402:  # nothing was begun: the same key may be used again

@@ -19,6 +19,7 @@ from policies.store.secret import Secret
 from sandbox.store import SandboxClock, Store
 from sandbox.stripe.account import Account, signature
 from sandbox.stripe.app import Stripe, stripe_app
+from sandbox.stripe.versions import CURRENT
 from system_apis.billing import stripe
 from system_apis.billing.port import Billing
 from tests.support.connector_kit import samples
@@ -113,7 +114,9 @@ class StripeAccount(BillingSubject):
     async def report(self) -> bytes:
         about = {"tiergate_contract": "con_1", "tiergate_customer": "cus_1", "tiergate_legal_entity": "DE01"}
         invoice = {"id": "in_1", "object": "invoice", "parent": {"subscription_details": {"metadata": about}}}
-        event = self.account.make("event", "evt_1", type="invoice.finalized", data={"object": invoice})
+        event = self.account.make(
+            "event", "evt_1", type="invoice.finalized", data={"object": invoice}, api_version=CURRENT
+        )
         return msgspec.json.encode(event)
 
     def sign(self, body: bytes, at: datetime, secret: str) -> Mapping[str, str]:
