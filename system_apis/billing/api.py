@@ -107,7 +107,7 @@ async def receive_billing_webhook(
 ) -> WebhookReceipt:
     """Take the platform's signed webhook. The signature is verified on the raw body; an event that is none of ours is
     answered and not kept."""
-    reported = billings.named(instance).reported(request.headers, await request.body())
+    reported = await billings.named(instance).reported(request.headers, await request.body())
     if reported is not None:
         await intake.offer(reported.event, reported.correlation_id)
     return WebhookReceipt(taken=reported is not None)

@@ -51,8 +51,11 @@ class Billing(Protocol):
         """Return an invoice as it is now, with its lines and payments."""
         ...
 
-    def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
-        """Return the canonical event of a webhook, verified on its raw bytes; None for one that is of no interest."""
+    async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
+        """Return the canonical event of a webhook, verified on its raw bytes; None for one that is of no interest.
+
+        What the webhook does not say, or says in another version of the platform's API, is read from the platform.
+        """
         ...
 
     async def check(self) -> None:

@@ -16,7 +16,7 @@ from canonical.parties import Customer
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping, parts, webhooks
-from system_apis.billing.stripe.client import Declined, InvalidTaxId, Row, Settings, StripeClient
+from system_apis.billing.stripe.client import VERSION, Declined, InvalidTaxId, Row, Settings, StripeClient
 from system_apis.billing.stripe.parts import Part
 from system_apis.connector import ConnectorContext
 
@@ -276,9 +276,18 @@ class Stripe:
                 "billing", f"the invoice {invoice_id} belongs to no contract of ours", field="metadata"
             ) from error
 
-    def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
+    async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
         webhooks.verify(self._secret.reveal(), headers.get("stripe-signature", ""), body, self._clock)
-        return webhooks.canonical_event(body, self._source)
+        event = webhooks.decoded(body)
+        if event is None:
+            return None
+        thing = event.data.object
+        if event.api_version != VERSION:
+            try:
+                thing = await self._client.get(f"invoices/{quote(str(thing.get('id')), safe='')}")
+            except NotFound:
+                return None
+        return webhooks.canonical_event(event, thing, self._source)
 
     async def check(self) -> None:
         await self._client.get("account")

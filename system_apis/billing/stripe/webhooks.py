@@ -22,11 +22,14 @@ class _Data(msgspec.Struct, frozen=True):
     object: Row
 
 
-class _StripeEvent(msgspec.Struct, frozen=True):
+class StripeEvent(msgspec.Struct, frozen=True):
+    """An event, with its object as the version of the endpoint shows it."""
+
     id: str
     type: str
     created: int
     data: _Data
+    api_version: str | None = None
 
 
 def verify(secret: str, header: str, body: bytes, clock: Clock) -> None:
@@ -44,19 +47,23 @@ def verify(secret: str, header: str, body: bytes, clock: Clock) -> None:
         raise refused
 
 
-def canonical_event(body: bytes, event_source: str) -> Reported | None:
-    """Return the canonical event of a webhook's body.
+def decoded(body: bytes) -> StripeEvent | None:
+    """Return the event of a webhook's body; None for a type that is of no interest.
 
-    Return None for a type that is of no interest, and for an invoice that belongs to no contract of ours. Raises
-    `ProblemError` (422) for a body that is no Stripe event.
+    Raises `ProblemError` (422) for a body that is no Stripe event.
     """
     try:
-        source = msgspec.json.decode(body, type=_StripeEvent)
+        source = msgspec.json.decode(body, type=StripeEvent)
     except msgspec.DecodeError as error:
         raise ProblemError(INVALID, f"The webhook is not a Stripe event: {error}.") from error
-    if source.type not in TYPES:
-        return None
-    thing = source.data.object
+    return source if source.type in TYPES else None
+
+
+def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Reported | None:
+    """Return the canonical event about an invoice, as our version of Stripe's API shows it.
+
+    Return None for an invoice that belongs to no contract of ours.
+    """
     parent: Row = thing.get("parent") or {}
     details: Row = parent.get("subscription_details") or {}
     metadata: Row = details.get("metadata") or {}

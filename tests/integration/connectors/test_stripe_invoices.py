@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from canonical.billing import Contract, Invoice
 from canonical.money import Money
+from sandbox.stripe.account import as_sent
 from system_apis.billing.port import Billing
 from system_apis.billing.stripe import mapping
 from tests.support.connector_kit import samples
@@ -151,5 +153,40 @@ def test_a_payment_is_known_by_what_it_is_at_stripe(account: StripeAccount, tmp_
         (payment,) = mapping.invoice(source, source["lines"]["data"], [paid]).payments
 
         assert (payment.id, payment.amount) == ("its_id", euros(11_900))
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("version", ["2024-06-20", "2025-02-24.acacia", None])
+def test_an_event_in_an_older_version_is_read_under_our_own(
+    account: StripeAccount, tmp_path: Path, version: str | None
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made)).references["invoice"]
+        endpoint: Any = {"api_version": version}
+        (event,) = (each for each in account.account.all("event") if each["type"] == "invoice.finalized")
+        made.loopback.seen.clear()
+        body = msgspec.json.encode(as_sent(endpoint, event))
+        headers = account.sign(body, made.clock(), account.webhook_secret)
+        reported = await made.call(lambda: made.connector.reported(headers, body))
+
+        assert reported
+        assert (reported.event.subject, reported.event.data["contract"]) == (invoice, "con_1")
+        assert reported.correlation_id == "correlation-1"
+        assert len(made.loopback.seen) == (1 if version else 0)
+
+    run(account, tmp_path, act)
+
+
+def test_an_event_in_an_older_version_about_an_invoice_that_is_gone_is_of_no_interest(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        data: Any = {"object": {"id": "in_gone", "object": "invoice"}}
+        event = account.account.make("event", type="invoice.paid", data=data, api_version="2024-06-20")
+        body = msgspec.json.encode(event)
+        headers = account.sign(body, made.clock(), account.webhook_secret)
+
+        assert await made.call(lambda: made.connector.reported(headers, body)) is None
 
     run(account, tmp_path, act)

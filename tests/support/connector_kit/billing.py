@@ -82,8 +82,8 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
 
         return (lambda: self.connector.put_customer(samples.customer(key, NAME))), stored
 
-    def reported(self, headers: Headers, body: bytes) -> Event | None:
-        report = self.connector.reported(headers, body)
+    async def reported(self, headers: Headers, body: bytes) -> Event | None:
+        report = await self.bench.call(lambda: self.connector.reported(headers, body))
         return report.event if report else None
 
     @behaviour

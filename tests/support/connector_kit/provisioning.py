@@ -49,7 +49,7 @@ class ProvisioningKit(WebhookKit[Provisioning, ProvisioningSubject]):
 
         return None, nothing
 
-    def reported(self, headers: Headers, body: bytes) -> Event | None:
+    async def reported(self, headers: Headers, body: bytes) -> Event | None:
         return self.connector.reported(headers, body)
 
     @behaviour

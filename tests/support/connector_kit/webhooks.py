@@ -44,7 +44,7 @@ class WebhookKit(Kit[C, W], Generic[C, W]):
     """Signatures are verified on raw bytes, and events say where they are from."""
 
     @abstractmethod
-    def reported(self, headers: Headers, body: bytes) -> Event | None:
+    async def reported(self, headers: Headers, body: bytes) -> Event | None:
         """Return the event that a connector makes of a webhook."""
 
     @behaviour
@@ -52,7 +52,7 @@ class WebhookKit(Kit[C, W], Generic[C, W]):
         body = await self.subject.report()
         raw = body.replace(b",", b" ,\n", 1)  # the same JSON in other bytes
         for each in (body, raw):
-            event = self.reported(self._signed(each), each)
+            event = await self.reported(self._signed(each), each)
             assert event
             assert event.source == self.source
             assert event.time.tzinfo is not None
@@ -60,9 +60,9 @@ class WebhookKit(Kit[C, W], Generic[C, W]):
     @behaviour
     async def a_repeated_webhook_is_the_same_event(self) -> None:
         body = await self.subject.report()
-        first = self.reported(self._signed(body), body)
+        first = await self.reported(self._signed(body), body)
         self.bench.connector = self.bench.connect()
-        second = self.reported(self._signed(body), body)
+        second = await self.reported(self._signed(body), body)
         assert first
         assert second
         assert (first.id, first.source) == (second.id, second.source)
@@ -77,53 +77,53 @@ class WebhookKit(Kit[C, W], Generic[C, W]):
             ({}, body),
             (dict.fromkeys(signed, "ü"), body),
         ):
-            self._refused(UNAUTHENTICATED, headers, sent)
+            await self._refused(UNAUTHENTICATED, headers, sent)
 
     @behaviour
     async def a_webhook_of_another_time_is_refused(self) -> None:
         body = await self.subject.report()
         for at in (self.bench.clock() - LATER, self.bench.clock() + LATER):
-            self._refused(UNAUTHENTICATED, self.subject.sign(body, at, self.subject.webhook_secret), body)
+            await self._refused(UNAUTHENTICATED, self.subject.sign(body, at, self.subject.webhook_secret), body)
 
     @behaviour
     async def a_webhook_that_is_replayed_later_is_refused(self) -> None:
         body = await self.subject.report()
         headers = self._signed(body)
-        assert self.reported(headers, body)
+        assert await self.reported(headers, body)
         self.bench.offset = LATER
-        self._refused(UNAUTHENTICATED, headers, body)
+        await self._refused(UNAUTHENTICATED, headers, body)
 
     @behaviour
     async def a_webhook_signed_with_another_secret_is_refused(self) -> None:
         body = await self.subject.report()
         other = self.subject.webhook_secret[:-4] + "AAAA"
-        self._refused(UNAUTHENTICATED, self.subject.sign(body, self.bench.clock(), other), body)
+        await self._refused(UNAUTHENTICATED, self.subject.sign(body, self.bench.clock(), other), body)
 
     @behaviour
     async def an_empty_secret_opens_nothing(self) -> None:
         body = await self.subject.report()
         headers = self.subject.sign(body, self.bench.clock(), "")
-        self._refused(UNAUTHENTICATED, headers, body)
+        await self._refused(UNAUTHENTICATED, headers, body)
         setting: Any = {self.subject.webhook_secret_setting: NO_SECRET}
         self.bench.settings = msgspec.structs.replace(self.bench.settings, **setting)
         self.bench.connector = self.bench.connect()
-        self._refused(UNAUTHENTICATED, headers, body)
+        await self._refused(UNAUTHENTICATED, headers, body)
 
     @behaviour
     async def a_signed_webhook_that_is_no_report_is_invalid(self) -> None:
         for body in (b"", b"[]", b"{}", b"<html>", b'{"id": 7}'):
-            self._refused(INVALID, self._signed(body), body)
+            await self._refused(INVALID, self._signed(body), body)
 
     def _signed(self, body: bytes) -> Headers:
         return self.subject.sign(body, self.bench.clock(), self.subject.webhook_secret)
 
-    def _refused(self, problem: ProblemType, headers: Headers, body: bytes) -> None:
-        found = self._problem(headers, body)
+    async def _refused(self, problem: ProblemType, headers: Headers, body: bytes) -> None:
+        found = await self._problem(headers, body)
         assert found is problem, found.name
 
-    def _problem(self, headers: Headers, body: bytes) -> ProblemType:
+    async def _problem(self, headers: Headers, body: bytes) -> ProblemType:
         try:
-            event = self.reported(headers, body)
+            event = await self.reported(headers, body)
         except ProblemError as refused:
             return refused.problem
         raise AssertionError(f"it was taken, as {event}")
