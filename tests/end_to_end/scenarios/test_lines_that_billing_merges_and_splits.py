@@ -1,0 +1,52 @@
+"""Lines that one subscription cannot hold: billed together or apart, each delivered and shown for itself."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from sandbox.salesperson import SaleLine
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
+
+
+def test_two_lines_at_one_price_are_billed_as_one_item_and_delivered_as_two(environment: Environment) -> None:
+    lines = (SaleLine("SEAT", 2), SaleLine("SEAT", 3), SaleLine("SEAT", 4, 200.0))
+
+    order = environment.paid_order(environment.sale("Merged", lines=lines))
+
+    assert order.plan
+    references = order.plan.contract.references
+    subscription = environment.stripe.v1.subscriptions.retrieve(references["subscription"])
+    billed = sorted((each.price.unit_amount or 0, each.quantity) for each in subscription["items"].data)
+    (posted,) = environment.in_erp("account.invoice", ("reference", "=", references["invoice"]))
+    assert billed == [(20_000, 4), (24_000, 5)]
+    assert (posted.untaxed_amount, posted.amount_to_pay) == (Decimal("2000.00"), 0)
+    assert [(each.line.quantity, each.state) for each in order.lines] == [
+        (2, "provisioned"),
+        (3, "provisioned"),
+        (4, "provisioned"),
+    ]
+    assert len(environment.jobs(order.id)) == 3
+
+
+def test_more_prices_than_a_subscription_takes_become_two_whose_invoices_are_all_posted(
+    environment: Environment,
+) -> None:
+    lines = tuple(SaleLine("SEAT", 1, 100.0 + place) for place in range(21))
+
+    order = environment.paid_order(environment.sale("Split", lines=lines))
+
+    assert order.plan
+    contract = order.plan.contract.id
+
+    def all_posted() -> bool:
+        states = [each.state for each in environment.channels.postings(contract)]
+        return states == ["posted"] * 4
+
+    wait_until(all_posted, 30, "two invoices and two payments")
+    references = order.plan.contract.references
+    invoices = [references["invoice"], references["invoice.2"]]
+    posted = [environment.in_erp("account.invoice", ("reference", "=", each))[0] for each in invoices]
+    assert sum(each.untaxed_amount for each in posted) == Decimal("2310.00")
+    assert [each.amount_to_pay for each in posted] == [0, 0]
+    assert {each.state for each in order.lines} == {"provisioned"}
