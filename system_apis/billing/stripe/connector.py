@@ -113,6 +113,8 @@ class Stripe:
         not stop for it.
         """
         wanted = mapping.tax_id(customer)
+        if wanted is None and not noted:
+            return
         present = await self._client.listed(f"customers/{owner}/tax_ids")
         if wanted and wanted.value not in [each["value"] for each in present]:
             path, key = f"customers/{owner}/tax_ids", f"tax_id:{owner}:{wanted.type}:{wanted.value}"
