@@ -231,15 +231,19 @@ class Stripe:
         missing = {parts.price_key(line): line for line in lines if parts.price_key(line) not in self._prices}
         if not missing:
             return
+        wanted = {key: mapping.price(line) for key, line in missing.items()}  # all that can be billed, or none is made
         for each in await self._client.listed("prices", lookup_keys=list(missing)):
             self._prices[each["lookup_key"]] = each["id"]
         for key, line in missing.items():
             if key not in self._prices:
                 await self._ensure_product(line)
                 try:
-                    made = await self._client.create("prices", f"price:{key}", **mapping.price(line))
+                    made = await self._client.create("prices", f"price:{key}", **wanted[key])
                 except Conflict:
                     made = (await self._client.listed("prices", lookup_keys=[key]))[0]
+                except Rejected as refused:
+                    field = mapping.FIELDS["prices"].get(refused.field, refused.field)
+                    raise Rejected("billing", f"{line.name}: {refused.reason}", field=field) from refused
                 self._prices[key] = made["id"]
 
     async def _ensure_product(self, line: PricedLine) -> None:

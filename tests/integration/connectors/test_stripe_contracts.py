@@ -190,3 +190,18 @@ def test_what_stripe_cannot_bill_is_refused_by_its_field(
         assert refused.value.field == ("lines" if currency == "EUR" else "currency")
 
     run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("price", [Money(1_234, "KWD"), Money(12_345, "MGA"), Money(10**10, "EUR")])
+def test_a_price_that_stripe_cannot_bill_is_refused_and_leaves_no_price_behind(
+    account: StripeAccount, tmp_path: Path, price: Money
+) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        good = samples.priced_line("lin_1", "GOOD", Money(price.amount // 1_000_000 * 100, price.currency), "month")
+        with pytest.raises(Rejected) as refused:
+            await put(made, good, samples.priced_line("lin_2", "SEAT", price, "month"))
+
+        assert refused.value.field == "line.unit_price"
+        assert "SEAT" not in [each["product"] for each in account.account.all("price")]
+
+    run(account, tmp_path, act)
