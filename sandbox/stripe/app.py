@@ -23,6 +23,7 @@ from sandbox.stripe.invoicing import Invoicing
 from sandbox.stripe.lists import Lists
 from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.parameters import accept
+from sandbox.stripe.payment_records import PaymentRecords
 from sandbox.stripe.payments import Payments
 from sandbox.stripe.prices import Prices
 from sandbox.stripe.subscriptions import Subscriptions
@@ -79,6 +80,7 @@ class Stripe:
         self.balances = Balances(account)
         self.invoicing = Invoicing(account, self.balances)
         self.items = InvoiceItems(account, self.invoicing)
+        self.records = PaymentRecords(account)
         self.payments = Payments(account, self.invoicing)
         self.subscriptions = Subscriptions(account, self.invoicing, self.items, self.payments)
 
@@ -108,6 +110,10 @@ class Stripe:
                 return self.balances.adjust(self.account.get("customer", key), params)
             case "POST", ["customers", key, "tax_ids"]:
                 return self.customers.add_tax_id(self.account.get("customer", key), params)
+            case "POST", ["payment_records", "report_payment"]:
+                return self.records.report(params)
+            case "GET", ["payment_records", key]:
+                return self.account.get("payment_record", key)
             case "POST", ["payment_methods", key, "attach"]:
                 return self.customers.attach(key, self.account.get("customer", params.get("customer", ""), "customer"))
             case "POST", ["subscription_schedules", key, "cancel"]:

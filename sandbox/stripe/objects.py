@@ -315,6 +315,17 @@ def _customer_balance_transaction() -> Object:
     }
 
 
+def _payment_record() -> Object:
+    return {
+        **empty("amount amount_authorized amount_canceled amount_failed amount_guaranteed amount_refunded"),
+        **empty("amount_requested application customer_details customer_presence description"),
+        **empty("latest_payment_attempt_record payment_method_details shipping_details"),
+        "metadata": {},
+        "processor_details": {"type": "custom"},
+        "reported_by": "self",
+    }
+
+
 def sepa_debit() -> Object:
     """Return what a payment method of SEPA Direct Debit shows of its account."""
     return {"bank_code": "37040044", "branch_code": "", "country": "DE", "last4": "3000", **empty("generated_from")}
@@ -333,6 +344,7 @@ TEMPLATES: dict[str, Callable[[], Object]] = {
     "invoice": _invoice,
     "line_item": _line_item,
     "invoiceitem": _invoiceitem,
+    "payment_record": _payment_record,
     "customer_balance_transaction": _customer_balance_transaction,
     "invoice_payment": _invoice_payment,
     "payment_intent": _payment_intent,
@@ -353,6 +365,7 @@ PREFIX = {
     "invoice": "in",
     "line_item": "il",
     "invoiceitem": "ii",
+    "payment_record": "prec",
     "customer_balance_transaction": "cbtxn",
     "invoice_payment": "inpay",
     "payment_intent": "pi",

@@ -37,6 +37,10 @@ ACCEPTED = {
     "payment_intent": (
         "amount currency customer payment_method payment_method_types confirm description metadata off_session"
     ),
+    "payment_record": (
+        "amount_requested customer_details customer_presence description failed guaranteed initiated_at metadata "
+        "outcome payment_method_details processor_details"
+    ),
     "customer_balance_transaction": "amount currency description metadata",
     "webhook_endpoint": "api_version description enabled_events metadata url disabled",
 }

@@ -73,29 +73,30 @@ class Payments:
 
     def attach(self, invoice: Object, params: Params) -> Object:
         """Count a payment that was made apart towards an invoice, in part or whole (Attach a payment to an Invoice)."""
-        require(params, "payment_intent")
-        intent = self.account.get("payment_intent", params["payment_intent"], "payment_intent")
         if invoice["status"] not in ("open", "uncollectible"):
             raise invalid("Payments can only be attached to open invoices.", code="status_transition_invalid")
-        if intent["status"] != "succeeded" or intent["currency"] != invoice["currency"]:
-            raise invalid("The payment has to have succeeded, in the invoice's currency.", "payment_intent")
-        paid, now = min(intent["amount_received"], invoice["amount_remaining"]), self.account.clock.seconds()
+        kind, key, currency, received = self._received(params)
+        if currency != invoice["currency"]:
+            raise invalid("The payment has to be in the invoice's currency.", kind, "")
+        if any(each["payment"].get(kind) == key for each in self.account.all("invoice_payment")):
+            raise invalid("This payment is attached to an invoice already.", kind, "")
+        paid, now = min(received, invoice["amount_remaining"]), self.account.clock.seconds()
         made = self.account.make(
             "invoice_payment",
-            amount_requested=intent["amount"],
+            amount_requested=received,
             amount_paid=paid,
             currency=invoice["currency"],
             invoice=invoice["id"],
             is_default=False,
             status="paid",
-            payment={"type": "payment_intent", "payment_intent": intent["id"]},
+            payment={"type": kind, kind: key},
             status_transitions={"paid_at": now, "canceled_at": None},
         )
         self.account.save(made, "invoice_payment.paid")
         invoice |= {
             "amount_paid": invoice["amount_paid"] + paid,
             "amount_remaining": invoice["amount_remaining"] - paid,
-            "amount_overpaid": intent["amount_received"] - paid,
+            "amount_overpaid": received - paid,
         }
         if invoice["amount_overpaid"]:
             customer = self.account.get("customer", invoice["customer"])
@@ -112,6 +113,20 @@ class Payments:
         self.account.save(self.invoicing.request(invoice) | {"amount_requested": invoice["amount_remaining"]})
         self.account.save(self.invoicing.intent(invoice) | {"amount": invoice["amount_remaining"]})
         return self.account.save(invoice, "invoice.updated")
+
+    def _received(self, params: Params) -> tuple[str, str, str, int]:
+        """Return the kind, id, currency and amount of a payment that has succeeded."""
+        if key := params.get("payment_record"):
+            record = self.account.get("payment_record", key, "payment_record")
+            amount = record["amount_guaranteed"]
+            found = ("payment_record", key, amount["currency"], amount["value"])
+        else:
+            require(params, "payment_intent")
+            intent = self.account.get("payment_intent", params["payment_intent"], "payment_intent")
+            found = ("payment_intent", intent["id"], intent["currency"], intent["amount_received"])
+        if not found[3]:
+            raise invalid("The payment has not succeeded.", found[0], "")
+        return found
 
     def intent(self, params: Params) -> Object:
         """Create a payment and confirm it (API reference: Create a PaymentIntent)."""
@@ -163,7 +178,7 @@ class Payments:
         (payment,) = (
             each
             for each in self.account.all("invoice_payment")
-            if each["payment"]["payment_intent"] == charge["payment_intent"]
+            if each["payment"].get("payment_intent") == charge["payment_intent"]
         )
         invoice = self.account.get("invoice", payment["invoice"])
         if SEPA_TOKENS[method["metadata"]["token"]]:

@@ -144,6 +144,43 @@ def test_an_invoice_is_paid_in_parts_and_what_is_too_much_is_a_credit(api: strip
     assert booked(api, customer) == [("invoice_overpaid", -100, -100)]
 
 
+def record(api: stripe.StripeClient, amount: int, outcome: str = "guaranteed", currency: str = "eur") -> str:
+    """Report a bank transfer, and return its id."""
+    params: Any = {
+        "amount_requested": {"currency": currency, "value": amount},
+        "initiated_at": 1_700_000_000,
+        "outcome": outcome,
+        "payment_method_details": {"type": "custom", "custom": {"display_name": "Bank transfer"}},
+    }
+    return api.v1.payment_records.report_payment(params).id
+
+
+def test_a_bank_transfer_that_was_reported_is_a_payment_record_of_the_invoice(api: stripe.StripeClient) -> None:
+    made = billed(api, buyer(api), 11_900)
+    transfer = record(api, 11_900)
+
+    api.v1.invoices.attach_payment(str(made.id), {"payment_record": transfer})
+
+    paid = read(api, str(made.id))
+    assert paid.payments is not None
+    (by_transfer,) = (each.payment for each in paid.payments.data if each.status == "paid")
+    assert (paid.status, by_transfer.type, by_transfer.payment_record) == ("paid", "payment_record", transfer)
+
+
+def test_a_payment_that_failed_or_counts_already_or_is_in_another_currency_pays_nothing(
+    api: stripe.StripeClient,
+) -> None:
+    made = billed(api, buyer(api), 11_900)
+    counted = record(api, 1_000)
+    api.v1.invoices.attach_payment(str(made.id), {"payment_record": counted})
+
+    for payment in (counted, record(api, 1_000, "failed"), record(api, 1_000, currency="usd"), "prec_none"):
+        with pytest.raises(stripe.InvalidRequestError):
+            api.v1.invoices.attach_payment(str(made.id), {"payment_record": payment})
+
+    assert read(api, str(made.id)).amount_paid == 1_000
+
+
 def test_a_direct_debit_is_processing_for_days_and_then_paid(api: stripe.StripeClient, account: StripeAccount) -> None:
     subscription = subscribed(api, buyer(api, "pm_success_de"), 1_000)
     invoice = str(subscription.latest_invoice)

@@ -86,6 +86,26 @@ def test_a_part_that_was_paid_is_a_payment_and_the_rest_is_the_balance(account: 
     run(account, tmp_path, act)
 
 
+def test_a_bank_transfer_that_was_reported_to_stripe_is_a_payment_of_its_own_id(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made)).references["invoice"]
+        params: Any = {
+            "amount_requested": {"currency": "eur", "value": 11_900},
+            "initiated_at": 1_700_000_000,
+            "outcome": "guaranteed",
+            "payment_method_details": {"type": "custom"},
+        }
+        transfer = account.api.v1.payment_records.report_payment(params).id
+        account.api.v1.invoices.attach_payment(invoice, {"payment_record": transfer})
+
+        (payment,) = (await read(made, invoice)).payments
+        assert (payment.id, payment.amount) == (transfer, euros(11_900))
+
+    run(account, tmp_path, act)
+
+
 def test_a_direct_debit_is_a_payment_on_the_day_that_it_arrives(account: StripeAccount, tmp_path: Path) -> None:
     async def act(made: Bench[Billing]) -> None:
         invoice = (await started(made, method="pm_success_de")).references["invoice"]
