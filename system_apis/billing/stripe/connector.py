@@ -54,9 +54,11 @@ class Stripe:
         await self._follow_tax_number(customer, row["id"], noted)
         changes = {
             key: wanted[key]
-            for key in ("name", "email", "tax_exempt", "address")
+            for key in ("name", "tax_exempt", "address")
             if wanted[key] and not mapping.holds(row[key], wanted[key])
         }
+        if wanted["email"] != (row["email"] or None):
+            changes["email"] = wanted["email"] or ""  # empty: there is none any more
         notes = {name: wanted["metadata"][name] or "" for name in ("tiergate_parent", "tiergate_tax_number")}
         changed = {name: note for name, note in notes.items() if note != (row["metadata"].get(name) or "")}
         if changed:
@@ -101,7 +103,7 @@ class Stripe:
     async def _present(self, reference: str) -> Row | None:
         """Return a customer by billing's own id; None for one that is not there, or was deleted."""
         try:
-            row = await self._client.get(f"customers/{reference}")
+            row = await self._client.get(f"customers/{quote(reference, safe='')}")
         except NotFound:
             return None
         return None if row.get("deleted") else row

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from canonical.parties import Address, Customer
+from canonical.parties import Address, Contact, Customer
 from system_apis.billing.port import Billing
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.subject import INSTANCE, Bench, bench
@@ -161,5 +161,34 @@ def test_an_id_that_is_another_customers_is_not_taken(account: StripeAccount, tm
 
         assert made_for_us != other
         assert account.api.v1.customers.retrieve(other).name == "Other"
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("contact", [None, Contact("Kim Beispiel", "")])
+def test_an_address_for_mail_that_is_gone_is_gone_in_billing_as_well(
+    account: StripeAccount, tmp_path: Path, contact: Contact | None
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        reference = await put(made, buyer())
+        before = account.api.v1.customers.retrieve(reference).email
+        await put(made, buyer(contact=contact))
+
+        assert before == "kim@example.com"
+        assert account.api.v1.customers.retrieve(reference).email is None
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("reference", ["../account", "search?query=x", "cus_gone", "%2e%2e/account"])
+def test_an_id_of_billing_that_is_none_is_looked_for_in_its_place_alone(
+    account: StripeAccount, tmp_path: Path, reference: str
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        await put(made, buyer(references={INSTANCE: reference}))
+
+        assert len(await account.customers("cus_1")) == 1
+        assert made.loopback.seen[0].path.startswith("/v1/customers/")
+        assert made.loopback.seen[0].path.count("/") == 3
 
     run(account, tmp_path, act)
