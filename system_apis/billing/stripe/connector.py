@@ -213,7 +213,8 @@ class Stripe:
         invoice: Row = subscription["latest_invoice"]
         if invoice["status"] == "draft":
             invoice = await self._client.post(f"invoices/{invoice['id']}/finalize", f"finalize:{invoice['id']}")
-        if invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically":
+        by_itself = invoice["collection_method"] == "charge_automatically" and not invoice["attempted"]
+        if invoice["status"] == "open" and by_itself:
             with contextlib.suppress(Declined):
                 await self._client.post(f"invoices/{invoice['id']}/pay", f"pay:{invoice['id']}")
         return subscription["id"], invoice["id"]

@@ -120,6 +120,22 @@ def test_a_direct_debit_is_a_payment_on_the_day_that_it_arrives(account: StripeA
     run(account, tmp_path, act)
 
 
+@pytest.mark.parametrize("method", ["pm_success_de", "pm_card_chargeCustomerFail"])
+def test_a_contract_that_is_started_again_days_later_is_not_charged_again(
+    account: StripeAccount, tmp_path: Path, method: str
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made, method=method)
+        account.wait(2 * 24 * 3600)
+        before = len(list(account.account.all("charge")))
+        again = await made.call(lambda: made.connector.start(contract))
+
+        assert again.references == contract.references
+        assert len(list(account.account.all("charge"))) == before
+
+    run(account, tmp_path, act)
+
+
 @pytest.mark.parametrize("cents", [0, 30])
 def test_what_is_not_charged_is_paid_without_a_payment(account: StripeAccount, tmp_path: Path, cents: int) -> None:
     async def act(made: Bench[Billing]) -> None:
