@@ -8,6 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import structlog
+
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
@@ -20,6 +22,7 @@ from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
 
 PAYMENT_METHOD = "Billing"
 """The payment method whose account collects what the billing platform owes us until it pays out."""
+log = structlog.get_logger("tiergate.erp")
 
 
 class Tryton:
@@ -124,23 +127,76 @@ class Tryton:
         if surplus:
             await self._client.call("model.account.invoice.delete", surplus, context=_in(company))
         if chosen["state"] not in POSTED:
-            self._compare(invoice, mapping.posting(chosen))
-            await self._post(chosen["id"], mapping.from_day(chosen["accounting_date"]), closed, company)
+            await self._take_taxes(invoice, chosen, company)
+            await self._post(chosen["id"], invoice.issued_on, closed, company)
         return await self.posting(invoice.id, invoice.legal_entity)
 
+    async def _take_taxes(self, invoice: Invoice, draft: Row, company: Row) -> None:
+        """Make billing's taxes those of a draft: Tryton rounds halves to even, billing up.
+
+        Tryton compares the base of a tax alone with what it works out, so that an amount written to a draft stays
+        (`update_taxes` of `account.invoice`, 8.2). Raises `Rejected` for a difference that is no rounding.
+        """
+        drafted = mapping.posting(draft)
+        if (drafted.total - drafted.tax) != (invoice.total - invoice.tax):
+            reason = f"Tryton works out {drafted.total - drafted.tax} before tax, billing {invoice.total - invoice.tax}"
+            raise Rejected("erp", reason, field="total")
+        own = [["invoice", "=", draft["id"]]]
+        present = await self._client.rows("account.invoice.tax", own, ["tax", "amount"], company["id"])
+        wanted = (await self._opened(company))["taxes"][self._taxes[invoice.tax_treatment]]
+        changes = mapping.tax_changes(present, {wanted: invoice.tax}, len(invoice.lines))
+        if changes:
+            await self._client.call(
+                "model.account.invoice.write", [draft["id"]], {"taxes": changes}, context=_in(company)
+            )
+
     async def _post(self, record: int, on: date, closed: ClosedPeriod, company: Row) -> None:
-        try:
-            await self._client.call("model.account.invoice.post", [record], context=_in(company))
-        except Rejected as refused:
-            later = {"accounting_date": mapping.day(await self._next_day(on, closed, company, refused))}
-            await self._client.call("model.account.invoice.write", [record], later, context=_in(company))
-            await self._client.call("model.account.invoice.post", [record], context=_in(company))
+        """Post a draft. Where its period is closed, it is booked in the next one that is open; where a later invoice
+        has a number already, it bears that one's date, and is booked and taxed on its own day all the same."""
+        written: Row = {}
+        while True:
+            try:
+                await self._client.call("model.account.invoice.post", [record], context=_in(company))
+            except Rejected as refused:
+                if await self._is_posted(record, company):
+                    return  # somebody else posted it in this moment
+                days = {
+                    "accounting_date": await self._open_day(on, closed, company),
+                    "invoice_date": await self._number_day(on, company),
+                }
+                wanted = {name: mapping.day(day) for name, day in days.items() if day != on}
+                if wanted == written:
+                    raise
+                written = wanted
+                await self._client.call("model.account.invoice.write", [record], wanted, context=_in(company))
+                log.info("posted on another day", reason=refused.reason)
+            else:
+                return
 
-    async def _next_day(self, on: date, closed: ClosedPeriod, company: Row, refused: Rejected) -> date:
-        """Return the first day of the next open period, if a posting on `on` was refused for its closed period.
+    async def _is_posted(self, record: int, company: Row) -> bool:
+        own = [["id", "=", record], ["state", "in", list(POSTED)]]
+        return bool(await self._client.rows("account.invoice", own, ["id"], company["id"]))
 
-        Raises `refused` when the period of `on` is open, and `Conflict` when the posting has to wait. A period that
-        is opened again can have journals that are still closed in it (observed on 8.2).
+    async def _number_day(self, on: date, company: Row) -> date:
+        """Return the day from which an invoice can have the next number: that of the latest one of the fiscal year, if
+        it is after `on` (Tryton numbers invoices in the order of their dates)."""
+        year = "move.period.fiscalyear"
+        later = [
+            ["type", "=", "out"],
+            ["company", "=", company["id"]],
+            ["invoice_date", ">", mapping.day(on)],
+            ["number", "!=", None],
+            [f"{year}.start_date", "<=", mapping.day(on)],
+            [f"{year}.end_date", ">=", mapping.day(on)],
+        ]
+        found = await self._client.rows("account.invoice", later, ["invoice_date"], company["id"])
+        return max((mapping.from_day(each["invoice_date"]) for each in found), default=on)
+
+    async def _open_day(self, on: date, closed: ClosedPeriod, company: Row) -> date:
+        """Return the first day from `on` whose period is open.
+
+        Raises `Conflict` when the posting has to wait. A period that is opened again can have journals that are still
+        closed in it (observed on 8.2).
         """
         key, own = company["id"], [["company", "=", company["id"]], ["type", "=", "standard"]]
         shut = [["period.company", "=", key], ["state", "=", "closed"]]
@@ -150,10 +206,10 @@ class Tryton:
         closed_in = {each["period"] for each in journals}
         first_days = sorted(mapping.from_day(each["start_date"]) for each in periods if each["id"] not in closed_in)
         if first_days and first_days[0] <= on:
-            raise refused
+            return on
         if closed == "wait" or not first_days:
             reason = f"the period of {on} is closed" if closed == "wait" else f"no period after {on} is open"
-            raise Conflict("erp", reason, field="period") from refused
+            raise Conflict("erp", reason, field="period")
         return first_days[0]
 
     async def _drafted(self, invoice: Invoice, company: Row) -> list[Row]:
@@ -167,7 +223,10 @@ class Tryton:
         await self._load_products([line.sku for line in invoice.lines])
         books: Row = await self._opened(company) | {"currency": await self._currency(invoice.total.currency)}
         tax: int = books["taxes"][self._taxes[invoice.tax_treatment]]
-        lines = [mapping.line(line, self._product(line.sku), tax, books["currency"]) for line in invoice.lines]
+        lines = [
+            mapping.line(line, self._product(line.sku), tax, books["currency"], invoice.issued_on)
+            for line in invoice.lines
+        ]
         record = mapping.invoice(invoice, customer["id"], customer["addresses"][0], books, lines, correlation.current())
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
         return await self._invoices(invoice.id, company)
@@ -180,11 +239,6 @@ class Tryton:
             ["state", "!=", "cancelled"],
         ]
         return await self._client.rows("account.invoice", domain, fields, company["id"])
-
-    def _compare(self, invoice: Invoice, draft: Posting) -> None:
-        if (draft.total, draft.tax) != (invoice.total, invoice.tax):
-            reason = f"Tryton works out {draft.total} with {draft.tax} tax, billing {invoice.total} with {invoice.tax}"
-            raise Rejected("erp", reason, field="total")
 
     async def posting(self, invoice_id: str, legal_entity: str) -> Posting:
         found = await self._invoices(invoice_id, await self._company(legal_entity))
@@ -206,10 +260,12 @@ class Tryton:
             return mapping.posting(row)
         try:
             await self._pay(row, payment, payment.received_on, company)
-        except Rejected as refused:
+        except Rejected:
             row, booked = await self._due(payment, company)
             if not booked:  # nor by somebody else in this moment
-                later = await self._next_day(payment.received_on, closed, company, refused)
+                later = await self._open_day(payment.received_on, closed, company)
+                if later == payment.received_on:
+                    raise
                 await self._pay(row, payment, later, company)
         return await self.posting(payment.invoice_id, legal_entity)
 

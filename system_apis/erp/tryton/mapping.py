@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
+from canonical.faults import Rejected
 from canonical.money import Money
 from canonical.parties import Customer, TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
@@ -72,8 +73,15 @@ FIELDS: dict[str, Fields] = {
         "lines.unit_price.*": "invoice.lines",
         "lines.description": "invoice.lines",
         "lines.taxes": "invoice.tax_treatment",
+        "lines.taxes_date.*": "invoice.issued_on",
     },
-    "model.account.invoice.write": {**IDS, "accounting_date.*": "invoice.issued_on"},
+    "model.account.invoice.write": {
+        **IDS,
+        "accounting_date.*": "invoice.issued_on",
+        "invoice_date.*": "invoice.issued_on",
+        "taxes": TECHNICAL,
+        "taxes.amount.*": "invoice.tax",
+    },
     "model.account.invoice.post": IDS,
     "model.account.invoice.delete": IDS,
     "wizard.account.invoice.pay.create": {},
@@ -151,8 +159,28 @@ def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: lis
     }
 
 
-def line(source: InvoiceLine, product: Row, tax: int, currency: int) -> Row:
-    """Return a line of a draft.
+def tax_changes(present: list[Row], wanted: dict[int, Money], lines: int) -> list[Any]:
+    """Return what to write to the taxes of a draft, so that they are the `wanted` amounts, by the ERP's id of the tax.
+
+    Rounding can differ by one minor unit for each of the `lines`. Raises `Rejected` for more, and for a tax that one
+    side has alone.
+    """
+    found = {each["tax"]: from_decimal(each["amount"]) for each in present}
+    changes: list[Any] = []
+    for tax in sorted(found.keys() | {each for each, amount in wanted.items() if amount.amount}):
+        due = wanted.get(tax)
+        worked_out = found.get(tax)
+        if due is None or worked_out is None or abs((Money.of(worked_out, due.currency) - due).amount) > lines:
+            reason = f"Tryton works out {worked_out} of a tax that is {due} in billing"
+            raise Rejected("erp", reason, field="tax")
+        if due.decimal != worked_out:
+            (row,) = (each["id"] for each in present if each["tax"] == tax)
+            changes.append(["write", [row], {"amount": decimal(due.decimal)}])
+    return changes
+
+
+def line(source: InvoiceLine, product: Row, tax: int, currency: int, taxed_on: date) -> Row:
+    """Return a line of a draft, taxed as of the day `taxed_on`, whatever day it is posted on.
 
     Quantity times unit price must be the line's amount to the minor unit, else it is one piece of the whole amount.
     """
@@ -169,6 +197,7 @@ def line(source: InvoiceLine, product: Row, tax: int, currency: int) -> Row:
         "unit_price": decimal(unit_price if exact else source.net.decimal),
         "description": f"{source.description}, {period}",
         "taxes": [["add", [tax]]],
+        "taxes_date": day(taxed_on),
     }
 
 

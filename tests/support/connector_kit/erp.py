@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import msgspec
 
 from canonical.billing import Invoice
-from canonical.faults import Conflict, NotFound
+from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from system_apis.erp.port import Erp
 from tests.support.connector_kit import samples
@@ -113,6 +113,36 @@ class ErpKit(Kit[Erp, ErpSubject]):
         other = msgspec.structs.replace(made, total=made.total + Money(1, "EUR"))
         await self.bench.fault(lambda: self.connector.put_invoice(other, "next"))
         assert await self._posted("totals") == 0
+
+    @behaviour
+    async def the_tax_of_an_invoice_is_what_billing_rounded_it_to(self) -> None:
+        await self.bench.settled(await self._customer("rounded"))
+        odd = (Money(9950, "EUR"), Money(50, "EUR"), Money(150, "EUR"))  # 18.905, 0.095 and 0.285 of tax
+        made = samples.invoice("in_rounded", "rounded", self.subject.sku, odd, self._today())
+        posting = await self.bench.settled(lambda: self.connector.put_invoice(made, "next"))
+        assert (posting.total, posting.tax) == (made.total, Money(1891 + 10 + 29, "EUR"))
+        paid = await self.bench.settled(lambda: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next"))
+        assert paid.balance == Money.zero("EUR")
+
+    @behaviour
+    async def a_tax_that_no_rounding_explains_is_refused(self) -> None:
+        await self.bench.settled(await self._customer("taxed"))
+        made = self._sample("taxed")
+        more = Money(len(made.lines) + 1, "EUR")
+        other = msgspec.structs.replace(made, tax=made.tax + more, total=made.total + more)
+        fault = await self.bench.fault(lambda: self.connector.put_invoice(other, "next"))
+        assert isinstance(fault, Rejected), repr(fault)
+        assert await self._posted("taxed") == 0
+
+    @behaviour
+    async def an_invoice_of_an_earlier_day_is_posted_after_one_of_a_later_day(self) -> None:
+        await self.bench.settled(await self._customer("late"))
+        days = [self._today(), self._today() - timedelta(days=1)]
+        late = [samples.invoice(f"in_{day}", "late", self.subject.sku, NETS, day) for day in days]
+        for each in late:
+            posting = await self.bench.settled(lambda each=each: self.connector.put_invoice(each, "next"))
+            assert posting.total == each.total
+        assert [await self.subject.posted(each.id) for each in late] == [1, 1]
 
     @behaviour
     async def a_deleted_customer_is_created_again(self) -> None:
