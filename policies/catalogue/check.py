@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pathlib
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import date
-from functools import cache
 from itertools import chain
 from typing import Any, get_args
 
-import msgspec
-
 from canonical.fields import is_known
+from policies.catalogue import document
 from policies.catalogue.locate import located
 from policies.catalogue.model import (
     DEFAULT,
@@ -34,7 +31,7 @@ from policies.catalogue.sections import catalogue_type, sections
 SCOPE = re.compile(r"[a-z_]+:[a-z_]+")
 VERSION = re.compile(r"v[1-9][0-9]*")
 LEGAL_ENTITY = re.compile(r"\*|[A-Z]{2}[0-9]{2}")
-LEAST = {"minimum": "write {} or more", "exclusiveMinimum": "write more than {}"}
+SCHEMA = "policies/catalogue/catalogue.schema.json"
 NOTICE_DAYS = 90
 """How long at least a deprecated version goes on."""
 
@@ -56,16 +53,9 @@ def load_with_text(path: pathlib.Path) -> tuple[Catalogue, str]:
 def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[Violation]]:
     """Return the catalogue, if it has the shape of one, and its violations. With `today`, what has expired is a
     flaw too."""
-    try:
-        text = raw.decode()
-        document = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        at = re.search(r"line (\d+)", str(error))
-        return None, [Violation(int(at[1]) if at else 1, "(file)", f"it is not TOML: {error}", "fix the syntax")]
-    try:
-        catalogue = msgspec.convert(document, catalogue_type())
-    except msgspec.ValidationError as error:
-        return None, located(text, dict.fromkeys(_misshapen(document)) or [_by_msgspec(error)])
+    catalogue, text, violations = document.read(raw, catalogue_type(), SCHEMA)
+    if catalogue is None:
+        return None, violations
     checks = (*CHECKS, *(each.check for each in sections()))
     found = chain.from_iterable(check(catalogue) for check in checks)
     return catalogue, located(text, chain(found, _expired(catalogue, today) if today else ()))
@@ -73,62 +63,7 @@ def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[
 
 def schema() -> dict[str, Any]:
     """Return the catalogue's JSON Schema (draft 2020-12), for editors and for those who write catalogues by program."""
-    made = msgspec.json.schema(catalogue_type())
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Tiergate catalogue",
-        **made,
-    }
-
-
-# ---- the shape
-
-
-@cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator  # costs a tenth of a second, and only a wrong catalogue needs it
-
-    return Draft202012Validator(schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
-
-
-def _misshapen(document: dict[str, Any]) -> Iterator[Report]:
-    for error in _validator().iter_errors(msgspec.to_builtins(document)):
-        yield from _shape(error)
-
-
-def _by_msgspec(error: msgspec.ValidationError) -> Report:
-    """Return what the schema does not tell: that the name of a key is none of the choices."""
-    reason, _, where = str(error).partition(" - at ")
-    at = re.search(r"\$\.?([^`]*)", where)
-    remedy = "see policies/catalogue/catalogue.schema.json for the choices"
-    return tuple(at[1].split(".")) if at and at[1] else (), reason, remedy
-
-
-def _shape(error: Any) -> Iterator[Report]:
-    path: Path = tuple(map(str, error.absolute_path))
-    match error.validator:
-        case "additionalProperties":
-            known = sorted(error.schema.get("properties", ()))
-            for key in sorted(set(error.instance) - set(known)):
-                yield (*path, key), "there is no such key", f"remove it, or use one of {', '.join(known)}"
-        case "required":
-            for key in sorted(set(error.validator_value) - set(error.instance)):
-                yield (*path, key), "it is missing", f"add {key} = …"
-        case "enum":
-            yield path, f"{error.instance!r} is none of the choices", f"use one of {', '.join(error.validator_value)}"
-        case "anyOf" | "oneOf":
-            inner = sorted(error.context, key=lambda each: len(each.absolute_path), reverse=True)
-            yield path, f"{error.instance!r} does not fit", f"{inner[0].message}" if inner else "see the schema"
-        case "type":
-            kind = {"object": "a table", "array": "a list", "string": "a text", "integer": "a whole number"}
-            wanted = kind.get(str(error.validator_value), str(error.validator_value))
-            yield path, f"{error.instance!r} is not {wanted}", f"write {wanted}"
-        case "minimum" | "exclusiveMinimum":
-            yield path, f"{error.instance} is too small", LEAST[error.validator].format(error.validator_value)
-        case "minLength" | "minItems":
-            yield path, "it is too short", "say more: " + error.message
-        case _:
-            yield path, error.message, "see policies/catalogue/catalogue.schema.json"
+    return document.schema(catalogue_type(), "Tiergate catalogue")
 
 
 # ---- the sense

@@ -1,0 +1,87 @@
+"""Reads a TOML document that people write: each flaw of its shape with its line, its key and the remedy."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from policies.catalogue.locate import located
+from policies.catalogue.model import Path, Report, Violation
+
+T = TypeVar("T")
+LEAST = {"minimum": "write {} or more", "exclusiveMinimum": "write more than {}"}
+
+
+def read(raw: bytes, kind: type[T], see: str) -> tuple[T | None, str, list[Violation]]:
+    """Return the document as a `kind`, or None, its text, and what is wrong with its shape. `see` is where its shape
+    is described."""
+    try:
+        text = raw.decode()
+        document = tomllib.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        at = re.search(r"line (\d+)", str(error))
+        line = int(at[1]) if at else 1
+        return None, "", [Violation(line, "(file)", f"it is not TOML: {error}", "fix the syntax")]
+    try:
+        return msgspec.convert(document, kind), text, []
+    except msgspec.ValidationError as error:
+        reports = dict.fromkeys(_misshapen(document, kind, see)) or [_by_msgspec(error, see)]
+        return None, text, located(text, reports)
+
+
+def schema(kind: type[Any], title: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a `kind` of document."""
+    made = msgspec.json.schema(kind)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **made}
+
+
+@cache
+def _validator(kind: type[Any]) -> Any:
+    from jsonschema import Draft202012Validator  # costs a tenth of a second, and only a wrong document needs it
+
+    return Draft202012Validator(schema(kind, ""), format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def _misshapen(document: dict[str, Any], kind: type[Any], see: str) -> Iterator[Report]:
+    for error in _validator(kind).iter_errors(msgspec.to_builtins(document)):
+        yield from _shape(error, see)
+
+
+def _by_msgspec(error: msgspec.ValidationError, see: str) -> Report:
+    """Return what the schema does not tell: that the name of a key is none of the choices."""
+    reason, _, where = str(error).partition(" - at ")
+    at = re.search(r"\$\.?([^`]*)", where)
+    remedy = f"see {see} for the choices"
+    return tuple(at[1].split(".")) if at and at[1] else (), reason, remedy
+
+
+def _shape(error: Any, see: str) -> Iterator[Report]:
+    path: Path = tuple(map(str, error.absolute_path))
+    match error.validator:
+        case "additionalProperties":
+            known = sorted(error.schema.get("properties", ()))
+            for key in sorted(set(error.instance) - set(known)):
+                yield (*path, key), "there is no such key", f"remove it, or use one of {', '.join(known)}"
+        case "required":
+            for key in sorted(set(error.validator_value) - set(error.instance)):
+                yield (*path, key), "it is missing", f"add {key} = …"
+        case "enum":
+            yield path, f"{error.instance!r} is none of the choices", f"use one of {', '.join(error.validator_value)}"
+        case "anyOf" | "oneOf":
+            inner = sorted(error.context, key=lambda each: len(each.absolute_path), reverse=True)
+            yield path, f"{error.instance!r} does not fit", f"{inner[0].message}" if inner else "see the schema"
+        case "type":
+            kind = {"object": "a table", "array": "a list", "string": "a text", "integer": "a whole number"}
+            wanted = kind.get(str(error.validator_value), str(error.validator_value))
+            yield path, f"{error.instance!r} is not {wanted}", f"write {wanted}"
+        case "minimum" | "exclusiveMinimum":
+            yield path, f"{error.instance} is too small", LEAST[error.validator].format(error.validator_value)
+        case "minLength" | "minItems":
+            yield path, "it is too short", "say more: " + error.message
+        case _:
+            yield path, error.message, f"see {see}"
