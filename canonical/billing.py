@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -10,8 +11,9 @@ import msgspec
 from canonical.deals import PricedLine
 from canonical.ids import Key
 from canonical.money import Money, total
-from canonical.parties import References, TaxTreatment
+from canonical.parties import References
 from canonical.states import ContractState
+from canonical.tax import TaxTreatment
 
 ClosedPeriod = Literal["wait", "next"]
 """What happens to a posting whose day lies in a closed period.
@@ -24,8 +26,9 @@ InvoiceState = Literal["draft", "open", "paid", "void", "uncollectible"]
 class Contract(msgspec.Struct, frozen=True):
     """A contract: what a customer has bought, and for how long. Billing owns its state and schedule once it exists.
 
-    `starts_on` is its first day. Lines of the interval `one_time` are charged once. `group` names the lines that are
-    billed together: "main", or a line that was provisioned later than the others.
+    `starts_on` is its first day. `tax` and `tax_percent` are those of each line that names no other. Lines of the
+    interval `one_time` are charged once. `group` names the lines that are billed together: "main", or a line that was
+    provisioned later than the others.
     """
 
     id: Key
@@ -47,11 +50,29 @@ class Contract(msgspec.Struct, frozen=True):
         """Return the net amount of the first invoice: all lines before tax."""
         return total((line.net for line in self.lines), self.currency)
 
+    @property
+    def gross(self) -> Money:
+        """Return the amount of the first invoice with its tax, rounded for each line."""
+        taxes = (line.net.times(Decimal(self.tax_of(line)[1]) / 100) for line in self.lines)
+        return self.net + total(taxes, self.currency)
+
+    def tax_of(self, line: PricedLine) -> tuple[str, str]:
+        """Return the code and the percentage of the tax of one of the lines."""
+        return (line.tax, line.tax_percent) if line.tax else (self.tax, self.tax_percent)
+
+
+class LineTax(msgspec.Struct, frozen=True):
+    """A tax on a line as billing charged it. `code` is its code in the mapping of the ERP."""
+
+    code: str
+    amount: Money
+
 
 class InvoiceLine(msgspec.Struct, frozen=True):
-    """A line of an invoice. `net` is for the whole line.
+    """A line of an invoice. `net` is for the whole line, `tax` is the sum of its `taxes`.
 
-    `period_start` and `period_end` bound the service that it pays for (both inclusive).
+    `period_start` and `period_end` bound the service that it pays for (both inclusive). `taxes` is empty where the
+    treatment of the invoice says which one it is.
     """
 
     sku: str
@@ -61,6 +82,7 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     tax: Money
     period_start: date
     period_end: date
+    taxes: tuple[LineTax, ...] = ()
 
 
 class Payment(msgspec.Struct, frozen=True):

@@ -100,7 +100,10 @@ class DealStatus(msgspec.Struct, frozen=True):
 
 
 class PricedLine(msgspec.Struct, frozen=True):
-    """A line whose product, quantity and price are validated. `unit_price` is per interval, net of tax."""
+    """A line whose product, quantity and price are validated. `unit_price` is per interval, net of tax.
+
+    `tax` is the code of its tax, `tax_percent` the rate; both are empty where they are the contract's.
+    """
 
     id: Key
     sku: str
@@ -108,6 +111,8 @@ class PricedLine(msgspec.Struct, frozen=True):
     quantity: int
     unit_price: Money
     interval: Interval
+    tax: str = ""
+    tax_percent: str = ""
 
     @property
     def net(self) -> Money:

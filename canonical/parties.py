@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
 
 import msgspec
 
 from canonical.ids import Key
 from canonical.money import Money
+from canonical.tax import Tax, TaxRule, TaxTreatment
 
-TaxTreatment = Literal["standard", "reverse_charge", "outside_scope"]
 References = dict[str, str]
 """The platforms' own ids of a record, by the platform's name in the catalogue.
 
@@ -19,12 +18,13 @@ For example `{"crm-eu": "001…", "billing-eu": "cus_…"}`.
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A postal address. `country` is ISO 3166-1 alpha-2."""
+    """A postal address. `country` is ISO 3166-1 alpha-2, `state` its code without the country's (ISO 3166-2: `CA`)."""
 
     street: str = ""
     postal_code: str = ""
     city: str = ""
     country: str = ""
+    state: str = ""
 
 
 class Contact(msgspec.Struct, frozen=True):
@@ -72,6 +72,8 @@ class Account(msgspec.Struct, frozen=True):
     ancestors: tuple[str, ...] = ()
     potential_duplicates: tuple[str, ...] = msgspec.field(default=(), name="namesakes")
     """Other accounts with the same tax number: duplicates, most likely."""
+    tax_exempt: bool = False
+    """Whether the buyer has shown that it owes no tax."""
     partner: str = ""
     """The client name of the partner that serves the account; empty when there is none."""
     revision: str = ""
@@ -93,19 +95,26 @@ class PlatformId(msgspec.Struct, frozen=True):
 
 
 class KnownProducts(msgspec.Struct, frozen=True):
-    """Those of the SKUs asked for that the ERP can post."""
+    """Those of the SKUs asked for that the ERP can post, with the tax class of each."""
 
     skus: tuple[str, ...]
+    tax_classes: dict[str, str] = {}
 
 
 class LegalEntity(msgspec.Struct, frozen=True):
-    """A company of ours that sells, with the tax rates that it is registered for. The ERP owns it."""
+    """A company of ours that sells, with its taxes. The ERP owns it.
+
+    The first of the `tax_rules` that fits a sale chooses its tax. `tax_rates` holds the rate of the first tax of each
+    treatment.
+    """
 
     code: str
     name: str
     country: str
     currency: str
     tax_rates: dict[TaxTreatment, Decimal]
+    taxes: tuple[Tax, ...] = ()
+    tax_rules: tuple[TaxRule, ...] = ()
 
 
 class Credit(msgspec.Struct, frozen=True):

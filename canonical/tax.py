@@ -1,9 +1,23 @@
-"""How a sale between two countries is taxed."""
+"""How a sale is taxed: the taxes of a legal entity, and the rules that choose one for a line.
+
+The rules are the company's own, in the mapping of its ERP.
+"""
 
 from __future__ import annotations
 
-from canonical.parties import TaxTreatment
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from typing import Literal
 
+import msgspec
+
+TaxTreatment = Literal["standard", "reverse_charge", "outside_scope"]
+"""How a sale is treated: taxed, taxed by the buyer, or not taxed (sold elsewhere, or to a buyer that is exempt)."""
+Place = Literal["home", "union", "elsewhere"]
+"""Where a buyer is, seen from the seller: in its country, in another member state of the Union, or outside."""
+STANDARD_CLASS = "standard"
+"""The tax class of a product that nobody put in another one."""
 EU = frozenset(
     [
         "AT",
@@ -37,15 +51,61 @@ EU = frozenset(
 )
 
 
-def treatment(seller_country: str, buyer_country: str, *, buyer_is_registered: bool) -> TaxTreatment:
-    """Return the tax treatment of a service sold to a business.
+class Tax(msgspec.Struct, frozen=True):
+    """A tax of a legal entity, by its code in the mapping. `percent` is that of the ERP's own record."""
 
-    At home, and to a buyer in the Union without a valid VAT number: the seller's standard rate. To a registered
-    business in another member state: reverse charge (Directive 2006/112/EC, articles 44 and 196). Elsewhere: outside
-    the scope of the seller's tax. Countries are ISO 3166-1 alpha-2.
+    code: str
+    treatment: TaxTreatment
+    percent: Decimal
+
+
+class TaxRule(msgspec.Struct, frozen=True, kw_only=True):
+    """When a line gets the tax with the code `tax`: where all that the rule names is so.
+
+    Countries are ISO 3166-1 alpha-2, `states` are ISO 3166-2 (US-CA). Both days of its validity are included.
     """
-    if buyer_country == seller_country:
-        return "standard"
-    if seller_country in EU and buyer_country in EU:
-        return "reverse_charge" if buyer_is_registered else "standard"
-    return "outside_scope"
+
+    tax: str
+    buyer: Place | None = None
+    countries: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    registered: bool | None = None
+    exempt: bool | None = None
+    product_classes: tuple[str, ...] = ()
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+    def fits(self, sale: TaxedSale) -> bool:
+        """Return whether the rule is about a sale."""
+        return (
+            self.buyer in (None, sale.place)
+            and sale.country in (self.countries or (sale.country,))
+            and sale.state in (self.states or (sale.state,))
+            and self.registered in (None, sale.registered)
+            and self.exempt in (None, sale.exempt)
+            and sale.product_class in (self.product_classes or (sale.product_class,))
+            and (self.valid_from or sale.on) <= sale.on <= (self.valid_until or sale.on)
+        )
+
+
+class TaxedSale(msgspec.Struct, frozen=True):
+    """What decides about the tax of a line. `on` is the first day of the service; `state` is ISO 3166-2, or empty."""
+
+    seller_country: str
+    country: str
+    on: date
+    state: str = ""
+    registered: bool = False
+    exempt: bool = False
+    product_class: str = STANDARD_CLASS
+
+    @property
+    def place(self) -> Place:
+        if self.country == self.seller_country:
+            return "home"
+        return "union" if {self.country, self.seller_country} <= EU else "elsewhere"
+
+
+def code_for(sale: TaxedSale, rules: Iterable[TaxRule]) -> str | None:
+    """Return the code of the tax that the first rule about a sale names, None when no rule is about it."""
+    return next((rule.tax for rule in rules if rule.fits(sale)), None)

@@ -18,7 +18,8 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.events import CUSTOMER_CHANGED, Event
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
-from canonical.parties import AccountSync, Customer, TaxTreatment
+from canonical.parties import AccountSync, Customer
+from canonical.tax import TaxTreatment
 from policies.catalogue.model import Domain
 from policies.context import correlation
 from policies.context.correlation import correlated

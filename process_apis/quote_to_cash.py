@@ -7,7 +7,6 @@ money moves. Every step may be run again: it finds what an earlier run left behi
 from __future__ import annotations
 
 import contextlib
-from decimal import Decimal
 
 import msgspec
 from dbos import DBOS, DBOSConfiguredInstance
@@ -55,7 +54,7 @@ class QuoteToCash(DBOSConfiguredInstance):
             with contextlib.suppress(NotFound):  # then it is one of the findings
                 seller = context.platforms.legal_entity(deal.legal_entity)
         skus = sorted({line.sku for line in deal.lines if line.sku})
-        products = context.platforms.known_products(skus, deal.legal_entity or "") if skus else []
+        products = context.platforms.known_products(skus, deal.legal_entity or "") if skus else {}
         same = [] if context.orders.row(order.id).accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
         found = [*validation.findings(deal, seller, products, same), *self._who_sells(order.crm, deal)]
         if found or seller is None:
@@ -66,7 +65,7 @@ class QuoteToCash(DBOSConfiguredInstance):
             raise Held("deal_invalid", found, ("retry", "compensate"))
         customer_id, parent_id = onboarding.identify(context, order.crm, deal)
         contract_id = cross_references.canonical_id(context.database, "con", "order", order.id, context.new_id)
-        plan = validation.plan(deal, order.crm, seller, order.id, customer_id, contract_id, parent_id)
+        plan = validation.plan(deal, order.crm, seller, products, order.id, customer_id, contract_id, parent_id)
         context.orders.accept(order.id, deal.name, deal.placed_by, plan)
         return "done"
 
@@ -96,7 +95,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     def _review_credit(self, order: Order) -> Outcome:
         context, contract = self._context, _plan(order).contract
         credit = context.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
-        first_invoice = contract.net.times(1 + Decimal(contract.tax_percent) / 100)
+        first_invoice = contract.gross
         if credit.allows(first_invoice):
             context.cases.resolve(order.id, "the limit allows it", kind="credit_limit")
             return "done"
@@ -153,8 +152,9 @@ class QuoteToCash(DBOSConfiguredInstance):
             return "done"
         contract = order.plan.contract
         self._context.platforms.cancel_contract(contract)
-        if invoice := contract.references.get("invoice"):
-            finding = Finding("invoice", f"the invoice {invoice} was issued and has to be credited")
+        invoices = [each for name, each in contract.references.items() if name.partition(".")[0] == "invoice"]
+        if invoices:
+            finding = Finding("invoice", f"issued, and to be credited: {', '.join(invoices)}")
             self._context.cases.open(
                 "cannot_undo",
                 order.id,

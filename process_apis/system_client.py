@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
 from canonical.parties import Account, AccountSync, Credit, Customer, KnownProducts, LegalEntity, PlatformId
+from canonical.tax import STANDARD_CLASS
 from policies.outbound.layer_client import LayerClient
 
 RECENT = 60.0
@@ -21,7 +22,7 @@ class Platforms:
     def __init__(self, client: LayerClient) -> None:
         self._client = client
         self._legal_entities: dict[str, tuple[float, LegalEntity]] = {}
-        self._products: dict[tuple[str, str], float] = {}
+        self._products: dict[tuple[str, str], tuple[float, str]] = {}
 
     def alive(self) -> None:
         self._client.call("GET", "/health/live", dict[str, str])
@@ -53,15 +54,18 @@ class Platforms:
             self._legal_entities[code] = monotonic() + RECENT, known
         return known
 
-    def known_products(self, skus: list[str], legal_entity: str) -> list[str]:
-        """Return those of the SKUs that the legal entity's ERP knew within the last minute, or knows now."""
+    def known_products(self, skus: list[str], legal_entity: str) -> dict[str, str]:
+        """Return those of the SKUs that the legal entity's ERP knew within the last minute, or knows now, each with
+        its tax class."""
         now = monotonic()
-        asked = [sku for sku in skus if self._products.get((legal_entity, sku), 0.0) < now]
+        asked = [sku for sku in skus if self._products.get((legal_entity, sku), (0.0, ""))[0] < now]
         if asked:
             query = urlencode([("legal_entity", legal_entity), *(("sku", sku) for sku in asked)])
-            found = self._client.call("GET", f"/erp/v1/products?{query}", KnownProducts).skus
-            self._products |= {(legal_entity, sku): now + RECENT for sku in found}
-        return [sku for sku in skus if self._products.get((legal_entity, sku), 0.0) >= now]
+            found = self._client.call("GET", f"/erp/v1/products?{query}", KnownProducts)
+            classes = {sku: found.tax_classes.get(sku, STANDARD_CLASS) for sku in found.skus}
+            self._products |= {(legal_entity, sku): (now + RECENT, each) for sku, each in classes.items()}
+        known = {sku: self._products.get((legal_entity, sku), (0.0, "")) for sku in skus}
+        return {sku: tax_class for sku, (until, tax_class) in known.items() if until >= now}
 
     def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         query = urlencode({"legal_entity": legal_entity, "currency": currency})

@@ -3,7 +3,7 @@ here."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 
 import pycountry
@@ -16,8 +16,8 @@ from canonical.cases import Finding
 from canonical.deals import Deal, DealLine, PricedLine
 from canonical.money import Money, UnknownCurrency, exponent
 from canonical.orders import Plan
-from canonical.parties import Customer, LegalEntity, TaxTreatment
-from canonical.tax import EU, treatment
+from canonical.parties import Customer, LegalEntity
+from canonical.tax import EU, STANDARD_CLASS, Tax, TaxedSale, code_for
 
 INTERVALS = ("one_time", "month", "year")
 LONGEST_TERM = 120
@@ -25,15 +25,16 @@ LONGEST_TERM = 120
 
 
 def findings(
-    deal: Deal, seller: LegalEntity | None, products: Collection[str], duplicates: Collection[str]
+    deal: Deal, seller: LegalEntity | None, products: Mapping[str, str], duplicates: Collection[str]
 ) -> list[Finding]:
-    """Return all that is wrong with a deal. `duplicates` are other accounts with the same tax number that are customers
-    already."""
+    """Return all that is wrong with a deal. `products` are those that the ERP knows, with the tax class of each;
+    `duplicates` are other accounts with the same tax number that are customers already."""
     return [
         *_of_parties(deal, seller, duplicates),
         *_of_currency(deal),
         *_of_term(deal),
         *_of_lines(deal, products),
+        *(_of_taxes(deal, seller, products) if seller else ()),
     ]
 
 
@@ -66,11 +67,36 @@ def _of_seller(deal: Deal, seller: LegalEntity | None) -> list[Finding]:
         found.append(Finding("deal.legal_entity", "the selling legal entity cannot be determined"))
     elif seller is None:
         found.append(Finding("deal.legal_entity", f"the ERP has no legal entity {deal.legal_entity}"))
-    elif deal.account.address.country:
-        wanted = tax_of(deal, seller)
-        if wanted not in seller.tax_rates:
-            found.append(Finding("deal.legal_entity", f"{seller.code} has no tax for {wanted}"))
     return found
+
+
+def _of_taxes(deal: Deal, seller: LegalEntity, products: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield one finding for each tax that is missing, however many lines it concerns."""
+    if not deal.account.address.country:
+        return  # that is a finding of its own
+    known = {each.code for each in seller.taxes}
+    missing: dict[str, None] = {}
+    for line in deal.lines:
+        code = code_for(_taxed(line, deal, seller, products), seller.tax_rules)
+        if code is None:
+            missing[f"no tax rule of {seller.code} is about {line.sku} sold to {deal.account.address.country}"] = None
+        elif code not in known:
+            missing[f"{seller.code} has no tax for {code}"] = None
+    yield from (Finding("deal.legal_entity", each) for each in missing)
+
+
+def _taxed(line: DealLine, deal: Deal, seller: LegalEntity, products: Mapping[str, str]) -> TaxedSale:
+    account = deal.account
+    address = account.address
+    return TaxedSale(
+        seller.country,
+        address.country,
+        deal.starts_on,
+        f"{address.country}-{address.state}" if address.state else "",
+        registered=bool(account.tax_number),
+        exempt=account.tax_exempt,
+        product_class=products.get(line.sku, STANDARD_CLASS),
+    )
 
 
 def _is_country(code: str) -> bool:
@@ -93,20 +119,18 @@ def _of_term(deal: Deal) -> list[Finding]:
     return [Finding("deal.term_months", f"the term has to be a whole number of months, from 1 to {LONGEST_TERM}")]
 
 
-def _of_lines(deal: Deal, products: Collection[str]) -> list[Finding]:
+def _of_lines(deal: Deal, products: Mapping[str, str]) -> list[Finding]:
     found: list[Finding] = []
     if not deal.lines:
         found.append(Finding("deal.lines", "the deal has no lines"))
     elif all(line.interval == "one_time" for line in deal.lines):
         found.append(Finding("deal.lines", "a contract needs at least one recurring line"))
-    if len({line.interval for line in deal.lines} - {"one_time"}) > 1:
-        found.append(Finding("deal.lines", "recurring lines of one deal must share one billing interval"))
     for index, line in enumerate(deal.lines):
         found += _of_line(line, f"deal.lines[{index}]", deal, products)
     return found
 
 
-def _of_line(line: DealLine, place: str, deal: Deal, products: Collection[str]) -> list[Finding]:
+def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, str]) -> list[Finding]:
     found: list[Finding] = []
     if line.sku not in products:
         found.append(Finding(f"{place}.sku", f"the ERP has no product {line.sku or '(none)'}"))
@@ -145,18 +169,23 @@ def tax_number_is_valid(number: str, country: str) -> bool:
     return True
 
 
-def tax_of(deal: Deal, seller: LegalEntity) -> TaxTreatment:
-    """Return the treatment of the whole deal."""
-    account = deal.account
-    return treatment(seller.country, account.address.country, buyer_is_registered=bool(account.tax_number))
-
-
 def plan(
-    deal: Deal, crm: str, seller: LegalEntity, order_id: str, customer_id: str, contract_id: str, parent_id: str | None
+    deal: Deal,
+    crm: str,
+    seller: LegalEntity,
+    products: Mapping[str, str],
+    order_id: str,
+    customer_id: str,
+    contract_id: str,
+    parent_id: str | None,
 ) -> Plan:
     """Return the customer and the contract that a deal of a CRM becomes when it has no findings."""
     account = deal.account
-    tax = tax_of(deal, seller)
+    taxes = {each.code: each for each in seller.taxes}
+    lines = [
+        (line, taxes[code_for(_taxed(line, deal, seller, products), seller.tax_rules) or ""]) for line in deal.lines
+    ]
+    tax = _main(tax for _, tax in lines)
     customer = Customer(
         id=customer_id,
         name=account.name,
@@ -165,7 +194,7 @@ def plan(
         parent_id=parent_id,
         tax_number=compact(account.tax_number, account.address.country),
         payment_method=account.payment_method,
-        tax_treatment=tax,
+        tax_treatment=tax.treatment,
         partner=account.partner,
         legal_entity=seller.code,
         revision=account.revision,
@@ -180,18 +209,34 @@ def plan(
         currency=deal.currency,
         starts_on=deal.starts_on,
         term_months=deal.term_months,
-        lines=tuple(_priced(line, deal.currency) for line in deal.lines),
-        tax=tax,
-        tax_percent=f"{seller.tax_rates[tax].normalize():f}",
+        lines=tuple(_priced(line, deal.currency, own) for line, own in lines),
+        tax=tax.treatment,
+        tax_percent=_percent(tax),
     )
     return Plan(customer, contract, account.id)
 
 
-def _priced(line: DealLine, currency: str) -> PricedLine:
+def _main(taxes: Iterable[Tax]) -> Tax:
+    """Return the tax of a contract: of those of its lines the one with the highest rate."""
+    return max(taxes, key=lambda each: each.percent)
+
+
+def _percent(tax: Tax) -> str:
+    return f"{tax.percent.normalize():f}"
+
+
+def _priced(line: DealLine, currency: str, tax: Tax) -> PricedLine:
     match line.interval:
         case "one_time" | "month" | "year" as interval:
             return PricedLine(
-                line.id, line.sku, line.name, int(line.quantity), Money.of(line.unit_price, currency), interval
+                line.id,
+                line.sku,
+                line.name,
+                int(line.quantity),
+                Money.of(line.unit_price, currency),
+                interval,
+                tax.code,
+                _percent(tax),
             )
         case unknown:
             raise ValueError(f"a line with the interval {unknown!r} has findings")

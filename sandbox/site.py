@@ -11,7 +11,7 @@ class Site(msgspec.Struct, frozen=True):
     """A selling company.
 
     `suffix` is what the names of its platforms end with in the catalogue; `tax_name` is the name of its standard tax in
-    the ERP, `tax_percent` its rate.
+    the ERP, `tax_percent` its rate; `reduced_name` and `reduced_percent` are those of printed matter.
     """
 
     suffix: str
@@ -21,8 +21,12 @@ class Site(msgspec.Struct, frozen=True):
     tax_number: str
     tax_name: str
     tax_percent: Decimal
+    reduced_name: str
+    reduced_percent: Decimal
 
 
-GERMANY = Site("", "DE01", "Tiergate Muster GmbH", "DE", "DE136695976", "VAT19", Decimal(19))
-FRANCE = Site("-fr", "FR01", "Tiergate Exemple SAS", "FR", "FR40303265045", "TVA20", Decimal(20))
+GERMANY = Site("", "DE01", "Tiergate Muster GmbH", "DE", "DE136695976", "VAT19", Decimal(19), "VAT7", Decimal(7))
+FRANCE = Site(
+    "-fr", "FR01", "Tiergate Exemple SAS", "FR", "FR40303265045", "TVA20", Decimal(20), "TVA5.5", Decimal("5.5")
+)
 SITES = (GERMANY, FRANCE)

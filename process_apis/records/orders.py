@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from canonical.deals import PricedLine
 from canonical.ids import Clock, NewId
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
-from canonical.parties import TaxTreatment
 from canonical.states import OrderState, check_order
+from canonical.tax import TaxTreatment
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
 from process_apis.records.database import insert_once, order_lines, order_states, orders

@@ -42,17 +42,6 @@ OVER = ("canceled", "completed", "released")
 """The states in which a subscription or schedule no longer binds its customer to a currency."""
 
 
-def _phase_extra(item: Params) -> Object:
-    return {
-        "price": item["price"],
-        "quantity": int(item.get("quantity", 1)),
-        "discounts": [],
-        "tax_rates": [],
-        "metadata": item.get("metadata", {}),
-        "period": {"end": {"type": "min_item_period_end"}, "start": {"type": "phase_start"}},
-    }
-
-
 class Subscriptions:
     """Turn schedules into subscriptions and bill them; `tick` does what is due."""
 
@@ -178,12 +167,15 @@ class Subscriptions:
             quantity=int(item.get("quantity", 1)),
             subscription=subscription["id"],
             metadata=item.get("metadata", {}),
+            tax_rates=self._rates(item.get("tax_rates", [])),
             current_period_start=start,
             current_period_end=end,
         )
 
-    def _rates(self, keys: list[str]) -> list[Object]:
-        return [self.account.get("tax_rate", each, "default_tax_rates") for each in keys]
+    def _rates(self, keys: list[Any]) -> list[Object]:
+        """Return tax rates by their ids; those of a phase are expanded already."""
+        ids: list[str] = [each if isinstance(each, str) else each["id"] for each in keys]
+        return [self.account.get("tax_rate", each, "tax_rates") for each in ids]
 
     def _bill(self, subscription: Object, extra: list[Params], reason: str) -> Object:
         """Create a draft for the present period, with one-off prices beside the recurring ones."""
@@ -200,7 +192,7 @@ class Subscriptions:
                 self.invoicing.line(
                     each["price"],
                     each["quantity"],
-                    rates,
+                    each["tax_rates"] or rates,
                     period,
                     subscription=key,
                     metadata=dict(each["metadata"]),
@@ -215,7 +207,7 @@ class Subscriptions:
                 self.invoicing.line(
                     price,
                     int(each.get("quantity", 1)),
-                    rates,
+                    self._rates(each.get("tax_rates", [])) or rates,
                     (period[0], period[0]),
                     subscription=key,
                     metadata=each.get("metadata", {}),
@@ -323,7 +315,7 @@ class Subscriptions:
         invoicing: Object = phase["invoice_settings"] or settings["invoice_settings"]
         params: Params = {
             "metadata": dict(phase["metadata"]),
-            "default_tax_rates": [each["id"] for each in phase["default_tax_rates"]],
+            "default_tax_rates": phase["default_tax_rates"],
             "collection_method": phase["collection_method"] or settings["collection_method"],
             "schedule": schedule["id"],
             "days_until_due": invoicing["days_until_due"],
@@ -366,7 +358,7 @@ class Subscriptions:
             **empty("application_fee_percent billing_cycle_anchor billing_thresholds on_behalf_of"),
             **empty("transfer_data trial_end"),
             **{name: wanted.get(name) for name in ("collection_method", "default_payment_method", "description")},
-            "add_invoice_items": [_phase_extra(each) for each in wanted.get("add_invoice_items", [])],
+            "add_invoice_items": [self._phase_extra(each) for each in wanted.get("add_invoice_items", [])],
             "currency": price["currency"],
             "default_tax_rates": self._rates(wanted.get("default_tax_rates", [])),
             "discounts": [],
@@ -378,6 +370,16 @@ class Subscriptions:
             "start_date": start,
         }
 
+    def _phase_extra(self, item: Params) -> Object:
+        return {
+            "price": item["price"],
+            "quantity": int(item.get("quantity", 1)),
+            "discounts": [],
+            "tax_rates": self._rates(item.get("tax_rates", [])),
+            "metadata": item.get("metadata", {}),
+            "period": {"end": {"type": "min_item_period_end"}, "start": {"type": "phase_start"}},
+        }
+
     def _phase_item(self, item: Params) -> Object:
         return {
             "price": item["price"],
@@ -385,7 +387,7 @@ class Subscriptions:
             "quantity": int(item.get("quantity", 1)),
             "discounts": [],
             "metadata": item.get("metadata", {}),
-            "tax_rates": [],
+            "tax_rates": self._rates(item.get("tax_rates", [])),
             "billing_thresholds": None,
         }
 

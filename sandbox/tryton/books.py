@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import msgspec
+import pycountry
 
 from sandbox.site import Site
 
@@ -21,12 +22,16 @@ proteus: Any = import_module("proteus")
 Model, Wizard = proteus.Model, proteus.Wizard
 
 CHART = "account.account_template_root_en"
-PRODUCTS = (
-    ("PLATFORM", "Platform fee"),
-    ("SEAT", "Seat"),
-    ("ONBOARDING", "Onboarding"),
-    ("SUPPORT", "Premium support"),
-)
+PRODUCTS = {
+    "Subscriptions": (
+        ("PLATFORM", "Platform fee"),
+        ("SEAT", "Seat"),
+        ("ONBOARDING", "Onboarding"),
+        ("SUPPORT", "Premium support"),
+    ),
+    "Printed matter": (("HANDBOOK", "Printed handbook"),),
+}
+"""Products by their accounting categories: printed matter bears the reduced rate."""
 CURRENCIES = (("EUR", "Euro", 2), ("USD", "US Dollar", 2), ("JPY", "Yen", 0), ("KWD", "Kuwaiti Dinar", 3))
 
 
@@ -41,7 +46,7 @@ def open_books(config: Any, year: int, site: Site) -> None:
     taxes = _taxes(accounts["tax"], site)
     _configuration()
     _clearing(company, accounts)
-    _products(accounts, taxes[site.tax_name])
+    _products(accounts, {"Subscriptions": taxes[site.tax_name], "Printed matter": taxes[site.reduced_name]})
     _payment_term()
 
 
@@ -59,8 +64,7 @@ def _currencies() -> dict[str, Any]:
 
 def _company(currency: Any, site: Site) -> Any:
     Country, Party = Model.get("country.country"), Model.get("party.party")
-    for code, name in (("DE", "Germany"), ("FR", "France"), ("AT", "Austria"), ("US", "United States")):
-        Country(code=code, name=name).save()
+    Country.save([Country(code=each.alpha_2, name=each.name) for each in pycountry.countries])
     then = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).replace(tzinfo=None)  # Tryton keeps instants naive, in UTC
     party = Party(name=site.company, code=site.code)
     identifier = party.identifiers.new()
@@ -138,6 +142,7 @@ def _taxes(account: Any, site: Site) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for code, rate, note in (
         (site.tax_name, site.tax_percent / 100, None),
+        (site.reduced_name, site.reduced_percent / 100, None),
         ("REVERSE", Decimal(0), "Steuerschuldnerschaft des Leistungsempfängers (reverse charge)"),
         ("EXPORT", Decimal(0), "Nicht im Inland steuerbare Leistung"),
     ):
@@ -169,17 +174,19 @@ def _clearing(company: Any, accounts: dict[str, Any]) -> None:
     method.save()
 
 
-def _products(accounts: dict[str, Any], tax: Any) -> None:
+def _products(accounts: dict[str, Any], taxes: dict[str, Any]) -> None:
+    """Create the products, with the tax of each category."""
     Category, Template = Model.get("product.category"), Model.get("product.template")
     (unit,) = Model.get("product.uom").find([("name", "=", "Unit")])
-    category = Category(name="Subscriptions", accounting=True)
-    category.account_revenue, category.account_expense = accounts["revenue"], accounts["expense"]
-    category.customer_taxes.append(tax)
-    category.save()
-    for code, name in PRODUCTS:
-        template = Template(name=name, code=code, type="service", default_uom=unit, list_price=Decimal(0))
-        template.account_category = category
-        template.save()
+    for title, products in PRODUCTS.items():
+        category = Category(name=title, accounting=True)
+        category.account_revenue, category.account_expense = accounts["revenue"], accounts["expense"]
+        category.customer_taxes.append(taxes[title])
+        category.save()
+        for code, name in products:
+            template = Template(name=name, code=code, type="service", default_uom=unit, list_price=Decimal(0))
+            template.account_category = category
+            template.save()
 
 
 def _payment_term() -> None:

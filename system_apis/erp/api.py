@@ -37,7 +37,8 @@ async def list_known_products(
     erps: NamedDependency[Instances[Erp]], sku: Skus, legal_entity: OfLegalEntity = ""
 ) -> KnownProducts:
     """Asked before a deal is accepted, so that no invoice fails on a product that the ERP does not know."""
-    return KnownProducts(tuple(await erps.serving(legal_entity).known_products(sku)))
+    found = await erps.serving(legal_entity).known_products(sku)
+    return KnownProducts(tuple(found), found)
 
 
 @operation("get_credit", "GET", "/customers/{customer_id:str}/credit", summary="Read a customer's credit")

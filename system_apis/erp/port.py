@@ -16,11 +16,11 @@ class Erp(Protocol):
     """
 
     async def legal_entity(self, code: str) -> LegalEntity:
-        """Return one of our selling companies, with the tax rates that it is set up for."""
+        """Return one of our selling companies, with its taxes and the rules that choose between them."""
         ...
 
-    async def known_products(self, skus: Sequence[str]) -> list[str]:
-        """Return those of `skus` that can be posted."""
+    async def known_products(self, skus: Sequence[str]) -> dict[str, str]:
+        """Return those of `skus` that can be posted, each with its tax class."""
         ...
 
     async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:

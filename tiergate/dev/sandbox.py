@@ -37,6 +37,7 @@ from sandbox.salesforce.app import ConnectedApp
 from sandbox.seed import Crm, register_webhook, seed_price_list
 from sandbox.site import GERMANY, Site
 from sandbox.tryton.server import DATABASE, TrytonError, is_prepared, prepare
+from system_apis.erp.tryton.books import SHIPPED as SHIPPED_MAPPING
 from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
 from tiergate.settings import NotReady, Settings
 
@@ -285,6 +286,16 @@ database_url = "{database_url}"
             + "".join(each.platform_settings() for each in sites)
         )
 
+    def _erp_mapping(self) -> Path:
+        """Write the mapping of the site's books: the shipped one, with the site's names of the taxes. Return where."""
+        text = SHIPPED_MAPPING.read_text()
+        named = {GERMANY.tax_name: self.site.tax_name, GERMANY.reduced_name: self.site.reduced_name}
+        for german, own in named.items():
+            text = text.replace(f'record = "{german}"', f'record = "{own}"')
+        file = self.kept / "erp_mapping.toml"
+        file.write_text(text)
+        return file
+
     def platform_settings(self) -> str:
         """Return the sections of the settings file for the site's stand-ins."""
         kept = self.kept.resolve()
@@ -301,7 +312,7 @@ url = "{self.url("erp")}"
 database = "{DATABASE}"
 user = "admin"
 password_file = "{self._password_file.resolve()}"
-taxes.standard = "{self.site.tax_name}"
+mapping = "{self._erp_mapping().resolve()}"
 
 [platforms.{self.platform("billing")}]
 url = "{self.url("billing")}"

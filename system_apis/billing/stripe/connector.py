@@ -41,6 +41,9 @@ class Stripe:
         self._clock = context.clock
         self._prices: dict[str, str] = {}
         self._tax_rates: dict[str, str] = {}
+        """By natural key."""
+        self._tax_codes: dict[str, str] = {}
+        """By the id of the rate."""
 
     # ---- customers
 
@@ -226,8 +229,8 @@ class Stripe:
 
     async def _phase(self, contract: Contract, part: Part, correlation_id: str) -> Row:
         await self._ensure_prices([each.lines[0] for each in (*part.recurring, *part.once)])
-        tax_rate = await self._tax_rate(contract)
-        return mapping.phase(contract, part, self._prices, tax_rate, correlation_id)
+        await self._ensure_tax_rates(contract, [each.lines[0] for each in (*part.recurring, *part.once)])
+        return mapping.phase(contract, part, self._prices, self._tax_rates, correlation_id)
 
     async def _ensure_prices(self, lines: list[PricedLine]) -> None:
         """Find or create the products by SKU, and the prices by lookup key: natural keys that Stripe keeps unique."""
@@ -258,15 +261,22 @@ class Stripe:
             except Conflict:
                 return  # another order made it in this moment
 
-    async def _tax_rate(self, contract: Contract) -> str:
-        key = f"{contract.legal_entity}:{contract.tax}:{contract.tax_percent}"
-        if key not in self._tax_rates:
-            rows = await self._client.listed("tax_rates", active=True)
-            found = next((each for each in rows if each["metadata"].get("tiergate_key") == key), None)
-            if found is None:
-                found = await self._client.create("tax_rates", f"tax_rate:{key}", **mapping.tax_rate(contract, key))
-            self._tax_rates[key] = found["id"]
-        return self._tax_rates[key]
+    async def _ensure_tax_rates(self, contract: Contract, lines: list[PricedLine]) -> None:
+        missing = {mapping.tax_key(contract, line): line for line in lines}
+        missing = {key: line for key, line in missing.items() if key not in self._tax_rates}
+        if not missing:
+            return
+        for each in await self._client.listed("tax_rates", active=True):
+            self._tax_rates[each["metadata"].get("tiergate_key") or each["id"]] = each["id"]
+        for key, line in missing.items():
+            if key not in self._tax_rates:
+                made = await self._client.create("tax_rates", f"tax_rate:{key}", **mapping.tax_rate(contract, line))
+                self._tax_rates[key] = made["id"]
+
+    async def _learn_tax_codes(self, lines: list[Row]) -> None:
+        """Read the tax rates of an invoice that were not met before; what a rate stands for never changes."""
+        for rate in {mapping.rate_of(tax) for line in lines for tax in line["taxes"] or ()} - self._tax_codes.keys():
+            self._tax_codes[rate] = mapping.tax_code(await self._client.get(f"tax_rates/{rate}"))
 
     # ---- invoices
 
@@ -279,7 +289,8 @@ class Stripe:
         if row["payments"]["has_more"]:
             payments = await self._client.listed("invoice_payments", invoice=invoice_id)
         try:
-            return mapping.invoice(row, lines, payments)
+            await self._learn_tax_codes(lines)
+            return mapping.invoice(row, lines, payments, self._tax_codes)
         except (KeyError, TypeError) as error:
             raise Rejected(
                 "billing", f"the invoice {invoice_id} belongs to no contract of ours", field="metadata"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
-from canonical.billing import Contract, Invoice, InvoiceLine, InvoiceState, Payment
+from canonical.billing import Contract, Invoice, InvoiceLine, InvoiceState, LineTax, Payment
 from canonical.deals import PricedLine
 from canonical.money import Money
-from canonical.parties import Customer, TaxTreatment
+from canonical.parties import Customer
+from canonical.tax import TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
 from system_apis.billing.stripe import amounts, tax_ids
 from system_apis.billing.stripe.amounts import from_stripe
@@ -45,9 +46,9 @@ FIELDS: dict[str, Fields] = {
     "tax_rates": {
         "display_name": TECHNICAL,
         "inclusive": TECHNICAL,
-        "percentage": "contract.tax_percent",
+        "percentage": "line.tax_percent",
         "description": "contract.legal_entity",
-        "metadata.tiergate_key": "contract.tax",
+        "metadata.tiergate_key": "line.tax",
     },
     "subscription_schedules": {
         "customer": "contract.customer_id",
@@ -62,9 +63,11 @@ FIELDS: dict[str, Fields] = {
         "phases.invoice_settings.days_until_due": "contract.state",
         "phases.items.price": "contract.lines",
         "phases.items.quantity": "line.quantity",
+        "phases.items.tax_rates": "line.tax",
         "phases.items.metadata.*": "line.id",
         "phases.add_invoice_items.price": "contract.lines",
         "phases.add_invoice_items.quantity": "line.quantity",
+        "phases.add_invoice_items.tax_rates": "line.tax",
         "phases.add_invoice_items.metadata.*": "line.id",
         "phases.default_tax_rates": "contract.tax",
         "phases.metadata.tiergate_contract": "contract.id",
@@ -143,13 +146,25 @@ def price(line: PricedLine) -> Row:
     }
 
 
-def tax_rate(contract: Contract, key: str) -> Row:
+def tax_key(contract: Contract, line: PricedLine) -> str:
+    """Return the natural key of the tax rate of a line: legal entity, code of the tax and percentage."""
+    return ":".join((contract.legal_entity, *contract.tax_of(line)))
+
+
+def tax_code(rate: Row) -> str:
+    """Return the code of the tax that a rate of ours stands for; empty for one that somebody else made."""
+    parts = (rate["metadata"].get("tiergate_key") or "").split(":")
+    return parts[1] if len(parts) == len(("legal entity", "code", "percentage")) else ""
+
+
+def tax_rate(contract: Contract, line: PricedLine) -> Row:
+    code, percent = contract.tax_of(line)
     return {
         "display_name": "VAT",
         "inclusive": False,
-        "percentage": contract.tax_percent,
-        "description": f"{contract.legal_entity} {contract.tax}",
-        "metadata": {"tiergate_key": key},
+        "percentage": percent,
+        "description": f"{contract.legal_entity} {code}",
+        "metadata": {"tiergate_key": tax_key(contract, line)},
     }
 
 
@@ -162,19 +177,34 @@ def contract_key(contract: Contract, place: int = 1) -> str:
     return key if place == 1 else f"{key}#{place}"
 
 
-def phase(contract: Contract, part: Part, prices: dict[str, str], tax_rate: str, correlation_id: str) -> Row:
-    """Return the one phase of a new schedule. Its metadata becomes the subscription's, and is on each invoice."""
+def phase(
+    contract: Contract, part: Part, prices: dict[str, str], tax_rates: dict[str, str], correlation_id: str
+) -> Row:
+    """Return the one phase of a new schedule. Its metadata becomes the subscription's, and is on each invoice.
+
+    `prices` and `tax_rates` hold Stripe's ids by natural key. The first item's rate is the phase's, others have theirs.
+    """
+
+    def rate(item: Item) -> str:
+        return tax_rates[tax_key(contract, item.lines[0])]
+
+    default = rate((*part.recurring, *part.once)[0])
 
     def items(wanted: tuple[Item, ...]) -> list[Row]:
         return [
-            {"price": prices[price_key(each.lines[0])], "quantity": each.quantity, "metadata": each.metadata()}
+            {
+                "price": prices[price_key(each.lines[0])],
+                "quantity": each.quantity,
+                "tax_rates": None if rate(each) == default else [rate(each)],
+                "metadata": each.metadata(),
+            }
             for each in wanted
         ]
 
     return {
         "items": items(part.recurring),
         "add_invoice_items": items(part.once),
-        "default_tax_rates": [tax_rate],
+        "default_tax_rates": [default],
         "duration": {"interval": "month", "interval_count": contract.term_months},
         "metadata": {
             "tiergate_contract": contract.id,
@@ -192,8 +222,9 @@ def held_until(contract: Contract) -> int:
     return int((midnight + HOLD).timestamp())
 
 
-def invoice(source: Row, lines: list[Row], payments: list[Row]) -> Invoice:
-    """Return a Stripe invoice as a canonical one. `lines` and `payments` are complete lists.
+def invoice(source: Row, lines: list[Row], payments: list[Row], tax_codes: dict[str, str]) -> Invoice:
+    """Return a Stripe invoice as a canonical one. `lines` and `payments` are complete lists, `tax_codes` holds the code
+    of each tax rate by its id.
 
     Raises `KeyError` or `TypeError` for an invoice that belongs to no contract of ours.
     """
@@ -212,12 +243,12 @@ def invoice(source: Row, lines: list[Row], payments: list[Row]) -> Invoice:
         tax=_taxes(source["total_taxes"], currency),
         balance=from_stripe(source["amount_remaining"], currency),
         tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
-        lines=tuple(_line(each, currency) for each in lines),
+        lines=tuple(_line(each, currency, tax_codes) for each in lines),
         payments=_payments(source, payments, currency),
     )
 
 
-def _line(row: Row, currency: str) -> InvoiceLine:
+def _line(row: Row, currency: str, tax_codes: dict[str, str]) -> InvoiceLine:
     """Return a line. One that was made by hand may have no price, no quantity and no description.
 
     It is one piece of its amount then, and of no product of ours.
@@ -233,7 +264,13 @@ def _line(row: Row, currency: str) -> InvoiceLine:
         tax=_taxes(row["taxes"], currency),
         period_start=start,
         period_end=max(start, end - timedelta(days=1)),
+        taxes=tuple(LineTax(tax_codes[rate_of(each)], from_stripe(each["amount"], currency)) for each in row["taxes"] or ()),
     )
+
+
+def rate_of(tax: Row) -> str:
+    """Return the id of the rate by which a tax was charged."""
+    return tax["tax_rate_details"]["tax_rate"]
 
 
 def _payments(source: Row, rows: list[Row], currency: str) -> tuple[Payment, ...]:

@@ -11,12 +11,12 @@ from typing import Any, cast
 import msgspec
 
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
-from canonical.parties import TaxTreatment
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
+from system_apis.erp.tryton.books import books
 
 JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences")
@@ -35,13 +35,17 @@ totals billing's invoice has too.
 class Settings(PlatformServer, frozen=True, kw_only=True):
     """The database with the books, and the user that opens them.
 
-    `taxes` names the ERP's tax for a treatment where it is not the usual name.
+    `mapping` names the file that says what the books' taxes are called; empty for the shipped one.
     """
 
     database: str
     user: str
     password: Secret
-    taxes: dict[TaxTreatment, str] = msgspec.field(default_factory=dict[TaxTreatment, str])
+    mapping: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        books(self.mapping)  # a mistake in it is said at start
 
 
 class Warned(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -13,10 +12,12 @@ import structlog
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
-from canonical.parties import Credit, Customer, LegalEntity, TaxTreatment
+from canonical.parties import Credit, Customer, LegalEntity
+from canonical.tax import Tax
 from policies.context import correlation
 from system_apis.connector import ConnectorContext
 from system_apis.erp.tryton import mapping
+from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
 
@@ -30,29 +31,38 @@ class Tryton:
 
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._client = TrytonClient(settings, context.client)
-        self._taxes = mapping.TAX_NAMES | settings.taxes
+        self._mapping = books(settings.mapping)
         self._companies: dict[str, Row] = {}
-        self._books: dict[int, Row] = {}
+        self._opened_books: dict[int, Row] = {}
         self._products: dict[str, Row] = {}
         self._currencies: dict[str, int] = {}
         self._countries: dict[str, int] = {}
 
     async def legal_entity(self, code: str) -> LegalEntity:
         company = await self._company(code)
-        taxes = await self._client.rows(
+        rows = await self._client.rows(
             "account.tax", [["company", "=", company["id"]]], ["name", "rate"], company["id"]
         )
-        rates: dict[TaxTreatment, Decimal] = {
-            treatment: from_decimal(each["rate"]) * 100
-            for each in taxes
-            for treatment, name in self._taxes.items()
-            if each["name"] == name
-        }
-        return LegalEntity(code, company["name"], company["country"], company["currency"], rates)
+        rates = {each["name"]: from_decimal(each["rate"]) * 100 for each in rows}
+        named = self._mapping.of(code)
+        taxes = tuple(
+            Tax(tax, about.treatment, rates[about.record])
+            for tax, about in (named.taxes.items() if named else ())
+            if about.record in rates
+        )
+        return LegalEntity(
+            code,
+            company["name"],
+            company["country"],
+            company["currency"],
+            {each.treatment: each.percent for each in reversed(taxes)},
+            taxes,
+            named.tax_rules if named else (),
+        )
 
-    async def known_products(self, skus: Sequence[str]) -> list[str]:
+    async def known_products(self, skus: Sequence[str]) -> dict[str, str]:
         await self._load_products(skus)
-        return [sku for sku in skus if sku in self._products]
+        return {sku: self._products[sku]["tax_class"] for sku in skus if sku in self._products}
 
     async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         company = await self._company(legal_entity)
@@ -72,6 +82,8 @@ class Tryton:
         if not self._countries:
             rows = await self._client.rows("country.country", [], ["code"], 0)
             self._countries = {each["code"]: each["id"] for each in rows}
+        if customer.address.country and customer.address.country not in self._countries:
+            raise Rejected("erp", f"there is no country {customer.address.country}", field="customer.address")
         found = await self._party(customer.id)
         if found is None:
             try:
@@ -143,8 +155,15 @@ class Tryton:
             raise Rejected("erp", reason, field="total")
         own = [["invoice", "=", draft["id"]]]
         present = await self._client.rows("account.invoice.tax", own, ["tax", "amount"], company["id"])
-        wanted = (await self._opened(company))["taxes"][self._taxes[invoice.tax_treatment]]
-        changes = mapping.tax_changes(present, {wanted: invoice.tax}, len(invoice.lines))
+        await self._opened(company)
+        issued: dict[int, Money] = {}
+        for line in invoice.lines:
+            for code, amount in mapping.taxes_of(line, invoice).items():
+                tax = self._tax(code, invoice.legal_entity, company)
+                issued[tax] = issued.get(tax, Money.zero(amount.currency)) + amount
+        if sum((each.amount for each in issued.values()), 0) != invoice.tax.amount:
+            raise Rejected("erp", f"the taxes of the lines are not the {invoice.tax} of the invoice", field="tax")
+        changes = mapping.tax_changes(present, issued, len(invoice.lines))
         if changes:
             await self._client.call(
                 "model.account.invoice.write", [draft["id"]], {"taxes": changes}, context=_in(company)
@@ -221,13 +240,20 @@ class Tryton:
         if customer is None:
             raise NotFound("erp", f"there is no customer {invoice.customer_id}")
         await self._load_products([line.sku for line in invoice.lines])
-        books: Row = await self._opened(company) | {"currency": await self._currency(invoice.total.currency)}
-        tax: int = books["taxes"][self._taxes[invoice.tax_treatment]]
+        opened: Row = await self._opened(company) | {"currency": await self._currency(invoice.total.currency)}
         lines = [
-            mapping.line(line, self._product(line.sku), tax, books["currency"], invoice.issued_on)
+            mapping.line(
+                line,
+                self._product(line.sku),
+                [self._tax(code, invoice.legal_entity, company) for code in mapping.taxes_of(line, invoice)],
+                opened["currency"],
+                invoice.issued_on,
+            )
             for line in invoice.lines
         ]
-        record = mapping.invoice(invoice, customer["id"], customer["addresses"][0], books, lines, correlation.current())
+        record = mapping.invoice(
+            invoice, customer["id"], customer["addresses"][0], opened, lines, correlation.current()
+        )
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
         return await self._invoices(invoice.id, company)
 
@@ -310,7 +336,7 @@ class Tryton:
     async def _opened(self, company: Row) -> Row:
         """Return the ids that every posting of a company needs."""
         key = company["id"]
-        if key not in self._books:
+        if key not in self._opened_books:
             own = ["company", "=", key]
 
             async def first(model: str, *domain: Any) -> int:
@@ -320,7 +346,7 @@ class Tryton:
                 return found[0]["id"]
 
             taxes = await self._client.rows("account.tax", [own], ["name"], key)
-            self._books[key] = {
+            self._opened_books[key] = {
                 "company": key,
                 "journal": await first("account.journal", ["type", "=", "revenue"]),
                 "receivable": await first(
@@ -329,13 +355,25 @@ class Tryton:
                 "payment_method": await first("account.invoice.payment.method", own, ["name", "=", PAYMENT_METHOD]),
                 "taxes": {each["name"]: each["id"] for each in taxes},
             }
-        return self._books[key]
+        return self._opened_books[key]
+
+    def _tax(self, code: str, legal_entity: str, company: Row) -> int:
+        """Return the ERP's id of a tax of a company whose books are opened. Raises `Rejected` when there is none."""
+        named = self._mapping.of(legal_entity)
+        about = named.taxes.get(code) if named else None
+        if about is None:
+            what = f"a tax {code!r}" if code else "the tax that billing charged"
+            raise Rejected("erp", f"the mapping of {legal_entity} does not know {what}", field="tax")
+        found: dict[str, int] = self._opened_books[company["id"]]["taxes"]
+        if about.record not in found:
+            raise Rejected("erp", f"{company['name']} has no tax that is named {about.record}", field="tax")
+        return found[about.record]
 
     async def _load_products(self, skus: Sequence[str]) -> None:
         missing = [sku for sku in skus if sku not in self._products]
         if not missing:
             return
-        fields = ["code", "default_uom", "account_category.account_revenue"]
+        fields = ["code", "default_uom", "account_category.account_revenue", "account_category.name"]
         company = next(iter(self._companies.values()), {"id": 0})["id"] or (await self._any_company())
         for each in await self._client.rows("product.product", [["code", "in", missing]], fields, company):
             category: Row = each["account_category."] or {}
@@ -343,6 +381,7 @@ class Tryton:
                 "id": each["id"],
                 "default_uom": each["default_uom"],
                 "account": category.get("account_revenue"),
+                "tax_class": self._mapping.product_class(category.get("name", "")),
             }
 
     async def _any_company(self) -> int:

@@ -9,12 +9,10 @@ from typing import Any
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Rejected
 from canonical.money import Money
-from canonical.parties import Customer, TaxTreatment
+from canonical.parties import Customer
 from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
-TAX_NAMES: dict[TaxTreatment, str] = {"standard": "VAT19", "reverse_charge": "REVERSE", "outside_scope": "EXPORT"}
-"""The names of an ERP's taxes, unless its settings name others."""
 POSTED = ("posted", "paid")
 POSTING = [
     "number",
@@ -72,7 +70,7 @@ FIELDS: dict[str, Fields] = {
         "lines.quantity": "invoice.lines",
         "lines.unit_price.*": "invoice.lines",
         "lines.description": "invoice.lines",
-        "lines.taxes": "invoice.tax_treatment",
+        "lines.taxes": "invoice.lines invoice.tax_treatment",
         "lines.taxes_date.*": "invoice.issued_on",
     },
     "model.account.invoice.write": {
@@ -159,6 +157,13 @@ def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: lis
     }
 
 
+def taxes_of(source: InvoiceLine, of: Invoice) -> dict[str, Money]:
+    """Return the taxes of a line by code. A line that names none has the one of the invoice's treatment."""
+    if not source.taxes:
+        return {of.tax_treatment: source.tax}
+    return {each.code: each.amount for each in source.taxes}
+
+
 def tax_changes(present: list[Row], wanted: dict[int, Money], lines: int) -> list[Any]:
     """Return what to write to the taxes of a draft, so that they are the `wanted` amounts, by the ERP's id of the tax.
 
@@ -179,7 +184,7 @@ def tax_changes(present: list[Row], wanted: dict[int, Money], lines: int) -> lis
     return changes
 
 
-def line(source: InvoiceLine, product: Row, tax: int, currency: int, taxed_on: date) -> Row:
+def line(source: InvoiceLine, product: Row, taxes: list[int], currency: int, taxed_on: date) -> Row:
     """Return a line of a draft, taxed as of the day `taxed_on`, whatever day it is posted on.
 
     Quantity times unit price must be the line's amount to the minor unit, else it is one piece of the whole amount.
@@ -196,7 +201,7 @@ def line(source: InvoiceLine, product: Row, tax: int, currency: int, taxed_on: d
         "quantity": source.quantity if exact else 1,
         "unit_price": decimal(unit_price if exact else source.net.decimal),
         "description": f"{source.description}, {period}",
-        "taxes": [["add", [tax]]],
+        "taxes": [["add", taxes]],
         "taxes_date": day(taxed_on),
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.salesperson import SaleLine
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE
 
@@ -36,3 +37,20 @@ def test_a_sale_is_posted_with_the_tax_that_was_decided(
     assert {each.tax.name for each in posted.taxes} == {tax}
     billed = environment.stripe.v1.invoices.retrieve(order.plan.contract.references["invoice"])
     assert billed.total == posted.total_amount * 100
+
+
+def test_lines_of_two_rates_are_billed_and_posted_by_rate(environment: Environment) -> None:
+    lines = (SaleLine("SEAT", 1, 99.50), SaleLine("SUPPORT", 3, 0.50), SaleLine("HANDBOOK", 7, 39.95))
+
+    order = environment.paid_order(environment.sale("Verlag mit zwei Steuersätzen", lines=lines))
+
+    assert environment.counted(order) == EXACTLY_ONE
+    assert order.plan is not None
+    invoice = order.plan.contract.references["invoice"]
+    (posted,) = environment.in_erp("account.invoice", ("reference", "=", invoice))
+    billed = environment.stripe.v1.invoices.retrieve(invoice)
+    by_rate = {each.tax.name: (int(each.base * 100), int(each.amount * 100)) for each in posted.taxes}
+    assert by_rate == {"VAT19": (9950 + 150, 1891 + 29), "VAT7": (27965, 1958)}
+    assert sorted(each.amount for each in billed.total_taxes or ()) == [1891 + 29, 1958]
+    assert posted.total_amount * 100 == billed.total == 9950 + 150 + 1920 + 27965 + 1958
+    assert posted.amount_to_pay == 0

@@ -1,4 +1,4 @@
-"""Identifiers, events and taxes of the shared language."""
+"""Identifiers, events and credit of the shared language."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from canonical.events import DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_
 from canonical.ids import identifiers
 from canonical.money import Money
 from canonical.parties import Credit
-from canonical.tax import treatment
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -55,22 +54,6 @@ def test_our_event_names_keep_the_rule(kind: str) -> None:
 def test_an_event_name_that_breaks_the_rule_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="breaks"):
         Event(id="1", source="s", type=kind, subject="x", time=START)
-
-
-@pytest.mark.parametrize(
-    ("seller", "buyer", "registered", "expected"),
-    [
-        ("DE", "DE", True, "standard"),
-        ("DE", "DE", False, "standard"),
-        ("DE", "FR", True, "reverse_charge"),
-        ("DE", "FR", False, "standard"),
-        ("DE", "US", True, "outside_scope"),
-        ("DE", "CH", False, "outside_scope"),
-        ("US", "DE", True, "outside_scope"),
-    ],
-)
-def test_the_tax_follows_from_the_two_countries(seller: str, buyer: str, registered: object, expected: str) -> None:
-    assert treatment(seller, buyer, buyer_is_registered=registered is True) == expected
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from canonical.parties import Address, Customer, TaxTreatment
+from canonical.parties import Address, Customer
+from canonical.tax import TaxTreatment
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import DELIVERED, accepted_order

@@ -11,19 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canonical.billing import Contract
 from canonical.deals import Deal, DealLine
 from canonical.money import Money, exponent
 from canonical.parties import Account, Address, LegalEntity
+from canonical.tax import STANDARD_CLASS, Tax, TaxRule
 from process_apis.validation import compact, findings, plan, tax_number_is_valid
 
-SELLER = LegalEntity(
-    "DE01",
-    "Seller GmbH",
-    "DE",
-    "EUR",
-    {"standard": Decimal(19), "reverse_charge": Decimal(0), "outside_scope": Decimal(0)},
+TAXES = (
+    Tax("standard", "standard", Decimal(19)),
+    Tax("reduced", "standard", Decimal(7)),
+    Tax("reverse_charge", "reverse_charge", Decimal(0)),
+    Tax("outside_scope", "outside_scope", Decimal(0)),
 )
-PRODUCTS = ["SEAT", "SETUP"]
+RULES = (
+    TaxRule(tax="outside_scope", buyer="elsewhere"),
+    TaxRule(tax="reverse_charge", buyer="union", registered=True),
+    TaxRule(tax="reduced", product_classes=("books",)),
+    TaxRule(tax="standard"),
+)
+SELLER = LegalEntity("DE01", "Seller GmbH", "DE", "EUR", {}, TAXES, RULES)
+PRODUCTS = {"SEAT": STANDARD_CLASS, "SETUP": STANDARD_CLASS, "BOOK": "books"}
 
 
 def line(**changes: Any) -> DealLine:
@@ -45,8 +53,13 @@ def fields(judged: Deal, seller: LegalEntity | None = SELLER, duplicates: tuple[
     return [each.field for each in findings(judged, seller, PRODUCTS, duplicates)]
 
 
+def planned(judged: Deal) -> Contract:
+    return plan(judged, "crm-eu", SELLER, PRODUCTS, "ord_1", "cus_1", "con_1", None).contract
+
+
 def test_a_good_deal_has_no_findings() -> None:
     assert fields(deal()) == []
+    assert fields(deal(lines=(line(), line(interval="month"), line(interval="one_time")))) == []
 
 
 @pytest.mark.parametrize(
@@ -65,7 +78,6 @@ def test_a_good_deal_has_no_findings() -> None:
         ({"account": account(tax_number="FR40303265045")}, "deal.account.tax_number"),
         ({"lines": ()}, "deal.lines"),
         ({"lines": (line(sku="SETUP", interval="one_time"),)}, "deal.lines"),
-        ({"lines": (line(), line(interval="month"))}, "deal.lines"),
         ({"lines": (line(interval="week"),)}, "deal.lines[0].interval"),
         ({"lines": (line(), line(unit_price=Decimal(-1)))}, "deal.lines[1].unit_price"),
         ({"lines": (line(quantity=Decimal(0)),)}, "deal.lines[0].quantity"),
@@ -78,11 +90,34 @@ def test_each_fault_is_found_at_its_field(changes: dict[str, Any], field: str) -
 
 
 def test_a_seller_without_the_tax_that_the_sale_needs_is_found() -> None:
-    domestic_only = msgspec.structs.replace(SELLER, tax_rates={"standard": Decimal(19)})
+    domestic_only = msgspec.structs.replace(SELLER, taxes=TAXES[:1])
     abroad = deal(account=account(address=Address(country="FR"), tax_number="FR40303265045"))
 
     assert fields(abroad, domestic_only) == ["deal.legal_entity"]
     assert fields(abroad) == []
+
+
+def test_a_sale_that_no_rule_is_about_is_found_once() -> None:
+    at_home = msgspec.structs.replace(SELLER, tax_rules=(TaxRule(tax="standard", buyer="home"),))
+    abroad = account(address=Address(country="US"), tax_number=None)
+
+    assert fields(deal(account=abroad, lines=(line(), line())), at_home) == ["deal.legal_entity"]
+
+
+def test_each_line_of_a_plan_has_the_tax_of_its_product() -> None:
+    judged = deal(lines=(line(sku="BOOK"), line()))
+
+    contract = planned(judged)
+
+    assert [contract.tax_of(each) for each in contract.lines] == [("reduced", "7"), ("standard", "19")]
+    assert (contract.tax, contract.tax_percent) == ("standard", "19")
+    assert contract.gross == contract.net + Money(480_00 * 26 // 100, "EUR")
+
+
+def test_a_buyer_without_tax_has_none_on_any_line() -> None:
+    contract = planned(deal(account=account(address=Address(country="CH"), tax_number=None)))
+
+    assert (contract.tax, contract.gross) == ("outside_scope", contract.net)
 
 
 def test_a_customer_with_the_same_tax_number_is_found() -> None:
@@ -120,7 +155,7 @@ def test_a_plan_is_worth_exactly_what_was_sold(currency: str, sold: list[tuple[i
     judged = deal(currency=currency, lines=lines)
 
     assert fields(judged) == []
-    contract = plan(judged, "crm-eu", SELLER, "ord_1", "cus_1", "con_1", None).contract
+    contract = planned(judged)
     assert contract.net == Money(sum(quantity * price for quantity, price in sold), currency)
 
 

@@ -1,0 +1,99 @@
+"""What the books of this Tryton are called: the taxes of each legal entity, and what decides between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pycountry
+
+from canonical.tax import STANDARD_CLASS, TaxRule, TaxTreatment
+from policies.catalogue.model import Report
+from policies.catalogue.nearest import hint
+from system_apis.mapping_file import load
+
+SHIPPED = Path(__file__).with_name("mapping.toml")
+"""The mapping of books that are set up as those of the demo."""
+ANY = "*"
+"""All legal entities that are not named."""
+
+
+class TaxRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name of the ERP's record of a tax, and how what bears it is treated."""
+
+    record: str
+    treatment: TaxTreatment = "standard"
+
+
+class Rule(TaxRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A rule, as it is written in the mapping."""
+
+
+class Entity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The taxes of a legal entity by their codes, and the rules that choose one: the first that fits."""
+
+    taxes: dict[str, TaxRecord]
+    tax_rules: tuple[Rule, ...]
+
+
+class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The mapping of one Tryton.
+
+    `product_classes` holds the tax class of products by the name of their accounting category; others are `standard`.
+    """
+
+    legal_entities: dict[str, Entity]
+    product_classes: dict[str, str] = {}
+
+    def of(self, legal_entity: str) -> Entity | None:
+        """Return what the books of a legal entity are called, None where nothing is said of it."""
+        return self.legal_entities.get(legal_entity) or self.legal_entities.get(ANY)
+
+    def product_class(self, category: str) -> str:
+        """Return the tax class of the products of an accounting category."""
+        return self.product_classes.get(category, STANDARD_CLASS)
+
+
+def books(path: str) -> Books:
+    """Return the mapping in a file; the shipped one if `path` is empty. Raises `MappingError`."""
+    return load(Path(path) if path else SHIPPED, Books, _check)
+
+
+def _check(mapping: Books) -> Iterator[Report]:
+    """Report what the shape alone does not show."""
+    classes = {STANDARD_CLASS, *mapping.product_classes.values()}
+    for code, entity in mapping.legal_entities.items():
+        at = ("legal_entities", code)
+        for place, rule in enumerate(entity.tax_rules):
+            path = (*at, "tax_rules", str(place))
+            if rule.tax not in entity.taxes:
+                known = (
+                    f"use one of {', '.join(sorted(entity.taxes))}{hint(rule.tax, entity.taxes)}, or add it to taxes"
+                )
+                yield (*path, "tax"), f"{code} has no tax {rule.tax!r}", known
+            for country in sorted(set(rule.countries) - _countries()):
+                yield (*path, "countries"), f"{country!r} is no country", "write ISO 3166-1 codes such as DE"
+            for state in sorted(set(rule.states) - _states()):
+                yield (*path, "states"), f"{state!r} is no state", "write ISO 3166-2 codes such as US-CA"
+            for name in sorted(set(rule.product_classes) - classes):
+                reason = f"no product is of the class {name!r}"
+                yield (*path, "product_classes"), reason, f"use one of {', '.join(sorted(classes))}, or add it"
+            if rule.valid_from and rule.valid_until and rule.valid_from > rule.valid_until:
+                yield (*path, "valid_until"), "it ends before it begins", "give the last day on which it holds"
+            if place and _always(entity.tax_rules[place - 1]):
+                yield path, "the rule above it fits every sale, so that this one never decides", "move it up"
+
+
+def _countries() -> set[str]:
+    return {each.alpha_2 for each in pycountry.countries}
+
+
+def _states() -> set[str]:
+    return {str(each.code) for each in cast("Iterable[Any]", pycountry.subdivisions)}
+
+
+def _always(rule: Rule) -> bool:
+    """Return whether a rule names no condition."""
+    return msgspec.structs.replace(rule, tax="") == Rule(tax="")
