@@ -19,7 +19,7 @@ from policies.store.secret import Secret
 from system_apis.erp.tryton.books import books
 
 JSON = {"content-type": "application/json"}
-READS = ("search_read", "read", "search", "search_count", "get_preferences")
+READS = ("search_read", "read", "search", "search_count", "get_preferences", "get_types")
 VIES = "account.invoice eu_vat valid"
 GONE = "that don't exist"
 """Part of what Tryton says of an id that it no longer has (tried on 8.2); we name no id that we have not just read."""

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 import structlog
+from stdnum.eu import vat as eu_vat
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
@@ -37,6 +38,7 @@ class Tryton:
         self._products: dict[str, Row] = {}
         self._currencies: dict[str, int] = {}
         self._countries: dict[str, int] = {}
+        self._identifier_types: set[str] = set()
 
     async def legal_entity(self, code: str) -> LegalEntity:
         company = await self._company(code)
@@ -82,20 +84,22 @@ class Tryton:
         if not self._countries:
             rows = await self._client.rows("country.country", [], ["code"], 0)
             self._countries = {each["code"]: each["id"] for each in rows}
+            types: list[Any] = await self._client.call("model.party.identifier.get_types")
+            self._identifier_types = {kind for kind, _ in types if kind}
         if customer.address.country and customer.address.country not in self._countries:
             raise Rejected("erp", f"there is no country {customer.address.country}", field="customer.address")
         found = await self._party(customer.id)
         if found is None:
             try:
                 created = await self._client.call(
-                    "model.party.party.create", [mapping.party(customer, self._countries)]
+                    "model.party.party.create", [mapping.party(customer, self._countries, self._identifier_types)]
                 )
             except Rejected:
                 found = await self._party(customer.id)  # somebody else created it in this moment: its code is unique
                 if found is None:
                     raise
                 return str(found["id"])
-            if customer.tax_number:
+            if customer.tax_number and eu_vat.is_valid(customer.tax_number):
                 with contextlib.suppress(Rejected):  # then the first invoice is warned of, and answered
                     await self._client.confirm_numbers(created[0])
             return str(created[0])
@@ -106,7 +110,7 @@ class Tryton:
 
     async def _changes(self, customer: Customer, party: Row) -> Row:
         """Return what to write to a party: differences in what the CRM owns and Tryton has a copy of."""
-        wanted, own = mapping.party(customer, self._countries), [["party", "=", party["id"]]]
+        wanted, own = mapping.party(customer, self._countries, self._identifier_types), [["party", "=", party["id"]]]
         changes: Row = {} if party["name"] == customer.name else {"name": customer.name}
         (address,) = wanted["addresses"][0][1]
         present = await self._client.rows("party.address", own, list(address), 0, 1)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from decimal import Decimal
 from typing import Any
+
+from stdnum import get_cc_module
+from stdnum.eu import vat as eu_vat
 
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Rejected
@@ -28,6 +32,8 @@ POSTING = [
 PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_payees", "payment_lines.move.description"]
 """What has to be known of an invoice to pay it: who may pay, and the payments that are booked already."""
 UNIT_PRICE_DIGITS = 4
+OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
+"""What python-stdnum calls the numbers of companies where there is no VAT number."""
 IDS = {"": TECHNICAL}
 """The ids of records that are named, and not written to."""
 _PARTY = {
@@ -116,7 +122,7 @@ def from_day(value: Row) -> date:
     return date(value["year"], value["month"], value["day"])
 
 
-def party(customer: Customer, countries: dict[str, int]) -> Row:
+def party(customer: Customer, countries: dict[str, int], identifier_types: Collection[str]) -> Row:
     """Return a new party. Its code is the canonical id, which Tryton keeps unique."""
     address = customer.address
     postal = {
@@ -128,10 +134,26 @@ def party(customer: Customer, countries: dict[str, int]) -> Row:
     }
     made: Row = {"code": customer.id, "name": customer.name, "addresses": [["create", [postal]]]}
     if customer.tax_number:
-        made["identifiers"] = [["create", [{"type": "eu_vat", "code": customer.tax_number}]]]
+        kind = identifier_type(customer.tax_number, address.country, identifier_types)
+        made["identifiers"] = [["create", [{"type": kind, "code": customer.tax_number}]]]
     if customer.contact and customer.contact.email:
         made["contact_mechanisms"] = [["create", [{"type": "email", "value": customer.contact.email}]]]
     return made
+
+
+def identifier_type(number: str, country: str, known: Collection[str]) -> str | None:
+    """Return Tryton's type of a company's tax number, None for a number of no kind that Tryton checks.
+
+    `known` are the types that this Tryton has. VAT numbers are called `eu_vat`, `ch_vat` and so on, whatever
+    python-stdnum calls them (`replace_vat` of its module party, 8.2).
+    """
+    if eu_vat.is_valid(number):
+        return "eu_vat"
+    code = country.lower()
+    name = OTHER_NUMBERS.get(country, "vat")
+    module = get_cc_module(code, name) if code else None
+    kind = f"{code}_{name}"
+    return kind if module and module.is_valid(number) and kind in known else None
 
 
 def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: list[Row], correlation_id: str) -> Row:

@@ -19,8 +19,19 @@ from tests.support.platforms import EXACTLY_ONE
         ("standard", {"country": "AT", "tax_number": None}, Decimal("0.19"), "VAT19"),
         ("reverse_charge", {"country": "AT", "tax_number": "ATU13585627"}, Decimal(0), "REVERSE"),
         ("outside_scope", {"country": "US", "tax_number": None}, Decimal(0), "EXPORT"),
+        ("outside_scope", {"country": "CH", "tax_number": "CHE-116.281.710 MWST"}, Decimal(0), "EXPORT"),
+        ("outside_scope", {"country": "GB", "tax_number": "GB980780684"}, Decimal(0), "EXPORT"),
+        ("outside_scope", {"country": "KZ", "tax_number": "whatever they write"}, Decimal(0), "EXPORT"),
     ],
-    ids=["at home", "to a consumer in the Union", "to a business in the Union", "elsewhere"],
+    ids=[
+        "at home",
+        "to a consumer in the Union",
+        "to a business in the Union",
+        "elsewhere",
+        "to Switzerland with a number",
+        "to Britain with a number",
+        "with a number of no known kind",
+    ],
 )
 def test_a_sale_is_posted_with_the_tax_that_was_decided(
     environment: Environment, treatment: str, buyer: dict[str, Any], rate: Decimal, tax: str
