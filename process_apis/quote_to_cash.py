@@ -15,6 +15,7 @@ from canonical.cases import Finding
 from canonical.deals import Deal, ProvisioningRequest
 from canonical.faults import NotFound
 from canonical.orders import Order, Plan
+from policies.business.start_window import allowed_starts
 from policies.context.correlation import correlated
 from process_apis import onboarding, validation
 from process_apis.records import cross_references
@@ -56,7 +57,8 @@ class QuoteToCash(DBOSConfiguredInstance):
         skus = sorted({line.sku for line in deal.lines if line.sku})
         products = context.platforms.known_products(skus, deal.legal_entity or "") if skus else {}
         same = [] if context.orders.row(order.id).accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
-        found = [*validation.findings(deal, seller, products, same), *self._who_sells(order.crm, deal)]
+        starts = allowed_starts(context.live_catalogue.current, order.received_at.date())
+        found = [*validation.findings(deal, seller, products, same, starts), *self._who_sells(order.crm, deal)]
         if found or seller is None:
             only_duplicate = len(found) == 1 and bool(same)
             context.orders.change(order.id, name=deal.name, placed_by=deal.placed_by, partner=deal.account.partner)

@@ -4,6 +4,7 @@ here."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date
 from decimal import Decimal
 
 import pycountry
@@ -25,14 +26,19 @@ LONGEST_TERM = 120
 
 
 def findings(
-    deal: Deal, seller: LegalEntity | None, products: Mapping[str, str], duplicates: Collection[str]
+    deal: Deal,
+    seller: LegalEntity | None,
+    products: Mapping[str, str],
+    duplicates: Collection[str],
+    starts: tuple[date, date],
 ) -> list[Finding]:
     """Return all that is wrong with a deal. `products` are those that the ERP knows, with the tax class of each;
-    `duplicates` are other accounts with the same tax number that are customers already."""
+    `duplicates` are other accounts with the same tax number that are customers already; `starts` are the first and the
+    last day on which it may start."""
     return [
         *_of_parties(deal, seller, duplicates),
         *_of_currency(deal),
-        *_of_term(deal),
+        *_of_term(deal, starts),
         *_of_lines(deal, products),
         *(_of_taxes(deal, seller, products) if seller else ()),
     ]
@@ -113,10 +119,15 @@ def _of_currency(deal: Deal) -> list[Finding]:
     return []
 
 
-def _of_term(deal: Deal) -> list[Finding]:
-    if 1 <= deal.term_months <= LONGEST_TERM:
-        return []
-    return [Finding("deal.term_months", f"the term has to be a whole number of months, from 1 to {LONGEST_TERM}")]
+def _of_term(deal: Deal, starts: tuple[date, date]) -> list[Finding]:
+    found: list[Finding] = []
+    if not 1 <= deal.term_months <= LONGEST_TERM:
+        reason = f"the term has to be a whole number of months, from 1 to {LONGEST_TERM}"
+        found.append(Finding("deal.term_months", reason))
+    first, last = starts
+    if not first <= deal.starts_on <= last:
+        found.append(Finding("deal.starts_on", f"it starts on {deal.starts_on}, and has to from {first} to {last}"))
+    return found
 
 
 def _of_lines(deal: Deal, products: Mapping[str, str]) -> list[Finding]:

@@ -30,6 +30,8 @@ class Sale(msgspec.Struct, frozen=True):
     currency: str = "EUR"
     partner: str | None = None
     """The partner that serves the buyer, by its name in Tiergate's catalogue."""
+    starts_on: date | None = None
+    """The first day of the contract; the day of the sale, if not said."""
 
 
 def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) -> tuple[str, str]:
@@ -62,7 +64,7 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
         CloseDate=today.isoformat(),
         CurrencyIsoCode=sale.currency,
         LegalEntity__c=sale.legal_entity,
-        StartDate__c=today.isoformat(),
+        StartDate__c=(sale.starts_on or today).isoformat(),
         TermMonths__c=12,
     )
     for order, line in enumerate(sale.lines):

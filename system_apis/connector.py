@@ -7,7 +7,8 @@ section in the settings file, with a `url`), `FIELDS` (which canonical field eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, tzinfo
 from typing import Generic, TypeVar
 
 import msgspec
@@ -26,7 +27,7 @@ class ConnectorContext(msgspec.Struct, frozen=True):
     """What one instance works with.
 
     `instance` is its name in the catalogue, `webhook_url` the address at which its platform calls back, `position`
-    how far its change feed has been read.
+    how far its change feed has been read, `timezone` that of a legal entity's books, which says what a day is.
     """
 
     instance: str
@@ -35,6 +36,7 @@ class ConnectorContext(msgspec.Struct, frozen=True):
     new_id: NewId
     position: FeedPosition
     webhook_url: str
+    timezone: Callable[[str], tzinfo] = lambda _: UTC
 
 
 class Instances(Generic[T]):

@@ -6,7 +6,9 @@ import os
 import secrets as randomness
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, get_args
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Litestar
@@ -15,6 +17,7 @@ from litestar.types import ASGIApp
 
 from canonical.ids import identifiers, utc_now
 from policies.audit.log import AuditLog, sealing_key
+from policies.business.posting_windows import window_of
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Catalogue, Client, Domain, Layer, Report
 from policies.chain.gate import Gate
@@ -212,8 +215,11 @@ def system_app(
         positions = settings.state / "cursors"
         alone = len(live_catalogue.current.instances(platform.domain)) == 1
         position = FeedPosition(positions / platform.name, positions / platform.domain if alone else None)
-        context = ConnectorContext(platform.name, clients.to(platform), utc_now, new_id, position, webhooks)
+        context = ConnectorContext(platform.name, clients.to(platform), utc_now, new_id, position, webhooks, timezone)
         return platform.connector.connect(platform.settings, context)
+
+    def timezone(legal_entity: str) -> tzinfo:
+        return ZoneInfo(window_of(live_catalogue.current, legal_entity).timezone)
 
     def instances(domain: Domain) -> Instances[Any]:
         connected = {name: connect(each) for name, each in platforms.items() if each.domain == domain}

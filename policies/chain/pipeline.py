@@ -22,6 +22,7 @@ from policies.audit.writes import AuditedWrites, LoggedRefusals
 from policies.business.case_routing import CASE_ROUTING
 from policies.business.events import EVENTS
 from policies.business.posting_windows import POSTING_WINDOWS
+from policies.business.start_window import START_WINDOW
 from policies.catalogue.explain import Explanation, asked, explained
 from policies.catalogue.model import Catalogue
 from policies.catalogue.sections import Section
@@ -67,7 +68,7 @@ PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
     (IdempotencyKeys, lambda rules, _services: IdempotencyKeys(rules)),
 )
 """What each call passes, first to last; what was taken is given back last to first."""
-FACTS: tuple[Section[Any], ...] = (SEGREGATION, OWNERSHIP, POSTING_WINDOWS, CASE_ROUTING, EVENTS)
+FACTS: tuple[Section[Any], ...] = (SEGREGATION, OWNERSHIP, POSTING_WINDOWS, START_WINDOW, CASE_ROUTING, EVENTS)
 """Sections of the catalogue that govern the work itself, and not how a call passes."""
 
 

@@ -15,7 +15,7 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.parties import Customer
 from policies.context import correlation
 from system_apis.billing.port import Reported
-from system_apis.billing.stripe import mapping, parts, webhooks
+from system_apis.billing.stripe import invoices, mapping, parts, webhooks
 from system_apis.billing.stripe.client import VERSION, Declined, InvalidTaxId, Row, Settings, StripeClient
 from system_apis.billing.stripe.parts import Part
 from system_apis.connector import ConnectorContext
@@ -39,6 +39,7 @@ class Stripe:
         self._source = f"billing/{context.instance}"
         self._secret = settings.webhook_secret
         self._clock = context.clock
+        self._timezone = context.timezone
         self._prices: dict[str, str] = {}
         self._tax_rates: dict[str, str] = {}
         """By natural key."""
@@ -145,7 +146,7 @@ class Stripe:
                         "subscription_schedules",
                         f"schedule:{key}",
                         customer=owner,
-                        start_date=mapping.held_until(contract),
+                        start_date=mapping.held_until(contract, self._timezone(contract.legal_entity), self._clock()),
                         end_behavior="release",
                         metadata={"tiergate_key": key, "tiergate_correlation": correlation_id},
                         phases=[phase | terms],
@@ -176,7 +177,8 @@ class Stripe:
         return {each: row for each, row in keyed.items() if each == key or each.startswith(f"{key}#")}
 
     async def start(self, contract: Contract) -> Contract:
-        """Move the schedules' start to now, with the lines that were provisioned, and finalize their first invoices.
+        """Move the schedules' start to the contract's first day, or to now when that has come, with the lines that were
+        provisioned. The first invoices of what has begun are finalized; what begins later is billed by Stripe.
 
         A schedule of which no line was provisioned is cancelled. A declined card stops nothing here: the invoice stays
         open, and Stripe goes on trying to collect it.
@@ -194,15 +196,20 @@ class Stripe:
             )
         ]
         active = msgspec.structs.replace(contract, state="active")
-        with_subscriptions = _with(active, "subscription", [subscription for subscription, _ in started])
-        return _with(with_subscriptions, "invoice", [invoice for _, invoice in started])
+        begun = [each for each in started if each is not None]
+        with_subscriptions = _with(active, "subscription", [subscription for subscription, _ in begun])
+        return _with(with_subscriptions, "invoice", [invoice for _, invoice in begun])
 
-    async def _start(self, contract: Contract, schedule: Row, part: Part) -> tuple[str, str]:
-        """Start one schedule. Return the ids of its subscription and its first invoice."""
+    async def _start(self, contract: Contract, schedule: Row, part: Part) -> tuple[str, str] | None:
+        """Start one schedule. Return the ids of its subscription and its first invoice, None when it begins later."""
+        begins = mapping.first_moment(contract, self._timezone(contract.legal_entity))
+        begins_at = int(begins.timestamp()) if begins > self._clock() else "now"
         path = f"subscription_schedules/{schedule['id']}"
         if schedule["status"] == "not_started":
             held: Row = schedule["phases"][0]
-            phase = await self._phase(contract, part, held["metadata"]["tiergate_correlation"]) | {"start_date": "now"}
+            phase = await self._phase(contract, part, held["metadata"]["tiergate_correlation"]) | {
+                "start_date": begins_at
+            }
             if held["collection_method"]:
                 days = held["invoice_settings"]["days_until_due"]
                 phase |= {"collection_method": held["collection_method"], "invoice_settings": {"days_until_due": days}}
@@ -211,6 +218,8 @@ class Stripe:
         else:
             schedule = await self._client.get(path, expand=FIRST_INVOICE)
         subscription: Row | None = schedule["subscription"]
+        if subscription is None and schedule["status"] == "not_started" and begins_at != "now":
+            return None
         if subscription is None:
             raise Rejected("billing", f"the schedule of {contract.id} is {schedule['status']}", field="state")
         invoice: Row = subscription["latest_invoice"]
@@ -275,7 +284,7 @@ class Stripe:
 
     async def _learn_tax_codes(self, lines: list[Row]) -> None:
         """Read the tax rates of an invoice that were not met before; what a rate stands for never changes."""
-        for rate in {mapping.rate_of(tax) for line in lines for tax in line["taxes"] or ()} - self._tax_codes.keys():
+        for rate in {invoices.rate_of(tax) for line in lines for tax in line["taxes"] or ()} - self._tax_codes.keys():
             self._tax_codes[rate] = mapping.tax_code(await self._client.get(f"tax_rates/{rate}"))
 
     # ---- invoices
@@ -290,7 +299,7 @@ class Stripe:
             payments = await self._client.listed("invoice_payments", invoice=invoice_id)
         try:
             await self._learn_tax_codes(lines)
-            return mapping.invoice(row, lines, payments, self._tax_codes)
+            return invoices.invoice(row, lines, payments, self._tax_codes, self._timezone)
         except (KeyError, TypeError) as error:
             raise Rejected(
                 "billing", f"the invoice {invoice_id} belongs to no contract of ours", field="metadata"

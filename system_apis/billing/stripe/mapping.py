@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 from typing import Any, cast
 
-from canonical.billing import Contract, Invoice, InvoiceLine, InvoiceState, LineTax, Payment
+from canonical.billing import Contract
 from canonical.deals import PricedLine
-from canonical.money import Money
 from canonical.parties import Customer
 from canonical.tax import TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
 from system_apis.billing.stripe import amounts, tax_ids
-from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.parts import MAX_VALUE, Item, Part, price_key
 from system_apis.billing.stripe.tax_ids import TaxId
 
 Row = dict[str, Any]
-HOLD = timedelta(days=180)
-"""How long after its planned start a schedule waits for provisioning before Stripe would start it."""
+HOLD = timedelta(days=730)
+"""How long a schedule waits for provisioning before Stripe would start it, from its first day or from now."""
 DAYS_UNTIL_DUE = 30
 FIELDS: dict[str, Fields] = {
     "customers": {
@@ -217,88 +215,10 @@ def phase(
     }
 
 
-def held_until(contract: Contract) -> int:
-    midnight = datetime(contract.starts_on.year, contract.starts_on.month, contract.starts_on.day, tzinfo=UTC)
-    return int((midnight + HOLD).timestamp())
+def held_until(contract: Contract, zone: tzinfo, now: datetime) -> int:
+    return int((max(first_moment(contract, zone), now) + HOLD).timestamp())
 
 
-def invoice(source: Row, lines: list[Row], payments: list[Row], tax_codes: dict[str, str]) -> Invoice:
-    """Return a Stripe invoice as a canonical one. `lines` and `payments` are complete lists, `tax_codes` holds the code
-    of each tax rate by its id.
-
-    Raises `KeyError` or `TypeError` for an invoice that belongs to no contract of ours.
-    """
-    currency = source["currency"].upper()
-    metadata: Row = source["parent"]["subscription_details"]["metadata"]
-    finalized = source["status_transitions"]["finalized_at"] or source["created"]
-    return Invoice(
-        id=source["id"],
-        number=source["number"] or "",
-        customer_id=metadata["tiergate_customer"],
-        contract_id=metadata["tiergate_contract"],
-        legal_entity=metadata["tiergate_legal_entity"],
-        state=cast("InvoiceState", source["status"]),
-        issued_on=_day(finalized),
-        total=from_stripe(source["total"], currency),
-        tax=_taxes(source["total_taxes"], currency),
-        balance=from_stripe(source["amount_remaining"], currency),
-        tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
-        lines=tuple(_line(each, currency, tax_codes) for each in lines),
-        payments=_payments(source, payments, currency),
-    )
-
-
-def _line(row: Row, currency: str, tax_codes: dict[str, str]) -> InvoiceLine:
-    """Return a line. One that was made by hand may have no price, no quantity and no description.
-
-    It is one piece of its amount then, and of no product of ours.
-    """
-    start, end = _day(row["period"]["start"]), _day(row["period"]["end"])
-    pricing: Row = row["pricing"] or {}
-    product: Row = pricing.get("price_details") or {}
-    return InvoiceLine(
-        sku=product.get("product") or "",
-        description=row["description"] or "",
-        quantity=row["quantity"] or 1,
-        net=from_stripe(row["amount"], currency),
-        tax=_taxes(row["taxes"], currency),
-        period_start=start,
-        period_end=max(start, end - timedelta(days=1)),
-        taxes=tuple(LineTax(tax_codes[rate_of(each)], from_stripe(each["amount"], currency)) for each in row["taxes"] or ()),
-    )
-
-
-def rate_of(tax: Row) -> str:
-    """Return the id of the rate by which a tax was charged."""
-    return tax["tax_rate_details"]["tax_rate"]
-
-
-def _payments(source: Row, rows: list[Row], currency: str) -> tuple[Payment, ...]:
-    """Return what was paid. What is paid outside of Stripe is on the invoice alone, and has its id."""
-    paid = [each for each in rows if each["status"] == "paid"]
-    found = [_payment(each, source["id"], currency) for each in paid]
-    outside = source["amount_paid"] - sum(each["amount_paid"] for each in paid)
-    if source["status"] == "paid" and outside > 0:
-        received = _day(source["status_transitions"]["paid_at"])
-        found.append(
-            Payment(f"{source['id']}:out_of_band", source["id"], from_stripe(outside, currency), received),
-        )
-    return tuple(found)
-
-
-def _payment(row: Row, invoice_id: str, currency: str) -> Payment:
-    """Return a payment under the id of the payment intent, charge or payment record that it is."""
-    return Payment(
-        id=row["payment"].get(row["payment"]["type"]) or row["id"],
-        invoice_id=invoice_id,
-        amount=from_stripe(row["amount_paid"], currency),
-        received_on=_day(row["status_transitions"]["paid_at"]),
-    )
-
-
-def _taxes(rows: list[Row] | None, currency: str) -> Money:
-    return from_stripe(sum(each["amount"] for each in rows or ()), currency)
-
-
-def _day(timestamp: int) -> date:
-    return datetime.fromtimestamp(timestamp, UTC).date()
+def first_moment(contract: Contract, zone: tzinfo) -> datetime:
+    """Return the beginning of a contract's first day, in the time zone of its seller's books."""
+    return datetime.combine(contract.starts_on, time(), zone)

@@ -93,6 +93,7 @@ WORDS = {
     "deal.account.tax_number": "Account.VatNumber__c",
     "deal.legal_entity": "Opportunity.LegalEntity__c",
     "deal.currency": "Opportunity.CurrencyIsoCode",
+    "deal.starts_on": "Opportunity.StartDate__c",
     "deal.term_months": "Opportunity.TermMonths__c",
     "deal.lines": "OpportunityLineItems",
     "sku": "ProductCode",

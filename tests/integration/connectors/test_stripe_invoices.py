@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -14,7 +17,7 @@ from canonical.billing import Contract, Invoice
 from canonical.money import Money
 from sandbox.stripe.account import as_sent
 from system_apis.billing.port import Billing
-from system_apis.billing.stripe import mapping
+from system_apis.billing.stripe import invoices
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.subject import Bench, bench
 from tests.support.stripe_account import StripeAccount
@@ -35,11 +38,11 @@ def run(account: StripeAccount, folder: Path, act: Act) -> None:
     asyncio.run(connected())
 
 
-async def started(made: Bench[Billing], cents: int = 10_000, method: str | None = None) -> Contract:
+async def started(made: Bench[Billing], cents: int = 10_000, method: str | None = None, in_days: int = 0) -> Contract:
     buyer = samples.customer("cus_1", payment_method=method)
     reference = await made.call(lambda: made.connector.put_customer(buyer))
     lines = (samples.priced_line("lin_1", "SEAT", Money(cents, "EUR")),)
-    wanted = samples.contract("con_1", "cus_1", reference, lines, made.clock().date())
+    wanted = samples.contract("con_1", "cus_1", reference, lines, made.clock().date() + timedelta(days=in_days))
     contract = await made.call(lambda: made.connector.put_contract(wanted, "correlation-1"))
     return await made.call(lambda: made.connector.start(contract))
 
@@ -161,6 +164,58 @@ def test_an_invoice_that_was_voided_or_written_off_says_so(
     run(account, tmp_path, act)
 
 
+def test_what_starts_later_is_billed_from_its_first_day_and_not_before(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made, method="pm_card_visa", in_days=60)
+        again = await made.call(lambda: made.connector.start(contract))
+        account.wait(58 * 24 * 3600)
+        before = await account.invoices("con_1")
+        account.wait(3 * 24 * 3600)
+        for _ in ("it is finalized after an hour", "and charged"):
+            account.wait(2 * 3600)
+        (issued,) = await account.invoices("con_1")
+        found = await read(made, issued)
+
+        assert (contract.state, again, before) == ("active", contract, [])
+        assert "invoice" not in contract.references
+        assert (found.state, found.lines[0].period_start) == ("paid", contract.starts_on)
+
+    run(account, tmp_path, act)
+
+
+def test_nothing_is_billed_while_the_lines_of_a_contract_are_not_delivered(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        buyer = samples.customer("cus_1", payment_method="pm_card_visa")
+        reference = await made.call(lambda: made.connector.put_customer(buyer))
+        lines = (samples.priced_line("lin_1", "SEAT", euros(10_000)),)
+        overdue = samples.contract("con_1", "cus_1", reference, lines, made.clock().date() - timedelta(days=200))
+        await made.call(lambda: made.connector.put_contract(overdue, "correlation-1"))
+        account.wait(300 * 24 * 3600)
+
+        assert await account.invoices("con_1") == []
+
+    run(account, tmp_path, act)
+
+
+def test_the_day_of_an_invoice_is_that_of_its_sellers_books(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made)).references["invoice"]
+        source = account.account.get("invoice", invoice)
+        late = int(datetime(2026, 12, 31, 23, 30, tzinfo=UTC).timestamp())
+        finalized = source | {"status_transitions": source["status_transitions"] | {"finalized_at": late}}
+        codes = defaultdict[str, str](str)
+        days = [
+            invoices.invoice(finalized, [], [], codes, lambda _, zone=zone: ZoneInfo(zone)).issued_on
+            for zone in ("Europe/Berlin", "America/New_York")
+        ]
+
+        assert days == [date(2027, 1, 1), date(2026, 12, 31)]
+
+    run(account, tmp_path, act)
+
+
 def test_a_line_that_was_made_by_hand_is_one_piece_of_its_amount(account: StripeAccount, tmp_path: Path) -> None:
     async def act(made: Bench[Billing]) -> None:
         contract = await started(made)
@@ -186,7 +241,8 @@ def test_a_payment_is_known_by_what_it_is_at_stripe(account: StripeAccount, tmp_
         (row,) = account.stand_in.invoicing.payments(invoice)
         paid: Any = row | {"payment": {"type": kind, kind: "its_id"}}
         source = account.account.get("invoice", invoice)
-        (payment,) = mapping.invoice(source, source["lines"]["data"], [paid]).payments
+        codes = defaultdict[str, str](str)
+        (payment,) = invoices.invoice(source, source["lines"]["data"], [paid], codes, lambda _: UTC).payments
 
         assert (payment.id, payment.amount) == ("its_id", euros(11_900))
 

@@ -31,6 +31,7 @@ RULES = (
     TaxRule(tax="standard"),
 )
 SELLER = LegalEntity("DE01", "Seller GmbH", "DE", "EUR", {}, TAXES, RULES)
+STARTS = (date(2025, 12, 25), date(2026, 12, 31))
 PRODUCTS = {"SEAT": STANDARD_CLASS, "SETUP": STANDARD_CLASS, "BOOK": "books"}
 
 
@@ -50,7 +51,7 @@ def deal(**changes: Any) -> Deal:
 
 
 def fields(judged: Deal, seller: LegalEntity | None = SELLER, duplicates: tuple[str, ...] = ()) -> list[str]:
-    return [each.field for each in findings(judged, seller, PRODUCTS, duplicates)]
+    return [each.field for each in findings(judged, seller, PRODUCTS, duplicates, STARTS)]
 
 
 def planned(judged: Deal) -> Contract:
@@ -72,6 +73,9 @@ def test_a_good_deal_has_no_findings() -> None:
         ({"account": account(address=Address())}, "deal.account.address.country"),
         ({"account": account(address=Address(country="de"))}, "deal.account.address.country"),
         ({"account": account(address=Address(country="Germany"))}, "deal.account.address.country"),
+        ({"starts_on": date(2025, 12, 24)}, "deal.starts_on"),
+        ({"starts_on": date(2027, 1, 1)}, "deal.starts_on"),
+        ({"starts_on": date(9999, 12, 31)}, "deal.starts_on"),
         ({"term_months": 0}, "deal.term_months"),
         ({"term_months": -1}, "deal.term_months"),
         ({"term_months": 1000}, "deal.term_months"),

@@ -1,0 +1,110 @@
+"""Stripe's invoices to canonical ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, tzinfo
+from typing import Any, cast
+
+import msgspec
+
+from canonical.billing import Invoice, InvoiceLine, InvoiceState, LineTax, Payment
+from canonical.money import Money
+from canonical.tax import TaxTreatment
+from system_apis.billing.stripe.amounts import from_stripe
+
+Row = dict[str, Any]
+
+
+def invoice(
+    source: Row,
+    lines: list[Row],
+    payments: list[Row],
+    tax_codes: dict[str, str],
+    timezone: Callable[[str], tzinfo],
+) -> Invoice:
+    """Return a Stripe invoice as a canonical one.
+
+    `lines` and `payments` are complete lists, `tax_codes` holds the code of each tax rate by its id, `timezone` returns
+    that of a legal entity's books: an invoice of 23:30 UTC on 31 December is one of January in Berlin. Raises
+    `KeyError` or `TypeError` for an invoice that belongs to no contract of ours.
+    """
+    metadata: Row = source["parent"]["subscription_details"]["metadata"]
+    read = _Reading(source["currency"].upper(), timezone(metadata["tiergate_legal_entity"]), tax_codes)
+    finalized = source["status_transitions"]["finalized_at"] or source["created"]
+    return Invoice(
+        id=source["id"],
+        number=source["number"] or "",
+        customer_id=metadata["tiergate_customer"],
+        contract_id=metadata["tiergate_contract"],
+        legal_entity=metadata["tiergate_legal_entity"],
+        state=cast("InvoiceState", source["status"]),
+        issued_on=read.day(finalized),
+        total=read.money(source["total"]),
+        tax=read.sum(source["total_taxes"]),
+        balance=read.money(source["amount_remaining"]),
+        tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
+        lines=tuple(read.line(each) for each in lines),
+        payments=read.payments(source, payments),
+    )
+
+
+def rate_of(tax: Row) -> str:
+    """Return the id of the rate by which a tax was charged."""
+    return tax["tax_rate_details"]["tax_rate"]
+
+
+class _Reading(msgspec.Struct, frozen=True):
+    """What the parts of one invoice are read with."""
+
+    currency: str
+    zone: tzinfo
+    tax_codes: dict[str, str]
+
+    def line(self, row: Row) -> InvoiceLine:
+        """Return a line. One that was made by hand may have no price, no quantity and no description.
+
+        It is one piece of its amount then, and of no product of ours.
+        """
+        start, end = self.day(row["period"]["start"]), self.day(row["period"]["end"])
+        pricing: Row = row["pricing"] or {}
+        product: Row = pricing.get("price_details") or {}
+        taxes: list[Row] = row["taxes"] or []
+        return InvoiceLine(
+            sku=product.get("product") or "",
+            description=row["description"] or "",
+            quantity=row["quantity"] or 1,
+            net=self.money(row["amount"]),
+            tax=self.sum(taxes),
+            period_start=start,
+            period_end=max(start, end - timedelta(days=1)),
+            taxes=tuple(LineTax(self.tax_codes[rate_of(each)], self.money(each["amount"])) for each in taxes),
+        )
+
+    def payments(self, source: Row, rows: list[Row]) -> tuple[Payment, ...]:
+        """Return what was paid. What is paid outside of Stripe is on the invoice alone, and has its id."""
+        paid = [each for each in rows if each["status"] == "paid"]
+        found = [self._payment(each, source["id"]) for each in paid]
+        outside = source["amount_paid"] - sum(each["amount_paid"] for each in paid)
+        if source["status"] == "paid" and outside > 0:
+            received = self.day(source["status_transitions"]["paid_at"])
+            found.append(Payment(f"{source['id']}:out_of_band", source["id"], self.money(outside), received))
+        return tuple(found)
+
+    def _payment(self, row: Row, invoice_id: str) -> Payment:
+        """Return a payment under the id of the payment intent, charge or payment record that it is."""
+        return Payment(
+            id=row["payment"].get(row["payment"]["type"]) or row["id"],
+            invoice_id=invoice_id,
+            amount=self.money(row["amount_paid"]),
+            received_on=self.day(row["status_transitions"]["paid_at"]),
+        )
+
+    def money(self, amount: int) -> Money:
+        return from_stripe(amount, self.currency)
+
+    def sum(self, rows: list[Row] | None) -> Money:
+        return self.money(sum(each["amount"] for each in rows or ()))
+
+    def day(self, timestamp: int) -> date:
+        return datetime.fromtimestamp(timestamp, self.zone).date()
