@@ -27,6 +27,7 @@ CaseKind = Literal[
     "payment_not_posted",
     "customer_not_followed",
     "customer_tax_changed",
+    "deal_changed",
 ]
 CaseState = Literal["open", "resolved"]
 

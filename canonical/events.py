@@ -14,6 +14,7 @@ from canonical.ids import Instant
 TYPE = re.compile(r"com\.tiergate\.(crm|erp|billing|provisioning|process)\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*")
 
 DEAL_CLOSED = "com.tiergate.crm.deal.closed.v1"
+DEAL_LOST = "com.tiergate.crm.deal.lost.v1"
 CUSTOMER_CHANGED = "com.tiergate.crm.customer.changed.v1"
 LINE_PROVISIONED = "com.tiergate.provisioning.line.reported.v1"
 INVOICE_FINALIZED = "com.tiergate.billing.invoice.finalized.v1"

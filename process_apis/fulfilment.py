@@ -13,10 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from canonical.cases import Finding
-from canonical.events import DEAL_CLOSED, LINE_PROVISIONED, Event
+from canonical.events import DEAL_CLOSED, DEAL_LOST, LINE_PROVISIONED, Event
 from canonical.orders import LineState
+from canonical.states import OrderState
 from process_apis import order_intake
 from process_apis.activation import Activation
+from process_apis.deal_changes import DealChanges, state_of
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
 from process_apis.quote_to_cash import QuoteToCash
 from process_apis.records.database import orders
@@ -39,12 +41,17 @@ class Fulfilment:
         self._engine = engine
         self._quote_to_cash = QuoteToCash(context)
         self._activation = Activation(context)
+        self._deal_changes = DealChanges(context, self._go_on)
         self.agenda = Agenda(context, orders)
 
     # ---- events
 
     def deal_closed(self, event: Event, correlation_id: str) -> None:
-        self.open_order(event.instance, event.subject, int(event.data.get("revision", "1")), correlation_id)
+        if (revision := self._deal_changes.closed(event, correlation_id)) is not None:
+            self.open_order(event.instance, event.subject, revision, correlation_id, deal_state=state_of(event))
+
+    def deal_lost(self, event: Event, correlation_id: str) -> None:
+        self._deal_changes.lost(event, correlation_id)
 
     def open_order(self, crm: str, deal_id: str, revision: int, correlation_id: str, **known: str) -> str:
         """Return the order of a deal, on its way; the same one however often it is asked for. `known` as for the
@@ -73,6 +80,11 @@ class Fulfilment:
         row = self._context.orders.row(order_id)
         if (run := self.agenda.claim(row)) is not None:
             self._engine.start(self._work(row, run))
+
+    def _go_on(self, order_id: str, held_in: OrderState) -> None:
+        """Let a held order go on where it was held."""
+        self._context.orders.advance(order_id, held_in, next_attempt_at=self._context.stalled_at())
+        self.restart(order_id)
 
     def begin(self, row: sa.Row[Any], run: int) -> Work | None:
         """Return the next run of an order that nothing has moved for too long, None for one that has ended."""
@@ -154,7 +166,11 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
     cases = OrderCases(context, fulfilment.restart)
     return Capability(
         "fulfilment",
-        reactions={DEAL_CLOSED: fulfilment.deal_closed, LINE_PROVISIONED: fulfilment.line_reported},
+        reactions={
+            DEAL_CLOSED: fulfilment.deal_closed,
+            DEAL_LOST: fulfilment.deal_lost,
+            LINE_PROVISIONED: fulfilment.line_reported,
+        },
         due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
         periodic_jobs=[fulfilment.show_what_the_crm_lacks],
         cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE),

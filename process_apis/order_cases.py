@@ -28,6 +28,7 @@ KINDS: frozenset[CaseKind] = frozenset(
         "provisioning_failed",
         "charge_by_hand",
         "cannot_undo",
+        "deal_changed",
     }
 )
 APPROVED: tuple[OrderState, ...] = (*PATH[PATH.index("onboarding") :], *IN_FORCE)

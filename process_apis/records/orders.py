@@ -22,6 +22,12 @@ from process_apis.records.database import insert_once, order_lines, order_states
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(orders).where(orders.c.id == OF)
+NEWEST_OF = (
+    sa.select(orders)
+    .where(orders.c.crm == sa.bindparam("crm"), orders.c.deal_id == sa.bindparam("deal"))
+    .order_by(orders.c.seq.desc())
+    .limit(1)
+)
 CHANGE = orders.update().where(orders.c.id == OF)
 CHANGED = CHANGE.returning(orders)
 ATTEMPT = sa.select(orders.c.provisioning_attempt).where(orders.c.id == OF)
@@ -173,6 +179,11 @@ class Orders:
             )
             found = connection.execute(same).one()
         return found.id, found.state
+
+    def newest_of(self, crm: str, deal_id: str) -> sa.Row[Any] | None:
+        """Return the latest order of a deal, None when it has none."""
+        with self._engine.connect() as connection:
+            return connection.execute(NEWEST_OF, {"crm": crm, "deal": deal_id}).one_or_none()
 
     def advance(
         self,

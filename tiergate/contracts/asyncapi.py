@@ -15,7 +15,16 @@ Json = dict[str, Any]
 NAME = "events.v1.json"
 INVOICED = {"contract": CON, "customer": CUS, "legal_entity": "DE01"}
 EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
-    "com.tiergate.crm.deal.closed.v1": ("crm/salesforce", "006gK0000000001AAA", {"revision": "1"}),
+    "com.tiergate.crm.deal.closed.v1": (
+        "crm/salesforce",
+        "006gK0000000001AAA",
+        {"revision": "1", "digest": "9f86d081884c7d65"},
+    ),
+    "com.tiergate.crm.deal.lost.v1": (
+        "crm/salesforce",
+        "006gK0000000001AAA",
+        {"revision": "1", "digest": "60303ae22b998861"},
+    ),
     "com.tiergate.crm.customer.changed.v1": ("crm/salesforce", CUS, {"account": "001gK0000000001AAA"}),
     "com.tiergate.provisioning.line.reported.v1": (
         "provisioning/provisioner",

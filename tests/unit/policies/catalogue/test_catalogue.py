@@ -481,7 +481,7 @@ def test_a_wrong_catalogue_is_refused_with_line_key_and_remedy(name: str) -> Non
     ["closed", "partially_refunded", "kept", "made", "left", "met", "paid", "sent", "won", "lost", "put", "withdrawn"],
 )
 def test_an_event_may_be_named_by_a_regular_or_an_irregular_participle(participle: str) -> None:
-    _, violations = read(TEXT.replace("crm.deal.closed.v1", f"crm.deal.{participle}.v1").encode(), TODAY)
+    _, violations = read(TEXT.replace("crm.deal.closed.v1", f"crm.sale.{participle}.v1").encode(), TODAY)
 
     assert violations == []
 

@@ -1,0 +1,140 @@
+"""What a deal does after it was sold is no second sale, and does not go unseen."""
+
+from __future__ import annotations
+
+import pytest
+
+from canonical.events import DEAL_CLOSED, DEAL_LOST, Event
+from canonical.states import OrderState
+from process_apis.deal_changes import DealChanges
+from process_apis.runtime.context import WorkflowContext
+from tests.support.process_context import DELIVERED, SOMEBODY, accepted_order
+
+ACTIVE: tuple[OrderState, ...] = (*DELIVERED, "active")
+
+
+class Fulfilment:
+    """Notes which orders are let go on."""
+
+    def __init__(self) -> None:
+        self.going_on: list[tuple[str, OrderState]] = []
+
+    def __call__(self, order_id: str, held_in: OrderState) -> None:
+        self.going_on.append((order_id, held_in))
+
+
+@pytest.fixture
+def fulfilment() -> Fulfilment:
+    return Fulfilment()
+
+
+@pytest.fixture
+def changes(context: WorkflowContext, fulfilment: Fulfilment) -> DealChanges:
+    return DealChanges(context, fulfilment)
+
+
+def closed(context: WorkflowContext, digest: str, revision: int = 1, kind: str = DEAL_CLOSED) -> Event:
+    data = {"revision": str(revision), "digest": digest}
+    return Event(id=f"deal:{digest}", source="crm/crm-eu", type=kind, subject="deal", time=context.clock(), data=data)
+
+
+def sold(context: WorkflowContext, *states: OrderState, digest: str = "first") -> str:
+    order_id = accepted_order(context, "deal", *states)
+    context.orders.change(order_id, deal_state=digest)
+    return order_id
+
+
+def cases(context: WorkflowContext, order_id: str) -> list[tuple[str, tuple[str, ...]]]:
+    found = context.cases.page(SOMEBODY, "open", None, None, 50).items
+    return [(each.kind, each.actions) for each in found if each.subject == order_id]
+
+
+def test_a_deal_without_an_order_is_sold(context: WorkflowContext, changes: DealChanges) -> None:
+    assert changes.closed(closed(context, "first", 3), "cor") == 3
+
+
+def test_the_same_again_is_no_sale_and_no_case(context: WorkflowContext, changes: DealChanges) -> None:
+    order_id = sold(context, *ACTIVE)
+
+    assert changes.closed(closed(context, "first"), "cor") is None
+    assert cases(context, order_id) == []
+
+
+def test_one_that_was_cut_short_is_begun_again(context: WorkflowContext, changes: DealChanges) -> None:
+    sold(context)
+
+    assert changes.closed(closed(context, "first"), "cor") == 1
+
+
+@pytest.mark.parametrize("revision", [1, 2])
+def test_an_active_deal_that_is_changed_and_closed_again_is_one_case_for_sales(
+    context: WorkflowContext, changes: DealChanges, revision: int
+) -> None:
+    order_id = sold(context, *ACTIVE)
+
+    sales = [changes.closed(closed(context, "second", revision), "cor") for _ in range(2)]
+
+    assert sales == [None, None]
+    assert cases(context, order_id) == [("deal_changed", ("skip",))]
+
+
+def test_a_change_that_was_overtaken_is_nothing(context: WorkflowContext, changes: DealChanges) -> None:
+    order_id = sold(context, *ACTIVE)
+
+    assert changes.closed(closed(context, "older", 0), "cor") is None
+    assert cases(context, order_id) == []
+
+
+def test_an_order_on_its_way_may_be_undone(context: WorkflowContext, changes: DealChanges) -> None:
+    order_id = sold(context, *DELIVERED)
+
+    changes.closed(closed(context, "second"), "cor")
+
+    assert cases(context, order_id) == [("deal_changed", ("skip", "compensate"))]
+
+
+def test_a_deal_that_was_corrected_goes_on_by_itself(
+    context: WorkflowContext, changes: DealChanges, fulfilment: Fulfilment
+) -> None:
+    order_id = sold(context, "validating")
+    context.orders.advance(order_id, "on_hold", next_attempt_at=None, held_in="validating")
+
+    assert changes.closed(closed(context, "corrected"), "cor") is None
+
+    assert fulfilment.going_on == [(order_id, "validating")]
+    assert cases(context, order_id) == []
+
+
+def test_a_deal_that_comes_back_after_its_order_ended_is_sold_anew(
+    context: WorkflowContext, changes: DealChanges
+) -> None:
+    sold(context, "validating", "cancelled")
+
+    assert changes.closed(closed(context, "first"), "cor") is None
+    assert changes.closed(closed(context, "second"), "cor") == 2
+
+
+def test_a_deal_that_a_channel_placed_is_known_by_what_the_feed_says_first(
+    context: WorkflowContext, changes: DealChanges
+) -> None:
+    order_id = sold(context, *ACTIVE, digest="")
+
+    first, again = (changes.closed(closed(context, "placed"), "cor") for _ in range(2))
+
+    assert (first, again) == (None, None)
+    assert cases(context, order_id) == []
+
+
+def test_a_deal_that_is_lost_after_it_was_won_is_a_case(context: WorkflowContext, changes: DealChanges) -> None:
+    order_id = sold(context, *ACTIVE)
+
+    for _ in range(2):
+        changes.lost(closed(context, "lost", kind=DEAL_LOST), "cor")
+
+    assert cases(context, order_id) == [("deal_changed", ("skip",))]
+
+
+def test_a_deal_that_was_never_sold_may_be_lost(context: WorkflowContext, changes: DealChanges) -> None:
+    changes.lost(closed(context, "lost", kind=DEAL_LOST), "cor")
+
+    assert context.cases.page(SOMEBODY, "open", None, None, 50).items == ()
