@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.billing import Invoice
-from canonical.faults import NotFound
+from canonical.faults import Conflict, NotFound
 from canonical.money import total
 from process_apis.posting import attempt, open_window
 from process_apis.runtime.context import WorkflowContext
@@ -39,7 +39,8 @@ class Payments(DBOSConfiguredInstance):
         context = self._context
         invoice = paid or context.platforms.invoice(row.billing, row.id)
         if not invoice.payments:
-            raise NotFound("billing", f"the invoice {row.id} has no payment", field="payments")
+            self._settle(row, invoice)
+            return
         closed = open_window(context, invoice.legal_entity)
         booked = [
             context.platforms.put_erp_payment(payment, invoice.legal_entity, closed) for payment in invoice.payments
@@ -47,3 +48,13 @@ class Payments(DBOSConfiguredInstance):
         received = total((each.amount for each in invoice.payments), invoice.total.currency)
         context.postings.posted("payment", row.id, booked[-1], received)
         context.postings.change("invoice", row.id, balance=booked[-1].balance.amount)
+
+    def _settle(self, row: sa.Row[Any], invoice: Invoice) -> None:
+        """Take an invoice that was paid without money: of nothing, from the customer's balance, or carried over to it.
+        What is left of it is on the customer's account in the ERP: the balance of its posting."""
+        if invoice.state != "paid":
+            raise NotFound("billing", f"the invoice {row.id} has no payment", field="payments")
+        posted = self._context.postings.find("invoice", row.id)
+        if posted is None or posted.state != "posted":
+            raise Conflict("erp", f"the invoice {row.id} is not posted yet", field="invoice_id")
+        self._context.postings.settled(posted)

@@ -94,6 +94,21 @@ class Postings:
             balance=posting.balance.amount,
         )
 
+    def settled(self, invoice: sa.Row[Any]) -> None:
+        """Close the payment of a posted invoice that was paid without money."""
+        self.change(
+            "payment",
+            invoice.id,
+            state="posted",
+            blocked_reason="",
+            next_attempt_at=None,
+            number=invoice.number,
+            currency=invoice.currency,
+            amount=0,
+            tax=0,
+            balance=invoice.balance,
+        )
+
     def page(
         self,
         principal: Principal,
