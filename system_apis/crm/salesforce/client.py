@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import jwt
@@ -19,6 +19,7 @@ from policies.store.secret import NO_SECRET, Secret
 
 VERSION = "v66.0"
 Row = dict[str, Any]
+T = TypeVar("T")
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 BUSY = {"REQUEST_LIMIT_EXCEEDED"}
 TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
@@ -49,7 +50,40 @@ class _Complaint(msgspec.Struct, frozen=True):
 
     message: str = ""
     errorCode: str = ""
-    fields: list[str] = []
+    fields: list[str] | None = None
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """Rows of a query (REST API: Query), and where the next ones are."""
+
+    records: list[Row]
+    done: bool
+    nextRecordsUrl: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """The answer to one request of a composite."""
+
+    httpStatusCode: int
+    body: Any
+
+
+class _Composite(msgspec.Struct, frozen=True):
+    """The answer to a composite (REST API: Composite Response Body)."""
+
+    compositeResponse: list[_Answer]
+
+
+class _Limits(msgspec.Struct, frozen=True):
+    """The limits of an org (REST API: Limits), of which the API calls of a day are one."""
+
+    DailyApiRequests: Row
+
+
+class _Session(msgspec.Struct, frozen=True):
+    """The answer to a log-in (OAuth 2.0)."""
+
+    access_token: str
 
 
 class SalesforceClient:
@@ -66,20 +100,20 @@ class SalesforceClient:
 
     async def query(self, soql: str) -> list[Row]:
         """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
-        return await self._rows(await self.read(f"query?q={quote(soql)}"))
+        return await self._rows(await self._read(f"query?q={quote(soql)}", _Page))
 
     async def queries(self, wanted: dict[str, str]) -> dict[str, list[Row]]:
         """Return all rows of several queries by name, in one request if none has more than a page."""
         pages = await self.composite(
             [{"method": "GET", "url": f"query?q={quote(soql)}", "referenceId": name} for name, soql in wanted.items()]
         )
-        return {name: await self._rows(page) for name, page in zip(wanted, pages, strict=True)}
+        return {name: await self._rows(_page(page)) for name, page in zip(wanted, pages, strict=True)}
 
-    async def _rows(self, page: Row) -> list[Row]:
-        rows: list[Row] = page["records"]
-        while not page["done"]:
-            page = await self._send("GET", page["nextRecordsUrl"], None, [], safe=True)
-            rows += page["records"]
+    async def _rows(self, page: _Page) -> list[Row]:
+        rows = page.records
+        while not page.done:
+            page = await self._send("GET", page.nextRecordsUrl, None, [], _Page, safe=True)
+            rows += page.records
         return rows
 
     async def composite(self, requests: list[Row]) -> list[Any]:
@@ -89,23 +123,32 @@ class SalesforceClient:
             each["url"] = f"/services/data/{VERSION}/{each['url']}"
         safe = all(each["method"] == "GET" for each in requests)
         whole = {"allOrNone": True, "compositeRequest": requests}
-        answer: Row = await self._send("POST", f"/services/data/{VERSION}/composite", whole, carries, safe=safe)
-        for each in answer["compositeResponse"]:
-            if each["httpStatusCode"] >= HTTPStatus.BAD_REQUEST and each["body"][0]["errorCode"] != "PROCESSING_HALTED":
-                raise _fault(each["httpStatusCode"], msgspec.json.encode(each["body"]), safe=safe)
-        return [each["body"] for each in answer["compositeResponse"]]
+        url = f"/services/data/{VERSION}/composite"
+        answers = (await self._send("POST", url, whole, carries, _Composite, safe=safe)).compositeResponse
+        for each in answers:
+            if each.httpStatusCode >= HTTPStatus.BAD_REQUEST:
+                complaints = _complaints(msgspec.json.encode(each.body))
+                if not complaints or complaints[0].errorCode != "PROCESSING_HALTED":
+                    raise _fault(each.httpStatusCode, complaints, safe=safe)
+        if len(answers) != len(requests):
+            raise _not_asked_for(f"{len(answers)} answers to {len(requests)} requests", safe=safe)
+        return [each.body for each in answers]
 
-    async def read(self, path: str) -> Any:
-        return await self._send("GET", f"/services/data/{VERSION}/{path}", None, [], safe=True)
+    async def check(self) -> None:
+        """Return when the org answers how many of a day's requests are left."""
+        await self._read("limits", _Limits)
 
-    async def _send(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> Any:
+    async def _read(self, path: str, shape: type[T]) -> T:
+        return await self._send("GET", f"/services/data/{VERSION}/{path}", None, [], shape, safe=True)
+
+    async def _send(self, method: str, url: str, body: Any, carries: list[Carried], shape: type[T], *, safe: bool) -> T:
         response = await self._exchange(method, url, body, carries, safe=safe)
         if response.status == HTTPStatus.UNAUTHORIZED:
             self._session = ""
             response = await self._exchange(method, url, body, carries, safe=safe)
         if response.is_success:
-            return response.json("crm", safe=safe) if response.content else None
-        raise _fault(response.status, response.content, safe=safe, retry_after=response.retry_after)
+            return response.json("crm", safe=safe, shape=shape)
+        raise _fault(response.status, _complaints(response.content), safe=safe, retry_after=response.retry_after)
 
     async def _exchange(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> HttpResponse:
         if not self._session:
@@ -125,7 +168,7 @@ class SalesforceClient:
             raise Unavailable("crm", f"cannot log in ({response.status})")
         if not response.is_success:
             raise Rejected("crm", "Salesforce refuses the credentials of the connected app")
-        return str(response.json("crm", safe=True)["access_token"])
+        return response.json("crm", safe=True, shape=_Session).access_token
 
     def _grant(self) -> dict[str, str]:
         settings = self._settings
@@ -154,12 +197,16 @@ def _written(path: list[str], body: Row) -> Carried:
     return path[1], body | key
 
 
-def _fault(status: int, content: bytes, *, safe: bool, retry_after: float | None = None) -> PlatformFault:
-    """Return the fault for Salesforce's error list (REST API: Status Codes and Error Responses)."""
+def _complaints(content: bytes) -> list[_Complaint]:
+    """Return Salesforce's error list (REST API: Status Codes and Error Responses), empty for what is none."""
     try:
-        complaints = msgspec.json.decode(content, type=list[_Complaint])
-    except msgspec.DecodeError:
-        complaints = []
+        return msgspec.json.decode(content, type=list[_Complaint])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+
+
+def _fault(status: int, complaints: list[_Complaint], *, safe: bool, retry_after: float | None = None) -> PlatformFault:
+    """Return the fault for an error list."""
     first = complaints[0] if complaints else _Complaint(f"status {status}")
     field = first.fields[0] if first.fields else ""
     if first.errorCode in BUSY or status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -173,3 +220,15 @@ def _fault(status: int, content: bytes, *, safe: bool, retry_after: float | None
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UnknownOutcome("crm", first.message)
     return Rejected("crm", first.message, field=field)
+
+
+def _page(body: Any) -> _Page:
+    try:
+        return msgspec.convert(body, _Page)
+    except msgspec.ValidationError as error:
+        raise _not_asked_for(str(error), safe=True) from error
+
+
+def _not_asked_for(what: str, *, safe: bool) -> PlatformFault:
+    reason = f"it answered with JSON that is not what was asked for ({what})"
+    return Unavailable("crm", reason) if safe else UnknownOutcome("crm", reason)

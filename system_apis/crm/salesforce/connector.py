@@ -111,7 +111,7 @@ class Salesforce:
             await asyncio.sleep(self._poll_seconds)
 
     async def check(self) -> None:
-        await self._client.read("limits")
+        await self._client.check()
 
 
 def connect(settings: Settings, context: ConnectorContext) -> Salesforce:
