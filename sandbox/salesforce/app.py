@@ -40,14 +40,23 @@ class ConnectedApp(msgspec.Struct, frozen=True):
 class Salesforce:
     """Answer the requests of one org and its connected app."""
 
-    def __init__(self, store: Store, clock: SandboxClock, app: ConnectedApp, page: int = BATCH) -> None:
-        """`page` is how many records a query gives at a time, when no other number is asked for."""
+    def __init__(
+        self,
+        store: Store,
+        clock: SandboxClock,
+        app: ConnectedApp,
+        page: int = BATCH,
+        daily_limit: int = DAILY_LIMIT,
+    ) -> None:
+        """`page` is how many records a query gives at a time, when no other number is asked for; `daily_limit` how many
+        requests the org takes in a day."""
         self.org = Org(store, clock)
         self._store = store
         self._clock = clock
         self._app = app
         self._page_size = page
-        self._calls = 0
+        self.calls = 0
+        self.daily_limit = daily_limit
         if not store.count("User"):
             for name in (app.username, "salesperson@example.com"):
                 self.org.create("User", {"Username": name, "Name": name.split("@")[0], "IsActive": True}, "")
@@ -103,12 +112,15 @@ class Salesforce:
         known = self._store.get("token", token)
         if scheme.lower() not in ("bearer", "oauth") or known is None:
             raise SalesforceError(401, "INVALID_SESSION_ID", "Session expired or invalid")
-        self._calls += 1
+        if self.calls >= self.daily_limit:
+            # REST API: Status Codes and Error Responses, 403; Developer Limits: API Request Limits and Allocations
+            raise SalesforceError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+        self.calls += 1
         return str(known["user"])
 
     @property
     def usage(self) -> dict[str, str]:
-        return {"Sforce-Limit-Info": f"api-usage={self._calls}/{DAILY_LIMIT}"}
+        return {"Sforce-Limit-Info": f"api-usage={self.calls}/{self.daily_limit}"}
 
     # ---- one request below /services/data/vNN.N
 
@@ -122,9 +134,10 @@ class Salesforce:
                     each: f"/services/data/{version}/{each}" for each in ("sobjects", "query", "composite", "limits")
                 }
             case "GET", ["limits"]:
-                return 200, {"DailyApiRequests": {"Max": DAILY_LIMIT, "Remaining": DAILY_LIMIT - self._calls}}
-            case "GET", ["query" | "queryAll"]:
-                return 200, self._query(query.get("q", ""), version, query.get("batchSize", ""))
+                return 200, {"DailyApiRequests": {"Max": self.daily_limit, "Remaining": self.daily_limit - self.calls}}
+            case "GET", ["query" | "queryAll" as resource]:
+                found = self.org.query(query.get("q", ""), version, with_deleted=resource == "queryAll")
+                return 200, self._queried(found, version, query.get("batchSize", ""))
             case "GET", ["query", locator]:
                 return 200, self._next(locator, version)
             case "POST", ["composite"]:
@@ -192,8 +205,7 @@ class Salesforce:
             )
         return attributed(name, record["Id"], version) | {each: record[each] for each in wanted}
 
-    def _query(self, text: str, version: str, asked: str) -> Record:
-        found = self.org.query(text, version)
+    def _queried(self, found: list[Record] | int, version: str, asked: str) -> Record:
         if isinstance(found, int):
             return {"totalSize": found, "done": True, "records": []}
         return self._page(found, 0, max(200, min(int(asked), BATCH)) if asked else self._page_size, version)
@@ -351,7 +363,7 @@ def salesforce_app(salesforce: Salesforce) -> Litestar:
         return Response(answer if status != 204 else None, status_code=status, headers=salesforce.usage)
 
     def refused(_: PlatformRequest, error: SalesforceError) -> Response[Any]:
-        return Response(error.body, status_code=error.status)
+        return Response(error.body, status_code=error.status, headers=salesforce.usage)
 
     def unknown(_: PlatformRequest, error: HTTPException) -> Response[Any]:
         return Response([{"message": error.detail, "errorCode": "NOT_FOUND"}], status_code=error.status_code)

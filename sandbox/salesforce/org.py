@@ -33,8 +33,9 @@ def case_safe_id(fifteen: str) -> str:
 
 
 def stamp(at: datetime) -> str:
-    """Return a moment as Salesforce writes it: milliseconds, UTC."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+    """Return a moment as Salesforce writes it: in UTC, with milliseconds that are always 0, since stamps are of whole
+    seconds (SOAP API Developer Guide: Primitive Data Types, dateTime)."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
 class Org:
@@ -43,6 +44,12 @@ class Org:
     def __init__(self, store: Store, clock: SandboxClock) -> None:
         self._store = store
         self._clock = clock
+        self._uncommitted: dict[str, datetime] = {}
+
+    def commit_late(self, record_id: str, until: datetime) -> None:
+        """Let queries see a record from `until` only: its stamp is of when it was saved, and a long transaction commits
+        later."""
+        self._uncommitted[record_id] = until
 
     # ---- reading
 
@@ -178,18 +185,28 @@ class Org:
 
     # ---- querying
 
-    def query(self, text: str, version: str) -> list[Record] | int:
-        """Return the records, shaped as Salesforce answers them; a number for `SELECT COUNT()`."""
+    def query(self, text: str, version: str, *, with_deleted: bool = False) -> list[Record] | int:
+        """Return the records, shaped as Salesforce answers them; a number for `SELECT COUNT()`.
+
+        Deleted records are there for those who ask for all (REST API: QueryAll).
+        """
         try:
             query = soql.parse(text)
             sobject = self._from(query.source)
             self._check_fields(sobject, query)
-            rows = self._select(sobject, self.live(sobject), query)
+            rows = self._select(sobject, self._committed(sobject, with_deleted=with_deleted), query)
             return len(rows) if query.counts else [self._shape(sobject, row, query, version) for row in rows]
         except soql.MalformedQuery as error:
             raise SalesforceError(400, "MALFORMED_QUERY", str(error)) from error
         except soql.InvalidField as error:
             raise SalesforceError(400, "INVALID_FIELD", str(error)) from error
+
+    def _committed(self, sobject: SObject, *, with_deleted: bool) -> list[Record]:
+        rows = list(self._store.all(sobject.name)) if with_deleted else self.live(sobject)
+        if self._uncommitted:
+            now = self._clock.now()
+            rows = [each for each in rows if self._uncommitted.get(each["Id"], now) <= now]
+        return rows
 
     def _from(self, name: str) -> SObject:
         try:
