@@ -27,6 +27,8 @@ CaseKind = Literal[
     "payment_not_posted",
     "customer_not_followed",
     "customer_tax_changed",
+    "record_not_read",
+    "feed_stopped",
 ]
 CaseState = Literal["open", "resolved"]
 

@@ -15,6 +15,9 @@ TYPE = re.compile(r"com\.tiergate\.(crm|erp|billing|provisioning|process)\.[a-z_
 
 DEAL_CLOSED = "com.tiergate.crm.deal.closed.v1"
 CUSTOMER_CHANGED = "com.tiergate.crm.customer.changed.v1"
+RECORD_REFUSED = "com.tiergate.crm.record.refused.v1"
+FEED_STOPPED = "com.tiergate.crm.feed.stopped.v1"
+FEED_RESUMED = "com.tiergate.crm.feed.resumed.v1"
 LINE_PROVISIONED = "com.tiergate.provisioning.line.reported.v1"
 INVOICE_FINALIZED = "com.tiergate.billing.invoice.finalized.v1"
 INVOICE_PAID = "com.tiergate.billing.invoice.paid.v1"

@@ -17,6 +17,17 @@ INVOICED = {"contract": CON, "customer": CUS, "legal_entity": "DE01"}
 EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
     "com.tiergate.crm.deal.closed.v1": ("crm/salesforce", "006gK0000000001AAA", {"revision": "1"}),
     "com.tiergate.crm.customer.changed.v1": ("crm/salesforce", CUS, {"account": "001gK0000000001AAA"}),
+    "com.tiergate.crm.record.refused.v1": (
+        "crm/salesforce",
+        "006gK0000000001AAA",
+        {"record": "deal", "field": "deal.revision", "reason": "1.5 is no whole number"},
+    ),
+    "com.tiergate.crm.feed.stopped.v1": (
+        "crm/salesforce",
+        "salesforce",
+        {"since": "2026-03-01T12:00:00+00:00", "reason": "no answer (ConnectError)"},
+    ),
+    "com.tiergate.crm.feed.resumed.v1": ("crm/salesforce", "salesforce", {}),
     "com.tiergate.provisioning.line.reported.v1": (
         "provisioning/provisioner",
         ORD,
