@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -16,12 +17,17 @@ from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import NO_SECRET, Secret
+from system_apis.crm.salesforce.quota import Quota
 
 VERSION = "v66.0"
 Row = dict[str, Any]
 T = TypeVar("T")
 FORM = {"content-type": "application/x-www-form-urlencoded"}
-BUSY = {"REQUEST_LIMIT_EXCEEDED"}
+SPENT = "REQUEST_LIMIT_EXCEEDED"
+"""The requests of a day are used up (REST API: Status Codes and Error Responses)."""
+SPENT_PAUSE = 300.0
+"""Seconds until it is worth asking again: they come back over the day."""
+QUERY = {False: "query", True: "queryAll"}
 TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
 
 
@@ -30,7 +36,8 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
 
     With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. The change feed is
     read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition org has 15,000 and
-    an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and Allocations).
+    an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and Allocations). Every
+    `sweep_seconds` what it may have missed is looked for, with a request for each 200 customers.
     """
 
     client_id: str
@@ -38,6 +45,7 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     private_key: Secret = NO_SECRET
     username: str = ""
     poll_seconds: float = 15.0
+    sweep_seconds: float = 600.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,15 +105,22 @@ class SalesforceClient:
         self._outbound = outbound
         self._clock = clock
         self._session = ""
+        self.quota = Quota()
 
     async def query(self, soql: str) -> list[Row]:
         """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
         return await self._rows(await self._read(f"query?q={quote(soql)}", _Page))
 
-    async def queries(self, wanted: dict[str, str]) -> dict[str, list[Row]]:
-        """Return all rows of several queries by name, in one request if none has more than a page."""
+    async def queries(self, wanted: dict[str, str], with_deleted: Collection[str] = ()) -> dict[str, list[Row]]:
+        """Return all rows of several queries by name, in one request if none has more than a page.
+
+        Those that `with_deleted` names find deleted records too (REST API: QueryAll).
+        """
         pages = await self.composite(
-            [{"method": "GET", "url": f"query?q={quote(soql)}", "referenceId": name} for name, soql in wanted.items()]
+            [
+                {"method": "GET", "url": f"{QUERY[name in with_deleted]}?q={quote(soql)}", "referenceId": name}
+                for name, soql in wanted.items()
+            ]
         )
         return {name: await self._rows(_page(page)) for name, page in zip(wanted, pages, strict=True)}
 
@@ -155,7 +170,11 @@ class SalesforceClient:
             self._session = await self._log_in()
         content = b"" if body is None else msgspec.json.encode(body)
         headers = {"authorization": f"Bearer {self._session}", "content-type": "application/json"}
-        return await self._outbound.request(method, url, safe=safe, carries=carries, content=content, headers=headers)
+        response = await self._outbound.request(
+            method, url, safe=safe, carries=carries, content=content, headers=headers
+        )
+        self.quota.note(response.headers.get(b"sforce-limit-info", b""))
+        return response
 
     async def _log_in(self) -> str:
         grant = urlencode(self._grant()).encode()
@@ -209,8 +228,9 @@ def _fault(status: int, complaints: list[_Complaint], *, safe: bool, retry_after
     """Return the fault for an error list."""
     first = complaints[0] if complaints else _Complaint(f"status {status}")
     field = first.fields[0] if first.fields else ""
-    if first.errorCode in BUSY or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled("crm", first.message, retry_after=retry_after or 1.0)
+    if first.errorCode == SPENT or status == HTTPStatus.TOO_MANY_REQUESTS:
+        pause = SPENT_PAUSE if first.errorCode == SPENT else 1.0
+        return Throttled("crm", first.message, retry_after=retry_after or pause)
     if first.errorCode in TAKEN:
         return Conflict("crm", first.message, field=field)
     if status == HTTPStatus.NOT_FOUND:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
-from canonical.faults import NotFound, Unavailable
+from canonical.faults import NotFound, Rejected, Unavailable
 from canonical.parties import Account, AccountSync
 from system_apis.connector import ConnectorContext
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.changes import Changes
 from system_apis.crm.salesforce.client import SalesforceClient, Settings
+from system_apis.crm.salesforce.mapping import Unreadable
+from system_apis.crm.salesforce.sweep import Sweep
+from system_apis.feed import Look
 from system_apis.intake import Intake
 
 MAX_DEPTH = 50
@@ -22,6 +23,7 @@ class Salesforce:
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._client = SalesforceClient(settings, context.client, context.clock)
         self._changes = Changes(self._client, context)
+        self._sweep = Sweep(self._client, self._changes, context.clock, settings.sweep_seconds)
         self._clock = context.clock
         self._poll_seconds = settings.poll_seconds
 
@@ -29,7 +31,10 @@ class Salesforce:
         found = await self._client.query(mapping.deal_query(deal_id))
         if not found:
             raise NotFound("crm", f"there is no opportunity {deal_id}")
-        (row,) = found
+        row = found[0]
+        mapping.check_whole(row, (*mapping.DEAL, "Account", "OpportunityLineItems"))
+        for each in mapping.lines_of(row):
+            mapping.check_whole(each, mapping.LINE)
         ancestors = await self._ancestors(row)
         account: mapping.Row = row["Account"] or {}
         account_id = mapping.quoted(account.get("Id", ""))
@@ -50,7 +55,11 @@ class Salesforce:
             )
         rows = await self._client.queries(queries)
         listed = {each["Product2Id"] for each in rows["listed"]}
-        return mapping.to_deal(row, ancestors, rows["contacts"], rows.get("potential_duplicates", []), listed)
+        duplicates = rows.get("potential_duplicates", [])
+        try:
+            return mapping.to_deal(row, ancestors, rows["contacts"], duplicates, listed)
+        except Unreadable as error:
+            raise Rejected("crm", error.reason, field=error.field) from error
 
     async def _ancestors(self, row: mapping.Row) -> tuple[str, ...]:
         """Return the ids of the parents, nearest first. A circle ends with the id that closes it."""
@@ -71,10 +80,14 @@ class Salesforce:
         return tuple(chain)
 
     async def account(self, account_id: str) -> Account:
-        row = await self._changes.account(account_id)
-        if row is None:
+        found = await self._client.query(mapping.accounts_query(f"Id = {mapping.quoted(account_id)}"))
+        if not found:
             raise NotFound("crm", f"there is no account {account_id}")
-        return mapping.to_account(row, mapping.contacts_of(row), (row["ParentId"],) if row["ParentId"] else ())
+        row = found[0]
+        try:
+            return mapping.to_account(row, mapping.contacts_of(row), (row["ParentId"],) if row["ParentId"] else ())
+        except Unreadable as error:
+            raise Rejected("crm", error.reason, field=error.field) from error
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:
         await self._client.composite([mapping.followed_request(account_id, followed)])
@@ -105,10 +118,11 @@ class Salesforce:
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
         await self._client.composite(mapping.status_requests(deal_id, status, correlation_id))
 
-    async def watch(self, intake: Intake) -> None:
-        while True:
-            await self._changes.offer_new(intake)
-            await asyncio.sleep(self._poll_seconds)
+    async def look(self, intake: Intake) -> Look:
+        await self._changes.look(intake)
+        await self._sweep.go_on(intake)
+        quota = self._client.quota
+        return Look(quota.pause(self._poll_seconds), quota.in_words(self._poll_seconds))
 
     async def check(self) -> None:
         await self._client.check()

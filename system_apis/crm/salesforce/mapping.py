@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
+from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact
+from policies.http.client import REPLACEMENT
 from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
 """How far up one query sees; SOQL follows at most five relationships."""
-ADDRESS = ("Street", "PostalCode", "City", "CountryCode")
+ADDRESS = {"Street": "street", "PostalCode": "postal_code", "City": "city", "CountryCode": "country"}
 ACCOUNT = (
     "Id",
     "ParentId",
@@ -29,6 +33,8 @@ OWNED = ("ParentId", "Name", "VatNumber__c", "Partner__c", *(f"Billing{part}" fo
 CONTACT = ("FirstName", "LastName", "Email")
 DEFAULT_TERM = 12
 """Months."""
+MOST = 2**31 - 1
+"""The greatest whole number that every table can hold."""
 MARK = ("TiergateCustomer__c", "TiergateRevision__c")
 """The fields that we write to an account."""
 DEAL = (
@@ -86,6 +92,19 @@ LINE = ("Id", "Quantity", "UnitPrice", "ProductCode", "Name", "Product2Id", "Pro
 
 
 WORDS = {
+    "customer.id": "Account.TiergateCustomer__c",
+    "deal.name": "Opportunity.Name",
+    "deal.revision": "Opportunity.Revision__c",
+    "deal.starts_on": "Opportunity.StartDate__c",
+    "deal.placed_by": "Opportunity.PlacedBy__c",
+    "deal.account.name": "Account.Name",
+    "deal.account.partner": "Account.Partner__c",
+    "deal.account.payment_method": "Account.PaymentMethod__c",
+    "deal.account.contact.name": "Contact.LastName",
+    "deal.account.contact.email": "Contact.Email",
+    "deal.account.address.street": "Account.BillingStreet",
+    "deal.account.address.postal_code": "Account.BillingPostalCode",
+    "deal.account.address.city": "Account.BillingCity",
     "deal.won": "Opportunity.StageName",
     "deal.account": "Opportunity.AccountId",
     "deal.account.ancestors": "Account.ParentId",
@@ -147,56 +166,117 @@ def _children(row: Row, relation: str) -> list[Row]:
     return children.get("records", [])
 
 
+class Unreadable(ValueError):
+    """A value of a record is none.
+
+    `field` is its canonical name, `reason` says what is wrong in an org's words.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+def check_whole(row: Row, names: Iterable[str]) -> None:
+    """Raise `Unavailable` for a row without the fields that were asked for: what answered is not the org."""
+    if missing := [each for each in names if each.partition(".")[0] not in row]:
+        raise Unavailable("crm", f"it answered with a record that has no {missing[0]}")
+
+
+def whole(row: Row, name: str, field: str, default: int) -> int:
+    """Return a whole number from 1 of a record, the default where it has none. Raises `Unreadable`."""
+    value = row.get(name)
+    if value is None:
+        return default
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 1 <= value <= MOST and value == int(value):
+        return int(value)
+    raise Unreadable(field, f"{in_words(field)}: {value!r} is no whole number from 1 to {MOST}")
+
+
+def text(row: Row, name: str, field: str) -> str:
+    """Return a text of a record, empty where it has none. Raises `Unreadable`."""
+    value = row.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Unreadable(field, f"{in_words(field)}: {value!r} is no text")
+    if REPLACEMENT in value:
+        raise Unreadable(field, f"{in_words(field)} holds a character that cannot be stored")
+    return value
+
+
+def _number(value: Any, field: str) -> Decimal:
+    """Return a number of a record. Raises `Unreadable`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise Unreadable(field, f"{in_words(field)}: {value!r} is no number")
+    return Decimal(str(value))
+
+
 def to_deal(
     row: Row, ancestors: tuple[str, ...], contacts: list[Row], potential_duplicates: list[Row], listed: set[str]
 ) -> Deal:
     """Return an opportunity as a canonical deal.
 
-    `listed` holds the ids of the products that the price list has in the deal's currency.
+    `listed` holds the ids of the products that the price list has in the deal's currency. Raises `Unreadable`.
     """
     account: Row = row["Account"] or {}
     owner: Row = row["Owner"] or {}
     return Deal(
         id=row["Id"],
-        name=row["Name"],
-        revision=int(row["Revision__c"] or 1),
+        name=text(row, "Name", "deal.name"),
+        revision=whole(row, "Revision__c", "deal.revision", 1),
         account=to_account(account, contacts, ancestors, tuple(each["Id"] for each in potential_duplicates)),
-        currency=row["CurrencyIsoCode"] or "",
-        legal_entity=row["LegalEntity__c"],
-        starts_on=date.fromisoformat(row["StartDate__c"] or row["CloseDate"]),
+        currency=text(row, "CurrencyIsoCode", "deal.currency"),
+        legal_entity=text(row, "LegalEntity__c", "deal.legal_entity") or None,
+        starts_on=_day(row["StartDate__c"] or row["CloseDate"]),
         term_months=_term(row["TermMonths__c"]),
-        lines=tuple(_line(each, listed) for each in lines_of(row)),
-        won=row["IsWon"],
-        placed_by=row["PlacedBy__c"] or owner.get("Username", ""),
+        lines=tuple(_line(each, place, listed) for place, each in enumerate(lines_of(row))),
+        won=bool(row["IsWon"]),
+        placed_by=text(row, "PlacedBy__c", "deal.placed_by") or owner.get("Username") or "",
     )
+
+
+def _day(value: Any) -> date:
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        field = "deal.starts_on"
+        raise Unreadable(field, f"{in_words(field)}: {value!r} is no day") from error
 
 
 def to_account(
     row: Row, contacts: list[Row], ancestors: tuple[str, ...] = (), potential_duplicates: tuple[str, ...] = ()
 ) -> Account:
-    """Return an account as a canonical one. `contacts` holds its first contact, if it has one."""
+    """Return an account as a canonical one. `contacts` holds its first contact, if it has one.
+
+    Raises `Unreadable`.
+    """
     return Account(
         id=row.get("Id", ""),
-        name=row.get("Name", ""),
+        name=text(row, "Name", "deal.account.name"),
         address=_address(row),
-        tax_number=row.get("VatNumber__c"),
+        tax_number=text(row, "VatNumber__c", "deal.account.tax_number") or None,
         contact=_contact(contacts[0]) if contacts else None,
-        payment_method=row.get("PaymentMethod__c"),
+        payment_method=text(row, "PaymentMethod__c", "deal.account.payment_method") or None,
         ancestors=ancestors,
         potential_duplicates=potential_duplicates,
-        partner=row.get("Partner__c") or "",
+        partner=text(row, "Partner__c", "deal.account.partner"),
         revision=revision(row, contacts),
     )
 
 
 def _address(row: Row) -> Address:
     """Return an account's address. Without country picklists an org's users write the code as they like."""
-    street, postal_code, city, country = (row.get(f"Billing{part}") or "" for part in ADDRESS)
+    parts = (text(row, f"Billing{part}", f"deal.account.address.{name}") for part, name in ADDRESS.items())
+    street, postal_code, city, country = parts
     return Address(street, postal_code, city, country.strip().upper())
 
 
 def _contact(row: Row) -> Contact:
-    return Contact(" ".join(filter(None, (row["FirstName"], row["LastName"]))), row["Email"] or "")
+    named = (text(row, name, "deal.account.contact.name") for name in ("FirstName", "LastName"))
+    return Contact(" ".join(filter(None, named)), text(row, "Email", "deal.account.contact.email"))
 
 
 def revision(row: Row, contacts: list[Row]) -> str:
@@ -213,18 +293,19 @@ def _term(months: float | None) -> int:
     """Return the months of a term: a year if none is said, 0 for what is no number of whole months."""
     if months is None:
         return DEFAULT_TERM
-    return int(months) if months == int(months) else 0
+    return int(months) if isfinite(months) and abs(months) <= MOST and months == int(months) else 0
 
 
-def _line(row: Row, listed: set[str]) -> DealLine:
+def _line(row: Row, place: int, listed: set[str]) -> DealLine:
     product: Row = row["Product2"] or {}
+    field = f"deal.lines[{place}]"
     return DealLine(
         id=row["Id"],
-        sku=row["ProductCode"] or "",
-        name=row["Name"] or "",
-        quantity=Decimal(str(row["Quantity"])),
-        unit_price=Decimal(str(row["UnitPrice"] or 0)),
-        interval=product.get("BillingInterval__c") or "",
+        sku=text(row, "ProductCode", f"{field}.sku"),
+        name=text(row, "Name", f"{field}.name"),
+        quantity=_number(row["Quantity"], f"{field}.quantity"),
+        unit_price=_number(row["UnitPrice"] or 0, f"{field}.unit_price"),
+        interval=text(product, "BillingInterval__c", f"{field}.interval"),
         listed=row["Product2Id"] in listed,
     )
 
