@@ -16,12 +16,13 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
 from sandbox.salesforce.org import Org, Record, SalesforceError, attributed, stamp
-from sandbox.salesforce.schema import OBJECTS, Field, SObject
+from sandbox.salesforce.schema import Field, SObject
 from sandbox.store import SandboxClock, Store
 
 VERSIONS = tuple(f"{number}.0" for number in range(50, 67))
 DAILY_LIMIT = 100_000
 BATCH = 2000
+TEXTS = ("string", "textarea", "email", "phone", "url", "picklist")
 PlatformRequest = Request[Any, Any, Any]
 
 
@@ -146,7 +147,7 @@ class Salesforce:
                 return 200, {
                     "encoding": "UTF-8",
                     "maxBatchSize": 200,
-                    "sobjects": [_brief(each) for each in OBJECTS.values()],
+                    "sobjects": [_brief(each) for each in self.org.objects.values()],
                 }
             case "GET", ["sobjects", name, "describe"]:
                 return 200, _describe(self.org.sobject(name))
@@ -307,6 +308,7 @@ def _described_field(name: str, field: Field) -> Record:
         "name": name,
         "label": name.removesuffix("__c"),
         "type": field.type,
+        "length": field.length if field.type in TEXTS else 0,
         "custom": name.endswith("__c"),
         "nillable": not field.required,
         "createable": not field.read_only,

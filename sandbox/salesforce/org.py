@@ -45,6 +45,8 @@ class Org:
         self._store = store
         self._clock = clock
         self._uncommitted: dict[str, datetime] = {}
+        self.objects = dict(OBJECTS)
+        """The objects of this org, which its administrator may change."""
 
     def commit_late(self, record_id: str, until: datetime) -> None:
         """Let queries see a record from `until` only: its stamp is of when it was saved, and a long transaction commits
@@ -54,7 +56,7 @@ class Org:
     # ---- reading
 
     def sobject(self, name: str) -> SObject:
-        for known, sobject in OBJECTS.items():
+        for known, sobject in self.objects.items():
             if known.lower() == name.lower():
                 return sobject
         raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
@@ -178,6 +180,10 @@ class Org:
                     )
             case _:
                 wrong = not isinstance(value, str)
+                if not wrong and len(value) > field.length:
+                    # SOAP API Developer Guide: Core Data Types, StatusCode
+                    reason = f"{name}: data value too large: {value} (max length={field.length})"
+                    raise SalesforceError(400, "STRING_TOO_LONG", reason, (name,))
         if wrong:
             raise SalesforceError(
                 400, "JSON_PARSER_ERROR", f"Cannot deserialize instance of {field.type} from value {value!r}", (name,)
@@ -256,7 +262,7 @@ class Org:
     def _follow(self, sobject: SObject, row: Record, relationship: str) -> tuple[SObject, Record | None]:
         for name, field in sobject.fields.items():
             if field.relationship and field.relationship.lower() == relationship.lower():
-                target = OBJECTS[field.to]
+                target = self.objects[field.to]
                 reference = row.get(name)
                 return target, self._store.get(target.name, reference) if reference else None
         raise soql.InvalidField(f"Didn't understand relationship '{relationship}' in field path.")
@@ -286,7 +292,7 @@ class Org:
         if query.source not in sobject.children:
             raise soql.InvalidField(f"Didn't understand relationship '{query.source}' in FROM part of query call.")
         child, reference = sobject.children[query.source]
-        return OBJECTS[child], reference
+        return self.objects[child], reference
 
     def _children(self, sobject: SObject, row: Record, query: soql.Query, version: str) -> Record | None:
         target, reference = self._child(sobject, query)

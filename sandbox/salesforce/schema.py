@@ -11,6 +11,8 @@ FieldType = Literal[
     "string",
     "textarea",
     "email",
+    "phone",
+    "url",
     "boolean",
     "double",
     "currency",
@@ -35,6 +37,8 @@ class Field(msgspec.Struct, frozen=True):
     external_id: bool = False
     read_only: bool = False
     values: tuple[str, ...] = ()
+    length: int = 255
+    """Characters that a text may have (Object Reference: the fields of each object)."""
     default: str | bool | float | None = None
 
 
@@ -54,7 +58,10 @@ TEXT, MONEY, NUMBER, FLAG, DATE = (
     Field("boolean", default=False),
     Field("date"),
 )
-AREA = Field("textarea")
+AREA = Field("textarea", length=32_000)
+LONG = Field("textarea", length=32_768)
+"""A custom field of the type Long Text Area, at its usual length (Salesforce Help: Custom Field Types)."""
+EMAIL, PHONE, URL = Field("email", length=80), Field("phone", length=40), Field("url")
 STAGES = ("Prospecting", "Proposal/Price Quote", "Negotiation/Review", "Closed Won", "Closed Lost")
 
 SYSTEM = {
@@ -69,8 +76,8 @@ SYSTEM = {
 
 
 def _address(prefix: str) -> dict[str, Field]:
-    parts = ("Street", "City", "PostalCode", "State", "Country", "CountryCode")
-    return {f"{prefix}{part}": TEXT for part in parts}
+    lengths = {"Street": 255, "City": 40, "PostalCode": 20, "State": 80, "Country": 80, "CountryCode": 10}
+    return {f"{prefix}{part}": Field(length=length) for part, length in lengths.items()}
 
 
 def _sobject(
@@ -82,7 +89,9 @@ def _sobject(
 OBJECTS: dict[str, SObject] = {
     each.name: each
     for each in (
-        _sobject("User", "005", {"Username": TEXT, "Name": TEXT, "Email": Field("email"), "IsActive": FLAG}),
+        _sobject(
+            "User", "005", {"Username": Field(length=80), "Name": Field(length=121), "Email": EMAIL, "IsActive": FLAG}
+        ),
         _sobject(
             "Account",
             "001",
@@ -92,8 +101,12 @@ OBJECTS: dict[str, SObject] = {
                 "OwnerId": Field("reference", "User", "Owner"),
                 "Type": TEXT,
                 "Industry": TEXT,
-                "Phone": TEXT,
-                "Website": TEXT,
+                "NumberOfEmployees": Field("int"),
+                "AnnualRevenue": MONEY,
+                "AccountNumber": Field(length=40),
+                "Phone": PHONE,
+                "Fax": PHONE,
+                "Website": URL,
                 "Description": AREA,
                 **_address("Billing"),
                 **_address("Shipping"),
@@ -114,10 +127,13 @@ OBJECTS: dict[str, SObject] = {
             "Contact",
             "003",
             {
-                "FirstName": TEXT,
-                "LastName": Field(required=True),
-                "Email": Field("email"),
-                "Phone": TEXT,
+                "FirstName": Field(length=40),
+                "LastName": Field(required=True, length=80),
+                "Email": EMAIL,
+                "Phone": PHONE,
+                "MobilePhone": PHONE,
+                "Title": Field(length=128),
+                "Department": Field(length=80),
                 "AccountId": Field("reference", "Account", "Account"),
             },
         ),
@@ -150,7 +166,12 @@ OBJECTS: dict[str, SObject] = {
             "Opportunity",
             "006",
             {
-                "Name": Field(required=True),
+                "Name": Field(required=True, length=120),
+                "Type": TEXT,
+                "LeadSource": TEXT,
+                "NextStep": TEXT,
+                "Probability": NUMBER,
+                "Description": AREA,
                 "AccountId": Field("reference", "Account", "Account"),
                 "OwnerId": Field("reference", "User", "Owner"),
                 "Pricebook2Id": Field("reference", "Pricebook2", "Pricebook2"),
@@ -165,7 +186,7 @@ OBJECTS: dict[str, SObject] = {
                 "TermMonths__c": NUMBER,
                 "Revision__c": Field("double", default=1),
                 "TiergateStatus__c": TEXT,
-                "TiergateDetail__c": AREA,
+                "TiergateDetail__c": LONG,
                 "TiergateOrder__c": Field(external_id=True),
                 "TiergateKey__c": Field(external_id=True),
                 "PlacedBy__c": TEXT,

@@ -88,6 +88,17 @@ class _Limits(msgspec.Struct, frozen=True):
     DailyApiRequests: Row
 
 
+class _Field(msgspec.Struct, frozen=True):
+    name: str
+    length: int = 0
+
+
+class _Described(msgspec.Struct, frozen=True):
+    """The part of an object's description that is used."""
+
+    fields: list[_Field]
+
+
 class _Session(msgspec.Struct, frozen=True):
     """The answer to a log-in (OAuth 2.0)."""
 
@@ -148,6 +159,11 @@ class SalesforceClient:
         if len(answers) != len(requests):
             raise _not_asked_for(f"{len(answers)} answers to {len(requests)} requests", safe=safe)
         return [each.body for each in answers]
+
+    async def length(self, sobject: str, field: str) -> int:
+        """Return how many characters a field holds (REST API: sObject Describe), 0 for one that is not there."""
+        described = await self._read(f"sobjects/{sobject}/describe", _Described)
+        return next((each.length for each in described.fields if each.name == field), 0)
 
     async def check(self) -> None:
         """Return when the org answers how many of a day's requests are left."""

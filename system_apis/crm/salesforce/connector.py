@@ -25,6 +25,7 @@ class Salesforce:
         self._changes = Changes(self._client, context)
         self._sweep = Sweep(self._client, self._changes, context.clock, settings.sweep_seconds)
         self._clock = context.clock
+        self._detail_length = mapping.DETAIL_LENGTH
         self._poll_seconds = settings.poll_seconds
 
     async def deal(self, deal_id: str) -> Deal:
@@ -116,7 +117,13 @@ class Salesforce:
         return found[0] if found else None
 
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
-        await self._client.composite(mapping.status_requests(deal_id, status, correlation_id))
+        try:
+            await self._client.composite(mapping.status_requests(deal_id, status, correlation_id, self._detail_length))
+        except Rejected as refusal:
+            if refusal.field != mapping.DETAIL:
+                raise
+            self._detail_length = await self._client.length("Opportunity", mapping.DETAIL)
+            await self._client.composite(mapping.status_requests(deal_id, status, correlation_id, self._detail_length))
 
     async def look(self, intake: Intake) -> Look:
         await self._changes.look(intake)

@@ -35,6 +35,9 @@ DEFAULT_TERM = 12
 """Months."""
 MOST = 2**31 - 1
 """The greatest whole number that every table can hold."""
+DETAIL = "TiergateDetail__c"
+DETAIL_LENGTH = 32_768
+"""Characters of a Long Text Area, if nothing else is known of an org."""
 MARK = ("TiergateCustomer__c", "TiergateRevision__c")
 """The fields that we write to an account."""
 DEAL = (
@@ -359,12 +362,20 @@ def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row]) -> li
     return [*requests, _patch(f"sobjects/Opportunity/{deal_id}", "close", {"StageName": "Closed Won"})]
 
 
-def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> list[Row]:
-    """Return the composite's subrequests that show a status, and the contract when there is one."""
+def shortened(words: str, length: int) -> str:
+    """Return a text that a field of so many characters can hold, with an ellipsis for what is left out."""
+    return words if len(words) <= length else f"{words[: max(length - 1, 0)]}…"[:length]
+
+
+def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detail_length: int) -> list[Row]:
+    """Return the composite's subrequests that show a status, and the contract when there is one.
+
+    The detail is shortened to `detail_length` characters: the state is to be seen whatever there is to say of it.
+    """
     findings = "; ".join(f"{in_words(each.field)}: {each.reason}" for each in status.findings)
     shown = {
         "TiergateStatus__c": status.state,
-        "TiergateDetail__c": findings or status.detail,
+        DETAIL: shortened(findings or status.detail, detail_length),
         "TiergateOrder__c": status.order_id,
         "TiergateCorrelation__c": correlation_id,
     }

@@ -284,3 +284,41 @@ def test_a_deal_closes_as_a_salesperson_closes_it(crm: Any) -> None:
     assert crm.Opportunity.get(deal)["IsWon"] is False
     crm.Opportunity.update(deal, {"StageName": "Closed Lost"})
     assert (crm.Opportunity.get(deal)["IsClosed"], crm.Opportunity.get(deal)["IsWon"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("sobject", "values", "field"),
+    [
+        ("Account", {"Name": "x" * 256}, "Name"),
+        ("Account", {"Name": "Long", "BillingCity": "x" * 41}, "BillingCity"),
+        ("Account", {"Name": "Long", "Phone": "0" * 41}, "Phone"),
+        ("Contact", {"LastName": "x" * 81}, "LastName"),
+        ("Opportunity", {"Name": "x" * 121, "StageName": "Prospecting", "CloseDate": "2026-01-01"}, "Name"),
+    ],
+)
+def test_a_text_that_is_longer_than_its_description_says_is_refused(
+    crm: Any, sobject: str, values: dict[str, Any], field: str
+) -> None:
+    described = {each["name"]: each for each in getattr(crm, sobject).describe()["fields"]}
+
+    with pytest.raises(SalesforceMalformedRequest) as refused:
+        getattr(crm, sobject).create(values)
+
+    content: Any = refused.value.content
+    assert (content[0]["errorCode"], content[0]["fields"]) == ("STRING_TOO_LONG", [field])
+    assert described[field]["length"] == len(values[field]) - 1
+
+
+def test_a_deleted_record_is_found_by_those_who_ask_for_all(crm: Any) -> None:
+    account = crm.Account.create({"Name": "Deleted"})["id"]
+    crm.Account.delete(account)
+    query = f"SELECT Id, IsDeleted FROM Account WHERE Id = '{account}'"
+
+    assert crm.query(query)["totalSize"] == 0
+    assert [each["IsDeleted"] for each in crm.query(query, include_deleted=True)["records"]] == [True]
+
+
+def test_stamps_are_of_whole_seconds(crm: Any) -> None:
+    account = crm.Account.create({"Name": "Stamped"})["id"]
+
+    assert str(crm.Account.get(account)["SystemModstamp"]).endswith(".000+0000")
