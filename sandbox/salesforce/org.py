@@ -45,6 +45,10 @@ class Org:
         self._store = store
         self._clock = clock
         self._uncommitted: dict[str, datetime] = {}
+        self._written: list[tuple[str, str, Record | None]] = []
+        """What a transaction has written so far, each with the record as it was before."""
+        self.locked: set[str] = set()
+        """Records that others are writing at the moment: neither they nor their children can be written."""
         self.objects = dict(OBJECTS)
         """The objects of this org, which its administrator may change."""
 
@@ -88,7 +92,7 @@ class Org:
 
     def create(self, name: str, values: Record, user: str) -> Record:
         sobject = self.sobject(name)
-        self._check(sobject, values)
+        self._check(sobject, values, is_new=True)
         missing = [each for each, field in sobject.fields.items() if field.required and values.get(each) in (None, "")]
         if missing:
             raise SalesforceError(
@@ -110,12 +114,29 @@ class Org:
     def update(self, name: str, record_id: str, values: Record, user: str) -> Record:
         sobject = self.sobject(name)
         record = self.get(name, record_id)
-        self._check(sobject, values)
+        self._check(sobject, values, is_new=False)
         return self._save(sobject, record | values, user)
 
     def delete(self, name: str, record_id: str, user: str) -> None:
         sobject = self.sobject(name)
         self._save(sobject, self.get(name, record_id) | {"IsDeleted": True}, user)
+
+    def begin(self) -> None:
+        """Begin a transaction: what is written from here on can be rolled back."""
+        self._written.clear()
+
+    def mark(self) -> int:
+        """Return a point of the transaction to roll back to."""
+        return len(self._written)
+
+    def roll_back(self, to: int = 0) -> None:
+        """Undo what the transaction has written since a point."""
+        while len(self._written) > to:
+            kind, key, before = self._written.pop()
+            if before is None:
+                self._store.delete(kind, key)
+            else:
+                self._store.put(kind, key, before)
 
     def _save(self, sobject: SObject, record: Record, user: str) -> Record:
         now = stamp(self._clock.now())
@@ -132,6 +153,11 @@ class Org:
                 record["ContractNumber"] = record["ContractNumber"] or f"{self._store.count('Contract') + 1:08d}"
             case _:
                 pass
+        held = self.locked.intersection(str(value) for value in record.values()) if self.locked else set[str]()
+        if held:  # Apex Developer Guide: Locking Statements; a child's write locks its parents
+            reason = f"unable to obtain exclusive access to this record or 1 records: {', '.join(sorted(held))}"
+            raise SalesforceError(400, "UNABLE_TO_LOCK_ROW", reason)
+        self._written.append((sobject.name, record["Id"], self._store.get(sobject.name, record["Id"])))
         return self._store.put(sobject.name, record["Id"], record)
 
     def _price(self, line: Record) -> None:
@@ -145,14 +171,14 @@ class Org:
             line |= {"ProductCode": product["ProductCode"], "Name": product["Name"]}
         line["TotalPrice"] = round((line["UnitPrice"] or 0) * line["Quantity"], 4)
 
-    def _check(self, sobject: SObject, values: Record) -> None:
+    def _check(self, sobject: SObject, values: Record, *, is_new: bool) -> None:
         for name, value in values.items():
             field = sobject.fields.get(name)
             if field is None:
                 raise SalesforceError(
                     400, "INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject.name}", (name,)
                 )
-            if field.read_only:
+            if field.read_only or (field.create_only and not is_new):
                 message = f"Unable to create/update fields: {name}. Please check the security settings of this field."
                 raise SalesforceError(400, "INVALID_FIELD_FOR_INSERT_UPDATE", message, (name,))
             if value is not None:

@@ -27,7 +27,8 @@ FieldType = Literal[
 class Field(msgspec.Struct, frozen=True):
     """A field of an object.
 
-    `to` names the object that a reference points at, `relationship` the name to follow it by.
+    `to` names the object that a reference points at, `relationship` the name to follow it by. A `create_only` field
+    cannot be changed later (Object Reference: the properties of each field).
     """
 
     type: FieldType = "string"
@@ -36,6 +37,7 @@ class Field(msgspec.Struct, frozen=True):
     required: bool = False
     external_id: bool = False
     read_only: bool = False
+    create_only: bool = False
     values: tuple[str, ...] = ()
     length: int = 255
     """Characters that a text may have (Object Reference: the fields of each object)."""
@@ -198,9 +200,9 @@ OBJECTS: dict[str, SObject] = {
             "OpportunityLineItem",
             "00k",
             {
-                "OpportunityId": Field("reference", "Opportunity", "Opportunity", required=True),
-                "PricebookEntryId": Field("reference", "PricebookEntry", "PricebookEntry"),
-                "Product2Id": Field("reference", "Product2", "Product2"),
+                "OpportunityId": Field("reference", "Opportunity", "Opportunity", required=True, create_only=True),
+                "PricebookEntryId": Field("reference", "PricebookEntry", "PricebookEntry", create_only=True),
+                "Product2Id": Field("reference", "Product2", "Product2", create_only=True),
                 "ProductCode": Field(read_only=True),
                 "Name": Field(read_only=True),
                 "Quantity": Field("double", required=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import jwt
@@ -82,6 +82,21 @@ class _Composite(msgspec.Struct, frozen=True):
     compositeResponse: list[_Answer]
 
 
+class _Refusal(msgspec.Struct, frozen=True):
+    """Why a record of a collection was refused."""
+
+    statusCode: str
+    message: str = ""
+    fields: list[str] | None = None
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """What became of a record of a collection (REST API: sObject Collections)."""
+
+    success: bool
+    errors: list[_Refusal] = []
+
+
 class _Limits(msgspec.Struct, frozen=True):
     """The limits of an org (REST API: Limits), of which the API calls of a day are one."""
 
@@ -140,11 +155,17 @@ class SalesforceClient:
         while not page.done:
             page = await self._send("GET", page.nextRecordsUrl, None, [], _Page, safe=True)
             rows += page.records
+        for row in rows:
+            for name, value in row.items():
+                if isinstance(value, dict) and cast("Row", value).get("done") is False:
+                    row[name] = {"records": await self._rows(_page(value))}  # child records have pages of their own
         return rows
 
     async def composite(self, requests: list[Row]) -> list[Any]:
         """Send several requests in one, all or nothing (REST API: Composite). Return the bodies in order."""
-        carries = [_written(each["url"].split("/"), each["body"]) for each in requests if "body" in each]
+        carries = [
+            written for each in requests if "body" in each for written in _written(each["url"].split("/"), each["body"])
+        ]
         for each in requests:
             each["url"] = f"/services/data/{VERSION}/{each['url']}"
         safe = all(each["method"] == "GET" for each in requests)
@@ -156,6 +177,7 @@ class SalesforceClient:
                 complaints = _complaints(msgspec.json.encode(each.body))
                 if not complaints or complaints[0].errorCode != "PROCESSING_HALTED":
                     raise _fault(each.httpStatusCode, complaints, safe=safe)
+            _check_collection(each.body, safe=safe)
         if len(answers) != len(requests):
             raise _not_asked_for(f"{len(answers)} answers to {len(requests)} requests", safe=safe)
         return [each.body for each in answers]
@@ -223,13 +245,18 @@ class SalesforceClient:
         return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
 
 
-def _written(path: list[str], body: Row) -> Carried:
-    """Return the record that a path writes to, with what is written.
+def _written(path: list[str], body: Row) -> list[Carried]:
+    """Return the records that a path writes to, with what is written to each.
 
-    `sobjects/Contact/Key__c/7` writes the key too (REST API: Insert or Update by External ID).
+    `sobjects/Contact/Key__c/7` writes the key too (REST API: Insert or Update by External ID), and
+    `composite/sobjects/Contact/Key__c` writes many (REST API: sObject Collections).
     """
+    if path[0] == "composite":
+        return [
+            (path[2], {name: value for name, value in each.items() if name != "attributes"}) for each in body["records"]
+        ]
     key = {path[2]: path[3]} if len(path) > len(("sobjects", "Contract", "id")) else {}
-    return path[1], body | key
+    return [(path[1], body | key)]
 
 
 def _complaints(content: bytes) -> list[_Complaint]:
@@ -256,6 +283,21 @@ def _fault(status: int, complaints: list[_Complaint], *, safe: bool, retry_after
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UnknownOutcome("crm", first.message)
     return Rejected("crm", first.message, field=field)
+
+
+def _check_collection(body: Any, *, safe: bool) -> None:
+    """Raise the fault for the first record of a collection that was refused by itself."""
+    if not isinstance(body, list):
+        return
+    try:
+        results = msgspec.convert(body, list[_Written])
+    except msgspec.ValidationError as error:
+        raise _not_asked_for(str(error), safe=safe) from error
+    refused = [wrong for each in results if not each.success for wrong in each.errors]
+    own = [wrong for wrong in refused if wrong.statusCode != "ALL_OR_NONE_OPERATION_ROLLED_BACK"]
+    for wrong in own or refused:
+        complaint = _Complaint(wrong.message, wrong.statusCode, wrong.fields)
+        raise _fault(HTTPStatus.BAD_REQUEST, [complaint], safe=safe)
 
 
 def _page(body: Any) -> _Page:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
-from canonical.faults import NotFound, Rejected, Unavailable
+from canonical.faults import Conflict, NotFound, Rejected, Unavailable
 from canonical.parties import Account, AccountSync
 from system_apis.connector import ConnectorContext
 from system_apis.crm.salesforce import mapping
@@ -108,8 +108,13 @@ class Salesforce:
         placed = await self._placed(deal.key)
         if placed is None:
             raise Unavailable("crm", "the opportunity is not visible yet")
-        await self._client.composite(mapping.line_requests(deal, placed["Id"], entries))
-        return DealReference(placed["Id"])
+        try:
+            await self._client.composite(mapping.line_requests(deal, placed["Id"], entries))
+        except (Conflict, Rejected):
+            now = await self._placed(deal.key)
+            if not (now and now["IsWon"]):
+                raise
+        return DealReference(placed["Id"])  # closed by us, or in this moment by another with the same key
 
     async def _placed(self, key: str) -> mapping.Row | None:
         query = f"SELECT Id, IsWon FROM Opportunity WHERE TiergateKey__c = {mapping.quoted(key)}"

@@ -38,6 +38,8 @@ MOST = 2**31 - 1
 DETAIL = "TiergateDetail__c"
 DETAIL_LENGTH = 32_768
 """Characters of a Long Text Area, if nothing else is known of an org."""
+COLLECTION = 200
+"""Records in one collection."""
 MARK = ("TiergateCustomer__c", "TiergateRevision__c")
 """The fields that we write to an account."""
 DEAL = (
@@ -343,21 +345,28 @@ def placing_request(deal: PlacedDeal, price_list: str, today: date) -> Row:
 def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row]) -> list[Row]:
     """Return the requests for the lines, each with a key of its own, and for the close.
 
-    They are sent all or nothing, so that lines which exist belong to a deal that is won.
+    They are sent all or nothing, so that lines which exist belong to a deal that is won. A composite has 25 requests at
+    most: the lines are in collections, of 200 each (REST API: sObject Collections).
     """
+    lines: list[Row] = [
+        {
+            "attributes": {"type": "OpportunityLineItem"},
+            "TiergateKey__c": f"{deal.key}.{index}",
+            "OpportunityId": deal_id,
+            "PricebookEntryId": entries[line.sku]["Id"],
+            "Quantity": line.quantity,
+            "UnitPrice": entries[line.sku]["UnitPrice"],
+            "SortOrder": index,
+        }
+        for index, line in enumerate(deal.lines)
+    ]
     requests = [
         _patch(
-            f"sobjects/OpportunityLineItem/TiergateKey__c/{deal.key}.{index}",
-            f"line{index}",
-            {
-                "OpportunityId": deal_id,
-                "PricebookEntryId": entries[line.sku]["Id"],
-                "Quantity": line.quantity,
-                "UnitPrice": entries[line.sku]["UnitPrice"],
-                "SortOrder": index,
-            },
+            "composite/sobjects/OpportunityLineItem/TiergateKey__c",
+            f"lines{start}",
+            {"allOrNone": True, "records": lines[start : start + COLLECTION]},
         )
-        for index, line in enumerate(deal.lines)
+        for start in range(0, len(lines), COLLECTION)
     ]
     return [*requests, _patch(f"sobjects/Opportunity/{deal_id}", "close", {"StageName": "Closed Won"})]
 

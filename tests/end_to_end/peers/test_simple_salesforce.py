@@ -322,3 +322,81 @@ def test_stamps_are_of_whole_seconds(crm: Any) -> None:
     account = crm.Account.create({"Name": "Stamped"})["id"]
 
     assert str(crm.Account.get(account)["SystemModstamp"]).endswith(".000+0000")
+
+
+def composite(crm: Any, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    body = {"allOrNone": True, "compositeRequest": requests}
+    return list(crm.restful("composite", method="POST", json=body)["compositeResponse"])
+
+
+def test_child_records_come_in_pages_of_their_own(crm: Any) -> None:
+    account = crm.Account.create({"Name": "Large family"})["id"]
+    for place in range(205):
+        crm.Contact.create({"LastName": f"N{place:03}", "AccountId": account})
+
+    (row,) = crm.query(
+        f"SELECT Id, (SELECT LastName FROM Contacts ORDER BY LastName) FROM Account WHERE Id = '{account}'"
+    )["records"]
+    rest = crm.query_more(row["Contacts"]["nextRecordsUrl"], identifier_is_url=True)
+
+    assert (row["Contacts"]["totalSize"], row["Contacts"]["done"], len(row["Contacts"]["records"])) == (205, False, 199)
+    assert (rest["done"], [each["LastName"] for each in rest["records"]]) == (
+        True,
+        [f"N{at}" for at in range(199, 205)],
+    )
+
+
+@pytest.mark.parametrize(("url", "most"), [("sobjects/Account/describe", 25), ("query?q=SELECT+Id+FROM+User", 5)])
+def test_a_composite_has_at_most_25_requests_and_5_queries(crm: Any, url: str, most: int) -> None:
+    requests = [
+        {"method": "GET", "url": f"/services/data/v66.0/{url}", "referenceId": f"r{place}"} for place in range(most + 1)
+    ]
+
+    well, refused = composite(crm, requests[:most]), composite(crm, requests)
+
+    assert [each["httpStatusCode"] for each in well] == [200] * most
+    assert [(each["httpStatusCode"], each["body"][0]["errorCode"]) for each in refused] == [(400, "LIMIT_EXCEEDED")]
+
+
+def test_a_composite_that_fails_leaves_nothing_of_what_came_before(crm: Any) -> None:
+    name = uuid4().hex
+    url = "/services/data/v66.0/sobjects/Account"
+    good = {"method": "POST", "url": url, "referenceId": "good", "body": {"Name": name}}
+    bad = {"method": "POST", "url": url, "referenceId": "bad", "body": {"Nome": name}}
+
+    answers = composite(crm, [good, bad])
+
+    assert [each["body"][0]["errorCode"] for each in answers] == ["PROCESSING_HALTED", "INVALID_FIELD"]
+    assert crm.query(f"SELECT Id FROM Account WHERE Name = '{name}'")["totalSize"] == 0
+
+
+def test_a_collection_is_upserted_whole_or_not_at_all(crm: Any) -> None:
+    marks = [uuid4().hex for _ in range(3)]
+    records = [
+        {"attributes": {"type": "Product2"}, "ProductCode": mark, "Name": mark, "IsActive": True} for mark in marks
+    ]
+
+    def upsert(several: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        body = {"allOrNone": True, "records": several}
+        return list(crm.restful("composite/sobjects/Product2/ProductCode", method="PATCH", json=body))
+
+    refused = upsert([*records[:2], records[2] | {"Family": 7}])
+    none = crm.query(f"SELECT COUNT() FROM Product2 WHERE ProductCode IN ('{marks[0]}', '{marks[2]}')")["totalSize"]
+    made, again = upsert(records), upsert(records)
+
+    codes = [each["errors"][0]["statusCode"] for each in refused]
+    assert (codes, none) == (["ALL_OR_NONE_OPERATION_ROLLED_BACK"] * 2 + ["JSON_PARSER_ERROR"], 0)
+    assert [each["created"] for each in made] == [True] * 3
+    assert [each["created"] for each in again] == [False] * 3
+    with pytest.raises(SalesforceMalformedRequest, match="200 records"):
+        upsert(records * 67)
+
+
+def test_a_line_stays_with_its_deal(crm: Any) -> None:
+    entry = crm.query("SELECT Id FROM PricebookEntry LIMIT 1")["records"][0]["Id"]
+    deal = {"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2026-01-31"}
+    one, other = (crm.Opportunity.create(deal)["id"] for _ in range(2))
+    line = crm.OpportunityLineItem.create({"OpportunityId": one, "PricebookEntryId": entry, "Quantity": 1})["id"]
+
+    with pytest.raises(SalesforceMalformedRequest, match="INVALID_FIELD_FOR_INSERT_UPDATE"):
+        crm.OpportunityLineItem.update(line, {"OpportunityId": other})

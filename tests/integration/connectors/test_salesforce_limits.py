@@ -12,8 +12,11 @@ import pytest
 
 from canonical.cases import Finding
 from canonical.deals import DealStatus
+from canonical.faults import Conflict, Rejected
 from system_apis.crm.port import Crm
 from tests.integration.connectors.test_salesforce import Org
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.crm import STARTS_ON
 from tests.support.connector_kit.subject import Bench, bench
 
 
@@ -26,6 +29,15 @@ class Strict(Org):
         described = self._org.objects[sobject]
         made = described.fields | {field: msgspec.structs.replace(described.fields[field], length=length)}
         self._org.objects[sobject] = msgspec.structs.replace(described, fields=made)
+
+    def lock(self, record_id: str) -> None:
+        self._org.locked.add(record_id)
+
+    def unlock(self) -> None:
+        self._org.locked.clear()
+
+    def count(self, sobject: str) -> int:
+        return len(self._live(sobject))
 
     def record(self, sobject: str, record_id: str) -> dict[str, Any]:
         return self._org.get(sobject, record_id)
@@ -79,5 +91,56 @@ def test_a_detail_of_a_hundred_findings_is_shown_in_a_field_of_the_usual_length(
         found = await shown(made, org, *findings)
 
         assert (found["TiergateStatus__c"], len(found["TiergateDetail__c"])) == ("on_hold", 32_768)
+
+    in_an_org(tmp_path, case)
+
+
+# ---- how many there may be
+
+
+@pytest.mark.parametrize("lines", [30, 201, 450])
+def test_an_order_of_many_lines_is_placed_whole_and_read_whole(tmp_path: Path, lines: int) -> None:
+    async def case(made: Bench[Crm], org: Strict) -> None:
+        placed = samples.placed_deal("many", await org.account("Many"), org.sku, STARTS_ON, lines=lines)
+
+        reference = await made.call(lambda: made.connector.put_deal(placed))
+        again = await made.call(lambda: made.connector.put_deal(placed))
+        deal = await made.call(lambda: made.connector.deal(reference.id))
+
+        assert again == reference
+        assert deal.won
+        assert [line.quantity for line in deal.lines] == [line.quantity for line in placed.lines]
+
+    in_an_org(tmp_path, case)
+
+
+def test_an_order_with_one_line_that_is_refused_leaves_no_line_and_is_not_closed(tmp_path: Path) -> None:
+    async def case(made: Bench[Crm], org: Strict) -> None:
+        placed = samples.placed_deal("refused", await org.account("Refused"), org.sku, STARTS_ON, lines=30)
+        org.shorten("OpportunityLineItem", "TiergateKey__c", len("refused.9"))  # too short from the tenth on
+
+        fault = await made.fault(lambda: made.connector.put_deal(placed))
+
+        assert isinstance(fault, Rejected)
+        assert fault.field == "TiergateKey__c"
+        assert "data value too large" in fault.reason
+        assert await org.deals("refused") == []
+        assert org.count("OpportunityLineItem") == 0
+
+    in_an_org(tmp_path, case)
+
+
+def test_a_row_that_is_locked_is_a_conflict_that_passes(tmp_path: Path) -> None:
+    async def case(made: Bench[Crm], org: Strict) -> None:
+        account = await org.account("Locked")
+        placed = samples.placed_deal("locked", account, org.sku, STARTS_ON)
+        org.lock(account)
+
+        fault = await made.fault(lambda: made.connector.put_deal(placed))
+        org.unlock()
+        await made.call(lambda: made.connector.put_deal(placed))
+
+        assert isinstance(fault, Conflict)
+        assert len(await org.deals("locked")) == 1
 
     in_an_org(tmp_path, case)
