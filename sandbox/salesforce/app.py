@@ -23,6 +23,8 @@ from sandbox.store import SandboxClock, Store
 VERSIONS = tuple(f"{number}.0" for number in range(50, 67))
 DAILY_LIMIT = 100_000
 BATCH = 2000
+AUDIENCES = ["https://login.salesforce.com", "https://test.salesforce.com"]
+"""Salesforce Help: OAuth 2.0 JWT Bearer Flow for Server-to-Server Integration."""
 HALTED = [
     {
         "errorCode": "PROCESSING_HALTED",
@@ -114,8 +116,11 @@ class Salesforce:
                 self._app.public_key,
                 algorithms=["RS256"],
                 issuer=self._app.client_id,
-                options={"verify_aud": False, "require": ["iss", "sub", "aud", "exp"]},
+                audience=AUDIENCES,
+                options={"require": ["iss", "sub", "aud", "exp"]},
             )
+        except jwt.InvalidAudienceError as error:
+            raise _oauth("invalid_grant", "audience is invalid") from error
         except (jwt.PyJWTError, ValueError) as error:
             raise _oauth("invalid_grant", "invalid assertion") from error
         if not any(each["Username"] == claims["sub"] for each in self._store.all("User")):

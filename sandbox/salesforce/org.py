@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
 from sandbox.salesforce import soql
+from sandbox.salesforce.ids import case_safe_id
 from sandbox.salesforce.schema import OBJECTS, Field, SObject
 from sandbox.store import SandboxClock, Store
 
-SUFFIX = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 Record = dict[str, Any]
 
 
@@ -22,14 +24,6 @@ class SalesforceError(Exception):
         super().__init__(message)
         self.status = status
         self.body: Any = [{"message": message, "errorCode": code, "fields": list(fields)}]
-
-
-def case_safe_id(fifteen: str) -> str:
-    """Return the 18-character form of a 15-character id: three more characters encode the case of five each."""
-    chunks = (fifteen[start : start + 5] for start in (0, 5, 10))
-    return fifteen + "".join(
-        SUFFIX[sum(1 << index for index, letter in enumerate(chunk) if letter.isupper())] for chunk in chunks
-    )
 
 
 def stamp(at: datetime) -> str:
@@ -67,7 +61,7 @@ class Org:
 
     def get(self, name: str, record_id: str) -> Record:
         sobject = self.sobject(name)
-        found = self._store.get(sobject.name, case_safe_id(record_id) if len(record_id) == 15 else record_id)
+        found = self._store.get(sobject.name, case_safe_id(record_id))
         if found is None or found["IsDeleted"]:
             raise SalesforceError(
                 404, "NOT_FOUND", "Provided external ID field does not exist or is not accessible: Id"
@@ -105,7 +99,7 @@ class Org:
             digits = DIGITS[digit] + digits
         record_id = case_safe_id(sobject.prefix + "gK" + digits.rjust(10, "0"))
         now = stamp(self._clock.now())
-        record = {each: field.default for each, field in sobject.fields.items()} | values
+        record = {each: field.default for each, field in sobject.fields.items()} | _with_whole_ids(sobject, values)
         record |= {"Id": record_id, "CreatedDate": now, "CreatedById": user}
         if "OwnerId" in sobject.fields:
             record["OwnerId"] = record["OwnerId"] or user or None
@@ -115,7 +109,7 @@ class Org:
         sobject = self.sobject(name)
         record = self.get(name, record_id)
         self._check(sobject, values, is_new=False)
-        return self._save(sobject, record | values, user)
+        return self._save(sobject, record | _with_whole_ids(sobject, values), user)
 
     def delete(self, name: str, record_id: str, user: str) -> None:
         sobject = self.sobject(name)
@@ -169,7 +163,9 @@ class Org:
         if line["Product2Id"]:
             product = self.get("Product2", line["Product2Id"])
             line |= {"ProductCode": product["ProductCode"], "Name": product["Name"]}
-        line["TotalPrice"] = round((line["UnitPrice"] or 0) * line["Quantity"], 4)
+        # Object Reference: OpportunityLineItem, Discount and TotalPrice
+        net = (line["UnitPrice"] or 0) * (1 - (line["Discount"] or 0) / 100)
+        line["TotalPrice"] = round(net * line["Quantity"], 4)
 
     def _check(self, sobject: SObject, values: Record, *, is_new: bool) -> None:
         for name, value in values.items():
@@ -189,12 +185,18 @@ class Org:
         match field.type:
             case "boolean":
                 wrong = not isinstance(value, bool)
-            case "double" | "currency" | "int":
+            case "double" | "currency" | "percent":
                 wrong = isinstance(value, bool) or not isinstance(value, int | float)
+            case "int":
+                wrong = isinstance(value, bool) or not isinstance(value, int | float) or value != int(value)
+            case "email" if isinstance(value, str) and not EMAIL.fullmatch(value):
+                # SOAP API Developer Guide: Core Data Types, StatusCode
+                reason = f"{name}: invalid email address: {value}"
+                raise SalesforceError(400, "INVALID_EMAIL_ADDRESS", reason, (name,))
             case "date":
                 wrong = not _is_date(value)
             case "reference":
-                if self._store.get(field.to, value if len(str(value)) == 18 else case_safe_id(str(value))) is None:
+                if self._store.get(field.to, case_safe_id(str(value))) is None:
                     raise SalesforceError(400, "MALFORMED_ID", f"{name}: id value of incorrect type: {value}", (name,))
             case "picklist":
                 if field.values and value not in field.values:
@@ -335,6 +337,11 @@ class Org:
             for each in self._store.all(sobject.name)
             if each["IsDeleted"] == deleted and start <= datetime.fromisoformat(each["SystemModstamp"]) <= end
         ]
+
+
+def _with_whole_ids(sobject: SObject, values: Record) -> Record:
+    references = (name for name in values if sobject.fields[name].type == "reference" and values[name])
+    return values | {name: case_safe_id(str(values[name])) for name in references}
 
 
 def attributed(name: str, record_id: str, version: str) -> Record:

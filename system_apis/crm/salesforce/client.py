@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any, TypeVar, cast
-from urllib.parse import quote, urlencode
+from typing import Any, Literal, TypeVar, cast
+from urllib.parse import quote, urlencode, urlsplit
 
 import jwt
 import msgspec
@@ -27,6 +27,7 @@ SPENT = "REQUEST_LIMIT_EXCEEDED"
 """The requests of a day are used up (REST API: Status Codes and Error Responses)."""
 SPENT_PAUSE = 300.0
 """Seconds until it is worth asking again: they come back over the day."""
+SALESFORCE = ".salesforce.com"
 QUERY = {False: "query", True: "queryAll"}
 TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
 
@@ -34,16 +35,19 @@ TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
 class Settings(PlatformServer, frozen=True, kw_only=True):
     """The credentials of a connected app.
 
-    With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. The change feed is
-    read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition org has 15,000 and
-    an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and Allocations). Every
-    `sweep_seconds` what it may have missed is looked for, with a request for each 200 customers.
+    With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. `audience` is
+    https://test.salesforce.com for a sandbox of Salesforce. `url` is the org's own address (My Domain).
+
+    The change feed is read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition
+    org has 15,000 and an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and
+    Allocations). Every `sweep_seconds` what it may have missed is looked for, with a request for each 200 customers.
     """
 
     client_id: str
     client_secret: Secret = NO_SECRET
     private_key: Secret = NO_SECRET
     username: str = ""
+    audience: Literal["https://login.salesforce.com", "https://test.salesforce.com"] = "https://login.salesforce.com"
     poll_seconds: float = 15.0
     sweep_seconds: float = 600.0
 
@@ -118,6 +122,7 @@ class _Session(msgspec.Struct, frozen=True):
     """The answer to a log-in (OAuth 2.0)."""
 
     access_token: str
+    instance_url: str = ""
 
 
 class SalesforceClient:
@@ -225,7 +230,11 @@ class SalesforceClient:
             raise Unavailable("crm", f"cannot log in ({response.status})")
         if not response.is_success:
             raise Rejected("crm", "Salesforce refuses the credentials of the connected app")
-        return response.json("crm", safe=True, shape=_Session).access_token
+        session = response.json("crm", safe=True, shape=_Session)
+        if elsewhere := is_elsewhere(self._settings.url, session.instance_url):
+            reason = f"the org of these credentials is at {elsewhere}: make that the url in the settings"
+            raise Rejected("crm", reason, field="url")
+        return session.access_token
 
     def _grant(self) -> dict[str, str]:
         settings = self._settings
@@ -238,11 +247,22 @@ class SalesforceClient:
         claims = {
             "iss": settings.client_id,
             "sub": settings.username,
-            "aud": settings.url,
+            "aud": settings.audience,
             "exp": int(self._clock().timestamp()) + 180,
         }
         assertion = jwt.encode(claims, settings.private_key.reveal(), algorithm="RS256")
         return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+
+
+def is_elsewhere(url: str, instance_url: str) -> str:
+    """Return the address of the org when it is another one than that of the settings, else an empty text.
+
+    All requests go where the settings say: an answer cannot lead them elsewhere. Only Salesforce's own addresses are
+    compared, so that the org may be reached through a gateway.
+    """
+    given, found = urlsplit(url).hostname or "", urlsplit(instance_url).hostname or ""
+    is_other = given.endswith(SALESFORCE) and found.endswith(SALESFORCE) and given != found
+    return f"https://{found}" if is_other else ""
 
 
 def _written(path: list[str], body: Row) -> list[Carried]:

@@ -4,10 +4,12 @@ fails."""
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from time import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import jwt
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -400,3 +402,64 @@ def test_a_line_stays_with_its_deal(crm: Any) -> None:
 
     with pytest.raises(SalesforceMalformedRequest, match="INVALID_FIELD_FOR_INSERT_UPDATE"):
         crm.OpportunityLineItem.update(line, {"OpportunityId": other})
+
+
+def test_ids_of_15_and_of_18_characters_are_the_same_record_and_the_longer_is_answered(crm: Any) -> None:
+    account = crm.Account.create({"Name": "Short ids"})["id"]
+    short = account[:15]
+
+    contact = crm.Contact.create({"LastName": "Short", "AccountId": short})["id"]
+
+    assert len(account) == 18
+    assert crm.Account.get(short)["Id"] == account
+    assert crm.Contact.get(contact)["AccountId"] == account
+    assert crm.query(f"SELECT Id FROM Account WHERE Id = '{short}'")["records"][0]["Id"] == account
+    assert crm.query(f"SELECT Id FROM Contact WHERE AccountId IN ('{short}')")["totalSize"] == 1
+    assert crm.query(f"SELECT Id FROM Account WHERE Id != '{short}' AND Name = 'Short ids'")["totalSize"] == 0
+
+
+@pytest.mark.parametrize(("domain", "well"), [("login", True), ("test", True), ("acme.my", False)])
+def test_a_log_in_by_assertion_is_for_the_shared_addresses_of_salesforce(
+    environment: Environment, domain: str, *, well: bool
+) -> None:
+    key = (environment.sandbox.kept / "crm_private_key").read_text()
+    claims = {"iss": CLIENT_ID, "sub": USERNAME, "aud": f"https://{domain}.salesforce.com", "exp": time() + 180}
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "assertion": jwt.encode(claims, key, algorithm="RS256"),
+    }
+
+    answer = requests.post(f"{environment.sandbox.url('crm')}/services/oauth2/token", data=form, timeout=10)
+
+    assert answer.ok is well
+    assert well or answer.json() == {"error": "invalid_grant", "error_description": "audience is invalid"}
+
+
+def test_a_line_with_a_discount_costs_less(crm: Any) -> None:
+    entry = crm.query("SELECT Id FROM PricebookEntry LIMIT 1")["records"][0]["Id"]
+    deal = crm.Opportunity.create({"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2026-01-31"})["id"]
+    line = {"OpportunityId": deal, "PricebookEntryId": entry, "Quantity": 2, "UnitPrice": 100, "Discount": 15}
+
+    made = crm.OpportunityLineItem.get(crm.OpportunityLineItem.create(line)["id"])
+
+    assert (made["UnitPrice"], made["Discount"], made["TotalPrice"]) == (100, 15, 170)
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"LastName": "X", "Email": "nobody"}, "INVALID_EMAIL_ADDRESS"),
+        ({"LastName": "X", "AccountId": "no id"}, "MALFORMED_ID"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(crm: Any, values: dict[str, Any], code: str) -> None:
+    with pytest.raises(SalesforceMalformedRequest) as refused:
+        crm.Contact.create(values)
+
+    content: Any = refused.value.content
+    assert content[0]["errorCode"] == code
+
+
+def test_part_of_an_employee_is_refused(crm: Any) -> None:
+    with pytest.raises(SalesforceMalformedRequest, match="JSON_PARSER_ERROR"):
+        crm.Account.create({"Name": "Half", "NumberOfEmployees": 1.5})
