@@ -93,7 +93,7 @@ FIELDS: dict[str, Fields] = {
     },
 }
 """The fields that may be written, each with its field of the canonical model."""
-LINE = ("Id", "Quantity", "UnitPrice", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
+LINE = ("Id", "Quantity", "UnitPrice", "Discount", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
 
 
 WORDS = {
@@ -301,6 +301,12 @@ def _term(months: float | None) -> int:
     return int(months) if isfinite(months) and abs(months) <= MOST and months == int(months) else 0
 
 
+def _net_price(row: Row, field: str) -> Decimal:
+    """Return what one piece costs (Object Reference: OpportunityLineItem, Discount in per cent of the price)."""
+    price, discount = _number(row["UnitPrice"] or 0, field), _number(row["Discount"] or 0, field)
+    return price * (100 - discount) / 100 if discount else price
+
+
 def _line(row: Row, place: int, listed: set[str]) -> DealLine:
     product: Row = row["Product2"] or {}
     field = f"deal.lines[{place}]"
@@ -309,7 +315,7 @@ def _line(row: Row, place: int, listed: set[str]) -> DealLine:
         sku=text(row, "ProductCode", f"{field}.sku"),
         name=text(row, "Name", f"{field}.name"),
         quantity=_number(row["Quantity"], f"{field}.quantity"),
-        unit_price=_number(row["UnitPrice"] or 0, f"{field}.unit_price"),
+        unit_price=_net_price(row, f"{field}.unit_price"),
         interval=text(product, "BillingInterval__c", f"{field}.interval"),
         listed=row["Product2Id"] in listed,
     )
