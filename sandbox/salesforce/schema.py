@@ -236,3 +236,17 @@ OBJECTS: dict[str, SObject] = {
         ),
     )
 }
+
+
+def objects_of(*, multi_currency: bool = True, country_picklists: bool = True) -> dict[str, SObject]:
+    """Return the objects of an org. Without multiple currencies no record names one (Salesforce Help: Manage Multiple
+    Currencies), and without state and country picklists there are no codes of them (Salesforce Help: State and Country
+    Picklists)."""
+
+    def is_there(name: str) -> bool:
+        return (multi_currency or name != "CurrencyIsoCode") and (country_picklists or not name.endswith("CountryCode"))
+
+    return {
+        name: msgspec.structs.replace(each, fields={key: field for key, field in each.fields.items() if is_there(key)})
+        for name, each in OBJECTS.items()
+    }

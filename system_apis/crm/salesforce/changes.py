@@ -66,7 +66,7 @@ class Changes:
                 # before the accounts: one that is read with a contact's change has that change
                 "contacts": f"{CONTACT} AND {changed}",
                 "deleted": f"{CONTACT} AND IsDeleted = true AND {changed}",
-                "accounts": mapping.accounts_query(f"{OURS} AND {changed}"),
+                "accounts": mapping.accounts_query(f"{OURS} AND {changed}", self._client.org),
             },
             with_deleted={"deleted"},
         )
@@ -79,7 +79,7 @@ class Changes:
         for row in deals:
             await self._offer(offering, row, "deal")
         for row in [*accounts, *await self._accounts_of(contacts, accounts)]:
-            await self._offer(offering, row, "account")
+            await self._offer(offering, self._client.org.completed(row), "account")
         for row in contacts:
             self._remember(*_contact_state(row))
         offering.raise_fault()
@@ -97,7 +97,7 @@ class Changes:
         found: list[Row] = []
         for start in range(0, len(missing), AT_ONCE):
             ids = ", ".join(map(mapping.quoted, missing[start : start + AT_ONCE]))
-            found += await self._client.query(mapping.accounts_query(f"{OURS} AND Id IN ({ids})"))
+            found += await self._client.query(mapping.accounts_query(f"{OURS} AND Id IN ({ids})", self._client.org))
         return found
 
     async def _offer(self, offering: _Offering, row: Row, record: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import jwt
@@ -17,6 +17,7 @@ from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import NO_SECRET, Secret
+from system_apis.crm.salesforce.mapping import OrgKind
 from system_apis.crm.salesforce.quota import Quota
 
 VERSION = "v66.0"
@@ -38,6 +39,9 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. `audience` is
     https://test.salesforce.com for a sandbox of Salesforce. `url` is the org's own address (My Domain).
 
+    `currency` is that of an org without multiple currencies. `country_codes` is whether the org has state and country
+    picklists; without them countries are read by their names.
+
     The change feed is read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition
     org has 15,000 and an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and
     Allocations). Every `sweep_seconds` what it may have missed is looked for, with a request for each 200 customers.
@@ -48,6 +52,8 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     private_key: Secret = NO_SECRET
     username: str = ""
     audience: Literal["https://login.salesforce.com", "https://test.salesforce.com"] = "https://login.salesforce.com"
+    currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")] = ""
+    country_codes: bool = True
     poll_seconds: float = 15.0
     sweep_seconds: float = 600.0
 
@@ -137,6 +143,7 @@ class SalesforceClient:
         self._clock = clock
         self._session = ""
         self.quota = Quota()
+        self.org = OrgKind(settings.currency, settings.country_codes)
 
     async def query(self, soql: str) -> list[Row]:
         """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""

@@ -29,11 +29,14 @@ class Salesforce:
         self._poll_seconds = settings.poll_seconds
 
     async def deal(self, deal_id: str) -> Deal:
-        found = await self._client.query(mapping.deal_query(deal_id))
+        org = self._client.org
+        found = await self._client.query(mapping.deal_query(deal_id, org))
         if not found:
             raise NotFound("crm", f"there is no opportunity {deal_id}")
-        row = found[0]
+        row = org.completed(found[0])
         mapping.check_whole(row, (*mapping.DEAL, "Account", "OpportunityLineItems"))
+        if row["Account"]:
+            row["Account"] = org.completed(row["Account"])
         for each in mapping.lines_of(row):
             mapping.check_whole(each, mapping.LINE)
         ancestors = await self._ancestors(row)
@@ -44,8 +47,8 @@ class Salesforce:
         queries = {
             "contacts": mapping.contact_query(account.get("Id", "")),
             "listed": (
-                f"SELECT Product2Id FROM PricebookEntry WHERE Product2Id IN ({wanted}) AND IsActive = true "
-                f"AND CurrencyIsoCode = {mapping.quoted(row['CurrencyIsoCode'] or '')}"
+                f"SELECT Product2Id FROM PricebookEntry WHERE Product2Id IN ({wanted}) AND IsActive = true"
+                f"{org.in_currency(row[mapping.CURRENCY] or '')}"
                 + (f" AND Pricebook2Id = {mapping.quoted(row['Pricebook2Id'])}" if row["Pricebook2Id"] else "")
             ),
         }
@@ -81,10 +84,10 @@ class Salesforce:
         return tuple(chain)
 
     async def account(self, account_id: str) -> Account:
-        found = await self._client.query(mapping.accounts_query(f"Id = {mapping.quoted(account_id)}"))
+        found = await self._client.query(mapping.accounts_query(f"Id = {mapping.quoted(account_id)}", self._client.org))
         if not found:
             raise NotFound("crm", f"there is no account {account_id}")
-        row = found[0]
+        row = self._client.org.completed(found[0])
         try:
             return mapping.to_account(row, mapping.contacts_of(row), (row["ParentId"],) if row["ParentId"] else ())
         except Unreadable as error:
@@ -97,14 +100,15 @@ class Salesforce:
         known = await self._placed(deal.key)
         if known and known["IsWon"]:
             return DealReference(known["Id"])
-        rows = await self._client.query(mapping.prices_query(deal))
+        org = self._client.org
+        rows = await self._client.query(mapping.prices_query(deal, org)) if org.sells_in(deal.currency) else []
         entries = {row["Product2"]["ProductCode"]: row for row in rows}
         for index, line in enumerate(deal.lines):
             if line.sku not in entries:
                 reason = f"the price list has no price for {line.sku} in {deal.currency}"
                 raise NotFound("crm", reason, field=f"lines[{index}].sku")
         price_list: str = rows[0]["Pricebook2Id"]
-        await self._client.composite([mapping.placing_request(deal, price_list, self._clock().date())])
+        await self._client.composite([mapping.placing_request(deal, price_list, self._clock().date(), org)])
         placed = await self._placed(deal.key)
         if placed is None:
             raise Unavailable("crm", "the opportunity is not visible yet")

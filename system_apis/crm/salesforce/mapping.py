@@ -10,6 +10,9 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
+import msgspec
+import pycountry
+
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
 from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact
@@ -35,6 +38,7 @@ DEFAULT_TERM = 12
 """Months."""
 MOST = 2**31 - 1
 """The greatest whole number that every table can hold."""
+CURRENCY, COUNTRY, COUNTRY_TEXT = "CurrencyIsoCode", "BillingCountryCode", "BillingCountry"
 DETAIL = "TiergateDetail__c"
 DETAIL_LENGTH = 32_768
 """Characters of a Long Text Area, if nothing else is known of an org."""
@@ -141,12 +145,49 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def deal_query(deal_id: str) -> str:
+class OrgKind(msgspec.Struct, frozen=True):
+    """The standard fields that an org has or lacks.
+
+    `currency` is that of an org without multiple currencies, empty for one with them; `country_codes` is whether it
+    has state and country picklists.
+    """
+
+    currency: str = ""
+    country_codes: bool = True
+
+    def fields(self, names: Iterable[str]) -> list[str]:
+        """Return those of the fields that the org has, or what it has in their place."""
+        there = [each for each in names if not (self.currency and each == CURRENCY)]
+        return there if self.country_codes else [COUNTRY_TEXT if each == COUNTRY else each for each in there]
+
+    def in_currency(self, currency: str) -> str:
+        """Return the condition for records in a currency, with its AND."""
+        return "" if self.currency else f" AND {CURRENCY} = {quoted(currency)}"
+
+    def sells_in(self, currency: str) -> bool:
+        return not self.currency or self.currency == currency
+
+    def completed(self, row: Row) -> Row:
+        """Return a record of the org with the fields that it lacks: its currency, and the code of a country's name."""
+        made = row | ({CURRENCY: self.currency} if self.currency else {})
+        return made if self.country_codes else made | {COUNTRY: _code_of(row.get(COUNTRY_TEXT))}
+
+
+def _code_of(country: Any) -> Any:
+    """Return the ISO 3166 code of a country by its English name or one of its codes, else what was there."""
+    try:
+        return pycountry.countries.lookup(country.strip()).alpha_2
+    except (LookupError, AttributeError):
+        return country
+
+
+def deal_query(deal_id: str, org: OrgKind) -> str:
     """Return one query for a deal, its lines, its account and the account's parents."""
-    account = ", ".join(f"Account.{field}" for field in ACCOUNT)
+    account = ", ".join(f"Account.{field}" for field in org.fields(ACCOUNT))
     parents = ", ".join(f"{level}.ParentId" for level in LEVELS[1:])
     lines = f"(SELECT {', '.join(LINE)} FROM OpportunityLineItems ORDER BY SortOrder, Id)"
-    return f"SELECT {', '.join(DEAL)}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
+    own = ", ".join(org.fields(DEAL))
+    return f"SELECT {own}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
 
 
 def visible_ancestors(row: Row) -> tuple[list[str], bool]:
@@ -321,17 +362,16 @@ def _line(row: Row, place: int, listed: set[str]) -> DealLine:
     )
 
 
-def prices_query(deal: PlacedDeal) -> str:
+def prices_query(deal: PlacedDeal, org: OrgKind) -> str:
     """Return the query for the standard price list's entries of the products that are ordered."""
     skus = ", ".join(sorted({quoted(line.sku) for line in deal.lines}))
     return (
         "SELECT Id, UnitPrice, Product2.ProductCode, Pricebook2Id FROM PricebookEntry WHERE IsActive = true "
-        f"AND Pricebook2.IsStandard = true AND CurrencyIsoCode = {quoted(deal.currency)} "
-        f"AND Product2.ProductCode IN ({skus})"
+        f"AND Pricebook2.IsStandard = true{org.in_currency(deal.currency)} AND Product2.ProductCode IN ({skus})"
     )
 
 
-def placing_request(deal: PlacedDeal, price_list: str, today: date) -> Row:
+def placing_request(deal: PlacedDeal, price_list: str, today: date, org: OrgKind) -> Row:
     """Return the request for the opportunity, still open: it is closed once its lines exist."""
     body = {
         "Name": deal.name,
@@ -339,13 +379,14 @@ def placing_request(deal: PlacedDeal, price_list: str, today: date) -> Row:
         "Pricebook2Id": price_list,
         "StageName": "Negotiation/Review",
         "CloseDate": today.isoformat(),
-        "CurrencyIsoCode": deal.currency,
+        CURRENCY: deal.currency,
         "LegalEntity__c": deal.legal_entity,
         "StartDate__c": deal.starts_on.isoformat(),
         "TermMonths__c": deal.term_months,
         "PlacedBy__c": deal.placed_by,
     }
-    return _patch(f"sobjects/Opportunity/TiergateKey__c/{deal.key}", "deal", body)
+    there = {name: body[name] for name in org.fields(body)}
+    return _patch(f"sobjects/Opportunity/TiergateKey__c/{deal.key}", "deal", there)
 
 
 def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row]) -> list[Row]:
@@ -424,10 +465,12 @@ def contact_query(account_id: str) -> str:
     )
 
 
-def accounts_query(condition: str) -> str:
+def accounts_query(condition: str, org: OrgKind) -> str:
     """Return the query for accounts with the fields that we write to them, each with its first contact."""
     contact = f"(SELECT {', '.join(CONTACT)} FROM Contacts ORDER BY CreatedDate LIMIT 1)"
-    return f"SELECT {', '.join((*ACCOUNT, *MARK, 'SystemModstamp', contact))} FROM Account WHERE {condition}"
+    return (
+        f"SELECT {', '.join((*org.fields(ACCOUNT), *MARK, 'SystemModstamp', contact))} FROM Account WHERE {condition}"
+    )
 
 
 def contacts_of(account: Row) -> list[Row]:

@@ -45,17 +45,16 @@ class Sweep:
             since = soql_time(max(self._clock() - REACH, self._began))
             self._deals, self._accounts = f"{STAMP} >= {since}", "Id != null"
         starts = {"deals": self._deals, "accounts": self._accounts}
-        wanted = {name: _query(name, start) for name, start in starts.items() if start is not None}
+        wanted = {name: self._query(name, start) for name, start in starts.items() if start is not None}
         found = await self._client.queries(wanted)
         deals, accounts = found.get("deals", []), found.get("accounts", [])
         await self._changes.offer(intake, deals, accounts, [])
         self._deals, self._accounts = _after_deals(deals), _after_accounts(accounts)
 
-
-def _query(name: str, start: str) -> str:
-    if name == "deals":
-        return f"{DEAL} AND {start} ORDER BY {STAMP}, Id LIMIT {ROWS}"
-    return mapping.accounts_query(f"{OURS} AND {start} ORDER BY Id LIMIT {ROWS}")
+    def _query(self, name: str, start: str) -> str:
+        if name == "deals":
+            return f"{DEAL} AND {start} ORDER BY {STAMP}, Id LIMIT {ROWS}"
+        return mapping.accounts_query(f"{OURS} AND {start} ORDER BY Id LIMIT {ROWS}", self._client.org)
 
 
 def _after_deals(rows: list[Row]) -> str | None:
