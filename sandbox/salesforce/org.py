@@ -115,6 +115,18 @@ class Org:
         sobject = self.sobject(name)
         self._save(sobject, self.get(name, record_id) | {"IsDeleted": True}, user)
 
+    def merge(self, name: str, master_id: str, loser_id: str, user: str) -> None:
+        """Merge a record into another, as people do in the user interface: the loser is deleted and names its master,
+        which its children belong to from then on (SOAP API Developer Guide: merge)."""
+        sobject = self.sobject(name)
+        master = self.get(name, master_id)["Id"]
+        loser = self.get(name, loser_id)
+        self._save(sobject, loser | {"IsDeleted": True, "MasterRecordId": master}, user)
+        for child, reference in sobject.children.values():
+            for each in self.live(self.sobject(child)):
+                if each[reference] == loser["Id"]:
+                    self._save(self.sobject(child), each | {reference: master}, user)
+
     def begin(self) -> None:
         """Begin a transaction: what is written from here on can be rolled back."""
         self._written.clear()

@@ -100,6 +100,7 @@ OBJECTS: dict[str, SObject] = {
             "001",
             {
                 "Name": Field(required=True),
+                "MasterRecordId": Field("reference", "Account", "MasterRecord", read_only=True),
                 "ParentId": Field("reference", "Account", "Parent"),
                 "OwnerId": Field("reference", "User", "Owner"),
                 "Type": TEXT,
@@ -130,6 +131,7 @@ OBJECTS: dict[str, SObject] = {
             "Contact",
             "003",
             {
+                "MasterRecordId": Field("reference", "Contact", "MasterRecord", read_only=True),
                 "FirstName": Field(length=40),
                 "LastName": Field(required=True, length=80),
                 "Email": EMAIL,

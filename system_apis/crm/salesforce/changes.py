@@ -13,7 +13,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, RECORD_REFUSED, Event
 from canonical.faults import PlatformFault, Rejected, Unavailable
@@ -37,6 +37,10 @@ ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 OURS = "TiergateCustomer__c != null"
 DEAL = "SELECT Id, Revision__c, SystemModstamp FROM Opportunity WHERE IsWon = true"
 CONTACT = f"SELECT Id, AccountId, {', '.join(mapping.CONTACT)}, {STAMP} FROM Contact WHERE Account.{OURS}"
+
+
+GONE = f"SELECT Id, TiergateCustomer__c, {STAMP} FROM Account WHERE IsDeleted = true"
+Record = Literal["deal", "account", "gone"]
 
 
 class Changes:
@@ -66,20 +70,26 @@ class Changes:
                 # before the accounts: one that is read with a contact's change has that change
                 "contacts": f"{CONTACT} AND {changed}",
                 "deleted": f"{CONTACT} AND IsDeleted = true AND {changed}",
+                "gone": f"{GONE} AND {OURS} AND {changed}",
                 "accounts": mapping.accounts_query(f"{OURS} AND {changed}", self._client.org),
             },
-            with_deleted={"deleted"},
+            with_deleted={"deleted", "gone"},
         )
-        await self.offer(intake, found["deals"], found["accounts"], [*found["contacts"], *found["deleted"]])
+        contacts = [*found["contacts"], *found["deleted"]]
+        await self.offer(intake, found["deals"], found["accounts"], contacts, found["gone"])
         self._go_on(row for rows in found.values() for row in rows)
 
-    async def offer(self, intake: Intake, deals: list[Row], accounts: list[Row], contacts: list[Row]) -> None:
+    async def offer(
+        self, intake: Intake, deals: list[Row], accounts: list[Row], contacts: list[Row], gone: list[Row]
+    ) -> None:
         """Offer what is new among rows. Raises the last fault, after all that could be offered was."""
         offering = _Offering(intake, self._new_id)
         for row in deals:
             await self._offer(offering, row, "deal")
         for row in [*accounts, *await self._accounts_of(contacts, accounts)]:
             await self._offer(offering, self._client.org.completed(row), "account")
+        for row in gone:
+            await self._offer(offering, row, "gone")
         for row in contacts:
             self._remember(*_contact_state(row))
         offering.raise_fault()
@@ -100,12 +110,12 @@ class Changes:
             found += await self._client.query(mapping.accounts_query(f"{OURS} AND Id IN ({ids})", self._client.org))
         return found
 
-    async def _offer(self, offering: _Offering, row: Row, record: str) -> None:
+    async def _offer(self, offering: _Offering, row: Row, record: Record) -> None:
         record_id = row.get("Id")
         if not isinstance(record_id, str) or not ID.fullmatch(record_id):
             raise Unavailable("crm", "it answered with a record that has no id")
         try:
-            event = self._deal_closed(row) if record == "deal" else self._customer_changed(row)
+            event = self._event(row, record)
             if event is None:
                 return
             if await offering.offer(event):
@@ -116,6 +126,15 @@ class Changes:
                 self._refused.add(record_id)
                 key, state = _state(row, record)
                 self._remember(key, REFUSED if record == "deal" else state)
+
+    def _event(self, row: Row, record: Record) -> Event | None:
+        match record:
+            case "deal":
+                return self._deal_closed(row)
+            case "account":
+                return self._customer_changed(row)
+            case "gone":
+                return self._customer_gone(row)
 
     def _deal_closed(self, row: Row) -> Event | None:
         key, offered = _state(row, "deal")
@@ -142,11 +161,19 @@ class Changes:
         if row.get("TiergateRevision__c") == revision and row["Id"] not in self._refused:
             self._remember(key, state)
             return None
+        return self._change(row, revision)  # of what was read, with a change that came meanwhile
+
+    def _customer_gone(self, row: Row) -> Event | None:
+        """Return the change of a customer whose account was deleted, or merged into another."""
+        key, state = _state(row, "gone")
+        return None if self._seen.get(key) == state else self._change(row, "deleted")
+
+    def _change(self, row: Row, revision: str) -> Event:
         customer = mapping.text(row, "TiergateCustomer__c", "customer.id")
         if not re.fullmatch(KEY, customer):
             raise Unreadable("customer.id", f"{mapping.in_words('customer.id')}: {customer!r} is none of our ids")
         return Event(
-            id=f"{row['Id']}:{row.get(STAMP)}:{revision}",  # of what was read, with a change that came meanwhile
+            id=f"{row['Id']}:{row.get(STAMP)}:{revision}",
             source=self._source,
             type=CUSTOMER_CHANGED,
             subject=customer,
@@ -154,14 +181,14 @@ class Changes:
             data={"account": row["Id"]},
         )
 
-    def _record_refused(self, row: Row, record: str, field: str, reason: str) -> Event:
+    def _record_refused(self, row: Row, record: Record, field: str, reason: str) -> Event:
         return Event(
             id=f"refused:{row['Id']}:{soql_time(_moment_or_now(row, self.position))}",
             source=self._source,
             type=RECORD_REFUSED,
             subject=row["Id"],
             time=_moment_or_now(row, self.position),
-            data={"record": record, "field": field, "reason": reason},
+            data={"record": "deal" if record == "deal" else "account", "field": field, "reason": reason},
         )
 
     # ---- what was offered before
@@ -210,11 +237,13 @@ class _Offering:
             raise self._fault
 
 
-def _state(row: Row, record: str) -> tuple[str, str]:
+def _state(row: Row, record: Record) -> tuple[str, str]:
     """Return the key under which a row is remembered, and the state that is: of a deal one for each revision, of an
     account what was last seen of it. A stamp is of a second, in which there may be several states."""
     if record == "deal":
         return f"{row['Id']}:{row.get('Revision__c') or 1}", OFFERED
+    if record == "gone":
+        return row["Id"], f"{row.get(STAMP)}:deleted"
     return row["Id"], f"{row.get(STAMP)}:{mapping.revision(row, mapping.contacts_of(row))}"
 
 

@@ -86,12 +86,20 @@ class Salesforce:
     async def account(self, account_id: str) -> Account:
         found = await self._client.query(mapping.accounts_query(f"Id = {mapping.quoted(account_id)}", self._client.org))
         if not found:
-            raise NotFound("crm", f"there is no account {account_id}")
+            raise NotFound("crm", await self._why_gone(account_id))
         row = self._client.org.completed(found[0])
         try:
             return mapping.to_account(row, mapping.contacts_of(row), (row["ParentId"],) if row["ParentId"] else ())
         except Unreadable as error:
             raise Rejected("crm", error.reason, field=error.field) from error
+
+    async def _why_gone(self, account_id: str) -> str:
+        query = f"SELECT MasterRecordId FROM Account WHERE IsDeleted = true AND Id = {mapping.quoted(account_id)}"
+        found = (await self._client.queries({"gone": query}, with_deleted={"gone"}))["gone"]
+        if not found:
+            return f"there is no account {account_id}"
+        master = found[0].get("MasterRecordId")
+        return f"the account {account_id} was " + (f"merged into {master}" if master else "deleted")
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:
         await self._client.composite([mapping.followed_request(account_id, followed)])

@@ -48,7 +48,7 @@ class Sweep:
         wanted = {name: self._query(name, start) for name, start in starts.items() if start is not None}
         found = await self._client.queries(wanted)
         deals, accounts = found.get("deals", []), found.get("accounts", [])
-        await self._changes.offer(intake, deals, accounts, [])
+        await self._changes.offer(intake, deals, accounts, [], [])
         self._deals, self._accounts = _after_deals(deals), _after_accounts(accounts)
 
     def _query(self, name: str, start: str) -> str:

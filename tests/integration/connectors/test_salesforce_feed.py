@@ -11,7 +11,7 @@ import pytest
 
 from canonical.deals import Deal
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, RECORD_REFUSED, Event
-from canonical.faults import Rejected, Throttled, Unavailable
+from canonical.faults import NotFound, Rejected, Throttled, Unavailable
 from canonical.parties import Account, AccountSync
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
@@ -408,6 +408,27 @@ def test_a_contact_that_is_moved_is_a_change_of_both_accounts(tmp_path: Path) ->
 
         assert at_once == ["cus_joined"]
         assert watching.taken.of(CUSTOMER_CHANGED) == ["cus_joined", "cus_left"]
+
+    watch(tmp_path, case)
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_an_account_that_is_deleted_or_merged_is_a_change_that_says_so(tmp_path: Path, *, merged: bool) -> None:
+    async def case(watching: Watching) -> None:
+        account, other = await watching.customer(), await watching.org.account("Survivor")
+        await watching.look()
+        if merged:
+            watching.org.stand_in.org.merge("Account", other, account, PERSON)
+        else:
+            watching.org.remove("Account", account)
+
+        await watching.look()
+        await watching.look()
+        fault = await watching.bench.fault(lambda: watching.bench.connector.account(account))
+
+        assert watching.taken.of(CUSTOMER_CHANGED) == [CUSTOMER]
+        assert isinstance(fault, NotFound)
+        assert fault.reason == f"the account {account} was " + (f"merged into {other}" if merged else "deleted")
 
     watch(tmp_path, case)
 
