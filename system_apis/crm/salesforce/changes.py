@@ -34,6 +34,7 @@ IN_A_ROW = 3
 OFFERED, REFUSED = "offered", "refused"
 STAMP = "SystemModstamp"
 ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
+REVISION = re.compile(r"[0-9a-f]{16}")
 OURS = "TiergateCustomer__c != null"
 DEAL = "SELECT Id, Revision__c, SystemModstamp FROM Opportunity WHERE IsWon = true"
 CONTACT = f"SELECT Id, AccountId, {', '.join(mapping.CONTACT)}, {STAMP} FROM Contact WHERE Account.{OURS}"
@@ -161,7 +162,9 @@ class Changes:
         if row.get("TiergateRevision__c") == revision and row["Id"] not in self._refused:
             self._remember(key, state)
             return None
-        return self._change(row, revision)  # of what was read, with a change that came meanwhile
+        # Of what was read, with a change that came meanwhile; and since when: what is changed and changed back within a
+        # second has one stamp.
+        return self._change(row, f"{_followed(row)}:{revision}")
 
     def _customer_gone(self, row: Row) -> Event | None:
         """Return the change of a customer whose account was deleted, or merged into another."""
@@ -245,6 +248,12 @@ def _state(row: Row, record: Record) -> tuple[str, str]:
     if record == "gone":
         return row["Id"], f"{row.get(STAMP)}:deleted"
     return row["Id"], f"{row.get(STAMP)}:{mapping.revision(row, mapping.contacts_of(row))}"
+
+
+def _followed(row: Row) -> str:
+    """Return the revision that was synced last, as we write it; empty for anything else."""
+    value: Any = row.get("TiergateRevision__c")
+    return value if isinstance(value, str) and REVISION.fullmatch(value) else ""
 
 
 def _contact_state(row: Row) -> tuple[str, str]:

@@ -316,6 +316,23 @@ def test_two_changes_in_one_second_are_both_seen(tmp_path: Path) -> None:
     watch(tmp_path, case)
 
 
+def test_a_name_that_is_changed_and_changed_back_in_one_second_is_another_event_each_time(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        account = await watching.customer("Here")
+        second = str(watching.org.stand_in.org.get("Account", account)["SystemModstamp"])
+        for name in ("There", "Here", "Elsewhere", "Here"):
+            watching.org.change("Account", account, Name=name)
+            watching.org.bend("Account", account, SystemModstamp=second)
+            await watching.look()
+            revision = (await watching.account(account)).revision
+            watching.org.bend("Account", account, TiergateRevision__c=revision)
+            await watching.look()
+
+        assert len({each.id for each in watching.taken.offered}) == 4
+
+    watch(tmp_path, case)
+
+
 def test_a_record_that_becomes_visible_two_minutes_late_is_found_by_the_sweep(tmp_path: Path) -> None:
     async def case(watching: Watching) -> None:
         org = watching.org.stand_in.org
