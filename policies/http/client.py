@@ -19,6 +19,8 @@ LONGEST = 16 * 1024 * 1024
 """Bytes that an answer may have."""
 REPLACEMENT = "\ufffd"
 """What stands for a character that no text can hold (Unicode: REPLACEMENT CHARACTER)."""
+LONGEST_PAUSE = 86_400.0
+"""Seconds: nobody asks for more than a day in earnest."""
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 T = TypeVar("T")
@@ -46,12 +48,12 @@ class HttpResponse:
         if not asked:
             return None
         if SECONDS.fullmatch(asked):  # some send a fraction, which the standard has not
-            return float(asked)
+            return min(float(asked), LONGEST_PAUSE)
         try:
             wait = parsedate_to_datetime(asked) - parsedate_to_datetime(self._header(b"date"))
         except (ValueError, TypeError):  # no date, or one of the two with no time zone
             return None
-        return max(wait.total_seconds(), 0.0)
+        return min(max(wait.total_seconds(), 0.0), LONGEST_PAUSE)
 
     @overload
     def json(self, platform: str, *, safe: bool) -> Any: ...

@@ -62,6 +62,8 @@ def test_json_of_the_shape_that_was_asked_for_is_the_answer() -> None:
         ("3600", 3600.0),
         ("Sun, 01 Mar 2026 12:00:09 GMT", 9.0),
         ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
+        ("999999999", 86_400.0),
+        ("Sun, 01 Mar 2099 12:00:00 GMT", 86_400.0),
         ("²", None),
         ("1e9", None),
         ("-1", None),
