@@ -28,6 +28,8 @@ CaseKind = Literal[
     "customer_not_followed",
     "customer_tax_changed",
     "deal_changed",
+    "record_not_read",
+    "feed_stopped",
 ]
 CaseState = Literal["open", "resolved"]
 

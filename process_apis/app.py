@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from canonical.faults import PlatformFault
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
-from process_apis import accounting, api, customer_sync, fulfilment
+from process_apis import accounting, api, change_feeds, customer_sync, fulfilment
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
 from process_apis.runtime.agenda import Poll
@@ -24,6 +24,7 @@ CAPABILITIES = (
     fulfilment.capability,
     accounting.capability,
     customer_sync.capability,
+    change_feeds.capability,
 )
 """All that the layer does for the business."""
 

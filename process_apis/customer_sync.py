@@ -58,7 +58,7 @@ class CustomerSync(DBOSConfiguredInstance):
             try:
                 with_retries(context.retry_policy, lambda: self._follow(customer_id))
             except TRANSIENT as fault:
-                again = retry(context, attempts)
+                again = retry(context, attempts, fault.retry_after)
                 customers.settle_change(context.database, expected, again.at, attempts)
                 if again.needs_case:
                     self._tell(customer_id, fault)

@@ -87,7 +87,7 @@ def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault
     """Let the posting wait, to be tried again later, ever more seldom. After many failures finance gets a case, which
     closes itself."""
     attempts = row.attempts + 1
-    again = retry(context, attempts)
+    again = retry(context, attempts, fault.retry_after)
     blocked_reason = f"{fault.platform}: {fault.reason}"
     context.postings.change(
         row.kind,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Protocol
 
 import msgspec
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
+from canonical.ids import Clock, NewId
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Checks
 from policies.context.background import Background
@@ -19,6 +19,7 @@ from system_apis.crm import api as crm_api
 from system_apis.crm.port import Crm
 from system_apis.erp import api as erp_api
 from system_apis.erp.port import Erp
+from system_apis.feed import Feed
 from system_apis.intake import Intake
 from system_apis.provisioning import api as provisioning_api
 from system_apis.provisioning.port import Provisioning
@@ -53,17 +54,28 @@ def create_app(
     gate: Gate,
     platforms: Platforms,
     intake: Intake,
+    clock: Clock,
+    new_id: NewId,
+    longest_silence: float,
     closing: tuple[Closing, ...] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
     """Return the system layer's app.
 
     Its change feeds run from its start to its end, and `closing` is closed at its end. Readiness names each platform
-    that is down.
+    that is down, and says how old the last good look at each feed is; after `longest_silence` seconds without one
+    a case is opened.
     """
     checks = Checks({name: each.check for name, each in platforms.every().items()})
-    feeds = [partial(crm.watch, intake) for _, crm in platforms.crms]
-    running = Background(*feeds, checks.keep_asking)
+    feeds = {
+        f"{name} changes": Feed(f"crm/{name}", crm.look, intake, clock, new_id, longest_silence)
+        for name, crm in platforms.crms
+    }
+    jobs = [job for each in feeds.values() for job in (each.keep_looking, each.keep_telling)]
+    running = Background(*jobs, checks.keep_asking)
+
+    def readiness() -> dict[str, str]:
+        return checks.found() | {name: each.found() for name, each in feeds.items()}
 
     async def close() -> None:
         for each in closing:
@@ -72,7 +84,7 @@ def create_app(
     return governed(
         gate,
         [crm_api.router, erp_api.router, billing_api.router, provisioning_api.router],
-        readiness=checks.found,
+        readiness=readiness,
         provided={name: getattr(platforms, name) for name in Platforms.__struct_fields__} | {"intake": intake},
         on_startup=[running.start],
         on_shutdown=[running.stop, close],

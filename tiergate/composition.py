@@ -228,7 +228,9 @@ def system_app(
     connected = Platforms(instances("crm"), instances("erp"), instances("billing"), instances("provisioning"))
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
     token = caller("system-layer", settings, live_catalogue, governs.revocations)
-    return create_app(governs, connected, ProcessIntake(client, token), (client, clients), openapi)
+    silence = settings.system.longest_silence
+    intake = ProcessIntake(client, token)
+    return create_app(governs, connected, intake, utc_now, new_id, silence, (client, clients), openapi)
 
 
 def instances_of(settings: Settings) -> dict[str, str]:

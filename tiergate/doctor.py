@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from policies.catalogue.check import load as load_catalogue
 from policies.catalogue.model import Catalogue, CatalogueError
+from policies.chain.readiness import OK, is_ok
 from policies.outbound.platform_server import PlatformServer
 from tiergate.platforms import ConnectedPlatform, load_platforms
 from tiergate.settings import Settings, SettingsError, load
@@ -112,8 +113,11 @@ def _layer(url: str, layer: str, say: Say) -> None:
     except msgspec.DecodeError:
         say(f"{layer} layer at {url}: something else answers there", f"give it another server.{layer}_port", good=False)
         return
-    trouble = {name: reason for name, reason in entries.items() if reason != "ok"}
+    trouble = {name: reason for name, reason in entries.items() if not is_ok(reason)}
     if not trouble:
         say(f"{layer} layer at {url}", good=True)
+    for name, said in entries.items():
+        if is_ok(said) and said != OK:
+            say(f"{layer} layer: {name}: {said.removeprefix(f'{OK}, ')}", good=True)
     for name, reason in trouble.items():
         say(f"{layer} layer at {url}: {name}: {reason}", f"look at {name}", good=False)

@@ -84,6 +84,13 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Path(self.catalogue) if self.catalogue else SHIPPED
 
 
+class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The system layer's settings. After `longest_silence` seconds without a good look at a platform's changes a case
+    is opened."""
+
+    longest_silence: Annotated[float, msgspec.Meta(gt=0)] = 600.0
+
+
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The process layer's settings. Times are in seconds.
 
@@ -106,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = str(DEFAULT_FOLDER)
     server: Server = Server()
     governance: Governance = Governance()
+    system: System = System()
     process: Process = Process()
     platforms: dict[str, dict[str, Any]] = {}
     """The settings that each connector checks itself (`tiergate.platforms`)."""
@@ -132,7 +140,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.process.database_url or f"sqlite:///{(self.state / 'process.sqlite').resolve()}"
 
 
-SECTIONS = {"server": Server, "governance": Governance, "process": Process}
+SECTIONS = {"server": Server, "governance": Governance, "system": System, "process": Process}
 TOP = ("folder", *SECTIONS, "platforms")
 KINDS = {
     "int": "a whole number",

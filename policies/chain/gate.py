@@ -26,6 +26,7 @@ from policies.audit.retention import Retention
 from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.catalogue.model import Catalogue, Layer, Report
 from policies.chain.pipeline import Pipeline, Services
+from policies.chain.readiness import is_ok
 from policies.context import correlation
 from policies.context.background import Background
 from policies.contract import versions
@@ -261,7 +262,7 @@ def governed(
     )
     def ready() -> Response[dict[str, str]]:
         found = readiness()
-        ready = all(each == "ok" for each in found.values())
+        ready = all(is_ok(each) for each in found.values())
         wrong = gate.live_catalogue.refused  # said, and no reason to stop: the previous catalogue governs
         said = found | {"catalogue": REFUSED if wrong else "ok"}
         if away := gate.throttle.away:

@@ -15,8 +15,14 @@ from canonical.faults import PlatformFault
 CHECK_EVERY = 5.0
 """Seconds between two checks."""
 OK = "ok"
+"""What is said of what answers; after a comma, more about it may follow."""
 AWAY = "not available; the log says why"
 log = structlog.get_logger("tiergate.readiness")
+
+
+def is_ok(said: str) -> bool:
+    """Return whether readiness says of something that it answers."""
+    return said == OK or said.startswith(f"{OK}, ")
 
 
 class Answers:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
 import msgspec
 
@@ -15,6 +17,13 @@ CONNECTING = 3.0
 """Seconds that making a connection may take: a request that fails then was never sent."""
 LONGEST = 16 * 1024 * 1024
 """Bytes that an answer may have."""
+REPLACEMENT = "\ufffd"
+"""What stands for a character that no text can hold (Unicode: REPLACEMENT CHARACTER)."""
+LONGEST_PAUSE = 86_400.0
+"""Seconds: nobody asks for more than a day in earnest."""
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+T = TypeVar("T")
 RESERVED = "/?&=%:@!$'()*+,;~"
 """The characters that stay as they are in the path of a request (RFC 3986, 2.2); all else is percent-encoded."""
 
@@ -35,28 +44,39 @@ class HttpResponse:
 
         A date is counted from the answer's own `Date`, whatever the clocks say here.
         """
-        asked = self._header(b"retry-after")
+        asked = self._header(b"retry-after").strip()
         if not asked:
             return None
-        if asked.isascii() and asked.isdigit():
-            return float(asked)
+        if SECONDS.fullmatch(asked):  # some send a fraction, which the standard has not
+            return min(float(asked), LONGEST_PAUSE)
         try:
             wait = parsedate_to_datetime(asked) - parsedate_to_datetime(self._header(b"date"))
         except (ValueError, TypeError):  # no date, or one of the two with no time zone
             return None
-        return max(wait.total_seconds(), 0.0)
+        return min(max(wait.total_seconds(), 0.0), LONGEST_PAUSE)
 
-    def json(self, platform: str, *, safe: bool) -> Any:
-        """Return the body, decoded.
+    @overload
+    def json(self, platform: str, *, safe: bool) -> Any: ...
 
-        Raises `Unavailable` for a body that is no JSON, such as a maintenance page, whatever its status;
-        `UnknownOutcome` when the request is not `safe` and may have done something.
+    @overload
+    def json(self, platform: str, *, safe: bool, shape: type[T]) -> T: ...
+
+    def json(self, platform: str, *, safe: bool, shape: type[T] | None = None) -> T | Any:
+        """Return the body, decoded, as `shape` when one is given. What no text can hold in it becomes `REPLACEMENT`.
+
+        Raises `Unavailable` for a body that is no JSON, such as a maintenance page, or of another shape, whatever its
+        status; `UnknownOutcome` when the request is not `safe` and may have done something.
         """
         try:
-            return msgspec.json.decode(self.content)
-        except msgspec.DecodeError as error:
+            found = _decoded(self.content)
+        except (ValueError, RecursionError) as error:
             reason = f"it answered {self.status} with something that is no JSON"
-            raise (Unavailable(platform, reason) if safe else UnknownOutcome(platform, reason)) from error
+            raise _not_asked_for(platform, reason, safe=safe) from error
+        try:
+            return found if shape is None else msgspec.convert(found, shape)
+        except msgspec.ValidationError as error:
+            reason = f"it answered {self.status} with JSON that is not what was asked for ({error})"
+            raise _not_asked_for(platform, reason, safe=safe) from error
 
     def _header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -91,3 +111,38 @@ class TransportFailure(Exception):
         if safe or not self.request_sent:
             return Unavailable(platform, f"no answer ({self.reason})")
         return UnknownOutcome(platform, f"no answer after the request was sent ({self.reason})")
+
+
+def _not_asked_for(platform: str, reason: str, *, safe: bool) -> PlatformFault:
+    return Unavailable(platform, reason) if safe else UnknownOutcome(platform, reason)
+
+
+def _decoded(content: bytes) -> Any:
+    """Return decoded JSON. Raises `ValueError` for what is none.
+
+    Half of a surrogate pair, which platforms send when they cut a text in the middle of a character, is not JSON to
+    everybody, and neither that nor NUL can be stored: such an answer is read whole, with another character for it. One
+    bad record must not keep all others of a page from being read.
+    """
+    if b"\\u0000" not in content:
+        try:
+            return msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+    return _storable(json.loads(content.decode(errors="replace"), parse_constant=_refused))
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _storable(value: Any) -> Any:
+    match value:
+        case str():
+            return UNSTORABLE.sub(REPLACEMENT, value)
+        case list():
+            return [_storable(each) for each in cast("list[Any]", value)]
+        case dict():
+            return {_storable(key): _storable(each) for key, each in cast("dict[str, Any]", value).items()}
+        case _:
+            return value

@@ -20,7 +20,7 @@ import structlog
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 
-from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.faults import Throttled, Unavailable, UnknownOutcome
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import DEFAULT, Breaker, Catalogue, Platform, PlatformCall
 from policies.context import deadline
@@ -146,8 +146,8 @@ class PlatformClient:
         what it writes to each; none for a read.
 
         Raises `Unavailable` or `UnknownOutcome` when there is no answer, `Throttled` when our own limit leaves no time,
-        `Rejected` when the answer redirects, and `ProblemError` (403) when it carries what may not leave for this
-        platform.
+        the first two also when the answer redirects, and `ProblemError` (403) when it carries what may not leave for
+        this platform.
         """
         catalogue = self._live_catalogue.current
         platform = catalogue.platforms[self._instance]
@@ -162,7 +162,7 @@ class PlatformClient:
             result = await self._try(wanted)
             lost = lost or (isinstance(result, TransportFailure) and result.request_sent)
             if isinstance(result, HttpResponse) and result.status not in TURNED_AWAY:
-                _refuse_redirect(platform, result)
+                _refuse_redirect(platform, result, safe=safe)
                 return result
             pause = self._pause(platform, tried, result)
             if tried == rule.tries or not self._may_repeat(operation, pause):
@@ -303,15 +303,22 @@ def _log_change(circuit: str, happened: str, event: object) -> None:
         log.warning("circuit breaker", platform=circuit, state=getattr(event, "state", ""))
 
 
-def _refuse_redirect(platform: Platform, reply: HttpResponse) -> None:
-    """Raise `Rejected` for a redirect: a request and its credentials go where the settings say, nowhere else."""
-    to = reply.headers.get(b"location")
-    if to is None or reply.status not in REDIRECTS:
+def _refuse_redirect(platform: Platform, reply: HttpResponse, *, safe: bool) -> None:
+    """Raise `Unavailable` or `UnknownOutcome` for a redirect, which may lead to the page of a maintenance and pass.
+
+    A request and its credentials go where the settings say, nowhere else.
+    """
+    if reply.status not in REDIRECTS:
         return
-    reason = f"it redirects to {_place(to.decode('latin-1'))}, which is not followed: correct its url in the settings"
-    raise Rejected(platform.domain, reason, field="url")
+    to = reply.headers.get(b"location", b"nowhere").decode("latin-1")
+    reason = f"it redirects to {_place(to)}, which is not followed: if it stays so, correct its url in the settings"
+    raise (Unavailable if safe else UnknownOutcome)(platform.domain, reason, field="url")
 
 
 def _place(location: str) -> str:
     """Return the target of a redirect, without its query, which may hold secrets or personal fields."""
-    return str(httpx.URL(location).copy_with(userinfo=b"", query=None, fragment=None))[:LONGEST_PLACE]
+    try:
+        place = httpx.URL(location)
+    except httpx.InvalidURL:
+        return "no address"
+    return str(place.copy_with(userinfo=b"", query=None, fragment=None))[:LONGEST_PLACE]

@@ -33,9 +33,10 @@ class Retry(NamedTuple):
     needs_case: bool
 
 
-def retry(context: WorkflowContext, failures: int) -> Retry:
-    """Return what follows the `failures`th failure in a row."""
-    return Retry(context.pause(failures), failures >= CASE_AFTER)
+def retry(context: WorkflowContext, failures: int, asked: float | None = None) -> Retry:
+    """Return what follows the `failures`th failure in a row. `asked` is for how many seconds the platform wants to be
+    left alone: a call that asks sooner is in vain, and may make it longer."""
+    return Retry(max(context.pause(failures), context.later(asked or 0.0)), failures >= CASE_AFTER)
 
 
 class Agenda:

@@ -18,6 +18,8 @@ from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
 from process_apis.runtime.holds import Held, open_cases
 
 T = TypeVar("T")
+AT_ONCE = 2.0
+"""Seconds that are waited for another try before the work is put aside."""
 Outcome = Literal["done", "stopped"]
 """`stopped`: the order waits, and somebody or something else will start it again."""
 PATH: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
@@ -28,10 +30,16 @@ def passes_by_itself(fault: Exception) -> bool:
     return isinstance(fault, TRANSIENT) and fault.field != "period"
 
 
+def _passes_soon(fault: Exception) -> bool:
+    """Return whether it passes by itself before the work is put aside: not when the platform asks for a longer
+    pause."""
+    return passes_by_itself(fault) and not (isinstance(fault, PlatformFault) and (fault.retry_after or 0.0) > AT_ONCE)
+
+
 def with_retries(retry_policy: RetryPolicy, act: Callable[[], T]) -> T:
     """Try again what passes by itself, with growing pauses. Raises the last fault."""
     for attempt in stamina.retry_context(
-        on=passes_by_itself, attempts=retry_policy.tries, wait_initial=retry_policy.first, wait_max=2.0
+        on=_passes_soon, attempts=retry_policy.tries, wait_initial=retry_policy.first, wait_max=AT_ONCE
     ):
         with attempt:
             return act()
@@ -85,7 +93,7 @@ def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> 
     """Let the order stay where it is, to be tried again later, ever more seldom. A case is opened after the fifth
     time."""
     with context.orders.at(order.id) as one:
-        again = retry(context, one.row.run)  # each run of an order that waits ends with a failure
+        again = retry(context, one.row.run, fault.retry_after)  # each run of an order that waits ends with a failure
         one.advance(order.state, next_attempt_at=again.at, blocked_reason=f"{fault.platform}: {fault.reason}")
     if again.needs_case:
         open_cases(

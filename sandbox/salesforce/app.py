@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +17,28 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
 from sandbox.salesforce.org import Org, Record, SalesforceError, attributed, stamp
-from sandbox.salesforce.schema import OBJECTS, Field, SObject
+from sandbox.salesforce.schema import Field, SObject
 from sandbox.store import SandboxClock, Store
 
 VERSIONS = tuple(f"{number}.0" for number in range(50, 67))
 DAILY_LIMIT = 100_000
 BATCH = 2000
+AUDIENCES = ["https://login.salesforce.com", "https://test.salesforce.com"]
+"""Salesforce Help: OAuth 2.0 JWT Bearer Flow for Server-to-Server Integration."""
+HALTED = [
+    {
+        "errorCode": "PROCESSING_HALTED",
+        "message": "The transaction was rolled back since another operation in the same transaction failed.",
+    }
+]
+CHILDREN = 199
+"""Child records that come with their parent, the next have a page of their own (SOQL and SOSL Reference: Relationship
+Queries; how many is not said: 199 and 499 have been seen)."""
+SUBREQUESTS, QUERIES = 25, 5
+"""The most in one composite, and the most of them that are queries or collections (REST API: Composite)."""
+COLLECTION = 200
+"""Records in one collection (REST API: sObject Collections)."""
+TEXTS = ("string", "textarea", "email", "phone", "url", "picklist")
 PlatformRequest = Request[Any, Any, Any]
 
 
@@ -40,14 +57,23 @@ class ConnectedApp(msgspec.Struct, frozen=True):
 class Salesforce:
     """Answer the requests of one org and its connected app."""
 
-    def __init__(self, store: Store, clock: SandboxClock, app: ConnectedApp, page: int = BATCH) -> None:
-        """`page` is how many records a query gives at a time, when no other number is asked for."""
+    def __init__(
+        self,
+        store: Store,
+        clock: SandboxClock,
+        app: ConnectedApp,
+        page: int = BATCH,
+        daily_limit: int = DAILY_LIMIT,
+    ) -> None:
+        """`page` is how many records a query gives at a time, when no other number is asked for; `daily_limit` how many
+        requests the org takes in a day."""
         self.org = Org(store, clock)
         self._store = store
         self._clock = clock
         self._app = app
         self._page_size = page
-        self._calls = 0
+        self.calls = 0
+        self.daily_limit = daily_limit
         if not store.count("User"):
             for name in (app.username, "salesperson@example.com"):
                 self.org.create("User", {"Username": name, "Name": name.split("@")[0], "IsActive": True}, "")
@@ -90,8 +116,11 @@ class Salesforce:
                 self._app.public_key,
                 algorithms=["RS256"],
                 issuer=self._app.client_id,
-                options={"verify_aud": False, "require": ["iss", "sub", "aud", "exp"]},
+                audience=AUDIENCES,
+                options={"require": ["iss", "sub", "aud", "exp"]},
             )
+        except jwt.InvalidAudienceError as error:
+            raise _oauth("invalid_grant", "audience is invalid") from error
         except (jwt.PyJWTError, ValueError) as error:
             raise _oauth("invalid_grant", "invalid assertion") from error
         if not any(each["Username"] == claims["sub"] for each in self._store.all("User")):
@@ -103,12 +132,15 @@ class Salesforce:
         known = self._store.get("token", token)
         if scheme.lower() not in ("bearer", "oauth") or known is None:
             raise SalesforceError(401, "INVALID_SESSION_ID", "Session expired or invalid")
-        self._calls += 1
+        if self.calls >= self.daily_limit:
+            # REST API: Status Codes and Error Responses, 403; Developer Limits: API Request Limits and Allocations
+            raise SalesforceError(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+        self.calls += 1
         return str(known["user"])
 
     @property
     def usage(self) -> dict[str, str]:
-        return {"Sforce-Limit-Info": f"api-usage={self._calls}/{DAILY_LIMIT}"}
+        return {"Sforce-Limit-Info": f"api-usage={self.calls}/{self.daily_limit}"}
 
     # ---- one request below /services/data/vNN.N
 
@@ -122,18 +154,21 @@ class Salesforce:
                     each: f"/services/data/{version}/{each}" for each in ("sobjects", "query", "composite", "limits")
                 }
             case "GET", ["limits"]:
-                return 200, {"DailyApiRequests": {"Max": DAILY_LIMIT, "Remaining": DAILY_LIMIT - self._calls}}
-            case "GET", ["query" | "queryAll"]:
-                return 200, self._query(query.get("q", ""), version, query.get("batchSize", ""))
+                return 200, {"DailyApiRequests": {"Max": self.daily_limit, "Remaining": self.daily_limit - self.calls}}
+            case "GET", ["query" | "queryAll" as resource]:
+                found = self.org.query(query.get("q", ""), version, with_deleted=resource == "queryAll")
+                return 200, self._queried(found, version, query.get("batchSize", ""))
             case "GET", ["query", locator]:
                 return 200, self._next(locator, version)
             case "POST", ["composite"]:
                 return 200, self._composite(body, user)
+            case "PATCH", ["composite", "sobjects", name, field]:
+                return 200, self._upsert_all(self.org.sobject(name).name, field, body, user)
             case "GET", ["sobjects"]:
                 return 200, {
                     "encoding": "UTF-8",
                     "maxBatchSize": 200,
-                    "sobjects": [_brief(each) for each in OBJECTS.values()],
+                    "sobjects": [_brief(each) for each in self.org.objects.values()],
                 }
             case "GET", ["sobjects", name, "describe"]:
                 return 200, _describe(self.org.sobject(name))
@@ -168,20 +203,45 @@ class Salesforce:
                     raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
                 return 200, self._shown(name, found, query, version)
             case "PATCH", [field, value]:
-                found = self.org.by_external_id(name, field, value)
-                record = (
-                    self.org.update(name, found["Id"], body, user)
-                    if found
-                    else self.org.create(name, {**body, field: value}, user)
-                )
-                return 200 if found else 201, {
-                    "id": record["Id"],
-                    "success": True,
-                    "errors": [],
-                    "created": found is None,
-                }
+                upserted = self._upsert(name, field, value, body, user)
+                return 201 if upserted["created"] else 200, upserted
             case _:
                 raise SalesforceError(405, "METHOD_NOT_ALLOWED", f"HTTP Method '{method}' not allowed.")
+
+    def _upsert(self, name: str, field: str, value: str, body: Record, user: str) -> Record:
+        found = self.org.by_external_id(name, field, value)
+        record = (
+            self.org.update(name, found["Id"], body, user)
+            if found
+            else self.org.create(name, {**body, field: value}, user)
+        )
+        return {"id": record["Id"], "success": True, "errors": [], "created": found is None}
+
+    def _upsert_all(self, name: str, field: str, body: Any, user: str) -> list[Record]:
+        """Upsert a collection (REST API: Upsert Multiple Records with Fewer Round-Trips), all or nothing if it says
+        so."""
+        records: list[Record] = body["records"]
+        if len(records) > COLLECTION:
+            reason = f"record limit reached. cannot submit more than {COLLECTION} records into this call"
+            raise SalesforceError(400, "EXCEEDED_ID_LIMIT", reason)
+        before = self.org.mark()
+        results: list[Record] = []
+        for each in records:
+            values = {key: value for key, value in each.items() if key not in ("attributes", field)}
+            try:
+                results.append(self._upsert(name, field, str(each.get(field)), values, user))
+            except SalesforceError as error:
+                (wrong,) = error.body
+                reason = {"statusCode": wrong["errorCode"], "message": wrong["message"], "fields": wrong["fields"]}
+                results.append({"success": False, "errors": [reason]})
+        if body.get("allOrNone") and not all(each["success"] for each in results):
+            self.org.roll_back(before)
+            rolled = "Record rolled back because not all records were valid and the request was using AllOrNone header"
+            undone: list[Record] = [
+                {"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": rolled, "fields": []}
+            ]
+            results = [{"success": False, "errors": undone} if each["success"] else each for each in results]
+        return results
 
     def _shown(self, name: str, record: Record, query: dict[str, str], version: str) -> Record:
         wanted = query["fields"].split(",") if "fields" in query else list(record)
@@ -192,11 +252,19 @@ class Salesforce:
             )
         return attributed(name, record["Id"], version) | {each: record[each] for each in wanted}
 
-    def _query(self, text: str, version: str, asked: str) -> Record:
-        found = self.org.query(text, version)
+    def _queried(self, found: list[Record] | int, version: str, asked: str) -> Record:
         if isinstance(found, int):
             return {"totalSize": found, "done": True, "records": []}
+        for each in found:
+            self._page_children(each, version)
         return self._page(found, 0, max(200, min(int(asked), BATCH)) if asked else self._page_size, version)
+
+    def _page_children(self, row: Record, version: str) -> None:
+        most = min(CHILDREN, self._page_size)
+        for name, value in row.items():
+            inside: list[Record] = cast("Record", value).get("records", []) if isinstance(value, dict) else []
+            if len(inside) > most:
+                row[name] = self._page(inside, 0, most, version)
 
     def _page(self, rows: list[Record], start: int, batch: int, version: str, cursor: str = "") -> Record:
         """Return a cursor that goes through the records that there were when the query was made (SOQL reference: query
@@ -222,25 +290,36 @@ class Salesforce:
 
     def _composite(self, body: Any, user: str) -> Record:
         """Handle subrequests in order; a reference such as `@{account.id}` takes a value of an earlier answer."""
+        if refusal := _too_many(body["compositeRequest"]):
+            return {"compositeResponse": [refusal]}
         answers: dict[str, Any] = {}
         results: list[Record] = []
-        failed = False
+        halted = False
+        self.org.begin()
         for each in body["compositeRequest"]:
-            try:
-                _halt_if(failed=failed)
-                filled = msgspec.json.decode(_filled(msgspec.json.encode(each).decode(), answers))
-                parts = urlsplit(str(filled["url"]))
-                _, _, _, version, *path = [unquote(part) for part in parts.path.split("/")]
-                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                status, answer = self.handle(filled["method"], version, path, query, filled.get("body"), user)
-                answers[each["referenceId"]] = answer
-            except SalesforceError as error:
-                status, answer = error.status, error.body
-                failed = bool(body.get("allOrNone"))
+            status, answer = (400, HALTED) if halted else self._subrequest(each, answers, user)
+            failed = status >= 400 or _has_failure(answer)
+            if failed and body.get("allOrNone") and not halted:
+                halted = True
+                self.org.roll_back()
+                for earlier in results:  # REST API: Composite Subrequest Result, httpStatusCode
+                    earlier |= {"body": HALTED, "httpStatusCode": 400}
             results.append(
                 {"body": answer, "httpHeaders": {}, "httpStatusCode": status, "referenceId": each["referenceId"]}
             )
         return {"compositeResponse": results}
+
+    def _subrequest(self, asked: Record, answers: dict[str, Any], user: str) -> tuple[int, Any]:
+        try:
+            filled = msgspec.json.decode(_filled(msgspec.json.encode(asked).decode(), answers))
+            parts = urlsplit(str(filled["url"]))
+            _, _, _, version, *path = [unquote(part) for part in parts.path.split("/")]
+            query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+            status, answer = self.handle(filled["method"], version, path, query, filled.get("body"), user)
+        except SalesforceError as error:
+            return error.status, error.body
+        answers[asked["referenceId"]] = answer
+        return status, answer
 
     def _window(self, query: dict[str, str]) -> tuple[datetime, datetime]:
         try:
@@ -259,10 +338,21 @@ class Salesforce:
         return {"deletedRecords": records, "earliestDateAvailable": now, "latestDateCovered": now}
 
 
-def _halt_if(*, failed: bool) -> None:
-    if failed:
-        reason = "The transaction was rolled back since another operation in the same transaction failed."
-        raise SalesforceError(400, "PROCESSING_HALTED", reason)
+def _too_many(requests: list[Record]) -> Record | None:
+    """Return the answer to a composite with more than it may have, in Salesforce's words."""
+    heavy = [each for each in requests if re.search(r"/v[\d.]+/(query|queryAll|composite/sobjects)\b", each["url"])]
+    if len(requests) <= SUBREQUESTS and len(heavy) <= QUERIES:
+        return None
+    reason = f"The request can\u2019t contain more than {SUBREQUESTS} operations."
+    if len(heavy) > QUERIES:
+        reason = f"The request can\u2019t contain more than {QUERIES} query or collection operations."
+    refused = [{"errorCode": "LIMIT_EXCEEDED", "message": reason}]
+    return {"body": refused, "httpHeaders": {}, "httpStatusCode": 400, "referenceId": None}
+
+
+def _has_failure(answer: Any) -> bool:
+    """Return whether a record of a collection was refused."""
+    return isinstance(answer, list) and any(each.get("success") is False for each in cast("list[Record]", answer))
 
 
 def _filled(text: str, answers: dict[str, Any]) -> str:
@@ -295,10 +385,11 @@ def _described_field(name: str, field: Field) -> Record:
         "name": name,
         "label": name.removesuffix("__c"),
         "type": field.type,
+        "length": field.length if field.type in TEXTS else 0,
         "custom": name.endswith("__c"),
         "nillable": not field.required,
         "createable": not field.read_only,
-        "updateable": not field.read_only,
+        "updateable": not field.read_only and not field.create_only,
         "externalId": field.external_id,
         "idLookup": field.external_id or name == "Id",
         "referenceTo": [field.to] if field.to else [],
@@ -351,7 +442,7 @@ def salesforce_app(salesforce: Salesforce) -> Litestar:
         return Response(answer if status != 204 else None, status_code=status, headers=salesforce.usage)
 
     def refused(_: PlatformRequest, error: SalesforceError) -> Response[Any]:
-        return Response(error.body, status_code=error.status)
+        return Response(error.body, status_code=error.status, headers=salesforce.usage)
 
     def unknown(_: PlatformRequest, error: HTTPException) -> Response[Any]:
         return Response([{"message": error.detail, "errorCode": "NOT_FOUND"}], status_code=error.status_code)

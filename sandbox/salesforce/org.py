@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
 from sandbox.salesforce import soql
+from sandbox.salesforce.ids import case_safe_id
 from sandbox.salesforce.schema import OBJECTS, Field, SObject
 from sandbox.store import SandboxClock, Store
 
-SUFFIX = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 Record = dict[str, Any]
 
 
@@ -24,17 +26,10 @@ class SalesforceError(Exception):
         self.body: Any = [{"message": message, "errorCode": code, "fields": list(fields)}]
 
 
-def case_safe_id(fifteen: str) -> str:
-    """Return the 18-character form of a 15-character id: three more characters encode the case of five each."""
-    chunks = (fifteen[start : start + 5] for start in (0, 5, 10))
-    return fifteen + "".join(
-        SUFFIX[sum(1 << index for index, letter in enumerate(chunk) if letter.isupper())] for chunk in chunks
-    )
-
-
 def stamp(at: datetime) -> str:
-    """Return a moment as Salesforce writes it: milliseconds, UTC."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+    """Return a moment as Salesforce writes it: in UTC, with milliseconds that are always 0, since stamps are of whole
+    seconds (SOAP API Developer Guide: Primitive Data Types, dateTime)."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
 class Org:
@@ -43,18 +38,30 @@ class Org:
     def __init__(self, store: Store, clock: SandboxClock) -> None:
         self._store = store
         self._clock = clock
+        self._uncommitted: dict[str, datetime] = {}
+        self._written: list[tuple[str, str, Record | None]] = []
+        """What a transaction has written so far, each with the record as it was before."""
+        self.locked: set[str] = set()
+        """Records that others are writing at the moment: neither they nor their children can be written."""
+        self.objects = dict(OBJECTS)
+        """The objects of this org, which its administrator may change."""
+
+    def commit_late(self, record_id: str, until: datetime) -> None:
+        """Let queries see a record from `until` only: its stamp is of when it was saved, and a long transaction commits
+        later."""
+        self._uncommitted[record_id] = until
 
     # ---- reading
 
     def sobject(self, name: str) -> SObject:
-        for known, sobject in OBJECTS.items():
+        for known, sobject in self.objects.items():
             if known.lower() == name.lower():
                 return sobject
         raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
 
     def get(self, name: str, record_id: str) -> Record:
         sobject = self.sobject(name)
-        found = self._store.get(sobject.name, case_safe_id(record_id) if len(record_id) == 15 else record_id)
+        found = self._store.get(sobject.name, case_safe_id(record_id))
         if found is None or found["IsDeleted"]:
             raise SalesforceError(
                 404, "NOT_FOUND", "Provided external ID field does not exist or is not accessible: Id"
@@ -79,7 +86,7 @@ class Org:
 
     def create(self, name: str, values: Record, user: str) -> Record:
         sobject = self.sobject(name)
-        self._check(sobject, values)
+        self._check(sobject, values, is_new=True)
         missing = [each for each, field in sobject.fields.items() if field.required and values.get(each) in (None, "")]
         if missing:
             raise SalesforceError(
@@ -92,7 +99,7 @@ class Org:
             digits = DIGITS[digit] + digits
         record_id = case_safe_id(sobject.prefix + "gK" + digits.rjust(10, "0"))
         now = stamp(self._clock.now())
-        record = {each: field.default for each, field in sobject.fields.items()} | values
+        record = {each: field.default for each, field in sobject.fields.items()} | _with_whole_ids(sobject, values)
         record |= {"Id": record_id, "CreatedDate": now, "CreatedById": user}
         if "OwnerId" in sobject.fields:
             record["OwnerId"] = record["OwnerId"] or user or None
@@ -101,12 +108,41 @@ class Org:
     def update(self, name: str, record_id: str, values: Record, user: str) -> Record:
         sobject = self.sobject(name)
         record = self.get(name, record_id)
-        self._check(sobject, values)
-        return self._save(sobject, record | values, user)
+        self._check(sobject, values, is_new=False)
+        return self._save(sobject, record | _with_whole_ids(sobject, values), user)
 
     def delete(self, name: str, record_id: str, user: str) -> None:
         sobject = self.sobject(name)
         self._save(sobject, self.get(name, record_id) | {"IsDeleted": True}, user)
+
+    def merge(self, name: str, master_id: str, loser_id: str, user: str) -> None:
+        """Merge a record into another, as people do in the user interface: the loser is deleted and names its master,
+        which its children belong to from then on (SOAP API Developer Guide: merge)."""
+        sobject = self.sobject(name)
+        master = self.get(name, master_id)["Id"]
+        loser = self.get(name, loser_id)
+        self._save(sobject, loser | {"IsDeleted": True, "MasterRecordId": master}, user)
+        for child, reference in sobject.children.values():
+            for each in self.live(self.sobject(child)):
+                if each[reference] == loser["Id"]:
+                    self._save(self.sobject(child), each | {reference: master}, user)
+
+    def begin(self) -> None:
+        """Begin a transaction: what is written from here on can be rolled back."""
+        self._written.clear()
+
+    def mark(self) -> int:
+        """Return a point of the transaction to roll back to."""
+        return len(self._written)
+
+    def roll_back(self, to: int = 0) -> None:
+        """Undo what the transaction has written since a point."""
+        while len(self._written) > to:
+            kind, key, before = self._written.pop()
+            if before is None:
+                self._store.delete(kind, key)
+            else:
+                self._store.put(kind, key, before)
 
     def _save(self, sobject: SObject, record: Record, user: str) -> Record:
         now = stamp(self._clock.now())
@@ -123,6 +159,11 @@ class Org:
                 record["ContractNumber"] = record["ContractNumber"] or f"{self._store.count('Contract') + 1:08d}"
             case _:
                 pass
+        held = self.locked.intersection(str(value) for value in record.values()) if self.locked else set[str]()
+        if held:  # Apex Developer Guide: Locking Statements; a child's write locks its parents
+            reason = f"unable to obtain exclusive access to this record or 1 records: {', '.join(sorted(held))}"
+            raise SalesforceError(400, "UNABLE_TO_LOCK_ROW", reason)
+        self._written.append((sobject.name, record["Id"], self._store.get(sobject.name, record["Id"])))
         return self._store.put(sobject.name, record["Id"], record)
 
     def _price(self, line: Record) -> None:
@@ -134,16 +175,18 @@ class Org:
         if line["Product2Id"]:
             product = self.get("Product2", line["Product2Id"])
             line |= {"ProductCode": product["ProductCode"], "Name": product["Name"]}
-        line["TotalPrice"] = round((line["UnitPrice"] or 0) * line["Quantity"], 4)
+        # Object Reference: OpportunityLineItem, Discount and TotalPrice
+        net = (line["UnitPrice"] or 0) * (1 - (line["Discount"] or 0) / 100)
+        line["TotalPrice"] = round(net * line["Quantity"], 4)
 
-    def _check(self, sobject: SObject, values: Record) -> None:
+    def _check(self, sobject: SObject, values: Record, *, is_new: bool) -> None:
         for name, value in values.items():
             field = sobject.fields.get(name)
             if field is None:
                 raise SalesforceError(
                     400, "INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject.name}", (name,)
                 )
-            if field.read_only:
+            if field.read_only or (field.create_only and not is_new):
                 message = f"Unable to create/update fields: {name}. Please check the security settings of this field."
                 raise SalesforceError(400, "INVALID_FIELD_FOR_INSERT_UPDATE", message, (name,))
             if value is not None:
@@ -154,12 +197,18 @@ class Org:
         match field.type:
             case "boolean":
                 wrong = not isinstance(value, bool)
-            case "double" | "currency" | "int":
+            case "double" | "currency" | "percent":
                 wrong = isinstance(value, bool) or not isinstance(value, int | float)
+            case "int":
+                wrong = isinstance(value, bool) or not isinstance(value, int | float) or value != int(value)
+            case "email" if isinstance(value, str) and not EMAIL.fullmatch(value):
+                # SOAP API Developer Guide: Core Data Types, StatusCode
+                reason = f"{name}: invalid email address: {value}"
+                raise SalesforceError(400, "INVALID_EMAIL_ADDRESS", reason, (name,))
             case "date":
                 wrong = not _is_date(value)
             case "reference":
-                if self._store.get(field.to, value if len(str(value)) == 18 else case_safe_id(str(value))) is None:
+                if self._store.get(field.to, case_safe_id(str(value))) is None:
                     raise SalesforceError(400, "MALFORMED_ID", f"{name}: id value of incorrect type: {value}", (name,))
             case "picklist":
                 if field.values and value not in field.values:
@@ -171,6 +220,10 @@ class Org:
                     )
             case _:
                 wrong = not isinstance(value, str)
+                if not wrong and len(value) > field.length:
+                    # SOAP API Developer Guide: Core Data Types, StatusCode
+                    reason = f"{name}: data value too large: {value} (max length={field.length})"
+                    raise SalesforceError(400, "STRING_TOO_LONG", reason, (name,))
         if wrong:
             raise SalesforceError(
                 400, "JSON_PARSER_ERROR", f"Cannot deserialize instance of {field.type} from value {value!r}", (name,)
@@ -178,18 +231,28 @@ class Org:
 
     # ---- querying
 
-    def query(self, text: str, version: str) -> list[Record] | int:
-        """Return the records, shaped as Salesforce answers them; a number for `SELECT COUNT()`."""
+    def query(self, text: str, version: str, *, with_deleted: bool = False) -> list[Record] | int:
+        """Return the records, shaped as Salesforce answers them; a number for `SELECT COUNT()`.
+
+        Deleted records are there for those who ask for all (REST API: QueryAll).
+        """
         try:
             query = soql.parse(text)
             sobject = self._from(query.source)
             self._check_fields(sobject, query)
-            rows = self._select(sobject, self.live(sobject), query)
+            rows = self._select(sobject, self._committed(sobject, with_deleted=with_deleted), query)
             return len(rows) if query.counts else [self._shape(sobject, row, query, version) for row in rows]
         except soql.MalformedQuery as error:
             raise SalesforceError(400, "MALFORMED_QUERY", str(error)) from error
         except soql.InvalidField as error:
             raise SalesforceError(400, "INVALID_FIELD", str(error)) from error
+
+    def _committed(self, sobject: SObject, *, with_deleted: bool) -> list[Record]:
+        rows = list(self._store.all(sobject.name)) if with_deleted else self.live(sobject)
+        if self._uncommitted:
+            now = self._clock.now()
+            rows = [each for each in rows if self._uncommitted.get(each["Id"], now) <= now]
+        return rows
 
     def _from(self, name: str) -> SObject:
         try:
@@ -239,7 +302,7 @@ class Org:
     def _follow(self, sobject: SObject, row: Record, relationship: str) -> tuple[SObject, Record | None]:
         for name, field in sobject.fields.items():
             if field.relationship and field.relationship.lower() == relationship.lower():
-                target = OBJECTS[field.to]
+                target = self.objects[field.to]
                 reference = row.get(name)
                 return target, self._store.get(target.name, reference) if reference else None
         raise soql.InvalidField(f"Didn't understand relationship '{relationship}' in field path.")
@@ -269,7 +332,7 @@ class Org:
         if query.source not in sobject.children:
             raise soql.InvalidField(f"Didn't understand relationship '{query.source}' in FROM part of query call.")
         child, reference = sobject.children[query.source]
-        return OBJECTS[child], reference
+        return self.objects[child], reference
 
     def _children(self, sobject: SObject, row: Record, query: soql.Query, version: str) -> Record | None:
         target, reference = self._child(sobject, query)
@@ -286,6 +349,11 @@ class Org:
             for each in self._store.all(sobject.name)
             if each["IsDeleted"] == deleted and start <= datetime.fromisoformat(each["SystemModstamp"]) <= end
         ]
+
+
+def _with_whole_ids(sobject: SObject, values: Record) -> Record:
+    references = (name for name in values if sobject.fields[name].type == "reference" and values[name])
+    return values | {name: case_safe_id(str(values[name])) for name in references}
 
 
 def attributed(name: str, record_id: str, version: str) -> Record:

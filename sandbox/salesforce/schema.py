@@ -11,9 +11,12 @@ FieldType = Literal[
     "string",
     "textarea",
     "email",
+    "phone",
+    "url",
     "boolean",
     "double",
     "currency",
+    "percent",
     "int",
     "date",
     "datetime",
@@ -25,7 +28,8 @@ FieldType = Literal[
 class Field(msgspec.Struct, frozen=True):
     """A field of an object.
 
-    `to` names the object that a reference points at, `relationship` the name to follow it by.
+    `to` names the object that a reference points at, `relationship` the name to follow it by. A `create_only` field
+    cannot be changed later (Object Reference: the properties of each field).
     """
 
     type: FieldType = "string"
@@ -34,7 +38,10 @@ class Field(msgspec.Struct, frozen=True):
     required: bool = False
     external_id: bool = False
     read_only: bool = False
+    create_only: bool = False
     values: tuple[str, ...] = ()
+    length: int = 255
+    """Characters that a text may have (Object Reference: the fields of each object)."""
     default: str | bool | float | None = None
 
 
@@ -54,7 +61,10 @@ TEXT, MONEY, NUMBER, FLAG, DATE = (
     Field("boolean", default=False),
     Field("date"),
 )
-AREA = Field("textarea")
+AREA = Field("textarea", length=32_000)
+LONG = Field("textarea", length=32_768)
+"""A custom field of the type Long Text Area, at its usual length (Salesforce Help: Custom Field Types)."""
+EMAIL, PHONE, URL = Field("email", length=80), Field("phone", length=40), Field("url")
 STAGES = ("Prospecting", "Proposal/Price Quote", "Negotiation/Review", "Closed Won", "Closed Lost")
 
 SYSTEM = {
@@ -69,8 +79,8 @@ SYSTEM = {
 
 
 def _address(prefix: str) -> dict[str, Field]:
-    parts = ("Street", "City", "PostalCode", "State", "Country", "CountryCode")
-    return {f"{prefix}{part}": TEXT for part in parts}
+    lengths = {"Street": 255, "City": 40, "PostalCode": 20, "State": 80, "Country": 80, "CountryCode": 10}
+    return {f"{prefix}{part}": Field(length=length) for part, length in lengths.items()}
 
 
 def _sobject(
@@ -82,18 +92,25 @@ def _sobject(
 OBJECTS: dict[str, SObject] = {
     each.name: each
     for each in (
-        _sobject("User", "005", {"Username": TEXT, "Name": TEXT, "Email": Field("email"), "IsActive": FLAG}),
+        _sobject(
+            "User", "005", {"Username": Field(length=80), "Name": Field(length=121), "Email": EMAIL, "IsActive": FLAG}
+        ),
         _sobject(
             "Account",
             "001",
             {
                 "Name": Field(required=True),
+                "MasterRecordId": Field("reference", "Account", "MasterRecord", read_only=True),
                 "ParentId": Field("reference", "Account", "Parent"),
                 "OwnerId": Field("reference", "User", "Owner"),
                 "Type": TEXT,
                 "Industry": TEXT,
-                "Phone": TEXT,
-                "Website": TEXT,
+                "NumberOfEmployees": Field("int"),
+                "AnnualRevenue": MONEY,
+                "AccountNumber": Field(length=40),
+                "Phone": PHONE,
+                "Fax": PHONE,
+                "Website": URL,
                 "Description": AREA,
                 **_address("Billing"),
                 **_address("Shipping"),
@@ -114,10 +131,14 @@ OBJECTS: dict[str, SObject] = {
             "Contact",
             "003",
             {
-                "FirstName": TEXT,
-                "LastName": Field(required=True),
-                "Email": Field("email"),
-                "Phone": TEXT,
+                "MasterRecordId": Field("reference", "Contact", "MasterRecord", read_only=True),
+                "FirstName": Field(length=40),
+                "LastName": Field(required=True, length=80),
+                "Email": EMAIL,
+                "Phone": PHONE,
+                "MobilePhone": PHONE,
+                "Title": Field(length=128),
+                "Department": Field(length=80),
                 "AccountId": Field("reference", "Account", "Account"),
             },
         ),
@@ -150,7 +171,12 @@ OBJECTS: dict[str, SObject] = {
             "Opportunity",
             "006",
             {
-                "Name": Field(required=True),
+                "Name": Field(required=True, length=120),
+                "Type": TEXT,
+                "LeadSource": TEXT,
+                "NextStep": TEXT,
+                "Probability": NUMBER,
+                "Description": AREA,
                 "AccountId": Field("reference", "Account", "Account"),
                 "OwnerId": Field("reference", "User", "Owner"),
                 "Pricebook2Id": Field("reference", "Pricebook2", "Pricebook2"),
@@ -165,7 +191,7 @@ OBJECTS: dict[str, SObject] = {
                 "TermMonths__c": NUMBER,
                 "Revision__c": Field("double", default=1),
                 "TiergateStatus__c": TEXT,
-                "TiergateDetail__c": AREA,
+                "TiergateDetail__c": LONG,
                 "TiergateOrder__c": Field(external_id=True),
                 "TiergateKey__c": Field(external_id=True),
                 "PlacedBy__c": TEXT,
@@ -177,13 +203,16 @@ OBJECTS: dict[str, SObject] = {
             "OpportunityLineItem",
             "00k",
             {
-                "OpportunityId": Field("reference", "Opportunity", "Opportunity", required=True),
-                "PricebookEntryId": Field("reference", "PricebookEntry", "PricebookEntry"),
-                "Product2Id": Field("reference", "Product2", "Product2"),
+                "OpportunityId": Field("reference", "Opportunity", "Opportunity", required=True, create_only=True),
+                "PricebookEntryId": Field("reference", "PricebookEntry", "PricebookEntry", create_only=True),
+                "Product2Id": Field("reference", "Product2", "Product2", create_only=True),
                 "ProductCode": Field(read_only=True),
                 "Name": Field(read_only=True),
                 "Quantity": Field("double", required=True),
                 "UnitPrice": MONEY,
+                "ListPrice": Field("currency", read_only=True),
+                "Discount": Field("percent"),
+                "ServiceDate": DATE,
                 "TotalPrice": Field("currency", read_only=True),
                 "Description": AREA,
                 "SortOrder": Field("int"),
@@ -209,3 +238,17 @@ OBJECTS: dict[str, SObject] = {
         ),
     )
 }
+
+
+def objects_of(*, multi_currency: bool = True, country_picklists: bool = True) -> dict[str, SObject]:
+    """Return the objects of an org. Without multiple currencies no record names one (Salesforce Help: Manage Multiple
+    Currencies), and without state and country picklists there are no codes of them (Salesforce Help: State and Country
+    Picklists)."""
+
+    def is_there(name: str) -> bool:
+        return (multi_currency or name != "CurrencyIsoCode") and (country_picklists or not name.endswith("CountryCode"))
+
+    return {
+        name: msgspec.structs.replace(each, fields={key: field for key, field in each.fields.items() if is_there(key)})
+        for name, each in OBJECTS.items()
+    }

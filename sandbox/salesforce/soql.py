@@ -11,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 from lark import Lark, Token, Transformer, UnexpectedInput
 
+from sandbox.salesforce.ids import case_safe_id
+
 GRAMMAR = r"""
 start: query
 query: _SELECT fields _FROM NAME [where] [order] [limit] [offset]
@@ -150,7 +152,7 @@ class _Build(Transformer[Token, Query]):
         return lambda row, value: not parts[0](row, value)
 
     def compare(self, parts: list[Any]) -> Condition:
-        path, operator, wanted = str(parts[0]), OPERATORS[str(parts[1])], comparable(parts[2])
+        path, operator, wanted = str(parts[0]), OPERATORS[str(parts[1])], _wanted(parts[2])
         return lambda row, value: operator(comparable(value(row, path)), wanted)
 
     def like(self, parts: list[Any]) -> Condition:
@@ -160,7 +162,7 @@ class _Build(Transformer[Token, Query]):
         return lambda row, value: pattern.fullmatch(str(value(row, path) or "")) is not None
 
     def among(self, parts: list[Any]) -> Condition:
-        path, wanted = str(parts[0]), {comparable(each) for each in parts[1:]}
+        path, wanted = str(parts[0]), {_wanted(each) for each in parts[1:]}
         return lambda row, value: comparable(value(row, path)) in wanted
 
     def not_among(self, parts: list[Any]) -> Condition:
@@ -192,6 +194,13 @@ class _Build(Transformer[Token, Query]):
                 return {"true": True, "false": False, "null": None}[token.lower()]
             case _:
                 return str(token)
+
+
+def _wanted(literal: Any) -> Any:
+    """Return a literal to compare with. An id may be written without its last three characters."""
+    if isinstance(literal, str) and re.fullmatch(r"[0-9a-zA-Z]{3}gK[0-9]{5}[0-9A-Za-z]{5}", literal):
+        return comparable(case_safe_id(literal))
+    return comparable(literal)
 
 
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.parties import Account, AccountSync
+from system_apis.feed import Look
 from system_apis.intake import Intake
 
 
@@ -37,11 +38,12 @@ class Crm(Protocol):
         """Show the state of an order on its deal; with a contract, create or update that contract too."""
         ...
 
-    async def watch(self, intake: Intake) -> None:
-        """Offer new events to `intake`, until cancelled.
+    async def look(self, intake: Intake) -> Look:
+        """Offer to `intake` what is new since the last look. Return when to look again.
 
-        There is one for every deal that closes, and for every change to an account of a customer that is not an echo
-        of our own writing. The same change offered twice is the same event.
+        There is an event for every deal that closes, and for every change to an account of a customer that is not an
+        echo of our own writing. A record that cannot be read is an event of its own, and holds up no other. The same
+        change offered twice is the same event. After a fault the next look offers again what this one did not.
         """
         ...
 

@@ -26,6 +26,17 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
         {"revision": "1", "digest": "60303ae22b998861"},
     ),
     "com.tiergate.crm.customer.changed.v1": ("crm/salesforce", CUS, {"account": "001gK0000000001AAA"}),
+    "com.tiergate.crm.record.refused.v1": (
+        "crm/salesforce",
+        "006gK0000000001AAA",
+        {"record": "deal", "field": "deal.revision", "reason": "1.5 is no whole number"},
+    ),
+    "com.tiergate.crm.feed.stopped.v1": (
+        "crm/salesforce",
+        "salesforce",
+        {"since": "2026-03-01T12:00:00+00:00", "reason": "no answer (ConnectError)"},
+    ),
+    "com.tiergate.crm.feed.resumed.v1": ("crm/salesforce", "salesforce", {}),
     "com.tiergate.provisioning.line.reported.v1": (
         "provisioning/provisioner",
         ORD,

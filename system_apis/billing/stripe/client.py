@@ -41,6 +41,25 @@ class _ErrorBody(msgspec.Struct, frozen=True):
     error: _Error
 
 
+class _Kind(msgspec.Struct, frozen=True):
+    """The part of every answer that says what kind of object it is."""
+
+    object: str
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """A part of a list (API reference: Pagination)."""
+
+    data: list[Row]
+    has_more: bool
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """The part of every record that says which it is."""
+
+    id: str
+
+
 class Declined(Rejected):
     """The card was declined: the money is owed and was not paid."""
 
@@ -59,16 +78,23 @@ class StripeClient:
     async def get(self, path: str, **params: Any) -> Row:
         query = encoded(params)
         response = await self._send("GET", f"/v1/{path}?{query}" if query else f"/v1/{path}", "", {}, [])
-        return response.json("billing", safe=True)
+        return _object(response, safe=True)
 
     async def listed(self, path: str, **params: Any) -> list[Row]:
         """Return all items of a list, over as many pages as there are (API reference: Pagination)."""
-        page = await self.get(path, limit=PAGE, **params)
-        rows: list[Row] = page["data"]
-        while page["has_more"]:
-            page = await self.get(path, limit=PAGE, starting_after=rows[-1]["id"], **params)
-            rows += page["data"]
+        page = await self._page(path, params)
+        rows = page.data
+        while page.has_more and page.data:
+            page = await self._page(path, {**params, "starting_after": rows[-1]["id"]})
+            rows += page.data
         return rows
+
+    async def _page(self, path: str, params: Row) -> _Page:
+        found = await self.get(path, limit=PAGE, **params)
+        try:
+            return msgspec.convert(found, _Page)
+        except msgspec.ValidationError as error:
+            raise Unavailable("billing", f"it answered with something else than a list ({error})") from error
 
     async def post(self, path: str, key: str, **params: Any) -> Row:
         """Send a write and return the object that Stripe answers with.
@@ -77,7 +103,7 @@ class StripeClient:
         digest: it may hold a customer's name, and a header holds neither umlauts nor more than 255 characters.
         """
         response = await self._post(path, key, params)
-        return response.json("billing", safe=False)
+        return _object(response, safe=False)
 
     async def create(self, path: str, key: str, **params: Any) -> Row:
         """Return a new record of the collection `path`, or the one that `key` created before.
@@ -86,10 +112,11 @@ class StripeClient:
         """
         while True:
             response = await self._post(path, key, params)
-            row: Row = response.json("billing", safe=False)
-            if response.headers.get(b"idempotent-replayed") != b"true" or await self._exists(f"{path}/{row['id']}"):
+            row = _object(response, safe=False)
+            made = response.json("billing", safe=False, shape=_Made).id
+            if response.headers.get(b"idempotent-replayed") != b"true" or await self._exists(f"{path}/{made}"):
                 return row
-            key = f"{key}:after:{row['id']}"
+            key = f"{key}:after:{made}"
 
     async def delete(self, path: str) -> None:
         """Delete a record. One that is not there is deleted already."""
@@ -119,6 +146,12 @@ class StripeClient:
         if response.is_success:
             return response
         raise _fault(response, safe=method == "GET")
+
+
+def _object(response: HttpResponse, *, safe: bool) -> Row:
+    """Return one of Stripe's objects, which all say of what kind they are. JSON that does not is not Stripe's."""
+    response.json("billing", safe=safe, shape=_Kind)
+    return response.json("billing", safe=safe, shape=Row)
 
 
 def encoded(params: Row) -> str:

@@ -3,26 +3,45 @@
 Two changes are reported: a deal that was closed as won, and a customer's account that changed. Our own writing
 changes the same records, and causes no event: a deal is known by its revision, and an account carries the revision
 that was synced, so that only a change of a field that the CRM owns is reported.
+
+A record that cannot be read, or that the process layer does not take, holds up no other.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
-import structlog
-
-from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, Event
-from canonical.faults import PlatformFault
+from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, RECORD_REFUSED, Event
+from canonical.faults import PlatformFault, Rejected, Unavailable
+from canonical.ids import KEY, NewId
 from system_apis.connector import ConnectorContext
 from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.client import Row, SalesforceClient
+from system_apis.crm.salesforce.mapping import Unreadable
 from system_apis.intake import Intake
 
 OVERLAP = timedelta(seconds=10)
 """How far each poll looks back: a commit can become visible after a later one."""
-REMEMBERED = 5000
-log = structlog.get_logger("tiergate.crm")
+REMEMBERED = 20_000
+AT_ONCE = 100
+"""Accounts that are asked for by their ids in one query."""
+IN_A_ROW = 3
+"""Events in a row that the process layer does not take: then it is not the events."""
+OFFERED, REFUSED = "offered", "refused"
+STAMP = "SystemModstamp"
+ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
+REVISION = re.compile(r"[0-9a-f]{16}")
+OURS = "TiergateCustomer__c != null"
+DEAL = "SELECT Id, Revision__c, SystemModstamp FROM Opportunity WHERE IsWon = true"
+CONTACT = f"SELECT Id, AccountId, {', '.join(mapping.CONTACT)}, {STAMP} FROM Contact WHERE Account.{OURS}"
+
+
+GONE = f"SELECT Id, TiergateCustomer__c, {STAMP} FROM Account WHERE IsDeleted = true"
+Record = Literal["deal", "account", "gone"]
 
 
 class Changes:
@@ -33,86 +52,233 @@ class Changes:
         self._source = f"crm/{context.instance}"
         self._stored = context.position
         self._new_id = context.new_id
-        self._position = self._stored.read(_soql_time(context.clock() - OVERLAP))
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._position = self._stored.read(soql_time(context.clock() - OVERLAP))
+        self._seen: OrderedDict[str, str] = OrderedDict()
+        self._refused: set[str] = set()
+        """Records that could not be read when they were last seen."""
 
-    async def offer_new(self, intake: Intake) -> None:
+    @property
+    def position(self) -> datetime:
+        """Return the moment up to which changes were read."""
+        return datetime.fromisoformat(self._position)
+
+    async def look(self, intake: Intake) -> None:
         """Poll once. When anything fails the position stays, and the next poll begins there again."""
-        try:
-            await self._poll(intake)
-        except PlatformFault as fault:
-            log.warning("change feed interrupted", platform=fault.platform, fault=type(fault).__name__)
-
-    async def account(self, account_id: str) -> Row | None:
-        """Return an account with the fields that we write to it and its first contact, None if there is none."""
-        found = await self._client.query(mapping.accounts_query(f"Id = {mapping.quoted(account_id)}"))
-        return found[0] if found else None
-
-    async def _poll(self, intake: Intake) -> None:
-        since = _soql_time(datetime.fromisoformat(self._position) - OVERLAP)
-        stamp = "SystemModstamp"
-        changed = f"{stamp} >= {since} ORDER BY {stamp}, Id"
-        ours = "TiergateCustomer__c != null"
-        queries = {
-            "deals": f"SELECT Id, Revision__c, {stamp} FROM Opportunity WHERE IsWon = true AND {changed}",
-            # before the accounts: one that is read with a contact's change has that change
-            "contacts": f"SELECT Id, AccountId, {stamp} FROM Contact WHERE Account.{ours} AND {changed}",
-            "accounts": mapping.accounts_query(f"{ours} AND {changed}"),
-        }
-        found = await self._client.queries(queries)
-        for row in found["deals"]:
-            event_id = f"{row['Id']}:{int(row['Revision__c'] or 1)}"
-            if event_id not in self._seen:
-                await intake.offer(self._deal_closed(event_id, row), self._new_id("cor"))
-                self._remember(event_id)
-        accounts = {row["Id"]: row for row in found["accounts"]}
-        for row in (*accounts.values(), *found["contacts"]):
-            change_id = f"{row['Id']}:{row[stamp]}"
-            if change_id not in self._seen:
-                account_id = row.get("AccountId") or row["Id"]
-                account = accounts.get(account_id) or await self.account(account_id)
-                if account is not None:
-                    await self._offer_account(account, intake)
-                self._remember(change_id)
-        self._go_on(found)
-
-    async def _offer_account(self, row: Row, intake: Intake) -> None:
-        if row["TiergateRevision__c"] == (revision := mapping.revision(row, mapping.contacts_of(row))):
-            return  # our own echo, or a change to a field that concerns the CRM alone
-        at = row["SystemModstamp"]
-        event = Event(
-            id=f"{row['Id']}:{at}:{revision}",  # of what was read, which includes a change that came meanwhile
-            source=self._source,
-            type=CUSTOMER_CHANGED,
-            subject=row["TiergateCustomer__c"],
-            time=datetime.fromisoformat(at),
-            data={"account": row["Id"]},
+        changed = f"{STAMP} >= {soql_time(self.position - OVERLAP)} ORDER BY {STAMP}, Id"
+        found = await self._client.queries(
+            {
+                "deals": f"{DEAL} AND {changed}",
+                # before the accounts: one that is read with a contact's change has that change
+                "contacts": f"{CONTACT} AND {changed}",
+                "deleted": f"{CONTACT} AND IsDeleted = true AND {changed}",
+                "gone": f"{GONE} AND {OURS} AND {changed}",
+                "accounts": mapping.accounts_query(f"{OURS} AND {changed}", self._client.org),
+            },
+            with_deleted={"deleted", "gone"},
         )
-        await intake.offer(event, self._new_id("cor"))
+        contacts = [*found["contacts"], *found["deleted"]]
+        await self.offer(intake, found["deals"], found["accounts"], contacts, found["gone"])
+        self._go_on(row for rows in found.values() for row in rows)
 
-    def _deal_closed(self, event_id: str, row: Row) -> Event:
-        deal_id, _, revision = event_id.partition(":")
+    async def offer(
+        self, intake: Intake, deals: list[Row], accounts: list[Row], contacts: list[Row], gone: list[Row]
+    ) -> None:
+        """Offer what is new among rows. Raises the last fault, after all that could be offered was."""
+        offering = _Offering(intake, self._new_id)
+        for row in deals:
+            await self._offer(offering, row, "deal")
+        for row in [*accounts, *await self._accounts_of(contacts, accounts)]:
+            await self._offer(offering, self._client.org.completed(row), "account")
+        for row in gone:
+            await self._offer(offering, row, "gone")
+        for row in contacts:
+            self._remember(*_contact_state(row))
+        offering.raise_fault()
+
+    async def _accounts_of(self, contacts: list[Row], known: list[Row]) -> list[Row]:
+        """Return the accounts of contacts that changed, but for those that are known."""
+        there = {row.get("Id") for row in known}
+        wanted: dict[str, None] = {}
+        for row in contacts:
+            contact, state = _contact_state(row)
+            account = row.get("AccountId")
+            if isinstance(account, str) and ID.fullmatch(account) and self._seen.get(contact) != state:
+                wanted[account] = None
+        missing = [each for each in wanted if each not in there]
+        found: list[Row] = []
+        for start in range(0, len(missing), AT_ONCE):
+            ids = ", ".join(map(mapping.quoted, missing[start : start + AT_ONCE]))
+            found += await self._client.query(mapping.accounts_query(f"{OURS} AND Id IN ({ids})", self._client.org))
+        return found
+
+    async def _offer(self, offering: _Offering, row: Row, record: Record) -> None:
+        record_id = row.get("Id")
+        if not isinstance(record_id, str) or not ID.fullmatch(record_id):
+            raise Unavailable("crm", "it answered with a record that has no id")
+        try:
+            event = self._event(row, record)
+            if event is None:
+                return
+            if await offering.offer(event):
+                self._refused.discard(record_id)
+                self._remember(*_state(row, record))
+        except (Unreadable, Rejected) as error:
+            if await offering.offer(self._record_refused(row, record, error.field, error.reason)):
+                self._refused.add(record_id)
+                key, state = _state(row, record)
+                self._remember(key, REFUSED if record == "deal" else state)
+
+    def _event(self, row: Row, record: Record) -> Event | None:
+        match record:
+            case "deal":
+                return self._deal_closed(row)
+            case "account":
+                return self._customer_changed(row)
+            case "gone":
+                return self._customer_gone(row)
+
+    def _deal_closed(self, row: Row) -> Event | None:
+        key, offered = _state(row, "deal")
+        known = self._seen.get(key)
+        if known == REFUSED or (known == offered and row["Id"] not in self._refused):
+            return None
+        revision = mapping.whole(row, "Revision__c", "deal.revision", 1)
         return Event(
-            id=event_id,
+            id=f"{row['Id']}:{revision}",
             source=self._source,
             type=DEAL_CLOSED,
-            subject=deal_id,
-            time=datetime.fromisoformat(row["SystemModstamp"]),
-            data={"revision": revision},
+            subject=row["Id"],
+            time=_moment(row),
+            data={"revision": str(revision)},
         )
 
-    def _remember(self, event_id: str) -> None:
-        self._seen[event_id] = None
+    def _customer_changed(self, row: Row) -> Event | None:
+        """Return None for our own echo, and for a change to a field that concerns the CRM alone."""
+        key, state = _state(row, "account")
+        if self._seen.get(key) == state:
+            return None
+        mapping.to_account(row, mapping.contacts_of(row))
+        revision = mapping.revision(row, mapping.contacts_of(row))
+        if row.get("TiergateRevision__c") == revision and row["Id"] not in self._refused:
+            self._remember(key, state)
+            return None
+        # Of what was read, with a change that came meanwhile; and since when: what is changed and changed back within a
+        # second has one stamp.
+        return self._change(row, f"{_followed(row)}:{revision}")
+
+    def _customer_gone(self, row: Row) -> Event | None:
+        """Return the change of a customer whose account was deleted, or merged into another."""
+        key, state = _state(row, "gone")
+        return None if self._seen.get(key) == state else self._change(row, "deleted")
+
+    def _change(self, row: Row, revision: str) -> Event:
+        customer = mapping.text(row, "TiergateCustomer__c", "customer.id")
+        if not re.fullmatch(KEY, customer):
+            raise Unreadable("customer.id", f"{mapping.in_words('customer.id')}: {customer!r} is none of our ids")
+        return Event(
+            id=f"{row['Id']}:{row.get(STAMP)}:{revision}",
+            source=self._source,
+            type=CUSTOMER_CHANGED,
+            subject=customer,
+            time=_moment(row),
+            data={"account": row["Id"]},
+        )
+
+    def _record_refused(self, row: Row, record: Record, field: str, reason: str) -> Event:
+        return Event(
+            id=f"refused:{row['Id']}:{soql_time(_moment_or_now(row, self.position))}",
+            source=self._source,
+            type=RECORD_REFUSED,
+            subject=row["Id"],
+            time=_moment_or_now(row, self.position),
+            data={"record": "deal" if record == "deal" else "account", "field": field, "reason": reason},
+        )
+
+    # ---- what was offered before
+
+    def _remember(self, key: str, state: str) -> None:
+        self._seen[key] = state
+        self._seen.move_to_end(key)
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _go_on(self, found: dict[str, list[Row]]) -> None:
+    def _go_on(self, found: Iterable[Row]) -> None:
         """Move the position to the last change, now that everything up to it was taken."""
-        ends = [rows[-1]["SystemModstamp"] for rows in found.values() if rows]
-        if ends and (reached := _soql_time(datetime.fromisoformat(max(ends)))) > self._position:
+        moments = [_moment_or_now(row, self.position) for row in found]
+        if moments and (reached := soql_time(max(moments))) > self._position:
             self._position = reached
             self._stored.write(reached)
 
 
-def _soql_time(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+class _Offering:
+    """Offer events one after the other. One that is not taken holds up no other; several in a row do."""
+
+    def __init__(self, intake: Intake, new_id: NewId) -> None:
+        self._intake = intake
+        self._new_id = new_id
+        self._in_a_row = 0
+        self._fault: PlatformFault | None = None
+
+    async def offer(self, event: Event) -> bool:
+        """Return whether an event was taken. Raises `Rejected` when it is refused, and any other fault when that is not
+        the event's own."""
+        try:
+            await self._intake.offer(event, self._new_id("cor"))
+        except Rejected:
+            raise
+        except PlatformFault as fault:
+            self._fault = fault
+            self._in_a_row += 1
+            if self._in_a_row == IN_A_ROW:
+                raise
+            return False
+        self._in_a_row = 0
+        return True
+
+    def raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+
+def _state(row: Row, record: Record) -> tuple[str, str]:
+    """Return the key under which a row is remembered, and the state that is: of a deal one for each revision, of an
+    account what was last seen of it. A stamp is of a second, in which there may be several states."""
+    if record == "deal":
+        return f"{row['Id']}:{row.get('Revision__c') or 1}", OFFERED
+    if record == "gone":
+        return row["Id"], f"{row.get(STAMP)}:deleted"
+    return row["Id"], f"{row.get(STAMP)}:{mapping.revision(row, mapping.contacts_of(row))}"
+
+
+def _followed(row: Row) -> str:
+    """Return the revision that was synced last, as we write it; empty for anything else."""
+    value: Any = row.get("TiergateRevision__c")
+    return value if isinstance(value, str) and REVISION.fullmatch(value) else ""
+
+
+def _contact_state(row: Row) -> tuple[str, str]:
+    return str(row.get("Id")), repr([row.get(each) for each in (*mapping.CONTACT, "AccountId", STAMP)])
+
+
+def _moment(row: Row) -> datetime:
+    """Return when a row was changed last. Raises `Unreadable`."""
+    value: Any = row.get(STAMP)
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise Unreadable(STAMP, f"{STAMP}: {value!r} is no moment") from error
+    if moment.tzinfo is None:
+        raise Unreadable(STAMP, f"{STAMP}: {value!r} has no time zone")
+    return moment
+
+
+def _moment_or_now(row: Row, now: datetime) -> datetime:
+    try:
+        return _moment(row)
+    except Unreadable:
+        return now
+
+
+def soql_time(at: datetime) -> str:
+    """Return a moment as SOQL reads it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import quote, urlencode
+from typing import Annotated, Any, Literal, TypeVar, cast
+from urllib.parse import quote, urlencode, urlsplit
 
 import jwt
 import msgspec
@@ -16,27 +17,45 @@ from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import NO_SECRET, Secret
+from system_apis.crm.salesforce.mapping import OrgKind
+from system_apis.crm.salesforce.quota import Quota
 
 VERSION = "v66.0"
 Row = dict[str, Any]
+T = TypeVar("T")
 FORM = {"content-type": "application/x-www-form-urlencoded"}
-BUSY = {"REQUEST_LIMIT_EXCEEDED"}
+SPENT = "REQUEST_LIMIT_EXCEEDED"
+"""The requests of a day are used up (REST API: Status Codes and Error Responses)."""
+SPENT_PAUSE = 300.0
+"""Seconds until it is worth asking again: they come back over the day."""
+SALESFORCE = ".salesforce.com"
+QUERY = {False: "query", True: "queryAll"}
 TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
 
 
 class Settings(PlatformServer, frozen=True, kw_only=True):
     """The credentials of a connected app.
 
-    With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. The change feed is
-    read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition org has 15,000 and
-    an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and Allocations).
+    With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. `audience` is
+    https://test.salesforce.com for a sandbox of Salesforce. `url` is the org's own address (My Domain).
+
+    `currency` is that of an org without multiple currencies. `country_codes` is whether the org has state and country
+    picklists; without them countries are read by their names.
+
+    The change feed is read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition
+    org has 15,000 and an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and
+    Allocations). Every `sweep_seconds` what it may have missed is looked for, with a request for each 200 customers.
     """
 
     client_id: str
     client_secret: Secret = NO_SECRET
     private_key: Secret = NO_SECRET
     username: str = ""
+    audience: Literal["https://login.salesforce.com", "https://test.salesforce.com"] = "https://login.salesforce.com"
+    currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")] = ""
+    country_codes: bool = True
     poll_seconds: float = 15.0
+    sweep_seconds: float = 600.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,7 +68,67 @@ class _Complaint(msgspec.Struct, frozen=True):
 
     message: str = ""
     errorCode: str = ""
-    fields: list[str] = []
+    fields: list[str] | None = None
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """Rows of a query (REST API: Query), and where the next ones are."""
+
+    records: list[Row]
+    done: bool
+    nextRecordsUrl: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """The answer to one request of a composite."""
+
+    httpStatusCode: int
+    body: Any
+
+
+class _Composite(msgspec.Struct, frozen=True):
+    """The answer to a composite (REST API: Composite Response Body)."""
+
+    compositeResponse: list[_Answer]
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    """Why a record of a collection was refused."""
+
+    statusCode: str
+    message: str = ""
+    fields: list[str] | None = None
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """What became of a record of a collection (REST API: sObject Collections)."""
+
+    success: bool
+    errors: list[_Refusal] = []
+
+
+class _Limits(msgspec.Struct, frozen=True):
+    """The limits of an org (REST API: Limits), of which the API calls of a day are one."""
+
+    DailyApiRequests: Row
+
+
+class _Field(msgspec.Struct, frozen=True):
+    name: str
+    length: int = 0
+
+
+class _Described(msgspec.Struct, frozen=True):
+    """The part of an object's description that is used."""
+
+    fields: list[_Field]
+
+
+class _Session(msgspec.Struct, frozen=True):
+    """The answer to a log-in (OAuth 2.0)."""
+
+    access_token: str
+    instance_url: str = ""
 
 
 class SalesforceClient:
@@ -63,56 +142,89 @@ class SalesforceClient:
         self._outbound = outbound
         self._clock = clock
         self._session = ""
+        self.quota = Quota()
+        self.org = OrgKind(settings.currency, settings.country_codes)
 
     async def query(self, soql: str) -> list[Row]:
         """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
-        return await self._rows(await self.read(f"query?q={quote(soql)}"))
+        return await self._rows(await self._read(f"query?q={quote(soql)}", _Page))
 
-    async def queries(self, wanted: dict[str, str]) -> dict[str, list[Row]]:
-        """Return all rows of several queries by name, in one request if none has more than a page."""
+    async def queries(self, wanted: dict[str, str], with_deleted: Collection[str] = ()) -> dict[str, list[Row]]:
+        """Return all rows of several queries by name, in one request if none has more than a page.
+
+        Those that `with_deleted` names find deleted records too (REST API: QueryAll).
+        """
         pages = await self.composite(
-            [{"method": "GET", "url": f"query?q={quote(soql)}", "referenceId": name} for name, soql in wanted.items()]
+            [
+                {"method": "GET", "url": f"{QUERY[name in with_deleted]}?q={quote(soql)}", "referenceId": name}
+                for name, soql in wanted.items()
+            ]
         )
-        return {name: await self._rows(page) for name, page in zip(wanted, pages, strict=True)}
+        return {name: await self._rows(_page(page)) for name, page in zip(wanted, pages, strict=True)}
 
-    async def _rows(self, page: Row) -> list[Row]:
-        rows: list[Row] = page["records"]
-        while not page["done"]:
-            page = await self._send("GET", page["nextRecordsUrl"], None, [], safe=True)
-            rows += page["records"]
+    async def _rows(self, page: _Page) -> list[Row]:
+        rows = page.records
+        while not page.done:
+            page = await self._send("GET", page.nextRecordsUrl, None, [], _Page, safe=True)
+            rows += page.records
+        for row in rows:
+            for name, value in row.items():
+                if isinstance(value, dict) and cast("Row", value).get("done") is False:
+                    row[name] = {"records": await self._rows(_page(value))}  # child records have pages of their own
         return rows
 
     async def composite(self, requests: list[Row]) -> list[Any]:
         """Send several requests in one, all or nothing (REST API: Composite). Return the bodies in order."""
-        carries = [_written(each["url"].split("/"), each["body"]) for each in requests if "body" in each]
+        carries = [
+            written for each in requests if "body" in each for written in _written(each["url"].split("/"), each["body"])
+        ]
         for each in requests:
             each["url"] = f"/services/data/{VERSION}/{each['url']}"
         safe = all(each["method"] == "GET" for each in requests)
         whole = {"allOrNone": True, "compositeRequest": requests}
-        answer: Row = await self._send("POST", f"/services/data/{VERSION}/composite", whole, carries, safe=safe)
-        for each in answer["compositeResponse"]:
-            if each["httpStatusCode"] >= HTTPStatus.BAD_REQUEST and each["body"][0]["errorCode"] != "PROCESSING_HALTED":
-                raise _fault(each["httpStatusCode"], msgspec.json.encode(each["body"]), safe=safe)
-        return [each["body"] for each in answer["compositeResponse"]]
+        url = f"/services/data/{VERSION}/composite"
+        answers = (await self._send("POST", url, whole, carries, _Composite, safe=safe)).compositeResponse
+        for each in answers:
+            if each.httpStatusCode >= HTTPStatus.BAD_REQUEST:
+                complaints = _complaints(msgspec.json.encode(each.body))
+                if not complaints or complaints[0].errorCode != "PROCESSING_HALTED":
+                    raise _fault(each.httpStatusCode, complaints, safe=safe)
+            _check_collection(each.body, safe=safe)
+        if len(answers) != len(requests):
+            raise _not_asked_for(f"{len(answers)} answers to {len(requests)} requests", safe=safe)
+        return [each.body for each in answers]
 
-    async def read(self, path: str) -> Any:
-        return await self._send("GET", f"/services/data/{VERSION}/{path}", None, [], safe=True)
+    async def length(self, sobject: str, field: str) -> int:
+        """Return how many characters a field holds (REST API: sObject Describe), 0 for one that is not there."""
+        described = await self._read(f"sobjects/{sobject}/describe", _Described)
+        return next((each.length for each in described.fields if each.name == field), 0)
 
-    async def _send(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> Any:
+    async def check(self) -> None:
+        """Return when the org answers how many of a day's requests are left."""
+        await self._read("limits", _Limits)
+
+    async def _read(self, path: str, shape: type[T]) -> T:
+        return await self._send("GET", f"/services/data/{VERSION}/{path}", None, [], shape, safe=True)
+
+    async def _send(self, method: str, url: str, body: Any, carries: list[Carried], shape: type[T], *, safe: bool) -> T:
         response = await self._exchange(method, url, body, carries, safe=safe)
         if response.status == HTTPStatus.UNAUTHORIZED:
             self._session = ""
             response = await self._exchange(method, url, body, carries, safe=safe)
         if response.is_success:
-            return response.json("crm", safe=safe) if response.content else None
-        raise _fault(response.status, response.content, safe=safe, retry_after=response.retry_after)
+            return response.json("crm", safe=safe, shape=shape)
+        raise _fault(response.status, _complaints(response.content), safe=safe, retry_after=response.retry_after)
 
     async def _exchange(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> HttpResponse:
         if not self._session:
             self._session = await self._log_in()
         content = b"" if body is None else msgspec.json.encode(body)
         headers = {"authorization": f"Bearer {self._session}", "content-type": "application/json"}
-        return await self._outbound.request(method, url, safe=safe, carries=carries, content=content, headers=headers)
+        response = await self._outbound.request(
+            method, url, safe=safe, carries=carries, content=content, headers=headers
+        )
+        self.quota.note(response.headers.get(b"sforce-limit-info", b""))
+        return response
 
     async def _log_in(self) -> str:
         grant = urlencode(self._grant()).encode()
@@ -125,7 +237,11 @@ class SalesforceClient:
             raise Unavailable("crm", f"cannot log in ({response.status})")
         if not response.is_success:
             raise Rejected("crm", "Salesforce refuses the credentials of the connected app")
-        return str(response.json("crm", safe=True)["access_token"])
+        session = response.json("crm", safe=True, shape=_Session)
+        if elsewhere := is_elsewhere(self._settings.url, session.instance_url):
+            reason = f"the org of these credentials is at {elsewhere}: make that the url in the settings"
+            raise Rejected("crm", reason, field="url")
+        return session.access_token
 
     def _grant(self) -> dict[str, str]:
         settings = self._settings
@@ -138,32 +254,53 @@ class SalesforceClient:
         claims = {
             "iss": settings.client_id,
             "sub": settings.username,
-            "aud": settings.url,
+            "aud": settings.audience,
             "exp": int(self._clock().timestamp()) + 180,
         }
         assertion = jwt.encode(claims, settings.private_key.reveal(), algorithm="RS256")
         return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
 
 
-def _written(path: list[str], body: Row) -> Carried:
-    """Return the record that a path writes to, with what is written.
+def is_elsewhere(url: str, instance_url: str) -> str:
+    """Return the address of the org when it is another one than that of the settings, else an empty text.
 
-    `sobjects/Contact/Key__c/7` writes the key too (REST API: Insert or Update by External ID).
+    All requests go where the settings say: an answer cannot lead them elsewhere. Only Salesforce's own addresses are
+    compared, so that the org may be reached through a gateway.
     """
+    given, found = urlsplit(url).hostname or "", urlsplit(instance_url).hostname or ""
+    is_other = given.endswith(SALESFORCE) and found.endswith(SALESFORCE) and given != found
+    return f"https://{found}" if is_other else ""
+
+
+def _written(path: list[str], body: Row) -> list[Carried]:
+    """Return the records that a path writes to, with what is written to each.
+
+    `sobjects/Contact/Key__c/7` writes the key too (REST API: Insert or Update by External ID), and
+    `composite/sobjects/Contact/Key__c` writes many (REST API: sObject Collections).
+    """
+    if path[0] == "composite":
+        return [
+            (path[2], {name: value for name, value in each.items() if name != "attributes"}) for each in body["records"]
+        ]
     key = {path[2]: path[3]} if len(path) > len(("sobjects", "Contract", "id")) else {}
-    return path[1], body | key
+    return [(path[1], body | key)]
 
 
-def _fault(status: int, content: bytes, *, safe: bool, retry_after: float | None = None) -> PlatformFault:
-    """Return the fault for Salesforce's error list (REST API: Status Codes and Error Responses)."""
+def _complaints(content: bytes) -> list[_Complaint]:
+    """Return Salesforce's error list (REST API: Status Codes and Error Responses), empty for what is none."""
     try:
-        complaints = msgspec.json.decode(content, type=list[_Complaint])
-    except msgspec.DecodeError:
-        complaints = []
+        return msgspec.json.decode(content, type=list[_Complaint])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+
+
+def _fault(status: int, complaints: list[_Complaint], *, safe: bool, retry_after: float | None = None) -> PlatformFault:
+    """Return the fault for an error list."""
     first = complaints[0] if complaints else _Complaint(f"status {status}")
     field = first.fields[0] if first.fields else ""
-    if first.errorCode in BUSY or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled("crm", first.message, retry_after=retry_after or 1.0)
+    if first.errorCode == SPENT or status == HTTPStatus.TOO_MANY_REQUESTS:
+        pause = SPENT_PAUSE if first.errorCode == SPENT else 1.0
+        return Throttled("crm", first.message, retry_after=retry_after or pause)
     if first.errorCode in TAKEN:
         return Conflict("crm", first.message, field=field)
     if status == HTTPStatus.NOT_FOUND:
@@ -173,3 +310,30 @@ def _fault(status: int, content: bytes, *, safe: bool, retry_after: float | None
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UnknownOutcome("crm", first.message)
     return Rejected("crm", first.message, field=field)
+
+
+def _check_collection(body: Any, *, safe: bool) -> None:
+    """Raise the fault for the first record of a collection that was refused by itself."""
+    if not isinstance(body, list):
+        return
+    try:
+        results = msgspec.convert(body, list[_Written])
+    except msgspec.ValidationError as error:
+        raise _not_asked_for(str(error), safe=safe) from error
+    refused = [wrong for each in results if not each.success for wrong in each.errors]
+    own = [wrong for wrong in refused if wrong.statusCode != "ALL_OR_NONE_OPERATION_ROLLED_BACK"]
+    for wrong in own or refused:
+        complaint = _Complaint(wrong.message, wrong.statusCode, wrong.fields)
+        raise _fault(HTTPStatus.BAD_REQUEST, [complaint], safe=safe)
+
+
+def _page(body: Any) -> _Page:
+    try:
+        return msgspec.convert(body, _Page)
+    except msgspec.ValidationError as error:
+        raise _not_asked_for(str(error), safe=True) from error
+
+
+def _not_asked_for(what: str, *, safe: bool) -> PlatformFault:
+    reason = f"it answered with JSON that is not what was asked for ({what})"
+    return Unavailable("crm", reason) if safe else UnknownOutcome("crm", reason)

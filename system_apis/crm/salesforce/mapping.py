@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
+import msgspec
+import pycountry
+
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
+from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact
+from policies.http.client import REPLACEMENT
 from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
 """How far up one query sees; SOQL follows at most five relationships."""
-ADDRESS = ("Street", "PostalCode", "City", "CountryCode")
+ADDRESS = {"Street": "street", "PostalCode": "postal_code", "City": "city", "CountryCode": "country"}
 ACCOUNT = (
     "Id",
     "ParentId",
@@ -29,6 +36,14 @@ OWNED = ("ParentId", "Name", "VatNumber__c", "Partner__c", *(f"Billing{part}" fo
 CONTACT = ("FirstName", "LastName", "Email")
 DEFAULT_TERM = 12
 """Months."""
+MOST = 2**31 - 1
+"""The greatest whole number that every table can hold."""
+CURRENCY, COUNTRY, COUNTRY_TEXT = "CurrencyIsoCode", "BillingCountryCode", "BillingCountry"
+DETAIL = "TiergateDetail__c"
+DETAIL_LENGTH = 32_768
+"""Characters of a Long Text Area, if nothing else is known of an org."""
+COLLECTION = 200
+"""Records in one collection."""
 MARK = ("TiergateCustomer__c", "TiergateRevision__c")
 """The fields that we write to an account."""
 DEAL = (
@@ -82,10 +97,23 @@ FIELDS: dict[str, Fields] = {
     },
 }
 """The fields that may be written, each with its field of the canonical model."""
-LINE = ("Id", "Quantity", "UnitPrice", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
+LINE = ("Id", "Quantity", "UnitPrice", "Discount", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
 
 
 WORDS = {
+    "customer.id": "Account.TiergateCustomer__c",
+    "deal.name": "Opportunity.Name",
+    "deal.revision": "Opportunity.Revision__c",
+    "deal.starts_on": "Opportunity.StartDate__c",
+    "deal.placed_by": "Opportunity.PlacedBy__c",
+    "deal.account.name": "Account.Name",
+    "deal.account.partner": "Account.Partner__c",
+    "deal.account.payment_method": "Account.PaymentMethod__c",
+    "deal.account.contact.name": "Contact.LastName",
+    "deal.account.contact.email": "Contact.Email",
+    "deal.account.address.street": "Account.BillingStreet",
+    "deal.account.address.postal_code": "Account.BillingPostalCode",
+    "deal.account.address.city": "Account.BillingCity",
     "deal.won": "Opportunity.StageName",
     "deal.account": "Opportunity.AccountId",
     "deal.account.ancestors": "Account.ParentId",
@@ -93,7 +121,6 @@ WORDS = {
     "deal.account.tax_number": "Account.VatNumber__c",
     "deal.legal_entity": "Opportunity.LegalEntity__c",
     "deal.currency": "Opportunity.CurrencyIsoCode",
-    "deal.starts_on": "Opportunity.StartDate__c",
     "deal.term_months": "Opportunity.TermMonths__c",
     "deal.lines": "OpportunityLineItems",
     "sku": "ProductCode",
@@ -118,12 +145,49 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def deal_query(deal_id: str) -> str:
+class OrgKind(msgspec.Struct, frozen=True):
+    """The standard fields that an org has or lacks.
+
+    `currency` is that of an org without multiple currencies, empty for one with them; `country_codes` is whether it
+    has state and country picklists.
+    """
+
+    currency: str = ""
+    country_codes: bool = True
+
+    def fields(self, names: Iterable[str]) -> list[str]:
+        """Return those of the fields that the org has, or what it has in their place."""
+        there = [each for each in names if not (self.currency and each == CURRENCY)]
+        return there if self.country_codes else [COUNTRY_TEXT if each == COUNTRY else each for each in there]
+
+    def in_currency(self, currency: str) -> str:
+        """Return the condition for records in a currency, with its AND."""
+        return "" if self.currency else f" AND {CURRENCY} = {quoted(currency)}"
+
+    def sells_in(self, currency: str) -> bool:
+        return not self.currency or self.currency == currency
+
+    def completed(self, row: Row) -> Row:
+        """Return a record of the org with the fields that it lacks: its currency, and the code of a country's name."""
+        made = row | ({CURRENCY: self.currency} if self.currency else {})
+        return made if self.country_codes else made | {COUNTRY: _code_of(row.get(COUNTRY_TEXT))}
+
+
+def _code_of(country: Any) -> Any:
+    """Return the ISO 3166 code of a country by its English name or one of its codes, else what was there."""
+    try:
+        return pycountry.countries.lookup(country.strip()).alpha_2
+    except (LookupError, AttributeError):
+        return country
+
+
+def deal_query(deal_id: str, org: OrgKind) -> str:
     """Return one query for a deal, its lines, its account and the account's parents."""
-    account = ", ".join(f"Account.{field}" for field in ACCOUNT)
+    account = ", ".join(f"Account.{field}" for field in org.fields(ACCOUNT))
     parents = ", ".join(f"{level}.ParentId" for level in LEVELS[1:])
     lines = f"(SELECT {', '.join(LINE)} FROM OpportunityLineItems ORDER BY SortOrder, Id)"
-    return f"SELECT {', '.join(DEAL)}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
+    own = ", ".join(org.fields(DEAL))
+    return f"SELECT {own}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
 
 
 def visible_ancestors(row: Row) -> tuple[list[str], bool]:
@@ -148,56 +212,117 @@ def _children(row: Row, relation: str) -> list[Row]:
     return children.get("records", [])
 
 
+class Unreadable(ValueError):
+    """A value of a record is none.
+
+    `field` is its canonical name, `reason` says what is wrong in an org's words.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+def check_whole(row: Row, names: Iterable[str]) -> None:
+    """Raise `Unavailable` for a row without the fields that were asked for: what answered is not the org."""
+    if missing := [each for each in names if each.partition(".")[0] not in row]:
+        raise Unavailable("crm", f"it answered with a record that has no {missing[0]}")
+
+
+def whole(row: Row, name: str, field: str, default: int) -> int:
+    """Return a whole number from 1 of a record, the default where it has none. Raises `Unreadable`."""
+    value = row.get(name)
+    if value is None:
+        return default
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 1 <= value <= MOST and value == int(value):
+        return int(value)
+    raise Unreadable(field, f"{in_words(field)}: {value!r} is no whole number from 1 to {MOST}")
+
+
+def text(row: Row, name: str, field: str) -> str:
+    """Return a text of a record, empty where it has none. Raises `Unreadable`."""
+    value = row.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Unreadable(field, f"{in_words(field)}: {value!r} is no text")
+    if REPLACEMENT in value:
+        raise Unreadable(field, f"{in_words(field)} holds a character that cannot be stored")
+    return value
+
+
+def _number(value: Any, field: str) -> Decimal:
+    """Return a number of a record. Raises `Unreadable`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise Unreadable(field, f"{in_words(field)}: {value!r} is no number")
+    return Decimal(str(value))
+
+
 def to_deal(
     row: Row, ancestors: tuple[str, ...], contacts: list[Row], potential_duplicates: list[Row], listed: set[str]
 ) -> Deal:
     """Return an opportunity as a canonical deal.
 
-    `listed` holds the ids of the products that the price list has in the deal's currency.
+    `listed` holds the ids of the products that the price list has in the deal's currency. Raises `Unreadable`.
     """
     account: Row = row["Account"] or {}
     owner: Row = row["Owner"] or {}
     return Deal(
         id=row["Id"],
-        name=row["Name"],
-        revision=int(row["Revision__c"] or 1),
+        name=text(row, "Name", "deal.name"),
+        revision=whole(row, "Revision__c", "deal.revision", 1),
         account=to_account(account, contacts, ancestors, tuple(each["Id"] for each in potential_duplicates)),
-        currency=row["CurrencyIsoCode"] or "",
-        legal_entity=row["LegalEntity__c"],
-        starts_on=date.fromisoformat(row["StartDate__c"] or row["CloseDate"]),
+        currency=text(row, "CurrencyIsoCode", "deal.currency"),
+        legal_entity=text(row, "LegalEntity__c", "deal.legal_entity") or None,
+        starts_on=_day(row["StartDate__c"] or row["CloseDate"]),
         term_months=_term(row["TermMonths__c"]),
-        lines=tuple(_line(each, listed) for each in lines_of(row)),
-        won=row["IsWon"],
-        placed_by=row["PlacedBy__c"] or owner.get("Username", ""),
+        lines=tuple(_line(each, place, listed) for place, each in enumerate(lines_of(row))),
+        won=bool(row["IsWon"]),
+        placed_by=text(row, "PlacedBy__c", "deal.placed_by") or owner.get("Username") or "",
     )
+
+
+def _day(value: Any) -> date:
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        field = "deal.starts_on"
+        raise Unreadable(field, f"{in_words(field)}: {value!r} is no day") from error
 
 
 def to_account(
     row: Row, contacts: list[Row], ancestors: tuple[str, ...] = (), potential_duplicates: tuple[str, ...] = ()
 ) -> Account:
-    """Return an account as a canonical one. `contacts` holds its first contact, if it has one."""
+    """Return an account as a canonical one. `contacts` holds its first contact, if it has one.
+
+    Raises `Unreadable`.
+    """
     return Account(
         id=row.get("Id", ""),
-        name=row.get("Name", ""),
+        name=text(row, "Name", "deal.account.name"),
         address=_address(row),
-        tax_number=row.get("VatNumber__c"),
+        tax_number=text(row, "VatNumber__c", "deal.account.tax_number") or None,
         contact=_contact(contacts[0]) if contacts else None,
-        payment_method=row.get("PaymentMethod__c"),
+        payment_method=text(row, "PaymentMethod__c", "deal.account.payment_method") or None,
         ancestors=ancestors,
         potential_duplicates=potential_duplicates,
-        partner=row.get("Partner__c") or "",
+        partner=text(row, "Partner__c", "deal.account.partner"),
         revision=revision(row, contacts),
     )
 
 
 def _address(row: Row) -> Address:
     """Return an account's address. Without country picklists an org's users write the code as they like."""
-    street, postal_code, city, country = (row.get(f"Billing{part}") or "" for part in ADDRESS)
+    parts = (text(row, f"Billing{part}", f"deal.account.address.{name}") for part, name in ADDRESS.items())
+    street, postal_code, city, country = parts
     return Address(street, postal_code, city, country.strip().upper())
 
 
 def _contact(row: Row) -> Contact:
-    return Contact(" ".join(filter(None, (row["FirstName"], row["LastName"]))), row["Email"] or "")
+    named = (text(row, name, "deal.account.contact.name") for name in ("FirstName", "LastName"))
+    return Contact(" ".join(filter(None, named)), text(row, "Email", "deal.account.contact.email"))
 
 
 def revision(row: Row, contacts: list[Row]) -> str:
@@ -214,33 +339,39 @@ def _term(months: float | None) -> int:
     """Return the months of a term: a year if none is said, 0 for what is no number of whole months."""
     if months is None:
         return DEFAULT_TERM
-    return int(months) if months == int(months) else 0
+    return int(months) if isfinite(months) and abs(months) <= MOST and months == int(months) else 0
 
 
-def _line(row: Row, listed: set[str]) -> DealLine:
+def _net_price(row: Row, field: str) -> Decimal:
+    """Return what one piece costs (Object Reference: OpportunityLineItem, Discount in per cent of the price)."""
+    price, discount = _number(row["UnitPrice"] or 0, field), _number(row["Discount"] or 0, field)
+    return price * (100 - discount) / 100 if discount else price
+
+
+def _line(row: Row, place: int, listed: set[str]) -> DealLine:
     product: Row = row["Product2"] or {}
+    field = f"deal.lines[{place}]"
     return DealLine(
         id=row["Id"],
-        sku=row["ProductCode"] or "",
-        name=row["Name"] or "",
-        quantity=Decimal(str(row["Quantity"])),
-        unit_price=Decimal(str(row["UnitPrice"] or 0)),
-        interval=product.get("BillingInterval__c") or "",
+        sku=text(row, "ProductCode", f"{field}.sku"),
+        name=text(row, "Name", f"{field}.name"),
+        quantity=_number(row["Quantity"], f"{field}.quantity"),
+        unit_price=_net_price(row, f"{field}.unit_price"),
+        interval=text(product, "BillingInterval__c", f"{field}.interval"),
         listed=row["Product2Id"] in listed,
     )
 
 
-def prices_query(deal: PlacedDeal) -> str:
+def prices_query(deal: PlacedDeal, org: OrgKind) -> str:
     """Return the query for the standard price list's entries of the products that are ordered."""
     skus = ", ".join(sorted({quoted(line.sku) for line in deal.lines}))
     return (
         "SELECT Id, UnitPrice, Product2.ProductCode, Pricebook2Id FROM PricebookEntry WHERE IsActive = true "
-        f"AND Pricebook2.IsStandard = true AND CurrencyIsoCode = {quoted(deal.currency)} "
-        f"AND Product2.ProductCode IN ({skus})"
+        f"AND Pricebook2.IsStandard = true{org.in_currency(deal.currency)} AND Product2.ProductCode IN ({skus})"
     )
 
 
-def placing_request(deal: PlacedDeal, price_list: str, today: date) -> Row:
+def placing_request(deal: PlacedDeal, price_list: str, today: date, org: OrgKind) -> Row:
     """Return the request for the opportunity, still open: it is closed once its lines exist."""
     body = {
         "Name": deal.name,
@@ -248,43 +379,59 @@ def placing_request(deal: PlacedDeal, price_list: str, today: date) -> Row:
         "Pricebook2Id": price_list,
         "StageName": "Negotiation/Review",
         "CloseDate": today.isoformat(),
-        "CurrencyIsoCode": deal.currency,
+        CURRENCY: deal.currency,
         "LegalEntity__c": deal.legal_entity,
         "StartDate__c": deal.starts_on.isoformat(),
         "TermMonths__c": deal.term_months,
         "PlacedBy__c": deal.placed_by,
     }
-    return _patch(f"sobjects/Opportunity/TiergateKey__c/{deal.key}", "deal", body)
+    there = {name: body[name] for name in org.fields(body)}
+    return _patch(f"sobjects/Opportunity/TiergateKey__c/{deal.key}", "deal", there)
 
 
 def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row]) -> list[Row]:
     """Return the requests for the lines, each with a key of its own, and for the close.
 
-    They are sent all or nothing, so that lines which exist belong to a deal that is won.
+    They are sent all or nothing, so that lines which exist belong to a deal that is won. A composite has 25 requests at
+    most: the lines are in collections, of 200 each (REST API: sObject Collections).
     """
+    lines: list[Row] = [
+        {
+            "attributes": {"type": "OpportunityLineItem"},
+            "TiergateKey__c": f"{deal.key}.{index}",
+            "OpportunityId": deal_id,
+            "PricebookEntryId": entries[line.sku]["Id"],
+            "Quantity": line.quantity,
+            "UnitPrice": entries[line.sku]["UnitPrice"],
+            "SortOrder": index,
+        }
+        for index, line in enumerate(deal.lines)
+    ]
     requests = [
         _patch(
-            f"sobjects/OpportunityLineItem/TiergateKey__c/{deal.key}.{index}",
-            f"line{index}",
-            {
-                "OpportunityId": deal_id,
-                "PricebookEntryId": entries[line.sku]["Id"],
-                "Quantity": line.quantity,
-                "UnitPrice": entries[line.sku]["UnitPrice"],
-                "SortOrder": index,
-            },
+            "composite/sobjects/OpportunityLineItem/TiergateKey__c",
+            f"lines{start}",
+            {"allOrNone": True, "records": lines[start : start + COLLECTION]},
         )
-        for index, line in enumerate(deal.lines)
+        for start in range(0, len(lines), COLLECTION)
     ]
     return [*requests, _patch(f"sobjects/Opportunity/{deal_id}", "close", {"StageName": "Closed Won"})]
 
 
-def status_requests(deal_id: str, status: DealStatus, correlation_id: str) -> list[Row]:
-    """Return the composite's subrequests that show a status, and the contract when there is one."""
+def shortened(words: str, length: int) -> str:
+    """Return a text that a field of so many characters can hold, with an ellipsis for what is left out."""
+    return words if len(words) <= length else f"{words[: max(length - 1, 0)]}…"[:length]
+
+
+def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detail_length: int) -> list[Row]:
+    """Return the composite's subrequests that show a status, and the contract when there is one.
+
+    The detail is shortened to `detail_length` characters: the state is to be seen whatever there is to say of it.
+    """
     findings = "; ".join(f"{in_words(each.field)}: {each.reason}" for each in status.findings)
     shown = {
         "TiergateStatus__c": status.state,
-        "TiergateDetail__c": findings or status.detail,
+        DETAIL: shortened(findings or status.detail, detail_length),
         "TiergateOrder__c": status.order_id,
         "TiergateCorrelation__c": correlation_id,
     }
@@ -318,10 +465,12 @@ def contact_query(account_id: str) -> str:
     )
 
 
-def accounts_query(condition: str) -> str:
+def accounts_query(condition: str, org: OrgKind) -> str:
     """Return the query for accounts with the fields that we write to them, each with its first contact."""
     contact = f"(SELECT {', '.join(CONTACT)} FROM Contacts ORDER BY CreatedDate LIMIT 1)"
-    return f"SELECT {', '.join((*ACCOUNT, *MARK, 'SystemModstamp', contact))} FROM Account WHERE {condition}"
+    return (
+        f"SELECT {', '.join((*org.fields(ACCOUNT), *MARK, 'SystemModstamp', contact))} FROM Account WHERE {condition}"
+    )
 
 
 def contacts_of(account: Row) -> list[Row]:

@@ -48,6 +48,13 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
         books(self.mapping)  # a mistake in it is said at start
 
 
+class _Answer(msgspec.Struct, frozen=True):
+    """What Tryton answers: a result, which may be null, or an error with its name and its details."""
+
+    result: Any | msgspec.UnsetType = msgspec.UNSET
+    error: list[Any] | None = None
+
+
 class Warned(Exception):
     """Tryton asks for a confirmation. `name` is the name under which a yes has to be recorded."""
 
@@ -136,8 +143,11 @@ class TrytonClient:
         result = _result(response, safe=True)
         if not result:
             raise Rejected("erp", "Tryton refuses the user's credentials")
-        self.user_id = int(result[0])
-        proof = f"{settings.user}:{result[0]}:{result[1]}"
+        try:
+            self.user_id, key = msgspec.convert(result[:2], tuple[int, str])
+        except (msgspec.ValidationError, TypeError) as error:
+            raise Unavailable("erp", "Tryton answered the log-in with something else than a session") from error
+        proof = f"{settings.user}:{self.user_id}:{key}"
         self._session = base64.b64encode(proof.encode()).decode()
 
 
@@ -151,22 +161,29 @@ def _result(response: HttpResponse, *, safe: bool) -> Any:
         raise _server_error(response.status, safe=safe)
     if not response.is_success:
         raise Rejected("erp", f"Tryton answered {response.status}")
-    answer = response.json("erp", safe=safe)
-    if error := answer.get("error"):
-        kind, details = str(error[0]), _listed(error[1])
-        message = str(details[0]) if details else kind
-        match kind:
-            case "UserWarning":
-                raise Warned(message, str(details[1]))
-            case "ConcurrencyException":
-                raise Conflict("erp", "the record is being changed by somebody else")
-            case "UserError" if GONE in message:
-                raise Conflict("erp", "a record that was there a moment ago was deleted by somebody else")
-            case "UserError":
-                raise Rejected("erp", message)
-            case _:
-                raise NotFound("erp", message) if "does not exist" in message else Rejected("erp", f"{kind}: {message}")
-    return answer["result"]
+    answer = response.json("erp", safe=safe, shape=_Answer)
+    if answer.error:
+        raise _refusal(answer.error)
+    if isinstance(answer.result, msgspec.UnsetType):
+        raise _server_error(response.status, safe=safe)
+    return answer.result
+
+
+def _refusal(error: list[Any]) -> PlatformFault | Warned:
+    """Return what an error means: its name comes first, then its details."""
+    kind, details = str(error[0]), _listed(*error[1:2])
+    message = str(details[0]) if details else kind
+    match kind:
+        case "UserWarning":
+            return Warned(message, str(details[-1]) if details else "")
+        case "ConcurrencyException":
+            return Conflict("erp", "the record is being changed by somebody else")
+        case "UserError" if GONE in message:
+            return Conflict("erp", "a record that was there a moment ago was deleted by somebody else")
+        case "UserError":
+            return Rejected("erp", message)
+        case _:
+            return NotFound("erp", message) if "does not exist" in message else Rejected("erp", f"{kind}: {message}")
 
 
 def _warning_name(model: str, record: int, about: str) -> str:
@@ -177,9 +194,9 @@ def _warning_name(model: str, record: int, about: str) -> str:
     return f"{hashlib.md5(f'{model},{record}'.encode(), usedforsecurity=False).hexdigest()}.{about}"
 
 
-def _listed(details: Any) -> list[Any]:
+def _listed(details: Any = ()) -> list[Any]:
     """Return an error's details as a list: Tryton's own errors come with a list, those of Python with a text."""
-    return cast("list[Any]", details) if isinstance(details, list) else [details]
+    return list(cast("list[Any]", details)) if isinstance(details, list | tuple) else [details]
 
 
 def _server_error(status: int, *, safe: bool) -> PlatformFault:

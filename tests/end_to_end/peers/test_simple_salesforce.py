@@ -4,10 +4,12 @@ fails."""
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from time import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import jwt
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -284,3 +286,180 @@ def test_a_deal_closes_as_a_salesperson_closes_it(crm: Any) -> None:
     assert crm.Opportunity.get(deal)["IsWon"] is False
     crm.Opportunity.update(deal, {"StageName": "Closed Lost"})
     assert (crm.Opportunity.get(deal)["IsClosed"], crm.Opportunity.get(deal)["IsWon"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("sobject", "values", "field"),
+    [
+        ("Account", {"Name": "x" * 256}, "Name"),
+        ("Account", {"Name": "Long", "BillingCity": "x" * 41}, "BillingCity"),
+        ("Account", {"Name": "Long", "Phone": "0" * 41}, "Phone"),
+        ("Contact", {"LastName": "x" * 81}, "LastName"),
+        ("Opportunity", {"Name": "x" * 121, "StageName": "Prospecting", "CloseDate": "2026-01-01"}, "Name"),
+    ],
+)
+def test_a_text_that_is_longer_than_its_description_says_is_refused(
+    crm: Any, sobject: str, values: dict[str, Any], field: str
+) -> None:
+    described = {each["name"]: each for each in getattr(crm, sobject).describe()["fields"]}
+
+    with pytest.raises(SalesforceMalformedRequest) as refused:
+        getattr(crm, sobject).create(values)
+
+    content: Any = refused.value.content
+    assert (content[0]["errorCode"], content[0]["fields"]) == ("STRING_TOO_LONG", [field])
+    assert described[field]["length"] == len(values[field]) - 1
+
+
+def test_a_deleted_record_is_found_by_those_who_ask_for_all(crm: Any) -> None:
+    account = crm.Account.create({"Name": "Deleted"})["id"]
+    crm.Account.delete(account)
+    query = f"SELECT Id, IsDeleted FROM Account WHERE Id = '{account}'"
+
+    assert crm.query(query)["totalSize"] == 0
+    assert [each["IsDeleted"] for each in crm.query(query, include_deleted=True)["records"]] == [True]
+
+
+def test_stamps_are_of_whole_seconds(crm: Any) -> None:
+    account = crm.Account.create({"Name": "Stamped"})["id"]
+
+    assert str(crm.Account.get(account)["SystemModstamp"]).endswith(".000+0000")
+
+
+def composite(crm: Any, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    body = {"allOrNone": True, "compositeRequest": requests}
+    return list(crm.restful("composite", method="POST", json=body)["compositeResponse"])
+
+
+def test_child_records_come_in_pages_of_their_own(crm: Any) -> None:
+    account = crm.Account.create({"Name": "Large family"})["id"]
+    for place in range(205):
+        crm.Contact.create({"LastName": f"N{place:03}", "AccountId": account})
+
+    (row,) = crm.query(
+        f"SELECT Id, (SELECT LastName FROM Contacts ORDER BY LastName) FROM Account WHERE Id = '{account}'"
+    )["records"]
+    rest = crm.query_more(row["Contacts"]["nextRecordsUrl"], identifier_is_url=True)
+
+    assert (row["Contacts"]["totalSize"], row["Contacts"]["done"], len(row["Contacts"]["records"])) == (205, False, 199)
+    assert (rest["done"], [each["LastName"] for each in rest["records"]]) == (
+        True,
+        [f"N{at}" for at in range(199, 205)],
+    )
+
+
+@pytest.mark.parametrize(("url", "most"), [("sobjects/Account/describe", 25), ("query?q=SELECT+Id+FROM+User", 5)])
+def test_a_composite_has_at_most_25_requests_and_5_queries(crm: Any, url: str, most: int) -> None:
+    requests = [
+        {"method": "GET", "url": f"/services/data/v66.0/{url}", "referenceId": f"r{place}"} for place in range(most + 1)
+    ]
+
+    well, refused = composite(crm, requests[:most]), composite(crm, requests)
+
+    assert [each["httpStatusCode"] for each in well] == [200] * most
+    assert [(each["httpStatusCode"], each["body"][0]["errorCode"]) for each in refused] == [(400, "LIMIT_EXCEEDED")]
+
+
+def test_a_composite_that_fails_leaves_nothing_of_what_came_before(crm: Any) -> None:
+    name = uuid4().hex
+    url = "/services/data/v66.0/sobjects/Account"
+    good = {"method": "POST", "url": url, "referenceId": "good", "body": {"Name": name}}
+    bad = {"method": "POST", "url": url, "referenceId": "bad", "body": {"Nome": name}}
+
+    answers = composite(crm, [good, bad])
+
+    assert [each["body"][0]["errorCode"] for each in answers] == ["PROCESSING_HALTED", "INVALID_FIELD"]
+    assert crm.query(f"SELECT Id FROM Account WHERE Name = '{name}'")["totalSize"] == 0
+
+
+def test_a_collection_is_upserted_whole_or_not_at_all(crm: Any) -> None:
+    marks = [uuid4().hex for _ in range(3)]
+    records = [
+        {"attributes": {"type": "Product2"}, "ProductCode": mark, "Name": mark, "IsActive": True} for mark in marks
+    ]
+
+    def upsert(several: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        body = {"allOrNone": True, "records": several}
+        return list(crm.restful("composite/sobjects/Product2/ProductCode", method="PATCH", json=body))
+
+    refused = upsert([*records[:2], records[2] | {"Family": 7}])
+    none = crm.query(f"SELECT COUNT() FROM Product2 WHERE ProductCode IN ('{marks[0]}', '{marks[2]}')")["totalSize"]
+    made, again = upsert(records), upsert(records)
+
+    codes = [each["errors"][0]["statusCode"] for each in refused]
+    assert (codes, none) == (["ALL_OR_NONE_OPERATION_ROLLED_BACK"] * 2 + ["JSON_PARSER_ERROR"], 0)
+    assert [each["created"] for each in made] == [True] * 3
+    assert [each["created"] for each in again] == [False] * 3
+    with pytest.raises(SalesforceMalformedRequest, match="200 records"):
+        upsert(records * 67)
+
+
+def test_a_line_stays_with_its_deal(crm: Any) -> None:
+    entry = crm.query("SELECT Id FROM PricebookEntry LIMIT 1")["records"][0]["Id"]
+    deal = {"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2026-01-31"}
+    one, other = (crm.Opportunity.create(deal)["id"] for _ in range(2))
+    line = crm.OpportunityLineItem.create({"OpportunityId": one, "PricebookEntryId": entry, "Quantity": 1})["id"]
+
+    with pytest.raises(SalesforceMalformedRequest, match="INVALID_FIELD_FOR_INSERT_UPDATE"):
+        crm.OpportunityLineItem.update(line, {"OpportunityId": other})
+
+
+def test_ids_of_15_and_of_18_characters_are_the_same_record_and_the_longer_is_answered(crm: Any) -> None:
+    account = crm.Account.create({"Name": "Short ids"})["id"]
+    short = account[:15]
+
+    contact = crm.Contact.create({"LastName": "Short", "AccountId": short})["id"]
+
+    assert len(account) == 18
+    assert crm.Account.get(short)["Id"] == account
+    assert crm.Contact.get(contact)["AccountId"] == account
+    assert crm.query(f"SELECT Id FROM Account WHERE Id = '{short}'")["records"][0]["Id"] == account
+    assert crm.query(f"SELECT Id FROM Contact WHERE AccountId IN ('{short}')")["totalSize"] == 1
+    assert crm.query(f"SELECT Id FROM Account WHERE Id != '{short}' AND Name = 'Short ids'")["totalSize"] == 0
+
+
+@pytest.mark.parametrize(("domain", "well"), [("login", True), ("test", True), ("acme.my", False)])
+def test_a_log_in_by_assertion_is_for_the_shared_addresses_of_salesforce(
+    environment: Environment, domain: str, *, well: bool
+) -> None:
+    key = (environment.sandbox.kept / "crm_private_key").read_text()
+    claims = {"iss": CLIENT_ID, "sub": USERNAME, "aud": f"https://{domain}.salesforce.com", "exp": time() + 180}
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "assertion": jwt.encode(claims, key, algorithm="RS256"),
+    }
+
+    answer = requests.post(f"{environment.sandbox.url('crm')}/services/oauth2/token", data=form, timeout=10)
+
+    assert answer.ok is well
+    assert well or answer.json() == {"error": "invalid_grant", "error_description": "audience is invalid"}
+
+
+def test_a_line_with_a_discount_costs_less(crm: Any) -> None:
+    entry = crm.query("SELECT Id FROM PricebookEntry LIMIT 1")["records"][0]["Id"]
+    deal = crm.Opportunity.create({"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2026-01-31"})["id"]
+    line = {"OpportunityId": deal, "PricebookEntryId": entry, "Quantity": 2, "UnitPrice": 100, "Discount": 15}
+
+    made = crm.OpportunityLineItem.get(crm.OpportunityLineItem.create(line)["id"])
+
+    assert (made["UnitPrice"], made["Discount"], made["TotalPrice"]) == (100, 15, 170)
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"LastName": "X", "Email": "nobody"}, "INVALID_EMAIL_ADDRESS"),
+        ({"LastName": "X", "AccountId": "no id"}, "MALFORMED_ID"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(crm: Any, values: dict[str, Any], code: str) -> None:
+    with pytest.raises(SalesforceMalformedRequest) as refused:
+        crm.Contact.create(values)
+
+    content: Any = refused.value.content
+    assert content[0]["errorCode"] == code
+
+
+def test_part_of_an_employee_is_refused(crm: Any) -> None:
+    with pytest.raises(SalesforceMalformedRequest, match="JSON_PARSER_ERROR"):
+        crm.Account.create({"Name": "Half", "NumberOfEmployees": 1.5})

@@ -27,6 +27,7 @@ WRONG = [
     "a_platform_that_is_down_is_unavailable",
     "a_platform_that_cannot_be_reached_is_unavailable_and_comes_back",
     "a_maintenance_page_is_no_answer",
+    "a_redirect_to_a_maintenance_page_is_no_answer",
     "what_is_refused_is_rejected_with_its_field",
     "a_removal_takes_back_all_and_what_is_not_there_is_removed_already",
     "every_write_says_what_it_carries",

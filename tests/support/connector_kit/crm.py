@@ -13,8 +13,10 @@ from decimal import Decimal
 from canonical.cases import Finding
 from canonical.deals import DealReference, DealStatus
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, Event
+from canonical.ids import identifiers
 from canonical.parties import AccountSync
 from system_apis.crm.port import Crm
+from system_apis.feed import Feed
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import NAME, Act, Kit, Put, behaviour
 from tests.support.connector_kit.loopback import ALWAYS, PAGE, Seen, Trouble
@@ -167,7 +169,7 @@ class CrmKit(Kit[Crm, CrmSubject]):
     @behaviour
     async def a_feed_goes_on_after_a_maintenance_page_and_an_outage(self) -> None:
         watching = KitIntake()
-        task = asyncio.create_task(self.connector.watch(watching))
+        task = asyncio.create_task(self._feed(watching).keep_looking())
         try:
             for headers, status in (({"content-type": "text/html"}, 200), ({}, 200), ({}, 503)):
                 before = len(self.loopback.seen)
@@ -270,10 +272,13 @@ class CrmKit(Kit[Crm, CrmSubject]):
 
         return wanted(await self._offered_until(lambda events: len(wanted(events)) >= count))
 
+    def _feed(self, intake: KitIntake) -> Feed:
+        return Feed(self.source, self.connector.look, intake, self.bench.clock, identifiers(), CHANGE_FEED_SECONDS)
+
     async def _offered_until(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
         """Return what the feed offers until it is enough, and in one more poll of the platform."""
         intake = KitIntake()
-        task = asyncio.create_task(self.connector.watch(intake))
+        task = asyncio.create_task(self._feed(intake).keep_looking())
         try:
             await self._until(lambda: task.done() or enough(intake.events))
             before = len(self.loopback.seen)

@@ -255,6 +255,28 @@ class Kit(ABC, Generic[C, S]):
                 self.loopback.calm()
                 assert isinstance(fault, (Unavailable, UnknownOutcome)), repr(fault)
 
+    @behaviour
+    async def json_that_was_not_asked_for_is_no_answer(self) -> None:
+        """Whatever stands between us and the platform may answer in JSON, too."""
+        if not self.subject.answers_json:
+            return
+        calls = [*await self._calls("shape"), self._check]
+        for body in (b"{}", b"[]", b"null", b'"fine"', b'{"status": "ok"}', b'[{"status": "ok"}]'):
+            for act in calls:
+                self._answer(200, {"content-type": "application/json"}, body)
+                fault = await self.bench.fault(act)
+                self.loopback.calm()
+                assert isinstance(fault, (Unavailable, UnknownOutcome)), f"{body!r}: {fault!r}"
+
+    @behaviour
+    async def a_redirect_to_a_maintenance_page_is_no_answer(self) -> None:
+        calls = [*await self._calls("moved"), self._check]
+        for act in calls:
+            self._answer(302, {"location": "/maintenance", "content-type": "text/html"}, PAGE)
+            fault = await self.bench.fault(act)
+            self.loopback.calm()
+            assert isinstance(fault, (Unavailable, UnknownOutcome)), repr(fault)
+
     # ---- refusals
 
     @behaviour

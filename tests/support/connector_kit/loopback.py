@@ -58,6 +58,8 @@ class Loopback:
         self.troubles: list[Trouble] = []
         self.before: Callable[[Seen], Awaitable[None]] | None = None
         """Called with each request before it is passed on: to write to the platform while a list is read."""
+        self.rewritten: Callable[[bytes], bytes] | None = None
+        """Called with the body of each answer before it is passed on: to say what the platform would never store."""
 
     @property
     def url(self) -> str:
@@ -87,7 +89,7 @@ class Loopback:
 
     def calm(self) -> None:
         self.troubles.clear()
-        self.before = None
+        self.before = self.rewritten = None
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -124,7 +126,8 @@ class Loopback:
         response = await self._upstream.request(method, path, content=body, headers=sent)
         if trouble:
             return False
-        _answer(writer, response.status_code, response.headers.raw, response.content)
+        content = self.rewritten(response.content) if self.rewritten else response.content
+        _answer(writer, response.status_code, response.headers.raw, content)
         return True
 
     def _take(self, request: Seen) -> Trouble | None:

@@ -18,6 +18,7 @@ class ProvisioningSubject(WebhookSubject[Provisioning]):
     """A target, as its own users see it."""
 
     domain = "provisioning"
+    answers_json = False
 
     @abstractmethod
     async def jobs(self, order_id: str) -> list[tuple[str, int]]:

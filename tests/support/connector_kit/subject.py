@@ -50,6 +50,8 @@ class Subject(ABC, Generic[C]):
     connector: Connector
     secrets: tuple[str, ...]
     """Every secret that the settings hold: none may be seen anywhere."""
+    answers_json = True
+    """Whether the platform's answers are read: of some the status is all that there is to read."""
 
     @abstractmethod
     def settings(self, url: str) -> PlatformServer:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from canonical.faults import Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.faults import Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
 from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.context import deadline
@@ -466,13 +466,49 @@ def test_a_redirect_is_not_followed_and_where_it_points_is_told_without_its_quer
     server = Server((status, 0.0))
     server.extra = f"location: {location}\r\n".encode()
 
-    with pytest.raises(Rejected, match="redirects to") as refused:
+    with pytest.raises(UnknownOutcome, match="redirects to") as refused:
         run(tmp_path, server, write)
 
     assert place in refused.value.reason
     assert "hush" not in str(refused.value)
     assert refused.value.field == "url"
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("headers", [b"location: /maintenance\r\n", b"location: http://[\r\n", b""])
+def test_a_read_that_is_redirected_may_be_asked_again_later(tmp_path: Path, headers: bytes) -> None:
+    server = Server((302, 0.0))
+    server.extra = headers
+
+    with pytest.raises(Unavailable, match="redirects to"):
+        run(tmp_path, server, read)
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [("0.2", 0.2), ("²", 0.0), ("-5", 0.0)])
+def test_a_pause_is_as_long_as_the_platform_asks_for_and_nonsense_is_no_pause(
+    tmp_path: Path, asked: str, seconds: float
+) -> None:
+    server = Server(BUSY)
+    server.extra = f"retry-after: {asked}\r\n".encode("latin-1")
+
+    assert run(tmp_path, server, read).status == 200
+
+    first, second = server.seen
+    assert second - first >= seconds
+
+
+@pytest.mark.parametrize("asked", ["3600", "3600.5"])
+def test_a_pause_that_is_longer_than_the_call_is_told_to_the_caller(tmp_path: Path, asked: str) -> None:
+    server = Server((429, 0.0))
+    server.extra = f"retry-after: {asked}\r\n".encode()
+
+    async def in_a_call(outbound: PlatformClient) -> HttpResponse:
+        with deadline.within("any", 1.0):
+            return await read(outbound)
+
+    answer = run(tmp_path, server, in_a_call)
+
+    assert (answer.status, answer.retry_after, len(server.seen)) == (429, float(asked), 1)
 
 
 def test_no_more_connections_are_made_than_the_platform_has_places(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from litestar import get
 
 from policies.chain.gate import Ungoverned, governed
+from policies.chain.readiness import is_ok
 from policies.contract.bodies import MAX_BODY
 from tests.support.governed_app import NOW, WRITER, Door
 
@@ -188,6 +189,10 @@ def test_health_is_open_and_says_what_is_missing(door: Door) -> None:
     assert door.client.get("/health/live").json() == {"status": "ok"}
     answer = door.client.get("/health/ready")
     assert (answer.status_code, answer.json()) == (503, {"erp": "gone", "catalogue": "ok"})
+
+
+def test_more_may_be_said_of_what_answers() -> None:
+    assert [is_ok(said) for said in ("ok", "ok, read 3 s ago", "okay", "gone", "")] == [True, True, False, False, False]
 
 
 def test_an_app_with_a_route_that_the_catalogue_does_not_know_does_not_start(door: Door) -> None:

@@ -147,6 +147,13 @@ def test_worker_slots_take_from_each_agenda_in_turn(context: WorkflowContext, cl
     assert taken[4] is None
 
 
+def test_a_pause_is_no_shorter_than_the_platform_asks_for(context: WorkflowContext, clock: TestClock) -> None:
+    asked = [retry(context, 1, seconds).at - clock() for seconds in (None, 0.5, 3600.0)]
+
+    usual = timedelta(seconds=context.retry_policy.pause)
+    assert asked == [usual, usual, timedelta(hours=1)]
+
+
 def test_pauses_grow_up_to_the_longest_and_people_hear_of_it_after_many_failures(
     context: WorkflowContext, clock: TestClock
 ) -> None:

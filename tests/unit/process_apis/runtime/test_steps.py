@@ -3,13 +3,14 @@ alone."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from canonical.cases import Finding
-from canonical.faults import Conflict, PlatformFault, Rejected, Unavailable
+from canonical.faults import Conflict, PlatformFault, Rejected, Throttled, Unavailable
 from canonical.orders import Order
 from process_apis.runtime.agenda import CASE_AFTER
-from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.context import RetryPolicy, WorkflowContext
 from process_apis.runtime.holds import Held
 from process_apis.runtime.steps import Outcome, enter_state, with_retries
 from tests.support.process_context import SOMEBODY, accepted_order
@@ -65,6 +66,23 @@ def test_a_platform_that_is_away_is_waited_for_and_people_hear_of_it_late(
     assert (outcome, row.state, row.blocked_reason) == ("stopped", "validating", "crm: it is away")
     assert row.next_attempt_at == context.pause(run).isoformat()
     assert open_cases(context) == cases
+
+
+def test_a_platform_that_asks_for_an_hour_gets_it_and_is_not_asked_again_before(
+    context: WorkflowContext,
+) -> None:
+    order_id = accepted_order(context, "deal")
+    asked: list[str] = []
+
+    def act(order: Order) -> Outcome:
+        asked.append(order.id)
+        raise Throttled("crm", "too fast", retry_after=3600.0)
+
+    patient = msgspec.structs.replace(context, retry_policy=RetryPolicy(tries=3, first=0.001))
+    outcome = enter_state(patient, order_id, "validating", act)
+
+    assert (outcome, asked) == ("stopped", [order_id])
+    assert context.orders.row(order_id).next_attempt_at == context.later(3600).isoformat()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""Change feeds: what they cannot read, and that one stands still, is a case for the platform team.
+
+A record that cannot be read is read again when somebody asks for it, or by the feed when it is changed; then it goes
+the way of every other record.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from canonical.cases import Action, Case, CaseKind, Finding
+from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, FEED_RESUMED, FEED_STOPPED, RECORD_REFUSED, Event
+from canonical.faults import PlatformFault
+from process_apis.records import cross_references, customers
+from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.engine import Engine
+
+KINDS: frozenset[CaseKind] = frozenset({"record_not_read", "feed_stopped"})
+
+
+class ChangeFeeds:
+    """Opens and closes the cases of change feeds."""
+
+    def __init__(self, context: WorkflowContext) -> None:
+        self._context = context
+
+    # ---- events
+
+    def record_refused(self, event: Event, correlation_id: str) -> None:
+        finding = Finding(event.data.get("field", "record"), event.data.get("reason", "it cannot be read"), "crm")
+        given = {"crm": event.instance, "record": event.data.get("record", "")}
+        self._open(event.subject, finding, given, correlation_id)
+
+    def deal_read(self, event: Event, _: str) -> None:
+        self._resolve(event.subject, "a later state of it was read")
+
+    def account_read(self, event: Event, _: str) -> None:
+        self._resolve(event.data.get("account", ""), "a later state of it was read")
+
+    def feed_stopped(self, event: Event, correlation_id: str) -> None:
+        said = f"no change was read since {event.data.get('since', 'the start')}: {event.data.get('reason', '')}"
+        self._context.cases.open(
+            "feed_stopped",
+            event.source,
+            Finding("feed", said, event.source.partition("/")[0]),
+            ("skip",),
+            correlation_id=correlation_id,
+            given={"crm": event.instance},
+        )
+
+    def feed_resumed(self, event: Event, _: str) -> None:
+        self._context.cases.resolve(event.source, "it is read again", kind="feed_stopped")
+
+    # ---- what people do
+
+    def act(self, case: Case, action: Action) -> Next:
+        """Read the record again, or leave it to people."""
+        return partial(self._read_again, case) if action == "retry" else nothing
+
+    def _read_again(self, case: Case) -> None:
+        try:
+            (self._read_deal if case.input["record"] == "deal" else self._read_account)(case)
+        except PlatformFault as fault:
+            finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+            self._open(case.subject, finding, case.input, case.correlation_id)
+
+    def _read_deal(self, case: Case) -> None:
+        """Read a deal: one that can be read has an order from then on, and the poll begins it."""
+        context, crm = self._context, case.input["crm"]
+        deal = context.platforms.deal(crm, case.subject)
+        if deal.won:
+            context.orders.receive(crm, deal.id, deal.revision, case.correlation_id, context.clock())
+
+    def _read_account(self, case: Case) -> None:
+        """Read an account: the poll lets the other platforms follow its customer."""
+        context, crm = self._context, case.input["crm"]
+        account = context.platforms.account(crm, case.subject)
+        known = cross_references.known(context.database, "cus", crm, (account.id,))
+        for customer_id in known.values():
+            customers.expect_change(context.database, customer_id, case.correlation_id, context.clock())
+
+    def _open(self, record: str, finding: Finding, given: dict[str, str], correlation_id: str) -> None:
+        actions: tuple[Action, ...] = ("retry", "skip")
+        self._context.cases.open(
+            "record_not_read", record, finding, actions, correlation_id=correlation_id, given=given
+        )
+
+    def _resolve(self, record: str, how: str) -> None:
+        self._context.cases.resolve(record, how, kind="record_not_read")
+
+
+def capability(context: WorkflowContext, engine: Engine) -> Capability:
+    """Return what watching the change feeds brings."""
+    del engine  # what is read again is begun by the poll
+    feeds = ChangeFeeds(context)
+    return Capability(
+        "change_feeds",
+        reactions={
+            RECORD_REFUSED: feeds.record_refused,
+            DEAL_CLOSED: feeds.deal_read,
+            CUSTOMER_CHANGED: feeds.account_read,
+            FEED_STOPPED: feeds.feed_stopped,
+            FEED_RESUMED: feeds.feed_resumed,
+        },
+        cases=CaseOwner(KINDS, feeds.act),
+    )

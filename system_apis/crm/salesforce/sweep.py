@@ -1,0 +1,73 @@
+"""The slow sweep: what the polls of the change feed cannot see is found later, some records at a time.
+
+A record may become visible after the moment that its stamp names, and a contact that was moved or deleted for good
+leaves no trace at the account that it has left. So the deals of the last hours are read again, and each customer's
+account is held against the revision that was synced.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from canonical.ids import Clock
+from system_apis.crm.salesforce import mapping
+from system_apis.crm.salesforce.changes import DEAL, OURS, STAMP, Changes, soql_time
+from system_apis.crm.salesforce.client import Row, SalesforceClient
+from system_apis.intake import Intake
+
+REACH = timedelta(hours=6)
+"""How far back deals are read again."""
+ROWS = 200
+"""Records of each kind in one request."""
+
+
+class Sweep:
+    """Read everything once more in rounds, with one request at most beside each look at the feed."""
+
+    def __init__(self, client: SalesforceClient, changes: Changes, clock: Clock, seconds: float) -> None:
+        """A round begins `seconds` after the last began. What is older than the feed's first look is left alone: it
+        was there before Tiergate."""
+        self._client = client
+        self._changes = changes
+        self._clock = clock
+        self._every = timedelta(seconds=seconds)
+        self._began = changes.position
+        self._next = clock() + self._every
+        self._deals: str | None = None
+        self._accounts: str | None = None
+
+    async def go_on(self, intake: Intake) -> None:
+        """Read the next records of the round, when there is one."""
+        if self._deals is None and self._accounts is None:
+            if self._clock() < self._next:
+                return
+            self._next = self._clock() + self._every
+            since = soql_time(max(self._clock() - REACH, self._began))
+            self._deals, self._accounts = f"{STAMP} >= {since}", "Id != null"
+        starts = {"deals": self._deals, "accounts": self._accounts}
+        wanted = {name: self._query(name, start) for name, start in starts.items() if start is not None}
+        found = await self._client.queries(wanted)
+        deals, accounts = found.get("deals", []), found.get("accounts", [])
+        await self._changes.offer(intake, deals, accounts, [], [])
+        self._deals, self._accounts = _after_deals(deals), _after_accounts(accounts)
+
+    def _query(self, name: str, start: str) -> str:
+        if name == "deals":
+            return f"{DEAL} AND {start} ORDER BY {STAMP}, Id LIMIT {ROWS}"
+        return mapping.accounts_query(f"{OURS} AND {start} ORDER BY Id LIMIT {ROWS}", self._client.org)
+
+
+def _after_deals(rows: list[Row]) -> str | None:
+    """Return the condition for the deals after these, None when these are the last."""
+    if len(rows) < ROWS:
+        return None
+    last = rows[-1]
+    try:
+        stamp = soql_time(datetime.fromisoformat(last[STAMP]))
+    except (TypeError, ValueError):
+        return None  # the record was refused; the next round may find it better
+    return f"({STAMP} > {stamp} OR ({STAMP} = {stamp} AND Id > {mapping.quoted(last['Id'])}))"
+
+
+def _after_accounts(rows: list[Row]) -> str | None:
+    return f"Id > {mapping.quoted(rows[-1]['Id'])}" if len(rows) == ROWS else None

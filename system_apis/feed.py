@@ -1,0 +1,148 @@
+"""A platform's change feed: checked again and again, whatever happens, and seen by people when it cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from traceback import extract_tb
+
+import msgspec
+import structlog
+
+from canonical.events import FEED_RESUMED, FEED_STOPPED, Event
+from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.ids import Clock, NewId
+from policies.chain.readiness import OK
+from system_apis.intake import Intake
+
+FIRST = 0.5
+"""Seconds after a look that failed until the next: they double with each that fails."""
+LONGEST = 30.0
+DOUBT = 30.0
+"""Seconds without a good look for which readiness waits: a restart of the process layer is no trouble."""
+TELL_EVERY = 5.0
+WHY: dict[type[PlatformFault], str] = {
+    Unavailable: "it does not answer as it should",
+    UnknownOutcome: "it does not answer as it should",
+    Throttled: "it takes no more requests now",
+    Rejected: "it refuses what is asked",
+    NotFound: "it does not have what is asked for",
+    Conflict: "somebody else is at it",
+}
+"""What readiness, which is open to everybody, says of a fault: its reason may name addresses, and is in the log."""
+log = structlog.get_logger("tiergate.feed")
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What a good look leaves: the seconds until the next, and what people should know about the pace."""
+
+    pause: float
+    note: str = ""
+
+
+class Feed:
+    """Look at one instance's changes for as long as the layer runs."""
+
+    def __init__(
+        self,
+        source: str,
+        look: Callable[[Intake], Awaitable[Look]],
+        intake: Intake,
+        clock: Clock,
+        new_id: NewId,
+        longest_silence: float,
+    ) -> None:
+        """`source` is that of the events. After `longest_silence` seconds without a good look a case is opened."""
+        self._source = source
+        self._look = look
+        self._intake = intake
+        self._clock = clock
+        self._new_id = new_id
+        self._longest_silence = longest_silence
+        self._since = clock()
+        """When the last good look was; before the first, when this began."""
+        self._note = ""
+        self._has_read = False
+        self._failures = 0
+        self._reason = self._why = ""
+        self._reported: bool | None = None
+        """Whether it was reported as standing still; None when a former process may have done so."""
+
+    async def keep_looking(self) -> None:
+        while True:
+            pause = await self.look_once()
+            await asyncio.sleep(pause)
+
+    async def look_once(self) -> float:
+        """Look at the changes. Return the seconds until the next look."""
+        try:
+            done = await self._look(self._intake)
+        except PlatformFault as fault:
+            why = f"{fault.platform}: {WHY.get(type(fault), WHY[Rejected])}"
+            return max(self._failed(fault.platform, fault.reason, why), fault.retry_after or 0.0)
+        except Exception as error:  # noqa: BLE001 - a feed that ends takes in nothing more, and nobody would notice
+            return self._failed("tiergate", f"{type(error).__name__} in {_place(error)}", "a fault of our own")
+        if self._failures:
+            log.info("change feed goes on", feed=self._source)
+        self._since, self._note, self._has_read = self._clock(), done.note, True
+        self._failures, self._reason = 0, ""
+        return done.pause
+
+    def _failed(self, platform: str, reason: str, why: str) -> float:
+        """Keep why a look failed. Return the seconds until the next."""
+        self._failures += 1
+        self._why = why
+        if reason != self._reason:
+            log.warning("change feed interrupted", feed=self._source, platform=platform, reason=reason)
+        self._reason = reason
+        return min(FIRST * 2 ** min(self._failures - 1, 16), LONGEST)
+
+    # ---- what people see
+
+    @property
+    def _silent(self) -> float:
+        return (self._clock() - self._since).total_seconds()
+
+    def found(self) -> str:
+        """Return what readiness says: `ok` with the age of the last good look, or that there is none and why."""
+        age = f"{self._silent:.0f} s ago"
+        why = f"; the last look failed: {self._why} (the log says more)" if self._failures else ""
+        if not self._has_read:
+            return f"never read since the start {age}{why}"
+        note = f"; {self._note}" if self._note else ""
+        if self._silent > DOUBT and self._failures:
+            return f"last read {age}{why}"
+        return f"{OK}, last read {age}{why}{note}"
+
+    async def keep_telling(self) -> None:
+        while True:
+            await self.tell()
+            await asyncio.sleep(min(TELL_EVERY, self._longest_silence / 4))
+
+    async def tell(self) -> None:
+        """Tell the process layer once that the feed stands still, and once that it goes on."""
+        stopped = self._silent > self._longest_silence
+        if self._reported is stopped or (self._reported is None and not stopped and not self._has_read):
+            return
+        kind, word = (FEED_STOPPED, "stopped") if stopped else (FEED_RESUMED, "resumed")
+        reason = self._reason or (self._note if stopped else "") or "a look at it does not end"
+        event = Event(
+            id=f"feed:{word}:{self._since.isoformat()}",
+            source=self._source,
+            type=kind,
+            subject=self._source.partition("/")[2],
+            time=self._clock(),
+            data={"since": self._since.isoformat(timespec="seconds"), "reason": reason} if stopped else {},
+        )
+        try:
+            await self._intake.offer(event, self._new_id("cor"))
+        except PlatformFault as fault:
+            log.warning("a change feed cannot be reported", feed=self._source, reason=fault.reason)
+        else:
+            self._reported = stopped
+
+
+def _place(error: Exception) -> str:
+    """Return where an exception was raised. Its text may hold a record's fields."""
+    last = extract_tb(error.__traceback__)[-1]
+    return f"{last.name}, line {last.lineno}"

@@ -1,0 +1,108 @@
+"""An org without multiple currencies and without state and country picklists: the connector passes the kit there."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from canonical.faults import NotFound, Rejected
+from policies.outbound.platform_server import PlatformServer
+from policies.store.secret import Secret
+from sandbox.salesforce.schema import objects_of
+from system_apis.crm import salesforce
+from tests.integration.connectors.test_salesforce import PERSON, SECRET, Org
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.crm import STARTS_ON, CrmKit
+from tests.support.connector_kit.kit import behaviours, run
+from tests.support.connector_kit.subject import bench
+
+MANY_CURRENCIES = "prices_are_the_same_in_currencies_with_none_two_and_three_digits"
+
+
+class PlainOrg(Org):
+    """An org as it is when nobody has switched anything on."""
+
+    def _create(self, sobject: str, **fields: Any) -> str:
+        self._org.objects = objects_of(multi_currency=False, country_picklists=False)
+        if code := fields.pop("BillingCountryCode", None):
+            fields["BillingCountry"] = {"DE": "Germany"}[code]
+        fields.pop("CurrencyIsoCode", None)
+        return super()._create(sobject, **fields)
+
+    def change_country(self, account: str, country: str | None) -> None:
+        self._org.update("Account", account, {"BillingCountry": country}, PERSON)
+
+    def settings(self, url: str) -> PlatformServer:
+        return salesforce.Settings(
+            url=url,
+            client_id="app",
+            client_secret=Secret(SECRET),
+            poll_seconds=0.02,
+            currency="EUR",
+            country_codes=False,
+        )
+
+
+class Misread(PlainOrg):
+    """The same org, with settings that take it for another."""
+
+    def settings(self, url: str) -> PlatformServer:
+        return salesforce.Settings(url=url, client_id="app", client_secret=Secret(SECRET))
+
+
+@pytest.mark.parametrize("behaviour", [each for each in behaviours(CrmKit) if each != MANY_CURRENCIES])
+def test_the_connector(behaviour: str, tmp_path: Path) -> None:
+    run(CrmKit, PlainOrg(tmp_path), behaviour, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "country"),
+    [("Germany", "DE"), ("germany ", "DE"), ("DE", "DE"), ("DEU", "DE"), ("Deutschlnd", "DEUTSCHLND"), (None, "")],
+)
+def test_a_country_is_read_by_its_name_and_the_currency_is_that_of_the_org(
+    tmp_path: Path, written: str | None, country: str
+) -> None:
+    async def case() -> None:
+        org = PlainOrg(tmp_path)
+        async with bench(org, tmp_path) as made:
+            account = await org.account("Plain")
+            org.change_country(account, written)
+            deal_id = await org.close_deal(account)
+            deal = await made.call(lambda: made.connector.deal(deal_id))
+            again = await made.call(lambda: made.connector.account(account))
+
+        assert (deal.currency, deal.account.address.country, again.address.country) == ("EUR", country, country)
+        assert [line.listed for line in deal.lines] == [True]
+
+    asyncio.run(case())
+
+
+def test_an_order_in_another_currency_has_no_price(tmp_path: Path) -> None:
+    async def case() -> None:
+        org = PlainOrg(tmp_path)
+        async with bench(org, tmp_path) as made:
+            placed = samples.placed_deal("usd", await org.account("Plain"), org.sku, STARTS_ON)
+            in_dollars = msgspec.structs.replace(placed, currency="USD")
+            fault = await made.fault(lambda: made.connector.put_deal(in_dollars))
+
+        assert isinstance(fault, NotFound)
+        assert fault.field == "lines[0].sku"
+
+    asyncio.run(case())
+
+
+def test_a_field_that_the_org_lacks_is_a_refusal_that_names_it(tmp_path: Path) -> None:
+    async def case() -> None:
+        org = Misread(tmp_path)
+        async with bench(org, tmp_path) as made:
+            deal = await org.close_deal(await org.account("Plain"))
+            fault = await made.fault(lambda: made.connector.deal(deal))
+
+        assert isinstance(fault, Rejected)
+        assert "No such column 'CurrencyIsoCode'" in fault.reason
+
+    asyncio.run(case())
