@@ -95,13 +95,15 @@ class QuoteToCash(DBOSConfiguredInstance):
         return enter_state(self._context, order_id, "credit_review", self._review_credit)
 
     def _review_credit(self, order: Order) -> Outcome:
-        context, contract = self._context, _plan(order).contract
+        context, plan = self._context, _plan(order)
+        contract = plan.contract
         credit = context.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
-        first_invoice = contract.gross
-        if credit.allows(first_invoice):
+        first_invoice, on_its_way = contract.gross, context.orders.on_their_way(order.id, plan)
+        if credit.allows(on_its_way + first_invoice):
             context.cases.resolve(order.id, "the limit allows it", kind="credit_limit")
             return "done"
-        reason = f"{credit.used} owed and {first_invoice} more is over the limit of {credit.limit}"
+        others = f", {on_its_way} ordered" if on_its_way.amount else ""
+        reason = f"{credit.used} owed{others} and {first_invoice} more is over the limit of {credit.limit}"
         finding = Finding("credit_limit", reason)
         context.cases.open(
             "credit_limit",

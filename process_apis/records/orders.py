@@ -12,12 +12,13 @@ import sqlalchemy as sa
 
 from canonical.deals import PricedLine
 from canonical.ids import Clock, NewId
+from canonical.money import Money, total
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
 from canonical.states import OrderState, check_order
 from canonical.tax import TaxTreatment
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
-from process_apis.records.database import insert_once, order_lines, order_states, orders
+from process_apis.records.database import insert_once, order_lines, order_states, orders, postings
 
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -56,6 +57,28 @@ STATUS_NOT_IN_CRM = (
     .limit(20)
 )
 PLANS = sa.select(orders.c.plan).where(orders.c.customer_id == OF, orders.c.plan.is_not(None)).order_by(orders.c.seq)
+UNPOSTED: tuple[OrderState, ...] = (
+    "onboarding",
+    "subscribing",
+    "provisioning",
+    "partially_active",
+    "active",
+    "on_hold",
+)
+"""Where an order is that was accepted, and may not be in the books yet."""
+OWED_SOON = sa.select(orders.c.plan).where(
+    orders.c.customer_id == OF,
+    orders.c.id != sa.bindparam("order"),
+    orders.c.plan.is_not(None),
+    sa.or_(
+        orders.c.state.in_(UNPOSTED),
+        sa.and_(orders.c.state == "credit_review", orders.c.seq < sa.bindparam("before")),
+    ),
+    orders.c.held_in.not_in(("validating", "credit_review")),
+)
+POSTED_CONTRACTS = sa.select(postings.c.contract_id).where(
+    postings.c.customer_id == OF, postings.c.kind == "invoice", postings.c.state == "posted"
+)
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
 
@@ -329,6 +352,20 @@ class Orders:
                 newest.pop(each.contract.legal_entity, None)  # so that it comes last
                 newest[each.contract.legal_entity] = each.customer.tax_treatment
         return newest
+
+    def on_their_way(self, order_id: str, plan: Plan) -> Money:
+        """Return what other orders of the customer will bring into the same books: accepted, and not posted yet. Of two
+        that are reviewed at once, the later one counts the earlier one."""
+        contract = plan.contract
+        with self._engine.connect() as connection:
+            seq = connection.execute(ROW, {"of": order_id}).one().seq
+            about = {"of": contract.customer_id, "order": order_id, "before": seq}
+            others = [_PLAN.decode(each).contract for each in connection.scalars(OWED_SOON, about)]
+            posted = set(connection.scalars(POSTED_CONTRACTS, {"of": contract.customer_id}))
+        same = [
+            each for each in others if (each.legal_entity, each.currency) == (contract.legal_entity, contract.currency)
+        ]
+        return total((each.gross for each in same if each.id not in posted), contract.currency)
 
     def status_not_in_crm(self) -> list[sa.Row[Any]]:
         """Orders whose state the CRM does not show yet, though it should."""

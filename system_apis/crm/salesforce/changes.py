@@ -1,8 +1,9 @@
 """The change feed: polled, since an org without Change Data Capture has no webhook for it. A poll is one request.
 
-Two changes are reported: a deal that was closed as won, and a customer's account that changed. Our own writing
-changes the same records, and causes no event: a deal is known by its revision, and an account carries the revision
-that was synced, so that only a change of a field that the CRM owns is reported.
+Three changes are reported: a deal that was closed as won, one that was won and is lost now, and a customer's account
+that changed. Our own writing changes the same records, and causes no event: a deal is known by a digest of what is sold
+with it, and an account carries the revision that was synced, so that only a change of a field that the CRM owns is
+reported.
 
 A record that cannot be read, or that the process layer does not take, holds up no other.
 """
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, RECORD_REFUSED, Event
+from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, DEAL_LOST, RECORD_REFUSED, Event
 from canonical.faults import PlatformFault, Rejected, Unavailable
 from canonical.ids import KEY, NewId
 from system_apis.connector import ConnectorContext
@@ -31,12 +32,12 @@ AT_ONCE = 100
 """Accounts that are asked for by their ids in one query."""
 IN_A_ROW = 3
 """Events in a row that the process layer does not take: then it is not the events."""
-OFFERED, REFUSED = "offered", "refused"
+REFUSED = "refused:"
+"""What stands before the state of a deal that could not be read."""
 STAMP = "SystemModstamp"
 ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 REVISION = re.compile(r"[0-9a-f]{16}")
 OURS = "TiergateCustomer__c != null"
-DEAL = "SELECT Id, Revision__c, SystemModstamp FROM Opportunity WHERE IsWon = true"
 CONTACT = f"SELECT Id, AccountId, {', '.join(mapping.CONTACT)}, {STAMP} FROM Contact WHERE Account.{OURS}"
 
 
@@ -67,7 +68,7 @@ class Changes:
         changed = f"{STAMP} >= {soql_time(self.position - OVERLAP)} ORDER BY {STAMP}, Id"
         found = await self._client.queries(
             {
-                "deals": f"{DEAL} AND {changed}",
+                "deals": mapping.sales_query(changed, self._client.org),
                 # before the accounts: one that is read with a contact's change has that change
                 "contacts": f"{CONTACT} AND {changed}",
                 "deleted": f"{CONTACT} AND IsDeleted = true AND {changed}",
@@ -126,7 +127,7 @@ class Changes:
             if await offering.offer(self._record_refused(row, record, error.field, error.reason)):
                 self._refused.add(record_id)
                 key, state = _state(row, record)
-                self._remember(key, REFUSED if record == "deal" else state)
+                self._remember(key, f"{REFUSED}{state}" if record == "deal" else state)
 
     def _event(self, row: Row, record: Record) -> Event | None:
         match record:
@@ -138,18 +139,19 @@ class Changes:
                 return self._customer_gone(row)
 
     def _deal_closed(self, row: Row) -> Event | None:
-        key, offered = _state(row, "deal")
+        """Return the sale, or the loss of a deal that was sold."""
+        key, state = _state(row, "deal")
         known = self._seen.get(key)
-        if known == REFUSED or (known == offered and row["Id"] not in self._refused):
+        if known == f"{REFUSED}{state}" or (known == state and row["Id"] not in self._refused):
             return None
         revision = mapping.whole(row, "Revision__c", "deal.revision", 1)
         return Event(
-            id=f"{row['Id']}:{revision}",
+            id=f"{row['Id']}:{revision}:{state}",
             source=self._source,
-            type=DEAL_CLOSED,
+            type=DEAL_CLOSED if row.get("IsWon") else DEAL_LOST,
             subject=row["Id"],
             time=_moment(row),
-            data={"revision": str(revision)},
+            data={"revision": str(revision), "digest": state},
         )
 
     def _customer_changed(self, row: Row) -> Event | None:
@@ -241,10 +243,10 @@ class _Offering:
 
 
 def _state(row: Row, record: Record) -> tuple[str, str]:
-    """Return the key under which a row is remembered, and the state that is: of a deal one for each revision, of an
-    account what was last seen of it. A stamp is of a second, in which there may be several states."""
+    """Return the key under which a row is remembered, and the state that was seen of it. A stamp is of a second, in
+    which there may be several."""
     if record == "deal":
-        return f"{row['Id']}:{row.get('Revision__c') or 1}", OFFERED
+        return row["Id"], mapping.sale_digest(row)
     if record == "gone":
         return row["Id"], f"{row.get(STAMP)}:deleted"
     return row["Id"], f"{row.get(STAMP)}:{mapping.revision(row, mapping.contacts_of(row))}"

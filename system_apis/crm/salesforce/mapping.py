@@ -100,6 +100,17 @@ FIELDS: dict[str, Fields] = {
 LINE = ("Id", "Quantity", "UnitPrice", "Discount", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
 
 
+SOLD = (
+    "IsWon",
+    "AccountId",
+    "CurrencyIsoCode",
+    "LegalEntity__c",
+    "StartDate__c",
+    "TermMonths__c",
+    "Revision__c",
+)
+"""What a sale is made of, beside its lines."""
+SOLD_LINE = ("Id", "Quantity", "UnitPrice", "Discount", "Product2Id")
 WORDS = {
     "customer.id": "Account.TiergateCustomer__c",
     "deal.name": "Opportunity.Name",
@@ -188,6 +199,25 @@ def deal_query(deal_id: str, org: OrgKind) -> str:
     lines = f"(SELECT {', '.join(LINE)} FROM OpportunityLineItems ORDER BY SortOrder, Id)"
     own = ", ".join(org.fields(DEAL))
     return f"SELECT {own}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
+
+
+def sales_query(condition: str, org: OrgKind) -> str:
+    """Return the query for the deals that were won, and those that were sold and are lost, with what is sold."""
+    lines = f"(SELECT {', '.join(SOLD_LINE)} FROM OpportunityLineItems ORDER BY Id)"
+    which = "(IsWon = true OR (IsClosed = true AND TiergateOrder__c != null))"
+    own = ", ".join(org.fields(("Id", *SOLD, "SystemModstamp")))
+    return f"SELECT {own}, {lines} FROM Opportunity WHERE {which} AND {condition}"
+
+
+def sale_digest(row: Row) -> str:
+    """Return a fingerprint of what is sold with a deal, as 16 hex digits. It is another one when the deal is lost.
+
+    Our own writing does not change it, nor what a sale is not made of, such as the deal's name.
+    """
+    lines: Row = row.get("OpportunityLineItems") or {}
+    sold = [row.get(each) for each in SOLD] + [lines.get("totalSize")]
+    sold += [each.get(field) for each in lines_of(row) for field in SOLD_LINE]
+    return hashlib.sha256(repr(sold).encode()).hexdigest()[:16]
 
 
 def visible_ancestors(row: Row) -> tuple[list[str], bool]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from canonical.ids import Clock
 from system_apis.crm.salesforce import mapping
-from system_apis.crm.salesforce.changes import DEAL, OURS, STAMP, Changes, soql_time
+from system_apis.crm.salesforce.changes import OURS, STAMP, Changes, soql_time
 from system_apis.crm.salesforce.client import Row, SalesforceClient
 from system_apis.intake import Intake
 
@@ -53,7 +53,7 @@ class Sweep:
 
     def _query(self, name: str, start: str) -> str:
         if name == "deals":
-            return f"{DEAL} AND {start} ORDER BY {STAMP}, Id LIMIT {ROWS}"
+            return mapping.sales_query(f"{start} ORDER BY {STAMP}, Id LIMIT {ROWS}", self._client.org)
         return mapping.accounts_query(f"{OURS} AND {start} ORDER BY Id LIMIT {ROWS}", self._client.org)
 
 

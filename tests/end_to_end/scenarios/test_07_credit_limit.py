@@ -45,6 +45,21 @@ def test_an_approved_order_goes_on_and_the_salesperson_saw_why_it_waited(environ
     assert environment.counted(order)["billing.subscriptions"] == 2
 
 
+def test_of_two_deals_at_once_that_are_over_the_limit_together_the_second_waits(environment: Environment) -> None:
+    account, first = environment.sell(environment.sale("Two At Once"))
+    order = environment.order_in(first, "active")
+    environment.settled(order)
+    (party,) = environment.in_erp("party.party", ("code", "=", order.customer_id))
+    party.credit_limit_amount = Decimal(20_000)
+    party.save()
+
+    environment.behave(sku="SEAT", outcome="succeed", milliseconds=6000)  # neither is delivered yet, nor posted
+    deals = [environment.sell(environment.sale("Two At Once"), account)[1] for _ in range(2)]
+    states = sorted(environment.order_in(deal, "awaiting_approval", "provisioning").state for deal in deals)
+
+    assert states == ["awaiting_approval", "provisioning"]
+
+
 def test_a_customer_is_written_as_it_is_when_the_order_goes_on_and_not_as_it_was_when_it_was_checked(
     environment: Environment,
 ) -> None:

@@ -1,0 +1,50 @@
+"""A deal that is reopened, changed or lost after it was won is sold once, and people hear of it."""
+
+from __future__ import annotations
+
+from sandbox.salesperson import close_deal
+from tests.support.environment import Environment
+from tests.support.platforms import EXACTLY_ONE, wait_until
+
+
+def test_an_active_deal_that_is_reopened_and_closed_with_more_seats_is_a_case_and_no_second_sale(
+    environment: Environment,
+) -> None:
+    order = environment.paid_order(environment.sale("Reopened With More"))
+    deal = order.deal_id
+    (seats,) = environment.crm.query(
+        f"SELECT Id FROM OpportunityLineItem WHERE OpportunityId = '{deal}' AND ProductCode = 'SEAT'"
+    )
+
+    environment.crm.update("Opportunity", deal, StageName="Negotiation/Review")
+    environment.crm.update("OpportunityLineItem", seats["Id"], Quantity=30)
+    close_deal(environment.crm, deal)
+    (case,) = wait_until(lambda: environment.cases_of(order.id), 20, "a case about the change")
+    environment.crm.update("Opportunity", deal, Name="Renamed since")
+    environment.act(case.id, "skip", "changed by hand in billing")
+
+    assert (case.kind, case.team, case.actions) == ("deal_changed", "sales", ("skip",))
+    assert environment.counted(order) == EXACTLY_ONE
+    assert [each.state for each in environment.cases_of(order.id)] == ["resolved"]
+
+
+def test_a_deal_that_is_lost_after_it_was_won_is_a_case(environment: Environment) -> None:
+    order = environment.paid_order(environment.sale("Lost Again"))
+
+    environment.crm.update("Opportunity", order.deal_id, StageName="Closed Lost")
+    (case,) = wait_until(lambda: environment.cases_of(order.id), 20, "a case about the loss")
+
+    assert "lost after it was won" in case.reason
+    assert environment.counted(order) == EXACTLY_ONE
+
+
+def test_a_deal_that_is_corrected_in_the_crm_goes_on_by_itself(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Corrected", legal_entity=None))
+    order = environment.order_in(deal, "on_hold")
+
+    environment.crm.update("Opportunity", deal, LegalEntity__c="DE01")
+    order = environment.order_in(deal, "active")
+
+    environment.settled(order)
+    assert environment.counted(order) == EXACTLY_ONE
+    assert {each.state for each in environment.cases_of(order.id)} == {"resolved"}
