@@ -19,7 +19,7 @@ from process_apis.runtime.context import WorkflowContext
 
 ENDED = ("cancelled", "failed")
 CORRECTED = ("validating", "credit_review")
-"""Where an order was held that is checked anew: nothing was created for it."""
+"""Where an order was held that is checked again: nothing was created for it."""
 UNDER_WAY = ("provisioning", "partially_active", "on_hold")
 """Where an order can be undone."""
 

@@ -149,6 +149,9 @@ class Org:
         record |= {"LastModifiedDate": now, "LastModifiedById": user, "SystemModstamp": now}
         match sobject.name:
             case "Opportunity":
+                before = self._store.get("Opportunity", record["Id"])
+                if before and before["StageName"] != record["StageName"]:
+                    record["LastStageChangeDate"] = now  # Object Reference: Opportunity
                 record |= {
                     "IsClosed": record["StageName"].startswith("Closed"),
                     "IsWon": record["StageName"] == "Closed Won",

@@ -182,6 +182,7 @@ OBJECTS: dict[str, SObject] = {
                 "Pricebook2Id": Field("reference", "Pricebook2", "Pricebook2"),
                 "StageName": Field("picklist", required=True, values=STAGES),
                 "CloseDate": Field("date", required=True),
+                "LastStageChangeDate": Field("datetime", read_only=True),
                 "Amount": MONEY,
                 "CurrencyIsoCode": TEXT,
                 "IsClosed": Field("boolean", default=False, read_only=True),

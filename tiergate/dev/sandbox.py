@@ -303,6 +303,7 @@ database_url = "{database_url}"
 [platforms.{self.platform("crm")}]
 url = "{self.url("crm")}"
 client_id = "{CLIENT_ID}"
+cut_over = "{utc_now().date()}"
 username = "{USERNAME}"
 poll_seconds = {self._poll_seconds}
 client_secret_file = "{kept / "crm_client_secret"}"

@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
+
+import structlog
 
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, DEAL_LOST, RECORD_REFUSED, Event
 from canonical.faults import PlatformFault, Rejected, Unavailable
@@ -45,11 +47,16 @@ GONE = f"SELECT Id, TiergateCustomer__c, {STAMP} FROM Account WHERE IsDeleted = 
 Record = Literal["deal", "account", "gone"]
 
 
+log = structlog.get_logger("tiergate.crm")
+
+
 class Changes:
     """Find what changed since the position, and offer it as events."""
 
-    def __init__(self, client: SalesforceClient, context: ConnectorContext) -> None:
+    def __init__(self, client: SalesforceClient, context: ConnectorContext, cut_over: date) -> None:
+        """What was won before the day `cut_over` is left alone."""
         self._client = client
+        self._cut_over = cut_over
         self._source = f"crm/{context.instance}"
         self._stored = context.position
         self._new_id = context.new_id
@@ -63,12 +70,16 @@ class Changes:
         """Return the moment up to which changes were read."""
         return datetime.fromisoformat(self._position)
 
+    def sales_query(self, condition: str) -> str:
+        """Return the query for the deals that this feed is about."""
+        return mapping.sales_query(condition, self._client.org, self._cut_over)
+
     async def look(self, intake: Intake) -> None:
         """Poll once. When anything fails the position stays, and the next poll begins there again."""
         changed = f"{STAMP} >= {soql_time(self.position - OVERLAP)} ORDER BY {STAMP}, Id"
         found = await self._client.queries(
             {
-                "deals": mapping.sales_query(changed, self._client.org),
+                "deals": self.sales_query(changed),
                 # before the accounts: one that is read with a contact's change has that change
                 "contacts": f"{CONTACT} AND {changed}",
                 "deleted": f"{CONTACT} AND IsDeleted = true AND {changed}",
@@ -82,10 +93,20 @@ class Changes:
         self._go_on(row for rows in found.values() for row in rows)
 
     async def offer(
-        self, intake: Intake, deals: list[Row], accounts: list[Row], contacts: list[Row], gone: list[Row]
+        self,
+        intake: Intake,
+        deals: list[Row],
+        accounts: list[Row],
+        contacts: list[Row],
+        gone: list[Row],
+        *,
+        late: bool = False,
     ) -> None:
-        """Offer what is new among rows. Raises the last fault, after all that could be offered was."""
-        offering = _Offering(intake, self._new_id)
+        """Offer what is new among rows. Raises the last fault, after all that could be offered was.
+
+        What comes `late`, found by the sweep, is named in the log.
+        """
+        offering = _Offering(intake, self._new_id, late=late)
         for row in deals:
             await self._offer(offering, row, "deal")
         for row in [*accounts, *await self._accounts_of(contacts, accounts)]:
@@ -215,9 +236,10 @@ class Changes:
 class _Offering:
     """Offer events one after the other. One that is not taken holds up no other; several in a row do."""
 
-    def __init__(self, intake: Intake, new_id: NewId) -> None:
+    def __init__(self, intake: Intake, new_id: NewId, *, late: bool) -> None:
         self._intake = intake
         self._new_id = new_id
+        self._late = late
         self._in_a_row = 0
         self._fault: PlatformFault | None = None
 
@@ -235,6 +257,8 @@ class _Offering:
                 raise
             return False
         self._in_a_row = 0
+        if self._late:
+            log.info("found by the sweep", type=event.type, subject=event.subject)
         return True
 
     def raise_fault(self) -> None:

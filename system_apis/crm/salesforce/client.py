@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import date
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -39,6 +40,9 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     With `private_key` (PEM) the JWT bearer flow logs in as `username`, else client credentials do. `audience` is
     https://test.salesforce.com for a sandbox of Salesforce. `url` is the org's own address (My Domain).
 
+    `cut_over` is the first day of Tiergate in the org (UTC): what was won before it is left alone, whatever is changed
+    of it later.
+
     `currency` is that of an org without multiple currencies. `country_codes` is whether the org has state and country
     picklists; without them countries are read by their names.
 
@@ -48,6 +52,7 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     """
 
     client_id: str
+    cut_over: date
     client_secret: Secret = NO_SECRET
     private_key: Secret = NO_SECRET
     username: str = ""

@@ -22,7 +22,7 @@ class Salesforce:
 
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._client = SalesforceClient(settings, context.client, context.clock)
-        self._changes = Changes(self._client, context)
+        self._changes = Changes(self._client, context, settings.cut_over)
         self._sweep = Sweep(self._client, self._changes, context.clock, settings.sweep_seconds)
         self._clock = context.clock
         self._detail_length = mapping.DETAIL_LENGTH

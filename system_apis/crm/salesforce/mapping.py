@@ -201,10 +201,16 @@ def deal_query(deal_id: str, org: OrgKind) -> str:
     return f"SELECT {own}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
 
 
-def sales_query(condition: str, org: OrgKind) -> str:
-    """Return the query for the deals that were won, and those that were sold and are lost, with what is sold."""
+def sales_query(condition: str, org: OrgKind, cut_over: date) -> str:
+    """Return the query for the deals that were won since a day, and those that were sold and are lost, with what is
+    sold.
+
+    The stage of a deal that was created as won was never changed (Object Reference: Opportunity, LastStageChangeDate).
+    """
     lines = f"(SELECT {', '.join(SOLD_LINE)} FROM OpportunityLineItems ORDER BY Id)"
-    which = "(IsWon = true OR (IsClosed = true AND TiergateOrder__c != null))"
+    since = f"{cut_over.isoformat()}T00:00:00.000Z"
+    won = f"LastStageChangeDate >= {since} OR (LastStageChangeDate = null AND CreatedDate >= {since})"
+    which = f"((IsWon = true AND ({won})) OR (IsClosed = true AND TiergateOrder__c != null))"
     own = ", ".join(org.fields(("Id", *SOLD, "SystemModstamp")))
     return f"SELECT {own}, {lines} FROM Opportunity WHERE {which} AND {condition}"
 

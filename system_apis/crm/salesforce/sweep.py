@@ -1,8 +1,8 @@
 """The slow sweep: what the polls of the change feed cannot see is found later, some records at a time.
 
 A record may become visible after the moment that its stamp names, and a contact that was moved or deleted for good
-leaves no trace at the account that it has left. So the deals of the last hours are read again, and each customer's
-account is held against the revision that was synced.
+leaves no trace at the account that it has left. So the deals of the last hours and those that were won since the
+cut-over and have no order are read again, and each customer's account is held against the revision that was synced.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ class Sweep:
     """Read everything once more in rounds, with one request at most beside each look at the feed."""
 
     def __init__(self, client: SalesforceClient, changes: Changes, clock: Clock, seconds: float) -> None:
-        """A round begins `seconds` after the last began. What is older than the feed's first look is left alone: it
-        was there before Tiergate."""
+        """A round begins `seconds` after the last began."""
         self._client = client
         self._changes = changes
         self._clock = clock
         self._every = timedelta(seconds=seconds)
-        self._began = changes.position
         self._next = clock() + self._every
+        self._wanted = ""
         self._deals: str | None = None
         self._accounts: str | None = None
 
@@ -42,18 +41,19 @@ class Sweep:
             if self._clock() < self._next:
                 return
             self._next = self._clock() + self._every
-            since = soql_time(max(self._clock() - REACH, self._began))
-            self._deals, self._accounts = f"{STAMP} >= {since}", "Id != null"
+            since = soql_time(self._clock() - REACH)
+            self._wanted = f"({STAMP} >= {since} OR TiergateOrder__c = null)"
+            self._deals, self._accounts = "Id != null", "Id != null"
         starts = {"deals": self._deals, "accounts": self._accounts}
         wanted = {name: self._query(name, start) for name, start in starts.items() if start is not None}
         found = await self._client.queries(wanted)
         deals, accounts = found.get("deals", []), found.get("accounts", [])
-        await self._changes.offer(intake, deals, accounts, [], [])
+        await self._changes.offer(intake, deals, accounts, [], [], late=True)
         self._deals, self._accounts = _after_deals(deals), _after_accounts(accounts)
 
     def _query(self, name: str, start: str) -> str:
         if name == "deals":
-            return mapping.sales_query(f"{start} ORDER BY {STAMP}, Id LIMIT {ROWS}", self._client.org)
+            return self._changes.sales_query(f"{self._wanted} AND {start} ORDER BY {STAMP}, Id LIMIT {ROWS}")
         return mapping.accounts_query(f"{OURS} AND {start} ORDER BY Id LIMIT {ROWS}", self._client.org)
 
 

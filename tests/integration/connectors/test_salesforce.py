@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from tests.support.connector_kit.kit import Act, behaviours, run
 from tests.support.connector_kit.loopback import Seen
 from tiergate.platforms import Connector
 
+CUT_OVER = date(2026, 1, 1)
 SECRET = "secret-of-the-connected-app"
 PERSON = "salesperson"
 
@@ -53,7 +55,9 @@ class Org(CrmSubject):
         return str(self._org.create(sobject, fields, PERSON)["Id"])
 
     def settings(self, url: str) -> PlatformServer:
-        return salesforce.Settings(url=url, client_id="app", client_secret=Secret(SECRET), poll_seconds=0.02)
+        return salesforce.Settings(
+            url=url, client_id="app", cut_over=CUT_OVER, client_secret=Secret(SECRET), poll_seconds=0.02
+        )
 
     def platform(self) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(cast("Any", salesforce_app(self._platform)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from canonical.deals import Deal
-from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, RECORD_REFUSED, Event
+from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, DEAL_LOST, RECORD_REFUSED, Event
 from canonical.faults import NotFound, Rejected, Throttled, Unavailable
 from canonical.parties import Account, AccountSync
 from policies.outbound.platform_server import PlatformServer
@@ -18,7 +18,7 @@ from policies.store.secret import Secret
 from sandbox.salesforce.app import Salesforce
 from system_apis.crm import salesforce
 from system_apis.crm.port import Crm
-from tests.integration.connectors.test_salesforce import PERSON, SECRET, Org
+from tests.integration.connectors.test_salesforce import CUT_OVER, PERSON, SECRET, Org
 from tests.support.connector_kit.subject import Bench, bench
 
 SWEEP = 600.0
@@ -31,7 +31,9 @@ class Quiet(Org):
     page = 2000
 
     def settings(self, url: str) -> PlatformServer:
-        return salesforce.Settings(url=url, client_id="app", client_secret=Secret(SECRET), sweep_seconds=SWEEP)
+        return salesforce.Settings(
+            url=url, client_id="app", cut_over=CUT_OVER, client_secret=Secret(SECRET), sweep_seconds=SWEEP
+        )
 
     @property
     def stand_in(self) -> Salesforce:
@@ -372,16 +374,37 @@ def test_the_sweep_goes_on_in_pages_with_one_request_beside_each_look_and_then_r
     watch(tmp_path, case)
 
 
-def test_the_sweep_leaves_alone_what_was_won_before_the_first_look(tmp_path: Path) -> None:
+def test_what_was_won_before_the_cut_over_is_left_alone_whatever_is_changed_of_it(tmp_path: Path) -> None:
     async def case(watching: Watching) -> None:
-        old = await watching.deal()
-        watching.org.bend("Opportunity", old, SystemModstamp="2026-01-01T00:00:00.000+0000")
+        before, ours = await watching.deal(), await watching.deal()
+        for old, order in ((before, None), (ours, "ord_1")):
+            watching.org.bend(
+                "Opportunity", old, LastStageChangeDate="2025-12-31T23:59:59.000+0000", TiergateOrder__c=order
+            )
+            watching.org.change("Opportunity", old, Name="renamed", Amount=7)
+        watching.org.change("Opportunity", ours, StageName="Closed Lost")
 
         await watching.look()
         watching.pass_time(seconds=SWEEP)
         await watching.look()
 
-        assert watching.taken.offered == []
+        assert [each.subject for each in watching.taken.offered] == [ours]
+        assert watching.taken.offered[0].type == DEAL_LOST
+
+    watch(tmp_path, case)
+
+
+def test_a_deal_that_was_won_since_and_has_no_order_is_found_by_the_sweep(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        missed, sold = await watching.deal(), await watching.deal()
+        for old, order in ((missed, None), (sold, "ord_1")):
+            watching.org.bend("Opportunity", old, SystemModstamp="2026-01-02T00:00:00.000+0000", TiergateOrder__c=order)
+
+        await watching.look()
+        watching.pass_time(seconds=SWEEP)
+        await watching.look()
+
+        assert watching.taken.of(DEAL_CLOSED) == [missed]
 
     watch(tmp_path, case)
 

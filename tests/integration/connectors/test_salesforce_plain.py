@@ -14,7 +14,7 @@ from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.salesforce.schema import objects_of
 from system_apis.crm import salesforce
-from tests.integration.connectors.test_salesforce import PERSON, SECRET, Org
+from tests.integration.connectors.test_salesforce import CUT_OVER, PERSON, SECRET, Org
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.crm import STARTS_ON, CrmKit
 from tests.support.connector_kit.kit import behaviours, run
@@ -40,6 +40,7 @@ class PlainOrg(Org):
         return salesforce.Settings(
             url=url,
             client_id="app",
+            cut_over=CUT_OVER,
             client_secret=Secret(SECRET),
             poll_seconds=0.02,
             currency="EUR",
@@ -51,7 +52,7 @@ class Misread(PlainOrg):
     """The same org, with settings that take it for another."""
 
     def settings(self, url: str) -> PlatformServer:
-        return salesforce.Settings(url=url, client_id="app", client_secret=Secret(SECRET))
+        return salesforce.Settings(url=url, client_id="app", cut_over=CUT_OVER, client_secret=Secret(SECRET))
 
 
 @pytest.mark.parametrize("behaviour", [each for each in behaviours(CrmKit) if each != MANY_CURRENCIES])

@@ -105,7 +105,7 @@ def test_a_deal_that_was_corrected_goes_on_by_itself(
     assert cases(context, order_id) == []
 
 
-def test_a_deal_that_comes_back_after_its_order_ended_is_sold_anew(
+def test_a_deal_that_comes_back_after_its_order_ended_is_sold_again(
     context: WorkflowContext, changes: DealChanges
 ) -> None:
     sold(context, "validating", "cancelled")

@@ -16,6 +16,7 @@ GOOD = """
 [platforms.salesforce]
 url = "http://crm"
 client_id = "id"
+cut_over = "2026-01-01"
 [platforms.tryton]
 url = "http://erp"
 database = "db"
