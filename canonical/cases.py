@@ -28,6 +28,7 @@ CaseKind = Literal[
     "customer_not_followed",
     "customer_tax_changed",
     "deal_changed",
+    "invoice_cancelled",
     "record_not_read",
     "feed_stopped",
 ]

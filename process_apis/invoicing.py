@@ -9,7 +9,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.billing import Invoice
 from process_apis.payments import Payments
-from process_apis.posting import attempt, open_window
+from process_apis.posting import CANCELLED, attempt, open_window
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome, with_retries
 
@@ -48,6 +48,10 @@ class Invoicing(DBOSConfiguredInstance):
         context = self._context
         invoice = context.platforms.invoice(row.billing, row.id)
         read.append(invoice)
+        if invoice.state == "void":
+            context.postings.dropped("invoice", row.id, "billing voided it before it was posted")
+            context.cases.resolve(f"invoice:{row.id}", "it was never posted", CANCELLED)
+            return
         closed = open_window(context, invoice.legal_entity)
         posting = context.platforms.put_erp_invoice(invoice, closed)
         context.postings.posted("invoice", row.id, posting, invoice.total)

@@ -18,6 +18,7 @@ from process_apis.runtime.agenda import CASE_AFTER, retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome, passes_by_itself
 
+CANCELLED: CaseKind = "invoice_cancelled"
 NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "payment": "payment_not_posted"}
 
 

@@ -14,7 +14,7 @@ PRODUCTS = (
     ("SUPPORT", "Premium support", "year"),
     ("HANDBOOK", "Printed handbook", "one_time"),
 )
-EVENTS = ("invoice.finalized", "invoice.paid")
+EVENTS = ("invoice.finalized", "invoice.paid", "invoice.voided", "invoice.marked_uncollectible")
 
 
 class Crm:

@@ -94,6 +94,10 @@ class Postings:
             balance=posting.balance.amount,
         )
 
+    def dropped(self, kind: PostingKind, key: str, why: str) -> None:
+        """Close a posting of which nothing is booked."""
+        self.change(kind, key, state="failed", blocked_reason=why, next_attempt_at=None)
+
     def settled(self, invoice: sa.Row[Any]) -> None:
         """Close the payment of a posted invoice that was paid without money."""
         self.change(

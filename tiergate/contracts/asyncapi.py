@@ -44,6 +44,11 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "com.tiergate.billing.invoice.finalized.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
     "com.tiergate.billing.invoice.paid.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
+    "com.tiergate.billing.invoice.cancelled.v1": (
+        "billing/stripe",
+        "in_1MtHbELkdIwHu7ixl4OzzPMv",
+        INVOICED | {"state": "void"},
+    ),
 }
 """Of each event: the source, the subject and the data that it usually comes with."""
 

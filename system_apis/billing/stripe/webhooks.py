@@ -8,13 +8,18 @@ from typing import Any
 import msgspec
 from stripe import SignatureVerificationError, WebhookSignature
 
-from canonical.events import INVOICE_FINALIZED, INVOICE_PAID, Event
+from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, Event
 from canonical.ids import Clock
 from policies.problems import INVALID, UNAUTHENTICATED, ProblemError
 from system_apis.billing.port import Reported
 
 TOLERANCE = 300
-TYPES = {"invoice.finalized": INVOICE_FINALIZED, "invoice.paid": INVOICE_PAID}
+TYPES = {
+    "invoice.finalized": INVOICE_FINALIZED,
+    "invoice.paid": INVOICE_PAID,
+    "invoice.voided": INVOICE_CANCELLED,
+    "invoice.marked_uncollectible": INVOICE_CANCELLED,
+}
 Row = dict[str, Any]
 
 
@@ -79,6 +84,7 @@ def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Repor
             "contract": metadata["tiergate_contract"],
             "customer": metadata.get("tiergate_customer", ""),
             "legal_entity": metadata.get("tiergate_legal_entity", ""),
-        },
+        }
+        | ({"state": thing["status"]} if TYPES[source.type] == INVOICE_CANCELLED else {}),
     )
     return Reported(event, metadata.get("tiergate_correlation", ""))

@@ -55,11 +55,13 @@ class Salesforce:
         if account.get("VatNumber__c"):
             same = mapping.quoted(account["VatNumber__c"])
             queries["potential_duplicates"] = (
-                f"SELECT Id FROM Account WHERE VatNumber__c = {same} AND Id != {account_id}"
+                f"SELECT Id, ParentId FROM Account WHERE VatNumber__c = {same} AND Id != {account_id}"
             )
         rows = await self._client.queries(queries)
         listed = {each["Product2Id"] for each in rows["listed"]}
-        duplicates = rows.get("potential_duplicates", [])
+        family = {account.get("Id"), *ancestors}  # a group's branches have its number, and are no duplicates
+        same_number = rows.get("potential_duplicates", [])
+        duplicates = [each for each in same_number if each["Id"] not in family and each["ParentId"] not in family]
         try:
             return mapping.to_deal(row, ancestors, rows["contacts"], duplicates, listed)
         except Unreadable as error:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from stdnum.eu import vat as eu_vat
 
-from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
+from canonical.billing import ClosedPeriod, Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, LegalEntity
@@ -122,6 +122,8 @@ class Tryton:
             changes["contact_mechanisms"] = wanted["contact_mechanisms"]
         elif mail and known[0]["value"] != mail:
             changes["contact_mechanisms"] = [["write", [known[0]["id"]], {"value": mail}]]
+        elif known and not mail:
+            changes["contact_mechanisms"] = [["delete", [known[0]["id"]]]]
         return changes
 
     async def _party(self, customer_id: str) -> Row | None:
@@ -248,7 +250,7 @@ class Tryton:
         lines = [
             mapping.line(
                 line,
-                self._product(line.sku),
+                self._product(line),
                 [self._tax(code, invoice.legal_entity, company) for code in mapping.taxes_of(line, invoice)],
                 opened["currency"],
                 invoice.issued_on,
@@ -374,7 +376,7 @@ class Tryton:
         return found[about.record]
 
     async def _load_products(self, skus: Sequence[str]) -> None:
-        missing = [sku for sku in skus if sku not in self._products]
+        missing = [sku for sku in skus if sku and sku not in self._products]
         if not missing:
             return
         fields = ["code", "default_uom", "account_category.account_revenue", "account_category.name"]
@@ -392,10 +394,13 @@ class Tryton:
         rows = await self._client.rows("company.company", [], ["id"], 0, 1)
         return rows[0]["id"]
 
-    def _product(self, sku: str) -> Row:
-        if sku not in self._products:
-            raise Rejected("erp", f"there is no product {sku}", field="sku")
-        return self._products[sku]
+    def _product(self, line: InvoiceLine) -> Row:
+        """Return the product of a line. Raises `Rejected`, naming the line: one that was made by hand has none."""
+        if line.sku not in self._products:
+            about = f"{line.description or 'without a description'}, {line.net}"
+            reason = f"there is no product {line.sku}" if line.sku else f"the line ({about}) names no product"
+            raise Rejected("erp", reason, field="sku")
+        return self._products[line.sku]
 
     async def _currency(self, code: str) -> int:
         if code not in self._currencies:

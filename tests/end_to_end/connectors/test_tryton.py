@@ -77,6 +77,10 @@ class Books(ErpSubject):
     async def identifiers(self, customer_id: str) -> list[dict[str, Any]]:
         return await self._rows("party.identifier", [["party.code", "=", customer_id]], ["type", "code"])
 
+    async def mail_addresses(self, customer_id: str) -> list[str]:
+        wanted = [["party.code", "=", customer_id], ["type", "=", "email"]]
+        return [each["value"] for each in await self._rows("party.contact_mechanism", wanted, ["value"])]
+
     async def delete_customer(self, customer_id: str) -> None:
         (party,) = await self._rows("party.party", [["code", "=", customer_id]], ["id"])
         await self._call("model.party.party.delete", [party["id"]], {})
@@ -119,6 +123,18 @@ class TrytonKit(ErpKit):
         methods = [json.loads(each.body)["method"] for each in self.loopback.seen[before:]]
         assert methods.count("model.account.invoice.post") == 1
         assert "model.res.user.warning.create" not in methods
+
+    @behaviour
+    async def the_address_of_a_contact_that_is_gone_is_gone(self) -> None:
+        customer = samples.customer("gone_contact")
+        for contact, kept in (
+            (customer.contact, ["kim@example.com"]),
+            (None, []),
+            (customer.contact, ["kim@example.com"]),
+        ):
+            now = msgspec.structs.replace(customer, contact=contact)
+            await self.bench.settled(lambda now=now: self.connector.put_customer(now))
+            assert await cast("Books", self.subject).mail_addresses(customer.id) == kept
 
     @behaviour
     async def a_tax_number_of_any_country_is_kept_with_its_kind(self) -> None:

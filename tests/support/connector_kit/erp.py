@@ -126,6 +126,16 @@ class ErpKit(Kit[Erp, ErpSubject]):
         assert paid.balance == Money.zero("EUR")
 
     @behaviour
+    async def a_line_that_names_no_product_is_refused_by_what_it_is(self) -> None:
+        await self.bench.settled(await self._customer("by_hand"))
+        made = self._sample("by_hand")
+        by_hand = msgspec.structs.replace(made.lines[0], sku="", description="Goodwill")
+        other = msgspec.structs.replace(made, lines=(by_hand, *made.lines[1:]))
+        fault = await self.bench.fault(lambda: self.connector.put_invoice(other, "next"))
+        assert isinstance(fault, Rejected), repr(fault)
+        assert "Goodwill" in fault.reason
+
+    @behaviour
     async def a_tax_that_no_rounding_explains_is_refused(self) -> None:
         await self.bench.settled(await self._customer("taxed"))
         made = self._sample("taxed")
