@@ -20,7 +20,6 @@ from tests.support.platforms import EXACTLY_ONE
         ("reverse_charge", {"country": "AT", "tax_number": "ATU13585627"}, Decimal(0), "REVERSE"),
         ("outside_scope", {"country": "US", "tax_number": None}, Decimal(0), "EXPORT"),
         ("outside_scope", {"country": "CH", "tax_number": "CHE-116.281.710 MWST"}, Decimal(0), "EXPORT"),
-        ("outside_scope", {"country": "GB", "tax_number": "GB980780684"}, Decimal(0), "EXPORT"),
         ("outside_scope", {"country": "KZ", "tax_number": "whatever they write"}, Decimal(0), "EXPORT"),
     ],
     ids=[
@@ -29,7 +28,6 @@ from tests.support.platforms import EXACTLY_ONE
         "to a business in the Union",
         "elsewhere",
         "to Switzerland with a number",
-        "to Britain with a number",
         "with a number of no known kind",
     ],
 )
