@@ -20,6 +20,8 @@ from process_apis.runtime.context import WorkflowContext
 ENDED = ("cancelled", "failed")
 CORRECTED = ("validating", "credit_review")
 """Where an order was held that is checked again: nothing was created for it."""
+CHECKED = ("received", "validating")
+"""Where the deal is read, and read again when it changes meanwhile."""
 UNDER_WAY = ("provisioning", "partially_active", "on_hold")
 """Where an order can be undone."""
 
@@ -53,6 +55,8 @@ class DealChanges:
         if row.state in ENDED:
             return max(revision, row.revision + 1)
         self._context.orders.change(row.id, deal_state=state)
+        if row.state in CHECKED:
+            return row.revision if row.state == "received" else None
         if row.state == "on_hold" and row.held_in in CORRECTED:
             self._correct(row)
         else:

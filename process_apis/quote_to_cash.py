@@ -47,6 +47,20 @@ class QuoteToCash(DBOSConfiguredInstance):
         return enter_state(self._context, order_id, "validating", self._validate)
 
     def _validate(self, order: Order) -> Outcome:
+        """Check the deal as it is now: again, if the CRM reports a change of it meanwhile."""
+        context = self._context
+        while True:
+            seen = context.orders.row(order.id).deal_state
+            try:
+                outcome = self._check(order)
+            except Held:
+                if context.orders.row(order.id).deal_state == seen:
+                    raise
+            else:
+                if context.orders.row(order.id).deal_state == seen:
+                    return outcome
+
+    def _check(self, order: Order) -> Outcome:
         context = self._context
         deal = context.platforms.deal(order.crm, order.deal_id)
         self._check_region(order, deal)

@@ -47,7 +47,7 @@ def job(name: str) -> None:
 
 def engine_over(url: str, executor_id: str) -> Engine:
     """Return an engine that takes over soon from a process that died."""
-    settings = EngineSettings(url, executor_id, heartbeat=0.1, poll=0.2, dead_after=1.5, queue_poll=0.1)
+    settings = EngineSettings(url, executor_id, heartbeat=0.1, poll=0.2, dead_after=4.0, queue_poll=0.1)
     engine = Engine(settings, open_database(url), utc_now)
     engine.launch((), lambda: None)
     return engine

@@ -138,3 +138,14 @@ def test_a_deal_that_was_never_sold_may_be_lost(context: WorkflowContext, change
     changes.lost(closed(context, "lost", kind=DEAL_LOST), "cor")
 
     assert context.cases.page(SOMEBODY, "open", None, None, 50).items == ()
+
+
+def test_a_change_while_the_deal_is_checked_is_seen_by_the_check(
+    context: WorkflowContext, changes: DealChanges
+) -> None:
+    order_id = sold(context, "validating")
+
+    assert changes.closed(closed(context, "second"), "cor") is None
+
+    assert context.orders.row(order_id).deal_state == "second"
+    assert cases(context, order_id) == []
