@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import stripe
-
-from tests.support.stripe_account import StripeAccount
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> stripe.StripeClient:
-    return StripeAccount(tmp_path).api
 
 
 def price(api: stripe.StripeClient, currency: str, **amount: Any) -> stripe.Price:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from uuid import uuid4
 
 import pytest
@@ -13,6 +9,7 @@ import stripe
 
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
+from tests.support.webhook_receiver import receiving
 
 
 @pytest.fixture
@@ -239,43 +236,11 @@ def test_errors_come_as_stripes_own_classes(environment: Environment, api: strip
     assert unknown.value.code == "parameter_unknown"
 
 
-class Receiver:
-    """Takes webhooks on loopback; refuses the first `refusals` of them."""
-
-    def __init__(self, refusals: int) -> None:
-        self.got: list[tuple[bytes, str]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.got.append((body, self.headers["stripe-signature"]))
-                self.send_response(500 if len(receiver.got) <= refusals else 200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the library's name)
-                """Say nothing."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-
-
-@contextmanager
-def receiver(refusals: int = 0) -> Generator[Receiver]:
-    made = Receiver(refusals)
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
-
-
 def test_webhooks_are_signed_so_that_stripes_library_accepts_them_and_are_sent_again_when_refused(
     api: stripe.StripeClient,
 ) -> None:
-    with receiver(refusals=2) as target:
-        url = f"http://127.0.0.1:{target.server.server_port}/hook"
-        endpoint = api.v1.webhook_endpoints.create({"url": url, "enabled_events": ["customer.created"]})
+    with receiving(refusals=2) as target:
+        endpoint = api.v1.webhook_endpoints.create({"url": target.url, "enabled_events": ["customer.created"]})
         made = api.v1.customers.create({"name": "Reported"})
 
         wait_until(lambda: len(target.got) >= 3, 20, "three deliveries")

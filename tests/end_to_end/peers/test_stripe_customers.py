@@ -10,16 +10,6 @@ import stripe
 from tests.support.stripe_account import StripeAccount
 
 
-@pytest.fixture
-def account(tmp_path: Path) -> StripeAccount:
-    return StripeAccount(tmp_path)
-
-
-@pytest.fixture
-def api(account: StripeAccount) -> stripe.StripeClient:
-    return account.api
-
-
 @pytest.mark.parametrize(
     ("kind", "value", "country"),
     [

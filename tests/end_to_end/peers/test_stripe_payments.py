@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +11,6 @@ import stripe
 from tests.support.stripe_account import StripeAccount
 
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def account(tmp_path: Path) -> StripeAccount:
-    return StripeAccount(tmp_path)
-
-
-@pytest.fixture
-def api(account: StripeAccount) -> stripe.StripeClient:
-    return account.api
 
 
 def buyer(api: stripe.StripeClient, method: str = "pm_card_visa", **facts: Any) -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Generator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,48 +11,13 @@ import pytest
 import stripe
 
 from tests.support.stripe_account import API_KEY, InProcess, StripeAccount
-
-
-@pytest.fixture
-def account(tmp_path: Path) -> StripeAccount:
-    return StripeAccount(tmp_path)
-
-
-@pytest.fixture
-def api(account: StripeAccount) -> stripe.StripeClient:
-    return account.api
-
-
-class Receiver:
-    """Takes webhooks on loopback."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[bytes, str]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.got.append((body, self.headers["stripe-signature"]))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the library's name)
-                """Say nothing."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+from tests.support.webhook_receiver import Receiver, receiving
 
 
 @pytest.fixture
 def receiver() -> Generator[Receiver]:
-    made = Receiver()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with receiving() as made:
+        yield made
 
 
 def invoice(api: stripe.StripeClient) -> str:
