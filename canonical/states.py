@@ -19,6 +19,8 @@ OrderState = Literal[
     "cancelled",
     "failed",
 ]
+BEFORE_CREATION: tuple[OrderState, ...] = ("validating", "credit_review")
+"""Where an order is checked: nothing was created for it yet."""
 ContractState = Literal["pending", "active", "amending", "past_due", "renewing", "cancelled", "expired"]
 
 ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {

@@ -14,12 +14,11 @@ import sqlalchemy as sa
 
 from canonical.cases import Action, Finding
 from canonical.events import Event
-from canonical.states import OrderState
+from canonical.states import BEFORE_CREATION
 from process_apis.runtime.context import WorkflowContext
 
-ENDED = ("cancelled", "failed")
-CORRECTED = ("validating", "credit_review")
-"""Where an order was held that is checked again: nothing was created for it."""
+NOT_SOLD = ("cancelled", "failed")
+"""How an order ends of which nothing is in force."""
 CHECKED = ("received", "validating")
 """Where the deal is read, and read again when it changes meanwhile."""
 UNDER_WAY = ("provisioning", "partially_active", "on_hold")
@@ -35,10 +34,10 @@ def state_of(event: Event) -> str:
 class DealChanges:
     """Decides what becomes of a deal that has an order already."""
 
-    def __init__(self, context: WorkflowContext, retry: Callable[[str, OrderState], None]) -> None:
-        """`retry` lets an order go on that was held in a state, where it was held."""
+    def __init__(self, context: WorkflowContext, restart: Callable[[str], None]) -> None:
+        """`restart` begins a new run of an order, where it stands."""
         self._context = context
-        self._retry = retry
+        self._restart = restart
 
     def closed(self, event: Event, correlation_id: str) -> int | None:
         """Take a deal that was closed as won. Return the revision that is to be sold, None when it is sold already."""
@@ -46,19 +45,17 @@ class DealChanges:
         revision, state = int(event.data.get("revision", "1")), state_of(event)
         if row is None:
             return revision
+        begun = row.revision if row.state == "received" else None  # perhaps the first time was cut short
         if state == row.deal_state or revision < row.revision:
-            # the same again, perhaps since the first time was cut short, or one that was overtaken
-            return row.revision if row.state == "received" else None
-        if not row.deal_state and revision == row.revision:  # placed by a channel, or before states were kept
-            self._context.orders.change(row.id, deal_state=state)
-            return row.revision if row.state == "received" else None
-        if row.state in ENDED:
+            return begun  # the same again, or one that was overtaken
+        is_first = not row.deal_state and revision == row.revision  # placed by a channel, or before states were kept
+        if row.state in NOT_SOLD and not is_first:
             return max(revision, row.revision + 1)
         self._context.orders.change(row.id, deal_state=state)
-        if row.state in CHECKED:
-            return row.revision if row.state == "received" else None
-        if row.state == "on_hold" and row.held_in in CORRECTED:
-            self._correct(row)
+        if is_first or row.state in CHECKED:
+            return begun
+        if row.state == "on_hold" and row.held_in in BEFORE_CREATION:
+            self._correct(row.id)
         else:
             what = "the deal was changed or closed again"
             self._open(row, f"{what}; what was sold as revision {row.revision} stays in force", correlation_id)
@@ -67,15 +64,16 @@ class DealChanges:
     def lost(self, event: Event, correlation_id: str) -> None:
         """Take a deal that is no longer won."""
         row = self._context.orders.newest_of(event.instance, event.subject)
-        if row is None or row.state in ENDED or row.deal_state == state_of(event):
+        if row is None or row.state in NOT_SOLD or row.deal_state == state_of(event):
             return
         self._context.orders.change(row.id, deal_state=state_of(event))
         self._open(row, "the deal was lost after it was won; what was sold stays in force", correlation_id)
 
-    def _correct(self, row: sa.Row[Any]) -> None:
+    def _correct(self, order_id: str) -> None:
         for kind in ("deal_invalid", "duplicate_customer"):
-            self._context.cases.resolve(row.id, "the deal was corrected", kind)
-        self._retry(row.id, row.held_in)
+            self._context.cases.resolve(order_id, "the deal was corrected", kind)
+        self._context.orders.release(order_id, self._context.stalled_at())
+        self._restart(order_id)
 
     def _open(self, row: sa.Row[Any], reason: str, correlation_id: str) -> None:
         actions: tuple[Action, ...] = ("skip", "compensate") if row.state in UNDER_WAY else ("skip",)

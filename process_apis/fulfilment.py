@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from canonical.cases import Finding
 from canonical.events import DEAL_CLOSED, DEAL_LOST, LINE_PROVISIONED, Event
 from canonical.orders import LineState
-from canonical.states import OrderState
 from process_apis import order_intake
 from process_apis.activation import Activation
 from process_apis.deal_changes import DealChanges, state_of
@@ -41,7 +40,7 @@ class Fulfilment:
         self._engine = engine
         self._quote_to_cash = QuoteToCash(context)
         self._activation = Activation(context)
-        self._deal_changes = DealChanges(context, self._go_on)
+        self._deal_changes = DealChanges(context, self.restart)
         self.agenda = Agenda(context, orders)
 
     # ---- events
@@ -80,11 +79,6 @@ class Fulfilment:
         row = self._context.orders.row(order_id)
         if (run := self.agenda.claim(row)) is not None:
             self._engine.start(self._work(row, run))
-
-    def _go_on(self, order_id: str, held_in: OrderState) -> None:
-        """Let a held order go on where it was held."""
-        self._context.orders.advance(order_id, held_in, next_attempt_at=self._context.stalled_at())
-        self.restart(order_id)
 
     def begin(self, row: sa.Row[Any], run: int) -> Work | None:
         """Return the next run of an order that nothing has moved for too long, None for one that has ended."""

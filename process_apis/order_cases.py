@@ -8,7 +8,7 @@ from functools import partial
 from typing import assert_never
 
 from canonical.cases import Action, Case, CaseKind
-from canonical.states import OrderState
+from canonical.states import BEFORE_CREATION, OrderState
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
@@ -70,7 +70,7 @@ class OrderCases:
                 return self._show(order_id)
             case "compensate":
                 row = context.orders.row(order_id)
-                before_creation = row.state == "on_hold" and row.held_in in ("validating", "credit_review")
+                before_creation = row.state == "on_hold" and row.held_in in BEFORE_CREATION
                 wanted: OrderState = "cancelled" if before_creation else "compensating"
                 watched = None if before_creation else context.stalled_at()
                 context.orders.advance(order_id, wanted, next_attempt_at=watched)
@@ -87,9 +87,7 @@ class OrderCases:
             context.orders.retry_lines(order_id)
         elif case.kind in ("line_failed", "not_delivered"):
             context.orders.retry_lines(order_id, case.input["line"])
-        row = context.orders.row(order_id)
-        if row.state == "on_hold":
-            context.orders.advance(order_id, row.held_in, next_attempt_at=context.stalled_at())
+        context.orders.release(order_id, context.stalled_at())
         return partial(self._restart, order_id)
 
     def _skip(self, case: Case) -> Next:

@@ -14,7 +14,7 @@ from canonical.deals import PricedLine
 from canonical.ids import Clock, NewId
 from canonical.money import Money, total
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
-from canonical.states import OrderState, check_order
+from canonical.states import BEFORE_CREATION, OrderState, check_order
 from canonical.tax import TaxTreatment
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
@@ -74,7 +74,7 @@ OWED_SOON = sa.select(orders.c.plan).where(
         orders.c.state.in_(UNPOSTED),
         sa.and_(orders.c.state == "credit_review", orders.c.seq < sa.bindparam("before")),
     ),
-    orders.c.held_in.not_in(("validating", "credit_review")),
+    orders.c.held_in.not_in(BEFORE_CREATION),
 )
 POSTED_CONTRACTS = sa.select(postings.c.contract_id).where(
     postings.c.customer_id == OF, postings.c.kind == "invoice", postings.c.state == "posted"
@@ -220,6 +220,12 @@ class Orders:
         """Go to `state`, as `OneOrder` does."""
         with self.at(order_id) as one:
             one.advance(state, next_attempt_at=next_attempt_at, blocked_reason=blocked_reason, **changes)
+
+    def release(self, order_id: str, next_attempt_at: datetime) -> None:
+        """Let an order that is on hold go on where it was held; any other is left as it is."""
+        with self.at(order_id) as one:
+            if one.row.state == "on_hold":
+                one.advance(one.row.held_in, next_attempt_at=next_attempt_at)
 
     def change(self, order_id: str, **changes: Any) -> None:
         """Change what is not the state."""

@@ -14,18 +14,19 @@ ACTIVE: tuple[OrderState, ...] = (*DELIVERED, "active")
 
 
 class Fulfilment:
-    """Notes which orders are let go on."""
+    """Notes which orders are let go on, and where."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: WorkflowContext) -> None:
+        self._context = context
         self.going_on: list[tuple[str, OrderState]] = []
 
-    def __call__(self, order_id: str, held_in: OrderState) -> None:
-        self.going_on.append((order_id, held_in))
+    def __call__(self, order_id: str) -> None:
+        self.going_on.append((order_id, self._context.orders.row(order_id).state))
 
 
 @pytest.fixture
-def fulfilment() -> Fulfilment:
-    return Fulfilment()
+def fulfilment(context: WorkflowContext) -> Fulfilment:
+    return Fulfilment(context)
 
 
 @pytest.fixture
