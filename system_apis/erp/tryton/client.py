@@ -99,14 +99,20 @@ class TrytonClient:
         await self._call("model.res.user.warning.create", [answers, {}])
 
     async def rows(
-        self, model: str, domain: list[Any], fields: list[str], company: int, limit: int | None = None
+        self,
+        model: str,
+        domain: list[Any],
+        fields: list[str],
+        company: int,
+        limit: int | None = None,
+        order: tuple[str, str] = ("id", "ASC"),
     ) -> list[dict[str, Any]]:
-        """Return the rows of `search_read`, oldest first.
+        """Return the rows of `search_read`, oldest first if `order` is not said.
 
         `company` 0 is none: a context must never name a company that does not exist.
         """
         context = {"company": company} if company else {}
-        return await self.call(f"model.{model}.search_read", domain, 0, limit, [["id", "ASC"]], fields, context=context)
+        return await self.call(f"model.{model}.search_read", domain, 0, limit, [list(order)], fields, context=context)
 
     async def _call(self, method: str, params: list[Any]) -> Any:
         if not self._session:

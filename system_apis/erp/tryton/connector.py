@@ -12,7 +12,7 @@ from stdnum.eu import vat as eu_vat
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
-from canonical.money import Money
+from canonical.money import Money, total
 from canonical.parties import Credit, Customer, LegalEntity
 from canonical.tax import Tax
 from policies.context import correlation
@@ -159,17 +159,15 @@ class Tryton:
         if (drafted.total - drafted.tax) != (invoice.total - invoice.tax):
             reason = f"Tryton works out {drafted.total - drafted.tax} before tax, billing {invoice.total - invoice.tax}"
             raise Rejected("erp", reason, field="total")
-        own = [["invoice", "=", draft["id"]]]
-        present = await self._client.rows("account.invoice.tax", own, ["tax", "amount"], company["id"])
         await self._opened(company)
         issued: dict[int, Money] = {}
         for line in invoice.lines:
             for code, amount in mapping.taxes_of(line, invoice).items():
                 tax = self._tax(code, invoice.legal_entity, company)
                 issued[tax] = issued.get(tax, Money.zero(amount.currency)) + amount
-        if sum((each.amount for each in issued.values()), 0) != invoice.tax.amount:
+        if total(issued.values(), invoice.tax.currency) != invoice.tax:
             raise Rejected("erp", f"the taxes of the lines are not the {invoice.tax} of the invoice", field="tax")
-        changes = mapping.tax_changes(present, issued, len(invoice.lines))
+        changes = mapping.tax_changes(draft["taxes."], issued, len(invoice.lines))
         if changes:
             await self._client.call(
                 "model.account.invoice.write", [draft["id"]], {"taxes": changes}, context=_in(company)
@@ -214,8 +212,9 @@ class Tryton:
             [f"{year}.start_date", "<=", mapping.day(on)],
             [f"{year}.end_date", ">=", mapping.day(on)],
         ]
-        found = await self._client.rows("account.invoice", later, ["invoice_date"], company["id"])
-        return max((mapping.from_day(each["invoice_date"]) for each in found), default=on)
+        latest = ("invoice_date", "DESC")
+        found = await self._client.rows("account.invoice", later, ["invoice_date"], company["id"], 1, latest)
+        return mapping.from_day(found[0]["invoice_date"]) if found else on
 
     async def _open_day(self, on: date, closed: ClosedPeriod, company: Row) -> date:
         """Return the first day from `on` whose period is open.
@@ -239,7 +238,7 @@ class Tryton:
 
     async def _drafted(self, invoice: Invoice, company: Row) -> list[Row]:
         """Return every record of this invoice, oldest first, after creating a draft if there is none."""
-        found = await self._invoices(invoice.id, company)
+        found = await self._invoices(invoice.id, company, mapping.DRAFTED)
         if found:
             return found
         customer = await self._party(invoice.customer_id)
@@ -261,7 +260,7 @@ class Tryton:
             invoice, customer["id"], customer["addresses"][0], opened, lines, correlation.current()
         )
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
-        return await self._invoices(invoice.id, company)
+        return await self._invoices(invoice.id, company, mapping.DRAFTED)
 
     async def _invoices(self, reference: str, company: Row, fields: list[str] = POSTING) -> list[Row]:
         domain = [

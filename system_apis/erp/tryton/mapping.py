@@ -29,6 +29,8 @@ POSTING = [
     "currency.code",
     "reference",
 ]
+DRAFTED = [*POSTING, "taxes.tax", "taxes.amount"]
+"""What has to be known of a draft: its taxes too, which become billing's."""
 PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_payees", "payment_lines.move.description"]
 """What has to be known of an invoice to pay it: who may pay, and the payments that are booked already."""
 UNIT_PRICE_DIGITS = 4
@@ -192,17 +194,16 @@ def tax_changes(present: list[Row], wanted: dict[int, Money], lines: int) -> lis
     Rounding can differ by one minor unit for each of the `lines`. Raises `Rejected` for more, and for a tax that one
     side has alone.
     """
-    found = {each["tax"]: from_decimal(each["amount"]) for each in present}
+    rows = {each["tax"]: each for each in present}
     changes: list[Any] = []
-    for tax in sorted(found.keys() | {each for each, amount in wanted.items() if amount.amount}):
+    for tax in sorted(rows.keys() | {each for each, amount in wanted.items() if amount.amount}):
         due = wanted.get(tax)
-        worked_out = found.get(tax)
+        worked_out = from_decimal(rows[tax]["amount"]) if tax in rows else None
         if due is None or worked_out is None or abs((Money.of(worked_out, due.currency) - due).amount) > lines:
             reason = f"Tryton works out {worked_out} of a tax that is {due} in billing"
             raise Rejected("erp", reason, field="tax")
         if due.decimal != worked_out:
-            (row,) = (each["id"] for each in present if each["tax"] == tax)
-            changes.append(["write", [row], {"amount": decimal(due.decimal)}])
+            changes.append(["write", [rows[tax]["id"]], {"amount": decimal(due.decimal)}])
     return changes
 
 
