@@ -14,6 +14,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.cases import Finding
 from canonical.deals import Deal, ProvisioningRequest
 from canonical.faults import NotFound
+from canonical.money import Money
 from canonical.orders import Order, Plan
 from policies.business.start_window import allowed_starts
 from policies.context.correlation import correlated
@@ -50,17 +51,17 @@ class QuoteToCash(DBOSConfiguredInstance):
         """Check the deal as it is now: again, if the CRM reports a change of it meanwhile."""
         context = self._context
         while True:
-            seen = context.orders.row(order.id).deal_state
+            row = context.orders.row(order.id)
             try:
-                outcome = self._check(order)
+                outcome = self._check(order, accepts_duplicate=row.accepts_duplicate)
             except Held:
-                if context.orders.row(order.id).deal_state == seen:
+                if context.orders.row(order.id).deal_state == row.deal_state:
                     raise
             else:
-                if context.orders.row(order.id).deal_state == seen:
+                if context.orders.row(order.id).deal_state == row.deal_state:
                     return outcome
 
-    def _check(self, order: Order) -> Outcome:
+    def _check(self, order: Order, *, accepts_duplicate: bool) -> Outcome:
         context = self._context
         deal = context.platforms.deal(order.crm, order.deal_id)
         self._check_region(order, deal)
@@ -70,7 +71,7 @@ class QuoteToCash(DBOSConfiguredInstance):
                 seller = context.platforms.legal_entity(deal.legal_entity)
         skus = sorted({line.sku for line in deal.lines if line.sku})
         products = context.platforms.known_products(skus, deal.legal_entity or "") if skus else {}
-        same = [] if context.orders.row(order.id).accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
+        same = [] if accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
         starts = allowed_starts(context.live_catalogue.current, order.received_at.date())
         found = [*validation.findings(deal, seller, products, same, starts), *self._who_sells(order.crm, deal)]
         if found or seller is None:
@@ -109,10 +110,11 @@ class QuoteToCash(DBOSConfiguredInstance):
         return enter_state(self._context, order_id, "credit_review", self._review_credit)
 
     def _review_credit(self, order: Order) -> Outcome:
-        context, plan = self._context, _plan(order)
-        contract = plan.contract
+        context, contract = self._context, _plan(order).contract
         credit = context.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
-        first_invoice, on_its_way = contract.gross, context.orders.on_their_way(order.id, plan)
+        first_invoice, on_its_way = contract.gross, Money.zero(contract.currency)
+        if credit.limit is not None:  # else nothing is held against it
+            on_its_way = context.orders.on_their_way(order.id, contract)
         if credit.allows(on_its_way + first_invoice):
             context.cases.resolve(order.id, "the limit allows it", kind="credit_limit")
             return "done"

@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import sqlalchemy as sa
 
+from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.ids import Clock, NewId
 from canonical.money import Money, total
@@ -66,13 +67,15 @@ UNPOSTED: tuple[OrderState, ...] = (
     "on_hold",
 )
 """Where an order is that was accepted, and may not be in the books yet."""
+_OWN = orders.alias()
+SEQ = sa.select(_OWN.c.seq).where(_OWN.c.id == sa.bindparam("order")).scalar_subquery()
 OWED_SOON = sa.select(orders.c.plan).where(
     orders.c.customer_id == OF,
     orders.c.id != sa.bindparam("order"),
     orders.c.plan.is_not(None),
     sa.or_(
         orders.c.state.in_(UNPOSTED),
-        sa.and_(orders.c.state == "credit_review", orders.c.seq < sa.bindparam("before")),
+        sa.and_(orders.c.state == "credit_review", orders.c.seq < SEQ),
     ),
     orders.c.held_in.not_in(BEFORE_CREATION),
 )
@@ -359,13 +362,11 @@ class Orders:
                 newest[each.contract.legal_entity] = each.customer.tax_treatment
         return newest
 
-    def on_their_way(self, order_id: str, plan: Plan) -> Money:
+    def on_their_way(self, order_id: str, contract: Contract) -> Money:
         """Return what other orders of the customer will bring into the same books: accepted, and not posted yet. Of two
         that are reviewed at once, the later one counts the earlier one."""
-        contract = plan.contract
+        about = {"of": contract.customer_id, "order": order_id}
         with self._engine.connect() as connection:
-            seq = connection.execute(ROW, {"of": order_id}).one().seq
-            about = {"of": contract.customer_id, "order": order_id, "before": seq}
             others = [_PLAN.decode(each).contract for each in connection.scalars(OWED_SOON, about)]
             posted = set(connection.scalars(POSTED_CONTRACTS, {"of": contract.customer_id}))
         same = [
