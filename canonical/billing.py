@@ -56,6 +56,12 @@ class Contract(msgspec.Struct, frozen=True):
         taxes = (line.net.times(Decimal(self.tax_of(line)[1]) / 100) for line in self.lines)
         return self.net + total(taxes, self.currency)
 
+    def named(self, name: str) -> list[str]:
+        """Return the ids of the records that the contract names once or several times: `name`, `name.2` and so on."""
+        further = [each for each in self.references if each.startswith(f"{name}.")]
+        ordered = sorted(further, key=lambda each: int(each.rpartition(".")[2]))
+        return [self.references[each] for each in (name, *ordered) if each in self.references]
+
     def tax_of(self, line: PricedLine) -> tuple[str, str]:
         """Return the code and the percentage of the tax of one of the lines."""
         return (line.tax, line.tax_percent) if line.tax else (self.tax, self.tax_percent)

@@ -23,8 +23,6 @@ from process_apis.runtime.engine import Engine, Work
 
 ENDING = 0.5
 """Seconds that a run may take to end."""
-
-
 DONE = {"void": "voided: credit it", "uncollectible": "written off: write it off"}
 """What billing did with an invoice, and what is to be done in the ERP."""
 

@@ -172,8 +172,7 @@ class QuoteToCash(DBOSConfiguredInstance):
             return "done"
         contract = order.plan.contract
         self._context.platforms.cancel_contract(contract)
-        invoices = [each for name, each in contract.references.items() if name.partition(".")[0] == "invoice"]
-        if invoices:
+        if invoices := contract.named("invoice"):
             finding = Finding("invoice", f"issued, and to be credited: {', '.join(invoices)}")
             self._context.cases.open(
                 "cannot_undo",

@@ -183,7 +183,8 @@ class Stripe:
         A schedule of which no line was provisioned is cancelled. A declined card stops nothing here: the invoice stays
         open, and Stripe goes on trying to collect it.
         """
-        held = [await self._client.get(f"subscription_schedules/{each}") for each in _references(contract, "schedule")]
+        _reference(contract, "schedule")  # there is one, or it is refused
+        held = [await self._client.get(f"subscription_schedules/{each}") for each in contract.named("schedule")]
         left = [parts.delivered(each["phases"][0], contract.lines) for each in held]
         wanted = [(row, items) for row, items in zip(held, left, strict=True) if items] or [(held[0], ())]
         for row in held:
@@ -237,8 +238,9 @@ class Stripe:
                 await self._client.post(f"subscription_schedules/{schedule['id']}/cancel", f"cancel:{schedule['id']}")
 
     async def _phase(self, contract: Contract, part: Part, correlation_id: str) -> Row:
-        await self._ensure_prices([each.lines[0] for each in (*part.recurring, *part.once)])
-        await self._ensure_tax_rates(contract, [each.lines[0] for each in (*part.recurring, *part.once)])
+        lines = [each.lines[0] for each in part.items]
+        await self._ensure_prices(lines)
+        await self._ensure_tax_rates(contract, lines)
         return mapping.phase(contract, part, self._prices, self._tax_rates, correlation_id)
 
     async def _ensure_prices(self, lines: list[PricedLine]) -> None:
@@ -271,8 +273,7 @@ class Stripe:
                 return  # another order made it in this moment
 
     async def _ensure_tax_rates(self, contract: Contract, lines: list[PricedLine]) -> None:
-        missing = {mapping.tax_key(contract, line): line for line in lines}
-        missing = {key: line for key, line in missing.items() if key not in self._tax_rates}
+        missing = {key: line for line in lines if (key := mapping.tax_key(contract, line)) not in self._tax_rates}
         if not missing:
             return
         for each in await self._client.listed("tax_rates", active=True):
@@ -330,16 +331,6 @@ def _reference(contract: Contract, name: str) -> str:
     if name not in contract.references:
         raise Rejected("billing", f"the contract {contract.id} names no {name}", field=f"references.{name}")
     return contract.references[name]
-
-
-def _references(contract: Contract, name: str) -> list[str]:
-    """Return billing's own ids of the records that a contract has one or several of. Raises `Rejected` for none."""
-    further = [each for each in contract.references if each.startswith(f"{name}.")]
-    return [_reference(contract, name), *(contract.references[each] for each in sorted(further, key=_place))]
-
-
-def _place(reference: str) -> int:
-    return int(reference.rpartition(".")[2])
 
 
 def _with(contract: Contract, name: str, ids: list[str]) -> Contract:

@@ -186,7 +186,7 @@ def phase(
     def rate(item: Item) -> str:
         return tax_rates[tax_key(contract, item.lines[0])]
 
-    default = rate((*part.recurring, *part.once)[0])
+    default = rate(part.items[0])
 
     def items(wanted: tuple[Item, ...]) -> list[Row]:
         return [

@@ -49,6 +49,10 @@ class Part(msgspec.Struct, frozen=True):
     recurring: tuple[Item, ...]
     once: tuple[Item, ...] = ()
 
+    @property
+    def items(self) -> tuple[Item, ...]:
+        return (*self.recurring, *self.once)
+
 
 def price_key(line: PricedLine) -> str:
     """Return the natural key of a price: the same product at the same price is the same price."""
