@@ -11,6 +11,7 @@ from functools import partial
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, FEED_RESUMED, FEED_STOPPED, RECORD_REFUSED, Event
 from canonical.faults import PlatformFault
+from process_apis.deal_changes import NOT_SOLD, report_change
 from process_apis.records import cross_references, customers
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -66,11 +67,17 @@ class ChangeFeeds:
             self._open(case.subject, finding, case.input, case.correlation_id)
 
     def _read_deal(self, case: Case) -> None:
-        """Read a deal: one that can be read has an order from then on, and the poll begins it."""
+        """Read a deal: one that can be read has an order from then on, and the poll begins it. One that was sold before
+        is not sold again."""
         context, crm = self._context, case.input["crm"]
         deal = context.platforms.deal(crm, case.subject)
-        if deal.won:
+        sold = context.orders.newest_of(crm, deal.id)
+        if not deal.won:
+            return
+        if sold is None or sold.state in NOT_SOLD:
             context.orders.receive(crm, deal.id, deal.revision, case.correlation_id, context.clock())
+        elif deal.revision != sold.revision:
+            report_change(context, sold, f"the deal is revision {deal.revision} now", case.correlation_id)
 
     def _read_account(self, case: Case) -> None:
         """Read an account: the poll lets the other platforms follow its customer."""

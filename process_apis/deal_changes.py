@@ -31,6 +31,20 @@ def state_of(event: Event) -> str:
     return event.data.get("digest") or f"revision {event.data.get('revision', '1')}"
 
 
+def report_change(context: WorkflowContext, row: sa.Row[Any], what: str, correlation_id: str) -> None:
+    """Open the case of a deal that is no longer as it was sold. `row` is its order, which stays as it is."""
+    actions: tuple[Action, ...] = ("skip", "compensate") if row.state in UNDER_WAY else ("skip",)
+    context.cases.open(
+        "deal_changed",
+        row.id,
+        Finding("deal", f"{what}; what was sold as revision {row.revision} stays in force"),
+        actions,
+        correlation_id=correlation_id,
+        legal_entity=row.legal_entity,
+        customer_id=row.customer_id,
+    )
+
+
 class DealChanges:
     """Decides what becomes of a deal that has an order already."""
 
@@ -57,8 +71,7 @@ class DealChanges:
         if row.state == "on_hold" and row.held_in in BEFORE_CREATION:
             self._correct(row.id)
         else:
-            what = "the deal was changed or closed again"
-            self._open(row, f"{what}; what was sold as revision {row.revision} stays in force", correlation_id)
+            report_change(self._context, row, "the deal was changed or closed again", correlation_id)
         return None
 
     def lost(self, event: Event, correlation_id: str) -> None:
@@ -67,22 +80,10 @@ class DealChanges:
         if row is None or row.state in NOT_SOLD or row.deal_state == state_of(event):
             return
         self._context.orders.change(row.id, deal_state=state_of(event))
-        self._open(row, "the deal was lost after it was won; what was sold stays in force", correlation_id)
+        report_change(self._context, row, "the deal was lost after it was won", correlation_id)
 
     def _correct(self, order_id: str) -> None:
         for kind in ("deal_invalid", "duplicate_customer"):
             self._context.cases.resolve(order_id, "the deal was corrected", kind)
         self._context.orders.release(order_id, self._context.stalled_at())
         self._restart(order_id)
-
-    def _open(self, row: sa.Row[Any], reason: str, correlation_id: str) -> None:
-        actions: tuple[Action, ...] = ("skip", "compensate") if row.state in UNDER_WAY else ("skip",)
-        self._context.cases.open(
-            "deal_changed",
-            row.id,
-            Finding("deal", reason),
-            actions,
-            correlation_id=correlation_id,
-            legal_entity=row.legal_entity,
-            customer_id=row.customer_id,
-        )

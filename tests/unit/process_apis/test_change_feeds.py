@@ -128,6 +128,20 @@ def test_a_deal_that_can_be_read_again_gets_its_order(feeds: Feeds, clock: TestC
     assert (row.correlation_id, row.next_attempt_at) == ("cor_1", clock().isoformat())
 
 
+@pytest.mark.parametrize("sold", [1, 3])
+def test_a_deal_that_was_sold_already_is_a_case_when_it_can_be_read_again_and_no_second_sale(
+    feeds: Feeds, clock: TestClock, sold: int
+) -> None:
+    order_id, _ = feeds.context.orders.receive("salesforce", DEAL, sold, "cor_0", clock())
+
+    feeds.retry(feeds.refuse("deal", DEAL))
+
+    newest = feeds.context.orders.newest_of("salesforce", DEAL)
+    assert newest is not None
+    assert newest.id == order_id
+    assert [(each.kind, each.subject) for each in feeds.open_cases()] == [("deal_changed", order_id)]
+
+
 def test_an_account_that_can_be_read_again_is_followed(feeds: Feeds, clock: TestClock) -> None:
     database = feeds.context.database
     known = cross_references.canonical_id(database, "cus", "salesforce", ACCOUNT, feeds.context.new_id)
