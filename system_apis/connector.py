@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, tzinfo
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -37,6 +37,22 @@ class ConnectorContext(msgspec.Struct, frozen=True):
     position: FeedPosition
     webhook_url: str
     timezone: Callable[[str], tzinfo] = lambda _: UTC
+
+
+class Misfit(msgspec.Struct, frozen=True):
+    """What of an instance's settings or mapping does not fit its platform, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """A connector that can hold its settings and its mapping against its platform as it is at this moment."""
+
+    async def misfits(self) -> list[Misfit]:
+        """Return all that does not fit. Only reads; raises leaves of `PlatformFault` when that is not possible."""
+        ...
 
 
 class Instances(Generic[T]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import ZoneInfo
@@ -194,8 +194,7 @@ def system_app(
     settings: Settings, platforms: Mapping[str, ConnectedPlatform], openapi: OpenAPIConfig | None = None
 ) -> Litestar:
     from system_apis.app import Platforms, create_app
-    from system_apis.connector import ConnectorContext, Instances
-    from system_apis.feed_position import FeedPosition
+    from system_apis.connector import Instances
     from system_apis.intake import ProcessIntake
 
     live_catalogue = open_catalogue(settings)
@@ -210,19 +209,12 @@ def system_app(
     governs = gate("system", settings, live_catalogue)
     clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), governs.throttle)
 
-    def connect(platform: ConnectedPlatform) -> Any:
-        webhooks = f"{settings.server.url_of_system()}/{platform.domain}/v1/webhooks?instance={platform.name}"
-        positions = settings.state / "cursors"
-        alone = len(live_catalogue.current.instances(platform.domain)) == 1
-        position = FeedPosition(positions / platform.name, positions / platform.domain if alone else None)
-        context = ConnectorContext(platform.name, clients.to(platform), utc_now, new_id, position, webhooks, timezone)
-        return platform.connector.connect(platform.settings, context)
-
-    def timezone(legal_entity: str) -> tzinfo:
-        return ZoneInfo(window_of(live_catalogue.current, legal_entity).timezone)
-
     def instances(domain: Domain) -> Instances[Any]:
-        connected = {name: connect(each) for name, each in platforms.items() if each.domain == domain}
+        connected = {
+            name: _connect(each, settings, clients, live_catalogue)
+            for name, each in platforms.items()
+            if each.domain == domain
+        }
         return Instances(domain, connected, live_catalogue)
 
     connected = Platforms(instances("crm"), instances("erp"), instances("billing"), instances("provisioning"))
@@ -231,6 +223,35 @@ def system_app(
     silence = settings.system.longest_silence
     intake = ProcessIntake(client, token)
     return create_app(governs, connected, intake, utc_now, new_id, silence, (client, clients), openapi)
+
+
+def _connect(
+    platform: ConnectedPlatform, settings: Settings, clients: PlatformClientFactory, live_catalogue: LiveCatalogue
+) -> Any:
+    """Return the connector of one platform."""
+    from system_apis.connector import ConnectorContext
+    from system_apis.feed_position import FeedPosition
+
+    def timezone(legal_entity: str) -> tzinfo:
+        return ZoneInfo(window_of(live_catalogue.current, legal_entity).timezone)
+
+    webhooks = f"{settings.server.url_of_system()}/{platform.domain}/v1/webhooks?instance={platform.name}"
+    positions = settings.state / "cursors"
+    alone = len(live_catalogue.current.instances(platform.domain)) == 1
+    position = FeedPosition(positions / platform.name, positions / platform.domain if alone else None)
+    context = ConnectorContext(platform.name, clients.to(platform), utc_now, new_id, position, webhooks, timezone)
+    return platform.connector.connect(platform.settings, context)
+
+
+@asynccontextmanager
+async def connected(settings: Settings, platforms: Iterable[ConnectedPlatform]) -> AsyncGenerator[dict[str, Any]]:
+    """Yield connectors by the names of their platforms, outside any layer: for commands that ask the platforms."""
+    live_catalogue = open_catalogue(settings)
+    clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
+    try:
+        yield {each.name: _connect(each, settings, clients, live_catalogue) for each in platforms}
+    finally:
+        await clients.close()
 
 
 def instances_of(settings: Settings) -> dict[str, str]:

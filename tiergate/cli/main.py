@@ -12,6 +12,7 @@ from tiergate.cli.contracts import openapi
 from tiergate.cli.database import database
 from tiergate.cli.development import demo, sandbox, sell
 from tiergate.cli.doctor import doctor
+from tiergate.cli.mapping import mapping
 from tiergate.cli.policy import policy
 from tiergate.cli.serve import serve, up
 from tiergate.cli.tokens import clients, revoke, token
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for each in (serve, up, sandbox, demo, sell, doctor, token, revoke, clients, database, openapi, policy, audit):
+for each in (serve, up, sandbox, demo, sell, doctor, mapping, token, revoke, clients, database, openapi, policy, audit):
     cli.add_command(each)
 
 

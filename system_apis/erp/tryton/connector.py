@@ -15,10 +15,11 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money, total
 from canonical.parties import Credit, Customer, LegalEntity
 from canonical.tax import Tax
+from policies.catalogue.nearest import hint
 from policies.context import correlation
-from system_apis.connector import ConnectorContext
+from system_apis.connector import ConnectorContext, Misfit
 from system_apis.erp.tryton import mapping
-from system_apis.erp.tryton.books import books
+from system_apis.erp.tryton.books import ANY, books
 from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
 
@@ -323,20 +324,23 @@ class Tryton:
 
     async def _company(self, code: str) -> Row:
         if code not in self._companies:
-            fields = ["currency.code", "party.name", "party.tax_identifier.code", "party.code"]
-            for each in await self._client.rows("company.company", [], fields, 0):
-                about = each["party."]
-                identifier: Row = about["tax_identifier."] or {}
-                vat: str = identifier.get("code", "")
-                self._companies[about["code"]] = {
-                    "id": each["id"],
-                    "currency": each["currency."]["code"],
-                    "name": about["name"],
-                    "country": vat[:2],
-                }
+            await self._load_companies()
         if code not in self._companies:
             raise NotFound("erp", f"there is no company with the code {code}")
         return self._companies[code]
+
+    async def _load_companies(self) -> None:
+        fields = ["currency.code", "party.name", "party.tax_identifier.code", "party.code"]
+        for each in await self._client.rows("company.company", [], fields, 0):
+            about = each["party."]
+            identifier: Row = about["tax_identifier."] or {}
+            vat: str = identifier.get("code", "")
+            self._companies[about["code"]] = {
+                "id": each["id"],
+                "currency": each["currency."]["code"],
+                "name": about["name"],
+                "country": vat[:2],
+            }
 
     async def _opened(self, company: Row) -> Row:
         """Return the ids that every posting of a company needs."""
@@ -411,6 +415,43 @@ class Tryton:
 
     async def check(self) -> None:
         await self._client.rows("company.company", [], ["id"], 0, 1)
+
+    async def misfits(self) -> list[Misfit]:
+        """Return what the mapping names and the books lack: companies, taxes, categories, and the payment method."""
+        found: list[Misfit] = []
+        await self._load_companies()
+        for code in self._mapping.legal_entities.keys() - self._companies.keys() - {ANY}:
+            remedy = f"use the code of a company's party ({', '.join(sorted(self._companies))})"
+            found.append(Misfit(f"legal_entities.{code}: no company of the books has this code", remedy))
+        for code, company in self._companies.items():
+            found += await self._misfits_of(code, company)
+        rows = await self._client.rows("product.category", [["accounting", "=", True]], ["name"], 0)
+        categories = sorted({each["name"] for each in rows})
+        for name in self._mapping.product_classes.keys() - set(categories):
+            remedy = f"use one of {', '.join(categories) or '(none)'}{hint(name, categories)}"
+            found.append(Misfit(f"product_classes.{name}: no accounting category has this name", remedy))
+        return sorted(found, key=lambda each: each.what)
+
+    async def _misfits_of(self, code: str, company: Row) -> list[Misfit]:
+        entity, own = self._mapping.of(code), ["company", "=", company["id"]]
+        if entity is None:
+            return []
+        key = code if code in self._mapping.legal_entities else f'"{ANY}"'
+        rows = await self._client.rows("account.tax", [own], ["name"], company["id"])
+        taxes = sorted({each["name"] for each in rows})
+        found = [
+            Misfit(
+                f"legal_entities.{key}.taxes.{tax}.record: {company['name']} has no tax that is named {about.record!r}",
+                f"use one of {', '.join(taxes) or '(none)'}{hint(about.record, taxes)}",
+            )
+            for tax, about in entity.taxes.items()
+            if about.record not in taxes
+        ]
+        method = [own, ["name", "=", PAYMENT_METHOD]]
+        if not await self._client.rows("account.invoice.payment.method", method, ["id"], company["id"], 1):
+            remedy = "create it, on the account that collects what the billing platform owes until it pays out"
+            found.append(Misfit(f"{company['name']} has no payment method that is named {PAYMENT_METHOD!r}", remedy))
+        return found
 
 
 def _in(company: Row) -> dict[str, Any]:

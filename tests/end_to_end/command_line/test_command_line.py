@@ -39,6 +39,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         "demo",
         "sell",
         "doctor",
+        "mapping",
         "openapi",
         "policy",
         "audit",

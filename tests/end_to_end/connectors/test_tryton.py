@@ -20,7 +20,9 @@ from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.tryton.server import DATABASE, TrytonServer
 from system_apis.erp import tryton
+from system_apis.erp.tryton.books import SHIPPED
 from system_apis.erp.tryton.client import READS
+from system_apis.erp.tryton.connector import Tryton
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.erp import ErpKit, ErpSubject
 from tests.support.connector_kit.kit import behaviour, behaviours, run
@@ -145,6 +147,23 @@ class TrytonKit(ErpKit):
             (kept,) = await cast("Books", self.subject).identifiers(abroad.id)
             assert kept["type"] == kind, country
             assert re.sub(r"\W", "", kept["code"]) in re.sub(r"\W", "", number)  # Tryton writes them its own way
+
+    @behaviour
+    async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:
+        assert await self.bench.call(cast("Tryton", self.connector).misfits) == []
+        wrong = SHIPPED.read_text().replace('"VAT19"', '"VAT 19"').replace("Printed matter", "Books")
+        self._map(wrong + "[legal_entities.XX99]\ntaxes = {}\ntax_rules = []\n")
+
+        found = await self.bench.call(cast("Tryton", self.bench.connect()).misfits)
+
+        keys = [each.what.partition(": ")[0] for each in found]
+        assert keys == ['legal_entities."*".taxes.standard.record', "legal_entities.XX99", "product_classes.Books"]
+        assert "(did you mean VAT19?)" in found[0].remedy
+
+    def _map(self, text: str) -> None:
+        file = self.bench.folder / "mapping.toml"
+        file.write_text(text)
+        self.bench.settings = msgspec.structs.replace(self.bench.settings, mapping=str(file))
 
 
 @pytest.fixture(scope="module")

@@ -112,6 +112,7 @@ class Bench(Generic[C]):
     def __init__(self, subject: Subject[C], loopback: Loopback, folder: Path) -> None:
         self.subject = subject
         self.loopback = loopback
+        self.folder = folder
         self.offset = timedelta()
         self.settings = subject.settings(loopback.url)
         catalogue = folder / "catalogue.toml"
