@@ -56,9 +56,13 @@ def demo(folder: Path, report: Path | None, instances: int, *, once: bool) -> No
 )
 @click.option("--seats", default=10.0, show_default=True, help="How many seats.")
 @click.option("--entity", default="DE01", show_default=True, help="The legal entity that sells; empty for none.")
-@click.option("--tax-number", default="", help="The buyer's VAT number.")
+@click.option("--tax-number", default="", help="The VAT number of a new buyer.")
+@click.option("--country", default="DE", show_default=True, help="Where a new buyer is, as an ISO 3166 code.")
+@click.option("--partner", default="", help="The partner that serves a new buyer, by its name in the catalogue.")
 @click.option("--platform", default="salesforce", show_default=True, help="The CRM, by its name in the catalogue.")
-def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str, platform: str) -> None:
+def sell(
+    config: Path, buyer: str, seats: float, entity: str, tax_number: str, country: str, partner: str, platform: str
+) -> None:
     """Close a deal in the sandbox's CRM, as a salesperson would."""
     import httpx
 
@@ -70,7 +74,14 @@ def sell(config: Path, buyer: str, seats: float, entity: str, tax_number: str, p
     if platform not in crms:
         refuse([f"the catalogue has no CRM {platform!r}; it has {', '.join(crms)}"])
     lines = (SaleLine("PLATFORM", 1), SaleLine("SEAT", seats), SaleLine("ONBOARDING", 1))
-    sale = Sale(buyer=buyer, lines=lines, legal_entity=entity or None, tax_number=tax_number or None)
+    sale = Sale(
+        buyer=buyer,
+        lines=lines,
+        country=country,
+        legal_entity=entity or None,
+        tax_number=tax_number or None,
+        partner=partner or None,
+    )
     try:
         crm = crm_of(crms, platform)
         deal = _sell(crm, sale, utc_now().date())

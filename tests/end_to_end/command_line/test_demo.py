@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import tour
 from tests.support.platforms import wait_until
+from tiergate.dev.sandbox import USUAL
 
 Start = Callable[..., subprocess.Popen[str]]
 SPAN = re.compile(r'<text [^>]*-line-(\d+)\)">(.*?)</text>')
 """A piece of a line in a picture of a terminal."""
+END = "-- the end of an answer --"
 TIERGATE = str(Path(sys.executable).with_name("tiergate"))
 
 
@@ -78,9 +82,12 @@ def test_the_demo_stays_up_with_calls_that_work_and_the_next_begins_anew_with_on
         ).stdout
         for call in calls
     ]
+    taken = take_the_tour(tmp_path, reported)
     process.send_signal(signal.SIGINT)
     finished(process)
 
+    assert len(taken) >= 15
+    assert [(each.command, answer) for each, answer in taken if not tour.is_in(each.shown, answer)] == []
     assert len(answers) == 4
     assert json.loads(answers[0])["state"] == "active"
     assert [each["state"] for each in json.loads(answers[1])["items"]] == ["posted", "posted"]
@@ -111,6 +118,37 @@ def test_the_demo_stays_up_with_calls_that_work_and_the_next_begins_anew_with_on
     for state in ("closed won", "received", "validating", "onboarding", "active", "invoice posted", "payment posted"):
         assert state in reported
     assert fixed(reported.splitlines()) == fixed(in_picture())
+
+
+def take_the_tour(folder: Path, reported: str) -> list[tuple[tour.Step, str]]:
+    """Run the README's tour in one shell beside the demo in `folder`. Return each step with its answer.
+
+    A step that looks is run until its answer is there. The addresses are those that the demo `reported`.
+    """
+    addresses = dict(re.findall(r"(\w+) (http://[\d.:]+)", reported[reported.index("The sandbox:") :]))
+    experience = re.findall(r"(http://[\d.:]+)/sales", reported)[0]
+    own = {USUAL["experience"]: experience, USUAL["control"]: addresses["control"]}
+    with subprocess.Popen(
+        ["bash"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as shell:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        taken: list[tuple[tour.Step, str]] = []
+        for step in tour.steps(Path("README.md")):
+            command = step.command.replace(".venv/bin/tiergate", TIERGATE)
+            for port, address in own.items():
+                command = command.replace(f"http://127.0.0.1:{port}", address)
+            deadline = time.monotonic() + 20
+            while True:
+                shell.stdin.write(f"{command}\necho; echo {END}\n")
+                shell.stdin.flush()
+                answer = "".join(iter(shell.stdout.readline, f"{END}\n")).replace(f"{Path.cwd()}/", "")
+                if not step.looks or tour.is_in(step.shown, answer) or time.monotonic() > deadline:
+                    break
+                time.sleep(0.3)
+            taken.append((step, answer))
+        shell.stdin.close()
+    return taken
 
 
 def in_picture() -> list[str]:
