@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-fast cov check lint types format docs openapi lock bench fuzz clean
+.PHONY: help setup demo run test test-fast test-long cov check lint types format docs openapi lock bench fuzz clean
 
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
@@ -40,6 +40,10 @@ test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run ever
 
 test-fast: .venv/ready $(NODE) ## Run the unit and integration tests, which need no ERP (T=word: those that match)
 	@$(BIN)/pytest $(FAST) $(if $(T),-k "$(T)")
+
+test-long: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run the tests that take minutes each (T=word: those that match)
+	@$(BIN)/tiergate sandbox --prepare --instances 2
+	@$(BIN)/pytest -m long $(if $(T),-k "$(T)")
 
 cov: .venv/ready $(NODE) ## Run them and print the coverage by branch, with the lines that they do not reach
 	@$(BIN)/pytest $(FAST) --cov --cov-report term-missing

@@ -76,8 +76,12 @@ def fuzz(
     seed: int | None,
     seconds: int | None = None,
     signed: bool = True,
+    phases: str = "",
 ) -> str:
-    """Return what the fuzzer printed, or an empty string when it found nothing. Without `signed` it sends no token."""
+    """Return what the fuzzer printed, or an empty string when it found nothing. Without `signed` it sends no token.
+
+    `phases` are those of the fuzzer's that are run, all when it is empty.
+    """
     layer = load().apis[document.name.split(".")[0]].layer
     command = ["--config-file", str(CONFIG.resolve()), "run", str(document.resolve())]
     command += ["--url", environment.sandbox.url(layer), "--max-examples", str(examples)]
@@ -85,7 +89,10 @@ def fuzz(
     if signed:
         command += ["--header", f"Authorization: Bearer {token(environment, document.name)}"]
     else:  # nothing is accepted, so nothing leads anywhere
-        command += ["--phases", "examples,fuzzing", "--exclude-checks", "positive_data_acceptance"]
+        command += ["--exclude-checks", "positive_data_acceptance"]
+        phases = "examples,fuzzing"
+    if phases:
+        command += ["--phases", phases]
     if seed is not None:
         command += ["--seed", str(seed), "--generation-deterministic"]
     if seconds is not None:

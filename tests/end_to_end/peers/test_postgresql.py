@@ -1,4 +1,4 @@
-"""The process layer and the ERP on a real PostgreSQL: the same deal, the same kill, the same result."""
+"""The process layer on a real PostgreSQL, and the ERP too: the same deal, the same kill, the same result."""
 
 from __future__ import annotations
 
@@ -31,16 +31,22 @@ def put_books(server: PostgresqlServer, templates: Path) -> None:
         server.dump(name, kept)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(
+    scope="module", params=["", pytest.param(SERVER_URI, marks=pytest.mark.long)], ids=["ours", "with the ERP"]
+)
 def on_postgresql(
-    tmp_path_factory: pytest.TempPathFactory, templates: Path, postgresql_server: PostgresqlServer
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    templates: Path,
+    postgresql_server: PostgresqlServer,
 ) -> Generator[Environment]:
-    """Return an environment with every database of ours, and Tryton's, in one PostgreSQL server."""
+    """Return an environment with every database of ours in a PostgreSQL server, and in the long tests Tryton's too."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PGHOST", str(postgresql_server.folder))
         database = postgresql_server.new_database()
-        put_books(postgresql_server, templates)
-        made = Environment(tmp_path_factory.mktemp("environment"), templates, database, SERVER_URI)
+        if request.param:
+            put_books(postgresql_server, templates)
+        made = Environment(tmp_path_factory.mktemp("environment"), templates, database, request.param)
         yield made
         made.stop()
 
@@ -58,4 +64,5 @@ def test_a_deal_becomes_cash_and_a_kill_on_the_way_doubles_nothing(on_postgresql
     environment.settled(order)
     assert environment.counted(order) == EXACTLY_ONE
     assert not (environment.folder / "process.sqlite").exists()
-    assert not (environment.folder / "sandbox" / "tryton" / "tiergate.sqlite").exists()
+    on_sqlite = not environment.sandbox.plan.erp_database
+    assert (environment.folder / "sandbox" / "tryton" / "tiergate.sqlite").exists() == on_sqlite
