@@ -12,7 +12,7 @@ from stdnum.eu import vat as eu_vat
 
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Rejected
-from canonical.money import Money
+from canonical.money import Money, exponent
 from canonical.parties import Customer
 from policies.outbound.ownership import TECHNICAL, Fields
 
@@ -33,6 +33,7 @@ DRAFTED = [*POSTING, "taxes.tax", "taxes.amount"]
 """What has to be known of a draft: its taxes too, which become billing's."""
 PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_payees", "payment_lines.move.description"]
 """What has to be known of an invoice to pay it: who may pay, and the payments that are booked already."""
+HUNDREDTHS = 2
 UNIT_PRICE_DIGITS = 4
 OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
 """What python-stdnum calls the numbers of companies where there is no VAT number."""
@@ -191,20 +192,25 @@ def taxes_of(source: InvoiceLine, of: Invoice) -> dict[str, Money]:
 def tax_changes(present: list[Row], wanted: dict[int, Money], lines: int) -> list[Any]:
     """Return what to write to the taxes of a draft, so that they are the `wanted` amounts, by the ERP's id of the tax.
 
-    Rounding can differ by one minor unit for each of the `lines`. Raises `Rejected` for more, and for a tax that one
-    side has alone.
+    Rounding can differ for each of the `lines` by one minor unit, and by ten in a currency with three digits, which
+    billing charges in hundredths. Raises `Rejected` for more, and for a tax that one side has alone.
     """
     rows = {each["tax"]: each for each in present}
     changes: list[Any] = []
     for tax in sorted(rows.keys() | {each for each, amount in wanted.items() if amount.amount}):
         due = wanted.get(tax)
         worked_out = from_decimal(rows[tax]["amount"]) if tax in rows else None
-        if due is None or worked_out is None or abs((Money.of(worked_out, due.currency) - due).amount) > lines:
+        if due is None or worked_out is None or not _is_rounding(Money.of(worked_out, due.currency) - due, lines):
             reason = f"Tryton works out {worked_out} of a tax that is {due} in billing"
             raise Rejected("erp", reason, field="tax")
         if due.decimal != worked_out:
             changes.append(["write", [rows[tax]["id"]], {"amount": decimal(due.decimal)}])
     return changes
+
+
+def _is_rounding(difference: Money, lines: int) -> bool:
+    step = 10 ** max(exponent(difference.currency) - HUNDREDTHS, 0)
+    return abs(difference.amount) <= lines * step
 
 
 def line(source: InvoiceLine, product: Row, taxes: list[int], currency: int, taxed_on: date) -> Row:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
 import socket
 from collections.abc import Generator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +20,10 @@ from canonical.ids import utc_now
 from canonical.parties import Address
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
+from sandbox.store import SandboxClock, Store
+from sandbox.stripe.account import Account
+from sandbox.stripe.balances import Balances
+from sandbox.stripe.invoicing import Invoicing
 from sandbox.tryton.server import DATABASE, TrytonServer
 from system_apis.erp import tryton
 from system_apis.erp.tryton.books import SHIPPED
@@ -27,9 +33,14 @@ from tests.support.connector_kit import samples
 from tests.support.connector_kit.erp import ErpKit, ErpSubject
 from tests.support.connector_kit.kit import behaviour, behaviours, run
 from tests.support.connector_kit.loopback import Seen
+from tests.support.connector_kit.subject import bench
+from tests.support.drawn_invoices import by_code, contracts, issued
 from tiergate.dev.sandbox import secret_file
 from tiergate.platforms import Connector
 
+PERCENTS = {"standard": Decimal(19), "reduced": Decimal(7), "outside_scope": Decimal(0)}
+RECORDS = {"standard": "VAT19", "reduced": "VAT7", "outside_scope": "EXPORT"}
+"""Tryton's names of these taxes."""
 NUMBERS = {
     "DE": ("DE136695976", "eu_vat"),
     "CH": ("CHE-116.281.710 MWST", "ch_vat"),
@@ -75,6 +86,15 @@ class Books(ErpSubject):
 
     async def payments(self, payment_id: str) -> int:
         return len(await self._rows("account.move", [["description", "=", payment_id]], ["number"]))
+
+    async def taxes(self, invoice_id: str) -> dict[str, tuple[Decimal, Decimal]]:
+        """Return what is taxed and the tax, by the name of the tax."""
+        of = [["invoice.reference", "=", invoice_id]]
+        rows = await self._rows("account.invoice.tax", of, ["tax.name", "base", "amount"])
+        return {
+            each["tax."]["name"]: (Decimal(each["base"]["decimal"]), Decimal(each["amount"]["decimal"]))
+            for each in rows
+        }
 
     async def identifiers(self, customer_id: str) -> list[dict[str, Any]]:
         return await self._rows("party.identifier", [["party.code", "=", customer_id]], ["type", "code"])
@@ -181,3 +201,26 @@ def server(templates: Path, tmp_path_factory: pytest.TempPathFactory) -> Generat
 @pytest.mark.parametrize("behaviour", behaviours(TrytonKit))
 def test_the_connector(behaviour: str, tmp_path: Path, templates: Path, server: TrytonServer) -> None:
     run(TrytonKit, Books(server.url, secret_file(templates / "erp_password")), behaviour, tmp_path)
+
+
+@pytest.mark.parametrize(("count", "most_lines"), [(4, 5), pytest.param(50, 30, marks=pytest.mark.long)])
+def test_drawn_invoices_are_booked_by_rate_as_billing_charges_them(
+    count: int, most_lines: int, tmp_path: Path, templates: Path, server: TrytonServer
+) -> None:
+    account = Account(Store(tmp_path / "billing.sqlite"), SandboxClock())
+    billing = Invoicing(account, Balances(account))
+
+    async def case() -> None:
+        books = Books(server.url, secret_file(templates / "erp_password"))
+        async with bench(books, tmp_path) as made:
+            await made.settled(lambda: made.connector.put_customer(samples.customer("drawn")))
+            for contract in contracts(count, count, PERCENTS, most_lines):
+                invoice = issued(contract, billing, utc_now().date())
+                posting = await made.settled(lambda invoice=invoice: made.connector.put_invoice(invoice, "next"))
+                assert (posting.total, posting.tax, posting.balance) == (invoice.total, invoice.tax, invoice.total)
+                charged = {RECORDS[code]: amounts for code, amounts in by_code(invoice.lines).items()}
+                assert await books.taxes(invoice.id) == {
+                    name: (base.decimal, tax.decimal) for name, (base, tax) in charged.items()
+                }
+
+    asyncio.run(case())
