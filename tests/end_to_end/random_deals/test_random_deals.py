@@ -57,7 +57,7 @@ def drawn(seed: int, today: date) -> Iterator[Drawn]:
         }
         wrong: dict[str, None] = {}
         for _ in range(draw.choice((0, 0, 0, 0, 1, 2))):
-            field, changes = draw.choice(_mistakes(tuple(lines), today, draw.randrange(len(lines))))
+            field, changes = draw.choice(_mistakes(facts["lines"], today, draw.randrange(len(lines))))
             if not wrong.keys() & {field, *RULED_OUT.get(field, ())}:
                 facts |= changes
                 wrong[field] = None
