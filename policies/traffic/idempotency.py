@@ -2,7 +2,8 @@
 
 A client names a write with `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07). The first request with a
 key runs. The same request again gets the first one's answer as long as that is stored, and 409 while the first still
-runs; another request with the same key gets 422. The replica that runs a request holds a short lease and renews it, so
+runs; another request with the same key gets 422. What was not allowed or not there is run again: nothing was done, and
+the cause may be gone by now. The replica that runs a request holds a short lease and renews it, so
 that the key is free within seconds when the replica dies. What it may have done until then is found by the next
 attempt: both have the same `act` id, which a handler uses as the natural key of what it creates.
 """
@@ -35,8 +36,8 @@ KEPT = 24 * 3600.0
 LEASE = 5.0
 """Seconds without a renewal after which a request counts as dead."""
 OF_THE_ANSWER = {b"content-type", b"location"}
-PASSING = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
-"""Refusals that pass by themselves: the same request again is run again."""
+PASSING = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
+"""Refusals that pass by themselves, or when others remove their cause: the same request again is run again."""
 STILL_RUNS = problem_type(
     "request-in-progress",
     409,

@@ -124,6 +124,8 @@ def order(door: NamedDependency[Door], act: NamedDependency[str], data: JSONBody
     if door.fails:
         door.fails -= 1
         raise FAULTS["away"]
+    if data.note in door.refusals:
+        raise door.refusals.pop(data.note)
     door.acts.append(act)
     return {"act": act}
 
@@ -171,6 +173,8 @@ class Door:
         self.now = NOW
         self.acts: list[str] = []
         self.fails = 0
+        self.refusals: dict[str, ProblemError] = {}
+        """Refusals by the note of the order, each of which strikes once."""
         self.key = signing_key(folder / "key.pem")
         self.issuer = Issuer(self.key, self.clock)
         self.shared = folder / "shared.sqlite"

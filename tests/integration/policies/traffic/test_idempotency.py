@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from canonical.ids import utc_now
+from policies.problems import FORBIDDEN, MISSING, ProblemError, ProblemType
 from policies.store.shared_store import SharedFileStore, SharedRedisStore
 from policies.traffic.idempotency import KEPT, LEASE, IdempotencyRecord
 from tests.support.governed_app import WRITER, Door
@@ -67,6 +68,18 @@ def test_a_refusal_of_the_request_is_kept_and_a_fault_is_not(door: Door) -> None
     assert order(door, "two")[0] == 503
     assert order(door, "two")[0] == 503
     assert order(door, "two")[::2] == (201, False)
+
+
+@pytest.mark.parametrize("refusal", [FORBIDDEN, MISSING], ids=["not allowed", "not there"])
+def test_a_refusal_whose_cause_is_gone_is_run_again_under_the_same_key(door: Door, refusal: ProblemType) -> None:
+    door.refusals["first"] = ProblemError(refusal, "not yet")
+
+    assert order(door, "one", note="first")[::2] == (refusal.status, False)
+    assert door.acts == []
+    status, act, replayed = order(door, "one", note="first")
+    assert (status, replayed) == (201, False)
+    assert order(door, "one", note="first") == (201, act, True)
+    assert door.acts == [act]
 
 
 def test_the_key_is_free_again_after_a_day(door: Door) -> None:
