@@ -32,6 +32,7 @@ from policies.context.background import Background
 from policies.contract import versions
 from policies.contract.bodies import MAX_BODY, refuse_unknown_fields
 from policies.contract.deprecation_usage import DeprecationUsage
+from policies.contract.headers import single
 from policies.contract.parameters import refuse_unknown_parameters, sent_names
 from policies.identity.authentication import Verifier, unauthenticated
 from policies.identity.revocation import Revocations
@@ -136,7 +137,8 @@ class Governance:
             return
         pipeline = self.gate.pipelines[operation_of(scope["route_handler"])]
         path, state = scope["path"], scope["state"]
-        call = self.gate.call(pipeline, path, versions.named_in(path), dict(scope["headers"]))
+        headers = single(scope["headers"], scope["http_version"])
+        call = self.gate.call(pipeline, path, versions.named_in(path), headers)
         state[correlation.STATE] = call.correlation_id
 
         def answered(status: int) -> None:

@@ -22,6 +22,7 @@ from canonical.faults import PlatformFault
 from policies.chain.gate import Gate
 from policies.context import correlation
 from policies.contract.bodies import send_response
+from policies.contract.headers import fault_of
 from policies.contract.operation import declaration_of
 from policies.contract.versions import named_in
 from policies.outbound.layer_client import LayerResponse
@@ -64,7 +65,7 @@ class Passthrough:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
             found = self.passage(scope["path"], scope["query_string"].decode("latin-1"))
-            if found is not None:
+            if found is not None and not fault_of(scope["headers"], scope["http_version"]):
                 status, headers, body = await self.answer(dict(scope["headers"]), scope["path"], *found)
                 await send_response(send, status, headers, body)
                 return

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from policies.chain.passthrough import Passthrough, PassthroughRoute
+from policies.contract.headers import HOST
 from policies.problems import Headers, broken
 
 HEAD = 32 * 1024
@@ -72,18 +73,21 @@ def missing() -> list[str]:
 class _Head:
     """Hold what the parser finds in a request without a body."""
 
-    __slots__ = ("ended", "headers", "url")
+    __slots__ = ("ended", "headers", "repeated", "url")
 
     def __init__(self) -> None:
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
+        self.repeated = False
         self.ended = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
+        lower = name.lower()
+        self.repeated = self.repeated or lower in self.headers
+        self.headers[lower] = value
 
     def on_message_complete(self) -> None:
         self.ended = True
@@ -182,6 +186,8 @@ class FastPathProtocol(HttpToolsProtocol):
             return None
         alone = (
             head.ended
+            and not head.repeated
+            and HOST in head.headers
             and head.headers.get(b"connection", KEEP_ALIVE).lower() == KEEP_ALIVE
             and not BODY & head.headers.keys()
         )
