@@ -145,7 +145,7 @@ def test_the_body_of_a_read_is_never_taken_for_a_request(connection: Connection,
 
 def test_what_belongs_to_a_request_is_never_taken_for_one_wherever_it_is_cut(connection: Connection) -> None:
     inner = connection.request(READ)
-    connection.send(f"GET {ELSEWHERE} HTTP/1.1\r\nhost: x\r\nx: ".encode())
+    connection.send(f"GET {ELSEWHERE} HTTP/1.1\r\nx: ".encode())  # its host is in the rest of its head
     time.sleep(0.05)
     connection.send(inner)  # the end of that head, which looks like a request
     assert statuses(connection, 1) == [200]
