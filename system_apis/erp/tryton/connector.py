@@ -15,16 +15,14 @@ from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money, total
 from canonical.parties import Credit, Customer, LegalEntity
 from canonical.tax import Tax
-from policies.catalogue.nearest import hint
 from policies.context import correlation
 from system_apis.connector import ConnectorContext, Misfit
 from system_apis.erp.tryton import mapping
-from system_apis.erp.tryton.books import ANY, books
+from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.client import Settings, TrytonClient
-from system_apis.erp.tryton.mapping import POSTED, POSTING, Row, from_decimal
+from system_apis.erp.tryton.mapping import PAYMENT_METHOD, POSTED, POSTING, Row, from_decimal
+from system_apis.erp.tryton.misfits import misfits
 
-PAYMENT_METHOD = "Billing"
-"""The payment method whose account collects what the billing platform owes us until it pays out."""
 log = structlog.get_logger("tiergate.erp")
 
 
@@ -417,41 +415,8 @@ class Tryton:
         await self._client.rows("company.company", [], ["id"], 0, 1)
 
     async def misfits(self) -> list[Misfit]:
-        """Return what the mapping names and the books lack: companies, taxes, categories, and the payment method."""
-        found: list[Misfit] = []
         await self._load_companies()
-        for code in self._mapping.legal_entities.keys() - self._companies.keys() - {ANY}:
-            remedy = f"use the code of a company's party ({', '.join(sorted(self._companies))})"
-            found.append(Misfit(f"legal_entities.{code}: no company of the books has this code", remedy))
-        for code, company in self._companies.items():
-            found += await self._misfits_of(code, company)
-        rows = await self._client.rows("product.category", [["accounting", "=", True]], ["name"], 0)
-        categories = sorted({each["name"] for each in rows})
-        for name in self._mapping.product_classes.keys() - set(categories):
-            remedy = f"use one of {', '.join(categories) or '(none)'}{hint(name, categories)}"
-            found.append(Misfit(f"product_classes.{name}: no accounting category has this name", remedy))
-        return sorted(found, key=lambda each: each.what)
-
-    async def _misfits_of(self, code: str, company: Row) -> list[Misfit]:
-        entity, own = self._mapping.of(code), ["company", "=", company["id"]]
-        if entity is None:
-            return []
-        key = code if code in self._mapping.legal_entities else f'"{ANY}"'
-        rows = await self._client.rows("account.tax", [own], ["name"], company["id"])
-        taxes = sorted({each["name"] for each in rows})
-        found = [
-            Misfit(
-                f"legal_entities.{key}.taxes.{tax}.record: {company['name']} has no tax that is named {about.record!r}",
-                f"use one of {', '.join(taxes) or '(none)'}{hint(about.record, taxes)}",
-            )
-            for tax, about in entity.taxes.items()
-            if about.record not in taxes
-        ]
-        method = [own, ["name", "=", PAYMENT_METHOD]]
-        if not await self._client.rows("account.invoice.payment.method", method, ["id"], company["id"], 1):
-            remedy = "create it, on the account that collects what the billing platform owes until it pays out"
-            found.append(Misfit(f"{company['name']} has no payment method that is named {PAYMENT_METHOD!r}", remedy))
-        return found
+        return await misfits(self._client, self._mapping, self._companies)
 
 
 def _in(company: Row) -> dict[str, Any]:

@@ -34,6 +34,8 @@ DRAFTED = [*POSTING, "taxes.tax", "taxes.amount"]
 PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_payees", "payment_lines.move.description"]
 """What has to be known of an invoice to pay it: who may pay, and the payments that are booked already."""
 HUNDREDTHS = 2
+PAYMENT_METHOD = "Billing"
+"""The payment method whose account collects what the billing platform owes us until it pays out."""
 UNIT_PRICE_DIGITS = 4
 OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
 """What python-stdnum calls the numbers of companies where there is no VAT number."""

@@ -1,0 +1,51 @@
+"""What the mapping of a Tryton names and its books lack."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+
+from policies.catalogue.nearest import hint
+from system_apis.connector import Misfit
+from system_apis.erp.tryton.books import ANY, Books
+from system_apis.erp.tryton.client import TrytonClient
+from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row
+
+
+async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Row]) -> list[Misfit]:
+    """Return the companies, taxes, categories and payment methods that are missing, by their keys in the mapping.
+
+    `companies` are those of the books, by the codes of their parties. Raises leaves of `PlatformFault`.
+    """
+    found: list[Misfit] = []
+    for code in named.legal_entities.keys() - companies.keys() - {ANY}:
+        remedy = f"use the code of a company's party ({', '.join(sorted(companies))})"
+        found.append(Misfit(f"legal_entities.{code}: no company of the books has this code", remedy))
+    for code, company in companies.items():
+        found += [each async for each in _of_company(client, named, code, company)]
+    rows = await client.rows("product.category", [["accounting", "=", True]], ["name"], 0)
+    categories = sorted({each["name"] for each in rows})
+    for name in named.product_classes.keys() - set(categories):
+        what = f"product_classes.{name}: no accounting category has this name"
+        found.append(Misfit(what, _one_of(categories, name)))
+    return sorted(found, key=lambda each: each.what)
+
+
+async def _of_company(client: TrytonClient, named: Books, code: str, company: Row) -> AsyncIterator[Misfit]:
+    entity, own = named.of(code), ["company", "=", company["id"]]
+    if entity is None:
+        return
+    key = code if code in named.legal_entities else f'"{ANY}"'
+    rows = await client.rows("account.tax", [own], ["name"], company["id"])
+    taxes = sorted({each["name"] for each in rows})
+    for tax, about in entity.taxes.items():
+        if about.record not in taxes:
+            lacks = f"{company['name']} has no tax that is named {about.record!r}"
+            yield Misfit(f"legal_entities.{key}.taxes.{tax}.record: {lacks}", _one_of(taxes, about.record))
+    method = [own, ["name", "=", PAYMENT_METHOD]]
+    if not await client.rows("account.invoice.payment.method", method, ["id"], company["id"], 1):
+        remedy = "create it, on the account that collects what the billing platform owes until it pays out"
+        yield Misfit(f"{company['name']} has no payment method that is named {PAYMENT_METHOD!r}", remedy)
+
+
+def _one_of(known: Collection[str], name: str) -> str:
+    return f"use one of {', '.join(known) or '(none)'}{hint(name, known)}"
