@@ -244,7 +244,7 @@ def _connect(
 
 
 @asynccontextmanager
-async def connected(settings: Settings, platforms: Iterable[ConnectedPlatform]) -> AsyncGenerator[dict[str, Any]]:
+async def connectors_of(settings: Settings, platforms: Iterable[ConnectedPlatform]) -> AsyncGenerator[dict[str, Any]]:
     """Yield connectors by the names of their platforms, outside any layer: for commands that ask the platforms."""
     live_catalogue = open_catalogue(settings)
     clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))

@@ -38,10 +38,10 @@ async def _check(settings: Settings, platforms: list[ConnectedPlatform]) -> int:
     """Print what does not fit. Return the exit code."""
     from canonical.faults import PlatformFault
     from system_apis.connector import Comparable
-    from tiergate.composition import connected
+    from tiergate.composition import connectors_of
 
     code = 0
-    async with connected(settings, platforms) as connectors:
+    async with connectors_of(settings, platforms) as connectors:
         for name, connector in connectors.items():
             if not isinstance(connector, Comparable):
                 continue
