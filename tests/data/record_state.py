@@ -15,7 +15,7 @@ from pathlib import Path
 from canonical.ids import utc_now
 from canonical.orders import Order
 from tests.support.environment import Environment
-from tests.support.platforms import wait_until
+from tests.support.platforms import OUR_READING, wait_until
 from tests.support.recorded_states import record, stand_in
 
 LONG = 120_000
@@ -58,7 +58,7 @@ def lay_out(environment: Environment) -> None:
         20,
         "cut in the middle",
     )
-    environment.fault("crm", kind="slow", matching="query?q=SELECT%20Id%2C%20Name%2C", milliseconds=LONG, times=0)
+    environment.fault("crm", kind="slow", matching=OUR_READING, milliseconds=LONG, times=0)
     _, validating = environment.sell(environment.sale("Validating"))
     environment.order_in(validating, "validating")
     wait_until(lambda: pending(environment, "QuoteToCash.run") == 2, 10, "two orders in the middle")

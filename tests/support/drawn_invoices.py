@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from canonical.billing import Contract, Invoice, InvoiceLine, LineTax
 from canonical.deals import PricedLine
-from canonical.money import Money, total
+from canonical.money import Money
+from sandbox.store import SandboxClock, Store
+from sandbox.stripe.account import Account
+from sandbox.stripe.balances import Balances
 from sandbox.stripe.invoicing import Invoicing
 from system_apis.billing.stripe import amounts
 from tests.support.connector_kit import samples
@@ -44,25 +48,16 @@ def _line(draw: Random, key: str, currency: str, code: str, percent: Decimal) ->
     return PricedLine(key, "PLATFORM", "Platform fee", draw.randint(1, 9), price, "year", code, f"{percent:f}")
 
 
+def invoicing(folder: Path) -> Invoicing:
+    """Return what works out the taxes: the stand-in's own rounding, in an account that is kept in `folder`."""
+    account = Account(Store(folder / "billing.sqlite"), SandboxClock())
+    return Invoicing(account, Balances(account))
+
+
 def issued(contract: Contract, billing: Invoicing, on: date) -> Invoice:
     """Return the invoice of a contract with the taxes that billing works out."""
-    lines = [_issued(each, billing, on) for each in contract.lines]
-    tax = total((each.tax for each in lines), contract.currency)
-    due = total((each.net for each in lines), contract.currency) + tax
-    return Invoice(
-        f"in_{contract.id}",
-        f"R-{contract.id}",
-        contract.customer_id,
-        contract.id,
-        contract.legal_entity,
-        "open",
-        on,
-        due,
-        tax,
-        due,
-        "standard",
-        tuple(lines),
-    )
+    lines = tuple(_issued(each, billing, on) for each in contract.lines)
+    return samples.invoice_of(contract.id, contract.customer_id, lines, on)
 
 
 def _issued(line: PricedLine, billing: Invoicing, on: date) -> InvoiceLine:

@@ -15,6 +15,7 @@ import pytest
 
 from sandbox.salesperson import SaleLine
 from tests.support.environment import Environment
+from tests.support.platforms import OUR_READING
 from tiergate.dev.sandbox import LAYERS
 
 TIERGATE = str(Path(sys.executable).with_name("tiergate"))
@@ -171,7 +172,7 @@ def test_the_audit_logs_of_a_running_environment_are_whole_and_a_change_is_found
 def test_no_secret_and_no_personal_field_is_in_any_log(environment: Environment) -> None:
     """In fair weather and in foul: what platforms complain of holds the values that they were given."""
     quiet = environment.sale("Quiet", parent="Quiet Parent AG")
-    for platform, ours in (("crm", "query?q=SELECT%20Id%2C%20Name%2C"), ("billing", ""), ("erp", "")):
+    for platform, ours in (("crm", OUR_READING), ("billing", ""), ("erp", "")):
         environment.fault(platform, kind="status", status=500, times=2, matching=ours)
     _, deal = environment.sell(quiet)
     environment.order_in(deal, "active")

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -133,20 +132,23 @@ def take_the_tour(folder: Path, reported: str) -> list[tuple[tour.Step, str]]:
     ) as shell:
         assert shell.stdin is not None
         assert shell.stdout is not None
-        taken: list[tuple[tour.Step, str]] = []
-        for step in tour.steps(Path("README.md")):
+        to_shell, from_shell = shell.stdin, shell.stdout
+
+        def answer(step: tour.Step) -> str:
             command = step.command.replace(".venv/bin/tiergate", TIERGATE)
             for port, address in own.items():
                 command = command.replace(f"http://127.0.0.1:{port}", address)
-            deadline = time.monotonic() + 20
-            while True:
-                shell.stdin.write(f"{command}\necho; echo {END}\n")
-                shell.stdin.flush()
-                answer = "".join(iter(shell.stdout.readline, f"{END}\n")).replace(f"{Path.cwd()}/", "")
-                if not step.looks or tour.is_in(step.shown, answer) or time.monotonic() > deadline:
-                    break
-                time.sleep(0.3)
-            taken.append((step, answer))
+            to_shell.write(f"{command}\necho; echo {END}\n")
+            to_shell.flush()
+            return "".join(iter(from_shell.readline, f"{END}\n")).replace(f"{Path.cwd()}/", "")
+
+        def as_shown(step: tour.Step) -> str | None:
+            return found if tour.is_in(step.shown, found := answer(step)) else None
+
+        taken = [
+            (step, wait_until(lambda step=step: as_shown(step), 20, step.command) if step.looks else answer(step))
+            for step in tour.steps(Path("README.md"))
+        ]
         shell.stdin.close()
     return taken
 

@@ -20,10 +20,6 @@ from canonical.ids import utc_now
 from canonical.parties import Address
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
-from sandbox.store import SandboxClock, Store
-from sandbox.stripe.account import Account
-from sandbox.stripe.balances import Balances
-from sandbox.stripe.invoicing import Invoicing
 from sandbox.tryton.server import DATABASE, TrytonServer
 from system_apis.erp import tryton
 from system_apis.erp.tryton.books import SHIPPED
@@ -34,7 +30,7 @@ from tests.support.connector_kit.erp import ErpKit, ErpSubject
 from tests.support.connector_kit.kit import behaviour, behaviours, run
 from tests.support.connector_kit.loopback import Seen
 from tests.support.connector_kit.subject import bench
-from tests.support.drawn_invoices import by_code, contracts, issued
+from tests.support.drawn_invoices import by_code, contracts, invoicing, issued
 from tiergate.dev.sandbox import secret_file
 from tiergate.platforms import Connector
 
@@ -207,8 +203,7 @@ def test_the_connector(behaviour: str, tmp_path: Path, templates: Path, server: 
 def test_drawn_invoices_are_booked_by_rate_as_billing_charges_them(
     count: int, most_lines: int, tmp_path: Path, templates: Path, server: TrytonServer
 ) -> None:
-    account = Account(Store(tmp_path / "billing.sqlite"), SandboxClock())
-    billing = Invoicing(account, Balances(account))
+    billing = invoicing(tmp_path)
 
     async def case() -> None:
         books = Books(server.url, secret_file(templates / "erp_password"))

@@ -6,10 +6,7 @@ import httpx
 import pytest
 
 from tests.support.environment import Environment
-from tests.support.platforms import EXACTLY_ONE, wait_until
-
-OURS = {"crm": "query?q=SELECT%20Id%2C%20Name%2C"}
-"""What tells our own reading of a deal from the salesperson's calls to the same CRM."""
+from tests.support.platforms import EXACTLY_ONE, OUR_READING, wait_until
 
 
 def readiness(environment: Environment) -> dict[str, str]:
@@ -46,7 +43,7 @@ def test_a_platform_that_is_down_for_a_short_time_or_throttles_is_waited_for(
     environment: Environment, status: int, platforms: tuple[str, ...]
 ) -> None:
     for each in platforms:
-        environment.fault(each, kind="status", status=status, times=3, matching=OURS.get(each, ""))
+        environment.fault(each, kind="status", status=status, times=3, matching=OUR_READING if each == "crm" else "")
 
     _, deal = environment.sell(environment.sale(f"Answered {status}"))
 

@@ -15,15 +15,18 @@ from canonical.ids import utc_now
 from canonical.orders import Order
 from sandbox.salesperson import Sale, SaleLine
 from tests.support.environment import Environment
-from tests.support.platforms import german_vat, wait_until
+from tests.support.platforms import OUR_READING, german_vat, wait_until
 
 AT_ONCE = 40
 RECURRING = ("PLATFORM", "SEAT", "SUPPORT")
 ONE_OFF = ("ONBOARDING", "HANDBOOK")
 CARDS = ("pm_card_visa", "pm_card_visa", "pm_card_visa", None, "pm_card_chargeCustomerFail")
 SETTLED = ("active", "on_hold")
-OURS = "query?q=SELECT%20Id%2C%20Name%2C"
-"""What tells our own reading of a deal from the salesperson's calls to the same CRM."""
+RULED_OUT = {
+    "deal.account.tax_number": ("deal.account.address.country",),
+    "deal.account.address.country": ("deal.account.tax_number",),
+}
+"""Mistakes that hide each other: where the country is none, no number can be checked."""
 
 
 class Drawn(NamedTuple):
@@ -64,13 +67,6 @@ def drawn(seed: int, today: date) -> Iterator[Drawn]:
         yield Drawn(Sale(**facts), frozenset(wrong))
 
 
-RULED_OUT = {
-    "deal.account.tax_number": ("deal.account.address.country",),
-    "deal.account.address.country": ("deal.account.tax_number",),
-}
-"""Mistakes that hide each other: where the country is none, no number can be checked."""
-
-
 def _line(draw: Random, sku: str) -> SaleLine:
     price = draw.choice((None, draw.randint(50, 20_000) / 100))
     return SaleLine(sku, draw.randint(1, 40), price)
@@ -100,7 +96,7 @@ def trouble(environment: Environment, draw: Random) -> None:
                 {"kind": "status", "status": 429, "times": 3},
             )
         )
-        environment.fault(platform, **fault, matching=OURS if platform == "crm" else "")
+        environment.fault(platform, **fault, matching=OUR_READING if platform == "crm" else "")
 
 
 def totals(environment: Environment, order: Order) -> tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]:
@@ -138,7 +134,7 @@ def test_each_deal_becomes_cash_or_a_case_whose_reason_is_true(environment: Envi
         assert order.plan is not None or deal.wrong
     going = [order for deal, order in zip(deals, orders, strict=True) if not deal.wrong]
     due = [order for deal, order in zip(deals, orders, strict=True) if not deal.wrong and deal.is_billed]
-    wait_until(lambda: all(booked(environment, order) for order in due), 240, "every invoice is posted")
+    wait_until(lambda: all(environment.posted_kinds(order) for order in due), 240, "every invoice is posted")
     for order in going:
         billed, posted = totals(environment, order)
         assert billed == posted, order.name
@@ -146,15 +142,3 @@ def test_each_deal_becomes_cash_or_a_case_whose_reason_is_true(environment: Envi
         counted = environment.counted(order)
         assert {counted[each] for each in ("crm.contracts", "billing.customers", "erp.customers")} == {1}, counted
         assert counted["billing.subscriptions"] == (order in due)
-
-
-def booked(environment: Environment, order: Order) -> bool:
-    """Return whether all that was billed for an order is posted, as the process layer keeps it."""
-    assert order.plan is not None
-    posted, waiting = (
-        environment.record(
-            f"SELECT COUNT(*) FROM postings WHERE contract_id = ? AND state {which} 'posted'", order.plan.contract.id
-        )
-        for which in ("=", "<>")
-    )
-    return posted > 0 and not waiting

@@ -50,7 +50,12 @@ def invoice(key: str, customer_id: str, sku: str, nets: tuple[Money, ...], issue
         InvoiceLine(sku, f"Line {place}", 1, net, net.times(TAX_PERCENT / 100), issued_on, issued_on)
         for place, net in enumerate(nets, 1)
     )
-    zero = Money.zero(nets[0].currency)
+    return invoice_of(key, customer_id, lines, issued_on)
+
+
+def invoice_of(key: str, customer_id: str, lines: tuple[InvoiceLine, ...], issued_on: date) -> Invoice:
+    """Return an invoice of these lines."""
+    zero = Money.zero(lines[0].net.currency)
     tax = sum((each.tax for each in lines), zero)
     total = sum((each.net for each in lines), tax)
     return Invoice(

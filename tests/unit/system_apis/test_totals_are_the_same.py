@@ -12,24 +12,14 @@ import pytest
 from canonical.billing import Invoice
 from canonical.faults import Rejected
 from canonical.money import Money, exponent
-from sandbox.store import SandboxClock, Store
-from sandbox.stripe.account import Account
-from sandbox.stripe.balances import Balances
-from sandbox.stripe.invoicing import Invoicing
 from system_apis.erp.tryton import mapping
-from tests.support.drawn_invoices import by_code, contracts, issued
+from tests.support.drawn_invoices import by_code, contracts, invoicing, issued
 
 ON = date(2026, 1, 1)
 COUNT = 10_000
 PERCENTS = {str(each): Decimal(each) / 10 for each in (*range(0, 271, 5), 26, 38, 81)}
 """From 0 to 27 per cent by halves, and the Swiss ones."""
 IDS = {code: number for number, code in enumerate(PERCENTS, 1)}
-
-
-@pytest.fixture
-def billing(tmp_path: Path) -> Invoicing:
-    account = Account(Store(tmp_path / "billing.sqlite"), SandboxClock())
-    return Invoicing(account, Balances(account))
 
 
 def drafted(invoice: Invoice) -> list[dict[str, Any]]:
@@ -45,7 +35,8 @@ def drafted(invoice: Invoice) -> list[dict[str, Any]]:
     ]
 
 
-def test_of_ten_thousand_invoices_each_is_booked_as_it_was_charged(billing: Invoicing) -> None:
+def test_of_ten_thousand_invoices_each_is_booked_as_it_was_charged(tmp_path: Path) -> None:
+    billing = invoicing(tmp_path)
     for contract in contracts(7, COUNT, PERCENTS):
         invoice = issued(contract, billing, ON)
         wanted = {IDS[code]: tax for code, (_, tax) in by_code(invoice.lines).items()}
