@@ -34,7 +34,7 @@ demo: .venv/ready ## Start everything, close a deal in the CRM and follow it to 
 run: .venv/ready ## Run the three layers with your settings (.tiergate/tiergate.toml, or TIERGATE_CONFIG)
 	@$(BIN)/tiergate up
 
-test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run every test, with real servers on loopback (T=word: those that match)
+test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run the tests, with real servers on loopback (T=word: those that match)
 	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/pytest $(if $(T),-k "$(T)")
 

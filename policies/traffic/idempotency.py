@@ -3,9 +3,9 @@
 A client names a write with `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07). The first request with a
 key runs. The same request again gets the first one's answer as long as that is stored, and 409 while the first still
 runs; another request with the same key gets 422. What was not allowed or not there is run again: nothing was done, and
-the cause may be gone by now. The replica that runs a request holds a short lease and renews it, so
-that the key is free within seconds when the replica dies. What it may have done until then is found by the next
-attempt: both have the same `act` id, which a handler uses as the natural key of what it creates.
+the cause may be gone by now. The replica that runs a request holds a short lease and renews it, so that the key is free
+within seconds when the replica dies. What it may have done until then is found by the next attempt: both have the same
+`act` id, which a handler uses as the natural key of what it creates.
 """
 
 from __future__ import annotations
