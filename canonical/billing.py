@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from canonical.deals import PricedLine
+from canonical.deals import LineTerms, PricedLine
 from canonical.ids import Key
 from canonical.money import Money, total
 from canonical.parties import References
@@ -77,8 +77,9 @@ class LineTax(msgspec.Struct, frozen=True):
 class InvoiceLine(msgspec.Struct, frozen=True):
     """A line of an invoice. `net` is for the whole line, `tax` is the sum of its `taxes`.
 
-    `period_start` and `period_end` bound the service that it pays for (both inclusive). `taxes` is empty where the
-    treatment of the invoice says which one it is.
+    `quantity` is how many pieces billing charged; where they are not units of the product, or a discount was given,
+    `agreed` says what was agreed. `period_start` and `period_end` bound the service that it pays for (both inclusive).
+    `taxes` is empty where the treatment of the invoice says which one it is.
     """
 
     sku: str
@@ -89,6 +90,7 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     period_start: date
     period_end: date
     taxes: tuple[LineTax, ...] = ()
+    agreed: LineTerms | None = None
 
 
 class Payment(msgspec.Struct, frozen=True):

@@ -10,14 +10,41 @@ import msgspec
 
 from canonical.cases import Finding
 from canonical.ids import Key
-from canonical.money import Money
+from canonical.money import Money, digits_of, exponent
 from canonical.parties import Account
 
 Interval = Literal["one_time", "month", "year"]
 
 
+class LineTerms(msgspec.Struct, frozen=True):
+    """What was agreed for a line: a `quantity` in units of the product, at the `unit_price` of one.
+
+    `unit_price` is net of tax and after the discount, in major units. It may have more digits than its currency.
+    `list_price` is the price before the discount of `discount_percent`; None without one.
+    """
+
+    quantity: Decimal
+    unit_price: Decimal
+    list_price: Decimal | None = None
+    discount_percent: Decimal = Decimal(0)
+
+    def net(self, currency: str) -> Money:
+        """Return the amount of the line: quantity times price, rounded half up once."""
+        return Money.of(self.quantity * self.unit_price, currency)
+
+    def in_words(self, currency: str) -> str:
+        """Return what was agreed, as people read it: `2.5 × 100.00 EUR less 15 %`."""
+        listed = self.unit_price if self.list_price is None else self.list_price
+        price = round(listed, max(exponent(currency), digits_of(listed)))
+        less = f" less {plain(self.discount_percent)} %" if self.discount_percent else ""
+        return f"{plain(self.quantity)} × {price:,f} {currency}{less}"
+
+
 class DealLine(msgspec.Struct, frozen=True):
-    """One product of a deal. `listed` says whether the price list has it in the deal's currency."""
+    """One product of a deal. `listed` says whether the price list has it in the deal's currency.
+
+    `unit_price` is what one costs after the discount of `discount_percent` from `list_price`, if there is one.
+    """
 
     id: str
     sku: str
@@ -26,6 +53,12 @@ class DealLine(msgspec.Struct, frozen=True):
     unit_price: Decimal
     interval: str
     listed: bool
+    list_price: Decimal | None = None
+    discount_percent: Decimal = Decimal(0)
+
+    @property
+    def terms(self) -> LineTerms:
+        return LineTerms(self.quantity, self.unit_price, self.list_price, self.discount_percent)
 
 
 class Deal(msgspec.Struct, frozen=True):
@@ -102,6 +135,10 @@ class DealStatus(msgspec.Struct, frozen=True):
 class PricedLine(msgspec.Struct, frozen=True):
     """A line whose product, quantity and price are validated. `unit_price` is per interval, net of tax.
 
+    `quantity` times `unit_price` is its amount to the minor unit, always. Where whole units at a price in minor units
+    are not what was agreed (2.5 units, a price of 0.0049, a discount), `agreed` says what was; a line that cannot be
+    written as whole units at such a price is one piece of its whole amount.
+
     `tax` is the code of its tax, `tax_percent` the rate; both are empty where they are the contract's.
     """
 
@@ -113,10 +150,44 @@ class PricedLine(msgspec.Struct, frozen=True):
     interval: Interval
     tax: str = ""
     tax_percent: str = ""
+    agreed: LineTerms | None = None
 
     @property
     def net(self) -> Money:
         return self.unit_price.times(self.quantity)
+
+    @property
+    def terms(self) -> LineTerms:
+        """Return what was agreed, whether it is said beside the whole quantity or by it."""
+        return self.agreed or LineTerms(Decimal(self.quantity), self.unit_price.decimal)
+
+
+def priced_line(line: DealLine, currency: str, interval: Interval, tax: str = "", tax_percent: str = "") -> PricedLine:
+    """Return a line of a deal as one of a contract."""
+    terms = line.terms
+    price = Money.of(terms.unit_price, currency)
+    by_unit = is_whole(terms.quantity) and price.decimal == terms.unit_price
+    said = by_unit and not terms.discount_percent
+    return PricedLine(
+        line.id,
+        line.sku,
+        line.name,
+        int(terms.quantity) if by_unit else 1,
+        price if by_unit else terms.net(currency),
+        interval,
+        tax,
+        tax_percent,
+        None if said else terms,
+    )
+
+
+def is_whole(quantity: Decimal) -> bool:
+    return quantity == quantity.to_integral_value()
+
+
+def plain(number: Decimal) -> str:
+    """Return a number without an exponent and without zeros at its end."""
+    return f"{number.normalize():f}"
 
 
 class OrderReference(msgspec.Struct, frozen=True):

@@ -34,6 +34,11 @@ def exponent(currency: str) -> int:
     return digits
 
 
+def digits_of(number: Decimal) -> int:
+    """Return how many digits a number has after the point."""
+    return max(0, -int(number.normalize().as_tuple().exponent))
+
+
 CODES = sorted(each.code for each in Currency if each.exponent is not None)
 CurrencyCode = Annotated[str, msgspec.Meta(extra_json_schema={"enum": CODES})]
 """An ISO 4217 code with a minor unit."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
 
 from canonical.ids import Key
 from canonical.money import Money
-from canonical.tax import Tax, TaxRule, TaxTreatment
+from canonical.tax import STANDARD_CLASS, Tax, TaxRule, TaxTreatment
 
 References = dict[str, str]
 """The platforms' own ids of a record, by the platform's name in the catalogue.
@@ -94,11 +95,37 @@ class PlatformId(msgspec.Struct, frozen=True):
     id: str
 
 
+class Product(msgspec.Struct, frozen=True):
+    """What the ERP says of a product: its tax class, and how many digits after the point its quantities may have."""
+
+    tax_class: str = STANDARD_CLASS
+    quantity_digits: int = 0
+
+
 class KnownProducts(msgspec.Struct, frozen=True):
-    """Those of the SKUs asked for that the ERP can post, with the tax class of each."""
+    """Those of the SKUs asked for that the ERP can post, with the tax class of each.
+
+    `quantity_digits` is how many digits after the point a quantity of each may have: none for pieces, two for hours.
+    """
 
     skus: tuple[str, ...]
     tax_classes: dict[str, str] = {}
+    quantity_digits: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, products: Mapping[str, Product]) -> KnownProducts:
+        return cls(
+            tuple(products),
+            {sku: each.tax_class for sku, each in products.items()},
+            {sku: each.quantity_digits for sku, each in products.items()},
+        )
+
+    @property
+    def by_sku(self) -> dict[str, Product]:
+        return {
+            sku: Product(self.tax_classes.get(sku, STANDARD_CLASS), self.quantity_digits.get(sku, 0))
+            for sku in self.skus
+        }
 
 
 class LegalEntity(msgspec.Struct, frozen=True):

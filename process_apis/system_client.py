@@ -7,13 +7,14 @@ from urllib.parse import quote, urlencode
 
 from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
-from canonical.parties import Account, AccountSync, Credit, Customer, KnownProducts, LegalEntity, PlatformId
-from canonical.tax import STANDARD_CLASS
+from canonical.parties import Account, AccountSync, Credit, Customer, KnownProducts, LegalEntity, PlatformId, Product
 from policies.outbound.layer_client import LayerClient
 
 RECENT = 60.0
 """Seconds for which what the ERP said of its master data holds: a burst of orders does not ask a slow ERP for it each
 time."""
+UNKNOWN = 0.0, Product()
+"""What is kept of a product that was not asked for: it holds no longer."""
 
 
 class Platforms:
@@ -22,7 +23,7 @@ class Platforms:
     def __init__(self, client: LayerClient) -> None:
         self._client = client
         self._legal_entities: dict[str, tuple[float, LegalEntity]] = {}
-        self._products: dict[tuple[str, str], tuple[float, str]] = {}
+        self._products: dict[tuple[str, str], tuple[float, Product]] = {}
 
     def alive(self) -> None:
         self._client.call("GET", "/health/live", dict[str, str])
@@ -54,18 +55,16 @@ class Platforms:
             self._legal_entities[code] = monotonic() + RECENT, known
         return known
 
-    def known_products(self, skus: list[str], legal_entity: str) -> dict[str, str]:
-        """Return those of the SKUs that the legal entity's ERP knew within the last minute, or knows now, each with
-        its tax class."""
+    def known_products(self, skus: list[str], legal_entity: str) -> dict[str, Product]:
+        """Return those of the SKUs that the legal entity's ERP knew within the last minute, or knows now."""
         now = monotonic()
-        asked = [sku for sku in skus if self._products.get((legal_entity, sku), (0.0, ""))[0] < now]
+        asked = [sku for sku in skus if self._products.get((legal_entity, sku), UNKNOWN)[0] < now]
         if asked:
             query = urlencode([("legal_entity", legal_entity), *(("sku", sku) for sku in asked)])
             found = self._client.call("GET", f"/erp/v1/products?{query}", KnownProducts)
-            classes = {sku: found.tax_classes.get(sku, STANDARD_CLASS) for sku in found.skus}
-            self._products |= {(legal_entity, sku): (now + RECENT, each) for sku, each in classes.items()}
-        known = {sku: self._products.get((legal_entity, sku), (0.0, "")) for sku in skus}
-        return {sku: tax_class for sku, (until, tax_class) in known.items() if until >= now}
+            self._products |= {(legal_entity, sku): (now + RECENT, each) for sku, each in found.by_sku.items()}
+        known = {sku: self._products.get((legal_entity, sku), UNKNOWN) for sku in skus}
+        return {sku: product for sku, (until, product) in known.items() if until >= now}
 
     def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         query = urlencode({"legal_entity": legal_entity, "currency": currency})

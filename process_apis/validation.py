@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
-from decimal import Decimal
 
 import pycountry
 from stdnum import get_cc_module
@@ -14,11 +13,11 @@ from stdnum.exceptions import ValidationError
 
 from canonical.billing import Contract
 from canonical.cases import Finding
-from canonical.deals import Deal, DealLine, PricedLine
-from canonical.money import Money, UnknownCurrency, exponent
+from canonical.deals import Deal, DealLine, PricedLine, plain, priced_line
+from canonical.money import UnknownCurrency, exponent
 from canonical.orders import Plan
-from canonical.parties import Customer, LegalEntity
-from canonical.tax import EU, STANDARD_CLASS, Tax, TaxedSale, code_for
+from canonical.parties import Customer, LegalEntity, Product
+from canonical.tax import EU, Tax, TaxedSale, code_for
 
 INTERVALS = ("one_time", "month", "year")
 LONGEST_TERM = 120
@@ -28,13 +27,15 @@ LONGEST_TERM = 120
 def findings(
     deal: Deal,
     seller: LegalEntity | None,
-    products: Mapping[str, str],
+    products: Mapping[str, Product],
     duplicates: Collection[str],
     starts: tuple[date, date],
 ) -> list[Finding]:
-    """Return all that is wrong with a deal. `products` are those that the ERP knows, with the tax class of each;
-    `duplicates` are other accounts with the same tax number that are customers already; `starts` are the first and the
-    last day on which it may start."""
+    """Return all that is wrong with a deal.
+
+    `products` are those that the ERP knows, by SKU; `duplicates` are other accounts with the same tax number that are
+    customers already; `starts` are the first and the last day on which it may start.
+    """
     return [
         *_of_parties(deal, seller, duplicates),
         *_of_currency(deal),
@@ -76,7 +77,7 @@ def _of_seller(deal: Deal, seller: LegalEntity | None) -> list[Finding]:
     return found
 
 
-def _of_taxes(deal: Deal, seller: LegalEntity, products: Mapping[str, str]) -> Iterator[Finding]:
+def _of_taxes(deal: Deal, seller: LegalEntity, products: Mapping[str, Product]) -> Iterator[Finding]:
     """Yield one finding for each tax that is missing, however many lines it concerns."""
     if not deal.account.address.country:
         return  # that is a finding of its own
@@ -91,7 +92,7 @@ def _of_taxes(deal: Deal, seller: LegalEntity, products: Mapping[str, str]) -> I
     yield from (Finding("deal.legal_entity", each) for each in missing)
 
 
-def _taxed(line: DealLine, deal: Deal, seller: LegalEntity, products: Mapping[str, str]) -> TaxedSale:
+def _taxed(line: DealLine, deal: Deal, seller: LegalEntity, products: Mapping[str, Product]) -> TaxedSale:
     account = deal.account
     address = account.address
     return TaxedSale(
@@ -101,7 +102,7 @@ def _taxed(line: DealLine, deal: Deal, seller: LegalEntity, products: Mapping[st
         f"{address.country}-{address.state}" if address.state else "",
         registered=bool(account.tax_number),
         exempt=account.tax_exempt,
-        product_class=products.get(line.sku, STANDARD_CLASS),
+        product_class=products.get(line.sku, Product()).tax_class,
     )
 
 
@@ -130,7 +131,7 @@ def _of_term(deal: Deal, starts: tuple[date, date]) -> list[Finding]:
     return found
 
 
-def _of_lines(deal: Deal, products: Mapping[str, str]) -> list[Finding]:
+def _of_lines(deal: Deal, products: Mapping[str, Product]) -> list[Finding]:
     found: list[Finding] = []
     if not deal.lines:
         found.append(Finding("deal.lines", "the deal has no lines"))
@@ -141,28 +142,38 @@ def _of_lines(deal: Deal, products: Mapping[str, str]) -> list[Finding]:
     return found
 
 
-def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, str]) -> list[Finding]:
+def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, Product]) -> list[Finding]:
     found: list[Finding] = []
     if line.sku not in products:
         found.append(Finding(f"{place}.sku", f"the ERP has no product {line.sku or '(none)'}"))
-    if line.quantity <= 0 or line.quantity != line.quantity.to_integral_value():
-        found.append(Finding(f"{place}.quantity", f"{line.quantity.normalize():f} is not a positive whole number"))
+    found += _of_quantity(line, f"{place}.quantity", products.get(line.sku))
     if line.interval not in INTERVALS:
         found.append(Finding(f"{place}.interval", f"{line.interval or 'nothing'} is not one of {', '.join(INTERVALS)}"))
     if not line.listed:
         found.append(Finding(f"{place}.listed", f"the price list has no price for {line.sku} in {deal.currency}"))
     if line.unit_price < 0:
         found.append(Finding(f"{place}.unit_price", "the price is negative"))
-    elif not _fits(line.unit_price, deal.currency):
-        found.append(Finding(f"{place}.unit_price", f"{line.unit_price} has more digits than {deal.currency}"))
+    elif line.unit_price and line.quantity > 0 and _is_nothing(line, deal.currency):
+        reason = f"{line.terms.in_words(deal.currency)} are less than the smallest amount of money"
+        found.append(Finding(f"{place}.unit_price", reason))
     return found
 
 
-def _fits(price: Decimal, currency: str) -> bool:
+def _is_nothing(line: DealLine, currency: str) -> bool:
     try:
-        return Money.of(price, currency).decimal == price
+        return not line.terms.net(currency).amount
     except UnknownCurrency:
-        return True  # reported once, for the deal
+        return False  # reported once, for the deal
+
+
+def _of_quantity(line: DealLine, place: str, product: Product | None) -> Iterator[Finding]:
+    if line.quantity <= 0:
+        yield Finding(place, f"{plain(line.quantity)} is not a positive number")
+    elif product and line.quantity != round(line.quantity, product.quantity_digits):
+        digits = product.quantity_digits
+        allowed = f"at most {digits} digits after the point" if digits else "whole numbers"
+        reason = f"{plain(line.quantity)} cannot be posted: the ERP's unit of {line.sku} takes {allowed}"
+        yield Finding(place, reason)
 
 
 def tax_number_is_valid(number: str, country: str) -> bool:
@@ -184,7 +195,7 @@ def plan(
     deal: Deal,
     crm: str,
     seller: LegalEntity,
-    products: Mapping[str, str],
+    products: Mapping[str, Product],
     order_id: str,
     customer_id: str,
     contract_id: str,
@@ -233,22 +244,13 @@ def _main(taxes: Iterable[Tax]) -> Tax:
 
 
 def _percent(tax: Tax) -> str:
-    return f"{tax.percent.normalize():f}"
+    return plain(tax.percent)
 
 
 def _priced(line: DealLine, currency: str, tax: Tax) -> PricedLine:
     match line.interval:
         case "one_time" | "month" | "year" as interval:
-            return PricedLine(
-                line.id,
-                line.sku,
-                line.name,
-                int(line.quantity),
-                Money.of(line.unit_price, currency),
-                interval,
-                tax.code,
-                _percent(tax),
-            )
+            return priced_line(line, currency, interval, tax.code, _percent(tax))
         case unknown:
             raise ValueError(f"a line with the interval {unknown!r} has findings")
 

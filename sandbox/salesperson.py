@@ -10,11 +10,15 @@ from sandbox.seed import Crm
 
 
 class SaleLine(msgspec.Struct, frozen=True):
-    """A product of the price list. `unit_price` is in major units; None takes the price list's."""
+    """A product of the price list. `unit_price` is in major units; None takes the price list's.
+
+    `discount` is in per cent of the price.
+    """
 
     code: str
     quantity: float
     unit_price: float | None = None
+    discount: float | None = None
 
 
 class Sale(msgspec.Struct, frozen=True):
@@ -80,6 +84,7 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
             PricebookEntryId=entry["Id"],
             Quantity=line.quantity,
             UnitPrice=price,
+            Discount=line.discount,
             SortOrder=order,
         )
     return account_id, deal

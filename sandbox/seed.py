@@ -6,13 +6,21 @@ from typing import Any
 
 import httpx
 
-EUR_PRICES = {"PLATFORM": 6000.0, "SEAT": 240.0, "ONBOARDING": 1500.0, "SUPPORT": 1200.0, "HANDBOOK": 40.0}
+EUR_PRICES = {
+    "PLATFORM": 6000.0,
+    "SEAT": 240.0,
+    "ONBOARDING": 1500.0,
+    "SUPPORT": 1200.0,
+    "HANDBOOK": 40.0,
+    "CONSULTING": 120.0,
+}
 PRODUCTS = (
     ("PLATFORM", "Platform fee", "year"),
     ("SEAT", "Seat", "year"),
     ("ONBOARDING", "Onboarding", "one_time"),
     ("SUPPORT", "Premium support", "year"),
     ("HANDBOOK", "Printed handbook", "one_time"),
+    ("CONSULTING", "Consulting", "one_time"),
 )
 EVENTS = ("invoice.finalized", "invoice.paid", "invoice.voided", "invoice.marked_uncollectible")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from canonical.deals import Interval, PlacedLine
+from canonical.deals import Interval, LineTerms, PlacedLine
 from canonical.ids import Instant
 from canonical.money import CurrencyCode, Money, exponent
 from canonical.orders import LineState, Order, OrderSummary, PostingStatus
@@ -42,7 +42,10 @@ class PartnerOrderRequest(msgspec.Struct, frozen=True):
 
 
 class ContractLine(msgspec.Struct, frozen=True):
-    """A product of the contract. `unit_price` is for one, per `interval`, net of tax."""
+    """A product of the contract. `unit_price` is for one, per `interval`, net of tax.
+
+    `agreed` says what was agreed where that is no whole quantity at a price in minor units, or with a discount.
+    """
 
     id: str
     sku: str
@@ -51,6 +54,7 @@ class ContractLine(msgspec.Struct, frozen=True):
     unit_price: Money
     interval: Interval
     delivery: LineState
+    agreed: LineTerms | None = None
 
 
 class PartnerContract(msgspec.Struct, frozen=True):
@@ -131,6 +135,7 @@ def _contract(of: Order) -> PartnerContract | None:
             each.line.unit_price,
             each.line.interval,
             each.state,
+            each.line.agreed,
         )
         for each in of.lines
     )

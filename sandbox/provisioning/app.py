@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from decimal import Decimal
 from typing import Any, Literal
 
 import httpx
@@ -22,7 +23,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order_id: str
     line_id: str
     sku: str
-    quantity: int
+    quantity: Decimal
     callback_url: str
     attempt: int = 1
     correlation_id: str = ""

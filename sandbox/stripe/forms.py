@@ -6,6 +6,8 @@ import re
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
+from sandbox.stripe.errors import invalid
+
 Params = dict[str, Any]
 KEY = re.compile(r"\[([^\]]*)\]")
 
@@ -34,6 +36,14 @@ def _listed(value: Any) -> Any:
     if members and all(key.isdigit() for key in members):
         return [_listed(members[key]) for key in sorted(members, key=int)]
     return {key: _listed(inner) for key, inner in members.items()}
+
+
+def whole(params: Params, name: str, at: str = "", default: int = 1) -> int:
+    """Return a number that Stripe takes as an integer only. Raises `StripeError` for 2.5."""
+    value = str(params.get(name, default))
+    if not value.isdecimal():
+        raise invalid(f"Invalid integer: {value}", f"{at}[{name}]" if at else name, "parameter_invalid_integer")
+    return int(value)
 
 
 def flag(value: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
-from sandbox.stripe import currencies
+from sandbox.stripe import currencies, forms
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
-from sandbox.stripe.invoicing import Invoicing
+from sandbox.stripe.invoicing import Invoicing, rounded_amount
 from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.parameters import require
 
@@ -32,7 +33,7 @@ class InvoiceItems:
         currency = price["currency"] if price else currencies.known(params["currency"])
         if draft and draft["currency"] != currency:
             raise invalid("The currency of an item must be that of its invoice.", "currency")
-        quantity = int(params.get("quantity", 1))
+        quantity = _quantity(params)
         now = account.clock.seconds()
         period = params.get("period", {"start": now, "end": now})
         made = account.make(
@@ -46,8 +47,8 @@ class InvoiceItems:
             metadata=params.get("metadata", {}),
             period={"start": int(period["start"]), "end": int(period["end"])},
             pricing=self.invoicing.pricing(price) if price else None,
-            quantity=quantity,
-            quantity_decimal=str(quantity),
+            quantity=int(quantity),
+            quantity_decimal=f"{quantity:f}",
             tax_rates=[account.get("tax_rate", each, "tax_rates") for each in params.get("tax_rates", [])],
             parent=_of_subscription(params),
         )
@@ -133,11 +134,11 @@ class InvoiceItems:
             )
         return price
 
-    def _amount(self, params: Params, price: Object | None, quantity: int) -> int:
+    def _amount(self, params: Params, price: Object | None, quantity: Decimal) -> int:
         if price:
-            return self.invoicing.times(price["unit_amount_decimal"], quantity)
+            return rounded_amount(price["unit_amount_decimal"], quantity)
         if "unit_amount_decimal" in params:
-            return self.invoicing.times(params["unit_amount_decimal"], quantity)
+            return rounded_amount(params["unit_amount_decimal"], quantity)
         require(params, "amount")
         return int(params["amount"])
 
@@ -155,6 +156,7 @@ class InvoiceItems:
             period=dict(item["period"]),
             pricing=item["pricing"],
             quantity=item["quantity"] if item["pricing"] else None,
+            quantity_decimal=item["quantity_decimal"] if item["pricing"] else None,
             taxes=self.invoicing.taxes(
                 item["amount"], item["currency"], item["tax_rates"] or draft["default_tax_rates"]
             ),
@@ -164,6 +166,18 @@ class InvoiceItems:
                 "subscription_item_details": None,
             },
         )
+
+
+def _quantity(params: Params) -> Decimal:
+    """Return a quantity: whole, or of at most twelve digits after the point (API reference: Create an invoice item)."""
+    if "quantity_decimal" not in params:
+        return Decimal(forms.whole(params, "quantity"))
+    if "quantity" in params:
+        raise invalid("You may only specify one of these parameters: quantity, quantity_decimal.", "quantity_decimal")
+    value = str(params["quantity_decimal"])
+    if not value.replace(".", "", 1).isdecimal() or len(value.partition(".")[2]) > currencies.DECIMALS:
+        raise invalid(f"Invalid decimal: {value}", "quantity_decimal", "parameter_invalid_string")
+    return Decimal(value)
 
 
 def _is_of(line: Object, item: Object) -> bool:

@@ -15,6 +15,11 @@ from sandbox.stripe.objects import Object, listing
 DAY = 24 * 3600
 
 
+def rounded_amount(unit: str, quantity: int | Decimal) -> int:
+    """Return the amount of a line, rounded half up to the minor unit (Decimal amounts for pricing: Rounding)."""
+    return int((Decimal(unit) * quantity).quantize(Decimal(1), ROUND_HALF_UP))
+
+
 class Invoicing:
     """Draft, finalize, settle, void and write off invoices."""
 
@@ -40,7 +45,7 @@ class Invoicing:
 
     def line(self, price: Object, quantity: int, rates: list[Object], period: tuple[int, int], **values: Any) -> Object:
         """Return a line for `quantity` of `price`; taxes are rounded for each line."""
-        amount = self.times(price["unit_amount_decimal"], quantity)
+        amount = rounded_amount(price["unit_amount_decimal"], quantity)
         product = self.account.get("product", price["product"])
         return self.account.make(
             "line_item",
@@ -48,16 +53,13 @@ class Invoicing:
             subtotal=amount,
             currency=price["currency"],
             quantity=quantity,
+            quantity_decimal=str(quantity),
             description=f"{quantity} × {product['name']}",
             period={"start": period[0], "end": period[1]},
             taxes=self.taxes(amount, price["currency"], rates),
             pricing=self.pricing(price),
             **values,
         )
-
-    def times(self, unit: str, quantity: int) -> int:
-        """Return the amount of a line, rounded half up to the minor unit."""
-        return int((Decimal(unit) * quantity).quantize(Decimal(1), ROUND_HALF_UP))
 
     def pricing(self, price: Object) -> Object:
         return {

@@ -31,8 +31,8 @@ ACCEPTED = {
         "description metadata pending_invoice_items_behavior subscription"
     ),
     "invoiceitem": (
-        "amount currency customer description invoice metadata period pricing quantity subscription tax_rates "
-        "unit_amount_decimal"
+        "amount currency customer description invoice metadata period pricing quantity quantity_decimal "
+        "subscription tax_rates unit_amount_decimal"
     ),
     "payment_intent": (
         "amount currency customer payment_method payment_method_types confirm description metadata off_session"

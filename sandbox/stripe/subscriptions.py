@@ -6,6 +6,7 @@ import calendar
 from datetime import UTC, datetime
 from typing import Any
 
+from sandbox.stripe import forms
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
@@ -38,8 +39,26 @@ MAX_ITEMS = 20
 """The most items of a subscription or a phase (API reference: Create a subscription; Create a schedule)."""
 
 
+SHOWN = ("custom_fields", "description", "footer")
+"""What is said of the invoices of a subscription, and shown on each (API reference: Create a schedule,
+`phases.invoice_settings`)."""
 OVER = ("canceled", "completed", "released")
 """The states in which a subscription or schedule no longer binds its customer to a currency."""
+
+
+MAX_FIELDS, MAX_NAME, MAX_TEXT = 4, 40, 140
+"""How many custom fields an invoice shows, and how long their names and values are (API reference: Create an invoice,
+`custom_fields`)."""
+
+
+def _check_custom_fields(fields: list[Params]) -> None:
+    if len(fields) > MAX_FIELDS:
+        raise invalid(f"You may only pass up to {MAX_FIELDS} custom fields.", "custom_fields", "array_too_long")
+    for each in fields:
+        for name, most in (("name", MAX_NAME), ("value", MAX_TEXT)):
+            if not 1 <= len(each.get(name, "")) <= most:
+                reason = f"Invalid string: {each.get(name, '')}; must be from 1 to {most} characters"
+                raise invalid(reason, f"custom_fields[0][{name}]", "parameter_invalid_string")
 
 
 class Subscriptions:
@@ -164,7 +183,7 @@ class Subscriptions:
             "subscription_item",
             price=price,
             plan=plan,
-            quantity=int(item.get("quantity", 1)),
+            quantity=forms.whole(item, "quantity", "items[0]"),
             subscription=subscription["id"],
             metadata=item.get("metadata", {}),
             tax_rates=self._rates(item.get("tax_rates", [])),
@@ -178,7 +197,10 @@ class Subscriptions:
         return [self.account.get("tax_rate", each, "tax_rates") for each in ids]
 
     def _bill(self, subscription: Object, extra: list[Params], reason: str) -> Object:
-        """Create a draft for the present period, with one-off prices beside the recurring ones."""
+        """Create a draft for the present period, with one-off prices beside the recurring ones.
+
+        The metadata of a recurring line is its subscription's, not its item's (Invoice Line Item, `metadata`).
+        """
         account, key = self.account, subscription["id"]
         rates = subscription["default_tax_rates"]
         items = subscription["items"]["data"]
@@ -195,7 +217,7 @@ class Subscriptions:
                     each["tax_rates"] or rates,
                     period,
                     subscription=key,
-                    metadata=dict(each["metadata"]),
+                    metadata=dict(subscription["metadata"]),
                     parent=parent | {"subscription_item_details": details},
                 )
             )
@@ -206,7 +228,7 @@ class Subscriptions:
             lines.append(
                 self.invoicing.line(
                     price,
-                    int(each.get("quantity", 1)),
+                    forms.whole(each, "quantity", "add_invoice_items[0]"),
                     self._rates(each.get("tax_rates", [])) or rates,
                     (period[0], period[0]),
                     subscription=key,
@@ -226,6 +248,7 @@ class Subscriptions:
             period_start=period[0],
             period_end=period[1],
             due_date=now + days * DAY if days else None,
+            **{name: subscription["invoice_settings"][name] for name in SHOWN},
             default_tax_rates=rates,
             parent={
                 "type": "subscription_details",
@@ -322,6 +345,7 @@ class Subscriptions:
             "default_payment_method": phase["default_payment_method"] or settings["default_payment_method"],
         }
         subscription = self._subscription(customer, params, phase["items"], phase["start_date"])
+        subscription["invoice_settings"] |= {name: invoicing[name] for name in SHOWN}
         self._bill(subscription, phase["add_invoice_items"], "subscription_create")
         self.account.save(subscription | {"status": "active"}, "customer.subscription.created")
         schedule |= {
@@ -353,7 +377,6 @@ class Subscriptions:
         else:
             end = later(start, duration["interval"], int(duration.get("interval_count", 1)))
         settings = wanted.get("invoice_settings")
-        invoicing = empty("account_tax_ids issuer custom_fields description footer")
         return {
             **empty("application_fee_percent billing_cycle_anchor billing_thresholds on_behalf_of"),
             **empty("transfer_data trial_end"),
@@ -363,17 +386,30 @@ class Subscriptions:
             "default_tax_rates": self._rates(wanted.get("default_tax_rates", [])),
             "discounts": [],
             "end_date": end,
-            "invoice_settings": invoicing | {"days_until_due": int(settings["days_until_due"])} if settings else None,
+            "invoice_settings": self._invoice_settings(settings) if settings else None,
             "items": items,
             "metadata": wanted.get("metadata", {}),
             "proration_behavior": wanted.get("proration_behavior", "create_prorations"),
             "start_date": start,
         }
 
+    def _invoice_settings(self, wanted: Params) -> Object:
+        """Return what is said of a phase's invoices: how soon they are due, and what is shown on them."""
+        made = empty("account_tax_ids issuer days_until_due custom_fields description footer")
+        for name in wanted:
+            if name not in made:
+                place = f"phases[0][invoice_settings][{name}]"
+                raise invalid(f"Received unknown parameter: {place}", place, "parameter_unknown")
+        fields: list[Params] = wanted.get("custom_fields") or []
+        _check_custom_fields(fields)
+        due = "days_until_due"
+        days = forms.whole(wanted, due, "phases[0][invoice_settings]") if due in wanted else None
+        return made | wanted | {"custom_fields": fields or None, "days_until_due": days}
+
     def _phase_extra(self, item: Params) -> Object:
         return {
             "price": item["price"],
-            "quantity": int(item.get("quantity", 1)),
+            "quantity": forms.whole(item, "quantity", "phases[0][add_invoice_items][0]"),
             "discounts": [],
             "tax_rates": self._rates(item.get("tax_rates", [])),
             "metadata": item.get("metadata", {}),
@@ -384,7 +420,7 @@ class Subscriptions:
         return {
             "price": item["price"],
             "plan": item["price"],
-            "quantity": int(item.get("quantity", 1)),
+            "quantity": forms.whole(item, "quantity", "phases[0][items][0]"),
             "discounts": [],
             "metadata": item.get("metadata", {}),
             "tax_rates": self._rates(item.get("tax_rates", [])),

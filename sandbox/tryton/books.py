@@ -28,10 +28,13 @@ PRODUCTS = {
         ("SEAT", "Seat"),
         ("ONBOARDING", "Onboarding"),
         ("SUPPORT", "Premium support"),
+        ("CONSULTING", "Consulting"),
     ),
     "Printed matter": (("HANDBOOK", "Printed handbook"),),
 }
 """Products by their accounting categories: printed matter bears the reduced rate."""
+BY_THE_HOUR = {"CONSULTING"}
+"""Products that are sold in hours, with parts of them; all others are sold in pieces."""
 CURRENCIES = (("EUR", "Euro", 2), ("USD", "US Dollar", 2), ("JPY", "Yen", 0), ("KWD", "Kuwaiti Dinar", 3))
 
 
@@ -177,13 +180,14 @@ def _clearing(company: Any, accounts: dict[str, Any]) -> None:
 def _products(accounts: dict[str, Any], taxes: dict[str, Any]) -> None:
     """Create the products, with the tax of each category."""
     Category, Template = Model.get("product.category"), Model.get("product.template")
-    (unit,) = Model.get("product.uom").find([("name", "=", "Unit")])
+    units = {each.name: each for each in Model.get("product.uom").find([("name", "in", ["Unit", "Hour"])])}
     for title, products in PRODUCTS.items():
         category = Category(name=title, accounting=True)
         category.account_revenue, category.account_expense = accounts["revenue"], accounts["expense"]
         category.customer_taxes.append(taxes[title])
         category.save()
         for code, name in products:
+            unit = units["Hour" if code in BY_THE_HOUR else "Unit"]
             template = Template(name=name, code=code, type="service", default_uom=unit, list_price=Decimal(0))
             template.account_category = category
             template.save()

@@ -37,8 +37,7 @@ async def list_known_products(
     erps: NamedDependency[Instances[Erp]], sku: Skus, legal_entity: OfLegalEntity = ""
 ) -> KnownProducts:
     """Asked before a deal is accepted, so that no invoice fails on a product that the ERP does not know."""
-    found = await erps.serving(legal_entity).known_products(sku)
-    return KnownProducts(tuple(found), found)
+    return KnownProducts.of(await erps.serving(legal_entity).known_products(sku))
 
 
 @operation("get_credit", "GET", "/customers/{customer_id:str}/credit", summary="Read a customer's credit")

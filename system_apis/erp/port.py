@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
-from canonical.parties import Credit, Customer, LegalEntity
+from canonical.parties import Credit, Customer, LegalEntity, Product
 
 
 class Erp(Protocol):
@@ -19,8 +19,8 @@ class Erp(Protocol):
         """Return one of our selling companies, with its taxes and the rules that choose between them."""
         ...
 
-    async def known_products(self, skus: Sequence[str]) -> dict[str, str]:
-        """Return those of `skus` that can be posted, each with its tax class."""
+    async def known_products(self, skus: Sequence[str]) -> dict[str, Product]:
+        """Return those of `skus` that can be posted."""
         ...
 
     async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:

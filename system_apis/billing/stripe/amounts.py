@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from canonical.faults import Rejected
-from canonical.money import Money, exponent
+from canonical.money import Money, digits_of, exponent
 
 DIGITS = {"ISK": 2, "UGX": 2, "MGA": 0}
 """How many digits Stripe writes after the point where ISO 4217 has another number of them.
@@ -12,6 +14,8 @@ ISK and UGX are written with two, which are always 00 (special cases); the ariar
 """
 STEP = {"ISK": 100, "UGX": 100} | dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 10)
 """What an amount has to be a multiple of, in Stripe's minor units: the last digit of three has to be 0."""
+
+PRICE_DIGITS = 12
 
 
 def to_stripe(amount: Money, field: str) -> int:
@@ -24,6 +28,21 @@ def to_stripe(amount: Money, field: str) -> int:
             "billing", f"{amount} cannot be billed: Stripe bills in steps of {_smallest(amount)}", field=field
         )
     return scaled
+
+
+def price_to_stripe(price: Decimal, currency: str) -> Decimal:
+    """Return a price in major units as Stripe writes it, with digits after the point where it has more than its
+    currency."""
+    return price.scaleb(DIGITS.get(currency, exponent(currency)))
+
+
+def takes_decimals(price: Decimal, currency: str) -> bool:
+    """Return whether Stripe takes a price of more digits than its currency has (Decimal amounts for pricing).
+
+    It takes twelve digits after the point. A currency of which the last digit has to be 0 is left out: what is charged
+    would not be a multiple of its step for every quantity.
+    """
+    return currency not in STEP and digits_of(price_to_stripe(price, currency)) <= PRICE_DIGITS
 
 
 def from_stripe(amount: int, currency: str) -> Money:

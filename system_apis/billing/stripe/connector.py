@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from canonical.billing import Contract, Invoice
-from canonical.deals import PricedLine
+from canonical.deals import LineTerms, PricedLine
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.parties import Customer
 from policies.context import correlation
@@ -45,6 +45,8 @@ class Stripe:
         """By natural key."""
         self._tax_codes: dict[str, str] = {}
         """By the id of the rate."""
+        self._terms: dict[str, LineTerms | None] = {}
+        """What was agreed for one piece, by the id of the price."""
 
     # ---- customers
 
@@ -149,7 +151,7 @@ class Stripe:
                         start_date=mapping.held_until(contract, self._timezone(contract.legal_entity), self._clock()),
                         end_behavior="release",
                         metadata={"tiergate_key": key, "tiergate_correlation": correlation_id},
-                        phases=[phase | terms],
+                        phases=[_collected(phase, terms)],
                     )
                 except Rejected as refused:
                     if TWO_CURRENCIES not in refused.reason:
@@ -213,7 +215,11 @@ class Stripe:
             }
             if held["collection_method"]:
                 days = held["invoice_settings"]["days_until_due"]
-                phase |= {"collection_method": held["collection_method"], "invoice_settings": {"days_until_due": days}}
+                by_invoice = {
+                    "collection_method": held["collection_method"],
+                    "invoice_settings": {"days_until_due": days},
+                }
+                phase = _collected(phase, by_invoice)
             key = f"start:{schedule['metadata']['tiergate_key']}"
             schedule = await self._client.post(path, key, phases=[phase], expand=FIRST_INVOICE)
         else:
@@ -250,7 +256,7 @@ class Stripe:
             return
         wanted = {key: mapping.price(line) for key, line in missing.items()}  # all that can be billed, or none is made
         for each in await self._client.listed("prices", lookup_keys=list(missing)):
-            self._prices[each["lookup_key"]] = each["id"]
+            self._know(each)
         for key, line in missing.items():
             if key not in self._prices:
                 await self._ensure_product(line)
@@ -261,7 +267,11 @@ class Stripe:
                 except Rejected as refused:
                     field = mapping.FIELDS["prices"].get(refused.field, refused.field)
                     raise Rejected("billing", f"{line.name}: {refused.reason}", field=field) from refused
-                self._prices[key] = made["id"]
+                self._know(made)
+
+    def _know(self, price: Row) -> None:
+        self._prices[price["lookup_key"]] = price["id"]
+        self._terms[price["id"]] = parts.read(price["metadata"])
 
     async def _ensure_product(self, line: PricedLine) -> None:
         try:
@@ -288,6 +298,12 @@ class Stripe:
         for rate in {invoices.rate_of(tax) for line in lines for tax in line["taxes"] or ()} - self._tax_codes.keys():
             self._tax_codes[rate] = mapping.tax_code(await self._client.get(f"tax_rates/{rate}"))
 
+    async def _learn_terms(self, lines: list[Row]) -> None:
+        """Read the prices of an invoice that were not met before; what was agreed for one never changes."""
+        for price in {invoices.price_of(each) for each in lines} - self._terms.keys() - {None}:
+            found = await self._client.get(f"prices/{price}")
+            self._terms[str(price)] = parts.read(found["metadata"])
+
     # ---- invoices
 
     async def invoice(self, invoice_id: str) -> Invoice:
@@ -300,7 +316,8 @@ class Stripe:
             payments = await self._client.listed("invoice_payments", invoice=invoice_id)
         try:
             await self._learn_tax_codes(lines)
-            return invoices.invoice(row, lines, payments, self._tax_codes, self._timezone)
+            await self._learn_terms(lines)
+            return invoices.invoice(row, lines, payments, self._tax_codes, self._terms, self._timezone)
         except (KeyError, TypeError) as error:
             raise Rejected(
                 "billing", f"the invoice {invoice_id} belongs to no contract of ours", field="metadata"
@@ -321,6 +338,12 @@ class Stripe:
 
     async def check(self) -> None:
         await self._client.get("account")
+
+
+def _collected(phase: Row, by: Row) -> Row:
+    """Return a phase with how its invoices are collected, beside what else is said of them."""
+    settings: Row = phase.get("invoice_settings", {}) | by.get("invoice_settings", {})
+    return phase | by | ({"invoice_settings": settings} if settings else {})
 
 
 def _reference(contract: Contract, name: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
 
 from canonical.billing import Invoice, InvoiceLine, InvoiceState, LineTax, Payment
+from canonical.deals import LineTerms, is_whole
 from canonical.money import Money
 from canonical.tax import TaxTreatment
 from system_apis.billing.stripe.amounts import from_stripe
@@ -21,16 +23,18 @@ def invoice(
     lines: list[Row],
     payments: list[Row],
     tax_codes: dict[str, str],
+    terms: dict[str, LineTerms | None],
     timezone: Callable[[str], tzinfo],
 ) -> Invoice:
     """Return a Stripe invoice as a canonical one.
 
-    `lines` and `payments` are complete lists, `tax_codes` holds the code of each tax rate by its id, `timezone` returns
-    that of a legal entity's books: an invoice of 23:30 UTC on 31 December is one of January in Berlin. Raises
-    `KeyError` or `TypeError` for an invoice that belongs to no contract of ours.
+    `lines` and `payments` are complete lists, `tax_codes` holds the code of each tax rate by its id, `terms` what was
+    agreed for one piece at each price by the price's id, `timezone` returns that of a legal entity's books: an invoice
+    of 23:30 UTC on 31 December is one of January in Berlin. Raises `KeyError` or `TypeError` for an invoice that
+    belongs to no contract of ours.
     """
     metadata: Row = source["parent"]["subscription_details"]["metadata"]
-    read = _Reading(source["currency"].upper(), timezone(metadata["tiergate_legal_entity"]), tax_codes)
+    read = _Reading(source["currency"].upper(), timezone(metadata["tiergate_legal_entity"]), tax_codes, terms)
     finalized = source["status_transitions"]["finalized_at"] or source["created"]
     return Invoice(
         id=source["id"],
@@ -49,6 +53,13 @@ def invoice(
     )
 
 
+def price_of(line: Row) -> str | None:
+    """Return the id of the price that a line was billed at; None for one of an amount alone."""
+    pricing: Row = line["pricing"] or {}
+    details: Row = pricing.get("price_details") or {}
+    return details.get("price")
+
+
 def rate_of(tax: Row) -> str:
     """Return the id of the rate by which a tax was charged."""
     return tax["tax_rate_details"]["tax_rate"]
@@ -60,6 +71,7 @@ class _Reading(msgspec.Struct, frozen=True):
     currency: str
     zone: tzinfo
     tax_codes: dict[str, str]
+    terms: dict[str, LineTerms | None]
 
     def line(self, row: Row) -> InvoiceLine:
         """Return a line. One that was made by hand may have no price, no quantity and no description.
@@ -70,16 +82,29 @@ class _Reading(msgspec.Struct, frozen=True):
         pricing: Row = row["pricing"] or {}
         product: Row = pricing.get("price_details") or {}
         taxes: list[Row] = row["taxes"] or []
+        quantity, agreed = self._quantity(row)
         return InvoiceLine(
             sku=product.get("product") or "",
             description=row["description"] or "",
-            quantity=row["quantity"] or 1,
+            quantity=quantity,
             net=self.money(row["amount"]),
             tax=self.sum(taxes),
             period_start=start,
             period_end=max(start, end - timedelta(days=1)),
             taxes=tuple(LineTax(self.tax_codes[rate_of(each)], self.money(each["amount"])) for each in taxes),
+            agreed=agreed,
         )
+
+    def _quantity(self, row: Row) -> tuple[int, LineTerms | None]:
+        """Return how many pieces were billed, and what was agreed for them all.
+
+        The whole quantity of an invoice item cuts off what is after the point (Invoice Line Item, `quantity_decimal`).
+        """
+        exact = Decimal(row.get("quantity_decimal") or row["quantity"] or 1)
+        if not is_whole(exact):
+            return 1, LineTerms(exact, self.money(row["amount"]).decimal / exact)
+        piece = self.terms.get(price_of(row) or "")
+        return int(exact), piece and msgspec.structs.replace(piece, quantity=piece.quantity * exact)
 
     def payments(self, source: Row, rows: list[Row]) -> tuple[Payment, ...]:
         """Return what was paid. What is paid outside of Stripe is on the invoice alone, and has its id."""

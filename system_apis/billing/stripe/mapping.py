@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Any, cast
 
 from canonical.billing import Contract
-from canonical.deals import PricedLine
+from canonical.deals import PricedLine, plain
+from canonical.money import Money, exponent
 from canonical.parties import Customer
 from canonical.tax import TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
-from system_apis.billing.stripe import amounts, tax_ids
+from system_apis.billing.stripe import amounts, parts, tax_ids
 from system_apis.billing.stripe.parts import MAX_VALUE, Item, Part, price_key
 from system_apis.billing.stripe.tax_ids import TaxId
 
@@ -38,6 +40,9 @@ FIELDS: dict[str, Fields] = {
         "product": "line.sku",
         "currency": "line.unit_price",
         "unit_amount": "line.unit_price",
+        "unit_amount_decimal": "line.unit_price",
+        "nickname": "line.agreed",
+        "metadata.*": "line.agreed",
         "lookup_key": "line.sku",
         "recurring.interval": "line.interval",
     },
@@ -59,6 +64,7 @@ FIELDS: dict[str, Fields] = {
         "phases.duration.*": "contract.term_months",
         "phases.collection_method": "contract.state",
         "phases.invoice_settings.days_until_due": "contract.state",
+        "phases.invoice_settings.description": "line.agreed",
         "phases.items.price": "contract.lines",
         "phases.items.quantity": "line.quantity",
         "phases.items.tax_rates": "line.tax",
@@ -135,13 +141,27 @@ def at_creation(source: Customer) -> Row:
 
 
 def price(line: PricedLine) -> Row:
-    return {
+    """Return the price of one piece of a line, with what was agreed for it in its metadata."""
+    money, terms = line.unit_price, parts.piece_terms(line)
+    made: Row = {
         "product": line.sku,
-        "currency": line.unit_price.currency.lower(),
-        "unit_amount": amounts.to_stripe(line.unit_price, "line.unit_price"),
+        "currency": money.currency.lower(),
         "lookup_key": price_key(line),
         "recurring": None if line.interval == "one_time" else {"interval": line.interval},
     }
+    if terms:
+        made |= {"nickname": terms.in_words(money.currency), "metadata": parts.written(terms)}
+    piece = parts.piece_price(line)
+    if piece != round(piece, exponent(money.currency)):
+        return made | {"unit_amount_decimal": plain(amounts.price_to_stripe(piece, money.currency))}
+    return made | {"unit_amount": amounts.to_stripe(Money.of(piece, money.currency), "line.unit_price")}
+
+
+def memo(items: Iterable[Item]) -> str:
+    """Return what is written on each invoice about lines of which price and quantity do not say what was agreed."""
+    lines = [line for item in items for line in item.lines if parts.piece_terms(line)]
+    noted = (f"{line.name}: {line.terms.in_words(line.unit_price.currency)}" for line in lines)
+    return "\n".join(noted)[:MAX_VALUE]
 
 
 def tax_key(contract: Contract, line: PricedLine) -> str:
@@ -199,7 +219,9 @@ def phase(
             for each in wanted
         ]
 
+    noted = memo(part.items)
     return {
+        **({"invoice_settings": {"description": noted}} if noted else {}),
         "items": items(part.recurring),
         "add_invoice_items": items(part.once),
         "default_tax_rates": [default],

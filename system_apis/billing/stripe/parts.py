@@ -3,21 +3,30 @@ cannot hold becomes several.
 
 A subscription takes a price once, twenty items at most, and one interval (API reference: Create a schedule). Which
 lines an item stands for is written in its metadata, so every line is kept for itself.
+
+The quantity of an item is a whole number. A line is billed by its units where they are whole and their price times
+their number is its amount to the minor unit; every other line is billed as pieces of its whole amount. So Stripe never
+rounds an amount, and what was agreed is written at the price, of which a line of an invoice names the id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from canonical.deals import PricedLine
+from canonical.deals import LineTerms, PricedLine, is_whole, plain
 from canonical.faults import Rejected
+from canonical.money import digits_of, exponent
+from system_apis.billing.stripe.amounts import takes_decimals
 
 Row = dict[str, Any]
 MAX_ITEMS = 20
 LINE = "tiergate_line"
+UNITS, UNIT_PRICE = "tiergate_units", "tiergate_unit_price"
+LIST_PRICE, DISCOUNT = "tiergate_list_price", "tiergate_discount_percent"
 MAX_VALUE = 500
 MAX_VALUES = 50
 """What metadata holds: fifty values of at most 500 characters (API reference: Metadata)."""
@@ -30,7 +39,7 @@ class Item(msgspec.Struct, frozen=True):
 
     @property
     def quantity(self) -> int:
-        return sum(line.quantity for line in self.lines)
+        return sum(pieces(line) for line in self.lines)
 
     def metadata(self) -> dict[str, str]:
         """Return the ids of the lines. Raises `Rejected` for more of them than metadata holds."""
@@ -54,9 +63,60 @@ class Part(msgspec.Struct, frozen=True):
         return (*self.recurring, *self.once)
 
 
+def pieces(line: PricedLine) -> int:
+    """Return how many pieces of a line are billed."""
+    return int(line.terms.quantity) if _is_billed_by_unit(line) else line.quantity
+
+
+def piece_price(line: PricedLine) -> Decimal:
+    """Return the price of one piece, in major units."""
+    return line.terms.unit_price if _is_billed_by_unit(line) else line.unit_price.decimal
+
+
+def piece_terms(line: PricedLine) -> LineTerms | None:
+    """Return what was agreed for one piece, None where its price says it."""
+    terms = line.terms
+    if _is_billed_by_unit(line) and not terms.discount_percent:
+        return None
+    return msgspec.structs.replace(terms, quantity=terms.quantity / pieces(line))
+
+
+def _is_billed_by_unit(line: PricedLine) -> bool:
+    terms, currency = line.terms, line.unit_price.currency
+    if not is_whole(terms.quantity) or terms.quantity * terms.unit_price != line.net.decimal:
+        return False
+    is_minor = digits_of(terms.unit_price) <= exponent(currency)
+    return is_minor or takes_decimals(terms.unit_price, currency)
+
+
 def price_key(line: PricedLine) -> str:
-    """Return the natural key of a price: the same product at the same price is the same price."""
-    return f"{line.sku}:{line.unit_price.currency}:{line.interval}:{line.unit_price.amount}"
+    """Return the natural key of a price: the same product at the same price and terms is the same price."""
+    currency = line.unit_price.currency
+    amount = plain(piece_price(line).scaleb(exponent(currency)))
+    key = f"{line.sku}:{currency}:{line.interval}:{amount}"
+    terms = piece_terms(line)
+    return f"{key}:{':'.join(written(terms).values())}" if terms else key
+
+
+def written(terms: LineTerms) -> dict[str, str]:
+    """Return terms as they are written in metadata."""
+    found = {UNITS: plain(terms.quantity), UNIT_PRICE: plain(terms.unit_price)}
+    if terms.list_price is None:
+        return found
+    return found | {LIST_PRICE: plain(terms.list_price), DISCOUNT: plain(terms.discount_percent)}
+
+
+def read(metadata: dict[str, str]) -> LineTerms | None:
+    """Return the terms of one piece that a price's metadata holds, None for a price that says all by itself."""
+    if UNITS not in metadata:
+        return None
+    listed = metadata.get(LIST_PRICE)
+    return LineTerms(
+        Decimal(metadata[UNITS]),
+        Decimal(metadata[UNIT_PRICE]),
+        Decimal(listed) if listed else None,
+        Decimal(metadata.get(DISCOUNT) or 0),
+    )
 
 
 def split(lines: Sequence[PricedLine]) -> tuple[Part, ...]:

@@ -378,23 +378,21 @@ def _term(months: float | None) -> int:
     return int(months) if isfinite(months) and abs(months) <= MOST and months == int(months) else 0
 
 
-def _net_price(row: Row, field: str) -> Decimal:
-    """Return what one piece costs (Object Reference: OpportunityLineItem, Discount in per cent of the price)."""
-    price, discount = _number(row["UnitPrice"] or 0, field), _number(row["Discount"] or 0, field)
-    return price * (100 - discount) / 100 if discount else price
-
-
 def _line(row: Row, place: int, listed: set[str]) -> DealLine:
+    """Return a line. Its discount is in per cent of the price (Object Reference: OpportunityLineItem)."""
     product: Row = row["Product2"] or {}
     field = f"deal.lines[{place}]"
+    price, discount = (_number(row[name] or 0, f"{field}.unit_price") for name in ("UnitPrice", "Discount"))
     return DealLine(
         id=row["Id"],
         sku=text(row, "ProductCode", f"{field}.sku"),
         name=text(row, "Name", f"{field}.name"),
         quantity=_number(row["Quantity"], f"{field}.quantity"),
-        unit_price=_net_price(row, f"{field}.unit_price"),
+        unit_price=price * (100 - discount) / 100 if discount else price,
         interval=text(product, "BillingInterval__c", f"{field}.interval"),
         listed=row["Product2Id"] in listed,
+        list_price=price if discount else None,
+        discount_percent=discount,
     )
 
 

@@ -13,7 +13,7 @@ from stdnum.eu import vat as eu_vat
 from canonical.billing import ClosedPeriod, Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money, total
-from canonical.parties import Credit, Customer, LegalEntity
+from canonical.parties import Credit, Customer, LegalEntity, Product
 from canonical.tax import Tax
 from policies.context import correlation
 from system_apis.connector import ConnectorContext, Misfit
@@ -61,9 +61,10 @@ class Tryton:
             named.tax_rules if named else (),
         )
 
-    async def known_products(self, skus: Sequence[str]) -> dict[str, str]:
+    async def known_products(self, skus: Sequence[str]) -> dict[str, Product]:
         await self._load_products(skus)
-        return {sku: self._products[sku]["tax_class"] for sku in skus if sku in self._products}
+        found = {sku: self._products[sku] for sku in skus if sku in self._products}
+        return {sku: Product(each["tax_class"], each["digits"]) for sku, each in found.items()}
 
     async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         company = await self._company(legal_entity)
@@ -380,13 +381,20 @@ class Tryton:
         missing = [sku for sku in skus if sku and sku not in self._products]
         if not missing:
             return
-        fields = ["code", "default_uom", "account_category.account_revenue", "account_category.name"]
+        fields = [
+            "code",
+            "default_uom",
+            "default_uom.digits",
+            "account_category.account_revenue",
+            "account_category.name",
+        ]
         company = next(iter(self._companies.values()), {"id": 0})["id"] or (await self._any_company())
         for each in await self._client.rows("product.product", [["code", "in", missing]], fields, company):
             category: Row = each["account_category."] or {}
             self._products[each["code"]] = {
                 "id": each["id"],
                 "default_uom": each["default_uom"],
+                "digits": each["default_uom."]["digits"],
                 "account": category.get("account_revenue"),
                 "tax_class": self._mapping.product_class(category.get("name", "")),
             }

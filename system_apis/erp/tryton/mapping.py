@@ -12,7 +12,7 @@ from stdnum.eu import vat as eu_vat
 
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Rejected
-from canonical.money import Money, exponent
+from canonical.money import Money, digits_of, exponent
 from canonical.parties import Customer
 from policies.outbound.ownership import TECHNICAL, Fields
 
@@ -215,23 +215,37 @@ def _is_rounding(difference: Money, lines: int) -> bool:
     return abs(difference.amount) <= lines * step
 
 
-def line(source: InvoiceLine, product: Row, taxes: list[int], currency: int, taxed_on: date) -> Row:
-    """Return a line of a draft, taxed as of the day `taxed_on`, whatever day it is posted on.
+def quantity_and_price(source: InvoiceLine, digits: int) -> tuple[Decimal, Decimal]:
+    """Return how many units of a line are booked at which price, so that Tryton makes its amount of them.
 
-    Quantity times unit price must be the line's amount to the minor unit, else it is one piece of the whole amount.
+    `digits` are those of the unit. Tryton rounds quantity times price to the currency, halves to even (`amount` of
+    `account.invoice.line`, 8.2). Where neither the price that was agreed nor the one that follows from the amount gives
+    the amount, and where the unit does not take the quantity, the line is one piece of the whole amount.
     """
-    unit_price = source.net.decimal / source.quantity if source.quantity else source.net.decimal
-    exact = source.quantity > 0 and unit_price == round(unit_price, UNIT_PRICE_DIGITS)
+    net = source.net.decimal
+    units = source.agreed.quantity if source.agreed else Decimal(source.quantity)
+    if units > 0 and digits_of(units) <= digits:
+        prices = [source.agreed.unit_price] if source.agreed else []
+        for price in (*prices, round(net / units, UNIT_PRICE_DIGITS)):
+            if digits_of(price) <= UNIT_PRICE_DIGITS and round(units * price, exponent(source.net.currency)) == net:
+                return units, price
+    return Decimal(1), net
+
+
+def line(source: InvoiceLine, product: Row, taxes: list[int], currency: int, taxed_on: date) -> Row:
+    """Return a line of a draft, taxed as of the day `taxed_on`, whatever day it is posted on."""
+    quantity, unit_price = quantity_and_price(source, product["digits"])
     period = f"{source.period_start.isoformat()} – {source.period_end.isoformat()}"
+    agreed = source.agreed.in_words(source.net.currency) if source.agreed else ""
     return {
         "type": "line",
         "product": product["id"],
         "unit": product["default_uom"],
         "account": product["account"],
         "currency": currency,
-        "quantity": source.quantity if exact else 1,
-        "unit_price": decimal(unit_price if exact else source.net.decimal),
-        "description": f"{source.description}, {period}",
+        "quantity": float(quantity),
+        "unit_price": decimal(unit_price),
+        "description": ", ".join(filter(None, (source.description, agreed, period))),
         "taxes": [["add", taxes]],
         "taxes_date": day(taxed_on),
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from canonical.deals import ProvisioningRequest
+from canonical.deals import ProvisioningRequest, is_whole
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.http.client import HttpResponse
@@ -33,6 +33,9 @@ FIELDS: dict[str, Fields] = {
     "removals": {},
 }
 """The fields that are sent to a target, each with its field of the canonical model."""
+
+
+JSON = msgspec.json.Encoder(decimal_format="number")
 
 
 class Settings(PlatformServer, frozen=True, kw_only=True):
@@ -69,7 +72,7 @@ class WebhookTarget:
                 "order_id": request.order_id,
                 "line_id": line.id,
                 "sku": line.sku,
-                "quantity": line.quantity,
+                "quantity": int(quantity) if is_whole(quantity := line.terms.quantity) else quantity,
                 "attempt": request.attempt,
                 "callback_url": self._callback_url,
                 "correlation_id": correlation_id,
@@ -84,7 +87,7 @@ class WebhookTarget:
 
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """Send a message. The target knows it by its id: sent twice, it is done once."""
-        body = msgspec.json.encode(content)
+        body = JSON.encode(content)
         headers = webhook_signature.signed_headers(self._secret.reveal(), message_id, self._clock(), body)
         response = await self._client.request(
             "POST", path, safe=True, carries=[(record, content)], content=body, headers=headers

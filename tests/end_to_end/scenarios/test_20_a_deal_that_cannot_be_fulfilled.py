@@ -56,7 +56,7 @@ def stopped(environment: Environment, deal: str) -> Order:
             "Tenth Cent",
             {"lines": (SaleLine("SEAT", 1, 0.001),)},
             "deal.lines[0].unit_price",
-            "digits",
+            "less than",
             "sales",
         ),
         ("Empty", {"lines": ()}, "deal.lines", "no lines", "sales"),

@@ -50,3 +50,21 @@ def test_more_prices_than_a_subscription_takes_become_two_whose_invoices_are_all
     assert sum(each.untaxed_amount for each in posted) == Decimal("2310.00")
     assert [each.amount_to_pay for each in posted] == [0, 0]
     assert {each.state for each in order.lines} == {"provisioned"}
+
+
+def test_parts_of_a_unit_and_discounts_are_the_same_to_the_cent_on_all_platforms(environment: Environment) -> None:
+    lines = (SaleLine("SEAT", 3, 240.0, discount=15.5), SaleLine("CONSULTING", 2.5, 33.33))
+
+    order = environment.paid_order(environment.sale("Parts", lines=lines))
+
+    assert order.plan
+    reference = order.plan.contract.references["invoice"]
+    invoice = environment.stripe.v1.invoices.retrieve(reference)
+    (posted,) = environment.in_erp("account.invoice", ("reference", "=", reference))
+    booked = [(each.quantity, each.unit_price, each.amount) for each in posted.lines]
+    assert [each.amount for each in invoice.lines.data] == [608_40, 83_33]
+    assert booked == [(3, Decimal("202.80"), Decimal("608.40")), (2.5, Decimal("33.332"), Decimal("83.33"))]
+    assert "3 × 240.00 EUR less 15.5 %" in posted.lines[0].description
+    assert "Consulting: 2.5 × 33.33 EUR" in (invoice.description or "")
+    assert (posted.total_amount, posted.amount_to_pay) == (Decimal(invoice.total) / 100, 0)
+    assert sorted(Decimal(each["quantity"]) for each in environment.jobs(order.id)) == [Decimal("2.5"), 3]

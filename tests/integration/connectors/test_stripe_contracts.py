@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from canonical.billing import Contract
-from canonical.deals import PricedLine
+from canonical.deals import DealLine, PricedLine, priced_line
 from canonical.faults import Rejected
 from canonical.money import Money
 from system_apis.billing.port import Billing
@@ -203,5 +204,83 @@ def test_a_price_that_stripe_cannot_bill_is_refused_and_leaves_no_price_behind(
 
         assert refused.value.field == "line.unit_price"
         assert "SEAT" not in [each["product"] for each in account.account.all("price")]
+
+    run(account, tmp_path, act)
+
+
+def sold(place: int, quantity: str, price: str, interval: Any = "year", **changes: Decimal) -> PricedLine:
+    """Return a line of any quantity, at a price in major units."""
+    deal = DealLine(f"lin_{place}", f"SKU-{place}", "Fee", Decimal(quantity), Decimal(price), interval, listed=True)
+    return priced_line(msgspec.structs.replace(deal, **changes), "EUR", interval)
+
+
+def test_parts_of_a_unit_and_discounts_are_billed_to_the_cent_and_read_back_as_they_were_agreed(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        lines = (
+            sold(1, "2.5", "33.33"),
+            sold(2, "10000", "0.0049"),
+            sold(3, "25", "85", list_price=Decimal(100), discount_percent=Decimal(15)),
+            sold(4, "0.5", "120", interval="one_time"),
+        )
+        started = await start(made, await put(made, *lines))
+        found = await made.call(lambda: made.connector.invoice(started.references["invoice"]))
+
+        assert [each.net.amount for each in found.lines] == [83_33, 49_00, 2125_00, 60_00]
+        assert [each.agreed and each.agreed.in_words("EUR") for each in found.lines] == [
+            "2.5 × 33.33 EUR",
+            None,
+            "25 × 100.00 EUR less 15 %",
+            "0.5 × 120.00 EUR",
+        ]
+        assert [each.quantity for each in found.lines] == [1, 10_000, 25, 1]
+        shown = account.account.get("invoice", started.references["invoice"])["description"]
+        assert shown == "Fee: 2.5 × 33.33 EUR\nFee: 25 × 100.00 EUR less 15 %\nFee: 0.5 × 120.00 EUR"
+        again = await made.call(lambda: made.connect().invoice(started.references["invoice"]))
+        assert again == found
+
+    run(account, tmp_path, act)
+
+
+def test_two_lines_of_the_same_part_of_a_unit_are_one_item_of_two_pieces(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        first = sold(1, "2.5", "33.33")
+        started = await start(made, await put(made, first, msgspec.structs.replace(first, id="lin_9")))
+        found = await made.call(lambda: made.connector.invoice(started.references["invoice"]))
+
+        assert items(account) == [[(83_33, 2)]]
+        assert [(each.net.amount, each.agreed and each.agreed.quantity) for each in found.lines] == [
+            (166_66, Decimal(5))
+        ]
+
+    run(account, tmp_path, act)
+
+
+def test_an_invoice_item_of_two_and_a_half_hours_is_read_as_such(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        contract = await put(made, line(1, "SEAT"))
+        price = account.api.v1.prices.create(
+            {"product": "SEAT", "currency": "eur", "unit_amount": 12_000, "lookup_key": "by-hand"}
+        )
+        started = await start(made, contract)
+        draft = account.api.v1.invoices.create(
+            {"customer": started.references["customer"], "subscription": started.references["subscription"]}
+        )
+        account.api.v1.invoice_items.create(
+            {
+                "customer": started.references["customer"],
+                "invoice": draft.id,
+                "pricing": {"price": price.id},
+                "quantity_decimal": Decimal("2.5"),
+            }
+        )
+        found = await made.call(lambda: made.connector.invoice(str(draft.id)))
+
+        assert [(each.net.amount, each.agreed and each.agreed.in_words("EUR")) for each in found.lines] == [
+            (300_00, "2.5 × 120.00 EUR")
+        ]
 
     run(account, tmp_path, act)

@@ -207,7 +207,7 @@ def test_the_day_of_an_invoice_is_that_of_its_sellers_books(account: StripeAccou
         finalized = source | {"status_transitions": source["status_transitions"] | {"finalized_at": late}}
         codes = defaultdict[str, str](str)
         days = [
-            invoices.invoice(finalized, [], [], codes, lambda _, zone=zone: ZoneInfo(zone)).issued_on
+            invoices.invoice(finalized, [], [], codes, {}, lambda _, zone=zone: ZoneInfo(zone)).issued_on
             for zone in ("Europe/Berlin", "America/New_York")
         ]
 
@@ -242,7 +242,7 @@ def test_a_payment_is_known_by_what_it_is_at_stripe(account: StripeAccount, tmp_
         paid: Any = row | {"payment": {"type": kind, kind: "its_id"}}
         source = account.account.get("invoice", invoice)
         codes = defaultdict[str, str](str)
-        (payment,) = invoices.invoice(source, source["lines"]["data"], [paid], codes, lambda _: UTC).payments
+        (payment,) = invoices.invoice(source, source["lines"]["data"], [paid], codes, {}, lambda _: UTC).payments
 
         assert (payment.id, payment.amount) == ("its_id", euros(11_900))
 

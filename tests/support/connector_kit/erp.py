@@ -11,7 +11,7 @@ import msgspec
 from canonical.billing import Invoice
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
-from canonical.tax import STANDARD_CLASS
+from canonical.parties import Product
 from system_apis.erp.port import Erp
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import NAME, Act, Kit, Put, behaviour
@@ -172,7 +172,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
     async def products_are_known_whatever_their_names(self) -> None:
         skus = [self.subject.sku, "NONE", "Ü'\"%", self.subject.sku]
         known = await self.bench.settled(lambda: self.connector.known_products(skus))
-        assert known == {self.subject.sku: STANDARD_CLASS}
+        assert known == {self.subject.sku: Product()}
 
     # ---- the calls
 

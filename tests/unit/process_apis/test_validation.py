@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canonical.billing import Contract
-from canonical.deals import Deal, DealLine
+from canonical.deals import Deal, DealLine, priced_line
 from canonical.money import Money, exponent
-from canonical.parties import Account, Address, LegalEntity
-from canonical.tax import STANDARD_CLASS, Tax, TaxRule
+from canonical.parties import Account, Address, LegalEntity, Product
+from canonical.tax import Tax, TaxRule
 from process_apis.validation import compact, findings, plan, tax_number_is_valid
 
 TAXES = (
@@ -32,7 +32,7 @@ RULES = (
 )
 SELLER = LegalEntity("DE01", "Seller GmbH", "DE", "EUR", {}, TAXES, RULES)
 STARTS = (date(2025, 12, 25), date(2026, 12, 31))
-PRODUCTS = {"SEAT": STANDARD_CLASS, "SETUP": STANDARD_CLASS, "BOOK": "books"}
+PRODUCTS = {"SEAT": Product(), "SETUP": Product(), "BOOK": Product("books"), "HOURS": Product(quantity_digits=2)}
 
 
 def line(**changes: Any) -> DealLine:
@@ -86,7 +86,9 @@ def test_a_good_deal_has_no_findings() -> None:
         ({"lines": (line(), line(unit_price=Decimal(-1)))}, "deal.lines[1].unit_price"),
         ({"lines": (line(quantity=Decimal(0)),)}, "deal.lines[0].quantity"),
         ({"lines": (line(listed=False),)}, "deal.lines[0].listed"),
-        ({"currency": "JPY", "lines": (line(unit_price=Decimal("1.5")),)}, "deal.lines[0].unit_price"),
+        ({"currency": "JPY", "lines": (line(unit_price=Decimal("0.2")),)}, "deal.lines[0].unit_price"),
+        ({"lines": (line(quantity=Decimal("2.5")),)}, "deal.lines[0].quantity"),
+        ({"lines": (line(), line(sku="HOURS", quantity=Decimal("2.505")))}, "deal.lines[1].quantity"),
     ],
 )
 def test_each_fault_is_found_at_its_field(changes: dict[str, Any], field: str) -> None:
@@ -163,11 +165,39 @@ def test_a_plan_is_worth_exactly_what_was_sold(currency: str, sold: list[tuple[i
     assert contract.net == Money(sum(quantity * price for quantity, price in sold), currency)
 
 
-@given(st.decimals(min_value=0, max_value=10**6, allow_nan=False, places=6))
-def test_a_price_is_found_faulty_exactly_when_it_has_more_digits_than_the_currency(price: Decimal) -> None:
-    found = fields(deal(lines=(line(unit_price=price),)))
+def test_a_quantity_with_more_digits_than_its_unit_is_found_with_what_the_unit_takes() -> None:
+    sold = (line(quantity=Decimal("2.50")), line(sku="HOURS", quantity=Decimal("0.125")))
 
-    assert (found == []) is (price == round(price, 2))
+    reasons = [each.reason for each in findings(deal(lines=sold), SELLER, PRODUCTS, (), STARTS)]
+
+    assert reasons == [
+        "2.5 cannot be posted: the ERP's unit of SEAT takes whole numbers",
+        "0.125 cannot be posted: the ERP's unit of HOURS takes at most 2 digits after the point",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sold", "charged", "said"),
+    [
+        (line(), (2, 240_00), None),
+        (line(quantity=Decimal("2.5"), unit_price=Decimal("33.33")), (1, 83_33), "2.5 × 33.33 EUR"),
+        (line(quantity=Decimal(10_000), unit_price=Decimal("0.0049")), (1, 49_00), "10000 × 0.0049 EUR"),
+        (
+            line(unit_price=Decimal(85), list_price=Decimal(100), discount_percent=Decimal(15)),
+            (2, 85_00),
+            "2 × 100.00 EUR less 15 %",
+        ),
+    ],
+)
+def test_a_line_is_charged_to_the_cent_and_says_what_was_agreed(
+    sold: DealLine, charged: tuple[int, int], said: str | None
+) -> None:
+    priced = priced_line(sold, "EUR", "year")
+
+    assert (priced.quantity, priced.unit_price.amount) == charged
+    assert priced.net == sold.terms.net("EUR")
+    assert (priced.agreed and priced.agreed.in_words("EUR")) == said
+    assert priced.terms == sold.terms
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def job(request: ProvisioningRequest, line: PricedLine, report_to: str, correlat
         "order": request.order_id,
         "line": line.id,
         "product": line.sku,
-        "quantity": line.quantity,
+        "quantity": float(line.terms.quantity),
         "attempt": request.attempt,
         "report_to": report_to,
         "correlation_id": correlation_id,
