@@ -51,7 +51,7 @@ new_id = identifiers()
 def issuer(settings: Settings, revocations: Revocations | None = None) -> Issuer:
     """Return the local issuer, with its key in the state folder. A running one hands out no token again that
     `revocations` cover."""
-    return Issuer(signing_key(settings.state / "issuer.pem"), utc_now, revocations)
+    return Issuer(signing_key(settings.issuer_key()), utc_now, revocations)
 
 
 def open_catalogue(settings: Settings) -> LiveCatalogue:
@@ -105,7 +105,7 @@ def verifier(layer: Layer, settings: Settings, revocations: Revocations) -> Veri
     if settings.governance.issuer and layer == "experience":
         keys = SigningKeys(Discovery(settings.governance.issuer).fetch, utc_now)
         return Verifier(keys, settings.governance.issuer, layer, revocations, utc_now)
-    own = public_jwk(signing_key(settings.state / "issuer.pem"))
+    own = public_jwk(signing_key(settings.issuer_key()))
 
     async def fetch() -> list[Jwk]:
         return [own]

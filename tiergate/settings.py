@@ -129,6 +129,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the path of the digests of the secrets with which clients get tokens."""
         return self.state / "client-secrets.json"
 
+    def issuer_key(self) -> Path:
+        """Return the path of the key that signs the tokens of the local issuer."""
+        return self.state / "issuer.pem"
+
     def audit_key(self) -> Path:
         """Return the path of the key that seals the audit records.
 

@@ -12,7 +12,6 @@ import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
-from functools import cache
 from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -21,6 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from policies.http.client import CONNECTING, LONGEST, RESERVED, HttpResponse, TransportFailure
+from policies.http.tls import tls_context
 
 LONGEST_LIFE = 60.0
 """Seconds after which new connections are made.
@@ -37,20 +37,6 @@ LONGEST_TARGET = 65536
 GZIP = zlib.MAX_WBITS | 16
 DOTS = re.compile(r"/\.\.?(?=[/?#]|$)")
 ACCEPTED = [("accept", "*/*"), ("accept-encoding", "gzip")]
-
-
-@cache
-def tls_context(ca_file: str = "", client_cert_file: str = "", client_key_file: str = "") -> ssl.SSLContext:
-    """Return the context of a TLS connection: the authorities that it trusts, and the certificate that it shows.
-
-    All are PEM files; without `ca_file` the machine's authorities are trusted, without `client_key_file` the key is in
-    `client_cert_file`. The same files return the same context, since making one takes milliseconds. Raises `OSError`
-    for a file that cannot be used.
-    """
-    context = ssl.create_default_context(cafile=ca_file or None)
-    if client_cert_file:
-        context.load_cert_chain(client_cert_file, client_key_file or None, password="")  # never ask on the terminal
-    return context
 
 
 class _Session:

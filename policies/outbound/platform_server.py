@@ -8,7 +8,7 @@ from typing import Annotated, get_type_hints
 
 import msgspec
 
-from policies.http.platform_http import tls_context
+from policies.http.tls import tls_context
 from policies.store.secret import Secret
 
 Url = Annotated[str, msgspec.Meta(pattern=r"(?i)^https?://[^\s/]+")]

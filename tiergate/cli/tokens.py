@@ -19,12 +19,17 @@ def token(client: str, config: Path, minutes: int) -> None:
     """Print an access token of the local issuer for CLIENT, as the catalogue defines it."""
     from datetime import timedelta
 
-    from tiergate.composition import issuer
+    from canonical.ids import utc_now
+    from policies.identity.issuer import Issuer, signing_key
 
     settings = load_settings(config)
     clients = load_catalogue(settings.governance.path()).clients
     require_client(client, clients)
-    click.echo(issuer(settings).token(client, clients[client], ttl=timedelta(minutes=minutes)))
+    click.echo(
+        Issuer(signing_key(settings.issuer_key()), utc_now).token(
+            client, clients[client], ttl=timedelta(minutes=minutes)
+        )
+    )
 
 
 @click.command()

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from policies.http.client import LONGEST, HttpResponse, TransportFailure
-from policies.http.platform_http import LONGEST_LIFE, PlatformHttp, tls_context
+from policies.http.platform_http import LONGEST_LIFE, PlatformHttp
+from policies.http.tls import tls_context
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%b\r\n%b"
