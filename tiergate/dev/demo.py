@@ -21,6 +21,7 @@ from policies.catalogue.check import load as load_catalogue
 from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
 from sandbox.site import SITES
 from tiergate import composition
+from tiergate.dev import unusual_sales
 from tiergate.dev.platform_views import PlatformViews, platform_views
 from tiergate.dev.processes import stopped_at_the_end
 from tiergate.dev.sandbox import (
@@ -147,6 +148,7 @@ def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> No
         order, seconds = sell(console, sandbox, channels, SALES[0])
         found = platform_views(sandbox, order)
         show(console, found)
+        sell_unusual(console, sandbox, channels)
         for each, sale in zip(others, SALES[1:], strict=False):
             console.print()
             other, _ = sell(console, each, channels, sale)
@@ -173,17 +175,53 @@ def sell(console: Console, sandbox: Sandbox, channels: Channels, sale: Sale) -> 
     """Close the deal as a salesperson would, and follow it. Return the order and the seconds from close to active."""
     crm = sandbox.crm()
     _, deal = open_deal(crm, sale, utc_now().date())
-    group = f" (of {sale.parent})" if sale.parent else ""
-    console.print(f"{sandbox.site.company} sells to [bold]{sale.buyer}[/]{group}:")
-    console.print(f"{', '.join(f'{line.quantity:g} × {line.code}' for line in sale.lines)}\n")
+    introduce(console, sandbox, sale)
+    console.print()
     closed = utc_now()
     close_deal(crm, deal)
     crm.close()
     console.print("  0.00 s  [bold]closed won[/]       in the CRM")
     order = follow(console, channels, (sandbox.platform("crm"), deal), closed)
     settle(console, channels, order, closed)
+    return channels.order(order.id), seconds_to_active(order, closed)
+
+
+def seconds_to_active(order: Order, closed: datetime) -> float:
+    """Return the seconds from the close of the deal until its order was active, as the order's history says."""
     active = next(each.at for each in order.history if each.state == "active")
-    return channels.order(order.id), (active - closed).total_seconds()
+    return (active - closed).total_seconds()
+
+
+def introduce(console: Console, sandbox: Sandbox, sale: Sale) -> None:
+    """Print who sells what to whom."""
+    group = f" (of {sale.parent})" if sale.parent else ""
+    console.print(f"{sandbox.site.company} sells to [bold]{sale.buyer}[/]{group}:")
+    sold = ", ".join(f"{line.quantity:g} × {line.code}" for line in sale.lines)
+    console.print(f"{sold}, from {sale.starts_on} on" if sale.starts_on else sold)
+
+
+def sell_unusual(console: Console, sandbox: Sandbox, channels: Channels) -> None:
+    """Close two less usual deals at once, and print what the systems make of them."""
+    console.print("\nTwo less usual deals, closed at once:\n")
+    today = utc_now().date()
+    sales = (unusual_sales.TWO_RATES, unusual_sales.swiss(today))
+    crm = sandbox.crm()
+    deals = [open_deal(crm, sale, today)[1] for sale in sales]
+    for sale in sales:
+        introduce(console, sandbox, sale)
+    console.print()
+    closed = utc_now()
+    for deal in deals:
+        close_deal(crm, deal)
+    crm.close()
+    quiet = Console(quiet=True)
+    orders = [follow(quiet, channels, (sandbox.platform("crm"), deal), closed) for deal in deals]
+    times = [(seconds_to_active(order, closed), sale.buyer) for order, sale in zip(orders, sales, strict=True)]
+    for seconds, buyer in sorted(times):
+        console.print(f"{seconds:6.2f} s  [bold]{'active':16}[/] {buyer}")
+    settle(console, channels, orders[0], closed)
+    console.print(unusual_sales.by_line(sandbox, orders[0]))
+    console.print(unusual_sales.before_its_start(sandbox, orders[1]))
 
 
 def follow(console: Console, channels: Channels, deal: tuple[str, str], closed: datetime) -> Order:

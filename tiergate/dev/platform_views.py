@@ -111,11 +111,24 @@ def _clients(sandbox: Sandbox) -> tuple[PlatformClientFactory, dict[str, Connect
     return factory, load_platforms(settings, live_catalogue.current, {})
 
 
-async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
+def billing_client(sandbox: Sandbox) -> tuple[StripeClient, PlatformClientFactory]:
+    """Return a client of a sandbox's billing, and what closes its connections."""
     clients, platforms = _clients(sandbox)
     account = platforms[sandbox.platform("billing")]
     settings: StripeSettings = cast("Any", account.settings)
-    client = StripeClient(settings, clients.to(account))
+    return StripeClient(settings, clients.to(account)), clients
+
+
+def erp_client(sandbox: Sandbox) -> tuple[TrytonClient, PlatformClientFactory]:
+    """Return a client of a sandbox's ERP, and what closes its connections."""
+    clients, platforms = _clients(sandbox)
+    books = platforms[sandbox.platform("erp")]
+    settings: TrytonSettings = cast("Any", books.settings)
+    return TrytonClient(settings, clients.to(books)), clients
+
+
+async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
+    client, clients = billing_client(sandbox)
     invoice = await client.get(f"invoices/{invoice_id}")
     currency = invoice["currency"].upper()
     kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
@@ -136,10 +149,7 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
 
 
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
-    clients, platforms = _clients(sandbox)
-    books = platforms[sandbox.platform("erp")]
-    settings: TrytonSettings = cast("Any", books.settings)
-    client = TrytonClient(settings, clients.to(books))
+    client, clients = erp_client(sandbox)
     fields = [
         "number",
         "state",
