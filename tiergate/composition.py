@@ -87,7 +87,7 @@ def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gat
     return Gate(
         layer,
         live_catalogue,
-        verifier(layer, settings, revocations),
+        verifier(layer, settings, live_catalogue, revocations),
         revocations,
         throttle,
         shared_store(layer, settings),
@@ -97,20 +97,34 @@ def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gat
     )
 
 
-def verifier(layer: Layer, settings: Settings, revocations: Revocations) -> Verifier:
-    """Return the verifier of a layer: the channels accept tokens of the issuer that the settings name.
+def verifier(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, revocations: Revocations) -> Verifier:
+    """Return the verifier of a layer: the channels accept tokens of the issuer that the settings name, and of those
+    that the catalogue names.
 
     Our own layers accept tokens of the local issuer, as the channels do when the settings name none.
     """
-    if settings.governance.issuer and layer == "experience":
-        keys = SigningKeys(Discovery(settings.governance.issuer).fetch, utc_now)
-        return Verifier(keys, settings.governance.issuer, layer, revocations, utc_now)
+    if layer != "experience":
+        return Verifier(own_keys(settings), ISSUER, layer, revocations, utc_now)
+    foreign = settings.governance.issuer
+    keys = keys_of(foreign) if foreign else own_keys(settings)
+    made = Verifier(keys, foreign or ISSUER, layer, revocations, utc_now)
+    live_catalogue.when_changed(lambda catalogue: made.trust(catalogue, keys_of))
+    return made
+
+
+def keys_of(issuer: str) -> SigningKeys:
+    """Return the keys of an OIDC issuer, read when they are first needed."""
+    return SigningKeys(Discovery(issuer).fetch, utc_now)
+
+
+def own_keys(settings: Settings) -> SigningKeys:
+    """Return the keys of the local issuer."""
     own = public_jwk(signing_key(settings.issuer_key()))
 
     async def fetch() -> list[Jwk]:
         return [own]
 
-    return Verifier(SigningKeys(fetch, utc_now), ISSUER, layer, revocations, utc_now)
+    return SigningKeys(fetch, utc_now)
 
 
 def shared_store(layer: Layer, settings: Settings) -> SharedStore:

@@ -33,6 +33,7 @@ from policies.contract.versions import CountedDeprecations, Versions
 from policies.identity.authentication import Authentication, Verifier
 from policies.identity.authorization import Authorization
 from policies.identity.segregation import SEGREGATION
+from policies.identity.trusted_issuers import ISSUERS
 from policies.outbound.ownership import OWNERSHIP
 from policies.policy import Call, Policy, Rules
 from policies.traffic.idempotency import IdempotencyKeys
@@ -68,7 +69,7 @@ PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
     (IdempotencyKeys, lambda rules, _services: IdempotencyKeys(rules)),
 )
 """What each call passes, first to last; what was taken is given back last to first."""
-FACTS: tuple[Section[Any], ...] = (SEGREGATION, OWNERSHIP, POSTING_WINDOWS, START_WINDOW, CASE_ROUTING, EVENTS)
+FACTS: tuple[Section[Any], ...] = (SEGREGATION, OWNERSHIP, POSTING_WINDOWS, START_WINDOW, CASE_ROUTING, EVENTS, ISSUERS)
 """Sections of the catalogue that govern the work itself, and not how a call passes."""
 
 

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import jwt
 import msgspec
+import structlog
 from jwt.types import Options
 
 from canonical.ids import Clock
 from policies.catalogue.explain import Outcome, Question
-from policies.catalogue.model import Layer
+from policies.catalogue.model import Catalogue, Client, Layer
 from policies.identity.issuer import LEEWAY, LONGEST, TYPES, audience
-from policies.identity.jwks import SigningKeys
+from policies.identity.jwks import SigningKeys, VerifyingKey
 from policies.identity.revocation import Revocations
+from policies.identity.trusted_issuers import ISSUERS, TokenRefused, TrustedIssuer
 from policies.policy import Call, Policy, Principal, Rules
 from policies.problems import UNAUTHENTICATED, ProblemError
 
 MAX_TOKEN = 4096
 CACHED = 10_000
+SILENT = 60.0
+"""Seconds in which the same reason is logged once."""
 BY_OUR_CLOCK: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
-REQUIRED = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"]
-NOT_OURS = frozenset({"jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "zip", "enc"})
+ALWAYS = ["iss", "aud", "exp", "iat"]
+REQUIRED = [*ALWAYS, "sub", "jti", "client_id", "scope"]
+NOT_OURS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "zip", "enc"})
 """Header parameters that bring a key, or ask for more than we do. No token of a trusted issuer has one."""
-MALFORMED = (
-    jwt.InvalidTokenError,
-    jwt.InvalidKeyError,
-    UnicodeError,
-    RecursionError,
-    msgspec.ValidationError,
-    ValueError,
-)
+MALFORMED = (jwt.DecodeError, UnicodeError, RecursionError, ValueError, TypeError)
+UNUSABLE = (jwt.InvalidTokenError, jwt.InvalidKeyError, msgspec.ValidationError, *MALFORMED)
+log = structlog.get_logger("tiergate.identity")
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -49,19 +49,40 @@ class _Claims(msgspec.Struct, frozen=True):
     partner: str = ""
 
 
-class Verifier:
-    """Verify one issuer's tokens for one layer.
+class _Trusted(msgspec.Struct, frozen=True):
+    """An issuer: its keys, and what the catalogue says of its claims (nothing where they are those of RFC 9068)."""
 
-    A verified token is cached by its hash until it expires or is revoked.
+    keys: SigningKeys
+    said: TrustedIssuer | None = None
+
+
+class Verifier:
+    """Verify the tokens of one issuer for one layer, and of those that the catalogue trusts beside it.
+
+    A verified token is cached by its hash until it expires or is revoked, or the catalogue changes.
     """
 
     def __init__(self, keys: SigningKeys, issuer: str, layer: Layer, revocations: Revocations, clock: Clock) -> None:
-        self._keys = keys
-        self._issuer = issuer
+        self._first = {issuer: _Trusted(keys)}
+        self._trusted = dict(self._first)
+        self._clients: dict[str, Client] = {}
         self._audience = audience(layer)
         self._revocations = revocations
         self._clock = clock
         self._cache: dict[bytes, Principal] = {}
+        self._said: dict[str, float] = {}
+        """When a reason was logged last, in seconds since 1970, UTC."""
+
+    def trust(self, catalogue: Catalogue, keys_of: Callable[[str], SigningKeys]) -> None:
+        """Take also the tokens of the issuers that a catalogue names, and of no others. `keys_of` makes the keys of one
+        that was not trusted before, by its URL."""
+        known = self._trusted
+        named = ISSUERS.of(catalogue).values()
+        self._trusted = self._first | {
+            each.url: _Trusted(known[each.url].keys if each.url in known else keys_of(each.url), each) for each in named
+        }
+        self._clients = catalogue.clients
+        self._cache.clear()
 
     def known(self, authorization: bytes, now: float) -> Principal | None:
         """Return the caller of an `Authorization` header that was verified before, else None.
@@ -82,36 +103,63 @@ class Verifier:
         return known
 
     async def principal(self, authorization: str) -> Principal:
-        """Return the caller of an `Authorization` header. Raises `ProblemError` (401), which does not say why."""
+        """Return the caller of an `Authorization` header. Raises `ProblemError` (401), which does not say why.
+
+        The log says it of a token that a trusted issuer has signed.
+        """
         raw = authorization.encode("latin-1")
         if found := self.known(raw, self._clock().timestamp()):
             return found
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise unauthenticated()
-        verified = await self._verify(token)
-        if len(self._cache) >= CACHED:
-            self._cache.clear()
-        self._cache[hashlib.sha256(raw).digest()] = verified
-        return self.known(raw, self._clock().timestamp()) or verified
+        trusted = self._trusted
+        try:
+            verified = await self.verify(token)
+        except TokenRefused as refused:
+            self._log(refused)
+            raise unauthenticated() from refused
+        if self._trusted is trusted:  # a catalogue that came meanwhile may no longer trust its issuer
+            if len(self._cache) >= CACHED:
+                self._cache.clear()
+            self._cache[hashlib.sha256(raw).digest()] = verified
+            return self.known(raw, self._clock().timestamp()) or verified
+        return await self.principal(authorization)
 
-    async def _verify(self, token: str) -> Principal:
+    def _log(self, refused: TokenRefused) -> None:
+        now = self._clock().timestamp()
+        if refused.signed and now - self._said.get(refused.reason, 0.0) > SILENT:
+            if len(self._said) >= CACHED:
+                self._said.clear()
+            self._said[refused.reason] = now
+            log.warning("a token of a trusted issuer is refused", reason=refused.reason)
+
+    async def verify(self, token: str) -> Principal:
+        """Return the caller of a token. Raises `TokenRefused`, which says why."""
         try:
             header = jwt.get_unverified_header(token)
-            key = await self._keys.find(str(header.get("kid", "")))
-            if key is None or str(header.get("typ", "")).lower() not in TYPES or NOT_OURS & header.keys():
-                raise unauthenticated()
-            decoded = jwt.decode(
-                token,
-                key.public,
-                algorithms=[key.algorithm],
-                audience=self._audience,
-                issuer=self._issuer,
-                options={"require": REQUIRED, "strict_aud": True, **BY_OUR_CLOCK},
-            )
-            claims = self._claims(decoded)
-        except MALFORMED as error:
-            raise unauthenticated() from error
+            claimed = jwt.decode(token, options={"verify_signature": False})
+        except UNUSABLE as error:
+            raise TokenRefused("it is no JSON Web Token") from error
+        issuer, kind = str(claimed.get("iss")), str(header.get("typ", ""))
+        trusted = self._trusted.get(issuer)
+        if trusted is None:
+            raise TokenRefused(f"the issuer {issuer!r} is not trusted: {', '.join(self._trusted)}")
+        key = await trusted.keys.find(str(header.get("kid", "")))
+        if key is None:
+            raise TokenRefused(f"{issuer} has no key {header.get('kid')!r} that we accept")
+        types = trusted.said.types if trusted.said else TYPES
+        if kind.lower() not in {each.lower() for each in types}:
+            raise TokenRefused(f"its typ is {kind!r}, and {' or '.join(types)} is taken (types)")
+        if brought := NOT_OURS & header.keys():
+            raise TokenRefused(f"its header has {', '.join(sorted(brought))}, which no access token has")
+        try:
+            decoded = self._signed(token, key, issuer, trusted.said)
+            claims = self._claims(trusted.said.translated(decoded, token, self._clients) if trusted.said else decoded)
+        except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError, jwt.InvalidKeyError) as error:
+            raise TokenRefused("its signature is not the issuer's") from error
+        except UNUSABLE as error:
+            raise TokenRefused(str(error), signed=True) from error
         return Principal(
             subject=claims.sub,
             client=claims.client_id,
@@ -123,15 +171,28 @@ class Verifier:
             partner=claims.partner,
         )
 
+    def _signed(self, token: str, key: VerifyingKey, issuer: str, said: TrustedIssuer | None) -> dict[str, Any]:
+        """Return the claims of a token that its issuer has signed for us. Raises an error of `jwt`."""
+        options: Options = {"require": ALWAYS if said else REQUIRED, "strict_aud": said is None, **BY_OUR_CLOCK}
+        wanted = said.audience if said else self._audience
+        return jwt.decode(
+            token, key.public, algorithms=[key.algorithm], audience=wanted, issuer=issuer, options=options
+        )
+
     def _claims(self, decoded: dict[str, Any]) -> _Claims:
         """Return the claims, after checking the times of RFC 7519 (sections 4.1.4 to 4.1.6) against our clock."""
         if any(type(decoded.get(name, 0)) is not int for name in ("exp", "nbf", "iat")):
-            raise unauthenticated()
+            raise TokenRefused("exp, nbf and iat are not all whole seconds", signed=True)
         claims = msgspec.convert(decoded, _Claims)
         now = self._clock().timestamp()
-        begun = claims.nbf - LEEWAY <= now and claims.iat - LEEWAY <= now
-        if not begun or claims.exp + LEEWAY <= now or claims.exp - claims.iat > LONGEST or not claims.client_id:
-            raise unauthenticated()
+        if claims.nbf - LEEWAY > now or claims.iat - LEEWAY > now:
+            raise TokenRefused("it is not valid yet", signed=True)
+        if claims.exp + LEEWAY <= now:
+            raise TokenRefused("it has expired", signed=True)
+        if claims.exp - claims.iat > LONGEST:
+            raise TokenRefused(f"it is good for more than {LONGEST // 3600} hours", signed=True)
+        if not claims.client_id:
+            raise TokenRefused("it names no client", signed=True)
         return claims
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tiergate.cli.common import NOT_READY, config_option, load_catalogue, load_settings, refuse, require_client
+
+if TYPE_CHECKING:
+    from policies.catalogue.model import Catalogue
 
 
 @click.command()
@@ -51,9 +55,10 @@ def revoke(token: str, client: str, config: Path) -> None:
     if not token and not client:
         raise click.UsageError("name a --token or a --client")
     settings = load_settings(config)
+    catalogue = load_catalogue(settings.governance.path())
     if client:
-        require_client(client, load_catalogue(settings.governance.path()).clients)
-    token_id = _token_id(token, foreign=bool(settings.governance.issuer)) if token else ""
+        require_client(client, catalogue.clients)
+    token_id = _token_id(token, catalogue, foreign=bool(settings.governance.issuer)) if token else ""
     revocations = Revocations(revoked_store(settings), utc_now)
     try:
         asyncio.run(revocations.revoke(token=token_id, client=client))
@@ -72,16 +77,20 @@ def revoke(token: str, client: str, config: Path) -> None:
             )
 
 
-def _token_id(token: str, *, foreign: bool) -> str:
-    """Return the `jti` of a token, or the one given. The ids of a `foreign` issuer can be any text."""
+def _token_id(token: str, catalogue: Catalogue, *, foreign: bool) -> str:
+    """Return the id of a token, or the one given. The ids of a `foreign` issuer can be any text."""
     import jwt
 
     from policies.identity.issuer import TOKEN_ID
+    from policies.identity.trusted_issuers import ISSUERS, TokenRefused
 
+    trusted = {each.url: each for each in ISSUERS.of(catalogue).values()}
     try:
-        return str(jwt.decode(token, options={"verify_signature": False})["jti"])
-    except (jwt.InvalidTokenError, KeyError):
-        if TOKEN_ID.fullmatch(token) or (foreign and "." not in token):
+        claims = jwt.decode(token, options={"verify_signature": False})
+        issuer = trusted.get(str(claims.get("iss")))
+        return str(issuer.id_of(claims, token) if issuer else claims["jti"])
+    except (jwt.InvalidTokenError, KeyError, TokenRefused):
+        if TOKEN_ID.fullmatch(token) or ((foreign or trusted) and "." not in token):
             return token
         refuse([f"{token!r} is no token, and not the `jti` of one: 24 hexadecimal digits"])
 
