@@ -2,6 +2,7 @@
 
 PlatformFault
 ├── Rejected          it understood and refuses; a retry is useless
+│   └── Misconfigured for us: our credentials, or something that it has to have; a person has to set it up
 ├── NotFound          there is no such record
 ├── Conflict          another write came first, or runs at the same time; read again
 ├── Throttled         too fast; wait `retry_after` seconds
@@ -29,6 +30,11 @@ class PlatformFault(Exception):
 
 class Rejected(PlatformFault):
     """The platform understood the request and refuses it. A retry without a change is useless."""
+
+
+class Misconfigured(Rejected):
+    """The platform refuses our credentials, or lacks what has to be there. `reason` says so to everybody: it holds no
+    address, and nothing of a record."""
 
 
 class NotFound(PlatformFault):

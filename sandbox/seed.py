@@ -1,4 +1,4 @@
-"""The content that a sandbox starts with: a price list in the CRM, and billing's webhook to the system layer."""
+"""The content that a sandbox starts with: a price list in the CRM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ PRODUCTS = (
     ("HANDBOOK", "Printed handbook", "one_time"),
     ("CONSULTING", "Consulting", "one_time"),
 )
-EVENTS = ("invoice.finalized", "invoice.paid", "invoice.voided", "invoice.marked_uncollectible")
 
 
 class Crm:
@@ -69,14 +68,3 @@ def seed_price_list(crm: Crm) -> str:
             IsActive=True,
         )
     return price_list
-
-
-def register_webhook(billing_url: str, api_key: str, target: str) -> str | None:
-    """Register `target` as billing's webhook. Return the signing secret, or None when it was registered before."""
-    headers = {"authorization": f"Bearer {api_key}"}
-    with httpx.Client(base_url=billing_url, headers=headers, timeout=10) as http:
-        known = http.get("/v1/webhook_endpoints?limit=100").raise_for_status().json()["data"]
-        if any(each["url"] == target for each in known):
-            return None
-        form = {"url": target} | {f"enabled_events[{index}]": kind for index, kind in enumerate(EVENTS)}
-        return str(http.post("/v1/webhook_endpoints", data=form).raise_for_status().json()["secret"])

@@ -40,10 +40,14 @@ class ConnectorContext(msgspec.Struct, frozen=True):
 
 
 class Misfit(msgspec.Struct, frozen=True):
-    """What of an instance's settings or mapping does not fit its platform, and what to do about it."""
+    """What of an instance's settings or mapping does not fit its platform, and what to do about it.
+
+    `blocks` is whether work is held up by it; what does not is to be known all the same.
+    """
 
     what: str
     remedy: str
+    blocks: bool = True
 
 
 @runtime_checkable

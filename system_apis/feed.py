@@ -10,7 +10,16 @@ import msgspec
 import structlog
 
 from canonical.events import FEED_RESUMED, FEED_STOPPED, Event
-from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.faults import (
+    Conflict,
+    Misconfigured,
+    NotFound,
+    PlatformFault,
+    Rejected,
+    Throttled,
+    Unavailable,
+    UnknownOutcome,
+)
 from canonical.ids import Clock, NewId
 from policies.chain.readiness import OK
 from system_apis.intake import Intake
@@ -78,7 +87,8 @@ class Feed:
         try:
             done = await self._look(self._intake)
         except PlatformFault as fault:
-            why = f"{fault.platform}: {WHY.get(type(fault), WHY[Rejected])}"
+            known = isinstance(fault, Misconfigured)
+            why = f"{fault.platform}: {fault.reason if known else WHY.get(type(fault), WHY[Rejected])}"
             return max(self._failed(fault.platform, fault.reason, why), fault.retry_after or 0.0)
         except Exception as error:  # noqa: BLE001 - a feed that ends takes in nothing more, and nobody would notice
             return self._failed("tiergate", f"{type(error).__name__} in {_place(error)}", "a fault of our own")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from experience_apis.oauth import Tokens
     from experience_apis.process_client import Process
+    from system_apis.connector import ConnectorContext
 
 REDIS_SECONDS = 0.25
 """Seconds without an answer of Redis after which counting goes on in memory."""
@@ -225,7 +226,7 @@ def system_app(
 
     def instances(domain: Domain) -> Instances[Any]:
         connected = {
-            name: _connect(each, settings, clients, live_catalogue)
+            name: each.connector.connect(each.settings, _context(each, settings, clients, live_catalogue))
             for name, each in platforms.items()
             if each.domain == domain
         }
@@ -239,33 +240,43 @@ def system_app(
     return create_app(governs, connected, intake, utc_now, new_id, silence, (client, clients), openapi)
 
 
-def _connect(
+def _context(
     platform: ConnectedPlatform, settings: Settings, clients: PlatformClientFactory, live_catalogue: LiveCatalogue
-) -> Any:
-    """Return the connector of one platform."""
+) -> ConnectorContext:
+    """Return what the connector of one platform works with."""
     from system_apis.connector import ConnectorContext
     from system_apis.feed_position import FeedPosition
 
     def timezone(legal_entity: str) -> tzinfo:
         return ZoneInfo(window_of(live_catalogue.current, legal_entity).timezone)
 
-    webhooks = f"{settings.server.url_of_system()}/{platform.domain}/v1/webhooks?instance={platform.name}"
+    webhooks = f"{settings.server.url_for_platforms()}/{platform.domain}/v1/webhooks?instance={platform.name}"
     positions = settings.state / "cursors"
     alone = len(live_catalogue.current.instances(platform.domain)) == 1
     position = FeedPosition(positions / platform.name, positions / platform.domain if alone else None)
-    context = ConnectorContext(platform.name, clients.to(platform), utc_now, new_id, position, webhooks, timezone)
-    return platform.connector.connect(platform.settings, context)
+    return ConnectorContext(platform.name, clients.to(platform), utc_now, new_id, position, webhooks, timezone)
+
+
+@asynccontextmanager
+async def contexts(
+    settings: Settings, platforms: Iterable[ConnectedPlatform]
+) -> AsyncGenerator[dict[str, ConnectorContext]]:
+    """Yield what connectors work with by the names of their platforms, outside any layer: for commands that ask the
+    platforms."""
+    live_catalogue = open_catalogue(settings)
+    clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
+    try:
+        yield {each.name: _context(each, settings, clients, live_catalogue) for each in platforms}
+    finally:
+        await clients.close()
 
 
 @asynccontextmanager
 async def connectors_of(settings: Settings, platforms: Iterable[ConnectedPlatform]) -> AsyncGenerator[dict[str, Any]]:
-    """Yield connectors by the names of their platforms, outside any layer: for commands that ask the platforms."""
-    live_catalogue = open_catalogue(settings)
-    clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
-    try:
-        yield {each.name: _connect(each, settings, clients, live_catalogue) for each in platforms}
-    finally:
-        await clients.close()
+    """Yield connectors by the names of their platforms, outside any layer."""
+    wanted = list(platforms)
+    async with contexts(settings, wanted) as found:
+        yield {each.name: each.connector.connect(each.settings, found[each.name]) for each in wanted}
 
 
 def instances_of(settings: Settings) -> dict[str, str]:

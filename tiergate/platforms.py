@@ -12,7 +12,7 @@ import pkgutil
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, get_type_hints
@@ -34,6 +34,16 @@ class Connector(Protocol):
     connect: Callable[..., Any]
 
 
+class Preparing(Connector, Protocol):
+    """A connector that can prepare its platform too (`system_apis.setup`).
+
+    `MADE_BY_SETUP` names its secrets that come from there, and so are missing before.
+    """
+
+    MADE_BY_SETUP: Collection[str]
+    prepare: Callable[..., Any]
+
+
 class ConnectedPlatform(msgspec.Struct, frozen=True):
     """One instance: its name in the catalogue, its domain, its connector, and the settings of that connector."""
 
@@ -43,6 +53,14 @@ class ConnectedPlatform(msgspec.Struct, frozen=True):
     settings: PlatformServer
 
 
+class PlatformToPrepare(msgspec.Struct, frozen=True):
+    """An instance whose setup makes some of its secrets, and the files that hold them, by the names of the settings."""
+
+    platform: ConnectedPlatform
+    connector: Preparing
+    secret_files: dict[str, Path]
+
+
 def load_platforms(
     settings: Settings, catalogue: Catalogue, environment: Mapping[str, str]
 ) -> dict[str, ConnectedPlatform]:
@@ -50,6 +68,36 @@ def load_platforms(
 
     Raises `SettingsError` with all errors at once. They name a secret that is missing, and never show one.
     """
+    found, errors = read_platforms(settings, catalogue, environment)
+    if errors:
+        raise SettingsError(errors)
+    return found
+
+
+def load_platform(
+    settings: Settings, catalogue: Catalogue, environment: Mapping[str, str], name: str
+) -> PlatformToPrepare:
+    """Return one platform of the catalogue, before its setup is done.
+
+    Raises `SettingsError` for one whose connector has no setup, and with all that is wrong with its settings.
+    """
+    about = catalogue.platforms[name]
+    connector = _connector(about.domain, about.connector)
+    if connector is None or not hasattr(connector, "prepare"):
+        raise SettingsError([f"[platforms.{name}]: its connector {about.connector} has nothing to set up"])
+    errors: list[str] = []
+    preparing = cast("Preparing", connector)
+    section = _Section(name, settings, environment, errors, preparing.MADE_BY_SETUP)
+    made = section.convert(connector.Settings)
+    if made is None:
+        raise SettingsError(errors)
+    return PlatformToPrepare(ConnectedPlatform(name, about.domain, connector, made), preparing, section.secret_files)
+
+
+def read_platforms(
+    settings: Settings, catalogue: Catalogue, environment: Mapping[str, str]
+) -> tuple[dict[str, ConnectedPlatform], list[str]]:
+    """Return every platform whose settings are right by name, and what is wrong with those of the others."""
     errors = [
         f"[platforms.{name}]: the catalogue has no such platform; it has {', '.join(catalogue.platforms)}"
         for name in settings.platforms
@@ -67,9 +115,7 @@ def load_platforms(
         made = section.convert(connector.Settings)
         if made is not None:
             found[name] = ConnectedPlatform(name, platform.domain, connector, made)
-    if errors:
-        raise SettingsError(errors)
-    return found
+    return found, errors
 
 
 def unknown_platform_variables(catalogue: Catalogue, environment: Mapping[str, str]) -> Iterator[str]:
@@ -101,7 +147,18 @@ def _connector(domain: Domain, name: str) -> Connector | None:
 class _Section:
     """Convert the settings of one platform to what its connector declares."""
 
-    def __init__(self, name: str, settings: Settings, environment: Mapping[str, str], errors: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        environment: Mapping[str, str],
+        errors: list[str],
+        may_be_missing: Collection[str] = (),
+    ) -> None:
+        """Errors are added to `errors`; a secret that `may_be_missing` is empty then."""
+        self.secret_files: dict[str, Path] = {}
+        """The file of each secret that is read from one."""
+        self._may_be_missing = may_be_missing
         self._section = f"[platforms.{name}]"
         self._prefix = _prefix(name)
         self._environment = environment
@@ -115,9 +172,10 @@ class _Section:
         self._report_unknown(hints)
         noted = len(self._errors)
         secrets = {each.name: each.required for each in msgspec.structs.fields(kind) if hints[each.name] is Secret}
-        values = {
-            name: secret for name, required in secrets.items() if (secret := self._secret(name, required=required))
-        }
+        values: dict[str, Any] = dict.fromkeys(self._may_be_missing, NO_SECRET)
+        for name, required in secrets.items():
+            if secret := self._secret(name, required=required and name not in self._may_be_missing):
+                values[name] = secret
         for field in hints.keys() - secrets.keys():
             if (override := self._environment.get(f"{self._prefix}{field}".upper())) is not None:
                 self._given[field] = override
@@ -185,12 +243,16 @@ class _Section:
         if variable in said:
             return Secret(said[variable])
         if named := said.get(f"{variable}_FILE"):
-            return FromFile(Path(named))
+            return self._from_file(name, Path(named))
         if words := said.get(f"{variable}_COMMAND"):
             return FromCommand(shlex.split(words), self._secrets_seconds)
         if file:
-            return FromFile(Path(file))
+            return self._from_file(name, Path(file))
         return FromCommand(command, self._secrets_seconds) if command else NO_SECRET
+
+    def _from_file(self, name: str, path: Path) -> Secret:
+        self.secret_files[name] = path
+        return NO_SECRET if name in self._may_be_missing and not path.exists() else FromFile(path)
 
 
 def _as_it_is(_: type, value: Any) -> Any:

@@ -44,7 +44,8 @@ class NotReady(RuntimeError):
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the three deployables listen, and the region in which they run and store records.
 
-    `*_url` is the address at which others find them, when that is another one. `fast_path` is whether reads take the
+    `*_url` is the address at which others find them, when that is another one; `public_url` is that of the system layer
+    for the platforms, which call back to it. `fast_path` is whether reads take the
     short way in front of uvicorn.
     """
 
@@ -56,9 +57,13 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fast_path: bool = True
     system_url: OptionalHttpUrl = ""
     process_url: OptionalHttpUrl = ""
+    public_url: OptionalHttpUrl = ""
 
     def url_of_system(self) -> str:
         return self.system_url or f"http://{self.host}:{self.system_port}"
+
+    def url_for_platforms(self) -> str:
+        return self.public_url.rstrip("/") or self.url_of_system()
 
     def url_of_process(self) -> str:
         return self.process_url or f"http://{self.host}:{self.process_port}"

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from canonical.faults import PlatformFault
+from canonical.faults import Misconfigured, PlatformFault
 
 CHECK_EVERY = 5.0
 """Seconds between two checks."""
@@ -42,13 +42,13 @@ class Answers:
         self._found[name] = OK
         return OK
 
-    def away(self, name: str, reason: str) -> str:
-        """Keep that `name` does not answer, and return what readiness says of it."""
+    def away(self, name: str, reason: str, shown: str = AWAY) -> str:
+        """Keep that `name` does not answer as it should, and return what readiness says of it."""
         if self._reasons.get(name) != reason:
             log.warning("does not answer", asked=name, reason=reason)
         self._reasons[name] = reason
-        self._found[name] = AWAY
-        return AWAY
+        self._found[name] = shown
+        return shown
 
 
 class Checks(Answers):
@@ -68,6 +68,8 @@ class Checks(Answers):
     async def _ask(self, name: str) -> None:
         try:
             await self._asked[name]()
+        except Misconfigured as fault:
+            self.away(name, fault.reason, fault.reason)
         except PlatformFault as fault:
             self.away(name, fault.reason)
         else:

@@ -33,7 +33,13 @@ def update_atomically(path: Path, act: Callable[[bytes], bytes], mode: int) -> N
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=mode)
-        draft.write_bytes(act(path.read_bytes() if path.exists() else b""))
-        draft.replace(path)
+        write_atomically(path, act(path.read_bytes() if path.exists() else b""), mode)
+
+
+def write_atomically(path: Path, content: bytes, mode: int) -> None:
+    """Replace what the file holds. A reader gets the old content or the new, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.touch(mode=mode)
+    draft.write_bytes(content)
+    draft.replace(path)

@@ -18,7 +18,8 @@ from stdnum.iso7064 import mod_11_10
 from canonical.ids import utc_now
 from canonical.orders import Order
 from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
-from sandbox.seed import EVENTS, Crm
+from sandbox.seed import Crm
+from system_apis.billing.stripe.setup import EVENTS
 from tiergate.dev.sandbox import DATABASE, Sandbox
 
 T = TypeVar("T")

@@ -15,6 +15,7 @@ from tiergate.cli.doctor import doctor
 from tiergate.cli.mapping import mapping
 from tiergate.cli.policy import policy
 from tiergate.cli.serve import serve, up
+from tiergate.cli.setup import setup
 from tiergate.cli.tokens import clients, revoke, token
 
 
@@ -35,7 +36,23 @@ def cli() -> None:
     """
 
 
-for each in (serve, up, sandbox, demo, sell, doctor, mapping, token, revoke, clients, database, openapi, policy, audit):
+for each in (
+    serve,
+    up,
+    sandbox,
+    demo,
+    sell,
+    doctor,
+    setup,
+    mapping,
+    token,
+    revoke,
+    clients,
+    database,
+    openapi,
+    policy,
+    audit,
+):
     cli.add_command(each)
 
 

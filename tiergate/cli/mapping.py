@@ -22,10 +22,10 @@ def mapping() -> None:
 
 
 @mapping.command()
-@click.option("--instance", help="The platform, by its name in the catalogue. [default: each that has a mapping]")
+@click.option("--instance", help="The platform, by its name in the catalogue. [default: each that can be compared]")
 @config_option
 def check(instance: str | None, config: Path) -> None:
-    """Hold each mapping against its platform: all that does not fit, with its key and the remedy."""
+    """Hold what is needed of each platform against it: all that does not fit, with its key and the remedy."""
     settings = load_settings(config)
     platforms = platforms_of(settings)
     if instance and instance not in platforms:
@@ -53,8 +53,8 @@ async def _check(settings: Settings, platforms: list[ConnectedPlatform]) -> int:
                 continue
             for each in found:
                 click.echo(f"{name}: {each.what}\n    {each.remedy}")
-            if found:
+            if any(each.blocks for each in found):
                 code = code or BAD_SETTINGS
-            else:
-                click.echo(f"{name}: the mapping fits")
+            if not found:
+                click.echo(f"{name}: everything fits")
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -31,15 +32,18 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from canonical.ids import utc_now
+from policies.catalogue.check import load as load_catalogue
 from policies.catalogue.model import SHIPPED, Domain
 from sandbox.run import SandboxPlan
 from sandbox.salesforce.app import ConnectedApp
-from sandbox.seed import Crm, register_webhook, seed_price_list
+from sandbox.seed import Crm, seed_price_list
 from sandbox.site import GERMANY, Site
 from sandbox.tryton.server import DATABASE, TrytonError, is_prepared, prepare
 from system_apis.erp.tryton.books import SHIPPED as SHIPPED_MAPPING
 from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
-from tiergate.settings import NotReady, Settings
+from tiergate.platforms import load_platform
+from tiergate.settings import NotReady, Settings, load
+from tiergate.setup import keep, setup_of
 
 LAYERS = ("process", "system", "experience")
 CLIENT_ID = "tiergate-integration"
@@ -332,7 +336,7 @@ secret_file = "{kept / "provisioning_secret"}"
         return Child("sandbox", command, self._folder / "logs" / "sandbox.log", stdin=body)
 
     def ready(self, child: Child, system_url: str = "") -> None:
-        """Wait until everything answers, then create the price list and the webhook to the system layer.
+        """Wait until everything answers, then create the price list, and what `tiergate setup` creates in billing.
 
         The system layer is at `system_url`, or the one of this sandbox when that is empty.
         """
@@ -340,10 +344,15 @@ secret_file = "{kept / "provisioning_secret"}"
         crm = self.crm()
         seed_price_list(crm)
         crm.close()
-        target = f"{system_url or self.url('system')}/billing/v1/webhooks?instance={self.platform('billing')}"
-        secret = register_webhook(self.url("billing"), self.api_key, target)
-        if secret is not None:
-            secret_file(self.kept / "billing_webhook_secret", secret)
+        asyncio.run(self._set_up_billing(system_url or self.url("system")))
+
+    async def _set_up_billing(self, system_url: str) -> None:
+        given = load(self.config, {"TIERGATE_SERVER_PUBLIC_URL": system_url})
+        found = load_platform(given, load_catalogue(given.governance.path()), {}, self.platform("billing"))
+        async with setup_of(given, found) as work:
+            for step in await work.steps():
+                if step.act:
+                    keep(await step.act(), found)
 
     def crm(self) -> Crm:
         return Crm(self.url("crm"), CLIENT_ID, self.client_secret)

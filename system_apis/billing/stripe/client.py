@@ -11,7 +11,16 @@ from urllib.parse import urlencode
 import msgspec
 from stripe._encode import _api_encode  # pyright: ignore[reportPrivateUsage] - it has no public name; the version is pinned
 
-from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.faults import (
+    Conflict,
+    Misconfigured,
+    NotFound,
+    PlatformFault,
+    Rejected,
+    Throttled,
+    Unavailable,
+    UnknownOutcome,
+)
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
@@ -20,6 +29,11 @@ from policies.store.secret import Secret
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
+NOT_ALLOWED = {
+    HTTPStatus.UNAUTHORIZED: "Stripe refuses the API key: correct api_key",
+    HTTPStatus.FORBIDDEN: "the API key lacks a permission: give the restricted key what is needed",
+}
+"""What Stripe means by a status; its message names the key (docs.stripe.com/error-low-level)."""
 Row = dict[str, Any]
 
 
@@ -74,6 +88,11 @@ class StripeClient:
     def __init__(self, settings: Settings, outbound: PlatformClient) -> None:
         self._outbound = outbound
         self._key = settings.api_key
+
+    @property
+    def is_unrestricted(self) -> bool:
+        """Return whether the key may do everything (docs.stripe.com/keys: Restricted API keys)."""
+        return self._key.reveal().startswith("sk_")
 
     async def get(self, path: str, **params: Any) -> Row:
         query = encoded(params)
@@ -179,10 +198,18 @@ def _fault(response: HttpResponse, *, safe: bool) -> PlatformFault:
             return Unavailable("billing", error.message)
         case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Unavailable("billing", error.message) if safe else UnknownOutcome("billing", error.message)
+        case status if status in NOT_ALLOWED:
+            return Misconfigured("billing", NOT_ALLOWED[HTTPStatus(status)], field="api_key")
         case _:
-            # The same key with other parameters: another order creates the same record in this moment. Look again.
-            if error.code == "resource_already_exists" or error.type == "idempotency_error":
-                return Conflict("billing", error.message, field=field)
-            if error.code == "tax_id_invalid":
-                return InvalidTaxId("billing", error.message, field="customer.tax_number")
-            return Rejected("billing", error.message, field=field)
+            return _refusal(error)
+
+
+def _refusal(error: _Error) -> PlatformFault:
+    """Return the fault for a request that Stripe understood."""
+    field = error.param or ""
+    # The same key with other parameters: another order creates the same record in this moment. Look again.
+    if error.code == "resource_already_exists" or error.type == "idempotency_error":
+        return Conflict("billing", error.message, field=field)
+    if error.code == "tax_id_invalid":
+        return InvalidTaxId("billing", error.message, field="customer.tax_number")
+    return Rejected("billing", error.message, field=field)

@@ -18,7 +18,8 @@ from system_apis.billing.port import Reported
 from system_apis.billing.stripe import invoices, mapping, parts, webhooks
 from system_apis.billing.stripe.client import VERSION, Declined, InvalidTaxId, Row, Settings, StripeClient
 from system_apis.billing.stripe.parts import Part
-from system_apis.connector import ConnectorContext
+from system_apis.billing.stripe.setup import WebhookEndpoint
+from system_apis.connector import ConnectorContext, Misfit
 
 NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
@@ -37,6 +38,8 @@ class Stripe:
         self._client = StripeClient(settings, context.client)
         self._instance = context.instance
         self._source = f"billing/{context.instance}"
+        self._endpoint = WebhookEndpoint(self._client, context.webhook_url, context.new_id)
+        self._url = settings.url
         self._secret = settings.webhook_secret
         self._clock = context.clock
         self._timezone = context.timezone
@@ -338,6 +341,15 @@ class Stripe:
 
     async def check(self) -> None:
         await self._client.get("account")
+
+    async def misfits(self) -> list[Misfit]:
+        """Return what hinders the events of the account from arriving, and whether our key can do more than it has
+        to."""
+        found = await self._endpoint.misfits(self._url, self._instance)
+        if self._client.is_unrestricted:
+            remedy = "use a restricted key (rk_…), which may do what docs/guides/connecting-your-systems.md lists"
+            found.append(Misfit("the API key may do everything (sk_…)", remedy, blocks=False))
+        return found
 
 
 def _collected(phase: Row, by: Row) -> Row:

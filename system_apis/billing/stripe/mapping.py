@@ -35,6 +35,9 @@ FIELDS: dict[str, Fields] = {
     },
     "customers/tax_ids": {"type": TECHNICAL, "value": "customer.tax_number"},
     "payment_methods/attach": {"customer": "customer.references"},
+    "webhook_endpoints": dict.fromkeys(
+        ("url", "enabled_events", "api_version", "disabled", "metadata.tiergate"), TECHNICAL
+    ),
     "products": {"id": "line.sku", "name": "line.name"},
     "prices": {
         "product": "line.sku",

@@ -3,5 +3,8 @@
 from system_apis.erp.tryton.client import Settings
 from system_apis.erp.tryton.connector import connect
 from system_apis.erp.tryton.mapping import FIELDS
+from system_apis.erp.tryton.setup import prepare
 
-__all__ = ["FIELDS", "Settings", "connect"]
+MADE_BY_SETUP = frozenset[str]()
+
+__all__ = ["FIELDS", "MADE_BY_SETUP", "Settings", "connect", "prepare"]

@@ -10,7 +10,16 @@ from typing import Any, cast
 
 import msgspec
 
-from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.faults import (
+    Conflict,
+    Misconfigured,
+    NotFound,
+    PlatformFault,
+    Rejected,
+    Throttled,
+    Unavailable,
+    UnknownOutcome,
+)
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
@@ -20,6 +29,7 @@ from system_apis.erp.tryton.books import books
 
 JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences", "get_types")
+REFUSED = "Tryton refuses the log-in: correct user and password"
 VIES = "account.invoice eu_vat valid"
 GONE = "that don't exist"
 """Part of what Tryton says of an id that it no longer has (tried on 8.2); we name no id that we have not just read."""
@@ -145,10 +155,10 @@ class TrytonClient:
             "POST", self._path, safe=True, carries=[], content=content, headers=JSON
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
-            raise Rejected("erp", "Tryton refuses the user's credentials")
+            raise Misconfigured("erp", REFUSED, field="user")
         result = _result(response, safe=True)
         if not result:
-            raise Rejected("erp", "Tryton refuses the user's credentials")
+            raise Misconfigured("erp", REFUSED, field="user")
         try:
             self.user_id, key = msgspec.convert(result[:2], tuple[int, str])
         except (msgspec.ValidationError, TypeError) as error:

@@ -20,7 +20,7 @@ from system_apis.connector import ConnectorContext, Misfit
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.client import Settings, TrytonClient
-from system_apis.erp.tryton.mapping import PAYMENT_METHOD, POSTED, POSTING, Row, from_decimal
+from system_apis.erp.tryton.mapping import PAYMENT_METHOD, POSTED, POSTING, RECEIVABLE, Row, from_decimal
 from system_apis.erp.tryton.misfits import misfits
 
 log = structlog.get_logger("tiergate.erp")
@@ -32,6 +32,8 @@ class Tryton:
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._client = TrytonClient(settings, context.client)
         self._mapping = books(settings.mapping)
+        self._instance = context.instance
+        self._clock = context.clock
         self._companies: dict[str, Row] = {}
         self._opened_books: dict[int, Row] = {}
         self._products: dict[str, Row] = {}
@@ -328,6 +330,11 @@ class Tryton:
             raise NotFound("erp", f"there is no company with the code {code}")
         return self._companies[code]
 
+    async def companies(self) -> list[Row]:
+        """Return the companies whose books are here and that the mapping says something of."""
+        await self._load_companies()
+        return [each for code, each in self._companies.items() if self._mapping.of(code)]
+
     async def _load_companies(self) -> None:
         fields = ["currency.code", "party.name", "party.tax_identifier.code", "party.code"]
         for each in await self._client.rows("company.company", [], fields, 0):
@@ -357,9 +364,7 @@ class Tryton:
             self._opened_books[key] = {
                 "company": key,
                 "journal": await first("account.journal", ["type", "=", "revenue"]),
-                "receivable": await first(
-                    "account.account", own, ["type.receivable", "=", True], ["party_required", "=", True]
-                ),
+                "receivable": await first("account.account", own, *RECEIVABLE),
                 "payment_method": await first("account.invoice.payment.method", own, ["name", "=", PAYMENT_METHOD]),
                 "taxes": {each["name"]: each["id"] for each in taxes},
             }
@@ -423,8 +428,20 @@ class Tryton:
         await self._client.rows("company.company", [], ["id"], 0, 1)
 
     async def misfits(self) -> list[Misfit]:
+        """Return what the mapping names and the books lack, and the payment methods that are missing."""
+        found = await self.misfits_of_books()
+        for company in await self.companies():
+            method = [["company", "=", company["id"]], ["name", "=", PAYMENT_METHOD]]
+            if not await self._client.rows("account.invoice.payment.method", method, ["id"], company["id"], 1):
+                remedy = f"run `tiergate setup erp {self._instance}`, or create it on the account of what is paid out"
+                what = f"{company['name']} has no payment method that is named {PAYMENT_METHOD!r}"
+                found.append(Misfit(what, remedy))
+        return found
+
+    async def misfits_of_books(self) -> list[Misfit]:
+        """Return what an accountant has to decide: companies, taxes, categories, an open period that the books lack."""
         await self._load_companies()
-        return await misfits(self._client, self._mapping, self._companies)
+        return await misfits(self._client, self._mapping, self._companies, self._clock().date())
 
 
 def _in(company: Row) -> dict[str, Any]:

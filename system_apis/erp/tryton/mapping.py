@@ -36,6 +36,8 @@ PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_paye
 HUNDREDTHS = 2
 PAYMENT_METHOD = "Billing"
 """The payment method whose account collects what the billing platform owes us until it pays out."""
+RECEIVABLE = (["type.receivable", "=", True], ["party_required", "=", True])
+"""The accounts that invoices are booked on."""
 UNIT_PRICE_DIGITS = 4
 OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
 """What python-stdnum calls the numbers of companies where there is no VAT number."""
@@ -106,6 +108,12 @@ FIELDS: dict[str, Fields] = {
         "start.payment_method": TECHNICAL,
     },
     "wizard.account.invoice.pay.delete": {},
+    "model.account.invoice.payment.method.create": dict.fromkeys(
+        ("name", "company", "journal", "credit_account", "debit_account"), TECHNICAL
+    ),
+    "model.account.invoice.payment.method.delete": IDS,
+    "model.ir.note.create": {"resource": TECHNICAL, "message": TECHNICAL},
+    "model.ir.note.delete": IDS,
     "model.res.user.warning.create": {"user": TECHNICAL, "name": TECHNICAL, "always": TECHNICAL},
 }
 """The fields that each method may write, each with its field of the canonical model."""

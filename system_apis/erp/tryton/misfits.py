@@ -1,18 +1,21 @@
-"""What the mapping of a Tryton names and its books lack."""
+"""What the mapping of a Tryton names and its books lack, which an accountant decides."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
+from datetime import date
+from typing import Any
 
 from policies.catalogue.nearest import hint
 from system_apis.connector import Misfit
 from system_apis.erp.tryton.books import ANY, Books
 from system_apis.erp.tryton.client import TrytonClient
-from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row
+from system_apis.erp.tryton.mapping import RECEIVABLE, Row, day
 
 
-async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Row]) -> list[Misfit]:
-    """Return the companies, taxes, categories and payment methods that are missing, by their keys in the mapping.
+async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Row], today: date) -> list[Misfit]:
+    """Return the companies, taxes and categories that are missing, by their keys in the mapping, and what is missing
+    to post on the day that it is.
 
     `companies` are those of the books, by the codes of their parties. Raises leaves of `PlatformFault`.
     """
@@ -21,7 +24,7 @@ async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Ro
         remedy = f"use the code of a company's party ({', '.join(sorted(companies))})"
         found.append(Misfit(f"legal_entities.{code}: no company of the books has this code", remedy))
     for code, company in companies.items():
-        found += [each async for each in _of_company(client, named, code, company)]
+        found += [each async for each in _of_company(client, named, code, company, today)]
     rows = await client.rows("product.category", [["accounting", "=", True]], ["name"], 0)
     categories = sorted({each["name"] for each in rows})
     for name in named.product_classes.keys() - set(categories):
@@ -30,7 +33,9 @@ async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Ro
     return sorted(found, key=lambda each: each.what)
 
 
-async def _of_company(client: TrytonClient, named: Books, code: str, company: Row) -> AsyncIterator[Misfit]:
+async def _of_company(
+    client: TrytonClient, named: Books, code: str, company: Row, today: date
+) -> AsyncIterator[Misfit]:
     entity, own = named.of(code), ["company", "=", company["id"]]
     if entity is None:
         return
@@ -41,10 +46,19 @@ async def _of_company(client: TrytonClient, named: Books, code: str, company: Ro
         if about.record not in taxes:
             lacks = f"{company['name']} has no tax that is named {about.record!r}"
             yield Misfit(f"legal_entities.{key}.taxes.{tax}.record: {lacks}", _one_of(taxes, about.record))
-    method = [own, ["name", "=", PAYMENT_METHOD]]
-    if not await client.rows("account.invoice.payment.method", method, ["id"], company["id"], 1):
-        remedy = "create it, on the account that collects what the billing platform owes until it pays out"
-        yield Misfit(f"{company['name']} has no payment method that is named {PAYMENT_METHOD!r}", remedy)
+    needed: tuple[tuple[str, list[Any], str, str], ...] = (
+        ("account.period", [own, *_open_on(today)], f"open period for {today}", "opens the year and its sequences"),
+        ("account.journal", [["type", "=", "revenue"]], "journal of the type revenue", "creates it"),
+        ("account.account", [own, *RECEIVABLE], "receivable account that requires a party", "creates it"),
+    )
+    for model, domain, what, remedy in needed:
+        if not await client.rows(model, domain, ["id"], company["id"], 1):
+            yield Misfit(f"{company['name']} has no {what}", f"an accountant {remedy}")
+
+
+def _open_on(today: date) -> list[Any]:
+    spans = [["start_date", "<=", day(today)], ["end_date", ">=", day(today)]]
+    return [*spans, ["state", "=", "open"], ["type", "=", "standard"]]
 
 
 def _one_of(known: Collection[str], name: str) -> str:

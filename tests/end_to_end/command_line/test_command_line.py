@@ -41,6 +41,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         "sell",
         "doctor",
         "mapping",
+        "setup",
         "openapi",
         "policy",
         "audit",
@@ -188,3 +189,16 @@ def test_no_secret_and_no_personal_field_is_in_any_log(environment: Environment)
         text = log.read_text()
         assert not [each for each in (*secrets, *personal) if each in text], log
     assert not [each for each in secrets if each in (environment.folder / "logs" / "sandbox.log").read_text()]
+
+
+def test_setup_finds_in_the_sandbox_all_that_it_would_make(environment: Environment) -> None:
+    config = str(environment.sandbox.config)
+    settings = {"TIERGATE_SERVER_PUBLIC_URL": environment.sandbox.url("system")}
+
+    for domain, instance, what in (
+        ("billing", "stripe", "there    webhook endpoint"),
+        ("erp", "tryton", "there    payment method 'Billing'"),
+    ):
+        done = run("setup", domain, instance, "--yes", "--config", config, **settings)
+        assert done.stdout.startswith(what), done
+        assert (done.returncode, done.stdout.count("\n")) == (0, 1)

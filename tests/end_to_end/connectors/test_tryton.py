@@ -16,6 +16,7 @@ import httpx
 import msgspec
 import pytest
 
+from canonical.faults import Misconfigured
 from canonical.ids import utc_now
 from canonical.parties import Address
 from policies.outbound.platform_server import PlatformServer
@@ -73,40 +74,40 @@ class Books(ErpSubject):
         return not method.endswith((*READS, "common.db.login"))
 
     async def customers(self, customer_id: str) -> list[str]:
-        found = await self._rows("party.party", [["code", "=", customer_id]], ["name"])
+        found = await self.rows("party.party", [["code", "=", customer_id]], ["name"])
         return [each["name"] for each in found]
 
     async def posted(self, invoice_id: str) -> int:
         wanted = [["reference", "=", invoice_id], ["state", "in", ["posted", "paid"]]]
-        return len(await self._rows("account.invoice", wanted, ["number"]))
+        return len(await self.rows("account.invoice", wanted, ["number"]))
 
     async def payments(self, payment_id: str) -> int:
-        return len(await self._rows("account.move", [["description", "=", payment_id]], ["number"]))
+        return len(await self.rows("account.move", [["description", "=", payment_id]], ["number"]))
 
     async def taxes(self, invoice_id: str) -> dict[str, tuple[Decimal, Decimal]]:
         """Return what is taxed and the tax, by the name of the tax."""
         of = [["invoice.reference", "=", invoice_id]]
-        rows = await self._rows("account.invoice.tax", of, ["tax.name", "base", "amount"])
+        rows = await self.rows("account.invoice.tax", of, ["tax.name", "base", "amount"])
         return {
             each["tax."]["name"]: (Decimal(each["base"]["decimal"]), Decimal(each["amount"]["decimal"]))
             for each in rows
         }
 
     async def identifiers(self, customer_id: str) -> list[dict[str, Any]]:
-        return await self._rows("party.identifier", [["party.code", "=", customer_id]], ["type", "code"])
+        return await self.rows("party.identifier", [["party.code", "=", customer_id]], ["type", "code"])
 
     async def mail_addresses(self, customer_id: str) -> list[str]:
         wanted = [["party.code", "=", customer_id], ["type", "=", "email"]]
-        return [each["value"] for each in await self._rows("party.contact_mechanism", wanted, ["value"])]
+        return [each["value"] for each in await self.rows("party.contact_mechanism", wanted, ["value"])]
 
     async def delete_customer(self, customer_id: str) -> None:
-        (party,) = await self._rows("party.party", [["code", "=", customer_id]], ["id"])
-        await self._call("model.party.party.delete", [party["id"]], {})
+        (party,) = await self.rows("party.party", [["code", "=", customer_id]], ["id"])
+        await self.call("model.party.party.delete", [party["id"]], {})
 
-    async def _rows(self, model: str, domain: list[Any], fields: list[str]) -> list[dict[str, Any]]:
-        return await self._call(f"model.{model}.search_read", domain, 0, None, None, fields, {})
+    async def rows(self, model: str, domain: list[Any], fields: list[str]) -> list[dict[str, Any]]:
+        return await self.call(f"model.{model}.search_read", domain, 0, None, None, fields, {})
 
-    async def _call(self, method: str, *params: Any) -> Any:
+    async def call(self, method: str, *params: Any) -> Any:
         if Books.session is None:
             user, key, *_ = await self._post("common.db.login", ["admin", {"password": self._password}, "en"])
             Books.session = (str(user), str(key))
@@ -175,6 +176,15 @@ class TrytonKit(ErpKit):
         keys = [each.what.partition(": ")[0] for each in found]
         assert keys == ['legal_entities."*".taxes.standard.record', "legal_entities.XX99", "product_classes.Books"]
         assert "(did you mean VAT19?)" in found[0].remedy
+
+    @behaviour
+    async def a_wrong_password_is_named(self) -> None:
+        self.bench.settings = msgspec.structs.replace(self.bench.settings, password=Secret("wrong"))
+
+        fault = await self.bench.fault(self.bench.connect().check)
+
+        assert isinstance(fault, Misconfigured)
+        assert fault.reason == "Tryton refuses the log-in: correct user and password"
 
     def _map(self, text: str) -> None:
         file = self.bench.folder / "mapping.toml"
