@@ -24,7 +24,7 @@ ID_LENGTH = 24
 
 
 class TokenRefused(Exception):
-    """A token is not taken. The message says why, to whoever runs the gateway and never to the caller.
+    """A token is not taken. The message says why, to those who run the gateway and never to the caller.
 
     `signed` is whether a trusted issuer has signed it.
     """
