@@ -26,9 +26,9 @@ InvoiceState = Literal["draft", "open", "paid", "void", "uncollectible"]
 class Contract(msgspec.Struct, frozen=True):
     """A contract: what a customer has bought, and for how long. Billing owns its state and schedule once it exists.
 
-    `starts_on` is its first day. `tax` and `tax_percent` are those of each line that names no other. Lines of the
-    interval `one_time` are charged once. `group` names the lines that are billed together: "main", or a line that was
-    provisioned later than the others.
+    `starts_on` is its first day; `term_months` are 0 for one without end. `tax` and `tax_percent` are those of each
+    line that names no other. Lines of the interval `one_time` are charged once. `group` names the lines that are billed
+    together: "main", or a line that was provisioned later than the others.
     """
 
     id: Key

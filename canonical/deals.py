@@ -14,6 +14,11 @@ from canonical.money import Money, digits_of, exponent
 from canonical.parties import Account
 
 Interval = Literal["one_time", "month", "year"]
+"""What the price of a line is for."""
+MONTHS = {"month": 1, "quarter": 3, "half_year": 6, "year": 12}
+"""The intervals at which a line is billed, in months."""
+INTERVALS = ("one_time", *MONTHS)
+"""The intervals of a line of a deal."""
 
 
 class LineTerms(msgspec.Struct, frozen=True):
@@ -27,6 +32,11 @@ class LineTerms(msgspec.Struct, frozen=True):
     unit_price: Decimal
     list_price: Decimal | None = None
     discount_percent: Decimal = Decimal(0)
+
+    def times(self, factor: Decimal) -> LineTerms:
+        """Return the terms for a longer or shorter time: the same quantity at `factor` times the price."""
+        listed = None if self.list_price is None else self.list_price * factor
+        return msgspec.structs.replace(self, unit_price=self.unit_price * factor, list_price=listed)
 
     def net(self, currency: str) -> Money:
         """Return the amount of the line: quantity times price, rounded half up once."""
@@ -43,7 +53,8 @@ class LineTerms(msgspec.Struct, frozen=True):
 class DealLine(msgspec.Struct, frozen=True):
     """One product of a deal. `listed` says whether the price list has it in the deal's currency.
 
-    `unit_price` is what one costs after the discount of `discount_percent` from `list_price`, if there is one.
+    `unit_price` is what one costs per `interval` (one of `INTERVALS`), after the discount of `discount_percent` from
+    `list_price`, if there is one.
     """
 
     id: str
@@ -64,7 +75,7 @@ class DealLine(msgspec.Struct, frozen=True):
 class Deal(msgspec.Struct, frozen=True):
     """A closed opportunity with all that an order is made from. Its id and the lines' ids are the CRM's.
 
-    `revision` starts at 1.
+    `revision` starts at 1. An `evergreen` deal has no end, and no term: its `term_months` are 0.
     """
 
     id: str
@@ -79,6 +90,7 @@ class Deal(msgspec.Struct, frozen=True):
     won: bool
     placed_by: str = ""
     """Who asked for it: the CRM's user, or the partner that placed the order."""
+    evergreen: bool = False
 
 
 class PlacedLine(msgspec.Struct, frozen=True):
@@ -115,7 +127,7 @@ class DealStatus(msgspec.Struct, frozen=True):
     """What the CRM shows of an order: a projection.
 
     `findings` say why it stopped and replace `detail`: the CRM shows each with its own label of the field. With a
-    `contract_id`, the CRM gets that contract too, as activated.
+    `contract_id`, the CRM gets that contract too, as activated. One without end has 0 `term_months`.
     """
 
     order_id: str
@@ -135,6 +147,9 @@ class DealStatus(msgspec.Struct, frozen=True):
 class PricedLine(msgspec.Struct, frozen=True):
     """A line whose product, quantity and price are validated. `unit_price` is per interval, net of tax.
 
+    `billing_months` is how many months each of its invoices is for, where that is not its interval: a line that is
+    billed each quarter has the price of a year, and 3.
+
     `quantity` times `unit_price` is its amount to the minor unit, always. Where whole units at a price in minor units
     are not what was agreed (2.5 units, a price of 0.0049, a discount), `agreed` says what was; a line that cannot be
     written as whole units at such a price is one piece of its whole amount.
@@ -151,34 +166,63 @@ class PricedLine(msgspec.Struct, frozen=True):
     tax: str = ""
     tax_percent: str = ""
     agreed: LineTerms | None = None
+    billing_months: Annotated[int, msgspec.Meta(ge=1, le=36)] | None = None
+
+    @property
+    def billed_part(self) -> Decimal:
+        """Return the part of its interval that one invoice is for: 0.25 of a year for a quarter."""
+        if self.interval == "one_time" or self.billing_months is None:
+            return Decimal(1)
+        return Decimal(self.billing_months) / MONTHS[self.interval]
+
+    @property
+    def charge(self) -> Money:
+        """Return what one piece costs on one invoice."""
+        return self.unit_price.times(self.billed_part)
 
     @property
     def net(self) -> Money:
-        return self.unit_price.times(self.quantity)
+        """Return the amount of the line on one invoice."""
+        return self.charge.times(self.quantity)
 
     @property
     def terms(self) -> LineTerms:
-        """Return what was agreed, whether it is said beside the whole quantity or by it."""
-        return self.agreed or LineTerms(Decimal(self.quantity), self.unit_price.decimal)
+        """Return what was agreed for one invoice, whether it is said beside the whole quantity or by it."""
+        said = self.agreed or LineTerms(Decimal(self.quantity), self.unit_price.decimal)
+        return said.times(self.billed_part)
 
 
-def priced_line(line: DealLine, currency: str, interval: Interval, tax: str = "", tax_percent: str = "") -> PricedLine:
-    """Return a line of a deal as one of a contract."""
+def priced_line(line: DealLine, currency: str, tax: str = "", tax_percent: str = "") -> PricedLine:
+    """Return a line of a deal as one of a contract. Raises `ValueError` for an interval that is none of `INTERVALS`."""
     terms = line.terms
+    interval, billing_months = _interval(line.interval)
     price = Money.of(terms.unit_price, currency)
     by_unit = is_whole(terms.quantity) and price.decimal == terms.unit_price
     said = by_unit and not terms.discount_percent
+    invoices = Decimal(MONTHS[interval] // billing_months if billing_months else 1)
     return PricedLine(
         line.id,
         line.sku,
         line.name,
         int(terms.quantity) if by_unit else 1,
-        price if by_unit else terms.net(currency),
+        (price if by_unit else terms.net(currency)).times(invoices),
         interval,
         tax,
         tax_percent,
-        None if said else terms,
+        None if said else terms.times(invoices),
+        billing_months,
     )
+
+
+def _interval(name: str) -> tuple[Interval, int | None]:
+    """Return what the price of a line is for, and the months of an invoice where that is something else."""
+    match name:
+        case "one_time" | "month" | "year":
+            return name, None
+        case "quarter" | "half_year":
+            return "year", MONTHS[name]
+        case unknown:
+            raise ValueError(f"a line with the interval {unknown!r} has findings")
 
 
 def is_whole(quantity: Decimal) -> bool:

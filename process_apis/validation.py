@@ -13,13 +13,12 @@ from stdnum.exceptions import ValidationError
 
 from canonical.billing import Contract
 from canonical.cases import Finding
-from canonical.deals import Deal, DealLine, PricedLine, plain, priced_line
+from canonical.deals import INTERVALS, Deal, DealLine, plain, priced_line
 from canonical.money import UnknownCurrency, exponent
 from canonical.orders import Plan
 from canonical.parties import Customer, LegalEntity, Product
 from canonical.tax import EU, Tax, TaxedSale, code_for
 
-INTERVALS = ("one_time", "month", "year")
 LONGEST_TERM = 120
 """Months of a contract: more is a slip of the pen."""
 
@@ -122,7 +121,11 @@ def _of_currency(deal: Deal) -> list[Finding]:
 
 def _of_term(deal: Deal, starts: tuple[date, date]) -> list[Finding]:
     found: list[Finding] = []
-    if not 1 <= deal.term_months <= LONGEST_TERM:
+    if deal.evergreen:
+        if deal.term_months:
+            reason = f"it has no end, and a term of {deal.term_months} months"
+            found.append(Finding("deal.term_months", reason))
+    elif not 1 <= deal.term_months <= LONGEST_TERM:
         reason = f"the term has to be a whole number of months, from 1 to {LONGEST_TERM}"
         found.append(Finding("deal.term_months", reason))
     first, last = starts
@@ -231,7 +234,7 @@ def plan(
         currency=deal.currency,
         starts_on=deal.starts_on,
         term_months=deal.term_months,
-        lines=tuple(_priced(line, deal.currency, own) for line, own in lines),
+        lines=tuple(priced_line(line, deal.currency, own.code, _percent(own)) for line, own in lines),
         tax=tax.treatment,
         tax_percent=_percent(tax),
     )
@@ -245,14 +248,6 @@ def _main(taxes: Iterable[Tax]) -> Tax:
 
 def _percent(tax: Tax) -> str:
     return plain(tax.percent)
-
-
-def _priced(line: DealLine, currency: str, tax: Tax) -> PricedLine:
-    match line.interval:
-        case "one_time" | "month" | "year" as interval:
-            return priced_line(line, currency, interval, tax.code, _percent(tax))
-        case unknown:
-            raise ValueError(f"a line with the interval {unknown!r} has findings")
 
 
 def compact(number: str | None, country: str) -> str | None:

@@ -36,6 +36,7 @@ class Sale(msgspec.Struct, frozen=True):
     """The partner that serves the buyer, by its name in Tiergate's catalogue."""
     starts_on: date | None = None
     """The first day of the contract; the day of the sale, if not said."""
+    evergreen: bool = False
 
 
 def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) -> tuple[str, str]:
@@ -69,7 +70,8 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
         CurrencyIsoCode=sale.currency,
         LegalEntity__c=sale.legal_entity,
         StartDate__c=(sale.starts_on or today).isoformat(),
-        TermMonths__c=12,
+        TermMonths__c=None if sale.evergreen else 12,
+        Evergreen__c=sale.evergreen,
     )
     for order, line in enumerate(sale.lines):
         entries = crm.query(

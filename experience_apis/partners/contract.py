@@ -44,6 +44,8 @@ class PartnerOrderRequest(msgspec.Struct, frozen=True):
 class ContractLine(msgspec.Struct, frozen=True):
     """A product of the contract. `unit_price` is for one, per `interval`, net of tax.
 
+    `billing_months` is how many months each invoice is for, where that is not the `interval` of the price.
+
     `agreed` says what was agreed where that is no whole quantity at a price in minor units, or with a discount.
     """
 
@@ -55,10 +57,11 @@ class ContractLine(msgspec.Struct, frozen=True):
     interval: Interval
     delivery: LineState
     agreed: LineTerms | None = None
+    billing_months: int | None = None
 
 
 class PartnerContract(msgspec.Struct, frozen=True):
-    """What was agreed. `net` is what the first invoice comes to before tax."""
+    """What was agreed. `net` is what the first invoice comes to before tax; `term_months` are 0 for one without end."""
 
     id: str
     starts_on: date
@@ -136,6 +139,7 @@ def _contract(of: Order) -> PartnerContract | None:
             each.line.interval,
             each.state,
             each.line.agreed,
+            each.line.billing_months,
         )
         for each in of.lines
     )

@@ -9,6 +9,9 @@ from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object
 from sandbox.stripe.parameters import require
 
+LONGEST = {"day": 1095, "week": 156, "month": 36, "year": 3}
+"""The most intervals between two invoices."""
+
 
 class Prices:
     """Create what is sold, what it costs, and what tax is added."""
@@ -42,15 +45,7 @@ class Prices:
             raise invalid(f"You may only specify one of these parameters: {', '.join(given)}.", given[0])
         currency = currencies.known(params["currency"])
         amount = currencies.unit_amount(params[given[0]], given[0], currency)
-        recurring = params.get("recurring")
-        if recurring:
-            recurring = {
-                "interval": recurring["interval"],
-                "interval_count": int(recurring.get("interval_count", 1)),
-                "meter": None,
-                "usage_type": recurring.get("usage_type", "licensed"),
-                "trial_period_days": None,
-            }
+        recurring = _recurring(params["recurring"]) if params.get("recurring") else None
         values = {
             key: params[key]
             for key in ("product", "lookup_key", "nickname", "metadata", "tax_behavior")
@@ -74,3 +69,20 @@ class Prices:
             "percentage": float(params["percentage"]),
         }
         return self.account.save(self.account.make("tax_rate", **values), "tax_rate.created")
+
+
+def _recurring(params: Params) -> Object:
+    """Return how often a price is billed (API reference: Create a price, `recurring`): three years apart at most."""
+    interval, count = params.get("interval", ""), forms.whole(params, "interval_count", "recurring")
+    if interval not in LONGEST:
+        reason = f"Invalid recurring[interval]: must be one of {', '.join(LONGEST)}"
+        raise invalid(reason, "recurring[interval]", "")
+    if not 1 <= count <= LONGEST[interval]:
+        raise invalid("The maximum interval is three years.", "recurring[interval_count]", "")
+    return {
+        "interval": interval,
+        "interval_count": count,
+        "meter": None,
+        "usage_type": params.get("usage_type", "licensed"),
+        "trial_period_days": None,
+    }

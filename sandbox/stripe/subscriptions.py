@@ -143,8 +143,12 @@ class Subscriptions:
             if each["id"] in [other["id"] for other in prices[:place]]:
                 raise invalid(f"Cannot add multiple subscription items with the same plan: {each['id']}", "plan")
         first = prices[0]["recurring"]
-        if any(each["recurring"]["interval"] != first["interval"] for each in prices):
-            raise invalid("All prices on a subscription must have the same `recurring.interval`.", name)
+        same = ("interval", "interval_count")
+        if any(each["recurring"][key] != first[key] for each in prices for key in same):
+            raise invalid(
+                "All prices on a subscription must have the same `recurring.interval` and `recurring.interval_count`.",
+                name,
+            )
         self._of_one_currency(customer, [each["currency"] for each in (*prices, *once)])
         return prices
 
@@ -427,6 +431,19 @@ class Subscriptions:
             "billing_thresholds": None,
         }
 
+    def _end(self, schedule: Object) -> None:
+        """End a schedule after its last phase. Its subscription goes on, or is cancelled (API reference: The schedule
+        object, `end_behavior` and `released_subscription`)."""
+        now, key = self.account.clock.seconds(), schedule["subscription"]
+        subscription = self.account.get("subscription", key)
+        if schedule["end_behavior"] == "cancel":
+            self.cancel(subscription)
+            ended: Object = {"status": "completed", "completed_at": now}
+        else:
+            self.account.save(subscription | {"schedule": None}, "customer.subscription.updated")
+            ended = {"status": "released", "released_at": now, "released_subscription": key, "subscription": None}
+        self.account.save(schedule | ended | {"current_phase": None}, f"subscription_schedule.{ended['status']}")
+
     # ---- time
 
     def tick(self) -> None:
@@ -435,6 +452,8 @@ class Subscriptions:
         for schedule in self.account.all("subscription_schedule"):
             if schedule["status"] == "not_started" and schedule["phases"][0]["start_date"] <= now:
                 self.start(schedule)
+            elif schedule["status"] == "active" and schedule["phases"][-1]["end_date"] <= now:
+                self._end(schedule)
         for subscription in self.account.all("subscription"):
             if subscription["status"] in ("active", "past_due"):
                 self._roll(subscription, now)

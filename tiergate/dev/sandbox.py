@@ -308,6 +308,7 @@ database_url = "{database_url}"
 url = "{self.url("crm")}"
 client_id = "{CLIENT_ID}"
 cut_over = "{utc_now().date()}"
+deal_terms = true
 username = "{USERNAME}"
 poll_seconds = {self._poll_seconds}
 client_secret_file = "{kept / "crm_client_secret"}"

@@ -228,6 +228,8 @@ class Stripe:
         else:
             schedule = await self._client.get(path, expand=FIRST_INVOICE)
         subscription: Row | None = schedule["subscription"]
+        if released := schedule["released_subscription"]:
+            subscription = await self._client.get(f"subscriptions/{released}", expand=["latest_invoice"])
         if subscription is None and schedule["status"] == "not_started" and begins_at != "now":
             return None
         if subscription is None:
@@ -245,6 +247,14 @@ class Stripe:
         for schedule in (await self._schedules(contract)).values() if "customer" in contract.references else ():
             if schedule["status"] in ("not_started", "active"):
                 await self._client.post(f"subscription_schedules/{schedule['id']}/cancel", f"cancel:{schedule['id']}")
+            elif released := schedule["released_subscription"]:
+                await self._end(released)
+
+    async def _end(self, subscription_id: str) -> None:
+        """Cancel a subscription that has outlived its schedule, unless it is over."""
+        subscription = await self._client.get(f"subscriptions/{subscription_id}")
+        if subscription["status"] != "canceled":
+            await self._client.delete(f"subscriptions/{subscription_id}")
 
     async def _phase(self, contract: Contract, part: Part, correlation_id: str) -> Row:
         lines = [each.lines[0] for each in part.items]

@@ -48,6 +48,7 @@ FIELDS: dict[str, Fields] = {
         "metadata.*": "line.agreed",
         "lookup_key": "line.sku",
         "recurring.interval": "line.interval",
+        "recurring.interval_count": "line.billing_months",
     },
     "tax_rates": {
         "display_name": TECHNICAL,
@@ -150,7 +151,7 @@ def price(line: PricedLine) -> Row:
         "product": line.sku,
         "currency": money.currency.lower(),
         "lookup_key": price_key(line),
-        "recurring": None if line.interval == "one_time" else {"interval": line.interval},
+        "recurring": _recurring(line),
     }
     if terms:
         made |= {"nickname": terms.in_words(money.currency), "metadata": parts.written(terms)}
@@ -158,6 +159,15 @@ def price(line: PricedLine) -> Row:
     if piece != round(piece, exponent(money.currency)):
         return made | {"unit_amount_decimal": plain(amounts.price_to_stripe(piece, money.currency))}
     return made | {"unit_amount": amounts.to_stripe(Money.of(piece, money.currency), "line.unit_price")}
+
+
+def _recurring(line: PricedLine) -> Row | None:
+    """Return how often a price is billed (API reference: Prices, `recurring.interval_count`)."""
+    if line.interval == "one_time":
+        return None
+    if line.billing_months is None:
+        return {"interval": line.interval}
+    return {"interval": "month", "interval_count": line.billing_months}
 
 
 def memo(items: Iterable[Item]) -> str:
@@ -228,7 +238,7 @@ def phase(
         "items": items(part.recurring),
         "add_invoice_items": items(part.once),
         "default_tax_rates": [default],
-        "duration": {"interval": "month", "interval_count": contract.term_months},
+        "duration": {"interval": "month", "interval_count": contract.term_months or _first_months(part)},
         "metadata": {
             "tiergate_contract": contract.id,
             "tiergate_order": contract.order_id,
@@ -238,6 +248,12 @@ def phase(
             "tiergate_correlation": correlation_id,
         },
     }
+
+
+def _first_months(part: Part) -> int:
+    """Return the months of the first invoice: a contract without end is released from its schedule after them, and its
+    subscription goes on (API reference: Create a schedule, `end_behavior`)."""
+    return parts.months(part.items[0].lines[0]) or 1
 
 
 def held_until(contract: Contract, zone: tzinfo, now: datetime) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from canonical.deals import LineTerms, PricedLine, is_whole, plain
+from canonical.deals import MONTHS, LineTerms, PricedLine, is_whole, plain
 from canonical.faults import Rejected
 from canonical.money import digits_of, exponent
 from system_apis.billing.stripe.amounts import takes_decimals
@@ -69,8 +69,15 @@ def pieces(line: PricedLine) -> int:
 
 
 def piece_price(line: PricedLine) -> Decimal:
-    """Return the price of one piece, in major units."""
-    return line.terms.unit_price if _is_billed_by_unit(line) else line.unit_price.decimal
+    """Return the price of one piece on one invoice, in major units."""
+    return line.terms.unit_price if _is_billed_by_unit(line) else line.charge.decimal
+
+
+def months(line: PricedLine) -> int | None:
+    """Return how many months each invoice of a line is for; None for one that is charged once."""
+    if line.interval == "one_time":
+        return None
+    return line.billing_months or MONTHS[line.interval]
 
 
 def piece_terms(line: PricedLine) -> LineTerms | None:
@@ -93,7 +100,8 @@ def price_key(line: PricedLine) -> str:
     """Return the natural key of a price: the same product at the same price and terms is the same price."""
     currency = line.unit_price.currency
     amount = plain(piece_price(line).scaleb(exponent(currency)))
-    key = f"{line.sku}:{currency}:{line.interval}:{amount}"
+    interval = f"{line.billing_months}_months" if line.billing_months else line.interval
+    key = f"{line.sku}:{currency}:{interval}:{amount}"
     terms = piece_terms(line)
     return f"{key}:{':'.join(written(terms).values())}" if terms else key
 
@@ -121,10 +129,10 @@ def read(metadata: dict[str, str]) -> LineTerms | None:
 
 def split(lines: Sequence[PricedLine]) -> tuple[Part, ...]:
     """Return the subscriptions that bill the lines: one, unless they have several intervals or too many prices."""
-    by_interval: dict[str, list[PricedLine]] = {}
+    by_interval: dict[int, list[PricedLine]] = {}
     for line in lines:
-        if line.interval != "one_time":
-            by_interval.setdefault(line.interval, []).append(line)
+        if interval := months(line):
+            by_interval.setdefault(interval, []).append(line)
     recurring = [chunk for each in by_interval.values() for chunk in _chunks(_merged(each))]
     return with_once(recurring or [()], lines)
 

@@ -44,7 +44,8 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     of it later.
 
     `currency` is that of an org without multiple currencies. `country_codes` is whether the org has state and country
-    picklists; without them countries are read by their names.
+    picklists; without them countries are read by their names. `deal_terms` is whether opportunities have the field
+    `Evergreen__c`.
 
     The change feed is read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition
     org has 15,000 and an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and
@@ -59,6 +60,7 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     audience: Literal["https://login.salesforce.com", "https://test.salesforce.com"] = "https://login.salesforce.com"
     currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")] = ""
     country_codes: bool = True
+    deal_terms: bool = False
     poll_seconds: float = 15.0
     sweep_seconds: float = 600.0
 
@@ -148,7 +150,7 @@ class SalesforceClient:
         self._clock = clock
         self._session = ""
         self.quota = Quota()
-        self.org = OrgKind(settings.currency, settings.country_codes)
+        self.org = OrgKind(settings.currency, settings.country_codes, settings.deal_terms)
 
     async def query(self, soql: str) -> list[Row]:
         """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""

@@ -46,7 +46,10 @@ COLLECTION = 200
 """Records in one collection."""
 MARK = ("TiergateCustomer__c", "TiergateRevision__c")
 """The fields that we write to an account."""
+TERMS = ("Evergreen__c",)
+"""The fields of a deal that an org has where `deal_terms` says so."""
 DEAL = (
+    *TERMS,
     "Id",
     "Name",
     "IsWon",
@@ -160,15 +163,18 @@ class OrgKind(msgspec.Struct, frozen=True):
     """The standard fields that an org has or lacks.
 
     `currency` is that of an org without multiple currencies, empty for one with them; `country_codes` is whether it
-    has state and country picklists.
+    has state and country picklists; `terms` whether it has the fields of `TERMS`.
     """
 
     currency: str = ""
     country_codes: bool = True
+    terms: bool = False
 
     def fields(self, names: Iterable[str]) -> list[str]:
         """Return those of the fields that the org has, or what it has in their place."""
-        there = [each for each in names if not (self.currency and each == CURRENCY)]
+        lacking = {CURRENCY} if self.currency else set[str]()
+        lacking |= set() if self.terms else {*TERMS}
+        there = [each for each in names if each not in lacking]
         return there if self.country_codes else [COUNTRY_TEXT if each == COUNTRY else each for each in there]
 
     def in_currency(self, currency: str) -> str:
@@ -181,6 +187,7 @@ class OrgKind(msgspec.Struct, frozen=True):
     def completed(self, row: Row) -> Row:
         """Return a record of the org with the fields that it lacks: its currency, and the code of a country's name."""
         made = row | ({CURRENCY: self.currency} if self.currency else {})
+        made |= {} if self.terms else dict.fromkeys(TERMS)
         return made if self.country_codes else made | {COUNTRY: _code_of(row.get(COUNTRY_TEXT))}
 
 
@@ -211,7 +218,7 @@ def sales_query(condition: str, org: OrgKind, cut_over: date) -> str:
     since = f"{cut_over.isoformat()}T00:00:00.000Z"
     won = f"LastStageChangeDate >= {since} OR (LastStageChangeDate = null AND CreatedDate >= {since})"
     which = f"((IsWon = true AND ({won})) OR (IsClosed = true AND TiergateOrder__c != null))"
-    own = ", ".join(org.fields(("Id", *SOLD, "SystemModstamp")))
+    own = ", ".join(org.fields(("Id", *SOLD, *TERMS, "SystemModstamp")))
     return f"SELECT {own}, {lines} FROM Opportunity WHERE {which} AND {condition}"
 
 
@@ -222,6 +229,7 @@ def sale_digest(row: Row) -> str:
     """
     lines: Row = row.get("OpportunityLineItems") or {}
     sold = [row.get(each) for each in SOLD] + [lines.get("totalSize")]
+    sold += [row[each] for each in TERMS if row.get(each)]
     sold += [each.get(field) for each in lines_of(row) for field in SOLD_LINE]
     return hashlib.sha256(repr(sold).encode()).hexdigest()[:16]
 
@@ -313,7 +321,8 @@ def to_deal(
         currency=text(row, "CurrencyIsoCode", "deal.currency"),
         legal_entity=text(row, "LegalEntity__c", "deal.legal_entity") or None,
         starts_on=_day(row["StartDate__c"] or row["CloseDate"]),
-        term_months=_term(row["TermMonths__c"]),
+        term_months=_term(row["TermMonths__c"], evergreen=bool(row.get("Evergreen__c"))),
+        evergreen=bool(row.get("Evergreen__c")),
         lines=tuple(_line(each, place, listed) for place, each in enumerate(lines_of(row))),
         won=bool(row["IsWon"]),
         placed_by=text(row, "PlacedBy__c", "deal.placed_by") or owner.get("Username") or "",
@@ -371,10 +380,10 @@ def revision(row: Row, contacts: list[Row]) -> str:
     return hashlib.sha256(repr(owned).encode()).hexdigest()[:16]
 
 
-def _term(months: float | None) -> int:
-    """Return the months of a term: a year if none is said, 0 for what is no number of whole months."""
+def _term(months: float | None, *, evergreen: bool) -> int:
+    """Return the months of a term: a year if none is said, 0 for what is no number of whole months, or has no end."""
     if months is None:
-        return DEFAULT_TERM
+        return 0 if evergreen else DEFAULT_TERM
     return int(months) if isfinite(months) and abs(months) <= MOST and months == int(months) else 0
 
 
@@ -478,7 +487,7 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detai
         contract = {
             "AccountId": status.account_id,
             "StartDate": status.starts_on.isoformat(),
-            "ContractTerm": status.term_months,
+            "ContractTerm": status.term_months or None,
             "Opportunity__c": deal_id,
         }
         # A contract cannot be created as activated; it is drafted, then activated.

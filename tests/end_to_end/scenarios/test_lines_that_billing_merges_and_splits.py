@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from sandbox.salesperson import SaleLine
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
@@ -68,3 +70,32 @@ def test_parts_of_a_unit_and_discounts_are_the_same_to_the_cent_on_all_platforms
     assert "Consulting: 2.5 × 33.33 EUR" in (invoice.description or "")
     assert (posted.total_amount, posted.amount_to_pay) == (Decimal(invoice.total) / 100, 0)
     assert sorted(Decimal(each["quantity"]) for each in environment.jobs(order.id)) == [Decimal("2.5"), 3]
+
+
+def test_a_contract_without_end_that_is_billed_each_quarter_is_the_same_on_all_platforms(
+    environment: Environment,
+) -> None:
+    (support,) = environment.crm.query("SELECT Id FROM Product2 WHERE ProductCode = 'SUPPORT'")
+    environment.crm.update("Product2", support["Id"], BillingInterval__c="quarter")
+    try:
+        sale = environment.sale("Evergreen", lines=(SaleLine("SUPPORT", 2, 300.0),))
+        order = environment.paid_order(msgspec.structs.replace(sale, evergreen=True))
+    finally:
+        environment.crm.update("Product2", support["Id"], BillingInterval__c="year")
+
+    assert order.plan
+    references = order.plan.contract.references
+    subscription = environment.stripe.v1.subscriptions.retrieve(references["subscription"])
+    (item,) = subscription["items"].data
+    (posted,) = environment.in_erp("account.invoice", ("reference", "=", references["invoice"]))
+    (shown,) = environment.crm.query(
+        f"SELECT Status, ContractTerm FROM Contract WHERE Opportunity__c = '{order.deal_id}'"
+    )
+    recurring = item.price.recurring
+    assert recurring
+    assert (item.price.unit_amount, item.quantity) == (300_00, 2)
+    assert (recurring.interval, recurring.interval_count) == ("month", 3)
+    assert (posted.untaxed_amount, posted.amount_to_pay) == (Decimal("600.00"), 0)
+    assert (shown["Status"], shown["ContractTerm"]) == ("Activated", None)
+    (line,) = order.lines
+    assert (line.line.interval, line.line.unit_price.amount, line.line.billing_months) == ("year", 1200_00, 3)

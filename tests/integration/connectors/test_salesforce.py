@@ -56,7 +56,12 @@ class Org(CrmSubject):
 
     def settings(self, url: str) -> PlatformServer:
         return salesforce.Settings(
-            url=url, client_id="app", cut_over=CUT_OVER, client_secret=Secret(SECRET), poll_seconds=0.02
+            url=url,
+            client_id="app",
+            cut_over=CUT_OVER,
+            client_secret=Secret(SECRET),
+            poll_seconds=0.02,
+            deal_terms=True,
         )
 
     def platform(self) -> httpx.AsyncClient:

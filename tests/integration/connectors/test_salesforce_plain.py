@@ -20,6 +20,7 @@ from tests.support.connector_kit.crm import STARTS_ON, CrmKit
 from tests.support.connector_kit.kit import behaviours, run
 from tests.support.connector_kit.subject import bench
 
+ABSENT = ("Evergreen__c",)
 MANY_CURRENCIES = "prices_are_the_same_in_currencies_with_none_two_and_three_digits"
 
 
@@ -28,6 +29,8 @@ class PlainOrg(Org):
 
     def _create(self, sobject: str, **fields: Any) -> str:
         self._org.objects = objects_of(multi_currency=False, country_picklists=False)
+        for each in ABSENT:
+            self._org.objects["Opportunity"].fields.pop(each, None)
         if code := fields.pop("BillingCountryCode", None):
             fields["BillingCountry"] = {"DE": "Germany"}[code]
         fields.pop("CurrencyIsoCode", None)

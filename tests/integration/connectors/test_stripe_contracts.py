@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from canonical.billing import Contract
+from canonical.billing import Contract, InvoiceLine
 from canonical.deals import DealLine, PricedLine, priced_line
 from canonical.faults import Rejected
 from canonical.money import Money
@@ -21,6 +21,7 @@ from tests.support.connector_kit.subject import Bench, bench
 from tests.support.stripe_account import StripeAccount
 
 Act = Callable[[StripeAccount, Bench[Billing]], Awaitable[None]]
+DAY = 24 * 3600
 
 
 @pytest.fixture
@@ -40,11 +41,12 @@ def run(account: StripeAccount, folder: Path, act: Act) -> None:
     asyncio.run(connected())
 
 
-async def put(made: Bench[Billing], *lines: PricedLine, key: str = "con_1") -> Contract:
+async def put(made: Bench[Billing], *lines: PricedLine, key: str = "con_1", **terms: Any) -> Contract:
     """Put a contract of a customer that pays by card."""
     buyer = samples.customer("cus_1", payment_method="pm_card_visa")
     reference = await made.call(lambda: made.connector.put_customer(buyer))
     wanted = samples.contract(key, "cus_1", reference, lines, made.clock().date())
+    wanted = msgspec.structs.replace(wanted, **terms)
     return await made.call(lambda: made.connector.put_contract(wanted, "correlation-1"))
 
 
@@ -146,6 +148,67 @@ def test_monthly_and_yearly_lines_are_two_subscriptions_of_one_contract(account:
     run(account, tmp_path, act)
 
 
+def test_quarterly_and_half_yearly_lines_are_billed_every_three_and_six_months_at_what_was_agreed(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        lines = (
+            sold(1, "2", "100.01", "quarter"),
+            sold(2, "2.5", "33.33", "half_year"),
+            sold(3, "10000", "0.0049", "quarter"),
+            sold(4, "1", "12", "month"),
+        )
+        started = await start(made, await put(made, *lines))
+
+        recurring = [each["recurring"] for each in account.account.all("price")]
+        assert [(each["interval"], each["interval_count"]) for each in recurring] == [
+            ("month", 3),
+            ("month", 3),
+            ("month", 6),
+            ("month", 1),
+        ]
+        assert nets(account) == [200_02 + 49_00, 83_33, 12_00]
+        half_yearly = await made.call(lambda: made.connector.invoice(started.references["invoice.2"]))
+        assert [each.agreed and each.agreed.in_words("EUR") for each in half_yearly.lines] == ["2.5 × 33.33 EUR"]
+        (quarter,) = {(each.period_end - each.period_start).days for each in await first_lines(made, started)}
+        assert quarter in range(88, 92)
+        account.wait(93 * DAY)
+        assert nets(account).count(200_02 + 49_00) == 2
+        assert nets(account).count(83_33) == 1
+
+    run(account, tmp_path, act)
+
+
+async def first_lines(made: Bench[Billing], started: Contract) -> tuple[InvoiceLine, ...]:
+    return (await made.call(lambda: made.connector.invoice(started.references["invoice"]))).lines
+
+
+def test_a_contract_without_end_is_billed_until_it_is_cancelled(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(account: StripeAccount, made: Bench[Billing]) -> None:
+        contract = await put(made, sold(1, "1", "30", "quarter"), term_months=0)
+        started = await start(made, contract)
+        (schedule,) = account.account.all("subscription_schedule")
+        first = schedule["phases"][0]
+        assert (first["end_date"] - first["start_date"]) // DAY in range(89, 93)
+        for _ in range(3):
+            account.wait(93 * DAY)
+
+        (schedule,) = account.account.all("subscription_schedule")
+        (subscription,) = account.account.all("subscription")
+        assert (schedule["status"], schedule["subscription"]) == ("released", None)
+        assert (subscription["status"], subscription["schedule"]) == ("active", None)
+        assert nets(account) == [30_00] * 4
+        newest = await made.call(lambda: made.connector.invoice(subscription["latest_invoice"]))
+        assert newest.contract_id == "con_1"
+        again = await start(made, contract)
+        assert again.references["subscription"] == started.references["subscription"]
+        await made.call(lambda: made.connector.cancel(contract))
+        await made.call(lambda: made.connector.cancel(contract))
+        assert account.account.get("subscription", subscription["id"])["status"] == "canceled"
+
+    run(account, tmp_path, act)
+
+
 def test_a_subscription_of_which_nothing_was_delivered_is_not_started(account: StripeAccount, tmp_path: Path) -> None:
     async def act(account: StripeAccount, made: Bench[Billing]) -> None:
         monthly, yearly = line(1, "SEAT"), line(2, "PLATFORM", 9_000, interval="year")
@@ -208,10 +271,10 @@ def test_a_price_that_stripe_cannot_bill_is_refused_and_leaves_no_price_behind(
     run(account, tmp_path, act)
 
 
-def sold(place: int, quantity: str, price: str, interval: Any = "year", **changes: Decimal) -> PricedLine:
+def sold(place: int, quantity: str, price: str, interval: str = "year", **changes: Decimal) -> PricedLine:
     """Return a line of any quantity, at a price in major units."""
     deal = DealLine(f"lin_{place}", f"SKU-{place}", "Fee", Decimal(quantity), Decimal(price), interval, listed=True)
-    return priced_line(msgspec.structs.replace(deal, **changes), "EUR", interval)
+    return priced_line(msgspec.structs.replace(deal, **changes), "EUR")
 
 
 def test_parts_of_a_unit_and_discounts_are_billed_to_the_cent_and_read_back_as_they_were_agreed(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canonical.billing import Contract
-from canonical.deals import Deal, DealLine, priced_line
+from canonical.deals import INTERVALS, Deal, DealLine, priced_line
 from canonical.money import Money, exponent
 from canonical.parties import Account, Address, LegalEntity, Product
 from canonical.tax import Tax, TaxRule
@@ -60,7 +60,8 @@ def planned(judged: Deal) -> Contract:
 
 def test_a_good_deal_has_no_findings() -> None:
     assert fields(deal()) == []
-    assert fields(deal(lines=(line(), line(interval="month"), line(interval="one_time")))) == []
+    assert fields(deal(lines=tuple(line(interval=each) for each in INTERVALS))) == []
+    assert fields(deal(evergreen=True, term_months=0)) == []
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,7 @@ def test_a_good_deal_has_no_findings() -> None:
         ({"term_months": 0}, "deal.term_months"),
         ({"term_months": -1}, "deal.term_months"),
         ({"term_months": 1000}, "deal.term_months"),
+        ({"evergreen": True, "term_months": 12}, "deal.term_months"),
         ({"account": account(tax_number="FR40303265045")}, "deal.account.tax_number"),
         ({"lines": ()}, "deal.lines"),
         ({"lines": (line(sku="SETUP", interval="one_time"),)}, "deal.lines"),
@@ -192,7 +194,7 @@ def test_a_quantity_with_more_digits_than_its_unit_is_found_with_what_the_unit_t
 def test_a_line_is_charged_to_the_cent_and_says_what_was_agreed(
     sold: DealLine, charged: tuple[int, int], said: str | None
 ) -> None:
-    priced = priced_line(sold, "EUR", "year")
+    priced = priced_line(sold, "EUR")
 
     assert (priced.quantity, priced.unit_price.amount) == charged
     assert priced.net == sold.terms.net("EUR")
@@ -205,3 +207,20 @@ def test_a_line_is_charged_to_the_cent_and_says_what_was_agreed(
 )
 def test_what_is_no_tax_number_is_kept_as_it_is_written(written: str, kept: str | None) -> None:
     assert compact(written, "DE") == kept
+
+
+@pytest.mark.parametrize(("interval", "invoices", "months"), [("quarter", 4, 3), ("half_year", 2, 6)])
+def test_a_line_billed_within_the_year_has_the_price_of_a_year_and_the_amount_of_each_invoice(
+    interval: str, invoices: int, months: int
+) -> None:
+    sold = line(sku="HOURS", quantity=Decimal("2.5"), unit_price=Decimal("33.33"), interval=interval)
+    contract = planned(deal(lines=(line(interval=interval), sold)))
+    whole, part = contract.lines
+
+    assert [(each.interval, each.billing_months) for each in contract.lines] == [("year", months)] * 2
+    assert (whole.unit_price, whole.net) == (Money(240_00 * invoices, "EUR"), Money(480_00, "EUR"))
+    assert (part.unit_price, part.net) == (Money(83_33 * invoices, "EUR"), Money(83_33, "EUR"))
+    assert part.terms.in_words("EUR") == "2.5 × 33.33 EUR"
+    assert part.agreed
+    assert part.agreed.unit_price == Decimal("33.33") * invoices
+    assert contract.net == Money(480_00 + 83_33, "EUR")

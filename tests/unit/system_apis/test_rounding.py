@@ -27,7 +27,7 @@ PRICES = st.decimals(min_value=0, max_value=90, places=6)
 def sold(quantity: Decimal, price: Decimal, currency: str, discount: Decimal = Decimal(0)) -> PricedLine:
     net = price * (100 - discount) / 100
     listed = price if discount else None
-    return priced_line(DealLine("1", "SEAT", "Seat", quantity, net, "year", True, listed, discount), currency, "year")
+    return priced_line(DealLine("1", "SEAT", "Seat", quantity, net, "year", True, listed, discount), currency)
 
 
 def billed(*lines: PricedLine) -> int:

@@ -16,14 +16,31 @@ def test_a_country_code_is_understood_however_it_is_written(written: str) -> Non
     assert to_account({"BillingCountryCode": written}, []).address.country == "DE"
 
 
-@pytest.mark.parametrize(("written", "term"), [(None, 12), (24.0, 24), (0, 0), (0.5, 0), (-1.0, -1), (1000.0, 1000)])
-def test_a_term_is_taken_as_it_is_said_and_none_is_a_year(written: float | None, term: int) -> None:
+@pytest.mark.parametrize(
+    ("written", "evergreen", "term"),
+    [
+        (None, None, 12),
+        (24.0, False, 24),
+        (0, None, 0),
+        (0.5, None, 0),
+        (-1.0, None, -1),
+        (1000.0, None, 1000),
+        (None, True, 0),
+        (24.0, True, 24),
+    ],
+)
+def test_a_term_is_taken_as_it_is_said_and_none_is_a_year_or_has_no_end(
+    written: float | None, *, evergreen: bool | None, term: int
+) -> None:
     row: dict[str, Any] = dict.fromkeys(
         ("Account", "Owner", "Revision__c", "CurrencyIsoCode", "LegalEntity__c", "StartDate__c", "PlacedBy__c")
     )
     row |= {"Id": "006", "Name": "Deal", "CloseDate": "2026-03-01", "IsWon": True, "TermMonths__c": written}
 
-    assert to_deal(row | {"OpportunityLineItems": None}, (), [], [], set()).term_months == term
+    row |= {"Evergreen__c": evergreen, "OpportunityLineItems": None}
+    deal = to_deal(row, (), [], [], set())
+
+    assert (deal.term_months, deal.evergreen) == (term, bool(evergreen))
 
 
 @pytest.mark.parametrize(
