@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from canonical.deals import LineTerms, PricedLine
+from canonical.deals import Custom, LineTerms, PricedLine
 from canonical.ids import Key
 from canonical.money import Money, total
 from canonical.parties import References
@@ -44,6 +44,7 @@ class Contract(msgspec.Struct, frozen=True):
     group: str = "main"
     state: ContractState = "pending"
     references: References = {}
+    custom: Custom = {}
 
     @property
     def net(self) -> Money:
@@ -118,6 +119,8 @@ class Invoice(msgspec.Struct, frozen=True):
     tax_treatment: TaxTreatment
     lines: tuple[InvoiceLine, ...]
     payments: tuple[Payment, ...] = ()
+    custom: Custom = {}
+    """The custom fields of its contract."""
 
 
 class Posting(msgspec.Struct, frozen=True):

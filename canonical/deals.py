@@ -19,6 +19,10 @@ MONTHS = {"month": 1, "quarter": 3, "half_year": 6, "year": 12}
 """The intervals at which a line is billed, in months."""
 INTERVALS = ("one_time", *MONTHS)
 """The intervals of a line of a deal."""
+Custom = dict[str, str]
+"""Fields of a company's own by names of its own, which travel unchanged from the deal to the books."""
+LONGEST_CUSTOM = 500
+"""Characters of a custom field."""
 
 
 class LineTerms(msgspec.Struct, frozen=True):
@@ -91,6 +95,7 @@ class Deal(msgspec.Struct, frozen=True):
     placed_by: str = ""
     """Who asked for it: the CRM's user, or the partner that placed the order."""
     evergreen: bool = False
+    custom: Custom = {}
 
 
 class PlacedLine(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from stdnum.exceptions import ValidationError
 
 from canonical.billing import Contract
 from canonical.cases import Finding
-from canonical.deals import INTERVALS, Deal, DealLine, plain, priced_line
+from canonical.deals import INTERVALS, LONGEST_CUSTOM, Deal, DealLine, plain, priced_line
 from canonical.money import UnknownCurrency, exponent
 from canonical.orders import Plan
 from canonical.parties import Customer, LegalEntity, Product
@@ -40,6 +40,7 @@ def findings(
         *_of_currency(deal),
         *_of_term(deal, starts),
         *_of_lines(deal, products),
+        *_of_custom(deal),
         *(_of_taxes(deal, seller, products) if seller else ()),
     ]
 
@@ -145,6 +146,13 @@ def _of_lines(deal: Deal, products: Mapping[str, Product]) -> list[Finding]:
     return found
 
 
+def _of_custom(deal: Deal) -> Iterator[Finding]:
+    for name, value in deal.custom.items():
+        if len(value) > LONGEST_CUSTOM:
+            reason = f"it has {len(value)} characters, and {LONGEST_CUSTOM} at most can travel to the books"
+            yield Finding(f"deal.custom.{name}", reason)
+
+
 def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, Product]) -> list[Finding]:
     found: list[Finding] = []
     if line.sku not in products:
@@ -237,6 +245,7 @@ def plan(
         lines=tuple(priced_line(line, deal.currency, own.code, _percent(own)) for line, own in lines),
         tax=tax.treatment,
         tax_percent=_percent(tax),
+        custom=deal.custom,
     )
     return Plan(customer, contract, account.id)
 

@@ -178,7 +178,7 @@ class PlatformClientFactory:
         made = PlatformClient(
             platform.name,
             platform.settings.url,
-            platform.connector.FIELDS,
+            platform.settings.fields(platform.connector.FIELDS),
             self._live_catalogue,
             self._residency,
             self._throttle,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import ssl
-from typing import Annotated, get_type_hints
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import msgspec
 
 from policies.http.tls import tls_context
 from policies.store.secret import Secret
+
+if TYPE_CHECKING:
+    from policies.outbound.ownership import Fields
 
 Url = Annotated[str, msgspec.Meta(pattern=r"(?i)^https?://[^\s/]+")]
 """The URL of a server, with its scheme."""
@@ -48,6 +52,10 @@ class PlatformServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
                 f"ca_file, client_cert_file or client_key_file cannot be used ({error.strerror or error}): they are PEM"
                 " files, and the key has no password"
             ) from error
+
+    def fields(self, declared: Mapping[str, Fields]) -> Mapping[str, Fields]:
+        """Return the fields that may be written: those that the connector declares, unless a mapping renames them."""
+        return declared
 
     def tls(self) -> ssl.SSLContext:
         """Return the TLS context of a connection. Raises `OSError` for a file that cannot be used."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 
@@ -45,6 +47,8 @@ ACCEPTED = {
     "webhook_endpoint": "api_version description enabled_events metadata url disabled",
 }
 """The parameters that each kind takes, separated by blanks."""
+METADATA_KEYS, METADATA_KEY, METADATA_VALUE = 50, 40, 500
+"""How many keys an object may have, and how many characters a key and a value."""
 
 
 def accept(kind: str, params: Params) -> None:
@@ -54,6 +58,26 @@ def accept(kind: str, params: Params) -> None:
         if key not in known:
             raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
     params.pop("expand", None)
+    _check_metadata(params)
+
+
+def _check_metadata(params: Any) -> None:
+    """Raise `StripeError` for metadata that is too much, wherever it is (API reference: Metadata)."""
+    if isinstance(params, list):
+        for each in cast("list[Any]", params):
+            _check_metadata(each)
+    for name, value in cast("Params", params).items() if isinstance(params, dict) else ():
+        if name != "metadata" or not isinstance(value, dict):
+            _check_metadata(value)
+            continue
+        metadata = cast("dict[str, Any]", value)
+        if len(metadata) > METADATA_KEYS:
+            raise invalid(f"Metadata can have up to {METADATA_KEYS} keys, but you've set {len(metadata)}.", "metadata")
+        for key, each in metadata.items():
+            if len(key) > METADATA_KEY:
+                raise invalid(f"Invalid key: {key} must be a string under {METADATA_KEY} characters", "metadata")
+            if len(str(each)) > METADATA_VALUE:
+                raise invalid(f"Invalid val: {each} must be a string under {METADATA_VALUE} characters", "metadata")
 
 
 def require(params: Params, *names: str) -> None:

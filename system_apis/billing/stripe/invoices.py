@@ -14,6 +14,7 @@ from canonical.deals import LineTerms, is_whole
 from canonical.money import Money
 from canonical.tax import TaxTreatment
 from system_apis.billing.stripe.amounts import from_stripe
+from system_apis.billing.stripe.mapping import CUSTOM
 
 Row = dict[str, Any]
 
@@ -50,6 +51,7 @@ def invoice(
         tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
         lines=tuple(read.line(each) for each in lines),
         payments=read.payments(source, payments),
+        custom={key.removeprefix(CUSTOM): value for key, value in metadata.items() if key.startswith(CUSTOM)},
     )
 
 

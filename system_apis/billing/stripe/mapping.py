@@ -84,11 +84,15 @@ FIELDS: dict[str, Fields] = {
         "phases.metadata.tiergate_legal_entity": "contract.legal_entity",
         "phases.metadata.tiergate_tax": "contract.tax",
         "phases.metadata.tiergate_correlation": "order.correlation_id",
+        "phases.metadata.*": "contract.custom",
     },
 }
 """The fields that may be written, each with its field of the canonical model. Finalizing, paying and cancelling write
 none.
 """
+CUSTOM = "custom_"
+"""What the key of a custom field begins with. Metadata has 50 keys at most, of 40 characters each, with values of 500
+(API reference: Metadata); a contract has no more and no longer ones (`canonical.deals`)."""
 TAX_EXEMPT: dict[TaxTreatment, str] = {"standard": "none", "reverse_charge": "reverse", "outside_scope": "exempt"}
 
 
@@ -246,6 +250,7 @@ def phase(
             "tiergate_legal_entity": contract.legal_entity,
             "tiergate_tax": contract.tax,
             "tiergate_correlation": correlation_id,
+            **{f"{CUSTOM}{name}": value for name, value in contract.custom.items()},
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +13,18 @@ import pycountry
 from canonical.tax import STANDARD_CLASS, TaxRule, TaxTreatment
 from policies.catalogue.model import Report
 from policies.catalogue.nearest import hint
+from system_apis.erp.tryton.mapping import FIELDS, INVOICE
 from system_apis.mapping_file import load
 
 SHIPPED = Path(__file__).with_name("mapping.toml")
 """The mapping of books that are set up as those of the demo."""
+FIELD = re.compile(r"[a-z][a-z0-9_]*")
 ANY = "*"
 """All legal entities that are not named."""
+
+
+WRITTEN = FIELDS[INVOICE].keys()
+"""The fields of an invoice that are written anyway."""
 
 
 class TaxRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +45,12 @@ class Entity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tax_rules: tuple[Rule, ...]
 
 
+class Custom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The field of an invoice in Tryton for each custom field of a deal. What is not named is a line of its comment."""
+
+    invoice: dict[str, str] = {}
+
+
 class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The mapping of one Tryton.
 
@@ -46,6 +59,7 @@ class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     legal_entities: dict[str, Entity]
     product_classes: dict[str, str] = {}
+    custom: Custom = Custom()
 
     def of(self, legal_entity: str) -> Entity | None:
         """Return what the books of a legal entity are called, None where nothing is said of it."""
@@ -63,6 +77,7 @@ def books(path: str) -> Books:
 
 def _check(mapping: Books) -> Iterator[Report]:
     """Report what the shape alone does not show."""
+    yield from _of_custom(mapping.custom.invoice)
     classes = {STANDARD_CLASS, *mapping.product_classes.values()}
     for code, entity in mapping.legal_entities.items():
         at = ("legal_entities", code)
@@ -84,6 +99,13 @@ def _check(mapping: Books) -> Iterator[Report]:
                 yield (*path, "valid_until"), "it ends before it begins", "give the last day on which it holds"
             if place and _always(entity.tax_rules[place - 1]):
                 yield path, "the rule above it fits every sale, so that this one never decides", "move it up"
+
+
+def _of_custom(fields: dict[str, str]) -> Iterator[Report]:
+    for name, field in fields.items():
+        if not FIELD.fullmatch(field) or field in WRITTEN:
+            taken = f"{field!r} is written by Tiergate" if field in WRITTEN else f"{field!r} is no name of a field"
+            yield ("custom", "invoice", name), taken, "name a text field of account.invoice, or leave it to the comment"
 
 
 def _countries() -> set[str]:

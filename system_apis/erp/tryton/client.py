@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -21,14 +22,15 @@ from canonical.faults import (
     UnknownOutcome,
 )
 from policies.http.client import HttpResponse
-from policies.outbound.ownership import Carried
+from policies.outbound.ownership import Carried, Fields
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from system_apis.erp.tryton.books import books
+from system_apis.erp.tryton.mapping import INVOICE
 
 JSON = {"content-type": "application/json"}
-READS = ("search_read", "read", "search", "search_count", "get_preferences", "get_types")
+READS = ("search_read", "read", "search", "search_count", "get_preferences", "get_types", "fields_get")
 REFUSED = "Tryton refuses the log-in: correct user and password"
 VIES = "account.invoice eu_vat valid"
 GONE = "that don't exist"
@@ -56,6 +58,11 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         books(self.mapping)  # a mistake in it is said at start
+
+    def fields(self, declared: Mapping[str, Fields]) -> Mapping[str, Fields]:
+        """Return the fields that may be written: custom fields are where the mapping says."""
+        custom = dict.fromkeys(books(self.mapping).custom.invoice.values(), "invoice.custom")
+        return {**declared, INVOICE: {**declared[INVOICE], **custom}}
 
 
 class _Answer(msgspec.Struct, frozen=True):

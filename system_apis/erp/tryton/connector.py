@@ -259,7 +259,13 @@ class Tryton:
             for line in invoice.lines
         ]
         record = mapping.invoice(
-            invoice, customer["id"], customer["addresses"][0], opened, lines, correlation.current()
+            invoice,
+            customer["id"],
+            customer["addresses"][0],
+            opened,
+            lines,
+            correlation.current(),
+            self._mapping.custom.invoice,
         )
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
         return await self._invoices(invoice.id, company, mapping.DRAFTED)

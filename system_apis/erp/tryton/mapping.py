@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -43,6 +43,7 @@ OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
 """What python-stdnum calls the numbers of companies where there is no VAT number."""
 IDS = {"": TECHNICAL}
 """The ids of records that are named, and not written to."""
+INVOICE = "model.account.invoice.create"
 _PARTY = {
     "code": "customer.id",
     "name": "customer.name",
@@ -62,7 +63,7 @@ _PARTY = {
 FIELDS: dict[str, Fields] = {
     "model.party.party.create": _PARTY,
     "model.party.party.write": IDS | _PARTY,
-    "model.account.invoice.create": {
+    INVOICE: {
         "type": TECHNICAL,
         "company": "invoice.legal_entity",
         "journal": TECHNICAL,
@@ -72,6 +73,7 @@ FIELDS: dict[str, Fields] = {
         "invoice_address": "invoice.customer_id",
         "reference": "invoice.id",
         "description": "invoice.number invoice.contract_id order.correlation_id",
+        "comment": "invoice.custom",
         "invoice_date.*": "invoice.issued_on",
         "accounting_date.*": "invoice.issued_on",
         "lines": TECHNICAL,
@@ -169,8 +171,17 @@ def identifier_type(number: str, country: str, known: Collection[str]) -> str | 
     return kind if module and module.is_valid(number) and kind in known else None
 
 
-def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: list[Row], correlation_id: str) -> Row:
-    """Return a draft. `books` holds the ids of company, journal, receivable account and currency.
+def invoice(
+    source: Invoice,
+    party_id: int,
+    address: int,
+    books: Row,
+    lines: list[Row],
+    correlation_id: str,
+    custom_fields: Mapping[str, str],
+) -> Row:
+    """Return a draft. `books` holds the ids of company, journal, receivable account and currency; `custom_fields` names
+    the field of each custom field that has one.
 
     Its reference is billing's id.
     """
@@ -189,7 +200,15 @@ def invoice(source: Invoice, party_id: int, address: int, books: Row, lines: lis
         "invoice_date": issued,
         "accounting_date": issued,
         "lines": [["create", lines]],
+        **_custom(source, custom_fields),
     }
+
+
+def _custom(source: Invoice, fields: Mapping[str, str]) -> Row:
+    """Return the custom fields: each in its own, those that have none in the comment."""
+    noted = [f"{name}: {value}" for name, value in source.custom.items() if name not in fields]
+    own = {fields[name]: value for name, value in source.custom.items() if name in fields}
+    return own | ({"comment": "\n".join(noted)} if noted else {})
 
 
 def taxes_of(source: InvoiceLine, of: Invoice) -> dict[str, Money]:

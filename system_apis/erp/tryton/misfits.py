@@ -14,8 +14,8 @@ from system_apis.erp.tryton.mapping import RECEIVABLE, Row, day
 
 
 async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Row], today: date) -> list[Misfit]:
-    """Return the companies, taxes and categories that are missing, by their keys in the mapping, and what is missing
-    to post on the day that it is.
+    """Return the companies, taxes, categories and fields that are missing, by their keys in the mapping, and what is
+    missing to post on the day that it is.
 
     `companies` are those of the books, by the codes of their parties. Raises leaves of `PlatformFault`.
     """
@@ -30,7 +30,20 @@ async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Ro
     for name in named.product_classes.keys() - set(categories):
         what = f"product_classes.{name}: no accounting category has this name"
         found.append(Misfit(what, _one_of(categories, name)))
+    found += [each async for each in _of_invoices(client, named.custom.invoice)]
     return sorted(found, key=lambda each: each.what)
+
+
+async def _of_invoices(client: TrytonClient, wanted: Mapping[str, str]) -> AsyncIterator[Misfit]:
+    """Yield the custom fields of invoices that are no text fields of theirs."""
+    if not wanted:
+        return
+    known: dict[str, Row] = await client.call("model.account.invoice.fields_get", [])
+    texts = sorted(name for name, each in known.items() if each["type"] in ("char", "text") and not each["readonly"])
+    for name, field in wanted.items():
+        if field not in texts:
+            what = f"custom.invoice.{name}: account.invoice has no text field {field!r} that can be written"
+            yield Misfit(what, f"{_one_of(texts, field)}, or leave it to the comment")
 
 
 async def _of_company(

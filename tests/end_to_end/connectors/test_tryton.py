@@ -81,6 +81,10 @@ class Books(ErpSubject):
         wanted = [["reference", "=", invoice_id], ["state", "in", ["posted", "paid"]]]
         return len(await self.rows("account.invoice", wanted, ["number"]))
 
+    async def comments(self, invoice_id: str) -> list[str]:
+        found = await self.rows("account.invoice", [["reference", "=", invoice_id]], ["comment"])
+        return [each["comment"] for each in found]
+
     async def payments(self, payment_id: str) -> int:
         return len(await self.rows("account.move", [["description", "=", payment_id]], ["number"]))
 
@@ -169,13 +173,27 @@ class TrytonKit(ErpKit):
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:
         assert await self.bench.call(cast("Tryton", self.connector).misfits) == []
         wrong = SHIPPED.read_text().replace('"VAT19"', '"VAT 19"').replace("Printed matter", "Books")
-        self._map(wrong + "[legal_entities.XX99]\ntaxes = {}\ntax_rules = []\n")
+        self._map(wrong + '[legal_entities.XX99]\ntaxes = {}\ntax_rules = []\n[custom.invoice]\nproject = "projekt"\n')
 
         found = await self.bench.call(cast("Tryton", self.bench.connect()).misfits)
 
         keys = [each.what.partition(": ")[0] for each in found]
-        assert keys == ['legal_entities."*".taxes.standard.record', "legal_entities.XX99", "product_classes.Books"]
-        assert "(did you mean VAT19?)" in found[0].remedy
+        assert keys == [
+            "custom.invoice.project",
+            'legal_entities."*".taxes.standard.record',
+            "legal_entities.XX99",
+            "product_classes.Books",
+        ]
+        assert "(did you mean VAT19?)" in found[1].remedy
+
+    @behaviour
+    async def custom_fields_are_lines_of_the_invoice_s_comment(self) -> None:
+        await self.bench.settled(lambda: self.connector.put_customer(samples.customer("noted")))
+        sample = msgspec.structs.replace(self._sample("noted"), custom={"cost_center": "4711", "project": "Süd"})
+
+        await self.bench.settled(lambda: self.connector.put_invoice(sample, "next"))
+
+        assert await cast("Books", self.subject).comments(sample.id) == ["cost_center: 4711\nproject: Süd"]
 
     @behaviour
     async def a_wrong_password_is_named(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,18 @@ def test_a_search_sees_a_new_customer_only_after_a_while(tmp_path: Path) -> None
     assert account.api.v1.customers.search({"query": query}).data == []
     account.wait(61)
     assert [each.id for each in account.api.v1.customers.search({"query": query}).data] == [made.id]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"k" * 41: "v"}, f"Invalid key: {'k' * 41} must be a string under 40 characters"),
+        ({"k": "v" * 501}, f"Invalid val: {'v' * 501} must be a string under 500 characters"),
+        ({f"k{each}": "v" for each in range(51)}, "Metadata can have up to 50 keys, but you've set 51."),
+    ],
+)
+def test_metadata_has_fifty_keys_at_most_none_of_them_long(
+    api: stripe.StripeClient, metadata: dict[str, str], message: str
+) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match=re.escape(message)):
+        api.v1.customers.create({"metadata": metadata})

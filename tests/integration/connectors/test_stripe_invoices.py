@@ -38,13 +38,31 @@ def run(account: StripeAccount, folder: Path, act: Act) -> None:
     asyncio.run(connected())
 
 
-async def started(made: Bench[Billing], cents: int = 10_000, method: str | None = None, in_days: int = 0) -> Contract:
+async def started(
+    made: Bench[Billing], cents: int = 10_000, method: str | None = None, in_days: int = 0, **facts: Any
+) -> Contract:
     buyer = samples.customer("cus_1", payment_method=method)
     reference = await made.call(lambda: made.connector.put_customer(buyer))
     lines = (samples.priced_line("lin_1", "SEAT", Money(cents, "EUR")),)
     wanted = samples.contract("con_1", "cus_1", reference, lines, made.clock().date() + timedelta(days=in_days))
+    wanted = msgspec.structs.replace(wanted, **facts)
     contract = await made.call(lambda: made.connector.put_contract(wanted, "correlation-1"))
     return await made.call(lambda: made.connector.start(contract))
+
+
+def test_the_custom_fields_of_a_contract_are_metadata_in_billing_and_are_on_its_invoice(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    longest, custom = "c" * 33, {"cost_center": "4711"}
+
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made, custom=custom | {longest: "x" * 500})
+        (subscription,) = account.api.v1.subscriptions.list().data
+
+        assert subscription.metadata["custom_cost_center"] == "4711"
+        assert (await read(made, contract.references["invoice"])).custom == custom | {longest: "x" * 500}
+
+    run(account, tmp_path, act)
 
 
 async def read(made: Bench[Billing], invoice: str) -> Invoice:

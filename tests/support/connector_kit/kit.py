@@ -298,7 +298,7 @@ class Kit(ABC, Generic[C, S]):
     async def every_field_that_it_writes_is_declared_and_allowed(self) -> None:
         declared = {
             name
-            for fields in self.subject.connector.FIELDS.values()
+            for fields in self.bench.settings.fields(self.subject.connector.FIELDS).values()
             for each in fields.values()
             for name in each.split()
         }

@@ -118,7 +118,8 @@ class Bench(Generic[C]):
         catalogue = folder / "catalogue.toml"
         catalogue.write_text(_governing(subject.domain))
         live = LiveCatalogue(catalogue)
-        fields, residency = subject.connector.FIELDS, Residency(live, "eu")
+        fields = self.settings.fields(subject.connector.FIELDS)
+        residency = Residency(live, "eu")
         self.client = RecordingClient(
             INSTANCE, loopback.url, fields, live, residency, RateLimiter(utc_now), lambda: 0.0
         )

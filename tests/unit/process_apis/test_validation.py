@@ -224,3 +224,8 @@ def test_a_line_billed_within_the_year_has_the_price_of_a_year_and_the_amount_of
     assert part.agreed
     assert part.agreed.unit_price == Decimal("33.33") * invoices
     assert contract.net == Money(480_00 + 83_33, "EUR")
+
+
+def test_a_custom_field_travels_to_the_contract_and_one_that_is_too_long_to_travel_is_a_finding() -> None:
+    assert planned(deal(custom={"cost_center": "4711"})).custom == {"cost_center": "4711"}
+    assert fields(deal(custom={"cost_center": "4711", "terms": "x" * 501})) == ["deal.custom.terms"]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canonical.money import Money
 from canonical.tax import TaxedSale, TaxRule, code_for
 from policies.store.secret import Secret
 from system_apis.erp.tryton import Settings
 from system_apis.erp.tryton.books import books
+from system_apis.erp.tryton.mapping import FIELDS, INVOICE, invoice
 from system_apis.mapping_file import MappingError
+from tests.support.connector_kit import samples
 
 COUNTRIES = st.sampled_from(["DE", "FR", "AT", "US", "CH", "GB"])
 WHOLE = """
@@ -78,6 +83,10 @@ def test_as_shipped_printed_matter_bears_the_reduced_rate_at_home_alone() -> Non
         (WHOLE + 'buyer = "abroad"', "'abroad' is not one of ['elsewhere', 'home', 'union']"),
         (WHOLE + "colour = 1", "line 7: legal_entities.DE01.tax_rules.0.colour: there is no such key"),
         (WHOLE.replace("record", "name"), "add record"),
+        (
+            WHOLE + '[custom.invoice]\ncost_center = "comment"',
+            "cost_center: 'comment' is written by Tiergate",
+        ),
         ("[legal_entities", "it is not TOML"),
     ],
 )
@@ -101,3 +110,19 @@ def test_the_example_that_is_deployed_is_a_whole_mapping() -> None:
 
     assert example.of("FR01") is not None
     assert example.of("ZZ99") is None
+
+
+def test_a_custom_field_is_in_the_field_that_the_mapping_names_or_in_the_comment(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "erp.toml"
+    file.write_text(WHOLE + '[custom.invoice]\ncost_center = "kostenstelle"')
+    settings = Settings(url="http://erp", database="books", user="u", password=Secret("p"), mapping=str(file))
+    sold = samples.invoice("in_1", "cus_1", "PLATFORM", (Money(100, "EUR"),), date(2026, 3, 1))
+    sold = msgspec.structs.replace(sold, custom={"cost_center": "4711", "project": "Süd"})
+    ids: dict[str, Any] = dict.fromkeys(("company", "journal", "receivable", "currency"), 1)
+
+    record = invoice(sold, 1, 1, ids, [], "cor_1", books(str(file)).custom.invoice)
+
+    assert (record["kostenstelle"], record["comment"]) == ("4711", "project: Süd")
+    assert settings.fields(FIELDS)[INVOICE]["kostenstelle"] == "invoice.custom"
