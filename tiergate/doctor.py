@@ -1,123 +1,180 @@
-"""Checks of what is set up and what can be reached, with what to do about the rest."""
+"""Checks of what is set up and what can be reached, with what to do about the rest.
+
+Each platform is logged in to and held against what its connector needs, through the connector's own client and under
+the policies of the catalogue, all platforms at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal
 
 import httpx
 import msgspec
-from rich.console import Console
-from rich.markup import escape
 
+from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
+from canonical.ids import utc_now
 from policies.catalogue.check import load as load_catalogue
-from policies.catalogue.model import Catalogue, CatalogueError
+from policies.catalogue.model import CatalogueError
 from policies.chain.readiness import OK, is_ok
-from policies.outbound.platform_server import PlatformServer
-from tiergate.platforms import ConnectedPlatform, load_platforms
+from policies.context import deadline
+from policies.context.correlation import correlated
+from policies.outbound.platform_client import PlatformClient
+from system_apis.connector import Comparable, Misfit
+from tiergate.composition import contexts, new_id
+from tiergate.platforms import ConnectedPlatform, read_platforms
 from tiergate.settings import Settings, SettingsError, load
 
 OLDEST = (3, 11)
 ENOUGH = 200 * 2**20
+PLATFORM_SECONDS = 20.0
+"""Seconds that the checks of one platform may take."""
+SKEW = 60.0
+"""Seconds by which clocks may differ: a signature or a log-in is refused when they differ by minutes."""
 
 
-class Say(Protocol):
-    """Print what was checked and, when it is not good, what to do."""
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was checked. What is `missing` has to be done; a `warning` is to be known."""
 
-    def __call__(self, what: str, remedy: str = "", *, good: bool) -> None: ...
-
-
-def examine(config: Path) -> bool:
-    """Print one line for each check. Return whether all is well."""
-    console = Console(highlight=False)
-    well = True
-
-    def say(what: str, remedy: str = "", *, good: bool) -> None:
-        nonlocal well
-        well = well and good
-        console.print(
-            f"{'[green]ok[/]     ' if good else '[red]missing[/]'} {escape(what)}"
-            + (f" – {escape(remedy)}" if remedy and not good else "")
-        )
-
-    say(f"Python {sys.version.split()[0]}", "Tiergate needs 3.11 or later", good=sys.version_info >= OLDEST)
-    settings = _settings(config, say)
-    if settings is None:
-        return False
-    catalogue = _catalogue(settings.governance.path(), say)
-    platforms = _platforms(settings, catalogue, say) if catalogue else {}
-    folder = settings.state
-    writable = folder.exists() and os.access(folder, os.W_OK)
-    say(f"state folder {folder}", "create it, or run `tiergate sandbox`", good=writable)
-    free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
-    say(f"{free // 2**20} MiB of disk are free", "make room: the records and logs need it", good=free > ENOUGH)
-    for name, platform in platforms.items():
-        remedy = "start it (`tiergate sandbox` for the stand-ins), or correct its url"
-        say(f"{name} ({platform.domain}) at {platform.settings.url}", remedy, good=_answers(platform.settings))
-    for layer in ("system", "process", "experience"):
-        port = getattr(settings.server, f"{layer}_port")
-        _layer(f"http://{settings.server.host}:{port}", layer, say)
-    return well
+    what: str
+    state: Literal["ok", "warning", "missing"] = "ok"
+    remedy: str = ""
 
 
-def _settings(config: Path, say: Say) -> Settings | None:
+def examine(config: Path) -> Iterator[Check]:
+    """Yield what was found, one check after the other."""
+    yield _required(f"Python {sys.version.split()[0]}", "Tiergate needs 3.11 or later", good=sys.version_info >= OLDEST)
     try:
         settings = load(config, os.environ)
     except SettingsError as error:
-        for each in error.errors:
-            say(each, good=False)
-        return None
-    say(f"settings in {config}", good=True)
-    return settings
-
-
-def _platforms(settings: Settings, catalogue: Catalogue, say: Say) -> dict[str, ConnectedPlatform]:
+        yield from (Check(each, "missing") for each in error.errors)
+        return
+    yield Check(f"settings in {config}" if config.exists() else "settings in the environment")
+    path = settings.governance.path()
+    platforms: dict[str, ConnectedPlatform] = {}
     try:
-        found = load_platforms(settings, catalogue, os.environ)
-    except SettingsError as error:
-        for each in error.errors:
-            say(each, good=False)
-        return {}
-    say("every platform has its settings and secrets", good=True)
-    return found
-
-
-def _catalogue(path: Path, say: Say) -> Catalogue | None:
-    try:
-        found = load_catalogue(path)
+        catalogue = load_catalogue(path)
     except (OSError, CatalogueError) as error:
-        say(f"catalogue {path.name}: {error}", "see `tiergate policy check`", good=False)
-        return None
-    say(f"catalogue {path.name}", good=True)
-    return found
+        yield Check(f"catalogue {path.name}: {error}", "missing", "see `tiergate policy check`")
+    else:
+        yield Check(f"catalogue {path.name}")
+        platforms, errors = read_platforms(settings, catalogue, os.environ)
+        yield from (Check(each, "missing") for each in errors)
+        if not errors:
+            yield Check("every platform has its settings and secrets")
+    yield from _folder(settings.state)
+    for found in asyncio.run(_examine_platforms(settings, platforms)):
+        yield from found
+    yield from _layers(settings)
 
 
-def _answers(server: PlatformServer) -> bool:
+def _required(what: str, remedy: str, *, good: bool) -> Check:
+    return Check(what) if good else Check(what, "missing", remedy)
+
+
+def _folder(folder: Path) -> Iterator[Check]:
+    writable = folder.exists() and os.access(folder, os.W_OK)
+    yield _required(f"state folder {folder}", "create it, or run `tiergate sandbox`", good=writable)
+    free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
+    roomy = "make room: the records and logs need it"
+    yield _required(f"{free // 2**20} MiB of disk are free", roomy, good=free > ENOUGH)
+
+
+# ---- platforms
+
+
+async def _examine_platforms(settings: Settings, platforms: dict[str, ConnectedPlatform]) -> list[list[Check]]:
+    async with contexts(settings, platforms.values()) as found:
+
+        async def of(platform: ConnectedPlatform) -> list[Check]:
+            context = found[platform.name]
+            connector = platform.connector.connect(platform.settings, context)
+            with correlated(new_id("cor")), deadline.within("doctor", PLATFORM_SECONDS):
+                return await examine_platform(platform, connector, context.client)
+
+        return await asyncio.gather(*map(of, platforms.values()))
+
+
+async def examine_platform(platform: ConnectedPlatform, connector: Any, client: PlatformClient) -> list[Check]:
+    """Return what is found when a platform is logged in to and held against what its connector needs."""
+    name = f"{platform.name} ({platform.domain}) at {platform.settings.url}"
     try:
-        httpx.get(server.url, timeout=3, verify=server.tls())
-    except httpx.HTTPError:
-        return False
-    return True
+        async with asyncio.timeout(PLATFORM_SECONDS):
+            await connector.check()
+            misfits: list[Misfit] = await connector.misfits() if isinstance(connector, Comparable) else []
+    except TimeoutError:
+        return [Check(f"{name}: no answer within {PLATFORM_SECONDS:.0f} s", "missing", "ask again, or its owner")]
+    except PlatformFault as fault:
+        away = isinstance(fault, (Unavailable, UnknownOutcome))
+        remedy = "start it (`tiergate sandbox` for the stand-ins), or correct its url"
+        settings = f"see [platforms.{platform.name}] in the settings, and its secrets"
+        return [Check(f"{name}: {fault.reason}", "missing", remedy if away else settings)]
+    found = [Check(f"{platform.name}: {each.what}", _state(each), each.remedy) for each in misfits]
+    found += _skew(platform.name, client.last_date)
+    good = all(each.state != "missing" for each in found)
+    return [Check(f"{name} lets us in" + (", and has what is needed" if good else "")), *found]
 
 
-def _layer(url: str, layer: str, say: Say) -> None:
+def _state(misfit: Misfit) -> Literal["warning", "missing"]:
+    return "missing" if misfit.blocks else "warning"
+
+
+def _skew(name: str, date: bytes) -> list[Check]:
+    """Return how far our clock is from that of a platform, if it is too far (RFC 9110: Date)."""
+    try:
+        ahead = (utc_now() - parsedate_to_datetime(date.decode("latin-1"))).total_seconds()
+    except (ValueError, TypeError):  # it says none, or one without a time zone
+        return []
+    if abs(ahead) <= SKEW:
+        return []
+    words = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
+    remedy = "set the clock (NTP): webhooks and log-ins are refused by their time"
+    return [Check(f"{name}: our clock is {words} the platform's", "missing", remedy)]
+
+
+# ---- layers
+
+
+def _layers(settings: Settings) -> Iterator[Check]:
+    """Yield what the readiness of each layer says. Where none runs, it is one thing to do."""
+    server = settings.server
+    found = {
+        layer: _readiness(f"http://{server.host}:{getattr(server, f'{layer}_port')}")
+        for layer in ("system", "process", "experience")
+    }
+    for layer, entries in found.items():
+        place = f"{layer} layer at http://{server.host}:{getattr(server, f'{layer}_port')}"
+        if entries is None:
+            others = any(each is not None for each in found.values())
+            yield Check(place, "missing", f"start it with `tiergate {f'serve {layer}' if others else 'up'}`")
+        elif isinstance(entries, str):
+            yield Check(f"{place}: {entries}", "missing", f"give it another server.{layer}_port")
+        else:
+            yield from _of_layer(layer, place, entries)
+
+
+def _of_layer(layer: str, place: str, entries: dict[str, str]) -> Iterator[Check]:
+    if all(map(is_ok, entries.values())):
+        yield Check(place)
+    for name, said in entries.items():
+        if not is_ok(said):
+            yield Check(f"{place}: {name}: {said}", "missing", f"look at {name}")
+        elif said != OK:
+            yield Check(f"{layer} layer: {name}: {said.removeprefix(f'{OK}, ')}")
+
+
+def _readiness(url: str) -> dict[str, str] | str | None:
+    """Return what a layer says of itself, None where nothing answers, and a sentence where it is no layer."""
     try:
         answer = httpx.get(f"{url}/health/ready", timeout=3)
-        entries = msgspec.json.decode(answer.content, type=dict[str, str])
+        return msgspec.json.decode(answer.content, type=dict[str, str])
     except httpx.HTTPError:
-        say(f"{layer} layer at {url}", "start it with `tiergate up`", good=False)
-        return
+        return None
     except msgspec.DecodeError:
-        say(f"{layer} layer at {url}: something else answers there", f"give it another server.{layer}_port", good=False)
-        return
-    trouble = {name: reason for name, reason in entries.items() if not is_ok(reason)}
-    if not trouble:
-        say(f"{layer} layer at {url}", good=True)
-    for name, said in entries.items():
-        if is_ok(said) and said != OK:
-            say(f"{layer} layer: {name}: {said.removeprefix(f'{OK}, ')}", good=True)
-    for name, reason in trouble.items():
-        say(f"{layer} layer at {url}: {name}: {reason}", f"look at {name}", good=False)
+        return "something else answers there"

@@ -116,6 +116,8 @@ class PlatformClient:
         self._throttle = throttle
         self._jitter = jitter
         self._queue = asyncio.Lock()
+        self.last_date = b""
+        """The `Date` of the last answer (RFC 9110, section 6.6.1)."""
         self._saved = SAVED
         self._usual: dict[str, float] = {}
         self._key = RateLimitedCall(f"platform:{instance}", "")
@@ -228,6 +230,7 @@ class PlatformClient:
         response = await self._http.request(
             wanted.method, wanted.path, content=wanted.content, headers=wanted.headers, seconds=seconds
         )
+        self.last_date = response.headers.get(b"date", b"")
         if response.is_server_error:
             raise _Broken(response)
         return response

@@ -9,11 +9,28 @@ import click
 
 from tiergate.cli.common import NOT_READY, config_option
 
+COLOURS = {"ok": "green", "warning": "yellow", "missing": "red"}
+
 
 @click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @config_option
-def doctor(config: Path) -> None:
-    """Say what is set up, reachable or missing, and what to do about it."""
-    from tiergate.doctor import examine
+def doctor(config: Path, *, as_json: bool) -> None:
+    """Say what is set up, reachable or missing, and what to do about it.
 
-    sys.exit(0 if examine(config) else NOT_READY)
+    Each platform is logged in to and held against what its connector needs. Exits with 3 when something is missing.
+    """
+    import msgspec
+
+    from tiergate.doctor import Check, examine
+
+    found: list[Check] = []
+    for each in examine(config):
+        found.append(each)
+        if not as_json:
+            remedy = f" – {each.remedy}" if each.remedy else ""
+            click.echo(f"{click.style(f'{each.state:8}', fg=COLOURS[each.state])}{each.what}{remedy}")
+    good = all(each.state != "missing" for each in found)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode({"ok": good, "checks": found})).decode())
+    sys.exit(0 if good else NOT_READY)

@@ -11,7 +11,16 @@ from urllib.parse import quote, urlencode, urlsplit
 import jwt
 import msgspec
 
-from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
+from canonical.faults import (
+    Conflict,
+    Misconfigured,
+    NotFound,
+    PlatformFault,
+    Rejected,
+    Throttled,
+    Unavailable,
+    UnknownOutcome,
+)
 from canonical.ids import Clock
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
@@ -243,7 +252,7 @@ class SalesforceClient:
         if response.is_server_error:
             raise Unavailable("crm", f"cannot log in ({response.status})")
         if not response.is_success:
-            raise Rejected("crm", "Salesforce refuses the credentials of the connected app")
+            raise Misconfigured("crm", "Salesforce refuses the log-in: correct client_id and its secret or key")
         session = response.json("crm", safe=True, shape=_Session)
         if elsewhere := is_elsewhere(self._settings.url, session.instance_url):
             reason = f"the org of these credentials is at {elsewhere}: make that the url in the settings"
@@ -264,7 +273,10 @@ class SalesforceClient:
             "aud": settings.audience,
             "exp": int(self._clock().timestamp()) + 180,
         }
-        assertion = jwt.encode(claims, settings.private_key.reveal(), algorithm="RS256")
+        try:
+            assertion = jwt.encode(claims, settings.private_key.reveal(), algorithm="RS256")
+        except (jwt.InvalidKeyError, ValueError) as error:
+            raise Misconfigured("crm", "private_key is no RSA key in PEM", field="private_key") from error
         return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
 
 

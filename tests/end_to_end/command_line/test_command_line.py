@@ -122,6 +122,18 @@ def test_the_doctor_finds_all_well_in_a_running_environment(environment: Environ
         assert name in done.stdout
 
 
+def test_the_doctor_logs_in_to_every_platform(environment: Environment) -> None:
+    wrong = {"SALESFORCE_CLIENT_SECRET": "wrong1", "TRYTON_PASSWORD": "wrong2", "STRIPE_API_KEY": "wrong3"}
+    variables = {f"TIERGATE_PLATFORMS_{name}": value for name, value in wrong.items()}
+
+    done = run("doctor", "--config", str(environment.sandbox.config), **variables)
+
+    assert done.returncode == 3
+    refused = [each for each in done.stdout.splitlines() if each.startswith("missing") and "refuses" in each]
+    assert [each.split()[1] for each in refused] == ["salesforce", "tryton", "stripe"]
+    assert "wrong" not in done.stdout + done.stderr
+
+
 def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     done = run("doctor", "--config", str(tmp_path / "none.toml"))
 
