@@ -121,6 +121,8 @@ class Invoice(msgspec.Struct, frozen=True):
     payments: tuple[Payment, ...] = ()
     custom: Custom = {}
     """The custom fields of its contract."""
+    cancelled_on: date | None = None
+    """The day on which billing voided it or wrote it off; None for any other one."""
 
 
 class Posting(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from canonical.cases import Action, Case, Finding
+from canonical.cases import Action, Case
 from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, Event
 from canonical.orders import PostingKind
 from process_apis.invoicing import Invoicing
@@ -23,8 +23,6 @@ from process_apis.runtime.engine import Engine, Work
 
 ENDING = 0.5
 """Seconds that a run may take to end."""
-DONE = {"void": "voided: credit it", "uncollectible": "written off: write it off"}
-"""What billing did with an invoice, and what is to be done in the ERP."""
 
 
 class Accounting:
@@ -52,23 +50,10 @@ class Accounting:
             self._engine.wake()
 
     def cancelled(self, event: Event, correlation_id: str) -> None:
-        """Take an invoice that billing voided or wrote off: the books say more than billing, until finance has acted.
-        The case of one that was voided before it was posted closes itself: it is not posted."""
-        row = self._context.postings.find("invoice", event.subject)
-        state = event.data.get("state", "")
-        if state not in DONE or (row is not None and row.state == "failed"):
-            return
-        number = f"the invoice {row.number}" if row is not None and row.number else "the invoice"
-        self._context.cases.open(
-            CANCELLED,
-            f"invoice:{event.subject}",
-            Finding("invoice.state", f"billing has {number} {DONE[state]} in the ERP", "billing"),
-            ("skip",),
-            correlation_id=correlation_id,
-            legal_entity=event.data.get("legal_entity", ""),
-            customer_id=event.data.get("customer", ""),
-            given={"invoice": event.subject},
-        )
+        """Take an invoice that billing voided or wrote off: what is booked for it is taken back."""
+        self.expect("invoice", event, correlation_id)  # the event that it was finalized may come later
+        self._context.postings.cancel(event.subject, event.data.get("state", ""))
+        self._engine.wake()
 
     def begin(self, row: sa.Row[Any], run: int) -> Work:
         workflow = self._invoicing.run if row.kind == "invoice" else self._payments.run

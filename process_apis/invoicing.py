@@ -7,9 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.billing import Invoice
+from canonical.billing import ClosedPeriod, Invoice
+from canonical.faults import NotFound, Rejected
 from process_apis.payments import Payments
-from process_apis.posting import CANCELLED, attempt, open_window
+from process_apis.posting import CANCELLED, NOT_POSTED, attempt, fail_posting, open_window
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome, with_retries
 
@@ -48,10 +49,30 @@ class Invoicing(DBOSConfiguredInstance):
         context = self._context
         invoice = context.platforms.invoice(row.billing, row.id)
         read.append(invoice)
-        if invoice.state == "void":
-            context.postings.dropped("invoice", row.id, "billing voided it before it was posted")
-            context.cases.resolve(f"invoice:{row.id}", "it was never posted", CANCELLED)
-            return
         closed = open_window(context, invoice.legal_entity)
-        posting = context.platforms.put_erp_invoice(invoice, closed)
-        context.postings.posted("invoice", row.id, posting, invoice.total)
+        if invoice.state != "void":
+            posting = context.platforms.put_erp_invoice(invoice, closed)
+            context.postings.posted("invoice", row.id, posting, invoice.total)
+        if invoice.state in ("void", "uncollectible"):
+            self._take_back(row, invoice, closed)
+        elif invoice.state == "open" and (cancelled := context.postings.cancelled(row.id)):  # after it was read
+            context.postings.cancel(row.id, cancelled)
+
+    def _take_back(self, row: sa.Row[Any], invoice: Invoice, closed: ClosedPeriod) -> None:
+        """Credit or write off what is posted for an invoice that billing has cancelled. Where people have to decide, it
+        is a case."""
+        context = self._context
+        try:
+            posting = context.platforms.cancel_erp_invoice(invoice, closed)
+        except NotFound:
+            context.postings.dropped("invoice", row.id, "billing voided it before it was posted")
+            self._resolve(row.id, "it was never posted")
+        except Rejected as refused:
+            fail_posting(context, row, refused, CANCELLED)
+        else:
+            context.postings.posted("invoice", row.id, posting, invoice.total)
+            self._resolve(row.id, "it was taken back in the ERP")
+
+    def _resolve(self, invoice_id: str, resolution: str) -> None:
+        for kind in (CANCELLED, NOT_POSTED["invoice"]):
+            self._context.cases.resolve(f"invoice:{invoice_id}", resolution, kind)

@@ -29,7 +29,7 @@ def posting_run(kind: PostingKind, key: str, run: int) -> str:
 
 def subject_of(case: Case) -> tuple[PostingKind, str]:
     """Return which posting a case is about: its kind and its key."""
-    kind: PostingKind = "invoice" if case.kind == NOT_POSTED["invoice"] else "payment"
+    kind: PostingKind = "payment" if case.kind == NOT_POSTED["payment"] else "invoice"
     return kind, case.subject.removeprefix(f"{kind}:")
 
 
@@ -101,17 +101,25 @@ def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault
         _open(context, row, fault, ("retry",))
 
 
-def fail_posting(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
-    """Mark the posting as failed, and open a case for finance."""
+def fail_posting(
+    context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault, case: CaseKind | None = None
+) -> None:
+    """Mark the posting as failed, and open a case for finance: of the kind `case`, or that it is not posted."""
     context.postings.change(
         row.kind, row.id, state="failed", blocked_reason=fault.reason, attempts=row.attempts + 1, next_attempt_at=None
     )
-    _open(context, row, fault, ("retry", "skip"))
+    _open(context, row, fault, ("retry", "skip"), case)
 
 
-def _open(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault, actions: tuple[Action, ...]) -> None:
+def _open(
+    context: WorkflowContext,
+    row: sa.Row[Any],
+    fault: PlatformFault,
+    actions: tuple[Action, ...],
+    case: CaseKind | None = None,
+) -> None:
     context.cases.open(
-        NOT_POSTED[row.kind],
+        case or NOT_POSTED[row.kind],
         f"{row.kind}:{row.id}",
         Finding(fault.field or fault.platform, fault.reason, fault.platform),
         actions,

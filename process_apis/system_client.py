@@ -77,6 +77,11 @@ class Platforms:
         query = urlencode({"closed_period": closed})
         return self._client.call("PUT", f"/erp/v1/invoices/{_key(invoice.id)}?{query}", Posting, invoice)
 
+    def cancel_erp_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        query = urlencode({"closed_period": closed})
+        path = f"/erp/v1/invoices/{_key(invoice.id)}/cancellation?{query}"
+        return self._client.call("PUT", path, Posting, invoice)
+
     def put_erp_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
         query = urlencode({"legal_entity": legal_entity, "closed_period": closed})
         return self._client.call("PUT", f"/erp/v1/payments/{_key(payment.id)}?{query}", Posting, payment)

@@ -94,6 +94,21 @@ class Postings:
             balance=posting.balance.amount,
         )
 
+    def cancelled(self, invoice_id: str) -> str:
+        """Return the state to which billing has cancelled an invoice, as far as it was reported; empty for none."""
+        row = self.find("invoice", invoice_id)
+        return row.cancelled if row else ""
+
+    def cancel(self, invoice_id: str, state: str) -> None:
+        """Remember that billing has cancelled an invoice, and let its posting wait again: what is booked is taken back.
+        One that waits already is attempted once more when it is posted."""
+        changes = {"cancelled": state, "of_kind": "invoice", "of": invoice_id}
+        now = self._clock().isoformat()
+        again = {"state": "waiting", "attempts": 0, "blocked_reason": "", "next_attempt_at": now, "updated_at": now}
+        with self._engine.begin() as connection:
+            waits = connection.scalar(STATE, {"of_kind": "invoice", "of": invoice_id}) == "waiting"
+            connection.execute(CHANGE, changes if waits else changes | again)
+
     def dropped(self, kind: PostingKind, key: str, why: str) -> None:
         """Close a posting of which nothing is booked."""
         self.change(kind, key, state="failed", blocked_reason=why, next_attempt_at=None)

@@ -49,6 +49,7 @@ def open_books(config: Any, year: int, site: Site) -> None:
     taxes = _taxes(accounts["tax"], site)
     _configuration()
     _clearing(company, accounts)
+    _write_off(company, accounts)
     _products(accounts, {"Subscriptions": taxes[site.tax_name], "Printed matter": taxes[site.reduced_name]})
     _payment_term()
 
@@ -174,6 +175,15 @@ def _clearing(company: Any, accounts: dict[str, Any]) -> None:
     (journal,) = Journal.find([("type", "=", "cash")], limit=1)
     method = Model.get("account.invoice.payment.method")(name="Billing", company=company, journal=journal)
     method.debit_account = method.credit_account = clearing
+    method.save()
+
+
+def _write_off(company: Any, accounts: dict[str, Any]) -> None:
+    """Create the method by which claims are written off."""
+    journal = Model.get("account.journal")(name="Write-Off", type="write-off")
+    journal.save()
+    method = Model.get("account.move.reconcile.write_off")(name="Bad debts", company=company, journal=journal)
+    method.debit_account = method.credit_account = accounts["expense"]
     method.save()
 
 

@@ -78,6 +78,26 @@ async def put_erp_invoice(
         return await erps.serving(data.legal_entity).put_invoice(data, closed_period)
 
 
+@operation(
+    "cancel_erp_invoice",
+    "PUT",
+    "/invoices/{invoice_id:str}/cancellation",
+    summary="Take back what is posted for an invoice",
+    problems=WRITES,
+)
+async def cancel_erp_invoice(
+    erps: NamedDependency[Instances[Erp]],
+    invoice_id: ForeignKey,
+    data: JSONBody[Invoice],
+    closed_period: WhenClosed = "wait",
+) -> Posting:
+    """Post a credit note of an invoice that billing has voided, or write off what is due of one that it has given up,
+    once."""
+    names_the_same(invoice_id, data.id)
+    with record_of(data.legal_entity):
+        return await erps.serving(data.legal_entity).cancel_invoice(data, closed_period)
+
+
 @operation("get_posting", "GET", "/invoices/{invoice_id:str}", summary="Read what is booked for an invoice")
 async def get_posting(
     erps: NamedDependency[Instances[Erp]], invoice_id: ForeignKey, legal_entity: LegalEntityCode
@@ -110,6 +130,7 @@ router = Router(
         get_credit,
         put_erp_customer,
         put_erp_invoice,
+        cancel_erp_invoice,
         get_posting,
         put_erp_payment,
     ],

@@ -39,6 +39,16 @@ class Erp(Protocol):
         """
         ...
 
+    async def cancel_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        """Take back what is posted for an invoice that billing has voided or written off (its `state`): a credit note
+        of all of it, or a write-off of what is still due, on the day of `cancelled_on`. Return what is booked for the
+        invoice then, with nothing due. What is taken back already is left alone; `closed` is as for an invoice.
+
+        Raises `NotFound` when nothing is posted, after removing drafts; `Rejected` when people have to decide: it is
+        paid in part, or the mapping does not name the ERP's way to write off.
+        """
+        ...
+
     async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
         """Book the payment exactly once; its natural key is its id. `closed` is as for an invoice.
 

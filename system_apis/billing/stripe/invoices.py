@@ -17,6 +17,8 @@ from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.mapping import CUSTOM
 
 Row = dict[str, Any]
+CANCELLED = {"void": "voided_at", "uncollectible": "marked_uncollectible_at"}
+"""The states of an invoice that is paid no more, and when it came to each (API reference: The Invoice object)."""
 
 
 def invoice(
@@ -36,7 +38,8 @@ def invoice(
     """
     metadata: Row = source["parent"]["subscription_details"]["metadata"]
     read = _Reading(source["currency"].upper(), timezone(metadata["tiergate_legal_entity"]), tax_codes, terms)
-    finalized = source["status_transitions"]["finalized_at"] or source["created"]
+    transitions: Row = source["status_transitions"]
+    finalized = transitions["finalized_at"] or source["created"]
     return Invoice(
         id=source["id"],
         number=source["number"] or "",
@@ -51,6 +54,7 @@ def invoice(
         tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
         lines=tuple(read.line(each) for each in lines),
         payments=read.payments(source, payments),
+        cancelled_on=read.day(transitions[CANCELLED[source["status"]]]) if source["status"] in CANCELLED else None,
         custom={key.removeprefix(CUSTOM): value for key, value in metadata.items() if key.startswith(CUSTOM)},
     )
 

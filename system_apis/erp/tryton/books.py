@@ -39,10 +39,14 @@ class Rule(TaxRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Entity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The taxes of a legal entity by their codes, and the rules that choose one: the first that fits."""
+    """The taxes of a legal entity by their codes, and the rules that choose one: the first that fits.
+
+    `write_off` names the method by which what billing has given up is written off; without one, people do it.
+    """
 
     taxes: dict[str, TaxRecord]
     tax_rules: tuple[Rule, ...]
+    write_off: str = ""
 
 
 class Custom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -286,6 +286,61 @@ class Tryton:
             raise NotFound("erp", f"the invoice {invoice_id} is not posted")
         return mapping.posting(posted[0])
 
+    # ---- taking back
+
+    async def cancel_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        company = await self._company(invoice.legal_entity)
+        found = await self._invoices(invoice.id, company, mapping.CANCELLING)
+        row = next((each for each in found if each["state"] in POSTED), None)
+        if row is None:
+            drafts = [each["id"] for each in found if each["state"] == "draft"]
+            if drafts:
+                await self._client.call("model.account.invoice.delete", drafts, context=_in(company))
+            raise NotFound("erp", f"the invoice {invoice.id} is not posted")
+        if mapping.posting(row).balance.amount:
+            if invoice.state == "void":
+                await self._credit(invoice, row, closed, company)
+            else:
+                await self._write_off(invoice, row, closed, company)
+        return await self.posting(invoice.id, invoice.legal_entity)
+
+    async def _credit(self, invoice: Invoice, row: Row, closed: ClosedPeriod, company: Row) -> None:
+        """Post a credit note of a whole invoice, and reconcile the two."""
+        if row["payment_lines"]:
+            reason = f"{row['number']} is paid in part, and billing has voided it: credit what is left of it"
+            raise Rejected("erp", reason, field="payments")
+        note = mapping.credit_note(invoice)
+        await self.put_invoice(note, closed)
+        moves = [row["move"], *(each["move"] for each in await self._invoices(note.id, company, ["move"]))]
+        await self._reconcile([["move", "in", moves], ["account", "=", row["account"]]], {}, company)
+
+    async def _write_off(self, invoice: Invoice, row: Row, closed: ClosedPeriod, company: Row) -> None:
+        """Write off what is due of an invoice, with the method that the mapping names."""
+        named = self._mapping.of(invoice.legal_entity)
+        if named is None or not named.write_off:
+            reason = f"the mapping of {invoice.legal_entity} names no write_off: write {row['number']} off"
+            raise Rejected("erp", reason, field="write_off")
+        own = [["company", "=", company["id"]], ["name", "=", named.write_off]]
+        methods = await self._client.rows("account.move.reconcile.write_off", own, ["id"], company["id"], 1)
+        if not methods:
+            reason = f"{company['name']} has no method to write off that is named {named.write_off}"
+            raise Rejected("erp", reason, field="write_off")
+        on = await self._open_day(invoice.cancelled_on or invoice.issued_on, closed, company)
+        form = {"writeoff": methods[0]["id"], "date": mapping.day(on), "description": invoice.id}
+        unpaid = [["move", "=", row["move"]], ["account", "=", row["account"]]]
+        await self._reconcile(["OR", unpaid, [["id", "in", row["payment_lines"]]]], form, company)
+
+    async def _reconcile(self, domain: list[Any], write_off: Row, company: Row) -> None:
+        """Reconcile lines of moves with each other, and what is left of them with a write-off."""
+        open_lines = [domain, ["reconciliation", "=", None]]
+        lines = [each["id"] for each in await self._client.rows("account.move.line", open_lines, ["id"], company["id"])]
+        wizard = "wizard.account.move.reconcile_lines"
+        context = _in(company) | {"active_model": "account.move.line", "active_id": lines[0], "active_ids": lines}
+        session, _, _ = await self._client.call(f"{wizard}.create", context=context)
+        form, state = ({"writeoff": write_off}, "reconcile") if write_off else ({}, "start")
+        await self._client.call(f"{wizard}.execute", session, form, state, context=context)
+        await self._client.call(f"{wizard}.delete", session, context=context)
+
     # ---- payments
 
     async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:

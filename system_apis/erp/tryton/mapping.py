@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from stdnum import get_cc_module
 from stdnum.eu import vat as eu_vat
 
@@ -33,6 +34,8 @@ DRAFTED = [*POSTING, "taxes.tax", "taxes.amount"]
 """What has to be known of a draft: its taxes too, which become billing's."""
 PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_payees", "payment_lines.move.description"]
 """What has to be known of an invoice to pay it: who may pay, and the payments that are booked already."""
+CANCELLING = [*POSTING, "move", "account", "payment_lines"]
+"""What has to be known of an invoice to take it back: what is booked on whose account, and what was paid."""
 HUNDREDTHS = 2
 PAYMENT_METHOD = "Billing"
 """The payment method whose account collects what the billing platform owes us until it pays out."""
@@ -41,6 +44,8 @@ RECEIVABLE = (["type.receivable", "=", True], ["party_required", "=", True])
 UNIT_PRICE_DIGITS = 4
 OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
 """What python-stdnum calls the numbers of companies where there is no VAT number."""
+CREDITED = "/credit"
+"""What the reference of a credit note ends with; what stands before is its invoice's."""
 IDS = {"": TECHNICAL}
 """The ids of records that are named, and not written to."""
 INVOICE = "model.account.invoice.create"
@@ -110,6 +115,13 @@ FIELDS: dict[str, Fields] = {
         "start.payment_method": TECHNICAL,
     },
     "wizard.account.invoice.pay.delete": {},
+    "wizard.account.move.reconcile_lines.create": {},
+    "wizard.account.move.reconcile_lines.execute": {
+        "writeoff.writeoff": TECHNICAL,
+        "writeoff.date.*": "invoice.cancelled_on",
+        "writeoff.description": "invoice.id",
+    },
+    "wizard.account.move.reconcile_lines.delete": {},
     "model.account.invoice.payment.method.create": dict.fromkeys(
         ("name", "company", "journal", "credit_account", "debit_account"), TECHNICAL
     ),
@@ -251,12 +263,12 @@ def quantity_and_price(source: InvoiceLine, digits: int) -> tuple[Decimal, Decim
     """
     net = source.net.decimal
     units = source.agreed.quantity if source.agreed else Decimal(source.quantity)
-    if units > 0 and digits_of(units) <= digits:
+    if units and digits_of(units) <= digits:
         prices = [source.agreed.unit_price] if source.agreed else []
         for price in (*prices, round(net / units, UNIT_PRICE_DIGITS)):
             if digits_of(price) <= UNIT_PRICE_DIGITS and round(units * price, exponent(source.net.currency)) == net:
                 return units, price
-    return Decimal(1), net
+    return (Decimal(1), net) if net >= 0 else (Decimal(-1), -net)
 
 
 def line(source: InvoiceLine, product: Row, taxes: list[int], currency: int, taxed_on: date) -> Row:
@@ -276,6 +288,33 @@ def line(source: InvoiceLine, product: Row, taxes: list[int], currency: int, tax
         "taxes": [["add", taxes]],
         "taxes_date": day(taxed_on),
     }
+
+
+def credit_note(source: Invoice) -> Invoice:
+    """Return the credit note of a whole invoice, on the day on which it was cancelled, as an invoice below nothing."""
+    return msgspec.structs.replace(
+        source,
+        id=f"{source.id}{CREDITED}",
+        number=f"credit of {source.number}",
+        issued_on=source.cancelled_on or source.issued_on,
+        total=-source.total,
+        tax=-source.tax,
+        balance=-source.total,
+        lines=tuple(_credited(each) for each in source.lines),
+        payments=(),
+    )
+
+
+def _credited(source: InvoiceLine) -> InvoiceLine:
+    agreed = source.agreed
+    return msgspec.structs.replace(
+        source,
+        quantity=-source.quantity,
+        net=-source.net,
+        tax=-source.tax,
+        taxes=tuple(msgspec.structs.replace(each, amount=-each.amount) for each in source.taxes),
+        agreed=agreed and msgspec.structs.replace(agreed, quantity=-agreed.quantity),
+    )
 
 
 def payment(source: Payment, row: Row, on: date, method: int) -> Row:

@@ -59,6 +59,12 @@ async def _of_company(
         if about.record not in taxes:
             lacks = f"{company['name']} has no tax that is named {about.record!r}"
             yield Misfit(f"legal_entities.{key}.taxes.{tax}.record: {lacks}", _one_of(taxes, about.record))
+    if entity.write_off:
+        rows = await client.rows("account.move.reconcile.write_off", [own], ["name"], company["id"])
+        methods = sorted({each["name"] for each in rows})
+        if entity.write_off not in methods:
+            lacks = f"{company['name']} has no method to write off that is named {entity.write_off!r}"
+            yield Misfit(f"legal_entities.{key}.write_off: {lacks}", _one_of(methods, entity.write_off))
     needed: tuple[tuple[str, list[Any], str, str], ...] = (
         ("account.period", [own, *_open_on(today)], f"open period for {today}", "opens the year and its sequences"),
         ("account.journal", [["type", "=", "revenue"]], "journal of the type revenue", "creates it"),

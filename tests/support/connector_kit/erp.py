@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import msgspec
 
-from canonical.billing import Invoice
+from canonical.billing import Invoice, InvoiceState
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Product
@@ -17,6 +17,7 @@ from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import NAME, Act, Kit, Put, behaviour
 from tests.support.connector_kit.subject import LEGAL_ENTITY, Subject
 
+CANCELLED: tuple[InvoiceState, ...] = ("void", "uncollectible")
 NETS = (Money(12345, "EUR"), Money(99, "EUR"), Money(100_000, "EUR"))
 
 
@@ -157,6 +158,21 @@ class ErpKit(Kit[Erp, ErpSubject]):
             posting = await self.bench.settled(lambda each=each: self.connector.put_invoice(each, "next"))
             assert posting.total == each.total
         assert [await self.subject.posted(each.id) for each in late] == [1, 1]
+
+    @behaviour
+    async def what_billing_has_cancelled_is_taken_back_once(self) -> None:
+        await self.bench.settled(await self._customer("cancelled"))
+        odd = (Money(9950, "EUR"), Money(50, "EUR"), Money(150, "EUR"))  # each tax ends on half a cent
+        for state in CANCELLED:
+            issued = samples.invoice(f"in_{state}", "cancelled", self.subject.sku, odd, self._today())
+            made = msgspec.structs.replace(issued, state=state, cancelled_on=self._today())
+            nothing = await self.bench.fault(lambda made=made: self.connector.cancel_invoice(made, "next"))
+            assert isinstance(nothing, NotFound), repr(nothing)
+            posting = await self.bench.settled(lambda issued=issued: self.connector.put_invoice(issued, "next"))
+            for _ in range(2):
+                taken = await self.bench.settled(lambda made=made: self.connector.cancel_invoice(made, "next"))
+                assert (taken.number, taken.total, taken.balance) == (posting.number, made.total, Money.zero("EUR"))
+            assert await self.subject.posted(made.id) == 1
 
     @behaviour
     async def a_deleted_customer_is_created_again(self) -> None:
