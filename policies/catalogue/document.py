@@ -15,6 +15,7 @@ from policies.catalogue.model import Path, Report, Violation
 
 T = TypeVar("T")
 LEAST = {"minimum": "write {} or more", "exclusiveMinimum": "write more than {}"}
+KINDS = {"object": "a table", "array": "a list", "string": "a text", "integer": "a whole number", "date": "a date"}
 
 
 def read(raw: bytes, kind: type[T], see: str) -> tuple[T | None, str, list[Violation]]:
@@ -73,11 +74,9 @@ def _shape(error: Any, see: str) -> Iterator[Report]:
         case "enum":
             yield path, f"{error.instance!r} is none of the choices", f"use one of {', '.join(error.validator_value)}"
         case "anyOf" | "oneOf":
-            inner = sorted(error.context, key=lambda each: len(each.absolute_path), reverse=True)
-            yield path, f"{error.instance!r} does not fit", f"{inner[0].message}" if inner else "see the schema"
-        case "type":
-            kind = {"object": "a table", "array": "a list", "string": "a text", "integer": "a whole number"}
-            wanted = kind.get(str(error.validator_value), str(error.validator_value))
+            yield from _of_several(error, path, see)
+        case "type" | "format":
+            wanted = KINDS.get(str(error.validator_value), str(error.validator_value))
             yield path, f"{error.instance!r} is not {wanted}", f"write {wanted}"
         case "minimum" | "exclusiveMinimum":
             yield path, f"{error.instance} is too small", LEAST[error.validator].format(error.validator_value)
@@ -85,3 +84,23 @@ def _shape(error: Any, see: str) -> Iterator[Report]:
             yield path, "it is too short", "say more: " + error.message
         case _:
             yield path, error.message, f"see {see}"
+
+
+def _of_several(error: Any, path: Path, see: str) -> Iterator[Report]:
+    """Report what fits none of several shapes."""
+    for each in _meant(error):
+        yield from _shape(each, see)
+    if not _meant(error):
+        inner = sorted(error.context, key=lambda each: len(each.absolute_path), reverse=True)
+        yield path, f"{error.instance!r} does not fit", f"{inner[0].message}" if inner else "see the schema"
+
+
+def _meant(error: Any) -> list[Any]:
+    """Return what is wrong by the one shape among several that has the type of what is written, if it is one."""
+    by_shape: dict[int, list[Any]] = {}
+    for each in error.context:
+        by_shape.setdefault(each.relative_schema_path[0], []).append(each)
+    of_the_type = [
+        errors for errors in by_shape.values() if not any(e.validator == "type" and not e.relative_path for e in errors)
+    ]
+    return of_the_type[0] if len(of_the_type) == 1 else []

@@ -80,7 +80,7 @@ def test_as_shipped_printed_matter_bears_the_reduced_rate_at_home_alone() -> Non
         (WHOLE + 'product_classes = ["books"]', "no product is of the class 'books'"),
         (WHOLE + "valid_from = 2026-02-01\nvalid_until = 2026-01-31", "it ends before it begins"),
         (WHOLE + '[[legal_entities.DE01.tax_rules]]\ntax = "standard"', "this one never decides"),
-        (WHOLE + 'buyer = "abroad"', "'abroad' is not one of ['elsewhere', 'home', 'union']"),
+        (WHOLE + 'buyer = "abroad"', "'abroad' is none of the choices; use one of elsewhere, home, union"),
         (WHOLE + "colour = 1", "line 7: legal_entities.DE01.tax_rules.0.colour: there is no such key"),
         (WHOLE.replace("record", "name"), "add record"),
         (
