@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -21,8 +22,10 @@ INTERVALS = ("one_time", *MONTHS)
 """The intervals of a line of a deal."""
 Custom = dict[str, str]
 """Fields of a company's own by names of its own, which travel unchanged from the deal to the books."""
-LONGEST_CUSTOM = 500
-"""Characters of a custom field."""
+CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,32}")
+"""A name that every platform can carry: with `custom_` before it, it has 40 characters at most."""
+MOST_CUSTOM, LONGEST_CUSTOM = 40, 500
+"""Custom fields of a deal, and the characters of one."""
 
 
 class LineTerms(msgspec.Struct, frozen=True):

@@ -50,12 +50,37 @@ class Misfit(msgspec.Struct, frozen=True):
     blocks: bool = True
 
 
+class Translation(msgspec.Struct, frozen=True):
+    """A field of a real record: its canonical name, the platform's name of it, and its value before and after.
+
+    Where it is not `readable`, `after` says why.
+    """
+
+    field: str
+    theirs: str
+    before: str
+    after: str
+    readable: bool
+
+
 @runtime_checkable
 class Comparable(Protocol):
     """A connector that can hold its settings and its mapping against its platform as it is at this moment."""
 
     async def misfits(self) -> list[Misfit]:
         """Return all that does not fit. Only reads; raises leaves of `PlatformFault` when that is not possible."""
+        ...
+
+
+@runtime_checkable
+class Exemplified(Protocol):
+    """A connector that can show what a mapping makes of a real record."""
+
+    async def example(self, record_id: str) -> tuple[str, list[Translation]]:
+        """Return the id of a record and its fields: the newest one if `record_id` is empty.
+
+        Raises `NotFound` when there is none, and other leaves of `PlatformFault`.
+        """
         ...
 
 

@@ -16,6 +16,7 @@ from litestar import Litestar, Request, Response, route
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
+from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.salesforce.org import Org, Record, SalesforceError, attributed, stamp
 from sandbox.salesforce.schema import Field, SObject
 from sandbox.store import SandboxClock, Store
@@ -38,6 +39,17 @@ SUBREQUESTS, QUERIES = 25, 5
 """The most in one composite, and the most of them that are queries or collections (REST API: Composite)."""
 COLLECTION = 200
 """Records in one collection (REST API: sObject Collections)."""
+SOAP_TYPES = {
+    "id": "tns:ID",
+    "reference": "tns:ID",
+    "boolean": "xsd:boolean",
+    "double": "xsd:double",
+    "currency": "xsd:double",
+    "percent": "xsd:double",
+    "int": "xsd:int",
+    "date": "xsd:date",
+    "datetime": "xsd:dateTime",
+}
 TEXTS = ("string", "textarea", "email", "phone", "url", "picklist")
 PlatformRequest = Request[Any, Any, Any]
 
@@ -64,10 +76,11 @@ class Salesforce:
         app: ConnectedApp,
         page: int = BATCH,
         daily_limit: int = DAILY_LIMIT,
+        dialect: Dialect = DEMO,
     ) -> None:
         """`page` is how many records a query gives at a time, when no other number is asked for; `daily_limit` how many
         requests the org takes in a day."""
-        self.org = Org(store, clock)
+        self.org = Org(store, clock, dialect)
         self._store = store
         self._clock = clock
         self._app = app
@@ -385,9 +398,13 @@ def _described_field(name: str, field: Field) -> Record:
         "name": name,
         "label": name.removesuffix("__c"),
         "type": field.type,
+        "soapType": SOAP_TYPES.get(field.type, "xsd:string"),
         "length": field.length if field.type in TEXTS else 0,
         "custom": name.endswith("__c"),
-        "nillable": not field.required,
+        "nillable": not field.required and field.type != "boolean",
+        "defaultedOnCreate": field.default is not None,
+        "calculated": False,
+        "restrictedPicklist": bool(field.values),
         "createable": not field.read_only,
         "updateable": not field.read_only and not field.create_only,
         "externalId": field.external_id,

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from sandbox.salesforce import soql
+from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.salesforce.ids import case_safe_id
-from sandbox.salesforce.schema import OBJECTS, Field, SObject
+from sandbox.salesforce.schema import Field, SObject
 from sandbox.store import SandboxClock, Store
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -35,7 +36,7 @@ def stamp(at: datetime) -> str:
 class Org:
     """Store all records of an org in a `Store`. `user` is the id of the user that writes."""
 
-    def __init__(self, store: Store, clock: SandboxClock) -> None:
+    def __init__(self, store: Store, clock: SandboxClock, dialect: Dialect = DEMO) -> None:
         self._store = store
         self._clock = clock
         self._uncommitted: dict[str, datetime] = {}
@@ -43,8 +44,13 @@ class Org:
         """What a transaction has written so far, each with the record as it was before."""
         self.locked: set[str] = set()
         """Records that others are writing at the moment: neither they nor their children can be written."""
-        self.objects = dict(OBJECTS)
+        self.objects = dialect.objects()
         """The objects of this org, which its administrator may change."""
+        self._stages = {each.name: each for each in dialect.stages()}
+        if not store.count("OpportunityStage"):
+            for place, stage in enumerate(self._stages.values()):
+                own = {"MasterLabel": stage.name, "ApiName": stage.name, "SortOrder": place, "IsActive": True}
+                self.create("OpportunityStage", own | {"IsClosed": stage.closed, "IsWon": stage.won}, "")
 
     def commit_late(self, record_id: str, until: datetime) -> None:
         """Let queries see a record from `until` only: its stamp is of when it was saved, and a long transaction commits
@@ -152,10 +158,8 @@ class Org:
                 before = self._store.get("Opportunity", record["Id"])
                 if before and before["StageName"] != record["StageName"]:
                     record["LastStageChangeDate"] = now  # Object Reference: Opportunity
-                record |= {
-                    "IsClosed": record["StageName"].startswith("Closed"),
-                    "IsWon": record["StageName"] == "Closed Won",
-                }
+                stage = self._stages[record["StageName"]]
+                record |= {"IsClosed": stage.closed, "IsWon": stage.won}
             case "OpportunityLineItem":
                 self._price(record)
             case "Contract":

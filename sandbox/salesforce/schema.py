@@ -65,7 +65,23 @@ AREA = Field("textarea", length=32_000)
 LONG = Field("textarea", length=32_768)
 """A custom field of the type Long Text Area, at its usual length (Salesforce Help: Custom Field Types)."""
 EMAIL, PHONE, URL = Field("email", length=80), Field("phone", length=40), Field("url")
-STAGES = ("Prospecting", "Proposal/Price Quote", "Negotiation/Review", "Closed Won", "Closed Lost")
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A value of an opportunity's stage, and what it says of it (Object Reference: OpportunityStage)."""
+
+    name: str
+    closed: bool = False
+    won: bool = False
+
+
+STAGES = (
+    Stage("Prospecting"),
+    Stage("Proposal/Price Quote"),
+    Stage("Negotiation/Review"),
+    Stage("Closed Won", closed=True, won=True),
+    Stage("Closed Lost", closed=True),
+)
 
 SYSTEM = {
     "Id": Field("id", read_only=True),
@@ -79,7 +95,15 @@ SYSTEM = {
 
 
 def _address(prefix: str) -> dict[str, Field]:
-    lengths = {"Street": 255, "City": 40, "PostalCode": 20, "State": 80, "Country": 80, "CountryCode": 10}
+    lengths = {
+        "Street": 255,
+        "City": 40,
+        "PostalCode": 20,
+        "State": 80,
+        "StateCode": 10,
+        "Country": 80,
+        "CountryCode": 10,
+    }
     return {f"{prefix}{part}": Field(length=length) for part, length in lengths.items()}
 
 
@@ -93,7 +117,15 @@ OBJECTS: dict[str, SObject] = {
     each.name: each
     for each in (
         _sobject(
-            "User", "005", {"Username": Field(length=80), "Name": Field(length=121), "Email": EMAIL, "IsActive": FLAG}
+            "User",
+            "005",
+            {
+                "Username": Field(length=80),
+                "Name": Field(length=121),
+                "Email": EMAIL,
+                "Country": Field(length=80),
+                "IsActive": FLAG,
+            },
         ),
         _sobject(
             "Account",
@@ -142,6 +174,23 @@ OBJECTS: dict[str, SObject] = {
                 "AccountId": Field("reference", "Account", "Account"),
             },
         ),
+        _sobject(
+            "RecordType",
+            "012",
+            {"Name": Field(length=80), "DeveloperName": Field(length=80), "SobjectType": TEXT, "IsActive": FLAG},
+        ),
+        _sobject(
+            "OpportunityStage",
+            "01J",
+            {
+                "MasterLabel": TEXT,
+                "ApiName": TEXT,
+                "IsActive": FLAG,
+                "IsClosed": FLAG,
+                "IsWon": FLAG,
+                "SortOrder": Field("int"),
+            },
+        ),
         _sobject("Pricebook2", "01s", {"Name": Field(required=True), "IsActive": FLAG, "IsStandard": FLAG}),
         _sobject(
             "Product2",
@@ -179,8 +228,9 @@ OBJECTS: dict[str, SObject] = {
                 "Description": AREA,
                 "AccountId": Field("reference", "Account", "Account"),
                 "OwnerId": Field("reference", "User", "Owner"),
+                "RecordTypeId": Field("reference", "RecordType", "RecordType"),
                 "Pricebook2Id": Field("reference", "Pricebook2", "Pricebook2"),
-                "StageName": Field("picklist", required=True, values=STAGES),
+                "StageName": Field("picklist", required=True, values=tuple(each.name for each in STAGES)),
                 "CloseDate": Field("date", required=True),
                 "LastStageChangeDate": Field("datetime", read_only=True),
                 "Amount": MONEY,
@@ -192,6 +242,7 @@ OBJECTS: dict[str, SObject] = {
                 "TermMonths__c": NUMBER,
                 "Evergreen__c": FLAG,
                 "Revision__c": Field("double", default=1),
+                "CostCenter__c": TEXT,
                 "TiergateStatus__c": TEXT,
                 "TiergateDetail__c": LONG,
                 "TiergateOrder__c": Field(external_id=True),
@@ -248,7 +299,9 @@ def objects_of(*, multi_currency: bool = True, country_picklists: bool = True) -
     Picklists)."""
 
     def is_there(name: str) -> bool:
-        return (multi_currency or name != "CurrencyIsoCode") and (country_picklists or not name.endswith("CountryCode"))
+        return (multi_currency or name != "CurrencyIsoCode") and (
+            country_picklists or not name.endswith(("CountryCode", "StateCode"))
+        )
 
     return {
         name: msgspec.structs.replace(each, fields={key: field for key, field in each.fields.items() if is_there(key)})

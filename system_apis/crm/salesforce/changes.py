@@ -23,8 +23,9 @@ from canonical.faults import PlatformFault, Rejected, Unavailable
 from canonical.ids import KEY, NewId
 from system_apis.connector import ConnectorContext
 from system_apis.crm.salesforce import mapping
-from system_apis.crm.salesforce.client import Row, SalesforceClient
-from system_apis.crm.salesforce.mapping import Unreadable
+from system_apis.crm.salesforce.client import SalesforceClient
+from system_apis.crm.salesforce.columns import Row, Unreadable
+from system_apis.crm.salesforce.mapping import STAMP
 from system_apis.intake import Intake
 
 OVERLAP = timedelta(seconds=10)
@@ -36,14 +37,8 @@ IN_A_ROW = 3
 """Events in a row that the process layer does not take: then it is not the events."""
 REFUSED = "refused:"
 """What stands before the state of a deal that could not be read."""
-STAMP = "SystemModstamp"
 ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 REVISION = re.compile(r"[0-9a-f]{16}")
-OURS = "TiergateCustomer__c != null"
-CONTACT = f"SELECT Id, AccountId, {', '.join(mapping.CONTACT)}, {STAMP} FROM Contact WHERE Account.{OURS}"
-
-
-GONE = f"SELECT Id, TiergateCustomer__c, {STAMP} FROM Account WHERE IsDeleted = true"
 Record = Literal["deal", "account", "gone"]
 
 
@@ -56,6 +51,7 @@ class Changes:
     def __init__(self, client: SalesforceClient, context: ConnectorContext, cut_over: date) -> None:
         """What was won before the day `cut_over` is left alone."""
         self._client = client
+        self._org = client.org
         self._cut_over = cut_over
         self._source = f"crm/{context.instance}"
         self._stored = context.position
@@ -72,7 +68,7 @@ class Changes:
 
     def sales_query(self, condition: str) -> str:
         """Return the query for the deals that this feed is about."""
-        return mapping.sales_query(condition, self._client.org, self._cut_over)
+        return mapping.sales_query(condition, self._org, self._cut_over)
 
     async def look(self, intake: Intake) -> None:
         """Poll once. When anything fails the position stays, and the next poll begins there again."""
@@ -81,10 +77,10 @@ class Changes:
             {
                 "deals": self.sales_query(changed),
                 # before the accounts: one that is read with a contact's change has that change
-                "contacts": f"{CONTACT} AND {changed}",
-                "deleted": f"{CONTACT} AND IsDeleted = true AND {changed}",
-                "gone": f"{GONE} AND {OURS} AND {changed}",
-                "accounts": mapping.accounts_query(f"{OURS} AND {changed}", self._client.org),
+                "contacts": mapping.changed_contacts_query(changed, self._org),
+                "deleted": mapping.changed_contacts_query(f"IsDeleted = true AND {changed}", self._org),
+                "gone": mapping.gone_query(changed, self._org),
+                "accounts": mapping.accounts_query(f"{self._org.ours} AND {changed}", self._org),
             },
             with_deleted={"deleted", "gone"},
         )
@@ -110,7 +106,7 @@ class Changes:
         for row in deals:
             await self._offer(offering, row, "deal")
         for row in [*accounts, *await self._accounts_of(contacts, accounts)]:
-            await self._offer(offering, self._client.org.completed(row), "account")
+            await self._offer(offering, row, "account")
         for row in gone:
             await self._offer(offering, row, "gone")
         for row in contacts:
@@ -130,7 +126,7 @@ class Changes:
         found: list[Row] = []
         for start in range(0, len(missing), AT_ONCE):
             ids = ", ".join(map(mapping.quoted, missing[start : start + AT_ONCE]))
-            found += await self._client.query(mapping.accounts_query(f"{OURS} AND Id IN ({ids})", self._client.org))
+            found += await self._client.query(mapping.accounts_query(f"{self._org.ours} AND Id IN ({ids})", self._org))
         return found
 
     async def _offer(self, offering: _Offering, row: Row, record: Record) -> None:
@@ -143,11 +139,11 @@ class Changes:
                 return
             if await offering.offer(event):
                 self._refused.discard(record_id)
-                self._remember(*_state(row, record))
+                self._remember(*self._state(row, record))
         except (Unreadable, Rejected) as error:
             if await offering.offer(self._record_refused(row, record, error.field, error.reason)):
                 self._refused.add(record_id)
-                key, state = _state(row, record)
+                key, state = self._state(row, record)
                 self._remember(key, f"{REFUSED}{state}" if record == "deal" else state)
 
     def _event(self, row: Row, record: Record) -> Event | None:
@@ -161,11 +157,11 @@ class Changes:
 
     def _deal_closed(self, row: Row) -> Event | None:
         """Return the sale, or the loss of a deal that was sold."""
-        key, state = _state(row, "deal")
+        key, state = self._state(row, "deal")
         known = self._seen.get(key)
         if known == f"{REFUSED}{state}" or (known == state and row["Id"] not in self._refused):
             return None
-        revision = mapping.whole(row, "Revision__c", "deal.revision", 1)
+        revision = mapping.revision_of(row, self._org)
         return Event(
             id=f"{row['Id']}:{revision}:{state}",
             source=self._source,
@@ -177,27 +173,27 @@ class Changes:
 
     def _customer_changed(self, row: Row) -> Event | None:
         """Return None for our own echo, and for a change to a field that concerns the CRM alone."""
-        key, state = _state(row, "account")
+        key, state = self._state(row, "account")
         if self._seen.get(key) == state:
             return None
-        mapping.to_account(row, mapping.contacts_of(row))
-        revision = mapping.revision(row, mapping.contacts_of(row))
-        if row.get("TiergateRevision__c") == revision and row["Id"] not in self._refused:
+        mapping.to_account(row, mapping.contacts_of(row), self._org)
+        revision = mapping.revision(row, mapping.contacts_of(row), self._org)
+        if row.get(self._org.written.account.revision) == revision and row["Id"] not in self._refused:
             self._remember(key, state)
             return None
         # Of what was read, with a change that came meanwhile; and since when: what is changed and changed back within a
         # second has one stamp.
-        return self._change(row, f"{_followed(row)}:{revision}")
+        return self._change(row, f"{self._followed(row)}:{revision}")
 
     def _customer_gone(self, row: Row) -> Event | None:
         """Return the change of a customer whose account was deleted, or merged into another."""
-        key, state = _state(row, "gone")
+        key, state = self._state(row, "gone")
         return None if self._seen.get(key) == state else self._change(row, "deleted")
 
     def _change(self, row: Row, revision: str) -> Event:
-        customer = mapping.text(row, "TiergateCustomer__c", "customer.id")
+        customer = self._org.customer.text(row, "customer")
         if not re.fullmatch(KEY, customer):
-            raise Unreadable("customer.id", f"{mapping.in_words('customer.id')}: {customer!r} is none of our ids")
+            raise self._org.customer.unreadable("customer", f"{customer!r} is none of our ids")
         return Event(
             id=f"{row['Id']}:{row.get(STAMP)}:{revision}",
             source=self._source,
@@ -217,7 +213,21 @@ class Changes:
             data={"record": "deal" if record == "deal" else "account", "field": field, "reason": reason},
         )
 
+    def _followed(self, row: Row) -> str:
+        """Return the revision that was synced last, as we write it; empty for anything else."""
+        value: Any = row.get(self._org.written.account.revision)
+        return value if isinstance(value, str) and REVISION.fullmatch(value) else ""
+
     # ---- what was offered before
+
+    def _state(self, row: Row, record: Record) -> tuple[str, str]:
+        """Return the key under which a row is remembered, and the state that was seen of it. A stamp is of a second, in
+        which there may be several."""
+        if record == "deal":
+            return row["Id"], mapping.sale_digest(row, self._org)
+        if record == "gone":
+            return row["Id"], f"{row.get(STAMP)}:deleted"
+        return row["Id"], f"{row.get(STAMP)}:{mapping.revision(row, mapping.contacts_of(row), self._org)}"
 
     def _remember(self, key: str, state: str) -> None:
         self._seen[key] = state
@@ -264,22 +274,6 @@ class _Offering:
     def raise_fault(self) -> None:
         if self._fault is not None:
             raise self._fault
-
-
-def _state(row: Row, record: Record) -> tuple[str, str]:
-    """Return the key under which a row is remembered, and the state that was seen of it. A stamp is of a second, in
-    which there may be several."""
-    if record == "deal":
-        return row["Id"], mapping.sale_digest(row)
-    if record == "gone":
-        return row["Id"], f"{row.get(STAMP)}:deleted"
-    return row["Id"], f"{row.get(STAMP)}:{mapping.revision(row, mapping.contacts_of(row))}"
-
-
-def _followed(row: Row) -> str:
-    """Return the revision that was synced last, as we write it; empty for anything else."""
-    value: Any = row.get("TiergateRevision__c")
-    return value if isinstance(value, str) and REVISION.fullmatch(value) else ""
 
 
 def _contact_state(row: Row) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -23,15 +23,15 @@ from canonical.faults import (
 )
 from canonical.ids import Clock
 from policies.http.client import HttpResponse
-from policies.outbound.ownership import Carried
+from policies.outbound.ownership import Carried, Fields
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import NO_SECRET, Secret
-from system_apis.crm.salesforce.mapping import OrgKind
+from system_apis.crm.salesforce.columns import Row
+from system_apis.crm.salesforce.org import Org, org_of
 from system_apis.crm.salesforce.quota import Quota
 
 VERSION = "v66.0"
-Row = dict[str, Any]
 T = TypeVar("T")
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 SPENT = "REQUEST_LIMIT_EXCEEDED"
@@ -52,6 +52,8 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     `cut_over` is the first day of Tiergate in the org (UTC): what was won before it is left alone, whatever is changed
     of it later.
 
+    `mapping` names the file that says what the org's fields, stages and values are called; empty for the shipped one.
+
     `currency` is that of an org without multiple currencies. `country_codes` is whether the org has state and country
     picklists; without them countries are read by their names. `deal_terms` is whether opportunities have the field
     `Evergreen__c`.
@@ -67,6 +69,7 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     private_key: Secret = NO_SECRET
     username: str = ""
     audience: Literal["https://login.salesforce.com", "https://test.salesforce.com"] = "https://login.salesforce.com"
+    mapping: str = ""
     currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")] = ""
     country_codes: bool = True
     deal_terms: bool = False
@@ -77,6 +80,15 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
         super().__post_init__()
         if not self.client_secret and not self.private_key:
             raise ValueError("credentials are missing: set client_secret or private_key")
+        self.org()  # a mistake in the mapping is said at start
+
+    def org(self) -> Org:
+        """Return the org that the mapping describes. Raises `MappingError`."""
+        return org_of(self.mapping, self.currency, country_codes=self.country_codes, deal_terms=self.deal_terms)
+
+    def fields(self, declared: Mapping[str, Fields]) -> Mapping[str, Fields]:
+        """Return the fields that may be written, under the names that they have in this org."""
+        return {**declared, **self.org().writable()}
 
 
 class _Complaint(msgspec.Struct, frozen=True):
@@ -129,15 +141,35 @@ class _Limits(msgspec.Struct, frozen=True):
     DailyApiRequests: Row
 
 
-class _Field(msgspec.Struct, frozen=True):
+class PicklistValue(msgspec.Struct, frozen=True):
+    """A value that people may choose."""
+
+    value: str
+    active: bool = True
+
+
+class DescribedField(msgspec.Struct, frozen=True):
+    """A field of an object (REST API: sObject Describe), as far as it is used."""
+
     name: str
+    type: str = ""
     length: int = 0
+    createable: bool = False
+    updateable: bool = False
+    externalId: bool = False
+    relationshipName: str | None = None
+    referenceTo: list[str] = []
+    picklistValues: list[PicklistValue] = []
 
 
-class _Described(msgspec.Struct, frozen=True):
+class Described(msgspec.Struct, frozen=True):
     """The part of an object's description that is used."""
 
-    fields: list[_Field]
+    fields: list[DescribedField]
+
+    def field(self, name: str) -> DescribedField | None:
+        """Return a field by its name, in any case: Salesforce takes it in any."""
+        return next((each for each in self.fields if each.name.lower() == name.lower()), None)
 
 
 class _Session(msgspec.Struct, frozen=True):
@@ -159,7 +191,7 @@ class SalesforceClient:
         self._clock = clock
         self._session = ""
         self.quota = Quota()
-        self.org = OrgKind(settings.currency, settings.country_codes, settings.deal_terms)
+        self.org = settings.org()
 
     async def query(self, soql: str) -> list[Row]:
         """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
@@ -212,8 +244,12 @@ class SalesforceClient:
 
     async def length(self, sobject: str, field: str) -> int:
         """Return how many characters a field holds (REST API: sObject Describe), 0 for one that is not there."""
-        described = await self._read(f"sobjects/{sobject}/describe", _Described)
-        return next((each.length for each in described.fields if each.name == field), 0)
+        found = (await self.describe(sobject)).field(field)
+        return found.length if found else 0
+
+    async def describe(self, sobject: str) -> Described:
+        """Return the description of an object, with the fields that the integration user may see."""
+        return await self._read(f"sobjects/{sobject}/describe", Described)
 
     async def check(self) -> None:
         """Return when the org answers how many of a day's requests are left."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import Conflict, NotFound, Rejected, Unavailable
 from canonical.parties import Account, AccountSync
-from system_apis.connector import ConnectorContext
-from system_apis.crm.salesforce import mapping
+from system_apis.connector import ConnectorContext, Misfit, Translation
+from system_apis.crm.salesforce import fit, mapping
 from system_apis.crm.salesforce.changes import Changes
 from system_apis.crm.salesforce.client import SalesforceClient, Settings
-from system_apis.crm.salesforce.mapping import Unreadable
+from system_apis.crm.salesforce.columns import Row, Unreadable
+from system_apis.crm.salesforce.org import quoted
 from system_apis.crm.salesforce.sweep import Sweep
 from system_apis.feed import Look
 from system_apis.intake import Intake
@@ -24,38 +25,33 @@ class Salesforce:
         self._client = SalesforceClient(settings, context.client, context.clock)
         self._changes = Changes(self._client, context, settings.cut_over)
         self._sweep = Sweep(self._client, self._changes, context.clock, settings.sweep_seconds)
+        self._org = self._client.org
         self._clock = context.clock
+        self._record_types: dict[str, str] = {}
         self._detail_length = mapping.DETAIL_LENGTH
         self._poll_seconds = settings.poll_seconds
 
     async def deal(self, deal_id: str) -> Deal:
-        org = self._client.org
-        found = await self._client.query(mapping.deal_query(deal_id, org))
-        if not found:
-            raise NotFound("crm", f"there is no opportunity {deal_id}")
-        row = org.completed(found[0])
-        mapping.check_whole(row, (*mapping.DEAL, "Account", "OpportunityLineItems"))
-        if row["Account"]:
-            row["Account"] = org.completed(row["Account"])
-        for each in mapping.lines_of(row):
-            mapping.check_whole(each, mapping.LINE)
+        row = await self._deal(deal_id)
         ancestors = await self._ancestors(row)
-        account: mapping.Row = row["Account"] or {}
-        account_id = mapping.quoted(account.get("Id", ""))
+        account: Row = row["Account"] or {}
+        account_id = quoted(account.get("Id", ""))
         products = sorted({each["Product2Id"] for each in mapping.lines_of(row) if each["Product2Id"]})
-        wanted = ", ".join(map(mapping.quoted, products)) or "''"
+        wanted = ", ".join(map(quoted, products)) or "''"
+        currency = self._org.deal["currency"].first(row) or ""
         queries = {
             "contacts": mapping.contact_query(account.get("Id", "")),
             "listed": (
                 f"SELECT Product2Id FROM PricebookEntry WHERE Product2Id IN ({wanted}) AND IsActive = true"
-                f"{org.in_currency(row[mapping.CURRENCY] or '')}"
-                + (f" AND Pricebook2Id = {mapping.quoted(row['Pricebook2Id'])}" if row["Pricebook2Id"] else "")
+                f"{self._org.in_currency(currency)}"
+                + (f" AND Pricebook2Id = {quoted(row['Pricebook2Id'])}" if row["Pricebook2Id"] else "")
             ),
         }
-        if account.get("VatNumber__c"):
-            same = mapping.quoted(account["VatNumber__c"])
+        number = self._org.account["tax_number"]
+        if same := number.first(account):
             queries["potential_duplicates"] = (
-                f"SELECT Id, ParentId FROM Account WHERE VatNumber__c = {same} AND Id != {account_id}"
+                f"SELECT Id, ParentId FROM Account WHERE {number.column.field} = {quoted(str(same))}"
+                f" AND Id != {account_id}"
             )
         rows = await self._client.queries(queries)
         listed = {each["Product2Id"] for each in rows["listed"]}
@@ -63,17 +59,28 @@ class Salesforce:
         same_number = rows.get("potential_duplicates", [])
         duplicates = [each for each in same_number if each["Id"] not in family and each["ParentId"] not in family]
         try:
-            return mapping.to_deal(row, ancestors, rows["contacts"], duplicates, listed)
+            return mapping.to_deal(row, ancestors, rows["contacts"], duplicates, listed, self._org)
         except Unreadable as error:
             raise Rejected("crm", error.reason, field=error.field) from error
 
-    async def _ancestors(self, row: mapping.Row) -> tuple[str, ...]:
+    async def _deal(self, deal_id: str) -> Row:
+        """Return an opportunity with its lines and its account, as the org has it."""
+        found = await self._client.query(mapping.deal_query(deal_id, self._org))
+        if not found:
+            raise NotFound("crm", f"there is no opportunity {deal_id}")
+        row = found[0]
+        mapping.check_whole(row, mapping.parts_of_deal(self._org))
+        for each in mapping.lines_of(row):
+            mapping.check_whole(each, mapping.parts_of_line(self._org))
+        return row
+
+    async def _ancestors(self, row: Row) -> tuple[str, ...]:
         """Return the ids of the parents, nearest first. A circle ends with the id that closes it."""
         found, more = mapping.visible_ancestors(row)
-        account: mapping.Row = row["Account"] or {}
+        account: Row = row["Account"] or {}
         start = account.get("Id", "")
         while more and start not in found and len(set(found)) == len(found) and len(found) < MAX_DEPTH:
-            above = await self._client.query(f"SELECT ParentId FROM Account WHERE Id = {mapping.quoted(found[-1])}")
+            above = await self._client.query(f"SELECT ParentId FROM Account WHERE Id = {quoted(found[-1])}")
             parent = above[0]["ParentId"] if above else None
             more = parent is not None
             if parent:
@@ -86,17 +93,18 @@ class Salesforce:
         return tuple(chain)
 
     async def account(self, account_id: str) -> Account:
-        found = await self._client.query(mapping.accounts_query(f"Id = {mapping.quoted(account_id)}", self._client.org))
+        found = await self._client.query(mapping.accounts_query(f"Id = {quoted(account_id)}", self._org))
         if not found:
             raise NotFound("crm", await self._why_gone(account_id))
-        row = self._client.org.completed(found[0])
+        row = found[0]
+        parents = (row["ParentId"],) if row["ParentId"] else ()
         try:
-            return mapping.to_account(row, mapping.contacts_of(row), (row["ParentId"],) if row["ParentId"] else ())
+            return mapping.to_account(row, mapping.contacts_of(row), self._org, parents)
         except Unreadable as error:
             raise Rejected("crm", error.reason, field=error.field) from error
 
     async def _why_gone(self, account_id: str) -> str:
-        query = f"SELECT MasterRecordId FROM Account WHERE IsDeleted = true AND Id = {mapping.quoted(account_id)}"
+        query = f"SELECT MasterRecordId FROM Account WHERE IsDeleted = true AND Id = {quoted(account_id)}"
         found = (await self._client.queries({"gone": query}, with_deleted={"gone"}))["gone"]
         if not found:
             return f"there is no account {account_id}"
@@ -104,45 +112,61 @@ class Salesforce:
         return f"the account {account_id} was " + (f"merged into {master}" if master else "deleted")
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:
-        await self._client.composite([mapping.followed_request(account_id, followed)])
+        await self._client.composite([mapping.followed_request(account_id, followed, self._org)])
 
     async def put_deal(self, deal: PlacedDeal) -> DealReference:
         known = await self._placed(deal.key)
         if known and known["IsWon"]:
             return DealReference(known["Id"])
-        org = self._client.org
+        org = self._org
         rows = await self._client.query(mapping.prices_query(deal, org)) if org.sells_in(deal.currency) else []
-        entries = {row["Product2"]["ProductCode"]: row for row in rows}
+        entries = mapping.prices_by_sku(rows, org)
         for index, line in enumerate(deal.lines):
             if line.sku not in entries:
                 reason = f"the price list has no price for {line.sku} in {deal.currency}"
                 raise NotFound("crm", reason, field=f"lines[{index}].sku")
         price_list: str = rows[0]["Pricebook2Id"]
-        await self._client.composite([mapping.placing_request(deal, price_list, self._clock().date(), org)])
+        record_type = await self._record_type(mapping.record_type_query(deal, org))
+        today = self._clock().date()
+        await self._client.composite([mapping.placing_request(deal, price_list, record_type, today, org)])
         placed = await self._placed(deal.key)
         if placed is None:
             raise Unavailable("crm", "the opportunity is not visible yet")
         try:
-            await self._client.composite(mapping.line_requests(deal, placed["Id"], entries))
+            await self._client.composite(mapping.line_requests(deal, placed["Id"], entries, org))
         except (Conflict, Rejected):
             now = await self._placed(deal.key)
             if not (now and now["IsWon"]):
                 raise
         return DealReference(placed["Id"])  # closed by us, or in this moment by another with the same key
 
-    async def _placed(self, key: str) -> mapping.Row | None:
-        query = f"SELECT Id, IsWon FROM Opportunity WHERE TiergateKey__c = {mapping.quoted(key)}"
+    async def _placed(self, key: str) -> Row | None:
+        query = f"SELECT Id, IsWon FROM Opportunity WHERE {self._org.written.deal.key} = {quoted(key)}"
         found = await self._client.query(query)
         return found[0] if found else None
 
+    async def _record_type(self, query: str) -> str:
+        """Return the id of a record type, which is read once; empty where any will do. Raises `Rejected`."""
+        if query and query not in self._record_types:
+            found = await self._client.query(query)
+            if not found:
+                reason = "the org has no record type of deals that the mapping names"
+                raise Rejected("crm", reason, field="record_types")
+            self._record_types[query] = found[0]["Id"]
+        return self._record_types[query] if query else ""
+
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
+        def requests() -> list[Row]:
+            return mapping.status_requests(deal_id, status, correlation_id, self._detail_length, self._org)
+
+        detail = self._org.written.deal.detail
         try:
-            await self._client.composite(mapping.status_requests(deal_id, status, correlation_id, self._detail_length))
+            await self._client.composite(requests())
         except Rejected as refusal:
-            if refusal.field != mapping.DETAIL:
+            if refusal.field != detail:
                 raise
-            self._detail_length = await self._client.length("Opportunity", mapping.DETAIL)
-            await self._client.composite(mapping.status_requests(deal_id, status, correlation_id, self._detail_length))
+            self._detail_length = await self._client.length("Opportunity", detail)
+            await self._client.composite(requests())
 
     async def look(self, intake: Intake) -> Look:
         await self._changes.look(intake)
@@ -152,6 +176,19 @@ class Salesforce:
 
     async def check(self) -> None:
         await self._client.check()
+
+    async def misfits(self) -> list[Misfit]:
+        """Return what the mapping names and the org lacks, or has otherwise."""
+        return await fit.misfits(self._client, self._org)
+
+    async def example(self, record_id: str) -> tuple[str, list[Translation]]:
+        """Return a deal with its account and its lines: the newest one that was won, if none is named."""
+        if not record_id:
+            found = await self._client.query(fit.newest_won_query(self._org))
+            if not found:
+                raise NotFound("crm", "there is no won deal to show yet")
+            record_id = found[0]["Id"]
+        return record_id, fit.translations(await self._deal(record_id), self._org)
 
 
 def connect(settings: Settings, context: ConnectorContext) -> Salesforce:

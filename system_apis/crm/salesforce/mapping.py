@@ -3,234 +3,122 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
-import msgspec
 import pycountry
 
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
 from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact
-from policies.http.client import REPLACEMENT
-from policies.outbound.ownership import TECHNICAL, Fields
+from system_apis.crm.salesforce.columns import MOST, Column, Reader, Row, at, is_number
+from system_apis.crm.salesforce.org import Org, org_of, quoted
 
-Row = dict[str, Any]
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
 """How far up one query sees; SOQL follows at most five relationships."""
-ADDRESS = {"Street": "street", "PostalCode": "postal_code", "City": "city", "CountryCode": "country"}
-ACCOUNT = (
-    "Id",
-    "ParentId",
-    "Name",
-    "VatNumber__c",
-    "PaymentMethod__c",
-    "Partner__c",
-    *(f"Billing{part}" for part in ADDRESS),
-)
-OWNED = ("ParentId", "Name", "VatNumber__c", "Partner__c", *(f"Billing{part}" for part in ADDRESS))
 CONTACT = ("FirstName", "LastName", "Email")
+CONTACT_READERS = [
+    Reader("Contact", key, Column(name)) for key, name in zip(("name", "name", "email"), CONTACT, strict=True)
+]
 DEFAULT_TERM = 12
 """Months."""
-MOST = 2**31 - 1
-"""The greatest whole number that every table can hold."""
-CURRENCY, COUNTRY, COUNTRY_TEXT = "CurrencyIsoCode", "BillingCountryCode", "BillingCountry"
-DETAIL = "TiergateDetail__c"
 DETAIL_LENGTH = 32_768
 """Characters of a Long Text Area, if nothing else is known of an org."""
 COLLECTION = 200
 """Records in one collection."""
-MARK = ("TiergateCustomer__c", "TiergateRevision__c")
-"""The fields that we write to an account."""
-TERMS = ("Evergreen__c",)
-"""The fields of a deal that an org has where `deal_terms` says so."""
-DEAL = (
-    *TERMS,
-    "Id",
-    "Name",
-    "IsWon",
-    "CloseDate",
-    "CurrencyIsoCode",
-    "LegalEntity__c",
-    "StartDate__c",
-    "TermMonths__c",
-    "Revision__c",
-    "Pricebook2Id",
-    "PlacedBy__c",
-    "Owner.Username",
-)
-FIELDS: dict[str, Fields] = {
-    "Opportunity": {
-        "Name": "deal.name",
-        "AccountId": "deal.account",
-        "Pricebook2Id": "deal.lines",
-        "StageName": "deal.won",
-        "CloseDate": TECHNICAL,
-        "CurrencyIsoCode": "deal.currency",
-        "LegalEntity__c": "deal.legal_entity",
-        "StartDate__c": "deal.starts_on",
-        "TermMonths__c": "deal.term_months",
-        "PlacedBy__c": "deal.placed_by",
-        "TiergateKey__c": TECHNICAL,
-        "TiergateStatus__c": "order.state",
-        "TiergateDetail__c": "order.blocked_reason",
-        "TiergateOrder__c": "order.id",
-        "TiergateCorrelation__c": "order.correlation_id",
-    },
-    "OpportunityLineItem": {
-        "OpportunityId": "deal.lines",
-        "PricebookEntryId": "deal.lines",
-        "Quantity": "deal.lines",
-        "UnitPrice": "deal.lines",
-        "SortOrder": TECHNICAL,
-        "TiergateKey__c": TECHNICAL,
-    },
-    "Account": {"TiergateCustomer__c": "customer.id", "TiergateRevision__c": "customer.revision"},
-    "Contract": {
-        "AccountId": "contract.customer_id",
-        "StartDate": "contract.starts_on",
-        "ContractTerm": "contract.term_months",
-        "Opportunity__c": "contract.order_id",
-        "Status": "contract.state",
-        "TiergateContract__c": "contract.id",
-    },
-}
-"""The fields that may be written, each with its field of the canonical model."""
-LINE = ("Id", "Quantity", "UnitPrice", "Discount", "ProductCode", "Name", "Product2Id", "Product2.BillingInterval__c")
+STAMP = "SystemModstamp"
+DEAL = ("Id", "IsWon", "Pricebook2Id")
+ACCOUNT = ("Id", "ParentId")
+LINE = ("Id", "Product2Id")
+SOLD = ("currency", "legal_entity", "starts_on", "term_months", "revision")
+"""What a sale is made of, beside its account and its lines."""
+SOLD_LATER = ("evergreen",)
+"""The same, where there is something. Without it a sale has the fingerprint that it had before this was read."""
+AGREED = ("currency", "legal_entity", "starts_on", "term_months")
+"""What a channel has agreed on, and must not become something else in the org."""
+SOLD_LINE = ("quantity", "unit_price", "discount_percent")
+OWNED = ("name", "tax_number", "partner", "address.street", "address.postal_code", "address.city", "address.country")
+OWNED_LATER = ("address.state", "tax_exempt")
+"""What the CRM owns of an account. Without the later ones it has the fingerprint that it had before they were read."""
+FIELDS = org_of("").writable()
+"""The fields that may be written, each with its field of the canonical model, in an org that is mapped as shipped."""
 
 
-SOLD = (
-    "IsWon",
-    "AccountId",
-    "CurrencyIsoCode",
-    "LegalEntity__c",
-    "StartDate__c",
-    "TermMonths__c",
-    "Revision__c",
-)
-"""What a sale is made of, beside its lines."""
-SOLD_LINE = ("Id", "Quantity", "UnitPrice", "Discount", "Product2Id")
-WORDS = {
-    "customer.id": "Account.TiergateCustomer__c",
-    "deal.name": "Opportunity.Name",
-    "deal.revision": "Opportunity.Revision__c",
-    "deal.starts_on": "Opportunity.StartDate__c",
-    "deal.placed_by": "Opportunity.PlacedBy__c",
-    "deal.account.name": "Account.Name",
-    "deal.account.partner": "Account.Partner__c",
-    "deal.account.payment_method": "Account.PaymentMethod__c",
-    "deal.account.contact.name": "Contact.LastName",
-    "deal.account.contact.email": "Contact.Email",
-    "deal.account.address.street": "Account.BillingStreet",
-    "deal.account.address.postal_code": "Account.BillingPostalCode",
-    "deal.account.address.city": "Account.BillingCity",
-    "deal.won": "Opportunity.StageName",
-    "deal.account": "Opportunity.AccountId",
-    "deal.account.ancestors": "Account.ParentId",
-    "deal.account.address.country": "Account.BillingCountryCode",
-    "deal.account.tax_number": "Account.VatNumber__c",
-    "deal.legal_entity": "Opportunity.LegalEntity__c",
-    "deal.currency": "Opportunity.CurrencyIsoCode",
-    "deal.term_months": "Opportunity.TermMonths__c",
-    "deal.lines": "OpportunityLineItems",
-    "sku": "ProductCode",
-    "quantity": "Quantity",
-    "interval": "BillingInterval__c",
-    "listed": "PricebookEntry",
-    "unit_price": "UnitPrice",
-}
-"""The names that people who work in an org know canonical fields by; fields of a line by their last part."""
-ON_A_LINE = re.compile(r"deal\.lines(\[\d+\])\.(\w+)")
-
-
-def in_words(field: str) -> str:
-    """Return an org's name of a canonical field: `deal.lines[0].quantity` is `OpportunityLineItems[0].Quantity`."""
-    if line := ON_A_LINE.fullmatch(field):
-        return f"{WORDS['deal.lines']}{line[1]}.{WORDS.get(line[2], line[2])}"
-    return WORDS.get(field, field)
-
-
-def quoted(text: str) -> str:
-    """Return `text` as a SOQL string literal (SOQL reference: quoted string escape sequences)."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-class OrgKind(msgspec.Struct, frozen=True):
-    """The standard fields that an org has or lacks.
-
-    `currency` is that of an org without multiple currencies, empty for one with them; `country_codes` is whether it
-    has state and country picklists; `terms` whether it has the fields of `TERMS`.
-    """
-
-    currency: str = ""
-    country_codes: bool = True
-    terms: bool = False
-
-    def fields(self, names: Iterable[str]) -> list[str]:
-        """Return those of the fields that the org has, or what it has in their place."""
-        lacking = {CURRENCY} if self.currency else set[str]()
-        lacking |= set() if self.terms else {*TERMS}
-        there = [each for each in names if each not in lacking]
-        return there if self.country_codes else [COUNTRY_TEXT if each == COUNTRY else each for each in there]
-
-    def in_currency(self, currency: str) -> str:
-        """Return the condition for records in a currency, with its AND."""
-        return "" if self.currency else f" AND {CURRENCY} = {quoted(currency)}"
-
-    def sells_in(self, currency: str) -> bool:
-        return not self.currency or self.currency == currency
-
-    def completed(self, row: Row) -> Row:
-        """Return a record of the org with the fields that it lacks: its currency, and the code of a country's name."""
-        made = row | ({CURRENCY: self.currency} if self.currency else {})
-        made |= {} if self.terms else dict.fromkeys(TERMS)
-        return made if self.country_codes else made | {COUNTRY: _code_of(row.get(COUNTRY_TEXT))}
-
-
-def _code_of(country: Any) -> Any:
-    """Return the ISO 3166 code of a country by its English name or one of its codes, else what was there."""
-    try:
-        return pycountry.countries.lookup(country.strip()).alpha_2
-    except (LookupError, AttributeError):
-        return country
-
-
-def deal_query(deal_id: str, org: OrgKind) -> str:
+def deal_query(deal_id: str, org: Org) -> str:
     """Return one query for a deal, its lines, its account and the account's parents."""
-    account = ", ".join(f"Account.{field}" for field in org.fields(ACCOUNT))
-    parents = ", ".join(f"{level}.ParentId" for level in LEVELS[1:])
-    lines = f"(SELECT {', '.join(LINE)} FROM OpportunityLineItems ORDER BY SortOrder, Id)"
-    own = ", ".join(org.fields(DEAL))
-    return f"SELECT {own}, {account}, {parents}, {lines} FROM Opportunity WHERE Id = {quoted(deal_id)}"
+    return f"SELECT {_deal_wanted(org)} FROM Opportunity WHERE Id = {quoted(deal_id)}"
 
 
-def sales_query(condition: str, org: OrgKind, cut_over: date) -> str:
+@cache
+def _deal_wanted(org: Org) -> str:
+    own = org.fields(DEAL, [*org.deal.values(), *org.custom.values()])
+    account = org.fields(ACCOUNT, org.account.values(), "Account.")
+    parents = [f"{level}.ParentId" for level in LEVELS[1:]]
+    of_line = ", ".join(org.fields(LINE, org.line.values()))
+    lines = f"(SELECT {of_line} FROM OpportunityLineItems ORDER BY SortOrder, Id)"
+    return ", ".join({each.lower(): each for each in (*own, *account, *parents, lines)}.values())
+
+
+@cache
+def parts_of_deal(org: Org) -> frozenset[str]:
+    """Return what a row that answers `deal_query` has."""
+    own = org.fields(DEAL, [*org.deal.values(), *org.custom.values()])
+    return frozenset({each.partition(".")[0] for each in own} | {"Account", "OpportunityLineItems"})
+
+
+@cache
+def parts_of_line(org: Org) -> frozenset[str]:
+    """Return what each of its lines has."""
+    return frozenset(each.partition(".")[0] for each in org.fields(LINE, org.line.values()))
+
+
+def sales_query(condition: str, org: Org, cut_over: date) -> str:
     """Return the query for the deals that were won since a day, and those that were sold and are lost, with what is
     sold.
 
     The stage of a deal that was created as won was never changed (Object Reference: Opportunity, LastStageChangeDate).
     """
-    lines = f"(SELECT {', '.join(SOLD_LINE)} FROM OpportunityLineItems ORDER BY Id)"
     since = f"{cut_over.isoformat()}T00:00:00.000Z"
     won = f"LastStageChangeDate >= {since} OR (LastStageChangeDate = null AND CreatedDate >= {since})"
-    which = f"((IsWon = true AND ({won})) OR (IsClosed = true AND TiergateOrder__c != null))"
-    own = ", ".join(org.fields(("Id", *SOLD, *TERMS, "SystemModstamp")))
-    return f"SELECT {own}, {lines} FROM Opportunity WHERE {which} AND {condition}"
+    which = f"((IsWon = true AND ({won})) OR (IsClosed = true AND {org.written.deal.order} != null)){org.is_ours()}"
+    return f"SELECT {_sale_wanted(org)} FROM Opportunity WHERE {which} AND {condition}"
 
 
-def sale_digest(row: Row) -> str:
+@cache
+def _sale_wanted(org: Org) -> str:
+    of_line = ", ".join(org.fields(LINE, _sold_of_line(org)))
+    own = ", ".join(_firsts(("Id", "IsWon", "AccountId", STAMP), (org.deal[each] for each in (*SOLD, *SOLD_LATER))))
+    return f"{own}, (SELECT {of_line} FROM OpportunityLineItems ORDER BY Id)"
+
+
+def _firsts(fixed: Iterable[str], readers: Iterable[Reader]) -> list[str]:
+    """Return fields that a query asks for, without those that are read where the first is empty."""
+    wanted = [*fixed, *(each.column.field for each in readers if each.path)]
+    return list({each.lower(): each for each in wanted}.values())
+
+
+@cache
+def _sold_of_line(org: Org) -> list[Reader]:
+    """Return what is sold with a line: fields of its own. What belongs to its product changes with the product."""
+    interval = org.line["interval"]
+    return [*(org.line[each] for each in SOLD_LINE), *([interval] if interval.own_field else [])]
+
+
+def sale_digest(row: Row, org: Org) -> str:
     """Return a fingerprint of what is sold with a deal, as 16 hex digits. It is another one when the deal is lost.
 
     Our own writing does not change it, nor what a sale is not made of, such as the deal's name.
     """
     lines: Row = row.get("OpportunityLineItems") or {}
-    sold = [row.get(each) for each in SOLD] + [lines.get("totalSize")]
-    sold += [row[each] for each in TERMS if row.get(each)]
-    sold += [each.get(field) for each in lines_of(row) for field in SOLD_LINE]
+    sold = [row.get("IsWon"), row.get("AccountId"), *(org.deal[each].first(row) for each in SOLD)]
+    sold += [lines.get("totalSize"), *filter(None, (org.deal[each].first(row) for each in SOLD_LATER))]
+    of_line = _sold_of_line(org)
+    for each in lines_of(row):
+        sold += [each.get("Id"), *(reader.first(each) for reader in of_line), each.get("Product2Id")]
     return hashlib.sha256(repr(sold).encode()).hexdigest()[:16]
 
 
@@ -256,192 +144,207 @@ def _children(row: Row, relation: str) -> list[Row]:
     return children.get("records", [])
 
 
-class Unreadable(ValueError):
-    """A value of a record is none.
-
-    `field` is its canonical name, `reason` says what is wrong in an org's words.
-    """
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field = field
-        self.reason = reason
-
-
 def check_whole(row: Row, names: Iterable[str]) -> None:
-    """Raise `Unavailable` for a row without the fields that were asked for: what answered is not the org."""
-    if missing := [each for each in names if each.partition(".")[0] not in row]:
+    """Raise `Unavailable` for a row without the parts that were asked for: what answered is not the org."""
+    if missing := sorted(each for each in names if each not in row):
         raise Unavailable("crm", f"it answered with a record that has no {missing[0]}")
 
 
-def whole(row: Row, name: str, field: str, default: int) -> int:
-    """Return a whole number from 1 of a record, the default where it has none. Raises `Unreadable`."""
-    value = row.get(name)
-    if value is None:
-        return default
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and 1 <= value <= MOST and value == int(value):
-        return int(value)
-    raise Unreadable(field, f"{in_words(field)}: {value!r} is no whole number from 1 to {MOST}")
-
-
-def text(row: Row, name: str, field: str) -> str:
-    """Return a text of a record, empty where it has none. Raises `Unreadable`."""
-    value = row.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise Unreadable(field, f"{in_words(field)}: {value!r} is no text")
-    if REPLACEMENT in value:
-        raise Unreadable(field, f"{in_words(field)} holds a character that cannot be stored")
-    return value
-
-
-def _number(value: Any, field: str) -> Decimal:
-    """Return a number of a record. Raises `Unreadable`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise Unreadable(field, f"{in_words(field)}: {value!r} is no number")
-    return Decimal(str(value))
-
-
 def to_deal(
-    row: Row, ancestors: tuple[str, ...], contacts: list[Row], potential_duplicates: list[Row], listed: set[str]
+    row: Row,
+    ancestors: tuple[str, ...],
+    contacts: list[Row],
+    potential_duplicates: list[Row],
+    listed: set[str],
+    org: Org,
 ) -> Deal:
     """Return an opportunity as a canonical deal.
 
     `listed` holds the ids of the products that the price list has in the deal's currency. Raises `Unreadable`.
     """
     account: Row = row["Account"] or {}
-    owner: Row = row["Owner"] or {}
+    of, deal = "deal", org.deal
+    evergreen = deal["evergreen"].flag(row, of)
+    custom = {name: each.anything(row, of) for name, each in org.custom.items()}
     return Deal(
         id=row["Id"],
-        name=text(row, "Name", "deal.name"),
-        revision=whole(row, "Revision__c", "deal.revision", 1),
-        account=to_account(account, contacts, ancestors, tuple(each["Id"] for each in potential_duplicates)),
-        currency=text(row, "CurrencyIsoCode", "deal.currency"),
-        legal_entity=text(row, "LegalEntity__c", "deal.legal_entity") or None,
-        starts_on=_day(row["StartDate__c"] or row["CloseDate"]),
-        term_months=_term(row["TermMonths__c"], evergreen=bool(row.get("Evergreen__c"))),
-        evergreen=bool(row.get("Evergreen__c")),
-        lines=tuple(_line(each, place, listed) for place, each in enumerate(lines_of(row))),
+        name=deal["name"].text(row, of),
+        revision=deal["revision"].whole(row, of, 1),
+        account=to_account(account, contacts, org, ancestors, tuple(each["Id"] for each in potential_duplicates)),
+        currency=deal["currency"].text(row, of),
+        legal_entity=deal["legal_entity"].text(row, of) or None,
+        starts_on=deal["starts_on"].day(row, of),
+        term_months=_term(row, deal["term_months"], evergreen=evergreen),
+        evergreen=evergreen,
+        lines=tuple(_line(each, place, listed, org) for place, each in enumerate(lines_of(row))),
         won=bool(row["IsWon"]),
-        placed_by=text(row, "PlacedBy__c", "deal.placed_by") or owner.get("Username") or "",
+        placed_by=deal["placed_by"].text(row, of),
+        custom={name: value for name, value in custom.items() if value},
     )
 
 
-def _day(value: Any) -> date:
-    try:
-        return date.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        field = "deal.starts_on"
-        raise Unreadable(field, f"{in_words(field)}: {value!r} is no day") from error
+def revision_of(row: Row, org: Org) -> int:
+    """Return the revision of a deal. Raises `Unreadable`."""
+    return org.deal["revision"].whole(row, "deal", 1)
 
 
 def to_account(
-    row: Row, contacts: list[Row], ancestors: tuple[str, ...] = (), potential_duplicates: tuple[str, ...] = ()
+    row: Row, contacts: list[Row], org: Org, ancestors: tuple[str, ...] = (), potential_duplicates: tuple[str, ...] = ()
 ) -> Account:
     """Return an account as a canonical one. `contacts` holds its first contact, if it has one.
 
     Raises `Unreadable`.
     """
+    of, account = "deal.account", org.account
     return Account(
         id=row.get("Id", ""),
-        name=text(row, "Name", "deal.account.name"),
-        address=_address(row),
-        tax_number=text(row, "VatNumber__c", "deal.account.tax_number") or None,
+        name=account["name"].text(row, of),
+        address=_address(row, org),
+        tax_number=account["tax_number"].text(row, of) or None,
         contact=_contact(contacts[0]) if contacts else None,
-        payment_method=text(row, "PaymentMethod__c", "deal.account.payment_method") or None,
+        payment_method=account["payment_method"].text(row, of) or None,
         ancestors=ancestors,
         potential_duplicates=potential_duplicates,
-        partner=text(row, "Partner__c", "deal.account.partner"),
-        revision=revision(row, contacts),
+        tax_exempt=account["tax_exempt"].flag(row, of),
+        partner=account["partner"].text(row, of),
+        revision=revision(row, contacts, org),
     )
 
 
-def _address(row: Row) -> Address:
-    """Return an account's address. Without country picklists an org's users write the code as they like."""
-    parts = (text(row, f"Billing{part}", f"deal.account.address.{name}") for part, name in ADDRESS.items())
-    street, postal_code, city, country = parts
-    return Address(street, postal_code, city, country.strip().upper())
+def _address(row: Row, org: Org) -> Address:
+    """Return an account's address. Without picklists an org's users write the codes as they like."""
+    parts = ("street", "postal_code", "city", "country", "state")
+    street, postal_code, city, country, state = (
+        org.account[f"address.{part}"].text(row, "deal.account") for part in parts
+    )
+    country = country.strip().upper()
+    return Address(street, postal_code, city, country, code_of_state(country, state.strip()) if state else "")
+
+
+@cache
+def _states_of(country: str) -> dict[str, str]:
+    """Return the codes of a country's states (ISO 3166-2, without the country's) by name and by code."""
+    found = cast("Any", pycountry.subdivisions).get(country_code=country) or ()
+    codes = [(str(each.name), str(each.code).partition("-")[2]) for each in found]
+    return {name.casefold(): code for name, code in codes} | {code.casefold(): code for _, code in codes}
+
+
+def code_of_state(country: str, written: str) -> str:
+    """Return the ISO 3166-2 code of a state, without the country's, by its name or its code, else what was there."""
+    return _states_of(country).get(written.casefold(), written)
 
 
 def _contact(row: Row) -> Contact:
-    named = (text(row, name, "deal.account.contact.name") for name in ("FirstName", "LastName"))
-    return Contact(" ".join(filter(None, named)), text(row, "Email", "deal.account.contact.email"))
+    first, last, email = (each.text(row, "deal.account.contact") for each in CONTACT_READERS)
+    return Contact(" ".join(filter(None, (first, last))), email)
 
 
-def revision(row: Row, contacts: list[Row]) -> str:
+def revision(row: Row, contacts: list[Row], org: Org) -> str:
     """Return a fingerprint of the fields that the CRM owns of an account, as 16 hex digits.
 
     What we write to the account ourselves does not change it.
     """
-    owned = [row.get(field) or "" for field in OWNED]
+    owned = [row.get("ParentId") or "", *(org.account[each].raw(row) or "" for each in OWNED)]
     owned += [contacts[0][field] or "" for field in CONTACT] if contacts else []
+    owned += [f"{each}={value}" for each in OWNED_LATER if (value := org.account[each].raw(row))]
     return hashlib.sha256(repr(owned).encode()).hexdigest()[:16]
 
 
-def _term(months: float | None, *, evergreen: bool) -> int:
+def _term(row: Row, reader: Reader, *, evergreen: bool) -> int:
     """Return the months of a term: a year if none is said, 0 for what is no number of whole months, or has no end."""
+    if evergreen and reader.raw(row) in (None, ""):
+        return 0
+    months = reader.value(row, "deal")
     if months is None:
-        return 0 if evergreen else DEFAULT_TERM
-    return int(months) if isfinite(months) and abs(months) <= MOST and months == int(months) else 0
+        return DEFAULT_TERM
+    whole = is_number(months) and isfinite(months) and abs(months) <= MOST and months == int(months)
+    return int(months) if whole else 0
 
 
-def _line(row: Row, place: int, listed: set[str]) -> DealLine:
-    """Return a line. Its discount is in per cent of the price (Object Reference: OpportunityLineItem)."""
-    product: Row = row["Product2"] or {}
-    field = f"deal.lines[{place}]"
-    price, discount = (_number(row[name] or 0, f"{field}.unit_price") for name in ("UnitPrice", "Discount"))
+def _line(row: Row, place: int, listed: set[str], org: Org) -> DealLine:
+    of, line = f"deal.lines[{place}]", org.line
+    price, discount = (line[name].number(row, of, Decimal(0)) for name in ("unit_price", "discount_percent"))
     return DealLine(
         id=row["Id"],
-        sku=text(row, "ProductCode", f"{field}.sku"),
-        name=text(row, "Name", f"{field}.name"),
-        quantity=_number(row["Quantity"], f"{field}.quantity"),
+        sku=line["sku"].text(row, of),
+        name=line["name"].text(row, of),
+        quantity=line["quantity"].number(row, of),
         unit_price=price * (100 - discount) / 100 if discount else price,
-        interval=text(product, "BillingInterval__c", f"{field}.interval"),
+        interval=line["interval"].text(row, of),
         listed=row["Product2Id"] in listed,
         list_price=price if discount else None,
         discount_percent=discount,
     )
 
 
-def prices_query(deal: PlacedDeal, org: OrgKind) -> str:
-    """Return the query for the standard price list's entries of the products that are ordered."""
+def prices_query(deal: PlacedDeal, org: Org) -> str:
+    """Return the query for the price book's entries of the products that are ordered."""
     skus = ", ".join(sorted({quoted(line.sku) for line in deal.lines}))
+    code = product_code(org)
     return (
-        "SELECT Id, UnitPrice, Product2.ProductCode, Pricebook2Id FROM PricebookEntry WHERE IsActive = true "
-        f"AND Pricebook2.IsStandard = true{org.in_currency(deal.currency)} AND Product2.ProductCode IN ({skus})"
+        f"SELECT Id, UnitPrice, {code}, Pricebook2Id FROM PricebookEntry WHERE IsActive = true "
+        f"AND {org.price_book()}{org.in_currency(deal.currency)} AND {code} IN ({skus})"
     )
 
 
-def placing_request(deal: PlacedDeal, price_list: str, today: date, org: OrgKind) -> Row:
+def product_code(org: Org) -> str:
+    """Return the path from a price to the code of its product."""
+    sku = org.line["sku"].column.field
+    return sku if sku.startswith("Product2.") else "Product2.ProductCode"
+
+
+def prices_by_sku(rows: list[Row], org: Org) -> dict[str, Row]:
+    """Return the entries that `prices_query` found, by the codes of their products."""
+    path = tuple(product_code(org).split("."))
+    return {at(row, path): row for row in rows}
+
+
+def record_type_query(deal: PlacedDeal, org: Org) -> str:
+    """Return the query for the record type of a deal that a channel places, empty where any will do."""
+    names = org.names.record_types
+    named = str(org.deal["legal_entity"].written(deal.legal_entity)) if org.record_type else names[0] if names else ""
+    if not named:
+        return ""
+    return f"SELECT Id FROM RecordType WHERE SobjectType = 'Opportunity' AND DeveloperName = {quoted(named)}"
+
+
+def placing_request(deal: PlacedDeal, price_list: str, record_type: str, today: date, org: Org) -> Row:
     """Return the request for the opportunity, still open: it is closed once its lines exist."""
-    body = {
-        "Name": deal.name,
+    body: Row = {
         "AccountId": deal.account_id,
         "Pricebook2Id": price_list,
-        "StageName": "Negotiation/Review",
+        "StageName": org.names.open_stage,
         "CloseDate": today.isoformat(),
-        CURRENCY: deal.currency,
-        "LegalEntity__c": deal.legal_entity,
-        "StartDate__c": deal.starts_on.isoformat(),
-        "TermMonths__c": deal.term_months,
-        "PlacedBy__c": deal.placed_by,
     }
-    there = {name: body[name] for name in org.fields(body)}
-    return _patch(f"sobjects/Opportunity/TiergateKey__c/{deal.key}", "deal", there)
+    if record_type:
+        body["RecordTypeId"] = record_type
+    own = {
+        "name": deal.name,
+        "currency": deal.currency,
+        "legal_entity": deal.legal_entity,
+        "starts_on": deal.starts_on.isoformat(),
+        "term_months": deal.term_months,
+        "placed_by": deal.placed_by,
+    }
+    for name, value in own.items():
+        if field := org.deal[name].own_field:
+            body[field] = org.deal[name].written(value)
+        elif name in AGREED and not (record_type and name == "legal_entity"):
+            org.deal[name].check_constant(value)
+    return _patch(f"sobjects/Opportunity/{org.written.deal.key}/{deal.key}", "deal", body)
 
 
-def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row]) -> list[Row]:
+def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row], org: Org) -> list[Row]:
     """Return the requests for the lines, each with a key of its own, and for the close.
 
     They are sent all or nothing, so that lines which exist belong to a deal that is won. A composite has 25 requests at
     most: the lines are in collections, of 200 each (REST API: sObject Collections).
     """
+    key = org.written.line.key
     lines: list[Row] = [
         {
             "attributes": {"type": "OpportunityLineItem"},
-            "TiergateKey__c": f"{deal.key}.{index}",
+            key: f"{deal.key}.{index}",
             "OpportunityId": deal_id,
             "PricebookEntryId": entries[line.sku]["Id"],
             "Quantity": line.quantity,
@@ -452,13 +355,13 @@ def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row]) -> li
     ]
     requests = [
         _patch(
-            "composite/sobjects/OpportunityLineItem/TiergateKey__c",
+            f"composite/sobjects/OpportunityLineItem/{key}",
             f"lines{start}",
             {"allOrNone": True, "records": lines[start : start + COLLECTION]},
         )
         for start in range(0, len(lines), COLLECTION)
     ]
-    return [*requests, _patch(f"sobjects/Opportunity/{deal_id}", "close", {"StageName": "Closed Won"})]
+    return [*requests, _patch(f"sobjects/Opportunity/{deal_id}", "close", {"StageName": org.names.won_stage})]
 
 
 def shortened(words: str, length: int) -> str:
@@ -466,38 +369,41 @@ def shortened(words: str, length: int) -> str:
     return words if len(words) <= length else f"{words[: max(length - 1, 0)]}…"[:length]
 
 
-def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detail_length: int) -> list[Row]:
+def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detail_length: int, org: Org) -> list[Row]:
     """Return the composite's subrequests that show a status, and the contract when there is one.
 
     The detail is shortened to `detail_length` characters: the state is to be seen whatever there is to say of it.
     """
-    findings = "; ".join(f"{in_words(each.field)}: {each.reason}" for each in status.findings)
+    findings = "; ".join(f"{org.in_words(each.field)}: {each.reason}" for each in status.findings)
+    written = org.written.deal
     shown = {
-        "TiergateStatus__c": status.state,
-        DETAIL: shortened(findings or status.detail, detail_length),
-        "TiergateOrder__c": status.order_id,
-        "TiergateCorrelation__c": correlation_id,
+        written.state: status.state,
+        written.detail: shortened(findings or status.detail, detail_length),
+        written.order: status.order_id,
+        written.correlation: correlation_id,
     }
     requests = [_patch(f"sobjects/Opportunity/{deal_id}", "deal", shown)]
     if status.customer_id:
         followed = AccountSync(status.customer_id, status.revision)
-        requests.append(followed_request(status.account_id, followed))
+        requests.append(followed_request(status.account_id, followed, org))
     if status.contract_id and status.starts_on:
-        url = f"sobjects/Contract/TiergateContract__c/{status.contract_id}"
+        url = f"sobjects/Contract/{org.written.contract.contract}/{status.contract_id}"
         contract = {
             "AccountId": status.account_id,
             "StartDate": status.starts_on.isoformat(),
             "ContractTerm": status.term_months or None,
-            "Opportunity__c": deal_id,
+            org.written.contract.deal: deal_id,
         }
         # A contract cannot be created as activated; it is drafted, then activated.
-        requests += [_patch(url, "contract", contract), _patch(url, "activation", {"Status": "Activated"})]
+        active = {"Status": org.names.active_contract}
+        requests += [_patch(url, "contract", contract), _patch(url, "activation", active)]
     return requests
 
 
-def followed_request(account_id: str, followed: AccountSync) -> Row:
+def followed_request(account_id: str, followed: AccountSync, org: Org) -> Row:
     """Return the request that writes which customer an account is, and the revision that was synced."""
-    body = {"TiergateCustomer__c": followed.customer_id, "TiergateRevision__c": followed.revision}
+    written = org.written.account
+    body = {written.customer: followed.customer_id, written.revision: followed.revision}
     return _patch(f"sobjects/Account/{account_id}", "account", body)
 
 
@@ -508,12 +414,27 @@ def contact_query(account_id: str) -> str:
     )
 
 
-def accounts_query(condition: str, org: OrgKind) -> str:
+def accounts_query(condition: str, org: Org) -> str:
     """Return the query for accounts with the fields that we write to them, each with its first contact."""
+    return f"SELECT {_account_wanted(org)} FROM Account WHERE {condition}"
+
+
+@cache
+def _account_wanted(org: Org) -> str:
     contact = f"(SELECT {', '.join(CONTACT)} FROM Contacts ORDER BY CreatedDate LIMIT 1)"
-    return (
-        f"SELECT {', '.join((*org.fields(ACCOUNT), *MARK, 'SystemModstamp', contact))} FROM Account WHERE {condition}"
-    )
+    mark = (org.written.account.customer, org.written.account.revision, STAMP)
+    return ", ".join((*org.fields((*ACCOUNT, *mark), org.account.values()), contact))
+
+
+def changed_contacts_query(condition: str, org: Org) -> str:
+    """Return the query for contacts of customers."""
+    return f"SELECT Id, AccountId, {', '.join(CONTACT)}, {STAMP} FROM Contact WHERE Account.{org.ours} AND {condition}"
+
+
+def gone_query(condition: str, org: Org) -> str:
+    """Return the query for customers' accounts that were deleted or merged into others."""
+    own = f"Id, {org.written.account.customer}, {STAMP}"
+    return f"SELECT {own} FROM Account WHERE IsDeleted = true AND {org.ours} AND {condition}"
 
 
 def contacts_of(account: Row) -> list[Row]:

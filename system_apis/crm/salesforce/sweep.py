@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 
 from canonical.ids import Clock
 from system_apis.crm.salesforce import mapping
-from system_apis.crm.salesforce.changes import OURS, STAMP, Changes, soql_time
-from system_apis.crm.salesforce.client import Row, SalesforceClient
+from system_apis.crm.salesforce.changes import Changes, soql_time
+from system_apis.crm.salesforce.client import SalesforceClient
+from system_apis.crm.salesforce.columns import Row
+from system_apis.crm.salesforce.mapping import STAMP
+from system_apis.crm.salesforce.org import quoted
 from system_apis.intake import Intake
 
 REACH = timedelta(hours=6)
@@ -42,7 +45,7 @@ class Sweep:
                 return
             self._next = self._clock() + self._every
             since = soql_time(self._clock() - REACH)
-            self._wanted = f"({STAMP} >= {since} OR TiergateOrder__c = null)"
+            self._wanted = f"({STAMP} >= {since} OR {self._client.org.written.deal.order} = null)"
             self._deals, self._accounts = "Id != null", "Id != null"
         starts = {"deals": self._deals, "accounts": self._accounts}
         wanted = {name: self._query(name, start) for name, start in starts.items() if start is not None}
@@ -54,7 +57,8 @@ class Sweep:
     def _query(self, name: str, start: str) -> str:
         if name == "deals":
             return self._changes.sales_query(f"{self._wanted} AND {start} ORDER BY {STAMP}, Id LIMIT {ROWS}")
-        return mapping.accounts_query(f"{OURS} AND {start} ORDER BY Id LIMIT {ROWS}", self._client.org)
+        org = self._client.org
+        return mapping.accounts_query(f"{org.ours} AND {start} ORDER BY Id LIMIT {ROWS}", org)
 
 
 def _after_deals(rows: list[Row]) -> str | None:
@@ -66,8 +70,8 @@ def _after_deals(rows: list[Row]) -> str | None:
         stamp = soql_time(datetime.fromisoformat(last[STAMP]))
     except (TypeError, ValueError):
         return None  # the record was refused; the next round may find it better
-    return f"({STAMP} > {stamp} OR ({STAMP} = {stamp} AND Id > {mapping.quoted(last['Id'])}))"
+    return f"({STAMP} > {stamp} OR ({STAMP} = {stamp} AND Id > {quoted(last['Id'])}))"
 
 
 def _after_accounts(rows: list[Row]) -> str | None:
-    return f"Id > {mapping.quoted(rows[-1]['Id'])}" if len(rows) == ROWS else None
+    return f"Id > {quoted(rows[-1]['Id'])}" if len(rows) == ROWS else None

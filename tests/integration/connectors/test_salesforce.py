@@ -14,6 +14,7 @@ import pytest
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.salesforce.app import ConnectedApp, Salesforce, salesforce_app
+from sandbox.salesforce.dialect import DEMO
 from sandbox.store import SandboxClock, Store
 from system_apis.crm import salesforce
 from system_apis.crm.port import Crm
@@ -33,15 +34,18 @@ class Org(CrmSubject):
     secrets = (SECRET,)
     sku = "PLATFORM"
     page = 4
+    dialect = DEMO
 
     def __init__(self, folder: Path) -> None:
         self._store = Store(folder / "org.sqlite")
         self._platform = Salesforce(
-            self._store, SandboxClock(), ConnectedApp("app", SECRET, "us@example.com"), self.page
+            self._store, SandboxClock(), ConnectedApp("app", SECRET, "us@example.com"), self.page, dialect=self.dialect
         )
         self._org = self._platform.org
         self._price_list = self._create("Pricebook2", Name="Standard", IsActive=True, IsStandard=True)
-        product = self._create("Product2", Name="Platform fee", ProductCode=self.sku, IsActive=True)
+        product = self._create(
+            "Product2", Name="Platform fee", ProductCode=self.sku, IsActive=True, BillingInterval__c="year"
+        )
         self._entry = self._create(
             "PricebookEntry",
             Pricebook2Id=self._price_list,
@@ -52,7 +56,7 @@ class Org(CrmSubject):
         )
 
     def _create(self, sobject: str, **fields: Any) -> str:
-        return str(self._org.create(sobject, fields, PERSON)["Id"])
+        return str(self._org.create(sobject, self.dialect.fields(fields), PERSON)["Id"])
 
     def settings(self, url: str) -> PlatformServer:
         return salesforce.Settings(
@@ -95,26 +99,32 @@ class Org(CrmSubject):
         for place in range(lines):
             line: dict[str, Any] = {"Quantity": 1, "UnitPrice": float(price), "SortOrder": place}
             self._create("OpportunityLineItem", OpportunityId=deal, PricebookEntryId=self._entry, **line)
-        self._org.update("Opportunity", deal, {"StageName": "Closed Won"}, PERSON)
+        self._org.update("Opportunity", deal, self.dialect.fields({"StageName": "Closed Won"}), PERSON)
         return deal
 
     async def touch_deal(self, deal_id: str) -> None:
         self._org.update("Opportunity", deal_id, {"Name": "Deal, touched"}, PERSON)
 
     async def deals(self, key: str) -> list[tuple[str, int]]:
-        found = [each for each in self._live("Opportunity") if each["TiergateKey__c"] == key and each["IsWon"]]
+        found = [
+            each for each in self._live("Opportunity") if each[self._named("TiergateKey__c")] == key and each["IsWon"]
+        ]
         lines = [each["OpportunityId"] for each in self._live("OpportunityLineItem")]
         return [(each["Name"], lines.count(each["Id"])) for each in found]
 
     async def contracts(self, contract_id: str) -> int:
-        return [each["TiergateContract__c"] for each in self._live("Contract")].count(contract_id)
+        return [each[self._named("TiergateContract__c")] for each in self._live("Contract")].count(contract_id)
 
     async def shown_on(self, deal_id: str) -> str:
         record = self._org.get("Opportunity", deal_id)
-        return str([value for name, value in record.items() if name.startswith("Tiergate")])
+        shown = ("TiergateStatus__c", "TiergateDetail__c", "TiergateOrder__c", "TiergateCorrelation__c")
+        return str([record[self._named(each)] for each in shown])
 
     async def delete(self, record_id: str) -> None:
         self._org.delete("Account" if record_id.startswith("001") else "Opportunity", record_id, PERSON)
+
+    def _named(self, field: str) -> str:
+        return self.dialect.names.get(field, field)
 
     def _live(self, sobject: str) -> list[dict[str, Any]]:
         return self._org.live(self._org.sobject(sobject))

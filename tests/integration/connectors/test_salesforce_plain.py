@@ -1,4 +1,5 @@
-"""An org without multiple currencies and without state and country picklists: the connector passes the kit there."""
+"""Orgs that are set up otherwise than the demo's. In one where nothing has the same name the connector passes the kit,
+with the example of a mapping; one in which nobody has switched anything on needs two settings."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import pytest
 from canonical.faults import NotFound, Rejected
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
-from sandbox.salesforce.schema import objects_of
+from sandbox.salesforce.dialect import GROUP, Dialect
 from system_apis.crm import salesforce
 from tests.integration.connectors.test_salesforce import CUT_OVER, PERSON, SECRET, Org
 from tests.support.connector_kit import samples
@@ -24,17 +25,41 @@ ABSENT = ("Evergreen__c",)
 MANY_CURRENCIES = "prices_are_the_same_in_currencies_with_none_two_and_three_digits"
 
 
+class GroupOrg(Org):
+    """An org of other names, stages and values, without multiple currencies and picklists of countries."""
+
+    dialect = GROUP
+
+    def settings(self, url: str) -> PlatformServer:
+        return salesforce.Settings(
+            url=url,
+            client_id="app",
+            cut_over=CUT_OVER,
+            client_secret=Secret(SECRET),
+            poll_seconds=0.02,
+            mapping="deploy/mappings/salesforce.toml",
+        )
+
+    async def deal_of(self, account: str, **fields: Any) -> str:
+        deal = await self.close_deal(account)
+        self._org.update("Opportunity", deal, self.dialect.fields(fields), PERSON)
+        return deal
+
+
 class PlainOrg(Org):
     """An org as it is when nobody has switched anything on."""
 
-    def _create(self, sobject: str, **fields: Any) -> str:
-        self._org.objects = objects_of(multi_currency=False, country_picklists=False)
+    dialect = Dialect(
+        names={"BillingCountryCode": "BillingCountry", "BillingStateCode": "BillingState"},
+        values={"BillingCountryCode": {"DE": "Germany"}},
+        multi_currency=False,
+        country_picklists=False,
+    )
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         for each in ABSENT:
-            self._org.objects["Opportunity"].fields.pop(each, None)
-        if code := fields.pop("BillingCountryCode", None):
-            fields["BillingCountry"] = {"DE": "Germany"}[code]
-        fields.pop("CurrencyIsoCode", None)
-        return super()._create(sobject, **fields)
+            self._org.objects["Opportunity"].fields.pop(each)
 
     def change_country(self, account: str, country: str | None) -> None:
         self._org.update("Account", account, {"BillingCountry": country}, PERSON)
@@ -60,7 +85,7 @@ class Misread(PlainOrg):
 
 @pytest.mark.parametrize("behaviour", [each for each in behaviours(CrmKit) if each != MANY_CURRENCIES])
 def test_the_connector(behaviour: str, tmp_path: Path) -> None:
-    run(CrmKit, PlainOrg(tmp_path), behaviour, tmp_path)
+    run(CrmKit, GroupOrg(tmp_path), behaviour, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import pytest
 
 from system_apis.crm.salesforce.client import is_elsewhere
 from system_apis.crm.salesforce.mapping import to_account, to_deal
+from system_apis.crm.salesforce.org import org_of
 
 
 @pytest.mark.parametrize("written", ["DE", "de", " De "])
 def test_a_country_code_is_understood_however_it_is_written(written: str) -> None:
-    assert to_account({"BillingCountryCode": written}, []).address.country == "DE"
+    assert to_account({"BillingCountryCode": written}, [], org_of("")).address.country == "DE"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_a_term_is_taken_as_it_is_said_and_none_is_a_year_or_has_no_end(
     row |= {"Id": "006", "Name": "Deal", "CloseDate": "2026-03-01", "IsWon": True, "TermMonths__c": written}
 
     row |= {"Evergreen__c": evergreen, "OpportunityLineItems": None}
-    deal = to_deal(row, (), [], [], set())
+    deal = to_deal(row, (), [], [], set(), org_of("", deal_terms=True))
 
     assert (deal.term_months, deal.evergreen) == (term, bool(evergreen))
 
@@ -57,7 +58,7 @@ def test_a_line_costs_its_price_less_its_discount(price: float, discount: float 
         "records": [line | {"Id": "00k", "Quantity": 1, "UnitPrice": price, "Discount": discount}]
     }
 
-    assert to_deal(row, (), [], [], set()).lines[0].unit_price == Decimal(net)
+    assert to_deal(row, (), [], [], set(), org_of("")).lines[0].unit_price == Decimal(net)
 
 
 @pytest.mark.parametrize(
