@@ -21,6 +21,7 @@ from litestar.params import FromPath
 from sandbox.faults import Fault, Faults
 from sandbox.provisioning import app as provisioning
 from sandbox.salesforce import app as salesforce
+from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.site import GERMANY, Site
 from sandbox.store import SandboxClock, Store
 from sandbox.stripe import app as stripe
@@ -50,6 +51,7 @@ class SandboxPlan(msgspec.Struct, frozen=True):
     year: int
     erp_database: str = ""
     site: Site = GERMANY
+    dialect: Dialect = DEMO
 
 
 class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +80,7 @@ async def run(plan: SandboxPlan) -> None:
     account = Account(stores["billing"], clock)
     billing = stripe.Stripe(account, plan.billing_key)
     target = provisioning.Provisioning(stores["provisioning"], clock, plan.provisioning_secret)
-    crm = salesforce.Salesforce(stores["crm"], clock, plan.connected_app)
+    crm = salesforce.Salesforce(stores["crm"], clock, plan.connected_app, dialect=plan.dialect)
     stand_ins: dict[Platform, tuple[Faults, int]] = {
         "crm": (Faults(salesforce.salesforce_app(crm), salesforce.error_body), plan.crm_port),
         "billing": (Faults(stripe.stripe_app(billing), stripe.error_body), plan.billing_port),

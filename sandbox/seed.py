@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from sandbox.salesforce.dialect import DEMO, Dialect
+
 EUR_PRICES = {
     "PLATFORM": 6000.0,
     "SEAT": 240.0,
@@ -27,18 +29,21 @@ PRODUCTS = (
 class Crm:
     """Call the CRM's own REST API, with a token of the connected app."""
 
-    def __init__(self, url: str, client_id: str, client_secret: str) -> None:
+    def __init__(self, url: str, client_id: str, client_secret: str, dialect: Dialect = DEMO) -> None:
+        """`dialect` is what the org calls the fields that are written here by the demo's names."""
+        self._dialect = dialect
         self._http = httpx.Client(base_url=url, timeout=10)
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
         token = self._http.post("/services/oauth2/token", data=form).raise_for_status().json()["access_token"]
         self._http.headers["authorization"] = f"Bearer {token}"
 
     def create(self, sobject: str, **fields: Any) -> str:
-        answer = self._http.post(f"/services/data/v66.0/sobjects/{sobject}", json=fields)
+        answer = self._http.post(f"/services/data/v66.0/sobjects/{sobject}", json=self._dialect.fields(fields))
         return str(answer.raise_for_status().json()["id"])
 
     def update(self, sobject: str, record_id: str, **fields: Any) -> None:
-        self._http.patch(f"/services/data/v66.0/sobjects/{sobject}/{record_id}", json=fields).raise_for_status()
+        path = f"/services/data/v66.0/sobjects/{sobject}/{record_id}"
+        self._http.patch(path, json=self._dialect.fields(fields)).raise_for_status()
 
     def read(self, path: str) -> dict[str, Any]:
         return self._http.get(f"/services/data/v66.0/{path}").raise_for_status().json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from canonical.cases import Case
 from canonical.ids import utc_now
 from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue.model import Layer
+from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.salesperson import Sale
 from sandbox.site import Site
 from tests.support.platforms import PlatformSet, wait_until
@@ -46,17 +48,16 @@ class Environment(PlatformSet):
         variables: dict[str, str] | None = None,
         recorded: Path | None = None,
         beside: tuple[Site, ...] = (),
+        mappings: Mapping[str, tuple[Dialect, Path]] | None = None,
     ) -> None:
         """Start everything, but for the process layer when there is a `recorded` state to begin with.
 
-        `beside` are companies that sell from platforms of their own in the same deployment.
+        `beside` are companies that sell from platforms of their own in the same deployment. `mappings` says, for the
+        code of a company, what its CRM calls things, and which file maps it.
         """
         self._variables = VARIABLES | (variables or {})
         today = utc_now().date()
-        others = tuple(
-            Sandbox(folder / each.code, templates, choose_ports(usual=False), today, poll_seconds=POLL, site=each)
-            for each in beside
-        )
+        others = tuple(self._sandbox(folder, templates, each, (mappings or {}).get(each.code)) for each in beside)
         super().__init__(
             Sandbox(
                 folder, templates, choose_ports(usual=False), today, database_url, POLL, erp_database, beside=others
@@ -80,6 +81,20 @@ class Environment(PlatformSet):
             self.stop()
             raise
         self.channels = Channels(self.settings)
+
+    @staticmethod
+    def _sandbox(folder: Path, templates: Path, site: Site, mapped: tuple[Dialect, Path] | None) -> Sandbox:
+        dialect, file = mapped or (DEMO, "")
+        return Sandbox(
+            folder / site.code,
+            templates,
+            choose_ports(usual=False),
+            utc_now().date(),
+            poll_seconds=POLL,
+            site=site,
+            dialect=dialect,
+            crm_mapping=str(file),
+        )
 
     # ---- processes
 

@@ -36,6 +36,7 @@ from policies.catalogue.check import load as load_catalogue
 from policies.catalogue.model import SHIPPED, Domain
 from sandbox.run import SandboxPlan
 from sandbox.salesforce.app import ConnectedApp
+from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.seed import Crm, seed_price_list
 from sandbox.site import GERMANY, Site
 from sandbox.tryton.server import DATABASE, TrytonError, is_prepared, prepare
@@ -211,12 +212,14 @@ class Sandbox:
         erp_database: str = "",
         site: Site = GERMANY,
         beside: tuple[Sandbox, ...] = (),
+        dialect: Dialect = DEMO,
+        crm_mapping: str = "",
     ) -> None:
         """Write the settings and secrets of a sandbox.
 
         `database_url` is the process layer's, `erp_database` Tryton's server: SQLite files where they are empty. The
         settings name the stand-ins of the sandboxes `beside` it too: each is another site, and has no settings of its
-        own.
+        own. `dialect` is what the org of the CRM calls its fields, `crm_mapping` the file that says so to Tiergate.
         """
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "secrets"
@@ -251,7 +254,9 @@ class Sandbox:
             year=today.year,
             erp_database=erp_database,
             site=site,
+            dialect=dialect,
         )
+        self._crm_mapping = crm_mapping
         for each in beside:
             each.config = self.config
         if not site.suffix:
@@ -300,6 +305,10 @@ database_url = "{database_url}"
         file.write_text(text)
         return file
 
+    def _terms(self) -> str:
+        """Return the settings that say what the org of the CRM has."""
+        return f'mapping = "{self._crm_mapping}"' if self._crm_mapping else "deal_terms = true"
+
     def platform_settings(self) -> str:
         """Return the sections of the settings file for the site's stand-ins."""
         kept = self.kept.resolve()
@@ -308,7 +317,7 @@ database_url = "{database_url}"
 url = "{self.url("crm")}"
 client_id = "{CLIENT_ID}"
 cut_over = "{utc_now().date()}"
-deal_terms = true
+{self._terms()}
 username = "{USERNAME}"
 poll_seconds = {self._poll_seconds}
 client_secret_file = "{kept / "crm_client_secret"}"
@@ -356,7 +365,7 @@ secret_file = "{kept / "provisioning_secret"}"
                     keep(await step.act(), found)
 
     def crm(self) -> Crm:
-        return Crm(self.url("crm"), CLIENT_ID, self.client_secret)
+        return Crm(self.url("crm"), CLIENT_ID, self.client_secret, self.plan.dialect)
 
 
 def catalogue_for(sites: Sequence[Site]) -> str:
