@@ -20,6 +20,7 @@ from system_apis.crm.port import Crm
 from system_apis.erp import api as erp_api
 from system_apis.erp.port import Erp
 from system_apis.feed import Feed
+from system_apis.fitness import Checked, Fitness
 from system_apis.intake import Intake
 from system_apis.provisioning import api as provisioning_api
 from system_apis.provisioning.port import Provisioning
@@ -29,12 +30,6 @@ class Closing(Protocol):
     """An object with connections to close."""
 
     async def close(self) -> None: ...
-
-
-class Checked(Protocol):
-    """A connector that can be checked for whether its platform answers."""
-
-    async def check(self) -> None: ...
 
 
 class Platforms(msgspec.Struct, frozen=True):
@@ -63,10 +58,10 @@ def create_app(
     """Return the system layer's app.
 
     Its change feeds run from its start to its end, and `closing` is closed at its end. Readiness names each platform
-    that is down, and says how old the last good look at each feed is; after `longest_silence` seconds without one
-    a case is opened.
+    that is down or lacks what is needed, and says how old the last good look at each feed is; after `longest_silence`
+    seconds without one a case is opened.
     """
-    checks = Checks({name: each.check for name, each in platforms.every().items()})
+    checks = Checks({name: Fitness(name, each, clock).check for name, each in platforms.every().items()})
     feeds = {
         f"{name} changes": Feed(f"crm/{name}", crm.look, intake, clock, new_id, longest_silence)
         for name, crm in platforms.crms

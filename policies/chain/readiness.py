@@ -36,11 +36,11 @@ class Answers:
         """Return `ok` for what answers, by name, and for the rest that it does not."""
         return dict(self._found)
 
-    def ok(self, name: str) -> str:
-        """Keep that `name` answers, and return what readiness says of it."""
+    def ok(self, name: str, more: str = "") -> str:
+        """Keep that `name` answers and what more is to be known, and return what readiness says of it."""
         self._reasons.pop(name, None)
-        self._found[name] = OK
-        return OK
+        self._found[name] = f"{OK}, {more}" if more else OK
+        return self._found[name]
 
     def away(self, name: str, reason: str, shown: str = AWAY) -> str:
         """Keep that `name` does not answer as it should, and return what readiness says of it."""
@@ -54,23 +54,27 @@ class Answers:
 class Checks(Answers):
     """Asks again and again, in the background."""
 
-    def __init__(self, asked: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
-        """Each of `asked` raises a `PlatformFault` when it does not answer."""
+    def __init__(self, asked: Mapping[str, Callable[[], Awaitable[str | None]]]) -> None:
+        """Each of `asked` returns what more is to be known, and raises a `PlatformFault` when it does not answer."""
         super().__init__(*asked)
         self._asked = asked
 
     async def keep_asking(self) -> None:
-        """Ask for as long as the layer runs, all at once."""
+        """Ask for as long as the layer runs."""
         while True:
-            await asyncio.gather(*map(self._ask, self._asked))
+            await self.ask()
             await asyncio.sleep(CHECK_EVERY)
+
+    async def ask(self) -> None:
+        """Ask all at once."""
+        await asyncio.gather(*map(self._ask, self._asked))
 
     async def _ask(self, name: str) -> None:
         try:
-            await self._asked[name]()
+            more = await self._asked[name]()
         except Misconfigured as fault:
             self.away(name, fault.reason, fault.reason)
         except PlatformFault as fault:
             self.away(name, fault.reason)
         else:
-            self.ok(name)
+            self.ok(name, more or "")
