@@ -21,7 +21,8 @@ help: ## Show this help
 setup: .venv/ready ## Create .venv with everything from the lock files (the other commands do it for you)
 
 .venv/ready: $(LOCKS) pyproject.toml
-	@test -x $(BIN)/python || python3 -m venv .venv
+	@test -x $(BIN)/python || python3 -c "import sys; sys.version_info >= (3, 11) or sys.exit('Tiergate needs Python 3.11 or later, and python3 is ' + sys.version.split()[0])"
+	@test -x $(BIN)/python || python3 -m venv .venv || { rm -rf .venv; exit 1; }
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode $(LOCKS)
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
@@ -92,7 +93,7 @@ format: .venv/ready ## Format the code and fix what the linter can fix
 
 lock: .venv/ready ## Resolve the dependencies and write the lock files
 	@$(COMPILE) pyproject.toml -o requirements/core.txt
-	@$(COMPILE) --group sandbox -c requirements/core.txt -o requirements/sandbox.txt
+	@$(COMPILE) pyproject.toml --extra sandbox -c requirements/core.txt -o requirements/sandbox.txt
 	@$(COMPILE) --group dev -c requirements/core.txt -c requirements/sandbox.txt -o requirements/dev.txt
 	@$(COMPILE) --group docs -c requirements/core.txt -c requirements/sandbox.txt -c requirements/dev.txt -o requirements/docs.txt
 	@echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt

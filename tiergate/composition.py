@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
+import sqlite3
+import sys
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import tzinfo
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 REDIS_SECONDS = 0.25
 """Seconds without an answer of Redis after which counting goes on in memory."""
-
+SQLITE = (3, 42, 0)
 
 new_id = identifiers()
 
@@ -286,6 +288,22 @@ def instances_of(settings: Settings) -> dict[str, str]:
     return {domain: names[0] for domain, names in found.items() if len(names) == 1}
 
 
+def sqlite_is_too_old(
+    settings: Settings,
+    python: tuple[int, ...] = sys.version_info[:2],
+    sqlite: tuple[int, ...] = sqlite3.sqlite_version_info,
+) -> str:
+    """Return what to do about an SQLite that the workflow engine cannot use, empty where it can or is not asked to.
+
+    On Python 3.12 and later it writes times of less than a second, which SQLite has since 3.42 (SQLite: Release
+    History, 3.42.0).
+    """
+    fits = python < (3, 12) or sqlite >= SQLITE
+    if fits or not settings.process_database().startswith("sqlite"):
+        return ""
+    return "Python 3.12 and later need SQLite 3.42: use a Python that has it, or set process.database_url to PostgreSQL"
+
+
 @contextmanager
 def process_database(settings: Settings) -> Generator[Engine]:
     """Yield the process layer's database, which is closed when the block fails.
@@ -298,6 +316,8 @@ def process_database(settings: Settings) -> Generator[Engine]:
     from process_apis.records.database import open_database
     from process_apis.records.revisions import RevisionError
 
+    if reason := sqlite_is_too_old(settings):
+        raise NotReady(f"SQLite {sqlite3.sqlite_version} is too old: {reason}")
     try:
         database = open_database(settings.process_database())
     except (ArgumentError, ImportError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -27,7 +28,7 @@ from policies.context import deadline
 from policies.context.correlation import correlated
 from policies.outbound.platform_client import PlatformClient
 from system_apis.connector import Comparable, Misfit
-from tiergate.composition import contexts, new_id
+from tiergate.composition import contexts, new_id, sqlite_is_too_old
 from tiergate.platforms import ConnectedPlatform, read_platforms
 from tiergate.settings import Settings, SettingsError, load
 
@@ -56,6 +57,8 @@ def examine(config: Path) -> Iterator[Check]:
         yield from (Check(each, "missing") for each in error.errors)
         return
     yield Check(f"settings in {config}" if config.exists() else "settings in the environment")
+    if reason := sqlite_is_too_old(settings):
+        yield Check(f"SQLite {sqlite3.sqlite_version}", "missing", reason)
     path = settings.governance.path()
     platforms: dict[str, ConnectedPlatform] = {}
     try:

@@ -21,8 +21,9 @@ from sandbox.site import Site
 from tests.support.platforms import PlatformSet, wait_until
 from tests.support.recorded_states import restore
 from tiergate.dev.demo import Channels
+from tiergate.dev.layers import LAYERS, START_SECONDS
 from tiergate.dev.processes import Child, layer_process, stop_all, wait_for
-from tiergate.dev.sandbox import LAYERS, START_SECONDS, Sandbox, choose_ports
+from tiergate.dev.sandbox import Sandbox, choose_ports
 from tiergate.settings import load
 
 T = TypeVar("T")

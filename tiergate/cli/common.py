@@ -20,6 +20,8 @@ CONFIG = Path(".tiergate/tiergate.toml")
 LAYERS: click.Choice[Layer] = click.Choice(["system", "process", "experience"])
 BAD_SETTINGS, NOT_READY, FAILED = 2, 3, 4
 """Exit codes: wrong usage or settings, something is missing or out of reach, the work failed."""
+SANDBOX = {"granian", "lark", "proteus", "psycopg_pool", "trytond"}
+"""The modules of the extra `sandbox`, which a company's own installation does without."""
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -51,6 +53,10 @@ def reporting() -> Generator[None]:
         yield
     except (click.exceptions.Exit, click.Abort):
         raise
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in SANDBOX:
+            raise
+        refuse(["this needs the packages of the sandbox: pip install 'tiergate[sandbox]'"], NOT_READY)
     except (ValueError, RuntimeError, OSError) as error:
         from policies.catalogue.model import CatalogueError
         from tiergate.settings import NotReady, SettingsError

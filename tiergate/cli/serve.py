@@ -42,7 +42,7 @@ def up(config: Path) -> None:
     settings = load_settings(config)
     require_ports(settings.server, LAYERS.choices)
     from tiergate.composition import records
-    from tiergate.dev.sandbox import run_layers
+    from tiergate.dev.layers import run_layers
 
     platforms_of(settings)
     records(settings).dispose()

@@ -22,6 +22,7 @@ from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
 from sandbox.site import SITES
 from tiergate import composition
 from tiergate.dev import unusual_sales
+from tiergate.dev.layers import start_layers, wait_for_the_end
 from tiergate.dev.platform_views import PlatformViews, platform_views
 from tiergate.dev.processes import stopped_at_the_end
 from tiergate.dev.sandbox import (
@@ -30,9 +31,7 @@ from tiergate.dev.sandbox import (
     displaced,
     lock_folder,
     prepare_sandbox,
-    start_layers,
     templates_of,
-    wait_for_the_end,
 )
 from tiergate.settings import Settings, load
 

@@ -8,12 +8,10 @@ import fcntl
 import os
 import re
 import secrets as randomness
-import signal
 import socket
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import cache
@@ -41,15 +39,14 @@ from sandbox.seed import Crm, seed_price_list
 from sandbox.site import GERMANY, Site
 from sandbox.tryton.server import DATABASE, TrytonError, is_prepared, prepare
 from system_apis.erp.tryton.books import SHIPPED as SHIPPED_MAPPING
-from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
+from tiergate.dev.layers import LAYERS, START_SECONDS, wait_for_the_end
+from tiergate.dev.processes import Child, stopped_at_the_end, wait_for
 from tiergate.platforms import load_platform
-from tiergate.settings import NotReady, Settings, load
+from tiergate.settings import NotReady, load
 from tiergate.setup import keep, setup_of
 
-LAYERS = ("process", "system", "experience")
 CLIENT_ID = "tiergate-integration"
 USERNAME = "integration@example.com"
-START_SECONDS = 60.0
 USUAL = {
     "system": 8101,
     "process": 8102,
@@ -412,44 +409,3 @@ def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:
             click.echo(each)
         click.echo(f"settings     {sandbox.config}\nNow `tiergate up` in another terminal. Ctrl-C stops the sandbox.")
         wait_for_the_end(children)
-
-
-def start_layers(settings: Settings, config: Path, children: list[Child]) -> None:
-    """Start the three layers; each is in `children` before it is waited for."""
-    ports = {
-        "system": settings.server.system_port,
-        "process": settings.server.process_port,
-        "experience": settings.server.experience_port,
-    }
-    started = [layer_process(name, config, settings.state) for name in LAYERS]
-    children += started
-    for child in started:
-        wait_for(f"http://{settings.server.host}:{ports[child.name]}/health/live", child, START_SECONDS)
-
-
-def run_layers(settings: Settings, config: Path) -> None:
-    """Run the three layers, until Ctrl-C."""
-    with stopped_at_the_end() as children:
-        start_layers(settings, config, children)
-        for name in LAYERS:
-            click.echo(f"{name:12}http://{settings.server.host}:{getattr(settings.server, f'{name}_port')}")
-        click.echo("Ctrl-C stops them.")
-        wait_for_the_end(children)
-
-
-def fail(child: Child) -> None:
-    """Raise `ClickException` for a child that ended by itself, which ends everything."""
-    raise click.ClickException(f"{child.name} ended with {child.process.returncode}; see {child.log}")
-
-
-def wait_for_the_end(children: list[Child], when_ended: Callable[[Child], None] = fail) -> None:
-    """Wait until Ctrl-C or SIGTERM. `when_ended` is called once for each child that ends by itself."""
-    stop = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda _number, _frame: stop.set())
-    reported: set[str] = set()
-    while not stop.wait(0.5):
-        for child in children:
-            if child.ended and child.name not in reported:
-                reported.add(child.name)
-                when_ended(child)

@@ -16,7 +16,7 @@ import pytest
 from sandbox.salesperson import SaleLine
 from tests.support.environment import Environment
 from tests.support.platforms import OUR_READING
-from tiergate.dev.sandbox import LAYERS
+from tiergate.dev.layers import LAYERS
 
 TIERGATE = str(Path(sys.executable).with_name("tiergate"))
 HEAVY = ("litestar", "dbos", "sqlalchemy", "httpx", "granian", "rich", "stripe")

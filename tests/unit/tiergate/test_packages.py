@@ -2,10 +2,53 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from tiergate.cli.common import SANDBOX
+from tiergate.composition import sqlite_is_too_old
+from tiergate.settings import Process, Settings
+
 ROOT = Path(__file__).parents[3]
+WITHOUT_SANDBOX = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {wanted}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import tiergate.cli.main
+{what}
+"""
+
+
+def without_sandbox(what: str) -> subprocess.CompletedProcess[str]:
+    """Run code where the packages of the extra `sandbox` are not installed."""
+    code = WITHOUT_SANDBOX.format(wanted=SANDBOX, what=what)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_the_layers_and_the_doctor_need_none_of_the_sandboxs_packages() -> None:
+    modules = "tiergate.dev.layers, tiergate.server.server, tiergate.doctor, tiergate.setup"
+
+    done = without_sandbox(f"import {modules}")
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_sandbox_without_its_packages_says_how_to_install_them(tmp_path: Path) -> None:
+    argv = ["tiergate", "sandbox", "--folder", str(tmp_path)]
+
+    done = without_sandbox(f"sys.argv = {argv!r}; tiergate.cli.main.main()")
+
+    assert done.returncode == 3
+    assert done.stderr == "tiergate: this needs the packages of the sandbox: pip install 'tiergate[sandbox]'\n"
 
 
 def test_every_package_of_the_wheel_says_that_it_is_typed() -> None:
@@ -14,3 +57,20 @@ def test_every_package_of_the_wheel_says_that_it_is_typed() -> None:
 
     assert len(packages) > 1
     assert [each for each in packages if not (ROOT / each / "py.typed").is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("python", "sqlite", "database", "fits"),
+    [
+        ((3, 11), (3, 40, 1), "", True),
+        ((3, 12), (3, 41, 2), "", False),
+        ((3, 13), (3, 42, 0), "", True),
+        ((3, 13), (3, 40, 1), "postgresql://db.internal/tiergate", True),
+    ],
+)
+def test_an_sqlite_that_the_workflow_engine_cannot_use_is_named(
+    python: tuple[int, ...], sqlite: tuple[int, ...], database: str, *, fits: bool
+) -> None:
+    settings = Settings(folder="state", process=Process(database_url=database))
+
+    assert (sqlite_is_too_old(settings, python, sqlite) == "") is fits
