@@ -22,13 +22,17 @@ import msgspec
 from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
 from policies.catalogue.check import load as load_catalogue
-from policies.catalogue.model import CatalogueError
+from policies.catalogue.model import Catalogue, CatalogueError
 from policies.chain.readiness import OK, is_ok
 from policies.context import deadline
 from policies.context.correlation import correlated
+from policies.identity.jwks import Discovery, usable
+from policies.identity.revocation import Revocations
+from policies.identity.trusted_issuers import ISSUERS, TokenRefused
 from policies.outbound.platform_client import PlatformClient
+from policies.policy import Principal
 from system_apis.connector import Comparable, Misfit
-from tiergate.composition import contexts, new_id, sqlite_is_too_old
+from tiergate.composition import contexts, new_id, open_catalogue, revoked_store, sqlite_is_too_old, verifier
 from tiergate.platforms import ConnectedPlatform, read_platforms
 from tiergate.settings import Settings, SettingsError, load
 
@@ -71,10 +75,50 @@ def examine(config: Path) -> Iterator[Check]:
         yield from (Check(each, "missing") for each in errors)
         if not errors:
             yield Check("every platform has its settings and secrets")
+        yield from asyncio.run(_examine_issuers(settings, catalogue))
     yield from _folder(settings.state)
     for found in asyncio.run(_examine_platforms(settings, platforms)):
         yield from found
     yield from _layers(settings)
+
+
+def examine_token(config: Path, token: str) -> Check:
+    """Return whether the channels take a token, and why not. Raises `SettingsError` and `CatalogueError`."""
+    settings = load(config, os.environ)
+    revocations = Revocations(revoked_store(settings), utc_now)
+    verifying = verifier("experience", settings, open_catalogue(settings), revocations)
+
+    async def ask() -> Principal:
+        await revocations.look()
+        caller = await verifying.verify(token)
+        if revocations.current.covers(caller.token_id, caller.client, caller.issued_at):
+            raise TokenRefused("it was revoked")
+        return caller
+
+    try:
+        caller = asyncio.run(ask())
+    except TokenRefused as refused:
+        return Check(f"the token is refused: {refused.reason}", "missing", "see [issuers] in the catalogue")
+    scopes = ", ".join(sorted(caller.scopes)) or "no scope"
+    return Check(f"the token is of {caller.client}, for {caller.subject}, with {scopes}")
+
+
+async def _examine_issuers(settings: Settings, catalogue: Catalogue) -> list[Check]:
+    """Return whether the keys of each OIDC issuer can be read."""
+    urls = dict.fromkeys([settings.governance.issuer, *(each.url for each in ISSUERS.of(catalogue).values())])
+    return [await _examine_issuer(url) for url in urls if url]
+
+
+async def _examine_issuer(url: str) -> Check:
+    try:
+        usable_keys = [each for each in await Discovery(url).fetch() if usable(each)]
+    except PlatformFault as fault:
+        return Check(f"the issuer {url}: {fault.reason}", "missing", "correct its url, or ask its owner")
+    if not usable_keys:
+        return Check(
+            f"the issuer {url} has no key that we accept", "missing", "it has to sign with RS256, ES256 or EdDSA"
+        )
+    return Check(f"the issuer {url} has {len(usable_keys)} keys that we accept")
 
 
 def _required(what: str, remedy: str, *, good: bool) -> Check:

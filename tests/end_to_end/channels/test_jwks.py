@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,8 +19,10 @@ from jwt.algorithms import RSAAlgorithm
 
 from canonical.faults import Unavailable
 from canonical.ids import utc_now
+from policies.catalogue.model import SHIPPED
 from policies.identity.jwks import Discovery, SigningKeys
 from tests.support.environment import Environment
+from tiergate.doctor import examine, examine_token
 
 RSA = generate_private_key(65537, 2048)
 PUBLIC = json.loads(RSAAlgorithm.to_jwk(RSA.public_key())) | {"kid": "2026", "alg": "RS256", "use": "sig"}  # pyright: ignore[reportUnknownMemberType]
@@ -99,6 +102,42 @@ def test_when_the_issuer_is_away_the_keys_that_are_known_go_on(oidc: OidcIssuer)
         return before is not None, await keys.find("2026") is not None
 
     assert asyncio.run(look()) == (True, True)
+
+
+def test_the_doctor_says_of_an_issuer_and_of_a_token_what_is_missing(oidc: OidcIssuer, tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue.toml"
+    trusted = f"""
+[issuers.theirs]
+url = "{oidc.url}"
+audience = "tiergate"
+types = ["JWT"]
+client = ["azp"]
+clients = {{ "shop" = "sales-app" }}
+"""
+    catalogue.write_text(trusted + SHIPPED.read_text())
+    config = tmp_path / "tiergate.toml"
+    config.write_text(f'folder = "{tmp_path}"\n[governance]\ncatalogue = "{catalogue}"\n')
+    now = int(time.time())
+    claims = {
+        "iss": oidc.url,
+        "sub": "kim",
+        "azp": "shop",
+        "aud": ["tiergate"],
+        "jti": "1",
+        "iat": now,
+        "exp": now + 60,
+    }
+
+    def said(**more: str) -> str:
+        token = jwt.encode(claims | more, RSA, algorithm="RS256", headers={"kid": "2026"})
+        return examine_token(config, token).what
+
+    assert f"the issuer {oidc.url} has 1 keys that we accept" in [each.what for each in examine(config)]
+    assert said(scope="orders:read") == "the token is of sales-app, for kim, with orders:read"
+    assert said() == "the token is refused: it has no scope (scopes)"
+    oidc.pages.clear()
+    (missing,) = [each for each in examine(config) if oidc.url in each.what]
+    assert (missing.state, missing.what) == ("missing", f"the issuer {oidc.url}: it answered 404 with 0 bytes")
 
 
 def test_the_channels_take_the_tokens_of_the_issuer_that_the_settings_name_and_no_other(
