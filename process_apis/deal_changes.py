@@ -60,7 +60,10 @@ class DealChanges:
         if row is None:
             return revision
         begun = row.revision if row.state == "received" else None  # perhaps the first time was cut short
+        is_held = row.state == "on_hold" and row.held_in in BEFORE_CREATION
         if state == row.deal_state or revision < row.revision:
+            if is_held and "account_changed" in event.data:
+                self._correct(row.id)
             return begun  # the same again, or one that was overtaken
         is_first = not row.deal_state and revision == row.revision  # placed by a channel, or before states were kept
         if row.state in NOT_SOLD and not is_first:
@@ -68,7 +71,7 @@ class DealChanges:
         self._context.orders.change(row.id, deal_state=state)
         if is_first or row.state in CHECKED:
             return begun
-        if row.state == "on_hold" and row.held_in in BEFORE_CREATION:
+        if is_held:
             self._correct(row.id)
         else:
             report_change(self._context, row, "the deal was changed or closed again", correlation_id)
@@ -84,6 +87,6 @@ class DealChanges:
 
     def _correct(self, order_id: str) -> None:
         for kind in ("deal_invalid", "duplicate_customer"):
-            self._context.cases.resolve(order_id, "the deal was corrected", kind)
+            self._context.cases.resolve(order_id, "the deal or its account was corrected", kind)
         self._context.orders.release(order_id, self._context.stalled_at())
         self._restart(order_id)

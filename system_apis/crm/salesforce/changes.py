@@ -72,10 +72,11 @@ class Changes:
 
     async def look(self, intake: Intake) -> None:
         """Poll once. When anything fails the position stays, and the next poll begins there again."""
-        changed = f"{STAMP} >= {soql_time(self.position - OVERLAP)} ORDER BY {STAMP}, Id"
+        since = soql_time(self.position - OVERLAP)
+        changed = f"{STAMP} >= {since} ORDER BY {STAMP}, Id"
         found = await self._client.queries(
             {
-                "deals": self.sales_query(changed),
+                "deals": self.sales_query(mapping.changed_sales(since, self._org)),
                 # before the accounts: one that is read with a contact's change has that change
                 "contacts": mapping.changed_contacts_query(changed, self._org),
                 "deleted": mapping.changed_contacts_query(f"IsDeleted = true AND {changed}", self._org),
@@ -136,8 +137,11 @@ class Changes:
         try:
             event = self._event(row, record)
             if event is None:
-                return
-            if await offering.offer(event):
+                if record == "deal" and _of_account(row) not in self._seen:
+                    self._remember(_of_account(row), mapping.buyer_digest(row, self._org))
+            elif await offering.offer(event):
+                if record == "deal":
+                    self._remember(_of_account(row), mapping.buyer_digest(row, self._org))
                 self._refused.discard(record_id)
                 self._remember(*self._state(row, record))
         except (Unreadable, Rejected) as error:
@@ -158,18 +162,31 @@ class Changes:
     def _deal_closed(self, row: Row) -> Event | None:
         """Return the sale, or the loss of a deal that was sold."""
         key, state = self._state(row, "deal")
-        known = self._seen.get(key)
-        if known == f"{REFUSED}{state}" or (known == state and row["Id"] not in self._refused):
+        known, corrected = self._seen.get(key), self._account_changed(row)
+        is_same = known == f"{REFUSED}{state}" or (known == state and row["Id"] not in self._refused)
+        if is_same and not corrected:
             return None
         revision = mapping.revision_of(row, self._org)
         return Event(
-            id=f"{row['Id']}:{revision}:{state}",
+            id=f"{row['Id']}:{revision}:{state}" + (f":{corrected}" if corrected else ""),
             source=self._source,
             type=DEAL_CLOSED if row.get("IsWon") else DEAL_LOST,
             subject=row["Id"],
             time=_moment(row),
-            data={"revision": str(revision), "digest": state},
+            data={"revision": str(revision), "digest": state} | ({"account_changed": corrected} if corrected else {}),
         )
+
+    def _account_changed(self, row: Row) -> str:
+        """Return the digest of the account of a held deal, if it was changed since the deal was offered; else empty.
+
+        Where that was before this process, the deal's own stamp tells: the order's state was written to it.
+        """
+        if not mapping.is_held(row, self._org):
+            return ""
+        digest, known = mapping.buyer_digest(row, self._org), self._seen.get(_of_account(row))
+        account: Row = row.get("Account") or {}
+        changed = digest != known if known else str(account.get(STAMP)) > str(row.get(STAMP))
+        return digest if changed else ""
 
     def _customer_changed(self, row: Row) -> Event | None:
         """Return None for our own echo, and for a change to a field that concerns the CRM alone."""
@@ -274,6 +291,11 @@ class _Offering:
     def raise_fault(self) -> None:
         if self._fault is not None:
             raise self._fault
+
+
+def _of_account(row: Row) -> str:
+    """Return the key under which the account of a deal is remembered."""
+    return f"{row['Id']}:account"
 
 
 def _contact_state(row: Row) -> tuple[str, str]:

@@ -15,6 +15,7 @@ import pycountry
 from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
 from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact
+from canonical.states import OrderState
 from system_apis.crm.salesforce.columns import MOST, Column, Reader, Row, at, is_number
 from system_apis.crm.salesforce.org import Org, org_of, quoted
 
@@ -76,6 +77,10 @@ def parts_of_line(org: Org) -> frozenset[str]:
     return frozenset(each.partition(".")[0] for each in org.fields(LINE, org.line.values()))
 
 
+HELD: OrderState = "on_hold"
+"""What a deal shows whose order waits for a correction."""
+
+
 def sales_query(condition: str, org: Org, cut_over: date) -> str:
     """Return the query for the deals that were won since a day, and those that were sold and are lost, with what is
     sold.
@@ -88,10 +93,31 @@ def sales_query(condition: str, org: Org, cut_over: date) -> str:
     return f"SELECT {_sale_wanted(org)} FROM Opportunity WHERE {which} AND {condition}"
 
 
+def changed_sales(since: str, org: Org) -> str:
+    """Return the condition for deals that were changed since a moment (as SOQL has it), and for those whose orders are
+    held and whose accounts were changed."""
+    held = f"{org.written.deal.state} = '{HELD}' AND Account.{STAMP} >= {since}"
+    return f"({STAMP} >= {since} OR ({held})) ORDER BY {STAMP}, Id"
+
+
+def is_held(row: Row, org: Org) -> bool:
+    """Return whether the order of a deal waits for a correction, as the deal shows it."""
+    return row.get(org.written.deal.state) == HELD
+
+
+def buyer_digest(row: Row, org: Org) -> str:
+    """Return a fingerprint of the account of a deal, as 16 hex digits: of the fields that are read of it."""
+    account: Row = row.get("Account") or {}
+    read = [at(account, tuple(path.split("."))) for path in org.fields(ACCOUNT, org.account.values())]
+    return hashlib.sha256(repr(read).encode()).hexdigest()[:16]
+
+
 @cache
 def _sale_wanted(org: Org) -> str:
     of_line = ", ".join(org.fields(LINE, _sold_of_line(org)))
-    own = ", ".join(_firsts(("Id", "IsWon", "AccountId", STAMP), (org.deal[each] for each in (*SOLD, *SOLD_LATER))))
+    buyer = (f"Account.{path}" for path in org.fields(ACCOUNT, org.account.values()))
+    fixed = ("Id", "IsWon", "AccountId", STAMP, org.written.deal.state, f"Account.{STAMP}", *buyer)
+    own = ", ".join(_firsts(fixed, (org.deal[each] for each in (*SOLD, *SOLD_LATER))))
     return f"{own}, (SELECT {of_line} FROM OpportunityLineItems ORDER BY Id)"
 
 

@@ -38,6 +38,19 @@ def test_a_deal_that_is_lost_after_it_was_won_is_a_case(environment: Environment
     assert environment.counted(order) == EXACTLY_ONE
 
 
+def test_a_deal_whose_account_alone_is_corrected_goes_on_by_itself(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Corrected Account", tax_number="DE123456789"))
+    order = environment.order_in(deal, "on_hold")
+    (shown,) = environment.crm.query(f"SELECT AccountId FROM Opportunity WHERE Id = '{deal}'")
+
+    environment.crm.update("Account", shown["AccountId"], VatNumber__c="DE811569869")
+    order = environment.order_in(deal, "active")
+
+    environment.settled(order)
+    assert environment.counted(order) == EXACTLY_ONE
+    assert {each.state for each in environment.cases_of(order.id)} == {"resolved"}
+
+
 def test_a_deal_that_is_corrected_in_the_crm_goes_on_by_itself(environment: Environment) -> None:
     _, deal = environment.sell(environment.sale("Corrected", legal_entity=None))
     order = environment.order_in(deal, "on_hold")

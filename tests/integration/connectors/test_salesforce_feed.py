@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from canonical.deals import Deal
+from canonical.deals import Deal, DealStatus
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, DEAL_LOST, RECORD_REFUSED, Event
 from canonical.faults import NotFound, Rejected, Throttled, Unavailable
 from canonical.parties import Account, AccountSync
+from canonical.states import OrderState
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.salesforce.app import Salesforce
@@ -149,6 +150,42 @@ def test_a_deal_is_offered_when_it_is_fixed_whether_or_not_it_was_before_it_brok
 
         assert watching.taken.of(RECORD_REFUSED) == [fixed, restored]
         assert watching.taken.of(DEAL_CLOSED) == [restored, fixed, restored]  # its case is closed by the last
+
+    watch(tmp_path, case)
+
+
+def test_a_held_deal_is_offered_again_when_its_account_alone_changes_and_only_then(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        def corrections() -> list[tuple[str, bool]]:
+            return [(each.subject, "account_changed" in each.data) for each in watching.taken.offered]
+
+        async def show(state: OrderState) -> None:
+            status = DealStatus("ord_1", state)
+            await watching.bench.call(lambda: watching.bench.connector.put_status(held, status, "cor_1"))
+
+        account = await watching.org.account("Buyer")
+        held, other = await watching.org.close_deal(account), await watching.deal()
+        await watching.look()
+        await show("on_hold")
+        watching.pass_time(seconds=30)
+        await watching.look()
+        watching.taken.offered.clear()
+
+        for number in ("DE811569869", "DE129273398"):
+            watching.org.change("Account", account, VatNumber__c=number)
+            watching.pass_time(seconds=30)
+            await watching.look()
+            await watching.look()
+            watching.org.change("Opportunity", held, Name="Renamed")  # its stamp is after the account's again
+            await watching.look()
+        assert corrections() == [(held, True)] * 2
+
+        await show("active")
+        watching.org.change("Account", account, VatNumber__c=None)
+        watching.pass_time(seconds=30)
+        await watching.look()
+        assert corrections() == [(held, True)] * 2
+        assert other not in watching.taken.of(DEAL_CLOSED)
 
     watch(tmp_path, case)
 
