@@ -16,6 +16,7 @@ from litestar import Litestar, Request, Response, route
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
+from sandbox.salesforce.administration import ADMINISTRATOR, SETUP, Administration
 from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.salesforce.org import Org, Record, SalesforceError, attributed, stamp
 from sandbox.salesforce.schema import Field, SObject
@@ -81,6 +82,7 @@ class Salesforce:
         """`page` is how many records a query gives at a time, when no other number is asked for; `daily_limit` how many
         requests the org takes in a day."""
         self.org = Org(store, clock, dialect)
+        self.administration = Administration(store, clock, self.org)
         self._store = store
         self._clock = clock
         self._app = app
@@ -88,7 +90,7 @@ class Salesforce:
         self.calls = 0
         self.daily_limit = daily_limit
         if not store.count("User"):
-            for name in (app.username, "salesperson@example.com"):
+            for name in (app.username, "salesperson@example.com", ADMINISTRATOR):
                 self.org.create("User", {"Username": name, "Name": name.split("@")[0], "IsActive": True}, "")
 
     # ---- OAuth 2.0 (Salesforce Help: JWT bearer flow, client credentials flow)
@@ -102,18 +104,23 @@ class Salesforce:
                 client, username = self._asserted(form.get("assertion", ""))
             case _:
                 raise _oauth("unsupported_grant_type", "grant type not supported")
-        user = next(each for each in self._store.all("User") if each["Username"] == username)
-        token = f"00Dxx0000001gPF!{secrets.token_urlsafe(48)}"
-        self._store.put("token", token, {"user": user["Id"], "client": client})
+        token, user = self.sign_in(username, client)
         return {
             "access_token": token,
             "instance_url": base_url,
-            "id": f"{base_url}/id/00Dxx0000001gPFEAY/{user['Id']}",
+            "id": f"{base_url}/id/00Dxx0000001gPFEAY/{user}",
             "token_type": "Bearer",
             "issued_at": str(self._clock.seconds() * 1000),
             "signature": base64.b64encode(secrets.token_bytes(32)).decode(),
             "scope": "api",
         }
+
+    def sign_in(self, username: str, client: str = "") -> tuple[str, str]:
+        """Return a new access token of a user, and the user's id."""
+        user = next(each for each in self._store.all("User") if each["Username"] == username)
+        token = f"00Dxx0000001gPF!{secrets.token_urlsafe(48)}"
+        self._store.put("token", token, {"user": user["Id"], "client": client})
+        return token, str(user["Id"])
 
     def _client(self, form: dict[str, str]) -> str:
         if form.get("client_id") != self._app.client_id:
@@ -161,7 +168,18 @@ class Salesforce:
         self, method: str, version: str, path: list[str], query: dict[str, str], body: Any, user: str
     ) -> tuple[int, Any]:
         """Return (status, body) of one REST call, also of one inside a composite."""
+        before, self.org.access = self.org.access, self.administration.access(user)
+        try:
+            return self._handle(method, version, path, query, body, user)
+        finally:
+            self.org.access = before
+
+    def _handle(
+        self, method: str, version: str, path: list[str], query: dict[str, str], body: Any, user: str
+    ) -> tuple[int, Any]:
         match method, path:
+            case _, ["tooling", *rest]:
+                return self.administration.handle(method, version, rest, query, body, user)
             case "GET", []:
                 return 200, {
                     each: f"/services/data/{version}/{each}" for each in ("sobjects", "query", "composite", "limits")
@@ -201,11 +219,16 @@ class Salesforce:
             case "GET", []:
                 return 200, {"objectDescribe": _brief(self.org.sobject(name)), "recentItems": []}
             case "POST", []:
+                if name in SETUP:
+                    self.administration.check(name, body)
                 return 201, {"id": self.org.create(name, body, user)["Id"], "success": True, "errors": []}
             case "GET", [record_id]:
                 return 200, self._shown(name, self.org.get(name, record_id), query, version)
             case "PATCH", [record_id]:
                 self.org.update(name, record_id, body, user)
+                return 204, None
+            case "DELETE", [record_id] if name == "PermissionSet":
+                self.administration.delete_permission_set(record_id, user)
                 return 204, None
             case "DELETE", [record_id]:
                 self.org.delete(name, record_id, user)

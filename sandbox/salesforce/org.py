@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from sandbox.salesforce import soql
 from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.salesforce.ids import case_safe_id
@@ -33,6 +35,29 @@ def stamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
+class Access(msgspec.Struct, frozen=True):
+    """What somebody may not do: objects and fields (`Account.Name`) that are hidden, fields that are not edited."""
+
+    hidden_objects: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+    not_edited: frozenset[str] = frozenset()
+
+    def of(self, sobject: SObject) -> SObject:
+        """Return an object as it is seen and may be written."""
+        if not self.not_edited:
+            return sobject
+        return sobject.having(
+            {
+                name: msgspec.structs.replace(field, read_only=True) if path in self.not_edited else field
+                for name, field in sobject.fields.items()
+                if (path := f"{sobject.name}.{name}") not in self.hidden
+            }
+        )
+
+
+EVERYTHING = Access()
+
+
 class Org:
     """Store all records of an org in a `Store`. `user` is the id of the user that writes."""
 
@@ -46,6 +71,8 @@ class Org:
         """Records that others are writing at the moment: neither they nor their children can be written."""
         self.objects = dialect.objects()
         """The objects of this org, which its administrator may change."""
+        self.access = EVERYTHING
+        """What the user of the present request may not do."""
         self._stages = {each.name: each for each in dialect.stages()}
         if not store.count("OpportunityStage"):
             for place, stage in enumerate(self._stages.values()):
@@ -61,8 +88,8 @@ class Org:
 
     def sobject(self, name: str) -> SObject:
         for known, sobject in self.objects.items():
-            if known.lower() == name.lower():
-                return sobject
+            if known.lower() == name.lower() and known not in self.access.hidden_objects:
+                return self.access.of(sobject)
         raise SalesforceError(404, "NOT_FOUND", "The requested resource does not exist")
 
     def get(self, name: str, record_id: str) -> Record:
@@ -309,7 +336,7 @@ class Org:
     def _follow(self, sobject: SObject, row: Record, relationship: str) -> tuple[SObject, Record | None]:
         for name, field in sobject.fields.items():
             if field.relationship and field.relationship.lower() == relationship.lower():
-                target = self.objects[field.to]
+                target = self.access.of(self.objects[field.to])
                 reference = row.get(name)
                 return target, self._store.get(target.name, reference) if reference else None
         raise soql.InvalidField(f"Didn't understand relationship '{relationship}' in field path.")
@@ -339,7 +366,7 @@ class Org:
         if query.source not in sobject.children:
             raise soql.InvalidField(f"Didn't understand relationship '{query.source}' in FROM part of query call.")
         child, reference = sobject.children[query.source]
-        return self.objects[child], reference
+        return self.access.of(self.objects[child]), reference
 
     def _children(self, sobject: SObject, row: Record, query: soql.Query, version: str) -> Record | None:
         target, reference = self._child(sobject, query)

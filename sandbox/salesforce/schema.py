@@ -53,6 +53,10 @@ class SObject(msgspec.Struct, frozen=True):
     fields: dict[str, Field]
     children: dict[str, tuple[str, str]] = {}
 
+    def having(self, fields: dict[str, Field]) -> SObject:
+        """Return the object with other fields."""
+        return msgspec.structs.replace(self, fields=fields)
+
 
 TEXT, MONEY, NUMBER, FLAG, DATE = (
     Field(),
@@ -113,9 +117,39 @@ def _sobject(
     return SObject(name, prefix, SYSTEM | fields, children or {})
 
 
+CUSTOM_FIELD = _sobject(
+    "CustomField", "00N", {"DeveloperName": Field(required=True, length=80), "TableEnumOrId": Field(required=True)}
+)
+"""What the Tooling API has of each custom field (Tooling API: CustomField)."""
 OBJECTS: dict[str, SObject] = {
     each.name: each
     for each in (
+        _sobject(
+            "PermissionSet",
+            "0PS",
+            {"Name": Field(required=True, length=80), "Label": Field(required=True, length=80), "Description": TEXT},
+        ),
+        _sobject(
+            "FieldPermissions",
+            "01k",
+            {
+                "ParentId": Field("reference", "PermissionSet", "Parent", required=True, create_only=True),
+                "SobjectType": Field(required=True, create_only=True),
+                "Field": Field(required=True, create_only=True),
+                "PermissionsRead": FLAG,
+                "PermissionsEdit": FLAG,
+            },
+        ),
+        _sobject(
+            "PermissionSetAssignment",
+            "0Pa",
+            {
+                "AssigneeId": Field("reference", "User", "Assignee", required=True, create_only=True),
+                "PermissionSetId": Field(
+                    "reference", "PermissionSet", "PermissionSet", required=True, create_only=True
+                ),
+            },
+        ),
         _sobject(
             "User",
             "005",

@@ -172,11 +172,18 @@ class Described(msgspec.Struct, frozen=True):
         return next((each for each in self.fields if each.name.lower() == name.lower()), None)
 
 
+class _Created(msgspec.Struct, frozen=True):
+    """The answer to a new record (REST API: sObject Basic Information)."""
+
+    id: str
+
+
 class _Session(msgspec.Struct, frozen=True):
     """The answer to a log-in (OAuth 2.0)."""
 
     access_token: str
     instance_url: str = ""
+    id: str = ""
 
 
 class SalesforceClient:
@@ -185,17 +192,24 @@ class SalesforceClient:
     An expired session is renewed once, without the caller noticing.
     """
 
-    def __init__(self, settings: Settings, outbound: PlatformClient, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, outbound: PlatformClient, clock: Clock, administrator: Secret = NO_SECRET
+    ) -> None:
+        """Requests are those of our own user, or of an `administrator` whose access token is given."""
         self._settings = settings
         self._outbound = outbound
         self._clock = clock
-        self._session = ""
+        self._administrator = administrator
+        self._session = administrator.reveal()
+        self._user = ""
         self.quota = Quota()
         self.org = settings.org()
 
-    async def query(self, soql: str) -> list[Row]:
-        """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl)."""
-        return await self._rows(await self._read(f"query?q={quote(soql)}", _Page))
+    async def query(self, soql: str, *, tooling: bool = False) -> list[Row]:
+        """Return all rows, over as many pages as there are (SOQL reference: nextRecordsUrl). `tooling` asks the Tooling
+        API, which knows what the org is made of."""
+        path = "tooling/query" if tooling else "query"
+        return await self._rows(await self._read(f"{path}?q={quote(soql)}", _Page))
 
     async def queries(self, wanted: dict[str, str], with_deleted: Collection[str] = ()) -> dict[str, list[Row]]:
         """Return all rows of several queries by name, in one request if none has more than a page.
@@ -251,6 +265,35 @@ class SalesforceClient:
         """Return the description of an object, with the fields that the integration user may see."""
         return await self._read(f"sobjects/{sobject}/describe", Described)
 
+    # ---- for an administrator
+
+    async def user_id(self) -> str:
+        """Return the id of the user that we are logged in as (Salesforce Help: Identity URLs)."""
+        if not self._user:
+            self._session = await self._log_in()
+        return self._user
+
+    async def custom_field(self, field_id: str) -> Row:
+        """Return what a custom field is, with its metadata (Tooling API: CustomField)."""
+        return await self._read(f"tooling/sobjects/CustomField/{field_id}", Row)
+
+    async def create(self, kind: str, content: Row) -> str:
+        """Create a record, or by the Tooling API a custom field. Return its id."""
+        path = f"{'tooling/' if kind == 'CustomField' else ''}sobjects/{kind}"
+        url = f"/services/data/{VERSION}/{path}"
+        return (await self._send("POST", url, content, [(kind, content)], _Created, safe=False)).id
+
+    async def update(self, kind: str, record_id: str, content: Row) -> None:
+        """Change a record."""
+        url = f"/services/data/{VERSION}/sobjects/{kind}/{record_id}"
+        await self._answer("PATCH", url, content, [(kind, content)], safe=True)
+
+    async def delete(self, path: str) -> None:
+        """Delete what is at a path below the version."""
+        await self._answer("DELETE", f"/services/data/{VERSION}/{path}", None, [], safe=True)
+
+    # ---- requests
+
     async def check(self) -> None:
         """Return when the org answers how many of a day's requests are left."""
         await self._read("limits", _Limits)
@@ -259,12 +302,16 @@ class SalesforceClient:
         return await self._send("GET", f"/services/data/{VERSION}/{path}", None, [], shape, safe=True)
 
     async def _send(self, method: str, url: str, body: Any, carries: list[Carried], shape: type[T], *, safe: bool) -> T:
+        response = await self._answer(method, url, body, carries, safe=safe)
+        return response.json("crm", safe=safe, shape=shape)
+
+    async def _answer(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> HttpResponse:
         response = await self._exchange(method, url, body, carries, safe=safe)
         if response.status == HTTPStatus.UNAUTHORIZED:
             self._session = ""
             response = await self._exchange(method, url, body, carries, safe=safe)
         if response.is_success:
-            return response.json("crm", safe=safe, shape=shape)
+            return response
         raise _fault(response.status, _complaints(response.content), safe=safe, retry_after=response.retry_after)
 
     async def _exchange(self, method: str, url: str, body: Any, carries: list[Carried], *, safe: bool) -> HttpResponse:
@@ -279,6 +326,8 @@ class SalesforceClient:
         return response
 
     async def _log_in(self) -> str:
+        if self._administrator:
+            raise Misconfigured("crm", "Salesforce refuses the administrator's access token", field="administrator")
         grant = urlencode(self._grant()).encode()
         response = await self._outbound.request(
             "POST", "/services/oauth2/token", safe=True, carries=[], content=grant, headers=FORM
@@ -293,6 +342,7 @@ class SalesforceClient:
         if elsewhere := is_elsewhere(self._settings.url, session.instance_url):
             reason = f"the org of these credentials is at {elsewhere}: make that the url in the settings"
             raise Rejected("crm", reason, field="url")
+        self._user = session.id.rpartition("/")[2]
         return session.access_token
 
     def _grant(self) -> dict[str, str]:

@@ -178,8 +178,12 @@ class Salesforce:
         await self._client.check()
 
     async def misfits(self) -> list[Misfit]:
-        """Return what the mapping names and the org lacks, or has otherwise."""
-        return await fit.misfits(self._client, self._org)
+        """Return what the mapping names and the org lacks, or has otherwise, and when its requests of the day run
+        out."""
+        found = await fit.misfits(self._client, self._org)
+        if scarce := self._client.quota.in_words(self._poll_seconds):
+            found.append(Misfit(scarce, "raise poll_seconds, or buy more requests for the org", blocks=False))
+        return found
 
     async def example(self, record_id: str) -> tuple[str, list[Translation]]:
         """Return a deal with its account and its lines: the newest one that was won, if none is named."""

@@ -27,7 +27,7 @@ TYPES: dict[Kind, set[str]] = {
     "flag": {"boolean"},
 }
 """The types of fields that each kind can be read from (SOAP API Developer Guide: Data Types)."""
-VISIBLE = "or create it, and let the integration user see it"
+VISIBLE = "or create it with `tiergate setup crm`"
 
 
 async def misfits(client: SalesforceClient, org: Org) -> list[Misfit]:

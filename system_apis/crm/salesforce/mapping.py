@@ -16,6 +16,7 @@ from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
 from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact
 from canonical.states import OrderState
+from policies.outbound.ownership import ALL_OF, TECHNICAL, Fields
 from system_apis.crm.salesforce.columns import MOST, Column, Reader, Row, at, is_number
 from system_apis.crm.salesforce.org import Org, org_of, quoted
 
@@ -45,7 +46,16 @@ SOLD_LINE = ("quantity", "unit_price", "discount_percent")
 OWNED = ("name", "tax_number", "partner", "address.street", "address.postal_code", "address.city", "address.country")
 OWNED_LATER = ("address.state", "tax_exempt")
 """What the CRM owns of an account. Without the later ones it has the fingerprint that it had before they were read."""
-FIELDS = org_of("").writable()
+ADMINISTERED: dict[str, Fields] = {
+    "CustomField": {"FullName": TECHNICAL, f"Metadata{ALL_OF}": TECHNICAL},
+    "PermissionSet": dict.fromkeys(("Name", "Label", "Description"), TECHNICAL),
+    "PermissionSetAssignment": dict.fromkeys(("PermissionSetId", "AssigneeId"), TECHNICAL),
+    "FieldPermissions": dict.fromkeys(
+        ("ParentId", "SobjectType", "Field", "PermissionsRead", "PermissionsEdit"), TECHNICAL
+    ),
+}
+"""The fields of what setup makes."""
+FIELDS = org_of("").writable() | ADMINISTERED
 """The fields that may be written, each with its field of the canonical model, in an org that is mapped as shipped."""
 
 

@@ -194,7 +194,7 @@ def test_what_the_org_lacks_of_what_the_mapping_names_is_said_with_its_key_and_w
         }
         remedy = found["deal.legal_entity: Opportunity has no field 'LegalEntitty__c'"]
         assert "did you mean LegalEntity__c?" in remedy
-        assert "let the integration user see it" in remedy
+        assert "create it with `tiergate setup crm`" in remedy
         assert "use one of Closed Won" in found["org.won_stage: 'Closed Lost' is no stage of won deals"]
         kind = found["org.record_types: the org has no record type of deals 'New_Business'"]
         assert "(did you mean New_Busines?)" in kind
