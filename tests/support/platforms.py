@@ -24,7 +24,7 @@ from tiergate.dev.sandbox import DATABASE, Sandbox
 
 T = TypeVar("T")
 proteus: Any = import_module("proteus")  # it makes its models at run time: there are no types to check
-OUR_READING = "query?q=SELECT%20Id%2C%20Name%2C"
+OUR_READING = "query?q=SELECT%20Id%2C%20IsWon%2C%20Pricebook2Id%2C"
 """What tells our own reading of a deal from the salesperson's calls to the same CRM."""
 THREE_LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1))
 
