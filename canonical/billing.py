@@ -8,10 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from canonical.deals import Custom, LineTerms, PricedLine
+from canonical.deals import Custom, InvoiceTerms, LineTerms, PricedLine
 from canonical.ids import Key
 from canonical.money import Money, total
-from canonical.parties import References
+from canonical.parties import Recipient, References
 from canonical.states import ContractState
 from canonical.tax import TaxTreatment
 
@@ -45,6 +45,7 @@ class Contract(msgspec.Struct, frozen=True):
     state: ContractState = "pending"
     references: References = {}
     custom: Custom = {}
+    invoicing: InvoiceTerms = InvoiceTerms()
 
     @property
     def net(self) -> Money:
@@ -104,7 +105,11 @@ class Payment(msgspec.Struct, frozen=True):
 
 
 class Invoice(msgspec.Struct, frozen=True):
-    """An invoice as billing issued it. `id` is billing's, and so the natural key everywhere else."""
+    """An invoice as billing issued it. `id` is billing's, and so the natural key everywhere else.
+
+    `due_on` is the day until which the customer is asked to pay; None for one that is charged. `purchase_order` is the
+    buyer's number; `bill_to` is who gets the invoice, where that is not the customer itself.
+    """
 
     id: Key
     number: str
@@ -123,6 +128,9 @@ class Invoice(msgspec.Struct, frozen=True):
     """The custom fields of its contract."""
     cancelled_on: date | None = None
     """The day on which billing voided it or wrote it off; None for any other one."""
+    due_on: date | None = None
+    purchase_order: str = ""
+    bill_to: Recipient | None = None
 
 
 class Posting(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import msgspec
 from canonical.cases import Finding
 from canonical.ids import Key
 from canonical.money import Money, digits_of, exponent
-from canonical.parties import Account
+from canonical.parties import Account, Recipient
 
 Interval = Literal["one_time", "month", "year"]
 """What the price of a line is for."""
@@ -79,6 +79,18 @@ class DealLine(msgspec.Struct, frozen=True):
         return LineTerms(self.quantity, self.unit_price, self.list_price, self.discount_percent)
 
 
+class InvoiceTerms(msgspec.Struct, frozen=True):
+    """What was agreed for the invoices of a deal. What is left out is as it is for all invoices of the customer.
+
+    `purchase_order` is the buyer's number. With `days_until_due` the customer pays by invoice, also one that has a
+    payment method. `bill_to` is who gets the invoices; what is owed stays owed by the customer.
+    """
+
+    purchase_order: str = ""
+    days_until_due: int | None = None
+    bill_to: Recipient | None = None
+
+
 class Deal(msgspec.Struct, frozen=True):
     """A closed opportunity with all that an order is made from. Its id and the lines' ids are the CRM's.
 
@@ -99,6 +111,7 @@ class Deal(msgspec.Struct, frozen=True):
     """Who asked for it: the CRM's user, or the partner that placed the order."""
     evergreen: bool = False
     custom: Custom = {}
+    invoicing: InvoiceTerms = InvoiceTerms()
 
 
 class PlacedLine(msgspec.Struct, frozen=True):

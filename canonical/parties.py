@@ -35,6 +35,21 @@ class Contact(msgspec.Struct, frozen=True):
     email: str
 
 
+class Recipient(msgspec.Struct, frozen=True):
+    """Who gets the invoices of a deal, where that is not the customer itself: a person, or a department."""
+
+    name: str
+    email: str = ""
+    address: Address = Address()
+
+    def in_words(self) -> str:
+        """Return name, address and e-mail in one line, as an invoice shows them."""
+        address = self.address
+        city = " ".join(filter(None, (address.postal_code, address.city)))
+        parts = (self.name, *address.street.splitlines(), city, address.country, self.email)
+        return ", ".join(filter(None, parts))
+
+
 class Customer(msgspec.Struct, frozen=True):
     """A company that buys. The CRM owns its identity, hierarchy and contacts."""
 

@@ -21,6 +21,10 @@ from canonical.tax import EU, Tax, TaxedSale, code_for
 
 LONGEST_TERM = 120
 """Months of a contract: more is a slip of the pen."""
+LONGEST_DUE = 365
+"""Days until an invoice is due."""
+LONGEST_PURCHASE_ORDER = 140
+"""Characters that every platform shows."""
 
 
 def findings(
@@ -41,6 +45,7 @@ def findings(
         *_of_term(deal, starts),
         *_of_lines(deal, products),
         *_of_custom(deal),
+        *_of_invoicing(deal),
         *(_of_taxes(deal, seller, products) if seller else ()),
     ]
 
@@ -133,6 +138,21 @@ def _of_term(deal: Deal, starts: tuple[date, date]) -> list[Finding]:
     if not first <= deal.starts_on <= last:
         found.append(Finding("deal.starts_on", f"it starts on {deal.starts_on}, and has to from {first} to {last}"))
     return found
+
+
+def _of_invoicing(deal: Deal) -> Iterator[Finding]:
+    terms = deal.invoicing
+    if len(terms.purchase_order) > LONGEST_PURCHASE_ORDER:
+        reason = f"it has {len(terms.purchase_order)} characters, and an invoice shows {LONGEST_PURCHASE_ORDER} at most"
+        yield Finding("deal.invoicing.purchase_order", reason)
+    if terms.days_until_due is not None and not 0 <= terms.days_until_due <= LONGEST_DUE:
+        reason = f"the days until an invoice is due have to be a whole number from 0 to {LONGEST_DUE}"
+        yield Finding("deal.invoicing.days_until_due", reason)
+    if terms.bill_to and not terms.bill_to.name:
+        yield Finding("deal.invoicing.bill_to.name", "who gets the invoices has no name")
+    if terms.bill_to and not _is_country(terms.bill_to.address.country):
+        unknown = f"{terms.bill_to.address.country or 'nothing'} is not an ISO 3166 country code"
+        yield Finding("deal.invoicing.bill_to.address.country", unknown)
 
 
 def _of_lines(deal: Deal, products: Mapping[str, Product]) -> list[Finding]:
@@ -246,6 +266,7 @@ def plan(
         tax=tax.treatment,
         tax_percent=_percent(tax),
         custom=deal.custom,
+        invoicing=deal.invoicing,
     )
     return Plan(customer, contract, account.id)
 

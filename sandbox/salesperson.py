@@ -37,6 +37,9 @@ class Sale(msgspec.Struct, frozen=True):
     starts_on: date | None = None
     """The first day of the contract; the day of the sale, if not said."""
     evergreen: bool = False
+    purchase_order: str | None = None
+    bill_to: str | None = None
+    """The last name of who gets the invoices, if it is not the buyer itself."""
 
 
 def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) -> tuple[str, str]:
@@ -60,6 +63,10 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
         )
         crm.create("Contact", FirstName="Kim", LastName="Beispiel", Email="kim@example.com", AccountId=account_id)
     price_list = crm.query("SELECT Id FROM Pricebook2 WHERE IsStandard = true LIMIT 1")[0]["Id"]
+    recipient = None
+    if sale.bill_to:
+        place = {"MailingStreet": "Ring 2", "MailingCity": "Wien", "MailingCountryCode": "AT"}
+        recipient = crm.create("Contact", LastName=sale.bill_to, AccountId=account_id, **place)
     deal = crm.create(
         "Opportunity",
         Name=f"{sale.buyer} – subscription",
@@ -72,6 +79,8 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
         StartDate__c=(sale.starts_on or today).isoformat(),
         TermMonths__c=None if sale.evergreen else 12,
         Evergreen__c=sale.evergreen,
+        PurchaseOrder__c=sale.purchase_order,
+        BillToContact__c=recipient,
     )
     for order, line in enumerate(sale.lines):
         entries = crm.query(

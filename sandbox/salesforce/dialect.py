@@ -31,7 +31,9 @@ class Dialect(msgspec.Struct, frozen=True):
                 each,
                 fields={
                     self.names.get(field, field): msgspec.structs.replace(
-                        about, values=tuple(str(self.value(field, value)) for value in about.values)
+                        about,
+                        values=tuple(str(self.value(field, value)) for value in about.values),
+                        relationship=self.names.get(about.relationship, about.relationship),
                     )
                     for field, about in each.fields.items()
                 },
@@ -62,6 +64,10 @@ GROUP = Dialect(
         "StartDate__c": "Vertragsbeginn__c",
         "TermMonths__c": "Laufzeit_Jahre__c",
         "Evergreen__c": "Unbefristet__c",
+        "PurchaseOrder__c": "Bestellnummer__c",
+        "PaymentDays__c": "Zahlungsziel__c",
+        "BillToContact__c": "Rechnungsempfaenger__c",
+        "BillToContact__r": "Rechnungsempfaenger__r",
         "Revision__c": "Fassung__c",
         "PlacedBy__c": "Besteller__c",
         "CostCenter__c": "Kostenstelle__c",
@@ -71,6 +77,7 @@ GROUP = Dialect(
         "BillingInterval__c": "Abrechnung__c",
         "BillingCountryCode": "BillingCountry",
         "BillingStateCode": "BillingState",
+        "MailingCountryCode": "MailingCountry",
         "TiergateStatus__c": "Auftragsstand__c",
         "TiergateDetail__c": "Auftragshinweis__c",
         "TiergateOrder__c": "Auftrag__c",
@@ -100,6 +107,7 @@ GROUP = Dialect(
             "year": "jährlich",
         },
         "BillingCountryCode": {"DE": "Germany", "FR": "France"},
+        "MailingCountryCode": {"AT": "Austria"},
     },
     multi_currency=False,
     country_picklists=False,

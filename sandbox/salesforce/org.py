@@ -189,6 +189,8 @@ class Org:
                 record |= {"IsClosed": stage.closed, "IsWon": stage.won}
             case "OpportunityLineItem":
                 self._price(record)
+            case "Contact":  # Object Reference: Contact, Name
+                record["Name"] = " ".join(filter(None, (record["FirstName"], record["LastName"])))
             case "Contract":
                 record["ContractNumber"] = record["ContractNumber"] or f"{self._store.count('Contract') + 1:08d}"
             case _:

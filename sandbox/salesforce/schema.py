@@ -206,6 +206,8 @@ OBJECTS: dict[str, SObject] = {
                 "Title": Field(length=128),
                 "Department": Field(length=80),
                 "AccountId": Field("reference", "Account", "Account"),
+                "Name": Field(read_only=True, length=121),
+                **_address("Mailing"),
             },
         ),
         _sobject(
@@ -275,6 +277,9 @@ OBJECTS: dict[str, SObject] = {
                 "StartDate__c": DATE,
                 "TermMonths__c": NUMBER,
                 "Evergreen__c": FLAG,
+                "PurchaseOrder__c": TEXT,
+                "PaymentDays__c": NUMBER,
+                "BillToContact__c": Field("reference", "Contact", "BillToContact__r"),
                 "Revision__c": Field("double", default=1),
                 "CostCenter__c": TEXT,
                 "TiergateStatus__c": TEXT,

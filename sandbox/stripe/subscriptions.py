@@ -51,6 +51,11 @@ MAX_FIELDS, MAX_NAME, MAX_TEXT = 4, 40, 140
 `custom_fields`)."""
 
 
+def _days(value: Any) -> int | None:
+    """Return a number of days; 0 is due at once, and None is never."""
+    return None if value in (None, "") else int(value)
+
+
 def _check_custom_fields(fields: list[Params]) -> None:
     if len(fields) > MAX_FIELDS:
         raise invalid(f"You may only pass up to {MAX_FIELDS} custom fields.", "custom_fields", "array_too_long")
@@ -112,7 +117,7 @@ class Subscriptions:
             default_tax_rates=self._rates(params.get("default_tax_rates", [])),
             collection_method=params.get("collection_method", "charge_automatically"),
             schedule=params.get("schedule"),
-            days_until_due=int(params["days_until_due"]) if params.get("days_until_due") else None,
+            days_until_due=_days(params.get("days_until_due")),
             default_payment_method=params.get("default_payment_method"),
         )
         end = later(start, recurring["interval"], recurring["interval_count"])
@@ -251,7 +256,7 @@ class Subscriptions:
             automatically_finalizes_at=now + HOUR,
             period_start=period[0],
             period_end=period[1],
-            due_date=now + days * DAY if days else None,
+            due_date=None if days is None else now + days * DAY,
             **{name: subscription["invoice_settings"][name] for name in SHOWN},
             default_tax_rates=rates,
             parent={

@@ -142,7 +142,7 @@ class Stripe:
         known = await self._schedules(contract)
         wanted = parts.split(contract.lines)
         keys = [mapping.contract_key(contract, place) for place in range(1, len(wanted) + 1)]
-        terms = None if known.keys() >= set(keys) else await self._collection(owner)
+        terms = None if known.keys() >= set(keys) else await self._collection(owner, contract.invoicing.days_until_due)
         for key, part in zip(keys, wanted, strict=True):
             if key not in known and terms is not None:
                 phase = await self._phase(contract, part, correlation_id)
@@ -162,17 +162,19 @@ class Stripe:
                     raise Rejected("billing", refused.reason, field="currency") from refused
         return _with(contract, "schedule", [known[key]["id"] for key in keys])
 
-    async def _collection(self, owner: str) -> Row:
-        """Return how a customer is asked for money: by its payment method, or by an invoice that it pays by itself.
+    async def _collection(self, owner: str, days_until_due: int | None) -> Row:
+        """Return how a customer is asked for money: by its payment method, or by an invoice that it pays by itself,
+        which it does where days for that were agreed.
 
         Raises `NotFound` for a customer that was deleted.
         """
         customer = await self._client.get(f"customers/{owner}")
         if customer.get("deleted"):
             raise NotFound("billing", f"the customer {owner} was deleted", field="references.customer")
-        if customer["invoice_settings"]["default_payment_method"] is not None:
+        if customer["invoice_settings"]["default_payment_method"] is not None and days_until_due is None:
             return {}
-        return {"collection_method": "send_invoice", "invoice_settings": {"days_until_due": mapping.DAYS_UNTIL_DUE}}
+        days = mapping.DAYS_UNTIL_DUE if days_until_due is None else days_until_due
+        return {"collection_method": "send_invoice", "invoice_settings": {"days_until_due": days}}
 
     async def _schedules(self, contract: Contract) -> dict[str, Row]:
         """Return the schedules of a contract by their natural keys, the first one first."""

@@ -13,8 +13,8 @@ from canonical.billing import Invoice, InvoiceLine, InvoiceState, LineTax, Payme
 from canonical.deals import LineTerms, is_whole
 from canonical.money import Money
 from canonical.tax import TaxTreatment
+from system_apis.billing.stripe import mapping
 from system_apis.billing.stripe.amounts import from_stripe
-from system_apis.billing.stripe.mapping import CUSTOM
 
 Row = dict[str, Any]
 CANCELLED = {"void": "voided_at", "uncollectible": "marked_uncollectible_at"}
@@ -55,8 +55,17 @@ def invoice(
         lines=tuple(read.line(each) for each in lines),
         payments=read.payments(source, payments),
         cancelled_on=read.day(transitions[CANCELLED[source["status"]]]) if source["status"] in CANCELLED else None,
-        custom={key.removeprefix(CUSTOM): value for key, value in metadata.items() if key.startswith(CUSTOM)},
+        custom=mapping.custom(metadata),
+        due_on=read.day(source["due_date"]) if source["due_date"] else None,
+        purchase_order=_purchase_order(source),
+        bill_to=mapping.bill_to(metadata),
     )
+
+
+def _purchase_order(source: Row) -> str:
+    """Return the buyer's number as the invoice shows it, also one that people wrote there."""
+    fields: list[Row] = source["custom_fields"] or []
+    return next((each["value"] for each in fields if each["name"] == mapping.PURCHASE_ORDER), "")
 
 
 def price_of(line: Row) -> str | None:

@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Any, cast
 
+import msgspec
+
 from canonical.billing import Contract
-from canonical.deals import PricedLine, plain
+from canonical.deals import Custom, PricedLine, plain
+from canonical.faults import Rejected
 from canonical.money import Money, exponent
-from canonical.parties import Customer
+from canonical.parties import Customer, Recipient
 from canonical.tax import TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
 from system_apis.billing.stripe import amounts, parts, tax_ids
@@ -20,6 +23,9 @@ Row = dict[str, Any]
 HOLD = timedelta(days=730)
 """How long a schedule waits for provisioning before Stripe would start it, from its first day or from now."""
 DAYS_UNTIL_DUE = 30
+PURCHASE_ORDER = "PO number"
+"""The name of the custom field of an invoice."""
+BILL_TO = "tiergate_bill_to"
 FIELDS: dict[str, Fields] = {
     "customers": {
         "name": "customer.name",
@@ -67,7 +73,9 @@ FIELDS: dict[str, Fields] = {
         "phases.start_date": "contract.starts_on",
         "phases.duration.*": "contract.term_months",
         "phases.collection_method": "contract.state",
-        "phases.invoice_settings.days_until_due": "contract.state",
+        "phases.invoice_settings.days_until_due": "contract.state contract.invoicing",
+        "phases.invoice_settings.custom_fields.*": "contract.invoicing",
+        "phases.invoice_settings.footer": "contract.invoicing",
         "phases.invoice_settings.description": "line.agreed",
         "phases.items.price": "contract.lines",
         "phases.items.quantity": "line.quantity",
@@ -84,6 +92,7 @@ FIELDS: dict[str, Fields] = {
         "phases.metadata.tiergate_legal_entity": "contract.legal_entity",
         "phases.metadata.tiergate_tax": "contract.tax",
         "phases.metadata.tiergate_correlation": "order.correlation_id",
+        "phases.metadata.tiergate_bill_to": "contract.invoicing",
         "phases.metadata.*": "contract.custom",
     },
 }
@@ -236,9 +245,9 @@ def phase(
             for each in wanted
         ]
 
-    noted = memo(part.items)
+    shown = _shown(contract, part)
     return {
-        **({"invoice_settings": {"description": noted}} if noted else {}),
+        **({"invoice_settings": shown} if shown else {}),
         "items": items(part.recurring),
         "add_invoice_items": items(part.once),
         "default_tax_rates": [default],
@@ -250,9 +259,42 @@ def phase(
             "tiergate_legal_entity": contract.legal_entity,
             "tiergate_tax": contract.tax,
             "tiergate_correlation": correlation_id,
+            **_bill_to(contract),
             **{f"{CUSTOM}{name}": value for name, value in contract.custom.items()},
         },
     }
+
+
+def _shown(contract: Contract, part: Part) -> Row:
+    """Return what is said on each invoice, beside what is billed (API reference: Create a schedule,
+    `phases.invoice_settings`)."""
+    terms, noted = contract.invoicing, memo(part.items)
+    shown: Row = {"description": noted} if noted else {}
+    if terms.purchase_order:
+        shown["custom_fields"] = [{"name": PURCHASE_ORDER, "value": terms.purchase_order}]
+    if terms.bill_to:
+        shown["footer"] = f"Bill to: {terms.bill_to.in_words()}"
+    return shown
+
+
+def _bill_to(contract: Contract) -> dict[str, str]:
+    """Return the metadata that names who gets the invoices. Raises `Rejected` for more than metadata holds."""
+    if contract.invoicing.bill_to is None:
+        return {}
+    written = msgspec.json.encode(contract.invoicing.bill_to).decode()
+    if len(written) > MAX_VALUE:
+        raise Rejected("billing", f"the recipient of invoices has more than {MAX_VALUE} characters", field="invoicing")
+    return {BILL_TO: written}
+
+
+def bill_to(metadata: dict[str, str]) -> Recipient | None:
+    """Return who gets an invoice, as its subscription's metadata names it."""
+    return msgspec.json.decode(metadata[BILL_TO], type=Recipient) if metadata.get(BILL_TO) else None
+
+
+def custom(metadata: dict[str, str]) -> Custom:
+    """Return the custom fields of an invoice's contract."""
+    return {key.removeprefix(CUSTOM): value for key, value in metadata.items() if key.startswith(CUSTOM)}
 
 
 def _first_months(part: Part) -> int:

@@ -55,8 +55,8 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     `mapping` names the file that says what the org's fields, stages and values are called; empty for the shipped one.
 
     `currency` is that of an org without multiple currencies. `country_codes` is whether the org has state and country
-    picklists; without them countries are read by their names. `deal_terms` is whether opportunities have the field
-    `Evergreen__c`.
+    picklists; without them countries are read by their names. `deal_terms` is whether opportunities have the fields
+    `Evergreen__c`, `PurchaseOrder__c`, `PaymentDays__c` and `BillToContact__c`.
 
     The change feed is read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition
     org has 15,000 and an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and

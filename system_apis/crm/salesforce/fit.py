@@ -40,6 +40,8 @@ def key_of(reader: Reader) -> str:
     """Return the key of a field in the mapping file."""
     if reader.name.startswith("custom."):
         return f"custom.deal.{reader.name.removeprefix('custom.')}"
+    if reader.name.startswith("invoicing."):
+        return reader.name
     return f"{TABLES[reader.record]}.{reader.name}"
 
 
@@ -55,7 +57,7 @@ class _Fit:
         for name in OBJECTS:
             await self._described(name)
         org = self._org
-        for readers in (org.deal, org.account, org.line, org.custom):
+        for readers in (org.deal, org.account, org.line, org.custom, org.invoicing):
             for each in readers.values():
                 async for wrong in self._of_reader(each):
                     yield wrong

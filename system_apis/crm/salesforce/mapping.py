@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pycountry
 
-from canonical.deals import Deal, DealLine, DealStatus, PlacedDeal
+from canonical.deals import Deal, DealLine, DealStatus, InvoiceTerms, PlacedDeal
 from canonical.faults import Unavailable
-from canonical.parties import Account, AccountSync, Address, Contact
+from canonical.parties import Account, AccountSync, Address, Contact, Recipient
 from canonical.states import OrderState
 from policies.outbound.ownership import ALL_OF, TECHNICAL, Fields
 from system_apis.crm.salesforce.columns import MOST, Column, Reader, Row, at, is_number
@@ -38,7 +38,7 @@ ACCOUNT = ("Id", "ParentId")
 LINE = ("Id", "Product2Id")
 SOLD = ("currency", "legal_entity", "starts_on", "term_months", "revision")
 """What a sale is made of, beside its account and its lines."""
-SOLD_LATER = ("evergreen",)
+SOLD_LATER, AGREED_LATER = ("evergreen",), ("purchase_order", "days_until_due", "bill_to.name")
 """The same, where there is something. Without it a sale has the fingerprint that it had before this was read."""
 AGREED = ("currency", "legal_entity", "starts_on", "term_months")
 """What a channel has agreed on, and must not become something else in the org."""
@@ -64,9 +64,13 @@ def deal_query(deal_id: str, org: Org) -> str:
     return f"SELECT {_deal_wanted(org)} FROM Opportunity WHERE Id = {quoted(deal_id)}"
 
 
+def _own(org: Org) -> list[str]:
+    return org.fields(DEAL, [*org.deal.values(), *org.custom.values(), *org.invoicing.values()])
+
+
 @cache
 def _deal_wanted(org: Org) -> str:
-    own = org.fields(DEAL, [*org.deal.values(), *org.custom.values()])
+    own = _own(org)
     account = org.fields(ACCOUNT, org.account.values(), "Account.")
     parents = [f"{level}.ParentId" for level in LEVELS[1:]]
     of_line = ", ".join(org.fields(LINE, org.line.values()))
@@ -77,8 +81,7 @@ def _deal_wanted(org: Org) -> str:
 @cache
 def parts_of_deal(org: Org) -> frozenset[str]:
     """Return what a row that answers `deal_query` has."""
-    own = org.fields(DEAL, [*org.deal.values(), *org.custom.values()])
-    return frozenset({each.partition(".")[0] for each in own} | {"Account", "OpportunityLineItems"})
+    return frozenset({each.partition(".")[0] for each in _own(org)} | {"Account", "OpportunityLineItems"})
 
 
 @cache
@@ -127,8 +130,13 @@ def _sale_wanted(org: Org) -> str:
     of_line = ", ".join(org.fields(LINE, _sold_of_line(org)))
     buyer = (f"Account.{path}" for path in org.fields(ACCOUNT, org.account.values()))
     fixed = ("Id", "IsWon", "AccountId", STAMP, org.written.deal.state, f"Account.{STAMP}", *buyer)
-    own = ", ".join(_firsts(fixed, (org.deal[each] for each in (*SOLD, *SOLD_LATER))))
+    sold = [*(org.deal[each] for each in SOLD), *_sold_later(org)]
+    own = ", ".join(_firsts(fixed, sold))
     return f"{own}, (SELECT {of_line} FROM OpportunityLineItems ORDER BY Id)"
+
+
+def _sold_later(org: Org) -> list[Reader]:
+    return [*(org.deal[each] for each in SOLD_LATER), *(org.invoicing[each] for each in AGREED_LATER)]
 
 
 def _firsts(fixed: Iterable[str], readers: Iterable[Reader]) -> list[str]:
@@ -151,7 +159,7 @@ def sale_digest(row: Row, org: Org) -> str:
     """
     lines: Row = row.get("OpportunityLineItems") or {}
     sold = [row.get("IsWon"), row.get("AccountId"), *(org.deal[each].first(row) for each in SOLD)]
-    sold += [lines.get("totalSize"), *filter(None, (org.deal[each].first(row) for each in SOLD_LATER))]
+    sold += [lines.get("totalSize"), *filter(None, (each.first(row) for each in _sold_later(org)))]
     of_line = _sold_of_line(org)
     for each in lines_of(row):
         sold += [each.get("Id"), *(reader.first(each) for reader in of_line), each.get("Product2Id")]
@@ -216,7 +224,30 @@ def to_deal(
         won=bool(row["IsWon"]),
         placed_by=deal["placed_by"].text(row, of),
         custom={name: value for name, value in custom.items() if value},
+        invoicing=_invoicing(row, org),
     )
+
+
+def _invoicing(row: Row, org: Org) -> InvoiceTerms:
+    """Return what was agreed for the invoices; a recipient without an address of its own has that of the account."""
+    texts = {name: each.text(row, "deal").strip() for name, each in org.invoicing.items() if name != "days_until_due"}
+    name, email, street, postal_code, city, country = (
+        texts[f"bill_to.{part}"] for part in ("name", "email", "street", "postal_code", "city", "country")
+    )
+    own = Address(street, postal_code, city, country.upper())
+    recipient = Recipient(name, email, own if country else _address(row["Account"] or {}, org))
+    days = org.invoicing["days_until_due"].value(row, "deal")
+    return InvoiceTerms(
+        texts["purchase_order"],
+        None if days is None else _whole_or(days, -1),
+        recipient if name else None,
+    )
+
+
+def _whole_or(number: Any, otherwise: int) -> int:
+    """Return a number of a record that is whole and can be held, something else for any other."""
+    whole = is_number(number) and isfinite(number) and abs(number) <= MOST and number == int(number)
+    return int(number) if whole else otherwise
 
 
 def revision_of(row: Row, org: Org) -> int:
@@ -293,8 +324,7 @@ def _term(row: Row, reader: Reader, *, evergreen: bool) -> int:
     months = reader.value(row, "deal")
     if months is None:
         return DEFAULT_TERM
-    whole = is_number(months) and isfinite(months) and abs(months) <= MOST and months == int(months)
-    return int(months) if whole else 0
+    return _whole_or(months, 0)
 
 
 def _line(row: Row, place: int, listed: set[str], org: Org) -> DealLine:

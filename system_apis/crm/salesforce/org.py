@@ -29,12 +29,28 @@ DEAL, ACCOUNT, LINE = "Opportunity", "Account", "OpportunityLineItems"
 CURRENCY, COUNTRY, STATE = "CurrencyIsoCode", "BillingCountryCode", "BillingStateCode"
 WITHOUT_CODES = {COUNTRY: Column("BillingCountry", transform="country"), STATE: Column("BillingState")}
 """What an org without state and country picklists has in the place of their codes."""
+RECIPIENT = "BillToContact__r"
+RECIPIENT_COUNTRY = f"{RECIPIENT}.MailingCountryCode"
+RECIPIENT_WITHOUT_CODES = Column(f"{RECIPIENT}.MailingCountry", transform="country")
+DEAL_TERMS = {
+    "purchase_order": Column("PurchaseOrder__c"),
+    "days_until_due": Column("PaymentDays__c"),
+    "bill_to.name": Column(f"{RECIPIENT}.Name"),
+    "bill_to.email": Column(f"{RECIPIENT}.Email"),
+    "bill_to.street": Column(f"{RECIPIENT}.MailingStreet"),
+    "bill_to.postal_code": Column(f"{RECIPIENT}.MailingPostalCode"),
+    "bill_to.city": Column(f"{RECIPIENT}.MailingCity"),
+    "bill_to.country": Column(RECIPIENT_COUNTRY),
+}
+"""What was agreed for the invoices of a deal, in an org that is set up as that of the demo. `Evergreen__c` is there
+too."""
 RECORD_TYPE = "RecordType.DeveloperName"
 KINDS: dict[str, Kind] = {
     "deal.starts_on": "day",
     "deal.term_months": "whole",
     "deal.revision": "whole",
     "deal.evergreen": "flag",
+    "invoicing.days_until_due": "number",
     "account.tax_exempt": "flag",
     "line.quantity": "number",
     "line.unit_price": "number",
@@ -79,6 +95,25 @@ class AddressFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     city: Source
     country: Source
     state: Source = Column(constant="")
+
+
+class RecipientFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the fields of who gets the invoices are, where that is not the account itself."""
+
+    name: Source = Column(constant="")
+    email: Source = Column(constant="")
+    street: Source = Column(constant="")
+    postal_code: Source = Column(constant="")
+    city: Source = Column(constant="")
+    country: Source = Column(constant="")
+
+
+class InvoicingFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a deal says what was agreed for its invoices."""
+
+    purchase_order: Source = Column(constant="")
+    days_until_due: Source | None = None
+    bill_to: RecipientFields = RecipientFields()
 
 
 class AccountFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,6 +192,7 @@ class OrgMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: LineFields
     written: Written
     custom: Custom = Custom()
+    invoicing: InvoicingFields = InvoicingFields()
 
     def columns(self) -> Iterator[tuple[tuple[str, ...], Source]]:
         """Yield each readable field with its path in the file."""
@@ -168,6 +204,11 @@ class OrgMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             yield ("account", "address", name), source
         for name, source in self.custom.deal.items():
             yield ("custom", "deal", name), source
+        yield ("invoicing", "purchase_order"), self.invoicing.purchase_order
+        if self.invoicing.days_until_due is not None:
+            yield ("invoicing", "days_until_due"), self.invoicing.days_until_due
+        for name, source in msgspec.structs.asdict(self.invoicing.bill_to).items():
+            yield ("invoicing", "bill_to", name), source
 
 
 class Org:
@@ -177,13 +218,15 @@ class Org:
         self, mapping: OrgMapping, currency: str = "", *, country_codes: bool = True, deal_terms: bool = False
     ) -> None:
         """`currency` is that of an org without multiple currencies; `country_codes` is whether it has state and country
-        picklists, `deal_terms` whether it has the field `Evergreen__c`, which no mapping names then."""
+        picklists, `deal_terms` whether it has the fields of `DEAL_TERMS`, which no mapping names then."""
         self.names = mapping.org
         self.written = mapping.written
         self.deal: dict[str, Reader] = {}
         self.account: dict[str, Reader] = {}
         self.line: dict[str, Reader] = {}
         self.custom: dict[str, Reader] = {}
+        self.invoicing: dict[str, Reader] = {}
+        self._reads_invoicing("days_until_due", Column())
         for (table, *path), source in mapping.columns():
             column = _column(source)
             if not country_codes and column.field in WITHOUT_CODES and not column.otherwise:
@@ -195,18 +238,26 @@ class Org:
                     self.account[".".join(path)] = Reader(ACCOUNT, ".".join(path), column)
                 case "line":
                     self.line[path[0]] = Reader(LINE, path[0], column)
+                case "invoicing":
+                    self._reads_invoicing(".".join(path), column)
                 case _:
                     self.custom[path[1]] = Reader(DEAL, f"custom.{path[1]}", column)
         if currency:
             self.deal["currency"] = Reader(DEAL, "currency", Column(constant=currency))
         if deal_terms:
             self.deal["evergreen"] = Reader(DEAL, "evergreen", Column("Evergreen__c"))
+            for name, column in DEAL_TERMS.items():
+                plain = column.field == RECIPIENT_COUNTRY and not country_codes
+                self._reads_invoicing(name, RECIPIENT_WITHOUT_CODES if plain else column)
         constant = self.deal["currency"].column.constant
         self._currency = str(constant) if constant else ""
         self.customer = Reader(ACCOUNT, "id", Column(self.written.account.customer))
         self.ours = f"{self.written.account.customer} != null"
         self.record_type = RECORD_TYPE if self.deal["legal_entity"].column.field == RECORD_TYPE else ""
         self._words = self._named()
+
+    def _reads_invoicing(self, name: str, column: Column) -> None:
+        self.invoicing[name] = Reader(DEAL, f"invoicing.{name}", column)
 
     def fields(self, fixed: Iterable[str], readers: Iterable[Reader], before: str = "") -> list[str]:
         """Return what a query asks for, each field once: Salesforce refuses one that is named twice."""
@@ -243,7 +294,7 @@ class Org:
         words = dict(WORDS) | {"customer.id": self.customer.words()}
         words |= {f"deal.{name}": each.words() for name, each in self.deal.items()}
         words |= {f"deal.account.{name}": each.words() for name, each in self.account.items()}
-        words |= {f"deal.{each.name}": each.words() for each in self.custom.values()}
+        words |= {f"deal.{each.name}": each.words() for each in (*self.custom.values(), *self.invoicing.values())}
         return words
 
     def writable(self) -> dict[str, Fields]:

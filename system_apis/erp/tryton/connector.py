@@ -83,9 +83,8 @@ class Tryton:
     # ---- customers
 
     async def put_customer(self, customer: Customer) -> str:
-        if not self._countries:
-            rows = await self._client.rows("country.country", [], ["code"], 0)
-            self._countries = {each["code"]: each["id"] for each in rows}
+        await self._load_countries()
+        if not self._identifier_types:
             types: list[Any] = await self._client.call("model.party.identifier.get_types")
             self._identifier_types = {kind for kind, _ in types if kind}
         if customer.address.country and customer.address.country not in self._countries:
@@ -261,7 +260,7 @@ class Tryton:
         record = mapping.invoice(
             invoice,
             customer["id"],
-            customer["addresses"][0],
+            await self._address(invoice, customer),
             opened,
             lines,
             correlation.current(),
@@ -269,6 +268,26 @@ class Tryton:
         )
         await self._client.call("model.account.invoice.create", [record], context=_in(company))
         return await self._invoices(invoice.id, company, mapping.DRAFTED)
+
+    async def _address(self, invoice: Invoice, customer: Row) -> int:
+        """Return the address of an invoice: that of the customer, or one of its own for who gets its invoices, which is
+        found by all that it says."""
+        if invoice.bill_to is None:
+            return customer["addresses"][0]
+        await self._load_countries()
+        postal = mapping.postal_address(invoice.bill_to.name, invoice.bill_to.address, self._countries)
+        wanted = postal | {"party": customer["id"], "invoice": True}
+        same = [[name, "=", value] for name, value in wanted.items()]
+        found = await self._client.rows("party.address", same, ["id"], 0, 1)
+        if found:
+            return found[0]["id"]
+        created: list[int] = await self._client.call("model.party.address.create", [wanted])
+        return created[0]
+
+    async def _load_countries(self) -> None:
+        if not self._countries:
+            rows = await self._client.rows("country.country", [], ["code"], 0)
+            self._countries = {each["code"]: each["id"] for each in rows}
 
     async def _invoices(self, reference: str, company: Row, fields: list[str] = POSTING) -> list[Row]:
         domain = [

@@ -14,7 +14,7 @@ from stdnum.eu import vat as eu_vat
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Rejected
 from canonical.money import Money, digits_of, exponent
-from canonical.parties import Customer
+from canonical.parties import Address, Customer
 from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
@@ -75,9 +75,10 @@ FIELDS: dict[str, Fields] = {
         "account": TECHNICAL,
         "currency": "invoice.total",
         "party": "invoice.customer_id",
-        "invoice_address": "invoice.customer_id",
+        "invoice_address": "invoice.customer_id invoice.bill_to",
         "reference": "invoice.id",
-        "description": "invoice.number invoice.contract_id order.correlation_id",
+        "description": "invoice.purchase_order invoice.number invoice.contract_id order.correlation_id",
+        "payment_term_date.*": "invoice.due_on",
         "comment": "invoice.custom",
         "invoice_date.*": "invoice.issued_on",
         "accounting_date.*": "invoice.issued_on",
@@ -92,6 +93,15 @@ FIELDS: dict[str, Fields] = {
         "lines.description": "invoice.lines",
         "lines.taxes": "invoice.lines invoice.tax_treatment",
         "lines.taxes_date.*": "invoice.issued_on",
+    },
+    "model.party.address.create": {
+        "party": TECHNICAL,
+        "invoice": TECHNICAL,
+        "street": "invoice.bill_to",
+        "postal_code": "invoice.bill_to",
+        "city": "invoice.bill_to",
+        "country": "invoice.bill_to",
+        "party_name": "invoice.bill_to",
     },
     "model.account.invoice.write": {
         **IDS,
@@ -152,13 +162,7 @@ def from_day(value: Row) -> date:
 def party(customer: Customer, countries: dict[str, int], identifier_types: Collection[str]) -> Row:
     """Return a new party. Its code is the canonical id, which Tryton keeps unique."""
     address = customer.address
-    postal = {
-        "street": address.street,
-        "postal_code": address.postal_code,
-        "city": address.city,
-        "country": countries.get(address.country),
-        "party_name": customer.name,
-    }
+    postal = postal_address(customer.name, address, countries)
     made: Row = {"code": customer.id, "name": customer.name, "addresses": [["create", [postal]]]}
     if customer.tax_number:
         kind = identifier_type(customer.tax_number, address.country, identifier_types)
@@ -166,6 +170,16 @@ def party(customer: Customer, countries: dict[str, int], identifier_types: Colle
     if customer.contact and customer.contact.email:
         made["contact_mechanisms"] = [["create", [{"type": "email", "value": customer.contact.email}]]]
     return made
+
+
+def postal_address(name: str, address: Address, countries: dict[str, int]) -> Row:
+    return {
+        "street": address.street,
+        "postal_code": address.postal_code,
+        "city": address.city,
+        "country": countries.get(address.country),
+        "party_name": name,
+    }
 
 
 def identifier_type(number: str, country: str, known: Collection[str]) -> str | None:
@@ -195,11 +209,15 @@ def invoice(
     """Return a draft. `books` holds the ids of company, journal, receivable account and currency; `custom_fields` names
     the field of each custom field that has one.
 
+    The day from which Tryton reckons a payment term is, without one, the day on which the invoice is due (`get_move` of
+    `account.invoice`, 8.2).
     Its reference is billing's id.
     """
-    about = " ".join(filter(None, (source.number, source.contract_id, correlation_id)))
+    bought = f"PO {source.purchase_order}" if source.purchase_order else ""
+    about = " ".join(filter(None, (bought, source.number, source.contract_id, correlation_id)))
     issued = day(source.issued_on)
     return {
+        **({"payment_term_date": day(source.due_on)} if source.due_on else {}),
         "type": "out",
         "company": books["company"],
         "journal": books["journal"],

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 from collections.abc import Generator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ import pytest
 
 from canonical.faults import Misconfigured
 from canonical.ids import utc_now
-from canonical.parties import Address
+from canonical.parties import Address, Recipient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.tryton.server import DATABASE, TrytonServer
@@ -26,6 +27,7 @@ from system_apis.erp import tryton
 from system_apis.erp.tryton.books import SHIPPED
 from system_apis.erp.tryton.client import READS
 from system_apis.erp.tryton.connector import Tryton
+from system_apis.erp.tryton.mapping import from_day
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.erp import ErpKit, ErpSubject
 from tests.support.connector_kit.kit import behaviour, behaviours, run
@@ -104,6 +106,22 @@ class Books(ErpSubject):
         wanted = [["party.code", "=", customer_id], ["type", "=", "email"]]
         return [each["value"] for each in await self.rows("party.contact_mechanism", wanted, ["value"])]
 
+    async def agreed(self, customer_id: str) -> list[dict[str, Any]]:
+        """Return what the posted invoices of a customer say of their terms, in their order."""
+        fields = ["description", "invoice_address", "invoice_address.party_name", "move.lines.maturity_date"]
+        rows = await self.rows("account.invoice", [["party.code", "=", customer_id]], [*fields, "reference"])
+        return [
+            {
+                "description": each["description"],
+                "address": each["invoice_address"],
+                "to": each["invoice_address."]["party_name"],
+                "due": next(
+                    from_day(line["maturity_date"]) for line in each["move."]["lines."] if line["maturity_date"]
+                ),
+            }
+            for each in sorted(rows, key=lambda row: row["reference"])
+        ]
+
     async def delete_customer(self, customer_id: str) -> None:
         (party,) = await self.rows("party.party", [["code", "=", customer_id]], ["id"])
         await self.call("model.party.party.delete", [party["id"]], {})
@@ -168,6 +186,27 @@ class TrytonKit(ErpKit):
             (kept,) = await cast("Books", self.subject).identifiers(abroad.id)
             assert kept["type"] == kind, country
             assert re.sub(r"\W", "", kept["code"]) in re.sub(r"\W", "", number)  # Tryton writes them its own way
+
+    @behaviour
+    async def an_invoice_bears_what_was_agreed_for_it(self) -> None:
+        books = cast("Books", self.subject)
+        await self.bench.settled(await self._customer("terms"))
+        due, accounts = utc_now().date() + timedelta(days=45), Address("Parkring 2", "1010", "Wien", "AT")
+        for key, recipient in (("a", "Accounts Payable"), ("b", "Accounts Payable"), ("c", "")):
+            agreed = msgspec.structs.replace(
+                self._sample("terms"),
+                id=f"in_terms_{key}",
+                due_on=due,
+                purchase_order="4500012345",
+                bill_to=Recipient(recipient, "ap@example.com", accounts) if recipient else None,
+            )
+            await self.bench.settled(lambda agreed=agreed: self.connector.put_invoice(agreed, "next"))
+
+        booked = await books.agreed("terms")
+        assert [each["to"] for each in booked] == ["Accounts Payable", "Accounts Payable", "Example GmbH"]
+        assert booked[0]["address"] == booked[1]["address"] != booked[2]["address"]
+        assert {each["due"] for each in booked} == {due}
+        assert all(each["description"].startswith("PO 4500012345 ") for each in booked)
 
     @behaviour
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:

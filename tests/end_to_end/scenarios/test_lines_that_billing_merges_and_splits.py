@@ -79,7 +79,8 @@ def test_a_contract_without_end_that_is_billed_each_quarter_is_the_same_on_all_p
     environment.crm.update("Product2", support["Id"], BillingInterval__c="quarter")
     try:
         sale = environment.sale("Evergreen", lines=(SaleLine("SUPPORT", 2, 300.0),))
-        order = environment.paid_order(msgspec.structs.replace(sale, evergreen=True))
+        terms = {"evergreen": True, "purchase_order": "4500012345", "bill_to": "Rechnungswesen"}
+        order = environment.paid_order(msgspec.structs.replace(sale, **terms))
     finally:
         environment.crm.update("Product2", support["Id"], BillingInterval__c="year")
 
@@ -97,5 +98,7 @@ def test_a_contract_without_end_that_is_billed_each_quarter_is_the_same_on_all_p
     assert (recurring.interval, recurring.interval_count) == ("month", 3)
     assert (posted.untaxed_amount, posted.amount_to_pay) == (Decimal("600.00"), 0)
     assert (shown["Status"], shown["ContractTerm"]) == ("Activated", None)
+    assert posted.description.startswith("PO 4500012345 ")
+    assert (posted.invoice_address.party_name, posted.invoice_address.country.code) == ("Rechnungswesen", "AT")
     (line,) = order.lines
     assert (line.line.interval, line.line.unit_price.amount, line.line.billing_months) == ("year", 1200_00, 3)

@@ -21,7 +21,7 @@ from tests.support.connector_kit.crm import STARTS_ON, CrmKit
 from tests.support.connector_kit.kit import behaviours, run
 from tests.support.connector_kit.subject import bench
 
-ABSENT = ("Evergreen__c",)
+ABSENT = ("Evergreen__c", "PurchaseOrder__c", "PaymentDays__c", "BillToContact__c")
 MANY_CURRENCIES = "prices_are_the_same_in_currencies_with_none_two_and_three_digits"
 
 

@@ -14,7 +14,9 @@ import msgspec
 import pytest
 
 from canonical.billing import Contract, Invoice
+from canonical.deals import InvoiceTerms
 from canonical.money import Money
+from canonical.parties import Address, Recipient
 from sandbox.stripe.account import as_sent
 from system_apis.billing.port import Billing
 from system_apis.billing.stripe import invoices
@@ -71,6 +73,51 @@ async def read(made: Bench[Billing], invoice: str) -> Invoice:
 
 def euros(cents: int) -> Money:
     return Money(cents, "EUR")
+
+
+AGREED = InvoiceTerms(
+    "4500012345", 45, Recipient("Accounts", "ap@example.com", Address("Ring 2", "1010", "Wien", "AT"))
+)
+
+
+@pytest.mark.parametrize("method", [None, "pm_card_visa"])
+def test_an_invoice_bears_the_purchase_order_the_days_and_the_recipient_that_were_agreed(
+    account: StripeAccount, tmp_path: Path, method: str | None
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made, method=method, invoicing=AGREED)
+        invoice = contract.references["invoice"]
+        found, shown = await read(made, invoice), account.account.get("invoice", invoice)
+
+        assert (found.state, found.purchase_order, found.bill_to) == ("open", "4500012345", AGREED.bill_to)
+        assert found.due_on == found.issued_on + timedelta(days=45)
+        assert shown["custom_fields"] == [{"name": "PO number", "value": "4500012345"}]
+        assert shown["footer"] == "Bill to: Accounts, Ring 2, 1010 Wien, AT, ap@example.com"
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize(("method", "days"), [(None, 30), ("pm_card_visa", None)])
+def test_an_invoice_of_which_nothing_was_agreed_is_as_all_of_the_customer(
+    account: StripeAccount, tmp_path: Path, method: str | None, days: int | None
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        found = await read(made, (await started(made, method=method)).references["invoice"])
+
+        assert found.due_on == (None if days is None else found.issued_on + timedelta(days=days))
+        assert (found.purchase_order, found.bill_to) == ("", None)
+
+    run(account, tmp_path, act)
+
+
+def test_an_invoice_that_is_due_at_once_is_so(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        at_once = InvoiceTerms(days_until_due=0)
+        found = await read(made, (await started(made, invoicing=at_once)).references["invoice"])
+
+        assert (found.state, found.due_on) == ("open", found.issued_on)
+
+    run(account, tmp_path, act)
 
 
 def test_an_invoice_that_is_paid_outside_of_stripe_has_one_payment_of_its_own_id(

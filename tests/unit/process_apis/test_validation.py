@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canonical.billing import Contract
-from canonical.deals import INTERVALS, Deal, DealLine, priced_line
+from canonical.deals import INTERVALS, Deal, DealLine, InvoiceTerms, priced_line
 from canonical.money import Money, exponent
-from canonical.parties import Account, Address, LegalEntity, Product
+from canonical.parties import Account, Address, LegalEntity, Product, Recipient
 from canonical.tax import Tax, TaxRule
 from process_apis.validation import compact, findings, plan, tax_number_is_valid
 
@@ -81,6 +81,11 @@ def test_a_good_deal_has_no_findings() -> None:
         ({"term_months": -1}, "deal.term_months"),
         ({"term_months": 1000}, "deal.term_months"),
         ({"evergreen": True, "term_months": 12}, "deal.term_months"),
+        ({"invoicing": InvoiceTerms(days_until_due=-1)}, "deal.invoicing.days_until_due"),
+        ({"invoicing": InvoiceTerms(days_until_due=400)}, "deal.invoicing.days_until_due"),
+        ({"invoicing": InvoiceTerms("4" * 141)}, "deal.invoicing.purchase_order"),
+        ({"invoicing": InvoiceTerms(bill_to=Recipient("", "", Address(country="DE")))}, "deal.invoicing.bill_to.name"),
+        ({"invoicing": InvoiceTerms(bill_to=Recipient("Kim"))}, "deal.invoicing.bill_to.address.country"),
         ({"account": account(tax_number="FR40303265045")}, "deal.account.tax_number"),
         ({"lines": ()}, "deal.lines"),
         ({"lines": (line(sku="SETUP", interval="one_time"),)}, "deal.lines"),
@@ -229,3 +234,10 @@ def test_a_line_billed_within_the_year_has_the_price_of_a_year_and_the_amount_of
 def test_a_custom_field_travels_to_the_contract_and_one_that_is_too_long_to_travel_is_a_finding() -> None:
     assert planned(deal(custom={"cost_center": "4711"})).custom == {"cost_center": "4711"}
     assert fields(deal(custom={"cost_center": "4711", "terms": "x" * 501})) == ["deal.custom.terms"]
+
+
+def test_what_was_agreed_for_the_invoices_is_in_the_contract() -> None:
+    agreed = InvoiceTerms("4500012345", 45, Recipient("Kim", "kim@example.com", Address(country="AT")))
+
+    assert fields(deal(invoicing=agreed)) == []
+    assert planned(deal(invoicing=agreed)).invoicing == agreed

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from canonical.deals import InvoiceTerms
+from canonical.parties import Address, Recipient
 from system_apis.crm.salesforce.client import is_elsewhere
-from system_apis.crm.salesforce.mapping import to_account, to_deal
+from system_apis.crm.salesforce.mapping import sale_digest, to_account, to_deal
 from system_apis.crm.salesforce.org import org_of
 
 
@@ -76,3 +78,50 @@ def test_an_org_that_is_at_another_address_of_salesforce_is_named_and_nothing_el
     url: str, instance_url: str, elsewhere: str
 ) -> None:
     assert is_elsewhere(url, instance_url) == elsewhere
+
+
+def deal_row(**fields: Any) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(
+        ("Owner", "Revision__c", "CurrencyIsoCode", "LegalEntity__c", "StartDate__c", "PlacedBy__c", "TermMonths__c")
+    )
+    account = {"BillingStreet": "Hauptstr. 1", "BillingCity": "Berlin", "BillingCountryCode": "DE"}
+    row |= {"Id": "006", "Name": "Deal", "CloseDate": "2026-03-01", "IsWon": True, "OpportunityLineItems": None}
+    return row | {"Account": account} | fields
+
+
+@pytest.mark.parametrize(
+    ("contact", "codes", "address"),
+    [
+        ({"MailingCity": "Wien", "MailingCountryCode": "at"}, True, Address("", "", "Wien", "AT")),
+        ({"MailingCity": "Wien", "MailingCountry": "Austria"}, False, Address("", "", "Wien", "AT")),
+        ({"MailingCity": "Wien"}, True, Address("Hauptstr. 1", "", "Berlin", "DE")),
+    ],
+)
+def test_who_gets_the_invoices_has_an_address_of_its_own_or_that_of_the_account(
+    contact: dict[str, str], *, codes: bool, address: Address
+) -> None:
+    person = {"Name": "Accounts", "Email": "ap@example.com"}
+    row = deal_row(PurchaseOrder__c=" 4500012345 ", PaymentDays__c=45.0, BillToContact__r=person | contact)
+
+    terms = to_deal(row, (), [], [], set(), org_of("", country_codes=codes, deal_terms=True)).invoicing
+
+    assert terms == InvoiceTerms("4500012345", 45, Recipient("Accounts", "ap@example.com", address))
+
+
+@pytest.mark.parametrize(("written", "days"), [(None, None), (0.0, 0), (30.0, 30), (30.5, -1), (-3.0, -3)])
+def test_days_until_an_invoice_is_due_are_taken_as_they_are_said(written: float | None, days: int | None) -> None:
+    deal = to_deal(deal_row(PaymentDays__c=written), (), [], [], set(), org_of("", deal_terms=True))
+
+    assert deal.invoicing == InvoiceTerms(days_until_due=days)
+
+
+def test_an_org_that_says_nothing_of_invoices_leaves_them_as_they_are() -> None:
+    assert to_deal(deal_row(PaymentDays__c=30.0), (), [], [], set(), org_of("")).invoicing == InvoiceTerms()
+
+
+def test_a_change_of_the_terms_is_a_change_of_the_sale_and_a_field_that_is_empty_or_absent_is_none() -> None:
+    plain, org = {"Id": "006", "IsWon": True}, org_of("", deal_terms=True)
+
+    assert sale_digest(plain | {"PurchaseOrder__c": None, "Evergreen__c": False}, org) == sale_digest(plain, org)
+    assert sale_digest(plain, org) == sale_digest(plain, org_of(""))
+    assert sale_digest(plain | {"PurchaseOrder__c": "1"}, org) != sale_digest(plain, org)
