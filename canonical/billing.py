@@ -96,12 +96,16 @@ class InvoiceLine(msgspec.Struct, frozen=True):
 
 
 class Payment(msgspec.Struct, frozen=True):
-    """Money received for an invoice. `id` is billing's, and so the natural key everywhere else."""
+    """Money received for an invoice. `id` is billing's, and so the natural key everywhere else.
+
+    `overpaid` is the part of it that was more than what was due: the customer has it in credit.
+    """
 
     id: Key
     invoice_id: Key
     amount: Money
     received_on: date
+    overpaid: Money | None = None
 
 
 class Invoice(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ FEED_RESUMED = "com.tiergate.crm.feed.resumed.v1"
 LINE_PROVISIONED = "com.tiergate.provisioning.line.reported.v1"
 INVOICE_FINALIZED = "com.tiergate.billing.invoice.finalized.v1"
 INVOICE_PAID = "com.tiergate.billing.invoice.paid.v1"
+PAYMENT_RECEIVED = "com.tiergate.billing.payment.received.v1"
 INVOICE_CANCELLED = "com.tiergate.billing.invoice.cancelled.v1"
 
 

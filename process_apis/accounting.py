@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from canonical.cases import Action, Case
-from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, Event
+from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, PAYMENT_RECEIVED, Event
 from canonical.orders import PostingKind
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
@@ -35,13 +35,14 @@ class Accounting:
         self._invoicing = Invoicing(context, self._payments)
 
     def expect(self, kind: PostingKind, event: Event, correlation_id: str) -> None:
-        """Remember what is to be booked."""
+        """Remember what is to be booked: an invoice, all that is paid for it once it is paid, or one part before."""
         now = self._context.postings.expect(
             kind,
             event.instance,
-            event.subject,
+            event.data.get("payment", event.subject),
             correlation_id,
             self._context.stalled_at(),
+            invoice_id=event.subject,
             contract_id=event.data.get("contract", ""),
             customer_id=event.data.get("customer", ""),
             legal_entity=event.data.get("legal_entity", ""),
@@ -91,6 +92,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
         reactions={
             INVOICE_FINALIZED: partial(accounting.expect, "invoice"),
             INVOICE_PAID: partial(accounting.expect, "payment"),
+            PAYMENT_RECEIVED: partial(accounting.expect, "payment"),
             INVOICE_CANCELLED: accounting.cancelled,
         },
         due=[Due(waiting, accounting.begin, accounting.in_hand, can_wait=True)],

@@ -17,37 +17,42 @@ from process_apis.runtime.steps import Outcome
 
 @DBOS.dbos_class("Collections")
 class Payments(DBOSConfiguredInstance):
-    """Books the payments of one invoice. A payment that comes before its invoice is posted waits for it."""
+    """Books the payments of one invoice: all of them once it is paid, and before that each part when it arrives. A
+    payment that comes before its invoice is posted waits for it."""
 
     def __init__(self, context: WorkflowContext) -> None:
         super().__init__("collections")
         self._context = context
 
     @DBOS.workflow(name="Collections.run")
-    def run(self, invoice_id: str) -> Outcome:
-        row = self._context.postings.find("payment", invoice_id)
+    def run(self, key: str) -> Outcome:
+        row = self._context.postings.find("payment", key)
         if row is None or row.state != "waiting":
             return "stopped"  # the run that posted the invoice has booked it in this moment
-        return self.post_payments(invoice_id)
+        return self.post_payments(key)
 
     @DBOS.step(name="Collections.post_payments")
-    def post_payments(self, invoice_id: str, paid: Invoice | None = None) -> Outcome:
-        """Book what was paid. `paid` is the invoice if the caller has just read it, with all its payments."""
-        return attempt(self._context, "payment", invoice_id, lambda row: self._post(row, paid))
+    def post_payments(self, key: str, paid: Invoice | None = None) -> Outcome:
+        """Book what was paid: the part of this id, or all for the invoice of this id. `paid` is the invoice if the
+        caller has just read it, with all its payments."""
+        return attempt(self._context, "payment", key, lambda row: self._post(row, paid))
 
     def _post(self, row: sa.Row[Any], paid: Invoice | None) -> None:
         context = self._context
-        invoice = paid or context.platforms.invoice(row.billing, row.id)
-        if not invoice.payments:
+        invoice = paid or context.platforms.invoice(row.billing, row.invoice_id)
+        is_part = row.id != row.invoice_id
+        wanted = [each for each in invoice.payments if not is_part or each.id == row.id]
+        if not wanted and is_part:
+            raise NotFound("billing", f"the invoice {invoice.id} has no payment {row.id}", field="payments")
+        if not wanted:
             self._settle(row, invoice)
             return
         closed = open_window(context, invoice.legal_entity)
-        booked = [
-            context.platforms.put_erp_payment(payment, invoice.legal_entity, closed) for payment in invoice.payments
-        ]
-        received = total((each.amount for each in invoice.payments), invoice.total.currency)
+        booked = [context.platforms.put_erp_payment(each, invoice.legal_entity, closed) for each in wanted]
+        parts = () if is_part else context.postings.parts(invoice.id)
+        received = total((each.amount for each in wanted if each.id not in parts), invoice.total.currency)
         context.postings.posted("payment", row.id, booked[-1], received)
-        context.postings.change("invoice", row.id, balance=booked[-1].balance.amount)
+        context.postings.change("invoice", invoice.id, balance=booked[-1].balance.amount)
 
     def _settle(self, row: sa.Row[Any], invoice: Invoice) -> None:
         """Take an invoice that was paid without money: of nothing, from the customer's balance, or carried over to it.

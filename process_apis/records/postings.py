@@ -18,6 +18,9 @@ from process_apis.records.database import insert_once, postings
 KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
 FIND = sa.select(postings).where(postings.c.kind == KIND, postings.c.id == KEY)
+PARTS = sa.select(postings.c.id).where(
+    postings.c.kind == "payment", postings.c.invoice_id == KEY, postings.c.id != postings.c.invoice_id
+)
 STATE = sa.select(postings.c.state).where(postings.c.kind == KIND, postings.c.id == KEY).with_for_update()
 """A process that posts the invoice meanwhile waits, and then sees the payment that is remembered."""
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
@@ -34,15 +37,19 @@ class Postings:
         self,
         kind: PostingKind,
         billing: str,
-        invoice_id: str,
+        key: str,
         correlation_id: str,
         stalled_at: datetime,
         *,
+        invoice_id: str = "",
         contract_id: str,
         customer_id: str,
         legal_entity: str,
     ) -> bool:
         """Remember that an invoice, or what is paid for it, has to be posted. What is known already stays as it is.
+
+        `key` is the invoice's id. Of a part that is paid before the rest it is the payment's, of the invoice
+        `invoice_id`.
 
         Returns whether somebody has to look at it now. A payment whose invoice waits to be posted is booked together
         with it, and attempted only when that was `stalled_at`.
@@ -51,8 +58,8 @@ class Postings:
         values = {
             "kind": kind,
             "billing": billing,
-            "id": invoice_id,
-            "invoice_id": invoice_id,
+            "id": key,
+            "invoice_id": invoice_id or key,
             "contract_id": contract_id,
             "customer_id": customer_id,
             "legal_entity": legal_entity,
@@ -63,9 +70,8 @@ class Postings:
             "blocked_reason": "" if kind == "invoice" else "its invoice is not posted yet",
         }
         with self._engine.begin() as connection:
-            together = (
-                kind == "payment" and connection.scalar(STATE, {"of_kind": "invoice", "of": invoice_id}) == "waiting"
-            )
+            all_that_is_paid = kind == "payment" and key == values["invoice_id"]
+            together = all_that_is_paid and connection.scalar(STATE, {"of_kind": "invoice", "of": key}) == "waiting"
             insert_once(
                 connection, postings, values | {"next_attempt_at": stalled_at.isoformat()} if together else values
             )
@@ -74,6 +80,12 @@ class Postings:
     def find(self, kind: PostingKind, key: str) -> sa.Row[Any] | None:
         with self._engine.connect() as connection:
             return connection.execute(FIND, {"of_kind": kind, "of": key}).one_or_none()
+
+    def parts(self, invoice_id: str) -> tuple[str, ...]:
+        """Return the ids of the payments of an invoice that have postings of their own."""
+        of_parts = PARTS.params({"of": invoice_id})
+        with self._engine.connect() as connection:
+            return tuple(connection.scalars(of_parts))
 
     def change(self, kind: PostingKind, key: str, **changes: Any) -> None:
         values = changes | {"updated_at": self._clock().isoformat(), "of_kind": kind, "of": key}

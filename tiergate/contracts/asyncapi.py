@@ -44,6 +44,11 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "com.tiergate.billing.invoice.finalized.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
     "com.tiergate.billing.invoice.paid.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
+    "com.tiergate.billing.payment.received.v1": (
+        "billing/stripe",
+        "in_1MtHbELkdIwHu7ixl4OzzPMv",
+        INVOICED | {"payment": "pi_3MtwBwLkdIwHu7ix28a3tqPa"},
+    ),
     "com.tiergate.billing.invoice.cancelled.v1": (
         "billing/stripe",
         "in_1MtHbELkdIwHu7ixl4OzzPMv",

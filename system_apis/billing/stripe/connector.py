@@ -344,9 +344,14 @@ class Stripe:
         if event is None:
             return None
         thing = event.data.object
-        if event.api_version != VERSION:
+        about = thing.get("id")
+        if thing.get("object") == "invoice_payment":
+            if not webhooks.is_part(event):
+                return None
+            about = thing.get("invoice")
+        if about is not thing.get("id") or event.api_version != VERSION:
             try:
-                thing = await self._client.get(f"invoices/{quote(str(thing.get('id')), safe='')}")
+                thing = await self._client.get(f"invoices/{quote(str(about), safe='')}")
             except NotFound:
                 return None
         return webhooks.canonical_event(event, thing, self._source)

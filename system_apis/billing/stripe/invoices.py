@@ -75,6 +75,12 @@ def price_of(line: Row) -> str | None:
     return details.get("price")
 
 
+def payment_id(row: Row) -> str:
+    """Return the id of the payment intent, charge or payment record that a payment of an invoice is."""
+    payment: Row = row["payment"]
+    return payment.get(payment["type"]) or row["id"]
+
+
 def rate_of(tax: Row) -> str:
     """Return the id of the rate by which a tax was charged."""
     return tax["tax_rate_details"]["tax_rate"]
@@ -122,9 +128,18 @@ class _Reading(msgspec.Struct, frozen=True):
         return int(exact), piece and msgspec.structs.replace(piece, quantity=piece.quantity * exact)
 
     def payments(self, source: Row, rows: list[Row]) -> tuple[Payment, ...]:
-        """Return what was paid. What is paid outside of Stripe is on the invoice alone, and has its id."""
-        paid = [each for each in rows if each["status"] == "paid"]
+        """Return what was paid, as it came in. What is paid outside of Stripe is on the invoice alone, and has its id.
+
+        What was overpaid came with the last payment; Stripe says it of the invoice alone (The Invoice object,
+        `amount_overpaid`), and the payment's own amount is what was paid for the invoice.
+        """
+        paid = sorted(
+            (each for each in rows if each["status"] == "paid"), key=lambda each: each["status_transitions"]["paid_at"]
+        )
         found = [self._payment(each, source["id"]) for each in paid]
+        if found and source["amount_overpaid"]:
+            more = self.money(source["amount_overpaid"])
+            found[-1] = msgspec.structs.replace(found[-1], amount=found[-1].amount + more, overpaid=more)
         outside = source["amount_paid"] - sum(each["amount_paid"] for each in paid)
         if source["status"] == "paid" and outside > 0:
             received = self.day(source["status_transitions"]["paid_at"])
@@ -132,9 +147,8 @@ class _Reading(msgspec.Struct, frozen=True):
         return tuple(found)
 
     def _payment(self, row: Row, invoice_id: str) -> Payment:
-        """Return a payment under the id of the payment intent, charge or payment record that it is."""
         return Payment(
-            id=row["payment"].get(row["payment"]["type"]) or row["id"],
+            id=payment_id(row),
             invoice_id=invoice_id,
             amount=self.money(row["amount_paid"]),
             received_on=self.day(row["status_transitions"]["paid_at"]),

@@ -8,15 +8,17 @@ from typing import Any
 import msgspec
 from stripe import SignatureVerificationError, WebhookSignature
 
-from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, Event
+from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, PAYMENT_RECEIVED, Event
 from canonical.ids import Clock
 from policies.problems import INVALID, UNAUTHENTICATED, ProblemError
 from system_apis.billing.port import Reported
+from system_apis.billing.stripe.invoices import payment_id
 
 TOLERANCE = 300
 TYPES = {
     "invoice.finalized": INVOICE_FINALIZED,
     "invoice.paid": INVOICE_PAID,
+    "invoice_payment.paid": PAYMENT_RECEIVED,
     "invoice.voided": INVOICE_CANCELLED,
     "invoice.marked_uncollectible": INVOICE_CANCELLED,
 }
@@ -64,11 +66,24 @@ def decoded(body: bytes) -> StripeEvent | None:
     return source if source.type in TYPES else None
 
 
+def is_part(source: StripeEvent) -> bool:
+    """Return whether an event is about a payment that can be a part of an invoice.
+
+    The default payment of an invoice asks for all that remains (The Invoice Payment object, `is_default`): when it is
+    paid the invoice is, and its own event says so.
+    """
+    return TYPES[source.type] == PAYMENT_RECEIVED and not source.data.object.get("is_default")
+
+
 def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Reported | None:
     """Return the canonical event about an invoice, as our version of Stripe's API shows it.
 
-    Return None for an invoice that belongs to no contract of ours.
+    Return None for an invoice that belongs to no contract of ours, and for a payment of one that is paid: its own event
+    says so.
     """
+    type_ = TYPES[source.type]
+    if type_ == PAYMENT_RECEIVED and thing["status"] == "paid":
+        return None
     parent: Row = thing.get("parent") or {}
     details: Row = parent.get("subscription_details") or {}
     metadata: Row = details.get("metadata") or {}
@@ -77,7 +92,7 @@ def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Repor
     event = Event(
         id=source.id,
         source=event_source,
-        type=TYPES[source.type],
+        type=type_,
         subject=thing["id"],
         time=datetime.fromtimestamp(source.created, UTC),
         data={
@@ -85,6 +100,7 @@ def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Repor
             "customer": metadata.get("tiergate_customer", ""),
             "legal_entity": metadata.get("tiergate_legal_entity", ""),
         }
-        | ({"state": thing["status"]} if TYPES[source.type] == INVOICE_CANCELLED else {}),
+        | ({"state": thing["status"]} if type_ == INVOICE_CANCELLED else {})
+        | ({"payment": payment_id(source.data.object)} if type_ == PAYMENT_RECEIVED else {}),
     )
     return Reported(event, metadata.get("tiergate_correlation", ""))

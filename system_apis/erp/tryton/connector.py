@@ -393,13 +393,18 @@ class Tryton:
 
     async def _pay(self, invoice: Row, payment: Payment, on: date, company: Row) -> None:
         wizard, record = "wizard.account.invoice.pay", invoice["id"]
+        kind = mapping.payment_type(payment, mapping.posting(invoice).balance)
         form = mapping.payment(payment, invoice, on, (await self._opened(company))["payment_method"])
         context = _in(company) | {"active_model": "account.invoice", "active_id": record, "active_ids": [record]}
+        # Of two that book at once only one finds the invoice as it was read: a part would be booked twice otherwise.
+        context |= {"_timestamp": {f"account.invoice,{record}": invoice["_timestamp"]}}
         session, _, _ = await self._client.call(f"{wizard}.create", context=context)
         asked = await self._client.call(f"{wizard}.execute", session, {"start": form}, "choice", context=context)
+        if view := asked.get("view"):
+            proposed = {name: value for name, value in view["defaults"].items() if not name.endswith(".")}
+            answers = {"ask": proposed | {"type": kind}}
+            await self._client.call(f"{wizard}.execute", session, answers, "pay", context=context)
         await self._client.call(f"{wizard}.delete", session, context=context)
-        if asked.get("view"):
-            raise Rejected("erp", f"the payment of {payment.amount} is more or less than what is due", field="amount")
 
     # ---- records that seldom change, read once
 

@@ -32,8 +32,17 @@ POSTING = [
 ]
 DRAFTED = [*POSTING, "taxes.tax", "taxes.amount"]
 """What has to be known of a draft: its taxes too, which become billing's."""
-PAYING = [*POSTING, "party", "company", "account", "currency", "alternative_payees", "payment_lines.move.description"]
-"""What has to be known of an invoice to pay it: who may pay, and the payments that are booked already."""
+PAYING = [
+    *POSTING,
+    "_timestamp",
+    "party",
+    "company",
+    "account",
+    "currency",
+    "alternative_payees",
+    "payment_lines.move.description",
+]
+"""What has to be known of an invoice to pay it: who may pay, the payments that are booked already, and its stamp."""
 CANCELLING = [*POSTING, "move", "account", "payment_lines"]
 """What has to be known of an invoice to take it back: what is booked on whose account, and what was paid."""
 HUNDREDTHS = 2
@@ -123,6 +132,8 @@ FIELDS: dict[str, Fields] = {
         "start.date.*": "payment.received_on",
         "start.description": "payment.id",
         "start.payment_method": TECHNICAL,
+        "ask.*": TECHNICAL,
+        "ask.type": "payment.overpaid",
     },
     "wizard.account.invoice.pay.delete": {},
     "wizard.account.move.reconcile_lines.create": {},
@@ -349,6 +360,21 @@ def payment(source: Payment, row: Row, on: date, method: int) -> Row:
         "description": source.id,
         "payment_method": method,
     }
+
+
+def payment_type(source: Payment, due: Money) -> str:
+    """Return what Tryton is to make of a payment, as its wizard calls it; empty for exactly what is `due`.
+
+    Raises `Rejected` for more than is due, unless billing says that so much of it was overpaid.
+    """
+    over = source.overpaid or Money.zero(due.currency)
+    if source.amount == due and not over.amount:
+        return ""
+    if source.amount.amount < due.amount and not over.amount:
+        return "partial"
+    if over.amount and source.amount == due + over:
+        return "overpayment"
+    raise Rejected("erp", f"the payment of {source.amount} is not the {due} that is due", field="amount")
 
 
 def posting(row: Row) -> Posting:

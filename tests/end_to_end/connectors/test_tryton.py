@@ -19,6 +19,7 @@ import pytest
 
 from canonical.faults import Misconfigured
 from canonical.ids import utc_now
+from canonical.money import Money
 from canonical.parties import Address, Recipient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
@@ -32,7 +33,7 @@ from tests.support.connector_kit import samples
 from tests.support.connector_kit.erp import ErpKit, ErpSubject
 from tests.support.connector_kit.kit import behaviour, behaviours, run
 from tests.support.connector_kit.loopback import Seen
-from tests.support.connector_kit.subject import bench
+from tests.support.connector_kit.subject import LEGAL_ENTITY, bench
 from tests.support.drawn_invoices import by_code, contracts, invoicing, issued
 from tiergate.dev.sandbox import secret_file
 from tiergate.platforms import Connector
@@ -207,6 +208,21 @@ class TrytonKit(ErpKit):
         assert booked[0]["address"] == booked[1]["address"] != booked[2]["address"]
         assert {each["due"] for each in booked} == {due}
         assert all(each["description"].startswith("PO 4500012345 ") for each in booked)
+
+    @behaviour
+    async def what_was_overpaid_is_the_credit_of_the_customer(self) -> None:
+        act = await self._invoice("overpaid")
+        await self.bench.settled(act)
+        made = self._sample("overpaid")
+        more = Money(5_00, "EUR")
+        paid = msgspec.structs.replace(samples.payment(made), amount=made.total + more, overpaid=more)
+        for _ in ("once", "again"):
+            posting = await self.bench.settled(lambda: self.connector.put_payment(paid, LEGAL_ENTITY, "next"))
+            assert posting.balance == Money.zero("EUR")
+
+        credit = await self.bench.settled(lambda: self.connector.credit("overpaid", LEGAL_ENTITY, "EUR"))
+        assert credit.used == Money(-5_00, "EUR")
+        assert await self.subject.payments(paid.id) == 1
 
     @behaviour
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from canonical.billing import Contract, Invoice
 from canonical.deals import InvoiceTerms
+from canonical.events import INVOICE_PAID, PAYMENT_RECEIVED
 from canonical.money import Money
 from canonical.parties import Address, Recipient
 from sandbox.stripe.account import as_sent
@@ -154,19 +155,82 @@ def test_a_part_that_was_paid_is_a_payment_and_the_rest_is_the_balance(account: 
     run(account, tmp_path, act)
 
 
+def transferred(account: StripeAccount, invoice: str, cents: int) -> str:
+    """Report a bank transfer, and count it towards an invoice. Return its id."""
+    params: Any = {
+        "amount_requested": {"currency": "eur", "value": cents},
+        "initiated_at": 1_700_000_000,
+        "outcome": "guaranteed",
+        "payment_method_details": {"type": "custom"},
+    }
+    transfer = account.api.v1.payment_records.report_payment(params).id
+    account.api.v1.invoices.attach_payment(invoice, {"payment_record": transfer})
+    return transfer
+
+
+def test_what_was_overpaid_is_a_part_of_the_last_payment(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made)).references["invoice"]
+        first = transferred(account, invoice, 6_000)
+        account.wait(60)
+        last = transferred(account, invoice, 7_000)
+        found = await read(made, invoice)
+
+        assert (found.state, found.balance) == ("paid", euros(0))
+        assert [(each.id, each.amount, each.overpaid) for each in found.payments] == [
+            (first, euros(6_000), None),
+            (last, euros(7_000), euros(1_100)),
+        ]
+
+    run(account, tmp_path, act)
+
+
+def test_a_part_is_reported_when_it_arrives_and_what_completes_an_invoice_with_the_invoice(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        async def reported() -> list[tuple[str, str, str]]:
+            """Return type, subject and payment of what the newest events about payments become."""
+            found: list[tuple[str, str, str]] = []
+            for event in account.account.all("event"):
+                if event["type"] in ("invoice_payment.paid", "invoice.paid"):
+                    body = msgspec.json.encode(as_sent({"api_version": None}, event))
+                    headers = account.sign(body, made.clock(), account.webhook_secret)
+                    made_of = await made.call(lambda body=body, headers=headers: made.connector.reported(headers, body))
+                    if made_of:
+                        one = made_of.event
+                        found.append((one.type, one.subject, one.data.get("payment", "")))
+            return found
+
+        invoice = (await started(made)).references["invoice"]
+        part = transferred(account, invoice, 6_000)
+        assert await reported() == [(PAYMENT_RECEIVED, invoice, part)]
+        transferred(account, invoice, 5_900)
+        assert await reported() == [(INVOICE_PAID, invoice, "")]
+
+    run(account, tmp_path, act)
+
+
+def test_a_payment_that_completes_its_invoice_costs_no_look_at_it(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        await started(made, method="pm_card_visa")
+        (event,) = (each for each in account.account.all("event") if each["type"] == "invoice_payment.paid")
+        body = msgspec.json.encode(as_sent({"api_version": None}, event))
+        headers = account.sign(body, made.clock(), account.webhook_secret)
+        made.loopback.seen.clear()
+
+        assert await made.call(lambda: made.connector.reported(headers, body)) is None
+        assert made.loopback.seen == []
+
+    run(account, tmp_path, act)
+
+
 def test_a_bank_transfer_that_was_reported_to_stripe_is_a_payment_of_its_own_id(
     account: StripeAccount, tmp_path: Path
 ) -> None:
     async def act(made: Bench[Billing]) -> None:
         invoice = (await started(made)).references["invoice"]
-        params: Any = {
-            "amount_requested": {"currency": "eur", "value": 11_900},
-            "initiated_at": 1_700_000_000,
-            "outcome": "guaranteed",
-            "payment_method_details": {"type": "custom"},
-        }
-        transfer = account.api.v1.payment_records.report_payment(params).id
-        account.api.v1.invoices.attach_payment(invoice, {"payment_record": transfer})
+        transfer = transferred(account, invoice, 11_900)
 
         (payment,) = (await read(made, invoice)).payments
         assert (payment.id, payment.amount) == (transfer, euros(11_900))

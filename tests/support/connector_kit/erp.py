@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
@@ -173,6 +174,37 @@ class ErpKit(Kit[Erp, ErpSubject]):
                 taken = await self.bench.settled(lambda made=made: self.connector.cancel_invoice(made, "next"))
                 assert (taken.number, taken.total, taken.balance) == (posting.number, made.total, Money.zero("EUR"))
             assert await self.subject.posted(made.id) == 1
+
+    @behaviour
+    async def each_part_of_a_payment_is_booked_when_it_comes_and_once(self) -> None:
+        await self.bench.settled(await self._invoice("parts"))
+        made = self._sample("parts")
+        first = msgspec.structs.replace(samples.payment(made), id="pay_parts_1", amount=Money(10_00, "EUR"))
+        rest = msgspec.structs.replace(samples.payment(made), id="pay_parts_2", amount=made.total - first.amount)
+        for each, left in ((first, rest.amount), (first, rest.amount), (rest, Money.zero("EUR")), (first, None)):
+            posting = await self.bench.settled(lambda each=each: self.connector.put_payment(each, LEGAL_ENTITY, "next"))
+            assert posting.balance == (left or Money.zero("EUR"))
+        assert [await self.subject.payments(each.id) for each in (first, rest)] == [1, 1]
+
+    @behaviour
+    async def a_part_that_is_booked_by_two_at_once_is_booked_once(self) -> None:
+        await self.bench.settled(await self._invoice("twice"))
+        part = msgspec.structs.replace(samples.payment(self._sample("twice")), amount=Money(10_00, "EUR"))
+
+        async def book() -> None:
+            await self.bench.settled(lambda: self.connector.put_payment(part, LEGAL_ENTITY, "next"))
+
+        await asyncio.gather(*(book() for _ in range(4)))
+        assert await self.subject.payments(part.id) == 1
+
+    @behaviour
+    async def more_than_is_due_is_refused_unless_billing_says_so(self) -> None:
+        await self.bench.settled(await self._invoice("more"))
+        made = self._sample("more")
+        wrong = msgspec.structs.replace(samples.payment(made), amount=made.total + Money(1, "EUR"))
+        fault = await self.bench.fault(lambda: self.connector.put_payment(wrong, LEGAL_ENTITY, "next"))
+        assert isinstance(fault, Rejected), repr(fault)
+        assert await self.subject.payments(wrong.id) == 0
 
     @behaviour
     async def a_deleted_customer_is_created_again(self) -> None:
