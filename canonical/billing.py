@@ -98,7 +98,10 @@ class InvoiceLine(msgspec.Struct, frozen=True):
 class Payment(msgspec.Struct, frozen=True):
     """Money received for an invoice. `id` is billing's, and so the natural key everywhere else.
 
-    `overpaid` is the part of it that was more than what was due: the customer has it in credit.
+    `overpaid` is the part of it that was more than what was due for the invoice: the customer has it in credit, or owed
+    it. `settles` are the earlier invoices of which nothing is left with this payment, because it includes what they
+    carried over to the customer's balance, or was smaller by what they had left there. Where nothing at all had to be
+    paid for that, its amount is zero.
     """
 
     id: Key
@@ -106,6 +109,7 @@ class Payment(msgspec.Struct, frozen=True):
     amount: Money
     received_on: date
     overpaid: Money | None = None
+    settles: tuple[str, ...] = ()
 
 
 class Invoice(msgspec.Struct, frozen=True):

@@ -53,6 +53,16 @@ class Payments(DBOSConfiguredInstance):
         received = total((each.amount for each in wanted if each.id not in parts), invoice.total.currency)
         context.postings.posted("payment", row.id, booked[-1], received)
         context.postings.change("invoice", invoice.id, balance=booked[-1].balance.amount)
+        for settled in (earlier for each in wanted for earlier in each.settles):
+            self._show_balance(settled, invoice.legal_entity)
+
+    def _show_balance(self, invoice_id: str, legal_entity: str) -> None:
+        """Show what is left of an earlier invoice, which was settled with this payment."""
+        if self._context.postings.find("invoice", invoice_id) is None:
+            return
+        left = self._context.platforms.erp_posting(invoice_id, legal_entity).balance.amount
+        for kind in ("invoice", "payment"):
+            self._context.postings.change(kind, invoice_id, balance=left)
 
     def _settle(self, row: sa.Row[Any], invoice: Invoice) -> None:
         """Take an invoice that was paid without money: of nothing, from the customer's balance, or carried over to it.

@@ -86,6 +86,10 @@ class Platforms:
         query = urlencode({"legal_entity": legal_entity, "closed_period": closed})
         return self._client.call("PUT", f"/erp/v1/payments/{_key(payment.id)}?{query}", Posting, payment)
 
+    def erp_posting(self, invoice_id: str, legal_entity: str) -> Posting:
+        query = urlencode({"legal_entity": legal_entity})
+        return self._client.call("GET", f"/erp/v1/invoices/{_key(invoice_id)}?{query}", Posting)
+
     # ---- billing
 
     def put_billing_customer(self, customer: Customer) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import quote
@@ -332,11 +333,22 @@ class Stripe:
         try:
             await self._learn_tax_codes(lines)
             await self._learn_terms(lines)
-            return invoices.invoice(row, lines, payments, self._tax_codes, self._terms, self._timezone)
+            settles = await self._settled_with(row)
+            return invoices.invoice(row, lines, payments, self._tax_codes, self._terms, self._timezone, settles)
         except (KeyError, TypeError) as error:
             raise Rejected(
                 "billing", f"the invoice {invoice_id} belongs to no contract of ours", field="metadata"
             ) from error
+
+    async def _settled_with(self, row: Row) -> tuple[str, ...]:
+        """Return the earlier invoices that are settled with one: those that changed the customer's balance since it was
+        nothing, if it is nothing again (The Customer Balance Transaction object)."""
+        if row["status"] != "paid" or not row["starting_balance"] or row["ending_balance"]:
+            return ()
+        newest_first = iter(await self._client.listed(f"customers/{row['customer']}/balance_transactions"))
+        any(each["invoice"] == row["id"] and not each["ending_balance"] for each in newest_first)  # up to its own
+        before = itertools.takewhile(lambda each: each["ending_balance"], newest_first)
+        return tuple(dict.fromkeys(each["invoice"] for each in before if each["invoice"]))
 
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
         webhooks.verify(self._secret.reveal(), headers.get("stripe-signature", ""), body, self._clock)

@@ -28,13 +28,14 @@ def invoice(
     tax_codes: dict[str, str],
     terms: dict[str, LineTerms | None],
     timezone: Callable[[str], tzinfo],
+    settles: tuple[str, ...] = (),
 ) -> Invoice:
     """Return a Stripe invoice as a canonical one.
 
     `lines` and `payments` are complete lists, `tax_codes` holds the code of each tax rate by its id, `terms` what was
     agreed for one piece at each price by the price's id, `timezone` returns that of a legal entity's books: an invoice
-    of 23:30 UTC on 31 December is one of January in Berlin. Raises `KeyError` or `TypeError` for an invoice that
-    belongs to no contract of ours.
+    of 23:30 UTC on 31 December is one of January in Berlin. `settles` are the earlier invoices that are settled with
+    it. Raises `KeyError` or `TypeError` for an invoice that belongs to no contract of ours.
     """
     metadata: Row = source["parent"]["subscription_details"]["metadata"]
     read = _Reading(source["currency"].upper(), timezone(metadata["tiergate_legal_entity"]), tax_codes, terms)
@@ -53,7 +54,7 @@ def invoice(
         balance=read.money(source["amount_remaining"]),
         tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
         lines=tuple(read.line(each) for each in lines),
-        payments=read.payments(source, payments),
+        payments=read.payments(source, payments, settles),
         cancelled_on=read.day(transitions[CANCELLED[source["status"]]]) if source["status"] in CANCELLED else None,
         custom=mapping.custom(metadata),
         due_on=read.day(source["due_date"]) if source["due_date"] else None,
@@ -127,11 +128,12 @@ class _Reading(msgspec.Struct, frozen=True):
         piece = self.terms.get(price_of(row) or "")
         return int(exact), piece and msgspec.structs.replace(piece, quantity=piece.quantity * exact)
 
-    def payments(self, source: Row, rows: list[Row]) -> tuple[Payment, ...]:
+    def payments(self, source: Row, rows: list[Row], settles: tuple[str, ...]) -> tuple[Payment, ...]:
         """Return what was paid, as it came in. What is paid outside of Stripe is on the invoice alone, and has its id.
 
         What was overpaid came with the last payment; Stripe says it of the invoice alone (The Invoice object,
-        `amount_overpaid`), and the payment's own amount is what was paid for the invoice.
+        `amount_overpaid`), and the payment's own amount is what was paid for the invoice. That includes what the
+        customer owed before (`starting_balance`), which is more than the invoice as well.
         """
         paid = sorted(
             (each for each in rows if each["status"] == "paid"), key=lambda each: each["status_transitions"]["paid_at"]
@@ -139,11 +141,21 @@ class _Reading(msgspec.Struct, frozen=True):
         found = [self._payment(each, source["id"]) for each in paid]
         if found and source["amount_overpaid"]:
             more = self.money(source["amount_overpaid"])
-            found[-1] = msgspec.structs.replace(found[-1], amount=found[-1].amount + more, overpaid=more)
+            found[-1] = msgspec.structs.replace(found[-1], amount=found[-1].amount + more)
         outside = source["amount_paid"] - sum(each["amount_paid"] for each in paid)
         if source["status"] == "paid" and outside > 0:
             received = self.day(source["status_transitions"]["paid_at"])
             found.append(Payment(f"{source['id']}:out_of_band", source["id"], self.money(outside), received))
+        left = self.money(source["total"])
+        for place, each in enumerate(found):
+            over = each.amount - left
+            left = self.money(0) if over.amount > 0 else left - each.amount
+            found[place] = msgspec.structs.replace(each, overpaid=over) if over.amount > 0 else each
+        if settles and not found:
+            received = self.day(source["status_transitions"]["paid_at"])
+            found.append(Payment(f"{source['id']}:balance", source["id"], self.money(0), received))
+        if settles:
+            found[-1] = msgspec.structs.replace(found[-1], settles=settles)
         return tuple(found)
 
     def _payment(self, row: Row, invoice_id: str) -> Payment:

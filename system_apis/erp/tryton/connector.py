@@ -369,8 +369,15 @@ class Tryton:
         """
         company = await self._company(legal_entity)
         row, booked = await self._due(payment, company)
-        if booked:
+        if not booked and payment.amount.amount:
+            await self._book(row, payment, closed, company)
+        elif not payment.settles:
             return mapping.posting(row)
+        if payment.settles:
+            await self._settle_earlier(row, payment, company)
+        return await self.posting(payment.invoice_id, legal_entity)
+
+    async def _book(self, row: Row, payment: Payment, closed: ClosedPeriod, company: Row) -> None:
         try:
             await self._pay(row, payment, payment.received_on, company)
         except Rejected:
@@ -380,7 +387,25 @@ class Tryton:
                 if later == payment.received_on:
                     raise
                 await self._pay(row, payment, later, company)
-        return await self.posting(payment.invoice_id, legal_entity)
+
+    async def _settle_earlier(self, invoice: Row, payment: Payment, company: Row) -> None:
+        """Reconcile what earlier invoices left on the customer's account with the payment that settles it.
+
+        What does not add up to nothing stays as it is: people have booked something there.
+        """
+        earlier = [["reference", "in", list(payment.settles)], ["type", "=", "out"], ["company", "=", company["id"]]]
+        found = await self._client.rows("account.invoice", earlier, ["id"], company["id"])
+        origins = [f"account.invoice,{each['id']}" for each in (invoice, *found)]
+        left = [["account", "=", invoice["account"]], ["move.origin", "in", origins], ["move.state", "=", "posted"]]
+        opened = [*left, ["reconciliation", "=", None]]
+        lines = await self._client.rows("account.move.line", opened, ["debit", "credit"], company["id"])
+        if not lines or sum(from_decimal(each["debit"]) - from_decimal(each["credit"]) for each in lines):
+            return
+        try:
+            await self._reconcile(left, {}, company)
+        except Rejected:
+            if await self._client.rows("account.move.line", opened, ["id"], company["id"], 1):
+                raise  # else somebody else has done it in this moment
 
     async def _due(self, payment: Payment, company: Row) -> tuple[Row, bool]:
         """Return the posted invoice that is paid, and whether this payment of it is booked. Raises `Conflict` while

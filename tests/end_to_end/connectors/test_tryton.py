@@ -17,6 +17,7 @@ import httpx
 import msgspec
 import pytest
 
+from canonical.billing import Invoice
 from canonical.faults import Misconfigured
 from canonical.ids import utc_now
 from canonical.money import Money
@@ -223,6 +224,40 @@ class TrytonKit(ErpKit):
         credit = await self.bench.settled(lambda: self.connector.credit("overpaid", LEGAL_ENTITY, "EUR"))
         assert credit.used == Money(-5_00, "EUR")
         assert await self.subject.payments(paid.id) == 1
+
+    @behaviour
+    async def what_earlier_invoices_left_is_settled_with_the_payment_that_includes_it(self) -> None:
+        await self.bench.settled(await self._customer("carried"))
+        small, big, more = (
+            samples.invoice(f"in_carried_{place}", "carried", self.subject.sku, (Money(cents, "EUR"),), self._today())
+            for place, cents in enumerate((30, 100_00, 4_00))
+        )
+        for each in (small, big, more):
+            await self.bench.settled(lambda each=each: self.connector.put_invoice(each, "next"))
+
+        async def paid(of: Invoice, amount: Money, **facts: Any) -> None:
+            payment = msgspec.structs.replace(samples.payment(of), amount=amount, **facts)
+            for _ in ("once", "again"):
+                await self.bench.settled(lambda: self.connector.put_payment(payment, LEGAL_ENTITY, "next"))
+
+        async def left() -> list[int]:
+            postings = [
+                await self.bench.settled(lambda each=each: self.connector.posting(each.id, LEGAL_ENTITY))
+                for each in (small, big, more)
+            ]
+            return [each.balance.amount for each in postings]
+
+        over = Money(1_00, "EUR")
+        await paid(big, big.total + small.total, overpaid=small.total)
+        assert await left() == [36, 0, 4_76]
+        await paid(big, big.total + small.total, overpaid=small.total, settles=(small.id,))
+        assert await left() == [0, 0, 4_76]
+        last = samples.invoice("in_carried_3", "carried", self.subject.sku, (Money(5_00, "EUR"),), self._today())
+        await self.bench.settled(lambda: self.connector.put_invoice(last, "next"))
+        await paid(more, more.total + over, overpaid=over)
+        await paid(last, last.total - over, settles=(more.id,))
+        assert await left() == [0, 0, 0]
+        assert (await self.bench.settled(lambda: self.connector.posting(last.id, LEGAL_ENTITY))).balance.amount == 0
 
     @behaviour
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:

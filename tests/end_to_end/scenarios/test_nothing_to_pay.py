@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from sandbox.salesperson import SaleLine
@@ -21,3 +22,26 @@ def test_what_is_paid_without_money_is_posted_without_a_case(environment: Enviro
     assert environment.stripe.v1.invoices.retrieve(invoice).status == "paid"
     (posted,) = environment.in_erp("account.invoice", ("reference", "=", invoice))
     assert int(posted.amount_to_pay * 100) == due
+
+
+def test_what_was_too_small_to_be_charged_is_settled_with_the_next_payment(environment: Environment) -> None:
+    sale = environment.sale("Carried over", lines=(SaleLine("SEAT", 1, 0.25),))
+    account, deal = environment.sell(sale)
+    small = environment.order_in(deal, "active")
+    environment.settled(small)
+    more = msgspec.structs.replace(sale, lines=(SaleLine("SEAT", 1, 100.0),))
+    _, second = environment.sell(more, account)
+    order = environment.order_in(second, "active")
+    environment.settled(order)
+
+    assert small.plan
+    assert order.plan
+    invoices = [each.plan.contract.references["invoice"] for each in (small, order) if each.plan]
+    posted = environment.in_erp("account.invoice", ("reference", "in", invoices))
+    shown = environment.channels.postings(small.plan.contract.id)
+    (party,) = environment.in_erp("party.party", ("code", "=", order.customer_id))
+    assert environment.stripe.v1.invoices.retrieve(invoices[1]).amount_paid == 119_30
+    assert [each.amount_to_pay for each in posted] == [0, 0]
+    assert party.receivable == 0
+    assert {str(each.balance) for each in shown} == {"0.00 EUR"}
+    assert environment.cases_of(f"payment:{invoices[1]}") == []

@@ -185,6 +185,52 @@ def test_what_was_overpaid_is_a_part_of_the_last_payment(account: StripeAccount,
     run(account, tmp_path, act)
 
 
+async def billed_again(account: StripeAccount, made: Bench[Billing], contract: Contract, cents: int) -> Invoice:
+    """Bill an amount by hand, and return the invoice once it is paid."""
+    customer, subscription = contract.references["customer"], contract.references["subscription"]
+    draft = account.api.v1.invoices.create({"customer": customer, "subscription": subscription})
+    item: Any = {"customer": customer, "amount": cents, "currency": "eur", "invoice": draft.id}
+    account.api.v1.invoice_items.create(item)
+    account.api.v1.invoices.finalize_invoice(draft.id)
+    if account.account.get("invoice", draft.id)["status"] == "open":
+        account.api.v1.invoices.pay(draft.id, {"paid_out_of_band": True})
+    return await read(made, draft.id)
+
+
+def test_what_was_too_small_to_be_charged_is_settled_with_the_next_payment(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made, 30, "pm_card_visa")
+        small = await read(made, contract.references["invoice"])
+        (payment,) = (await billed_again(account, made, contract, 10_000)).payments
+        (later,) = (await billed_again(account, made, contract, 10_000)).payments
+
+        assert (small.total, small.payments) == (euros(36), ())
+        assert (payment.amount, payment.overpaid, payment.settles) == (euros(10_036), euros(36), (small.id,))
+        assert (later.amount, later.overpaid, later.settles) == (euros(10_000), None, ())
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize(("next_cents", "paid"), [(1_500, 400), (1_100, 0)])
+def test_what_was_overpaid_is_settled_with_the_invoice_that_it_is_used_for(
+    account: StripeAccount, tmp_path: Path, next_cents: int, paid: int
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made)
+        first = contract.references["invoice"]
+        transferred(account, first, 13_000)
+        found = await billed_again(account, made, contract, next_cents)
+
+        assert (found.state, found.total) == ("paid", euros(next_cents))
+        assert [(each.amount, each.overpaid, each.settles) for each in found.payments] == [
+            (euros(paid), None, (first,))
+        ]
+
+    run(account, tmp_path, act)
+
+
 def test_a_part_is_reported_when_it_arrives_and_what_completes_an_invoice_with_the_invoice(
     account: StripeAccount, tmp_path: Path
 ) -> None:
