@@ -207,6 +207,17 @@ class ErpKit(Kit[Erp, ErpSubject]):
         assert await self.subject.payments(wrong.id) == 0
 
     @behaviour
+    async def a_voided_invoice_that_is_paid_in_part_is_left_to_people(self) -> None:
+        await self.bench.settled(await self._customer("part"))
+        made = self._sample("part")
+        await self.bench.settled(lambda: self.connector.put_invoice(made, "next"))
+        part = msgspec.structs.replace(samples.payment(made), amount=Money(1000, "EUR"))
+        await self.bench.settled(lambda: self.connector.put_payment(part, LEGAL_ENTITY, "next"))
+        voided = msgspec.structs.replace(made, state="void", cancelled_on=self._today())
+        fault = await self.bench.fault(lambda: self.connector.cancel_invoice(voided, "next"))
+        assert isinstance(fault, Rejected), repr(fault)
+
+    @behaviour
     async def a_deleted_customer_is_created_again(self) -> None:
         act = await self._customer("deleted")
         await self.bench.settled(act)
