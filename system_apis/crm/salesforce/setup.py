@@ -26,7 +26,8 @@ NAME = "Tiergate"
 MARK = "Made by `tiergate setup`."
 """The description of what setup made."""
 SOBJECTS = {"Opportunity": "Opportunity", "OpportunityLineItems": "OpportunityLineItem", "Account": "Account"}
-CUSTOM = "__c"
+CUSTOM, RELATIONSHIP = "__c", "__r"
+RECIPIENT = "invoicing.bill_to."
 TEXT: Row = {"type": "Text", "length": 255}
 METADATA: dict[str, Row] = {
     "text": TEXT,
@@ -64,7 +65,7 @@ def needed(org: Org) -> dict[str, Needed]:
 
 
 def _needed(org: Org) -> Iterator[Needed]:
-    for readers in (org.deal, org.custom, org.line, org.account):
+    for readers in (org.deal, org.custom, org.line, org.account, org.invoicing):
         for each in readers.values():
             yield from _read(each)
     deal, contract = org.written.deal, org.written.contract
@@ -98,6 +99,10 @@ def _read(reader: Reader) -> Iterator[Needed]:
         sobject = SOBJECTS[reader.record] if not head else head if head == "Product2" else ""
         if sobject and name.endswith(CUSTOM):
             yield _made(sobject, name, metadata)
+        elif key.startswith(RECIPIENT) and head.endswith(RELATIONSHIP):
+            own = head.removesuffix(RELATIONSHIP)
+            contact = {"type": "Lookup", "referenceTo": "Contact", "relationshipName": own}
+            yield _made(SOBJECTS[reader.record], f"{own}{CUSTOM}", contact)
 
 
 def _made(sobject: str, name: str, metadata: Row) -> Needed:

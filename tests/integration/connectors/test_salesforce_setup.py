@@ -127,6 +127,24 @@ def test_the_fields_are_of_the_types_that_the_connector_reads_and_writes(tmp_pat
     asked(tmp_path, act)
 
 
+def test_an_org_whose_deals_say_how_they_are_invoiced_gets_the_fields_for_it(tmp_path: Path) -> None:
+    async def act(org: New, made: Bench[Any]) -> None:
+        made.settings = msgspec.structs.replace(made.settings, deal_terms=True)
+        await done(made, await made.call(prepared(made).steps))
+
+        terms = {name: each.type for name, each in org.fields().items() if name not in NEEDED}
+        assert terms == {
+            "Opportunity.Evergreen__c": "boolean",
+            "Opportunity.PurchaseOrder__c": "string",
+            "Opportunity.PaymentDays__c": "double",
+            "Opportunity.BillToContact__c": "reference",
+        }
+        assert org.fields()["Opportunity.BillToContact__c"].to == "Contact"
+        assert await made.call(cast("Salesforce", made.connect()).misfits) == []
+
+    asked(tmp_path, act)
+
+
 def test_a_field_that_our_user_cannot_see_is_granted_and_not_made_again(tmp_path: Path) -> None:
     async def act(org: New, made: Bench[Any]) -> None:
         await done(made, await made.call(prepared(made).steps))
