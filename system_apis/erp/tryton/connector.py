@@ -353,6 +353,8 @@ class Tryton:
         """Reconcile lines of moves with each other, and what is left of them with a write-off."""
         open_lines = [domain, ["reconciliation", "=", None]]
         lines = [each["id"] for each in await self._client.rows("account.move.line", open_lines, ["id"], company["id"])]
+        if not lines:
+            return  # somebody else has reconciled them in this moment
         wizard = "wizard.account.move.reconcile_lines"
         context = _in(company) | {"active_model": "account.move.line", "active_id": lines[0], "active_ids": lines}
         session, _, _ = await self._client.call(f"{wizard}.create", context=context)
