@@ -3,7 +3,9 @@
 
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
-LOCKS := requirements/uv.txt requirements/core.txt requirements/sandbox.txt requirements/dev.txt
+PYTHON ?= python3
+RUN_LOCKS := requirements/build.txt requirements/core.txt requirements/sandbox.txt
+INSTALL = VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
            --no-emit-find-links --universal --python-version 3.11
 FREE_PORT = $(shell $(BIN)/python -c "from tiergate.dev.sandbox import free_port; print(free_port())")
@@ -20,19 +22,25 @@ help: ## Show this help
 
 setup: .venv/ready ## Create .venv with everything from the lock files (the other commands do it for you)
 
-.venv/ready: $(LOCKS) pyproject.toml
-	@test -x $(BIN)/python || python3 -c "import sys; sys.version_info >= (3, 11) or sys.exit('Tiergate needs Python 3.11 or later, and python3 is ' + sys.version.split()[0])"
-	@test -x $(BIN)/python || python3 -m venv .venv || { rm -rf .venv; exit 1; }
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode $(LOCKS)
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m compileall -q -j 0 $(PACKAGES) tests/support
+.venv/run: $(RUN_LOCKS) pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Tiergate needs Python 3.11 or later, and $(PYTHON) is ' + sys.version.split()[0] + ': try make PYTHON=python3.11')"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes --compile-bytecode $(RUN_LOCKS:%=-r %)
+	@$(INSTALL)
+	@$(BIN)/python -m compileall -q -j 0 $(PACKAGES)
 	@touch $@
 
-demo: .venv/ready ## Start everything, close a deal in the CRM and follow it to cash (ONCE=1 exits after it)
+.venv/ready: .venv/run requirements/dev.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode $(RUN_LOCKS) requirements/dev.txt
+	@$(INSTALL)
+	@$(BIN)/python -m compileall -q -j 0 tests/support
+	@touch $@
+
+demo: .venv/run ## Start everything, close a deal in the CRM and follow it to cash (ONCE=1 exits after it)
 	@$(BIN)/tiergate demo $(if $(ONCE),--once)
 
-run: .venv/ready ## Run the three layers with your settings (.tiergate/tiergate.toml, or TIERGATE_CONFIG)
+run: .venv/run ## Run the three layers with your settings (.tiergate/tiergate.toml, or TIERGATE_CONFIG)
 	@$(BIN)/tiergate up
 
 test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run the tests, with real servers on loopback (T=word: those that match)
@@ -96,7 +104,7 @@ lock: .venv/ready ## Resolve the dependencies and write the lock files
 	@$(COMPILE) pyproject.toml --extra sandbox -c requirements/core.txt -o requirements/sandbox.txt
 	@$(COMPILE) --group dev -c requirements/core.txt -c requirements/sandbox.txt -o requirements/dev.txt
 	@$(COMPILE) --group docs -c requirements/core.txt -c requirements/sandbox.txt -c requirements/dev.txt -o requirements/docs.txt
-	@echo uv | $(COMPILE) - -c requirements/dev.txt -o requirements/uv.txt
+	@printf 'uv\nhatchling\n' | $(COMPILE) - -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## Remove the environment, the state and everything generated
 	@rm -rf .venv .tiergate bench/out site .coverage tests/end_to_end/peers/node_modules openapi/rules/node_modules bench/peers/node_modules docs/tooling/node_modules .pytest_cache .ruff_cache

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-import sqlite3
-import sys
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import tzinfo
@@ -36,6 +34,7 @@ from policies.store.shared_store import SharedFileStore, SharedRedisStore, Share
 from policies.traffic.rate_limit import RateLimiter, shared_storage
 from tiergate.platforms import ConnectedPlatform
 from tiergate.settings import NotReady, Settings, SettingsError
+from tiergate.sqlite_version import check_sqlite
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
 REDIS_SECONDS = 0.25
 """Seconds without an answer of Redis after which counting goes on in memory."""
-SQLITE = (3, 42, 0)
 
 new_id = identifiers()
 
@@ -288,22 +286,6 @@ def instances_of(settings: Settings) -> dict[str, str]:
     return {domain: names[0] for domain, names in found.items() if len(names) == 1}
 
 
-def sqlite_is_too_old(
-    settings: Settings,
-    python: tuple[int, ...] = sys.version_info[:2],
-    sqlite: tuple[int, ...] = sqlite3.sqlite_version_info,
-) -> str:
-    """Return what to do about an SQLite that the workflow engine cannot use, empty where it can or is not asked to.
-
-    On Python 3.12 and later it writes times of less than a second, which SQLite has since 3.42 (SQLite: Release
-    History, 3.42.0).
-    """
-    fits = python < (3, 12) or sqlite >= SQLITE
-    if fits or not settings.process_database().startswith("sqlite"):
-        return ""
-    return "Python 3.12 and later need SQLite 3.42: use a Python that has it, or set process.database_url to PostgreSQL"
-
-
 @contextmanager
 def process_database(settings: Settings) -> Generator[Engine]:
     """Yield the process layer's database, which is closed when the block fails.
@@ -316,8 +298,7 @@ def process_database(settings: Settings) -> Generator[Engine]:
     from process_apis.records.database import open_database
     from process_apis.records.revisions import RevisionError
 
-    if reason := sqlite_is_too_old(settings):
-        raise NotReady(f"SQLite {sqlite3.sqlite_version} is too old: {reason}")
+    check_sqlite(settings)
     try:
         database = open_database(settings.process_database())
     except (ArgumentError, ImportError) as error:

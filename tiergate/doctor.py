@@ -32,9 +32,10 @@ from policies.identity.trusted_issuers import ISSUERS, TokenRefused
 from policies.outbound.platform_client import PlatformClient
 from policies.policy import Principal
 from system_apis.connector import Comparable, Misfit
-from tiergate.composition import contexts, new_id, open_catalogue, revoked_store, sqlite_is_too_old, verifier
+from tiergate.composition import contexts, new_id, open_catalogue, revoked_store, verifier
 from tiergate.platforms import ConnectedPlatform, read_platforms
 from tiergate.settings import Settings, SettingsError, load
+from tiergate.sqlite_version import sqlite_is_too_old
 
 OLDEST = (3, 11)
 ENOUGH = 200 * 2**20

@@ -34,6 +34,7 @@ from tiergate.dev.sandbox import (
     templates_of,
 )
 from tiergate.settings import Settings, load
+from tiergate.sqlite_version import check_sqlite
 
 ORDER_SECONDS = 60.0
 POSTING_SECONDS = 60.0
@@ -121,6 +122,7 @@ def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> No
     console = Console(highlight=False)
     began = time.monotonic()
     sites = SITES[:instances]
+    check_sqlite(Settings())
     prepare_sandbox(folder, sites)
     own = folder / "demo"
     if own.exists():  # each demo begins with an empty company

@@ -11,6 +11,7 @@ import click
 
 from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
 from tiergate.settings import Settings
+from tiergate.sqlite_version import check_sqlite
 
 LAYERS = ("process", "system", "experience")
 START_SECONDS = 60.0
@@ -18,6 +19,7 @@ START_SECONDS = 60.0
 
 def start_layers(settings: Settings, config: Path, children: list[Child]) -> None:
     """Start the three layers; each is in `children` before it is waited for."""
+    check_sqlite(settings)
     ports = {
         "system": settings.server.system_port,
         "process": settings.server.process_port,

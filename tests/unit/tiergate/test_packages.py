@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tiergate.cli.common import SANDBOX
-from tiergate.composition import sqlite_is_too_old
 from tiergate.settings import Process, Settings
+from tiergate.sqlite_version import sqlite_is_too_old
 
 ROOT = Path(__file__).parents[3]
 WITHOUT_SANDBOX = """
