@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from operator import ge, gt, le, lt
 from typing import Any, cast
 
-from sandbox.stripe import forms
+from sandbox.stripe import forms, search
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import invalid, missing
 from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object, listing
 
-SEARCH = re.compile(r"metadata\['([^']+)'\]:\s*'([^']*)'")
 FILTERS = {
     "customer": "email",
     "product": "active ids type url",
@@ -35,6 +33,7 @@ FILTERS = {
 """What the list of each kind is filtered by, besides `created` (API reference: the list of each object)."""
 NO_CREATED = ("invoice_payment", "payment_method", "tax_id", "webhook_endpoint")
 BOUNDS: dict[str, Callable[[int, int], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
+SEARCHING = {"query", "limit", "page", "expand"}
 PAGING = {"limit", "starting_after", "ending_before", "expand"}
 
 
@@ -54,9 +53,7 @@ class Lists:
         found = [each for each in self.account.all(kind) if _matches(each, params)]
         found.reverse()
         keys = [each["id"] for each in found]
-        limit = int(params.get("limit", 10))
-        if not 1 <= limit <= 100:
-            raise invalid("Limit must be between 1 and 100.", "limit", "parameter_invalid_integer")
+        limit = _limit(params)
         start, end = 0, len(found)
         if after := params.get("starting_after"):
             if after not in keys:
@@ -71,26 +68,41 @@ class Lists:
         return listing(url, found[start : start + limit], more=start + limit < end)
 
     def search(self, kind: str, params: Params) -> Object:
-        """Return what a clause on metadata finds, once an object has been there for a while.
+        """Return a page of what a query finds, once an object has been there for a while, newest first.
 
         (API reference: Search: do not use it in read-after-write flows.)
         """
-        clause = SEARCH.fullmatch(params.get("query", "").strip())
-        if clause is None:
-            raise invalid("We were unable to parse your search query.", "query", "parameter_invalid_string")
+        for key in params:
+            if key not in SEARCHING:
+                raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
+        clauses, all_of_them = search.parse(params.get("query", ""))
+        hold = all if all_of_them else any
         until = self.account.clock.seconds() - self.search_lag
         found = [
             each
             for each in self.account.all(kind)
-            if each["created"] <= until and each["metadata"].get(clause[1]) == clause[2]
+            if each["created"] <= until and hold(clause.holds(each) for clause in clauses)
         ]
+        found.reverse()
+        limit, page = _limit(params), params.get("page", "0")
+        if not page.isdecimal():
+            raise invalid("Invalid page.", "page", "parameter_invalid_string")
+        start = int(page)
+        more = start + limit < len(found)
         return {
             "object": "search_result",
-            "data": found,
-            "has_more": False,
-            "next_page": None,
+            "data": found[start : start + limit],
+            "has_more": more,
+            "next_page": str(start + limit) if more else None,
             "url": f"/v1/{kind}s/search",
         }
+
+
+def _limit(params: Params) -> int:
+    limit = int(params.get("limit", 10))
+    if not 1 <= limit <= 100:
+        raise invalid("Limit must be between 1 and 100.", "limit", "parameter_invalid_integer")
+    return limit
 
 
 def _matches(thing: Object, params: Params) -> bool:
