@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -17,6 +18,11 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A moment with its UTC offset: never a time of an unknown zone."""
 Clock = Callable[[], datetime]
 NewId = Callable[[Prefix], str]
+
+
+def is_identifier(text: str, prefix: Prefix) -> bool:
+    """Return whether a text that a platform holds is an id of ours. Some platforms' own begin with the same letters."""
+    return re.fullmatch(rf"{prefix}_[0-9a-f]{{32}}", text) is not None
 
 
 def utc_now() -> datetime:

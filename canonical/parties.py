@@ -110,6 +110,29 @@ class PlatformId(msgspec.Struct, frozen=True):
     id: str
 
 
+class CustomerMatch(msgspec.Struct, frozen=True):
+    """A record of a platform that may be a customer of ours, by what the platform says of it.
+
+    `same_tax_number` is whether its tax number is the customer's, in whatever form the platform keeps it. `customer_id`
+    is our id of the customer that it is already; records of other customers are no matches.
+    """
+
+    id: str
+    name: str
+    email: str = ""
+    city: str = ""
+    tax_number: str = ""
+    same_tax_number: bool = False
+    active: bool = True
+    customer_id: str = ""
+
+
+class CustomerMatches(msgspec.Struct, frozen=True):
+    """The records of a platform that may be a customer."""
+
+    items: tuple[CustomerMatch, ...]
+
+
 class Product(msgspec.Struct, frozen=True):
     """What the ERP says of a product: its tax class, and how many digits after the point its quantities may have."""
 

@@ -1,17 +1,30 @@
-"""Onboarding: a customer that exists once, everywhere, however many deals it closes at once."""
+"""Onboarding: a customer that exists once, everywhere, however many deals it closes at once.
+
+A platform that was there before Tiergate has customers of its own. One of them that has the customer's tax number is
+taken over; where its name or e-mail alone says so, or several are in question, a person decides.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from canonical.cases import Finding
 from canonical.deals import Deal
 from canonical.orders import Plan
-from canonical.parties import Account, Customer
+from canonical.parties import Account, Customer, CustomerMatch, References
+from policies.catalogue.model import Domain
 from policies.context import correlation
 from process_apis import validation
-from process_apis.records import cross_references, customers
+from process_apis.records import cross_references, customers, matches
 from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.holds import Held
+
+DOMAINS: tuple[Domain, Domain] = ("billing", "erp")
+FIELD_LENGTH = 120
+"""Characters that a case keeps of its field."""
+Find = Callable[[Customer], Sequence[CustomerMatch]]
 
 
 def identify(context: WorkflowContext, crm: str, deal: Deal) -> tuple[str, str | None]:
@@ -68,19 +81,100 @@ def onboard(context: WorkflowContext, plan: Plan) -> Plan:
     """Create or find the customer in billing and in the ERP. Returns the plan with its ids there.
 
     There is nothing to undo: a customer without a contract owes and costs nothing, and the next deal finds it.
+
+    Raises `Held` before anything is made when a person has to say which record it is.
     """
-    billing = context.platforms.put_billing_customer(plan.customer)
-    erp = context.platforms.put_erp_customer(plan.customer)
-    platforms, seller = context.live_catalogue.current, plan.contract.legal_entity
-    ids = {
-        name: given
-        for name, given in (
-            (platforms.instance_for("billing", seller), billing),
-            (platforms.instance_for("erp", seller), erp),
-        )
-        if name
-    }
-    customer = msgspec.structs.replace(plan.customer, references=plan.customer.references | ids)
+    catalogue, seller = context.live_catalogue.current, plan.contract.legal_entity
+    billing_instance, erp_instance = (catalogue.instance_for(domain, seller) for domain in DOMAINS)
+    known = customers.last_seen(context.database, plan.customer.id)
+    customer = _with(plan.customer, known.references if known else {})
+    customer = _matched(context, customer, billing_instance, context.platforms.match_billing_customer)
+    customer = _matched(context, customer, erp_instance, context.platforms.match_erp_customer)
+    billing = context.platforms.put_billing_customer(customer)
+    erp = context.platforms.put_erp_customer(customer)
+    ids = {name: given for name, given in ((billing_instance, billing), (erp_instance, erp)) if name}
+    customer = _with(customer, ids)
     contract = msgspec.structs.replace(plan.contract, references=plan.contract.references | {"customer": billing})
     customers.keep(context.database, customer)
     return msgspec.structs.replace(plan, customer=customer, contract=contract)
+
+
+def _with(customer: Customer, references: References) -> Customer:
+    return msgspec.structs.replace(customer, references=customer.references | references)
+
+
+def _matched(context: WorkflowContext, customer: Customer, platform: str | None, find: Find) -> Customer:
+    """Return a customer with the platform's id of the record that is to become it, if there is one.
+
+    A customer that is on the platform already, as we know, is not looked for. Raises `Held`.
+    """
+    if not platform or platform in customer.references:
+        return customer
+    decided = matches.decided(context.database, customer.id, platform)
+    found = find(_with(customer, {platform: decided}) if decided else customer)
+    record = next((each.id for each in found if each.customer_id), "")
+    if not record and decided != matches.NEW:
+        record = _chosen(context, customer, platform, found, decided)
+    return _with(customer, {platform: record}) if record else customer
+
+
+def _chosen(
+    context: WorkflowContext, customer: Customer, platform: str, found: Sequence[CustomerMatch], decided: str | None
+) -> str:
+    """Return the id of the record that a customer is, empty for none of those `found`. Raises `Held`."""
+    database = context.database
+    taken = matches.of_others(database, customer.id, platform, [each.id for each in found])
+    free = [each for each in found if each.id not in taken]
+    if decided:
+        if decided in [each.id for each in free if each.active]:
+            return decided
+        matches.forget(database, customer.id, platform, decided)
+    same = [each for each in free if each.same_tax_number]
+    if len(same) == 1 and same[0].active and not customer.parent_id:  # a branch has its group's tax number
+        matches.decide(database, customer.id, platform, same[0].id)
+        if matches.decided(database, customer.id, platform) == same[0].id:
+            return same[0].id
+        return _chosen(context, customer, platform, found, None)  # another customer took it in this moment
+    in_question = [each for each in free if _likeness(each, customer)]
+    if in_question:
+        raise _question(customer, platform, in_question)
+    return ""
+
+
+def _likeness(match: CustomerMatch, customer: Customer) -> str:
+    """Return what a record has in common with a customer, empty for nothing that asks for an answer.
+
+    An e-mail address may be that of many companies: with another tax number it says nothing.
+    """
+    mail = customer.contact.email if customer.contact else ""
+    other_number = bool(match.tax_number and customer.tax_number and not match.same_tax_number)
+    same_mail = bool(mail) and _folded(match.email) == _folded(mail)
+    same_name = _folded(match.name) == _folded(customer.name)
+    common = (
+        (match.same_tax_number, "tax number"),
+        (same_name, "name"),
+        (same_mail and (same_name or not other_number), "e-mail"),
+    )
+    return " and ".join(name for holds, name in common if holds)
+
+
+def _question(customer: Customer, platform: str, records: Sequence[CustomerMatch]) -> Held:
+    """Return the hold until a person says which of a platform's records a customer is, with a case for each."""
+    findings: list[Finding] = []
+    given: dict[str, dict[str, str]] = {}
+    none_of_them = "it is not" if len(records) == 1 else f"none of the {len(records)} in question is"
+    for each in records:
+        about = ", ".join(filter(None, (each.email, each.city, each.tax_number)))
+        inactive = "" if each.active else " It is inactive: activate it there before."
+        reason = (
+            f"{platform} has {each.name} as {each.id} ({about}), with the same {_likeness(each, customer)}. Is it this"
+            f" customer? Retry: it is, and it is taken over.{inactive} Skip: {none_of_them}, and a new one is made."
+        )
+        field = f"customer.references.{platform}={each.id}"[:FIELD_LENGTH]
+        findings.append(Finding(field, reason))
+        given[field] = {"platform": platform, "record": each.id, "customer": customer.id}
+    return Held("duplicate_customer", findings, ("retry", "skip", "compensate"), given=given)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

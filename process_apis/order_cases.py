@@ -9,6 +9,7 @@ from typing import assert_never
 
 from canonical.cases import Action, Case, CaseKind
 from canonical.states import BEFORE_CREATION, OrderState
+from process_apis.records import matches
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
@@ -82,6 +83,8 @@ class OrderCases:
         context, order_id = self._context, case.subject
         if case.kind == "status_not_shown":
             return self._show(order_id)
+        if "record" in case.input:
+            return self._match(case, case.input["record"])
         self._watch(order_id)
         if case.kind == "provisioning_failed":
             context.orders.retry_lines(order_id)
@@ -93,6 +96,8 @@ class OrderCases:
     def _skip(self, case: Case) -> Next:
         context, order_id = self._context, case.subject
         match case.kind:
+            case "duplicate_customer" if "record" in case.input:
+                return self._match(case, matches.NEW)
             case "duplicate_customer":
                 context.orders.change(order_id, accepts_duplicate=True)
                 return self._retry(case)
@@ -107,6 +112,28 @@ class OrderCases:
                 return self._retry(case)
             case _:
                 return nothing
+
+    def _match(self, case: Case, record: str) -> Next:
+        """Keep which record of a platform a customer is. Every order of the customer that waits for the answer goes
+        on: it is not asked for twice."""
+        context, platform = self._context, case.input["platform"]
+        customer_id = context.orders.row(case.subject).customer_id
+        matches.decide(context.database, customer_id, platform, record)
+        asked = context.cases.open_of(customer_id, case.kind)
+        same = [each for each in asked if each.input.get("platform") == platform]
+        waiting = sorted({case.subject, *(each.subject for each in same)})
+        for order_id in waiting:
+            self._watch(order_id)
+            context.orders.release(order_id, context.stalled_at())
+        for each in same:
+            if each.subject != case.subject:
+                context.cases.close(each, f"decided with {case.id}")
+
+        def go_on() -> None:
+            for order_id in waiting:
+                self._restart(order_id)
+
+        return go_on
 
     def _watch(self, order_id: str) -> None:
         """Let the order be attempted even if this process dies before it is restarted."""

@@ -7,7 +7,18 @@ from urllib.parse import quote, urlencode
 
 from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
-from canonical.parties import Account, AccountSync, Credit, Customer, KnownProducts, LegalEntity, PlatformId, Product
+from canonical.parties import (
+    Account,
+    AccountSync,
+    Credit,
+    Customer,
+    CustomerMatch,
+    CustomerMatches,
+    KnownProducts,
+    LegalEntity,
+    PlatformId,
+    Product,
+)
 from policies.outbound.layer_client import LayerClient
 
 RECENT = 60.0
@@ -70,6 +81,10 @@ class Platforms:
         query = urlencode({"legal_entity": legal_entity, "currency": currency})
         return self._client.call("GET", f"/erp/v1/customers/{_key(customer_id)}/credit?{query}", Credit)
 
+    def match_erp_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
+        path = f"/erp/v1/customers/{_key(customer.id)}/matches"
+        return self._client.call("POST", path, CustomerMatches, customer).items
+
     def put_erp_customer(self, customer: Customer) -> str:
         return self._client.call("PUT", f"/erp/v1/customers/{_key(customer.id)}", PlatformId, customer).id
 
@@ -91,6 +106,10 @@ class Platforms:
         return self._client.call("GET", f"/erp/v1/invoices/{_key(invoice_id)}?{query}", Posting)
 
     # ---- billing
+
+    def match_billing_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
+        path = f"/billing/v1/customers/{_key(customer.id)}/matches"
+        return self._client.call("POST", path, CustomerMatches, customer).items
 
     def put_billing_customer(self, customer: Customer) -> str:
         return self._client.call("PUT", f"/billing/v1/customers/{_key(customer.id)}", PlatformId, customer).id

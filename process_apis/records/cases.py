@@ -19,6 +19,9 @@ from process_apis.records.database import cases, insert_once
 
 OPEN_OF = sa.select(cases.c.document).where(cases.c.subject == sa.bindparam("of"), cases.c.state == "open")
 OPEN_OF_KIND = OPEN_OF.where(cases.c.kind == sa.bindparam("kind"))
+OPEN_OF_CUSTOMER = sa.select(cases.c.document).where(
+    cases.c.customer_id == sa.bindparam("of"), cases.c.kind == sa.bindparam("kind"), cases.c.state == "open"
+)
 CLOSE = cases.update().where(cases.c.id == sa.bindparam("case")).values(state="resolved")
 ATTEMPTS = 5
 """How often a case is opened that meets one which is closed in the same moment."""
@@ -113,6 +116,11 @@ class Cases:
                     )
                     connection.execute(CLOSE, {"case": case.id, "document": msgspec.json.encode(closed)})
         return len(found)
+
+    def open_of(self, customer_id: str, kind: CaseKind) -> list[Case]:
+        """Return the open cases of one kind of all orders of a customer."""
+        with self._engine.connect() as connection:
+            return [_decoded(each) for each in connection.scalars(OPEN_OF_CUSTOMER, {"of": customer_id, "kind": kind})]
 
     def get(self, case_id: str, principal: Principal) -> Case | None:
         """Return None when there is no such case, or none that the caller may see."""

@@ -24,6 +24,14 @@ references = sa.Table(
     sa.Column("foreign_id", KEY, primary_key=True),
     sa.Column("canonical_id", KEY, nullable=False, index=True),
 )
+matches = sa.Table(
+    "matches",
+    metadata,
+    sa.Column("customer_id", KEY, primary_key=True),
+    sa.Column("platform", INSTANCE, primary_key=True),
+    sa.Column("record", sa.String(255)),
+    sa.UniqueConstraint("platform", "record"),
+)
 customers = sa.Table(
     "customers",
     metadata,

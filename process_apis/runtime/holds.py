@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from canonical.cases import Action, CaseKind, Finding
 from canonical.orders import Order, OrderLine
@@ -11,14 +11,22 @@ from process_apis.runtime.context import WorkflowContext
 
 class Held(Exception):
     """A business reason to stop. `findings` say what is wrong and whose it is; `line` is the id of the only line
-    concerned."""
+    concerned; `given` is what the case of each finding is given, by the finding's field."""
 
-    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...], line: str = "") -> None:
+    def __init__(
+        self,
+        kind: CaseKind,
+        findings: list[Finding],
+        actions: tuple[Action, ...],
+        line: str = "",
+        given: Mapping[str, dict[str, str]] | None = None,
+    ) -> None:
         super().__init__(kind)
         self.kind: CaseKind = kind
         self.findings = findings
         self.actions = actions
         self.line = line
+        self.given = given or {}
 
 
 def open_cases(context: WorkflowContext, order: Order, held: Held) -> None:
@@ -33,7 +41,7 @@ def open_cases(context: WorkflowContext, order: Order, held: Held) -> None:
             correlation_id=order.correlation_id,
             legal_entity=order.legal_entity,
             customer_id=order.customer_id,
-            given=given,
+            given=given | held.given.get(finding.field, {}),
         )
 
 

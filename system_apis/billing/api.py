@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 
 from canonical.billing import Contract, Invoice
 from canonical.events import WebhookReceipt
-from canonical.parties import Customer, PlatformId
+from canonical.parties import Customer, CustomerMatches, PlatformId
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
@@ -36,6 +36,23 @@ async def put_billing_customer(
     names_the_same(customer_id, data.id)
     with record_of(data.legal_entity):
         return PlatformId(await billings.serving(data.legal_entity).put_customer(data))
+
+
+@operation(
+    "match_billing_customer",
+    "POST",
+    "/customers/{customer_id:str}/matches",
+    summary="Find the records that may be a customer",
+    status=200,
+    problems=WRITES,
+)
+async def match_billing_customer(
+    billings: NamedDependency[Instances[Billing]], customer_id: ForeignKey, data: JSONBody[Customer]
+) -> CustomerMatches:
+    """Look for a customer before one is made, and write nothing. Its name and address are kept out of the URL."""
+    names_the_same(customer_id, data.id)
+    with record_of(data.legal_entity):
+        return CustomerMatches(await billings.serving(data.legal_entity).match_customer(data))
 
 
 @operation(
@@ -116,6 +133,7 @@ async def receive_billing_webhook(
 router = Router(
     "/billing/v1",
     route_handlers=[
+        match_billing_customer,
         put_billing_customer,
         put_contract,
         start_contract,

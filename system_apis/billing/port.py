@@ -9,7 +9,7 @@ import msgspec
 
 from canonical.billing import Contract, Invoice
 from canonical.events import Event
-from canonical.parties import Customer
+from canonical.parties import Customer, CustomerMatch
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -26,8 +26,18 @@ class Billing(Protocol):
     a connector whose platform numbers them for each account qualifies them.
     """
 
+    async def match_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
+        """Return the records that may be a customer whom we do not know here yet: with its tax number, its e-mail or
+        its name, and the one that its `references` name. Records of other customers of ours are left out. Return the
+        one record alone that has our id already.
+        """
+        ...
+
     async def put_customer(self, customer: Customer) -> str:
-        """Create or update the customer with its tax number and payment method. Return billing's own id."""
+        """Create or update the customer with its tax number and payment method. Return billing's own id.
+
+        A record that its `references` name, and that is no other customer's, is taken over: our id is written to it.
+        """
         ...
 
     async def put_contract(self, contract: Contract, correlation_id: str) -> Contract:

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
-from canonical.parties import Credit, Customer, KnownProducts, LegalEntity, PlatformId
+from canonical.parties import Credit, Customer, CustomerMatches, KnownProducts, LegalEntity, PlatformId
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
 from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode, OfLegalEntity
@@ -61,6 +61,23 @@ async def put_erp_customer(
     names_the_same(customer_id, data.id)
     with record_of(data.legal_entity):
         return PlatformId(await erps.serving(data.legal_entity).put_customer(data))
+
+
+@operation(
+    "match_erp_customer",
+    "POST",
+    "/customers/{customer_id:str}/matches",
+    summary="Find the records that may be a customer",
+    status=200,
+    problems=WRITES,
+)
+async def match_erp_customer(
+    erps: NamedDependency[Instances[Erp]], customer_id: ForeignKey, data: JSONBody[Customer]
+) -> CustomerMatches:
+    """Look for a customer before one is made, and write nothing. Its name and address are kept out of the URL."""
+    names_the_same(customer_id, data.id)
+    with record_of(data.legal_entity):
+        return CustomerMatches(await erps.serving(data.legal_entity).match_customer(data))
 
 
 @operation(
@@ -128,6 +145,7 @@ router = Router(
         get_legal_entity,
         list_known_products,
         get_credit,
+        match_erp_customer,
         put_erp_customer,
         put_erp_invoice,
         cancel_erp_invoice,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
-from canonical.parties import Credit, Customer, LegalEntity, Product
+from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
 
 
 class Erp(Protocol):
@@ -27,8 +27,18 @@ class Erp(Protocol):
         """Return what a customer owes and may owe, in `currency`. One that the ERP does not know owes nothing."""
         ...
 
+    async def match_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
+        """Return the records that may be a customer whom we do not know here yet: with its tax number, its e-mail or
+        its name, and the one that its `references` name. Records of other customers of ours are left out. Return the
+        one record alone that has our id already.
+        """
+        ...
+
     async def put_customer(self, customer: Customer) -> str:
-        """Create or update the customer; its natural key is the canonical id. Return the ERP's own id."""
+        """Create or update the customer; its natural key is the canonical id. Return the ERP's own id.
+
+        A record that its `references` name, and that is no other customer's, is taken over: our id is written to it.
+        """
         ...
 
     async def put_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:

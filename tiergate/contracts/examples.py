@@ -44,6 +44,8 @@ from canonical.parties import (
     Contact,
     Credit,
     Customer,
+    CustomerMatch,
+    CustomerMatches,
     KnownProducts,
     LegalEntity,
     PlatformId,
@@ -161,6 +163,7 @@ SAMPLES: dict[Any, Any] = {
         KnownProducts(("PLATFORM", "SEAT")),
         Credit(Money(0, "EUR"), Money(5000000, "EUR")),
         PlatformId("12"),
+        CustomerMatches((CustomerMatch("12", CUSTOMER.name, KIM.email, ADDRESS.city, "DE136695976", True),)),
         Invoice(
             PAYMENT.invoice_id,
             "F3A1-0001",

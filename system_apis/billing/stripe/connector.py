@@ -13,11 +13,11 @@ import msgspec
 from canonical.billing import Contract, Invoice
 from canonical.deals import LineTerms, PricedLine
 from canonical.faults import Conflict, NotFound, Rejected
-from canonical.parties import Customer
+from canonical.parties import Customer, CustomerMatch
 from policies.context import correlation
 from system_apis.billing.port import Reported
-from system_apis.billing.stripe import invoices, mapping, parts, webhooks
-from system_apis.billing.stripe.client import VERSION, Declined, InvalidTaxId, Row, Settings, StripeClient
+from system_apis.billing.stripe import invoices, mapping, matching, parts, webhooks
+from system_apis.billing.stripe.client import PAGE, VERSION, Declined, InvalidTaxId, Row, Settings, StripeClient
 from system_apis.billing.stripe.parts import Part
 from system_apis.billing.stripe.setup import WebhookEndpoint
 from system_apis.connector import ConnectorContext, Misfit
@@ -25,6 +25,8 @@ from system_apis.connector import ConnectorContext, Misfit
 NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
 FIRST_INVOICE = ["subscription.latest_invoice"]
+NOTES = ("tiergate_id", "tiergate_parent", "tiergate_tax_number")
+"""What is kept in the metadata of a customer as it is now."""
 TWO_CURRENCIES = "combine currencies"
 """What Stripe says, without a code or a field, when a customer is billed in another currency already."""
 
@@ -54,6 +56,20 @@ class Stripe:
 
     # ---- customers
 
+    async def match_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
+        found: dict[str, Row] = {}
+        for query in matching.queries(customer):
+            searched = await self._client.get("customers/search", query=query, limit=PAGE, expand=["data.tax_ids"])
+            found |= {each["id"]: each for each in searched["data"]}
+        reference = customer.references.get(self._instance)
+        if reference and reference not in found and (row := await self._present(reference)):
+            found[reference] = row
+        free = [each for each in found.values() if _is_free(each, customer)]
+        own = [each for each in free if not _is_free(each)]
+        if free and not own and (row := await self._customer(msgspec.structs.replace(customer, references={}))):
+            own = [row]
+        return tuple(matching.match(each, customer) for each in own[:1] or free)
+
     async def put_customer(self, customer: Customer) -> str:
         wanted = mapping.customer(customer, correlation.current())
         row = await self._customer(customer)
@@ -69,7 +85,7 @@ class Stripe:
         }
         if wanted["email"] != (row["email"] or None):
             changes["email"] = wanted["email"] or ""  # empty: there is none any more
-        notes = {name: wanted["metadata"][name] or "" for name in ("tiergate_parent", "tiergate_tax_number")}
+        notes = {name: wanted["metadata"][name] or "" for name in NOTES}
         changed = {name: note for name, note in notes.items() if note != (row["metadata"].get(name) or "")}
         if changed:
             changes["metadata"] = changed
@@ -87,7 +103,8 @@ class Stripe:
         return row["id"]
 
     async def _customer(self, customer: Customer) -> Row | None:
-        """Return the customer as billing has it: by its own id where we know it, by ours otherwise.
+        """Return the customer as billing has it: by its own id where we know it, also if it does not have ours yet; by
+        ours otherwise.
 
         A search is up to a minute behind (API reference: Search), so it only names who may be the one, and those that
         were made in the last two minutes are looked through.
@@ -96,7 +113,7 @@ class Stripe:
         for look in (self._searched, self._recent):
             for each in names:
                 row = await self._present(each) if each else None
-                if row and row["metadata"].get("tiergate_id") == customer.id:
+                if row and _is_free(row, customer):
                     return row
             names = await look(customer.id)
         return await self._present(names[0]) if names else None
@@ -379,6 +396,12 @@ class Stripe:
             remedy = "use a restricted key (rk_…), which may do what docs/guides/connecting-your-systems.md lists"
             found.append(Misfit("the API key may do everything (sk_…)", remedy, blocks=False))
         return found
+
+
+def _is_free(row: Row, but_for: Customer | None = None) -> bool:
+    """Return whether a customer of Stripe is none of ours, or the one that it may be."""
+    own = row["metadata"].get("tiergate_id")
+    return not own or (but_for is not None and own == but_for.id)
 
 
 def _collected(phase: Row, by: Row) -> Row:

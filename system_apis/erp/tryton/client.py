@@ -123,12 +123,17 @@ class TrytonClient:
         company: int,
         limit: int | None = None,
         order: tuple[str, str] = ("id", "ASC"),
+        *,
+        inactive: bool = False,
     ) -> list[dict[str, Any]]:
         """Return the rows of `search_read`, oldest first if `order` is not said.
 
-        `company` 0 is none: a context must never name a company that does not exist.
+        `company` 0 is none: a context must never name a company that does not exist. `inactive` returns those that are
+        out of use too.
         """
-        context = {"company": company} if company else {}
+        context: dict[str, Any] = {"company": company} if company else {}
+        if inactive:
+            context["active_test"] = False
         return await self.call(f"model.{model}.search_read", domain, 0, limit, [list(order)], fields, context=context)
 
     async def _call(self, method: str, params: list[Any]) -> Any:

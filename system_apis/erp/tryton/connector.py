@@ -13,11 +13,11 @@ from stdnum.eu import vat as eu_vat
 from canonical.billing import ClosedPeriod, Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money, total
-from canonical.parties import Credit, Customer, LegalEntity, Product
+from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
 from canonical.tax import Tax
 from policies.context import correlation
 from system_apis.connector import ConnectorContext, Misfit
-from system_apis.erp.tryton import mapping
+from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, POSTED, POSTING, RECEIVABLE, Row, from_decimal
@@ -71,7 +71,7 @@ class Tryton:
     async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
         company = await self._company(legal_entity)
         fields = ["credit_amount", "credit_limit_amount"]
-        found = await self._client.rows("party.party", [["code", "=", customer_id]], fields, company["id"])
+        found = await self._client.rows("party.party", matching.ours(customer_id), fields, company["id"])
         if not found:
             return Credit(Money.zero(currency), None)
         if currency != company["currency"]:
@@ -82,6 +82,14 @@ class Tryton:
 
     # ---- customers
 
+    async def match_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
+        reference = customer.references.get(self._instance, "")
+        alike = matching.similar(customer, reference)
+        rows = await self._client.rows("party.party", alike, matching.FIELDS, 0, inactive=True)
+        found = [each for row in rows if (each := matching.match(row, customer, reference))]
+        own = [each for each in found if each.customer_id]
+        return tuple(own[:1] or found)
+
     async def put_customer(self, customer: Customer) -> str:
         await self._load_countries()
         if not self._identifier_types:
@@ -89,7 +97,7 @@ class Tryton:
             self._identifier_types = {kind for kind, _ in types if kind}
         if customer.address.country and customer.address.country not in self._countries:
             raise Rejected("erp", f"there is no country {customer.address.country}", field="customer.address")
-        found = await self._party(customer.id)
+        found = await self._record(customer)
         if found is None:
             try:
                 created = await self._client.call(
@@ -125,10 +133,22 @@ class Tryton:
             changes["contact_mechanisms"] = [["write", [known[0]["id"]], {"value": mail}]]
         elif known and not mail:
             changes["contact_mechanisms"] = [["delete", [known[0]["id"]]]]
+        if not matching.is_linked(party, customer.id):
+            changes["identifiers"] = [["create", [{"type": None, "code": customer.id}]]]
+            if not matching.has_number(party, customer.tax_number or ""):
+                changes["identifiers"] += wanted.get("identifiers", [])
         return changes
 
+    async def _record(self, customer: Customer) -> Row | None:
+        """Return the party that is the customer, or is to become it: the one that its references name, if it is in use
+        and no other customer's."""
+        reference = customer.references.get(self._instance, "")
+        rows = await self._client.rows("party.party", matching.named(customer, reference), matching.FIELDS, 0)
+        own = [each for each in rows if matching.is_linked(each, customer.id)]
+        return next(iter(own or [each for each in rows if matching.match(each, customer, reference)]), None)
+
     async def _party(self, customer_id: str) -> Row | None:
-        found = await self._client.rows("party.party", [["code", "=", customer_id]], ["name", "addresses"], 0)
+        found = await self._client.rows("party.party", matching.ours(customer_id), ["name", "addresses"], 0)
         return found[0] if found else None
 
     # ---- invoices

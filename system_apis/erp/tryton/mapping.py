@@ -69,7 +69,7 @@ _PARTY = {
     "addresses.party_name": "customer.name",
     "identifiers": TECHNICAL,
     "identifiers.type": TECHNICAL,
-    "identifiers.code": "customer.tax_number",
+    "identifiers.code": "customer.tax_number customer.id",
     "contact_mechanisms": TECHNICAL,
     "contact_mechanisms.type": TECHNICAL,
     "contact_mechanisms.value": "customer.contact",

@@ -19,9 +19,9 @@ import pytest
 
 from canonical.billing import Invoice
 from canonical.faults import Misconfigured
-from canonical.ids import utc_now
+from canonical.ids import identifiers, utc_now
 from canonical.money import Money
-from canonical.parties import Address, Recipient
+from canonical.parties import Address, Contact, Recipient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.tryton.server import DATABASE, TrytonServer
@@ -34,7 +34,7 @@ from tests.support.connector_kit import samples
 from tests.support.connector_kit.erp import ErpKit, ErpSubject
 from tests.support.connector_kit.kit import behaviour, behaviours, run
 from tests.support.connector_kit.loopback import Seen
-from tests.support.connector_kit.subject import LEGAL_ENTITY, bench
+from tests.support.connector_kit.subject import INSTANCE, LEGAL_ENTITY, bench
 from tests.support.drawn_invoices import by_code, contracts, invoicing, issued
 from tiergate.dev.sandbox import secret_file
 from tiergate.platforms import Connector
@@ -53,6 +53,8 @@ NUMBERS = {
     "KZ": ("whatever they write", None),
 }
 """Tax numbers by country, each with Tryton's type of it."""
+FOUND_BY = "DE811569869"
+"""A tax number that no other check uses."""
 
 
 class Books(ErpSubject):
@@ -123,6 +125,17 @@ class Books(ErpSubject):
             }
             for each in sorted(rows, key=lambda row: row["reference"])
         ]
+
+    async def party(self, name: str, **facts: Any) -> str:
+        """Return a party that the company has made by itself, which is in Bonn."""
+        made: dict[str, Any] = {"name": name, "addresses": [["create", [{"city": "Bonn"}]]]}
+        made |= {key: value if isinstance(value, str) else [["create", value]] for key, value in facts.items()}
+        (party,) = await self.call("model.party.party.create", [made], {})
+        return str(party)
+
+    async def put_out_of_use(self, party: str) -> str:
+        await self.call("model.party.party.write", [int(party)], {"active": False}, {})
+        return party
 
     async def delete_customer(self, customer_id: str) -> None:
         (party,) = await self.rows("party.party", [["code", "=", customer_id]], ["id"])
@@ -284,6 +297,72 @@ class TrytonKit(ErpKit):
         await self.bench.settled(lambda: self.connector.put_invoice(sample, "next"))
 
         assert await cast("Books", self.subject).comments(sample.id) == ["cost_center: 4711\nproject: Süd"]
+
+    @behaviour
+    async def who_may_be_the_customer_is_found_by_number_name_and_e_mail(self) -> None:
+        books, new_id = cast("Books", self.subject), identifiers()
+        name, mail = f"Sought {new_id('act')}", f"{new_id('act')}@example.com"
+        customer = msgspec.structs.replace(
+            samples.customer(new_id("cus"), name, tax_number=FOUND_BY), contact=Contact("Kim", mail)
+        )
+        typed = await books.party("T-1", identifiers=[{"type": "eu_vat", "code": FOUND_BY}])
+        national = await books.party("T-2", identifiers=[{"type": "de_vat", "code": FOUND_BY[2:]}])
+        written = await books.party("T-3", identifiers=[{"code": f"DE {FOUND_BY[2:5]}.{FOUND_BY[5:]}"}])
+        inactive = await books.put_out_of_use(
+            await books.party("T-4", identifiers=[{"type": "eu_vat", "code": FOUND_BY}])
+        )
+        named = await books.party(name.upper())
+        mailed = await books.party("T-5", contact_mechanisms=[{"type": "email", "value": mail.upper()}])
+        other = [{"code": new_id("cus")}, {"type": "eu_vat", "code": FOUND_BY}]
+        taken = await books.party(name, identifiers=other)
+        await books.party(name, code=new_id("cus"))
+        await books.party("T-6", identifiers=[{"type": "eu_vat", "code": "DE136695976"}])
+
+        found = await self.bench.settled(lambda: self.connector.match_customer(customer))
+
+        assert {each.id: (each.same_tax_number, each.active) for each in found} == {
+            typed: (True, True),
+            national: (True, True),
+            written: (True, True),
+            inactive: (True, False),
+            named: (False, True),
+            mailed: (False, True),
+        }
+        assert {(each.email, each.city) for each in found if each.id == mailed} == {(mail.upper(), "Bonn")}
+        assert taken not in [each.id for each in found]
+
+    @behaviour
+    async def a_party_is_taken_over_and_keeps_its_own_code(self) -> None:
+        books, customer_id = cast("Books", self.subject), identifiers()("cus")
+        theirs = await books.party("Old name", code=f"K-{customer_id}")
+        customer = samples.customer(customer_id, tax_number="DE136695976", references={INSTANCE: theirs})
+
+        put = await asyncio.gather(
+            *(self.bench.settled(lambda: self.connector.put_customer(customer)) for _ in range(2))
+        )
+        alone = samples.customer(customer_id, "New name", tax_number="DE136695976")
+        again = await self.bench.settled(lambda: self.connector.put_customer(alone))
+
+        (now,) = await books.rows("party.party", [["id", "=", int(theirs)]], ["code", "name", "addresses.city"])
+        codes = await books.rows("party.identifier", [["party", "=", int(theirs)]], ["type", "code"])
+        assert {*put, again} == {theirs}
+        assert (now["code"], now["name"], now["addresses."][0]["city"]) == (f"K-{customer_id}", "New name", "Berlin")
+        assert {(each["type"], each["code"]) for each in codes} == {(None, customer_id), ("eu_vat", "DE136695976")}
+        (ours,) = await self.bench.settled(lambda: self.connector.match_customer(alone))
+        assert (ours.id, ours.customer_id) == (theirs, customer_id)
+        posting = await self.bench.settled(lambda: self.connector.put_invoice(self._sample(customer_id), "next"))
+        credit = await self.bench.settled(lambda: self.connector.credit(customer_id, LEGAL_ENTITY, "EUR"))
+        assert credit.used == posting.total
+
+    @behaviour
+    async def a_party_of_another_customer_or_out_of_use_is_not_taken_over(self) -> None:
+        books, new_id = cast("Books", self.subject), identifiers()
+        others = await books.party("Other", identifiers=[{"code": new_id("cus")}])
+        unused = await books.put_out_of_use(await books.party("Unused"))
+
+        for theirs in (others, unused, "999999", "cus_of_stripe"):
+            customer = samples.customer(new_id("cus"), references={INSTANCE: theirs})
+            assert await self.bench.settled(lambda customer=customer: self.connector.put_customer(customer)) != theirs
 
     @behaviour
     async def a_wrong_password_is_named(self) -> None:

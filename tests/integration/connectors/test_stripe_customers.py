@@ -156,7 +156,7 @@ def test_a_customer_that_was_deleted_by_hand_is_made_again_even_if_its_old_id_is
 
 def test_an_id_that_is_another_customers_is_not_taken(account: StripeAccount, tmp_path: Path) -> None:
     async def act(made: Bench[Billing]) -> None:
-        other = account.api.v1.customers.create({"name": "Other"}).id
+        other = account.api.v1.customers.create({"name": "Other", "metadata": {"tiergate_id": "cus_other"}}).id
         made_for_us = await put(made, buyer(references={INSTANCE: other}))
 
         assert made_for_us != other
@@ -190,5 +190,80 @@ def test_an_id_of_billing_that_is_none_is_looked_for_in_its_place_alone(
         assert len(await account.customers("cus_1")) == 1
         assert made.loopback.seen[0].path.startswith("/v1/customers/")
         assert made.loopback.seen[0].path.count("/") == 3
+
+    run(account, tmp_path, act)
+
+
+# ---- customers that are there already
+
+
+async def matched(made: Bench[Billing], customer: Customer) -> list[tuple[str, bool, str]]:
+    found = await made.call(lambda: made.connector.match_customer(customer))
+    return [(each.id, each.same_tax_number, each.customer_id) for each in found]
+
+
+def theirs(account: StripeAccount, name: str, email: str = "", number: str = "", **facts: Any) -> str:
+    """Return a customer that the company has made in Stripe by itself."""
+    params: Any = {"name": name, "email": email or "else@example.com", **facts}
+    if number:
+        params["tax_id_data"] = [{"type": "eu_vat", "value": number}]
+    return account.api.v1.customers.create(params).id
+
+
+def test_who_may_be_the_customer_is_found_by_name_and_by_e_mail_with_its_tax_number(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        by_number = theirs(account, "EXAMPLE GmbH", number="DE136695976")
+        by_mail = theirs(account, "Else", "Kim@Example.com")
+        theirs(account, "Example GmbH & Co KG", number="FR40303265045")
+        theirs(account, "Example GmbH", metadata={"tiergate_id": "cus_other"})
+        account.api.v1.customers.delete(theirs(account, "Example GmbH"))
+
+        found = await matched(made, buyer("DE", "DE136695976"))
+
+        assert sorted(found) == sorted([(by_number, True, ""), (by_mail, False, "")])
+        assert not [each for each in made.loopback.seen if each.method != "GET"]
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("name", ['Quote "and" Sons', "O'Brien AND Sons", "back\\slash", "-name:null OR"])
+def test_a_name_with_any_signs_is_searched_for_as_it_is(account: StripeAccount, tmp_path: Path, name: str) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        theirs(account, "Else")
+        wanted = theirs(account, name)
+
+        assert await matched(made, buyer(name=name, contact=None)) == [(wanted, False, "")]
+
+    run(account, tmp_path, act)
+
+
+def test_a_customer_that_is_ours_already_is_the_only_match(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        theirs(account, "Example GmbH")
+        ours = await put(made, buyer())
+
+        assert [(each, of) for each, _, of in await matched(made, buyer())] == [(ours, "cus_1")]
+        assert await matched(made, buyer(references={INSTANCE: theirs(account, "Else")})) == [(ours, False, "cus_1")]
+
+    run(account, tmp_path, act)
+
+
+def test_a_customer_is_taken_over_with_what_the_crm_owns_and_keeps_the_rest(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        theirs_before = theirs(account, "Old name", number="DE136695976", metadata={"crm": "4711"}, phone="030 1")
+        taking = buyer("DE", "DE136695976", references={INSTANCE: theirs_before})
+        made_of_two = await asyncio.gather(put(made, taking), put(made, taking))
+        later = await put(made, buyer("DE", "DE136695976", references={INSTANCE: theirs_before}))
+
+        now = account.api.v1.customers.retrieve(theirs_before)
+        assert {*made_of_two, later} == {theirs_before}
+        assert (now.name, now.phone, now.metadata and now.metadata["crm"]) == ("Example GmbH", "030 1", "4711")
+        assert [each for each, _ in await account.customers("cus_1")] == [theirs_before]
+        assert taxed(account) == [("eu_vat", "DE136695976")]
+        assert [each["id"] for each in account.account.all("customer")] == [theirs_before]
 
     run(account, tmp_path, act)

@@ -38,6 +38,8 @@ from tests.support.recorded_states import PROCESS, STATES, load
 
 FIRST_STATE = STATES / "state-0.1" / PROCESS
 FIRST = "0001"
+LATER = {"matches"}
+"""Tables that version 0.1 did not have."""
 INSTANCES = {"crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner"}
 
 
@@ -79,7 +81,7 @@ def contents(database: sa.Engine) -> dict[str, list[dict[str, Any]]]:
     """Return all rows of the tables that version 0.1 had."""
     found: dict[str, list[dict[str, Any]]] = {}
     with database.connect() as connection:
-        for name in metadata.tables:
+        for name in metadata.tables.keys() - LATER:
             table = sa.Table(name, sa.MetaData(), autoload_with=connection)
             rows = connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()
             found[name] = [dict(each) for each in rows]
