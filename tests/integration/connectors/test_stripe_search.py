@@ -52,7 +52,7 @@ def test_a_query_finds_the_customers_that_all_or_one_of_its_clauses_hold_for(
     ],
 )
 def test_a_query_that_stripe_does_not_understand_is_refused(account: StripeAccount, query: str) -> None:
-    with pytest.raises(stripe.InvalidRequestError, match="query|search"):
+    with pytest.raises(stripe.InvalidRequestError, match=r"query|search"):
         account.api.v1.customers.search({"query": query})
 
 
