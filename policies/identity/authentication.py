@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -32,6 +33,8 @@ NOT_OURS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "zip", "enc"})
 """Header parameters that bring a key, or ask for more than we do. No token of a trusted issuer has one."""
 MALFORMED = (jwt.DecodeError, UnicodeError, RecursionError, ValueError, TypeError)
 UNUSABLE = (jwt.InvalidTokenError, jwt.InvalidKeyError, msgspec.ValidationError, *MALFORMED)
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+"""What JSON can write, and neither UTF-8 nor PostgreSQL takes: a half of a surrogate pair, and the null character."""
 log = structlog.get_logger("tiergate.identity")
 
 
@@ -191,8 +194,10 @@ class Verifier:
             raise TokenRefused("it has expired", signed=True)
         if claims.exp - claims.iat > LONGEST:
             raise TokenRefused(f"it is good for more than {LONGEST // 3600} hours", signed=True)
-        if not claims.client_id:
-            raise TokenRefused("it names no client", signed=True)
+        if not (claims.client_id and claims.sub):
+            raise TokenRefused(f"it names no {'subject' if claims.client_id else 'client'}", signed=True)
+        if UNSTORABLE.search(claims.sub + claims.jti):
+            raise TokenRefused("a character of sub or jti cannot be stored", signed=True)
         return claims
 
 

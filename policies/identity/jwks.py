@@ -78,7 +78,8 @@ def usable(jwk: Jwk) -> VerifyingKey | None:
 
     Those are RSA of 2048 bits or more, P-256 and Ed25519; never a shared secret.
     """
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+    uses = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(uses, list) or "verify" not in uses:
         return None
     try:
         public = jwt.PyJWK(jwk).key

@@ -273,7 +273,16 @@ def test_a_key_that_the_issuer_withdraws_is_dropped(lock: Lock) -> None:
 
 
 @pytest.mark.parametrize(
-    "members", [{"use": "enc"}, {"key_ops": ["sign"]}, {"alg": "HS256"}, {"kty": "oct"}, {"e": "!"}]
+    "members",
+    [
+        {"use": "enc"},
+        {"key_ops": ["sign"]},
+        {"key_ops": None},
+        {"key_ops": 1},
+        {"alg": "HS256"},
+        {"kty": "oct"},
+        {"e": "!"},
+    ],
 )
 def test_a_key_that_is_not_for_our_use_is_left_out(members: dict[str, Any]) -> None:
     good = jwk(RSA.public_key(), "rsa")

@@ -188,6 +188,10 @@ REFUSED: dict[str, dict[str, Any]] = {
     "from the future": {"iat": SECONDS + 3600},
     "an expiry that is a text": {"exp": str(SECONDS + 60)},
     "an id that is a number": {"jti": 7},
+    "a subject that is empty": {"sub": ""},
+    "a subject that no database takes": {"sub": "kim\x00"},
+    "a subject with half a character": {"sub": "kim\ud800"},
+    "an id with half a character": {"jti": "\udfff"},
 }
 
 
