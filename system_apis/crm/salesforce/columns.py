@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeGuard
 import msgspec
 import pycountry
 
+from canonical.deals import plain
 from canonical.faults import Rejected
 from policies.http.client import REPLACEMENT
 
@@ -86,10 +87,11 @@ TRANSFORMS: dict[Transform, tuple[Kind, Callable[[Any], Any]]] = {
 
 
 def shown(value: Any) -> str:
-    """Return a value as a table of values names it: the words true and false, and 12 rather than 12.0."""
+    """Return a value as a table of values names it: the words true and false, 12 rather than 12.0, and
+    4711000 rather than 4.711e+06."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return plain(Decimal(str(value))) if isinstance(value, float) else str(value)
 
 
 class Reader:

@@ -10,6 +10,7 @@ import pytest
 from canonical.deals import InvoiceTerms
 from canonical.parties import Address, Recipient
 from system_apis.crm.salesforce.client import is_elsewhere
+from system_apis.crm.salesforce.columns import Column, Reader
 from system_apis.crm.salesforce.mapping import sale_digest, to_account, to_deal
 from system_apis.crm.salesforce.org import org_of
 
@@ -44,6 +45,18 @@ def test_a_term_is_taken_as_it_is_said_and_none_is_a_year_or_has_no_end(
     deal = to_deal(row, (), [], [], set(), org_of("", deal_terms=True))
 
     assert (deal.term_months, deal.evergreen) == (term, bool(evergreen))
+
+
+@pytest.mark.parametrize(
+    ("held", "text"),
+    [(4711000.0, "4711000"), (123456789.5, "123456789.5"), (12.0, "12"), (0.1, "0.1"), (1e16, "10000000000000000")],
+)
+def test_a_number_in_a_custom_field_or_a_table_of_values_keeps_all_its_digits(held: float, text: str) -> None:
+    row = {"CostCenter__c": held}
+
+    assert Reader("Opportunity", "custom.cost_center", Column("CostCenter__c")).anything(row, "deal") == text
+    known = Column("CostCenter__c", values={text: "DE01"})
+    assert Reader("Opportunity", "legal_entity", known).text(row, "deal") == "DE01"
 
 
 @pytest.mark.parametrize(
