@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
+from decimal import Decimal
 
 import pycountry
 from stdnum import get_cc_module
@@ -23,6 +24,8 @@ LONGEST_TERM = 120
 """Months of a contract: more is a slip of the pen."""
 LONGEST_DUE = 365
 """Days until an invoice is due."""
+TOO_MUCH = Decimal(10) ** 15
+"""What no quantity, no price and no amount of a line is, in major units: more is a slip of the pen."""
 LONGEST_PURCHASE_ORDER = 140
 """Characters that every platform shows."""
 
@@ -182,7 +185,9 @@ def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, Prod
         found.append(Finding(f"{place}.interval", f"{line.interval or 'nothing'} is not one of {', '.join(INTERVALS)}"))
     if not line.listed:
         found.append(Finding(f"{place}.listed", f"the price list has no price for {line.sku} in {deal.currency}"))
-    if line.unit_price < 0:
+    if max(line.quantity, line.unit_price, line.quantity * line.unit_price) >= TOO_MUCH:
+        found.append(Finding(f"{place}.unit_price", f"the line has an amount of {plain(TOO_MUCH)} or more"))
+    elif line.unit_price < 0:
         found.append(Finding(f"{place}.unit_price", "the price is negative"))
     elif line.unit_price and line.quantity > 0 and _is_nothing(line, deal.currency):
         reason = f"{line.terms.in_words(deal.currency)} are less than the smallest amount of money"
@@ -200,7 +205,7 @@ def _is_nothing(line: DealLine, currency: str) -> bool:
 def _of_quantity(line: DealLine, place: str, product: Product | None) -> Iterator[Finding]:
     if line.quantity <= 0:
         yield Finding(place, f"{plain(line.quantity)} is not a positive number")
-    elif product and line.quantity != round(line.quantity, product.quantity_digits):
+    elif product and line.quantity < TOO_MUCH and line.quantity != round(line.quantity, product.quantity_digits):
         digits = product.quantity_digits
         allowed = f"at most {digits} digits after the point" if digits else "whole numbers"
         reason = f"{plain(line.quantity)} cannot be posted: the ERP's unit of {line.sku} takes {allowed}"
