@@ -95,9 +95,10 @@ class _Fit:
                 return Misfit(
                     f"{sobject} has no relationship {each!r}", f"use one of {', '.join(known)}{hint(each, known)}"
                 )
+            if to.relationshipName != each:
+                return _miswritten(sobject, each, to.relationshipName or "")
             sobject = "User" if "User" in to.referenceTo else to.referenceTo[0]
-        described = await self._described(sobject)
-        return described.field(name) or _missing(described, sobject, name)
+        return _named(await self._described(sobject), sobject, name)
 
     def _of_field(self, reader: Reader, key: str, path: str, field: DescribedField) -> Iterator[Misfit]:
         column, kind = reader.column, KINDS.get(key, "text")
@@ -127,8 +128,8 @@ class _Fit:
         ):
             for key, name in msgspec.structs.asdict(names).items():
                 described = self._objects[sobject]
-                field = described.field(name)
-                for each in [_missing(described, sobject, name)] if field is None else _unwritable(sobject, key, field):
+                field = _named(described, sobject, name)
+                for each in [field] if isinstance(field, Misfit) else _unwritable(sobject, key, field):
                     yield Misfit(f"written.{table}.{key}: {each.what}", each.remedy)
 
     # ---- stages, statuses, price books, record types
@@ -174,10 +175,20 @@ def _same(relationship: str | None, name: str) -> bool:
     return (relationship or "").lower() == name.lower()
 
 
-def _missing(described: Described, sobject: str, name: str) -> Misfit:
-    known = [each.name for each in described.fields]
-    near = hint(name, known)
-    return Misfit(f"{sobject} has no field {name!r}", f"name one that it has{near}, {VISIBLE}")
+def _named(described: Described, sobject: str, name: str) -> DescribedField | Misfit:
+    """Return the field of a name. It has to be as the org writes it: queries take it in any case, their answers have
+    it in one."""
+    field = described.field(name)
+    if field is None:
+        near = hint(name, [each.name for each in described.fields])
+        return Misfit(f"{sobject} has no field {name!r}", f"name one that it has{near}, {VISIBLE}")
+    return field if field.name == name else _miswritten(sobject, name, field.name)
+
+
+def _miswritten(sobject: str, name: str, right: str) -> Misfit:
+    return Misfit(
+        f"{sobject} has {right}, and not {name!r}", f"write {right}: nothing is found in the org's answers else"
+    )
 
 
 def _unwritable(sobject: str, key: str, field: DescribedField) -> Iterator[Misfit]:

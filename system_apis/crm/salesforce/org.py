@@ -337,6 +337,13 @@ class Org:
         }
 
 
+SET = {
+    "deal": ("AccountId", "Pricebook2Id", "StageName", "CloseDate", "RecordTypeId"),
+    "line": ("OpportunityId", "PricebookEntryId", "Quantity", "UnitPrice", "SortOrder"),
+    "account": (),
+    "contract": ("AccountId", "StartDate", "ContractTerm", "Status"),
+}
+"""The fields that every org has under the same name and that are written, by the table of `Written`."""
 PLACED = ("name", "currency", "legal_entity", "starts_on", "term_months", "placed_by")
 """The fields of a deal that are written when a channel places it."""
 WORDS = {
@@ -372,10 +379,7 @@ def _check(mapping: OrgMapping) -> Iterator[Report]:
     yield from _of_custom(mapping.custom.deal)
     for path, source in mapping.columns():
         yield from _of_column(path, _column(source))
-    for record, fields in msgspec.structs.asdict(mapping.written).items():
-        for key, name in msgspec.structs.asdict(fields).items():
-            if not NAME.fullmatch(name):
-                yield ("written", record, key), f"{name!r} is no name of a field", "write one such as Status__c"
+    yield from _of_written(mapping)
     for key in ("open_stage", "won_stage", "active_contract"):
         if not getattr(mapping.org, key):
             yield ("org", key), "it is empty", "write the name of the value, as it is in the org's picklist"
@@ -391,6 +395,23 @@ def _of_custom(names: Collection[str]) -> Iterator[Report]:
             yield ("custom", "deal", name), f"{name!r} is no name of a custom field", remedy
     if len(names) > MOST_CUSTOM:
         yield ("custom", "deal"), f"{len(names)} fields are too many", f"name {MOST_CUSTOM} at most"
+
+
+def _of_written(mapping: OrgMapping) -> Iterator[Report]:
+    """Report what is no name, and what would be written over: Salesforce takes names in any case."""
+    for record, fields in msgspec.structs.asdict(mapping.written).items():
+        others = {name.lower(): "written with something else" for name in SET[record]}
+        for path, source in mapping.columns():
+            column = _column(source)
+            if path[0] == record:
+                others |= {name.lower(): ".".join(path) for name in (column.field, column.otherwise)}
+        for key, name in msgspec.structs.asdict(fields).items():
+            where = ("written", record, key)
+            if not NAME.fullmatch(name):
+                yield where, f"{name!r} is no name of a field", "write one such as Status__c"
+            elif other := others.get(name.lower()):
+                yield where, f"{name} is {other}, and would be written over", "name a field of its own"
+            others[name.lower()] = f"written.{record}.{key}"
 
 
 def _of_column(path: tuple[str, ...], column: Column) -> Iterator[Report]:

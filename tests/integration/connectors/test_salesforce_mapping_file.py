@@ -126,6 +126,9 @@ async def refusal(made: Bench[Crm], deal: str) -> PlatformFault:
         ('"Partner__c"', '{ field = "Partner__c", default = 1 }', "write a text in quotes"),
         ("default = 12", 'default = "12"', "deal.term_months.default: '12' is none of its values"),
         ('state = "TiergateStatus__c"', 'state = "Owner.Status"', "written.deal.state: 'Owner.Status' is no name"),
+        ('state = "TiergateStatus__c"', 'state = "stagename"', "stagename is written with something else"),
+        ('state = "TiergateStatus__c"', 'state = "Name"', "Name is deal.name, and would be written over"),
+        ('detail = "TiergateDetail__c"', 'detail = "tiergatestatus__c"', "is written.deal.state, and would be"),
         ("[written.line]", '[custom.deal]\n"Cost Center" = "C__c"\n[written.line]', "'Cost Center' is no name of a"),
     ],
 )
@@ -198,6 +201,25 @@ def test_what_the_org_lacks_of_what_the_mapping_names_is_said_with_its_key_and_w
         assert "use one of Closed Won" in found["org.won_stage: 'Closed Lost' is no stage of won deals"]
         kind = found["org.record_types: the org has no record type of deals 'New_Business'"]
         assert "(did you mean New_Busines?)" in kind
+
+    run(tmp_path, act, changes)
+
+
+def test_a_name_in_another_case_is_said_since_the_answers_of_the_org_have_it_in_one(tmp_path: Path) -> None:
+    changes = {
+        '"Partner__c"': '"partner__c"',
+        '"Product2.BillingInterval__c"': '"product2.BillingInterval__c"',
+        'revision = "TiergateRevision__c"': 'revision = "tiergaterevision__c"',
+    }
+
+    async def act(_: Mapped, made: Bench[Crm]) -> None:
+        found = await misfits(made)
+
+        assert {what.partition(": ")[0]: remedy.partition(":")[0] for what, remedy in found.items()} == {
+            "account.partner": "write Partner__c",
+            "line.interval": "write Product2",
+            "written.account.revision": "write TiergateRevision__c",
+        }
 
     run(tmp_path, act, changes)
 
