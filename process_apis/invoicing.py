@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.billing import ClosedPeriod, Invoice
-from canonical.faults import NotFound, Rejected
+from canonical.faults import NotFound, Rejected, Unavailable
 from process_apis.payments import Payments
 from process_apis.posting import CANCELLED, NOT_POSTED, attempt, fail_posting, open_window
 from process_apis.runtime.context import WorkflowContext
@@ -49,13 +49,16 @@ class Invoicing(DBOSConfiguredInstance):
         context = self._context
         invoice = context.platforms.invoice(row.billing, row.id)
         read.append(invoice)
+        if row.cancelled and invoice.state == "open":  # nothing that is cancelled is opened again: it shows soon
+            raise Unavailable("billing", f"it reported the invoice as {row.cancelled}, and shows it as open")
         closed = open_window(context, invoice.legal_entity)
         if invoice.state != "void":
             posting = context.platforms.put_erp_invoice(invoice, closed)
             context.postings.posted("invoice", row.id, posting, invoice.total)
         if invoice.state in ("void", "uncollectible"):
             self._take_back(row, invoice, closed)
-        elif invoice.state == "open" and (cancelled := context.postings.cancelled(row.id)):  # after it was read
+        cancelled = context.postings.cancelled(row.id)
+        if cancelled not in (row.cancelled, invoice.state):  # reported after it was read
             context.postings.cancel(row.id, cancelled)
 
     def _take_back(self, row: sa.Row[Any], invoice: Invoice, closed: ClosedPeriod) -> None:

@@ -50,14 +50,14 @@ class TestClock:
 
 
 @contextmanager
-def context_over(url: str, clock: TestClock) -> Generator[WorkflowContext]:
-    """Return the context, over tables that are ready."""
+def context_over(url: str, clock: TestClock, system: str = NOWHERE) -> Generator[WorkflowContext]:
+    """Return the context, over tables that are ready, with the system layer at an address."""
     database = open_database(url)
     upgrade(database)
     new_id, live_catalogue = identifiers(), LiveCatalogue()
     yield WorkflowContext(
         database,
-        Platforms(LayerClient(NOWHERE, "system", lambda: "token", 1)),
+        Platforms(LayerClient(system, "system", lambda: "token", 1)),
         Orders(database, clock, new_id),
         Postings(database, clock),
         Cases(database, live_catalogue, clock, new_id),
