@@ -146,6 +146,8 @@ class Changes:
                 self._remember(*self._state(row, record))
         except (Unreadable, Rejected) as error:
             if await offering.offer(self._record_refused(row, record, error.field, error.reason)):
+                if record == "deal":
+                    self._remember(_of_account(row), mapping.buyer_digest(row, self._org))
                 self._refused.add(record_id)
                 key, state = self._state(row, record)
                 self._remember(key, f"{REFUSED}{state}" if record == "deal" else state)
@@ -168,7 +170,7 @@ class Changes:
             return None
         revision = mapping.revision_of(row, self._org)
         return Event(
-            id=f"{row['Id']}:{revision}:{state}" + (f":{corrected}" if corrected else ""),
+            id=f"{row['Id']}:{revision}:{state}" + (f":{_account_of(row).get(STAMP)}:{corrected}" if corrected else ""),
             source=self._source,
             type=DEAL_CLOSED if row.get("IsWon") else DEAL_LOST,
             subject=row["Id"],
@@ -184,8 +186,7 @@ class Changes:
         if not mapping.is_held(row, self._org):
             return ""
         digest, known = mapping.buyer_digest(row, self._org), self._seen.get(_of_account(row))
-        account: Row = row.get("Account") or {}
-        changed = digest != known if known else str(account.get(STAMP)) > str(row.get(STAMP))
+        changed = digest != known if known else str(_account_of(row).get(STAMP)) > str(row.get(STAMP))
         return digest if changed else ""
 
     def _customer_changed(self, row: Row) -> Event | None:
@@ -291,6 +292,10 @@ class _Offering:
     def raise_fault(self) -> None:
         if self._fault is not None:
             raise self._fault
+
+
+def _account_of(row: Row) -> Row:
+    return row.get("Account") or {}
 
 
 def _of_account(row: Row) -> str:

@@ -190,6 +190,43 @@ def test_a_held_deal_is_offered_again_when_its_account_alone_changes_and_only_th
     watch(tmp_path, case)
 
 
+def test_an_account_that_is_corrected_as_once_before_is_another_event(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        account = await watching.org.account("Buyer")
+        held = await watching.org.close_deal(account)
+        await watching.look()
+        status = DealStatus("ord_1", "on_hold")
+        await watching.bench.call(lambda: watching.bench.connector.put_status(held, status, "cor_1"))
+        watching.taken.offered.clear()
+
+        for second, number in enumerate(("DE811569869", None, "DE811569869")):
+            at = f"2027-01-01T00:00:0{second}.000+0000"
+            watching.org.bend("Account", account, VatNumber__c=number, SystemModstamp=at)
+            await watching.look()
+
+        assert len({each.id for each in watching.taken.offered if "account_changed" in each.data}) == 3
+
+    watch(tmp_path, case)
+
+
+def test_a_held_deal_that_cannot_be_read_is_refused_once_when_its_account_changes(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        account = await watching.org.account("Buyer")
+        held = await watching.org.close_deal(account)
+        await watching.look()
+        status = DealStatus("ord_1", "on_hold")
+        await watching.bench.call(lambda: watching.bench.connector.put_status(held, status, "cor_1"))
+        watching.org.bend("Opportunity", held, Revision__c="x")
+        watching.pass_time(seconds=30)
+        watching.org.change("Account", account, VatNumber__c="DE811569869")
+        for _ in range(3):
+            await watching.look()
+
+        assert watching.taken.of(RECORD_REFUSED) == [held]
+
+    watch(tmp_path, case)
+
+
 @pytest.mark.parametrize("name", ["half \ud83d", "no\x00thing"])
 def test_an_account_with_a_name_that_cannot_be_stored_is_refused_and_the_others_come_in(
     tmp_path: Path, name: str
