@@ -208,7 +208,7 @@ def test_setup_finds_in_the_sandbox_all_that_it_would_make(environment: Environm
     settings = {"TIERGATE_SERVER_PUBLIC_URL": environment.sandbox.url("system")}
 
     for domain, instance, what in (
-        ("crm", "salesforce", "there    20 custom fields"),
+        ("crm", "salesforce", "there    23 custom fields"),
         ("billing", "stripe", "there    webhook endpoint"),
         ("erp", "tryton", "there    payment method 'Billing'"),
     ):
