@@ -217,9 +217,8 @@ def sell_unusual(console: Console, sandbox: Sandbox, channels: Channels) -> None
     crm.close()
     quiet = Console(quiet=True)
     orders = [follow(quiet, channels, (sandbox.platform("crm"), deal), closed) for deal in deals]
-    times = [(seconds_to_active(order, closed), sale.buyer) for order, sale in zip(orders, sales, strict=True)]
-    for seconds, buyer in sorted(times):
-        console.print(f"{seconds:6.2f} s  [bold]{'active':16}[/] {buyer}")
+    for order, sale in zip(orders, sales, strict=True):
+        console.print(f"{seconds_to_active(order, closed):6.2f} s  [bold]{'active':16}[/] {sale.buyer}")
     settle(console, channels, orders[0], closed)
     console.print(unusual_sales.by_line(sandbox, orders[0]))
     console.print(unusual_sales.before_its_start(sandbox, orders[1]))

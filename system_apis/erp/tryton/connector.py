@@ -86,7 +86,11 @@ class Tryton:
         reference = customer.references.get(self._instance, "")
         alike = matching.similar(customer, reference)
         rows = await self._client.rows("party.party", alike, matching.FIELDS, 0, inactive=True)
-        found = [each for row in rows if (each := matching.match(row, customer, reference))]
+        if not self._companies:
+            await self._load_companies()
+        sellers = {each["party"] for each in self._companies.values()}  # a company that sells is no customer of its own
+        others = [row for row in rows if row["id"] not in sellers]
+        found = [each for row in others if (each := matching.match(row, customer, reference))]
         own = [each for each in found if each.customer_id]
         return tuple(own[:1] or found)
 
@@ -468,13 +472,14 @@ class Tryton:
         return [each for code, each in self._companies.items() if self._mapping.of(code)]
 
     async def _load_companies(self) -> None:
-        fields = ["currency.code", "party.name", "party.tax_identifier.code", "party.code"]
+        fields = ["currency.code", "party", "party.name", "party.tax_identifier.code", "party.code"]
         for each in await self._client.rows("company.company", [], fields, 0):
             about = each["party."]
             identifier: Row = about["tax_identifier."] or {}
             vat: str = identifier.get("code", "")
             self._companies[about["code"]] = {
                 "id": each["id"],
+                "party": each["party"],
                 "currency": each["currency."]["code"],
                 "name": about["name"],
                 "country": vat[:2],

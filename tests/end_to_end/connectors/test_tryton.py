@@ -24,6 +24,7 @@ from canonical.money import Money
 from canonical.parties import Address, Contact, Recipient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
+from sandbox.site import GERMANY
 from sandbox.tryton.server import DATABASE, TrytonServer
 from system_apis.erp import tryton
 from system_apis.erp.tryton.books import SHIPPED
@@ -297,6 +298,16 @@ class TrytonKit(ErpKit):
         await self.bench.settled(lambda: self.connector.put_invoice(sample, "next"))
 
         assert await cast("Books", self.subject).comments(sample.id) == ["cost_center: 4711\nproject: Süd"]
+
+    @behaviour
+    async def a_company_whose_books_they_are_is_never_taken_over(self) -> None:
+        books = cast("Books", self.subject)
+        (company,) = await books.rows("company.company", [], ["party", "party.name"])
+        customer = samples.customer("seller", company["party."]["name"], tax_number=GERMANY.tax_number)
+
+        found = await self.bench.settled(lambda: self.connector.match_customer(customer))
+
+        assert str(company["party"]) not in [each.id for each in found]
 
     @behaviour
     async def who_may_be_the_customer_is_found_by_number_name_and_e_mail(self) -> None:

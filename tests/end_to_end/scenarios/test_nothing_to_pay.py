@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.salesperson import SaleLine
 from tests.support.environment import Environment
+from tests.support.platforms import wait_until
 
 
 @pytest.mark.parametrize(("price", "due"), [(0.0, 0), (0.25, 30)], ids=["free of charge", "below what can be charged"])
@@ -38,10 +39,14 @@ def test_what_was_too_small_to_be_charged_is_settled_with_the_next_payment(envir
     assert order.plan
     invoices = [each.plan.contract.references["invoice"] for each in (small, order) if each.plan]
     posted = environment.in_erp("account.invoice", ("reference", "in", invoices))
-    shown = environment.channels.postings(small.plan.contract.id)
     (party,) = environment.in_erp("party.party", ("code", "=", order.customer_id))
     assert environment.stripe.v1.invoices.retrieve(invoices[1]).amount_paid == 119_30
     assert [each.amount_to_pay for each in posted] == [0, 0]
     assert party.receivable == 0
-    assert {str(each.balance) for each in shown} == {"0.00 EUR"}
+    contract = small.plan.contract.id
+    wait_until(
+        lambda: {str(each.balance) for each in environment.channels.postings(contract)} == {"0.00 EUR"},
+        20,
+        "finance to see that nothing of it is left",
+    )
     assert environment.cases_of(f"payment:{invoices[1]}") == []
