@@ -137,7 +137,7 @@ def before_its_start(sandbox: Sandbox, order: Order) -> Table:
     party, number, invoices = asyncio.run(_party(sandbox, order.customer_id))
     table = Table(title="\nA Swiss buyer, from next month on", title_justify="left", title_style="bold")
     for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     table.add_row("customer", order.name.partition(" – ")[0], in_billing.customer, party)
     table.add_row("tax number", account["VatNumber__c"], in_billing.tax_number, number)
     table.add_row("tax", "–", in_billing.tax, "–")
