@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -108,6 +109,16 @@ class PlatformId(msgspec.Struct, frozen=True):
     """A platform's own id of a record that was created or found."""
 
     id: str
+
+
+def compact_number(number: str) -> str:
+    """Return the letters and digits of a tax number, in upper case: two of one company are equal then."""
+    return re.sub(r"[^0-9A-Z]", "", number.upper())
+
+
+def folded(text: str) -> str:
+    """Return a name or an address as it is compared: whatever its letters' case and its blanks."""
+    return " ".join(text.casefold().split())
 
 
 class CustomerMatch(msgspec.Struct, frozen=True):

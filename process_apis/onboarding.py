@@ -13,7 +13,7 @@ import msgspec
 from canonical.cases import Finding
 from canonical.deals import Deal
 from canonical.orders import Plan
-from canonical.parties import Account, Customer, CustomerMatch, References
+from canonical.parties import Account, Customer, CustomerMatch, References, folded
 from policies.catalogue.model import Domain
 from policies.context import correlation
 from process_apis import validation
@@ -148,8 +148,8 @@ def _likeness(match: CustomerMatch, customer: Customer) -> str:
     """
     mail = customer.contact.email if customer.contact else ""
     other_number = bool(match.tax_number and customer.tax_number and not match.same_tax_number)
-    same_mail = bool(mail) and _folded(match.email) == _folded(mail)
-    same_name = _folded(match.name) == _folded(customer.name)
+    same_mail = bool(mail) and folded(match.email) == folded(mail)
+    same_name = folded(match.name) == folded(customer.name)
     common = (
         (match.same_tax_number, "tax number"),
         (same_name, "name"),
@@ -174,7 +174,3 @@ def _question(customer: Customer, platform: str, records: Sequence[CustomerMatch
         findings.append(Finding(field, reason))
         given[field] = {"platform": platform, "record": each.id, "customer": customer.id}
     return Held("duplicate_customer", findings, ("retry", "skip", "compensate"), given=given)
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())

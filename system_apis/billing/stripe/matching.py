@@ -6,10 +6,9 @@ A search knows customers by `name`, `email`, `phone`, `created` and `metadata`, 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from canonical.parties import Customer, CustomerMatch
+from canonical.parties import Customer, CustomerMatch, compact_number
 from system_apis.billing.stripe import mapping
 
 Row = dict[str, Any]
@@ -27,8 +26,8 @@ def queries(customer: Customer) -> list[str]:
 def match(row: Row, customer: Customer) -> CustomerMatch:
     """Return what a customer of Stripe says of itself; its tax numbers are those that were asked for with it."""
     numbers: list[str] = [each["value"] for each in row.get("tax_ids", {}).get("data", ())]
-    same = _compact(mapping.tax_number(customer))
-    found = next((each for each in numbers if same and _compact(each) == same), "")
+    same = compact_number(mapping.tax_number(customer))
+    found = next((each for each in numbers if same and compact_number(each) == same), "")
     address: Row = row["address"] or {}
     return CustomerMatch(
         row["id"],
@@ -39,10 +38,6 @@ def match(row: Row, customer: Customer) -> CustomerMatch:
         same_tax_number=bool(found),
         customer_id=row["metadata"].get("tiergate_id", ""),
     )
-
-
-def _compact(number: str) -> str:
-    return re.sub(r"[^0-9A-Z]", "", number.upper())
 
 
 def _quoted(text: str) -> str:

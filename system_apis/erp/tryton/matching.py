@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from canonical.ids import is_identifier
-from canonical.parties import Customer, CustomerMatch
+from canonical.parties import Customer, CustomerMatch, compact_number, folded
 from canonical.tax import EU
 from system_apis.erp.tryton.mapping import Row
 
@@ -50,7 +50,7 @@ def similar(customer: Customer, reference: str) -> list[Any]:
     if customer.contact and customer.contact.email:
         mail = [["type", "=", "email"], ["value", "ilike", _literal(customer.contact.email.strip())]]
         alike.append(["contact_mechanisms", "where", mail])
-    if len(number := _compact(customer.tax_number or "")) >= NUMBER_LENGTH:
+    if len(number := compact_number(customer.tax_number or "")) >= NUMBER_LENGTH:
         alike.append(["identifiers.code", "ilike", f"%{'%'.join(_without_country(number))}%"])
     if reference.isdecimal():
         alike.append(["id", "=", int(reference)])
@@ -69,10 +69,10 @@ def match(row: Row, customer: Customer, reference: str) -> CustomerMatch | None:
     own = is_linked(row, customer.id)
     if not own and any(is_identifier(each or "", "cus") for each in (row["code"], *_codes(row))):
         return None
-    number, mail = _compact(customer.tax_number or ""), customer.contact.email if customer.contact else ""
+    number, mail = compact_number(customer.tax_number or ""), customer.contact.email if customer.contact else ""
     same_number = len(number) >= NUMBER_LENGTH and number in numbers
-    same_mail = next((each for each in mails if _folded(each) == _folded(mail)), "")
-    alike = own or same_number or same_mail or _folded(row["name"]) == _folded(customer.name)
+    same_mail = next((each for each in mails if folded(each or "") == folded(mail)), "")
+    alike = own or same_number or same_mail or folded(row["name"] or "") == folded(customer.name)
     if not alike and str(row["id"]) != reference:
         return None
     return CustomerMatch(
@@ -94,7 +94,7 @@ def is_linked(row: Row, customer_id: str) -> bool:
 
 def has_number(row: Row, number: str) -> bool:
     """Return whether a party has a tax number, in whatever form."""
-    return _compact(number) in [_number(each) for each in _identifiers(row)]
+    return compact_number(number) in [_number(each) for each in _identifiers(row)]
 
 
 def _identifiers(row: Row) -> list[Row]:
@@ -110,7 +110,7 @@ def _number(identifier: Row) -> str:
 
     Types such as `de_vat` are kept without it (python-stdnum).
     """
-    number, kind = _compact(identifier["code"]), identifier["type"] or ""
+    number, kind = compact_number(identifier["code"]), identifier["type"] or ""
     country = kind[:2].upper()
     prefix = "EL" if country == "GR" else country
     return prefix + number if kind.endswith("_vat") and country in EU and not number.startswith(prefix) else number
@@ -118,14 +118,6 @@ def _number(identifier: Row) -> str:
 
 def _without_country(number: str) -> str:
     return number[2:] if re.match(r"[A-Z]{2}\d", number) else number
-
-
-def _compact(number: str) -> str:
-    return re.sub(r"[^0-9A-Z]", "", number.upper())
-
-
-def _folded(text: str | None) -> str:
-    return " ".join((text or "").casefold().split())
 
 
 def _literal(text: str) -> str:
