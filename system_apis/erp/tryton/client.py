@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -114,6 +115,21 @@ class TrytonClient:
         """Record a yes to warnings; it holds for ever where it is about a number, which is on every invoice."""
         answers = [{"user": self.user_id, "name": each, "always": each.endswith(VIES)} for each in names]
         await self._call("model.res.user.warning.create", [answers, {}])
+
+    @asynccontextmanager
+    async def wizard(
+        self, name: str, model: str, records: list[int], context: dict[str, Any]
+    ) -> AsyncGenerator[Callable[[dict[str, Any], str], Awaitable[Any]]]:
+        """Open a wizard on records, and yield what sends it a form for one of its states. It is closed at the end, but
+        not after a fault."""
+        opened = context | {"active_model": model, "active_id": records[0], "active_ids": records}
+        session, _, _ = await self.call(f"wizard.{name}.create", context=opened)
+
+        async def go(form: dict[str, Any], state: str) -> Any:
+            return await self.call(f"wizard.{name}.execute", session, form, state, context=opened)
+
+        yield go
+        await self.call(f"wizard.{name}.delete", session, context=opened)
 
     async def rows(
         self,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
 import structlog
 from stdnum.eu import vat as eu_vat
 
-from canonical.billing import ClosedPeriod, Invoice, InvoiceLine, Payment, Posting
+from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money, total
 from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
@@ -20,7 +20,8 @@ from system_apis.connector import ConnectorContext, Misfit
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.client import Settings, TrytonClient
-from system_apis.erp.tryton.mapping import PAYMENT_METHOD, POSTED, POSTING, RECEIVABLE, Row, from_decimal
+from system_apis.erp.tryton.mapping import PAYMENT_METHOD, POSTED, POSTING, Row, from_decimal
+from system_apis.erp.tryton.master_data import MasterData
 from system_apis.erp.tryton.misfits import misfits
 
 log = structlog.get_logger("tiergate.erp")
@@ -34,15 +35,10 @@ class Tryton:
         self._mapping = books(settings.mapping)
         self._instance = context.instance
         self._clock = context.clock
-        self._companies: dict[str, Row] = {}
-        self._opened_books: dict[int, Row] = {}
-        self._products: dict[str, Row] = {}
-        self._currencies: dict[str, int] = {}
-        self._countries: dict[str, int] = {}
-        self._identifier_types: set[str] = set()
+        self._master_data = MasterData(self._client, self._mapping)
 
     async def legal_entity(self, code: str) -> LegalEntity:
-        company = await self._company(code)
+        company = await self._master_data.company(code)
         rows = await self._client.rows(
             "account.tax", [["company", "=", company["id"]]], ["name", "rate"], company["id"]
         )
@@ -64,12 +60,11 @@ class Tryton:
         )
 
     async def known_products(self, skus: Sequence[str]) -> dict[str, Product]:
-        await self._load_products(skus)
-        found = {sku: self._products[sku] for sku in skus if sku in self._products}
+        found = await self._master_data.products(skus)
         return {sku: Product(each["tax_class"], each["digits"]) for sku, each in found.items()}
 
     async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
-        company = await self._company(legal_entity)
+        company = await self._master_data.company(legal_entity)
         fields = ["credit_amount", "credit_limit_amount"]
         found = await self._client.rows("party.party", matching.ours(customer_id), fields, company["id"])
         if not found:
@@ -86,27 +81,21 @@ class Tryton:
         reference = customer.references.get(self._instance, "")
         alike = matching.similar(customer, reference)
         rows = await self._client.rows("party.party", alike, matching.FIELDS, 0, inactive=True)
-        if not self._companies:
-            await self._load_companies()
-        sellers = {each["party"] for each in self._companies.values()}  # a company that sells is no customer of its own
+        sellers = await self._master_data.sellers()
         others = [row for row in rows if row["id"] not in sellers]
         found = [each for row in others if (each := matching.match(row, customer, reference))]
         own = [each for each in found if each.customer_id]
         return tuple(own[:1] or found)
 
     async def put_customer(self, customer: Customer) -> str:
-        await self._load_countries()
-        if not self._identifier_types:
-            types: list[Any] = await self._client.call("model.party.identifier.get_types")
-            self._identifier_types = {kind for kind, _ in types if kind}
-        if customer.address.country and customer.address.country not in self._countries:
+        countries = await self._master_data.countries()
+        if customer.address.country and customer.address.country not in countries:
             raise Rejected("erp", f"there is no country {customer.address.country}", field="customer.address")
+        wanted = mapping.party(customer, countries, await self._master_data.identifier_types())
         found = await self._record(customer)
         if found is None:
             try:
-                created = await self._client.call(
-                    "model.party.party.create", [mapping.party(customer, self._countries, self._identifier_types)]
-                )
+                created = await self._client.call("model.party.party.create", [wanted])
             except Rejected:
                 found = await self._party(customer.id)  # somebody else created it in this moment: its code is unique
                 if found is None:
@@ -116,14 +105,14 @@ class Tryton:
                 with contextlib.suppress(Rejected):  # then the first invoice is warned of, and answered
                     await self._client.confirm_numbers(created[0])
             return str(created[0])
-        changes = await self._changes(customer, found)
+        changes = await self._changes(customer, wanted, found)
         if changes:
             await self._client.call("model.party.party.write", [found["id"]], changes)
         return str(found["id"])
 
-    async def _changes(self, customer: Customer, party: Row) -> Row:
+    async def _changes(self, customer: Customer, wanted: Row, party: Row) -> Row:
         """Return what to write to a party: differences in what the CRM owns and Tryton has a copy of."""
-        wanted, own = mapping.party(customer, self._countries, self._identifier_types), [["party", "=", party["id"]]]
+        own = [["party", "=", party["id"]]]
         changes: Row = {} if party["name"] == customer.name else {"name": customer.name}
         (address,) = wanted["addresses"][0][1]
         present = await self._client.rows("party.address", own, list(address), 0, 1)
@@ -163,9 +152,9 @@ class Tryton:
         A draft that a broken connection left behind is found and used. One that shows up late can never be posted
         beside the other, since posting names one record.
         """
-        company = await self._company(invoice.legal_entity)
+        company = await self._master_data.company(invoice.legal_entity)
         drafts = await self._drafted(invoice, company)
-        chosen = next((each for each in drafts if each["state"] in POSTED), drafts[0])
+        chosen = _posted(drafts) or drafts[0]
         surplus = [each["id"] for each in drafts if each["id"] != chosen["id"] and each["state"] == "draft"]
         if surplus:
             await self._client.call("model.account.invoice.delete", surplus, context=_in(company))
@@ -184,11 +173,11 @@ class Tryton:
         if (drafted.total - drafted.tax) != (invoice.total - invoice.tax):
             reason = f"Tryton works out {drafted.total - drafted.tax} before tax, billing {invoice.total - invoice.tax}"
             raise Rejected("erp", reason, field="total")
-        await self._opened(company)
+        await self._master_data.opened(company)
         issued: dict[int, Money] = {}
         for line in invoice.lines:
             for code, amount in mapping.taxes_of(line, invoice).items():
-                tax = self._tax(code, invoice.legal_entity, company)
+                tax = self._master_data.tax(code, invoice.legal_entity, company)
                 issued[tax] = issued.get(tax, Money.zero(amount.currency)) + amount
         if total(issued.values(), invoice.tax.currency) != invoice.tax:
             raise Rejected("erp", f"the taxes of the lines are not the {invoice.tax} of the invoice", field="tax")
@@ -269,13 +258,14 @@ class Tryton:
         customer = await self._party(invoice.customer_id)
         if customer is None:
             raise NotFound("erp", f"there is no customer {invoice.customer_id}")
-        await self._load_products([line.sku for line in invoice.lines])
-        opened: Row = await self._opened(company) | {"currency": await self._currency(invoice.total.currency)}
+        data = self._master_data
+        await data.load_products([line.sku for line in invoice.lines])
+        opened: Row = await data.opened(company) | {"currency": await data.currency(invoice.total.currency)}
         lines = [
             mapping.line(
                 line,
-                self._product(line),
-                [self._tax(code, invoice.legal_entity, company) for code in mapping.taxes_of(line, invoice)],
+                data.product(line),
+                [data.tax(code, invoice.legal_entity, company) for code in mapping.taxes_of(line, invoice)],
                 opened["currency"],
                 invoice.issued_on,
             )
@@ -298,8 +288,8 @@ class Tryton:
         found by all that it says."""
         if invoice.bill_to is None:
             return customer["addresses"][0]
-        await self._load_countries()
-        postal = mapping.postal_address(invoice.bill_to.name, invoice.bill_to.address, self._countries)
+        countries = await self._master_data.countries()
+        postal = mapping.postal_address(invoice.bill_to.name, invoice.bill_to.address, countries)
         wanted = postal | {"party": customer["id"], "invoice": True}
         same = [[name, "=", value] for name, value in wanted.items()]
         found = await self._client.rows("party.address", same, ["id"], 0, 1)
@@ -307,11 +297,6 @@ class Tryton:
             return found[0]["id"]
         created: list[int] = await self._client.call("model.party.address.create", [wanted])
         return created[0]
-
-    async def _load_countries(self) -> None:
-        if not self._countries:
-            rows = await self._client.rows("country.country", [], ["code"], 0)
-            self._countries = {each["code"]: each["id"] for each in rows}
 
     async def _invoices(self, reference: str, company: Row, fields: list[str] = POSTING) -> list[Row]:
         domain = [
@@ -323,18 +308,18 @@ class Tryton:
         return await self._client.rows("account.invoice", domain, fields, company["id"])
 
     async def posting(self, invoice_id: str, legal_entity: str) -> Posting:
-        found = await self._invoices(invoice_id, await self._company(legal_entity))
-        posted = [each for each in found if each["state"] in POSTED]
-        if not posted:
+        found = await self._invoices(invoice_id, await self._master_data.company(legal_entity))
+        posted = _posted(found)
+        if posted is None:
             raise NotFound("erp", f"the invoice {invoice_id} is not posted")
-        return mapping.posting(posted[0])
+        return mapping.posting(posted)
 
     # ---- taking back
 
     async def cancel_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
-        company = await self._company(invoice.legal_entity)
+        company = await self._master_data.company(invoice.legal_entity)
         found = await self._invoices(invoice.id, company, mapping.CANCELLING)
-        row = next((each for each in found if each["state"] in POSTED), None)
+        row = _posted(found)
         if row is None:
             drafts = [each["id"] for each in found if each["state"] == "draft"]
             if drafts:
@@ -379,12 +364,9 @@ class Tryton:
         lines = [each["id"] for each in await self._client.rows("account.move.line", open_lines, ["id"], company["id"])]
         if not lines:
             return  # somebody else has reconciled them in this moment
-        wizard = "wizard.account.move.reconcile_lines"
-        context = _in(company) | {"active_model": "account.move.line", "active_id": lines[0], "active_ids": lines}
-        session, _, _ = await self._client.call(f"{wizard}.create", context=context)
         form, state = ({"writeoff": write_off}, "reconcile") if write_off else ({}, "start")
-        await self._client.call(f"{wizard}.execute", session, form, state, context=context)
-        await self._client.call(f"{wizard}.delete", session, context=context)
+        async with self._client.wizard("account.move.reconcile_lines", "account.move.line", lines, _in(company)) as go:
+            await go(form, state)
 
     # ---- payments
 
@@ -393,7 +375,7 @@ class Tryton:
 
         The move's description is the natural key.
         """
-        company = await self._company(legal_entity)
+        company = await self._master_data.company(legal_entity)
         row, booked = await self._due(payment, company)
         if not booked and payment.amount.amount:
             await self._book(row, payment, closed, company)
@@ -437,129 +419,22 @@ class Tryton:
         """Return the posted invoice that is paid, and whether this payment of it is booked. Raises `Conflict` while
         it is not posted."""
         found = await self._invoices(payment.invoice_id, company, mapping.PAYING)
-        row = next((each for each in found if each["state"] in POSTED), None)
+        row = _posted(found)
         if row is None:
             raise Conflict("erp", f"the invoice {payment.invoice_id} is not posted yet", field="invoice_id")
         return row, payment.id in [each["move."]["description"] for each in row["payment_lines."]]
 
     async def _pay(self, invoice: Row, payment: Payment, on: date, company: Row) -> None:
-        wizard, record = "wizard.account.invoice.pay", invoice["id"]
+        record = invoice["id"]
         kind = mapping.payment_type(payment, mapping.posting(invoice).balance)
-        form = mapping.payment(payment, invoice, on, (await self._opened(company))["payment_method"])
-        context = _in(company) | {"active_model": "account.invoice", "active_id": record, "active_ids": [record]}
+        form = mapping.payment(payment, invoice, on, (await self._master_data.opened(company))["payment_method"])
         # Of two that book at once only one finds the invoice as it was read: a part would be booked twice otherwise.
-        context |= {"_timestamp": {f"account.invoice,{record}": invoice["_timestamp"]}}
-        session, _, _ = await self._client.call(f"{wizard}.create", context=context)
-        asked = await self._client.call(f"{wizard}.execute", session, {"start": form}, "choice", context=context)
-        if view := asked.get("view"):
-            proposed = {name: value for name, value in view["defaults"].items() if not name.endswith(".")}
-            answers = {"ask": proposed | {"type": kind}}
-            await self._client.call(f"{wizard}.execute", session, answers, "pay", context=context)
-        await self._client.call(f"{wizard}.delete", session, context=context)
-
-    # ---- records that seldom change, read once
-
-    async def _company(self, code: str) -> Row:
-        if code not in self._companies:
-            await self._load_companies()
-        if code not in self._companies:
-            raise NotFound("erp", f"there is no company with the code {code}")
-        return self._companies[code]
-
-    async def companies(self) -> list[Row]:
-        """Return the companies whose books are here and that the mapping says something of."""
-        await self._load_companies()
-        return [each for code, each in self._companies.items() if self._mapping.of(code)]
-
-    async def _load_companies(self) -> None:
-        fields = ["currency.code", "party", "party.name", "party.tax_identifier.code", "party.code"]
-        for each in await self._client.rows("company.company", [], fields, 0):
-            about = each["party."]
-            identifier: Row = about["tax_identifier."] or {}
-            vat: str = identifier.get("code", "")
-            self._companies[about["code"]] = {
-                "id": each["id"],
-                "party": each["party"],
-                "currency": each["currency."]["code"],
-                "name": about["name"],
-                "country": vat[:2],
-            }
-
-    async def _opened(self, company: Row) -> Row:
-        """Return the ids that every posting of a company needs."""
-        key = company["id"]
-        if key not in self._opened_books:
-            own = ["company", "=", key]
-
-            async def first(model: str, *domain: Any) -> int:
-                found = await self._client.rows(model, list(domain), ["id"], key, 1)
-                if not found:
-                    raise Rejected("erp", f"{company['name']} has no {model} for {domain}")
-                return found[0]["id"]
-
-            taxes = await self._client.rows("account.tax", [own], ["name"], key)
-            self._opened_books[key] = {
-                "company": key,
-                "journal": await first("account.journal", ["type", "=", "revenue"]),
-                "receivable": await first("account.account", own, *RECEIVABLE),
-                "payment_method": await first("account.invoice.payment.method", own, ["name", "=", PAYMENT_METHOD]),
-                "taxes": {each["name"]: each["id"] for each in taxes},
-            }
-        return self._opened_books[key]
-
-    def _tax(self, code: str, legal_entity: str, company: Row) -> int:
-        """Return the ERP's id of a tax of a company whose books are opened. Raises `Rejected` when there is none."""
-        named = self._mapping.of(legal_entity)
-        about = named.taxes.get(code) if named else None
-        if about is None:
-            what = f"a tax {code!r}" if code else "the tax that billing charged"
-            raise Rejected("erp", f"the mapping of {legal_entity} does not know {what}", field="tax")
-        found: dict[str, int] = self._opened_books[company["id"]]["taxes"]
-        if about.record not in found:
-            raise Rejected("erp", f"{company['name']} has no tax that is named {about.record}", field="tax")
-        return found[about.record]
-
-    async def _load_products(self, skus: Sequence[str]) -> None:
-        missing = [sku for sku in skus if sku and sku not in self._products]
-        if not missing:
-            return
-        fields = [
-            "code",
-            "default_uom",
-            "default_uom.digits",
-            "account_category.account_revenue",
-            "account_category.name",
-        ]
-        company = next(iter(self._companies.values()), {"id": 0})["id"] or (await self._any_company())
-        for each in await self._client.rows("product.product", [["code", "in", missing]], fields, company):
-            category: Row = each["account_category."] or {}
-            self._products[each["code"]] = {
-                "id": each["id"],
-                "default_uom": each["default_uom"],
-                "digits": each["default_uom."]["digits"],
-                "account": category.get("account_revenue"),
-                "tax_class": self._mapping.product_class(category.get("name", "")),
-            }
-
-    async def _any_company(self) -> int:
-        rows = await self._client.rows("company.company", [], ["id"], 0, 1)
-        return rows[0]["id"]
-
-    def _product(self, line: InvoiceLine) -> Row:
-        """Return the product of a line. Raises `Rejected`, naming the line: one that was made by hand has none."""
-        if line.sku not in self._products:
-            about = f"{line.description or 'without a description'}, {line.net}"
-            reason = f"there is no product {line.sku}" if line.sku else f"the line ({about}) names no product"
-            raise Rejected("erp", reason, field="sku")
-        return self._products[line.sku]
-
-    async def _currency(self, code: str) -> int:
-        if code not in self._currencies:
-            for each in await self._client.rows("currency.currency", [], ["code"], 0):
-                self._currencies[each["code"]] = each["id"]
-        if code not in self._currencies:
-            raise Rejected("erp", f"there is no currency {code}", field="currency")
-        return self._currencies[code]
+        context = _in(company) | {"_timestamp": {f"account.invoice,{record}": invoice["_timestamp"]}}
+        async with self._client.wizard("account.invoice.pay", "account.invoice", [record], context) as go:
+            asked = await go({"start": form}, "choice")
+            if view := asked.get("view"):
+                proposed = {name: value for name, value in view["defaults"].items() if not name.endswith(".")}
+                await go({"ask": proposed | {"type": kind}}, "pay")
 
     async def check(self) -> None:
         await self._client.rows("company.company", [], ["id"], 0, 1)
@@ -567,7 +442,7 @@ class Tryton:
     async def misfits(self) -> list[Misfit]:
         """Return what the mapping names and the books lack, and the payment methods that are missing."""
         found = await self.misfits_of_books()
-        for company in await self.companies():
+        for company in await self._master_data.companies():
             method = [["company", "=", company["id"]], ["name", "=", PAYMENT_METHOD]]
             if not await self._client.rows("account.invoice.payment.method", method, ["id"], company["id"], 1):
                 remedy = f"run `tiergate setup erp {self._instance}`, or create it on the account of what is paid out"
@@ -577,12 +452,17 @@ class Tryton:
 
     async def misfits_of_books(self) -> list[Misfit]:
         """Return what an accountant has to decide: companies, taxes, categories, an open period that the books lack."""
-        await self._load_companies()
-        return await misfits(self._client, self._mapping, self._companies, self._clock().date())
+        companies = await self._master_data.load_companies()
+        return await misfits(self._client, self._mapping, companies, self._clock().date())
 
 
 def _in(company: Row) -> dict[str, Any]:
     return {"company": company["id"]}
+
+
+def _posted(found: Iterable[Row]) -> Row | None:
+    """Return the one of these records of an invoice that is posted."""
+    return next((each for each in found if each["state"] in POSTED), None)
 
 
 def connect(settings: Settings, context: ConnectorContext) -> Tryton:

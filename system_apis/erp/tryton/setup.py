@@ -12,9 +12,11 @@ import msgspec
 
 from policies.store.secret import NO_SECRET, Secret
 from system_apis.connector import ConnectorContext
+from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.client import Settings, TrytonClient
-from system_apis.erp.tryton.connector import PAYMENT_METHOD, Tryton
-from system_apis.erp.tryton.mapping import Row
+from system_apis.erp.tryton.connector import Tryton
+from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row
+from system_apis.erp.tryton.master_data import MasterData
 from system_apis.setup import Act, Made, Step
 
 METHOD = "account.invoice.payment.method"
@@ -37,9 +39,10 @@ class TrytonSetup:
     def __init__(self, settings: Settings, context: ConnectorContext) -> None:
         self._client = TrytonClient(settings, context.client)
         self._books = Tryton(settings, context)
+        self._master_data = MasterData(self._client, books(settings.mapping))
 
     async def steps(self) -> list[Step]:
-        methods = [await self._method(each) for each in await self._books.companies()]
+        methods = [await self._method(each) for each in await self._master_data.companies()]
         asked = await self._books.misfits_of_books()
         return [*methods, *(Step(each.what, "missing", f"a person: {each.remedy}") for each in asked)]
 
@@ -74,7 +77,7 @@ class TrytonSetup:
     async def removal(self) -> list[Step]:
         return [
             await self._removed(company, method)
-            for company in await self._books.companies()
+            for company in await self._master_data.companies()
             for method in await self._client.rows(
                 METHOD,
                 [["company", "=", company["id"]], ["name", "=", PAYMENT_METHOD]],

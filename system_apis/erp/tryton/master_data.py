@@ -1,0 +1,157 @@
+"""What the books of a Tryton have that seldom changes: companies, accounts, taxes, products. It is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from canonical.billing import InvoiceLine
+from canonical.faults import NotFound, Rejected
+from system_apis.erp.tryton.books import Books
+from system_apis.erp.tryton.client import TrytonClient
+from system_apis.erp.tryton.mapping import PAYMENT_METHOD, RECEIVABLE, Row
+
+
+class MasterData:
+    """Read the records that postings name. Raises leaves of `PlatformFault`."""
+
+    def __init__(self, client: TrytonClient, mapping: Books) -> None:
+        self._client = client
+        self._mapping = mapping
+        self._companies: dict[str, Row] = {}
+        self._opened_books: dict[int, Row] = {}
+        self._products: dict[str, Row] = {}
+        self._currencies: dict[str, int] = {}
+        self._countries: dict[str, int] = {}
+        self._identifier_types: set[str] = set()
+
+    async def company(self, code: str) -> Row:
+        """Return the company with the code of a legal entity. Raises `NotFound` when there is none."""
+        if code not in self._companies:
+            await self.load_companies()
+        if code not in self._companies:
+            raise NotFound("erp", f"there is no company with the code {code}")
+        return self._companies[code]
+
+    async def companies(self) -> list[Row]:
+        """Return the companies whose books are here and that the mapping says something of."""
+        return [each for code, each in (await self.load_companies()).items() if self._mapping.of(code)]
+
+    async def load_companies(self) -> dict[str, Row]:
+        """Return all companies by the codes of their parties, as they are now."""
+        fields = ["currency.code", "party", "party.name", "party.tax_identifier.code", "party.code"]
+        for each in await self._client.rows("company.company", [], fields, 0):
+            about = each["party."]
+            identifier: Row = about["tax_identifier."] or {}
+            vat: str = identifier.get("code", "")
+            self._companies[about["code"]] = {
+                "id": each["id"],
+                "party": each["party"],
+                "currency": each["currency."]["code"],
+                "name": about["name"],
+                "country": vat[:2],
+            }
+        return self._companies
+
+    async def opened(self, company: Row) -> Row:
+        """Return the ids that every posting of a company needs."""
+        key = company["id"]
+        if key not in self._opened_books:
+            own = ["company", "=", key]
+
+            async def first(model: str, *domain: Any) -> int:
+                found = await self._client.rows(model, list(domain), ["id"], key, 1)
+                if not found:
+                    raise Rejected("erp", f"{company['name']} has no {model} for {domain}")
+                return found[0]["id"]
+
+            taxes = await self._client.rows("account.tax", [own], ["name"], key)
+            self._opened_books[key] = {
+                "company": key,
+                "journal": await first("account.journal", ["type", "=", "revenue"]),
+                "receivable": await first("account.account", own, *RECEIVABLE),
+                "payment_method": await first("account.invoice.payment.method", own, ["name", "=", PAYMENT_METHOD]),
+                "taxes": {each["name"]: each["id"] for each in taxes},
+            }
+        return self._opened_books[key]
+
+    def tax(self, code: str, legal_entity: str, company: Row) -> int:
+        """Return the ERP's id of a tax of a company whose books are opened. Raises `Rejected` when there is none."""
+        named = self._mapping.of(legal_entity)
+        about = named.taxes.get(code) if named else None
+        if about is None:
+            what = f"a tax {code!r}" if code else "the tax that billing charged"
+            raise Rejected("erp", f"the mapping of {legal_entity} does not know {what}", field="tax")
+        found: dict[str, int] = self._opened_books[company["id"]]["taxes"]
+        if about.record not in found:
+            raise Rejected("erp", f"{company['name']} has no tax that is named {about.record}", field="tax")
+        return found[about.record]
+
+    async def products(self, skus: Sequence[str]) -> dict[str, Row]:
+        """Return those of `skus` that the ERP has."""
+        await self.load_products(skus)
+        return {sku: self._products[sku] for sku in skus if sku in self._products}
+
+    async def load_products(self, skus: Sequence[str]) -> None:
+        """Read products that are not known yet."""
+        missing = [sku for sku in skus if sku and sku not in self._products]
+        if not missing:
+            return
+        fields = [
+            "code",
+            "default_uom",
+            "default_uom.digits",
+            "account_category.account_revenue",
+            "account_category.name",
+        ]
+        company = next(iter(self._companies.values()), {"id": 0})["id"] or (await self._any_company())
+        for each in await self._client.rows("product.product", [["code", "in", missing]], fields, company):
+            category: Row = each["account_category."] or {}
+            self._products[each["code"]] = {
+                "id": each["id"],
+                "default_uom": each["default_uom"],
+                "digits": each["default_uom."]["digits"],
+                "account": category.get("account_revenue"),
+                "tax_class": self._mapping.product_class(category.get("name", "")),
+            }
+
+    async def _any_company(self) -> int:
+        rows = await self._client.rows("company.company", [], ["id"], 0, 1)
+        return rows[0]["id"]
+
+    def product(self, line: InvoiceLine) -> Row:
+        """Return the product of a line. Raises `Rejected`, naming the line: one that was made by hand has none."""
+        if line.sku not in self._products:
+            about = f"{line.description or 'without a description'}, {line.net}"
+            reason = f"there is no product {line.sku}" if line.sku else f"the line ({about}) names no product"
+            raise Rejected("erp", reason, field="sku")
+        return self._products[line.sku]
+
+    async def currency(self, code: str) -> int:
+        """Return Tryton's id of a currency. Raises `Rejected` when there is none."""
+        if code not in self._currencies:
+            for each in await self._client.rows("currency.currency", [], ["code"], 0):
+                self._currencies[each["code"]] = each["id"]
+        if code not in self._currencies:
+            raise Rejected("erp", f"there is no currency {code}", field="currency")
+        return self._currencies[code]
+
+    async def sellers(self) -> set[int]:
+        """Return the parties that are companies: one that sells is no customer of its own."""
+        if not self._companies:
+            await self.load_companies()
+        return {each["party"] for each in self._companies.values()}
+
+    async def countries(self) -> dict[str, int]:
+        """Return Tryton's ids of countries by their codes."""
+        if not self._countries:
+            rows = await self._client.rows("country.country", [], ["code"], 0)
+            self._countries = {each["code"]: each["id"] for each in rows}
+        return self._countries
+
+    async def identifier_types(self) -> set[str]:
+        """Return the types that an identifier of a party can have."""
+        if not self._identifier_types:
+            types: list[Any] = await self._client.call("model.party.identifier.get_types")
+            self._identifier_types = {kind for kind, _ in types if kind}
+        return self._identifier_types
