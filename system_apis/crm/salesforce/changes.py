@@ -140,17 +140,12 @@ class Changes:
                 if record == "deal" and _of_account(row) not in self._seen:
                     self._remember(_of_account(row), mapping.buyer_digest(row, self._org))
             elif await offering.offer(event):
-                if record == "deal":
-                    self._remember(_of_account(row), mapping.buyer_digest(row, self._org))
                 self._refused.discard(record_id)
-                self._remember(*self._state(row, record))
+                self._offered(row, record)
         except (Unreadable, Rejected) as error:
             if await offering.offer(self._record_refused(row, record, error.field, error.reason)):
-                if record == "deal":
-                    self._remember(_of_account(row), mapping.buyer_digest(row, self._org))
                 self._refused.add(record_id)
-                key, state = self._state(row, record)
-                self._remember(key, f"{REFUSED}{state}" if record == "deal" else state)
+                self._offered(row, record, REFUSED if record == "deal" else "")
 
     def _event(self, row: Row, record: Record) -> Event | None:
         match record:
@@ -246,6 +241,13 @@ class Changes:
         if record == "gone":
             return row["Id"], f"{row.get(STAMP)}:deleted"
         return row["Id"], f"{row.get(STAMP)}:{mapping.revision(row, mapping.contacts_of(row), self._org)}"
+
+    def _offered(self, row: Row, record: Record, before: str = "") -> None:
+        """Remember a row as it was offered; `before` stands before its state."""
+        if record == "deal":
+            self._remember(_of_account(row), mapping.buyer_digest(row, self._org))
+        key, state = self._state(row, record)
+        self._remember(key, f"{before}{state}")
 
     def _remember(self, key: str, state: str) -> None:
         self._seen[key] = state
