@@ -4,26 +4,13 @@ customer's."""
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import httpx
 
 from sandbox.salesperson import SaleLine
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
-
-
-def transfer(environment: Environment, invoice: str, cents: int) -> str:
-    """Report a bank transfer to billing, and count it towards an invoice. Return its id."""
-    params: Any = {
-        "amount_requested": {"currency": "eur", "value": cents},
-        "initiated_at": 1_700_000_000,
-        "outcome": "guaranteed",
-        "payment_method_details": {"type": "custom"},
-    }
-    made = environment.stripe.v1.payment_records.report_payment(params).id
-    environment.stripe.v1.invoices.attach_payment(invoice, {"payment_record": made})
-    return made
+from tests.support.stripe_account import bank_transfer
 
 
 def test_each_part_is_booked_when_it_arrives_and_what_is_too_much_is_the_customers_credit(
@@ -47,11 +34,11 @@ def test_each_part_is_booked_when_it_arrives_and_what_is_too_much_is_the_custome
         return [posted.amount_to_pay, *sorted(each.credit for each in posted.payment_lines)]
 
     booked(0)
-    first = transfer(environment, invoice, 400_00)
+    first = bank_transfer(environment.stripe, invoice, 400_00)
     booked(1)
     assert payments() == [Decimal(790), Decimal(400)]
     environment.kill_and_start("process")
-    transfer(environment, invoice, 800_00)
+    bank_transfer(environment.stripe, invoice, 800_00)
     booked(2)
     assert payments() == [0, Decimal(400), Decimal(790)]
     for each in environment.stripe.v1.events.list({"type": "invoice_payment.paid", "limit": 100}).data:

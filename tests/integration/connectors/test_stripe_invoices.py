@@ -23,7 +23,7 @@ from system_apis.billing.port import Billing
 from system_apis.billing.stripe import invoices
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.subject import Bench, bench
-from tests.support.stripe_account import StripeAccount
+from tests.support.stripe_account import StripeAccount, bank_transfer
 
 Act = Callable[[Bench[Billing]], Awaitable[None]]
 
@@ -155,25 +155,12 @@ def test_a_part_that_was_paid_is_a_payment_and_the_rest_is_the_balance(account: 
     run(account, tmp_path, act)
 
 
-def transferred(account: StripeAccount, invoice: str, cents: int) -> str:
-    """Report a bank transfer, and count it towards an invoice. Return its id."""
-    params: Any = {
-        "amount_requested": {"currency": "eur", "value": cents},
-        "initiated_at": 1_700_000_000,
-        "outcome": "guaranteed",
-        "payment_method_details": {"type": "custom"},
-    }
-    transfer = account.api.v1.payment_records.report_payment(params).id
-    account.api.v1.invoices.attach_payment(invoice, {"payment_record": transfer})
-    return transfer
-
-
 def test_what_was_overpaid_is_a_part_of_the_last_payment(account: StripeAccount, tmp_path: Path) -> None:
     async def act(made: Bench[Billing]) -> None:
         invoice = (await started(made)).references["invoice"]
-        first = transferred(account, invoice, 6_000)
+        first = bank_transfer(account.api, invoice, 6_000)
         account.wait(60)
-        last = transferred(account, invoice, 7_000)
+        last = bank_transfer(account.api, invoice, 7_000)
         found = await read(made, invoice)
 
         assert (found.state, found.balance) == ("paid", euros(0))
@@ -220,7 +207,7 @@ def test_what_was_overpaid_is_settled_with_the_invoice_that_it_is_used_for(
     async def act(made: Bench[Billing]) -> None:
         contract = await started(made)
         first = contract.references["invoice"]
-        transferred(account, first, 13_000)
+        bank_transfer(account.api, first, 13_000)
         found = await billed_again(account, made, contract, next_cents)
 
         assert (found.state, found.total) == ("paid", euros(next_cents))
@@ -249,9 +236,9 @@ def test_a_part_is_reported_when_it_arrives_and_what_completes_an_invoice_with_t
             return found
 
         invoice = (await started(made)).references["invoice"]
-        part = transferred(account, invoice, 6_000)
+        part = bank_transfer(account.api, invoice, 6_000)
         assert await reported() == [(PAYMENT_RECEIVED, invoice, part)]
-        transferred(account, invoice, 5_900)
+        bank_transfer(account.api, invoice, 5_900)
         assert await reported() == [(INVOICE_PAID, invoice, "")]
 
     run(account, tmp_path, act)
@@ -276,7 +263,7 @@ def test_a_bank_transfer_that_was_reported_to_stripe_is_a_payment_of_its_own_id(
 ) -> None:
     async def act(made: Bench[Billing]) -> None:
         invoice = (await started(made)).references["invoice"]
-        transfer = transferred(account, invoice, 11_900)
+        transfer = bank_transfer(account.api, invoice, 11_900)
 
         (payment,) = (await read(made, invoice)).payments
         assert (payment.id, payment.amount) == (transfer, euros(11_900))
