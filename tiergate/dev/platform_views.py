@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import msgspec
 
-from canonical.ids import utc_now
 from canonical.money import Money
-from canonical.orders import Order
-from policies.catalogue.live import LiveCatalogue
-from policies.traffic.rate_limit import RateLimiter
+from canonical.orders import Order, Plan
+from policies.catalogue.model import Domain
+from policies.outbound.platform_client import PlatformClient
 from sandbox.seed import Crm
-from system_apis.billing.stripe import Settings as StripeSettings
 from system_apis.billing.stripe.client import StripeClient
 from system_apis.crm.salesforce import Settings as SalesforceSettings
-from system_apis.erp.tryton import Settings as TrytonSettings
 from system_apis.erp.tryton.client import TrytonClient
-from system_apis.erp.tryton.mapping import from_decimal
-from tiergate.composition import PlatformClientFactory, residency
+from system_apis.erp.tryton.mapping import Row, from_decimal
+from tiergate.composition import contexts, open_catalogue
 from tiergate.dev.sandbox import Sandbox
 from tiergate.platforms import ConnectedPlatform, load_platforms
 from tiergate.settings import load
@@ -63,11 +61,16 @@ class PlatformViews(msgspec.Struct, frozen=True):
     counts: dict[str, dict[str, int]]
 
 
-def platform_views(sandbox: Sandbox, order: Order) -> PlatformViews:
-    """Return what the three platforms hold of an order. Raises `LookupError` when it was never accepted."""
+def plan_of(order: Order) -> Plan:
+    """Return what was decided when an order was accepted. Raises `LookupError` for one that was not."""
     if order.plan is None:
         raise LookupError(f"the order {order.id} has no plan")
-    references = order.plan.contract.references
+    return order.plan
+
+
+def platform_views(sandbox: Sandbox, order: Order) -> PlatformViews:
+    """Return what the three platforms hold of an order. Raises `LookupError` when it was never accepted."""
+    references = plan_of(order).contract.references
     in_crm, crm_counts = _crm(sandbox, order)
     (in_billing, billing_counts), (in_erp, erp_counts) = asyncio.run(
         _both(sandbox, references["invoice"], order.customer_id)
@@ -104,36 +107,37 @@ def crm_of(platforms: Mapping[str, ConnectedPlatform], name: str) -> Crm:
     return Crm(settings.url, settings.client_id, settings.client_secret.reveal())
 
 
-def _clients(sandbox: Sandbox) -> tuple[PlatformClientFactory, dict[str, ConnectedPlatform]]:
+@asynccontextmanager
+async def _client(sandbox: Sandbox, domain: Domain) -> AsyncGenerator[tuple[Any, PlatformClient]]:
+    """Yield the settings of a sandbox's platform, and a client of it whose connections are closed at the end."""
     settings = load(sandbox.config, {})
-    live_catalogue = LiveCatalogue(settings.governance.path())
-    factory = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
-    return factory, load_platforms(settings, live_catalogue.current, {})
+    platform = load_platforms(settings, open_catalogue(settings).current, {})[sandbox.platform(domain)]
+    async with contexts(settings, [platform]) as found:
+        yield platform.settings, found[platform.name].client
 
 
-def billing_client(sandbox: Sandbox) -> tuple[StripeClient, PlatformClientFactory]:
-    """Return a client of a sandbox's billing, and what closes its connections."""
-    clients, platforms = _clients(sandbox)
-    account = platforms[sandbox.platform("billing")]
-    settings: StripeSettings = cast("Any", account.settings)
-    return StripeClient(settings, clients.to(account)), clients
+@asynccontextmanager
+async def billing_of(sandbox: Sandbox) -> AsyncGenerator[StripeClient]:
+    """Yield a client of a sandbox's billing."""
+    async with _client(sandbox, "billing") as (settings, client):
+        yield StripeClient(settings, client)
 
 
-def erp_client(sandbox: Sandbox) -> tuple[TrytonClient, PlatformClientFactory]:
-    """Return a client of a sandbox's ERP, and what closes its connections."""
-    clients, platforms = _clients(sandbox)
-    books = platforms[sandbox.platform("erp")]
-    settings: TrytonSettings = cast("Any", books.settings)
-    return TrytonClient(settings, clients.to(books)), clients
+@asynccontextmanager
+async def erp_of(sandbox: Sandbox) -> AsyncGenerator[tuple[TrytonClient, Row]]:
+    """Yield a client of a sandbox's ERP, and the company whose books it keeps: its `id` and its `party`."""
+    async with _client(sandbox, "erp") as (settings, client):
+        books = TrytonClient(settings, client)
+        (company,) = await books.rows("company.company", [], ["party"], 0)
+        yield books, company
 
 
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
-    client, clients = billing_client(sandbox)
-    invoice = await client.get(f"invoices/{invoice_id}")
-    currency = invoice["currency"].upper()
     kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
-    counts = {kind: len(await client.listed(kind)) for kind in kinds}
-    await clients.close()
+    async with billing_of(sandbox) as client:
+        invoice = await client.get(f"invoices/{invoice_id}")
+        counts = {kind: len(await client.listed(kind)) for kind in kinds}
+    currency = invoice["currency"].upper()
     subscription = invoice["parent"]["subscription_details"]["subscription"]
     tax = Money(sum(each["amount"] for each in invoice["total_taxes"]), currency)
     in_billing = InBilling(
@@ -149,7 +153,6 @@ async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[s
 
 
 async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InErp, dict[str, int]]:
-    client, clients = erp_client(sandbox)
     fields = [
         "number",
         "state",
@@ -160,16 +163,15 @@ async def _erp(sandbox: Sandbox, invoice_id: str, customer_id: str) -> tuple[InE
         "party.code",
         "company",
     ]
-    (company,) = await client.rows("company.company", [], ["party"], 0)
-    key = company["id"]
-    (row,) = await client.rows("account.invoice", [["reference", "=", invoice_id]], fields, key)
-    (party,) = await client.rows("party.party", [["code", "=", customer_id]], ["code"], key)
-    counts = {
-        "customers": len(await client.rows("party.party", [["id", "!=", company["party"]]], ["id"], key)),
-        "invoices": len(await client.rows("account.invoice", [["type", "=", "out"]], ["id"], key)),
-        "payments": len(await client.rows("account.move", [["description", "like", "pi_%"]], ["id"], key)),
-    }
-    await clients.close()
+    async with erp_of(sandbox) as (client, company):
+        key = company["id"]
+        (row,) = await client.rows("account.invoice", [["reference", "=", invoice_id]], fields, key)
+        (party,) = await client.rows("party.party", [["code", "=", customer_id]], ["code"], key)
+        counts = {
+            "customers": len(await client.rows("party.party", [["id", "!=", company["party"]]], ["id"], key)),
+            "invoices": len(await client.rows("account.invoice", [["type", "=", "out"]], ["id"], key)),
+            "payments": len(await client.rows("account.move", [["description", "like", "pi_%"]], ["id"], key)),
+        }
 
     def money(name: str) -> Money:
         return Money.of(from_decimal(row[name]), row["currency."]["code"])

@@ -14,13 +14,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 from rich.table import Table
 
-from canonical.billing import Contract
 from canonical.deals import plain
 from canonical.money import Money
 from canonical.orders import Order
 from sandbox.salesperson import Sale, SaleLine
 from system_apis.erp.tryton.mapping import from_decimal
-from tiergate.dev.platform_views import billing_client, erp_client
+from tiergate.dev.platform_views import billing_of, erp_of, plan_of
 from tiergate.dev.sandbox import Sandbox
 
 TWO_RATES = Sale(
@@ -50,13 +49,6 @@ def swiss(today: date) -> Sale:
     )
 
 
-def contract_of(order: Order) -> Contract:
-    """Return the contract of an accepted order. Raises `LookupError` before it is accepted."""
-    if order.plan is None:
-        raise LookupError(f"the order {order.id} has no plan")
-    return order.plan.contract
-
-
 class Booked(msgspec.Struct, frozen=True):
     """An invoice as one system holds it: the net amounts by SKU, the taxes by their rate in per cent, the total."""
 
@@ -67,7 +59,7 @@ class Booked(msgspec.Struct, frozen=True):
 
 def by_line(sandbox: Sandbox, order: Order) -> Table:
     """Return what was agreed, billed and booked for each line and each tax rate of an order."""
-    contract = contract_of(order)
+    contract = plan_of(order).contract
     billed, booked = asyncio.run(_both(sandbox, contract.references["invoice"]))
     table = Table(title="\nParts of a unit, a discount, two tax rates", title_justify="left", title_style="bold")
     table.add_column("")
@@ -89,30 +81,27 @@ async def _both(sandbox: Sandbox, invoice: str) -> tuple[Booked, Booked]:
 
 
 async def _billed(sandbox: Sandbox, invoice_id: str) -> Booked:
-    client, clients = billing_client(sandbox)
-    invoice = await client.get(f"invoices/{invoice_id}")
-    lines = await client.listed(f"invoices/{invoice_id}/lines")
-    currency = invoice["currency"].upper()
-    rates = {each["tax_rate_details"]["tax_rate"]: each["amount"] for each in invoice["total_taxes"]}
-    taxes = {
-        plain(Decimal(str((await client.get(f"tax_rates/{rate}"))["percentage"]))): Money(amount, currency)
-        for rate, amount in rates.items()
-    }
-    await clients.close()
+    async with billing_of(sandbox) as client:
+        invoice = await client.get(f"invoices/{invoice_id}")
+        lines = await client.listed(f"invoices/{invoice_id}/lines")
+        currency = invoice["currency"].upper()
+        rates = {each["tax_rate_details"]["tax_rate"]: each["amount"] for each in invoice["total_taxes"]}
+        taxes = {
+            plain(Decimal(str((await client.get(f"tax_rates/{rate}"))["percentage"]))): Money(amount, currency)
+            for rate, amount in rates.items()
+        }
     nets = {each["pricing"]["price_details"]["product"]: Money(each["amount"], currency) for each in lines}
     return Booked(nets, taxes, Money(invoice["total"], currency))
 
 
 async def _booked(sandbox: Sandbox, invoice_id: str) -> Booked:
-    client, clients = erp_client(sandbox)
-    (company,) = await client.rows("company.company", [], ["id"], 0)
-    key = company["id"]
     fields = ["total_amount", "currency.code"]
-    (row,) = await client.rows("account.invoice", [["reference", "=", invoice_id]], fields, key)
-    of_it = [["invoice", "=", row["id"]]]
-    lines = await client.rows("account.invoice.line", of_it, ["product.code", "amount"], key)
-    taxes = await client.rows("account.invoice.tax", of_it, ["tax.rate", "amount"], key)
-    await clients.close()
+    async with erp_of(sandbox) as (client, company):
+        key = company["id"]
+        (row,) = await client.rows("account.invoice", [["reference", "=", invoice_id]], fields, key)
+        of_it = [["invoice", "=", row["id"]]]
+        lines = await client.rows("account.invoice.line", of_it, ["product.code", "amount"], key)
+        taxes = await client.rows("account.invoice.tax", of_it, ["tax.rate", "amount"], key)
     code = row["currency."]["code"]
     return Booked(
         {each["product."]["code"]: Money.of(from_decimal(each["amount"]), code) for each in lines},
@@ -126,14 +115,14 @@ async def _booked(sandbox: Sandbox, invoice_id: str) -> Booked:
 
 def before_its_start(sandbox: Sandbox, order: Order) -> Table:
     """Return what each system holds of an order that was delivered and whose contract has not started."""
-    references = contract_of(order).references
+    plan = plan_of(order)
     crm = sandbox.crm()
-    account = crm.read(f"sobjects/Account/{order.plan.account_id if order.plan else ''}")
+    account = crm.read(f"sobjects/Account/{plan.account_id}")
     (contract,) = crm.query(
         f"SELECT ContractNumber, StartDate, Status FROM Contract WHERE Opportunity__c = '{order.deal_id}'"
     )
     crm.close()
-    in_billing = asyncio.run(_scheduled(sandbox, references["schedule"]))
+    in_billing = asyncio.run(_scheduled(sandbox, plan.contract.references["schedule"]))
     party, number, invoices = asyncio.run(_party(sandbox, order.customer_id))
     table = Table(title="\nA Swiss buyer, from next month on", title_justify="left", title_style="bold")
     for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
@@ -159,14 +148,13 @@ class _Scheduled(msgspec.Struct, frozen=True):
 
 
 async def _scheduled(sandbox: Sandbox, schedule_id: str) -> _Scheduled:
-    client, clients = billing_client(sandbox)
-    schedule = await client.get(f"subscription_schedules/{schedule_id}")
-    customer = schedule["customer"]
-    (tax_number,) = await client.listed(f"customers/{customer}/tax_ids")
-    phase = schedule["phases"][0]
-    rate = await client.get(f"tax_rates/{phase['default_tax_rates'][0]['id']}")
-    invoices = await client.listed("invoices", customer=customer)
-    await clients.close()
+    async with billing_of(sandbox) as client:
+        schedule = await client.get(f"subscription_schedules/{schedule_id}")
+        customer = schedule["customer"]
+        (tax_number,) = await client.listed(f"customers/{customer}/tax_ids")
+        phase = schedule["phases"][0]
+        rate = await client.get(f"tax_rates/{phase['default_tax_rates'][0]['id']}")
+        invoices = await client.listed("invoices", customer=customer)
     return _Scheduled(
         customer,
         tax_number["value"],
@@ -179,11 +167,9 @@ async def _scheduled(sandbox: Sandbox, schedule_id: str) -> _Scheduled:
 
 async def _party(sandbox: Sandbox, customer_id: str) -> tuple[str, str, int]:
     """Return the ERP's id of a customer, its tax number there, and how many invoices it has."""
-    client, clients = erp_client(sandbox)
-    (company,) = await client.rows("company.company", [], ["id"], 0)
-    key = company["id"]
-    (party,) = await client.rows("party.party", [["code", "=", customer_id]], ["id"], key)
-    (number,) = await client.rows("party.identifier", [["party", "=", party["id"]]], ["code"], key)
-    invoices = await client.rows("account.invoice", [["party", "=", party["id"]]], ["id"], key)
-    await clients.close()
+    async with erp_of(sandbox) as (client, company):
+        key = company["id"]
+        (party,) = await client.rows("party.party", [["code", "=", customer_id]], ["id"], key)
+        (number,) = await client.rows("party.identifier", [["party", "=", party["id"]]], ["code"], key)
+        invoices = await client.rows("account.invoice", [["party", "=", party["id"]]], ["id"], key)
     return str(party["id"]), number["code"], len(invoices)
