@@ -14,6 +14,8 @@ import msgspec
 
 from policies.store.secret import NO_SECRET, Secret
 
+MARK = "Made by `tiergate setup`."
+"""The note on what setup made, on platforms that have a place for one."""
 State = Literal["there", "missing", "wrong", "ours", "kept"]
 """Whether a thing is there as it is needed; when things are taken away, whether setup made it and it can go."""
 

@@ -7,9 +7,11 @@ process of ours ever holds Tryton's code. It knows Tryton's set-up wizards and n
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 from decimal import Decimal
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -38,8 +40,13 @@ BY_THE_HOUR = {"CONSULTING"}
 CURRENCIES = (("EUR", "Euro", 2), ("USD", "US Dollar", 2), ("JPY", "Yen", 0), ("KWD", "Kuwaiti Dinar", 3))
 
 
-def open_books(config: Any, year: int, site: Site) -> None:
-    """Create company, chart, periods of `year - 1` to `year + 1`, taxes, journals and products."""
+APPLICATION = "tiergate"
+"""The user of the books that Tiergate works as. It may do what an accountant may, and nothing else."""
+
+
+def open_books(config: Any, year: int, site: Site, password: str) -> None:
+    """Create company, chart, periods of `year - 1` to `year + 1`, taxes, journals, products, and a user that works with
+    them and has the `password`."""
     currencies = _currencies()
     company = _company(currencies["EUR"], site)
     config._context = Model.get("res.user").get_preferences(True, config.context)
@@ -52,6 +59,7 @@ def open_books(config: Any, year: int, site: Site) -> None:
     _write_off(company, accounts)
     _products(accounts, {"Subscriptions": taxes[site.tax_name], "Printed matter": taxes[site.reduced_name]})
     _payment_term()
+    _application(company, password)
 
 
 def _currencies() -> dict[str, Any]:
@@ -211,7 +219,18 @@ def _payment_term() -> None:
         term.save()
 
 
+def _application(company: Any, password: str) -> None:
+    group = Model.get("ir.model.data").get_id("account.group_account", {})
+    user = Model.get("res.user")(name="Tiergate", login=APPLICATION, password=password)
+    user.companies.append(Model.get("company.company")(company.id))
+    user.groups.append(Model.get("res.group")(group))
+    user.save()
+    user.company = Model.get("company.company")(company.id)
+    user.save()
+
+
 if __name__ == "__main__":
     _, config_file, database, first_year, document = sys.argv
     selling = msgspec.json.decode(document, type=Site)
-    open_books(proteus.config.set_trytond(database, config_file=config_file), int(first_year), selling)
+    kept = Path(os.environ["TRYTONPASSFILE"]).read_text().strip()
+    open_books(proteus.config.set_trytond(database, config_file=config_file), int(first_year), selling, kept)

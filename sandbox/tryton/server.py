@@ -62,7 +62,8 @@ def prepare(templates: Path, year: int, password: str, server_uri: str = "", sit
         (templates / f"{draft}.sqlite").touch()
     try:
         admin = [_script("trytond-admin"), "-c", str(config), "-d", draft, "-u", *MODULES, "--activate-dependencies"]
-        _run([*admin, "--email", "admin@example.com", "-l", "en"], {"TRYTONPASSFILE": str(secret)})
+        password_file = {"TRYTONPASSFILE": str(secret)}
+        _run([*admin, "--email", "admin@example.com", "-l", "en"], password_file)
         _run(
             [
                 sys.executable,
@@ -73,7 +74,7 @@ def prepare(templates: Path, year: int, password: str, server_uri: str = "", sit
                 str(year),
                 msgspec.json.encode(site).decode(),
             ],
-            {},
+            password_file,
         )
         if server_uri:
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(draft), sql.Identifier(name))

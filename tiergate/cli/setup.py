@@ -51,7 +51,7 @@ def setup(domain: Domain, instance: str, url: str, config: Path, *, yes: bool, r
 
 async def prepare(settings: Settings, found: PlatformToPrepare, *, yes: bool, remove: bool) -> int:
     """Show the steps of a setup or of its removal, and take them if `yes`. Return the exit code."""
-    from canonical.faults import PlatformFault
+    from canonical.faults import Misconfigured, PlatformFault
     from policies.store.secret import Secret
     from tiergate.setup import keep, setup_of
 
@@ -66,7 +66,9 @@ async def prepare(settings: Settings, found: PlatformToPrepare, *, yes: bool, re
                     note = keep(await each.act(), found)
                     click.echo(f"done     {each.what}" + (f"\n         {note}" if note else ""))
     except PlatformFault as fault:
-        click.echo(f"tiergate: {found.platform.name}: {fault.reason}", err=True)
+        ours = isinstance(fault, Misconfigured) and not administrator
+        hint = f", or put an administrator's credentials in {ADMINISTRATOR}" if ours else ""
+        click.echo(f"tiergate: {found.platform.name}: {fault.reason}{hint}", err=True)
         return FAILED if yes else NOT_READY
     if not steps:
         click.echo("There is nothing.")

@@ -322,7 +322,7 @@ client_secret_file = "{kept / "crm_client_secret"}"
 [platforms.{self.platform("erp")}]
 url = "{self.url("erp")}"
 database = "{DATABASE}"
-user = "admin"
+user = "tiergate"
 password_file = "{self._password_file.resolve()}"
 mapping = "{self._erp_mapping().resolve()}"
 

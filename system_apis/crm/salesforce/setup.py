@@ -19,12 +19,10 @@ from system_apis.crm.salesforce.columns import Reader, Row
 from system_apis.crm.salesforce.fit import key_of
 from system_apis.crm.salesforce.mapping import DETAIL_LENGTH
 from system_apis.crm.salesforce.org import KINDS, Org, quoted
-from system_apis.setup import Act, Made, Step
+from system_apis.setup import MARK, Act, Made, Step
 
 NAME = "Tiergate"
 """The permission set."""
-MARK = "Made by `tiergate setup`."
-"""The description of what setup made."""
 SOBJECTS = {"Opportunity": "Opportunity", "OpportunityLineItems": "OpportunityLineItem", "Account": "Account"}
 CUSTOM, RELATIONSHIP = "__c", "__r"
 RECIPIENT = "invoicing.bill_to."

@@ -31,7 +31,7 @@ from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.mapping import INVOICE
 
 JSON = {"content-type": "application/json"}
-READS = ("search_read", "read", "search", "search_count", "get_preferences", "get_types", "fields_get")
+READS = ("search_read", "read", "search", "search_count", "get_preferences", "get_types", "fields_get", "get_id")
 REFUSED = "Tryton refuses the log-in: correct user and password"
 VIES = "account.invoice eu_vat valid"
 GONE = "that don't exist"
@@ -93,7 +93,6 @@ class TrytonClient:
         self._outbound = outbound
         self._path = f"/{settings.database}/rpc/"
         self._session = ""
-        self.user_id = 0
 
     async def call(self, method: str, *params: Any, context: dict[str, Any] | None = None) -> Any:
         """Call `method` and return its result; a warning that we accept is confirmed, and the call repeated."""
@@ -112,9 +111,12 @@ class TrytonClient:
         await self._confirm([_warning_name("party.identifier", each["id"], VIES) for each in identifiers])
 
     async def _confirm(self, names: list[str]) -> None:
-        """Record a yes to warnings; it holds for ever where it is about a number, which is on every invoice."""
-        answers = [{"user": self.user_id, "name": each, "always": each.endswith(VIES)} for each in names]
-        await self._call("model.res.user.warning.create", [answers, {}])
+        """Record a yes to warnings; it holds for ever where it is about a number, which is on every invoice.
+
+        A user who is no administrator may create no record of it: `skip` is what Tryton's own client calls.
+        """
+        for each in names:
+            await self._call("model.res.user.warning.skip", [each, each.endswith(VIES), {}])
 
     @asynccontextmanager
     async def wizard(
@@ -188,10 +190,10 @@ class TrytonClient:
         if not result:
             raise Misconfigured("erp", REFUSED, field="user")
         try:
-            self.user_id, key = msgspec.convert(result[:2], tuple[int, str])
+            user_id, key = msgspec.convert(result[:2], tuple[int, str])
         except (msgspec.ValidationError, TypeError) as error:
             raise Unavailable("erp", "Tryton answered the log-in with something else than a session") from error
-        proof = f"{settings.user}:{self.user_id}:{key}"
+        proof = f"{settings.user}:{user_id}:{key}"
         self._session = base64.b64encode(proof.encode()).decode()
 
 

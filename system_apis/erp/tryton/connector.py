@@ -23,6 +23,7 @@ from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, POSTED, POSTING, Row, from_decimal
 from system_apis.erp.tryton.master_data import MasterData
 from system_apis.erp.tryton.misfits import misfits
+from system_apis.erp.tryton.user import ApplicationUser
 
 log = structlog.get_logger("tiergate.erp")
 
@@ -36,6 +37,7 @@ class Tryton:
         self._instance = context.instance
         self._clock = context.clock
         self._master_data = MasterData(self._client, self._mapping)
+        self._user = ApplicationUser(self._client, settings)
 
     async def legal_entity(self, code: str) -> LegalEntity:
         company = await self._master_data.company(code)
@@ -440,9 +442,11 @@ class Tryton:
         await self._client.rows("company.company", [], ["id"], 0, 1)
 
     async def misfits(self) -> list[Misfit]:
-        """Return what the mapping names and the books lack, and the payment methods that are missing."""
-        found = await self.misfits_of_books()
-        for company in await self._master_data.companies():
+        """Return what the mapping names and the books lack, the payment methods that are missing, and what our user may
+        do too little or too much of."""
+        companies = await self._master_data.companies()
+        found = [*await self._user.misfits(companies), *await self.misfits_of_books()]
+        for company in companies:
             method = [["company", "=", company["id"]], ["name", "=", PAYMENT_METHOD]]
             if not await self._client.rows("account.invoice.payment.method", method, ["id"], company["id"], 1):
                 remedy = f"run `tiergate setup erp {self._instance}`, or create it on the account of what is paid out"

@@ -74,6 +74,7 @@ _PARTY = {
     "contact_mechanisms.type": TECHNICAL,
     "contact_mechanisms.value": "customer.contact",
 }
+_USER: Fields = dict.fromkeys(("name", "login", "password", "active", "company", "companies", "groups"), TECHNICAL)
 FIELDS: dict[str, Fields] = {
     "model.party.party.create": _PARTY,
     "model.party.party.write": IDS | _PARTY,
@@ -149,7 +150,9 @@ FIELDS: dict[str, Fields] = {
     "model.account.invoice.payment.method.delete": IDS,
     "model.ir.note.create": {"resource": TECHNICAL, "message": TECHNICAL},
     "model.ir.note.delete": IDS,
-    "model.res.user.warning.create": {"user": TECHNICAL, "name": TECHNICAL, "always": TECHNICAL},
+    "model.res.user.create": _USER,
+    "model.res.user.write": {**IDS, **_USER},
+    "model.res.user.warning.skip": {},
 }
 """The fields that each method may write, each with its field of the canonical model."""
 

@@ -1,7 +1,7 @@
 """What the books of a Tryton need before the first posting.
 
-Setup creates the payment method of a company, where the journal and the clearing account that it books on are beyond
-doubt. All else is an accountant's to decide, and is listed.
+Setup creates the user that we work as, and the payment method of a company where the journal and the clearing account
+that it books on are beyond doubt. All else is an accountant's to decide, and is listed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.connector import Tryton
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row
 from system_apis.erp.tryton.master_data import MasterData
-from system_apis.setup import Act, Made, Step
+from system_apis.erp.tryton.user import ApplicationUser
+from system_apis.setup import MARK, Act, Made, Step
 
 METHOD = "account.invoice.payment.method"
-MARK = "Made by `tiergate setup`."
-"""The note on what setup made."""
 CLEARING = (
     ["closed", "!=", True],
     ["reconcile", "=", True],
@@ -36,15 +35,18 @@ CLEARING = (
 class TrytonSetup:
     """Implement `system_apis.setup.Setup`."""
 
-    def __init__(self, settings: Settings, context: ConnectorContext) -> None:
+    def __init__(self, settings: Settings, context: ConnectorContext, ours: Settings) -> None:
         self._client = TrytonClient(settings, context.client)
+        self._user = ApplicationUser(self._client, ours)
         self._books = Tryton(settings, context)
         self._master_data = MasterData(self._client, books(settings.mapping))
 
     async def steps(self) -> list[Step]:
-        methods = [await self._method(each) for each in await self._master_data.companies()]
+        companies = await self._master_data.companies()
+        user = await self._user.step(companies)
+        methods = [await self._method(each) for each in companies]
         asked = await self._books.misfits_of_books()
-        return [*methods, *(Step(each.what, "missing", f"a person: {each.remedy}") for each in asked)]
+        return [user, *methods, *(Step(each.what, "missing", f"a person: {each.remedy}") for each in asked)]
 
     async def _method(self, company: Row) -> Step:
         what, key = f"payment method {PAYMENT_METHOD!r} of {company['name']}", company["id"]
@@ -75,7 +77,7 @@ class TrytonSetup:
         return act
 
     async def removal(self) -> list[Step]:
-        return [
+        methods = [
             await self._removed(company, method)
             for company in await self._master_data.companies()
             for method in await self._client.rows(
@@ -85,6 +87,7 @@ class TrytonSetup:
                 company["id"],
             )
         ]
+        return [*methods, *await self._user.removal()]
 
     async def _removed(self, company: Row, method: Row) -> Step:
         what, key = f"payment method {PAYMENT_METHOD!r} of {company['name']}", company["id"]
@@ -113,7 +116,8 @@ def _list(names: list[str]) -> str:
 
 def prepare(settings: Settings, context: ConnectorContext, administrator: Secret = NO_SECRET) -> TrytonSetup:
     """Return the setup of one Tryton, done by an `administrator` (`user:password`) if there is one."""
+    acting = settings
     if administrator:
         user, _, password = administrator.reveal().partition(":")
-        settings = msgspec.structs.replace(settings, user=user, password=Secret(password))
-    return TrytonSetup(settings, context)
+        acting = msgspec.structs.replace(settings, user=user, password=Secret(password))
+    return TrytonSetup(acting, context, settings)
