@@ -60,6 +60,15 @@ class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float
 
 
+class Merge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which account is merged into which, as people do in the user interface; `values` are those of the loser that
+    they choose for the master."""
+
+    master: str
+    loser: str
+    values: dict[str, Any] = {}
+
+
 async def run(plan: SandboxPlan) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
@@ -90,7 +99,7 @@ async def run(plan: SandboxPlan) -> None:
             plan.provisioning_port,
         ),
     }
-    control = control_app({name: faults for name, (faults, _) in stand_ins.items()}, clock, target, account)
+    control = control_app({name: faults for name, (faults, _) in stand_ins.items()}, clock, target, account, crm)
     servers = [_server(app, port) for app, port in (*stand_ins.values(), (control, plan.control_port))]
     try:
         await loop.run_in_executor(None, tryton.wait)
@@ -131,7 +140,11 @@ async def _time_passes(billing: stripe.Stripe, target: provisioning.Provisioning
 
 
 def control_app(
-    stand_ins: dict[Platform, Faults], clock: SandboxClock, target: provisioning.Provisioning, account: Account
+    stand_ins: dict[Platform, Faults],
+    clock: SandboxClock,
+    target: provisioning.Provisioning,
+    account: Account,
+    crm: salesforce.Salesforce,
 ) -> Litestar:
     """Return the app of the control port.
 
@@ -174,8 +187,14 @@ def control_app(
     async def resend(event_id: FromPath[str]) -> None:
         account.resend(event_id)
 
+    @post("/crm/merges")
+    async def merge(data: Merge) -> None:
+        crm.org.merge("Account", data.master, data.loser, data.values, crm.person)
+
     return Litestar(
-        [faults, add, clear, read_clock, advance, behave, jobs, resend], openapi_config=None, logging_config=None
+        [faults, add, clear, read_clock, advance, behave, jobs, resend, merge],
+        openapi_config=None,
+        logging_config=None,
     )
 
 

@@ -25,6 +25,7 @@ from sandbox.store import SandboxClock, Store
 VERSIONS = tuple(f"{number}.0" for number in range(50, 67))
 DAILY_LIMIT = 100_000
 BATCH = 2000
+SALESPERSON = "salesperson@example.com"
 AUDIENCES = ["https://login.salesforce.com", "https://test.salesforce.com"]
 """Salesforce Help: OAuth 2.0 JWT Bearer Flow for Server-to-Server Integration."""
 HALTED = [
@@ -90,8 +91,13 @@ class Salesforce:
         self.calls = 0
         self.daily_limit = daily_limit
         if not store.count("User"):
-            for name in (app.username, "salesperson@example.com", ADMINISTRATOR):
+            for name in (app.username, SALESPERSON, ADMINISTRATOR):
                 self.org.create("User", {"Username": name, "Name": name.split("@")[0], "IsActive": True}, "")
+
+    @property
+    def person(self) -> str:
+        """Return the id of a user who works in the user interface."""
+        return next(str(each["Id"]) for each in self._store.all("User") if each["Username"] == SALESPERSON)
 
     # ---- OAuth 2.0 (Salesforce Help: JWT bearer flow, client credentials flow)
 

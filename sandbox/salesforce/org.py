@@ -140,25 +140,42 @@ class Org:
 
     def update(self, name: str, record_id: str, values: Record, user: str) -> Record:
         sobject = self.sobject(name)
-        record = self.get(name, record_id)
+        record = self._to_change(name, record_id)
         self._check(sobject, values, is_new=False)
         return self._save(sobject, record | _with_whole_ids(sobject, values), user)
 
     def delete(self, name: str, record_id: str, user: str) -> None:
         sobject = self.sobject(name)
-        self._save(sobject, self.get(name, record_id) | {"IsDeleted": True}, user)
+        self._save(sobject, self._to_change(name, record_id) | {"IsDeleted": True}, user)
 
-    def merge(self, name: str, master_id: str, loser_id: str, user: str) -> None:
-        """Merge a record into another, as people do in the user interface: the loser is deleted and names its master,
-        which its children belong to from then on (SOAP API Developer Guide: merge)."""
+    def _to_change(self, name: str, record_id: str) -> Record:
+        """Return a record that is to be written. One in the recycle bin is refused (SOAP API Developer Guide: Core Data
+        Types, StatusCode, ENTITY_IS_DELETED)."""
+        found = self._store.get(self.sobject(name).name, case_safe_id(record_id))
+        if found is not None and found["IsDeleted"]:
+            raise SalesforceError(404, "ENTITY_IS_DELETED", "entity is deleted")
+        return self.get(name, record_id)
+
+    def merge(self, name: str, master_id: str, loser_id: str, values: Record, user: str) -> None:
+        """Merge a record into another, as people do in the user interface (SOAP API Developer Guide: merge).
+
+        The loser is deleted and names its master, to which all records refer from then on that referred to the loser.
+        The master keeps its fields but for `values`, which people have chosen from the loser.
+        """
         sobject = self.sobject(name)
-        master = self.get(name, master_id)["Id"]
-        loser = self.get(name, loser_id)
+        if "MasterRecordId" not in sobject.fields:
+            raise SalesforceError(400, "INVALID_OPERATION", f"merge is not supported for {sobject.name}")
+        master = self.update(name, master_id, values, user)["Id"]
+        loser = self._to_change(name, loser_id)
+        if loser["Id"] == master:
+            raise SalesforceError(400, "INVALID_OPERATION", "a record cannot be merged with itself")
         self._save(sobject, loser | {"IsDeleted": True, "MasterRecordId": master}, user)
-        for child, reference in sobject.children.values():
-            for each in self.live(self.sobject(child)):
-                if each[reference] == loser["Id"]:
-                    self._save(self.sobject(child), each | {reference: master}, user)
+        for child in tuple(self.objects.values()):
+            references = [key for key, field in child.fields.items() if field.to == sobject.name]
+            for each in self.live(child):
+                moved = {key: master for key in references if each[key] == loser["Id"]}
+                if moved and each["Id"] != master:
+                    self._save(child, each | moved, user)
 
     def begin(self) -> None:
         """Begin a transaction: what is written from here on can be rolled back."""
@@ -244,8 +261,11 @@ class Org:
             case "date":
                 wrong = not _is_date(value)
             case "reference":
-                if self._store.get(field.to, case_safe_id(str(value))) is None:
+                referred = self._store.get(field.to, case_safe_id(str(value)))
+                if referred is None:
                     raise SalesforceError(400, "MALFORMED_ID", f"{name}: id value of incorrect type: {value}", (name,))
+                if referred.get("IsDeleted"):  # SOAP API Developer Guide: Core Data Types, StatusCode
+                    raise SalesforceError(400, "ENTITY_IS_DELETED", "entity is deleted", (name,))
             case "picklist":
                 if field.values and value not in field.values:
                     raise SalesforceError(

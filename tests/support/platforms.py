@@ -88,6 +88,11 @@ class PlatformSet:
         httpx.delete(f"{self.sandbox.url('control')}/faults").raise_for_status()
         self.behave(sku="*", outcome="succeed", milliseconds=50)
 
+    def merge(self, loser: str, into: str, **values: Any) -> None:
+        """Merge an account into another, with some values of the loser's, as people do in the CRM."""
+        merged = {"master": into, "loser": loser, "values": values}
+        httpx.post(f"{self.sandbox.url('control')}/crm/merges", json=merged).raise_for_status()
+
     def behave(self, **behaviour: Any) -> None:
         httpx.post(f"{self.sandbox.url('control')}/provisioning", json=behaviour).raise_for_status()
 

@@ -532,7 +532,7 @@ def test_an_account_that_is_deleted_or_merged_is_a_change_that_says_so(tmp_path:
         account, other = await watching.customer(), await watching.org.account("Survivor")
         await watching.look()
         if merged:
-            watching.org.stand_in.org.merge("Account", other, account, PERSON)
+            watching.org.stand_in.org.merge("Account", other, account, {}, PERSON)
         else:
             watching.org.remove("Account", account)
 
