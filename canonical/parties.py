@@ -95,6 +95,8 @@ class Account(msgspec.Struct, frozen=True):
     """The client name of the partner that serves the account; empty when there is none."""
     revision: str = ""
     """A fingerprint that changes when a field changes that the CRM owns, and only then."""
+    merged: tuple[str, ...] = ()
+    """Accounts that were merged into this one, as long as the CRM still shows them."""
 
 
 class AccountSync(msgspec.Struct, frozen=True):

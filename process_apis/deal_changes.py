@@ -61,8 +61,9 @@ class DealChanges:
             return revision
         begun = row.revision if row.state == "received" else None  # perhaps the first time was cut short
         is_held = row.state == "on_hold" and row.held_in in BEFORE_CREATION
-        if state == row.deal_state or revision < row.revision:
-            if is_held and "account_changed" in event.data:
+        is_moved = self._moved(row, event)
+        if is_moved or state == row.deal_state or revision < row.revision:
+            if is_held and (is_moved or "account_changed" in event.data):
                 self._correct(row.id)
             return begun  # the same again, or one that was overtaken
         is_first = not row.deal_state and revision == row.revision  # placed by a channel, or before states were kept
@@ -80,10 +81,17 @@ class DealChanges:
     def lost(self, event: Event, correlation_id: str) -> None:
         """Take a deal that is no longer won."""
         row = self._context.orders.newest_of(event.instance, event.subject)
-        if row is None or row.state in NOT_SOLD or row.deal_state == state_of(event):
+        if row is None or row.state in NOT_SOLD or row.deal_state == state_of(event) or self._moved(row, event):
             return
         self._context.orders.change(row.id, deal_state=state_of(event))
         report_change(self._context, row, "the deal was lost after it was won", correlation_id)
+
+    def _moved(self, row: sa.Row[Any], event: Event) -> bool:
+        """Return whether a deal is as it was seen last, but for its account, which was merged into another."""
+        is_moved = row.deal_state in event.data.get("digest_before", "").split()
+        if is_moved:
+            self._context.orders.change(row.id, deal_state=state_of(event))
+        return is_moved
 
     def _correct(self, order_id: str) -> None:
         for kind in ("deal_invalid", "duplicate_customer"):

@@ -20,11 +20,14 @@ class Crm(Protocol):
         ...
 
     async def put_deal(self, deal: PlacedDeal) -> DealReference:
-        """Create the deal and close it as won. If one with the same key exists, go on from the state that it is in."""
+        """Create the deal and close it as won. If one with the same key exists, go on from the state that it is in.
+
+        An account that was merged into another is that other, here and in `put_status`.
+        """
         ...
 
     async def account(self, account_id: str) -> Account:
-        """Return an account as it is now.
+        """Return an account as it is now. One that was merged into another is that other, as its `id` shows.
 
         Of its ancestors it holds the parent only, and no potential duplicates: `deal` returns those.
         """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -58,6 +58,8 @@ class Changes:
         self._new_id = context.new_id
         self._position = self._stored.read(soql_time(context.clock() - OVERLAP))
         self._seen: OrderedDict[str, str] = OrderedDict()
+        self._merged: dict[str, list[str]] = {}
+        """For the account of a deal that is offered, those that were merged into it."""
         self._refused: set[str] = set()
         """Records that could not be read when they were last seen."""
 
@@ -104,6 +106,7 @@ class Changes:
         What comes `late`, found by the sweep, is named in the log.
         """
         offering = _Offering(intake, self._new_id, late=late)
+        await self._read_merges(deals)
         for row in deals:
             await self._offer(offering, row, "deal")
         for row in [*accounts, *await self._accounts_of(contacts, accounts)]:
@@ -125,10 +128,30 @@ class Changes:
                 wanted[account] = None
         missing = [each for each in wanted if each not in there]
         found: list[Row] = []
-        for start in range(0, len(missing), AT_ONCE):
-            ids = ", ".join(map(mapping.quoted, missing[start : start + AT_ONCE]))
+        for ids in _lists(missing):
             found += await self._client.query(mapping.accounts_query(f"{self._org.ours} AND Id IN ({ids})", self._org))
         return found
+
+    async def _read_merges(self, deals: list[Row]) -> None:
+        """Read which accounts were merged into those of deals that may have an order and look changed: a deal goes to
+        the account that is left, and is sold to the same customer as before."""
+        changed: dict[str, None] = {}
+        for row in deals:
+            account = row.get("AccountId")
+            if isinstance(account, str) and ID.fullmatch(account) and self._looks_changed(row):
+                changed[account] = None
+        self._merged.clear()
+        for ids in _lists(list(changed)):
+            query = mapping.merged_query(f"MasterRecordId IN ({ids})")
+            for row in (await self._client.queries({"merged": query}, with_deleted={"merged"}))["merged"]:
+                self._merged.setdefault(row["MasterRecordId"], []).append(row["Id"])
+
+    def _looks_changed(self, row: Row) -> bool:
+        key, state = self._state(row, "deal")
+        known = self._seen.get(key)
+        if known is None:  # a new deal, or one from before this process, which shows that it has an order
+            return bool(row.get(self._org.written.deal.state))
+        return known not in (state, f"{REFUSED}{state}")
 
     async def _offer(self, offering: _Offering, row: Row, record: Record) -> None:
         record_id = row.get("Id")
@@ -164,13 +187,16 @@ class Changes:
         if is_same and not corrected:
             return None
         revision = mapping.revision_of(row, self._org)
+        merged = self._merged.get(row.get("AccountId") or "", ())
+        before = " ".join(mapping.sale_digest(row | {"AccountId": each}, self._org) for each in merged)
+        data = {"account_changed": corrected, "digest_before": before}
         return Event(
             id=f"{row['Id']}:{revision}:{state}" + (f":{_account_of(row).get(STAMP)}:{corrected}" if corrected else ""),
             source=self._source,
             type=DEAL_CLOSED if row.get("IsWon") else DEAL_LOST,
             subject=row["Id"],
             time=_moment(row),
-            data={"revision": str(revision), "digest": state} | ({"account_changed": corrected} if corrected else {}),
+            data={"revision": str(revision), "digest": state} | {name: each for name, each in data.items() if each},
         )
 
     def _account_changed(self, row: Row) -> str:
@@ -294,6 +320,12 @@ class _Offering:
     def raise_fault(self) -> None:
         if self._fault is not None:
             raise self._fault
+
+
+def _lists(ids: list[str]) -> Iterator[str]:
+    """Yield ids as SOQL lists them, as many at a time as one query asks for."""
+    for start in range(0, len(ids), AT_ONCE):
+        yield ", ".join(map(mapping.quoted, ids[start : start + AT_ONCE]))
 
 
 def _account_of(row: Row) -> Row:

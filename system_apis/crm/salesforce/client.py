@@ -40,6 +40,8 @@ SPENT_PAUSE = 300.0
 """Seconds until it is worth asking again: they come back over the day."""
 SALESFORCE = ".salesforce.com"
 QUERY = {False: "query", True: "queryAll"}
+DELETED = "ENTITY_IS_DELETED"
+"""A record, or one that it refers to, is in the recycle bin (SOAP API Developer Guide: Core Data Types, StatusCode)."""
 TAKEN = {"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"}
 
 
@@ -246,12 +248,17 @@ class SalesforceClient:
         whole = {"allOrNone": True, "compositeRequest": requests}
         url = f"/services/data/{VERSION}/composite"
         answers = (await self._send("POST", url, whole, carries, _Composite, safe=safe)).compositeResponse
+        halted = False
         for each in answers:
             if each.httpStatusCode >= HTTPStatus.BAD_REQUEST:
                 complaints = _complaints(msgspec.json.encode(each.body))
-                if not complaints or complaints[0].errorCode != "PROCESSING_HALTED":
-                    raise _fault(each.httpStatusCode, complaints, safe=safe)
+                if complaints and complaints[0].errorCode == "PROCESSING_HALTED":
+                    halted = True  # another one says why
+                    continue
+                raise _fault(each.httpStatusCode, complaints, safe=safe)
             _check_collection(each.body, safe=safe)
+        if halted:
+            raise _not_asked_for("a composite that was halted, and not why", safe=safe)
         if len(answers) != len(requests):
             raise _not_asked_for(f"{len(answers)} answers to {len(requests)} requests", safe=safe)
         return [each.body for each in answers]
@@ -408,8 +415,8 @@ def _fault(status: int, complaints: list[_Complaint], *, safe: bool, retry_after
         return Throttled("crm", first.message, retry_after=retry_after or pause)
     if first.errorCode in TAKEN:
         return Conflict("crm", first.message, field=field)
-    if status == HTTPStatus.NOT_FOUND:
-        return NotFound("crm", first.message)
+    if status == HTTPStatus.NOT_FOUND or first.errorCode == DELETED:
+        return NotFound("crm", first.message, field=field)
     if status == HTTPStatus.SERVICE_UNAVAILABLE or (safe and status >= HTTPStatus.INTERNAL_SERVER_ERROR):
         return Unavailable("crm", first.message)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import msgspec
+
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import Conflict, NotFound, Rejected, Unavailable
 from canonical.parties import Account, AccountSync
@@ -16,6 +20,7 @@ from system_apis.feed import Look
 from system_apis.intake import Intake
 
 MAX_DEPTH = 50
+OfAccount = TypeVar("OfAccount", DealStatus, PlacedDeal)
 
 
 class Salesforce:
@@ -53,13 +58,16 @@ class Salesforce:
                 f"SELECT Id, ParentId FROM Account WHERE {number.column.field} = {quoted(str(same))}"
                 f" AND Id != {account_id}"
             )
-        rows = await self._client.queries(queries)
+        if account_id != "''":
+            queries["merged"] = mapping.merged_query(f"MasterRecordId = {account_id}")
+        rows = await self._client.queries(queries, with_deleted={"merged"})
         listed = {each["Product2Id"] for each in rows["listed"]}
         family = {account.get("Id"), *ancestors}  # a group's branches have its number, and are no duplicates
         same_number = rows.get("potential_duplicates", [])
         duplicates = [each for each in same_number if each["Id"] not in family and each["ParentId"] not in family]
         try:
-            return mapping.to_deal(row, ancestors, rows["contacts"], duplicates, listed, self._org)
+            merged = mapping.ids_of(rows.get("merged", []))
+            return mapping.to_deal(row, ancestors, rows["contacts"], duplicates, listed, self._org, merged)
         except Unreadable as error:
             raise Rejected("crm", error.reason, field=error.field) from error
 
@@ -93,23 +101,33 @@ class Salesforce:
         return tuple(chain)
 
     async def account(self, account_id: str) -> Account:
-        found = await self._client.query(mapping.accounts_query(f"Id = {quoted(account_id)}", self._org))
-        if not found:
-            raise NotFound("crm", await self._why_gone(account_id))
-        row = found[0]
+        row, merged = await self._present(account_id)
         parents = (row["ParentId"],) if row["ParentId"] else ()
         try:
-            return mapping.to_account(row, mapping.contacts_of(row), self._org, parents)
+            return mapping.to_account(row, mapping.contacts_of(row), self._org, parents, merged=merged)
         except Unreadable as error:
             raise Rejected("crm", error.reason, field=error.field) from error
 
-    async def _why_gone(self, account_id: str) -> str:
-        query = f"SELECT MasterRecordId FROM Account WHERE IsDeleted = true AND Id = {quoted(account_id)}"
-        found = (await self._client.queries({"gone": query}, with_deleted={"gone"}))["gone"]
-        if not found:
-            return f"there is no account {account_id}"
-        master = found[0].get("MasterRecordId")
-        return f"the account {account_id} was " + (f"merged into {master}" if master else "deleted")
+    async def _present(self, account_id: str) -> tuple[Row, tuple[str, ...]]:
+        """Return an account, or the one that it was merged into, and the ids of those that were merged into that.
+        Raises `NotFound`."""
+        at, was = account_id, f"the account {account_id} was"
+        for _ in range(MAX_DEPTH):
+            wanted = {
+                "account": mapping.accounts_query(f"Id = {quoted(at)}", self._org),
+                "gone": mapping.merged_query(f"(Id = {quoted(at)} OR MasterRecordId = {quoted(at)})"),
+            }
+            found = await self._client.queries(wanted, with_deleted={"gone"})
+            if found["account"]:
+                return found["account"][0], mapping.ids_of(each for each in found["gone"] if each["Id"] != at)
+            own = next((each for each in found["gone"] if each["Id"] == at), None)
+            if own is None:
+                raise NotFound("crm", f"there is no account {at}")
+            if not own["MasterRecordId"]:
+                raise NotFound("crm", f"{was} deleted")
+            at = own["MasterRecordId"]
+            was = f"the account {account_id} was merged into {at}, which was"
+        raise NotFound("crm", f"{was} merged into others without end")
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:
         await self._client.composite([mapping.followed_request(account_id, followed, self._org)])
@@ -128,7 +146,11 @@ class Salesforce:
         price_list: str = rows[0]["Pricebook2Id"]
         record_type = await self._record_type(mapping.record_type_query(deal, org))
         today = self._clock().date()
-        await self._client.composite([mapping.placing_request(deal, price_list, record_type, today, org)])
+        try:
+            await self._client.composite([mapping.placing_request(deal, price_list, record_type, today, org)])
+        except NotFound as fault:
+            deal = await self._moved(deal, fault)
+            await self._client.composite([mapping.placing_request(deal, price_list, record_type, today, org)])
         placed = await self._placed(deal.key)
         if placed is None:
             raise Unavailable("crm", "the opportunity is not visible yet")
@@ -156,6 +178,20 @@ class Salesforce:
         return self._record_types[query] if query else ""
 
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
+        try:
+            await self._show(deal_id, status, correlation_id)
+        except NotFound as fault:
+            await self._show(deal_id, await self._moved(status, fault), correlation_id)
+
+    async def _moved(self, about: OfAccount, fault: NotFound) -> OfAccount:
+        """Return what is about an account that was merged into another, with that one. Raises the fault for an account
+        that is still there, `NotFound` for one that is not."""
+        present = (await self._present(about.account_id))[0]["Id"] if about.account_id else ""
+        if present == about.account_id:
+            raise fault
+        return msgspec.structs.replace(about, account_id=present)
+
+    async def _show(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
         def requests() -> list[Row]:
             return mapping.status_requests(deal_id, status, correlation_id, self._detail_length, self._org)
 

@@ -201,10 +201,12 @@ def to_deal(
     potential_duplicates: list[Row],
     listed: set[str],
     org: Org,
+    merged: tuple[str, ...] = (),
 ) -> Deal:
     """Return an opportunity as a canonical deal.
 
-    `listed` holds the ids of the products that the price list has in the deal's currency. Raises `Unreadable`.
+    `listed` holds the ids of the products that the price list has in the deal's currency, `merged` those of the
+    accounts that were merged into the deal's. Raises `Unreadable`.
     """
     account: Row = row["Account"] or {}
     of, deal = "deal", org.deal
@@ -214,7 +216,7 @@ def to_deal(
         id=row["Id"],
         name=deal["name"].text(row, of),
         revision=deal["revision"].whole(row, of, 1),
-        account=to_account(account, contacts, org, ancestors, tuple(each["Id"] for each in potential_duplicates)),
+        account=to_account(account, contacts, org, ancestors, ids_of(potential_duplicates), merged),
         currency=deal["currency"].text(row, of),
         legal_entity=deal["legal_entity"].text(row, of) or None,
         starts_on=deal["starts_on"].day(row, of),
@@ -256,7 +258,12 @@ def revision_of(row: Row, org: Org) -> int:
 
 
 def to_account(
-    row: Row, contacts: list[Row], org: Org, ancestors: tuple[str, ...] = (), potential_duplicates: tuple[str, ...] = ()
+    row: Row,
+    contacts: list[Row],
+    org: Org,
+    ancestors: tuple[str, ...] = (),
+    potential_duplicates: tuple[str, ...] = (),
+    merged: tuple[str, ...] = (),
 ) -> Account:
     """Return an account as a canonical one. `contacts` holds its first contact, if it has one.
 
@@ -275,6 +282,7 @@ def to_account(
         tax_exempt=account["tax_exempt"].flag(row, of),
         partner=account["partner"].text(row, of),
         revision=revision(row, contacts, org),
+        merged=merged,
     )
 
 
@@ -501,6 +509,16 @@ def gone_query(condition: str, org: Org) -> str:
     """Return the query for customers' accounts that were deleted or merged into others."""
     own = f"Id, {org.written.account.customer}, {STAMP}"
     return f"SELECT {own} FROM Account WHERE IsDeleted = true AND {org.ours} AND {condition}"
+
+
+def ids_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    return tuple(row["Id"] for row in rows)
+
+
+def merged_query(condition: str) -> str:
+    """Return the query for accounts that were deleted or merged into others (Object Reference: Account,
+    MasterRecordId)."""
+    return f"SELECT Id, MasterRecordId FROM Account WHERE IsDeleted = true AND {condition} ORDER BY Id"
 
 
 def contacts_of(account: Row) -> list[Row]:

@@ -20,6 +20,8 @@ from sandbox.salesforce.app import Salesforce
 from system_apis.crm import salesforce
 from system_apis.crm.port import Crm
 from tests.integration.connectors.test_salesforce import CUT_OVER, PERSON, SECRET, Org
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.crm import STARTS_ON
 from tests.support.connector_kit.subject import Bench, bench
 
 SWEEP = 600.0
@@ -49,6 +51,9 @@ class Quiet(Org):
 
     def contact_of(self, account_id: str) -> str:
         return next(str(each["Id"]) for each in self._live("Contact") if each["AccountId"] == account_id)
+
+    def merge(self, loser: str, into: str) -> None:
+        self._org.merge("Account", into, loser, {}, PERSON)
 
     def remove(self, sobject: str, record_id: str) -> None:
         self._org.delete(sobject, record_id, PERSON)
@@ -526,15 +531,11 @@ def test_a_contact_that_is_moved_is_a_change_of_both_accounts(tmp_path: Path) ->
     watch(tmp_path, case)
 
 
-@pytest.mark.parametrize("merged", [True, False])
-def test_an_account_that_is_deleted_or_merged_is_a_change_that_says_so(tmp_path: Path, *, merged: bool) -> None:
+def test_an_account_that_is_deleted_is_a_change_that_says_so(tmp_path: Path) -> None:
     async def case(watching: Watching) -> None:
-        account, other = await watching.customer(), await watching.org.account("Survivor")
+        account = await watching.customer()
         await watching.look()
-        if merged:
-            watching.org.stand_in.org.merge("Account", other, account, {}, PERSON)
-        else:
-            watching.org.remove("Account", account)
+        watching.org.remove("Account", account)
 
         await watching.look()
         await watching.look()
@@ -542,7 +543,81 @@ def test_an_account_that_is_deleted_or_merged_is_a_change_that_says_so(tmp_path:
 
         assert watching.taken.of(CUSTOMER_CHANGED) == [CUSTOMER]
         assert isinstance(fault, NotFound)
-        assert fault.reason == f"the account {account} was " + (f"merged into {other}" if merged else "deleted")
+        assert fault.reason == f"the account {account} was deleted"
+
+    watch(tmp_path, case)
+
+
+def test_an_account_that_is_merged_is_a_change_and_is_read_as_the_one_that_is_left(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        crm = watching.bench.connector
+        account, middle, left = (
+            await watching.customer(),
+            await watching.org.account("A"),
+            await watching.org.account("B"),
+        )
+        await watching.look()
+        watching.org.merge(account, middle)
+
+        await watching.look()
+        await watching.look()
+        watching.org.merge(middle, left)
+        found = await watching.bench.call(lambda: crm.account(account))
+        own = await watching.bench.call(lambda: crm.account(left))
+        watching.org.remove("Account", left)
+        fault = await watching.bench.fault(lambda: crm.account(account))
+
+        assert watching.taken.of(CUSTOMER_CHANGED) == [CUSTOMER]
+        assert (found.id, found.name, found.merged) == (left, "B", (middle,))
+        assert own == found
+        assert isinstance(fault, NotFound)
+        assert fault.reason == f"the account {account} was merged into {left}, which was deleted"
+
+    watch(tmp_path, case)
+
+
+def test_a_deal_that_was_offered_says_what_it_was_before_its_account_was_merged(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        account, left = await watching.org.account("Buyer"), await watching.org.account("Left")
+        deals = [await watching.org.close_deal(account) for _ in range(2)]
+        await watching.look()
+        requests = len(watching.bench.loopback.seen)
+        watching.org.merge(account, left)
+
+        await watching.look()
+
+        before, after = watching.taken.offered[:2], watching.taken.offered[2:]
+        assert [each.subject for each in (*before, *after)] == deals * 2
+        assert [each.data["digest_before"] for each in after] == [each.data["digest"] for each in before]
+        assert {each.data["digest"] for each in after}.isdisjoint({each.data["digest"] for each in before})
+        assert len(watching.bench.loopback.seen) - requests == 2
+
+    watch(tmp_path, case)
+
+
+def test_what_is_about_a_merged_account_is_written_to_the_one_that_is_left(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        crm = watching.bench.connector
+        account, left = await watching.customer(), await watching.org.account("Left")
+        deal = await watching.org.close_deal(account)
+        watching.org.merge(account, left)
+
+        sold = await watching.bench.call(lambda: crm.deal(deal))
+        status = DealStatus(
+            "ord_1", "active", account_id=account, customer_id=CUSTOMER, contract_id="con_1", starts_on=STARTS_ON
+        )
+        await watching.bench.call(lambda: crm.put_status(deal, status, "cor_1"))
+        placed = samples.placed_deal("key-1", account, watching.org.sku, STARTS_ON)
+        made = await watching.bench.call(lambda: crm.put_deal(placed))
+        marked = watching.org.stand_in.org.get("Account", left)["TiergateCustomer__c"]
+        watching.org.remove("Account", left)
+        gone = await watching.bench.fault(lambda: crm.put_status(made.id, status, "cor_1"))
+
+        assert (sold.account.id, sold.account.merged) == (left, (account,))
+        assert marked == CUSTOMER
+        assert await watching.org.contracts("con_1") == 1
+        assert watching.org.stand_in.org.get("Opportunity", made.id)["AccountId"] == left
+        assert isinstance(gone, NotFound)
 
     watch(tmp_path, case)
 

@@ -34,8 +34,10 @@ def changes(context: WorkflowContext, fulfilment: Fulfilment) -> DealChanges:
     return DealChanges(context, fulfilment)
 
 
-def closed(context: WorkflowContext, digest: str, revision: int = 1, kind: str = DEAL_CLOSED) -> Event:
-    data = {"revision": str(revision), "digest": digest}
+def closed(
+    context: WorkflowContext, digest: str, revision: int = 1, kind: str = DEAL_CLOSED, before: str = ""
+) -> Event:
+    data = {"revision": str(revision), "digest": digest} | ({"digest_before": before} if before else {})
     return Event(id=f"deal:{digest}", source="crm/crm-eu", type=kind, subject="deal", time=context.clock(), data=data)
 
 
@@ -149,4 +151,39 @@ def test_a_change_while_the_deal_is_checked_is_seen_by_the_check(
     assert changes.closed(closed(context, "second"), "cor") is None
 
     assert context.orders.row(order_id).deal_state == "second"
+    assert cases(context, order_id) == []
+
+
+@pytest.mark.parametrize("states", [ACTIVE, ("validating", "cancelled")])
+def test_a_deal_whose_account_was_merged_is_the_same_deal(
+    context: WorkflowContext, changes: DealChanges, states: tuple[OrderState, ...]
+) -> None:
+    order_id = sold(context, *states)
+
+    for _ in range(2):
+        assert changes.closed(closed(context, "moved", before="other first"), "cor") is None
+
+    assert cases(context, order_id) == []
+    assert context.orders.row(order_id).deal_state == "moved"
+
+
+def test_a_deal_that_is_held_is_checked_with_the_account_that_its_own_was_merged_into(
+    context: WorkflowContext, changes: DealChanges, fulfilment: Fulfilment
+) -> None:
+    order_id = sold(context, "validating")
+    context.orders.advance(order_id, "on_hold", next_attempt_at=None, held_in="validating")
+
+    changes.closed(closed(context, "moved", before="first"), "cor")
+
+    assert fulfilment.going_on == [(order_id, "validating")]
+
+
+def test_a_lost_deal_whose_account_is_merged_is_lost_once(context: WorkflowContext, changes: DealChanges) -> None:
+    order_id = sold(context, *ACTIVE)
+    changes.lost(closed(context, "lost", kind=DEAL_LOST), "cor")
+    (case,) = context.cases.page(SOMEBODY, "open", None, None, 50).items
+    context.cases.close(case, "seen to")
+
+    changes.lost(closed(context, "moved", kind=DEAL_LOST, before="lost"), "cor")
+
     assert cases(context, order_id) == []
