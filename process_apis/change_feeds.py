@@ -83,8 +83,8 @@ class ChangeFeeds:
         """Read an account: the poll lets the other platforms follow its customer."""
         context, crm = self._context, case.input["crm"]
         account = context.platforms.account(crm, case.subject)
-        known = cross_references.known(context.database, "cus", crm, (account.id,))
-        for customer_id in known.values():
+        known = cross_references.known(context.database, "cus", crm, (case.subject, account.id))
+        for customer_id in set(known.values()):
             customers.expect_change(context.database, customer_id, case.correlation_id, context.clock())
 
     def _open(self, record: str, finding: Finding, given: dict[str, str], correlation_id: str) -> None:

@@ -23,7 +23,7 @@ from canonical.tax import TaxTreatment
 from policies.catalogue.model import Domain
 from policies.context import correlation
 from policies.context.correlation import correlated
-from process_apis import onboarding
+from process_apis import account_merges, onboarding
 from process_apis.records import customers
 from process_apis.records.database import customers as customers_table
 from process_apis.runtime.agenda import Agenda, Due, retry
@@ -49,70 +49,80 @@ class CustomerSync(DBOSConfiguredInstance):
 
     @DBOS.step(name="CustomerChanges.follow")
     def follow(self, customer_id: str) -> Outcome:
-        context = self._context
-        expected = customers.expected_change(context.database, customer_id)
-        if expected is None:
-            return "done"  # another run has seen to it
-        attempts = expected.attempts + 1
-        with correlated(expected.correlation_id):
-            try:
-                with_retries(context.retry_policy, lambda: self._follow(customer_id))
-            except TRANSIENT as fault:
-                again = retry(context, attempts, fault.retry_after)
-                customers.settle_change(context.database, expected, again.at, attempts)
-                if again.needs_case:
-                    self._tell(customer_id, fault)
-                return "stopped"
-            except (Rejected, NotFound) as fault:
-                self._tell(customer_id, fault)
-                customers.settle_change(context.database, expected, None, attempts)
-                return "stopped"
-            context.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
-        customers.settle_change(context.database, expected, None, 0)
-        return "done"
+        return follow(self._context, customer_id)
 
-    def _follow(self, customer_id: str) -> None:
-        context = self._context
-        known = customers.last_seen(context.database, customer_id)
-        if known is None:
-            return
-        wanted = onboarding.refreshed(context, known)
-        sold = context.orders.sold_by(customer_id)
-        for copy in self._copies("billing", wanted, sold):
-            context.platforms.put_billing_customer(copy)
-        for copy in self._copies("erp", wanted, sold):
-            context.platforms.put_erp_customer(copy)
-        customers.keep(context.database, wanted)
-        context.orders.hand_over(customer_id, wanted.partner)
+
+def follow(context: WorkflowContext, customer_id: str) -> Outcome:
+    """Let billing and the ERP follow a customer that has to be, or plan when to try again."""
+    expected = customers.expected_change(context.database, customer_id)
+    if expected is None:
+        return "done"  # another run has seen to it
+    attempts = expected.attempts + 1
+    with correlated(expected.correlation_id):
+        try:
+            with_retries(context.retry_policy, lambda: _follow(context, customer_id))
+        except TRANSIENT as fault:
+            again = retry(context, attempts, fault.retry_after)
+            customers.settle_change(context.database, expected, again.at, attempts)
+            if again.needs_case:
+                _tell(context, customer_id, fault)
+            return "stopped"
+        except (Rejected, NotFound) as fault:
+            _tell(context, customer_id, fault)
+            customers.settle_change(context.database, expected, None, attempts)
+            return "stopped"
+        context.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
+    customers.settle_change(context.database, expected, None, 0)
+    return "done"
+
+
+def _follow(context: WorkflowContext, customer_id: str) -> None:
+    known = customers.last_seen(context.database, customer_id)
+    if known is None:
+        return
+    account = onboarding.account_of(context, known)
+    wanted = onboarding.refreshed(context, known, account)
+    sold = context.orders.sold_by(customer_id)
+    for copy in _copies(context, "billing", wanted, sold):
+        context.platforms.put_billing_customer(copy)
+    for copy in _copies(context, "erp", wanted, sold):
+        context.platforms.put_erp_customer(copy)
+    customers.keep(context.database, wanted)
+    context.orders.hand_over(customer_id, wanted.partner)
+    if account_merges.settle(context, wanted, account, known.references[known.crm]):
         followed = AccountSync(customer_id, wanted.revision, known.legal_entity)
-        context.platforms.put_account_sync(known.crm, known.references[known.crm], followed)
+        context.platforms.put_account_sync(known.crm, account.id, followed)
 
-    def _copies(self, domain: Domain, wanted: Customer, sold: dict[str, TaxTreatment]) -> list[Customer]:
-        """Return a customer for each platform of a domain that has it, with the tax that the legal entity which sold
-        last through that platform has decided. `sold` is as `Orders.sold_by` returns it."""
-        platforms = self._context.live_catalogue.current
-        copies: dict[str | None, Customer] = {}
-        others = [(seller, tax) for seller, tax in sold.items() if seller != wanted.legal_entity]
-        for seller, tax in (*others, (wanted.legal_entity, wanted.tax_treatment)):
-            instance = platforms.instance_for(domain, seller)
-            if instance in wanted.references or seller == wanted.legal_entity:
-                copies[instance] = msgspec.structs.replace(wanted, legal_entity=seller, tax_treatment=tax)
-        return list(copies.values())
 
-    def _tell(self, customer_id: str, fault: PlatformFault) -> None:
-        known = customers.last_seen(self._context.database, customer_id)
-        if known is not None:
-            finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-            self._context.cases.open(
-                "customer_not_followed",
-                known.id,
-                finding,
-                ("retry", "skip"),
-                correlation_id=correlation.current(),
-                legal_entity=known.legal_entity,
-                customer_id=known.id,
-                given={"account": known.references[known.crm]},
-            )
+def _copies(
+    context: WorkflowContext, domain: Domain, wanted: Customer, sold: dict[str, TaxTreatment]
+) -> list[Customer]:
+    """Return a customer for each platform of a domain that has it, with the tax that the legal entity which sold last
+    through that platform has decided. `sold` is as `Orders.sold_by` returns it."""
+    platforms = context.live_catalogue.current
+    copies: dict[str | None, Customer] = {}
+    others = [(seller, tax) for seller, tax in sold.items() if seller != wanted.legal_entity]
+    for seller, tax in (*others, (wanted.legal_entity, wanted.tax_treatment)):
+        instance = platforms.instance_for(domain, seller)
+        if instance in wanted.references or seller == wanted.legal_entity:
+            copies[instance] = msgspec.structs.replace(wanted, legal_entity=seller, tax_treatment=tax)
+    return list(copies.values())
+
+
+def _tell(context: WorkflowContext, customer_id: str, fault: PlatformFault) -> None:
+    known = customers.last_seen(context.database, customer_id)
+    if known is not None:
+        finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+        context.cases.open(
+            "customer_not_followed",
+            known.id,
+            finding,
+            ("retry", "skip"),
+            correlation_id=correlation.current(),
+            legal_entity=known.legal_entity,
+            customer_id=known.id,
+            given={"account": known.references[known.crm]},
+        )
 
 
 class CustomerChanges:
@@ -124,8 +134,10 @@ class CustomerChanges:
         self._sync = CustomerSync(context)
 
     def customer_changed(self, event: Event, correlation_id: str) -> None:
-        """Let the other platforms follow a customer, as the CRM has it when the run looks."""
-        self._start(event.subject, self._expect(event.subject, correlation_id))
+        """Let the other platforms follow a customer, as the CRM has it when the run looks, and those that share its
+        account."""
+        for each in customers.with_its_account(self._context.database, event.subject):
+            self._start(each, self._expect(each, correlation_id))
 
     def begin(self, row: sa.Row[Any], run: int) -> Work:
         return Work(sync_run(row.id, run), self._sync.run, (row.id,), partition=row.id)

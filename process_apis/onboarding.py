@@ -16,7 +16,7 @@ from canonical.orders import Plan
 from canonical.parties import Account, Customer, CustomerMatch, References, folded
 from policies.catalogue.model import Domain
 from policies.context import correlation
-from process_apis import validation
+from process_apis import account_merges, validation
 from process_apis.records import cross_references, customers, matches
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.holds import Held
@@ -28,9 +28,8 @@ Find = Callable[[Customer], Sequence[CustomerMatch]]
 
 
 def identify(context: WorkflowContext, crm: str, deal: Deal) -> tuple[str, str | None]:
-    """Return our ids for the deal's account and its parent, if it has one. The database gives each account one id."""
-    customer_id = cross_references.canonical_id(context.database, "cus", crm, deal.account.id, context.new_id)
-    return customer_id, _parent(context, crm, deal.account)
+    """Return our ids for the deal's account and its parent, if it has one."""
+    return account_merges.customer_of(context, crm, deal.account), _parent(context, crm, deal.account)
 
 
 def _parent(context: WorkflowContext, crm: str, account: Account) -> str | None:
@@ -45,10 +44,14 @@ def duplicates(context: WorkflowContext, crm: str, deal: Deal) -> list[str]:
     return [each for each in known.values() if customers.last_seen(context.database, each) is not None]
 
 
-def refreshed(context: WorkflowContext, customer: Customer) -> Customer:
-    """Return a customer with name, address, contact, parent and partner as its account has them in the CRM now. Its tax
-    stays as it was decided: a change of what it depends on becomes a case for finance."""
-    account = context.platforms.account(customer.crm, customer.references[customer.crm])
+def account_of(context: WorkflowContext, customer: Customer) -> Account:
+    """Return the account of a customer as the CRM has it now: another one, where it was merged into that."""
+    return context.platforms.account(customer.crm, customer.references[customer.crm])
+
+
+def refreshed(context: WorkflowContext, customer: Customer, account: Account) -> Customer:
+    """Return a customer with name, address, contact, parent and partner of its account. Its tax stays as it was
+    decided: a change of what it depends on becomes a case for finance."""
     number = validation.compact(account.tax_number, account.address.country)
     for field, was, now in (
         ("customer.tax_number", customer.tax_number, number),
@@ -74,7 +77,19 @@ def refreshed(context: WorkflowContext, customer: Customer) -> Customer:
         partner=account.partner,
         parent_id=_parent(context, customer.crm, account),
         revision=account.revision,
+        references=customer.references | {customer.crm: account.id},
     )
+
+
+def refreshed_plan(context: WorkflowContext, plan: Plan) -> Plan:
+    """Return a plan with the customer as it is now: an order that waited for people was checked some time ago. One that
+    was no customer yet is the one whose account its own was merged into meanwhile."""
+    customer, account = plan.customer, account_of(context, plan.customer)
+    if customers.last_seen(context.database, customer.id) is None:
+        own = account_merges.customer_of(context, customer.crm, account, customer.references[customer.crm])
+        customer = msgspec.structs.replace(customer, id=own)
+    contract = msgspec.structs.replace(plan.contract, customer_id=customer.id)
+    return msgspec.structs.replace(plan, customer=refreshed(context, customer, account), contract=contract)
 
 
 def onboard(context: WorkflowContext, plan: Plan) -> Plan:

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from canonical.cases import Action, Case, CaseKind
 from canonical.states import BEFORE_CREATION, OrderState
+from process_apis import account_merges
 from process_apis.records import matches
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -83,6 +84,9 @@ class OrderCases:
         context, order_id = self._context, case.subject
         if case.kind == "status_not_shown":
             return self._show(order_id)
+        if account_merges.SHARED in case.input:
+            account_merges.lead(context, case)
+            return nothing
         if "record" in case.input:
             return self._match(case, case.input["record"])
         self._watch(order_id)
@@ -96,6 +100,8 @@ class OrderCases:
     def _skip(self, case: Case) -> Next:
         context, order_id = self._context, case.subject
         match case.kind:
+            case "duplicate_customer" if account_merges.SHARED in case.input:
+                return nothing
             case "duplicate_customer" if "record" in case.input:
                 return self._match(case, matches.NEW)
             case "duplicate_customer":

@@ -143,10 +143,10 @@ class QuoteToCash(DBOSConfiguredInstance):
         return enter_state(self._context, order_id, "onboarding", self._onboard)
 
     def _onboard(self, order: Order) -> Outcome:
-        """Create the customer as it is now: an order that waited for people was checked some time ago."""
         context, plan = self._context, _plan(order)
         if context.orders.row(order.id).run > 1:
-            plan = msgspec.structs.replace(plan, customer=onboarding.refreshed(context, plan.customer))
+            plan = onboarding.refreshed_plan(context, plan)
+            context.orders.change(order.id, customer_id=plan.customer.id)
             context.orders.hand_over(plan.customer.id, plan.customer.partner)
         context.orders.keep_plan(order.id, onboarding.onboard(context, plan))
         return "done"

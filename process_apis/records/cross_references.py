@@ -13,6 +13,17 @@ CANONICAL = sa.select(references.c.canonical_id).where(
     references.c.foreign_id == sa.bindparam("foreign_id"),
 )
 
+MOVE = (
+    references.update()
+    .where(
+        references.c.kind == sa.bindparam("of_kind"),
+        references.c.platform == sa.bindparam("at"),
+        references.c.foreign_id == sa.bindparam("of"),
+        references.c.canonical_id == sa.bindparam("before"),
+    )
+    .values(canonical_id=sa.bindparam("to"))
+)
+
 
 def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, new_id: NewId) -> str:
     """Return our id for a platform's record, given on first sight. Two at once get the same: the database decides."""
@@ -26,6 +37,17 @@ def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str
         if insert_once(connection, references, wanted | {"canonical_id": given}):
             return given
         return str(connection.execute(CANONICAL, wanted).scalar_one())
+
+
+def move(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, before: str | None, to: str) -> None:
+    """Let a platform's record be another one of ours than `before` (None: it was none yet), unless that has changed."""
+    with engine.begin() as connection:
+        if before is None:
+            record = {"kind": kind, "platform": platform, "foreign_id": foreign_id, "canonical_id": to}
+            insert_once(connection, references, record)
+        else:
+            at = {"of_kind": kind, "at": platform, "of": foreign_id, "before": before}
+            connection.execute(MOVE, at | {"to": to})
 
 
 def known(engine: sa.Engine, kind: Prefix, platform: str, foreign_ids: tuple[str, ...]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from process_apis.records.database import customers, insert_once, orders
 DOCUMENT = sa.select(customers.c.document).where(customers.c.id == sa.bindparam("of"))
 RUN = sa.select(customers.c.run).where(customers.c.id == sa.bindparam("of"))
 CHANGED = sa.select(customers).where(customers.c.id == sa.bindparam("of"))
+SHARES = sa.select(customers.c.shares_with).where(customers.c.id == sa.bindparam("of"))
 CUSTOMER = msgspec.json.Decoder(Customer)
 CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 
@@ -31,6 +32,37 @@ def keep(engine: sa.Engine, customer: Customer) -> None:
         changed = connection.execute(CHANGE, {"of": customer.id} | kept)
         if not changed.rowcount:
             insert_once(connection, customers, {"id": customer.id} | kept)
+
+
+# ---- customers that share an account of the CRM
+
+
+def share(engine: sa.Engine, customer_id: str, owner: str) -> None:
+    """Remember which customer gets the deals of an account that is another one's, too; empty for its own."""
+    with engine.begin() as connection:
+        connection.execute(CHANGE.where(customers.c.shares_with != owner), {"of": customer_id, "shares_with": owner})
+
+
+def shares_with(engine: sa.Engine, customer_id: str) -> str:
+    """Return the customer that gets the deals of a customer's account, empty when it does so itself."""
+    with engine.connect() as connection:
+        return connection.scalar(SHARES, {"of": customer_id}) or ""
+
+
+def lead(engine: sa.Engine, customer_id: str, owner: str) -> None:
+    """Let a customer get the deals of the account that it shares with `owner`, and with others."""
+    others = sa.or_(customers.c.id == owner, customers.c.shares_with == owner)
+    with engine.begin() as connection:
+        connection.execute(customers.update().where(others).values(shares_with=customer_id))
+        connection.execute(CHANGE, {"of": customer_id, "shares_with": ""})
+
+
+def with_its_account(engine: sa.Engine, customer_id: str) -> list[str]:
+    """Return a customer and those that share its account."""
+    owner = shares_with(engine, customer_id) or customer_id
+    query = sa.select(customers.c.id).where(sa.or_(customers.c.id == owner, customers.c.shares_with == owner))
+    with engine.connect() as connection:
+        return list(connection.scalars(query)) or [customer_id]
 
 
 # ---- changes that have to be followed

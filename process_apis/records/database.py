@@ -43,6 +43,7 @@ customers = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("correlation_id", KEY, nullable=False, default=""),
     sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.Column("shares_with", KEY, nullable=False, default="", server_default="", index=True),
 )
 orders = sa.Table(
     "orders",

@@ -23,14 +23,15 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
     status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings)
     if order.plan and order.state in IN_FORCE:
         contract = order.plan.contract
-        # What was followed since the order was accepted stays followed: the account's mark never goes back.
+        # What was followed since the order was accepted stays followed: the account's mark never goes back. An account
+        # of two customers has the mark of the one that gets its deals.
         customer = customers.last_seen(context.database, order.customer_id) or order.plan.customer
         status = DealStatus(
             order_id=order.id,
             state=order.state,
             detail=order.blocked_reason,
-            account_id=order.plan.account_id,
-            customer_id=order.customer_id,
+            account_id=customer.references.get(order.crm, order.plan.account_id),
+            customer_id="" if customers.shares_with(context.database, customer.id) else customer.id,
             contract_id=contract.id,
             starts_on=contract.starts_on,
             term_months=contract.term_months,
