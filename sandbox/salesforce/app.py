@@ -311,16 +311,16 @@ class Salesforce:
     def _page(self, rows: list[Record], start: int, batch: int, version: str, cursor: str = "") -> Record:
         """Return a cursor that goes through the records that there were when the query was made (SOQL reference: query
         cursors)."""
-        page: Record = {
-            "totalSize": len(rows),
-            "done": start + batch >= len(rows),
-            "records": rows[start : start + batch],
-        }
+        end = start + 1  # a batch is never empty
+        room = batch - sum(map(_size, rows[start:end]))
+        while end < len(rows) and (room := room - _size(rows[end])) >= 0:
+            end += 1
+        page: Record = {"totalSize": len(rows), "done": end >= len(rows), "records": rows[start:end]}
         if not page["done"]:
             if not cursor:
                 cursor = secrets.token_hex(8)
                 self._store.put("cursor", cursor, {"rows": rows, "batch": batch})
-            page["nextRecordsUrl"] = f"/services/data/{version}/query/{cursor}-{start + batch}"
+            page["nextRecordsUrl"] = f"/services/data/{version}/query/{cursor}-{end}"
         return page
 
     def _next(self, locator: str, version: str) -> Record:
@@ -378,6 +378,12 @@ class Salesforce:
         now = stamp(self._clock.now())
         records = [{"id": each["Id"], "deletedDate": each["SystemModstamp"]} for each in changed]
         return {"deletedRecords": records, "earliestDateAvailable": now, "latestDateCovered": now}
+
+
+def _size(row: Record) -> int:
+    """Return how much of a batch a row takes: its child records count, too (REST API: Query Options Header)."""
+    inside = (cast("Record", each).get("records", []) for each in row.values() if isinstance(each, dict))
+    return 1 + sum(map(len, inside))
 
 
 def _too_many(requests: list[Record]) -> Record | None:

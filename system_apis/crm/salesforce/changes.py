@@ -33,6 +33,8 @@ OVERLAP = timedelta(seconds=10)
 REMEMBERED = 20_000
 AT_ONCE = 100
 """Accounts that are asked for by their ids in one query."""
+QUERIES = 5
+"""Queries in one request (REST API: Composite)."""
 IN_A_ROW = 3
 """Events in a row that the process layer does not take: then it is not the events."""
 REFUSED = "refused:"
@@ -128,8 +130,13 @@ class Changes:
                 wanted[account] = None
         missing = [each for each in wanted if each not in there]
         found: list[Row] = []
-        for ids in _lists(missing):
-            found += await self._client.query(mapping.accounts_query(f"{self._org.ours} AND Id IN ({ids})", self._org))
+        lists = list(_lists(missing))
+        for start in range(0, len(lists), QUERIES):
+            wanted = {
+                f"accounts{place}": mapping.accounts_query(f"{self._org.ours} AND Id IN ({ids})", self._org)
+                for place, ids in enumerate(lists[start : start + QUERIES])
+            }
+            found += [row for rows in (await self._client.queries(wanted)).values() for row in rows]
         return found
 
     async def _read_merges(self, deals: list[Row]) -> None:

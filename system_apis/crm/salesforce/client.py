@@ -62,7 +62,7 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
 
     The change feed is read every `poll_seconds`, with one request: by default 5,760 a day, of which a Developer Edition
     org has 15,000 and an Enterprise Edition org 100,000 (Salesforce Developer Limits: API Request Limits and
-    Allocations). Every `sweep_seconds` what it may have missed is looked for, with a request for each 200 customers.
+    Allocations). Every `sweep_seconds` what it may have missed is looked for, with a request for each 1,000 customers.
     """
 
     client_id: str

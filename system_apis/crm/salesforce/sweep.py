@@ -20,8 +20,9 @@ from system_apis.intake import Intake
 
 REACH = timedelta(hours=6)
 """How far back deals are read again."""
-ROWS = 200
-"""Records of each kind in one request."""
+DEALS, ACCOUNTS = 200, 1_000
+"""Records in one request: an answer has 2,000 rows at most, of which lines and contacts are some (REST API: Query
+Options Header)."""
 
 
 class Sweep:
@@ -56,14 +57,14 @@ class Sweep:
 
     def _query(self, name: str, start: str) -> str:
         if name == "deals":
-            return self._changes.sales_query(f"{self._wanted} AND {start} ORDER BY {STAMP}, Id LIMIT {ROWS}")
+            return self._changes.sales_query(f"{self._wanted} AND {start} ORDER BY {STAMP}, Id LIMIT {DEALS}")
         org = self._client.org
-        return mapping.accounts_query(f"{org.ours} AND {start} ORDER BY Id LIMIT {ROWS}", org)
+        return mapping.accounts_query(f"{org.ours} AND {start} ORDER BY Id LIMIT {ACCOUNTS}", org)
 
 
 def _after_deals(rows: list[Row]) -> str | None:
     """Return the condition for the deals after these, None when these are the last."""
-    if len(rows) < ROWS:
+    if len(rows) < DEALS:
         return None
     last = rows[-1]
     try:
@@ -74,4 +75,4 @@ def _after_deals(rows: list[Row]) -> str | None:
 
 
 def _after_accounts(rows: list[Row]) -> str | None:
-    return f"Id > {quoted(rows[-1]['Id'])}" if len(rows) == ROWS else None
+    return f"Id > {quoted(rows[-1]['Id'])}" if len(rows) == ACCOUNTS else None
