@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 
-import pycountry
 from stdnum import get_cc_module
 from stdnum.eu import vat as eu_vat
 from stdnum.exceptions import ValidationError
 
 from canonical.billing import Contract
 from canonical.cases import Finding
+from canonical.countries import is_country
 from canonical.deals import INTERVALS, LONGEST_CUSTOM, Deal, DealLine, plain, priced_line
 from canonical.money import UnknownCurrency, exponent
 from canonical.orders import Plan
@@ -64,7 +64,7 @@ def _of_parties(deal: Deal, seller: LegalEntity | None, duplicates: Collection[s
         found.append(Finding("deal.account.ancestors", "the account is its own ancestor"))
     if not account.address.country:
         found.append(Finding("deal.account.address.country", "the country decides the tax, and it is missing"))
-    elif not _is_country(account.address.country):
+    elif not is_country(account.address.country):
         unknown = f"{account.address.country} is not an ISO 3166 country code"
         found.append(Finding("deal.account.address.country", unknown))
     elif account.tax_number and not tax_number_is_valid(account.tax_number, account.address.country):
@@ -114,12 +114,6 @@ def _taxed(line: DealLine, deal: Deal, seller: LegalEntity, products: Mapping[st
     )
 
 
-def _is_country(code: str) -> bool:
-    """Return whether a code is one as it has to be written: `de` would be taxed as a country of its own."""
-    country = pycountry.countries.get(alpha_2=code)
-    return country is not None and country.alpha_2 == code
-
-
 def _of_currency(deal: Deal) -> list[Finding]:
     try:
         exponent(deal.currency)
@@ -153,7 +147,7 @@ def _of_invoicing(deal: Deal) -> Iterator[Finding]:
         yield Finding("deal.invoicing.days_until_due", reason)
     if terms.bill_to and not terms.bill_to.name:
         yield Finding("deal.invoicing.bill_to.name", "who gets the invoices has no name")
-    if terms.bill_to and not _is_country(terms.bill_to.address.country):
+    if terms.bill_to and not is_country(terms.bill_to.address.country):
         unknown = f"{terms.bill_to.address.country or 'nothing'} is not an ISO 3166 country code"
         yield Finding("deal.invoicing.bill_to.address.country", unknown)
 

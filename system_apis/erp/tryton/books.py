@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import pycountry
 
+from canonical.countries import is_country
 from canonical.tax import STANDARD_CLASS, TaxRule, TaxTreatment
 from policies.catalogue.model import Report
 from policies.catalogue.nearest import hint
@@ -92,7 +93,7 @@ def _check(mapping: Books) -> Iterator[Report]:
                     f"use one of {', '.join(sorted(entity.taxes))}{hint(rule.tax, entity.taxes)}, or add it to taxes"
                 )
                 yield (*path, "tax"), f"{code} has no tax {rule.tax!r}", known
-            for country in sorted(set(rule.countries) - _countries()):
+            for country in sorted(each for each in set(rule.countries) if not is_country(each)):
                 yield (*path, "countries"), f"{country!r} is no country", "write ISO 3166-1 codes such as DE"
             for state in sorted(set(rule.states) - _states()):
                 yield (*path, "states"), f"{state!r} is no state", "write ISO 3166-2 codes such as US-CA"
@@ -110,10 +111,6 @@ def _of_custom(fields: dict[str, str]) -> Iterator[Report]:
         if not FIELD.fullmatch(field) or field in WRITTEN:
             taken = f"{field!r} is written by Tiergate" if field in WRITTEN else f"{field!r} is no name of a field"
             yield ("custom", "invoice", name), taken, "name a text field of account.invoice, or leave it to the comment"
-
-
-def _countries() -> set[str]:
-    return {each.alpha_2 for each in pycountry.countries}
 
 
 def _states() -> set[str]:
