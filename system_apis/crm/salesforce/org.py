@@ -8,16 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
+from math import inf, isfinite, ulp
 from pathlib import Path
 
 import msgspec
-import pycountry
 
+from canonical.countries import is_country
 from canonical.deals import CUSTOM_NAME, INTERVALS, MOST_CUSTOM
 from canonical.money import UnknownCurrency, exponent
 from policies.catalogue.model import Report
 from policies.outbound.ownership import TECHNICAL, Fields
-from system_apis.crm.salesforce.columns import TRANSFORMS, Column, Kind, Reader, Value, is_number
+from system_apis.crm.salesforce.columns import MOST, TRANSFORMS, Column, Kind, Reader, Value, is_number
 from system_apis.mapping_file import load
 
 SHIPPED = Path(__file__).with_name("mapping.toml")
@@ -57,6 +58,20 @@ KINDS: dict[str, Kind] = {
     "line.discount_percent": "number",
 }
 """The kind of each canonical field that is no text."""
+
+
+BOUNDS: dict[str, tuple[float, float, str]] = {
+    "deal.term_months": (1, MOST, "write 1 or more: a contract without end has none"),
+    "deal.revision": (1, MOST, "write 1 or more"),
+    "invoicing.days_until_due": (0, MOST, "write 0 or more"),
+    "line.quantity": (ulp(0.0), inf, "write more than 0"),
+    "line.unit_price": (0, inf, "write 0 or more"),
+    "line.discount_percent": (0, 100, "write 0 to 100"),
+}
+"""The least and the greatest value of a canonical field that is a number, and what to do about any other."""
+RELATIONS = 5
+"""Relationships that a query follows from a record to others (SOQL and SOSL Reference: Relationship Query Limitations).
+An account's fields are read through its deal, which is one of them."""
 
 
 class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -421,6 +436,8 @@ def _of_column(path: tuple[str, ...], column: Column) -> Iterator[Report]:
     for key, name in (("field", column.field), ("otherwise", column.otherwise)):
         if name and not FIELD.fullmatch(name):
             yield (*path, key), f"{name!r} is no name of a field", "write one such as Region__c or Owner.Region__c"
+        elif name.count(".") > (most := RELATIONS - (path[0] == "account")):
+            yield (*path, key), f"{name!r} follows {name.count('.')} relationships", f"follow {most} at most"
     if not column.field and (column.otherwise or column.values or column.transform or column.default is not None):
         yield path, "without a field nothing is read", "take everything but the constant out"
     if column.transform and TRANSFORMS[column.transform][0] != kind:
@@ -440,15 +457,21 @@ def _unfit(field: str, kind: Kind, value: Value) -> str:
         case "flag":
             return "" if isinstance(value, bool) else "write true or false"
         case "whole":
-            return "" if isinstance(value, int) and not isinstance(value, bool) else "write a whole number"
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            return _out_of_bounds(field, value) if is_whole else "write a whole number"
         case "number":
-            return "" if is_number(value) else "write a number"
+            return _out_of_bounds(field, value) if is_number(value) and isfinite(value) else "write a number"
         case "day":
             return "take it out: a day is read from a field"
         case "text":
             if not isinstance(value, str):
                 return "write a text in quotes"
     return _unfit_text(field, value) if value else ""
+
+
+def _out_of_bounds(field: str, value: float) -> str:
+    least, most, remedy = BOUNDS[field]
+    return "" if least <= value <= most else remedy
 
 
 def _unfit_text(field: str, value: str) -> str:
@@ -460,7 +483,7 @@ def _unfit_text(field: str, value: str) -> str:
                 exponent(value)
             except UnknownCurrency:
                 return "write an ISO 4217 code such as EUR"
-        case "account.address.country" if pycountry.countries.get(alpha_2=value) is None:
+        case "account.address.country" | "invoicing.bill_to.country" if not is_country(value):
             return "write an ISO 3166-1 code such as DE"
         case _:
             pass

@@ -125,6 +125,14 @@ async def refusal(made: Bench[Crm], deal: str) -> PlatformFault:
         ('"Product2.BillingInterval__c"', '{ constant = "weekly" }', "use one of one_time, month, quarter, half"),
         ('"Partner__c"', '{ field = "Partner__c", default = 1 }', "write a text in quotes"),
         ("default = 12", 'default = "12"', "deal.term_months.default: '12' is none of its values"),
+        ("default = 12", "default = 0", "line 15: deal.term_months.default: 0 is none of its values"),
+        ('"Revision__c"', "{ constant = -1 }", "deal.revision.constant: -1 is none of its values; write 1 or more"),
+        ('"Quantity"', "{ constant = 0 }", "line.quantity.constant: 0 is none of its values; write more than 0"),
+        ('"Quantity"', "{ constant = inf }", "write a number"),
+        ('"UnitPrice"', "{ constant = -0.5 }", "write 0 or more"),
+        ('"UnitPrice"', '{ field = "A__c", values = { low = -1 } }', "line.unit_price.values.low: -1"),
+        ('"Partner__c"', '"A__r.B__r.C__r.D__r.E__r.F__c"', "follows 5 relationships; follow 4 at most"),
+        ('"LegalEntity__c"', '"A__r.B__r.C__r.D__r.E__r.F__r.G__c"', "follows 6 relationships; follow 5 at most"),
         ('state = "TiergateStatus__c"', 'state = "Owner.Status"', "written.deal.state: 'Owner.Status' is no name"),
         ('state = "TiergateStatus__c"', 'state = "stagename"', "stagename is written with something else"),
         ('state = "TiergateStatus__c"', 'state = "Name"', "Name is deal.name, and would be written over"),
@@ -143,6 +151,21 @@ def test_a_mistake_of_the_file_is_named_at_start_with_its_key_and_the_remedy(
         settings(file)
 
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ['"A__r.B__r.C__r.D__r.E__r.F__c"', '{ field = "Zero__c", default = 1 }'])
+def test_what_is_just_within_the_bounds_is_taken(tmp_path: Path, path: str) -> None:
+    file, key = tmp_path / "org.toml", '"LegalEntity__c"' if "__r" in path else '"Revision__c"'
+    file.write_text(SHIPPED.read_text().replace(key, path))
+
+    assert settings(file)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "org.toml"
+    file.write_text(SHIPPED.read_text(), encoding="utf-8-sig")
+
+    assert settings(file)
 
 
 def test_more_custom_fields_than_billing_can_carry_are_refused(tmp_path: Path) -> None:
