@@ -14,6 +14,7 @@ from typing import Annotated, Any, cast
 import msgspec
 
 from policies.catalogue import nearest
+from policies.catalogue.document import text_of
 from policies.catalogue.model import SHIPPED, Layer
 from policies.outbound.platform_server import USER_IN_URL
 
@@ -199,7 +200,7 @@ def _read(path: Path, errors: list[str]) -> dict[str, Any]:
         errors.append(f"there is no {path}: `tiergate sandbox` makes one, or copy deploy/tiergate.example.toml")
         return {}
     try:
-        return msgspec.toml.decode(path.read_bytes())
+        return msgspec.toml.decode(text_of(path.read_bytes()))
     except OSError as error:
         errors.append(f"{path}: {error.strerror}")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -47,7 +47,7 @@ def load_with_text(path: pathlib.Path) -> tuple[Catalogue, str]:
     catalogue, violations = read(raw)
     if catalogue is None or violations:
         raise CatalogueError(path.name, violations)
-    return catalogue, raw.decode()
+    return catalogue, document.text_of(raw)
 
 
 def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[Violation]]:

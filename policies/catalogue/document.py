@@ -22,7 +22,7 @@ def read(raw: bytes, kind: type[T], see: str) -> tuple[T | None, str, list[Viola
     """Return the document as a `kind`, or None, its text, and what is wrong with its shape. `see` is where its shape
     is described."""
     try:
-        text = raw.decode()
+        text = text_of(raw)
         document = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         at = re.search(r"line (\d+)", str(error))
@@ -33,6 +33,12 @@ def read(raw: bytes, kind: type[T], see: str) -> tuple[T | None, str, list[Viola
     except msgspec.ValidationError as error:
         reports = dict.fromkeys(_misshapen(document, kind, see)) or [_by_msgspec(error, see)]
         return None, text, located(text, reports)
+
+
+def text_of(raw: bytes) -> str:
+    """Return the text of a file that people write: UTF-8, with or without the byte-order mark that some editors put in
+    front. Raises `UnicodeDecodeError`."""
+    return raw.decode("utf-8-sig")
 
 
 def schema(kind: type[Any], title: str) -> dict[str, Any]:

@@ -46,13 +46,13 @@ class FromFile(Secret):
         """Read the file. Raises `OSError` when that fails."""
         self._path = path
         self._stamp = _stamp(path)
-        super().__init__(path.read_text().strip())
+        super().__init__(_content(path))
 
     def reveal(self) -> str:
         try:
             stamp = _stamp(self._path)
             if stamp != self._stamp:
-                self._value, self._stamp = self._path.read_text().strip(), stamp
+                self._value, self._stamp = _content(self._path), stamp
                 log.info("a secret was read again", file=self._path.name)
         except OSError as error:
             log.warning("a secret cannot be read again", file=self._path.name, reason=type(error).__name__)
@@ -95,6 +95,11 @@ def _output_of(command: list[str]) -> str:
     # The words are the operator's own settings.
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)  # noqa: S603
     return done.stdout.strip()
+
+
+def _content(path: Path) -> str:
+    """Return what is in a file, without the byte-order mark that some editors put in front."""
+    return path.read_text(encoding="utf-8-sig").strip()
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -54,12 +54,13 @@ def check(file: Path | None, config: Path | None) -> None:
 def explain(client: str, operation: str, file: Path | None, config: Path | None) -> None:
     """Say what would happen if CLIENT called OPERATION, and which line decides each part."""
     from canonical.ids import utc_now
+    from policies.catalogue.document import text_of
     from policies.catalogue.explain import Unknown
     from policies.chain.pipeline import explain
 
     path = file or governing_catalogue(config)
     try:
-        found = explain(load_catalogue(path), path.read_text(), client, operation, utc_now().date())
+        found = explain(load_catalogue(path), text_of(path.read_bytes()), client, operation, utc_now().date())
     except Unknown as error:
         refuse([str(error)])
     click.echo(f"{client} {'may' if found.allowed else 'may not'} call {operation}, by {shown(path)}")

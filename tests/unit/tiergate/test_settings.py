@@ -60,6 +60,13 @@ def test_a_file_and_the_environment_make_the_settings(tmp_path: Path) -> None:
     assert settings.process_database() == f"sqlite:///{tmp_path / 'process.sqlite'}"
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+
+    assert load(path, {}).state == tmp_path
+
+
 def test_every_error_is_told_at_once_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
         load(written(tmp_path, GOOD + "[extra]\na = 1\n[crm]\nb = 1\n"), {"TIERGATE_SERVER_SYSTEM_PORT": "many"})

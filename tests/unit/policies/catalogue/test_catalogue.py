@@ -494,6 +494,15 @@ def test_the_shipped_catalogue_is_fine_and_fits_its_schema() -> None:
     Draft202012Validator.check_schema(schema())  # pyright: ignore[reportUnknownMemberType]
 
 
+def test_a_catalogue_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    draft = tmp_path / "draft.toml"
+    draft.write_text(SHIPPED.read_text(), encoding="utf-8-sig")
+
+    assert load(draft) == load(SHIPPED)
+    explained = CliRunner().invoke(cli, ["policy", "explain", "sales-app", "list_orders", "--catalogue", str(draft)])
+    assert (explained.exit_code, "draft.toml:" in explained.stdout) == (0, True)
+
+
 def test_a_scope_of_the_gateway_is_granted_by_a_client_of_any_layer() -> None:
     text = TEXT.replace(READY, READY.replace('open = "health"', 'scope = "crm:read"'))
     text = text.replace("apis.crm", "apis.operations_of_crm")

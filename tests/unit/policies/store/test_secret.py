@@ -24,6 +24,12 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     assert secret.reveal() == "the second"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("first\n", encoding="utf-8-sig")
+
+    assert FromFile(tmp_path / "password").reveal() == "first"
+
+
 def test_a_file_that_is_gone_leaves_the_last_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "password"
     path.write_text("hunter2")
