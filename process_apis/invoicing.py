@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.billing import ClosedPeriod, Invoice
+from canonical.billing import ClosedPeriod, Invoice, Posting
 from canonical.faults import NotFound, Rejected, Unavailable
 from process_apis.payments import Payments
 from process_apis.posting import CANCELLED, NOT_POSTED, attempt, fail_posting, open_window
@@ -52,29 +52,27 @@ class Invoicing(DBOSConfiguredInstance):
         if row.cancelled and invoice.state == "open":  # nothing that is cancelled is opened again: it shows soon
             raise Unavailable("billing", f"it reported the invoice as {row.cancelled}, and shows it as open")
         closed = open_window(context, invoice.legal_entity)
-        if invoice.state != "void":
-            posting = context.platforms.put_erp_invoice(invoice, closed)
-            context.postings.posted("invoice", row.id, posting, invoice.total)
-        if invoice.state in ("void", "uncollectible"):
-            self._take_back(row, invoice, closed)
-        cancelled = context.postings.cancelled(row.id)
-        if cancelled not in (row.cancelled, invoice.state):  # reported after it was read
-            context.postings.cancel(row.id, cancelled)
+        posting = None if invoice.state == "void" else context.platforms.put_erp_invoice(invoice, closed)
+        if posting and invoice.state != "uncollectible":
+            context.postings.posted(row, posting, invoice.total, invoice.state)
+        else:
+            self._take_back(row, invoice, posting, closed)
 
-    def _take_back(self, row: sa.Row[Any], invoice: Invoice, closed: ClosedPeriod) -> None:
+    def _take_back(self, row: sa.Row[Any], invoice: Invoice, posting: Posting | None, closed: ClosedPeriod) -> None:
         """Credit or write off what is posted for an invoice that billing has cancelled. Where people have to decide, it
         is a case."""
         context = self._context
         try:
-            posting = context.platforms.cancel_erp_invoice(invoice, closed)
+            taken_back = context.platforms.cancel_erp_invoice(invoice, closed)
         except NotFound:
-            context.postings.dropped("invoice", row.id, "billing voided it before it was posted")
             self._resolve(row.id, "it was never posted")
+            context.postings.drop(row, "billing voided it before it was posted", invoice.state)
         except Rejected as refused:
-            fail_posting(context, row, refused, CANCELLED)
+            booked = (posting, invoice.total) if posting else None
+            fail_posting(context, row, refused, CANCELLED, invoice.state, booked)
         else:
-            context.postings.posted("invoice", row.id, posting, invoice.total)
             self._resolve(row.id, "it was taken back in the ERP")
+            context.postings.posted(row, taken_back, invoice.total, invoice.state)
 
     def _resolve(self, invoice_id: str, resolution: str) -> None:
         for kind in (CANCELLED, NOT_POSTED["invoice"]):

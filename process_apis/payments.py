@@ -51,7 +51,7 @@ class Payments(DBOSConfiguredInstance):
         booked = [context.platforms.put_erp_payment(each, invoice.legal_entity, closed) for each in wanted]
         parts = () if is_part else context.postings.parts(invoice.id)
         received = total((each.amount for each in wanted if each.id not in parts), invoice.total.currency)
-        context.postings.posted("payment", row.id, booked[-1], received)
+        context.postings.posted(row, booked[-1], received)
         context.postings.change("invoice", invoice.id, balance=booked[-1].balance.amount)
         for settled in (earlier for each in wanted for earlier in each.settles):
             self._show_balance(settled, invoice.legal_entity)

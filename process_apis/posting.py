@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from canonical.billing import ClosedPeriod
+from canonical.billing import ClosedPeriod, Posting
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
+from canonical.money import Money
 from canonical.orders import PostingKind
 from policies.business.posting_windows import window_of
 from policies.context.correlation import correlated
@@ -57,6 +58,8 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
     a case."""
     row = context.postings.find(kind, key)
     if row is None or row.state != "waiting":
+        if row is not None and row.state == "posted":  # by a run that may have ended before it closed the case
+            _close_case(context, row)
         return "stopped"
     with correlated(row.correlation_id):
         try:
@@ -68,10 +71,14 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
         except (Rejected, NotFound) as fault:
             fail_posting(context, row, fault)
         else:
-            if row.attempts >= CASE_AFTER:
-                context.cases.resolve(f"{kind}:{key}", "it went on by itself", NOT_POSTED[kind])
+            _close_case(context, row)
             return "done"
     return "stopped"
+
+
+def _close_case(context: WorkflowContext, row: sa.Row[Any]) -> None:
+    if row.attempts >= CASE_AFTER:
+        context.cases.resolve(f"{row.kind}:{row.id}", "it went on by itself", NOT_POSTED[row.kind])
 
 
 def wait_for_window(context: WorkflowContext, row: sa.Row[Any], shut: WindowShut) -> None:
@@ -79,9 +86,7 @@ def wait_for_window(context: WorkflowContext, row: sa.Row[Any], shut: WindowShut
     failure."""
     blocked_reason = f"the posting window of {shut.legal_entity}, which opens at {shut.opens_at:%Y-%m-%d %H:%M} UTC"
     next_attempt_at = min(shut.opens_at, context.later(context.retry_policy.max_delay))
-    context.postings.change(
-        row.kind, row.id, blocked_reason=blocked_reason, next_attempt_at=next_attempt_at.isoformat()
-    )
+    context.postings.postpone(row, next_attempt_at, blocked_reason=blocked_reason)
 
 
 def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
@@ -90,25 +95,27 @@ def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault
     attempts = row.attempts + 1
     again = retry(context, attempts, fault.retry_after)
     blocked_reason = f"{fault.platform}: {fault.reason}"
-    context.postings.change(
-        row.kind,
-        row.id,
-        attempts=attempts,
-        blocked_reason=blocked_reason,
-        next_attempt_at=again.at.isoformat(),
-    )
-    if again.needs_case and passes_by_itself(fault):  # a period that is closed by policy is no failure
-        _open(context, row, fault, ("retry",))
+    waits = context.postings.postpone(row, again.at, attempts=attempts, blocked_reason=blocked_reason)
+    if waits and again.needs_case and passes_by_itself(fault):  # a period that is closed by policy is no failure
+        _open(context, row, fault, ("retry",), NOT_POSTED[row.kind])
 
 
 def fail_posting(
-    context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault, case: CaseKind | None = None
+    context: WorkflowContext,
+    row: sa.Row[Any],
+    fault: PlatformFault,
+    case: CaseKind | None = None,
+    shown: str = "",
+    booked: tuple[Posting, Money] | None = None,
 ) -> None:
-    """Mark the posting as failed, and open a case for finance: of the kind `case`, or that it is not posted."""
-    context.postings.change(
-        row.kind, row.id, state="failed", blocked_reason=fault.reason, attempts=row.attempts + 1, next_attempt_at=None
-    )
-    _open(context, row, fault, ("retry", "skip"), case)
+    """Mark the posting as failed, together with a case for finance: of the kind `case`, or that it is not posted.
+
+    No case is opened when it waits again, since billing has cancelled the invoice after it was read in the state
+    `shown`, or when somebody else has ended it. `booked` is what is booked of it and its amount.
+    """
+    with context.database.begin() as connection:
+        if context.postings.fail(connection, row, fault.reason, shown, booked):
+            _open(context, row, fault, ("retry", "skip"), case or NOT_POSTED[row.kind], connection)
 
 
 def _open(
@@ -116,10 +123,11 @@ def _open(
     row: sa.Row[Any],
     fault: PlatformFault,
     actions: tuple[Action, ...],
-    case: CaseKind | None = None,
+    case: CaseKind,
+    connection: sa.Connection | None = None,
 ) -> None:
     context.cases.open(
-        case or NOT_POSTED[row.kind],
+        case,
         f"{row.kind}:{row.id}",
         Finding(fault.field or fault.platform, fault.reason, fault.platform),
         actions,
@@ -127,4 +135,5 @@ def _open(
         legal_entity=row.legal_entity,
         customer_id=row.customer_id,
         given={"invoice": row.invoice_id},
+        connection=connection,
     )

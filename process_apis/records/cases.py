@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -53,8 +54,10 @@ class Cases:
         legal_entity: str = "",
         customer_id: str = "",
         given: dict[str, str] | None = None,
+        connection: sa.Connection | None = None,
     ) -> Case:
-        """Open a case, or return the one that is open. Raises `CaseNotOpened`."""
+        """Open a case, or return the one that is open, in a transaction of its own or the caller's. Raises
+        `CaseNotOpened`."""
         team = CASE_ROUTING.of(self._live_catalogue.current)[kind].to(finding.field, finding.platform)
         case = Case(
             id=self._new_id("cas"),
@@ -84,10 +87,10 @@ class Cases:
             cases.c.subject == subject, cases.c.kind == kind, cases.c.field == finding.field, cases.c.state == "open"
         )
         for _ in range(ATTEMPTS):
-            with self._engine.begin() as connection:
-                if insert_once(connection, cases, row):
+            with nullcontext(connection) if connection is not None else self._engine.begin() as used:
+                if insert_once(used, cases, row):
                     return case
-                document = connection.scalar(same)
+                document = used.scalar(same)
             if document:  # else it was closed in this moment
                 return _decoded(document)
         raise CaseNotOpened(

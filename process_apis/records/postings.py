@@ -1,8 +1,12 @@
-"""Postings: what has to be booked in the ERP for each invoice and payment, and how far it is."""
+"""Postings: what has to be booked in the ERP for each invoice and payment, and how far it is.
+
+How a run ends and what billing reports meanwhile meet in one statement each. Two would leave a gap in which a process
+can die; and SQLite lets others write between a read and the first write of a transaction.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +28,27 @@ PARTS = sa.select(postings.c.id).where(
 STATE = sa.select(postings.c.state).where(postings.c.kind == KIND, postings.c.id == KEY).with_for_update()
 """A process that posts the invoice meanwhile waits, and then sees the payment that is remembered."""
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
+WAITS = postings.c.state == "waiting"
+CHANGE_WAITING = CHANGE.where(WAITS)
+CANCEL = CHANGE.values(
+    state="waiting",
+    attempts=sa.case((WAITS, postings.c.attempts), else_=0),
+    blocked_reason=sa.case((WAITS, postings.c.blocked_reason), else_=""),
+    next_attempt_at=sa.case((WAITS, postings.c.next_attempt_at), else_=sa.bindparam("now", type_=sa.String)),
+)
+_SEEN = sa.or_(postings.c.cancelled == sa.bindparam("as_read"), postings.c.cancelled == sa.bindparam("shown"))
+END = CHANGE.values(
+    state=sa.case((_SEEN, sa.bindparam("ended", type_=sa.String)), else_="waiting"),
+    attempts=sa.case((_SEEN, sa.bindparam("tried", type_=sa.Integer)), else_=0),
+    blocked_reason=sa.case((_SEEN, sa.bindparam("why", type_=sa.Text)), else_=""),
+    next_attempt_at=sa.case((_SEEN, sa.null()), else_=sa.bindparam("again", type_=sa.String)),
+)
+FAIL = END.where(WAITS).returning(postings.c.state)
+"""What somebody else has ended meanwhile does not fail."""
+DROP = END.where(postings.c.number == sa.bindparam("number_read"))
+"""What somebody else has posted meanwhile is not dropped."""
+ENDING = timedelta(seconds=1)
+"""How long a run may take to end that leaves its posting to the next one."""
 
 
 class Postings:
@@ -70,11 +95,12 @@ class Postings:
             "blocked_reason": "" if kind == "invoice" else "its invoice is not posted yet",
         }
         with self._engine.begin() as connection:
-            all_that_is_paid = kind == "payment" and key == values["invoice_id"]
+            is_new = insert_once(connection, postings, values)  # others write before it, or after all of this
+            all_that_is_paid = is_new and kind == "payment" and key == values["invoice_id"]
             together = all_that_is_paid and connection.scalar(STATE, {"of_kind": "invoice", "of": key}) == "waiting"
-            insert_once(
-                connection, postings, values | {"next_attempt_at": stalled_at.isoformat()} if together else values
-            )
+            if together:
+                later = {"of_kind": kind, "of": key, "next_attempt_at": stalled_at.isoformat()}
+                connection.execute(CHANGE, later)
         return not together
 
     def find(self, kind: PostingKind, key: str) -> sa.Row[Any] | None:
@@ -92,38 +118,66 @@ class Postings:
         with self._engine.begin() as connection:
             connection.execute(CHANGE, values)
 
-    def posted(self, kind: PostingKind, key: str, posting: Posting, amount: Money) -> None:
-        self.change(
-            kind,
-            key,
-            state="posted",
-            blocked_reason="",
-            next_attempt_at=None,
-            number=posting.number,
-            currency=amount.currency,
-            amount=amount.amount,
-            tax=posting.tax.amount,
-            balance=posting.balance.amount,
-        )
+    def postpone(self, row: sa.Row[Any], until: datetime, **changes: Any) -> bool:
+        """Let a posting wait until `until` (UTC). Return False for one that somebody else has ended meanwhile."""
+        values = changes | {"next_attempt_at": until.isoformat(), "updated_at": self._clock().isoformat()}
+        with self._engine.begin() as connection:
+            changed = connection.execute(CHANGE_WAITING, values | {"of_kind": row.kind, "of": row.id})
+            return changed.rowcount == 1
 
-    def cancelled(self, invoice_id: str) -> str:
-        """Return the state to which billing has cancelled an invoice, as far as it was reported; empty for none."""
-        row = self.find("invoice", invoice_id)
-        return row.cancelled if row else ""
+    def posted(self, row: sa.Row[Any], posting: Posting, amount: Money, shown: str = "") -> None:
+        """Close a posting that is booked.
+
+        An invoice that billing has cancelled after it was read waits again, so that it is taken back: `row` is the
+        posting as it was read, `shown` the state in which billing showed the invoice.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(END, self._end(row, shown, "posted") | _booked(posting, amount))
+
+    def fail(
+        self,
+        connection: sa.Connection,
+        row: sa.Row[Any],
+        why: str,
+        shown: str = "",
+        booked: tuple[Posting, Money] | None = None,
+    ) -> bool:
+        """Close a posting that people have to see to, in a transaction of the caller's. `booked` is what is booked of
+        it and its amount, the rest is as for one that is posted.
+
+        Return False when there is nothing for people to do: it waits again, or somebody else has ended it.
+        """
+        values = self._end(row, shown, "failed", why, row.attempts + 1) | (_booked(*booked) if booked else {})
+        return connection.scalar(FAIL, values) == "failed"
+
+    def drop(self, row: sa.Row[Any], why: str, shown: str) -> None:
+        """Close a posting of which nothing is booked; it waits again as one that is posted does."""
+        with self._engine.begin() as connection:
+            connection.execute(DROP, self._end(row, shown, "failed", why) | {"number_read": row.number})
+
+    def _end(
+        self, row: sa.Row[Any], shown: str, state: str, why: str = "", attempts: int | None = None
+    ) -> dict[str, Any]:
+        now = self._clock()
+        return {
+            "of_kind": row.kind,
+            "of": row.id,
+            "as_read": row.cancelled,
+            "shown": shown or row.cancelled,
+            "ended": state,
+            "why": why,
+            "tried": row.attempts if attempts is None else attempts,
+            "again": (now + ENDING).isoformat(),
+            "updated_at": now.isoformat(),
+        }
 
     def cancel(self, invoice_id: str, state: str) -> None:
         """Remember that billing has cancelled an invoice, and let its posting wait again: what is booked is taken back.
         One that waits already is attempted once more when it is posted."""
-        changes = {"cancelled": state, "of_kind": "invoice", "of": invoice_id}
         now = self._clock().isoformat()
-        again = {"state": "waiting", "attempts": 0, "blocked_reason": "", "next_attempt_at": now, "updated_at": now}
+        values = {"of_kind": "invoice", "of": invoice_id, "cancelled": state, "now": now, "updated_at": now}
         with self._engine.begin() as connection:
-            waits = connection.scalar(STATE, {"of_kind": "invoice", "of": invoice_id}) == "waiting"
-            connection.execute(CHANGE, changes if waits else changes | again)
-
-    def dropped(self, kind: PostingKind, key: str, why: str) -> None:
-        """Close a posting of which nothing is booked."""
-        self.change(kind, key, state="failed", blocked_reason=why, next_attempt_at=None)
+            connection.execute(CANCEL, values)
 
     def settled(self, invoice: sa.Row[Any]) -> None:
         """Close the payment of a posted invoice that was paid without money."""
@@ -159,6 +213,16 @@ class Postings:
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, postings, where, cursor, limit)
         return paging.page([_status(row) for row in rows], next_cursor)
+
+
+def _booked(posting: Posting, amount: Money) -> dict[str, Any]:
+    return {
+        "number": posting.number,
+        "currency": amount.currency,
+        "amount": amount.amount,
+        "tax": posting.tax.amount,
+        "balance": posting.balance.amount,
+    }
 
 
 def _status(row: sa.Row[Any]) -> PostingStatus:
