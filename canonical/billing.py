@@ -101,7 +101,8 @@ class Payment(msgspec.Struct, frozen=True):
     `overpaid` is the part of it that was more than what was due for the invoice: the customer has it in credit, or owed
     it. `settles` are the earlier invoices of which nothing is left with this payment, because it includes what they
     carried over to the customer's balance, or was smaller by what they had left there. Where nothing at all had to be
-    paid for that, its amount is zero.
+    paid for that, its amount is zero. `recovered` says that billing had given the invoice up: what the ERP has written
+    off for it is owed again before the payment is booked.
     """
 
     id: Key
@@ -110,6 +111,7 @@ class Payment(msgspec.Struct, frozen=True):
     received_on: date
     overpaid: Money | None = None
     settles: tuple[str, ...] = ()
+    recovered: bool = False
 
 
 class Invoice(msgspec.Struct, frozen=True):

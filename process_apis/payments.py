@@ -49,6 +49,8 @@ class Payments(DBOSConfiguredInstance):
             return
         closed = open_window(context, invoice.legal_entity)
         booked = [context.platforms.put_erp_payment(each, invoice.legal_entity, closed) for each in wanted]
+        if invoice.state == "uncollectible":  # it was owed again for the payment: what is left of it is written off
+            context.postings.cancel(invoice.id, invoice.state)
         parts = () if is_part else context.postings.parts(invoice.id)
         received = total((each.amount for each in wanted if each.id not in parts), invoice.total.currency)
         context.postings.posted(row, booked[-1], received)

@@ -52,17 +52,19 @@ class Erp(Protocol):
     async def cancel_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
         """Take back what is posted for an invoice that billing has voided or written off (its `state`): a credit note
         of all of it, or a write-off of what is still due, on the day of `cancelled_on`. Return what is booked for the
-        invoice then, with nothing due. What is taken back already is left alone; `closed` is as for an invoice.
+        invoice then, with nothing due. What is taken back already is left alone, but the write-off of an invoice that
+        is voided after all: it is undone, and the invoice credited. `closed` is as for an invoice.
 
         Raises `NotFound` when nothing is posted, after removing drafts; `Rejected` when people have to decide: it is
-        paid in part, or the mapping does not name the ERP's way to write off.
+        paid in part, people have written it off, or the mapping does not name the ERP's way to write off.
         """
         ...
 
     async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
         """Book the payment exactly once; its natural key is its id. `closed` is as for an invoice.
 
-        Raises `Conflict` while its invoice is not posted.
+        Before one that is `recovered`, the write-off of its invoice is undone on its day. Raises `Conflict` while its
+        invoice is not posted, and `Rejected` when people have written it off by another way.
         """
         ...
 

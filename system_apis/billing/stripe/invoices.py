@@ -156,6 +156,8 @@ class _Reading(msgspec.Struct, frozen=True):
             found.append(Payment(f"{source['id']}:balance", source["id"], self.money(0), received))
         if settles:
             found[-1] = msgspec.structs.replace(found[-1], settles=settles)
+        if source["status_transitions"]["marked_uncollectible_at"]:  # it may be paid or voided all the same
+            found = [msgspec.structs.replace(each, recovered=True) for each in found]
         return tuple(found)
 
     def _payment(self, row: Row, invoice_id: str) -> Payment:

@@ -327,11 +327,14 @@ class Tryton:
             if drafts:
                 await self._client.call("model.account.invoice.delete", drafts, context=_in(company))
             raise NotFound("erp", f"the invoice {invoice.id} is not posted")
-        if mapping.posting(row).balance.amount:
-            if invoice.state == "void":
+        on = invoice.cancelled_on or invoice.issued_on
+        if invoice.state == "void":
+            if await self._undo_write_off(row, invoice.legal_entity, on, closed, company):
+                row = _posted(await self._invoices(invoice.id, company, mapping.CANCELLING)) or row
+            if mapping.posting(row).balance.amount:
                 await self._credit(invoice, row, closed, company)
-            else:
-                await self._write_off(invoice, row, closed, company)
+        elif mapping.posting(row).balance.amount:
+            await self._write_off(row, invoice.legal_entity, on, closed, company)
         return await self.posting(invoice.id, invoice.legal_entity)
 
     async def _credit(self, invoice: Invoice, row: Row, closed: ClosedPeriod, company: Row) -> None:
@@ -344,21 +347,61 @@ class Tryton:
         moves = [row["move"], *(each["move"] for each in await self._invoices(note.id, company, ["move"]))]
         await self._reconcile([["move", "in", moves], ["account", "=", row["account"]]], {}, company)
 
-    async def _write_off(self, invoice: Invoice, row: Row, closed: ClosedPeriod, company: Row) -> None:
+    async def _write_off(self, row: Row, legal_entity: str, on: date, closed: ClosedPeriod, company: Row) -> None:
         """Write off what is due of an invoice, with the method that the mapping names."""
-        named = self._mapping.of(invoice.legal_entity)
+        form = await self._write_off_form(row, legal_entity, on, closed, company)
+        unpaid = [["move", "=", row["move"]], ["account", "=", row["account"]]]
+        await self._reconcile(["OR", unpaid, [["id", "in", row["payment_lines"]]]], form, company)
+
+    async def _write_off_form(
+        self, row: Row, legal_entity: str, on: date, closed: ClosedPeriod, company: Row
+    ) -> dict[str, Any]:
+        """Return the form of Tryton's wizard for writing off. The move's description is billing's id."""
+        named = self._mapping.of(legal_entity)
         if named is None or not named.write_off:
-            reason = f"the mapping of {invoice.legal_entity} names no write_off: write {row['number']} off"
+            reason = f"the mapping of {legal_entity} names no write_off: write {row['number']} off"
             raise Rejected("erp", reason, field="write_off")
         own = [["company", "=", company["id"]], ["name", "=", named.write_off]]
         methods = await self._client.rows("account.move.reconcile.write_off", own, ["id"], company["id"], 1)
         if not methods:
             reason = f"{company['name']} has no method to write off that is named {named.write_off}"
             raise Rejected("erp", reason, field="write_off")
-        on = await self._open_day(invoice.cancelled_on or invoice.issued_on, closed, company)
-        form = {"writeoff": methods[0]["id"], "date": mapping.day(on), "description": invoice.id}
-        unpaid = [["move", "=", row["move"]], ["account", "=", row["account"]]]
-        await self._reconcile(["OR", unpaid, [["id", "in", row["payment_lines"]]]], form, company)
+        day = await self._open_day(on, closed, company)
+        return {"writeoff": methods[0]["id"], "date": mapping.day(day), "description": row["reference"]}
+
+    async def _undo_write_off(self, row: Row, legal_entity: str, on: date, closed: ClosedPeriod, company: Row) -> bool:
+        """Let what is written off of an invoice be owed again. Return whether there was anything to undo.
+
+        Its lines are parted from the write-off, which the same method then takes back on the day `on`: what comes in
+        after all is on the account that the method credits. A run that was broken off between the two goes on here.
+        Raises `Rejected` for what people have written off: they know why.
+        """
+        at = ["account", "=", row["account"]]
+        settled = [["move", "=", row["move"]], at, ["reconciliation", "!=", None]]
+        lines = await self._client.rows("account.move.line", settled, ["reconciliation"], company["id"])
+        together = sorted({each["reconciliation"] for each in lines})
+        which = ["OR", ["move.description", "=", row["reference"]], ["reconciliation", "in", together]]
+        off = [at, ["move.company", "=", company["id"]], ["move.journal.type", "=", "write-off"], which]
+        fields = ["reconciliation", "move.description", "move.number"]
+        found = await self._client.rows("account.move.line", off, fields, company["id"])
+        ours = [each for each in found if each["move."]["description"] == row["reference"]]
+        by_people = [each["move."]["number"] for each in found if each not in ours]
+        if by_people and not any(each["reconciliation"] in together for each in ours):
+            reason = f"{row['number']} was written off by hand with {', '.join(by_people)}: cancel that, and retry"
+            raise Rejected("erp", reason, field="write_off")
+        joined = [each["id"] for each in found if each["reconciliation"] in together]
+        left = [each["id"] for each in ours if each["reconciliation"] is None]
+        if not joined and not left:
+            return False
+        form = await self._write_off_form(row, legal_entity, on, closed, company)
+        if joined:
+            name = "account.move.unreconcile_lines"
+            async with self._client.wizard(name, "account.move.line", joined, _in(company)) as go:
+                await go({}, "unreconcile")
+        await self._reconcile(["id", "in", [*joined, *left]], form, company)
+        if not (await self.posting(row["reference"], legal_entity)).balance.amount:  # Tryton may do it a little later
+            raise Conflict("erp", f"{row['number']} is not owed again yet", field="write_off")
+        return True
 
     async def _reconcile(self, domain: list[Any], write_off: Row, company: Row) -> None:
         """Reconcile lines of moves with each other, and what is left of them with a write-off."""
@@ -367,8 +410,13 @@ class Tryton:
         if not lines:
             return  # somebody else has reconciled them in this moment
         form, state = ({"writeoff": write_off}, "reconcile") if write_off else ({}, "start")
-        async with self._client.wizard("account.move.reconcile_lines", "account.move.line", lines, _in(company)) as go:
-            await go(form, state)
+        name = "account.move.reconcile_lines"
+        try:
+            async with self._client.wizard(name, "account.move.line", lines, _in(company)) as go:
+                await go(form, state)
+        except Rejected:
+            if await self._client.rows("account.move.line", open_lines, ["id"], company["id"], 1):
+                raise  # else somebody else has done it in this moment
 
     # ---- payments
 
@@ -379,6 +427,9 @@ class Tryton:
         """
         company = await self._master_data.company(legal_entity)
         row, booked = await self._due(payment, company)
+        on = payment.received_on
+        if payment.recovered and not booked and await self._undo_write_off(row, legal_entity, on, closed, company):
+            row, booked = await self._due(payment, company)
         if not booked and payment.amount.amount:
             await self._book(row, payment, closed, company)
         elif not payment.settles:
@@ -411,11 +462,7 @@ class Tryton:
         lines = await self._client.rows("account.move.line", opened, ["debit", "credit"], company["id"])
         if not lines or sum(from_decimal(each["debit"]) - from_decimal(each["credit"]) for each in lines):
             return
-        try:
-            await self._reconcile(left, {}, company)
-        except Rejected:
-            if await self._client.rows("account.move.line", opened, ["id"], company["id"], 1):
-                raise  # else somebody else has done it in this moment
+        await self._reconcile(left, {}, company)
 
     async def _due(self, payment: Payment, company: Row) -> tuple[Row, bool]:
         """Return the posted invoice that is paid, and whether this payment of it is booked. Raises `Conflict` while

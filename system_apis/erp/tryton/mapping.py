@@ -35,6 +35,7 @@ DRAFTED = [*POSTING, "taxes.tax", "taxes.amount"]
 PAYING = [
     *POSTING,
     "_timestamp",
+    "move",
     "party",
     "company",
     "account",
@@ -144,6 +145,9 @@ FIELDS: dict[str, Fields] = {
         "writeoff.description": "invoice.id",
     },
     "wizard.account.move.reconcile_lines.delete": {},
+    "wizard.account.move.unreconcile_lines.create": {},
+    "wizard.account.move.unreconcile_lines.execute": {},
+    "wizard.account.move.unreconcile_lines.delete": {},
     "model.account.invoice.payment.method.create": dict.fromkeys(
         ("name", "company", "journal", "credit_account", "debit_account"), TECHNICAL
     ),

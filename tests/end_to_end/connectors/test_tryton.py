@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from canonical.billing import Invoice
-from canonical.faults import Misconfigured
+from canonical.faults import Misconfigured, Rejected
 from canonical.ids import identifiers, utc_now
 from canonical.money import Money
 from canonical.parties import Address, Contact, Recipient
@@ -30,7 +30,7 @@ from system_apis.erp import tryton
 from system_apis.erp.tryton.books import SHIPPED
 from system_apis.erp.tryton.client import READS
 from system_apis.erp.tryton.connector import Tryton
-from system_apis.erp.tryton.mapping import from_day
+from system_apis.erp.tryton.mapping import day, from_day
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.erp import ErpKit, ErpSubject
 from tests.support.connector_kit.kit import behaviour, behaviours, run
@@ -138,6 +138,31 @@ class Books(ErpSubject):
         await self.call("model.party.party.write", [int(party)], {"active": False}, {})
         return party
 
+    async def off(self, invoice_id: str) -> list[tuple[Decimal, Decimal]]:
+        """Return debit and credit of what was written off of an invoice, on the account of the losses."""
+        of = [["move.description", "=", invoice_id], ["account.type.expense", "=", True]]
+        rows = await self.rows("account.move.line", of, ["debit", "credit"])
+        return [(Decimal(each["debit"]["decimal"]), Decimal(each["credit"]["decimal"])) for each in rows]
+
+    async def receivable(self, invoice_id: str) -> list[int]:
+        """Return the lines of a posted invoice that the customer owes."""
+        (found,) = await self.rows("account.invoice", [["reference", "=", invoice_id]], ["move", "account"])
+        of = [["move", "=", found["move"]], ["account", "=", found["account"]]]
+        return [each["id"] for each in await self.rows("account.move.line", of, ["id"])]
+
+    async def go(self, wizard: str, lines: list[int], form: dict[str, Any], state: str) -> None:
+        """Let a person go through a wizard on lines, and confirm what Tryton warns of."""
+        (company,) = await self.rows("company.company", [], ["id"])
+        context = {"company": company["id"], "active_model": "account.move.line", "active_id": lines[0]}
+        context["active_ids"] = lines
+        session, *_ = await self.call(f"wizard.{wizard}.create", context)
+        params: list[Any] = [session, form, state, context]
+        while "error" in (answer := await self._answer(f"wizard.{wizard}.execute", params)):
+            kind, (name, *_) = answer["error"]
+            assert kind == "UserWarning", answer
+            user = int((Books.session or ("0", ""))[0])
+            await self.call("model.res.user.warning.create", [{"user": user, "name": name}], {})
+
     async def delete_customer(self, customer_id: str) -> None:
         (party,) = await self.rows("party.party", [["code", "=", customer_id]], ["id"])
         await self.call("model.party.party.delete", [party["id"]], {})
@@ -152,14 +177,18 @@ class Books(ErpSubject):
         return await self._post(method, list(params))
 
     async def _post(self, method: str, params: list[Any]) -> Any:
+        answer = await self._answer(method, params)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    async def _answer(self, method: str, params: list[Any]) -> dict[str, Any]:
         headers: dict[str, str] = {}
         if Books.session:
             proof = base64.b64encode(f"admin:{':'.join(Books.session)}".encode()).decode()
             headers["authorization"] = f"Session {proof}"
         body = {"id": 1, "method": method, "params": params}
-        answer = (await self._http.post(f"/{DATABASE}/rpc/", json=body, headers=headers)).raise_for_status().json()
-        assert "error" not in answer, answer
-        return answer["result"]
+        answer = await self._http.post(f"/{DATABASE}/rpc/", json=body, headers=headers)
+        return cast("dict[str, Any]", answer.raise_for_status().json())
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -238,6 +267,39 @@ class TrytonKit(ErpKit):
         credit = await self.bench.settled(lambda: self.connector.credit("overpaid", LEGAL_ENTITY, "EUR"))
         assert credit.used == Money(-5_00, "EUR")
         assert await self.subject.payments(paid.id) == 1
+
+    @behaviour
+    async def a_write_off_that_is_undone_by_half_is_undone(self) -> None:
+        books = cast("Books", self.subject)
+        await self.bench.settled(await self._invoice("half"))
+        made = msgspec.structs.replace(self._sample("half"), state="uncollectible", cancelled_on=self._today())
+        await self.bench.settled(lambda: self.connector.cancel_invoice(made, "next"))
+        await books.go("account.move.unreconcile_lines", await books.receivable(made.id), {}, "unreconcile")
+        paid = msgspec.structs.replace(samples.payment(made), recovered=True)
+
+        posting = await self.bench.settled(lambda: self.connector.put_payment(paid, LEGAL_ENTITY, "next"))
+
+        owed, credit = made.total.decimal, await self.bench.call(lambda: self.connector.credit("half", "DE01", "EUR"))
+        assert (posting.balance.amount, credit.used.amount) == (0, 0)
+        assert sorted(await books.off(made.id)) == [(Decimal(0), owed), (owed, Decimal(0))]
+
+    @behaviour
+    async def what_people_have_written_off_they_undo(self) -> None:
+        books = cast("Books", self.subject)
+        await self.bench.settled(await self._invoice("hand"))
+        made = msgspec.structs.replace(self._sample("hand"), state="void", cancelled_on=self._today())
+        paid = msgspec.structs.replace(samples.payment(made), recovered=True)
+        (method,) = await books.rows("account.move.reconcile.write_off", [], ["id"])
+        form = {"writeoff": method["id"], "date": day(self._today()), "description": "They are bankrupt"}
+        await books.go("account.move.reconcile_lines", await books.receivable(made.id), {"writeoff": form}, "reconcile")
+
+        for act in (
+            lambda: self.connector.cancel_invoice(made, "next"),
+            lambda: self.connector.put_payment(paid, LEGAL_ENTITY, "next"),
+        ):
+            fault = await self.bench.fault(act)
+            assert isinstance(fault, Rejected), repr(fault)
+            assert "was written off by hand with" in fault.reason
 
     @behaviour
     async def what_earlier_invoices_left_is_settled_with_the_payment_that_includes_it(self) -> None:

@@ -326,6 +326,22 @@ def test_an_invoice_that_was_voided_or_written_off_says_so(
     run(account, tmp_path, act)
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_payment_of_an_invoice_that_was_written_off_says_so(
+    account: StripeAccount, tmp_path: Path, *, given_up: bool
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        invoice = (await started(made)).references["invoice"]
+        if given_up:
+            account.api.v1.invoices.mark_uncollectible(invoice)
+        account.api.v1.invoices.pay(invoice, {"paid_out_of_band": True})
+
+        found = await read(made, invoice)
+        assert (found.state, [each.recovered for each in found.payments]) == ("paid", [given_up])
+
+    run(account, tmp_path, act)
+
+
 def test_what_starts_later_is_billed_from_its_first_day_and_not_before(account: StripeAccount, tmp_path: Path) -> None:
     async def act(made: Bench[Billing]) -> None:
         contract = await started(made, method="pm_card_visa", in_days=60)

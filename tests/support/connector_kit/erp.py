@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import msgspec
 
-from canonical.billing import Invoice, InvoiceState
+from canonical.billing import Invoice, InvoiceState, Posting
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money
 from canonical.parties import Product
@@ -174,6 +174,38 @@ class ErpKit(Kit[Erp, ErpSubject]):
                 taken = await self.bench.settled(lambda made=made: self.connector.cancel_invoice(made, "next"))
                 assert (taken.number, taken.total, taken.balance) == (posting.number, made.total, Money.zero("EUR"))
             assert await self.subject.posted(made.id) == 1
+
+    @behaviour
+    async def what_was_written_off_is_owed_again_when_it_is_paid_or_voided_after_all(self) -> None:
+        await self.bench.settled(await self._customer("recovered"))
+        made = self._sample("recovered")
+        given_up = msgspec.structs.replace(made, state="uncollectible", cancelled_on=self._today())
+        voided = msgspec.structs.replace(given_up, state="void")
+        part = msgspec.structs.replace(
+            samples.payment(made), id="pay_recovered_1", amount=Money(1000, "EUR"), recovered=True
+        )
+        rest = msgspec.structs.replace(part, id="pay_recovered_2", amount=made.total - part.amount)
+        nothing = Money.zero("EUR")
+
+        async def left(act: Callable[[], Awaitable[Posting]]) -> Money:
+            first, again = await self.bench.settled(act), await self.bench.settled(act)
+            assert first.balance == again.balance
+            return again.balance
+
+        await self.bench.settled(lambda: self.connector.put_invoice(made, "next"))
+        assert await left(lambda: self.connector.cancel_invoice(given_up, "next")) == nothing
+        assert await left(lambda: self.connector.put_payment(part, LEGAL_ENTITY, "next")) == rest.amount
+        assert await left(lambda: self.connector.cancel_invoice(given_up, "next")) == nothing
+        assert await left(lambda: self.connector.put_payment(rest, LEGAL_ENTITY, "next")) == nothing
+        assert [await self.subject.payments(each.id) for each in (part, rest)] == [1, 1]
+
+        other = msgspec.structs.replace(voided, id="in_recovered_other")
+        await self.bench.settled(lambda: self.connector.put_invoice(other, "next"))
+        before = msgspec.structs.replace(other, state="uncollectible")
+        assert await left(lambda: self.connector.cancel_invoice(before, "next")) == nothing
+        assert await left(lambda: self.connector.cancel_invoice(other, "next")) == nothing
+        credit = await self.bench.settled(lambda: self.connector.credit("recovered", LEGAL_ENTITY, "EUR"))
+        assert credit.used == nothing
 
     @behaviour
     async def each_part_of_a_payment_is_booked_when_it_comes_and_once(self) -> None:
