@@ -25,7 +25,7 @@ from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.parameters import accept
 from sandbox.stripe.payment_records import PaymentRecords
 from sandbox.stripe.payments import Payments
-from sandbox.stripe.prices import Prices
+from sandbox.stripe.prices import Prices, check_update
 from sandbox.stripe.subscriptions import Subscriptions
 
 Params = forms.Params
@@ -73,12 +73,12 @@ class Stripe:
         """Serve `account` to whom has `api_key`. A search sees a new object after `search_lag` seconds."""
         self.account = account
         self.api_key = api_key
-        self.customers = Customers(account)
         self.prices = Prices(account)
         self.lists = Lists(account, search_lag)
         self.endpoints = Endpoints(account)
         self.balances = Balances(account)
         self.invoicing = Invoicing(account, self.balances)
+        self.customers = Customers(account, self.invoicing.tax)
         self.items = InvoiceItems(account, self.invoicing)
         self.records = PaymentRecords(account)
         self.payments = Payments(account, self.invoicing)
@@ -89,6 +89,16 @@ class Stripe:
         match method, path:
             case "GET", ["account"]:
                 return {"id": "acct_sandbox", "object": "account", "country": "DE", "default_currency": "eur"}
+            case "GET", ["tax", "settings"]:
+                return self.invoicing.tax.settings()
+            case "POST", ["tax", "settings"]:
+                accept("tax.settings", params)
+                return self.invoicing.tax.configure(params)
+            case "GET", ["tax", "registrations"]:
+                return self.lists.page("tax.registration", "/v1/tax/registrations", params)
+            case "POST", ["tax", "registrations"]:
+                accept("tax.registration", params)
+                return self.invoicing.tax.register(params)
             case "GET", ["customers", "search"]:
                 return self.lists.search("customer", params)
             case "GET", ["customers", key, "tax_ids"]:
@@ -190,6 +200,10 @@ class Stripe:
             self.balances.change(thing, change, "adjustment", thing["currency"] or "eur")
             thing = self.account.get(kind, key)
         before = dict(thing)
+        check_update(kind, thing, params)
+        if "automatic_tax" in params:
+            thing["automatic_tax"] |= self.invoicing.tax.wanted({"automatic_tax": params.pop("automatic_tax")})
+        asked = {"tax": params.pop("tax", {})}
         for name, value in params.items():
             if isinstance(value, dict) and isinstance(thing.get(name), dict):
                 merged: Params = {**thing[name], **value}
@@ -198,6 +212,10 @@ class Stripe:
                 thing[name] = forms.flag(value)
             else:
                 thing[name] = value if value != "" else None
+        if kind == "customer":
+            self.customers.check_location(thing, asked)
+        if kind == "invoice" and thing["status"] == "draft":
+            thing = self.invoicing.totalled(thing)
         return self.account.save(thing, f"{'customer.' if kind == 'subscription' else ''}{kind}.updated", before)
 
     def _invoice_action(self, invoice: Object, action: str, params: Params) -> Object:

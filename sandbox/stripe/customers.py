@@ -7,25 +7,27 @@ import secrets
 
 from sandbox.stripe import tax_ids
 from sandbox.stripe.account import Account
-from sandbox.stripe.errors import declined, missing
+from sandbox.stripe.errors import declined, invalid, missing
 from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object, sepa_debit
 from sandbox.stripe.parameters import require
 from sandbox.stripe.payments import REFUSED_AT_ATTACH, SEPA_TOKENS
+from sandbox.stripe.tax import NO_LOCATION, Tax
 
 
 class Customers:
     """Create customers, and give them what belongs to them."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, tax: Tax) -> None:
         self.account = account
+        self.tax = tax
 
     def create(self, params: Params) -> Object:
         """Create a customer with its payment method and tax numbers."""
         values = {
             key: value
             for key, value in params.items()
-            if key not in ("tax_id_data", "payment_method", "invoice_settings", "address")
+            if key not in ("tax", "tax_id_data", "payment_method", "invoice_settings", "address")
         }
         prefix = values.pop("invoice_prefix", secrets.token_hex(4).upper())
         customer = self.account.make("customer", **values, invoice_prefix=prefix)
@@ -33,6 +35,7 @@ class Customers:
             customer["address"] = (
                 dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state")) | params["address"]
             )
+        self.check_location(customer, params)
         customer["invoice_settings"] |= params.get("invoice_settings", {})
         if token := params.get("payment_method"):
             attached = self.attach(token, customer)  # refused: then there is no customer either
@@ -45,6 +48,12 @@ class Customers:
         for each in numbers:
             self.account.save(each, "customer.tax_id.created")
         return customer
+
+    def check_location(self, customer: Object, params: Params) -> None:
+        """Refuse a place that cannot be taxed, where that is asked (Create a customer, `tax.validate_location`)."""
+        at_once = params.get("tax", {}).get("validate_location") == "immediately"
+        if at_once and self.tax.place(customer) is None:
+            raise invalid(NO_LOCATION, "address", "customer_tax_location_invalid")
 
     def add_tax_id(self, customer: Object, params: Params) -> Object:
         require(params, "type", "value")

@@ -30,6 +30,9 @@ class InvoiceItems:
         if draft and draft["status"] != "draft":
             raise invalid("You can only add items to a draft invoice.", "invoice", "invoice_not_editable")
         price = self._price(params)
+        if draft and draft["automatic_tax"]["enabled"]:
+            priced = price or {"id": "of the item", "tax_behavior": params.get("tax_behavior", "unspecified")}
+            self.invoicing.tax.check(customer, [priced], params.get("tax_rates", []), "tax_rates")
         currency = price["currency"] if price else currencies.known(params["currency"])
         if draft and draft["currency"] != currency:
             raise invalid("The currency of an item must be that of its invoice.", "currency")
@@ -87,6 +90,7 @@ class InvoiceItems:
             auto_advance=params.get("auto_advance") == "true",
             collection_method=params.get("collection_method", "charge_automatically"),
             default_payment_method=params.get("default_payment_method"),
+            automatic_tax=self._automatic_tax(customer, params),
             description=params.get("description"),
             due_date=now + int(days) * 86_400 if days else None,
             metadata=params.get("metadata", {}),
@@ -103,6 +107,12 @@ class InvoiceItems:
         if params.get("pending_invoice_items_behavior") == "include":
             self.take_pending(made)
         return made
+
+    def _automatic_tax(self, customer: Object, params: Params) -> Object:
+        wanted = self.invoicing.tax.wanted(params)
+        if wanted["enabled"]:
+            self.invoicing.tax.check(customer, (), params.get("default_tax_rates", []), "default_tax_rates")
+        return wanted | {"status": None, "provider": None}
 
     def take_pending(self, draft: Object) -> None:
         """Put the pending items of a draft's customer on it: those in its currency."""

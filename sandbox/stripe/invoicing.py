@@ -11,6 +11,7 @@ from sandbox.stripe.account import Account
 from sandbox.stripe.balances import Balances
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.objects import Object, listing
+from sandbox.stripe.tax import NO_LOCATION, Tax
 
 DAY = 24 * 3600
 
@@ -26,6 +27,7 @@ class Invoicing:
     def __init__(self, account: Account, balances: Balances) -> None:
         self.account = account
         self.balances = balances
+        self.tax = Tax(account)
 
     def draft(self, customer: Object, currency: str, lines: list[Object], **values: Any) -> Object:
         """Create a draft with `lines` made by `line`, and compute its totals."""
@@ -82,7 +84,22 @@ class Invoicing:
             for rate in rates
         ]
 
+    def _taxed(self, invoice: Object) -> Object:
+        """Let each line have the taxes that Stripe Tax knows now, where it is asked (The Invoice object)."""
+        automatic: Object = invoice["automatic_tax"]
+        if not automatic["enabled"]:
+            return invoice
+        customer = self.account.get("customer", invoice["customer"])
+        known = self.tax.place(customer) is not None
+        for line in invoice["lines"]["data"]:
+            pricing: Object = line["pricing"] or {"price_details": {"product": ""}}
+            product = self.account.find("product", pricing["price_details"]["product"])
+            line["taxes"] = self.tax.of(customer, product, line["amount"], line["currency"]) if known else []
+        status = "complete" if known else "requires_location_inputs"
+        return invoice | {"automatic_tax": automatic | {"status": status, "provider": "stripe"}}
+
     def totalled(self, invoice: Object) -> Object:
+        invoice = self._taxed(invoice)
         lines = invoice["lines"]["data"]
         subtotal = sum(each["amount"] for each in lines)
         by_rate: dict[str, Object] = {}
@@ -105,8 +122,12 @@ class Invoicing:
 
     # ---- transitions (Billing: Status transitions and finalization)
 
-    def finalize(self, invoice: Object) -> Object:
-        """Open a draft. One of which nothing is due is paid at once, without a payment."""
+    def finalize(self, invoice: Object, *, by_itself: bool = False) -> Object:
+        """Open a draft. One of which nothing is due is paid at once, without a payment.
+
+        Tax is that of the moment. Where the place of a customer is not known, a request is refused, and what finalizes
+        `by_itself` goes on without tax (Collect customer addresses: Invoice finalization errors).
+        """
         if invoice["status"] != "draft":
             raise invalid(
                 "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
@@ -114,6 +135,8 @@ class Invoicing:
             )
         account, now = self.account, self.account.clock.seconds()
         customer = account.get("customer", invoice["customer"], "customer")
+        if invoice["automatic_tax"]["enabled"]:
+            invoice = self._with_tax(invoice, by_itself=by_itself)
         owed = invoice["total"] + customer["balance"]
         carried = owed < 0 or currencies.too_small(owed, invoice["currency"])
         due = 0 if carried else owed
@@ -141,6 +164,18 @@ class Invoicing:
             self._request(invoice)
         account.save(invoice, "invoice.finalized")
         return invoice if due else self.settled(invoice)
+
+    def _with_tax(self, invoice: Object, *, by_itself: bool) -> Object:
+        found = self.totalled(invoice)
+        if found["automatic_tax"]["status"] == "complete":
+            return found
+        error = invalid(NO_LOCATION, "", "customer_tax_location_invalid")
+        found["last_finalization_error"] = error.body["error"]
+        if not by_itself:
+            self.account.save(found, "invoice.finalization_failed")
+            raise error
+        off: Object = {"enabled": False, "status": None, "disabled_reason": "finalization_requires_location_inputs"}
+        return self.totalled(found | {"automatic_tax": found["automatic_tax"] | off})
 
     def _carry(self, customer: Object, invoice: Object) -> None:
         """Use the customer's balance, and add what is too small to be charged or was credited.

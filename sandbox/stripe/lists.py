@@ -29,9 +29,10 @@ FILTERS = {
     "payment_method": "customer type",
     "webhook_endpoint": "",
     "tax_id": "customer",
+    "tax.registration": "status",
 }
 """What the list of each kind is filtered by, besides `created` (API reference: the list of each object)."""
-NO_CREATED = ("invoice_payment", "payment_method", "tax_id", "webhook_endpoint")
+NO_CREATED = ("invoice_payment", "payment_method", "tax_id", "tax.registration", "webhook_endpoint")
 BOUNDS: dict[str, Callable[[int, int], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 SEARCHING = {"query", "limit", "page", "expand"}
 PAGING = {"limit", "starting_after", "ending_before", "expand"}

@@ -326,6 +326,19 @@ def _payment_record() -> Object:
     }
 
 
+def _tax_settings() -> Object:
+    return {
+        "defaults": {"provider": "stripe", **empty("tax_behavior tax_code")},
+        "head_office": None,
+        "status": "pending",
+        "status_details": {"active": None, "pending": {"missing_fields": ["head_office"]}},
+    }
+
+
+def _tax_registration() -> Object:
+    return {**empty("expires_at"), "active_from": 0, "country": "", "country_options": {}, "status": "active"}
+
+
 def sepa_debit() -> Object:
     """Return what a payment method of SEPA Direct Debit shows of its account."""
     return {"bank_code": "37040044", "branch_code": "", "country": "DE", "last4": "3000", **empty("generated_from")}
@@ -351,6 +364,8 @@ TEMPLATES: dict[str, Callable[[], Object]] = {
     "charge": _charge,
     "event": _event,
     "webhook_endpoint": _webhook_endpoint,
+    "tax.settings": _tax_settings,
+    "tax.registration": _tax_registration,
 }
 PREFIX = {
     "customer": "cus",
@@ -372,4 +387,6 @@ PREFIX = {
     "charge": "ch",
     "event": "evt",
     "webhook_endpoint": "we",
+    "tax.settings": "tax_settings",
+    "tax.registration": "taxreg",
 }

@@ -10,7 +10,7 @@ from sandbox.stripe.forms import Params
 ACCEPTED = {
     "customer": (
         "address balance description email invoice_prefix invoice_settings metadata name payment_method phone "
-        "preferred_locales shipping tax_exempt tax_id_data"
+        "preferred_locales shipping tax tax_exempt tax_id_data"
     ),
     "product": (
         "active default_price description id images marketing_features metadata name statement_descriptor tax_code "
@@ -23,18 +23,18 @@ ACCEPTED = {
     "tax_rate": "active country description display_name inclusive jurisdiction metadata percentage state tax_type",
     "subscription": (
         "add_invoice_items collection_method customer days_until_due default_payment_method default_tax_rates "
-        "description items metadata payment_behavior off_session cancel_at_period_end"
+        "automatic_tax description items metadata payment_behavior off_session cancel_at_period_end"
     ),
     "subscription_schedule": (
         "customer default_settings end_behavior metadata phases proration_behavior start_date billing_mode"
     ),
     "invoice": (
-        "auto_advance collection_method currency customer days_until_due default_payment_method default_tax_rates "
-        "description metadata pending_invoice_items_behavior subscription"
+        "auto_advance automatic_tax collection_method currency customer days_until_due default_payment_method "
+        "default_tax_rates description metadata pending_invoice_items_behavior subscription"
     ),
     "invoiceitem": (
         "amount currency customer description invoice metadata period pricing quantity quantity_decimal "
-        "subscription tax_rates unit_amount_decimal"
+        "subscription tax_behavior tax_rates unit_amount_decimal"
     ),
     "payment_intent": (
         "amount currency customer payment_method payment_method_types confirm description metadata off_session"
@@ -45,6 +45,8 @@ ACCEPTED = {
     ),
     "customer_balance_transaction": "amount currency description metadata",
     "webhook_endpoint": "api_version description enabled_events metadata url disabled",
+    "tax.settings": "defaults head_office",
+    "tax.registration": "active_from country country_options expires_at",
 }
 """The parameters that each kind takes, separated by blanks."""
 METADATA_KEYS, METADATA_KEY, METADATA_VALUE = 50, 40, 500

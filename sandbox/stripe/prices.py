@@ -8,6 +8,7 @@ from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object
 from sandbox.stripe.parameters import require
+from sandbox.stripe.tax import known_code
 
 LONGEST = {"day": 1095, "week": 156, "month": 36, "year": 3}
 """The most intervals between two invoices."""
@@ -24,6 +25,8 @@ class Prices:
         key = params.get("id", "")
         if key and self.account.find("product", key):
             raise invalid("Product already exists.", "id", "resource_already_exists")
+        if "tax_code" in params:
+            known_code(params["tax_code"], "tax_code")
         values = {name: value for name, value in params.items() if name not in ("id", "active")}
         made = self.account.make("product", key, **values)
         return self.account.save(made | {"updated": made["created"]}, "product.created")
@@ -69,6 +72,15 @@ class Prices:
             "percentage": float(params["percentage"]),
         }
         return self.account.save(self.account.make("tax_rate", **values), "tax_rate.created")
+
+
+def check_update(kind: str, thing: Object, params: Params) -> None:
+    """Raise `StripeError` for what can be set once only (API reference: Update a price, `tax_behavior`)."""
+    if kind == "product" and params.get("tax_code"):
+        known_code(params["tax_code"], "tax_code")
+    behavior = params.get("tax_behavior")
+    if kind == "price" and behavior and thing["tax_behavior"] not in ("unspecified", behavior):
+        raise invalid("You cannot change the tax_behavior of a price once it is set.", "tax_behavior", "")
 
 
 def _recurring(params: Params) -> Object:

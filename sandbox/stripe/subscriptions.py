@@ -80,6 +80,7 @@ class Subscriptions:
     def create(self, params: Params) -> Object:
         """Create a subscription. Its first invoice is finalized, and charged where that is the collection method."""
         customer = self.account.get("customer", params.get("customer", ""), "customer")
+        params["automatic_tax"] = self._automatic_tax(customer, params)
         subscription = self._subscription(customer, params, params.get("items", []), self.account.clock.seconds())
         invoice = self._bill(subscription, params.get("add_invoice_items", []), "subscription_create")
         self._advance(subscription, self.invoicing.finalize(invoice))
@@ -118,6 +119,7 @@ class Subscriptions:
             collection_method=params.get("collection_method", "charge_automatically"),
             schedule=params.get("schedule"),
             days_until_due=_days(params.get("days_until_due")),
+            automatic_tax=params["automatic_tax"],
             default_payment_method=params.get("default_payment_method"),
         )
         end = later(start, recurring["interval"], recurring["interval_count"])
@@ -156,6 +158,19 @@ class Subscriptions:
             )
         self._of_one_currency(customer, [each["currency"] for each in (*prices, *once)])
         return prices
+
+    def _automatic_tax(self, customer: Object, params: Params, at: str = "") -> Object:
+        """Return the `automatic_tax` of a subscription or a phase. Raises `StripeError` where it cannot be used.
+
+        (Collect tax on subscriptions; API reference: Create a schedule, `phases.automatic_tax`.)
+        """
+        wanted = self.invoicing.tax.wanted(params, at)
+        if wanted["enabled"]:
+            items = [*params.get("items", []), *params.get("add_invoice_items", [])]
+            rates = [*params.get("default_tax_rates", []), *(each.get("tax_rates") for each in items)]
+            prices = [self.account.get("price", each.get("price", ""), "price") for each in items]
+            self.invoicing.tax.check(customer, prices, rates, f"{at}[default_tax_rates]" if at else "default_tax_rates")
+        return wanted
 
     def _of_one_currency(self, customer: Object, currencies: list[str]) -> None:
         """Refuse a second currency of what a customer has now (Billing: Customers; Subscriptions: currencies)."""
@@ -259,6 +274,7 @@ class Subscriptions:
             due_date=None if days is None else now + days * DAY,
             **{name: subscription["invoice_settings"][name] for name in SHOWN},
             default_tax_rates=rates,
+            automatic_tax=subscription["automatic_tax"] | {"status": None, "provider": None},
             parent={
                 "type": "subscription_details",
                 "quote_details": None,
@@ -312,8 +328,10 @@ class Subscriptions:
             for key in ("collection_method", "default_payment_method", "description")
             if key in settings
         }
+        if "automatic_tax" in settings:
+            schedule["default_settings"]["automatic_tax"] = self.invoicing.tax.wanted(settings, "default_settings")
         start = self._moment(params.get("start_date", "now"))
-        schedule["phases"] = self._phases(customer, params.get("phases", []), start)
+        schedule["phases"] = self._phases(customer, schedule, params.get("phases", []), start)
         self.account.save(schedule, "subscription_schedule.created")
         return self.start(schedule) if start <= self.account.clock.seconds() else schedule
 
@@ -325,7 +343,7 @@ class Subscriptions:
         if "phases" in params:
             start = self._moment(params["phases"][0].get("start_date", schedule["phases"][0]["start_date"]))
             customer = self.account.get("customer", schedule["customer"], "customer")
-            schedule["phases"] = self._phases(customer, params["phases"], start)
+            schedule["phases"] = self._phases(customer, schedule, params["phases"], start)
         self.account.save(schedule, "subscription_schedule.updated")
         return self.start(schedule) if schedule["phases"][0]["start_date"] <= self.account.clock.seconds() else schedule
 
@@ -348,6 +366,7 @@ class Subscriptions:
         params: Params = {
             "metadata": dict(phase["metadata"]),
             "default_tax_rates": phase["default_tax_rates"],
+            "automatic_tax": dict(phase["automatic_tax"]),
             "collection_method": phase["collection_method"] or settings["collection_method"],
             "schedule": schedule["id"],
             "days_until_due": invoicing["days_until_due"],
@@ -367,13 +386,16 @@ class Subscriptions:
     def _moment(self, value: Any) -> int:
         return self.account.clock.seconds() if value == "now" else int(value)
 
-    def _phases(self, customer: Object, wanted: list[Params], start: int) -> list[Object]:
+    def _phases(self, customer: Object, schedule: Object, wanted: list[Params], start: int) -> list[Object]:
         if not wanted:
             raise invalid("Missing required param: phases.", "phases", "parameter_missing")
         phases: list[Object] = []
         for place, each in enumerate(wanted):
-            self._priced(customer, each.get("items", []), each.get("add_invoice_items", []), f"phases[{place}]")
-            phases.append(self._phase(each, start))
+            at = f"phases[{place}]"
+            self._priced(customer, each.get("items", []), each.get("add_invoice_items", []), at)
+            default = schedule["default_settings"]["automatic_tax"]
+            automatic_tax = self._automatic_tax(customer, {"automatic_tax": default} | each, at)
+            phases.append(self._phase(each, start) | {"automatic_tax": automatic_tax})
             start = phases[-1]["end_date"]
         return phases
 
@@ -472,12 +494,26 @@ class Subscriptions:
                 and invoice["auto_advance"]
                 and (invoice["automatically_finalizes_at"] or now + 1) <= now
             ):
-                invoice = self.invoicing.finalize(invoice)
+                invoice = self.invoicing.finalize(invoice, by_itself=True)
+                self._without_tax(invoice)
             attempt = invoice["next_payment_attempt"]
             if invoice["status"] == "open" and attempt and attempt + GRACE <= now:
                 self.payments.collect(invoice)
                 if invoice["subscription"]:
                     self.follow(invoice["subscription"])
+
+    def _without_tax(self, invoice: Object) -> None:
+        """Stop to tax what went on without tax (Collect customer addresses: Invoice finalization errors)."""
+        if not invoice["automatic_tax"]["disabled_reason"] or not invoice["subscription"]:
+            return
+        subscription = self.account.get("subscription", invoice["subscription"])
+        off = {"enabled": False, "disabled_reason": "requires_location_inputs"}
+        subscription["automatic_tax"] |= off
+        self.account.save(subscription, "customer.subscription.updated")
+        if schedule := self.account.find("subscription_schedule", subscription["schedule"] or ""):
+            for each in (schedule["default_settings"], schedule["phases"][0]):
+                each["automatic_tax"] |= off
+            self.account.save(schedule, "subscription_schedule.updated")
 
     def _roll(self, subscription: Object, now: int) -> None:
         items = subscription["items"]["data"]
