@@ -203,7 +203,9 @@ class Stripe:
         check_update(kind, thing, params)
         if "automatic_tax" in params:
             thing["automatic_tax"] |= self.invoicing.tax.wanted({"automatic_tax": params.pop("automatic_tax")})
-        asked = {"tax": params.pop("tax", {})}
+        if kind == "customer":
+            address: Object = (thing["address"] or {}) | params.get("address", {})
+            self.customers.check_location(thing | {"address": address}, {"tax": params.pop("tax", {})})
         for name, value in params.items():
             if isinstance(value, dict) and isinstance(thing.get(name), dict):
                 merged: Params = {**thing[name], **value}
@@ -212,8 +214,6 @@ class Stripe:
                 thing[name] = forms.flag(value)
             else:
                 thing[name] = value if value != "" else None
-        if kind == "customer":
-            self.customers.check_location(thing, asked)
         if kind == "invoice" and thing["status"] == "draft":
             thing = self.invoicing.totalled(thing)
         return self.account.save(thing, f"{'customer.' if kind == 'subscription' else ''}{kind}.updated", before)
