@@ -13,7 +13,7 @@ from canonical.ids import Key
 from canonical.money import Money, total
 from canonical.parties import Recipient, References
 from canonical.states import ContractState
-from canonical.tax import TaxTreatment
+from canonical.tax import ChargedTax, TaxTreatment
 
 ClosedPeriod = Literal["wait", "next"]
 """What happens to a posting whose day lies in a closed period.
@@ -27,7 +27,8 @@ class Contract(msgspec.Struct, frozen=True):
     """A contract: what a customer has bought, and for how long. Billing owns its state and schedule once it exists.
 
     `starts_on` is its first day; `term_months` are 0 for one without end. `tax` and `tax_percent` are those of each
-    line that names no other. Lines of the interval `one_time` are charged once. `group` names the lines that are billed
+    line that names no other; where it is `taxed_by_billing`, its own engine decides, and these are what is expected at
+    most. Lines of the interval `one_time` are charged once. `group` names the lines that are billed
     together: "main", or a line that was provisioned later than the others.
     """
 
@@ -46,6 +47,7 @@ class Contract(msgspec.Struct, frozen=True):
     references: References = {}
     custom: Custom = {}
     invoicing: InvoiceTerms = InvoiceTerms()
+    taxed_by_billing: bool = False
 
     @property
     def net(self) -> Money:
@@ -70,10 +72,14 @@ class Contract(msgspec.Struct, frozen=True):
 
 
 class LineTax(msgspec.Struct, frozen=True):
-    """A tax on a line as billing charged it. `code` is its code in the mapping of the ERP."""
+    """A tax on a line as billing charged it. `code` is its code in the mapping of the ERP.
+
+    It is empty where billing's own engine decided, and `charged` says what; the mapping has a code for that.
+    """
 
     code: str
     amount: Money
+    charged: ChargedTax | None = None
 
 
 class InvoiceLine(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from canonical.cases import Finding
 from canonical.ids import Key
 from canonical.money import Money, digits_of, exponent
 from canonical.parties import Account, Recipient
+from canonical.tax import STANDARD_CLASS
 
 Interval = Literal["one_time", "month", "year"]
 """What the price of a line is for."""
@@ -175,7 +176,8 @@ class PricedLine(msgspec.Struct, frozen=True):
     are not what was agreed (2.5 units, a price of 0.0049, a discount), `agreed` says what was; a line that cannot be
     written as whole units at such a price is one piece of its whole amount.
 
-    `tax` is the code of its tax, `tax_percent` the rate; both are empty where they are the contract's.
+    `tax` is the code of its tax, `tax_percent` the rate; both are empty where they are the contract's. `tax_class` is
+    that of its product.
     """
 
     id: Key
@@ -188,6 +190,7 @@ class PricedLine(msgspec.Struct, frozen=True):
     tax_percent: str = ""
     agreed: LineTerms | None = None
     billing_months: Annotated[int, msgspec.Meta(ge=1, le=36)] | None = None
+    tax_class: str = STANDARD_CLASS
 
     @property
     def billed_part(self) -> Decimal:
@@ -213,7 +216,9 @@ class PricedLine(msgspec.Struct, frozen=True):
         return said.times(self.billed_part)
 
 
-def priced_line(line: DealLine, currency: str, tax: str = "", tax_percent: str = "") -> PricedLine:
+def priced_line(
+    line: DealLine, currency: str, tax: str = "", tax_percent: str = "", tax_class: str = STANDARD_CLASS
+) -> PricedLine:
     """Return a line of a deal as one of a contract. Raises `ValueError` for an interval that is none of `INTERVALS`."""
     terms = line.terms
     interval, billing_months = _interval(line.interval)
@@ -232,6 +237,7 @@ def priced_line(line: DealLine, currency: str, tax: str = "", tax_percent: str =
         tax_percent,
         None if said else terms.times(invoices),
         billing_months,
+        tax_class,
     )
 
 

@@ -182,8 +182,8 @@ class KnownProducts(msgspec.Struct, frozen=True):
 class LegalEntity(msgspec.Struct, frozen=True):
     """A company of ours that sells, with its taxes. The ERP owns it.
 
-    The first of the `tax_rules` that fits a sale chooses its tax. `tax_rates` holds the rate of the first tax of each
-    treatment.
+    The first of the `tax_rules` that fits a sale chooses its tax, unless it is `taxed_by_billing`: then billing's own
+    engine does. `tax_rates` holds the rate of the first tax of each treatment.
     """
 
     code: str
@@ -193,6 +193,7 @@ class LegalEntity(msgspec.Struct, frozen=True):
     tax_rates: dict[TaxTreatment, Decimal]
     taxes: tuple[Tax, ...] = ()
     tax_rules: tuple[TaxRule, ...] = ()
+    taxed_by_billing: bool = False
 
 
 class Credit(msgspec.Struct, frozen=True):

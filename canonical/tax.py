@@ -59,6 +59,19 @@ class Tax(msgspec.Struct, frozen=True):
     percent: Decimal
 
 
+class ChargedTax(msgspec.Struct, frozen=True):
+    """A tax as billing's own engine charged it: at which rate, where, and why.
+
+    `country` is ISO 3166-1 alpha-2, `state` ISO 3166-2 (US-NY) or empty. `reason` is the engine's own word, such as
+    standard_rated, reverse_charge or not_collecting.
+    """
+
+    percent: Decimal
+    country: str = ""
+    state: str = ""
+    reason: str = ""
+
+
 class TaxRule(msgspec.Struct, frozen=True, kw_only=True):
     """When a line gets the tax with the code `tax`: where all that the rule names is so.
 

@@ -87,8 +87,8 @@ def _of_seller(deal: Deal, seller: LegalEntity | None) -> list[Finding]:
 
 def _of_taxes(deal: Deal, seller: LegalEntity, products: Mapping[str, Product]) -> Iterator[Finding]:
     """Yield one finding for each tax that is missing, however many lines it concerns."""
-    if not deal.account.address.country:
-        return  # that is a finding of its own
+    if seller.taxed_by_billing or not deal.account.address.country:
+        return  # billing's engine decides; a country that is missing is a finding of its own
     known = {each.code for each in seller.taxes}
     missing: dict[str, None] = {}
     for line in deal.lines:
@@ -233,10 +233,7 @@ def plan(
 ) -> Plan:
     """Return the customer and the contract that a deal of a CRM becomes when it has no findings."""
     account = deal.account
-    taxes = {each.code: each for each in seller.taxes}
-    lines = [
-        (line, taxes[code_for(_taxed(line, deal, seller, products), seller.tax_rules) or ""]) for line in deal.lines
-    ]
+    lines = [(line, _tax(line, deal, seller, products)) for line in deal.lines]
     tax = _main(tax for _, tax in lines)
     customer = Customer(
         id=customer_id,
@@ -261,13 +258,28 @@ def plan(
         currency=deal.currency,
         starts_on=deal.starts_on,
         term_months=deal.term_months,
-        lines=tuple(priced_line(line, deal.currency, own.code, _percent(own)) for line, own in lines),
+        lines=tuple(
+            priced_line(line, deal.currency, own.code, _percent(own) if own.code else "", products[line.sku].tax_class)
+            for line, own in lines
+        ),
         tax=tax.treatment,
         tax_percent=_percent(tax),
         custom=deal.custom,
         invoicing=deal.invoicing,
+        taxed_by_billing=seller.taxed_by_billing,
     )
     return Plan(customer, contract, account.id)
+
+
+def _tax(line: DealLine, deal: Deal, seller: LegalEntity, products: Mapping[str, Product]) -> Tax:
+    """Return the tax of a line that has no findings. Where billing's engine decides, it is the most that is expected,
+    and has no code."""
+    if not seller.taxed_by_billing:
+        code = code_for(_taxed(line, deal, seller, products), seller.tax_rules)
+        return next(each for each in seller.taxes if each.code == code)
+    if deal.account.tax_exempt:
+        return Tax("", "outside_scope", Decimal(0))
+    return Tax("", "standard", max((each.percent for each in seller.taxes), default=Decimal(0)))
 
 
 def _main(taxes: Iterable[Tax]) -> Tax:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -35,13 +35,21 @@ NOT_ALLOWED = {
 }
 """What Stripe means by a status; its message names the key (docs.stripe.com/error-low-level)."""
 Row = dict[str, Any]
+TaxCode = Annotated[str, msgspec.Meta(pattern=r"^txcd_[0-9]{8}$")]
+"""A product tax code (docs.stripe.com/tax/tax-codes)."""
 
 
 class Settings(PlatformServer, frozen=True, kw_only=True):
-    """A secret or restricted API key, and the signing secret of the webhook endpoint."""
+    """A secret or restricted API key, and the signing secret of the webhook endpoint.
+
+    With `automatic_tax` Stripe Tax decides about the tax of each line. `tax_codes` holds the product tax code of each
+    tax class of the ERP; the account's own default is that of the class `standard` where none is named.
+    """
 
     api_key: Secret
     webhook_secret: Secret
+    automatic_tax: bool = False
+    tax_codes: dict[str, TaxCode] = msgspec.field(default_factory=dict[str, TaxCode])
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -212,4 +220,6 @@ def _refusal(error: _Error) -> PlatformFault:
         return Conflict("billing", error.message, field=field)
     if error.code == "tax_id_invalid":
         return InvalidTaxId("billing", error.message, field="customer.tax_number")
+    if error.code == "customer_tax_location_invalid":
+        return Rejected("billing", error.message, field="customer.address")
     return Rejected("billing", error.message, field=field)

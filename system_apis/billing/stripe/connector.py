@@ -49,8 +49,10 @@ class Stripe:
         self._prices: dict[str, str] = {}
         self._tax_rates: dict[str, str] = {}
         """By natural key."""
-        self._tax_codes: dict[str, str] = {}
+        self._rates: dict[str, mapping.Rate] = {}
         """By the id of the rate."""
+        self._automatic_tax = settings.automatic_tax
+        self._tax_codes = settings.tax_codes
         self._terms: dict[str, LineTerms | None] = {}
         """What was agreed for one piece, by the id of the price."""
 
@@ -74,7 +76,7 @@ class Stripe:
         wanted = mapping.customer(customer, correlation.current())
         row = await self._customer(customer)
         if row is None:
-            created = wanted | mapping.at_creation(customer)
+            created = wanted | mapping.at_creation(customer) | self._located()
             row = await self._client.create("customers", f"customer:{customer.id}", **created)
         noted: str = row["metadata"].get("tiergate_tax_number", "")
         await self._follow_tax_number(customer, row["id"], noted)
@@ -96,11 +98,17 @@ class Stripe:
                 customer=row["id"],
             )
             changes["invoice_settings"] = {"default_payment_method": attached["id"]}
+        if "address" in changes:
+            changes |= self._located()
         if changes:
             # A name that is changed and changed back is changed each time: the key is that of the work at hand.
             marker = "".join(f"{key}={value};" for key, value in sorted(changes.items())) + correlation.current()
             await self._client.post(f"customers/{row['id']}", f"customer:{customer.id}:{marker}", **changes)
         return row["id"]
+
+    def _located(self) -> Row:
+        """Return what lets a place be refused that Stripe Tax does not know, before anything is sold there."""
+        return {"tax": {"validate_location": "immediately"}} if self._automatic_tax else {}
 
     async def _customer(self, customer: Customer) -> Row | None:
         """Return the customer as billing has it: by its own id where we know it, also if it does not have ours yet; by
@@ -160,7 +168,10 @@ class Stripe:
         known = await self._schedules(contract)
         wanted = parts.split(contract.lines)
         keys = [mapping.contract_key(contract, place) for place in range(1, len(wanted) + 1)]
-        terms = None if known.keys() >= set(keys) else await self._collection(owner, contract.invoicing.days_until_due)
+        terms = None
+        if not known.keys() >= set(keys):
+            self._check_tax(contract)
+            terms = await self._collection(owner, contract.invoicing.days_until_due)
         for key, part in zip(keys, wanted, strict=True):
             if key not in known and terms is not None:
                 phase = await self._phase(contract, part, correlation_id)
@@ -179,6 +190,18 @@ class Stripe:
                         raise
                     raise Rejected("billing", refused.reason, field="currency") from refused
         return _with(contract, "schedule", [known[key]["id"] for key in keys])
+
+    def _check_tax(self, contract: Contract) -> None:
+        """Raise `Rejected` where the ERP's mapping and the settings do not say the same of who decides about tax."""
+        if contract.taxed_by_billing == self._automatic_tax:
+            return
+        seller, setting = contract.legal_entity, f"automatic_tax of {self._instance}"
+        reason = (
+            f"the ERP's mapping leaves the tax of {seller} to billing: set {setting}, or give {seller} tax_rules"
+            if contract.taxed_by_billing
+            else f"the ERP's mapping has tax_rules for {seller}: take {setting} away, or name billed_taxes instead"
+        )
+        raise Rejected("billing", reason, field="tax")
 
     async def _collection(self, owner: str, days_until_due: int | None) -> Row:
         """Return how a customer is asked for money: by its payment method, or by an invoice that it pays by itself,
@@ -278,8 +301,13 @@ class Stripe:
 
     async def _phase(self, contract: Contract, part: Part, correlation_id: str) -> Row:
         lines = [each.lines[0] for each in part.items]
-        await self._ensure_prices(lines)
-        await self._ensure_tax_rates(contract, lines)
+        if contract.taxed_by_billing:
+            codes = {line.sku: code for line in lines if (code := mapping.product_tax_code(line, self._tax_codes))}
+            await self._ensure_prices(lines)
+            await self._ensure_tax_codes(codes)
+        else:
+            await self._ensure_prices(lines)
+            await self._ensure_tax_rates(contract, lines)
         return mapping.phase(contract, part, self._prices, self._tax_rates, correlation_id)
 
     async def _ensure_prices(self, lines: list[PricedLine]) -> None:
@@ -289,6 +317,9 @@ class Stripe:
             return
         wanted = {key: mapping.price(line) for key, line in missing.items()}  # all that can be billed, or none is made
         for each in await self._client.listed("prices", lookup_keys=list(missing)):
+            if self._automatic_tax and each["tax_behavior"] == "unspecified":
+                path, key = f"prices/{each['id']}", f"tax_behavior:{each['id']}"
+                await self._client.post(path, key, tax_behavior="exclusive")
             self._know(each)
         for key, line in missing.items():
             if key not in self._prices:
@@ -315,6 +346,13 @@ class Stripe:
             except Conflict:
                 return  # another order made it in this moment
 
+    async def _ensure_tax_codes(self, codes: dict[str, str]) -> None:
+        """Let products have the tax codes of their classes, by SKU. The ERP may have put one in another class."""
+        for sku, code in codes.items():
+            path = f"products/{quote(sku, safe='')}"
+            if (await self._client.get(path))["tax_code"] != code:
+                await self._client.post(path, f"tax_code:{sku}:{code}:{correlation.current()}", tax_code=code)
+
     async def _ensure_tax_rates(self, contract: Contract, lines: list[PricedLine]) -> None:
         missing = {key: line for line in lines if (key := mapping.tax_key(contract, line)) not in self._tax_rates}
         if not missing:
@@ -326,10 +364,10 @@ class Stripe:
                 made = await self._client.create("tax_rates", f"tax_rate:{key}", **mapping.tax_rate(contract, line))
                 self._tax_rates[key] = made["id"]
 
-    async def _learn_tax_codes(self, lines: list[Row]) -> None:
+    async def _learn_rates(self, lines: list[Row]) -> None:
         """Read the tax rates of an invoice that were not met before; what a rate stands for never changes."""
-        for rate in {invoices.rate_of(tax) for line in lines for tax in line["taxes"] or ()} - self._tax_codes.keys():
-            self._tax_codes[rate] = mapping.tax_code(await self._client.get(f"tax_rates/{rate}"))
+        for rate in {invoices.rate_of(tax) for line in lines for tax in line["taxes"] or ()} - self._rates.keys():
+            self._rates[rate] = mapping.rate(await self._client.get(f"tax_rates/{rate}"))
 
     async def _learn_terms(self, lines: list[Row]) -> None:
         """Read the prices of an invoice that were not met before; what was agreed for one never changes."""
@@ -348,10 +386,10 @@ class Stripe:
         if row["payments"]["has_more"]:
             payments = await self._client.listed("invoice_payments", invoice=invoice_id)
         try:
-            await self._learn_tax_codes(lines)
+            await self._learn_rates(lines)
             await self._learn_terms(lines)
             settles = await self._settled_with(row)
-            return invoices.invoice(row, lines, payments, self._tax_codes, self._terms, self._timezone, settles)
+            return invoices.invoice(row, lines, payments, self._rates, self._terms, self._timezone, settles)
         except (KeyError, TypeError) as error:
             raise Rejected(
                 "billing", f"the invoice {invoice_id} belongs to no contract of ours", field="metadata"
@@ -395,7 +433,21 @@ class Stripe:
         if self._client.is_unrestricted:
             remedy = "use a restricted key (rk_…), which may do what docs/guides/connecting-your-systems.md lists"
             found.append(Misfit("the API key may do everything (sk_…)", remedy, blocks=False))
-        return found
+        return found + (await self._misfits_of_tax() if self._automatic_tax else [])
+
+    async def _misfits_of_tax(self) -> list[Misfit]:
+        """Return what Stripe Tax lacks (API reference: Tax Settings, Tax Registrations)."""
+        settings = await self._client.get("tax/settings")
+        if settings["status"] != "active":
+            lacks = ", ".join(settings["status_details"]["pending"]["missing_fields"] or ())
+            what = f"automatic_tax is set, and Stripe Tax of the account is {settings['status']}: it lacks {lacks}"
+            return [
+                Misfit(what, "a person completes Settings > Tax in Stripe's Dashboard, or takes automatic_tax away")
+            ]
+        if await self._client.listed("tax/registrations", status="active"):
+            return []
+        what = "automatic_tax is set, and Stripe Tax has no active registration: it collects no tax anywhere"
+        return [Misfit(what, "a person adds one in Stripe's Dashboard (Tax > Registrations)", blocks=False)]
 
 
 def _is_free(row: Row, but_for: Customer | None = None) -> bool:

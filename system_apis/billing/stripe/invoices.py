@@ -12,7 +12,7 @@ import msgspec
 from canonical.billing import Invoice, InvoiceLine, InvoiceState, LineTax, Payment
 from canonical.deals import LineTerms, is_whole
 from canonical.money import Money
-from canonical.tax import TaxTreatment
+from canonical.tax import ChargedTax, TaxTreatment
 from system_apis.billing.stripe import mapping
 from system_apis.billing.stripe.amounts import from_stripe
 
@@ -25,20 +25,22 @@ def invoice(
     source: Row,
     lines: list[Row],
     payments: list[Row],
-    tax_codes: dict[str, str],
+    rates: dict[str, mapping.Rate],
     terms: dict[str, LineTerms | None],
     timezone: Callable[[str], tzinfo],
     settles: tuple[str, ...] = (),
 ) -> Invoice:
     """Return a Stripe invoice as a canonical one.
 
-    `lines` and `payments` are complete lists, `tax_codes` holds the code of each tax rate by its id, `terms` what was
+    `lines` and `payments` are complete lists, `rates` holds what each tax rate stands for by its id, `terms` what was
     agreed for one piece at each price by the price's id, `timezone` returns that of a legal entity's books: an invoice
     of 23:30 UTC on 31 December is one of January in Berlin. `settles` are the earlier invoices that are settled with
     it. Raises `KeyError` or `TypeError` for an invoice that belongs to no contract of ours.
     """
     metadata: Row = source["parent"]["subscription_details"]["metadata"]
-    read = _Reading(source["currency"].upper(), timezone(metadata["tiergate_legal_entity"]), tax_codes, terms)
+    currency, zone = source["currency"].upper(), timezone(metadata["tiergate_legal_entity"])
+    read = _Reading(currency, zone, rates, terms, _untaxed(source, metadata))
+    made = tuple(read.line(each) for each in lines)
     transitions: Row = source["status_transitions"]
     finalized = transitions["finalized_at"] or source["created"]
     return Invoice(
@@ -52,8 +54,8 @@ def invoice(
         total=read.money(source["total"]),
         tax=read.sum(source["total_taxes"]),
         balance=read.money(source["amount_remaining"]),
-        tax_treatment=cast("TaxTreatment", metadata["tiergate_tax"]),
-        lines=tuple(read.line(each) for each in lines),
+        tax_treatment=_treatment(metadata["tiergate_tax"], made),
+        lines=made,
         payments=read.payments(source, payments, settles),
         cancelled_on=read.day(transitions[CANCELLED[source["status"]]]) if source["status"] in CANCELLED else None,
         custom=mapping.custom(metadata),
@@ -67,6 +69,29 @@ def _purchase_order(source: Row) -> str:
     """Return the buyer's number as the invoice shows it, also one that people wrote there."""
     fields: list[Row] = source["custom_fields"] or []
     return next((each["value"] for each in fields if each["name"] == mapping.PURCHASE_ORDER), "")
+
+
+def _untaxed(source: Row, metadata: Row) -> ChargedTax | None:
+    """Return what stands for the tax of a line without one, where Stripe Tax was to decide and did not; None elsewhere.
+
+    A subscription's invoice goes on without tax when the customer's place is not known (docs.stripe.com/tax:
+    Collect customer addresses).
+    """
+    if metadata["tiergate_tax"] != mapping.BY_BILLING:
+        return None
+    address: Row = source["customer_address"] or {}
+    reason = source["automatic_tax"]["disabled_reason"] or "not_available"
+    return ChargedTax(Decimal(0), address.get("country") or "", reason=reason)
+
+
+def _treatment(said: str, lines: tuple[InvoiceLine, ...]) -> TaxTreatment:
+    """Return how a sale was treated: as its contract says, or as Stripe Tax has decided."""
+    if said != mapping.BY_BILLING:
+        return cast("TaxTreatment", said)
+    charged = [each.charged for line in lines for each in line.taxes if each.charged]
+    if any(each.percent for each in charged):
+        return "standard"
+    return "reverse_charge" if any(each.reason == "reverse_charge" for each in charged) else "outside_scope"
 
 
 def price_of(line: Row) -> str | None:
@@ -92,8 +117,9 @@ class _Reading(msgspec.Struct, frozen=True):
 
     currency: str
     zone: tzinfo
-    tax_codes: dict[str, str]
+    rates: dict[str, mapping.Rate]
     terms: dict[str, LineTerms | None]
+    untaxed: ChargedTax | None
 
     def line(self, row: Row) -> InvoiceLine:
         """Return a line. One that was made by hand may have no price, no quantity and no description.
@@ -113,9 +139,21 @@ class _Reading(msgspec.Struct, frozen=True):
             tax=self.sum(taxes),
             period_start=start,
             period_end=max(start, end - timedelta(days=1)),
-            taxes=tuple(LineTax(self.tax_codes[rate_of(each)], self.money(each["amount"])) for each in taxes),
+            taxes=self._taxes(taxes),
             agreed=agreed,
         )
+
+    def _taxes(self, rows: list[Row]) -> tuple[LineTax, ...]:
+        if not rows and self.untaxed:
+            return (LineTax("", self.money(0), self.untaxed),)
+        return tuple(self._tax(each, self.rates[rate_of(each)]) for each in rows)
+
+    def _tax(self, row: Row, rate: mapping.Rate) -> LineTax:
+        """Return a tax by its code; one of a rate that is not ours by what was charged."""
+        amount = self.money(row["amount"])
+        if rate.code:
+            return LineTax(rate.code, amount)
+        return LineTax("", amount, ChargedTax(rate.percent, rate.country, rate.state, row["taxability_reason"]))
 
     def _quantity(self, row: Row) -> tuple[int, LineTerms | None]:
         """Return how many pieces were billed, and what was agreed for them all.

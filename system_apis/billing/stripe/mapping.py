@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, time, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
@@ -13,13 +14,15 @@ from canonical.deals import Custom, PricedLine, plain
 from canonical.faults import Rejected
 from canonical.money import Money, exponent
 from canonical.parties import Customer, Recipient
-from canonical.tax import TaxTreatment
+from canonical.tax import STANDARD_CLASS, TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
 from system_apis.billing.stripe import amounts, parts, tax_ids
 from system_apis.billing.stripe.parts import MAX_VALUE, Item, Part, price_key
 from system_apis.billing.stripe.tax_ids import TaxId
 
 Row = dict[str, Any]
+BY_BILLING = "billing"
+"""What the metadata says of the tax of a contract about which Stripe Tax decides."""
 HOLD = timedelta(days=730)
 """How long a schedule waits for provisioning before Stripe would start it, from its first day or from now."""
 DAYS_UNTIL_DUE = 30
@@ -31,6 +34,7 @@ FIELDS: dict[str, Fields] = {
         "name": "customer.name",
         "email": "customer.contact",
         "address.*": "customer.address",
+        "tax.validate_location": TECHNICAL,
         "tax_exempt": "customer.tax_treatment",
         "metadata.tiergate_id": "customer.id",
         "metadata.tiergate_parent": "customer.parent_id",
@@ -44,7 +48,7 @@ FIELDS: dict[str, Fields] = {
     "webhook_endpoints": dict.fromkeys(
         ("url", "enabled_events", "api_version", "disabled", "metadata.tiergate"), TECHNICAL
     ),
-    "products": {"id": "line.sku", "name": "line.name"},
+    "products": {"id": "line.sku", "name": "line.name", "tax_code": "line.tax_class"},
     "prices": {
         "product": "line.sku",
         "currency": "line.unit_price",
@@ -53,6 +57,7 @@ FIELDS: dict[str, Fields] = {
         "nickname": "line.agreed",
         "metadata.*": "line.agreed",
         "lookup_key": "line.sku",
+        "tax_behavior": TECHNICAL,
         "recurring.interval": "line.interval",
         "recurring.interval_count": "line.billing_months",
     },
@@ -86,6 +91,7 @@ FIELDS: dict[str, Fields] = {
         "phases.add_invoice_items.tax_rates": "line.tax",
         "phases.add_invoice_items.metadata.*": "line.id",
         "phases.default_tax_rates": "contract.tax",
+        "phases.automatic_tax.enabled": "contract.tax",
         "phases.metadata.tiergate_contract": "contract.id",
         "phases.metadata.tiergate_order": "order.id",
         "phases.metadata.tiergate_customer": "customer.id",
@@ -105,6 +111,15 @@ CUSTOM = "custom_"
 TAX_EXEMPT: dict[TaxTreatment, str] = {"standard": "none", "reverse_charge": "reverse", "outside_scope": "exempt"}
 
 
+class Rate(msgspec.Struct, frozen=True):
+    """What a tax rate stands for: the code of ours, empty for one that somebody else made, and what it is of where."""
+
+    code: str
+    percent: Decimal
+    country: str = ""
+    state: str = ""
+
+
 def customer(source: Customer, correlation_id: str) -> Row:
     address = source.address
     return {
@@ -114,6 +129,7 @@ def customer(source: Customer, correlation_id: str) -> Row:
             "line1": address.street,
             "postal_code": address.postal_code,
             "city": address.city,
+            "state": address.state,
             "country": address.country,
         },
         "tax_exempt": TAX_EXEMPT[source.tax_treatment],
@@ -164,6 +180,7 @@ def price(line: PricedLine) -> Row:
         "product": line.sku,
         "currency": money.currency.lower(),
         "lookup_key": price_key(line),
+        "tax_behavior": "exclusive",
         "recurring": _recurring(line),
     }
     if terms:
@@ -195,10 +212,25 @@ def tax_key(contract: Contract, line: PricedLine) -> str:
     return ":".join((contract.legal_entity, *contract.tax_of(line)))
 
 
-def tax_code(rate: Row) -> str:
-    """Return the code of the tax that a rate of ours stands for; empty for one that somebody else made."""
-    parts = (rate["metadata"].get("tiergate_key") or "").split(":")
-    return parts[1] if len(parts) == len(("legal entity", "code", "percentage")) else ""
+def rate(row: Row) -> Rate:
+    """Return what a tax rate stands for. Of one that Stripe Tax used, the effective percentage is what it charged; the
+    other one is the law's (The Tax Rate object)."""
+    parts = (row["metadata"].get("tiergate_key") or "").split(":")
+    effective = row["effective_percentage"]
+    return Rate(
+        parts[1] if len(parts) == len(("legal entity", "code", "percentage")) else "",
+        Decimal(str(row["percentage"] if effective is None else effective)),
+        row["country"] or "",
+        f"{row['country']}-{row['state']}" if row["country"] and row["state"] else "",
+    )
+
+
+def product_tax_code(line: PricedLine, tax_codes: dict[str, str]) -> str | None:
+    """Return the tax code of a line's product; None where it is the account's own default. Raises `Rejected`."""
+    if line.tax_class not in tax_codes and line.tax_class != STANDARD_CLASS:
+        reason = f"{line.sku} is of the tax class {line.tax_class!r}, for which the settings have none of the tax_codes"
+        raise Rejected("billing", reason, field="tax")
+    return tax_codes.get(line.tax_class)
 
 
 def tax_rate(contract: Contract, line: PricedLine) -> Row:
@@ -226,11 +258,12 @@ def phase(
 ) -> Row:
     """Return the one phase of a new schedule. Its metadata becomes the subscription's, and is on each invoice.
 
-    `prices` and `tax_rates` hold Stripe's ids by natural key. The first item's rate is the phase's, others have theirs.
+    `prices` and `tax_rates` hold Stripe's ids by natural key. The first item's rate is the phase's, others have theirs;
+    there are none where Stripe Tax decides.
     """
 
-    def rate(item: Item) -> str:
-        return tax_rates[tax_key(contract, item.lines[0])]
+    def rate(item: Item) -> str | None:
+        return None if contract.taxed_by_billing else tax_rates[tax_key(contract, item.lines[0])]
 
     default = rate(part.items[0])
 
@@ -250,14 +283,14 @@ def phase(
         **({"invoice_settings": shown} if shown else {}),
         "items": items(part.recurring),
         "add_invoice_items": items(part.once),
-        "default_tax_rates": [default],
+        **({"automatic_tax": {"enabled": True}} if default is None else {"default_tax_rates": [default]}),
         "duration": {"interval": "month", "interval_count": contract.term_months or _first_months(part)},
         "metadata": {
             "tiergate_contract": contract.id,
             "tiergate_order": contract.order_id,
             "tiergate_customer": contract.customer_id,
             "tiergate_legal_entity": contract.legal_entity,
-            "tiergate_tax": contract.tax,
+            "tiergate_tax": BY_BILLING if contract.taxed_by_billing else contract.tax,
             "tiergate_correlation": correlation_id,
             **_bill_to(contract),
             **{f"{CUSTOM}{name}": value for name, value in contract.custom.items()},

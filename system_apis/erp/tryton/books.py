@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import msgspec
 import pycountry
 
 from canonical.countries import is_country
-from canonical.tax import STANDARD_CLASS, TaxRule, TaxTreatment
+from canonical.tax import STANDARD_CLASS, ChargedTax, TaxRule, TaxTreatment
 from policies.catalogue.model import Report
 from policies.catalogue.nearest import hint
 from system_apis.erp.tryton.mapping import FIELDS, INVOICE
@@ -39,15 +40,46 @@ class Rule(TaxRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A rule, as it is written in the mapping."""
 
 
+class BilledTax(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which tax billing's own engine has charged is booked with the code `tax`: where all that it names is so."""
+
+    tax: str
+    percent: Decimal | None = None
+    countries: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    def fits(self, charged: ChargedTax) -> bool:
+        """Return whether it is about a tax."""
+        return (
+            self.percent in (None, charged.percent)
+            and charged.country in (self.countries or (charged.country,))
+            and charged.state in (self.states or (charged.state,))
+            and charged.reason in (self.reasons or (charged.reason,))
+        )
+
+
 class Entity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The taxes of a legal entity by their codes, and the rules that choose one: the first that fits.
 
-    `write_off` names the method by which what billing has given up is written off; without one, people do it.
+    Where it has `billed_taxes` and no `tax_rules`, billing's own engine decides about tax. `write_off` names the method
+    by which what billing has given up is written off; without one, people do it.
     """
 
     taxes: dict[str, TaxRecord]
-    tax_rules: tuple[Rule, ...]
+    tax_rules: tuple[Rule, ...] = ()
     write_off: str = ""
+    billed_taxes: tuple[BilledTax, ...] = ()
+
+    @property
+    def taxed_by_billing(self) -> bool:
+        """Return whether billing's own engine decides about tax."""
+        return bool(self.billed_taxes) and not self.tax_rules
+
+    def code_of(self, charged: ChargedTax) -> str | None:
+        """Return the code with which a tax is booked that billing's own engine has charged, None where none is
+        named."""
+        return next((each.tax for each in self.billed_taxes if each.fits(charged)), None)
 
 
 class Custom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,17 +118,11 @@ def _check(mapping: Books) -> Iterator[Report]:
     classes = {STANDARD_CLASS, *mapping.product_classes.values()}
     for code, entity in mapping.legal_entities.items():
         at = ("legal_entities", code)
+        for place, billed in enumerate(entity.billed_taxes):
+            yield from _of_names((*at, "billed_taxes", str(place)), code, entity, billed)
         for place, rule in enumerate(entity.tax_rules):
             path = (*at, "tax_rules", str(place))
-            if rule.tax not in entity.taxes:
-                known = (
-                    f"use one of {', '.join(sorted(entity.taxes))}{hint(rule.tax, entity.taxes)}, or add it to taxes"
-                )
-                yield (*path, "tax"), f"{code} has no tax {rule.tax!r}", known
-            for country in sorted(each for each in set(rule.countries) if not is_country(each)):
-                yield (*path, "countries"), f"{country!r} is no country", "write ISO 3166-1 codes such as DE"
-            for state in sorted(set(rule.states) - _states()):
-                yield (*path, "states"), f"{state!r} is no state", "write ISO 3166-2 codes such as US-CA"
+            yield from _of_names(path, code, entity, rule)
             for name in sorted(set(rule.product_classes) - classes):
                 reason = f"no product is of the class {name!r}"
                 yield (*path, "product_classes"), reason, f"use one of {', '.join(sorted(classes))}, or add it"
@@ -104,6 +130,17 @@ def _check(mapping: Books) -> Iterator[Report]:
                 yield (*path, "valid_until"), "it ends before it begins", "give the last day on which it holds"
             if place and _always(entity.tax_rules[place - 1]):
                 yield path, "the rule above it fits every sale, so that this one never decides", "move it up"
+
+
+def _of_names(path: tuple[str, ...], code: str, entity: Entity, rule: Rule | BilledTax) -> Iterator[Report]:
+    """Report a tax that a legal entity does not have, and places that are none."""
+    if rule.tax not in entity.taxes:
+        known = f"use one of {', '.join(sorted(entity.taxes))}{hint(rule.tax, entity.taxes)}, or add it to taxes"
+        yield (*path, "tax"), f"{code} has no tax {rule.tax!r}", known
+    for country in sorted(each for each in set(rule.countries) if not is_country(each)):
+        yield (*path, "countries"), f"{country!r} is no country", "write ISO 3166-1 codes such as DE"
+    for state in sorted(set(rule.states) - _states()):
+        yield (*path, "states"), f"{state!r} is no state", "write ISO 3166-2 codes such as US-CA"
 
 
 def _of_custom(fields: dict[str, str]) -> Iterator[Report]:

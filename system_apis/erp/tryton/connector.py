@@ -59,6 +59,7 @@ class Tryton:
             {each.treatment: each.percent for each in reversed(taxes)},
             taxes,
             named.tax_rules if named else (),
+            taxed_by_billing=named is not None and named.taxed_by_billing,
         )
 
     async def known_products(self, skus: Sequence[str]) -> dict[str, Product]:
@@ -155,6 +156,7 @@ class Tryton:
         beside the other, since posting names one record.
         """
         company = await self._master_data.company(invoice.legal_entity)
+        invoice = self._master_data.coded(invoice)
         drafts = await self._drafted(invoice, company)
         chosen = _posted(drafts) or drafts[0]
         surplus = [each["id"] for each in drafts if each["id"] != chosen["id"] and each["state"] == "draft"]

@@ -263,7 +263,10 @@ def taxes_of(source: InvoiceLine, of: Invoice) -> dict[str, Money]:
     """Return the taxes of a line by code. A line that names none has the one of the invoice's treatment."""
     if not source.taxes:
         return {of.tax_treatment: source.tax}
-    return {each.code: each.amount for each in source.taxes}
+    found: dict[str, Money] = {}
+    for each in source.taxes:
+        found[each.code] = found[each.code] + each.amount if each.code in found else each.amount
+    return found
 
 
 def tax_changes(present: list[Row], wanted: dict[int, Money], lines: int) -> list[Any]:

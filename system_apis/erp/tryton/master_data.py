@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from canonical.billing import InvoiceLine
+import msgspec
+
+from canonical.billing import Invoice, InvoiceLine, LineTax
+from canonical.deals import plain
 from canonical.faults import NotFound, Rejected
 from system_apis.erp.tryton.books import Books
 from system_apis.erp.tryton.client import TrytonClient
@@ -86,6 +89,25 @@ class MasterData:
         if about.record not in found:
             raise Rejected("erp", f"{company['name']} has no tax that is named {about.record}", field="tax")
         return found[about.record]
+
+    def coded(self, invoice: Invoice) -> Invoice:
+        """Return an invoice with a code for each tax that billing's own engine has charged. Raises `Rejected`."""
+        lines = tuple(
+            msgspec.structs.replace(line, taxes=tuple(self._coded(each, invoice) for each in line.taxes))
+            for line in invoice.lines
+        )
+        return msgspec.structs.replace(invoice, lines=lines)
+
+    def _coded(self, tax: LineTax, invoice: Invoice) -> LineTax:
+        charged, named = tax.charged, self._mapping.of(invoice.legal_entity)
+        if tax.code or charged is None or named is None:
+            return tax
+        code = named.code_of(charged)
+        if code is None:
+            place = charged.state or charged.country or "no known place"
+            what = f"{plain(charged.percent)} % of {place} ({charged.reason}), which billing charged"
+            raise Rejected("erp", f"no billed_taxes of {invoice.legal_entity} are about {what}", field="tax")
+        return msgspec.structs.replace(tax, code=code)
 
     async def products(self, skus: Sequence[str]) -> dict[str, Row]:
         """Return those of `skus` that the ERP has."""

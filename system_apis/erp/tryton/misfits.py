@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import date
 from typing import Any
 
+from canonical.deals import plain
 from policies.catalogue.nearest import hint
 from system_apis.connector import Misfit
 from system_apis.erp.tryton.books import ANY, Books
 from system_apis.erp.tryton.client import TrytonClient
-from system_apis.erp.tryton.mapping import RECEIVABLE, Row, day
+from system_apis.erp.tryton.mapping import RECEIVABLE, Row, day, from_decimal
 
 
 async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Row], today: date) -> list[Misfit]:
@@ -53,12 +54,21 @@ async def _of_company(
     if entity is None:
         return
     key = code if code in named.legal_entities else f'"{ANY}"'
-    rows = await client.rows("account.tax", [own], ["name"], company["id"])
-    taxes = sorted({each["name"] for each in rows})
+    rows = await client.rows("account.tax", [own], ["name", "rate"], company["id"])
+    rates = {each["name"]: from_decimal(each["rate"]) * 100 for each in rows}
+    taxes = sorted(rates)
     for tax, about in entity.taxes.items():
         if about.record not in taxes:
             lacks = f"{company['name']} has no tax that is named {about.record!r}"
             yield Misfit(f"legal_entities.{key}.taxes.{tax}.record: {lacks}", _one_of(taxes, about.record))
+    for place, billed in enumerate(entity.billed_taxes):
+        record = entity.taxes[billed.tax].record
+        if billed.percent not in (None, rates.get(record, billed.percent)):
+            other = (
+                f"{record!r} of {company['name']} has {plain(rates[record])} %, and billing charged {billed.percent}"
+            )
+            remedy = "name a tax with that rate: no other can be posted to the cent"
+            yield Misfit(f"legal_entities.{key}.billed_taxes.{place}: {other}", remedy)
     if entity.write_off:
         rows = await client.rows("account.move.reconcile.write_off", [own], ["name"], company["id"])
         methods = sorted({each["name"] for each in rows})

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ from canonical.parties import Address, Recipient
 from sandbox.stripe.account import as_sent
 from system_apis.billing.port import Billing
 from system_apis.billing.stripe import invoices
+from system_apis.billing.stripe.mapping import Rate
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.subject import Bench, bench
 from tests.support.stripe_account import StripeAccount, bank_transfer
@@ -383,9 +385,9 @@ def test_the_day_of_an_invoice_is_that_of_its_sellers_books(account: StripeAccou
         source = account.account.get("invoice", invoice)
         late = int(datetime(2026, 12, 31, 23, 30, tzinfo=UTC).timestamp())
         finalized = source | {"status_transitions": source["status_transitions"] | {"finalized_at": late}}
-        codes = defaultdict[str, str](str)
+        rates = defaultdict[str, Rate](lambda: Rate("standard", Decimal(19)))
         days = [
-            invoices.invoice(finalized, [], [], codes, {}, lambda _, zone=zone: ZoneInfo(zone)).issued_on
+            invoices.invoice(finalized, [], [], rates, {}, lambda _, zone=zone: ZoneInfo(zone)).issued_on
             for zone in ("Europe/Berlin", "America/New_York")
         ]
 
@@ -419,8 +421,8 @@ def test_a_payment_is_known_by_what_it_is_at_stripe(account: StripeAccount, tmp_
         (row,) = account.stand_in.invoicing.payments(invoice)
         paid: Any = row | {"payment": {"type": kind, kind: "its_id"}}
         source = account.account.get("invoice", invoice)
-        codes = defaultdict[str, str](str)
-        (payment,) = invoices.invoice(source, source["lines"]["data"], [paid], codes, {}, lambda _: UTC).payments
+        rates = defaultdict[str, Rate](lambda: Rate("standard", Decimal(19)))
+        (payment,) = invoices.invoice(source, source["lines"]["data"], [paid], rates, {}, lambda _: UTC).payments
 
         assert (payment.id, payment.amount) == ("its_id", euros(11_900))
 

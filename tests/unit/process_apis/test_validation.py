@@ -105,6 +105,26 @@ def test_each_fault_is_found_at_its_field(changes: dict[str, Any], field: str) -
     assert fields(deal(**changes)) == [field]
 
 
+@pytest.mark.parametrize(("exempt", "tax", "percent"), [(False, "standard", "19"), (True, "outside_scope", "0")])
+def test_where_billing_decides_no_rule_is_asked_and_the_most_is_expected(
+    exempt: object, tax: str, percent: str
+) -> None:
+    leaving = msgspec.structs.replace(SELLER, tax_rules=(), taxed_by_billing=True)
+    abroad = deal(
+        account=account(address=Address(country="US"), tax_number=None, tax_exempt=exempt is True),
+        lines=(line(), line(id="2", sku="BOOK")),
+    )
+
+    contract = plan(abroad, "crm-eu", leaving, PRODUCTS, "ord_1", "cus_1", "con_1", None).contract
+
+    assert fields(abroad, leaving) == []
+    assert (contract.taxed_by_billing, contract.tax, contract.tax_percent) == (True, tax, percent)
+    assert [(each.tax, each.tax_percent, each.tax_class) for each in contract.lines] == [
+        ("", "", "standard"),
+        ("", "", "books"),
+    ]
+
+
 def test_a_seller_without_the_tax_that_the_sale_needs_is_found() -> None:
     domestic_only = msgspec.structs.replace(SELLER, taxes=TAXES[:1])
     abroad = deal(account=account(address=Address(country="FR"), tax_number="FR40303265045"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canonical.money import Money
-from canonical.tax import TaxedSale, TaxRule, code_for
+from canonical.tax import ChargedTax, TaxedSale, TaxRule, code_for
 from policies.store.secret import Secret
 from system_apis.erp.tryton import Settings
 from system_apis.erp.tryton.books import books
@@ -27,6 +28,34 @@ standard = { record = "VAT19" }
 
 [[legal_entities.DE01.tax_rules]]
 tax = "standard"
+"""
+
+
+BILLED = """
+[legal_entities.FR01.taxes]
+standard = { record = "TVA20" }
+reduced = { record = "TVA5.5" }
+sales_tax = { record = "NY sales tax" }
+reverse_charge = { record = "REVERSE", treatment = "reverse_charge" }
+
+[[legal_entities.FR01.billed_taxes]]
+tax = "standard"
+percent = 20
+countries = ["FR"]
+
+[[legal_entities.FR01.billed_taxes]]
+tax = "reduced"
+percent = 5.5
+countries = ["FR"]
+
+[[legal_entities.FR01.billed_taxes]]
+tax = "sales_tax"
+states = ["US-NY"]
+reasons = ["standard_rated"]
+
+[[legal_entities.FR01.billed_taxes]]
+tax = "reverse_charge"
+reasons = ["reverse_charge"]
 """
 
 
@@ -87,6 +116,8 @@ def test_as_shipped_printed_matter_bears_the_reduced_rate_at_home_alone() -> Non
             WHOLE + '[custom.invoice]\ncost_center = "comment"',
             "cost_center: 'comment' is written by Tiergate",
         ),
+        (BILLED.replace('tax = "reduced"', 'tax = "reducd"'), "FR01 has no tax 'reducd'; use one of"),
+        (BILLED.replace('"US-NY"', '"NY"'), "write ISO 3166-2 codes such as US-CA"),
         ("[legal_entities", "it is not TOML"),
     ],
 )
@@ -98,6 +129,41 @@ def test_a_mistake_is_named_with_its_line_its_key_and_the_remedy(tmp_path: Path,
         books(str(file))
 
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("charged", "expected"),
+    [
+        (ChargedTax(Decimal(20), "FR", "", "standard_rated"), "standard"),
+        (ChargedTax(Decimal("5.5"), "FR", "", "reduced_rated"), "reduced"),
+        (ChargedTax(Decimal("5.50"), "FR", "", "reduced_rated"), "reduced"),
+        (ChargedTax(Decimal("4.875"), "US", "US-NY", "standard_rated"), "sales_tax"),
+        (ChargedTax(Decimal(0), "AT", "", "reverse_charge"), "reverse_charge"),
+        (ChargedTax(Decimal(19), "FR", "", "standard_rated"), None),
+        (ChargedTax(Decimal(0), "US", "US-NY", "not_collecting"), None),
+        (ChargedTax(Decimal(0), "", "", "finalization_requires_location_inputs"), None),
+    ],
+)
+def test_what_billing_charged_is_booked_by_rate_place_and_reason(
+    tmp_path: Path, charged: ChargedTax, expected: str | None
+) -> None:
+    file = tmp_path / "erp.toml"
+    file.write_text(BILLED)
+
+    named = books(str(file)).of("FR01")
+
+    assert named is not None
+    assert (named.taxed_by_billing, named.code_of(charged)) == (True, expected)
+
+
+def test_where_there_are_rules_they_decide_beside_what_billing_has_charged(tmp_path: Path) -> None:
+    file = tmp_path / "erp.toml"
+    file.write_text(f'{BILLED}\n[[legal_entities.FR01.tax_rules]]\ntax = "standard"')
+
+    named = books(str(file)).of("FR01")
+
+    assert named is not None
+    assert not named.taxed_by_billing
 
 
 def test_a_mapping_that_is_not_there_is_said_at_start() -> None:
