@@ -11,7 +11,8 @@ class Site(msgspec.Struct, frozen=True):
     """A selling company.
 
     `suffix` is what the names of its platforms end with in the catalogue; `tax_name` is the name of its standard tax in
-    the ERP, `tax_percent` its rate; `reduced_name` and `reduced_percent` are those of printed matter.
+    the ERP, `tax_percent` its rate; `reduced_name` and `reduced_percent` are those of printed matter. Where it is
+    `taxed_by_billing`, Stripe Tax decides about tax, and not the rules of the mapping.
     """
 
     suffix: str
@@ -23,6 +24,7 @@ class Site(msgspec.Struct, frozen=True):
     tax_percent: Decimal
     reduced_name: str
     reduced_percent: Decimal
+    taxed_by_billing: bool = False
 
 
 GERMANY = Site("", "DE01", "Tiergate Muster GmbH", "DE", "DE136695976", "VAT19", Decimal(19), "VAT7", Decimal(7))

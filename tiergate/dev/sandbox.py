@@ -37,6 +37,7 @@ from sandbox.salesforce.app import ConnectedApp
 from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.seed import Crm, seed_price_list
 from sandbox.site import GERMANY, Site
+from sandbox.stripe.tax import BOOKS
 from sandbox.tryton.server import DATABASE, TrytonError, is_prepared, prepare
 from system_apis.erp.tryton.books import SHIPPED as SHIPPED_MAPPING
 from tiergate.dev.layers import LAYERS, START_SECONDS, wait_for_the_end
@@ -65,6 +66,23 @@ USUAL_NAMES: dict[Domain, str] = {
     "provisioning": "provisioner",
 }
 """The platforms of the shipped catalogue."""
+BILLED_TAXES = """
+[[legal_entities."*".billed_taxes]]
+tax = "standard"
+percent = {site.tax_percent}
+countries = ["{site.country}"]
+
+[[legal_entities."*".billed_taxes]]
+tax = "reduced"
+percent = {site.reduced_percent}
+countries = ["{site.country}"]
+
+[[legal_entities."*".billed_taxes]]
+tax = "reverse_charge"
+reasons = ["reverse_charge"]
+"""
+"""What stands in the place of the rules in the mapping of a site that leaves tax to billing."""
+RULES = re.compile(r'\[\[legal_entities\."\*"\.tax_rules]]\n.*(?=\n#[^\n]*\n\[product_classes])', re.DOTALL)
 PLATFORM = re.compile(r"^\[platforms\.([a-z-]+)\]\n((?:[^\[#\n].*\n)+)", re.MULTILINE)
 
 
@@ -298,6 +316,8 @@ database_url = "{database_url}"
         named = {GERMANY.tax_name: self.site.tax_name, GERMANY.reduced_name: self.site.reduced_name}
         for german, own in named.items():
             text = text.replace(f'record = "{german}"', f'record = "{own}"')
+        if self.site.taxed_by_billing:
+            text = RULES.sub(BILLED_TAXES.format(site=self.site), text)
         file = self.kept / "erp_mapping.toml"
         file.write_text(text)
         return file
@@ -305,6 +325,16 @@ database_url = "{database_url}"
     def _terms(self) -> str:
         """Return the settings that say what the org of the CRM has."""
         return f'mapping = "{self._crm_mapping}"' if self._crm_mapping else "deal_terms = true"
+
+    def _tax(self) -> str:
+        """Return the settings that leave tax to billing, empty where the mapping decides."""
+        if not self.site.taxed_by_billing:
+            return ""
+        return f"""automatic_tax = true
+
+[platforms.{self.platform("billing")}.tax_codes]
+reduced = "{BOOKS}"
+"""
 
     def platform_settings(self) -> str:
         """Return the sections of the settings file for the site's stand-ins."""
@@ -330,7 +360,7 @@ mapping = "{self._erp_mapping().resolve()}"
 url = "{self.url("billing")}"
 api_key_file = "{kept / "billing_api_key"}"
 webhook_secret_file = "{kept / "billing_webhook_secret"}"
-
+{self._tax()}
 [platforms.{self.platform("provisioning")}]
 url = "{self.url("provisioning")}"
 secret_file = "{kept / "provisioning_secret"}"

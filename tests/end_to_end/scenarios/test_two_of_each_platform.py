@@ -1,4 +1,7 @@
-"""Two CRMs, two ERPs, two billing accounts and two targets in one deployment: each deal is found where it belongs."""
+"""Two CRMs, two ERPs, two billing accounts and two targets in one deployment: each deal is found where it belongs.
+
+The rules of the mapping decide about tax in Germany, billing's own engine in France.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from canonical.orders import Order
+from sandbox.salesperson import SaleLine
 from sandbox.site import FRANCE
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE, PlatformSet, wait_until
@@ -19,7 +24,12 @@ FRENCH = "salesforce-fr"
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[Environment]:
-    environment = Environment(tmp_path_factory.mktemp("two"), templates, beside=(FRANCE,))
+    taxed_by_billing = msgspec.structs.replace(FRANCE, taxed_by_billing=True)
+    environment = Environment(tmp_path_factory.mktemp("two"), templates, beside=(taxed_by_billing,))
+    tax = environment.twins[0].stripe.v1.tax
+    tax.settings.update({"head_office": {"address": {"country": "FR"}}})
+    at_home: Any = {"country": "FR", "country_options": {"fr": {"type": "standard"}}, "active_from": "now"}
+    tax.registrations.create(at_home)
     yield environment
     environment.stop()
 
@@ -50,6 +60,52 @@ def test_a_deal_of_each_crm_goes_to_the_erp_and_billing_of_its_legal_entity_alon
     assert french_order.plan is not None
     assert french_order.plan.contract.tax_percent == "20"
     assert french_order.plan.customer.references.keys() == {"salesforce-fr", "stripe-fr", "tryton-fr"}
+
+
+@pytest.mark.parametrize(
+    ("buyer", "booked", "reasons"),
+    [
+        (
+            {"country": "FR", "tax_number": None},
+            {"TVA20": 1_991 * 2, "TVA5.5": 1_538},
+            {"standard_rated", "reduced_rated"},
+        ),
+        ({"country": "AT", "tax_number": "ATU13585627"}, {"REVERSE": 0}, {"reverse_charge"}),
+    ],
+    ids=["at home", "to a business in another member state"],
+)
+def test_a_sale_about_whose_tax_billing_decides_is_booked_as_billing_charged_it(
+    two: Environment, buyer: dict[str, Any], booked: dict[str, int], reasons: set[str]
+) -> None:
+    (french,) = two.twins
+    lines = (SaleLine("SEAT", 1, 99.55), SaleLine("SUPPORT", 1, 99.55), SaleLine("HANDBOOK", 7, 39.95))
+    name = f"Taxé par la facturation {buyer['country']}"
+    _, deal = french.sell(two.sale(name, legal_entity="FR01", lines=lines, **buyer))
+
+    order = two.order_in(deal, "active", crm=FRENCH)
+    two.settled(order)
+
+    assert order.plan is not None
+    invoice = order.plan.contract.references["invoice"]
+    (posted,) = french.in_erp("account.invoice", ("reference", "=", invoice))
+    billed = french.stripe.v1.invoices.retrieve(invoice)
+    assert {each.tax.name: int(each.amount * 100) for each in posted.taxes} == booked
+    assert {each.taxability_reason for each in billed.total_taxes or ()} == reasons
+    assert posted.total_amount * 100 == billed.total
+    assert posted.amount_to_pay == 0
+
+
+def test_a_tax_that_the_mapping_does_not_name_is_a_case_that_says_what_billing_charged(two: Environment) -> None:
+    (french,) = two.twins
+    _, deal = french.sell(two.sale("Sans Règle", country="ES", tax_number=None, legal_entity="FR01"))
+
+    order = two.order_in(deal, "active", crm=FRENCH)
+
+    assert order.plan is not None
+    subject = f"invoice:{order.plan.contract.references['invoice']}"
+    (case,) = wait_until(lambda: two.cases_of(subject), 20, "a case about the invoice")
+    assert (case.kind, case.field) == ("invoice_not_posted", "tax")
+    assert "no billed_taxes of FR01 are about 0 % of ES (not_collecting)" in case.reason
 
 
 def test_trouble_of_one_instance_does_not_stop_the_other(two: Environment) -> None:
@@ -93,7 +149,7 @@ def test_a_change_of_a_customer_reaches_the_platforms_of_every_company_that_has_
         wait_until(lambda to=platforms: [each.name for each in customers_of(to, order)] == ["Drei Verkäufer GmbH"], 20)
         wait_until(lambda to=platforms: parties_of(to, order) == ["Drei Verkäufer GmbH"], 20)
     assert [each.tax_exempt for each in customers_of(two, order)] == [exempt], "its tax there stays"
-    assert [each.tax_exempt for each in customers_of(french, order)] == ["reverse"]
+    assert [each.tax_exempt for each in customers_of(french, order)] == ["none"], "Stripe Tax reverses the charge"
 
 
 def customers_of(platforms: PlatformSet, order: Order) -> list[Any]:
