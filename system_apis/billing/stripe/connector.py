@@ -25,7 +25,7 @@ from system_apis.connector import ConnectorContext, Misfit
 NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
 FIRST_INVOICE = ["subscription.latest_invoice"]
-NOTES = ("tiergate_id", "tiergate_parent", "tiergate_tax_number")
+NOTES = ("tiergate_id", "tiergate_parent", "tiergate_tax_number", "tiergate_email")
 """What is kept in the metadata of a customer as it is now."""
 TWO_CURRENCIES = "combine currencies"
 """What Stripe says, without a code or a field, when a customer is billed in another currency already."""
@@ -85,8 +85,9 @@ class Stripe:
             for key in ("name", "tax_exempt", "address")
             if wanted[key] and not mapping.holds(row[key], wanted[key])
         }
-        if wanted["email"] != (row["email"] or None):
-            changes["email"] = wanted["email"] or ""  # empty: there is none any more
+        mail = mapping.recipient(await self._schedules_of(row["id"])) or wanted["email"] or ""
+        if mail != (row["email"] or ""):
+            changes["email"] = mail  # empty: there is none any more
         notes = {name: wanted["metadata"][name] or "" for name in NOTES}
         changed = {name: note for name, note in notes.items() if note != (row["metadata"].get(name) or "")}
         if changed:
@@ -165,15 +166,16 @@ class Stripe:
 
     async def put_contract(self, contract: Contract, correlation_id: str) -> Contract:
         owner = _reference(contract, "customer")
-        known = await self._schedules(contract)
+        all_of_owner = await self._schedules_of(owner)
+        known = _keyed(all_of_owner, contract)
         wanted = parts.split(contract.lines)
         keys = [mapping.contract_key(contract, place) for place in range(1, len(wanted) + 1)]
-        terms = None
         if not known.keys() >= set(keys):
             self._check_tax(contract)
-            terms = await self._collection(owner, contract.invoicing.days_until_due)
+        buyer = await self._buyer(owner)
+        terms = _collection(buyer, contract.invoicing.days_until_due)
         for key, part in zip(keys, wanted, strict=True):
-            if key not in known and terms is not None:
+            if key not in known:
                 phase = await self._phase(contract, part, correlation_id)
                 try:
                     known[key] = await self._client.create(
@@ -189,6 +191,7 @@ class Stripe:
                     if TWO_CURRENCIES not in refused.reason:
                         raise
                     raise Rejected("billing", refused.reason, field="currency") from refused
+        await self._send_invoices_to(buyer, mapping.recipient([*all_of_owner, *known.values()]))
         return _with(contract, "schedule", [known[key]["id"] for key in keys])
 
     def _check_tax(self, contract: Contract) -> None:
@@ -203,26 +206,29 @@ class Stripe:
         )
         raise Rejected("billing", reason, field="tax")
 
-    async def _collection(self, owner: str, days_until_due: int | None) -> Row:
-        """Return how a customer is asked for money: by its payment method, or by an invoice that it pays by itself,
-        which it does where days for that were agreed.
-
-        Raises `NotFound` for a customer that was deleted.
-        """
+    async def _buyer(self, owner: str) -> Row:
+        """Return the customer of a contract. Raises `NotFound` for one that was deleted."""
         customer = await self._client.get(f"customers/{owner}")
         if customer.get("deleted"):
             raise NotFound("billing", f"the customer {owner} was deleted", field="references.customer")
-        if customer["invoice_settings"]["default_payment_method"] is not None and days_until_due is None:
-            return {}
-        days = mapping.DAYS_UNTIL_DUE if days_until_due is None else days_until_due
-        return {"collection_method": "send_invoice", "invoice_settings": {"days_until_due": days}}
+        return customer
+
+    async def _send_invoices_to(self, buyer: Row, recipient: str) -> None:
+        """Let invoices be sent to who gets all of a customer's, or else to its contact.
+
+        Stripe sends each to the customer's own address, and has none for a contract (Send customer emails).
+        """
+        mail = recipient or buyer["metadata"].get("tiergate_email") or buyer["email"]
+        if mail != buyer["email"]:
+            key = f"email:{buyer['id']}:{mail}:{correlation.current()}"
+            await self._client.post(f"customers/{buyer['id']}", key, email=mail)
+
+    async def _schedules_of(self, owner: str) -> list[Row]:
+        return await self._client.listed("subscription_schedules", customer=owner)
 
     async def _schedules(self, contract: Contract) -> dict[str, Row]:
         """Return the schedules of a contract by their natural keys, the first one first."""
-        key = mapping.contract_key(contract)
-        rows = await self._client.listed("subscription_schedules", customer=_reference(contract, "customer"))
-        keyed = {each["metadata"].get("tiergate_key", ""): each for each in reversed(rows)}
-        return {each: row for each, row in keyed.items() if each == key or each.startswith(f"{key}#")}
+        return _keyed(await self._schedules_of(_reference(contract, "customer")), contract)
 
     async def start(self, contract: Contract) -> Contract:
         """Move the schedules' start to the contract's first day, or to now when that has come, with the lines that were
@@ -454,6 +460,22 @@ def _is_free(row: Row, but_for: Customer | None = None) -> bool:
     """Return whether a customer of Stripe is none of ours, or the one that it may be."""
     own = row["metadata"].get("tiergate_id")
     return not own or (but_for is not None and own == but_for.id)
+
+
+def _keyed(schedules: list[Row], contract: Contract) -> dict[str, Row]:
+    """Return those schedules that are a contract's by their natural keys, the first one first."""
+    key = mapping.contract_key(contract)
+    keyed = {each["metadata"].get("tiergate_key", ""): each for each in reversed(schedules)}
+    return {each: row for each, row in keyed.items() if each == key or each.startswith(f"{key}#")}
+
+
+def _collection(buyer: Row, days_until_due: int | None) -> Row:
+    """Return how a customer is asked for money: by its payment method, or by an invoice that it pays by itself, which
+    it does where days for that were agreed."""
+    if buyer["invoice_settings"]["default_payment_method"] is not None and days_until_due is None:
+        return {}
+    days = mapping.DAYS_UNTIL_DUE if days_until_due is None else days_until_due
+    return {"collection_method": "send_invoice", "invoice_settings": {"days_until_due": days}}
 
 
 def _collected(phase: Row, by: Row) -> Row:

@@ -29,10 +29,12 @@ DAYS_UNTIL_DUE = 30
 PURCHASE_ORDER = "PO number"
 """The name of the custom field of an invoice."""
 BILL_TO = "tiergate_bill_to"
+OVER = ("canceled", "completed")
+"""The states of a schedule that bills nothing more: one that was released has a subscription that goes on."""
 FIELDS: dict[str, Fields] = {
     "customers": {
         "name": "customer.name",
-        "email": "customer.contact",
+        "email": "customer.contact contract.invoicing",
         "address.*": "customer.address",
         "tax.validate_location": TECHNICAL,
         "tax_exempt": "customer.tax_treatment",
@@ -40,6 +42,7 @@ FIELDS: dict[str, Fields] = {
         "metadata.tiergate_parent": "customer.parent_id",
         "metadata.tiergate_correlation": "order.correlation_id",
         "metadata.tiergate_tax_number": "customer.tax_number",
+        "metadata.tiergate_email": "customer.contact",
         "payment_method": "customer.payment_method",
         "invoice_settings.default_payment_method": "customer.payment_method",
     },
@@ -122,9 +125,10 @@ class Rate(msgspec.Struct, frozen=True):
 
 def customer(source: Customer, correlation_id: str) -> Row:
     address = source.address
+    mail = source.contact.email if source.contact and source.contact.email else None
     return {
         "name": source.name,
-        "email": source.contact.email if source.contact and source.contact.email else None,
+        "email": mail,
         "address": {
             "line1": address.street,
             "postal_code": address.postal_code,
@@ -138,6 +142,7 @@ def customer(source: Customer, correlation_id: str) -> Row:
             "tiergate_parent": source.parent_id,
             "tiergate_correlation": correlation_id,
             "tiergate_tax_number": tax_number(source) or None,
+            "tiergate_email": mail,
         },
     }
 
@@ -323,6 +328,14 @@ def _bill_to(contract: Contract) -> dict[str, str]:
 def bill_to(metadata: dict[str, str]) -> Recipient | None:
     """Return who gets an invoice, as its subscription's metadata names it."""
     return msgspec.json.decode(metadata[BILL_TO], type=Recipient) if metadata.get(BILL_TO) else None
+
+
+def recipient(schedules: Iterable[Row]) -> str:
+    """Return the e-mail address of who gets the invoices of all contracts of a customer; empty where that differs, or
+    is the customer itself."""
+    named = [bill_to(each["phases"][0]["metadata"]) for each in schedules if each["status"] not in OVER]
+    addresses = {each.email if each else "" for each in named}
+    return addresses.pop() if len(addresses) == 1 else ""
 
 
 def custom(metadata: dict[str, str]) -> Custom:

@@ -100,6 +100,30 @@ def test_an_invoice_bears_the_purchase_order_the_days_and_the_recipient_that_wer
     run(account, tmp_path, act)
 
 
+def test_invoices_are_sent_to_who_gets_all_of_a_customers_and_else_to_its_contact(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    other = msgspec.structs.replace(AGREED, bill_to=Recipient("Else", "else@example.com", Address(country="AT")))
+
+    async def act(made: Bench[Billing]) -> None:
+        def mail() -> str | None:
+            return account.api.v1.customers.retrieve(first.references["customer"]).email
+
+        first = await started(made, invoicing=AGREED)
+        mails = [mail()]
+        await started(made, invoicing=AGREED, id="con_2")  # which puts the customer again
+        mails.append(mail())
+        third = await started(made, invoicing=other, id="con_3")
+        mails.append(mail())
+        await made.call(lambda: made.connector.cancel(third))
+        await made.call(lambda: made.connector.put_customer(samples.customer("cus_1")))
+        mails.append(mail())
+
+        assert mails == ["ap@example.com", "ap@example.com", "kim@example.com", "ap@example.com"]
+
+    run(account, tmp_path, act)
+
+
 @pytest.mark.parametrize(("method", "days"), [(None, 30), ("pm_card_visa", None)])
 def test_an_invoice_of_which_nothing_was_agreed_is_as_all_of_the_customer(
     account: StripeAccount, tmp_path: Path, method: str | None, days: int | None
