@@ -20,7 +20,7 @@ from sandbox.stripe.endpoints import Endpoints
 from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
-from sandbox.stripe.lists import Lists
+from sandbox.stripe.lists import Lists, shortened
 from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.parameters import accept
 from sandbox.stripe.payment_records import PaymentRecords
@@ -129,7 +129,8 @@ class Stripe:
             case "POST", ["subscription_schedules", key, "cancel"]:
                 return self.subscriptions.cancel_schedule(self.account.get("subscription_schedule", key))
             case "GET", ["invoices", key, "lines"]:
-                return self.account.get("invoice", key)["lines"]
+                lines = self.account.get("invoice", key)["lines"]
+                return self.lists.cut("line_item", lines["url"], lines["data"], params)
             case "POST", ["invoices", key, action]:
                 return self._invoice_action(self.account.get("invoice", key), action, params)
             case "DELETE", ["invoiceitems", key]:
@@ -246,7 +247,7 @@ class Stripe:
         copy: Object = msgspec.json.decode(msgspec.json.encode(thing))
         for path in paths:
             self._expand(copy, path.split("."), path)
-        return copy
+        return shortened(copy)
 
     def _expand(self, node: Any, path: list[str], whole: str) -> None:
         if not path or node is None:

@@ -81,8 +81,9 @@ class Customers:
         return found
 
     def of(self, customer: Object) -> list[Object]:
-        """Return the tax numbers of a customer."""
-        return [each for each in self.account.all("tax_id") if each["customer"] == customer["id"]]
+        """Return the tax numbers of a customer, newest first."""
+        found = [each for each in self.account.all("tax_id") if each["customer"] == customer["id"]]
+        return found[::-1]
 
     def attach(self, token: str, customer: Object) -> Object:
         """Attach a payment method of its own for a test token; some tokens are refused.

@@ -33,6 +33,8 @@ FILTERS = {
 }
 """What the list of each kind is filtered by, besides `created` (API reference: the list of each object)."""
 NO_CREATED = ("invoice_payment", "payment_method", "tax_id", "tax.registration", "webhook_endpoint")
+INSIDE = 10
+"""How many items a list has that is inside a record (API reference: Pagination, `limit`)."""
 BOUNDS: dict[str, Callable[[int, int], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 SEARCHING = {"query", "limit", "page", "expand"}
 PAGING = {"limit", "starting_after", "ending_before", "expand"}
@@ -53,6 +55,10 @@ class Lists:
                 raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
         found = [each for each in self.account.all(kind) if _matches(each, params)]
         found.reverse()
+        return self.cut(kind, url, found, params)
+
+    def cut(self, kind: str, url: str, found: list[Object], params: Params) -> Object:
+        """Return the page of a list that is asked for."""
         keys = [each["id"] for each in found]
         limit = _limit(params)
         start, end = 0, len(found)
@@ -97,6 +103,18 @@ class Lists:
             "next_page": str(start + limit) if more else None,
             "url": f"/v1/{kind}s/search",
         }
+
+
+def shortened(value: Any, *, inside: bool = False) -> Any:
+    """Return an answer of which each list inside a record has its first items alone."""
+    if isinstance(value, list):
+        return [shortened(each, inside=True) for each in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    members = cast("Object", value)
+    if inside and members.get("object") == "list" and len(members["data"]) > INSIDE:
+        members = members | {"data": members["data"][:INSIDE], "has_more": True}
+    return {name: shortened(each, inside=True) for name, each in members.items()}
 
 
 def _limit(params: Params) -> int:

@@ -29,6 +29,8 @@ from policies.store.secret import Secret
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
+PAGES = 10
+"""How many pages of a search are read: who may be one of a thousand is nobody."""
 NOT_ALLOWED = {
     HTTPStatus.UNAUTHORIZED: "Stripe refuses the API key: correct api_key",
     HTTPStatus.FORBIDDEN: "the API key lacks a permission: give the restricted key what is needed",
@@ -70,10 +72,11 @@ class _Kind(msgspec.Struct, frozen=True):
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """A part of a list (API reference: Pagination)."""
+    """A part of a list, or of what a search finds, which names the next one (API reference: Pagination, Search)."""
 
     data: list[Row]
     has_more: bool
+    next_page: str | None = None
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -115,6 +118,21 @@ class StripeClient:
             page = await self._page(path, {**params, "starting_after": rows[-1]["id"]})
             rows += page.data
         return rows
+
+    async def searched(self, path: str, query: str, **params: Any) -> tuple[list[Row], bool]:
+        """Return what a search finds, over at most `PAGES` pages, and whether that is all (API reference: Search)."""
+        page = await self._page(path, {**params, "query": query})
+        rows = page.data
+        for _ in range(1, PAGES):
+            if page.next_page is None:
+                break
+            page = await self._page(path, {**params, "query": query, "page": page.next_page})
+            rows += page.data
+        return rows, page.next_page is None
+
+    async def whole(self, embedded: Row, path: str, **params: Any) -> list[Row]:
+        """Return all items of a list inside a record, which has the first ten (API reference: Pagination)."""
+        return await self.listed(path, **params) if embedded["has_more"] else embedded["data"]
 
     async def _page(self, path: str, params: Row) -> _Page:
         found = await self.get(path, limit=PAGE, **params)

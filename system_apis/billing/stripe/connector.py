@@ -17,7 +17,7 @@ from canonical.parties import Customer, CustomerMatch
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import invoices, mapping, matching, parts, webhooks
-from system_apis.billing.stripe.client import PAGE, VERSION, Declined, InvalidTaxId, Row, Settings, StripeClient
+from system_apis.billing.stripe.client import PAGE, PAGES, VERSION, Declined, InvalidTaxId, Row, Settings, StripeClient
 from system_apis.billing.stripe.parts import Part
 from system_apis.billing.stripe.setup import WebhookEndpoint
 from system_apis.connector import ConnectorContext, Misfit
@@ -60,17 +60,31 @@ class Stripe:
 
     async def match_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
         found: dict[str, Row] = {}
+        are_all = True
         for query in matching.queries(customer):
-            searched = await self._client.get("customers/search", query=query, limit=PAGE, expand=["data.tax_ids"])
-            found |= {each["id"]: each for each in searched["data"]}
+            rows, is_all = await self._client.searched("customers/search", query, expand=["data.tax_ids"])
+            are_all = are_all and is_all
+            found |= {each["id"]: each for each in rows}
         reference = customer.references.get(self._instance)
         if reference and reference not in found and (row := await self._present(reference)):
             found[reference] = row
         free = [each for each in found.values() if _is_free(each, customer)]
         own = [each for each in free if not _is_free(each)]
-        if free and not own and (row := await self._customer(msgspec.structs.replace(customer, references={}))):
-            own = [row]
-        return tuple(matching.match(each, customer) for each in own[:1] or free)
+        if (free or not are_all) and not own:
+            row = await self._customer(msgspec.structs.replace(customer, references={}))
+            own = [row] if row else []
+        if own:
+            return (matching.match(own[0], customer),)
+        if not are_all:
+            reason = (
+                f"more than {PAGE * PAGES} customers have the name {customer.name!r} or its e-mail: write {customer.id}"
+                " to the metadata tiergate_id of the one that it is, or of a new one"
+            )
+            raise Rejected("billing", reason, field="customer.name")
+        for each in free:
+            if numbers := each.get("tax_ids"):
+                numbers["data"] = await self._client.whole(numbers, f"customers/{each['id']}/tax_ids")
+        return tuple(matching.match(each, customer) for each in free)
 
     async def put_customer(self, customer: Customer) -> str:
         wanted = mapping.customer(customer, correlation.current())
@@ -128,8 +142,8 @@ class Stripe:
         return await self._present(names[0]) if names else None
 
     async def _searched(self, customer_id: str) -> list[str]:
-        found = await self._client.get("customers/search", query=f"metadata['tiergate_id']:'{customer_id}'")
-        return [each["id"] for each in found["data"]]
+        found, _ = await self._client.searched("customers/search", f"metadata['tiergate_id']:'{customer_id}'")
+        return [each["id"] for each in found]
 
     async def _recent(self, customer_id: str) -> list[str]:
         since = int((self._clock() - NOT_SEARCHED_YET).timestamp())
@@ -385,12 +399,8 @@ class Stripe:
 
     async def invoice(self, invoice_id: str) -> Invoice:
         row = await self._client.get(f"invoices/{invoice_id}", expand=["payments"])
-        lines: list[Row] = row["lines"]["data"]
-        if row["lines"]["has_more"]:
-            lines = await self._client.listed(f"invoices/{invoice_id}/lines")
-        payments: list[Row] = row["payments"]["data"]
-        if row["payments"]["has_more"]:
-            payments = await self._client.listed("invoice_payments", invoice=invoice_id)
+        lines = await self._client.whole(row["lines"], f"invoices/{invoice_id}/lines")
+        payments = await self._client.whole(row["payments"], "invoice_payments", invoice=invoice_id)
         try:
             await self._learn_rates(lines)
             await self._learn_terms(lines)

@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from canonical.faults import Rejected
 from canonical.parties import Address, Contact, Customer
 from system_apis.billing.port import Billing
+from system_apis.billing.stripe.client import PAGES
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.subject import INSTANCE, Bench, bench
 from tests.support.stripe_account import StripeAccount
@@ -224,6 +226,37 @@ def test_who_may_be_the_customer_is_found_by_name_and_by_e_mail_with_its_tax_num
 
         assert sorted(found) == sorted([(by_number, True, ""), (by_mail, False, "")])
         assert not [each for each in made.loopback.seen if each.method != "GET"]
+
+    run(account, tmp_path, act)
+
+
+def test_a_tax_number_that_is_not_among_the_first_of_a_customer_is_found(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        many = theirs(account, "Example GmbH", number="DE136695976")
+        for place in range(12):
+            account.api.v1.customers.tax_ids.create(many, {"type": "de_stn", "value": f"12345678{place:02}"})
+
+        assert await matched(made, buyer("DE", "DE136695976")) == [(many, True, "")]
+
+    run(account, tmp_path, act)
+
+
+def test_a_name_that_more_have_than_are_read_is_refused_until_one_of_them_is_ours(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    known = [theirs(account, "Example GmbH") for _ in range(PAGES * account.page)]
+
+    async def act(made: Bench[Billing]) -> None:
+        assert len(await matched(made, buyer())) == len(known)
+        last = theirs(account, "Example GmbH")
+        refused = await made.fault(lambda: made.connector.match_customer(buyer()))
+        account.api.v1.customers.update(last, {"metadata": {"tiergate_id": "cus_1"}})
+
+        assert isinstance(refused, Rejected), repr(refused)
+        assert (refused.field, "write cus_1 to the metadata tiergate_id" in refused.reason) == ("customer.name", True)
+        assert await matched(made, buyer()) == [(last, False, "cus_1")]
 
     run(account, tmp_path, act)
 
