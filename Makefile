@@ -4,6 +4,7 @@
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
 PYTHON ?= python3
+OLDEST := (3, 11)
 RUN_LOCKS := requirements/build.txt requirements/core.txt requirements/sandbox.txt
 INSTALL = VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
@@ -23,8 +24,10 @@ help: ## Show this help
 setup: .venv/ready ## Create .venv with everything from the lock files (the other commands do it for you)
 
 .venv/run: $(RUN_LOCKS) pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Tiergate needs Python 3.11 or later, and $(PYTHON) is ' + sys.version.split()[0] + ': try make PYTHON=python3.11')"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+	@test ! -e .venv || $(BIN)/python -c "import pip, sys; sys.exit(sys.version_info < $(OLDEST))" 2>/dev/null || { echo ".venv is not whole, or of a Python that is too old: it is made again"; rm -rf .venv; }
+	@test -e .venv || $(PYTHON) -c "import sys; sys.version_info >= $(OLDEST) or sys.exit('Tiergate needs Python 3.11 or later, and $(PYTHON) is ' + sys.version.split()[0] + ': try make PYTHON=python3.11')"
+	@test -e .venv || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+	@echo "Installing what Tiergate needs into .venv …"
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes --compile-bytecode $(RUN_LOCKS:%=-r %)
 	@$(INSTALL)
