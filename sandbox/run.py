@@ -70,11 +70,12 @@ class Merge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def run(plan: SandboxPlan) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM, or until the process that holds the other end of standard input is gone."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
+    loop.add_reader(sys.stdin.fileno(), lambda: (stop.set(), loop.remove_reader(sys.stdin.fileno())))
     tryton = TrytonServer(
         plan.folder / "tryton",
         plan.templates,
@@ -199,8 +200,9 @@ def control_app(
 
 
 def main() -> None:
-    """Run the plan given on standard input as JSON, so that its secrets are in no argument and no environment."""
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=SandboxPlan, dec_hook=lambda kind, value: kind(value))
+    """Run the plan given as a line of JSON on standard input, so that its secrets are in no argument and no
+    environment."""
+    plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=SandboxPlan, dec_hook=lambda kind, value: kind(value))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(plan))
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("layer", type=LAYERS)
 @config_option
-def serve(layer: Layer, config: Path) -> None:
+@click.option("--until-input-ends", is_flag=True, help="Stop when standard input ends: with the one who started it.")
+def serve(layer: Layer, config: Path, *, until_input_ends: bool) -> None:
     """Serve one layer until it is asked to stop."""
     from tiergate.server.ports import require_ports
 
@@ -28,7 +29,7 @@ def serve(layer: Layer, config: Path) -> None:
         from tiergate.server.server import serve as run
 
         platforms = platforms_of(settings) if layer == "system" else {}
-        run(layer, settings, platforms)
+        run(layer, settings, platforms, until_input_ends=until_input_ends)
     finally:
         gc.enable()
 

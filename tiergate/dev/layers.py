@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
+from tiergate.dev.processes import Child, handle_signals, layer_process, stopped_at_the_end, wait_for
 from tiergate.settings import Settings
 from tiergate.sqlite_version import check_sqlite
 
@@ -47,10 +47,10 @@ def fail(child: Child) -> None:
 
 
 def wait_for_the_end(children: list[Child], when_ended: Callable[[Child], None] = fail) -> None:
-    """Wait until Ctrl-C or SIGTERM. `when_ended` is called once for each child that ends by itself."""
+    """Wait until Ctrl-C, SIGTERM, or the end of the terminal. `when_ended` is called once for each child that ends by
+    itself."""
     stop = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda _number, _frame: stop.set())
+    handle_signals(lambda _number, _frame: stop.set(), signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     reported: set[str] = set()
     while not stop.wait(0.5):
         for child in children:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from http import HTTPStatus
 from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 
 import httpx
 
@@ -26,6 +29,8 @@ class Child:
     def __init__(
         self, name: str, command: list[str], log: Path, stdin: bytes | None = None, extra: dict[str, str] | None = None
     ) -> None:
+        """`stdin` is what its standard input begins with: it ends when this process does, however that ends. Without
+        it there is none."""
         log.parent.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.log = log
@@ -40,31 +45,45 @@ class Child:
             )
         if stdin is not None and self.process.stdin:
             self.process.stdin.write(stdin)
-            self.process.stdin.close()
+            self.process.stdin.flush()
 
     @property
     def ended(self) -> bool:
         return self.process.poll() is not None
 
     def stop(self) -> None:
-        if self.ended:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        if not self.ended:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
 
 
 @contextlib.contextmanager
 def stopped_at_the_end() -> Generator[list[Child]]:
-    """Yield a list for children, which are stopped, the last started first, however the block ends."""
+    """Yield a list for children, which are stopped, the last started first, however the block ends: by an exception,
+    Ctrl-C, SIGTERM, or with the terminal."""
     children: list[Child] = []
+    before = handle_signals(_interrupt, signal.SIGTERM, signal.SIGHUP)
     try:
         yield children
     finally:
         stop_all(reversed(children))
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def handle_signals(handler: Callable[[int, FrameType | None], Any], *numbers: signal.Signals) -> dict[int, Any]:
+    """Handle signals, but for one that is ignored, as under `nohup`. Return the handlers before, by signal."""
+    return {each: signal.signal(each, handler) for each in numbers if signal.getsignal(each) is not signal.SIG_IGN}
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def stop_all(children: Iterable[Child]) -> None:
@@ -78,9 +97,9 @@ def stop_all(children: Iterable[Child]) -> None:
 
 
 def layer_process(layer: Layer, config: Path, folder: Path, extra: dict[str, str] | None = None) -> Child:
-    """Start one layer as a process of its own."""
-    command = [sys.executable, "-m", "tiergate", "serve", layer, "--config", str(config)]
-    return Child(layer, command, folder / "logs" / f"{layer}.log", extra=extra)
+    """Start one layer as a process of its own, which ends with this one."""
+    command = [sys.executable, "-m", "tiergate", "serve", layer, "--config", str(config), "--until-input-ends"]
+    return Child(layer, command, folder / "logs" / f"{layer}.log", stdin=b"", extra=extra)
 
 
 def wait_for(url: str, child: Child, seconds: float) -> None:

@@ -370,7 +370,7 @@ secret_file = "{kept / "provisioning_secret"}"
         """Start the stand-ins and Tryton. The child is returned at once, so that the caller can stop it."""
         command = [sys.executable, "-m", "sandbox.run"]
         body = msgspec.json.encode(self.plan, enc_hook=str)
-        return Child("sandbox", command, self._folder / "logs" / "sandbox.log", stdin=body)
+        return Child("sandbox", command, self._folder / "logs" / "sandbox.log", stdin=body + b"\n")
 
     def ready(self, child: Child, system_url: str = "") -> None:
         """Wait until everything answers, then create the price list, and what `tiergate setup` creates in billing.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import signal
+import sys
 from collections.abc import Mapping
 from types import FrameType
 from typing import Literal
@@ -31,7 +33,9 @@ TICKS = 10
 """Uvicorn's count of tenths of a second at which it renews the `Date` header."""
 
 
-def serve(layer: Layer, settings: Settings, platforms: Mapping[str, ConnectedPlatform]) -> None:
+def serve(
+    layer: Layer, settings: Settings, platforms: Mapping[str, ConnectedPlatform], *, until_input_ends: bool = False
+) -> None:
     """Serve one layer until SIGINT or SIGTERM. The system layer alone has `platforms`."""
     log_as_json()
     app: ASGIApp
@@ -42,15 +46,16 @@ def serve(layer: Layer, settings: Settings, platforms: Mapping[str, ConnectedPla
             app, port = composition.process_app(settings, composition.records(settings)), settings.server.process_port
         case "experience":
             app, port = composition.experience_front(settings), settings.server.experience_port
-    run(app, settings.server.host, port, fast_path=settings.server.fast_path)
+    run(app, settings.server.host, port, fast_path=settings.server.fast_path, until_input_ends=until_input_ends)
 
 
-def run(app: ASGIApp, host: str, port: int, *, fast_path: bool = True) -> None:
-    """Serve an app until SIGINT or SIGTERM. Without `fast_path` uvicorn's own protocol takes every request."""
+def run(app: ASGIApp, host: str, port: int, *, fast_path: bool = True, until_input_ends: bool = False) -> None:
+    """Serve an app until SIGINT or SIGTERM, or until the end of standard input. Without `fast_path` uvicorn's own
+    protocol takes every request."""
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
     gc.enable()
-    uvloop.run(_serve(app, host, port, protocol(fast_path=fast_path)))
+    uvloop.run(_serve(app, host, port, protocol(fast_path=fast_path), until_input_ends=until_input_ends))
 
 
 def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"]:
@@ -75,7 +80,14 @@ def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"
     return "httptools"
 
 
-async def _serve(app: ASGIApp, host: str, port: int, http: type[asyncio.Protocol] | Literal["httptools"]) -> None:
+async def _serve(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    http: type[asyncio.Protocol] | Literal["httptools"],
+    *,
+    until_input_ends: bool,
+) -> None:
     config = Config(
         app,  # pyright: ignore[reportArgumentType] - Litestar and uvicorn spell the same ASGI types differently
         host=host,
@@ -92,7 +104,10 @@ async def _serve(app: ASGIApp, host: str, port: int, http: type[asyncio.Protocol
         reset_contextvars=True,  # a pipelined request is begun by the one before it, and is not governed by it
         timeout_graceful_shutdown=GRACE,
     )
-    await Quiet(config).serve()
+    server = Quiet(config)
+    if until_input_ends:
+        server.stop_at_the_end_of(sys.stdin.fileno())
+    await server.serve()
 
 
 class Quiet(Server):
@@ -106,6 +121,15 @@ class Quiet(Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def stop_at_the_end_of(self, pipe: int) -> None:
+        """Stop when the process that holds the other end of a pipe, and never writes to it, is gone."""
+
+        def ended() -> None:
+            self._loop.remove_reader(pipe)
+            self.handle_exit(signal.SIGTERM, None)
+
+        self._loop.add_reader(pipe, ended)
 
     async def main_loop(self) -> None:
         while not await self.on_tick(TICKS):

@@ -188,6 +188,6 @@ def test_sandbox_and_up_run_beside_each_other_and_stop_cleanly(start: Start) -> 
     assert len(addresses) == 3
     for address in addresses:
         wait_until(lambda address=address: httpx.get(f"{address}/health/ready").status_code == 200, 15, address)
-    for process in (up, sandbox):
-        process.send_signal(signal.SIGINT)
+    for process, how in ((up, signal.SIGHUP), (sandbox, signal.SIGINT)):  # a terminal that is closed, and Ctrl-C
+        process.send_signal(how)
         finished(process)

@@ -17,6 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from tests.support.platforms import wait_until
 from tiergate.dev.processes import Child, wait_for
 from tiergate.dev.sandbox import free_port
 from tiergate.server.protocol import FastPathProtocol, missing
@@ -78,7 +79,17 @@ async def app(scope, receive, send):
 
 serving.log_as_json()
 exec(sys.argv[2])
-serving.run(app, "127.0.0.1", int(sys.argv[1]), fast_path=sys.argv[3] == "on")
+serving.run(app, "127.0.0.1", int(sys.argv[1]), fast_path=sys.argv[3] == "on", until_input_ends="until" in sys.argv)
+"""
+STARTER = """
+import signal, sys
+from pathlib import Path
+from tests.support.platforms import wait_until
+from tiergate.dev.processes import Child
+
+port, log, served = sys.argv[1:]
+child = Child("layer", [sys.executable, "-c", served, port, "", "on", "until"], Path(log), stdin=b"")
+signal.pause()
 """
 
 
@@ -115,6 +126,22 @@ def test_a_layer_is_served_by_plain_uvicorn_when_it_should_be_or_must_be(
         assert httpx.get(f"http://127.0.0.1:{port}/").text == answers
 
     assert (LOGGED in (tmp_path / "log").read_text()) is logged
+
+
+def test_a_layer_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    starter = Child("starter", [sys.executable, "-c", STARTER, str(port), str(log), SERVED], tmp_path / "starter.log")
+    wait_for(f"http://127.0.0.1:{port}/", starter, 30)
+
+    starter.process.kill()
+    starter.process.wait()
+
+    wait_until(lambda: not listens(port), 10, "the end of the layer")
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_request_begins_with_nothing_of_the_one_that_is_pipelined_before_it(tmp_path: Path) -> None:
