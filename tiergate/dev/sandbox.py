@@ -107,14 +107,20 @@ _usual_ports = contextlib.ExitStack()
 def _usual_ports_are_ours() -> bool:
     """Lock the usual ports for this process, and return whether that succeeded.
 
-    The servers share a port with any process that listens on it already, so two sandboxes must never choose the same.
+    The servers share a port with any process of the same user that listens on it already, so two sandboxes of a user
+    must never choose the same.
     """
-    lock = _usual_ports.enter_context((Path(tempfile.gettempdir()) / "tiergate-usual-ports.lock").open("w"))
+    lock = _usual_ports.enter_context(lock_file("usual-ports").open("a"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def lock_file(name: str) -> Path:
+    """Return where a lock of this user is: another user could not open it."""
+    return Path(tempfile.gettempdir()) / f"tiergate-{name}-{os.getuid()}.lock"
 
 
 _ports_of_ours: set[int] = set()
@@ -123,7 +129,7 @@ _ports_of_ours: set[int] = set()
 @cache
 def _port_locks() -> TextIO:
     """Return a file with a byte for each port: a process locks those of the ports that it has chosen, until it ends."""
-    return (Path(tempfile.gettempdir()) / f"tiergate-ports-{os.getuid()}.lock").open("a")
+    return lock_file("ports").open("a")
 
 
 def _is_ours(port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Generator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.end_to_end.command_line.test_command_line import run
 from tests.integration.tiergate.test_database_command import SECRETS
-from tiergate.dev.sandbox import USUAL, Ports, choose_ports, displaced
+from tiergate.dev.sandbox import USUAL, Ports, choose_ports, displaced, lock_file
 from tiergate.server.ports import require_ports
 from tiergate.settings import NotReady, Server
 
@@ -72,3 +73,10 @@ def test_no_port_is_chosen_twice_before_anybody_listens_on_it() -> None:
     chosen = [port for _ in range(60) for port in msgspec.structs.astuple(choose_ports(usual=False))]
 
     assert len(set(chosen)) == len(chosen)
+
+
+def test_each_user_of_a_machine_has_locks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {lock_file(name) for name in ("ports", "usual-ports")}
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+
+    assert ours.isdisjoint({lock_file(name) for name in ("ports", "usual-ports")})
