@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tiergate import composition
 from tiergate.dev import unusual_sales
 from tiergate.dev.layers import start_layers, wait_for_the_end
 from tiergate.dev.platform_views import PlatformViews, platform_views
-from tiergate.dev.processes import stopped_at_the_end
+from tiergate.dev.processes import Child, stopped_at_the_end
 from tiergate.dev.sandbox import (
     Sandbox,
     choose_ports,
@@ -165,6 +166,8 @@ def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> No
             )
         if not once:
             go_on(console, channels, sandbox, order)
+            kill_it(console, sandbox.config, children)
+            console.print("Ctrl-C stops everything.")
             wait_for_the_end(
                 children,
                 lambda child: console.print(f"[yellow]{child.name} ended; the others go on.[/] See {child.log}"),
@@ -331,4 +334,10 @@ def go_on(console: Console, channels: Channels, sandbox: Sandbox, order: Order) 
         f"{name} {sandbox.url(name)}" for name in ("crm", "billing", "erp", "provisioning", "control")
     )
     console.print(f"\nThe sandbox: {addresses}", soft_wrap=True)
-    console.print("Ctrl-C stops everything.")
+
+
+def kill_it(console: Console, config: Path, children: Sequence[Child]) -> None:
+    """Print how the process layer is killed, and started again."""
+    (process,) = (each.process for each in children if each.name == "process")
+    again = f".venv/bin/tiergate serve process --config {config}"
+    console.print(f"Kill the process layer: kill -9 {process.pid}. Start it again: {again}", soft_wrap=True)

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 import click
@@ -47,6 +48,8 @@ from tiergate.settings import NotReady, load
 from tiergate.setup import keep, setup_of
 
 CLIENT_ID = "tiergate-integration"
+HERE = "here.sh"
+"""The file that says where a sandbox is, to a shell."""
 USERNAME = "integration@example.com"
 USUAL = {
     "system": 8101,
@@ -314,6 +317,13 @@ catalogue = "{catalogue}"
 database_url = "{database_url}"
 """
             + "".join(each.platform_settings() for each in sites)
+        )
+        (self._folder / HERE).write_text(
+            f"""# Written by `tiergate sandbox`: where it is, for a shell that reads it.
+export TIERGATE_CONFIG={quote(str(self.config.resolve()))}
+export GATEWAY={self.url("experience")}
+export CONTROL={self.url("control")}
+"""
         )
 
     def _erp_mapping(self) -> Path:
