@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from sandbox.salesperson import Sale
     from sandbox.seed import Crm
 
+OF_A_NEW_BUYER = ("tax_number", "country", "partner")
+"""The options that say what the CRM knows of a buyer already, when it knows one."""
+
 
 @click.command()
 @folder_option
@@ -60,8 +63,17 @@ def demo(folder: Path, report: Path | None, instances: int, *, once: bool) -> No
 @click.option("--country", default="DE", show_default=True, help="Where a new buyer is, as an ISO 3166 code.")
 @click.option("--partner", default="", help="The partner that serves a new buyer, by its name in the catalogue.")
 @click.option("--platform", default="salesforce", show_default=True, help="The CRM, by its name in the catalogue.")
+@click.pass_context
 def sell(
-    config: Path, buyer: str, seats: float, entity: str, tax_number: str, country: str, partner: str, platform: str
+    ctx: click.Context,
+    config: Path,
+    buyer: str,
+    seats: float,
+    entity: str,
+    tax_number: str,
+    country: str,
+    partner: str,
+    platform: str,
 ) -> None:
     """Close a deal in the sandbox's CRM, as a salesperson would."""
     import httpx
@@ -69,10 +81,16 @@ def sell(
     from canonical.ids import utc_now
     from sandbox.salesperson import Sale, SaleLine
     from tiergate.dev.platform_views import crm_of
+    from tiergate.dev.sandbox import is_stand_in
+
+    if not buyer.strip():
+        raise click.UsageError("--buyer needs a name")
 
     crms = {name: each for name, each in platforms_of(load_settings(config)).items() if each.domain == "crm"}
     if platform not in crms:
         refuse([f"the catalogue has no CRM {platform!r}; it has {', '.join(crms)}"])
+    if not is_stand_in(crms[platform]):
+        refuse([f"{platform} is no stand-in: `tiergate sell` sells in the CRM of the demo or the sandbox alone"])
     lines = (SaleLine("PLATFORM", 1), SaleLine("SEAT", seats), SaleLine("ONBOARDING", 1))
     sale = Sale(
         buyer=buyer,
@@ -84,7 +102,10 @@ def sell(
     )
     try:
         crm = crm_of(crms, platform)
-        deal = _sell(crm, sale, utc_now().date())
+        account = _known(crm, buyer)
+        if account and (given := [f"--{each.replace('_', '-')}" for each in OF_A_NEW_BUYER if _is_given(ctx, each)]):
+            refuse([f"{buyer} is in the CRM already, and {', '.join(given)} would be ignored: name another --buyer"])
+        deal = _sell(crm, sale, utc_now().date(), account)
     except httpx.TransportError:
         refuse([f"the CRM at {crms[platform].settings.url} does not answer; is `make demo` running?"], NOT_READY)
     except httpx.HTTPStatusError as error:
@@ -93,12 +114,21 @@ def sell(
     click.echo(f"closed the deal {deal} with {buyer}")
 
 
-def _sell(crm: Crm, sale: Sale, today: date) -> str:
+def _is_given(ctx: click.Context, option: str) -> bool:
+    return ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
+
+
+def _known(crm: Crm, buyer: str) -> str | None:
+    """Return the id of a company's account, if it has one."""
+    quoted = buyer.replace("\\", "\\\\").replace("'", "\\'")
+    found = crm.query(f"SELECT Id FROM Account WHERE Name = '{quoted}' LIMIT 1")
+    return str(found[0]["Id"]) if found else None
+
+
+def _sell(crm: Crm, sale: Sale, today: date, account: str | None) -> str:
     """Close a deal with a company, known or new. Return the id of the deal."""
     from sandbox.salesperson import close_deal, open_deal
 
-    quoted = sale.buyer.replace("\\", "\\\\").replace("'", "\\'")
-    known = crm.query(f"SELECT Id FROM Account WHERE Name = '{quoted}' LIMIT 1")
-    _, deal = open_deal(crm, sale, today, known[0]["Id"] if known else None)
+    _, deal = open_deal(crm, sale, today, account)
     close_deal(crm, deal)
     return deal

@@ -43,7 +43,7 @@ from sandbox.tryton.server import DATABASE, TrytonError, is_prepared, prepare
 from system_apis.erp.tryton.books import SHIPPED as SHIPPED_MAPPING
 from tiergate.dev.layers import LAYERS, START_SECONDS, wait_for_the_end
 from tiergate.dev.processes import Child, stopped_at_the_end, wait_for
-from tiergate.platforms import load_platform
+from tiergate.platforms import ConnectedPlatform, load_platform
 from tiergate.settings import NotReady, load
 from tiergate.setup import keep, setup_of
 
@@ -409,6 +409,11 @@ secret_file = "{kept / "provisioning_secret"}"
 
     def crm(self) -> Crm:
         return Crm(self.url("crm"), CLIENT_ID, self.client_secret, self.plan.dialect)
+
+
+def is_stand_in(platform: ConnectedPlatform) -> bool:
+    """Return whether a CRM is the sandbox's: no real one has a connected app of this name."""
+    return getattr(platform.settings, "client_id", "") == CLIENT_ID
 
 
 def catalogue_for(sites: Sequence[Site]) -> str:

@@ -113,6 +113,19 @@ def test_selling_closes_a_deal_that_becomes_an_order_and_a_known_buyer_buys_agai
     assert len(environment.crm.query("SELECT Id FROM Account WHERE Name = 'O\\'Neill GmbH'")) == 1
 
 
+def test_what_would_be_ignored_of_a_known_buyer_is_refused(environment: Environment) -> None:
+    _, deal = environment.sell(environment.sale("Known"))
+    environment.order_in(deal, "active")
+    (row,) = environment.crm.query(f"SELECT Account.Name FROM Opportunity WHERE Id = '{deal}'")
+    buyer, config = row["Account"]["Name"], str(environment.sandbox.config)
+
+    done = run("sell", "--config", config, "--buyer", buyer, "--tax-number", "DE000", "--country", "AT")
+
+    assert done.returncode == 2
+    ignored = f"{buyer} is in the CRM already, and --tax-number, --country would be ignored: name another --buyer"
+    assert ignored in done.stderr
+
+
 def test_the_doctor_finds_all_well_in_a_running_environment(environment: Environment) -> None:
     done = run("doctor", "--config", str(environment.sandbox.config))
 

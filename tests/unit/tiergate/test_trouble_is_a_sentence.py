@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from tests.end_to_end.command_line.test_command_line import run
 from tests.integration.tiergate.test_database_command import SECRETS
 from tiergate.cli.main import cli
-from tiergate.dev.sandbox import free_port
+from tiergate.dev.sandbox import CLIENT_ID, free_port
 
 EXAMPLE = Path("deploy/tiergate.example.toml")
 
@@ -36,11 +36,28 @@ def served(config: Path, layer: str, **environment: str) -> subprocess.Completed
 
 def test_selling_to_a_crm_that_does_not_answer(config: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
+    stand_in = {"TIERGATE_PLATFORMS_SALESFORCE_URL": url, "TIERGATE_PLATFORMS_SALESFORCE_CLIENT_ID": CLIENT_ID}
 
-    done = invoke(config, "sell", TIERGATE_PLATFORMS_SALESFORCE_URL=url)
+    done = invoke(config, "sell", **stand_in)
 
     assert done.exit_code == 3
     assert done.stderr == f"tiergate: the CRM at {url} does not answer; is `make demo` running?\n"
+
+
+def test_nothing_is_sold_in_a_crm_that_is_no_stand_in(config: Path) -> None:
+    done = invoke(config, "sell")
+
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "tiergate: salesforce is no stand-in: `tiergate sell` sells in the CRM of the demo or the sandbox alone\n"
+    )
+
+
+def test_a_buyer_without_a_name(config: Path) -> None:
+    done = invoke(config, "sell", "--buyer", " ")
+
+    assert done.exit_code == 2
+    assert "--buyer needs a name" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["nope", "tryton"])
