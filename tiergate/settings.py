@@ -163,6 +163,7 @@ KINDS = {
 """The types of msgspec in the words of TOML."""
 FORMS = {"https?://": "http:// or https://", "rediss?": "redis://, rediss:// or unix://"}
 """How an address begins, by what its pattern contains."""
+MAKE_ONE = "`tiergate sandbox` makes one, or copy deploy/tiergate.example.toml"
 FORMER = {"crm", "erp", "billing", "provisioning"}
 """Sections of earlier versions, when each domain had one platform."""
 
@@ -197,7 +198,9 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
 
 def _read(path: Path, errors: list[str]) -> dict[str, Any]:
     if not path.exists():
-        errors.append(f"there is no {path}: `tiergate sandbox` makes one, or copy deploy/tiergate.example.toml")
+        demo = path.parent / "demo" / path.name
+        remedy = f"that of the demo is {demo}: --config or TIERGATE_CONFIG names it" if demo.exists() else MAKE_ONE
+        errors.append(f"there is no {path}: {remedy}")
         return {}
     try:
         return msgspec.toml.decode(text_of(path.read_bytes()))

@@ -231,6 +231,10 @@ def test_a_connector_that_is_not_there_is_told_with_those_that_are(tmp_path: Pat
 def test_a_file_that_is_missing_or_broken_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="tiergate sandbox"):
         load(tmp_path / "none.toml", {})
+    (tmp_path / "demo").mkdir()
+    written(tmp_path / "demo", GOOD)
+    with pytest.raises(SettingsError, match=r"that of the demo is .*demo/tiergate\.toml: --config or TIERGATE_CONFIG"):
+        load(tmp_path / "tiergate.toml", {})
     with pytest.raises(SettingsError, match=r"tiergate\.toml"):
         load(written(tmp_path, "[platforms"), {})
 
