@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from types import FrameType
@@ -31,6 +32,7 @@ IDLE = 75
 """Seconds without a completed request after which a connection is closed: longer than our own clients use one."""
 TICKS = 10
 """Uvicorn's count of tenths of a second at which it renews the `Date` header."""
+log = structlog.get_logger("tiergate.server.server")
 
 
 def serve(
@@ -74,7 +76,7 @@ def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"
     else:
         if not lacking:
             return FastPathProtocol
-    structlog.get_logger("tiergate.server.server").warning(
+    log.warning(
         "this uvicorn is not as the fast path takes it: its own protocol answers every request", missing=lacking
     )
     return "httptools"
@@ -121,6 +123,11 @@ class Quiet(Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            log.info("serving", address=f"http://{self.config.host}:{self.config.port}")
 
     def stop_at_the_end_of(self, pipe: int) -> None:
         """Stop when the process that holds the other end of a pipe, and never writes to it, is gone."""

@@ -125,7 +125,10 @@ def test_a_layer_is_served_by_plain_uvicorn_when_it_should_be_or_must_be(
     with served(tmp_path / "log", change, switch) as port:
         assert httpx.get(f"http://127.0.0.1:{port}/").text == answers
 
-    assert (LOGGED in (tmp_path / "log").read_text()) is logged
+    text = (tmp_path / "log").read_text()
+    assert (LOGGED in text) is logged
+    assert '"event": "serving"' in text
+    assert f'"address": "http://127.0.0.1:{port}"' in text
 
 
 def test_a_layer_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
