@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tiergate.cli.common import shipped_catalogue
+from tiergate.cli.common import refuse, shipped_catalogue
 
 
 @click.command()
@@ -24,6 +24,8 @@ from tiergate.cli.common import shipped_catalogue
 def openapi(into: Path, *, check: bool, release: bool) -> None:
     """Write the contract of every API and of the events, and the diagrams of the documentation; judge or release
     them."""
+    if (check or release) and not any(into.glob("*.json")):
+        refuse([f"there are no contracts in {into}: run it in a checkout, or name their folder with --into"])
     from tiergate.contracts import checks, diagrams
     from tiergate.contracts.write import write, write_schema
 

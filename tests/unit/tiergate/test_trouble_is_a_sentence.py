@@ -136,3 +136,10 @@ def test_a_state_folder_that_is_a_file(config: Path) -> None:
 
     assert done.exit_code == 3
     assert done.stderr.startswith(f"tiergate: {config}")
+
+
+def test_contracts_that_are_not_there(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["openapi", "--check", "--into", str(tmp_path)], catch_exceptions=False)
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"tiergate: there are no contracts in {tmp_path}: ")
