@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tiergate.cli.common import FAILED, LAYERS, config_option, load_catalogue, load_settings, require_client
+from tiergate.cli.common import FAILED, LAYERS, Commands, config_option, load_catalogue, load_settings, require_client
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tiergate.settings import Settings
 
 
-@click.group()
+@click.group(cls=Commands)
 def audit() -> None:
     """Look at the record of who did what."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from policies.catalogue.model import Catalogue, Layer
@@ -22,6 +23,7 @@ BAD_SETTINGS, NOT_READY, FAILED = 2, 3, 4
 """Exit codes: wrong usage or settings, something is missing or out of reach, the work failed."""
 SANDBOX = {"granian", "lark", "proteus", "psycopg_pool", "trytond"}
 """The modules of the extra `sandbox`, which a company's own installation does without."""
+LONGEST_SENTENCE = 200
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -44,6 +46,39 @@ optional_config_option = click.option(
     help=f"The settings file that names the catalogue. [default: {CONFIG}, if there is one]",
 )
 catalogue_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class Commands(click.Group):
+    """List its commands with their first sentence as a whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (name, command.get_short_help_str(limit=LONGEST_SENTENCE))
+            for name in self.list_commands(ctx)
+            if (command := self.get_command(ctx, name)) is not None and not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class CatalogueName(click.ParamType[str]):
+    """A name in the catalogue, which the shell completes."""
+
+    name = "name"
+
+    def __init__(self, names: Callable[[Catalogue], Iterable[str]]) -> None:
+        self._names = names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        del ctx, param
+        with suppress(ValueError, OSError, SystemExit):  # wrong settings are reported when the command runs
+            catalogue = load_catalogue(governing_catalogue(Path(os.environ.get("TIERGATE_CONFIG", CONFIG))))
+            return [CompletionItem(each) for each in self._names(catalogue) if each.startswith(incomplete)]
+        return []
+
+
+CLIENT = CatalogueName(lambda catalogue: catalogue.clients)
+OPERATION = CatalogueName(lambda catalogue: (each for _, each, _ in catalogue.placed_operations()))
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from tiergate.cli.common import NOT_READY, config_option, load_settings
+from tiergate.cli.common import NOT_READY, Commands, config_option, load_settings
 
 
-@click.group()
+@click.group(cls=Commands)
 def database() -> None:
     """Look at the tables of the process layer, and upgrade them."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
 
 from tiergate.cli.audit import audit
-from tiergate.cli.common import reporting
+from tiergate.cli.common import Commands, reporting
 from tiergate.cli.contracts import openapi
 from tiergate.cli.database import database
 from tiergate.cli.development import demo, sandbox, sell
@@ -19,7 +21,7 @@ from tiergate.cli.setup import setup
 from tiergate.cli.tokens import clients, revoke, token
 
 
-class Reporting(click.Group):
+class Reporting(Commands):
     """Report what stops a command in a sentence, with its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -54,6 +56,9 @@ for each in (
     audit,
 ):
     cli.add_command(each)
+for each in (sandbox, demo, sell):  # a company's own installation does without the packages that they need
+    each.hidden = find_spec("trytond") is None
+openapi.hidden = not Path(__file__).parents[2].joinpath("pyproject.toml").exists()
 
 
 def main() -> None:

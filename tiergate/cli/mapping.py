@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tiergate.cli.common import BAD_SETTINGS, NOT_READY, config_option, load_settings, platforms_of, refuse
+from tiergate.cli.common import BAD_SETTINGS, NOT_READY, Commands, config_option, load_settings, platforms_of, refuse
 
 if TYPE_CHECKING:
     from system_apis.connector import Comparable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tiergate.settings import Settings
 
 
-@click.group()
+@click.group(cls=Commands)
 def mapping() -> None:
     """Look at what the platforms' own fields, values and records are called here."""
 

@@ -9,6 +9,9 @@ import click
 
 from tiergate.cli.common import (
     BAD_SETTINGS,
+    CLIENT,
+    OPERATION,
+    Commands,
     catalogue_file,
     governing_catalogue,
     load_catalogue,
@@ -18,7 +21,7 @@ from tiergate.cli.common import (
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def policy() -> None:
     """Look at the catalogue: what is wrong with it, what it decides, what a change of it changes.
 
@@ -47,8 +50,8 @@ def check(file: Path | None, config: Path | None) -> None:
 
 
 @policy.command()
-@click.argument("client")
-@click.argument("operation")
+@click.argument("client", type=CLIENT)
+@click.argument("operation", type=OPERATION)
 @click.option("--catalogue", "file", type=catalogue_file, help="The catalogue, if it is not the one of the settings.")
 @optional_config_option
 def explain(client: str, operation: str, file: Path | None, config: Path | None) -> None:

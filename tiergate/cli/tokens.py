@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tiergate.cli.common import NOT_READY, config_option, load_catalogue, load_settings, refuse, require_client
+from tiergate.cli.common import (
+    CLIENT,
+    NOT_READY,
+    Commands,
+    config_option,
+    load_catalogue,
+    load_settings,
+    refuse,
+    require_client,
+)
 
 if TYPE_CHECKING:
     from policies.catalogue.model import Catalogue
 
 
 @click.command()
-@click.argument("client")
+@click.argument("client", type=CLIENT)
 @config_option
 @click.option(
     "--minutes", type=click.IntRange(1, 24 * 60), default=60, show_default=True, help="How long the token is good."
@@ -38,7 +47,9 @@ def token(client: str, config: Path, minutes: int) -> None:
 
 @click.command()
 @click.option("--token", default="", metavar="TOKEN", help="One token: itself, or its id (its `jti`).")
-@click.option("--client", default="", help="Every token that this client has got until now.")
+@click.option(
+    "--client", type=CLIENT, default="", metavar="CLIENT", help="Every token that this client has got until now."
+)
 @config_option
 def revoke(token: str, client: str, config: Path) -> None:
     """Make tokens worthless, in every replica within five seconds. A client gets new ones for its secrets, until they
@@ -95,13 +106,13 @@ def _token_id(token: str, catalogue: Catalogue, *, foreign: bool) -> str:
         refuse([f"{token!r} is no token, and not the `jti` of one: 24 hexadecimal digits"])
 
 
-@click.group("client")
+@click.group("client", cls=Commands)
 def clients() -> None:
     """Secrets that clients get access tokens for."""
 
 
 @clients.command("secret")
-@click.argument("name")
+@click.argument("name", type=CLIENT)
 @config_option
 def client_secret(name: str, config: Path) -> None:
     """Make a new secret of a client and print it, this once. The one before stays valid until the next."""
@@ -114,7 +125,7 @@ def client_secret(name: str, config: Path) -> None:
 
 
 @clients.command("forget")
-@click.argument("name")
+@click.argument("name", type=CLIENT)
 @config_option
 def client_forget(name: str, config: Path) -> None:
     """Let no secret of a client count any more. Tokens that it has are revoked with `tiergate revoke`."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import jwt
 import pytest
+from click.testing import CliRunner
 
 from sandbox.salesperson import SaleLine
 from tests.support.environment import Environment
 from tests.support.platforms import OUR_READING
+from tiergate.cli.main import cli
 from tiergate.dev.layers import LAYERS
 
 TIERGATE = str(Path(sys.executable).with_name("tiergate"))
@@ -49,6 +53,33 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     ):
         assert f"  {command} " in shown.stdout
     assert "Exit codes: 0 done" in shown.stdout
+
+
+def test_help_cuts_no_sentence_off() -> None:
+    groups = ["", *(name for name, command in cli.commands.items() if isinstance(command, click.Group))]
+
+    shown = {each: CliRunner().invoke(cli, [*each.split(), "--help"], prog_name="tiergate").stdout for each in groups}
+
+    assert len(shown) > 5
+    assert [each for each, text in shown.items() if re.search(r"[^\]]\.\.\.$", text, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("token fin", "finance-app"),
+        ("revoke --client finance-", "finance-app"),
+        ("client secret finance-", "finance-app"),
+        ("policy explain finance-app finance_decide", "finance_decide_approval"),
+    ],
+)
+def test_the_shell_completes_names_of_the_catalogue(tmp_path: Path, words: str, completed: str) -> None:
+    asked = {"_TIERGATE_COMPLETE": "bash_complete", "COMP_WORDS": f"tiergate {words}"}
+    place = {"COMP_CWORD": str(len(words.split())), "TIERGATE_CONFIG": str(tmp_path / "none.toml")}
+
+    done = run(**asked, **place)
+
+    assert done.stdout.split() == [f"plain,{completed}"]
 
 
 def test_help_imports_nothing_heavy() -> None:

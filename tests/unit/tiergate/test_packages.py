@@ -17,12 +17,7 @@ ROOT = Path(__file__).parents[3]
 WITHOUT_SANDBOX = """
 import sys
 
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {wanted}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Missing())
+sys.modules.update(dict.fromkeys({wanted}))
 import tiergate.cli.main
 {what}
 """
@@ -49,6 +44,16 @@ def test_the_sandbox_without_its_packages_says_how_to_install_them(tmp_path: Pat
 
     assert done.returncode == 3
     assert done.stderr == "tiergate: this needs the packages of the sandbox: pip install 'tiergate[sandbox]'\n"
+
+
+def test_help_lists_no_command_that_needs_the_sandboxs_packages_where_they_are_missing() -> None:
+    what = "sys.argv = ['tiergate', '--help']; tiergate.cli.main.main()"
+
+    done = without_sandbox(what)
+
+    assert done.returncode == 0, done.stderr
+    assert [each for each in ("sandbox", "demo", "sell") if f"  {each} " in done.stdout] == []
+    assert "  up " in done.stdout
 
 
 def test_every_package_of_the_wheel_says_that_it_is_typed() -> None:
