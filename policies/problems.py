@@ -91,6 +91,13 @@ NO_SUCH_PATH = problem_type(
     "See /docs for the APIs, their versions and their paths.",
     "No API has this path, or none of the versions that are served has it.",
 )
+NO_SUCH_METHOD = problem_type(
+    "method-not-allowed",
+    405,
+    "The path does not take this method",
+    "Use one of the methods that `Allow` names.",
+    "There is such a path, and it cannot be asked in this way. `Allow` names the ways in which it can.",
+)
 OVERLOADED = problem_type(
     "overloaded",
     503,
@@ -120,7 +127,7 @@ REQUEST = problem_type(
     400,
     "The request cannot be handled",
     "See the detail.",
-    "The request cannot be understood as HTTP, or asks for a method that the path does not have.",
+    "The request cannot be understood as HTTP.",
 )
 INTERNAL = problem_type(
     "internal",
@@ -289,13 +296,17 @@ def _path(found: dict[str, Any]) -> str:
     return "$" if not key or (key == "data" and found.get("source") == "body") else f"$.{key}"
 
 
+KNOWN = {each.status: each for each in (UNAUTHENTICATED, FORBIDDEN, NO_SUCH_METHOD, TOO_LARGE)}
+"""The problems that the web framework finds by itself."""
+
+
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     if error.status_code >= INTERNAL.status:
         return _broken(request, error)  # the framework's text for a fault of ours may hold what is internal
     missing = MISSING if "route_handler" in request.scope else NO_SUCH_PATH
-    known = {401: UNAUTHENTICATED, 403: FORBIDDEN, 404: missing, 413: TOO_LARGE}.get(error.status_code)
+    known = KNOWN.get(error.status_code) or (missing if error.status_code == MISSING.status else None)
     if known:
-        return _answer(request, known, known.title + ".")
+        return _answer(request, known, known.title + ".", dict(error.headers or {}))
     problem = ProblemType(REQUEST.name, error.status_code, error.detail, REQUEST.remedy)
     return _answer(request, problem, error.detail, dict(error.headers or {}))
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from litestar import Request, Response, Router
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter
+from litestar.response import Redirect
 
 from experience_apis.portal import pages
 from policies.chain.gate import Gate
@@ -28,12 +29,22 @@ Name = Annotated[str, PathParameter(pattern=r"^[a-z0-9][a-z0-9.-]{0,59}$")]
 Accepts = Annotated[str, HeaderParameter(name="accept-encoding")]
 
 
-def _page(content: str) -> Response[str]:
-    return Response(content, media_type="text/html", headers=HEADERS)
+def _page(content: str, status: int = 200) -> Response[str]:
+    return Response(content, status_code=status, media_type="text/html", headers=HEADERS)
+
+
+def _no_page(what: str) -> Response[str]:
+    """Return what a person reads who has followed a link that leads nowhere."""
+    return _page(pages.page("missing", what=what), MISSING.status)
 
 
 def _nothing(what: str) -> ProblemError:
     return ProblemError(MISSING, f"There is no {what}.")
+
+
+@operation("portal_root", "GET", "/", summary="Go to the APIs and their versions", sync_to_thread=False)
+def root() -> Redirect:
+    return Redirect("/docs")
 
 
 @operation("portal_home", "GET", "/docs", summary="Show the APIs and their versions", sync_to_thread=False)
@@ -55,7 +66,7 @@ def page(gate: NamedDependency[Gate], request: Request[Any, Any, Any], name: Nam
         case _:
             guide = pages.guide(gate.live_catalogue.current, chains(request.app), name)
             if guide is None:
-                raise _nothing(f"page {name}")
+                return _no_page(f"page {name}")
             return _page(guide)
 
 
@@ -68,7 +79,7 @@ def page(gate: NamedDependency[Gate], request: Request[Any, Any, Any], name: Nam
 )
 def reference(gate: NamedDependency[Gate], name: Name) -> Response[str]:
     if name not in pages.documents(gate.live_catalogue.current) or name == pages.EVENTS:
-        raise _nothing(f"reference {name}")
+        return _no_page(f"reference {name}")
     return _page(pages.reference(name))
 
 
@@ -102,8 +113,8 @@ def asset(name: Name, accepts: Accepts = "") -> Response[bytes]:
 def problem(name: Name) -> Response[str]:
     found = pages.problem(name)
     if found is None:
-        raise _nothing(f"problem {name}")
+        return _no_page(f"problem {name}")
     return _page(found)
 
 
-router = Router("/", route_handlers=[home, page, reference, document, asset, problem], include_in_schema=False)
+router = Router("/", route_handlers=[root, home, page, reference, document, asset, problem], include_in_schema=False)

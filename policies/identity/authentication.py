@@ -202,8 +202,10 @@ class Verifier:
 
 
 def unauthenticated() -> ProblemError:
-    """Return the one answer to every bad token, which does not say why."""
-    return ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.")
+    """Return the one answer to every bad token, which does not say why but which scheme is asked for (RFC 6750, section
+    3)."""
+    challenge = {"WWW-Authenticate": 'Bearer realm="tiergate"'}
+    return ProblemError(UNAUTHENTICATED, "No valid access token for this layer was sent.", headers=challenge)
 
 
 class Authentication(Policy):

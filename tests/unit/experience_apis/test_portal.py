@@ -40,6 +40,20 @@ def test_a_page_names_its_character_set_once(client: TestClient[Any], path: str,
     assert client.get(path).headers["content-type"] == kind
 
 
+def test_the_address_alone_leads_to_the_portal(client: TestClient[Any]) -> None:
+    answer = client.get("/", follow_redirects=False)
+
+    assert (answer.status_code, answer.headers["location"]) == (302, "/docs")
+
+
+@pytest.mark.parametrize("path", ["/docs/nosuch", "/docs/reference/crm.v1", "/problems/nosuch"])
+def test_a_link_that_leads_nowhere_is_a_page(client: TestClient[Any], path: str) -> None:
+    answer = client.get(path)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert 'href="/docs"' in answer.text
+
+
 def test_every_page_has_an_icon(client: TestClient[Any]) -> None:
     for path in ("/docs", "/docs/tokens", "/docs/reference/sales.v1"):
         icon = re.search(r'<link rel="icon" href="([^"]+)"', client.get(path).text)

@@ -153,6 +153,20 @@ def test_an_unknown_path_is_a_problem_of_its_own_with_a_correlation_id(door: Doo
     assert answer.headers["x-correlation-id"] == answer.json()["correlation_id"]
 
 
+def test_a_method_that_a_path_does_not_take_is_a_problem_of_its_own_that_names_those_it_takes(door: Door) -> None:
+    answer = door.client.post("/shop/v1/read", headers=door.headers())
+
+    assert (answer.status_code, answer.json()["type"]) == (405, "/problems/method-not-allowed")
+    assert answer.headers["allow"] == "GET, OPTIONS"
+
+
+@pytest.mark.parametrize("sent", [{}, {"authorization": "Bearer nonsense"}, {"authorization": "Basic YTpi"}])
+def test_a_call_without_a_good_token_hears_which_scheme_is_asked_for(door: Door, sent: dict[str, str]) -> None:
+    answer = door.client.get("/shop/v1/read", headers=sent)
+
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="tiergate"')
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nowhere"), ("POST", "/shop/v1/read")])
 def test_a_request_that_no_route_takes_keeps_the_correlation_id_that_it_brings(
     door: Door, method: str, path: str
