@@ -14,6 +14,9 @@ from iso4217 import Currency
 class UnknownCurrency(ValueError):
     """The code is not an ISO 4217 currency with a defined minor unit."""
 
+    member = "currency"
+    """The field that a record has it in."""
+
 
 class CurrencyMismatch(ValueError):
     """Two amounts of different currencies were combined."""

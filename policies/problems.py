@@ -18,6 +18,7 @@ from policies.context import correlation
 from policies.policy import Headers
 
 OURS = "The fault is on our side."
+UNFIT = "The request does not fit the contract."
 CONTENT_TYPE = "application/problem+json"
 TRANSPORT = re.compile(r" \([A-Z]\w*\)$")
 """The name of an exception at the end of a reason."""
@@ -284,7 +285,7 @@ def _fault(request: Request[Any, Any, Any], fault: PlatformFault) -> Response[Pr
 def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
     found: list[dict[str, Any]] = error.extra if isinstance(error.extra, list) else []
     errors = tuple(FieldError(_path(each), str(each.get("message", ""))) for each in found)
-    return _answer(request, INVALID, "The request does not fit the contract.", errors=errors)
+    return _answer(request, INVALID, UNFIT, errors=errors)
 
 
 def _path(found: dict[str, Any]) -> str:

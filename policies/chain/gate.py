@@ -30,7 +30,8 @@ from policies.chain.readiness import is_ok
 from policies.context import correlation
 from policies.context.background import Background
 from policies.contract import versions
-from policies.contract.bodies import MAX_BODY, refuse_unknown_fields
+from policies.contract.bodies import MAX_BODY, refuse_unfit_body
+from policies.contract.conformance import in_words
 from policies.contract.deprecation_usage import DeprecationUsage
 from policies.contract.headers import single
 from policies.contract.parameters import refuse_unknown_parameters, sent_names
@@ -203,28 +204,31 @@ def _act(request: Request[Any, Any, Any]) -> str:
 
 
 def _refusing_unknown(gate: Gate) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
-    """Return what refuses fields, and parameters of an API's query, that the contract lacks. Pages and probes take any
-    query."""
+    """Return what refuses a body that does not fit the contract, and parameters of an API's query that it lacks. Pages
+    and probes take any query."""
 
     async def refuse(request: Request[Any, Any, Any]) -> None:
         if gate.pipelines[operation_of(request.route_handler)].rules.api_name:
             refuse_unknown_parameters(request)
-        await refuse_unknown_fields(request)
+        await refuse_unfit_body(request)
 
     return refuse
 
 
 def _answering(gate: Gate, handle: Handler) -> Handler:
     """Return a handler of exceptions for requests that no route has seen too: they have a correlation id as all have.
-    Parameters are named as they are sent."""
+    Parameters are named as they are sent, and what is wrong with them is said in the words of JSON."""
 
     def answer(request: Request[Any, Any, Any], error: Any) -> Response[Problem]:
         if correlation.STATE not in request.scope["state"]:
             request.scope["state"][correlation.STATE] = gate.correlation_id(dict(request.scope["headers"]))
         if isinstance(error, ValidationException):
             names = sent_names(request.route_handler)
+            parameters = request.route_handler.parsed_fn_signature.parameters
             found: list[dict[str, Any]] = error.extra if isinstance(error.extra, list) else []
             for each in found:
+                if of := parameters.get(str(each.get("key"))):
+                    each["message"] = in_words(str(each["message"]), of.annotation)
                 if each.get("source") == "query":
                     each["key"] = names.get(each["key"], each["key"])
         return handle(request, error)

@@ -1,4 +1,4 @@
-"""What a request may carry: a bounded body, and no field that the contract does not know."""
+"""What a request may carry: a bounded body that fits its contract, and no field that the contract does not know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from litestar import Request
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 from msgspec import inspect
 
-from policies.problems import INVALID, REQUEST, TOO_LARGE, FieldError, ProblemError
+from policies.contract.conformance import unfit
+from policies.problems import INVALID, REQUEST, TOO_LARGE, UNFIT, FieldError, ProblemError
 
 MAX_BODY = 256 * 1024
 
@@ -76,15 +77,21 @@ async def send_response(send: Send, status: int, headers: Iterable[tuple[bytes, 
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def refuse_unknown_fields(request: Request[Any, Any, Any]) -> None:
-    """Refuse a JSON body with fields that its contract lacks: 422, with the path of each."""
+async def refuse_unfit_body(request: Request[Any, Any, Any]) -> None:
+    """Refuse a JSON body that does not fit its contract, or has fields that it lacks: 422, with the path of each
+    trouble."""
     expected = getattr(request.route_handler, "parsed_data_field", None)
     if expected is None or not (raw := await request.body()):
         return
     try:
         value = msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
-        raise ProblemError(INVALID, f"The body is not JSON: {error}.") from error
+        wrong = FieldError("$", f"it is not JSON: {str(error).lower()}")
+        raise ProblemError(INVALID, "The body is not JSON.", (wrong,)) from error
+    try:
+        msgspec.convert(value, expected.annotation, strict=False, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise ProblemError(INVALID, UNFIT, tuple(unfit(expected.annotation, value))) from error
     unknown = tuple(_unknown(described(expected.annotation), value, "$"))
     if unknown:
         raise ProblemError(INVALID, "The body has fields that the contract does not know.", unknown)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from policies.contract.bodies import described
+from policies.contract.conformance import unfit
 
 Json = Any
 Object = dict[str, Any]
@@ -116,11 +117,10 @@ class FieldRemoved(Change, frozen=True):
 
     def read(self, value: Json) -> Json:
         if self.removed not in value:
-            raise Unreadable("missing required field", self.removed)
-        try:
-            msgspec.convert(value[self.removed], self.of)
-        except msgspec.ValidationError as error:
-            raise Unreadable(str(error), self.removed) from error
+            raise Unreadable("it is missing", self.removed)
+        for each in unfit(self.of, value[self.removed]):
+            place = each.path.removeprefix("$").removeprefix(".")
+            raise Unreadable(f"{place}: {each.reason}" if place else each.reason, self.removed)
         return {name: inner for name, inner in value.items() if name != self.removed}
 
     def write(self, value: Json) -> Json:

@@ -31,7 +31,7 @@ from policies.contract.transformations import (
     ValueRewritten,
 )
 from policies.contract.versions import named_in
-from policies.problems import CONTENT_TYPE, INVALID, FieldError, ProblemError
+from policies.problems import CONTENT_TYPE, INVALID, UNFIT, FieldError, ProblemError
 
 SUCCESS = range(200, 300)
 VERSION_MODULE = re.compile(r"v[1-9][0-9]*")
@@ -73,7 +73,7 @@ class VersionChain:
             wrong: list[FieldError] = []
             value = self._walk(expected, value, "$", self._reading(place, wrong))
             if wrong:
-                raise ProblemError(INVALID, "The request does not fit the contract.", tuple(wrong))
+                raise ProblemError(INVALID, UNFIT, tuple(wrong))
         return value
 
     def write(self, kind: Any, value: Json) -> Json:
@@ -85,12 +85,7 @@ class VersionChain:
 
     def error(self, kind: Any, error: FieldError) -> FieldError:
         """Return an error of the newest version in the words of this one."""
-        path = self._path(described(kind), error.path)
-        missing = re.fullmatch(r"(.*missing required field `)([^`]+)(`.*)", error.reason)
-        if missing is None:
-            return FieldError(path, error.reason)
-        name = self._path(described(kind), f"{error.path}.{missing[2]}").rpartition(".")[2]
-        return FieldError(path, f"{missing[1]}{name}{missing[3]}")
+        return FieldError(self._path(described(kind), error.path), error.reason)
 
     def describe(self, document: Object, kinds: dict[str, type]) -> Object:
         """Return the OpenAPI document of this version, from the newest one's. `kinds` names the struct of each
