@@ -3,6 +3,7 @@ order."""
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from litestar.di import NamedDependency
@@ -10,14 +11,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
 from canonical.deals import PlacedDeal
-from canonical.faults import NotFound
+from canonical.faults import NotFound, Rejected
 from canonical.orders import NewOrder, Order
+from policies.business.start_window import allowed_starts
 from policies.context import correlation
 from policies.contract.operation import operation
 from policies.identity.authentication import Principal
-from policies.problems import MISSING, OUTSIDE_REGION, ProblemError
+from policies.problems import INVALID, MISSING, OUTSIDE_REGION, FieldError, ProblemError
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
+
+UNFULFILLABLE = "The order could never be fulfilled."
 
 
 class OpenOrder(Protocol):
@@ -34,13 +38,14 @@ class OrderIntake:
         self._open_order = open_order
 
     def place(self, wanted: NewOrder, principal: Principal, correlation_id: str) -> Order:
-        """Return the order, whose key makes it one. Raises `ProblemError`: 404 for a customer or a legal entity
-        that is not there for this caller, 403 for one whose records are kept in another region."""
+        """Return the order, whose key makes it one. Raises `ProblemError`: 404 for a customer that is not there for
+        this caller, 422 for an order that could never be fulfilled, 403 for one whose records are kept in another
+        region."""
         context = self._context
         customer = customers.visible(context.database, wanted.customer_id, principal)
         if customer is None:
             raise ProblemError(MISSING, f"There is no customer {wanted.customer_id}.")
-        self._check_seller(wanted, principal)
+        self._check(wanted, principal)
         context.residency.check(wanted.legal_entity)
         deal = PlacedDeal(
             key=wanted.key,
@@ -53,7 +58,10 @@ class OrderIntake:
             lines=wanted.lines,
             placed_by=principal.subject,
         )
-        placed = context.platforms.put_deal(customer.crm, deal)
+        try:
+            placed = context.platforms.put_deal(customer.crm, deal)
+        except (NotFound, Rejected) as fault:
+            raise _refusal(fault) from fault
         order_id = self._open_order(
             customer.crm,
             placed.id,
@@ -67,13 +75,30 @@ class OrderIntake:
         )
         return context.orders.get(order_id)
 
-    def _check_seller(self, wanted: NewOrder, principal: Principal) -> None:
+    def _check(self, wanted: NewOrder, principal: Principal) -> None:
+        """Raise `ProblemError` (422) for what is known to be wrong before the CRM is asked."""
+        context = self._context
+        found: list[FieldError] = []
         try:
-            known = principal.may_see(wanted.legal_entity) and self._context.platforms.legal_entity(wanted.legal_entity)
+            known = principal.may_see(wanted.legal_entity) and context.platforms.legal_entity(wanted.legal_entity)
         except NotFound:
             known = None
         if not known:
-            raise ProblemError(MISSING, f"There is no legal entity {wanted.legal_entity}.")
+            found.append(FieldError("$.legal_entity", f"there is no legal entity {wanted.legal_entity}"))
+        first, last = allowed_starts(context.live_catalogue.current, context.clock().date())
+        if not first <= wanted.starts_on <= last:
+            found.append(FieldError("$.starts_on", f"it has to be from {first} to {last}"))
+        if found:
+            raise ProblemError(INVALID, UNFULFILLABLE, tuple(found))
+
+
+def _refusal(fault: NotFound | Rejected) -> Exception:
+    """Return what a caller hears of a CRM that does not take an order: a wrong field, where the fault is about one of
+    the order's own."""
+    member = fault.field.removeprefix("deal.")
+    if re.split(r"[.\[]", member)[0] in NewOrder.__struct_fields__:
+        return ProblemError(INVALID, UNFULFILLABLE, (FieldError(f"$.{member}", fault.reason),))
+    return fault
 
 
 def routes(order_intake: OrderIntake) -> tuple[HTTPRouteHandler, ...]:

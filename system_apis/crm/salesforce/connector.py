@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -139,10 +140,7 @@ class Salesforce:
         org = self._org
         rows = await self._client.query(mapping.prices_query(deal, org)) if org.sells_in(deal.currency) else []
         entries = mapping.prices_by_sku(rows, org)
-        for index, line in enumerate(deal.lines):
-            if line.sku not in entries:
-                reason = f"the price list has no price for {line.sku} in {deal.currency}"
-                raise NotFound("crm", reason, field=f"lines[{index}].sku")
+        await self._check_placed(deal, entries)
         price_list: str = rows[0]["Pricebook2Id"]
         record_type = await self._record_type(mapping.record_type_query(deal, org))
         today = self._clock().date()
@@ -161,6 +159,25 @@ class Salesforce:
             if not (now and now["IsWon"]):
                 raise
         return DealReference(placed["Id"])  # closed by us, or in this moment by another with the same key
+
+    async def _check_placed(self, deal: PlacedDeal, entries: Mapping[str, Row]) -> None:
+        """Raise `NotFound` or `Rejected`, with the field of the deal, for one that could never be fulfilled."""
+        org = self._org
+        unlisted = [index for index, line in enumerate(deal.lines) if line.sku not in entries]
+        if unlisted and not entries:
+            sells = org.sells_in(deal.currency) and await self._client.query(mapping.any_price_query(deal, org))
+            if not sells:
+                raise NotFound("crm", f"the price list has no prices in {deal.currency}", field="currency")
+        if unlisted:
+            skus = ", ".join(dict.fromkeys(deal.lines[index].sku for index in unlisted))
+            reason = f"the price list has no price for {skus} in {deal.currency}"
+            raise NotFound("crm", reason, field=f"lines[{unlisted[0]}].sku")
+        try:
+            recurs = mapping.recurs(entries.values(), org)
+        except Unreadable as error:
+            raise Rejected("crm", error.reason, field=error.field) from error
+        if not recurs:
+            raise Rejected("crm", "a contract needs at least one recurring line", field="lines")
 
     async def _placed(self, key: str) -> Row | None:
         query = f"SELECT Id, IsWon FROM Opportunity WHERE {self._org.written.deal.key} = {quoted(key)}"

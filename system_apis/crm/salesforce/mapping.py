@@ -355,9 +355,32 @@ def prices_query(deal: PlacedDeal, org: Org) -> str:
     """Return the query for the price book's entries of the products that are ordered."""
     skus = ", ".join(sorted({quoted(line.sku) for line in deal.lines}))
     code = product_code(org)
-    return (
-        f"SELECT Id, UnitPrice, {code}, Pricebook2Id FROM PricebookEntry WHERE IsActive = true "
-        f"AND {org.price_book()}{org.in_currency(deal.currency)} AND {code} IN ({skus})"
+    read = ["Id", "UnitPrice", code, "Pricebook2Id", *(_intervals_of_products(org) or ())]
+    return f"SELECT {', '.join(dict.fromkeys(read))} FROM PricebookEntry{_on_sale(deal, org)} AND {code} IN ({skus})"
+
+
+def any_price_query(deal: PlacedDeal, org: Org) -> str:
+    """Return the query for one price of the price book in the deal's currency."""
+    return f"SELECT Id FROM PricebookEntry{_on_sale(deal, org)} LIMIT 1"
+
+
+def _on_sale(deal: PlacedDeal, org: Org) -> str:
+    return f" WHERE IsActive = true AND {org.price_book()}{org.in_currency(deal.currency)}"
+
+
+def _intervals_of_products(org: Org) -> tuple[str, ...] | None:
+    """Return the paths from a price to the interval of its product; None where a line says it, which is not there
+    yet."""
+    paths = org.line["interval"].fields
+    return paths if all(each.startswith("Product2.") for each in paths) else None
+
+
+def recurs(prices: Iterable[Row], org: Org) -> bool:
+    """Return whether one of the products that these are the prices of may be billed more than once. Raises
+    `Unreadable`."""
+    interval = org.line["interval"]
+    return _intervals_of_products(org) is None or any(
+        interval.text(each, "deal.lines") != "one_time" for each in prices
     )
 
 

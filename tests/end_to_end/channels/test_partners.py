@@ -121,23 +121,36 @@ def test_another_partner_sees_neither_customer_nor_order_nor_invoice(environment
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "problem"),
+    ("change", "path", "reason"),
     [
-        ({"legal_entity": "FR01"}, 404, "not-found"),
-        ({"legal_entity": "XX99"}, 404, "not-found"),
-        ({"lines": [{"sku": "NOTHING", "quantity": 1}]}, 404, "platform-not-found"),
-        ({"currency": "JPY"}, 404, "platform-not-found"),
-        ({"currency": "ABC"}, 422, "invalid-request"),
+        ({"legal_entity": "FR01"}, "$.legal_entity", "there is no legal entity FR01"),
+        ({"legal_entity": "XX99"}, "$.legal_entity", "there is no legal entity XX99"),
+        ({"starts_on": "2020-01-01"}, "$.starts_on", "it has to be from "),
+        (
+            {"lines": [{"sku": "SEAT", "quantity": 1}, {"sku": "NOTHING", "quantity": 1}]},
+            "$.lines[1].sku",
+            "the price list has no price for NOTHING in EUR",
+        ),
+        (
+            {"lines": [{"sku": "ONBOARDING", "quantity": 1}]},
+            "$.lines",
+            "a contract needs at least one recurring line",
+        ),
+        ({"currency": "JPY"}, "$.currency", "the price list has no prices in JPY"),
+        ({"currency": "ABC"}, "$.currency", "'ABC' is not an ISO 4217"),
     ],
 )
-def test_what_cannot_be_ordered_is_refused_before_anything_is_created(
-    environment: Environment, first: Order, change: dict[str, Any], status: int, problem: str
+def test_what_could_never_be_fulfilled_is_refused_at_once_and_nothing_is_created(
+    environment: Environment, first: Order, change: dict[str, Any], path: str, reason: str
 ) -> None:
     before = len(environment.crm.query("SELECT Id FROM Opportunity"))
 
     refused = Partner(environment).place(first.customer_id, re.sub(r"\W", "-", str(change)), **change)
 
-    assert (refused.status_code, refused.json()["type"]) == (status, f"/problems/{problem}")
+    assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid-request")
+    (error,) = refused.json()["errors"]
+    assert error["path"] == path
+    assert error["reason"].startswith(reason)
     assert len(environment.crm.query("SELECT Id FROM Opportunity")) == before
 
 

@@ -119,7 +119,7 @@ def test_an_order_in_another_currency_has_no_price(tmp_path: Path) -> None:
             fault = await made.fault(lambda: made.connector.put_deal(in_dollars))
 
         assert isinstance(fault, NotFound)
-        assert fault.field == "lines[0].sku"
+        assert fault.field == "currency"
 
     asyncio.run(case())
 
