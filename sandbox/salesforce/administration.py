@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from sandbox.salesforce.org import Access, Org, Record, SalesforceError
-from sandbox.salesforce.schema import CUSTOM_FIELD, Field, FieldType
+from sandbox.salesforce.schema import CUSTOM_FIELD, PERMISSIONS, Field, FieldType
 from sandbox.store import SandboxClock, Store
 
 ADMINISTRATOR = "administrator@example.com"
@@ -50,15 +50,23 @@ class Administration:
     def access(self, user: str) -> Access:
         """Return what a user may not see or edit."""
         hidden = frozenset[str]() if self._is_administrator(user) else SETUP
+        sets = {each["PermissionSetId"] for each in self._all("PermissionSetAssignment") if each["AssigneeId"] == user}
+        permissions = self._permissions(user, sets)
         made = self._made()
         if not made:
-            return Access(hidden)
-        sets = {each["PermissionSetId"] for each in self._all("PermissionSetAssignment") if each["AssigneeId"] == user}
+            return Access(hidden, permissions=permissions)
         granted = [each for each in self._all("FieldPermissions") if each["ParentId"] in sets]
         read = {each["Field"] for each in granted if each["PermissionsRead"]}
         edit = {each["Field"] for each in granted if each["PermissionsEdit"]}
         names = {_full_name(each) for each in made}
-        return Access(hidden, frozenset(names - read), frozenset(names - edit))
+        return Access(hidden, frozenset(names - read), frozenset(names - edit), permissions)
+
+    def _permissions(self, user: str, sets: set[str]) -> frozenset[str]:
+        """Return what a user's profile and permission sets grant beside objects and fields."""
+        if self._is_administrator(user):
+            return frozenset(PERMISSIONS)
+        granted = [each for each in self._all("PermissionSet") if each["Id"] in sets]
+        return frozenset(name for each in granted for name in PERMISSIONS if each.get(name)) | {"PermissionsApiEnabled"}
 
     def handle(
         self, method: str, version: str, path: list[str], query: dict[str, str], body: Any, user: str

@@ -12,7 +12,7 @@ import msgspec
 from sandbox.salesforce import soql
 from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.salesforce.ids import case_safe_id
-from sandbox.salesforce.schema import Field, SObject
+from sandbox.salesforce.schema import PERMISSIONS, USER_ACCESS, Field, SObject
 from sandbox.store import SandboxClock, Store
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -36,11 +36,15 @@ def stamp(at: datetime) -> str:
 
 
 class Access(msgspec.Struct, frozen=True):
-    """What somebody may not do: objects and fields (`Account.Name`) that are hidden, fields that are not edited."""
+    """What somebody may not do: objects and fields (`Account.Name`) that are hidden, fields that are not edited.
+
+    `permissions` is what is granted beside objects and fields, such as `PermissionsViewAllData`.
+    """
 
     hidden_objects: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
     not_edited: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
 
     def of(self, sobject: SObject) -> SObject:
         """Return an object as it is seen and may be written."""
@@ -304,6 +308,9 @@ class Org:
             raise SalesforceError(400, "INVALID_FIELD", str(error)) from error
 
     def _committed(self, sobject: SObject, *, with_deleted: bool) -> list[Record]:
+        if sobject.name == USER_ACCESS.name:
+            granted = {each: each in self.access.permissions for each in PERMISSIONS}
+            return [{"Id": case_safe_id(f"{USER_ACCESS.prefix}gK0000000001"), "IsDeleted": False} | granted]
         rows = list(self._store.all(sobject.name)) if with_deleted else self.live(sobject)
         if self._uncommitted:
             now = self._clock.now()

@@ -121,14 +121,30 @@ CUSTOM_FIELD = _sobject(
     "CustomField", "00N", {"DeveloperName": Field(required=True, length=80), "TableEnumOrId": Field(required=True)}
 )
 """What the Tooling API has of each custom field (Tooling API: CustomField)."""
+PERMISSIONS = tuple(
+    f"Permissions{each}"
+    for each in ("ApiEnabled", "AuthorApex", "CustomizeApplication", "ManageUsers", "ModifyAllData", "ViewAllData")
+)
+"""What a permission set may grant beside objects and fields, of some hundreds of permissions (Object Reference:
+PermissionSet, PermissionsPermissionName)."""
+USER_ACCESS = SObject(
+    "UserPermissionAccess",
+    "0ua",
+    {"Id": SYSTEM["Id"], "LastCacheUpdate": Field("datetime", read_only=True)}
+    | dict.fromkeys(PERMISSIONS, Field("boolean", default=False, read_only=True)),
+)
+"""The permissions of the user that asks, from all that it has them by: one row, for which nobody needs a permission
+(Object Reference: UserPermissionAccess)."""
 OBJECTS: dict[str, SObject] = {
     each.name: each
     for each in (
         _sobject(
             "PermissionSet",
             "0PS",
-            {"Name": Field(required=True, length=80), "Label": Field(required=True, length=80), "Description": TEXT},
+            {"Name": Field(required=True, length=80), "Label": Field(required=True, length=80), "Description": TEXT}
+            | dict.fromkeys(PERMISSIONS, FLAG),
         ),
+        USER_ACCESS,
         _sobject(
             "FieldPermissions",
             "01k",

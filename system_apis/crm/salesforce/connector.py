@@ -231,9 +231,9 @@ class Salesforce:
         await self._client.check()
 
     async def misfits(self) -> list[Misfit]:
-        """Return what the mapping names and the org lacks, or has otherwise, and when its requests of the day run
-        out."""
-        found = await fit.misfits(self._client, self._org)
+        """Return what the mapping names and the org lacks, or has otherwise, what our user may do too much, and when
+        the requests of the day run out."""
+        found = [*await fit.misfits(self._client, self._org), *await fit.too_many_rights(self._client)]
         if scarce := self._client.quota.in_words(self._poll_seconds):
             found.append(Misfit(scarce, "raise poll_seconds, or buy more requests for the org", blocks=False))
         return found

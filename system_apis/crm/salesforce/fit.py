@@ -27,6 +27,14 @@ TYPES: dict[Kind, set[str]] = {
     "flag": {"boolean"},
 }
 """The types of fields that each kind can be read from (SOAP API Developer Guide: Data Types)."""
+TOO_MUCH = {
+    "PermissionsModifyAllData": "Modify All Data",
+    "PermissionsViewAllData": "View All Data",
+    "PermissionsManageUsers": "Manage Users",
+    "PermissionsCustomizeApplication": "Customize Application",
+    "PermissionsAuthorApex": "Author Apex",
+}
+"""Permissions that no integration needs, by their names in the API and in the setup."""
 VISIBLE = "or create it with `tiergate setup crm`"
 
 
@@ -34,6 +42,24 @@ async def misfits(client: SalesforceClient, org: Org) -> list[Misfit]:
     """Return all that the mapping names and the org lacks, or has otherwise. Raises leaves of `PlatformFault`."""
     found = [each async for each in _Fit(client, org).all()]
     return sorted(found, key=lambda each: each.what)
+
+
+async def too_many_rights(client: SalesforceClient) -> list[Misfit]:
+    """Return what the integration user may do beyond what is needed, by its profile or any permission set (Object
+    Reference: UserPermissionAccess). Raises leaves of `PlatformFault`."""
+    described = await client.describe("UserPermissionAccess")  # an edition has not all of the permissions
+    known = [name for name in TOO_MUCH if described.field(name)]
+    if not known:
+        return []
+    (own,) = await client.query(f"SELECT {', '.join(known)} FROM UserPermissionAccess LIMIT 1")
+    granted = ", ".join(TOO_MUCH[name] for name in known if own[name])
+    if not granted:
+        return []
+    remedy = (
+        "take it out of its profile and permission sets, and grant it the objects that"
+        " docs/guides/connecting-your-systems.md lists"
+    )
+    return [Misfit(f"the integration user may do too much: {granted}", remedy, blocks=False)]
 
 
 def key_of(reader: Reader) -> str:

@@ -58,6 +58,13 @@ class Org(CrmSubject):
     def _create(self, sobject: str, **fields: Any) -> str:
         return str(self._org.create(sobject, self.dialect.fields(fields), PERSON)["Id"])
 
+    def grant(self, username: str, **permissions: bool) -> None:
+        """Assign a permission set of its own to a user."""
+        name = "_".join(permissions)
+        made = self._create("PermissionSet", Name=name, Label=name, **permissions)
+        (user,) = (each["Id"] for each in self._live("User") if each["Username"] == username)
+        self._create("PermissionSetAssignment", AssigneeId=user, PermissionSetId=made)
+
     def settings(self, url: str) -> PlatformServer:
         return salesforce.Settings(
             url=url,

@@ -265,7 +265,7 @@ def test_a_mapping_is_held_against_the_org_in_a_request_for_each_object(tmp_path
         await misfits(made)
 
         described = [each.path for each in made.loopback.seen if each.path.endswith("/describe")]
-        assert len(described) == len(set(described)) == 6  # four objects, the product and the owner
+        assert len(described) == len(set(described)) == 7  # four objects, the product, the owner and our own rights
 
     run(tmp_path, act)
 

@@ -166,6 +166,18 @@ def test_the_doctor_names_what_a_platform_lacks_and_a_key_that_may_do_too_much(t
     assert "sk_test" not in repr((well, lacks, may)).replace("(sk_…)", "")
 
 
+def test_the_doctor_names_what_the_user_of_the_crm_may_do_too_much(tmp_path: Path) -> None:
+    org = Org(tmp_path)
+    org.grant("us@example.com", PermissionsModifyAllData=True, PermissionsApiEnabled=True)
+    org.grant("us@example.com", PermissionsManageUsers=True)
+
+    well, may = examined(org, tmp_path)
+
+    assert (well.state, may.state) == ("ok", "warning")
+    assert may.what == "under-test: the integration user may do too much: Modify All Data, Manage Users"
+    assert may.remedy.startswith("take it out of its profile and permission sets")
+
+
 @pytest.mark.parametrize(
     ("platform", "changes", "reason"),
     [
