@@ -2,7 +2,8 @@
 
 A record may become visible after the moment that its stamp names, and a contact that was moved or deleted for good
 leaves no trace at the account that it has left. So the deals of the last hours and those that were won since the
-cut-over and have no order are read again, and each customer's account is held against the revision that was synced.
+cut-over and have no order are read again, with the customers' accounts that were deleted or merged in these hours, and
+each customer's account is held against the revision that was synced.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Sweep:
 
     async def go_on(self, intake: Intake) -> None:
         """Read the next records of the round, when there is one."""
+        gone: dict[str, str] = {}
         if self._deals is None and self._accounts is None:
             if self._clock() < self._next:
                 return
@@ -48,11 +50,12 @@ class Sweep:
             since = soql_time(self._clock() - REACH)
             self._wanted = f"({STAMP} >= {since} OR {self._client.org.written.deal.order} = null)"
             self._deals, self._accounts = "Id != null", "Id != null"
+            gone = {"gone": mapping.gone_query(f"{STAMP} >= {since}", self._client.org)}
         starts = {"deals": self._deals, "accounts": self._accounts}
         wanted = {name: self._query(name, start) for name, start in starts.items() if start is not None}
-        found = await self._client.queries(wanted)
+        found = await self._client.queries(wanted | gone, with_deleted=gone)
         deals, accounts = found.get("deals", []), found.get("accounts", [])
-        await self._changes.offer(intake, deals, accounts, [], [], late=True)
+        await self._changes.offer(intake, deals, accounts, [], found.get("gone", []), late=True)
         self._deals, self._accounts = _after_deals(deals), _after_accounts(accounts)
 
     def _query(self, name: str, start: str) -> str:

@@ -438,6 +438,32 @@ def test_a_record_that_becomes_visible_two_minutes_late_is_found_by_the_sweep(tm
     watch(tmp_path, case)
 
 
+@pytest.mark.parametrize("merged", [False, True])
+def test_an_account_whose_end_becomes_visible_late_is_found_by_the_sweep(tmp_path: Path, *, merged: bool) -> None:
+    async def case(watching: Watching) -> None:
+        org = watching.org.stand_in.org
+        account, left = await watching.customer(), await watching.org.account("Left")
+        await watching.look()
+        if merged:
+            watching.org.merge(account, left)
+        else:
+            watching.org.remove("Account", account)
+        org.commit_late(account, watching.bench.clock() + timedelta(days=1))
+        after = str((watching.bench.clock() + timedelta(minutes=2)).strftime("%Y-%m-%dT%H:%M:%S.000+0000"))
+        watching.org.bend("Opportunity", await watching.deal(), SystemModstamp=after)
+        await watching.look()
+        org.commit_late(account, watching.bench.clock() - timedelta(seconds=1))
+
+        await watching.look()
+        assert watching.taken.of(CUSTOMER_CHANGED) == []
+        watching.pass_time(seconds=SWEEP)
+        await watching.look()
+
+        assert watching.taken.of(CUSTOMER_CHANGED) == [CUSTOMER]
+
+    watch(tmp_path, case)
+
+
 def test_the_sweep_goes_on_in_pages_with_one_request_beside_each_look_and_then_rests(tmp_path: Path) -> None:
     async def case(watching: Watching) -> None:
         account = await watching.org.account("Many")
