@@ -456,11 +456,8 @@ def _unfit(field: str, kind: Kind, value: Value) -> str:
     match kind:
         case "flag":
             return "" if isinstance(value, bool) else "write true or false"
-        case "whole":
-            is_whole = isinstance(value, int) and not isinstance(value, bool)
-            return _out_of_bounds(field, value) if is_whole else "write a whole number"
-        case "number":
-            return _out_of_bounds(field, value) if is_number(value) and isfinite(value) else "write a number"
+        case "whole" | "number":
+            return _unfit_number(field, kind, value)
         case "day":
             return "take it out: a day is read from a field"
         case "text":
@@ -469,7 +466,9 @@ def _unfit(field: str, kind: Kind, value: Value) -> str:
     return _unfit_text(field, value) if value else ""
 
 
-def _out_of_bounds(field: str, value: float) -> str:
+def _unfit_number(field: str, kind: Kind, value: Value) -> str:
+    if not is_number(value) or not isfinite(value) or (kind == "whole" and not isinstance(value, int)):
+        return "write a whole number" if kind == "whole" else "write a number"
     least, most, remedy = BOUNDS[field]
     return "" if least <= value <= most else remedy
 
