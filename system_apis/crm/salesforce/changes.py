@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -26,13 +26,12 @@ from system_apis.crm.salesforce import mapping
 from system_apis.crm.salesforce.client import SalesforceClient
 from system_apis.crm.salesforce.columns import Row, Unreadable
 from system_apis.crm.salesforce.mapping import STAMP
+from system_apis.crm.salesforce.merges import lists, merged_into
 from system_apis.intake import Intake
 
 OVERLAP = timedelta(seconds=10)
 """How far each poll looks back: a commit can become visible after a later one."""
 REMEMBERED = 20_000
-AT_ONCE = 100
-"""Accounts that are asked for by their ids in one query."""
 QUERIES = 5
 """Queries in one request (REST API: Composite)."""
 IN_A_ROW = 3
@@ -130,13 +129,13 @@ class Changes:
                 wanted[account] = None
         missing = [each for each in wanted if each not in there]
         found: list[Row] = []
-        lists = list(_lists(missing))
-        for start in range(0, len(lists), QUERIES):
-            wanted = {
+        asked = list(lists(missing))
+        for start in range(0, len(asked), QUERIES):
+            queries = {
                 f"accounts{place}": mapping.accounts_query(f"{self._org.ours} AND Id IN ({ids})", self._org)
-                for place, ids in enumerate(lists[start : start + QUERIES])
+                for place, ids in enumerate(asked[start : start + QUERIES])
             }
-            found += [row for rows in (await self._client.queries(wanted)).values() for row in rows]
+            found += [row for rows in (await self._client.queries(queries)).values() for row in rows]
         return found
 
     async def _read_merges(self, deals: list[Row]) -> None:
@@ -147,11 +146,7 @@ class Changes:
             account = row.get("AccountId")
             if isinstance(account, str) and ID.fullmatch(account) and self._looks_changed(row):
                 changed[account] = None
-        self._merged.clear()
-        for ids in _lists(list(changed)):
-            query = mapping.merged_query(f"MasterRecordId IN ({ids})")
-            for row in (await self._client.queries({"merged": query}, with_deleted={"merged"}))["merged"]:
-                self._merged.setdefault(row["MasterRecordId"], []).append(row["Id"])
+        self._merged = await merged_into(self._client, changed)
 
     def _looks_changed(self, row: Row) -> bool:
         key, state = self._state(row, "deal")
@@ -327,12 +322,6 @@ class _Offering:
     def raise_fault(self) -> None:
         if self._fault is not None:
             raise self._fault
-
-
-def _lists(ids: list[str]) -> Iterator[str]:
-    """Yield ids as SOQL lists them, as many at a time as one query asks for."""
-    for start in range(0, len(ids), AT_ONCE):
-        yield ", ".join(map(mapping.quoted, ids[start : start + AT_ONCE]))
 
 
 def _account_of(row: Row) -> Row:

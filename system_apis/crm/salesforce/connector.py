@@ -15,6 +15,7 @@ from system_apis.crm.salesforce import fit, mapping
 from system_apis.crm.salesforce.changes import Changes
 from system_apis.crm.salesforce.client import SalesforceClient, Settings
 from system_apis.crm.salesforce.columns import Row, Unreadable
+from system_apis.crm.salesforce.merges import merged_into
 from system_apis.crm.salesforce.org import quoted
 from system_apis.crm.salesforce.sweep import Sweep
 from system_apis.feed import Look
@@ -65,9 +66,9 @@ class Salesforce:
         listed = {each["Product2Id"] for each in rows["listed"]}
         family = {account.get("Id"), *ancestors}  # a group's branches have its number, and are no duplicates
         same_number = rows.get("potential_duplicates", [])
+        merged = await self._merged(account["Id"]) if rows.get("merged") else ()
         duplicates = [each for each in same_number if each["Id"] not in family and each["ParentId"] not in family]
         try:
-            merged = mapping.ids_of(rows.get("merged", []))
             return mapping.to_deal(row, ancestors, rows["contacts"], duplicates, listed, self._org, merged)
         except Unreadable as error:
             raise Rejected("crm", error.reason, field=error.field) from error
@@ -120,7 +121,7 @@ class Salesforce:
             }
             found = await self._client.queries(wanted, with_deleted={"gone"})
             if found["account"]:
-                return found["account"][0], mapping.ids_of(each for each in found["gone"] if each["Id"] != at)
+                return found["account"][0], await self._merged(at) if found["gone"] else ()
             own = next((each for each in found["gone"] if each["Id"] == at), None)
             if own is None:
                 raise NotFound("crm", f"there is no account {at}")
@@ -129,6 +130,9 @@ class Salesforce:
             at = own["MasterRecordId"]
             was = f"the account {account_id} was merged into {at}, which was"
         raise NotFound("crm", f"{was} merged into others without end")
+
+    async def _merged(self, account_id: str) -> tuple[str, ...]:
+        return tuple((await merged_into(self._client, [account_id])).get(account_id, ()))
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:
         await self._client.composite([mapping.followed_request(account_id, followed, self._org)])
