@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from policies.context import correlation
 from policies.policy import Headers
 
 OURS = "The fault is on our side."
+MOST_ERRORS = 50
+"""So many errors of a request are named."""
+LONGEST = 300
+"""Characters of a path or a reason."""
 UNFIT = "The request does not fit the contract."
 CONTENT_TYPE = "application/problem+json"
 TRANSPORT = re.compile(r" \([A-Z]\w*\)$")
@@ -195,6 +200,15 @@ class FieldError(msgspec.Struct, frozen=True):
     reason: str
 
 
+def bounded(errors: Iterable[FieldError]) -> tuple[FieldError, ...]:
+    """Return the first of some errors, with what they quote shortened: what a caller sends makes no long answer."""
+    return tuple(FieldError(_short(each.path), _short(each.reason)) for each in islice(errors, MOST_ERRORS))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
 class ProblemError(Exception):
     """A refusal of ours, as a problem of a known type."""
 
@@ -202,14 +216,15 @@ class ProblemError(Exception):
         self,
         problem: ProblemType,
         detail: str,
-        errors: tuple[FieldError, ...] = (),
+        errors: Iterable[FieldError] = (),
         headers: dict[str, str] | None = None,
     ) -> None:
+        """`errors` are read as far as they are shown."""
         super().__init__(detail)
         self.headers = headers
         self.problem = problem
         self.detail = detail
-        self.errors = errors
+        self.errors = bounded(errors)
 
     def mark(self, marks: Headers) -> None:
         """Add the headers that every answer has, on limits and versions."""
@@ -284,7 +299,7 @@ def _fault(request: Request[Any, Any, Any], fault: PlatformFault) -> Response[Pr
 
 def _validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
     found: list[dict[str, Any]] = error.extra if isinstance(error.extra, list) else []
-    errors = tuple(FieldError(_path(each), str(each.get("message", ""))) for each in found)
+    errors = bounded(FieldError(_path(each), str(each.get("message", ""))) for each in found)
     return _answer(request, INVALID, UNFIT, errors=errors)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Any, cast
 
 import msgspec
@@ -91,10 +92,10 @@ async def refuse_unfit_body(request: Request[Any, Any, Any]) -> None:
     try:
         msgspec.convert(value, expected.annotation, strict=False, str_keys=True)
     except msgspec.ValidationError as error:
-        raise ProblemError(INVALID, UNFIT, tuple(unfit(expected.annotation, value))) from error
-    unknown = tuple(_unknown(described(expected.annotation), value, "$"))
-    if unknown:
-        raise ProblemError(INVALID, "The body has fields that the contract does not know.", unknown)
+        raise ProblemError(INVALID, UNFIT, unfit(expected.annotation, value)) from error
+    unknown = _unknown(described(expected.annotation), value, "$")
+    if (first := next(unknown, None)) is not None:
+        raise ProblemError(INVALID, "The body has fields that the contract does not know.", chain([first], unknown))
 
 
 def names_the_same(in_path: str, in_body: str, member: str = "id") -> None:

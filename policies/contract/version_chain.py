@@ -73,7 +73,7 @@ class VersionChain:
             wrong: list[FieldError] = []
             value = self._walk(expected, value, "$", self._reading(place, wrong))
             if wrong:
-                raise ProblemError(INVALID, UNFIT, tuple(wrong))
+                raise ProblemError(INVALID, UNFIT, wrong)
         return value
 
     def write(self, kind: Any, value: Json) -> Json:

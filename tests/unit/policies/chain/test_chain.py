@@ -88,6 +88,23 @@ def test_every_unknown_field_is_named_with_its_path(door: Door) -> None:
     assert [each["path"] for each in answer.json()["errors"]] == ["$.items[1].colour", "$.extra"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"items": [{"sku": 5}] * 20_000},
+        {"items": [{"sku": "A", "colour": "red"}] * 5_000},
+        {"items": [], "x" * 200_000: 1},
+    ],
+    ids=["wrong", "unknown", "long"],
+)
+def test_what_a_caller_sends_makes_no_long_answer(door: Door, body: dict[str, Any]) -> None:
+    answer = door.client.post("/shop/v1/write", headers=door.headers(WRITER), json=body)
+
+    assert answer.status_code == 422
+    assert 1 <= len(answer.json()["errors"]) <= 50
+    assert len(answer.content) < 10_000
+
+
 def test_everything_that_is_wrong_with_a_body_is_said_at_once_in_the_words_of_json(door: Door) -> None:
     body = {"items": [{"sku": 5}, {}, {"sku": "A", "colour": "red"}], "note": None}
 
