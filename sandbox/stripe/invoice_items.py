@@ -9,7 +9,7 @@ from sandbox.stripe import currencies, forms
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
-from sandbox.stripe.invoicing import Invoicing, rounded_amount
+from sandbox.stripe.invoicing import Invoicing, check_due, rounded_amount
 from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.parameters import require
 
@@ -76,6 +76,7 @@ class InvoiceItems:
     def invoice(self, params: Params) -> Object:
         """Create a draft, with the pending items where that is asked for (API reference: Create an invoice)."""
         require(params, "customer")
+        check_due(params)
         customer = self.account.get("customer", params["customer"], "customer")
         subscription = params.get("subscription")
         details = None
@@ -92,7 +93,7 @@ class InvoiceItems:
             default_payment_method=params.get("default_payment_method"),
             automatic_tax=self._automatic_tax(customer, params),
             description=params.get("description"),
-            due_date=now + int(days) * 86_400 if days else None,
+            due_date=now + forms.whole(params, "days_until_due") * 86_400 if days else None,
             metadata=params.get("metadata", {}),
             period_start=now,
             period_end=now,

@@ -10,10 +10,27 @@ from sandbox.stripe import currencies
 from sandbox.stripe.account import Account
 from sandbox.stripe.balances import Balances
 from sandbox.stripe.errors import invalid
+from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.tax import NO_LOCATION, Tax
 
 DAY = 24 * 3600
+
+
+def check_due(params: Params) -> None:
+    """Raise `StripeError` for an invoice that is sent and never due, and for one that is charged and has days.
+
+    0 days are at once (API reference: Create an invoice, Create a subscription, `days_until_due`).
+    """
+    is_sent = params.get("collection_method") == "send_invoice"
+    days = params.get("days_until_due")
+    if is_sent and days in (None, ""):
+        reason = "You must specify `days_until_due` when `collection_method` is `send_invoice`."
+        raise invalid(reason, "days_until_due", "parameter_missing")
+    if not is_sent and days not in (None, ""):
+        raise invalid(
+            "You can only set `days_until_due` if `collection_method` is `send_invoice`.", "days_until_due", ""
+        )
 
 
 def rounded_amount(unit: str, quantity: int | Decimal) -> int:

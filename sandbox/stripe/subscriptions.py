@@ -11,7 +11,7 @@ from sandbox.stripe.account import Account
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.invoice_items import InvoiceItems
-from sandbox.stripe.invoicing import DAY, Invoicing
+from sandbox.stripe.invoicing import DAY, Invoicing, check_due
 from sandbox.stripe.objects import Object, empty, listing
 from sandbox.stripe.payments import Payments
 
@@ -80,6 +80,7 @@ class Subscriptions:
     def create(self, params: Params) -> Object:
         """Create a subscription. Its first invoice is finalized, and charged where that is the collection method."""
         customer = self.account.get("customer", params.get("customer", ""), "customer")
+        check_due(params)
         params["automatic_tax"] = self._automatic_tax(customer, params)
         subscription = self._subscription(customer, params, params.get("items", []), self.account.clock.seconds())
         invoice = self._bill(subscription, params.get("add_invoice_items", []), "subscription_create")

@@ -56,6 +56,24 @@ def test_the_same_price_is_refused_twice_in_a_subscription_and_in_a_phase(api: s
         schedule(api, buyer, phase(seat, seat))
 
 
+def test_an_invoice_that_is_sent_is_due_some_day_and_one_that_is_charged_is_not(api: stripe.StripeClient) -> None:
+    buyer, seat = api.v1.customers.create().id, price(api)
+    sent: Any = {"customer": buyer, "collection_method": "send_invoice"}
+    charged: Any = {"customer": buyer, "days_until_due": 0}
+    items: Any = {"items": [{"price": seat}]}
+
+    for refused in (sent, charged):
+        with pytest.raises(stripe.InvalidRequestError, match="days_until_due"):
+            api.v1.invoices.create(refused)
+        with pytest.raises(stripe.InvalidRequestError, match="days_until_due"):
+            api.v1.subscriptions.create(refused | items)
+    made = api.v1.invoices.create(sent | {"days_until_due": 0})
+    subscription = api.v1.subscriptions.create(sent | items | {"days_until_due": 0})
+
+    assert made.due_date == made.created
+    assert subscription.days_until_due == 0
+
+
 def test_twenty_items_are_taken_and_one_more_is_refused(api: stripe.StripeClient) -> None:
     buyer, prices = api.v1.customers.create().id, [price(api) for _ in range(21)]
     once = [price(api, interval=None) for _ in range(21)]
