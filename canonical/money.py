@@ -42,6 +42,19 @@ def digits_of(number: Decimal) -> int:
     return max(0, -int(number.normalize().as_tuple().exponent))
 
 
+HUNDREDTHS = 2
+
+
+def smallest_charge(currency: str) -> Money:
+    """Return what every amount that is charged is a multiple of: the minor unit, but hundredths where it is less (KWD),
+    and whole ariary, of which nobody pays a fifth (docs.stripe.com/currencies: Three-decimal, Zero-decimal currencies).
+
+    Raises `UnknownCurrency`.
+    """
+    digits = exponent(currency)
+    return Money(10 ** (digits if currency == "MGA" else max(digits - HUNDREDTHS, 0)), currency)
+
+
 CODES = sorted(each.code for each in Currency if each.exponent is not None)
 CurrencyCode = Annotated[str, msgspec.Meta(extra_json_schema={"enum": CODES})]
 """An ISO 4217 code with a minor unit."""

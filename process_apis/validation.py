@@ -15,7 +15,7 @@ from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.countries import is_country
 from canonical.deals import INTERVALS, LONGEST_CUSTOM, Deal, DealLine, plain, priced_line
-from canonical.money import UnknownCurrency, exponent
+from canonical.money import Money, UnknownCurrency, exponent, smallest_charge
 from canonical.orders import Plan
 from canonical.parties import Customer, LegalEntity, Product
 from canonical.tax import EU, Tax, TaxedSale, code_for
@@ -186,6 +186,9 @@ def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, Prod
     elif line.unit_price and line.quantity > 0 and _is_nothing(line, deal.currency):
         reason = f"{line.terms.in_words(deal.currency)} are less than the smallest amount of money"
         found.append(Finding(f"{place}.unit_price", reason))
+    elif line.interval in INTERVALS and (step := _step_between(line, deal.currency)):
+        reason = f"{line.terms.in_words(deal.currency)} cannot be billed: what is charged is a multiple of {step}"
+        found.append(Finding(f"{place}.unit_price", reason))
     return found
 
 
@@ -194,6 +197,15 @@ def _is_nothing(line: DealLine, currency: str) -> bool:
         return not line.terms.net(currency).amount
     except UnknownCurrency:
         return False  # reported once, for the deal
+
+
+def _step_between(line: DealLine, currency: str) -> Money | None:
+    """Return the smallest amount that can be charged, where a piece of a line is no multiple of it; else None."""
+    try:
+        step = smallest_charge(currency)
+    except UnknownCurrency:
+        return None  # reported once, for the deal
+    return step if priced_line(line, currency).charge.amount % step.amount else None
 
 
 def _of_quantity(line: DealLine, place: str, product: Product | None) -> Iterator[Finding]:

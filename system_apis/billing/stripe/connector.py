@@ -310,8 +310,8 @@ class Stripe:
         for schedule in (await self._schedules(contract)).values() if "customer" in contract.references else ():
             if schedule["status"] in ("not_started", "active"):
                 await self._client.post(f"subscription_schedules/{schedule['id']}/cancel", f"cancel:{schedule['id']}")
-            elif released := schedule["released_subscription"]:
-                await self._end(released)
+            elif left := schedule["released_subscription"] or schedule["subscription"]:
+                await self._end(left)
 
     async def _end(self, subscription_id: str) -> None:
         """Cancel a subscription that has outlived its schedule, unless it is over."""

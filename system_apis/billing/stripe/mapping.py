@@ -29,8 +29,9 @@ DAYS_UNTIL_DUE = 30
 PURCHASE_ORDER = "PO number"
 """The name of the custom field of an invoice."""
 BILL_TO = "tiergate_bill_to"
-OVER = ("canceled", "completed")
-"""The states of a schedule that bills nothing more: one that was released has a subscription that goes on."""
+OVER = "canceled"
+"""The state of a schedule that bills nothing more. The subscription of one that was released, or completed its last
+phase, goes on (Subscription schedules: Completing a schedule)."""
 FIELDS: dict[str, Fields] = {
     "customers": {
         "name": "customer.name",
@@ -333,7 +334,7 @@ def bill_to(metadata: dict[str, str]) -> Recipient | None:
 def recipient(schedules: Iterable[Row]) -> str:
     """Return the e-mail address of who gets the invoices of all contracts of a customer; empty where that differs, or
     is the customer itself."""
-    named = [bill_to(each["phases"][0]["metadata"]) for each in schedules if each["status"] not in OVER]
+    named = [bill_to(each["phases"][0]["metadata"]) for each in schedules if each["status"] != OVER]
     addresses = {each.email if each else "" for each in named}
     return addresses.pop() if len(addresses) == 1 else ""
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from canonical.billing import Contract
 from canonical.deals import INTERVALS, Deal, DealLine, InvoiceTerms, priced_line
-from canonical.money import Money, exponent
+from canonical.money import Money, exponent, smallest_charge
 from canonical.parties import Account, Address, LegalEntity, Product, Recipient
 from canonical.tax import Tax, TaxRule
 from process_apis.validation import compact, findings, plan, tax_number_is_valid
@@ -97,12 +97,22 @@ def test_a_good_deal_has_no_findings() -> None:
         ({"lines": (line(quantity=Decimal(10**9), unit_price=Decimal(10**6)),)}, "deal.lines[0].unit_price"),
         ({"lines": (line(listed=False),)}, "deal.lines[0].listed"),
         ({"currency": "JPY", "lines": (line(unit_price=Decimal("0.2")),)}, "deal.lines[0].unit_price"),
+        ({"currency": "KWD", "lines": (line(unit_price=Decimal("1.005")),)}, "deal.lines[0].unit_price"),
+        (
+            {"currency": "MGA", "lines": (line(unit_price=Decimal("0.2"), quantity=Decimal(1)),)},
+            "deal.lines[0].unit_price",
+        ),
         ({"lines": (line(quantity=Decimal("2.5")),)}, "deal.lines[0].quantity"),
         ({"lines": (line(), line(sku="HOURS", quantity=Decimal("2.505")))}, "deal.lines[1].quantity"),
     ],
 )
 def test_each_fault_is_found_at_its_field(changes: dict[str, Any], field: str) -> None:
     assert fields(deal(**changes)) == [field]
+
+
+@pytest.mark.parametrize("price", ["1.01", "0.010", "12345.670"])
+def test_three_digits_of_which_the_last_is_nothing_can_be_billed(price: str) -> None:
+    assert fields(deal(currency="KWD", lines=(line(unit_price=Decimal(price)),))) == []
 
 
 @pytest.mark.parametrize(("exempt", "tax", "percent"), [(False, "standard", "19"), (True, "outside_scope", "0")])
@@ -183,16 +193,16 @@ def test_tax_numbers_are_checked_by_the_rules_of_their_country(number: str, coun
     st.lists(st.tuples(st.integers(1, 10_000), st.integers(0, 10**9)), min_size=1, max_size=10),
 )
 def test_a_plan_is_worth_exactly_what_was_sold(currency: str, sold: list[tuple[int, int]]) -> None:
-    scale = -exponent(currency)
+    scale, step = -exponent(currency), smallest_charge(currency).amount
     lines = tuple(
-        line(id=str(number), quantity=Decimal(quantity), unit_price=Decimal(price).scaleb(scale))
+        line(id=str(number), quantity=Decimal(quantity), unit_price=Decimal(price * step).scaleb(scale))
         for number, (quantity, price) in enumerate(sold)
     )
     judged = deal(currency=currency, lines=lines)
 
     assert fields(judged) == []
     contract = planned(judged)
-    assert contract.net == Money(sum(quantity * price for quantity, price in sold), currency)
+    assert contract.net == Money(sum(quantity * price for quantity, price in sold) * step, currency)
 
 
 def test_a_quantity_with_more_digits_than_its_unit_is_found_with_what_the_unit_takes() -> None:

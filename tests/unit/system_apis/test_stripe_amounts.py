@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canonical.faults import Rejected
-from canonical.money import CODES, Money
+from canonical.money import CODES, Money, smallest_charge
 from system_apis.billing.stripe.amounts import from_stripe, to_stripe
 
 ZERO_DECIMAL = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF"
@@ -26,6 +26,11 @@ MINOR = st.integers(-(10**12), 10**12)
 
 def digits_at_stripe(currency: str) -> int:
     return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+
+
+@pytest.mark.parametrize("currency", CURRENCIES)
+def test_a_deal_may_be_for_what_stripe_can_bill_and_nothing_else(currency: str) -> None:
+    assert smallest_charge(currency).amount == STEPS.get(currency, 1)
 
 
 @given(MINOR, st.sampled_from(CURRENCIES))
