@@ -38,7 +38,8 @@ THROTTLED = problem_type(
     429,
     "Too many calls",
     "Wait as `Retry-After` says, and spread your calls.",
-    "Your client has used up its share for now. `RateLimit-Policy` lists the limits, `RateLimit` says what is left.",
+    "Your client has used up its share for now. `RateLimit-Policy` lists the limits, `RateLimit` says what is left. "
+    "A call counts as `x-cost` of its operation in the contract says, also when it is refused afterwards.",
 )
 log = structlog.get_logger("tiergate.throttling")
 
@@ -163,7 +164,8 @@ class CountedIn(msgspec.Struct, frozen=True):
         if short is not None:
             after = short.resets_in(now)
             fields = {name.decode(): value.decode() for name, value in self.fields(now)}
-            detail = f"The limit of {short.amount} in {short.period} s is used up; wait {after} s."
+            counts = f", of which this call counts {cost}," if cost > 1 else ""
+            detail = f"The limit of {short.amount} in {short.period} s{counts} is used up; wait {after} s."
             raise ProblemError(THROTTLED, detail, headers={"Retry-After": str(after)} | fields)
         for window in self.windows:
             window.left -= cost

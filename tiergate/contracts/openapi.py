@@ -182,6 +182,9 @@ def _operation(found: Json, routes: dict[str, Route], api: Api, as_of: VersionCh
     else:
         made["security"] = [{"token": []}]
         made["x-scope"] = operation.scope
+        made["x-cost"] = operation.cost
+        if operation.cost > 1:
+            made["description"] = f"{route.description} Each call counts {operation.cost} of your limits.".strip()
     return made | {"x-service-tier": operation.tier, "x-idempotency": operation.idempotency}
 
 

@@ -44,6 +44,14 @@ def changed(folder: Path, *changes: Change, name: str = PARTNERS) -> Path:
     return path
 
 
+def test_a_contract_says_what_a_call_counts() -> None:
+    paths = json.loads((COMMITTED / PARTNERS).read_text())["paths"]
+    place, read = paths["/partners/v2/orders"]["post"], paths["/partners/v2/orders"]["get"]
+
+    assert (place["x-cost"], read["x-cost"]) == (5, 1)
+    assert place["description"].endswith("Each call counts 5 of your limits.")
+
+
 def schema(document: Json, name: str) -> Json:
     return document["components"]["schemas"][name]
 

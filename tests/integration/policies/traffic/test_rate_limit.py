@@ -45,11 +45,18 @@ class Counted:
         taken = self.throttle.take(RateLimitedCall(client, operation_id), limits, self.operation.cost)
         return {name.decode(): value.decode() for name, value in asyncio.run(taken)}
 
-    def refused(self, client: str = "acme", operation_id: str = "read") -> dict[str, str]:
-        with pytest.raises(ProblemError) as refusal:
+    def refused(self, client: str = "acme", operation_id: str = "read", detail: str = "") -> dict[str, str]:
+        with pytest.raises(ProblemError, match=detail) as refusal:
             self.call(client, operation_id)
         assert refusal.value.problem.status == 429
         return refusal.value.headers or {}
+
+
+def test_a_refusal_says_what_the_call_counts_when_that_is_more_than_one() -> None:
+    counted = Counted(cost=3)
+    counted.call()
+
+    counted.refused(detail="The limit of 5 in 1 s, of which this call counts 3, is used up; wait 1 s.")
 
 
 def test_a_rate_is_counted_by_client_and_starts_anew_with_its_window() -> None:
