@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import msgspec
 import pytest
 
 from canonical.cases import Action, Case, CaseKind, Finding
@@ -77,11 +78,35 @@ def test_a_case_allows_what_it_names_as_long_as_it_is_open(context: WorkflowCont
 
 def test_who_placed_an_order_does_not_approve_it(context: WorkflowContext) -> None:
     order_id = accepted_order(context, "deal", "validating", "credit_review", "awaiting_approval")
-    context.orders.change(order_id, placed_by=SOMEBODY.subject)
+    context.orders.change(order_id, placed_by=SOMEBODY.subject.upper())  # user names of a CRM have no case
     case = opened(context, "credit_limit", order_id, "approve", "reject")
 
     assert problem(orders_of(context), case.id, "approve") == FORBIDDEN
     assert context.orders.row(order_id).state == "awaiting_approval"
+
+
+@pytest.mark.parametrize(
+    ("placed_by", "approves", "seen"),
+    [
+        ("kim@example.com", "lee@example.com", True),
+        ("reseller-nord", "lee@example.com", True),
+        ("reseller-nord", "finance-app", True),
+        ("kim@example.com", "00u1abcd", False),
+        ("kim@example.com", "finance-app", False),
+        ("", "lee@example.com", False),
+    ],
+)
+def test_an_approval_says_when_it_cannot_be_compared_with_who_placed_the_order(
+    context: WorkflowContext, placed_by: str, approves: str, *, seen: bool
+) -> None:
+    order_id = accepted_order(context, "deal", "validating", "credit_review", "awaiting_approval", "onboarding")
+    context.orders.change(order_id, placed_by=placed_by)
+    case = opened(context, "credit_limit", order_id, "approve", "reject")
+
+    done = orders_of(context).act(case.id, "approve", "", msgspec.structs.replace(SOMEBODY, subject=approves))
+
+    assert done.resolution.startswith(f"approve by {approves}")
+    assert ("cannot be seen" in done.resolution) is not seen
 
 
 def test_an_action_that_ends_an_order_closes_its_other_cases_but_what_is_still_to_be_done(
