@@ -13,6 +13,7 @@ from canonical.money import CurrencyCode, Money, exponent
 from canonical.orders import LineState, Order, OrderSummary, PostingStatus
 from canonical.parties import Customer
 from canonical.states import OrderState
+from policies.catalogue.model import LEGAL_ENTITY
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 
@@ -31,7 +32,7 @@ class PartnerOrderRequest(msgspec.Struct, frozen=True):
 
     customer_id: Annotated[str, msgspec.Meta(pattern="^cus_[0-9a-f]{32}$")]
     name: Text
-    legal_entity: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}[0-9]{2}$")]
+    legal_entity: Annotated[str, msgspec.Meta(pattern=f"^{LEGAL_ENTITY}$")]
     currency: CurrencyCode
     starts_on: date
     lines: Annotated[tuple[PlacedLine, ...], msgspec.Meta(min_length=1, max_length=100)]

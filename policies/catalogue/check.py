@@ -15,6 +15,7 @@ from policies.catalogue.locate import located
 from policies.catalogue.model import (
     DEFAULT,
     INSTANCE,
+    LEGAL_ENTITY,
     SHIPPED,
     Api,
     Catalogue,
@@ -30,7 +31,7 @@ from policies.catalogue.sections import catalogue_type, sections
 
 SCOPE = re.compile(r"[a-z_]+:[a-z_]+")
 VERSION = re.compile(r"v[1-9][0-9]*")
-LEGAL_ENTITY = re.compile(r"\*|[A-Z]{2}[0-9]{2}")
+ENTITIES = re.compile(rf"\*|{LEGAL_ENTITY}")
 SCHEMA = "policies/catalogue/catalogue.schema.json"
 NOTICE_DAYS = 90
 """How long at least a deprecated version goes on."""
@@ -122,7 +123,7 @@ def _check_clients(catalogue: Catalogue) -> Iterator[Report]:
     for name, client in catalogue.clients.items():
         path = ("clients", name)
         for entity in sorted(client.legal_entities):
-            if not LEGAL_ENTITY.fullmatch(entity):
+            if not ENTITIES.fullmatch(entity):
                 yield (
                     (*path, "legal_entities"),
                     f"{entity!r} is not a legal entity",
@@ -193,7 +194,7 @@ def _check_regions(catalogue: Catalogue) -> Iterator[Report]:
     for name, region in catalogue.regions.items():
         path = ("regions", name)
         for entity in sorted(region.legal_entities):
-            if entity == "*" or not LEGAL_ENTITY.fullmatch(entity):
+            if entity == "*" or not ENTITIES.fullmatch(entity):
                 yield (*path, "legal_entities"), f"{entity!r} is not a legal entity", "write its code, as in DE01"
             if other := home.get(entity):
                 yield (*path, "legal_entities"), f"{entity} is in {other} already", "leave it in one region"

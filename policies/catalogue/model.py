@@ -21,6 +21,8 @@ Path = tuple[str, ...]
 """The keys that lead to a part of the catalogue."""
 Report = tuple[Path, str, str]
 """Something wrong in a catalogue: where, what, and what to do."""
+LEGAL_ENTITY = "[A-Za-z0-9]{1,20}"
+"""The code of a legal entity, as the books have it: DE01, 1000, ACME."""
 INSTANCE = "[a-z0-9-]{1,40}"
 """How a platform is named: a query carries it, and an environment variable."""
 DEFAULT = "default"

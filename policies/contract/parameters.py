@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter, QueryParameter
 
 from canonical.ids import KEY
-from policies.catalogue.model import INSTANCE
+from policies.catalogue.model import INSTANCE, LEGAL_ENTITY
 from policies.problems import INVALID, FieldError, ProblemError
 
 CANONICAL = r"[a-z]{3}_[0-9a-f]{32}"
@@ -24,12 +24,12 @@ ForeignKey = Annotated[
 ]
 """Bounded and free of anything that could leave its place in a platform's path or query."""
 LegalEntityCode = Annotated[
-    str, QueryParameter(pattern=r"^[A-Za-z0-9]{1,20}$", description="The code of a selling company")
+    str, QueryParameter(pattern=rf"^{LEGAL_ENTITY}$", description="The code of a selling company")
 ]
 OfLegalEntity = Annotated[
     str,
     QueryParameter(
-        pattern=r"^[A-Za-z0-9]{0,20}$", description="The selling company; needed where several instances serve"
+        pattern=rf"^({LEGAL_ENTITY})?$", description="The selling company; needed where several instances serve"
     ),
 ]
 Instance = Annotated[

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from policies.catalogue.check import load
-from policies.catalogue.model import Catalogue
+from policies.catalogue.model import LEGAL_ENTITY, Catalogue
 from tiergate.contracts import asyncapi, diagrams
 from tiergate.contracts.write import write
 from tiergate.settings import NotReady
@@ -46,6 +46,9 @@ REMEDIES = {
     "channel-removed": "keep the channel, and add the new one beside it",
     "message-removed": "keep the event and add the next major version beside it",
 }
+WIDENED = {("^[A-Z]{2}[0-9]{2}$", f"^{LEGAL_ENTITY}$")}
+"""Patterns of requests, each with the one that replaced it and takes all that it took: that breaks nobody."""
+PATTERN_CHANGED = re.compile("`pattern` of .* changed from '(.*)' to '(.*)'[.]")
 OTHERWISE = "make it in a new version, and let a named change write it the old way for this one"
 
 
@@ -130,6 +133,8 @@ def _breaks(folder: Path, released: Path, catalogue: Catalogue) -> Iterator[Brea
     document = json.loads(released.read_text())
     for change in report["changes"]:
         for verdict in change["verdicts"] if change["impact"] == "major" else ():
+            if _takes_more(change["path"], verdict["message"]):
+                continue
             clients = _callers(catalogue, name, _operations_at(document, change["path"]))
             yield Break(
                 released.name,
@@ -138,6 +143,12 @@ def _breaks(folder: Path, released: Path, catalogue: Catalogue) -> Iterator[Brea
                 clients,
                 REMEDIES.get(verdict["ruleId"], OTHERWISE),
             )
+
+
+def _takes_more(pointer: str, message: str) -> bool:
+    """Return whether what changed is a pattern of a request, and takes all that it took before."""
+    changed = PATTERN_CHANGED.match(message)
+    return changed is not None and "/requestBody/" in pointer and changed.groups() in WIDENED
 
 
 def _operations_at(document: dict[str, Any], pointer: str) -> set[str]:

@@ -301,9 +301,9 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "rename",
     ),
     "legal entity": (
-        ('legal_entities = ["*"]', 'legal_entities = ["Germany"]'),
+        ('legal_entities = ["*"]', 'legal_entities = ["Germany, all"]'),
         "clients.sales-app.legal_entities",
-        "'Germany'",
+        "'Germany, all'",
         "DE01",
     ),
     "partner below": (
