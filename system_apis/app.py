@@ -58,7 +58,8 @@ def create_app(
     """Return the system layer's app.
 
     Its change feeds run from its start to its end, and `closing` is closed at its end. Readiness names each platform
-    that is down or lacks what is needed, and says how old the last good look at each feed is; after `longest_silence`
+    that is down or lacks what is needed, and says how old the last good look at each feed is. The layer is ready all
+    the same: one platform that is away must not keep the webhooks of another from it. After `longest_silence`
     seconds without one a case is opened.
     """
     checks = Checks({name: Fitness(name, each, clock).check for name, each in platforms.every().items()})
@@ -80,6 +81,7 @@ def create_app(
         gate,
         [crm_api.router, erp_api.router, billing_api.router, provisioning_api.router],
         readiness=readiness,
+        ready_without=True,
         provided={name: getattr(platforms, name) for name in Platforms.__struct_fields__} | {"intake": intake},
         on_startup=[running.start],
         on_shutdown=[running.stop, close],

@@ -249,12 +249,14 @@ def governed(
     *,
     readiness: Readiness,
     provided: Mapping[str, object],
+    ready_without: bool = False,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
     """Return the app of one deployable, whose handlers are given what is `provided` by name; `openapi` makes one
-    that is described and not served. Raises `Ungoverned` when a route's operation is not in the catalogue."""
+    that is described and not served. With `ready_without` the layer is ready also when something that its readiness
+    names is away. Raises `Ungoverned` when a route's operation is not in the catalogue."""
 
     @get("/health/live", operation_id="live", summary="Whether the process runs")
     async def live() -> dict[str, str]:
@@ -268,7 +270,7 @@ def governed(
     )
     def ready() -> Response[dict[str, str]]:
         found = readiness()
-        ready = all(is_ok(each) for each in found.values())
+        ready = ready_without or all(is_ok(each) for each in found.values())
         wrong = gate.live_catalogue.refused  # said, and no reason to stop: the previous catalogue governs
         said = found | {"catalogue": REFUSED if wrong else "ok"}
         if away := gate.throttle.away:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from litestar import get
+from litestar.testing import TestClient
 
 from policies.chain.gate import Ungoverned, governed
 from policies.chain.readiness import is_ok
@@ -237,6 +238,14 @@ def test_health_is_open_and_says_what_is_missing(door: Door) -> None:
     assert door.client.get("/health/live").json() == {"status": "ok"}
     answer = door.client.get("/health/ready")
     assert (answer.status_code, answer.json()) == (503, {"erp": "gone", "catalogue": "ok"})
+
+
+def test_a_layer_that_does_without_is_ready_and_says_what_is_missing(door: Door) -> None:
+    app = governed(door.gate, [], readiness=lambda: {"erp": "gone"}, provided={}, ready_without=True)
+    with TestClient(app) as client:
+        answer = client.get("/health/ready")
+
+    assert (answer.status_code, answer.json()["erp"]) == (200, "gone")
 
 
 def test_more_may_be_said_of_what_answers() -> None:
