@@ -63,15 +63,17 @@ cov: .venv/ready $(NODE) ## Run them and print the coverage by branch, with the 
 %/node_modules/.ready: %/package-lock.json .venv/ready
 	@cd $* && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
 
-check: .venv/ready $(NODE) ## Check format, lint, strict types, import contracts, dead code, dependencies, contracts
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/basedpyright
-	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/vulture
-	@$(BIN)/python -m tests.support.words
-	@$(BIN)/deptry .
-	@$(BIN)/tiergate openapi --check
+check: .venv/ready $(NODE) ## Check format, lint, strict types, import contracts, dead code, dependencies, contracts: all, whatever fails
+	@failed=0; run() { "$$@" || failed=1; }; \
+	run $(BIN)/ruff format --check .; \
+	run $(BIN)/ruff check .; \
+	run $(BIN)/basedpyright; \
+	run $(BIN)/lint-imports --no-cache; \
+	run $(BIN)/vulture; \
+	run $(BIN)/python -m tests.support.words; \
+	run $(BIN)/deptry .; \
+	run $(BIN)/tiergate openapi --check; \
+	exit $$failed
 
 lint: .venv/ready ## Say what the formatter and the linter would change
 	@$(BIN)/ruff format --check .

@@ -87,3 +87,21 @@ def test_an_environment_that_is_whole_stays(checkout: Path, tmp_path: Path) -> N
     assert again.returncode == 0
     assert "made again" not in again.stdout
     assert "(3, 13, 0)" in (checkout / ".venv" / "bin" / "python").read_text()
+
+
+@pytest.mark.parametrize(("wrong", "code"), [("ruff", 2), ("tiergate", 2), ("", 0)])
+def test_the_check_goes_on_after_the_first_tool_that_finds_something(checkout: Path, wrong: str, code: int) -> None:
+    tools = ("ruff", "basedpyright", "lint-imports", "vulture", "python", "deptry", "tiergate")
+    (checkout / "bin").mkdir()
+    for each in tools:
+        tool = checkout / "bin" / each
+        tool.write_text(f"#!/bin/sh\necho {each}\n{'exit 1' if each == wrong else ''}\n")
+        tool.chmod(0o755)
+    command = ["make", "check", "BIN=bin", "NODE=Makefile", "--assume-old=.venv/ready"]
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "ready").touch()
+
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == code, done.stderr
+    assert set(done.stdout.split()) == set(tools)
