@@ -19,6 +19,22 @@ OrderState = Literal[
     "cancelled",
     "failed",
 ]
+MEANING: dict[OrderState, str] = {
+    "received": "the order is known, and nothing was done about it yet",
+    "validating": "it is checked whether it can be fulfilled",
+    "credit_review": "what the customer owes is held against its credit limit",
+    "awaiting_approval": "it is over the credit limit, and a person decides",
+    "onboarding": "billing and the books get the customer",
+    "subscribing": "billing gets the contract, and bills nothing yet",
+    "provisioning": "the lines are ordered, and each is delivered for itself",
+    "partially_active": "some lines are delivered and billed, others are not",
+    "active": "all is delivered, and billed from its first day on",
+    "on_hold": "a person has to decide or to correct something",
+    "compensating": "what was created for it is taken back",
+    "cancelled": "it was given up, and nothing of it is left",
+    "failed": "it could not be fulfilled",
+}
+"""What a state of an order means, for those who read of it in a contract."""
 BEFORE_CREATION: tuple[OrderState, ...] = ("validating", "credit_review")
 """Where an order is checked: nothing was created for it yet."""
 ContractState = Literal["pending", "active", "amending", "past_due", "renewing", "cancelled", "expired"]

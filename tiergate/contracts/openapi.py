@@ -18,6 +18,7 @@ from litestar.openapi.config import OpenAPIConfig
 
 from canonical.faults import Unavailable, UnknownOutcome
 from canonical.orders import Page
+from canonical.states import MEANING
 from policies import problems
 from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
@@ -34,6 +35,7 @@ from tiergate.settings import Settings
 
 Json = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
+STATES = sorted(MEANING)
 PARAMETERS = {
     "case_id": CAS,
     "order_id": ORD,
@@ -132,16 +134,9 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
         "components": {
             "schemas": {_name(each): _typed(schema) for each, schema in sorted(schemas.items())},
             "responses": _problem_answers(_mentioned(paths)),
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": "An access token (RFC 9068) for this layer",
-                }
-            },
+            "securitySchemes": _security_schemes(api),
         },
-        "security": [{"token": []}],
+        "security": _security(api, None),
     }
     made = _renamed(made)
     _close(made, [route.takes for route in routes.values() if route.takes is not None])
@@ -180,12 +175,43 @@ def _operation(found: Json, routes: dict[str, Route], api: Api, as_of: VersionCh
     if operation.open:
         made["security"] = []
     else:
-        made["security"] = [{"token": []}]
+        made["security"] = _security(api, operation.scope)
         made["x-scope"] = operation.scope
         made["x-cost"] = operation.cost
         if operation.cost > 1:
             made["description"] = f"{route.description} Each call counts {operation.cost} of your limits.".strip()
     return made | {"x-service-tier": operation.tier, "x-idempotency": operation.idempotency}
+
+
+def _security_schemes(api: Api) -> Json:
+    """Return how a caller proves who it is: by a token, and for a channel by a client's name and secret."""
+    token = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token (RFC 9068) for this layer",
+    }
+    if api.layer != "experience":
+        return {"token": token}
+    scopes: dict[str, list[str]] = {}
+    for name, operation in api.operations.items():
+        if operation.scope:
+            scopes.setdefault(operation.scope, []).append(name)
+    flow = {
+        "tokenUrl": "/oauth/token",
+        "scopes": {scope: f"For {', '.join(names)}" for scope, names in sorted(scopes.items())},
+    }
+    described = (
+        "Get a token for a client's name and secret (RFC 6749, section 4.4), where the gateway gives them itself"
+    )
+    client = {"type": "oauth2", "flows": {"clientCredentials": flow}, "description": described}
+    return {"client": client, "token": token}
+
+
+def _security(api: Api, scope: str | None) -> list[Json]:
+    """Return what lets a call in: any of these."""
+    client = [{"client": [scope] if scope else []}] if api.layer == "experience" else []
+    return [*client, {"token": []}]
 
 
 def _content(kind: Any, as_of: VersionChain | None) -> Json:
@@ -343,6 +369,8 @@ def _typed(schema: Any) -> Any:
         return schema
     made: Json = {key: _typed(value) for key, value in schema.items()}  # pyright: ignore[reportUnknownVariableType]
     choices = made.get("enum")
+    if choices == STATES:
+        made["description"] = "\n".join(f"- `{state}`: {meaning}" for state, meaning in MEANING.items())
     if isinstance(choices, list) and "type" not in made and all(isinstance(each, str) for each in choices):  # pyright: ignore[reportUnknownVariableType]
         made["type"] = "string"
     return made

@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from canonical.states import OrderState
 from policies.business.events import EVENTS
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
@@ -44,6 +45,18 @@ def changed(folder: Path, *changes: Change, name: str = PARTNERS) -> Path:
     path = folder / name
     path.write_text(json.dumps(document))
     return path
+
+
+def test_a_contract_says_what_each_state_of_an_order_means_and_where_tokens_are_got() -> None:
+    document = json.loads((COMMITTED / PARTNERS).read_text())
+    described = schema(document, "PartnerOrder")["properties"]["state"]["description"].splitlines()
+    flow = document["components"]["securitySchemes"]["client"]["flows"]["clientCredentials"]
+
+    assert len(described) == len(get_args(OrderState))
+    assert "- `on_hold`: a person has to decide or to correct something" in described
+    assert flow["tokenUrl"] == "/oauth/token"
+    assert document["paths"]["/partners/v2/orders"]["post"]["security"] == [{"client": ["orders:place"]}, {"token": []}]
+    assert set(flow["scopes"]) >= {"orders:place", "orders:read"}
 
 
 def test_a_contract_says_what_a_call_counts() -> None:
