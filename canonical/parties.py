@@ -197,10 +197,22 @@ class LegalEntity(msgspec.Struct, frozen=True):
 
 
 class Credit(msgspec.Struct, frozen=True):
-    """What a customer owes, and the most it may owe. `limit` is None when none is set. The ERP owns both."""
+    """What a customer owes, and the most it may owe, in the currency of the books. `limit` is None when none is set.
+    The ERP owns both.
+
+    `rates` are what one unit of each other currency is worth in that of the books today, by the ERP's own rates.
+    """
 
     used: Money
     limit: Money | None
+    rates: dict[str, Decimal] = {}
+
+    def in_books(self, amount: Money) -> Money:
+        """Return an amount in the currency of the books. Raises `KeyError` for a currency of which no rate was
+        asked."""
+        if amount.currency == self.used.currency:
+            return amount
+        return Money.of(amount.decimal * self.rates[amount.currency], self.used.currency)
 
     def allows(self, more: Money) -> bool:
         """Return whether `more` can be sold on credit without exceeding the limit."""

@@ -96,5 +96,5 @@ class DealChanges:
     def _correct(self, order_id: str) -> None:
         for kind in ("deal_invalid", "duplicate_customer"):
             self._context.cases.resolve(order_id, "the deal or its account was corrected", kind)
-        self._context.orders.release(order_id, self._context.stalled_at())
+        self._context.orders.release(order_id, self._context.stalled_at(), into="validating")
         self._restart(order_id)

@@ -92,6 +92,16 @@ def refreshed_plan(context: WorkflowContext, plan: Plan) -> Plan:
     return msgspec.structs.replace(plan, customer=refreshed(context, customer, account), contract=contract)
 
 
+def record_in_erp(context: WorkflowContext, customer: Customer, seller: str) -> str:
+    """Return the ERP's id of the record that is a customer, or is to become it; empty for one that is new there.
+
+    Raises `Held` when a person has to say which record it is.
+    """
+    erp = context.live_catalogue.current.instance_for("erp", seller)
+    found = _matched(context, _as_known(context, customer), erp, context.platforms.match_erp_customer)
+    return found.references.get(erp or "", "")
+
+
 def onboard(context: WorkflowContext, plan: Plan) -> Plan:
     """Create or find the customer in billing and in the ERP. Returns the plan with its ids there.
 
@@ -101,8 +111,7 @@ def onboard(context: WorkflowContext, plan: Plan) -> Plan:
     """
     catalogue, seller = context.live_catalogue.current, plan.contract.legal_entity
     billing_instance, erp_instance = (catalogue.instance_for(domain, seller) for domain in DOMAINS)
-    known = customers.last_seen(context.database, plan.customer.id)
-    customer = _with(plan.customer, known.references if known else {})
+    customer = _as_known(context, plan.customer)
     customer = _matched(context, customer, billing_instance, context.platforms.match_billing_customer)
     customer = _matched(context, customer, erp_instance, context.platforms.match_erp_customer)
     billing = context.platforms.put_billing_customer(customer)
@@ -112,6 +121,12 @@ def onboard(context: WorkflowContext, plan: Plan) -> Plan:
     contract = msgspec.structs.replace(plan.contract, references=plan.contract.references | {"customer": billing})
     customers.keep(context.database, customer)
     return msgspec.structs.replace(plan, customer=customer, contract=contract)
+
+
+def _as_known(context: WorkflowContext, customer: Customer) -> Customer:
+    """Return a customer with the ids of the platforms on which we know it."""
+    known = customers.last_seen(context.database, customer.id)
+    return _with(customer, known.references if known else {})
 
 
 def _with(customer: Customer, references: References) -> Customer:

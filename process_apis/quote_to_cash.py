@@ -14,11 +14,10 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.cases import Finding
 from canonical.deals import Deal, ProvisioningRequest
 from canonical.faults import NotFound
-from canonical.money import Money
 from canonical.orders import Order, Plan
 from policies.business.start_window import allowed_starts
 from policies.context.correlation import correlated
-from process_apis import onboarding, validation
+from process_apis import credit_review, onboarding, validation
 from process_apis.records import cross_references
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import write_status_to_crm
@@ -110,16 +109,11 @@ class QuoteToCash(DBOSConfiguredInstance):
         return enter_state(self._context, order_id, "credit_review", self._review_credit)
 
     def _review_credit(self, order: Order) -> Outcome:
-        context, contract = self._context, _plan(order).contract
-        credit = context.platforms.credit(contract.customer_id, contract.legal_entity, contract.currency)
-        first_invoice, on_its_way = contract.gross, Money.zero(contract.currency)
-        if credit.limit is not None:  # else nothing is held against it
-            on_its_way = context.orders.on_their_way(order.id, contract)
-        if credit.allows(on_its_way + first_invoice):
+        context = self._context
+        reason = credit_review.over_the_limit(context, order.id, self._as_it_is_now(order))
+        if not reason:
             context.cases.resolve(order.id, "the limit allows it", kind="credit_limit")
             return "done"
-        others = f", {on_its_way} ordered" if on_its_way.amount else ""
-        reason = f"{credit.used} owed{others} and {first_invoice} more is over the limit of {credit.limit}"
         finding = Finding("credit_limit", reason)
         context.cases.open(
             "credit_limit",
@@ -143,13 +137,18 @@ class QuoteToCash(DBOSConfiguredInstance):
         return enter_state(self._context, order_id, "onboarding", self._onboard)
 
     def _onboard(self, order: Order) -> Outcome:
+        context = self._context
+        context.orders.keep_plan(order.id, onboarding.onboard(context, self._as_it_is_now(order)))
+        return "done"
+
+    def _as_it_is_now(self, order: Order) -> Plan:
+        """Return the plan of an order with the customer as it is now: one that waited was checked some time ago."""
         context, plan = self._context, _plan(order)
         if context.orders.row(order.id).run > 1:
             plan = onboarding.refreshed_plan(context, plan)
             context.orders.change(order.id, customer_id=plan.customer.id)
             context.orders.hand_over(plan.customer.id, plan.customer.partner)
-        context.orders.keep_plan(order.id, onboarding.onboard(context, plan))
-        return "done"
+        return plan
 
     # ---- the contract, which bills nothing yet
 

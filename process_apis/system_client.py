@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from time import monotonic
 from urllib.parse import quote, urlencode
 
@@ -77,8 +78,10 @@ class Platforms:
         known = {sku: self._products.get((legal_entity, sku), UNKNOWN) for sku in skus}
         return {sku: product for sku, (until, product) in known.items() if until >= now}
 
-    def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
-        query = urlencode({"legal_entity": legal_entity, "currency": currency})
+    def credit(self, customer_id: str, legal_entity: str, currencies: Collection[str], record: str) -> Credit:
+        one, *others = sorted(currencies)
+        asked = {"legal_entity": legal_entity, "currency": one, "also": others, "record": record}
+        query = urlencode({name: value for name, value in asked.items() if value}, doseq=True)
         return self._client.call("GET", f"/erp/v1/customers/{_key(customer_id)}/credit?{query}", Credit)
 
     def match_erp_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.ids import Clock, NewId
-from canonical.money import Money, total
+from canonical.money import Money
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
 from canonical.states import BEFORE_CREATION, OrderState, check_order
 from canonical.tax import TaxTreatment
@@ -224,11 +224,11 @@ class Orders:
         with self.at(order_id) as one:
             one.advance(state, next_attempt_at=next_attempt_at, blocked_reason=blocked_reason, **changes)
 
-    def release(self, order_id: str, next_attempt_at: datetime) -> None:
-        """Let an order that is on hold go on where it was held; any other is left as it is."""
+    def release(self, order_id: str, next_attempt_at: datetime, into: OrderState | None = None) -> None:
+        """Let an order that is on hold go on where it was held, or in the state `into`; any other is left as it is."""
         with self.at(order_id) as one:
             if one.row.state == "on_hold":
-                one.advance(one.row.held_in, next_attempt_at=next_attempt_at)
+                one.advance(into or one.row.held_in, next_attempt_at=next_attempt_at)
 
     def change(self, order_id: str, **changes: Any) -> None:
         """Change what is not the state."""
@@ -362,17 +362,15 @@ class Orders:
                 newest[each.contract.legal_entity] = each.customer.tax_treatment
         return newest
 
-    def on_their_way(self, order_id: str, contract: Contract) -> Money:
-        """Return what other orders of the customer will bring into the same books: accepted, and not posted yet. Of two
-        that are reviewed at once, the later one counts the earlier one."""
+    def on_their_way(self, order_id: str, contract: Contract) -> tuple[Money, ...]:
+        """Return what each other order of the customer will bring into the same books, in its currency: accepted, and
+        not posted yet. Of two that are reviewed at once, the later one counts the earlier one."""
         about = {"of": contract.customer_id, "order": order_id}
         with self._engine.connect() as connection:
             others = [_PLAN.decode(each).contract for each in connection.scalars(OWED_SOON, about)]
             posted = set(connection.scalars(POSTED_CONTRACTS, {"of": contract.customer_id}))
-        same = [
-            each for each in others if (each.legal_entity, each.currency) == (contract.legal_entity, contract.currency)
-        ]
-        return total((each.gross for each in same if each.id not in posted), contract.currency)
+        same = [each for each in others if each.legal_entity == contract.legal_entity and each.id not in posted]
+        return tuple(each.gross for each in same)
 
     def status_not_in_crm(self) -> list[sa.Row[Any]]:
         """Orders whose state the CRM does not show yet, though it should."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
+from canonical.ids import KEY
 from canonical.parties import Credit, Customer, CustomerMatches, KnownProducts, LegalEntity, PlatformId
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
@@ -23,6 +25,13 @@ WhenClosed = Annotated[
 ]
 Skus = Annotated[
     list[str], QueryParameter(min_items=1, max_items=200, description="The SKUs in question, one or more times")
+]
+Also = Annotated[
+    list[Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]] | None,
+    QueryParameter(max_items=50, description="ISO 4217 codes of further currencies whose rates are wanted"),
+]
+RecordId = Annotated[
+    str, QueryParameter(pattern=KEY, description="The ERP's id of the record that is to become the customer")
 ]
 
 
@@ -46,9 +55,11 @@ async def get_credit(
     customer_id: ForeignKey,
     legal_entity: LegalEntityCode,
     currency: CurrencyCode,
+    also: Also = None,
+    record: RecordId = "",
 ) -> Credit:
-    """Return what the customer owes the legal entity, and may owe at the most."""
-    return await erps.serving(legal_entity).credit(customer_id, legal_entity, currency)
+    """Return what the customer owes the legal entity, and may owe at the most, in the currency of its books."""
+    return await erps.serving(legal_entity).credit(customer_id, legal_entity, [currency, *(also or ())], record)
 
 
 @operation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
@@ -23,8 +23,15 @@ class Erp(Protocol):
         """Return those of `skus` that can be posted."""
         ...
 
-    async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
-        """Return what a customer owes and may owe, in `currency`. One that the ERP does not know owes nothing."""
+    async def credit(
+        self, customer_id: str, legal_entity: str, currencies: Collection[str], record: str = ""
+    ) -> Credit:
+        """Return what a customer owes and may owe, in the currency of the books. One that the ERP does not know owes
+        nothing.
+
+        `record` is the ERP's id of the one that is to become the customer, if there is one. For a customer with a limit
+        the rates of `currencies` are returned; raises `Rejected` with the field `currency` for one that is missing.
+        """
         ...
 
     async def match_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:

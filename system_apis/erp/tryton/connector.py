@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -66,17 +66,24 @@ class Tryton:
         found = await self._master_data.products(skus)
         return {sku: Product(each["tax_class"], each["digits"]) for sku, each in found.items()}
 
-    async def credit(self, customer_id: str, legal_entity: str, currency: str) -> Credit:
+    async def credit(
+        self, customer_id: str, legal_entity: str, currencies: Collection[str], record: str = ""
+    ) -> Credit:
         company = await self._master_data.company(legal_entity)
-        fields = ["credit_amount", "credit_limit_amount"]
-        found = await self._client.rows("party.party", matching.ours(customer_id), fields, company["id"])
+        fields = ["credit_amount", "credit_limit_amount", "code", "identifiers.code", "identifiers.active"]
+        sought = matching.ours_or(customer_id, record)
+        rows = await self._client.rows("party.party", sought, fields, company["id"])
+        found = sorted(rows, key=lambda row: not matching.is_linked(row, customer_id))
+        own: str = company["currency"]
         if not found:
-            return Credit(Money.zero(currency), None)
-        if currency != company["currency"]:
-            raise Rejected("erp", f"credit is kept in {company['currency']}, not in {currency}", field="currency")
+            return Credit(Money.zero(own), None)
         limit = found[0]["credit_limit_amount"]
-        used = Money.of(from_decimal(found[0]["credit_amount"]), currency)
-        return Credit(used, Money.of(from_decimal(limit), currency) if limit else None)
+        used = Money.of(from_decimal(found[0]["credit_amount"]), own)
+        if not limit:
+            return Credit(used, None)
+        others = sorted(set(currencies) - {own})
+        rates = await self._master_data.rates(others, company) if others else {}
+        return Credit(used, Money.of(from_decimal(limit), own), rates)
 
     # ---- customers
 
@@ -139,7 +146,7 @@ class Tryton:
         """Return the party that is the customer, or is to become it: the one that its references name, if it is in use
         and no other customer's."""
         reference = customer.references.get(self._instance, "")
-        rows = await self._client.rows("party.party", matching.named(customer, reference), matching.FIELDS, 0)
+        rows = await self._client.rows("party.party", matching.ours_or(customer.id, reference), matching.FIELDS, 0)
         own = [each for each in rows if matching.is_linked(each, customer.id)]
         return next(iter(own or [each for each in rows if matching.match(each, customer, reference)]), None)
 

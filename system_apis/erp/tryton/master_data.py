@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from canonical.deals import plain
 from canonical.faults import NotFound, Rejected
 from system_apis.erp.tryton.books import Books
 from system_apis.erp.tryton.client import TrytonClient
-from system_apis.erp.tryton.mapping import PAYMENT_METHOD, RECEIVABLE, Row
+from system_apis.erp.tryton.mapping import PAYMENT_METHOD, RECEIVABLE, Row, from_decimal
 
 
 class MasterData:
@@ -157,6 +158,19 @@ class MasterData:
         if code not in self._currencies:
             raise Rejected("erp", f"there is no currency {code}", field="currency")
         return self._currencies[code]
+
+    async def rates(self, codes: Sequence[str], company: Row) -> dict[str, Decimal]:
+        """Return what one unit of each currency is worth in that of a company today, by Tryton's rates. Raises
+        `Rejected` for one that has none."""
+        own: str = company["currency"]
+        domain = [["code", "in", [own, *codes]]]
+        rows = await self._client.rows("currency.currency", domain, ["code", "rate"], company["id"])
+        rates = {each["code"]: from_decimal(each["rate"]) for each in rows}
+        missing = [each for each in (own, *codes) if not rates.get(each)]
+        if missing:
+            what = f"Tryton has no rate of {', '.join(missing)} for today"
+            raise Rejected("erp", f"{what}: enter one at the currency, and retry", field="currency")
+        return {each: rates[own] / rates[each] for each in codes}
 
     async def sellers(self) -> set[int]:
         """Return the parties that are companies: one that sells is no customer of its own."""

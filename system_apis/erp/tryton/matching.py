@@ -37,9 +37,9 @@ def ours(customer_id: str) -> list[Any]:
     return ["OR", ["code", "=", customer_id], ["identifiers.code", "=", customer_id]]
 
 
-def named(customer: Customer, reference: str) -> list[Any]:
+def ours_or(customer_id: str, reference: str) -> list[Any]:
     """Return the domain of the party that is a customer, or that `reference` says is to become it."""
-    own = ours(customer.id)
+    own = ours(customer_id)
     return [*own, ["id", "=", int(reference)]] if reference.isdecimal() else own
 
 

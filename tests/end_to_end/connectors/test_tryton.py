@@ -8,7 +8,7 @@ import json
 import re
 import socket
 from collections.abc import Generator
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from canonical.billing import Invoice
 from canonical.faults import Misconfigured, Rejected
 from canonical.ids import identifiers, utc_now
 from canonical.money import Money
-from canonical.parties import Address, Contact, Recipient
+from canonical.parties import Address, Contact, Credit, Recipient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.site import GERMANY
@@ -30,7 +30,7 @@ from system_apis.erp import tryton
 from system_apis.erp.tryton.books import SHIPPED
 from system_apis.erp.tryton.client import READS
 from system_apis.erp.tryton.connector import Tryton
-from system_apis.erp.tryton.mapping import day, from_day
+from system_apis.erp.tryton.mapping import day, decimal, from_day
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.erp import ErpKit, ErpSubject
 from tests.support.connector_kit.kit import behaviour, behaviours, run
@@ -133,6 +133,17 @@ class Books(ErpSubject):
         made |= {key: value if isinstance(value, str) else [["create", value]] for key, value in facts.items()}
         (party,) = await self.call("model.party.party.create", [made], {})
         return str(party)
+
+    async def write_limit(self, party: str, limit: Decimal) -> None:
+        (company,) = await self.rows("company.company", [], ["id"])
+        values = {"credit_limit_amount": decimal(limit)}
+        await self.call("model.party.party.write", [int(party)], values, {"company": company["id"]})
+
+    async def currency(self, code: str, rates: dict[date, str]) -> None:
+        """Create a currency with its rates, by the day from which each holds."""
+        of_days = [{"date": day(on), "rate": decimal(Decimal(rate))} for on, rate in rates.items()]
+        made = {"code": code, "name": code, "rates": [["create", of_days]] if of_days else []}
+        await self.call("model.currency.currency.create", [made], {})
 
     async def put_out_of_use(self, party: str) -> str:
         await self.call("model.party.party.write", [int(party)], {"active": False}, {})
@@ -264,7 +275,7 @@ class TrytonKit(ErpKit):
             posting = await self.bench.settled(lambda: self.connector.put_payment(paid, LEGAL_ENTITY, "next"))
             assert posting.balance == Money.zero("EUR")
 
-        credit = await self.bench.settled(lambda: self.connector.credit("overpaid", LEGAL_ENTITY, "EUR"))
+        credit = await self.bench.settled(lambda: self.connector.credit("overpaid", LEGAL_ENTITY, ["EUR"]))
         assert credit.used == Money(-5_00, "EUR")
         assert await self.subject.payments(paid.id) == 1
 
@@ -279,7 +290,7 @@ class TrytonKit(ErpKit):
 
         posting = await self.bench.settled(lambda: self.connector.put_payment(paid, LEGAL_ENTITY, "next"))
 
-        owed, credit = made.total.decimal, await self.bench.call(lambda: self.connector.credit("half", "DE01", "EUR"))
+        owed, credit = made.total.decimal, await self.bench.call(lambda: self.connector.credit("half", "DE01", ["EUR"]))
         assert (posting.balance.amount, credit.used.amount) == (0, 0)
         assert sorted(await books.off(made.id)) == [(Decimal(0), owed), (owed, Decimal(0))]
 
@@ -424,8 +435,28 @@ class TrytonKit(ErpKit):
         (ours,) = await self.bench.settled(lambda: self.connector.match_customer(alone))
         assert (ours.id, ours.customer_id) == (theirs, customer_id)
         posting = await self.bench.settled(lambda: self.connector.put_invoice(self._sample(customer_id), "next"))
-        credit = await self.bench.settled(lambda: self.connector.credit(customer_id, LEGAL_ENTITY, "EUR"))
+        credit = await self.bench.settled(lambda: self.connector.credit(customer_id, LEGAL_ENTITY, ["EUR"]))
         assert credit.used == posting.total
+
+    @behaviour
+    async def credit_is_kept_in_the_currency_of_the_books_with_the_rates_of_the_day(self) -> None:
+        books, new_id = cast("Books", self.subject), identifiers()
+        theirs = await books.party("On credit")
+        await books.write_limit(theirs, Decimal(5000))
+        today = self._today()
+        await books.currency("CHF", {today - timedelta(days=9): "0.5", today: "0.8", today + timedelta(days=1): "4"})
+        await books.currency("GBP", {})
+
+        async def credit(*currencies: str, record: str = "") -> Credit:
+            return await self.bench.call(lambda: self.connector.credit(new_id("cus"), LEGAL_ENTITY, currencies, record))
+
+        assert await credit("EUR", "GBP") == Credit(Money.zero("EUR"), None)
+        known = await credit("CHF", "EUR", record=theirs)
+        assert (known.limit, known.rates) == (Money(5000_00, "EUR"), {"CHF": Decimal("1.25")})
+        assert known.in_books(Money(100_00, "CHF")) == Money(125_00, "EUR")
+        fault = await self.bench.fault(lambda: credit("CHF", "GBP", record=theirs))
+        assert isinstance(fault, Rejected), repr(fault)
+        assert (fault.field, fault.reason.partition(":")[0]) == ("currency", "Tryton has no rate of GBP for today")
 
     @behaviour
     async def a_party_of_another_customer_or_out_of_use_is_not_taken_over(self) -> None:

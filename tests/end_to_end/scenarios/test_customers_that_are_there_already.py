@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from canonical.cases import Case
@@ -31,6 +32,23 @@ def in_billing(environment: Environment, name: str, number: str = "") -> str:
 def billed(environment: Environment, name: str) -> list[str]:
     found = environment.stripe.v1.customers.search({"query": f'name:"{name}"'})
     return [each.id for each in found.data]
+
+
+def owes(environment: Environment, party: str, amount: Decimal) -> None:
+    """Let a party owe what the company has booked by hand."""
+    context = environment.erp.context
+    book = {name: environment.erp.get_proxy(f"account.{name}") for name in ("account", "journal", "move")}
+    today = utc_now().date()
+
+    def first(name: str, *domain: Any) -> int:
+        return book[name].search([list(each) for each in domain], 0, 1, None, context)[0]
+
+    claim = {"account": first("account", ("type.receivable", "=", True), ("party_required", "=", True))}
+    claim |= {"debit": amount, "credit": Decimal(0), "party": int(party)}
+    (sold,) = environment.in_erp("product.category", ("name", "=", "Subscriptions"))
+    gain = {"account": sold.account_revenue.id, "debit": Decimal(0), "credit": amount}
+    move = {"journal": first("journal", ("type", "=", "general")), "date": today, "lines": [["create", [claim, gain]]]}
+    book["move"].post(book["move"].create([move], context), context)
 
 
 def question(environment: Environment, order_id: str, platform: str) -> Case:
@@ -75,14 +93,14 @@ def test_one_with_the_same_name_alone_is_a_question_that_is_asked_once(environme
     account, first = environment.sell(sale)
     order = environment.order_in(first, "on_hold")
 
-    asked = question(environment, order.id, "stripe")
+    asked = question(environment, order.id, "tryton")  # before its credit is reviewed
     assert (asked.kind, asked.team) == ("duplicate_customer", "sales")
-    assert all(each in asked.reason for each in (customer, sale.buyer, "Bonn", "Retry: it is", "Skip: it is not"))
-    environment.act(asked.id, "retry")
-    asked = question(environment, order.id, "tryton")
-    assert party in asked.reason
-    assert billed(environment, sale.buyer) == [customer]
+    assert all(each in asked.reason for each in (party, sale.buyer, "Bonn", "Retry: it is", "Skip: it is not"))
     environment.act(asked.id, "skip", "another company of that name")
+    asked = question(environment, order.id, "stripe")
+    assert customer in asked.reason
+    assert billed(environment, sale.buyer) == [customer]
+    environment.act(asked.id, "retry")
 
     order = environment.order_in(first, "active")
     environment.settled(order)
@@ -94,3 +112,22 @@ def test_one_with_the_same_name_alone_is_a_question_that_is_asked_once(environme
     assert order.plan.customer.references["stripe"] == customer
     assert order.plan.customer.references["tryton"] != party
     assert environment.cases_of(again.id) == []
+
+
+def test_what_a_customer_owes_there_counts_in_its_first_credit_review(environment: Environment) -> None:
+    sale = environment.sale("Owes There")
+    party = in_erp(environment, "Old Name", "C-0042", str(sale.tax_number))
+    owes(environment, party, Decimal(15_000))
+    (record,) = environment.in_erp("party.party", ("id", "=", int(party)))
+    record.credit_limit_amount = Decimal(20_000)
+    record.save()
+
+    _, deal = environment.sell(sale)
+
+    (case,) = environment.cases_of(environment.order_in(deal, "awaiting_approval").id)
+    assert case.kind == "credit_limit"
+    assert case.reason.startswith("15,000.00 EUR owed and ")
+    environment.decide(case.id, "approve")
+    order = environment.order_in(deal, "active")
+    assert order.plan
+    assert order.plan.customer.references["tryton"] == party

@@ -204,7 +204,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         before = msgspec.structs.replace(other, state="uncollectible")
         assert await left(lambda: self.connector.cancel_invoice(before, "next")) == nothing
         assert await left(lambda: self.connector.cancel_invoice(other, "next")) == nothing
-        credit = await self.bench.settled(lambda: self.connector.credit("recovered", LEGAL_ENTITY, "EUR"))
+        credit = await self.bench.settled(lambda: self.connector.credit("recovered", LEGAL_ENTITY, ["EUR"]))
         assert credit.used == nothing
 
     @behaviour

@@ -96,11 +96,12 @@ def test_an_order_on_its_way_may_be_undone(context: WorkflowContext, changes: De
     assert cases(context, order_id) == [("deal_changed", ("skip", "compensate"))]
 
 
-def test_a_deal_that_was_corrected_goes_on_by_itself(
-    context: WorkflowContext, changes: DealChanges, fulfilment: Fulfilment
+@pytest.mark.parametrize("path", [("validating",), ("validating", "credit_review")])
+def test_a_deal_that_was_corrected_goes_on_by_itself_and_is_checked_as_it_is_now(
+    context: WorkflowContext, changes: DealChanges, fulfilment: Fulfilment, path: tuple[OrderState, ...]
 ) -> None:
-    order_id = sold(context, "validating")
-    context.orders.advance(order_id, "on_hold", next_attempt_at=None, held_in="validating")
+    order_id = sold(context, *path)
+    context.orders.advance(order_id, "on_hold", next_attempt_at=None, held_in=path[-1])
 
     assert changes.closed(closed(context, "corrected"), "cor") is None
 
