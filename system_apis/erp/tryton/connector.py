@@ -272,6 +272,8 @@ class Tryton:
         data = self._master_data
         await data.load_products([line.sku for line in invoice.lines])
         opened: Row = await data.opened(company) | {"currency": await data.currency(invoice.total.currency)}
+        if invoice.due_on and invoice.total.amount > 0:  # a credit note is due no day
+            opened["payment_term"] = await data.payment_term((invoice.due_on - invoice.issued_on).days)
         lines = [
             mapping.line(
                 line,

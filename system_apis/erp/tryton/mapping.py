@@ -56,6 +56,8 @@ OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
 """What python-stdnum calls the numbers of companies where there is no VAT number."""
 CREDITED = "/credit"
 """What the reference of a credit note ends with; what stands before is its invoice's."""
+DELTA = ("days", "weeks", "months", "day", "month", "weekday")
+"""What a delta of a payment term says (`account.invoice.payment_term.line.delta`, 8.2)."""
 IDS = {"": TECHNICAL}
 """The ids of records that are named, and not written to."""
 INVOICE = "model.account.invoice.create"
@@ -89,7 +91,8 @@ FIELDS: dict[str, Fields] = {
         "invoice_address": "invoice.customer_id invoice.bill_to",
         "reference": "invoice.id",
         "description": "invoice.purchase_order invoice.number invoice.contract_id order.correlation_id",
-        "payment_term_date.*": "invoice.due_on",
+        "payment_term": "invoice.due_on",
+        "payment_term_date.*": "invoice.due_on invoice.issued_on",
         "comment": "invoice.custom",
         "invoice_date.*": "invoice.issued_on",
         "accounting_date.*": "invoice.issued_on",
@@ -224,18 +227,22 @@ def invoice(
     correlation_id: str,
     custom_fields: Mapping[str, str],
 ) -> Row:
-    """Return a draft. `books` holds the ids of company, journal, receivable account and currency; `custom_fields` names
-    the field of each custom field that has one.
+    """Return a draft. `books` holds the ids of company, journal, receivable account and currency, and of the payment
+    term if there is one; `custom_fields` names the field of each custom field that has one.
 
-    The day from which Tryton reckons a payment term is, without one, the day on which the invoice is due (`get_move` of
-    `account.invoice`, 8.2).
+    The day from which Tryton reckons a payment term is the one on which the invoice was issued, whatever day it is
+    posted on; without a term, it is the day on which the invoice is due (`get_move` of `account.invoice`, 8.2).
     Its reference is billing's id.
     """
     bought = f"PO {source.purchase_order}" if source.purchase_order else ""
     about = " ".join(filter(None, (bought, source.number, source.contract_id, correlation_id)))
     issued = day(source.issued_on)
+    term = books.get("payment_term")
+    due = {"payment_term": term, "payment_term_date": issued} if term else {}
+    if source.due_on and not term:
+        due = {"payment_term_date": day(source.due_on)}
     return {
-        **({"payment_term_date": day(source.due_on)} if source.due_on else {}),
+        **due,
         "type": "out",
         "company": books["company"],
         "journal": books["journal"],
@@ -250,6 +257,17 @@ def invoice(
         "lines": [["create", lines]],
         **_custom(source, custom_fields),
     }
+
+
+def days_of_term(term: Row) -> int | None:
+    """Return after how many days all is due by a payment term; None for one that is about parts, months or weekdays."""
+    lines: list[Row] = term["lines."]
+    deltas: list[Row] = [each for line in lines for each in line["relativedeltas."]]
+    if [each["type"] for each in lines] != ["remainder"] or any(
+        each[name] not in (None, 0) for each in deltas for name in DELTA if name != "days"
+    ):
+        return None
+    return sum(each["days"] for each in deltas)
 
 
 def _custom(source: Invoice, fields: Mapping[str, str]) -> Row:

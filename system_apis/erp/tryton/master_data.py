@@ -11,6 +11,7 @@ import msgspec
 from canonical.billing import Invoice, InvoiceLine, LineTax
 from canonical.deals import plain
 from canonical.faults import NotFound, Rejected
+from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.books import Books
 from system_apis.erp.tryton.client import TrytonClient
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, RECEIVABLE, Row, from_decimal
@@ -19,14 +20,15 @@ from system_apis.erp.tryton.mapping import PAYMENT_METHOD, RECEIVABLE, Row, from
 class MasterData:
     """Read the records that postings name. Raises leaves of `PlatformFault`."""
 
-    def __init__(self, client: TrytonClient, mapping: Books) -> None:
+    def __init__(self, client: TrytonClient, books: Books) -> None:
         self._client = client
-        self._mapping = mapping
+        self._mapping = books
         self._companies: dict[str, Row] = {}
         self._opened_books: dict[int, Row] = {}
         self._products: dict[str, Row] = {}
         self._currencies: dict[str, int] = {}
         self._countries: dict[str, int] = {}
+        self._payment_terms: dict[int, list[int]] | None = None
         self._identifier_types: set[str] = set()
 
     async def company(self, code: str) -> Row:
@@ -158,6 +160,19 @@ class MasterData:
         if code not in self._currencies:
             raise Rejected("erp", f"there is no currency {code}", field="currency")
         return self._currencies[code]
+
+    async def payment_term(self, days: int) -> int | None:
+        """Return Tryton's id of the only payment term by which all is due after so many days, None where there is none,
+        or a choice that is not ours."""
+        if self._payment_terms is None:
+            delta = [f"lines.relativedeltas.{name}" for name in mapping.DELTA]
+            rows = await self._client.rows("account.invoice.payment_term", [], ["lines.type", *delta], 0)
+            self._payment_terms = {}
+            for each in rows:
+                if (due_after := mapping.days_of_term(each)) is not None:
+                    self._payment_terms.setdefault(due_after, []).append(each["id"])
+        found = self._payment_terms.get(days, [])
+        return found[0] if len(found) == 1 else None
 
     async def rates(self, codes: Sequence[str], company: Row) -> dict[str, Decimal]:
         """Return what one unit of each currency is worth in that of a company today, by Tryton's rates. Raises

@@ -114,12 +114,14 @@ class Books(ErpSubject):
     async def agreed(self, customer_id: str) -> list[dict[str, Any]]:
         """Return what the posted invoices of a customer say of their terms, in their order."""
         fields = ["description", "invoice_address", "invoice_address.party_name", "move.lines.maturity_date"]
+        fields.append("payment_term.name")
         rows = await self.rows("account.invoice", [["party.code", "=", customer_id]], [*fields, "reference"])
         return [
             {
                 "description": each["description"],
                 "address": each["invoice_address"],
                 "to": each["invoice_address."]["party_name"],
+                "term": each["payment_term."]["name"] if each["payment_term."] else "",
                 "due": next(
                     from_day(line["maturity_date"]) for line in each["move."]["lines."] if line["maturity_date"]
                 ),
@@ -247,12 +249,13 @@ class TrytonKit(ErpKit):
     async def an_invoice_bears_what_was_agreed_for_it(self) -> None:
         books = cast("Books", self.subject)
         await self.bench.settled(await self._customer("terms"))
-        due, accounts = utc_now().date() + timedelta(days=45), Address("Parkring 2", "1010", "Wien", "AT")
-        for key, recipient in (("a", "Accounts Payable"), ("b", "Accounts Payable"), ("c", "")):
+        issued, accounts = self._today(), Address("Parkring 2", "1010", "Wien", "AT")
+        agreed_on = (("a", "Accounts Payable", 45), ("b", "Accounts Payable", 60), ("c", "", 30))
+        for key, recipient, days in agreed_on:
             agreed = msgspec.structs.replace(
                 self._sample("terms"),
                 id=f"in_terms_{key}",
-                due_on=due,
+                due_on=issued + timedelta(days=days),
                 purchase_order="4500012345",
                 bill_to=Recipient(recipient, "ap@example.com", accounts) if recipient else None,
             )
@@ -261,7 +264,8 @@ class TrytonKit(ErpKit):
         booked = await books.agreed("terms")
         assert [each["to"] for each in booked] == ["Accounts Payable", "Accounts Payable", "Example GmbH"]
         assert booked[0]["address"] == booked[1]["address"] != booked[2]["address"]
-        assert {each["due"] for each in booked} == {due}
+        assert [(each["due"] - issued).days for each in booked] == [45, 60, 30]
+        assert [each["term"] for each in booked] == ["", "Net 60 days", ""]  # there are two of 30 days
         assert all(each["description"].startswith("PO 4500012345 ") for each in booked)
 
     @behaviour
