@@ -30,9 +30,11 @@ from policies.identity.revocation import RevocationFile, RevocationRedis, Revoca
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.residency import Residency
+from policies.store.secret import Secret
 from policies.store.shared_store import SharedFileStore, SharedRedisStore, SharedStore
 from policies.traffic.rate_limit import RateLimiter, shared_storage
 from tiergate.platforms import ConnectedPlatform
+from tiergate.secret_settings import SecretError, SecretSetting
 from tiergate.settings import NotReady, Settings, SettingsError
 from tiergate.sqlite_version import check_sqlite
 
@@ -81,17 +83,18 @@ def identity(name: str, live_catalogue: LiveCatalogue) -> Callable[[], Client]:
 
 
 def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gate:
-    revocations = Revocations(revoked_store(settings), utc_now)
+    password = redis_password(settings)
+    revocations = Revocations(revoked_store(settings, password), utc_now)
     audit = AuditLog(settings.audit_log(layer), sealing_key(settings.audit_key()))
     redis_url = settings.governance.redis_url
-    throttle = RateLimiter(utc_now, shared_storage(redis_url, REDIS_SECONDS) if redis_url else None)
+    throttle = RateLimiter(utc_now, shared_storage(redis_url, REDIS_SECONDS, password) if redis_url else None)
     return Gate(
         layer,
         live_catalogue,
         verifier(layer, settings, live_catalogue, revocations),
         revocations,
         throttle,
-        shared_store(layer, settings),
+        shared_store(layer, settings, password),
         audit,
         utc_now,
         new_id,
@@ -128,15 +131,27 @@ def own_keys(settings: Settings) -> SigningKeys:
     return SigningKeys(fetch, utc_now)
 
 
-def shared_store(layer: Layer, settings: Settings) -> SharedStore:
+def redis_password(settings: Settings) -> Secret:
+    """Return the password of the Redis that replicas share. Raises `SettingsError` when it cannot be read."""
+    return _secret("governance", settings.governance.redis_password)
+
+
+def _secret(section: str, setting: SecretSetting) -> Secret:
+    try:
+        return setting.read()
+    except SecretError as error:
+        raise SettingsError([f"[{section}]: {error}"]) from error
+
+
+def shared_store(layer: Layer, settings: Settings, password: Secret) -> SharedStore:
     if settings.governance.redis_url:
-        return SharedRedisStore(settings.governance.redis_url, REDIS_SECONDS)
+        return SharedRedisStore(settings.governance.redis_url, REDIS_SECONDS, password)
     return SharedFileStore(settings.state / f"{layer}-shared.sqlite", utc_now)
 
 
-def revoked_store(settings: Settings) -> RevocationStore:
+def revoked_store(settings: Settings, password: Secret) -> RevocationStore:
     if settings.governance.redis_url:
-        return RevocationRedis(settings.governance.redis_url, REDIS_SECONDS)
+        return RevocationRedis(settings.governance.redis_url, REDIS_SECONDS, password)
     return RevocationFile(settings.state / "revoked.json")
 
 
@@ -290,8 +305,8 @@ def instances_of(settings: Settings) -> dict[str, str]:
 def process_database(settings: Settings) -> Generator[Engine]:
     """Yield the process layer's database, which is closed when the block fails.
 
-    Raises `SettingsError` for an address that is none and for tables that cannot be used as they are, `NotReady` when
-    the database is out of reach.
+    Raises `SettingsError` for an address that is none, a password that cannot be read, and for tables that cannot be
+    used as they are, `NotReady` when the database is out of reach.
     """
     from sqlalchemy.exc import ArgumentError, OperationalError
 
@@ -299,8 +314,9 @@ def process_database(settings: Settings) -> Generator[Engine]:
     from process_apis.records.revisions import RevisionError
 
     check_sqlite(settings)
+    password = _secret("process", settings.process.database_password)
     try:
-        database = open_database(settings.process_database())
+        database = open_database(settings.process_database(), password)
     except (ArgumentError, ImportError) as error:
         raise SettingsError([f"process.database_url: {error}"]) from error
     try:

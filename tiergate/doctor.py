@@ -32,8 +32,9 @@ from policies.identity.trusted_issuers import ISSUERS, TokenRefused
 from policies.outbound.platform_client import PlatformClient
 from policies.policy import Principal
 from system_apis.connector import Comparable, Misfit
-from tiergate.composition import contexts, new_id, open_catalogue, revoked_store, verifier
+from tiergate.composition import contexts, new_id, open_catalogue, redis_password, revoked_store, verifier
 from tiergate.platforms import ConnectedPlatform, read_platforms
+from tiergate.secret_settings import SecretError
 from tiergate.settings import Settings, SettingsError, load
 from tiergate.sqlite_version import sqlite_is_too_old
 
@@ -62,6 +63,7 @@ def examine(config: Path) -> Iterator[Check]:
         yield from (Check(each, "missing") for each in error.errors)
         return
     yield Check(f"settings in {config}" if config.exists() else "settings in the environment")
+    yield from _passwords(settings)
     if reason := sqlite_is_too_old(settings):
         yield Check(f"SQLite {sqlite3.sqlite_version}", "missing", reason)
     path = settings.governance.path()
@@ -86,7 +88,7 @@ def examine(config: Path) -> Iterator[Check]:
 def examine_token(config: Path, token: str) -> Check:
     """Return whether the channels take a token, and why not. Raises `SettingsError` and `CatalogueError`."""
     settings = load(config, os.environ)
-    revocations = Revocations(revoked_store(settings), utc_now)
+    revocations = Revocations(revoked_store(settings, redis_password(settings)), utc_now)
     verifying = verifier("experience", settings, open_catalogue(settings), revocations)
 
     async def ask() -> Principal:
@@ -120,6 +122,18 @@ async def _examine_issuer(url: str) -> Check:
             f"the issuer {url} has no key that we accept", "missing", "it has to sign with RS256, ES256 or EdDSA"
         )
     return Check(f"the issuer {url} has {len(usable_keys)} keys that we accept")
+
+
+def _passwords(settings: Settings) -> Iterator[Check]:
+    """Yield the passwords of our own servers that cannot be read."""
+    for section, each in (
+        ("governance", settings.governance.redis_password),
+        ("process", settings.process.database_password),
+    ):
+        try:
+            each.read()
+        except SecretError as error:
+            yield Check(f"[{section}]: {error}", "missing")
 
 
 def _required(what: str, remedy: str, *, good: bool) -> Check:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import pkgutil
 import re
-import shlex
-import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +20,8 @@ import msgspec
 from policies.catalogue.model import Catalogue, Domain
 from policies.outbound.ownership import Fields
 from policies.outbound.platform_server import PlatformServer
-from policies.store.secret import NO_SECRET, FromCommand, FromFile, Secret
+from policies.store.secret import NO_SECRET, Secret
+from tiergate.secret_settings import SecretError, how_to_set, keys_of, locate, variables_of
 from tiergate.settings import Settings, SettingsError, in_words, unknown_keys, unread
 
 
@@ -125,7 +124,7 @@ def unknown_platform_variables(catalogue: Catalogue, environment: Mapping[str, s
         connector = _connector(platform.domain, platform.connector)
         for key, kind in get_type_hints(connector.Settings).items() if connector else ():
             variable = f"{_prefix(name)}{key}".upper()
-            known |= {variable, *(f"{variable}_{way}" for way in ("FILE", "COMMAND") if kind is Secret)}
+            known |= {*variables_of(variable)} if kind is Secret else {variable}
     yield from unread(environment, "TIERGATE_PLATFORMS_", known)
 
 
@@ -193,7 +192,7 @@ class _Section:
         """Add an error for each key that the connector does not have, and take the key out."""
         secrets = [name for name, kind in hints.items() if kind is Secret]
         known = [name for name in hints if name not in secrets]
-        known += [f"{name}_{way}" for name in secrets for way in ("file", "command")]
+        known += [key for name in secrets for key in keys_of(name)]
         strangers = [each for each in self._given if each not in (*known, *secrets)]
         self._errors += [f"{self._section}: {each}" for each in unknown_keys(strangers, known)]
         for each in strangers:
@@ -201,7 +200,7 @@ class _Section:
 
     def _where(self, name: str) -> str:
         """Return how a secret is set."""
-        return f"set {self._prefix}{name.upper()}, {name}_file to a file, or {name}_command"
+        return how_to_set(name, f"{self._prefix}{name}".upper())
 
     def _secret(self, name: str, *, required: bool) -> Secret | None:
         """Return a secret, or None when there is none.
@@ -209,50 +208,19 @@ class _Section:
         A `required` one that is missing, and one that cannot be read, add an error to the list.
         """
         variable = f"{self._prefix}{name}".upper()
-        where = self._where(name)
-        if name in self._given:
-            self._errors.append(f"{self._section}: a secret is never in this file: take {name} out and {where}")
-            for each in (name, f"{name}_file", f"{name}_command"):
-                self._given.pop(each, None)
-            return None
         try:
-            secret = self._read(name, variable)
-        except OSError as error:
-            self._errors.append(
-                f"{self._section}: {name} cannot be read: {name}_file or {name}_command: "
-                f"{error.filename}: {error.strerror}"
-            )
-        except UnicodeError:
-            self._errors.append(f"{self._section}: {name} cannot be read: what is there is no text in UTF-8")
-        except ValueError as error:  # quotes that do not end
-            self._errors.append(f"{self._section}: {name} cannot be read: {variable}_COMMAND: {error}")
-        except subprocess.SubprocessError as error:
-            self._errors.append(
-                f"{self._section}: {name} cannot be read: {name}_command failed ({type(error).__name__})"
-            )
-        else:
-            if not secret and required:
-                self._errors.append(f"{self._section}: {name} is missing: {where}")
-            return secret or None
-        return None
-
-    def _read(self, name: str, variable: str) -> Secret:
-        """Return a secret from where it is said to be: what the environment says goes before what the file says."""
-        file, command = self._given.pop(f"{name}_file", ""), self._given.pop(f"{name}_command", ())
-        said = self._environment
-        if variable in said:
-            return Secret(said[variable])
-        if named := said.get(f"{variable}_FILE"):
-            return self._from_file(name, Path(named))
-        if words := said.get(f"{variable}_COMMAND"):
-            return FromCommand(shlex.split(words), self._secrets_seconds)
-        if file:
-            return self._from_file(name, Path(file))
-        return FromCommand(command, self._secrets_seconds) if command else NO_SECRET
-
-    def _from_file(self, name: str, path: Path) -> Secret:
-        self.secret_files[name] = path
-        return NO_SECRET if name in self._may_be_missing and not path.exists() else FromFile(path)
+            found = locate(name, variable, self._given, self._environment, self._secrets_seconds)
+            if found.path:
+                self.secret_files[name] = found.path
+                if name in self._may_be_missing and not found.path.exists():
+                    return None
+            secret = found.read()
+        except SecretError as error:
+            self._errors.append(f"{self._section}: {error}")
+            return None
+        if not secret and required:
+            self._errors.append(f"{self._section}: {name} is missing: {self._where(name)}")
+        return secret or None
 
 
 def _as_it_is(_: type, value: Any) -> Any:

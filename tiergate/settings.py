@@ -1,7 +1,7 @@
 """Settings: one TOML file and environment variables, all checked at start, all errors reported at once.
 
-`TIERGATE_<SECTION>_<KEY>` overrides a key of the file. What a platform needs is checked by its connector, and its
-secrets are never in the file: see `tiergate.platforms`.
+`TIERGATE_<SECTION>_<KEY>` overrides a key of the file. Secrets are never in the file (`tiergate.secret_settings`). What
+a platform needs is checked by its connector: see `tiergate.platforms`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -17,6 +18,7 @@ from policies.catalogue import nearest
 from policies.catalogue.document import text_of
 from policies.catalogue.model import SHIPPED, Layer
 from policies.outbound.platform_server import USER_IN_URL
+from tiergate.secret_settings import NOWHERE, SecretError, SecretSetting, keys_of, locate
 
 DEFAULT_FOLDER = Path(".tiergate")
 CommandWords = tuple[str, ...]
@@ -74,14 +76,15 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The policies' settings.
 
     `catalogue` is the path of the catalogue; empty for the one that is shipped. `redis_url` is where replicas count
-    together; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the channels accept; empty for
-    the local one. `local_tokens` is whether clients with a secret get tokens of the local one at `/oauth/token`.
-    `secrets_seconds` is how old the output of a secret's command may be.
+    together, with `redis_password`; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the
+    channels accept; empty for the local one. `local_tokens` is whether clients with a secret get tokens of the local
+    one at `/oauth/token`. `secrets_seconds` is how old the output of a secret's command may be.
     """
 
     catalogue: str = ""
     issuer: OptionalHttpUrl = ""
     redis_url: RedisUrl = ""
+    redis_password: SecretSetting = NOWHERE
     audit_key_file: str = ""
     local_tokens: bool = True
     secrets_seconds: float = 300.0
@@ -100,11 +103,12 @@ class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The process layer's settings. Times are in seconds.
 
-    `database_url` is empty for SQLite in the state folder. `upgrade_at_start` is whether a start upgrades its tables;
-    without it `tiergate database upgrade` does.
+    `database_url` is empty for SQLite in the state folder; `database_password` is for PostgreSQL. `upgrade_at_start` is
+    whether a start upgrades its tables; without it `tiergate database upgrade` does.
     """
 
     database_url: str = ""
+    database_password: SecretSetting = NOWHERE
     upgrade_at_start: bool = True
     dead_after: float = 5.0
     pause: float = 5.0
@@ -152,6 +156,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 SECTIONS = {"server": Server, "governance": Governance, "system": System, "process": Process}
 TOP = ("folder", *SECTIONS, "platforms")
+PASSWORDS = {
+    "governance": ("redis_password", "redis_url", ("redis", "unix")),
+    "process": ("database_password", "database_url", ("postgresql",)),
+}
+"""The password of a section, the URL of the server that takes it, and how that begins."""
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -173,15 +182,19 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
     errors: list[str] = []
     raw = _read(path, errors)
     made: dict[str, Any] = {}
+    said: dict[str, dict[str, Any]] = {}
+    """What the file says of the password of each section."""
     for name, kind in SECTIONS.items():
         found = raw.get(name, {})
         if not isinstance(found, dict):
             errors.append(f"{path}: [{name}] is not a table")
             continue
-        section = cast("dict[str, Any]", found)
-        errors += [f"{path}: [{name}]: {each}" for each in unknown_keys(section, kind.__struct_fields__)]
-        section = {key: value for key, value in section.items() if key in kind.__struct_fields__}
-        section |= _overrides(name, kind, environment)
+        section = dict(cast("dict[str, Any]", found))
+        said[name] = {key: section.pop(key) for key in _password_keys(name) if key in section}
+        known = _plain_keys(name)
+        errors += [f"{path}: [{name}]: {each}" for each in unknown_keys(section, {*known, *_ways(name)})]
+        section = {key: value for key, value in section.items() if key in known}
+        section |= _overrides(name, known, environment)
         if not section and not path.exists():
             continue  # the missing file is an error already
         errors += [f"{path}: [{name}]: {each}" for each in _users_in_urls(section)]
@@ -189,6 +202,12 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
             made[name] = msgspec.convert(section, kind, strict=False)
         except msgspec.ValidationError as error:
             errors.append(f"{path}: [{name}]: {in_words(error, f'TIERGATE_{name.upper()}_')}")
+    max_age = made.get("governance", Governance()).secrets_seconds
+    for name in PASSWORDS.keys() & made.keys():
+        try:
+            made[name] = _with_password(name, made[name], said[name], environment, max_age)
+        except SecretError as error:
+            errors.append(f"{path}: [{name}]: {error}")
     errors += [f"{path}: {_unknown(name)}" for name in raw if name not in TOP]
     made["platforms"] = _platforms(path, raw.get("platforms", {}), errors)
     if errors:
@@ -211,13 +230,49 @@ def _read(path: Path, errors: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _overrides(section: str, kind: type[msgspec.Struct], environment: Mapping[str, str]) -> dict[str, str]:
+def _password_keys(section: str) -> tuple[str, ...]:
+    """Return the key of the password of a section, which is never in a file, and those that are."""
+    if section not in PASSWORDS:
+        return ()
+    name, *_ = PASSWORDS[section]
+    return (name, *keys_of(name))
+
+
+def _ways(section: str) -> tuple[str, ...]:
+    return _password_keys(section)[1:]
+
+
+def _plain_keys(section: str) -> list[str]:
+    return [each for each in SECTIONS[section].__struct_fields__ if each not in _password_keys(section)]
+
+
+def _overrides(section: str, known: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for field in kind.__struct_fields__:
+    for field in known:
         value = environment.get(f"TIERGATE_{section}_{field}".upper())
         if value is not None:
             found[field] = value
     return found
+
+
+def _with_password(
+    section: str, made: msgspec.Struct, said: dict[str, Any], environment: Mapping[str, str], max_age: float
+) -> msgspec.Struct:
+    """Return a section with where its password is. Raises `SecretError` for one that nothing takes, and for two."""
+    name, url_key, begins = PASSWORDS[section]
+    found = locate(name, f"TIERGATE_{section}_{name}".upper(), said, environment, max_age)
+    url: str = getattr(made, url_key)
+    if found and not url.startswith(begins):
+        raise SecretError(f"{name} is for a {url_key} that begins with {' or '.join(begins)}: set that, or take it out")
+    if found and has_password(url):
+        raise SecretError(f"{name} and {url_key} both name a password: take it out of {url_key}")
+    return msgspec.structs.replace(made, **{name: found})
+
+
+def has_password(url: str) -> bool:
+    """Return whether a URL has a password, before its host or among its parameters."""
+    parts = urlsplit(url)
+    return bool(parts.password) or "password" in parse_qs(parts.query)
 
 
 def _users_in_urls(section: Mapping[str, Any]) -> list[str]:
@@ -254,7 +309,9 @@ def unknown_variables(environment: Iterable[str]) -> Iterator[str]:
     """Yield a sentence for each variable that looks like a setting and is none."""
     for section, kind in SECTIONS.items():
         prefix = f"TIERGATE_{section.upper()}_"
-        yield from unread(environment, prefix, {f"{prefix}{each}".upper() for each in kind.__struct_fields__})
+        known = [f"{prefix}{each}".upper() for each in kind.__struct_fields__]
+        known += [f"{prefix}{each}".upper() for each in _ways(section)]
+        yield from unread(environment, prefix, known)
 
 
 def unread(environment: Iterable[str], prefix: str, known: Collection[str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ import structlog
 from canonical.ids import Clock
 from policies.identity.issuer import LEEWAY, LONGEST
 from policies.store.files import update_atomically
+from policies.store.secret import NO_SECRET, Secret
 from policies.store.shared_store import redis_at
 
 PACE = 1.0
@@ -60,8 +61,8 @@ class RevocationFile:
 class RevocationRedis:
     """A store for replicas on several machines."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._redis = redis_at(url, timeout)
+    def __init__(self, url: str, timeout: float, password: Secret = NO_SECRET) -> None:
+        self._redis = redis_at(url, timeout, password)
 
     async def read(self) -> bytes:
         found = await self._redis.get(KEY)

@@ -8,10 +8,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import redis.asyncio
+from redis import CredentialProvider
 
 from canonical.ids import Clock
+from policies.store.secret import NO_SECRET, Secret
 
 T = TypeVar("T")
 AWAY = (redis.RedisError, sqlite3.Error, OSError)
@@ -124,17 +127,42 @@ class SharedFileStore:
         return await self._at_once(act)
 
 
-def redis_at(url: str, timeout: float) -> Any:
+class RedisPassword(CredentialProvider):
+    """Log in with a user and a password as they are at each new connection."""
+
+    def __init__(self, user: str, password: Secret) -> None:
+        self._user = user
+        self._password = password
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        password = self._password.reveal()
+        return (self._user, password) if self._user else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()
+
+
+def with_password(url: str, password: Secret) -> tuple[str, dict[str, RedisPassword]]:
+    """Return the URL of a Redis and the options of a client that logs in with a password, which is not in the URL."""
+    if not password:
+        return url, {}
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=host)), {"credential_provider": RedisPassword(unquote(user), password)}
+
+
+def redis_at(url: str, timeout: float, password: Secret = NO_SECRET) -> Any:
     """Return a client of Redis that gives up after `timeout` seconds. It has no full types."""
     connect: Any = redis.asyncio.from_url  # pyright: ignore[reportUnknownMemberType]
-    return connect(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+    address, login = with_password(url, password)
+    return connect(address, socket_timeout=timeout, socket_connect_timeout=timeout, **login)
 
 
 class SharedRedisStore:
     """A store for replicas on several machines."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._redis = redis_at(url, timeout)
+    def __init__(self, url: str, timeout: float, password: Secret = NO_SECRET) -> None:
+        self._redis = redis_at(url, timeout, password)
 
     async def put_if_absent(self, name: str, value: bytes, seconds: float) -> bytes | None:
         while not await self._redis.set(_key(name), value, nx=True, px=int(seconds * 1000)):

@@ -13,6 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import structlog
@@ -28,6 +29,8 @@ from policies.catalogue.model import Catalogue, Client, Count, Fact, Name, Opera
 from policies.catalogue.sections import section
 from policies.policy import Call, Headers, Policy, Rules
 from policies.problems import ProblemError, problem_type
+from policies.store.secret import NO_SECRET, Secret
+from policies.store.shared_store import with_password
 
 LEASE = 0.01
 """The part of a shared window that a replica takes at a time."""
@@ -92,17 +95,20 @@ def limits_at(rates: str, key: Callable[[RateLimitedCall], str], cost: int = 1) 
     return list(LimitGroup(rates, key, None, False, None, None, None, cost, False))
 
 
-def shared_storage(url: str, timeout: float) -> RedisStorage:
+def shared_storage(url: str, timeout: float, password: Secret = NO_SECRET) -> RedisStorage:
     """Return the storage of counts that replicas share, in the Redis at `url`. `timeout` is in seconds.
 
     Its errors are raised as `limits`' own.
     """
+    address, login = with_password(url, password)
+    options: dict[str, Any] = login  # `limits` hands all options on, and declares few
     return RedisStorage(
-        f"async+{url}",
+        f"async+{address}",
         wrap_exceptions=True,
         implementation="redispy",
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
+        **options,
     )
 
 

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
+from policies.store.secret import NO_SECRET, Secret
+
 metadata = sa.MetaData()
 KEY = sa.String(120)
 INSTANCE = sa.String(40)
@@ -154,8 +156,11 @@ executors = sa.Table(
 )
 
 
-def open_database(url: str) -> sa.Engine:
-    """Return an engine. SQLite waits for other writers instead of failing. `revisions` sees to the tables."""
+def open_database(url: str, password: Secret = NO_SECRET) -> sa.Engine:
+    """Return an engine. SQLite waits for other writers instead of failing. `revisions` sees to the tables.
+
+    Each new connection logs in with the `password` as it is then.
+    """
     address = sa.make_url(url)
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
@@ -164,6 +169,12 @@ def open_database(url: str) -> sa.Engine:
     )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    if password:
+
+        def log_in(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+            options["password"] = password.reveal()
+
+        event.listen(engine, "do_connect", log_in)
     return engine
 
 

@@ -35,6 +35,17 @@ class PostgresqlServer:
         self._create(name)
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
+    def ask_for_password(self, user: str, password: str) -> None:
+        """Let a user in to own everything, with a password alone; of one that is there, change the password."""
+        with self._connection() as connection:
+            new = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (user,)).fetchone() is None
+            verb = "CREATE" if new else "ALTER"
+            connection.execute(f"{verb} ROLE {user} SUPERUSER LOGIN PASSWORD '{password}'".encode())
+            if new:
+                rules = self.folder / "pg_hba.conf"
+                rules.write_text(f"local all {user} scram-sha-256\n{rules.read_text()}")
+                connection.execute("SELECT pg_reload_conf()")
+
     def dump(self, name: str, path: Path) -> None:
         """Write a database to a file, which is there when it is whole."""
         draft = path.with_suffix(".draft")

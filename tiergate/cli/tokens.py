@@ -61,7 +61,7 @@ def revoke(token: str, client: str, config: Path) -> None:
     from canonical.ids import utc_now
     from policies.identity.client_secrets import ClientSecrets
     from policies.identity.revocation import Revocations
-    from tiergate.composition import revoked_store
+    from tiergate.composition import redis_password, revoked_store
 
     if not token and not client:
         raise click.UsageError("name a --token or a --client")
@@ -70,7 +70,7 @@ def revoke(token: str, client: str, config: Path) -> None:
     if client:
         require_client(client, catalogue.clients)
     token_id = _token_id(token, catalogue, foreign=bool(settings.governance.issuer)) if token else ""
-    revocations = Revocations(revoked_store(settings), utc_now)
+    revocations = Revocations(revoked_store(settings, redis_password(settings)), utc_now)
     try:
         asyncio.run(revocations.revoke(token=token_id, client=client))
     except (OSError, RedisError) as error:

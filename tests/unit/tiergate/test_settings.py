@@ -173,8 +173,8 @@ def test_every_error_of_a_platform_is_told_at_once_with_its_place(tmp_path: Path
         (
             "[process]\npaus = 1\ncolour = 2\n",
             [
-                "'paus' is not a setting (did you mean pause?); there are call_timeout, database_url",
-                "'colour' is not a setting; there are call_timeout, database_url",
+                "'paus' is not a setting (did you mean pause?); there are call_timeout, database_password_command",
+                "'colour' is not a setting; there are call_timeout, database_password_command",
             ],
         ),
         ("[proces]\n", ["'proces' is not a setting (did you mean process?); there are folder"]),
@@ -312,6 +312,72 @@ def test_the_environment_may_name_the_file_or_the_command_of_a_secret(tmp_path: 
 
     assert by_file["tryton"].password.reveal() == "from a file"
     assert by_command["tryton"].password.reveal() == "two words"
+
+
+WITH_SERVERS = """
+[governance]
+redis_url = "redis://tiergate@cache:6379/0"
+[process]
+database_url = "postgresql://tiergate@db/tiergate"
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "command", "variable", "file in a variable"])
+def test_the_passwords_of_database_and_redis_are_where_other_secrets_are(tmp_path: Path, way: str) -> None:
+    kept = tmp_path / "password"
+    kept.write_text("hunter2\n")
+    text = WITH_SERVERS
+    environment: dict[str, str] = {}
+    for section, name in (("governance", "redis_password"), ("process", "database_password")):
+        variable = f"TIERGATE_{section}_{name}".upper()
+        if way == "file":
+            text = text.replace(f"[{section}]", f'[{section}]\n{name}_file = "{kept}"')
+        elif way == "command":
+            text = text.replace(f"[{section}]", f'[{section}]\n{name}_command = ["printf", "hunter2"]')
+        else:
+            environment |= {variable: "hunter2"} if way == "variable" else {f"{variable}_FILE": str(kept)}
+
+    settings = load(written(tmp_path, text), environment)
+
+    assert settings.process.database_password.read().reveal() == "hunter2"
+    assert settings.governance.redis_password.read().reveal() == "hunter2"
+    assert "hunter2" not in repr(settings)
+    assert list(unknown_variables(environment)) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        (
+            '[process]\ndatabase_password = "hunter2"\n',
+            "is never in this file: take database_password out and",
+        ),
+        (
+            "[process]\ndatabase_password_file = 'x'\n",
+            "is for a database_url that begins with postgresql",
+        ),
+        ("[governance]\nredis_password_command = ['x']\n", "is for a redis_url that begins with redis or unix"),
+        (
+            "[process]\ndatabase_url = 'postgresql://a:hunter2@b/c'\ndatabase_password_file = 'x'\n",
+            "database_password and database_url both name a password",
+        ),
+        (
+            "[governance]\nredis_url = 'redis://b/0?password=hunter2'\nredis_password_file = 'x'\n",
+            "redis_password and redis_url both name a password",
+        ),
+        ("[process]\ndatabase_password_command = 'x'\n", "database_password_command a list of words"),
+        ("[process]\ndatabase_pasword_file = 'x'\n", "(did you mean database_password_file?)"),
+    ],
+)
+def test_a_password_in_the_file_for_nothing_or_in_two_places_is_refused(
+    tmp_path: Path, section: str, sentence: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, section), {})
+
+    (error,) = refused.value.errors
+    assert sentence in error
+    assert "hunter2" not in error
 
 
 def test_a_command_of_the_environment_that_is_not_words_is_refused(tmp_path: Path) -> None:

@@ -92,6 +92,22 @@ def test_an_address_of_no_database(config: Path, command: tuple[str, ...], url: 
     assert "hidden" not in done.output
 
 
+@pytest.mark.parametrize("command", [("up",), ("database", "status"), ("revoke", "--client", "sales-app"), ("doctor",)])
+def test_a_password_that_cannot_be_read(config: Path, command: tuple[str, ...]) -> None:
+    secret = "REDIS_PASSWORD" if command[0] == "revoke" else "DATABASE_PASSWORD"
+    variable = f"TIERGATE_{'GOVERNANCE' if command[0] == 'revoke' else 'PROCESS'}_{secret}_FILE"
+    servers = {
+        "TIERGATE_PROCESS_DATABASE_URL": f"postgresql:///process?host={config.parent}",
+        "TIERGATE_GOVERNANCE_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+    }
+
+    done = invoke(config, *command, **servers, **{variable: "/nowhere"})
+
+    assert done.exit_code == (3 if command[0] == "doctor" else 2)
+    assert f"{secret.lower()} cannot be read: " in done.output
+    assert "/nowhere: No such file or directory" in done.output
+
+
 def test_a_layer_without_its_database(config: Path) -> None:
     away = served(config, "process", TIERGATE_PROCESS_DATABASE_URL=f"postgresql:///process?host={config.parent}")
     none = served(config, "process", TIERGATE_PROCESS_DATABASE_URL="here")
