@@ -37,9 +37,13 @@ class LineTerms(msgspec.Struct, frozen=True):
     """
 
     quantity: Decimal
+    """How much, in units of the product, as a decimal number."""
     unit_price: Decimal
+    """The price of one unit in major units of the currency, net of tax and after the discount, as a decimal number."""
     list_price: Decimal | None = None
+    """The price of one unit before the discount, in major units of the currency; null without a discount."""
     discount_percent: Decimal = Decimal(0)
+    """The discount from the list price, in percent."""
 
     def times(self, factor: Decimal) -> LineTerms:
         """Return the terms for a longer or shorter time: the same quantity at `factor` times the price."""
@@ -119,7 +123,9 @@ class PlacedLine(msgspec.Struct, frozen=True):
     """A product and how much of it. The price list says what it costs."""
 
     sku: str
+    """The product, by its number in the price list."""
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    """How many of the product, from 1 to 1,000,000."""
 
 
 class PlacedDeal(msgspec.Struct, frozen=True):

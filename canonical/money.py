@@ -64,7 +64,9 @@ class Money(msgspec.Struct, frozen=True, order=False):
     """An amount of money: `amount` minor units of `currency`. `Money(11900, "EUR")` is 119.00 EUR."""
 
     amount: int
+    """The amount in minor units of the currency: 11900 is 119.00 EUR, and 119 is 119 JPY."""
     currency: CurrencyCode
+    """The currency, an ISO 4217 code."""
 
     def __post_init__(self) -> None:
         exponent(self.currency)

@@ -133,4 +133,6 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     """A page of a list, newest first. `next_cursor` asks for the next page; it is None on the last one."""
 
     items: tuple[T, ...]
+    """The entries of this page, newest first."""
     next_cursor: str | None = None
+    """What asks for the next page, as `cursor`; null on the last one."""

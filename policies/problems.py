@@ -197,7 +197,9 @@ class FieldError(msgspec.Struct, frozen=True):
     """One wrong field. `path` is a JSON path such as `$.lines[0].quantity`."""
 
     path: str
+    """Which field of the request, as a JSON path such as `$.lines[0].quantity`."""
     reason: str
+    """What is wrong with it, in words."""
 
 
 def bounded(errors: Iterable[FieldError]) -> tuple[FieldError, ...]:
@@ -236,14 +238,23 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body (RFC 9457, section 3.1), with members of our own after `instance`."""
 
     type: str
+    """What kind of problem this is: the address of the page that explains it, relative to this host."""
     title: str
+    """What kind of problem this is, in words."""
     status: int
+    """The HTTP status of the answer."""
     detail: str
+    """What went wrong this time, in words."""
     remedy: str
+    """What to do about it, in words."""
     correlation_id: str
+    """The id under which this call is in the logs: name it when you ask for help."""
     errors: tuple[FieldError, ...] = ()
+    """Each field of the request that is wrong."""
     platform: str = ""
+    """The platform that caused it, by its name in the catalogue; left out when none did."""
     field: str = ""
+    """The field that the platform refused; left out when it named none."""
 
 
 def as_answer(error: ProblemError | PlatformFault, correlation_id: str) -> tuple[int, Headers, bytes]:

@@ -19,93 +19,133 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 
 
 class PartnerCustomer(msgspec.Struct, frozen=True):
-    """A customer that the partner looks after. `country` is ISO 3166-1 alpha-2."""
+    """A customer that the partner looks after."""
 
     id: str
+    """Our id of the customer: `cus_` and 32 hexadecimal digits."""
     name: str
+    """The customer's registered name."""
     country: str
+    """The country of its address, an ISO 3166-1 alpha-2 code."""
     tax_number: str | None
+    """Its tax number with the country's prefix, such as a VAT number; null if it has none."""
 
 
 class PartnerOrderRequest(msgspec.Struct, frozen=True):
-    """What a customer orders through the partner. Prices are those of the price list in `currency` (ISO 4217)."""
+    """What a customer orders through the partner, at the prices of the price list."""
 
     customer_id: Annotated[str, msgspec.Meta(pattern="^cus_[0-9a-f]{32}$")]
+    """The customer that orders: one that the partner looks after."""
     name: Text
+    """What the order is called, for people."""
     legal_entity: Annotated[str, msgspec.Meta(pattern=f"^{LEGAL_ENTITY}$")]
+    """The company of ours that sells, by its code."""
     currency: CurrencyCode
+    """The currency of the price list that applies, an ISO 4217 code."""
     starts_on: date
+    """The first day of the contract (ISO 8601, UTC)."""
     lines: Annotated[tuple[PlacedLine, ...], msgspec.Meta(min_length=1, max_length=100)]
+    """The products that are ordered."""
     term_months: Annotated[int, msgspec.Meta(ge=1, le=120)] = 12
+    """How many months the contract runs."""
 
     def __post_init__(self) -> None:
         exponent(self.currency)
 
 
 class ContractLine(msgspec.Struct, frozen=True):
-    """A product of the contract. `unit_price` is for one, per `interval`, net of tax.
-
-    `billing_months` is how many months each invoice is for, where that is not the `interval` of the price.
-
-    `agreed` says what was agreed where that is no whole quantity at a price in minor units, or with a discount.
-    """
+    """A product of the contract."""
 
     id: str
+    """The id of the line, unique within its contract."""
     sku: str
+    """The product, by its number in the price list."""
     name: str
+    """What the product is called, for people."""
     quantity: int
+    """How many of the product."""
     unit_price: Money
+    """The price of one per `interval`, net of tax."""
     interval: Interval
+    """What the price is for: once, a month or a year."""
     delivery: LineState
+    """Where the delivery of the line is."""
     agreed: LineTerms | None = None
+    """What was agreed, where that is no whole quantity at a price in minor units, or with a discount; else null."""
     billing_months: int | None = None
+    """How many months each invoice of the line is for; null where that is its `interval`."""
 
 
 class PartnerContract(msgspec.Struct, frozen=True):
-    """What was agreed. `net` is what the first invoice comes to before tax; `term_months` are 0 for one without end."""
+    """What was agreed."""
 
     id: str
+    """Our id of the contract: `con_` and 32 hexadecimal digits."""
     starts_on: date
+    """The first day of the contract (ISO 8601, UTC)."""
     term_months: int
+    """How many months it runs; 0 for one without end."""
     lines: tuple[ContractLine, ...]
+    """What was bought."""
     net: Money
+    """What the first invoice comes to, before tax."""
 
 
 class PartnerOrder(msgspec.Struct, frozen=True):
-    """An order of a customer of the partner. `contract` is there once it is accepted; `waits_for` says what holds it
-    up."""
+    """An order of a customer of the partner."""
 
     id: str
+    """Our id of the order: `ord_` and 32 hexadecimal digits."""
     customer_id: str
+    """The customer that ordered."""
     name: str
+    """What the order is called, for people."""
     legal_entity: str
+    """The company of ours that sells, by its code."""
     state: OrderState
+    """Where the order is."""
     waits_for: str
+    """What the order waits for, in words; empty when it waits for nothing."""
     placed_at: Instant
+    """When the order reached us (ISO 8601, UTC)."""
     updated_at: Instant
+    """When it last changed (ISO 8601, UTC)."""
     contract: PartnerContract | None = None
+    """What was agreed; null until the order is accepted."""
 
 
 class PartnerOrderSummary(msgspec.Struct, frozen=True):
     """One row of a list of orders."""
 
     id: str
+    """Our id of the order: `ord_` and 32 hexadecimal digits."""
     customer_id: str
+    """The customer that ordered."""
     name: str
+    """What the order is called, for people."""
     state: OrderState
+    """Where the order is."""
     placed_at: Instant
+    """When the order reached us (ISO 8601, UTC)."""
 
 
 class PartnerInvoice(msgspec.Struct, frozen=True):
-    """An invoice that is posted to the books. `number` is the one on the invoice; `balance` is what is still due."""
+    """An invoice that is posted to the books."""
 
     id: str
+    """The id of the invoice, as billing gave it."""
     number: str
+    """The number that is printed on the invoice."""
     customer_id: str
+    """The customer that owes it."""
     contract_id: str
+    """The contract that it is for; empty if it is for none."""
     total: Money | None
+    """What it comes to, with tax; null until that is known."""
     tax: Money | None
+    """How much of the total is tax; null until that is known."""
     balance: Money | None
+    """What is still due; null until it is booked."""
 
 
 def customer(of: Customer) -> PartnerCustomer:

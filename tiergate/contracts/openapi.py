@@ -30,12 +30,15 @@ from policies.traffic.idempotency import MISSING_KEY, REUSED_KEY, STILL_RUNS
 from policies.traffic.rate_limit import THROTTLED
 from process_apis.records.database import open_database
 from tiergate import composition
+from tiergate.contracts import descriptions
 from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
 from tiergate.settings import Settings
 
 Json = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
 STATES = sorted(MEANING)
+PAGE = re.compile(r"Page_(\w+)_")
+"""What msgspec calls a page of something."""
 PARAMETERS = {
     "case_id": CAS,
     "order_id": ORD,
@@ -108,6 +111,7 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
     kinds = [kind for route in routes.values() for kind in (route.takes, route.returns) if kind is not None]
     kinds += as_of.removed_types() if as_of else []
     _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=SCHEMAS + "{name}")
+    descriptions.describe(schemas, _structs([*kinds, Problem]) | {each: Page for each in schemas if PAGE.match(each)})
     whole: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     described: Json = {
         path: {
@@ -370,7 +374,8 @@ def _typed(schema: Any) -> Any:
     made: Json = {key: _typed(value) for key, value in schema.items()}  # pyright: ignore[reportUnknownVariableType]
     choices = made.get("enum")
     if choices == STATES:
-        made["description"] = "\n".join(f"- `{state}`: {meaning}" for state, meaning in MEANING.items())
+        meanings = [f"- `{state}`: {meaning}" for state, meaning in MEANING.items()]
+        made["description"] = "\n".join(([f"{made['description']}\n"] if "description" in made else []) + meanings)
     if isinstance(choices, list) and "type" not in made and all(isinstance(each, str) for each in choices):  # pyright: ignore[reportUnknownVariableType]
         made["type"] = "string"
     return made
@@ -378,7 +383,7 @@ def _typed(schema: Any) -> Any:
 
 def _name(name: str) -> str:
     """Return the name of a schema: `Page_OrderSummary_` reads as `OrderSummaryPage`."""
-    found = re.fullmatch(r"Page_(\w+)_", name)
+    found = PAGE.fullmatch(name)
     return f"{found[1]}Page" if found else name
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from canonical.states import OrderState
 from policies.business.events import EVENTS
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
-from tiergate.contracts import checks, diagrams
+from tiergate.contracts import checks, descriptions, diagrams
 from tiergate.contracts.write import write_schema
 
 COMMITTED = Path("openapi")
@@ -49,7 +50,7 @@ def changed(folder: Path, *changes: Change, name: str = PARTNERS) -> Path:
 
 def test_a_contract_says_what_each_state_of_an_order_means_and_where_tokens_are_got() -> None:
     document = json.loads((COMMITTED / PARTNERS).read_text())
-    described = schema(document, "PartnerOrder")["properties"]["state"]["description"].splitlines()
+    described = schema(document, "PartnerOrder")["properties"]["state"]["description"].splitlines()[2:]
     flow = document["components"]["securitySchemes"]["client"]["flows"]["clientCredentials"]
 
     assert len(described) == len(get_args(OrderState))
@@ -258,6 +259,42 @@ def test_a_version_that_vanishes_breaks_everybody_who_may_call_it(folder: Path) 
     (only,) = checks.breaks(folder)
 
     assert (only.message, only.remedy) == ("the whole version is gone", "let it reach its sunset first")
+
+
+@pytest.mark.parametrize("path", sorted(COMMITTED.glob("partners.*.json")), ids=lambda path: path.name)
+def test_a_contract_for_partners_describes_every_property(path: Path) -> None:
+    schemas = json.loads(path.read_text())["components"]["schemas"]
+    said = {
+        f"{name}.{key}": property_.get("description", "")
+        for name, schema in schemas.items()
+        for key, property_ in schema.get("properties", {}).items()
+    }
+
+    assert len(said) > 50
+    assert [name for name, text in said.items() if not text] == []
+    assert all(text.partition("\n")[0].endswith(".") for text in said.values())
+
+
+def test_a_property_is_described_by_the_docstring_under_its_field() -> None:
+    class Base(msgspec.Struct):
+        left_out: int
+        taken: int
+        """Of the
+        base."""
+
+    class Derived(Base):
+        renamed: int = msgspec.field(name="new")
+        """Its own."""
+
+    schemas: dict[str, Any] = {"Derived": {"properties": {"left_out": {}, "taken": {}, "new": {}}}, "Other": {}}
+
+    descriptions.describe(schemas, {"Derived": Derived})
+
+    assert schemas["Derived"]["properties"] == {
+        "left_out": {},
+        "taken": {"description": "Of the base."},
+        "new": {"description": "Its own."},
+    }
 
 
 def test_what_is_released_is_what_later_contracts_are_compared_with(folder: Path) -> None:
