@@ -149,16 +149,27 @@ def _check_partner(path: Path, client: Client) -> Iterator[Report]:
 def _check_versions(catalogue: Catalogue) -> Iterator[Report]:
     for name, api in catalogue.apis.items():
         path = ("apis", name, "versions")
-        if not any(each.state == "active" for each in api.versions.values()):
-            yield path, "no version is active", "make the newest one active"
+        retired = _is_retired(api)
+        if not retired and not any(each.state == "active" for each in api.versions.values()):
+            remedy = "make the newest one active; or retire the API: make it deprecated, without a successor"
+            yield path, "no version is active", remedy
         for version, life in api.versions.items():
             if not VERSION.fullmatch(version):
                 yield (*path, version), f"{version!r} is not a major version", "name it v1, v2, …"
             else:
-                yield from _check_life((*path, version), api, version, life)
+                yield from _check_life((*path, version), life)
+                check = _check_end if retired else _check_successor
+                yield from check((*path, version), api, version, life)
 
 
-def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[Report]:
+def _is_retired(api: Api) -> bool:
+    """Say whether an API ends as a whole: no version is active, and one has nothing that comes after it."""
+    lives = api.versions.values()
+    ends = any(each.state == "deprecated" and each.successor is None for each in lives)
+    return ends and not any(each.state == "active" for each in lives)
+
+
+def _check_life(path: Path, life: Version) -> Iterator[Report]:
     dated = life.deprecated_on or life.sunset_on
     if life.state != "deprecated" and dated:
         yield (
@@ -168,14 +179,28 @@ def _check_life(path: Path, api: Api, version: str, life: Version) -> Iterator[R
         )
     if life.state == "deprecated" and life.deprecated_on is None:
         yield (*path, "deprecated_on"), "it is missing", "say since when the version is deprecated"
-    if life.state == "deprecated" and life.successor is None:
-        yield (*path, "successor"), "it is missing", "name the version that callers should move to"
     if life.deprecated_on and life.sunset_on and (life.sunset_on - life.deprecated_on).days < NOTICE_DAYS:
         yield (
             (*path, "sunset_on"),
             f"it gives callers less than {NOTICE_DAYS} days",
             "move the sunset, or the deprecation",
         )
+
+
+def _check_end(path: Path, _api: Api, _version: str, life: Version) -> Iterator[Report]:
+    """Check a version of an API that is retired."""
+    if life.successor is not None:
+        yield (*path, "successor"), "the API is retired: nothing comes after its versions", "take it out"
+    if life.state == "deprecated" and life.sunset_on is None:
+        yield (*path, "sunset_on"), "it is missing, and the API is retired", "say when it ends"
+    if life.state == "deprecated" and not life.guide:
+        remedy = "name the address of a page that says what callers do; or name a successor that is active"
+        yield (*path, "guide"), "it is missing, and the API is retired", remedy
+
+
+def _check_successor(path: Path, api: Api, version: str, life: Version) -> Iterator[Report]:
+    if life.state == "deprecated" and life.successor is None:
+        yield (*path, "successor"), "it is missing", "name the version that callers should move to"
     if life.successor is not None:
         after = api.versions.get(life.successor)
         if after is None or after.state != "active":
@@ -267,5 +292,5 @@ def _expired(catalogue: Catalogue, today: date) -> Iterator[Report]:
                 yield (
                     ("apis", name, "versions", version, "sunset_on"),
                     f"{version} has ended on {life.sunset_on} and answers 410",
-                    "remove the version, or move the date",
+                    "remove the version (or the API, if it is the last one), or move the date",
                 )

@@ -61,7 +61,8 @@ def _versions(name: str, old: Api, new: Api) -> Iterator[str]:
         elif was is None:
             yield f"API {name}: {version} is new ({now.state})."
         elif was != now:
-            ends = f", ends on {now.sunset_on}, then {now.successor}" if now.sunset_on else ""
+            then = f", then {now.successor}" if now.successor else ", and nothing comes after it"
+            ends = f", ends on {now.sunset_on}{then}" if now.sunset_on else ""
             yield f"API {name}: {version} was {was.state}, is {now.state}{ends}."
 
 

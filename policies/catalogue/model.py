@@ -58,13 +58,22 @@ class Operation(Fact, frozen=True):
 
 
 class Version(Fact, frozen=True):
-    """Where a major version is in its life. Dates are days in UTC; the version ends as the day of its sunset begins."""
+    """Where a major version is in its life. Dates are days in UTC; the version ends as the day of its sunset begins.
+
+    A deprecated one has a `successor`, or none because its API is retired as a whole. `guide` is the address of a page
+    that says what callers do.
+    """
 
     state: State
     deprecated_on: date | None = None
     sunset_on: date | None = None
     successor: str | None = None
     guide: str | None = None
+
+    @property
+    def way_on(self) -> str:
+        """Return what callers of a deprecated version are to do, in words."""
+        return f"move to {self.successor}" if self.successor else f"nothing comes after it, as {self.guide} explains"
 
 
 class Api(Fact, frozen=True):

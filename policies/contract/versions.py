@@ -16,7 +16,7 @@ ENDED = problem_type(
     "version-ended",
     410,
     "This version has ended",
-    "Move to the version that the detail names.",
+    "Move to the version that the detail names; where the API is retired, read the page that it names.",
     "The major version that the path names has reached its sunset.",
 )
 
@@ -28,22 +28,26 @@ def named_in(path: str) -> str:
 
 def check(api: str, version: str, life: Version, today: date, *, portal: bool) -> Headers:
     """Return the headers that a call of this version is answered with (RFC 9745, RFC 8594, RFC 8288). With a `portal`
-    they name the reference of the successor.
+    they name the reference of the successor. The guide is linked, as what explains the sunset too where nothing comes
+    after the version.
 
     Raises `ProblemError`: 410 from the day of the sunset on, 404 for a version that is still a draft.
     """
     if life.state == "draft":
         raise ProblemError(MISSING, f"There is no version {version} of this API.")
     if _ended(life, today):
-        raise ProblemError(ENDED, f"{version} of this API ended on {life.sunset_on}; move to {life.successor}.")
+        raise ProblemError(ENDED, f"{version} of this API ended on {life.sunset_on}; {life.way_on}.")
     if life.deprecated_on is None:
         return []
     headers: Headers = [(b"deprecation", f"@{int(_midnight(life.deprecated_on).timestamp())}".encode())]
     if life.sunset_on:
         headers.append((b"sunset", format_datetime(_midnight(life.sunset_on), usegmt=True).encode()))
-    links = [f'</docs/reference/{api}.{life.successor}>; rel="successor-version"; type="text/html"'] if portal else []
+    links: list[str] = []
+    if portal and life.successor:
+        links.append(f'</docs/reference/{api}.{life.successor}>; rel="successor-version"; type="text/html"')
     if life.guide:
-        links.append(f'<{life.guide}>; rel="deprecation"; type="text/html"')
+        relation = "deprecation" if life.successor else "deprecation sunset"
+        links.append(f'<{life.guide}>; rel="{relation}"; type="text/html"')
     if links:
         headers.append((b"link", ", ".join(links).encode()))
     return headers
@@ -86,7 +90,8 @@ class Versions(Policy):
         refusals = {version: _refusal(life, question.today) for version, life in versions.items()}
         served = not all(refusals.values())  # of several versions a caller takes one that is served
         for version, life in versions.items():
-            ends = f" and ends on {life.sunset_on}; its successor is {life.successor}" if life.sunset_on else ""
+            then = f"its successor is {life.successor}" if life.successor else life.way_on
+            ends = f" and ends on {life.sunset_on}; {then}" if life.sunset_on else ""
             outcome = f"{name} {version} {refusals[version] or f'is {life.state}{ends}'}"
             yield Outcome(served, "version", outcome, ("apis", name, "versions", version))
 
@@ -95,7 +100,7 @@ def _refusal(life: Version, today: date) -> str:
     """Return why calls of a version are refused; nothing when it is served."""
     if life.state == "draft":
         return "is a draft: 404"
-    return f"ended on {life.sunset_on}: 410, move to {life.successor}" if _ended(life, today) else ""
+    return f"ended on {life.sunset_on}: 410, {life.way_on}" if _ended(life, today) else ""
 
 
 class CountedDeprecations(Policy):

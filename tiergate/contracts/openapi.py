@@ -344,7 +344,7 @@ def _with_its_life(document: Json, life: Version) -> Json:
     if life.state != "deprecated":
         return document
     end = f", and answers 410 from {life.sunset_on} on" if life.sunset_on else ""
-    document["info"]["description"] += f" Deprecated since {life.deprecated_on}{end}; move to {life.successor}."
+    document["info"]["description"] += f" Deprecated since {life.deprecated_on}{end}; {life.way_on}."
     document["components"]["responses"][ENDED.name] = _problem_answer([ENDED])
     for operation in (each for item in document["paths"].values() for each in item.values()):
         operation["deprecated"] = True
@@ -355,7 +355,7 @@ def _with_its_life(document: Json, life: Version) -> Json:
                     "Deprecation": {"description": "Since when (RFC 9745)", "schema": {"type": "string"}},
                     "Sunset": {"description": "Until when (RFC 8594)", "schema": {"type": "string"}},
                     "Link": {
-                        "description": "The successor and the guide to it (RFC 8288)",
+                        "description": "The successor, if there is one, and the page that explains the end (RFC 8288)",
                         "schema": {"type": "string"},
                     },
                 }

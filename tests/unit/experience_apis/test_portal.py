@@ -6,12 +6,16 @@ import html
 import json
 import re
 from collections.abc import Generator
+from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 from litestar.testing import TestClient
 
+from experience_apis.portal import pages
 from policies.catalogue.check import load
+from policies.catalogue.model import Version
 from tiergate import composition
 from tiergate.settings import Server, Settings
 
@@ -70,6 +74,18 @@ def test_the_successor_of_a_deprecated_version_is_a_page(client: TestClient[Any]
     successor = re.search(r'<([^>]+)>; rel="successor-version"', answer.headers["link"])
     assert successor
     assert client.get(successor[1]).status_code == 200
+
+
+def test_the_portal_says_that_an_api_is_retired_and_where_to_read_about_it() -> None:
+    catalogue = load()
+    life = Version("deprecated", date(2026, 1, 1), date(2027, 1, 1), guide="https://example.com/after")
+    support = msgspec.structs.replace(catalogue.apis["support"], versions={"v1": life})
+
+    shown = pages.home(msgspec.structs.replace(catalogue, apis={"support": support}))
+
+    assert "since 2026-01-01, ends 2027-01-01" in shown
+    assert 'the API is retired, <a href="https://example.com/after">what to do</a>' in shown
+    assert "None" not in shown
 
 
 def test_the_page_about_tokens_tells_the_two_times_apart(client: TestClient[Any]) -> None:

@@ -25,6 +25,10 @@ MAY_LEAVE = "line.id, line.quantity, line.sku, order.correlation_id, order.id, o
 TODAY = date(2026, 11, 25)
 SALES = 'owner = "sales operations"\ntitle = "Sales"\naudit_days = 730\nversions.v1 = { state = "active" }'
 V2 = 'versions.v2 = { state = "active" }'
+RETIRED = (
+    'versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2027-01-01, '
+    'guide = "https://example.com/after" }'
+)
 
 
 def sales(*versions: str) -> tuple[str, str]:
@@ -348,6 +352,28 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "missing",
         "name the version",
     ),
+    "retired without an end": (
+        sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, guide = "/docs/x" }'),
+        "apis.sales.versions.v1.sunset_on",
+        "the API is retired",
+        "when it ends",
+    ),
+    "retired without a page": (
+        sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2027-01-01 }'),
+        "apis.sales.versions.v1.guide",
+        "the API is retired",
+        "a page that says what callers do",
+    ),
+    "retired with a successor": (
+        sales(
+            'versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2027-01-01, '
+            'successor = "v2", guide = "/docs/x" }',
+            RETIRED.replace("v1", "v2"),
+        ),
+        "apis.sales.versions.v1.successor",
+        "nothing comes after its versions",
+        "take it out",
+    ),
     "unknown successor": (
         sales('versions.v1 = { state = "deprecated", deprecated_on = 2026-01-01, successor = "v3" }', V2),
         "apis.sales.versions.v1.successor",
@@ -629,6 +655,10 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
                 V2,
             ),
             "API sales: v1 was active, is deprecated, ends on 2027-01-01, then v2.",
+        ),
+        (
+            *sales(RETIRED),
+            "API sales: v1 was active, is deprecated, ends on 2027-01-01, and nothing comes after it.",
         ),
         (
             "6000/minute",

@@ -250,6 +250,22 @@ def test_a_version_that_has_ended_is_gone_and_says_where_to_go(shop: Door) -> No
     assert "move to v2" in answer.json()["detail"]
 
 
+def test_an_api_that_is_retired_says_when_it_ends_and_where_to_read_about_it(shop: Door) -> None:
+    life = 'state = "deprecated", deprecated_on = 2026-01-01, sunset_on = 2026-06-01, guide = "https://example.com/x"'
+    govern(shop, V1, f"versions.v1 = {{ {life} }}")
+
+    answer = shop.client.get("/shop/v1/read", headers=shop.headers())
+    assert answer.status_code == 200
+    assert answer.headers["deprecation"] == f"@{int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())}"
+    assert answer.headers["sunset"] == "Mon, 01 Jun 2026 00:00:00 GMT"
+    assert answer.headers["link"] == '<https://example.com/x>; rel="deprecation sunset"; type="text/html"'
+
+    shop.now = datetime(2026, 6, 1, tzinfo=UTC)
+    ended = shop.client.get("/shop/v1/read", headers=shop.headers())
+    assert ended.status_code == 410
+    assert ended.json()["detail"].endswith("nothing comes after it, as https://example.com/x explains.")
+
+
 def test_a_draft_is_not_there_for_anybody(shop: Door) -> None:
     govern(shop, V1, f'versions.v1 = {{ state = "draft" }}\n{V2}')
 
