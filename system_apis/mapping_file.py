@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from policies.catalogue import document
 from policies.catalogue.locate import located
-from policies.catalogue.model import Report, Violation
+from policies.catalogue.model import EXAMPLES, Report, Violation
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def load(path: Path, kind: type[T], check: Callable[[Any], Iterable[Report]]) ->
     except OSError as error:
         reason = f"it cannot be read: {error.strerror}"
         raise MappingError(str(path), [Violation(1, "(file)", reason, "name a file that is there")]) from error
-    mapping, text, violations = document.read(raw, kind, f"the examples in deploy/mappings, and {kind.__name__}")
+    mapping, text, violations = document.read(raw, kind, f"the examples in {EXAMPLES}/mappings, and {kind.__name__}")
     if mapping is not None:
         violations = located(text, check(mapping))
     if mapping is None or violations:

@@ -16,7 +16,7 @@ import msgspec
 
 from policies.catalogue import nearest
 from policies.catalogue.document import text_of
-from policies.catalogue.model import SHIPPED, Layer
+from policies.catalogue.model import EXAMPLES, SHIPPED, Layer
 from policies.outbound.platform_server import USER_IN_URL
 from tiergate.secret_settings import NOWHERE, SecretError, SecretSetting, keys_of, locate
 
@@ -172,7 +172,7 @@ KINDS = {
 """The types of msgspec in the words of TOML."""
 FORMS = {"https?://": "http:// or https://", "rediss?": "redis://, rediss:// or unix://"}
 """How an address begins, by what its pattern contains."""
-MAKE_ONE = "`tiergate sandbox` makes one, or copy deploy/tiergate.example.toml"
+MAKE_ONE = f"`tiergate sandbox` makes one, or copy {EXAMPLES}/tiergate.example.toml"
 FORMER = {"crm", "erp", "billing", "provisioning"}
 """Sections of earlier versions, when each domain had one platform."""
 

@@ -13,6 +13,9 @@ Layer = Literal["system", "process", "experience"]
 Kind = Literal["internal", "partner", "service"]
 State = Literal["draft", "active", "deprecated"]
 SHIPPED = pathlib.Path(__file__).with_name("catalogue.toml")
+INSTALLED = pathlib.Path(__file__).with_name("examples")
+EXAMPLES = INSTALLED if INSTALLED.is_dir() else pathlib.Path(__file__).parents[2] / "deploy"
+"""The examples of the files that a company writes: as they are installed, or in the repository."""
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ from tiergate.settings import Process, Settings
 from tiergate.sqlite_version import sqlite_is_too_old
 
 ROOT = Path(__file__).parents[3]
+SITES = [sysconfig.get_path(each) for each in ("stdlib", "platstdlib", "purelib", "platlib")]
+SITES.append(f"{sysconfig.get_path('stdlib')}/lib-dynload")
+"""Where Python and the packages are, without this repository."""
 WITHOUT_SANDBOX = """
 import sys
 
@@ -62,6 +67,29 @@ def test_every_package_of_the_wheel_says_that_it_is_typed() -> None:
 
     assert len(packages) > 1
     assert [each for each in packages if not (ROOT / each / "py.typed").is_file()] == []
+
+
+def test_the_wheel_has_the_examples_that_messages_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, timeout=60)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as opened:
+        opened.extractall(installed)
+
+    code = f"""
+import sys; sys.path = {[str(installed), *SITES]!r}
+from policies.catalogue.model import EXAMPLES
+from tiergate.settings import MAKE_ONE
+print(EXAMPLES, MAKE_ONE, sep="\\n")
+"""
+    done = subprocess.run([sys.executable, "-Sc", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+
+    examples, message = done.stdout.splitlines()
+    assert Path(examples).is_relative_to(installed)
+    assert f"copy {examples}/tiergate.example.toml" in message
+    shipped = {each.relative_to(ROOT / "deploy") for each in (ROOT / "deploy").rglob("*.toml")}
+    assert {each.relative_to(examples) for each in Path(examples).rglob("*.toml")} == shipped
 
 
 @pytest.mark.parametrize(
