@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import httpx
@@ -35,13 +37,14 @@ from system_apis.connector import Comparable, Misfit
 from tiergate.composition import contexts, new_id, open_catalogue, redis_password, revoked_store, verifier
 from tiergate.platforms import ConnectedPlatform, read_platforms
 from tiergate.secret_settings import SecretError
-from tiergate.settings import Settings, SettingsError, load
+from tiergate.settings import DEFAULT_FOLDER, HERE, Settings, SettingsError, load
 from tiergate.sqlite_version import sqlite_is_too_old
 
 OLDEST = (3, 11)
 ENOUGH = 200 * 2**20
 PLATFORM_SECONDS = 20.0
 """Seconds that the checks of one platform may take."""
+CONNECT_SECONDS = 1.0
 SKEW = 60.0
 """Seconds by which clocks may differ: a signature or a log-in is refused when they differ by minutes."""
 
@@ -80,6 +83,9 @@ def examine(config: Path) -> Iterator[Check]:
             yield Check("every platform has its settings and secrets")
         yield from asyncio.run(_examine_issuers(settings, catalogue))
     yield from _folder(settings.state)
+    if (settings.state / HERE).exists() and not any(map(_listens, _addresses(settings, platforms))):
+        yield _stopped(settings.state)
+        return
     for found in asyncio.run(_examine_platforms(settings, platforms)):
         yield from found
     yield from _layers(settings)
@@ -146,6 +152,36 @@ def _folder(folder: Path) -> Iterator[Check]:
     free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
     roomy = "make room: the records and logs need it"
     yield _required(f"{free // 2**20} MiB of disk are free", roomy, good=free > ENOUGH)
+
+
+# ---- a sandbox that is stopped
+
+
+def _addresses(settings: Settings, platforms: dict[str, ConnectedPlatform]) -> Iterator[tuple[str, int]]:
+    """Yield the host and port of each platform and each layer."""
+    for each in platforms.values():
+        url = httpx.URL(each.settings.url)
+        yield url.host, url.port or (443 if url.scheme == "https" else 80)
+    server = settings.server
+    for port in (server.system_port, server.process_port, server.experience_port):
+        yield server.host, port
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _stopped(state: Path) -> Check:
+    """Return what there is to do where nothing of a demo or a sandbox runs."""
+    demo = state.name == "demo" and (state.parent / "demo.lock").exists()
+    what, folder = ("demo", state.parent) if demo else ("sandbox", state)
+    option = "" if folder.resolve() == DEFAULT_FOLDER.resolve() else f" --folder {quote(str(folder))}"
+    layers = "" if demo else ", then `tiergate up`"
+    return Check(f"the {what} in {folder} is stopped", "missing", f"start it with `tiergate {what}{option}`{layers}")
 
 
 # ---- platforms

@@ -21,6 +21,8 @@ from policies.outbound.platform_server import USER_IN_URL
 from tiergate.secret_settings import NOWHERE, SecretError, SecretSetting, keys_of, locate
 
 DEFAULT_FOLDER = Path(".tiergate")
+HERE = "here.sh"
+"""The file that says where a sandbox is, to a shell; it is there where the settings are those of one."""
 CommandWords = tuple[str, ...]
 HttpUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")]
 """The URL of a server, with its scheme."""

@@ -44,12 +44,10 @@ from system_apis.erp.tryton.books import SHIPPED as SHIPPED_MAPPING
 from tiergate.dev.layers import LAYERS, START_SECONDS, wait_for_the_end
 from tiergate.dev.processes import Child, stopped_at_the_end, wait_for
 from tiergate.platforms import ConnectedPlatform, load_platform
-from tiergate.settings import NotReady, load
+from tiergate.settings import HERE, NotReady, load
 from tiergate.setup import keep, setup_of
 
 CLIENT_ID = "tiergate-integration"
-HERE = "here.sh"
-"""The file that says where a sandbox is, to a shell."""
 USERNAME = "integration@example.com"
 USUAL = {
     "system": 8101,

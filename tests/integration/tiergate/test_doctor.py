@@ -28,8 +28,10 @@ from tests.integration.tiergate.test_database_command import EXAMPLE, SECRETS
 from tests.support.connector_kit.subject import INSTANCE, WEBHOOKS, Subject, bench
 from tests.support.stripe_account import StripeAccount
 from tiergate.cli.main import cli
+from tiergate.dev.sandbox import free_port
 from tiergate.doctor import Check, examine_platform
 from tiergate.platforms import ConnectedPlatform
+from tiergate.settings import HERE
 
 
 class Stranger(BaseHTTPRequestHandler):
@@ -96,6 +98,32 @@ def test_the_doctor_says_how_old_the_last_good_look_at_each_change_feed_is(tmp_p
 
     assert "ok      system layer: salesforce changes: last read 7 s ago" in done.stdout
     assert f"missing system layer at http://127.0.0.1:{port}: crm-fr changes: last read 640 s ago" in done.stdout
+
+
+@pytest.mark.parametrize("what", ["demo", "sandbox"])
+def test_the_doctor_says_once_that_a_sandbox_is_stopped_and_how_to_start_it(tmp_path: Path, what: str) -> None:
+    state = tmp_path / "demo" if what == "demo" else tmp_path
+    state.mkdir(exist_ok=True)
+    (state / HERE).touch()
+    (tmp_path / f"{what}.lock").touch()
+    environment = SECRETS | {"TIERGATE_FOLDER": str(state), "COLUMNS": "300"}
+    environment |= {
+        f"TIERGATE_PLATFORMS_{name}_URL": f"http://127.0.0.1:{free_port()}"
+        for name in ("SALESFORCE", "TRYTON", "STRIPE", "PROVISIONER")
+    }
+    environment |= {f"TIERGATE_SERVER_{each}_PORT": str(free_port()) for each in ("SYSTEM", "PROCESS", "EXPERIENCE")}
+
+    done = CliRunner(env=environment).invoke(cli, ["doctor", "--config", str(EXAMPLE)], catch_exceptions=False)
+    with serving(Layer) as port:
+        environment["TIERGATE_SERVER_SYSTEM_PORT"] = str(port)
+        runs = CliRunner(env=environment).invoke(cli, ["doctor", "--config", str(EXAMPLE)], catch_exceptions=False)
+
+    (missing,) = [each for each in done.stdout.splitlines() if each.startswith("missing")]
+    up = "" if what == "demo" else ", then `tiergate up`"
+    start = f"`tiergate {what} --folder {tmp_path}`{up}"
+    assert missing == f"missing the {what} in {tmp_path} is stopped – start it with {start}"
+    assert "is stopped" not in runs.stdout
+    assert "start it" in runs.stdout
 
 
 class Skewed(StripeAccount):
