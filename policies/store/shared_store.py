@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
 from redis import CredentialProvider
@@ -146,9 +146,10 @@ def with_password(url: str, password: Secret) -> tuple[str, dict[str, RedisPassw
     """Return the URL of a Redis and the options of a client that logs in with a password, which is not in the URL."""
     if not password:
         return url, {}
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=host)), {"credential_provider": RedisPassword(unquote(user), password)}
+    netloc = urlsplit(url).netloc
+    user, _, host = netloc.rpartition("@")
+    address = url.replace(f"//{netloc}", f"//{host}", 1)
+    return address, {"credential_provider": RedisPassword(unquote(user), password)}
 
 
 def redis_at(url: str, timeout: float, password: Secret = NO_SECRET) -> Any:

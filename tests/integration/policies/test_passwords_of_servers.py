@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,21 @@ def test_a_new_connection_to_redis_logs_in_with_the_password_as_it_is_then(
             assert "hunter2" not in str(refused.value)
 
     asyncio.run(act())
+
+
+@pytest.mark.parametrize("user", ["", "default@"])
+def test_a_redis_at_a_socket_counts_and_stores_with_a_password_and_without(password: Path, user: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:  # the path of a socket is short
+        server = RedisServer(Path(folder), "--unixsocket", f"{folder}/redis")
+        stack.callback(server.kill)
+        server.start()
+        administrator: Any = redis.Redis.from_url(server.url)  # pyright: ignore[reportUnknownMemberType]
+        url = f"unix://{user}{folder}/redis"
+
+        async def act() -> None:
+            assert await shared_storage(f"unix://{folder}/redis", 1.0).incr("b", 60) == 1
+            administrator.config_set("requirepass", "first p@ss/word")
+            assert await shared_storage(url, 1.0, FromFile(password)).incr("b", 60) == 2
+            assert await SharedRedisStore(url, 1.0, FromFile(password)).put_if_absent("a", b"1", 60) is None
+
+        asyncio.run(act())
