@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope,
 from msgspec import inspect
 
 from policies.contract.conformance import unfit
+from policies.http.client import storable
 from policies.problems import INVALID, REQUEST, TOO_LARGE, UNFIT, FieldError, ProblemError
 
 MAX_BODY = 256 * 1024
@@ -78,17 +79,27 @@ async def send_response(send: Send, status: int, headers: Iterable[tuple[bytes, 
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+def decoded_body(raw: bytes) -> Any:
+    """Return the value of a JSON body. Raises `ProblemError` (422) when it is none, or one that cannot be kept."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        wrong = FieldError("$", f"it is not JSON: {str(error).lower()}")
+        raise ProblemError(INVALID, "The body is not JSON.", (wrong,)) from error
+    except RecursionError as error:
+        raise ProblemError(INVALID, UNFIT, (FieldError("$", "it is nested too deeply"),)) from error
+    if b"\\u0000" in raw and storable(value) != value:
+        raise ProblemError(INVALID, UNFIT, (FieldError("$", "it has the character U+0000, which cannot be kept"),))
+    return value
+
+
 async def refuse_unfit_body(request: Request[Any, Any, Any]) -> None:
     """Refuse a JSON body that does not fit its contract, or has fields that it lacks: 422, with the path of each
     trouble."""
     expected = getattr(request.route_handler, "parsed_data_field", None)
     if expected is None or not (raw := await request.body()):
         return
-    try:
-        value = msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
-        wrong = FieldError("$", f"it is not JSON: {str(error).lower()}")
-        raise ProblemError(INVALID, "The body is not JSON.", (wrong,)) from error
+    value = decoded_body(raw)
     try:
         msgspec.convert(value, expected.annotation, strict=False, str_keys=True)
     except msgspec.ValidationError as error:

@@ -18,7 +18,15 @@ from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import inspect
 
-from policies.contract.bodies import CapturedResponse, captured, described, read_body, replayed, send_response
+from policies.contract.bodies import (
+    CapturedResponse,
+    captured,
+    decoded_body,
+    described,
+    read_body,
+    replayed,
+    send_response,
+)
 from policies.contract.operation import answer_type
 from policies.contract.transformations import (
     Change,
@@ -277,8 +285,8 @@ class Translation:
     async def _read(self, kind: Any, receive: Receive) -> Receive:
         body = await read_body(receive)
         try:
-            value = msgspec.json.decode(body)
-        except msgspec.DecodeError:
+            value = decoded_body(body)
+        except ProblemError:
             pass  # the route refuses it in its own words
         else:
             body = msgspec.json.encode(self.chain.read(kind, value))

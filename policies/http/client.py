@@ -68,7 +68,7 @@ class HttpResponse:
         status; `UnknownOutcome` when the request is not `safe` and may have done something.
         """
         try:
-            found = _decoded(self.content)
+            found = decoded(self.content)
         except (ValueError, RecursionError) as error:
             reason = f"it answered {self.status} with something that is no JSON"
             raise _not_asked_for(platform, reason, safe=safe) from error
@@ -117,8 +117,9 @@ def _not_asked_for(platform: str, reason: str, *, safe: bool) -> PlatformFault:
     return Unavailable(platform, reason) if safe else UnknownOutcome(platform, reason)
 
 
-def _decoded(content: bytes) -> Any:
-    """Return decoded JSON. Raises `ValueError` for what is none.
+def decoded(content: bytes) -> Any:
+    """Return decoded JSON that a platform sent. Raises `ValueError` for what is none, `RecursionError` for what is too
+    deep.
 
     Half of a surrogate pair, which platforms send when they cut a text in the middle of a character, is not JSON to
     everybody, and neither that nor NUL can be stored: such an answer is read whole, with another character for it. One
@@ -129,20 +130,21 @@ def _decoded(content: bytes) -> Any:
             return msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass
-    return _storable(json.loads(content.decode(errors="replace"), parse_constant=_refused))
+    return storable(json.loads(content.decode(errors="replace"), parse_constant=_refused))
 
 
 def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """Return a JSON value with `REPLACEMENT` for each character that cannot be stored."""
     match value:
         case str():
             return UNSTORABLE.sub(REPLACEMENT, value)
         case list():
-            return [_storable(each) for each in cast("list[Any]", value)]
+            return [storable(each) for each in cast("list[Any]", value)]
         case dict():
-            return {_storable(key): _storable(each) for key, each in cast("dict[str, Any]", value).items()}
+            return {storable(key): storable(each) for key, each in cast("dict[str, Any]", value).items()}
         case _:
             return value

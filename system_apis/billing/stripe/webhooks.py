@@ -10,6 +10,7 @@ from stripe import SignatureVerificationError, WebhookSignature
 
 from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, PAYMENT_RECEIVED, Event
 from canonical.ids import Clock
+from policies.http import client
 from policies.problems import INVALID, UNAUTHENTICATED, ProblemError
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe.invoices import payment_id
@@ -60,8 +61,8 @@ def decoded(body: bytes) -> StripeEvent | None:
     Raises `ProblemError` (422) for a body that is no Stripe event.
     """
     try:
-        source = msgspec.json.decode(body, type=StripeEvent)
-    except msgspec.DecodeError as error:
+        source = msgspec.convert(client.decoded(body), StripeEvent)
+    except (ValueError, RecursionError) as error:
         raise ProblemError(INVALID, f"The webhook is not a Stripe event: {error}.") from error
     return source if source.type in TYPES else None
 

@@ -12,7 +12,7 @@ import msgspec
 from canonical.deals import ProvisioningRequest, is_whole
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
-from policies.http.client import HttpResponse
+from policies.http.client import HttpResponse, decoded
 from policies.identity import webhook_signature
 from policies.outbound.ownership import TECHNICAL, Fields
 from policies.outbound.platform_server import PlatformServer
@@ -97,8 +97,8 @@ class WebhookTarget:
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
         webhook_signature.verify(self._secret.reveal(), headers, body, self._clock)
         try:
-            report = msgspec.json.decode(body, type=_Report)
-        except msgspec.DecodeError as error:
+            report = msgspec.convert(decoded(body), _Report)
+        except (ValueError, RecursionError) as error:
             raise ProblemError(INVALID, f"The call-back is not a report: {error}.") from error
         return Event(
             id=f"{report.order_id}:{report.line_id}:{report.attempt}",

@@ -137,6 +137,35 @@ def test_a_body_that_is_no_json_is_unprocessable(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
+    ("note", "reason"),
+    [
+        (b'{"a":' * 1_500 + b"1" + b"}" * 1_500, "it is nested too deeply"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'"\xff"', "it is not JSON: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (rb'"\ud800"', "it is not JSON: input data was truncated"),
+        (b"NaN", "it is not JSON: json is malformed: invalid character (byte 22)"),
+        (rb'"no\u0000thing"', "it has the character U+0000, which cannot be kept"),
+    ],
+    ids=["deep", "endless", "no UTF-8", "half a character", "no number", "NUL"],
+)
+def test_a_body_that_no_database_or_program_takes_is_unprocessable(door: Door, note: bytes, reason: str) -> None:
+    headers = door.headers(WRITER) | {"content-type": "application/json"}
+
+    answer = door.client.post("/shop/v1/write", headers=headers, content=b'{"items": [], "note": ' + note + b"}")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"path": "$", "reason": reason}]
+
+
+def test_a_body_may_speak_of_the_character_that_cannot_be_kept(door: Door) -> None:
+    headers = door.headers(WRITER) | {"content-type": "application/json"}
+
+    answer = door.client.post("/shop/v1/write", headers=headers, content=rb'{"items": [], "note": "\\u0000"}')
+
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
     ("kind", "status", "problem"),
     [
         ("rejected", 422, "platform-rejected"),
