@@ -12,6 +12,7 @@ import msgspec
 
 from canonical.cases import Finding
 from canonical.deals import Deal
+from canonical.faults import NotFound, Rejected
 from canonical.orders import Plan
 from canonical.parties import Account, Customer, CustomerMatch, References, folded
 from policies.catalogue.model import Domain
@@ -33,8 +34,16 @@ def identify(context: WorkflowContext, crm: str, deal: Deal) -> tuple[str, str |
 
 
 def _parent(context: WorkflowContext, crm: str, account: Account) -> str | None:
+    """Return our id for an account's parent. One that never bought may have taken over a customer that was merged into
+    it."""
     for parent in account.ancestors[:1]:
-        return cross_references.canonical_id(context.database, "cus", crm, parent, context.new_id)
+        known = cross_references.canonical_id(context.database, "cus", crm, parent, context.new_id)
+        if customers.last_seen(context.database, known) is not None:
+            return known
+        try:
+            return account_merges.customer_of(context, crm, context.platforms.account(crm, parent), parent)
+        except (NotFound, Rejected):  # nothing is sold to the parent here, and so it stops nothing
+            return known
     return None
 
 

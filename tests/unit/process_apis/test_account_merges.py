@@ -243,3 +243,25 @@ def test_a_record_that_could_not_be_read_is_read_as_the_account_that_is_left(boo
     ChangeFeeds(books.context).act(opened, "retry")()
 
     assert customers.expected_change(books.context.database, FIRST)
+
+
+def test_a_branch_that_is_synced_before_its_merged_parent_has_the_parent_that_goes_on(books: Books) -> None:
+    books.customer(SECOND, "001B")
+    books.org.accounts["001B"] = Account("001B", "Branch", Address(country="DE"), ancestors=(LEFT,))
+    books.org.merge(LOSER, LEFT)
+
+    books.sync(SECOND)
+
+    assert books.seen(SECOND).parent_id == FIRST
+
+
+def test_a_parent_that_cannot_be_read_stops_no_branch(books: Books) -> None:
+    books.customer(SECOND, "001B")
+    books.org.accounts["001B"] = Account("001B", "Branch", Address(country="DE"), ancestors=("001G",))
+
+    books.sync(SECOND)
+    given = books.seen(SECOND).parent_id
+    books.sync(SECOND)
+
+    assert given is not None
+    assert books.seen(SECOND).parent_id == given
