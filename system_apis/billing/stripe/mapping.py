@@ -221,10 +221,10 @@ def tax_key(contract: Contract, line: PricedLine) -> str:
 def rate(row: Row) -> Rate:
     """Return what a tax rate stands for. Of one that Stripe Tax used, the effective percentage is what it charged; the
     other one is the law's (The Tax Rate object)."""
-    parts = (row["metadata"].get("tiergate_key") or "").split(":")
+    own: str = (row["metadata"].get("tiergate_key") or "").partition(":")[2]  # a code may have a colon
     effective = row["effective_percentage"]
     return Rate(
-        parts[1] if len(parts) == len(("legal entity", "code", "percentage")) else "",
+        own.rpartition(":")[0],
         Decimal(str(row["percentage"] if effective is None else effective)),
         row["country"] or "",
         f"{row['country']}-{row['state']}" if row["country"] and row["state"] else "",
@@ -334,7 +334,7 @@ def bill_to(metadata: dict[str, str]) -> Recipient | None:
 def recipient(schedules: Iterable[Row]) -> str:
     """Return the e-mail address of who gets the invoices of all contracts of a customer; empty where that differs, or
     is the customer itself."""
-    named = [bill_to(each["phases"][0]["metadata"]) for each in schedules if each["status"] != OVER]
+    named = [bill_to(each["phases"][0]["metadata"] or {}) for each in schedules if each["status"] != OVER]
     addresses = {each.email if each else "" for each in named}
     return addresses.pop() if len(addresses) == 1 else ""
 

@@ -23,6 +23,8 @@ SHIPPED = Path(__file__).with_name("mapping.toml")
 FIELD = re.compile(r"[a-z][a-z0-9_]*")
 ANY = "*"
 """All legal entities that are not named."""
+HIGHEST = 100
+"""Percent that a tax can have."""
 
 
 WRITTEN = FIELDS[INVOICE].keys()
@@ -118,8 +120,16 @@ def _check(mapping: Books) -> Iterator[Report]:
     classes = {STANDARD_CLASS, *mapping.product_classes.values()}
     for code, entity in mapping.legal_entities.items():
         at = ("legal_entities", code)
+        if not entity.tax_rules and not entity.billed_taxes:
+            decides = "add tax_rules, or billed_taxes where billing's own engine decides"
+            yield at, f"nothing says which taxes {code} charges", decides
+        if "" in entity.taxes:
+            yield (*at, "taxes"), "a tax has no code", "give it one, such as standard"
         for place, billed in enumerate(entity.billed_taxes):
-            yield from _of_names((*at, "billed_taxes", str(place)), code, entity, billed)
+            path = (*at, "billed_taxes", str(place))
+            yield from _of_names(path, code, entity, billed)
+            if billed.percent is not None and not (billed.percent.is_finite() and 0 <= billed.percent <= HIGHEST):
+                yield (*path, "percent"), f"{billed.percent} is no percentage", f"write one from 0 to {HIGHEST}"
         for place, rule in enumerate(entity.tax_rules):
             path = (*at, "tax_rules", str(place))
             yield from _of_names(path, code, entity, rule)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from canonical.faults import Rejected
 from canonical.money import CODES, Money, smallest_charge
+from system_apis.billing.stripe import mapping
 from system_apis.billing.stripe.amounts import from_stripe, to_stripe
 
 ZERO_DECIMAL = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF"
@@ -82,3 +83,18 @@ def test_an_amount_between_two_steps_of_stripe_is_refused_with_the_step(amount: 
 def test_a_fraction_of_a_krona_that_stripe_shows_is_refused() -> None:
     with pytest.raises(Rejected, match="no whole ISK"):
         from_stripe(150, "ISK")
+
+
+def test_the_code_of_a_tax_may_have_a_colon() -> None:
+    row = {"percentage": 19.0, "effective_percentage": None, "country": None, "state": None}
+
+    codes = [
+        mapping.rate({**row, "metadata": metadata}).code
+        for metadata in ({"tiergate_key": "DE01:de:19:19"}, {"tiergate_key": "DE01:standard:19"}, {})
+    ]
+
+    assert codes == ["de:19", "standard", ""]
+
+
+def test_a_schedule_that_people_made_says_of_no_other_recipient() -> None:
+    assert mapping.recipient([{"status": "active", "phases": [{"metadata": None}]}]) == ""
