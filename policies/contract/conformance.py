@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -47,7 +48,7 @@ def _inside(kind: Any, value: Any, path: str) -> Iterator[FieldError]:
     bare = _bare(kind)
     if isinstance(value, dict) and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         members = cast("dict[str, Any]", value)
-        fields = {each.encode_name: each for each in msgspec.structs.fields(bare)}
+        fields = _fields(bare)
         for name in members.keys() - fields.keys():
             yield FieldError(f"{path}.{name}", "unknown field")
         for name, field in fields.items():
@@ -61,6 +62,13 @@ def _inside(kind: Any, value: Any, path: str) -> Iterator[FieldError]:
             yield from unfit(item, each, f"{path}[{index}]")
 
 
+@cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """Return the fields of a struct by the names under which they are sent."""
+    return {each.encode_name: each for each in msgspec.structs.fields(kind)}
+
+
+@cache
 def _bare(kind: Any) -> Any:
     """Return a type without its bounds, and without null where it has one other choice."""
     while get_origin(kind) is Annotated:
