@@ -14,7 +14,9 @@ import msgspec
 from tiergate.cli.common import BAD_SETTINGS, FAILED, NOT_READY, config_option, load_catalogue, load_settings, refuse
 
 if TYPE_CHECKING:
+    from canonical.faults import PlatformFault
     from policies.catalogue.model import Domain
+    from policies.store.secret import Secret
     from tiergate.platforms import PlatformToPrepare
     from tiergate.settings import Settings
 
@@ -37,9 +39,14 @@ def setup(domain: Domain, instance: str, url: str, config: Path, *, yes: bool, r
     TIERGATE_SETUP_ADMINISTRATOR: an access token, an API key, or USER:PASSWORD, as the platform has them.
     """
     from tiergate.platforms import load_platform
+    from tiergate.settings import HttpUrl
 
     settings = load_settings(config)
     if url:
+        try:
+            msgspec.convert(url, HttpUrl)
+        except msgspec.ValidationError:
+            refuse(["--url: it is to begin with http:// or https://"])
         settings = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, public_url=url))
     catalogue = load_catalogue(settings.governance.path())
     known = catalogue.instances(domain)
@@ -51,7 +58,7 @@ def setup(domain: Domain, instance: str, url: str, config: Path, *, yes: bool, r
 
 async def prepare(settings: Settings, found: PlatformToPrepare, *, yes: bool, remove: bool) -> int:
     """Show the steps of a setup or of its removal, and take them if `yes`. Return the exit code."""
-    from canonical.faults import Misconfigured, PlatformFault
+    from canonical.faults import PlatformFault
     from policies.store.secret import Secret
     from tiergate.setup import keep, setup_of
 
@@ -60,15 +67,14 @@ async def prepare(settings: Settings, found: PlatformToPrepare, *, yes: bool, re
         async with setup_of(settings, found, administrator) as work:
             steps = await (work.removal() if remove else work.steps())
             for each in steps:
-                click.echo(f"{each.state:8} {each.what}" + (f"\n         {each.plan}" if each.plan else ""))
+                if not yes or each.act is None:
+                    click.echo(f"{each.state:8} {each.what}" + (f"\n         {each.plan}" if each.plan else ""))
             for each in steps if yes else ():
                 if each.act is not None:
                     note = keep(await each.act(), found)
                     click.echo(f"done     {each.what}" + (f"\n         {note}" if note else ""))
     except PlatformFault as fault:
-        ours = isinstance(fault, Misconfigured) and not administrator
-        hint = f", or put an administrator's credentials in {ADMINISTRATOR}" if ours else ""
-        click.echo(f"tiergate: {found.platform.name}: {fault.reason}{hint}", err=True)
+        click.echo(f"tiergate: {found.platform.name}: {fault.reason}{_hint(fault, administrator)}", err=True)
         return FAILED if yes else NOT_READY
     if not steps:
         click.echo("There is nothing.")
@@ -77,3 +83,14 @@ async def prepare(settings: Settings, found: PlatformToPrepare, *, yes: bool, re
         click.echo("Nothing was changed. Add --yes to do it.")
     for_people = [each for each in steps if each.state in {"missing", "wrong"} and each.act is None]
     return NOT_READY if for_people or (to_do and not yes) else 0
+
+
+def _hint(fault: PlatformFault, administrator: Secret) -> str:
+    """Return what else may help where a platform refuses what is asked with these credentials."""
+    from canonical.faults import Misconfigured, Rejected
+
+    if not isinstance(fault, Rejected):
+        return ""
+    if not administrator:
+        return f", or put an administrator's credentials in {ADMINISTRATOR}"
+    return f" ({ADMINISTRATOR} has the ones that were used)" if isinstance(fault, Misconfigured) else ""

@@ -252,10 +252,31 @@ def test_setup_finds_in_the_sandbox_all_that_it_would_make(environment: Environm
     settings = {"TIERGATE_SERVER_PUBLIC_URL": environment.sandbox.url("system")}
 
     for domain, instance, what in (
-        ("crm", "salesforce", "there    23 custom fields"),
-        ("billing", "stripe", "there    webhook endpoint"),
-        ("erp", "tryton", "there    payment method 'Billing'"),
+        ("crm", "salesforce", ["there    23 custom fields"]),
+        ("billing", "stripe", ["there    webhook endpoint"]),
+        ("erp", "tryton", ["there    user 'tiergate'", "there    payment method 'Billing'"]),
     ):
         done = run("setup", domain, instance, "--yes", "--config", config, **settings)
-        assert done.stdout.startswith(what), done
-        assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+        lines = done.stdout.splitlines()
+        assert (done.returncode, len(lines)) == (0, len(what)), done
+        assert all(line.startswith(each) for line, each in zip(lines, what, strict=True)), done
+
+
+def test_setup_says_whose_credentials_a_platform_refuses(environment: Environment) -> None:
+    crm = ("setup", "crm", "salesforce", "--remove", "--config", str(environment.sandbox.config))
+
+    ours = run(*crm)
+    administrators = run(*crm, TIERGATE_SETUP_ADMINISTRATOR="wrong")
+
+    assert (ours.returncode, administrators.returncode) == (3, 3)
+    assert ours.stderr.endswith("or put an administrator's credentials in TIERGATE_SETUP_ADMINISTRATOR\n")
+    assert administrators.stderr.endswith("access token (TIERGATE_SETUP_ADMINISTRATOR has the ones that were used)\n")
+
+
+def test_setup_takes_no_address_that_is_no_url(environment: Environment) -> None:
+    billing = ("setup", "billing", "stripe", "--url", "ftp://x", "--config", str(environment.sandbox.config))
+
+    refused = run(*billing)
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--url: it is to begin with http:// or https://" in refused.stderr
