@@ -107,7 +107,8 @@ def examine_token(config: Path, token: str) -> Check:
     try:
         caller = asyncio.run(ask())
     except TokenRefused as refused:
-        return Check(f"the token is refused: {refused.reason}", "missing", "see [issuers] in the catalogue")
+        remedy = "get one that [issuers] in the catalogue names, and send it as it came"
+        return Check(f"the token is refused: {refused.reason}", "missing", remedy)
     scopes = ", ".join(sorted(caller.scopes)) or "no scope"
     return Check(f"the token is of {caller.client}, for {caller.subject}, with {scopes}")
 

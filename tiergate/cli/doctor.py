@@ -14,9 +14,9 @@ COLOURS = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--token", default="", help="Only say whether the channels take this access token, and why; - reads it.")
+@click.option("--token", help="Only say whether the channels take this access token, and why; - reads it.")
 @config_option
-def doctor(config: Path, token: str, *, as_json: bool) -> None:
+def doctor(config: Path, token: str | None, *, as_json: bool) -> None:
     """Say what is set up, reachable or missing, and what to do about it.
 
     Each platform is logged in to and held against what its connector needs. Exits with 3 when something is missing.
@@ -28,7 +28,7 @@ def doctor(config: Path, token: str, *, as_json: bool) -> None:
     if token == "-":  # noqa: S105 – where it is read from
         token = sys.stdin.readline().strip()
     found: list[Check] = []
-    for each in [examine_token(config, token)] if token else examine(config):
+    for each in examine(config) if token is None else [examine_token(config, token)]:
         found.append(each)
         if not as_json:
             remedy = f" – {each.remedy}" if each.remedy else ""

@@ -46,6 +46,17 @@ def test_a_client_that_the_catalogue_does_not_have_is_refused_with_those_it_has(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("given", ["", "\n", "no token\n"])
+def test_the_doctor_refuses_a_token_that_is_none(config: Path, given: str) -> None:
+    asked = ["doctor", "--token", "-", "--config", str(config)]
+
+    done = CliRunner().invoke(cli, asked, input=given, catch_exceptions=False)
+
+    assert done.exit_code == 3
+    assert done.stdout.startswith("missing the token is refused: ")
+    assert done.stdout.count("\n") == 1
+
+
 def test_what_a_former_client_did_can_still_be_exported(config: Path) -> None:
     log = AuditLog(config.parent / "audit" / "process.jsonl", b"key")
     log.write(AuditEntry(utc_now(), "process", "take_event", "v1", "former", "", "", 200, "cor_1"))
