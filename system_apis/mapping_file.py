@@ -22,7 +22,7 @@ class MappingError(ValueError):
     """A mapping that cannot be used; `violations` say why."""
 
     def __init__(self, name: str, violations: list[Violation]) -> None:
-        super().__init__("; ".join(f"{name}: {each}" for each in violations))
+        super().__init__("\n    ".join(f"{name}: {each}" for each in violations))
         self.violations = violations
 
 

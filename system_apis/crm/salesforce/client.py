@@ -81,7 +81,7 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.client_secret and not self.private_key:
-            raise ValueError("credentials are missing: set client_secret or private_key")
+            raise ValueError("the secret is missing: client_secret or private_key")
         self.org()  # a mistake in the mapping is said at start
 
     def org(self) -> Org:

@@ -33,6 +33,7 @@ class Salesforce:
         self._changes = Changes(self._client, context, settings.cut_over)
         self._sweep = Sweep(self._client, self._changes, context.clock, settings.sweep_seconds)
         self._org = self._client.org
+        self._instance = context.instance
         self._clock = context.clock
         self._record_types: dict[str, str] = {}
         self._detail_length = mapping.DETAIL_LENGTH
@@ -237,7 +238,7 @@ class Salesforce:
     async def misfits(self) -> list[Misfit]:
         """Return what the mapping names and the org lacks, or has otherwise, what our user may do too much, and when
         the requests of the day run out."""
-        found = [*await fit.misfits(self._client, self._org), *await fit.too_many_rights(self._client)]
+        found = [*await fit.misfits(self._client, self._org, self._instance), *await fit.too_many_rights(self._client)]
         if scarce := self._client.quota.in_words(self._poll_seconds):
             found.append(Misfit(scarce, "raise poll_seconds, or buy more requests for the org", blocks=False))
         return found

@@ -35,12 +35,14 @@ TOO_MUCH = {
     "PermissionsAuthorApex": "Author Apex",
 }
 """Permissions that no integration needs, by their names in the API and in the setup."""
-VISIBLE = "or create it with `tiergate setup crm`"
 
 
-async def misfits(client: SalesforceClient, org: Org) -> list[Misfit]:
-    """Return all that the mapping names and the org lacks, or has otherwise. Raises leaves of `PlatformFault`."""
-    found = [each async for each in _Fit(client, org).all()]
+async def misfits(client: SalesforceClient, org: Org, instance: str) -> list[Misfit]:
+    """Return all that the mapping names and the org, called `instance` in the catalogue, lacks or has otherwise.
+
+    Raises leaves of `PlatformFault`.
+    """
+    found = [each async for each in _Fit(client, org, instance).all()]
     return sorted(found, key=lambda each: each.what)
 
 
@@ -74,9 +76,10 @@ def key_of(reader: Reader) -> str:
 class _Fit:
     """One look at an org: each of its objects is described once."""
 
-    def __init__(self, client: SalesforceClient, org: Org) -> None:
+    def __init__(self, client: SalesforceClient, org: Org, instance: str) -> None:
         self._client = client
         self._org = org
+        self._create = f"create it with `tiergate setup crm {instance}`"
         self._objects: dict[str, Described] = {}
 
     async def all(self) -> AsyncIterator[Misfit]:
@@ -118,13 +121,23 @@ class _Fit:
             to = next((field for field in described.fields if _same(field.relationshipName, each)), None)
             if to is None:
                 known = sorted(field.relationshipName for field in described.fields if field.relationshipName)
-                return Misfit(
-                    f"{sobject} has no relationship {each!r}", f"use one of {', '.join(known)}{hint(each, known)}"
-                )
+                create = f", or {self._create}" if each.endswith("__r") else ""
+                remedy = f"use one of {', '.join(known)}{hint(each, known, '__r')}{create}"
+                return Misfit(f"{sobject} has no relationship {each!r}", remedy)
             if to.relationshipName != each:
                 return _miswritten(sobject, each, to.relationshipName or "")
             sobject = "User" if "User" in to.referenceTo else to.referenceTo[0]
-        return _named(await self._described(sobject), sobject, name)
+        return self._named(await self._described(sobject), sobject, name)
+
+    def _named(self, described: Described, sobject: str, name: str) -> DescribedField | Misfit:
+        """Return the field of a name. It has to be as the org writes it: queries take it in any case, their answers
+        have it in one."""
+        field = described.field(name)
+        if field is None:
+            near = hint(name, [each.name for each in described.fields], "__c")
+            create = f", or {self._create}" if name.endswith("__c") else ""
+            return Misfit(f"{sobject} has no field {name!r}", f"name one that it has{near}{create}")
+        return field if field.name == name else _miswritten(sobject, name, field.name)
 
     def _of_field(self, reader: Reader, key: str, path: str, field: DescribedField) -> Iterator[Misfit]:
         column, kind = reader.column, KINDS.get(key, "text")
@@ -154,7 +167,7 @@ class _Fit:
         ):
             for key, name in msgspec.structs.asdict(names).items():
                 described = self._objects[sobject]
-                field = _named(described, sobject, name)
+                field = self._named(described, sobject, name)
                 for each in [field] if isinstance(field, Misfit) else _unwritable(sobject, key, field):
                     yield Misfit(f"written.{table}.{key}: {each.what}", each.remedy)
 
@@ -199,16 +212,6 @@ class _Fit:
 
 def _same(relationship: str | None, name: str) -> bool:
     return (relationship or "").lower() == name.lower()
-
-
-def _named(described: Described, sobject: str, name: str) -> DescribedField | Misfit:
-    """Return the field of a name. It has to be as the org writes it: queries take it in any case, their answers have
-    it in one."""
-    field = described.field(name)
-    if field is None:
-        near = hint(name, [each.name for each in described.fields])
-        return Misfit(f"{sobject} has no field {name!r}", f"name one that it has{near}, {VISIBLE}")
-    return field if field.name == name else _miswritten(sobject, name, field.name)
 
 
 def _miswritten(sobject: str, name: str, right: str) -> Misfit:

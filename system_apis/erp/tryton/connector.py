@@ -37,7 +37,7 @@ class Tryton:
         self._instance = context.instance
         self._clock = context.clock
         self._master_data = MasterData(self._client, self._mapping)
-        self._user = ApplicationUser(self._client, settings)
+        self._user = ApplicationUser(self._client, settings, context.instance)
 
     async def legal_entity(self, code: str) -> LegalEntity:
         company = await self._master_data.company(code)

@@ -37,7 +37,7 @@ class TrytonSetup:
 
     def __init__(self, settings: Settings, context: ConnectorContext, ours: Settings) -> None:
         self._client = TrytonClient(settings, context.client)
-        self._user = ApplicationUser(self._client, ours)
+        self._user = ApplicationUser(self._client, ours, context.instance)
         self._books = Tryton(settings, context)
         self._master_data = MasterData(self._client, books(settings.mapping))
 

@@ -21,11 +21,12 @@ MODEL = "res.user"
 class ApplicationUser:
     """The user that the settings name, read and changed by a `client` that may be another's."""
 
-    def __init__(self, client: TrytonClient, settings: Settings) -> None:
+    def __init__(self, client: TrytonClient, settings: Settings, instance: str) -> None:
         self._client = client
         self._login = settings.user
         self._password = settings.password
         self._what = f"user {settings.user!r}"
+        self._setup = f"tiergate setup erp {instance}"
 
     async def misfits(self, companies: Iterable[Row]) -> list[Misfit]:
         """Return what it may not do for `companies`, and what it may do that nobody needs.
@@ -35,10 +36,10 @@ class ApplicationUser:
         user = await self._read()
         if user is None:
             return []
-        remedy = "run `tiergate setup erp` as an administrator, or let one change it"
+        remedy = f"run `{self._setup}` as an administrator, or let one change it"
         found = [Misfit(f"the {self._what} {each}", remedy) for each in await self._lacks(user, companies)]
         if user["administrator"]:
-            remedy = "name one in `user` that is in the group Accounting alone: `tiergate setup erp` makes it"
+            remedy = f"name one in `user` that is in the group Accounting alone: `{self._setup}` makes it"
             found.append(Misfit(f"the {self._what} is an administrator, who may do everything", remedy, blocks=False))
         for each in await self._others(user):
             remedy = "take it out: Accounting is enough"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -153,6 +154,17 @@ def test_a_mistake_of_the_file_is_named_at_start_with_its_key_and_the_remedy(
     assert complaint in str(caught.value)
 
 
+def test_each_of_several_mistakes_of_a_file_has_a_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "org.toml"
+    file.write_text(SHIPPED.read_text().replace("won_stage", "won").replace("active_contract", "active"))
+
+    with pytest.raises(MappingError) as caught:
+        settings(file)
+
+    assert all(re.match(r" *org\.toml: line \d+: org\.", each) for each in str(caught.value).splitlines())
+    assert len(str(caught.value).splitlines()) == 4
+
+
 @pytest.mark.parametrize("path", ['"A__r.B__r.C__r.D__r.E__r.F__c"', '{ field = "Zero__c", default = 1 }'])
 def test_what_is_just_within_the_bounds_is_taken(tmp_path: Path, path: str) -> None:
     file, key = tmp_path / "org.toml", '"LegalEntity__c"' if "__r" in path else '"Revision__c"'
@@ -220,7 +232,8 @@ def test_what_the_org_lacks_of_what_the_mapping_names_is_said_with_its_key_and_w
         }
         remedy = found["deal.legal_entity: Opportunity has no field 'LegalEntitty__c'"]
         assert "did you mean LegalEntity__c?" in remedy
-        assert "create it with `tiergate setup crm`" in remedy
+        assert "or create it with `tiergate setup crm under-test`" in remedy
+        assert "did you mean" not in found["account.partner: Account has no field 'Partner__c'"]
         assert "use one of Closed Won" in found["org.won_stage: 'Closed Lost' is no stage of won deals"]
         kind = found["org.record_types: the org has no record type of deals 'New_Business'"]
         assert "(did you mean New_Busines?)" in kind

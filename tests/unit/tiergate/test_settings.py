@@ -267,7 +267,7 @@ def test_every_missing_secret_is_named_and_none_is_shown(tmp_path: Path) -> None
     reported = str(refused.value)
     assert len(refused.value.errors) == 4
     assert "TIERGATE_PLATFORMS_TRYTON_PASSWORD" in reported
-    assert "credentials are missing" in reported
+    assert "the secret is missing" in reported
     assert "hush" not in reported
 
 
