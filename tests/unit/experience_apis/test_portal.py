@@ -88,9 +88,16 @@ def test_the_portal_says_that_an_api_is_retired_and_where_to_read_about_it() -> 
     assert "None" not in shown
 
 
+def test_the_guide_to_a_version_leads_to_both_references(client: TestClient[Any]) -> None:
+    references = re.findall(r'href="(/docs/reference/[^"]+)"', client.get("/docs/partners-v2").text)
+
+    assert references == ["/docs/reference/partners.v1", "/docs/reference/partners.v2"]
+    assert [client.get(each).status_code for each in references] == [200, 200]
+
+
 def test_the_page_about_tokens_tells_the_two_times_apart(client: TestClient[Any]) -> None:
     assert (
-        "<code>expires_in</code> is shorter than what the token's own <code>exp</code> says"
+        "At least <code>expires_in</code> seconds. The token's own <code>exp</code> is later"
         in client.get("/docs/tokens").text
     )
 
