@@ -456,5 +456,6 @@ def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:
             click.echo(f"{name:13}{sandbox.url(name)}")
         for each in displaced(sandbox.ports):
             click.echo(each)
-        click.echo(f"settings     {sandbox.config}\nNow `tiergate up` in another terminal. Ctrl-C stops the sandbox.")
+        click.echo(f"settings     {sandbox.config}")
+        click.echo(f"Now `tiergate up --config {sandbox.config}` in another terminal. Ctrl-C stops the sandbox.")
         wait_for_the_end(children)
