@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import secrets
 from pathlib import Path
@@ -334,8 +336,14 @@ def stripe_app(stripe: Stripe) -> Litestar:
 
 
 def _authenticate(request: PlatformRequest, api_key: str) -> None:
+    """Take the key as a bearer token, or as a user name without a password (docs.stripe.com/api/authentication)."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secrets.compare_digest(token, api_key):
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            token = base64.b64decode(token, validate=True).decode().removesuffix(":")
+    elif scheme.lower() != "bearer":
+        token = ""
+    if not secrets.compare_digest(token.encode(), api_key.encode()):
         raise StripeError(401, "invalid_request_error", "Invalid API Key provided.")
 
 
