@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import date
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
 from stdnum.eu import vat as eu_vat
@@ -26,6 +27,25 @@ from system_apis.erp.tryton.misfits import misfits
 from system_apis.erp.tryton.user import ApplicationUser
 
 log = structlog.get_logger("tiergate.erp")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _as_the_books_are(
+    act: Callable[Concatenate[Tryton, P], Awaitable[T]],
+) -> Callable[Concatenate[Tryton, P], Awaitable[T]]:
+    """Let an act of the connector read master data again that is old, and everything after it was refused."""
+
+    @wraps(act)
+    async def acting(self: Tryton, *args: P.args, **kwargs: P.kwargs) -> T:
+        self.master_data.expire()
+        try:
+            return await act(self, *args, **kwargs)
+        except (Rejected, NotFound):
+            self.master_data.forget()
+            raise
+
+    return acting
 
 
 class Tryton:
@@ -36,11 +56,12 @@ class Tryton:
         self._mapping = books(settings.mapping)
         self._instance = context.instance
         self._clock = context.clock
-        self._master_data = MasterData(self._client, self._mapping)
+        self.master_data = MasterData(self._client, self._mapping, context.clock)
         self._user = ApplicationUser(self._client, settings, context.instance)
 
+    @_as_the_books_are
     async def legal_entity(self, code: str) -> LegalEntity:
-        company = await self._master_data.company(code)
+        company = await self.master_data.company(code)
         rows = await self._client.rows(
             "account.tax", [["company", "=", company["id"]]], ["name", "rate"], company["id"]
         )
@@ -62,14 +83,16 @@ class Tryton:
             taxed_by_billing=named is not None and named.taxed_by_billing,
         )
 
+    @_as_the_books_are
     async def known_products(self, skus: Sequence[str]) -> dict[str, Product]:
-        found = await self._master_data.products(skus)
+        found = await self.master_data.products(skus)
         return {sku: Product(each["tax_class"], each["digits"]) for sku, each in found.items()}
 
+    @_as_the_books_are
     async def credit(
         self, customer_id: str, legal_entity: str, currencies: Collection[str], record: str = ""
     ) -> Credit:
-        company = await self._master_data.company(legal_entity)
+        company = await self.master_data.company(legal_entity)
         fields = ["credit_amount", "credit_limit_amount", "code", "identifiers.code", "identifiers.active"]
         sought = matching.ours_or(customer_id, record)
         rows = await self._client.rows("party.party", sought, fields, company["id"])
@@ -82,26 +105,28 @@ class Tryton:
         if not limit:
             return Credit(used, None)
         others = sorted(set(currencies) - {own})
-        rates = await self._master_data.rates(others, company) if others else {}
+        rates = await self.master_data.rates(others, company) if others else {}
         return Credit(used, Money.of(from_decimal(limit), own), rates)
 
     # ---- customers
 
+    @_as_the_books_are
     async def match_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
         reference = customer.references.get(self._instance, "")
         alike = matching.similar(customer, reference)
         rows = await self._client.rows("party.party", alike, matching.FIELDS, 0, inactive=True)
-        sellers = await self._master_data.sellers()
+        sellers = await self.master_data.sellers()
         others = [row for row in rows if row["id"] not in sellers]
         found = [each for row in others if (each := matching.match(row, customer, reference))]
         own = [each for each in found if each.customer_id]
         return tuple(own[:1] or found)
 
+    @_as_the_books_are
     async def put_customer(self, customer: Customer) -> str:
-        countries = await self._master_data.countries()
+        countries = await self.master_data.countries()
         if customer.address.country and customer.address.country not in countries:
             raise Rejected("erp", f"there is no country {customer.address.country}", field="customer.address")
-        wanted = mapping.party(customer, countries, await self._master_data.identifier_types())
+        wanted = mapping.party(customer, countries, await self.master_data.identifier_types())
         found = await self._record(customer)
         if found is None:
             try:
@@ -156,14 +181,15 @@ class Tryton:
 
     # ---- invoices
 
+    @_as_the_books_are
     async def put_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
         """Draft and post the invoice, in two calls.
 
         A draft that a broken connection left behind is found and used. One that shows up late can never be posted
         beside the other, since posting names one record.
         """
-        company = await self._master_data.company(invoice.legal_entity)
-        invoice = self._master_data.coded(invoice)
+        company = await self.master_data.company(invoice.legal_entity)
+        invoice = self.master_data.coded(invoice)
         drafts = await self._drafted(invoice, company)
         chosen = _posted(drafts) or drafts[0]
         surplus = [each["id"] for each in drafts if each["id"] != chosen["id"] and each["state"] == "draft"]
@@ -184,11 +210,11 @@ class Tryton:
         if (drafted.total - drafted.tax) != (invoice.total - invoice.tax):
             reason = f"Tryton works out {drafted.total - drafted.tax} before tax, billing {invoice.total - invoice.tax}"
             raise Rejected("erp", reason, field="total")
-        await self._master_data.opened(company)
+        await self.master_data.opened(company)
         issued: dict[int, Money] = {}
         for line in invoice.lines:
             for code, amount in mapping.taxes_of(line, invoice).items():
-                tax = self._master_data.tax(code, invoice.legal_entity, company)
+                tax = self.master_data.tax(code, invoice.legal_entity, company)
                 issued[tax] = issued.get(tax, Money.zero(amount.currency)) + amount
         if total(issued.values(), invoice.tax.currency) != invoice.tax:
             raise Rejected("erp", f"the taxes of the lines are not the {invoice.tax} of the invoice", field="tax")
@@ -269,7 +295,7 @@ class Tryton:
         customer = await self._party(invoice.customer_id)
         if customer is None:
             raise NotFound("erp", f"there is no customer {invoice.customer_id}")
-        data = self._master_data
+        data = self.master_data
         await data.load_products([line.sku for line in invoice.lines])
         opened: Row = await data.opened(company) | {"currency": await data.currency(invoice.total.currency)}
         if invoice.due_on and invoice.total.amount > 0:  # a credit note is due no day
@@ -301,7 +327,7 @@ class Tryton:
         found by all that it says."""
         if invoice.bill_to is None:
             return customer["addresses"][0]
-        countries = await self._master_data.countries()
+        countries = await self.master_data.countries()
         postal = mapping.postal_address(invoice.bill_to.name, invoice.bill_to.address, countries)
         wanted = postal | {"party": customer["id"], "invoice": True}
         same = [[name, "=", value] for name, value in wanted.items()]
@@ -321,7 +347,7 @@ class Tryton:
         return await self._client.rows("account.invoice", domain, fields, company["id"])
 
     async def posting(self, invoice_id: str, legal_entity: str) -> Posting:
-        found = await self._invoices(invoice_id, await self._master_data.company(legal_entity))
+        found = await self._invoices(invoice_id, await self.master_data.company(legal_entity))
         posted = _posted(found)
         if posted is None:
             raise NotFound("erp", f"the invoice {invoice_id} is not posted")
@@ -329,8 +355,9 @@ class Tryton:
 
     # ---- taking back
 
+    @_as_the_books_are
     async def cancel_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
-        company = await self._master_data.company(invoice.legal_entity)
+        company = await self.master_data.company(invoice.legal_entity)
         found = await self._invoices(invoice.id, company, mapping.CANCELLING)
         row = _posted(found)
         if row is None:
@@ -431,12 +458,13 @@ class Tryton:
 
     # ---- payments
 
+    @_as_the_books_are
     async def put_payment(self, payment: Payment, legal_entity: str, closed: ClosedPeriod) -> Posting:
         """Book the payment with Tryton's own wizard, which reconciles it too.
 
         The move's description is the natural key.
         """
-        company = await self._master_data.company(legal_entity)
+        company = await self.master_data.company(legal_entity)
         row, booked = await self._due(payment, company)
         on = payment.received_on
         if payment.recovered and not booked and await self._undo_write_off(row, legal_entity, on, closed, company):
@@ -487,7 +515,7 @@ class Tryton:
     async def _pay(self, invoice: Row, payment: Payment, on: date, company: Row) -> None:
         record = invoice["id"]
         kind = mapping.payment_type(payment, mapping.posting(invoice).balance)
-        form = mapping.payment(payment, invoice, on, (await self._master_data.opened(company))["payment_method"])
+        form = mapping.payment(payment, invoice, on, (await self.master_data.opened(company))["payment_method"])
         # Of two that book at once only one finds the invoice as it was read: a part would be booked twice otherwise.
         context = _in(company) | {"_timestamp": {f"account.invoice,{record}": invoice["_timestamp"]}}
         async with self._client.wizard("account.invoice.pay", "account.invoice", [record], context) as go:
@@ -502,7 +530,7 @@ class Tryton:
     async def misfits(self) -> list[Misfit]:
         """Return what the mapping names and the books lack, the payment methods that are missing, and what our user may
         do too little or too much of."""
-        companies = await self._master_data.companies()
+        companies = await self.master_data.companies()
         found = [*await self._user.misfits(companies), *await self.misfits_of_books()]
         for company in companies:
             method = [["company", "=", company["id"]], ["name", "=", PAYMENT_METHOD]]
@@ -514,7 +542,7 @@ class Tryton:
 
     async def misfits_of_books(self) -> list[Misfit]:
         """Return what an accountant has to decide: companies, taxes, categories, an open period that the books lack."""
-        companies = await self._master_data.load_companies()
+        companies = await self.master_data.load_companies()
         return await misfits(self._client, self._mapping, companies, self._clock().date())
 
 

@@ -1,8 +1,12 @@
-"""What the books of a Tryton have that seldom changes: companies, accounts, taxes, products. It is read once."""
+"""What the books of a Tryton have that seldom changes: companies, accounts, taxes, products.
+
+It is read again when it is old, and after a refusal: an accountant may have corrected what was refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,29 +15,48 @@ import msgspec
 from canonical.billing import Invoice, InvoiceLine, LineTax
 from canonical.deals import plain
 from canonical.faults import NotFound, Rejected
+from canonical.ids import Clock
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.books import Books
 from system_apis.erp.tryton.client import TrytonClient
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, RECEIVABLE, Row, from_decimal
 
+OLD = timedelta(minutes=10)
+"""When what was read is read again."""
+
 
 class MasterData:
     """Read the records that postings name. Raises leaves of `PlatformFault`."""
 
-    def __init__(self, client: TrytonClient, books: Books) -> None:
+    def __init__(self, client: TrytonClient, books: Books, clock: Clock) -> None:
         self._client = client
+        self._clock = clock
         self._mapping = books
+        self._fresh: set[Hashable] = set()
+        """What is not read again. What was read before is kept beside it, for postings that are on their way."""
+        self._old_at: datetime | None = None
         self._companies: dict[str, Row] = {}
         self._opened_books: dict[int, Row] = {}
         self._products: dict[str, Row] = {}
         self._currencies: dict[str, int] = {}
         self._countries: dict[str, int] = {}
-        self._payment_terms: dict[int, list[int]] | None = None
+        self._payment_terms: dict[int, list[int]] = {}
         self._identifier_types: set[str] = set()
+
+    def expire(self) -> None:
+        """Let what is old be read again."""
+        now = self._clock()
+        if self._old_at is None or now >= self._old_at:
+            self._old_at = now + OLD
+            self.forget()
+
+    def forget(self) -> None:
+        """Let everything be read again."""
+        self._fresh.clear()
 
     async def company(self, code: str) -> Row:
         """Return the company with the code of a legal entity. Raises `NotFound` when there is none."""
-        if code not in self._companies:
+        if code not in self._companies or "companies" not in self._fresh:
             await self.load_companies()
         if code not in self._companies:
             raise NotFound("erp", f"there is no company with the code {code}")
@@ -57,12 +80,13 @@ class MasterData:
                 "name": about["name"],
                 "country": vat[:2],
             }
+        self._fresh.add("companies")
         return self._companies
 
     async def opened(self, company: Row) -> Row:
         """Return the ids that every posting of a company needs."""
         key = company["id"]
-        if key not in self._opened_books:
+        if ("books", key) not in self._fresh:
             own = ["company", "=", key]
 
             async def first(model: str, *domain: Any) -> int:
@@ -79,6 +103,7 @@ class MasterData:
                 "payment_method": await first("account.invoice.payment.method", own, ["name", "=", PAYMENT_METHOD]),
                 "taxes": {each["name"]: each["id"] for each in taxes},
             }
+            self._fresh.add(("books", key))
         return self._opened_books[key]
 
     def tax(self, code: str, legal_entity: str, company: Row) -> int:
@@ -119,7 +144,7 @@ class MasterData:
 
     async def load_products(self, skus: Sequence[str]) -> None:
         """Read products that are not known yet."""
-        missing = [sku for sku in skus if sku and sku not in self._products]
+        missing = [sku for sku in skus if sku and ("product", sku) not in self._fresh]
         if not missing:
             return
         fields = [
@@ -130,7 +155,10 @@ class MasterData:
             "account_category.name",
         ]
         company = next(iter(self._companies.values()), {"id": 0})["id"] or (await self._any_company())
-        for each in await self._client.rows("product.product", [["code", "in", missing]], fields, company):
+        found = await self._client.rows("product.product", [["code", "in", missing]], fields, company)
+        for sku in set(missing) - {each["code"] for each in found}:
+            self._products.pop(sku, None)
+        for each in found:
             category: Row = each["account_category."] or {}
             self._products[each["code"]] = {
                 "id": each["id"],
@@ -139,6 +167,7 @@ class MasterData:
                 "account": category.get("account_revenue"),
                 "tax_class": self._mapping.product_class(category.get("name", "")),
             }
+            self._fresh.add(("product", each["code"]))
 
     async def _any_company(self) -> int:
         rows = await self._client.rows("company.company", [], ["id"], 0, 1)
@@ -164,13 +193,15 @@ class MasterData:
     async def payment_term(self, days: int) -> int | None:
         """Return Tryton's id of the only payment term by which all is due after so many days, None where there is none,
         or a choice that is not ours."""
-        if self._payment_terms is None:
+        if "payment_terms" not in self._fresh:
             delta = [f"lines.relativedeltas.{name}" for name in mapping.DELTA]
             rows = await self._client.rows("account.invoice.payment_term", [], ["lines.type", *delta], 0)
-            self._payment_terms = {}
+            terms: dict[int, list[int]] = {}
             for each in rows:
                 if (due_after := mapping.days_of_term(each)) is not None:
-                    self._payment_terms.setdefault(due_after, []).append(each["id"])
+                    terms.setdefault(due_after, []).append(each["id"])
+            self._payment_terms = terms
+            self._fresh.add("payment_terms")
         found = self._payment_terms.get(days, [])
         return found[0] if len(found) == 1 else None
 

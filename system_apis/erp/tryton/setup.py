@@ -39,7 +39,7 @@ class TrytonSetup:
         self._client = TrytonClient(settings, context.client)
         self._user = ApplicationUser(self._client, ours, context.instance)
         self._books = Tryton(settings, context)
-        self._master_data = MasterData(self._client, books(settings.mapping))
+        self._master_data = MasterData(self._client, books(settings.mapping), context.clock)
 
     async def steps(self) -> list[Step]:
         companies = await self._master_data.companies()

@@ -98,12 +98,13 @@ class ApplicationUser:
             allowed["groups"] = [["add", [await self._group()]]]
             if user is not None:
                 await self._write(user["id"], active=True, **allowed)
-                if user["company"] is None:  # it is one of those that the user has already
+                if user["company"] is None and companies:  # it is one of those that the user has already
                     await self._write(user["id"], company=companies[0]["id"])
                 return Made()
             record = {"name": "Tiergate", "login": self._login, "password": self._password.reveal(), **allowed}
             (made,) = await self._client.call(f"model.{MODEL}.create", [record])
-            await self._write(made, company=companies[0]["id"])
+            if companies:
+                await self._write(made, company=companies[0]["id"])
             note = {"resource": f"{MODEL},{made}", "message": MARK}
             await self._client.call("model.ir.note.create", [note])
             return Made()

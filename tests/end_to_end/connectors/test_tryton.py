@@ -224,6 +224,21 @@ class TrytonKit(ErpKit):
         assert "model.res.user.warning.skip" not in methods
 
     @behaviour
+    async def what_an_accountant_corrects_is_seen_by_the_next_attempt(self) -> None:
+        books = cast("Books", self.subject)
+        put = await self._invoice("corrected")
+        (tax,) = await books.rows("account.tax", [["name", "=", "VAT19"]], ["id"])
+        await books.call("model.account.tax.write", [tax["id"]], {"name": "Another"}, {})
+        cast("Tryton", self.connector).master_data.forget()
+        with pytest.raises(Rejected, match="no tax that is named VAT19"):
+            await self.bench.call(put)
+
+        await books.call("model.account.tax.write", [tax["id"]], {"name": "VAT19"}, {})
+
+        await self.bench.settled(put)
+        assert await books.posted(self._sample("corrected").id) == 1
+
+    @behaviour
     async def the_address_of_a_contact_that_is_gone_is_gone(self) -> None:
         customer = samples.customer("gone_contact")
         for contact, kept in (
