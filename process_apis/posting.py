@@ -15,7 +15,7 @@ from canonical.money import Money
 from canonical.orders import PostingKind
 from policies.business.posting_windows import window_of
 from policies.context.correlation import correlated
-from process_apis.runtime.agenda import CASE_AFTER, retry
+from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome, passes_by_itself
 
@@ -77,8 +77,8 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
 
 
 def _close_case(context: WorkflowContext, row: sa.Row[Any]) -> None:
-    if row.attempts >= CASE_AFTER:
-        context.cases.resolve(f"{row.kind}:{row.id}", "it went on by itself", NOT_POSTED[row.kind])
+    """Close the case of a posting that is done. Another run may have opened it after this one has read the row."""
+    context.cases.resolve(f"{row.kind}:{row.id}", "it went on by itself", NOT_POSTED[row.kind])
 
 
 def wait_for_window(context: WorkflowContext, row: sa.Row[Any], shut: WindowShut) -> None:

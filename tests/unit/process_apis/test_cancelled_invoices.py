@@ -348,6 +348,19 @@ def test_a_posting_that_two_survivors_fail_at_is_one_case(accounts: Accounts) ->
     assert (accounts.post().state, accounts.cases) == ("failed", ["invoice_not_posted"])
 
 
+def test_a_posting_that_one_survivor_fails_at_and_another_does_leaves_no_case(accounts: Accounts) -> None:
+    def other() -> None:
+        accounts.books.refused = ("post",)
+        accounts.post()
+        assert accounts.cases == ["invoice_not_posted"]
+        accounts.books.refused = ()
+
+    accounts.expect("in_15", "open")
+    accounts.books.meanwhile = [other]
+
+    assert (accounts.post().state, accounts.cases) == ("posted", [])
+
+
 def test_a_case_that_a_process_left_open_when_it_died_is_closed(accounts: Accounts) -> None:
     accounts.expect("in_14", "open")
     accounts.context.postings.change("invoice", "in_14", attempts=5)
