@@ -130,6 +130,8 @@ def _check(mapping: Books) -> Iterator[Report]:
             yield from _of_names(path, code, entity, billed)
             if billed.percent is not None and not (billed.percent.is_finite() and 0 <= billed.percent <= HIGHEST):
                 yield (*path, "percent"), f"{billed.percent} is no percentage", f"write one from 0 to {HIGHEST}"
+            if place and _always(entity.billed_taxes[place - 1]):
+                yield path, "the one above it is about every tax, so that this one is never chosen", "move it up"
         for place, rule in enumerate(entity.tax_rules):
             path = (*at, "tax_rules", str(place))
             yield from _of_names(path, code, entity, rule)
@@ -164,6 +166,6 @@ def _states() -> set[str]:
     return {str(each.code) for each in cast("Iterable[Any]", pycountry.subdivisions)}
 
 
-def _always(rule: Rule) -> bool:
+def _always(rule: Rule | BilledTax) -> bool:
     """Return whether a rule names no condition."""
-    return msgspec.structs.replace(rule, tax="") == Rule(tax="")
+    return rule == type(rule)(tax=rule.tax)

@@ -118,6 +118,7 @@ def test_as_shipped_printed_matter_bears_the_reduced_rate_at_home_alone() -> Non
         ),
         (BILLED.replace('tax = "reduced"', 'tax = "reducd"'), "FR01 has no tax 'reducd'; use one of"),
         (BILLED.replace('"US-NY"', '"NY"'), "write ISO 3166-2 codes such as US-CA"),
+        (BILLED.replace('percent = 20\ncountries = ["FR"]\n', ""), "this one is never chosen"),
         (WHOLE.partition("[[")[0], "nothing says which taxes DE01 charges; add tax_rules, or billed_taxes"),
         (WHOLE.replace("standard", '""', 1), "a tax has no code"),
         (BILLED.replace("5.5", "nan", 2).replace("TVAnan", "TVA5.5"), "NaN is no percentage; write one from 0 to 100"),
