@@ -68,7 +68,7 @@ def stopped_at_the_end() -> Generator[list[Child]]:
     """Yield a list for children, which are stopped, the last started first, however the block ends: by an exception,
     Ctrl-C, SIGTERM, or with the terminal."""
     children: list[Child] = []
-    before = handle_signals(_interrupt, signal.SIGTERM, signal.SIGHUP)
+    before = handle_signals(_interrupt, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
         yield children
     finally:
@@ -78,8 +78,13 @@ def stopped_at_the_end() -> Generator[list[Child]]:
 
 
 def handle_signals(handler: Callable[[int, FrameType | None], Any], *numbers: signal.Signals) -> dict[int, Any]:
-    """Handle signals, but for one that is ignored, as under `nohup`. Return the handlers before, by signal."""
-    return {each: signal.signal(each, handler) for each in numbers if signal.getsignal(each) is not signal.SIG_IGN}
+    """Handle signals, but for the end of the terminal where that is ignored, as under `nohup`. Return the handlers
+    before, by signal.
+
+    A shell lets what it starts in the background ignore SIGINT: who sends it all the same wants an end.
+    """
+    wanted = [each for each in numbers if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN]
+    return {each: signal.signal(each, handler) for each in wanted}
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -34,7 +34,7 @@ def start(tmp_path: Path, templates: Path) -> Generator[Start]:
 
     def run(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [TIERGATE, *arguments],
+            ["env", "--default-signal=HUP", TIERGATE, *arguments],  # as from a terminal
             cwd=tmp_path,
             env=environment,
             stdout=subprocess.PIPE,

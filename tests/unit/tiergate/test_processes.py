@@ -30,6 +30,11 @@ with stopped_at_the_end() as children:
 """
 
 
+IN_A_TERMINAL = ("env", "--default-signal=HUP,INT")
+"""Start it as from a terminal, however these tests were started."""
+IN_THE_BACKGROUND = ("env", "--ignore-signal=INT")
+
+
 @contextmanager
 def started(log: Path, how_far: str, *before: str) -> Generator[tuple[subprocess.Popen[str], int]]:
     """Start a process with a child. Yield it, and the id of the child."""
@@ -52,8 +57,17 @@ def runs(pid: int) -> bool:
 def test_children_are_stopped_when_their_parent_is_asked_to_end(
     tmp_path: Path, how_far: str, number: signal.Signals
 ) -> None:
-    with started(tmp_path / "log", how_far) as (starter, child):
+    with started(tmp_path / "log", how_far, *IN_A_TERMINAL) as (starter, child):
         starter.send_signal(number)
+        starter.wait(20)
+
+    wait_until(lambda: not runs(child), 5, "the end of the child")
+
+
+@pytest.mark.parametrize("how_far", ["starts", "is up"])
+def test_what_was_started_in_the_background_of_a_shell_ends_by_an_interrupt(tmp_path: Path, how_far: str) -> None:
+    with started(tmp_path / "log", how_far, *IN_THE_BACKGROUND) as (starter, child):
+        starter.send_signal(signal.SIGINT)
         starter.wait(20)
 
     wait_until(lambda: not runs(child), 5, "the end of the child")
