@@ -125,13 +125,7 @@ def _check(mapping: Books) -> Iterator[Report]:
             yield at, f"nothing says which taxes {code} charges", decides
         if "" in entity.taxes:
             yield (*at, "taxes"), "a tax has no code", "give it one, such as standard"
-        for place, billed in enumerate(entity.billed_taxes):
-            path = (*at, "billed_taxes", str(place))
-            yield from _of_names(path, code, entity, billed)
-            if billed.percent is not None and not (billed.percent.is_finite() and 0 <= billed.percent <= HIGHEST):
-                yield (*path, "percent"), f"{billed.percent} is no percentage", f"write one from 0 to {HIGHEST}"
-            if place and _always(entity.billed_taxes[place - 1]):
-                yield path, "the one above it is about every tax, so that this one is never chosen", "move it up"
+        yield from _of_billed(code, entity)
         for place, rule in enumerate(entity.tax_rules):
             path = (*at, "tax_rules", str(place))
             yield from _of_names(path, code, entity, rule)
@@ -142,6 +136,16 @@ def _check(mapping: Books) -> Iterator[Report]:
                 yield (*path, "valid_until"), "it ends before it begins", "give the last day on which it holds"
             if place and _always(entity.tax_rules[place - 1]):
                 yield path, "the rule above it fits every sale, so that this one never decides", "move it up"
+
+
+def _of_billed(code: str, entity: Entity) -> Iterator[Report]:
+    for place, billed in enumerate(entity.billed_taxes):
+        path = ("legal_entities", code, "billed_taxes", str(place))
+        yield from _of_names(path, code, entity, billed)
+        if billed.percent is not None and not (billed.percent.is_finite() and 0 <= billed.percent <= HIGHEST):
+            yield (*path, "percent"), f"{billed.percent} is no percentage", f"write one from 0 to {HIGHEST}"
+        if place and _always(entity.billed_taxes[place - 1]):
+            yield path, "the one above it is about every tax, so that this one is never chosen", "move it up"
 
 
 def _of_names(path: tuple[str, ...], code: str, entity: Entity, rule: Rule | BilledTax) -> Iterator[Report]:
