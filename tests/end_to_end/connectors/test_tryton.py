@@ -369,7 +369,8 @@ class TrytonKit(ErpKit):
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:
         assert await self.bench.call(cast("Tryton", self.connector).misfits) == []
         wrong = SHIPPED.read_text().replace('"VAT19"', '"VAT 19"').replace("Printed matter", "Books")
-        self._map(wrong + '[legal_entities.XX99]\ntaxes = {}\ntax_rules = []\n[custom.invoice]\nproject = "projekt"\n')
+        another = '[legal_entities.XX99]\ntaxes.export.record = "EXPORT"\ntax_rules = [{ tax = "export" }]\n'
+        self._map(wrong + another + '[custom.invoice]\nproject = "projekt"\n')
 
         found = await self.bench.call(cast("Tryton", self.bench.connect()).misfits)
 

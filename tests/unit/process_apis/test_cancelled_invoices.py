@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
+from dbos._dbos import _get_or_create_dbos_registry  # pyright: ignore[reportPrivateUsage]
 from sqlalchemy import event
 
 from canonical.billing import Invoice, InvoiceState, Posting
@@ -167,6 +168,15 @@ def before_statement(engine: sa.Engine, number: int, happens: Happening) -> Gene
         event.remove(engine, "before_cursor_execute", count)
 
 
+@contextmanager
+def no_workflows() -> Generator[None]:
+    """Begin without the workflows that other tests have made in this process, and leave none behind."""
+    registry = _get_or_create_dbos_registry()  # the engine has no public way to forget one
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "instance_info_map", {})
+        yield
+
+
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory: pytest.TempPathFactory, empty_tables: Path) -> Generator[Accounts]:
     books = Books()
@@ -185,7 +195,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory, empty_tables: Path) -> Ge
         def do_PUT(self) -> None:
             self.do_GET()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+    with no_workflows(), ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"sqlite:///{shutil.copy(empty_tables, tmp_path_factory.mktemp('cancelled'))}"
         with context_over(url, TestClock(), f"http://127.0.0.1:{server.server_port}") as context:
