@@ -199,13 +199,19 @@ def test_a_held_deal_is_offered_again_when_its_account_alone_changes_and_only_th
     watch(tmp_path, case)
 
 
+async def held_deal(watching: Watching) -> tuple[str, str]:
+    """Return an account, and its deal whose order is on hold."""
+    account = await watching.org.account("Buyer")
+    deal = await watching.org.close_deal(account)
+    await watching.look()
+    status = DealStatus("ord_1", "on_hold")
+    await watching.bench.call(lambda: watching.bench.connector.put_status(deal, status, "cor_1"))
+    return account, deal
+
+
 def test_an_account_that_is_corrected_as_once_before_is_another_event(tmp_path: Path) -> None:
     async def case(watching: Watching) -> None:
-        account = await watching.org.account("Buyer")
-        held = await watching.org.close_deal(account)
-        await watching.look()
-        status = DealStatus("ord_1", "on_hold")
-        await watching.bench.call(lambda: watching.bench.connector.put_status(held, status, "cor_1"))
+        account, _ = await held_deal(watching)
         watching.taken.offered.clear()
 
         for second, number in enumerate(("DE811569869", None, "DE811569869")):
@@ -220,11 +226,7 @@ def test_an_account_that_is_corrected_as_once_before_is_another_event(tmp_path: 
 
 def test_a_held_deal_that_cannot_be_read_is_refused_once_when_its_account_changes(tmp_path: Path) -> None:
     async def case(watching: Watching) -> None:
-        account = await watching.org.account("Buyer")
-        held = await watching.org.close_deal(account)
-        await watching.look()
-        status = DealStatus("ord_1", "on_hold")
-        await watching.bench.call(lambda: watching.bench.connector.put_status(held, status, "cor_1"))
+        account, held = await held_deal(watching)
         watching.org.bend("Opportunity", held, Revision__c="x")
         watching.pass_time(seconds=30)
         watching.org.change("Account", account, VatNumber__c="DE811569869")
