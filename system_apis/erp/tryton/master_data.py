@@ -183,9 +183,10 @@ class MasterData:
 
     async def currency(self, code: str) -> int:
         """Return Tryton's id of a currency. Raises `Rejected` when there is none."""
-        if code not in self._currencies:
-            for each in await self._client.rows("currency.currency", [], ["code"], 0):
-                self._currencies[each["code"]] = each["id"]
+        if code not in self._currencies or "currencies" not in self._fresh:
+            rows = await self._client.rows("currency.currency", [], ["code"], 0)
+            self._currencies = {each["code"]: each["id"] for each in rows}
+            self._fresh.add("currencies")
         if code not in self._currencies:
             raise Rejected("erp", f"there is no currency {code}", field="currency")
         return self._currencies[code]
@@ -220,20 +221,22 @@ class MasterData:
 
     async def sellers(self) -> set[int]:
         """Return the parties that are companies: one that sells is no customer of its own."""
-        if not self._companies:
+        if "companies" not in self._fresh:
             await self.load_companies()
         return {each["party"] for each in self._companies.values()}
 
     async def countries(self) -> dict[str, int]:
         """Return Tryton's ids of countries by their codes."""
-        if not self._countries:
+        if "countries" not in self._fresh:
             rows = await self._client.rows("country.country", [], ["code"], 0)
             self._countries = {each["code"]: each["id"] for each in rows}
+            self._fresh.add("countries")
         return self._countries
 
     async def identifier_types(self) -> set[str]:
         """Return the types that an identifier of a party can have."""
-        if not self._identifier_types:
+        if "identifier_types" not in self._fresh:
             types: list[Any] = await self._client.call("model.party.identifier.get_types")
             self._identifier_types = {kind for kind, _ in types if kind}
+            self._fresh.add("identifier_types")
         return self._identifier_types

@@ -239,6 +239,20 @@ class TrytonKit(ErpKit):
         assert await books.posted(self._sample("corrected").id) == 1
 
     @behaviour
+    async def a_country_that_is_added_is_seen_by_the_next_attempt(self) -> None:
+        books, connector = cast("Books", self.subject), cast("Tryton", self.connector)
+        customer = samples.customer("of_a_new_country")
+        (country,) = await books.rows("country.country", [["code", "=", customer.address.country]], ["id"])
+        await books.call("model.country.country.write", [country["id"]], {"code": "XX"}, {})
+        connector.master_data.forget()
+        with pytest.raises(Rejected, match="there is no country"):
+            await self.bench.call(lambda: connector.put_customer(customer))
+
+        await books.call("model.country.country.write", [country["id"]], {"code": customer.address.country}, {})
+
+        await self.bench.settled(lambda: connector.put_customer(customer))
+
+    @behaviour
     async def the_address_of_a_contact_that_is_gone_is_gone(self) -> None:
         customer = samples.customer("gone_contact")
         for contact, kept in (
