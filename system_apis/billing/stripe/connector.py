@@ -88,10 +88,12 @@ class Stripe:
 
     async def put_customer(self, customer: Customer) -> str:
         wanted = mapping.customer(customer, correlation.current())
-        row = await self._customer(customer)
+        row, recipient = await self._customer(customer), ""
         if row is None:
             created = wanted | mapping.at_creation(customer) | self._located()
             row = await self._client.create("customers", f"customer:{customer.id}", **created)
+        else:
+            recipient = mapping.recipient(await self._schedules_of(row["id"]))
         noted: str = row["metadata"].get("tiergate_tax_number", "")
         await self._follow_tax_number(customer, row["id"], noted)
         changes = {
@@ -99,7 +101,7 @@ class Stripe:
             for key in ("name", "tax_exempt", "address")
             if wanted[key] and not mapping.holds(row[key], wanted[key])
         }
-        mail = mapping.recipient(await self._schedules_of(row["id"])) or wanted["email"] or ""
+        mail = recipient or wanted["email"] or ""
         if mail != (row["email"] or ""):
             changes["email"] = mail  # empty: there is none any more
         notes = {name: wanted["metadata"][name] or "" for name in NOTES}
