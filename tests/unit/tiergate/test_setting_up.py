@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -46,9 +47,19 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
+def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make as from a shell: a make that runs these tests would have it write what folder it enters."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKELEVEL", "MAKEFLAGS", "MFLAGS"}
+    }
+    command = ["make", *arguments]
+    return subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 def made(checkout: Path, interpreter: Path) -> subprocess.CompletedProcess[str]:
-    command = ["make", ".venv/run", f"PYTHON={interpreter}"]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60, check=False)
+    return make(checkout, ".venv/run", f"PYTHON={interpreter}")
 
 
 def test_an_interpreter_that_is_too_old_is_named_and_leaves_nothing(checkout: Path, tmp_path: Path) -> None:
@@ -97,11 +108,10 @@ def test_the_check_goes_on_after_the_first_tool_that_finds_something(checkout: P
         tool = checkout / "bin" / each
         tool.write_text(f"#!/bin/sh\necho {each}\n{'exit 1' if each == wrong else ''}\n")
         tool.chmod(0o755)
-    command = ["make", "check", "BIN=bin", "NODE=Makefile", "--assume-old=.venv/ready"]
     (checkout / ".venv").mkdir()
     (checkout / ".venv" / "ready").touch()
 
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60, check=False)
+    done = make(checkout, "check", "BIN=bin", "NODE=Makefile", "--assume-old=.venv/ready")
 
     assert done.returncode == code, done.stderr
     assert set(done.stdout.split()) == set(tools)
