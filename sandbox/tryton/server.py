@@ -117,7 +117,7 @@ class TrytonServer:
         self._log = (folder / "trytond.log").open("ab")
         threads = "4" if server_uri else "1"  # SQLite has one writer: waiting in line beats "database is locked"
         command = [_script("granian"), "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--blocking-threads", threads, "--backpressure", "64", "--no-ws", "trytond.application:app"]
+        command += ["--blocking-threads", threads, "--backpressure", "64", "--no-ws", "sandbox.tryton.application:app"]
         environment = os.environ | {"TRYTOND_CONFIG": str(config), "TRYTOND_DATABASE_NAMES": DATABASE}
         self._process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
 
