@@ -14,6 +14,7 @@ from policies.context.correlation import correlated
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import write_status_to_crm
 from process_apis.runtime.holds import Held, line_field
+from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, run_step
 
 
@@ -30,10 +31,10 @@ class Activation(DBOSConfiguredInstance):
         return self.activate(order_id)
 
     @DBOS.step(name="Activation.activate")
+    @resumable
     def activate(self, order_id: str) -> Outcome:
         context = self._context
-        with context.orders.at(order_id) as one:
-            order = one.order()
+        order = context.orders.as_it_stands(order_id)
         if order.state not in ("provisioning", "partially_active"):
             return "stopped"
         with correlated(order.correlation_id):

@@ -15,6 +15,7 @@ from canonical.money import Money
 from canonical.orders import PostingKind
 from policies.business.posting_windows import window_of
 from policies.context.correlation import correlated
+from process_apis.records.database import writing
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome, passes_by_itself
@@ -113,7 +114,7 @@ def fail_posting(
     No case is opened when it waits again, since billing has cancelled the invoice after it was read in the state
     `shown`, or when somebody else has ended it. `booked` is what is booked of it and its amount.
     """
-    with context.database.begin() as connection:
+    with writing(context.database) as connection:
         if context.postings.fail(connection, row, fault.reason, shown, booked):
             _open(context, row, fault, ("retry", "skip"), case or NOT_POSTED[row.kind], connection)
 

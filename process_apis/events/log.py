@@ -6,7 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.events import Event
-from process_apis.records.database import events, insert_once
+from process_apis.records.database import events, insert_once, writing
 
 
 def append(engine: sa.Engine, event: Event, correlation_id: str) -> tuple[bool, str]:
@@ -19,7 +19,7 @@ def append(engine: sa.Engine, event: Event, correlation_id: str) -> tuple[bool, 
         "correlation_id": correlation_id,
         "document": msgspec.json.encode(event),
     }
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         if insert_once(connection, events, values):
             return True, correlation_id
         first = sa.select(events.c.correlation_id).where(events.c.source == event.source, events.c.id == event.id)

@@ -16,14 +16,14 @@ from policies.business.case_routing import CASE_ROUTING
 from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
-from process_apis.records.database import cases, insert_once
+from process_apis.records.database import cases, insert_once, writing
 
 OPEN_OF = sa.select(cases.c.document).where(cases.c.subject == sa.bindparam("of"), cases.c.state == "open")
 OPEN_OF_KIND = OPEN_OF.where(cases.c.kind == sa.bindparam("kind"))
 OPEN_OF_CUSTOMER = sa.select(cases.c.document).where(
     cases.c.customer_id == sa.bindparam("of"), cases.c.kind == sa.bindparam("kind"), cases.c.state == "open"
 )
-CLOSE = cases.update().where(cases.c.id == sa.bindparam("case")).values(state="resolved")
+CLOSE = cases.update().where(cases.c.id == sa.bindparam("case"), cases.c.state == "open").values(state="resolved")
 ATTEMPTS = 5
 """How often a case is opened that meets one which is closed in the same moment."""
 
@@ -87,7 +87,7 @@ class Cases:
             cases.c.subject == subject, cases.c.kind == kind, cases.c.field == finding.field, cases.c.state == "open"
         )
         for _ in range(ATTEMPTS):
-            with nullcontext(connection) if connection is not None else self._engine.begin() as used:
+            with nullcontext(connection) if connection is not None else writing(self._engine) as used:
                 if insert_once(used, cases, row):
                     return case
                 document = used.scalar(same)
@@ -109,16 +109,20 @@ class Cases:
         return self._close(which, {"of": case.subject}, resolution)
 
     def _close(self, which: sa.Select[tuple[Any]], values: dict[str, str], resolution: str) -> int:
+        """Close cases, and return how many: of two who close one at once, the first does."""
         with self._engine.connect() as connection:
             found = [_decoded(each) for each in connection.scalars(which, values)]
-        if found:
-            with self._engine.begin() as connection:
-                for case in found:
-                    closed = msgspec.structs.replace(
-                        case, state="resolved", resolved_at=self._clock(), resolution=resolution
-                    )
-                    connection.execute(CLOSE, {"case": case.id, "document": msgspec.json.encode(closed)})
-        return len(found)
+        if not found:
+            return 0
+        closed = 0
+        with writing(self._engine) as connection:
+            for case in found:
+                resolved = msgspec.structs.replace(
+                    case, state="resolved", resolved_at=self._clock(), resolution=resolution
+                )
+                document = msgspec.json.encode(resolved)
+                closed += connection.execute(CLOSE, {"case": case.id, "document": document}).rowcount
+        return closed
 
     def open_of(self, customer_id: str, kind: CaseKind) -> list[Case]:
         """Return the open cases of one kind of all orders of a customer."""

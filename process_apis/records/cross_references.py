@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from canonical.ids import NewId, Prefix
-from process_apis.records.database import insert_once, references
+from process_apis.records.database import insert_once, references, writing
 
 CANONICAL = sa.select(references.c.canonical_id).where(
     references.c.kind == sa.bindparam("kind"),
@@ -33,7 +33,7 @@ def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str
     if known:
         return str(known)
     given = new_id(kind)
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         if insert_once(connection, references, wanted | {"canonical_id": given}):
             return given
         return str(connection.execute(CANONICAL, wanted).scalar_one())
@@ -41,7 +41,7 @@ def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str
 
 def move(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, before: str | None, to: str) -> None:
     """Let a platform's record be another one of ours than `before` (None: it was none yet), unless that has changed."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         if before is None:
             record = {"kind": kind, "platform": platform, "foreign_id": foreign_id, "canonical_id": to}
             insert_once(connection, references, record)

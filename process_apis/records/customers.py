@@ -12,9 +12,10 @@ from canonical.orders import Page
 from canonical.parties import Customer
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
-from process_apis.records.database import customers, insert_once, orders
+from process_apis.records.database import customers, insert_once, orders, writing
 
 DOCUMENT = sa.select(customers.c.document).where(customers.c.id == sa.bindparam("of"))
+LOCKED = DOCUMENT.with_for_update()
 RUN = sa.select(customers.c.run).where(customers.c.id == sa.bindparam("of"))
 CHANGED = sa.select(customers).where(customers.c.id == sa.bindparam("of"))
 SHARES = sa.select(customers.c.shares_with).where(customers.c.id == sa.bindparam("of"))
@@ -24,14 +25,14 @@ CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 
 def keep(engine: sa.Engine, customer: Customer) -> None:
     """Remember a customer as it was last seen, with its ids on every platform: those that are known already stay."""
-    with engine.begin() as connection:
-        if (before := connection.scalar(DOCUMENT, {"of": customer.id})) is not None:
-            known = CUSTOMER.decode(before).references
-            customer = msgspec.structs.replace(customer, references=known | customer.references)
-        kept = {"document": msgspec.json.encode(customer), "partner": customer.partner}
-        changed = connection.execute(CHANGE, {"of": customer.id} | kept)
-        if not changed.rowcount:
-            insert_once(connection, customers, {"id": customer.id} | kept)
+    with writing(engine) as connection:
+        new = {"id": customer.id, "document": msgspec.json.encode(customer), "partner": customer.partner}
+        if insert_once(connection, customers, new):
+            return
+        known = CUSTOMER.decode(connection.execute(LOCKED, {"of": customer.id}).scalar_one()).references
+        merged = msgspec.structs.replace(customer, references=known | customer.references)
+        kept = {"document": msgspec.json.encode(merged), "partner": customer.partner}
+        connection.execute(CHANGE, {"of": customer.id} | kept)
 
 
 # ---- customers that share an account of the CRM
@@ -39,7 +40,7 @@ def keep(engine: sa.Engine, customer: Customer) -> None:
 
 def share(engine: sa.Engine, customer_id: str, owner: str) -> None:
     """Remember which customer gets the deals of an account that is another one's, too; empty for its own."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         connection.execute(CHANGE.where(customers.c.shares_with != owner), {"of": customer_id, "shares_with": owner})
 
 
@@ -52,7 +53,9 @@ def shares_with(engine: sa.Engine, customer_id: str) -> str:
 def lead(engine: sa.Engine, customer_id: str, owner: str) -> None:
     """Let a customer get the deals of the account that it shares with `owner`, and with others."""
     others = sa.or_(customers.c.id == owner, customers.c.shares_with == owner)
-    with engine.begin() as connection:
+    all_of_them = sa.select(customers.c.id).where(sa.or_(others, customers.c.id == customer_id))
+    with writing(engine) as connection:
+        connection.execute(all_of_them.order_by(customers.c.seq).with_for_update()).all()
         connection.execute(customers.update().where(others).values(shares_with=customer_id))
         connection.execute(CHANGE, {"of": customer_id, "shares_with": ""})
 
@@ -72,7 +75,7 @@ def expect_change(engine: sa.Engine, customer_id: str, correlation_id: str, next
     """Remember that a customer has to be synced. Returns the number of the run that is to do it, None for a customer
     that is not known."""
     values = {"correlation_id": correlation_id, "next_attempt_at": next_attempt_at.isoformat(), "attempts": 0}
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         found = connection.execute(CHANGE.values(run=customers.c.run + 1, **values), {"of": customer_id})
         return connection.scalar(RUN, {"of": customer_id}) if found.rowcount else None
 
@@ -87,7 +90,7 @@ def expected_change(engine: sa.Engine, customer_id: str) -> sa.Row[Any] | None:
 def settle_change(engine: sa.Engine, expected: sa.Row[Any], next_attempt_at: datetime | None, attempts: int) -> None:
     """Plan no further attempt, or one at `next_attempt_at`; unless another change has come meanwhile."""
     values = {"next_attempt_at": next_attempt_at.isoformat() if next_attempt_at else None, "attempts": attempts}
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         connection.execute(CHANGE.where(customers.c.run == expected.run).values(**values), {"of": expected.id})
 
 

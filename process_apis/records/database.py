@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -10,6 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
 from policies.store.secret import NO_SECRET, Secret
+from process_apis.records import lease
 
 metadata = sa.MetaData()
 KEY = sa.String(120)
@@ -176,6 +179,21 @@ def open_database(url: str, password: Secret = NO_SECRET) -> sa.Engine:
 
         event.listen(engine, "do_connect", log_in)
     return engine
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Generator[sa.Connection]:
+    """Begin a transaction that writes, and end it with the block.
+
+    What it reads `with_for_update` stays as it was read until it ends: SQLite, which knows no locks of rows, lets one
+    transaction write at a time, and this one from its start. Raises what ends a workflow that another process has taken
+    over (`lease.require`): it must write nothing any more.
+    """
+    with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        lease.require(connection)
+        yield connection
 
 
 def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from process_apis.records.database import insert_once, matches
+from process_apis.records.database import insert_once, matches, writing
 
 NEW = ""
 """The decision that a customer is none of the records that are there."""
@@ -18,7 +18,7 @@ FORGET = matches.delete().where(_OF, matches.c.record == sa.bindparam("gone"))
 
 def decide(engine: sa.Engine, customer_id: str, platform: str, record: str) -> None:
     """Keep the decision, unless there is one already or the record is another customer's."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         insert_once(connection, matches, {"customer_id": customer_id, "platform": platform, "record": record or None})
 
 
@@ -31,7 +31,7 @@ def decided(engine: sa.Engine, customer_id: str, platform: str) -> str | None:
 
 def forget(engine: sa.Engine, customer_id: str, platform: str, record: str) -> None:
     """Drop the decision for a record that cannot be taken over any more."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         connection.execute(FORGET, {"of": customer_id, "at": platform, "gone": record})
 
 

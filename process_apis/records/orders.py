@@ -19,11 +19,12 @@ from canonical.states import BEFORE_CREATION, OrderState, check_order
 from canonical.tax import TaxTreatment
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
-from process_apis.records.database import insert_once, order_lines, order_states, orders, postings
+from process_apis.records.database import insert_once, order_lines, order_states, orders, postings, writing
 
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(orders).where(orders.c.id == OF)
+LOCKED = ROW.with_for_update()
 NEWEST_OF = (
     sa.select(orders)
     .where(orders.c.crm == sa.bindparam("crm"), orders.c.deal_id == sa.bindparam("deal"))
@@ -32,7 +33,6 @@ NEWEST_OF = (
 )
 CHANGE = orders.update().where(orders.c.id == OF)
 CHANGED = CHANGE.returning(orders)
-ATTEMPT = sa.select(orders.c.provisioning_attempt).where(orders.c.id == OF)
 NEXT_ATTEMPT = CHANGE.values(provisioning_attempt=orders.c.provisioning_attempt + 1)
 REACHED = order_states.insert()
 HISTORY = sa.select(order_states).where(order_states.c.order_id == OF).order_by(order_states.c.seq)
@@ -47,6 +47,8 @@ CHANGE_LINES = order_lines.update().where(order_lines.c.order_id == OF)
 REQUEST_LINES = CHANGE_LINES.where(order_lines.c.state == "waiting").values(state="requested", reason="")
 RETRY_LINES = CHANGE_LINES.where(order_lines.c.state.in_(("failed", "requested")))
 REQUESTED = LINES.where(order_lines.c.state == "requested")
+OF_CUSTOMER = sa.select(orders.c.id).where(orders.c.customer_id == OF).order_by(orders.c.seq).with_for_update()
+"""Orders of a customer, locked in an order that is the same for all."""
 LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
 BEING_DELIVERED: tuple[OrderState, ...] = ("provisioning", "partially_active")
 CHANGE_BEING_DELIVERED = CHANGE.where(orders.c.state.in_(BEING_DELIVERED))
@@ -92,13 +94,13 @@ def contract_of(row: sa.Row[Any]) -> str:
 
 
 class OneOrder:
-    """An order in one transaction: read, changed and read again over one connection."""
+    """An order in one transaction: read, changed and read again over one connection, while nobody else changes it."""
 
     def __init__(self, connection: sa.Connection, order_id: str, now: str) -> None:
         """Raise `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
         self._connection = connection
         self._now = now
-        self.row: sa.Row[Any] = connection.execute(ROW, {"of": order_id}).one()
+        self.row: sa.Row[Any] = connection.execute(LOCKED, {"of": order_id}).one()
 
     def advance(
         self, state: OrderState, *, next_attempt_at: datetime | None, blocked_reason: str = "", **changes: Any
@@ -126,33 +128,9 @@ class OneOrder:
         """Return when somebody has to look at the order again (UTC)."""
         return datetime.fromisoformat(self.row.next_attempt_at) if self.row.next_attempt_at else None
 
-    def order(self, history: tuple[StateChange, ...] = (), *, with_lines: bool = True) -> Order:
-        """Return the order as it stands, with its lines unless they are not wanted. No work of ours needs its
-        history."""
-        row = self.row
-        return Order(
-            id=row.id,
-            deal_id=row.deal_id,
-            revision=row.revision,
-            name=row.name,
-            state=row.state,
-            blocked_reason=row.blocked_reason,
-            correlation_id=row.correlation_id,
-            received_at=datetime.fromisoformat(row.received_at),
-            updated_at=datetime.fromisoformat(row.updated_at),
-            legal_entity=row.legal_entity,
-            customer_id=row.customer_id,
-            plan=_PLAN.decode(row.plan) if row.plan else None,
-            lines=_lines(self._connection, LINES, row.id) if with_lines else (),
-            history=history,
-            placed_by=row.placed_by,
-            crm=row.crm,
-        )
-
-    def history(self) -> tuple[StateChange, ...]:
-        """Return every state that it was in, the first one first."""
-        found = self._connection.execute(HISTORY, {"of": self.row.id})
-        return tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in found)
+    def order(self, *, with_lines: bool = True) -> Order:
+        """Return the order as it stands, with its lines unless they are not wanted, and without its history."""
+        return _order(self.row, _lines(self._connection, LINES, self.row.id) if with_lines else ())
 
 
 class Orders:
@@ -167,14 +145,15 @@ class Orders:
 
     @contextmanager
     def at(self, order_id: str) -> Generator[OneOrder]:
-        """Return one order, in a transaction that ends with the block."""
-        with self._engine.begin() as connection:
+        """Return one order to change, in a transaction that ends with the block."""
+        with writing(self._engine) as connection:
             yield OneOrder(connection, order_id, self._clock().isoformat())
 
     def hand_over(self, customer_id: str, partner: str) -> None:
         """Let the partner that looks after a customer now see its orders."""
         others = orders.update().where(orders.c.customer_id == customer_id, orders.c.partner != partner)
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
+            connection.execute(OF_CUSTOMER, {"of": customer_id}).all()
             connection.execute(others.values(partner=partner))
 
     def receive(
@@ -196,7 +175,7 @@ class Orders:
             "updated_at": now,
             "next_attempt_at": next_attempt_at.isoformat(),
         } | known
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             if insert_once(connection, orders, row):
                 connection.execute(REACHED, {"order_id": row["id"], "state": "received", "at": now})
                 return row["id"], "received"
@@ -232,7 +211,7 @@ class Orders:
 
     def change(self, order_id: str, **changes: Any) -> None:
         """Change what is not the state."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(CHANGE, changes | {"of": order_id})
 
     def accept(self, order_id: str, name: str, placed_by: str, plan: Plan) -> None:
@@ -256,7 +235,7 @@ class Orders:
             }
             for place, line in enumerate(plan.contract.lines)
         ]
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(CHANGE, accepted)
             connection.execute(DROP_LINES, {"of": order_id})
             connection.execute(NEW_LINE, rows)
@@ -264,8 +243,8 @@ class Orders:
     def keep_plan(self, order_id: str, plan: Plan) -> None:
         """Keep the plan with what the platforms answered. An id that a platform gave meanwhile is not forgotten: an
         executor that was taken for dead may still be at the same order."""
-        with self._engine.begin() as connection:
-            present = _PLAN.decode(connection.execute(ROW, {"of": order_id}).one().plan)
+        with writing(self._engine) as connection:
+            present = _PLAN.decode(connection.execute(LOCKED, {"of": order_id}).one().plan)
             customer, contract = (
                 msgspec.structs.replace(made, references=before.references | made.references)
                 for before, made in ((present.customer, plan.customer), (present.contract, plan.contract))
@@ -277,8 +256,8 @@ class Orders:
         """Mark the waiting lines as requested in the order's present attempt. Return all lines that are on their way to
         the target, by the attempt in which each was requested: to ask again under that number is to ask once."""
         found: dict[int, tuple[PricedLine, ...]] = {}
-        with self._engine.begin() as connection:
-            attempt = connection.execute(ATTEMPT, {"of": order_id}).scalar_one()
+        with writing(self._engine) as connection:
+            attempt = connection.execute(LOCKED, {"of": order_id}).one().provisioning_attempt
             connection.execute(REQUEST_LINES, {"of": order_id, "attempt": attempt})
             for row in connection.execute(REQUESTED, {"of": order_id}):
                 found[row.attempt] = (*found.get(row.attempt, ()), _LINE.decode(row.line))
@@ -287,7 +266,7 @@ class Orders:
     def expect_reports(self, order_id: str, until: datetime) -> None:
         """Look at an order again at `until`, if its target has not reported by then; nothing else holds it up. An
         order that has its reports already is left as it is."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(
                 CHANGE_BEING_DELIVERED, {"of": order_id, "next_attempt_at": until.isoformat(), "blocked_reason": ""}
             )
@@ -296,24 +275,26 @@ class Orders:
         """Begin a new attempt for the lines that failed or were not reported: for one of them if it is named, else for
         all."""
         again = RETRY_LINES.where(order_lines.c.line_id == line_id) if line_id else RETRY_LINES
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(again, {"of": order_id, "state": "waiting", "reason": ""})
             connection.execute(NEXT_ATTEMPT, {"of": order_id})
 
     def skip_line(self, order_id: str, line_id: str) -> None:
         """Do without a line that failed. Its reason stays."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(SKIP_LINE, {"of": order_id, "of_line": line_id, "state": "skipped"})
 
     def report_line(self, order_id: str, line_id: str, state: LineState, reason: str) -> bool:
-        """Keep how a requested line ended; any other is left alone. Returns whether every line has a result now."""
-        with self._engine.begin() as connection:
+        """Keep how a requested line ended; any other is left alone. Returns whether every line has a result now: of the
+        last two that are reported at once, the second one sees the first."""
+        with writing(self._engine) as connection:
+            connection.execute(LOCKED, {"of": order_id}).all()
             connection.execute(REPORT_LINE, {"of": order_id, "of_line": line_id, "state": state, "reason": reason})
             found = list(connection.scalars(LINE_STATES, {"of": order_id}))
         return bool(found) and not {"waiting", "requested"} & set(found)
 
     def set_billed(self, order_id: str, line_ids: list[str]) -> None:
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(CHANGE_LINE, [{"of": order_id, "of_line": each, "billed": True} for each in line_ids])
 
     # ---- reading
@@ -331,8 +312,18 @@ class Orders:
 
     def get(self, order_id: str) -> Order:
         """Return an order with its history. Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
-        with self.at(order_id) as one:
-            return one.order(one.history())
+        with self._engine.connect() as connection:
+            row = connection.execute(ROW, {"of": order_id}).one()
+            reached = connection.execute(HISTORY, {"of": order_id})
+            history = tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in reached)
+            return _order(row, _lines(connection, LINES, order_id), history)
+
+    def as_it_stands(self, order_id: str, *, with_lines: bool = True) -> Order:
+        """Return an order without its history, which no work of ours needs, and with its lines unless they are not
+        wanted."""
+        with self._engine.connect() as connection:
+            row = connection.execute(ROW, {"of": order_id}).one()
+            return _order(row, _lines(connection, LINES, order_id) if with_lines else ())
 
     def lines(self, order_id: str, *, unbilled: bool = False) -> tuple[OrderLine, ...]:
         with self._engine.connect() as connection:
@@ -376,6 +367,27 @@ class Orders:
         """Orders whose state the CRM does not show yet, though it should."""
         with self._engine.connect() as connection:
             return list(connection.execute(STATUS_NOT_IN_CRM))
+
+
+def _order(row: sa.Row[Any], lines: tuple[OrderLine, ...], history: tuple[StateChange, ...] = ()) -> Order:
+    return Order(
+        id=row.id,
+        deal_id=row.deal_id,
+        revision=row.revision,
+        name=row.name,
+        state=row.state,
+        blocked_reason=row.blocked_reason,
+        correlation_id=row.correlation_id,
+        received_at=datetime.fromisoformat(row.received_at),
+        updated_at=datetime.fromisoformat(row.updated_at),
+        legal_entity=row.legal_entity,
+        customer_id=row.customer_id,
+        plan=_PLAN.decode(row.plan) if row.plan else None,
+        lines=lines,
+        history=history,
+        placed_by=row.placed_by,
+        crm=row.crm,
+    )
 
 
 def _lines(connection: sa.Connection, query: sa.Select[Any], order_id: str) -> tuple[OrderLine, ...]:

@@ -1,7 +1,7 @@
 """Postings: what has to be booked in the ERP for each invoice and payment, and how far it is.
 
-How a run ends and what billing reports meanwhile meet in one statement each. Two would leave a gap in which a process
-can die; and SQLite lets others write between a read and the first write of a transaction.
+How a run ends and what billing reports meanwhile meet in one statement each: two transactions would leave a gap in
+which a process can die.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from canonical.money import Money
 from canonical.orders import Page, PostingKind, PostingStatus
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
-from process_apis.records.database import insert_once, postings
+from process_apis.records.database import insert_once, postings, writing
 
 KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
@@ -94,7 +94,7 @@ class Postings:
             "next_attempt_at": now,
             "blocked_reason": "" if kind == "invoice" else "its invoice is not posted yet",
         }
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             is_new = insert_once(connection, postings, values)  # others write before it, or after all of this
             all_that_is_paid = is_new and kind == "payment" and key == values["invoice_id"]
             together = all_that_is_paid and connection.scalar(STATE, {"of_kind": "invoice", "of": key}) == "waiting"
@@ -115,13 +115,13 @@ class Postings:
 
     def change(self, kind: PostingKind, key: str, **changes: Any) -> None:
         values = changes | {"updated_at": self._clock().isoformat(), "of_kind": kind, "of": key}
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(CHANGE, values)
 
     def postpone(self, row: sa.Row[Any], until: datetime, **changes: Any) -> bool:
         """Let a posting wait until `until` (UTC). Return False for one that somebody else has ended meanwhile."""
         values = changes | {"next_attempt_at": until.isoformat(), "updated_at": self._clock().isoformat()}
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             changed = connection.execute(CHANGE_WAITING, values | {"of_kind": row.kind, "of": row.id})
             return changed.rowcount == 1
 
@@ -131,7 +131,7 @@ class Postings:
         An invoice that billing has cancelled after it was read waits again, so that it is taken back: `row` is the
         posting as it was read, `shown` the state in which billing showed the invoice.
         """
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(END, self._end(row, shown, "posted") | _booked(posting, amount))
 
     def fail(
@@ -152,7 +152,7 @@ class Postings:
 
     def drop(self, row: sa.Row[Any], why: str, shown: str) -> None:
         """Close a posting of which nothing is booked; it waits again as one that is posted does."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(DROP, self._end(row, shown, "failed", why) | {"number_read": row.number})
 
     def _end(
@@ -176,7 +176,7 @@ class Postings:
         One that waits already is attempted once more when it is posted."""
         now = self._clock().isoformat()
         values = {"of_kind": "invoice", "of": invoice_id, "cancelled": state, "now": now, "updated_at": now}
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(CANCEL, values)
 
     def settled(self, invoice: sa.Row[Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from process_apis.records.database import writing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
 
@@ -71,7 +72,7 @@ class Agenda:
 
     def _set(self, row: sa.Row[Any], **values: Any) -> bool:
         seen = {"of": row.seq, "seen": row.run, "at": row.next_attempt_at}
-        with self._context.database.begin() as connection:
+        with writing(self._context.database) as connection:
             return connection.execute(self._change, values | seen).rowcount == 1
 
 

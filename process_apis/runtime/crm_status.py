@@ -17,8 +17,7 @@ IN_FORCE: tuple[OrderState, ...] = ("partially_active", "active")
 
 def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
-    with context.orders.at(order_id) as one:
-        order = one.order(with_lines=False)
+    order = context.orders.as_it_stands(order_id, with_lines=False)
     findings = context.cases.findings_of(order_id) if order.state == "on_hold" else ()
     status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings)
     if order.plan and order.state in IN_FORCE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -152,20 +152,30 @@ def dies() -> None:
 
 
 @contextmanager
-def before_statement(engine: sa.Engine, number: int, happens: Happening) -> Generator[None]:
+def before(what: str, engine: sa.Engine, number: int, happens: Happening) -> Generator[None]:
     """Let something happen before this process, which is this thread, sends its statement of this number to the
-    database, counted from 0."""
-    statements, own = iter(range(1000)), get_ident()
+    database, counted from 0, or begins its transaction of this number."""
+    seen, own = iter(range(1000)), get_ident()
 
     def count(*_: object) -> None:
-        if get_ident() == own and next(statements) == number:
+        if get_ident() == own and next(seen) == number:
             happens()
 
-    event.listen(engine, "before_cursor_execute", count)
+    event.listen(engine, what, count)
     try:
         yield
     finally:
-        event.remove(engine, "before_cursor_execute", count)
+        event.remove(engine, what, count)
+
+
+def before_statement(engine: sa.Engine, number: int, happens: Happening) -> AbstractContextManager[None]:
+    """Let something happen before a statement. Nobody else can write between those of a transaction that writes."""
+    return before("before_cursor_execute", engine, number, happens)
+
+
+def before_transaction(engine: sa.Engine, number: int, happens: Happening) -> AbstractContextManager[None]:
+    """Let something happen before a transaction."""
+    return before("begin", engine, number, happens)
 
 
 @contextmanager
@@ -245,7 +255,7 @@ def test_an_invoice_that_is_cancelled_while_it_is_posted_is_taken_back(
     assert accounts.end() == ("posted", 0)
 
 
-@pytest.mark.parametrize("statement", range(8))
+@pytest.mark.parametrize("statement", range(12))
 @pytest.mark.parametrize("state", ["void", "uncollectible"])
 def test_a_cancelled_invoice_is_taken_back_whatever_statement_its_process_dies_before(
     accounts: Accounts, state: InvoiceState, statement: int
@@ -289,7 +299,7 @@ def test_what_is_booked_of_an_invoice_is_shown_when_its_write_off_fails(accounts
     assert (row.state, row.number, row.balance, accounts.cases) == ("failed", "1", 11900, ["invoice_cancelled"])
 
 
-@pytest.mark.parametrize("statement", range(5))
+@pytest.mark.parametrize("statement", range(7))
 def test_a_posting_that_fails_is_a_case_whatever_statement_its_process_dies_before(
     accounts: Accounts, statement: int
 ) -> None:
@@ -377,7 +387,7 @@ def test_a_case_that_a_process_left_open_when_it_died_is_closed(accounts: Accoun
     finding = Finding("erp", "it is away")
     accounts.context.cases.open("invoice_not_posted", "invoice:in_14", finding, ("retry",), correlation_id="cor_1")
 
-    with suppress(Killed), before_statement(accounts.context.database, 2, dies):
+    with suppress(Killed), before_statement(accounts.context.database, 3, dies):
         accounts.post()
     assert (accounts.row.state, accounts.cases) == ("posted", ["invoice_not_posted"])
 
@@ -385,25 +395,22 @@ def test_a_case_that_a_process_left_open_when_it_died_is_closed(accounts: Accoun
     assert accounts.cases == []
 
 
-@pytest.mark.parametrize("statement", range(3))
-def test_a_cancellation_that_comes_before_any_statement_of_a_posting_is_seen(
-    accounts: Accounts, statement: int
+@pytest.mark.parametrize("transaction", range(3))
+def test_a_cancellation_that_comes_before_any_transaction_of_a_posting_is_seen(
+    accounts: Accounts, transaction: int
 ) -> None:
-    accounts.expect(f"in_15_{statement}", "open")
+    accounts.expect(f"in_15_{transaction}", "open")
 
-    with before_statement(accounts.context.database, statement, lambda: accounts.cancelled("void")):
+    with before_transaction(accounts.context.database, transaction, lambda: accounts.cancelled("void")):
         accounts.post()
 
     assert accounts.end()[1] == 0
 
 
-@pytest.mark.parametrize("statement", range(2))
-def test_a_posting_that_ends_before_any_statement_of_a_cancellation_is_taken_back(
-    accounts: Accounts, statement: int
-) -> None:
-    accounts.expect(f"in_16_{statement}", "open")
+def test_a_posting_that_ends_right_before_its_cancellation_is_taken_back(accounts: Accounts) -> None:
+    accounts.expect("in_16", "open")
 
-    with before_statement(accounts.context.database, statement, accounts.post):
+    with before_transaction(accounts.context.database, 0, accounts.post):
         accounts.cancel("void")
     accounts.books.state = "void"
 

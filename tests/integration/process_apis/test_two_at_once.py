@@ -1,0 +1,105 @@
+"""Two processes read, decide and write at the same moment: on PostgreSQL, where nothing else keeps them apart, and on
+SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+
+import msgspec
+import pytest
+
+from canonical.cases import Finding
+from canonical.orders import Order
+from canonical.parties import Address, Customer
+from process_apis.records import customers
+from process_apis.runtime.context import WorkflowContext
+from tests.support.process_context import DELIVERED, LINES, SOMEBODY, TestClock, accepted_order, context_over
+
+ROUNDS = 25
+"""How often two meet: each time is another moment."""
+
+
+@pytest.fixture
+def context(database_url: str) -> Generator[WorkflowContext]:
+    with context_over(database_url, TestClock()) as made:
+        yield made
+
+
+def at_once(*acts: Callable[[], object]) -> list[object]:
+    """Let each act in a thread of its own, all from the same moment. Return what they returned."""
+    barrier = Barrier(len(acts))
+
+    def act(one: Callable[[], object]) -> object:
+        barrier.wait(10)
+        return one()
+
+    with ThreadPoolExecutor(len(acts)) as threads:
+        return [each.result(30) for each in [threads.submit(act, one) for one in acts]]
+
+
+def test_of_the_last_two_lines_that_are_reported_at_once_one_report_is_the_last(context: WorkflowContext) -> None:
+    orders = context.orders
+    for number in range(ROUNDS):
+        order_id = accepted_order(context, f"006{number}", *DELIVERED)
+        orders.request_lines(order_id)
+
+        seen = at_once(*(partial(orders.report_line, order_id, each.id, "provisioned", "") for each in LINES))
+
+        assert any(seen), f"nobody saw that all lines of {order_id} had a result"
+
+
+def test_ids_that_two_platforms_give_at_once_are_both_kept(context: WorkflowContext) -> None:
+    def keep(order: Order, name: str) -> None:
+        assert order.plan is not None
+        contract = msgspec.structs.replace(order.plan.contract, references={name: "1"})
+        context.orders.keep_plan(order.id, msgspec.structs.replace(order.plan, contract=contract))
+
+    for number in range(ROUNDS):
+        order = context.orders.get(accepted_order(context, f"006{number}", *DELIVERED))
+
+        at_once(partial(keep, order, "schedule"), partial(keep, order, "customer"))
+
+        plan = context.orders.get(order.id).plan
+        assert plan is not None
+        assert plan.contract.references == {"schedule": "1", "customer": "1"}
+
+
+def test_a_new_customer_that_two_keep_at_once_has_the_ids_of_both(context: WorkflowContext) -> None:
+    for number in range(ROUNDS):
+        made = [
+            Customer(f"cus_{number}", "Buyer", Address(country="DE"), references={each: "1"})
+            for each in ("crm-eu", "erp-eu")
+        ]
+
+        at_once(*(partial(customers.keep, context.database, each) for each in made))
+
+        found = customers.last_seen(context.database, f"cus_{number}")
+        assert found is not None
+        assert found.references == {"crm-eu": "1", "erp-eu": "1"}
+
+
+def test_a_case_that_two_close_at_once_is_closed_by_one(context: WorkflowContext) -> None:
+    cases = context.cases
+    for number in range(ROUNDS):
+        case = cases.open("deal_invalid", f"ord_{number}", Finding("deal", "no"), ("retry",), correlation_id="cor_1")
+
+        closed = at_once(partial(cases.close, case, "a"), partial(cases.close, case, "b"))
+
+        found = cases.get(case.id, SOMEBODY)
+        assert found is not None
+        assert (sorted(map(str, closed)), found.resolution) == (["0", "1"], "ab"[closed.index(1)])
+
+
+def test_orders_of_a_customer_that_two_hand_over_at_once_go_to_one_partner(context: WorkflowContext) -> None:
+    found = [accepted_order(context, "006", "validating")]
+    for number in range(5):
+        found.append(accepted_order(context, f"006{number}", "validating"))
+        context.orders.change(found[-1], customer_id="cus_006")
+
+    for _ in range(ROUNDS):
+        at_once(*(partial(context.orders.hand_over, "cus_006", each) for each in ("nord", "sued")))
+
+        assert len({context.orders.row(each).partner for each in found}) == 1
