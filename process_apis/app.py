@@ -47,7 +47,10 @@ def create_app(
     answers = Answers("database", "system")
 
     def readiness() -> dict[str, str]:
+        silent = engine.seconds_without_heartbeat()
         working = "ok" if engine.is_working() else "stopped: start this process again"
+        if silent:
+            working = f"nothing could be written for {silent:.0f} s: see to the database and its disk"
         return {"database": _database(context, answers), "system": _system(context, answers), "engine": working}
 
     return governed(

@@ -30,6 +30,7 @@ from process_apis.runtime.agenda import Agenda, Due, retry
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
+from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, with_retries
 
 KINDS: frozenset[CaseKind] = frozenset({"customer_not_followed", "customer_tax_changed"})
@@ -48,6 +49,7 @@ class CustomerSync(DBOSConfiguredInstance):
         return self.follow(customer_id)
 
     @DBOS.step(name="CustomerChanges.follow")
+    @resumable
     def follow(self, customer_id: str) -> Outcome:
         return follow(self._context, customer_id)
 

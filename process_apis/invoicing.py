@@ -12,6 +12,7 @@ from canonical.faults import NotFound, Rejected, Unavailable
 from process_apis.payments import Payments
 from process_apis.posting import CANCELLED, NOT_POSTED, attempt, fail_posting, open_window
 from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, with_retries
 
 
@@ -35,6 +36,7 @@ class Invoicing(DBOSConfiguredInstance):
         return self._payments.post_payments(invoice_id, paid)
 
     @DBOS.step(name="Invoicing.post_invoice")
+    @resumable
     def post_invoice(self, invoice_id: str, read: list[Invoice]) -> Outcome:
         """Add the invoice as it was posted to `read`; a run that is taken over finds nothing there."""
         retry_policy = self._context.retry_policy

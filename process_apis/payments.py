@@ -12,6 +12,7 @@ from canonical.faults import Conflict, NotFound
 from canonical.money import total
 from process_apis.posting import attempt, open_window
 from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome
 
 
@@ -32,6 +33,7 @@ class Payments(DBOSConfiguredInstance):
         return self.post_payments(key)
 
     @DBOS.step(name="Collections.post_payments")
+    @resumable
     def post_payments(self, key: str, paid: Invoice | None = None) -> Outcome:
         """Book what was paid: the part of this id, or all for the invoice of this id. `paid` is the invoice if the
         caller has just read it, with all its payments."""

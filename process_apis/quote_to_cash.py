@@ -22,6 +22,7 @@ from process_apis.records import cross_references
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import write_status_to_crm
 from process_apis.runtime.holds import Held
+from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, enter_state, run_step
 
 
@@ -43,6 +44,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     # ---- is it a deal that can be fulfilled?
 
     @DBOS.step(name="QuoteToCash.validate")
+    @resumable
     def validate(self, order_id: str) -> Outcome:
         return enter_state(self._context, order_id, "validating", self._validate)
 
@@ -105,6 +107,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     # ---- may the customer owe us as much?
 
     @DBOS.step(name="QuoteToCash.review_credit")
+    @resumable
     def review_credit(self, order_id: str) -> Outcome:
         return enter_state(self._context, order_id, "credit_review", self._review_credit)
 
@@ -133,6 +136,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     # ---- the customer, everywhere
 
     @DBOS.step(name="QuoteToCash.onboard")
+    @resumable
     def onboard(self, order_id: str) -> Outcome:
         return enter_state(self._context, order_id, "onboarding", self._onboard)
 
@@ -153,6 +157,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     # ---- the contract, which bills nothing yet
 
     @DBOS.step(name="QuoteToCash.subscribe")
+    @resumable
     def subscribe(self, order_id: str) -> Outcome:
         return enter_state(self._context, order_id, "subscribing", self._subscribe)
 
@@ -163,6 +168,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         return "done"
 
     @DBOS.step(name="QuoteToCash.unsubscribe")
+    @resumable
     def unsubscribe(self, order_id: str) -> Outcome:
         return run_step(self._context, self._context.orders.get(order_id), self._unsubscribe)
 
@@ -187,6 +193,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     # ---- the lines, one by one
 
     @DBOS.step(name="QuoteToCash.provision")
+    @resumable
     def provision(self, order_id: str) -> Outcome:
         return enter_state(self._context, order_id, "provisioning", self._provision, also_in="partially_active")
 
@@ -201,6 +208,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         return "done"
 
     @DBOS.step(name="QuoteToCash.deprovision")
+    @resumable
     def deprovision(self, order_id: str) -> Outcome:
         return run_step(self._context, self._context.orders.get(order_id), self._deprovision)
 
@@ -219,6 +227,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         return "done"
 
     @DBOS.step(name="QuoteToCash.finish_compensation")
+    @resumable
     def finish_compensation(self, order_id: str) -> Outcome:
         context = self._context
         with correlated(context.orders.get(order_id).correlation_id):

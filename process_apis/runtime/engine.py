@@ -3,7 +3,7 @@
 It finds what to run by the names that are written at the workflows, steps, classes and instances: they are in
 databases, and stay when code is renamed. It recovers by itself only what ran under the same executor id, so each
 process has an id of its own, shows by a heartbeat that it lives, and looks again and again, for as long as it runs, for
-work whose owner does not.
+work whose owner does not, and for its own that no thread is at: one ends with what the database or the disk do to it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock
 from process_apis.records.database import executors
+from process_apis.runtime.interruptions import Interrupted
 from process_apis.runtime.queues import PENDING, PartitionQueue, ResumedQueue, stop_polling, workflows
 
 VERSION = "1"
@@ -71,6 +72,12 @@ class Engine:
         self._next: Callable[[], Work | None] = lambda: None
         self._poller: threading.Thread | None = None
         self._beater: threading.Thread | None = None
+        self._beat_at = monotonic()
+        """The last heartbeat that was written."""
+        self._beating_since = 0.0
+        """The first one after those that could not be."""
+        self._unattended: set[str] = set()
+        """Workflows of this process that no thread was at when they were last looked for."""
         self._config: DBOSConfig = {
             "name": "tiergate-process",
             "system_database_url": settings.url,
@@ -87,6 +94,7 @@ class Engine:
         jobs = workflows(database).c
         own = jobs.executor_id == settings.executor_id
         self._own_pending = sa.select(sa.exists().where(jobs.status == PENDING, own))
+        self._dbos: DBOS | None = None
 
     def launch(self, periodic_jobs: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
         """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` returns the next
@@ -94,16 +102,16 @@ class Engine:
         processes."""
         self._next = waiting
         self._heartbeat()
-        dbos = DBOS(config=self._config)  # a process has one: an app that is made to be described takes no part
+        self._beater = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._beater.start()
+        dbos = self._dbos = DBOS(config=self._config)  # a process has one: an app made to be described takes no part
         DBOS.listen_queues([])
         DBOS.launch()
         stop_polling(dbos)
         self._partitions.launch(dbos)
         self._resumed.launch(dbos)
         self._poller = threading.Thread(target=self._poll, args=(periodic_jobs,), name="poller", daemon=True)
-        self._beater = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._poller.start()
-        self._beater.start()
 
     def close(self) -> None:
         self._closing.set()
@@ -150,6 +158,8 @@ class Engine:
                 try:
                     with SetWorkflowID(work.workflow_id):
                         work.workflow(*work.arguments)
+                except Interrupted as interrupted:
+                    log.warning("work interrupted, it is resumed", workflow=work.workflow_id, reason=str(interrupted))
                 finally:
                     self._running.discard(work.workflow_id)
                 work = None if self._closing.is_set() else self._next()
@@ -182,6 +192,10 @@ class Engine:
             changed = connection.execute(HEARTBEAT, {"of": own, "beat_at": now})
             if not changed.rowcount:
                 connection.execute(executors.insert().values(id=own, beat_at=now))
+        written, before = monotonic(), self._beat_at
+        self._beat_at = written
+        if written - before > self._settings.dead_after:
+            self._beating_since = written
 
     def _beat(self) -> None:
         """Show that this process lives. A thread does nothing else: a periodic job may wait long for a platform, and
@@ -215,13 +229,27 @@ class Engine:
             except SQLAlchemyError as error:
                 log.warning("sweep interrupted, the next one goes on", reason=type(error).__name__)
 
+    def seconds_without_heartbeat(self) -> float:
+        """Return for how many seconds nothing could be written, 0 when that is as it should be."""
+        age = monotonic() - self._beat_at
+        return age if age > self._settings.dead_after else 0.0
+
     def take_over(self) -> list[str]:
-        """Resume every workflow that is pending without a live owner. Returns their ids."""
+        """Resume every workflow that is pending without a live owner, or without a thread here. Return the ids of the
+        former.
+
+        When the database was away, nobody could show that it lives: nobody is taken for dead before all had the time
+        to.
+        """
         alive_since = self._clock().timestamp() - self._settings.dead_after
         with self._database.connect() as connection:
             beats = {row.id: row.beat_at for row in connection.execute(HEARTBEATS)}
-        alive = {each for each, beat_at in beats.items() if beat_at >= alive_since}
         pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        own = self._settings.executor_id
+        self._resume_unattended({each.workflow_id for each in pending if each.executor_id == own})
+        if self.seconds_without_heartbeat() or monotonic() - self._beating_since < self._settings.dead_after:
+            return []
+        alive = {each for each, beat_at in beats.items() if beat_at >= alive_since} | {own}
         orphaned = [each for each in pending if each.executor_id not in alive]
         orphans = [each.workflow_id for each in orphaned]
         if orphans:
@@ -232,3 +260,17 @@ class Engine:
             with self._database.begin() as connection:
                 connection.execute(executors.delete().where(executors.c.id.in_(forgotten)))
         return orphans
+
+    def _resume_unattended(self, own: set[str]) -> None:
+        """Resume those of the `own` workflows that no thread is at, and was at when this was last done: between the
+        moment when one is begun and that when its thread is, there is none."""
+        if self._dbos is None:
+            return
+        threads = self._dbos._active_workflows_set.activeList()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        unattended = own.difference(threads, self._running)
+        lost = sorted(unattended & self._unattended)
+        self._unattended = unattended
+        if lost:
+            log.warning("resuming what no thread is at", workflows=lost)
+            self._resumed.resume(lost, self._settings.executor_id)
+            self._partitions.wake()

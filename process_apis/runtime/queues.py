@@ -138,19 +138,32 @@ class PartitionQueue(WatchedQueue):
 
 
 class ResumedQueue(WatchedQueue):
-    """The queue of work that a dead process left behind and that had no partition: the engine's internal one."""
+    """The queue of work that was left behind, by a dead process or a dead thread, and that had no partition: the
+    engine's internal one."""
 
     def __init__(self, database: sa.Engine) -> None:
         super().__init__(database, INTERNAL_QUEUE_NAME, RESUMED_POLL)
+        self._dbos: DBOS | None = None
 
     def launch(self, dbos: DBOS) -> None:
         """Begin to poll, once the engine is launched."""
+        self._dbos = dbos
         self.watch(dbos, dbos._registry.get_internal_queue())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def take_over(self, dead: Collection[str]) -> None:
         """Put back what processes were at: into this queue, or into that of partitions where it came from there. A
         workflow that is no longer theirs is left alone: another process has just taken it over."""
         DBOS._recover_pending_workflows(sorted(dead))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        self.wake()
+
+    def resume(self, workflow_ids: Collection[str], executor_id: str) -> None:
+        """Put back single workflows of a process that lives. A thread that is at one all the same ends at its next
+        write: it has lost its lease."""
+        if self._dbos is None:
+            return
+        records = self._dbos._sys_db  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        for each in workflow_ids:
+            records.reenqueue_for_recovery(each, [executor_id], INTERNAL_QUEUE_NAME)
         self.wake()
 
 

@@ -17,6 +17,7 @@ from dbos import DBOS
 from canonical.ids import utc_now
 from process_apis.records.database import open_database
 from process_apis.runtime.engine import Engine, EngineSettings, Work
+from process_apis.runtime.interruptions import resumable
 
 
 class Jobs:
@@ -30,6 +31,7 @@ class Jobs:
         self.begun: set[str] = set()
         self.work: Callable[[str], object] = lambda _: None
 
+    @resumable
     def run(self, name: str) -> None:
         began = time.time()
         self.begun.add(name)
@@ -45,11 +47,13 @@ def job(name: str) -> None:
     JOBS.run(name)
 
 
-def engine_over(url: str, executor_id: str) -> Engine:
+def engine_over(
+    url: str, executor_id: str, dead_after: float = 4.0, waiting: Callable[[], Work | None] = lambda: None
+) -> Engine:
     """Return an engine that takes over soon from a process that died."""
-    settings = EngineSettings(url, executor_id, heartbeat=0.1, poll=0.2, dead_after=4.0, queue_poll=0.1)
+    settings = EngineSettings(url, executor_id, heartbeat=0.1, poll=0.2, dead_after=dead_after, queue_poll=0.1)
     engine = Engine(settings, open_database(url), utc_now)
-    engine.launch((), lambda: None)
+    engine.launch((), waiting)
     return engine
 
 
