@@ -16,7 +16,8 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp
 
 from canonical.ids import identifiers, utc_now
-from policies.audit.log import AuditLog, sealing_key
+from policies.audit.log import AuditLog
+from policies.audit.records import sealing_key
 from policies.business.posting_windows import window_of
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Catalogue, Client, Domain, Layer, Report
@@ -85,7 +86,7 @@ def identity(name: str, live_catalogue: LiveCatalogue) -> Callable[[], Client]:
 def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gate:
     password = redis_password(settings)
     revocations = Revocations(revoked_store(settings, password), utc_now)
-    audit = AuditLog(settings.audit_log(layer), sealing_key(settings.audit_key()))
+    audit = AuditLog(settings.audit_files(layer), sealing_key(settings.audit_key()))
     redis_url = settings.governance.redis_url
     throttle = RateLimiter(utc_now, shared_storage(redis_url, REDIS_SECONDS, password) if redis_url else None)
     return Gate(

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from policies.audit.files import LogFiles
 from policies.catalogue import nearest
 from policies.catalogue.document import text_of
 from policies.catalogue.model import EXAMPLES, SHIPPED, Layer
@@ -88,6 +89,7 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis_url: RedisUrl = ""
     redis_password: SecretSetting = NOWHERE
     audit_key_file: str = ""
+    audit_heads: str = ""
     local_tokens: bool = True
     secrets_seconds: float = 300.0
 
@@ -134,8 +136,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def state(self) -> Path:
         return Path(self.folder)
 
-    def audit_log(self, layer: Layer) -> Path:
-        return self.state / "audit" / f"{layer}.jsonl"
+    def audit_files(self, layer: Layer) -> LogFiles:
+        """Return where the audit log of a layer is.
+
+        Its head shows that the end was cut off as long as nobody can put an older one in its place: keep it where a
+        holder of the log cannot write.
+        """
+        heads = Path(self.governance.audit_heads) if self.governance.audit_heads else self.state / "audit-heads"
+        return LogFiles(self.state / "audit" / f"{layer}.jsonl", heads / f"{layer}.head")
 
     def client_secrets(self) -> Path:
         """Return the path of the digests of the secrets with which clients get tokens."""

@@ -1,235 +1,343 @@
-"""An append-only record of every write: who did what to which object, with what result.
+"""The audit log: an append-only record of every write, which several processes may share.
 
-A record names the client, the person on whose behalf it acted, and the API's version. It carries the seal of the record
-before it, so that a changed, missing or moved record is found. Records whose retention is over leave a sealed gap
-(`policies/audit/retention.py`).
+Who did what to which object, with what result. A record is written whole or not at all. When the disk is full, what is
+being done gets its record into the reserve, and nothing more is begun until there is room again.
 """
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import errno
 import fcntl
-import hmac
 import os
-import secrets
-from collections.abc import Iterator
-from datetime import datetime
-from heapq import merge
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Lock
+from time import monotonic
 
 import msgspec
+import structlog
+from msgspec.structs import replace
 
-from policies.store.files import read_or_create
+from policies.audit.files import NO_DAY, Head, LogFiles
+from policies.audit.records import UNREADABLE, AuditEntry, day_of, decoded, ends_of, is_sealed, line_of
 
-FIRST = "0" * 64
-"""The previous seal that the first record names."""
-SEAL = b',"seal":"'
-HEAD = 20 + 1 + 64 + 1
-"""Bytes of the head: a record's number, a space, its seal, a line end."""
-TAIL = 64 * 1024
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
-
-
-class AuditEntry(msgspec.Struct, frozen=True):
-    """What happened. Never a body, a token or a query string: those may hold secrets and personal fields."""
-
-    at: datetime
-    layer: str
-    operation: str
-    version: str
-    client: str
-    on_behalf_of: str
-    object: str
-    status: int
-    correlation_id: str
+RESERVE = 256 * 1024
+"""Bytes of the reserve: room for the records of all that the replicas on one machine do at once."""
+LATE = 2.0
+"""Seconds for which a record may wait for its turn until nothing more is begun."""
+NO_ROOM = "it cannot be written"
+NO_TURN = "another process holds it"
+log = structlog.get_logger("tiergate.audit")
 
 
-class _Record(AuditEntry, frozen=True):
-    """A line without its seal. `number` counts from 1 without a gap, `previous` is the seal before."""
+class _Waiting(msgspec.Struct, frozen=True):
+    """A record that was handed over, and when: in seconds of a clock that is never set."""
 
-    number: int
-    previous: str
-
-
-class LogLine(_Record, frozen=True):
-    """A record as it is in a log."""
-
-    seal: str
-
-
-class Removed(msgspec.Struct, frozen=True):
-    """A gap, in place of records whose retention is over: their numbers, and the seals on both sides."""
-
-    removed_from: int
-    removed_to: int
-    removed_at: datetime
-    previous: str
-    last: str
-
-
-class RemovedLogLine(Removed, frozen=True):
-    """A gap as it is in a log."""
-
-    seal: str
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """A line (counted from 1) at which a log is not what was written, and the reason."""
-
-    line: int
-    reason: str
-
-
-def sealing_key(path: Path) -> bytes:
-    """Return the key of the seals (32 bytes), after creating it on first use."""
-    return read_or_create(path, lambda: secrets.token_bytes(32))
+    entry: AuditEntry
+    written: asyncio.Future[None]
+    since: float
 
 
 class AuditLog:
-    """Append to one file, which several processes may share.
+    """Append to one log. `write` may be called in any thread, `record` on the event loop."""
 
-    A second file beside it holds the number and seal of the last record, so that an end that was cut off is found.
-    """
-
-    def __init__(self, path: Path, key: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self._file = _opened(path)
-        self._head = os.open(head_of(path), os.O_RDWR | os.O_CREAT, 0o600)
+    def __init__(self, files: LogFiles, key: bytes) -> None:
+        files.log.parent.mkdir(parents=True, exist_ok=True)
+        files.head.parent.mkdir(parents=True, exist_ok=True)
+        self.files = files
         self.key = key
-        self._end = -1
-        self._number = 0
-        self._seal = FIRST
+        self._head_file = os.open(files.head, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = -1
+        self._reserve = -1
+        self._raw = b""
+        self._head = Head()
+        self._alone = Lock()
+        self._writer = ThreadPoolExecutor(1, "audit")
+        self._waiting: deque[_Waiting] = deque()
+        """What was handed over and is not written yet, that which is being written first."""
+        self._no_room = ""
+        self.resume()
+        if not self._no_room:
+            files.former_head.unlink(missing_ok=True)
+
+    # ---- on the event loop
+
+    def record(self, entry: AuditEntry) -> asyncio.Future[None]:
+        """Write a record after those that were handed over before, off the event loop.
+
+        Return what to await: it raises `OSError` when the record could not be written. One who stops waiting does not
+        take the record back.
+        """
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(entry, written, monotonic()))
+        if len(self._waiting) == 1:
+            self._begin()
+        return asyncio.shield(written)
+
+    def _begin(self) -> None:
+        """Let the writer's thread write all that waits."""
+        taken = list(self._waiting)
+        entries = [each.entry for each in taken]
+        writing = asyncio.get_running_loop().run_in_executor(self._writer, self.write_all, entries)
+        writing.add_done_callback(partial(self._end, taken))
+
+    def _end(self, taken: list[_Waiting], writing: asyncio.Future[list[OSError | None]]) -> None:
+        broken = writing.exception()
+        for each, error in zip(taken, [broken] * len(taken) if broken else writing.result(), strict=True):
+            self._waiting.popleft()
+            if error is None:
+                each.written.set_result(None)
+            else:
+                each.written.set_exception(error)
+        if self._waiting:
+            self._begin()
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until all that was handed over is written, for some seconds at most."""
+        if self._waiting:
+            await asyncio.wait([self._waiting[-1].written], timeout=seconds)
+
+    async def try_again(self) -> None:
+        """Go on after trouble, if there is room again, when the records before have had their turn."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self.resume)
+
+    def trouble(self) -> str:
+        """Return why nothing may be begun that needs a record; empty when it may."""
+        if self._no_room:
+            return NO_ROOM
+        with suppress(IndexError):  # a thread may ask, and the last one have had its turn meanwhile
+            return NO_TURN if monotonic() - self._waiting[0].since > LATE else ""
+        return ""
+
+    # ---- in a thread
 
     def write(self, entry: AuditEntry) -> None:
-        fcntl.flock(self._head, fcntl.LOCK_EX)
-        try:
-            found = os.fstat(self._file)
-            if not found.st_nlink:  # old records were removed, and the file is another one now
-                os.close(self._file)
-                self._file = _opened(self.path)
-                self._catch_up()
-            elif found.st_size != self._end:
-                self._catch_up()
-            values = {name: getattr(entry, name) for name in AuditEntry.__struct_fields__}
-            record = msgspec.json.encode(_Record(**values, number=self._number + 1, previous=self._seal))
-            self._seal = seal_of(self.key, record)
-            self._number += 1
-            os.write(self._file, sealed(record, self._seal))
-            os.pwrite(self._head, f"{self._number:020} {self._seal}\n".encode(), 0)
-            self._end = os.fstat(self._file).st_size
-        finally:
-            fcntl.flock(self._head, fcntl.LOCK_UN)
+        """Append a record. Raises `OSError` when it could not be: then nothing of it is there."""
+        (error,) = self.write_all([entry])
+        if error is not None:
+            raise error
+
+    def write_all(self, entries: list[AuditEntry]) -> list[OSError | None]:
+        """Append records, and return for each what stood in the way: then nothing of it is there."""
+        day = max(each.at for each in entries).date().isoformat()
+        with self._held():
+            head, trouble = self._opened(day)
+            if trouble is None:
+                try:
+                    self._write(entries, head, day)
+                except OSError as error:
+                    trouble = error
+            found: list[OSError | None] = [None] * len(entries)
+            if trouble is not None:
+                found = [self._written_to_reserve(each) for each in entries]
+            self._note(trouble)
+        return found
+
+    def resume(self) -> None:
+        """Go on after trouble, if there is room again: what waits in the reserve is appended."""
+        with self._held():
+            _, trouble = self._opened(NO_DAY)
+            self._note(trouble)
+
+    def close_day(self, day: str) -> None:
+        """Give the open file its name if its day is over by `day`."""
+        with self._held():
+            self._opened(day)
 
     def close(self) -> None:
-        os.close(self._file)
-        os.close(self._head)
+        """Write what was handed over, and close the files."""
+        self._writer.shutdown()
+        for each in (self._file, self._reserve, self._head_file):
+            if each != -1:
+                os.close(each)
 
-    def _catch_up(self) -> None:
-        """Continue from the last record, since another process has written or this one has just begun.
+    def _note(self, trouble: OSError | None) -> None:
+        reason = "" if trouble is None else errno.errorcode.get(trouble.errno or 0, type(trouble).__name__)
+        if reason and reason != self._no_room:
+            log.error("the audit log cannot be written: writes are refused", file=self.files.log.name, reason=reason)
+        elif self._no_room and not reason:
+            log.warning("the audit log is written again", file=self.files.log.name)
+        self._no_room = reason
 
-        A record that a crash cut off stays as it is, on a line of its own, for `verify` to find.
-        """
-        size = os.fstat(self._file).st_size
-        tail = os.pread(self._file, TAIL, max(0, size - TAIL))
-        if tail and not tail.endswith(b"\n"):
-            os.write(self._file, b"\n")
-        for raw in reversed(tail.splitlines()):
-            with contextlib.suppress(*UNREADABLE):
-                self._number, self._seal, _ = ends_of(decoded(raw))
-                return
-
-
-def decoded(raw: bytes) -> LogLine | RemovedLogLine:
-    """Return a line of a log. Raises one of `UNREADABLE` for a line that is neither a record nor a gap."""
-    kind = RemovedLogLine if raw.startswith(b'{"removed_from"') else LogLine
-    return msgspec.json.decode(raw, type=kind)
-
-
-def ends_of(line: LogLine | RemovedLogLine) -> tuple[int, str, int]:
-    """Return (the last number, the last seal, the first number) of a line."""
-    if isinstance(line, RemovedLogLine):
-        return line.removed_to, line.last, line.removed_from
-    return line.number, line.seal, line.number
-
-
-def sealed(record: bytes, seal: str) -> bytes:
-    """Return the line of a record, with its line end."""
-    return record[:-1] + SEAL + seal.encode() + b'"}\n'
-
-
-def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-
-
-def head_of(path: Path) -> Path:
-    return path.with_suffix(".head")
-
-
-def read(path: Path) -> Iterator[bytes]:
-    """Yield the records of a log as JSON lines, oldest first, without their line ends."""
-    with path.open("rb") as file:
-        for line in file:
-            yield line.rstrip(b"\n")
-
-
-def export(paths: list[Path], since: datetime | None, until: datetime | None, client: str | None) -> Iterator[bytes]:
-    """Yield the records of several logs ordered by time; `since` and `until` (exclusive) are in UTC, without a zone."""
-
-    def wanted(path: Path) -> Iterator[tuple[datetime, bytes]]:
-        for raw in read(path):
+    @contextmanager
+    def _held(self) -> Generator[None]:
+        """Be alone among the threads and processes that write to this log."""
+        with self._alone:
+            fcntl.flock(self._head_file, fcntl.LOCK_EX)
             try:
-                entry = decoded(raw)
-            except UNREADABLE:
-                continue  # it is not a record, which `verify` reports
-            if isinstance(entry, RemovedLogLine):
-                continue
-            at = entry.at.replace(tzinfo=None)
-            if (since is None or at >= since) and (until is None or at < until) and client in (None, entry.client):
-                yield entry.at, raw
+                yield
+            finally:
+                fcntl.flock(self._head_file, fcntl.LOCK_UN)
 
-    for _, raw in merge(*(wanted(path) for path in paths if path.exists())):
-        yield raw
+    # ---- alone
 
+    def _write(self, entries: list[AuditEntry], head: Head, day: str) -> None:
+        new, lines = replace(head, day=max(day, head.day)), bytearray()
+        for entry in entries:
+            line, seal = line_of(entry, new.number + 1, new.seal, self.key)
+            new = replace(new, number=new.number + 1, seal=seal)
+            lines += line
+        self._store(self._append(bytes(lines), new), undo=head)
 
-def verify(path: Path, key: bytes) -> tuple[int, list[Broken]]:
-    """Return the number of the last record, and every line that is not what was written."""
-    found: list[Broken] = []
-    number, seal, at_head = 0, FIRST, ""
-    head_number, head_seal = _read_head(head_of(path))
-    for line_number, raw in enumerate(read(path), 1):
-        record, mark, rest = raw.rpartition(SEAL)
+    def _written_to_reserve(self, entry: AuditEntry) -> OSError | None:
+        """Write a record to the reserve, which takes no new room on the disk. Return what stands in the way."""
         try:
-            line = decoded(raw)
-        except UNREADABLE:
-            found.append(Broken(line_number, "it is not a record"))
-            continue
-        last, last_seal, first = ends_of(line)
-        if not mark or not hmac.compare_digest(seal_of(key, record + b"}").encode(), rest.removesuffix(b'"}')):
-            found.append(Broken(line_number, f"record {last} was changed"))
-        elif first != number + 1:
-            reason = f"record {first} follows record {number}: others are missing, or it was moved"
-            found.append(Broken(line_number, reason))
-        elif line.previous != seal:
-            found.append(Broken(line_number, f"record {first} does not follow the one before it"))
-        number, seal = last, last_seal
-        if number == head_number:
-            at_head = seal
-    if number < head_number:
-        found.append(Broken(number, f"the records {number + 1} to {head_number} are missing at the end"))
-    elif at_head != head_seal and head_number:
-        found.append(Broken(head_number, "the last record is not the one that was written last"))
-    return number, found
+            head = self._current()
+            line, seal = line_of(entry, head.number + 1, head.seal, self.key)
+            room = self._reserve != -1 and head.spilled + len(line) <= RESERVE
+            _whole(os.pwrite(self._reserve, line, head.spilled) if room else 0, line)
+            self._store(replace(head, number=head.number + 1, seal=seal, spilled=head.spilled + len(line)))
+        except OSError as error:
+            return error
+        return None
+
+    def _current(self) -> Head:
+        """Return how far the log is, as the last writer has left it."""
+        raw = os.pread(self._head_file, 1024, 0)
+        if raw and raw == self._raw:
+            return self._head
+        found = self.files.read_head(raw, self.key)
+        if found is not None:
+            self._raw, self._head = raw, found
+            return found
+        if raw:
+            log.error("the head of the audit log was not signed by us", file=self.files.head.name)
+        return (None if raw else self.files.read_former_head()) or Head(size=-1)
+
+    def _opened(self, day: str) -> tuple[Head, OSError | None]:
+        """Open the file for the records of `day` after putting right what a crash, a full disk or somebody has done.
+
+        Return how far the log is, and the error that stands in the way of appending.
+        """
+        head = self._head
+        try:
+            head = self._current()
+            if self._file == -1 or self._is_elsewhere():
+                self._reopen()
+            if self._reserve == -1:
+                self._reserve = _room_at(self.files.reserve)
+            if (size := os.fstat(self._file).st_size) != head.size:
+                head = self._reconciled(head, size)
+                self._store(head)
+            if head.spilled:
+                appended = self._append(self._spilled(head), replace(head, spilled=0))
+                self._store(appended, undo=head)
+                head = appended
+            if NO_DAY < head.day < day and head.size and not self.files.of_day(head.day).exists():
+                self.files.log.rename(self.files.of_day(head.day))
+                self._reopen()
+                head = replace(head, size=0)
+                self._store(head)
+        except OSError as error:
+            return head, error
+        return head, None
+
+    def _is_elsewhere(self) -> bool:
+        """Return whether the open file is not the one at the path any more: another process has closed the day."""
+        try:
+            there = self.files.log.stat()
+        except FileNotFoundError:
+            return True
+        here = os.fstat(self._file)
+        return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev)
+
+    def _reopen(self) -> None:
+        if self._file != -1:
+            os.close(self._file)
+            self._file = -1
+        self._file = os.open(self.files.log, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def _reconciled(self, head: Head, size: int) -> Head:
+        """Return how far the log is where its file is not as the head says.
+
+        A record that was written before a crash, and its head after it, counts. What is left of half a record is cut
+        off: nobody was answered on its account. Whatever else the file holds stays for `verify` to find, and the chain
+        goes on from the last record that there was.
+        """
+        if head.spilled and 0 <= head.size < size:
+            appended = os.pread(self._file, head.spilled + 1, head.size)
+            if self._spilled(head).startswith(appended):  # what waited was being appended
+                os.ftruncate(self._file, head.size)
+                return head
+        newest_first = (self.files.log, *reversed(self.files.closed()))
+        last = next((found for path in newest_first if (found := last_record(path, self.key))), None)
+        if last is not None and last.number >= head.number:
+            head = replace(last, spilled=head.spilled)
+        end = _end_of_last_line(self._file, size)
+        if end < size:
+            os.ftruncate(self._file, end)
+        return replace(head, size=end)
+
+    def _spilled(self, head: Head) -> bytes:
+        """Return the records that wait in the reserve; nothing when somebody has emptied it."""
+        waiting = os.pread(self._reserve, head.spilled, 0)
+        return waiting if waiting.endswith(b"\n") and b"\0" not in waiting else b""
+
+    def _append(self, lines: bytes, new: Head) -> Head:
+        """Append to the open file, whole or not at all, and return `new` with its size."""
+        before = os.fstat(self._file).st_size
+        try:
+            _whole(os.write(self._file, lines), lines)
+        except OSError:
+            os.ftruncate(self._file, before)
+            raise
+        return replace(new, size=before + len(lines))
+
+    def _store(self, head: Head, undo: Head | None = None) -> None:
+        """Write the head. When that fails, what was appended since `undo` is taken back."""
+        raw = head.signed(self.key, self.files.log.name)
+        try:
+            _whole(os.pwrite(self._head_file, raw, 0), raw)
+        except OSError:
+            if undo is not None and head.size > undo.size:
+                os.ftruncate(self._file, undo.size)
+            raise
+        self._raw, self._head = raw, head
 
 
-def seal_of(key: bytes, record: bytes) -> str:
-    """Return the seal of a record or a gap: its HMAC-SHA256 in hex, which proves it to a holder of the key."""
-    return hmac.digest(key, record, "sha256").hex()
+def _whole(written: int, content: bytes) -> None:
+    """Raise `OSError` when there was no room for all that was to be written."""
+    if written != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _read_head(path: Path) -> tuple[int, str]:
-    raw = path.read_bytes() if path.exists() else b""
-    if len(raw) != HEAD:
-        return 0, FIRST
-    number, _, seal = raw.decode().strip().partition(" ")
-    return int(number), seal
+def last_record(path: Path, key: bytes) -> Head | None:
+    """Return how far a file goes by its last line that a holder of the key has written; None without one."""
+    found: Head | None = None
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        for raw in file:
+            with suppress(*UNREADABLE):
+                line = decoded(raw)
+                if is_sealed(raw.rstrip(b"\n"), key):
+                    number, seal, _ = ends_of(line)
+                    found = Head(number, seal, size=-1, day=day_of(line).isoformat())
+    return found
+
+
+def _end_of_last_line(file: int, size: int) -> int:
+    """Return the length of a file without what follows its last line end."""
+    block = 64 * 1024
+    for start in range((size - 1) // block * block, -1, -block):
+        if (cut := os.pread(file, min(block, size - start), start).rfind(b"\n")) != -1:
+            return start + cut + 1
+    return 0
+
+
+def _room_at(path: Path) -> int:
+    """Return a file of `RESERVE` bytes, which are on the disk and not only promised."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        missing = bytes(max(0, RESERVE - os.fstat(file).st_size))
+        _whole(os.pwrite(file, missing, RESERVE - len(missing)), missing)
+        os.fsync(file)
+    except OSError:
+        os.close(file)
+        raise
+    return file

@@ -7,7 +7,8 @@ from http import HTTPStatus
 import structlog
 
 from canonical.ids import Clock
-from policies.audit.log import AuditEntry, AuditLog
+from policies.audit.log import AuditLog
+from policies.audit.records import AuditEntry
 from policies.policy import Call, Policy, Rules
 
 log = structlog.get_logger("tiergate.audit")

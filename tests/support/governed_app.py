@@ -22,6 +22,7 @@ from litestar.types import ControllerRouterHandler
 
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from canonical.ids import identifiers
+from policies.audit.files import LogFiles
 from policies.audit.log import AuditLog
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Client
@@ -178,7 +179,8 @@ class Door:
         self.key = signing_key(folder / "key.pem")
         self.issuer = Issuer(self.key, self.clock)
         self.shared = folder / "shared.sqlite"
-        self.log = folder / "audit.jsonl"
+        self.audit_files = LogFiles(folder / "audit.jsonl", folder / "heads" / "audit.head")
+        self.log = self.audit_files.log
         self.jwks: list[Jwk] = [public_jwk(self.key)]
         self.fetched = 0
         self.while_fetching: Callable[[], None] = lambda: None
@@ -197,7 +199,7 @@ class Door:
             self.revocations,
             RateLimiter(self.clock, counts),
             SharedFileStore(self.shared, self.clock),
-            AuditLog(self.log, b"key"),
+            AuditLog(self.audit_files, b"key"),
             self.clock,
             new_id,
         )

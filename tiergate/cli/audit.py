@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +26,20 @@ def audit() -> None:
 @config_option
 def verify(config: Path) -> None:
     """Find every record that was changed, moved or taken away, in the log of each layer."""
-    from policies.audit.log import sealing_key, verify
+    from policies.audit.records import sealing_key
+    from policies.audit.verify import verify
 
     settings = load_settings(config)
     whole = True
     for layer in LAYERS.choices:
-        path = settings.audit_log(layer)
-        if not path.exists():
+        files = settings.audit_files(layer)
+        if not files.exist() and not files.head.exists():
             continue
-        count, broken = verify(path, sealing_key(settings.audit_key()))
+        count, broken = verify(files, sealing_key(settings.audit_key()))
         whole = whole and not broken
         click.echo(f"{layer}: {count} records, {'as they were written' if not broken else 'NOT as they were written'}")
         for each in broken:
-            click.echo(f"  {path}:{each.line}: {each.reason}")
+            click.echo(f"  {each.path}{f':{each.line}' if each.line else ''}: {each.reason}")
     if not whole:
         sys.exit(FAILED)
     _say_when_none(settings)
@@ -49,26 +51,29 @@ def verify(config: Path) -> None:
 def prune(config: Path, *, dry_run: bool) -> None:
     """Remove the records that were kept as long as the catalogue says. Running layers do it by themselves."""
     from canonical.ids import utc_now
-    from policies.audit.log import sealing_key
+    from policies.audit.log import AuditLog
+    from policies.audit.records import sealing_key
     from policies.audit.retention import due, remove_due
     from tiergate.composition import open_catalogue
 
     settings = load_settings(config)
-    catalogue, now = open_catalogue(settings).current, utc_now()
+    catalogue, now, key = open_catalogue(settings).current, utc_now(), sealing_key(settings.audit_key())
     for layer in LAYERS.choices:
-        path = settings.audit_log(layer)
+        files = settings.audit_files(layer)
+        if not files.exist():
+            continue
         if dry_run:
-            click.echo(f"{layer}: {due(path, catalogue, now)} records were kept long enough")
+            click.echo(f"{layer}: {due(files, key, catalogue, now)} records were kept long enough")
         else:
-            removed = remove_due(path, sealing_key(settings.audit_key()), catalogue, now)
-            click.echo(f"{layer}: {removed} records removed")
+            with closing(AuditLog(files, key)) as log:
+                click.echo(f"{layer}: {remove_due(log, catalogue, now)} records removed")
     _say_when_none(settings)
 
 
 def _say_when_none(settings: Settings) -> None:
     """Name the folder when it holds no log, as when the settings are not those of the layers that run."""
-    folder = settings.audit_log("process").parent
-    if not any(settings.audit_log(layer).exists() for layer in LAYERS.choices):
+    folder = settings.audit_files("process").log.parent
+    if not any(settings.audit_files(layer).exist() for layer in LAYERS.choices):
         click.echo(f"there are no records in {folder}")
 
 
@@ -79,11 +84,11 @@ def _say_when_none(settings: Settings) -> None:
 @click.option("--client", help="Only what this client did.")
 def export(config: Path, since: datetime | None, until: datetime | None, client: str | None) -> None:
     """Write the records of all layers to standard output, one JSON object a line, in the order of their time."""
-    from policies.audit.log import export
+    from policies.audit.verify import export
 
     settings = load_settings(config)
-    paths = [settings.audit_log(layer) for layer in LAYERS.choices]
-    if client and next(export(paths, None, None, client), None) is None:  # one of a former client stays
+    logs = [settings.audit_files(layer) for layer in LAYERS.choices]
+    if client and next(export(logs, None, None, client), None) is None:  # one of a former client stays
         require_client(client, load_catalogue(settings.governance.path()).clients)
-    for line in export(paths, since, until, client):
+    for line in export(logs, since, until, client):
         click.echo(line)

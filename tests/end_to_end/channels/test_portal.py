@@ -167,7 +167,7 @@ def test_guessing_is_slowed_down_and_audited(environment: Environment, url: str)
     answers = [ask(url, "reseller-sued", f"tgs_{number}").status_code for number in range(30)]
 
     assert answers.count(429) >= 10
-    log = environment.settings.audit_log("experience").read_text()
+    log = environment.settings.audit_files("experience").log.read_text()
     assert '"operation":"issue_token"' in log
     assert '"on_behalf_of":"reseller-sued"' in log
 

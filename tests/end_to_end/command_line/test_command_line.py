@@ -217,6 +217,7 @@ def test_the_audit_logs_of_a_running_environment_are_whole_and_a_change_is_found
 
     copy = tmp_path / "copy"
     shutil.copytree(environment.folder / "audit", copy / "audit")
+    shutil.copytree(environment.folder / "audit-heads", copy / "audit-heads")
     shutil.copy(environment.folder / "audit.key", copy / "audit.key")
     log = copy / "audit" / "process.jsonl"
     log.write_text(log.read_text().replace('"status":200', '"status":403', 1))

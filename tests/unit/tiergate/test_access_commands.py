@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from canonical.ids import utc_now
-from policies.audit.log import AuditEntry, AuditLog
+from policies.audit.files import LogFiles
+from policies.audit.log import AuditLog
+from policies.audit.records import AuditEntry
 from tiergate.cli.main import cli
 
 JTI = "0123456789abcdef01234567"
@@ -58,8 +60,21 @@ def test_the_doctor_refuses_a_token_that_is_none(config: Path, given: str) -> No
 
 
 def test_what_a_former_client_did_can_still_be_exported(config: Path) -> None:
-    log = AuditLog(config.parent / "audit" / "process.jsonl", b"key")
-    log.write(AuditEntry(utc_now(), "process", "take_event", "v1", "former", "", "", 200, "cor_1"))
+    files = LogFiles(config.parent / "audit" / "process.jsonl", config.parent / "audit-heads" / "process.head")
+    log = AuditLog(files, b"key")
+    log.write(
+        AuditEntry(
+            at=utc_now(),
+            layer="process",
+            operation="take_event",
+            version="v1",
+            client="former",
+            on_behalf_of="",
+            object="",
+            status=200,
+            correlation_id="cor_1",
+        )
+    )
     log.close()
 
     done = invoke(config, "audit", "export", "--client", "former")
