@@ -68,8 +68,9 @@ class Call(msgspec.Struct):
 
     `path` is without the query, `version` the major version that it names, `now` the moment in UTC at which the call
     came. `principal` and `client` are set by the authentication; `marks` are the fields that its answer gets, refusals
-    included. `acts_for` is whom an open operation has identified itself. `status` is 0 until the call is answered,
-    `entered` how many policies it has passed.
+    included. `acts_for` is whom an open operation has identified itself, `unrecordable` whether it was refused because
+    the audit log cannot be written. `status` is 0 until the call is answered, `entered` how many policies it has
+    passed.
     """
 
     rules: Rules
@@ -84,6 +85,7 @@ class Call(msgspec.Struct):
     client_name: str = ""
     idempotency_key: str = ""
     acts_for: str = ""
+    unrecordable: bool = False
     status: int = 0
     entered: int = 0
     correlation: Token[str] | None = None
@@ -106,8 +108,9 @@ class Policy:
     def enter(self, call: Call) -> Awaitable[None] | None:
         """Let the call in, or raise `ProblemError`. Return an awaitable only where it must wait: most calls do not."""
 
-    def answered(self, call: Call) -> None:
-        """Take note of the answer's `status`, once, before the caller hears of it. Called also for refusals."""
+    def answered(self, call: Call) -> Awaitable[None] | None:
+        """Take note of the answer's `status`, once, before the caller hears of it. Called also for refusals. Return an
+        awaitable where the answer must wait; it raises a `PlatformFault` that is to be answered instead."""
 
     def refused(self, call: Call) -> None:
         """Take note of a `status` that is an error of the caller's or of ours (400 and above), as `answered` does."""

@@ -345,7 +345,7 @@ def broken(error: BaseException) -> tuple[int, Headers, bytes]:
 
 
 def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    _log(error, path=request.url.path)
+    _log(error, path=_short(request.url.path))
     return _answer(request, INTERNAL, OURS)
 
 

@@ -1,54 +1,95 @@
-"""What a layer records of its calls: every write, and every call that was turned away for want of credentials."""
+"""What a layer records of its calls: every write, and samples of the calls that were turned away for want of
+credentials."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from http import HTTPStatus
 
 import structlog
 
+from canonical.faults import UnknownOutcome
 from canonical.ids import Clock
-from policies.audit.log import AuditLog
 from policies.audit.records import AuditEntry
+from policies.audit.samples import Samples
+from policies.audit.trail import AuditTrail
 from policies.policy import Call, Policy, Rules
+from policies.problems import OVERLOADED, ProblemError
 
+UNRECORDED = "it may have been done, and its audit record could not be written"
 log = structlog.get_logger("tiergate.audit")
 
 
 class LoggedRefusals(Policy):
-    """A call without valid credentials is logged."""
+    """Calls without valid credentials are logged: the first few of an operation in a minute, then their number."""
+
+    def __init__(self, samples: Samples[str]) -> None:
+        self._samples = samples
 
     def refused(self, call: Call) -> None:
-        if call.status == HTTPStatus.UNAUTHORIZED:
-            log.warning(
-                "refused", operation=call.rules.operation_id, status=call.status, correlation_id=call.correlation_id
-            )
+        if call.status != HTTPStatus.UNAUTHORIZED:
+            return
+        operation = call.rules.operation_id
+        for name, times in self._samples.ended(call.now):
+            log.warning("refused", operation=name, status=call.status, times=times)
+        if self._samples.take(operation, call.now):
+            log.warning("refused", operation=operation, status=call.status, correlation_id=call.correlation_id)
 
 
 class AuditedWrites(Policy):
     """Each write leaves one audit record before it is answered, refused ones too."""
 
-    def __init__(self, rules: Rules, audit: AuditLog, clock: Clock) -> None:
+    def __init__(self, rules: Rules, trail: AuditTrail, clock: Clock) -> None:
         self._rules = rules
-        self._audit = audit
+        self._trail = trail
         self._clock = clock
 
     @staticmethod
     def applies(rules: Rules) -> bool:
         return rules.operation.idempotency != "safe"
 
-    def answered(self, call: Call) -> None:
+    def answered(self, call: Call) -> Awaitable[None] | None:
         rules, principal = self._rules, call.principal
-        client = principal.client if principal else rules.operation.open or "unknown"
-        self._audit.write(
-            AuditEntry(
-                at=self._clock(),
-                layer=rules.layer,
-                operation=rules.operation_id,
-                version=call.version if rules.api else "",
-                client=client,
-                on_behalf_of=principal.subject if principal else call.acts_for,
-                object=call.path,
-                status=call.status,
-                correlation_id=call.correlation_id,
-            )
+        unproved = principal is None and call.status >= HTTPStatus.BAD_REQUEST
+        entry = AuditEntry(
+            at=self._clock(),
+            layer=rules.layer,
+            operation=rules.operation_id,
+            version=call.version if rules.api else "",
+            client=principal.client if principal else rules.operation.open or "unknown",
+            on_behalf_of=principal.subject if principal else call.acts_for,
+            object=call.path,
+            status=call.status,
+            correlation_id=call.correlation_id,
         )
+        sampled = unproved or call.unrecordable
+        writing = self._trail.sample(entry) if sampled else self._trail.record(entry)
+        return None if writing is None else _written(writing, entry)
+
+
+async def _written(writing: Awaitable[None], entry: AuditEntry) -> None:
+    """Wait for a record. Raises `UnknownOutcome` when something may have been done and its record is not there."""
+    try:
+        await writing
+    except OSError as error:
+        known = {"operation": entry.operation, "status": entry.status, "correlation_id": entry.correlation_id}
+        log.warning("a record could not be written", reason=type(error).__name__, **known)
+        if entry.status < HTTPStatus.BAD_REQUEST:
+            raise UnknownOutcome(entry.layer, UNRECORDED) from error
+
+
+class RecordableWrites(Policy):
+    """A write is begun when its audit record can be written, and refused when it cannot."""
+
+    def __init__(self, trail: AuditTrail) -> None:
+        self._trail = trail
+
+    @staticmethod
+    def applies(rules: Rules) -> bool:
+        return AuditedWrites.applies(rules)
+
+    def enter(self, call: Call) -> None:
+        if trouble := self._trail.trouble():
+            call.unrecordable = True
+            detail = f"The audit log has no place for a record: {trouble}. Nothing was done."
+            raise ProblemError(OVERLOADED, detail, headers={"Retry-After": "1"})

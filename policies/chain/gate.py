@@ -20,9 +20,12 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, LifespanHook, Message, Receive, Scope, Send
 
+from canonical.faults import PlatformFault
 from canonical.ids import Clock, NewId
 from policies.audit.log import AuditLog
 from policies.audit.retention import Retention
+from policies.audit.samples import Samples
+from policies.audit.trail import AuditTrail
 from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.catalogue.model import Catalogue, Layer, Report
 from policies.chain.pipeline import Pipeline, Services
@@ -30,15 +33,15 @@ from policies.chain.readiness import is_ok
 from policies.context import correlation
 from policies.context.background import Background
 from policies.contract import versions
-from policies.contract.bodies import MAX_BODY, refuse_unfit_body
+from policies.contract.bodies import MAX_BODY, refuse_unfit_body, send_response
 from policies.contract.conformance import in_words
 from policies.contract.deprecation_usage import DeprecationUsage
 from policies.contract.headers import single
 from policies.contract.parameters import refuse_unknown_parameters, sent_names
 from policies.identity.authentication import Verifier, unauthenticated
 from policies.identity.revocation import Revocations
-from policies.policy import Call, Principal, Rules
-from policies.problems import HANDLERS, Handler, Problem, ProblemError
+from policies.policy import Call, Headers, Principal, Rules
+from policies.problems import HANDLERS, Handler, Problem, ProblemError, as_answer
 from policies.store.shared_store import SharedStore
 from policies.traffic.idempotency import Idempotency, IdempotencyKeys
 from policies.traffic.load_shedding import Load
@@ -93,7 +96,8 @@ class Gate:
         """The policies of each operation, under the present catalogue."""
         self.methods: defaultdict[str, set[str]] = defaultdict(lambda: {"OPTIONS"})
         """What each path can be asked."""
-        self._services = Services(verifier, throttle, Load(), self.usage, audit, clock)
+        self.trail = AuditTrail(audit, clock)
+        self._services = Services(verifier, throttle, Load(), self.usage, self.trail, Samples(), clock)
         self.retention = Retention(audit, live_catalogue, clock)
         self._clock = clock
         self._new_id = new_id
@@ -122,6 +126,41 @@ class Gate:
         return self._clock()
 
 
+class MarkedAnswer:
+    """The answer of one call on its way out, which the policies hear of before the caller does."""
+
+    def __init__(self, pipeline: Pipeline, call: Call, state: dict[str, Any], send: Send) -> None:
+        self._pipeline = pipeline
+        self._call = call
+        self._state = state
+        self._send = send
+        self._replaced = False
+
+    async def decided(self, status: int) -> None:
+        """Let the policies know, and wait until they have taken note."""
+        self._call.acts_for = self._state.get(ACTS_FOR, "")
+        if (waiting := self._pipeline.answered(self._call, status)) is not None:
+            await waiting
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer, with what the policies left; nothing of it when they want another instead."""
+        if message["type"] == "http.response.start":
+            try:
+                await self.decided(message["status"])
+            except PlatformFault as fault:
+                self._replaced = True
+                status, own, body = as_answer(fault, self._call.correlation_id)
+                await send_response(self._send, status, [*own, *self._marks()], body)
+            else:
+                own = [each for each in message["headers"] if each[0] != correlation.MARK]
+                message["headers"] = [*own, *self._marks()]
+        if not self._replaced:
+            await self._send(message)
+
+    def _marks(self) -> Headers:
+        return [*self._call.marks, (correlation.MARK, self._call.correlation_id.encode())]
+
+
 class Governance:
     """The gate as ASGI middleware, for one route."""
 
@@ -141,31 +180,20 @@ class Governance:
         headers = single(scope["headers"], scope["http_version"])
         call = self.gate.call(pipeline, path, versions.named_in(path), headers)
         state[correlation.STATE] = call.correlation_id
-
-        def answered(status: int) -> None:
-            call.acts_for = state.get(ACTS_FOR, "")
-            pipeline.answered(call, status)
-
-        async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                answered(message["status"])
-                own = [each for each in message["headers"] if each[0] != correlation.MARK]
-                message["headers"] = [*own, *call.marks, (correlation.MARK, call.correlation_id.encode())]
-            await send(message)
-
+        answer = MarkedAnswer(pipeline, call, state, send)
         try:
             try:
                 if (waiting := pipeline.enter(call)) is not None:
                     await waiting
-                await self._handle(call, scope, receive, send_marked)
+                await self._handle(call, scope, receive, answer.send)
             finally:
                 pipeline.leave(call)
         except ProblemError as error:
-            answered(error.problem.status)
+            await answer.decided(error.problem.status)
             error.mark(call.marks)
             raise
         finally:
-            answered(500)  # it broke off without an answer
+            await answer.decided(500)  # it broke off without an answer
 
     async def _handle(self, call: Call, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Hand the request to its route; a write that has a name is handed over once. The catalogue that let it in
@@ -275,9 +303,17 @@ def governed(
         said = found | {"catalogue": REFUSED if wrong else "ok"}
         if away := gate.throttle.away:
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
+        if trouble := gate.trail.trouble():
+            said["audit"] = f"writes are refused: {trouble}"
         return Response(said, status_code=200 if ready else 503)
 
-    watching = Background(gate.live_catalogue.watch, gate.revocations.watch, gate.usage.watch, gate.retention.watch)
+    watching = Background(
+        gate.live_catalogue.watch,
+        gate.revocations.watch,
+        gate.usage.watch,
+        gate.retention.watch,
+        gate.trail.watch,
+    )
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],

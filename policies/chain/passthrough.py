@@ -103,7 +103,8 @@ class Passthrough:
             status, body, own = answer.status, answer.content, [(b"content-type", answer.media_type.encode())]
         except (ProblemError, PlatformFault) as error:
             status, own, body = as_answer(error, call.correlation_id)
-        pipeline.answered(call, status)
+        if (writing := pipeline.answered(call, status)) is not None:
+            await writing
         return status, [*own, *call.marks, (correlation.MARK, call.correlation_id.encode())], body
 
 

@@ -9,6 +9,7 @@ To add a policy is to write its file and to put it into the order here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date
 from http import HTTPStatus
@@ -17,8 +18,9 @@ from typing import Any
 import msgspec
 
 from canonical.ids import Clock
-from policies.audit.log import AuditLog
-from policies.audit.writes import AuditedWrites, LoggedRefusals
+from policies.audit.samples import Samples
+from policies.audit.trail import AuditTrail
+from policies.audit.writes import AuditedWrites, LoggedRefusals, RecordableWrites
 from policies.business.case_routing import CASE_ROUTING
 from policies.business.events import EVENTS
 from policies.business.posting_windows import POSTING_WINDOWS
@@ -48,7 +50,8 @@ class Services(msgspec.Struct, frozen=True):
     limiter: RateLimiter
     load: Load
     usage: DeprecationUsage
-    audit: AuditLog
+    trail: AuditTrail
+    refusals: Samples[str]
     clock: Clock
 
 
@@ -56,8 +59,8 @@ Make = Callable[[Rules, Services], Policy]
 """Makes a policy for one operation."""
 PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
     (Correlation, lambda _rules, _services: Correlation()),
-    (LoggedRefusals, lambda _rules, _services: LoggedRefusals()),
-    (AuditedWrites, lambda rules, services: AuditedWrites(rules, services.audit, services.clock)),
+    (LoggedRefusals, lambda _rules, services: LoggedRefusals(services.refusals)),
+    (AuditedWrites, lambda rules, services: AuditedWrites(rules, services.trail, services.clock)),
     (TimeLimit, lambda rules, _services: TimeLimit(rules)),
     (Versions, lambda rules, _services: Versions(rules)),
     (Authentication, lambda rules, services: Authentication(rules, services.verifier)),
@@ -65,6 +68,7 @@ PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
     (CallsAtOnce, lambda rules, services: CallsAtOnce(rules, services.load)),
     (RateLimits, lambda rules, services: RateLimits(rules, services.limiter)),
     (Authorization, lambda rules, _services: Authorization(rules)),
+    (RecordableWrites, lambda _rules, services: RecordableWrites(services.trail)),
     (CountedDeprecations, lambda rules, services: CountedDeprecations(rules, services.usage)),
     (IdempotencyKeys, lambda rules, _services: IdempotencyKeys(rules)),
 )
@@ -119,15 +123,21 @@ class Pipeline:
         for leave in self._leave[call.entered]:
             leave(call)
 
-    def answered(self, call: Call, status: int) -> None:
-        """Let the policies know how a call is answered. It is answered once: what comes after is not heard."""
-        if not call.status:
-            call.status = status
-            for answered in self._answered:
-                answered(call)
-            if status >= HTTPStatus.BAD_REQUEST:
-                for refused in self._refused:
-                    refused(call)
+    def answered(self, call: Call, status: int) -> Awaitable[Any] | None:
+        """Let the policies know how a call is answered. It is answered once: what comes after is not heard.
+
+        Return an awaitable when the answer must wait.
+        """
+        if call.status:
+            return None
+        call.status = status
+        waiting = [each for answered in self._answered if (each := answered(call)) is not None]
+        if status >= HTTPStatus.BAD_REQUEST:
+            for refused in self._refused:
+                refused(call)
+        if len(waiting) > 1:
+            return asyncio.gather(*waiting)
+        return waiting[0] if waiting else None
 
 
 def _overrides(policy: Policy, name: str) -> bool:

@@ -207,6 +207,12 @@ def test_a_fault_of_ours_tells_nothing_of_its_inside_and_the_log_where_it_broke(
     assert "the secret is 42" not in logged
 
 
+def test_a_long_path_makes_no_long_line_in_the_log(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    door.client.get("/shop/v1/fail/" + "%01" * 10_000, headers=door.headers())
+
+    assert 0 < len("".join(capsys.readouterr())) < 10_000
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "/shop/v9/read", "/shop/v1/read/more"])
 def test_an_unknown_path_is_a_problem_of_its_own_with_a_correlation_id(door: Door, path: str) -> None:
     answer = door.client.get(path)

@@ -1,0 +1,69 @@
+"""What a layer records of its calls: all that its clients do, and samples of what it turns away at the door.
+
+Who has not proved who it is can send as much as it likes. Of its refusals the first few of a kind in a minute are
+recorded whole, then one record says how many more there were. So it is with refusals because the log itself cannot be
+written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import structlog
+from msgspec.structs import replace
+
+from canonical.ids import Clock
+from policies.audit.log import LATE, AuditLog
+from policies.audit.records import AuditEntry
+from policies.audit.samples import FEW, Samples
+
+PACE = 1.0
+"""Seconds between two looks at what was counted, and at a log that cannot be written."""
+NEVER = datetime.min.replace(tzinfo=UTC)
+log = structlog.get_logger("tiergate.audit")
+
+
+class AuditTrail:
+    """The audit log of one layer, on its event loop."""
+
+    def __init__(self, audit: AuditLog, clock: Clock) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._refusals: Samples[AuditEntry] = Samples()
+
+    def trouble(self) -> str:
+        """Return why nothing may be begun that needs a record; empty when it may."""
+        return self._audit.trouble()
+
+    def record(self, entry: AuditEntry) -> asyncio.Future[None]:
+        """Return what to await until a record is written; it raises `OSError` when it could not be."""
+        return self._audit.record(entry)
+
+    def sample(self, entry: AuditEntry) -> asyncio.Future[None] | None:
+        """Record a refusal as `record` does, or count it."""
+        kind = replace(entry, at=NEVER, object="", correlation_id="")
+        few = 0 if self._audit.trouble() else FEW
+        return self._audit.record(entry) if self._refusals.take(kind, entry.at, few) else None
+
+    async def watch(self) -> None:
+        """Record what was counted, and try a log again that cannot be written, for as long as the layer runs."""
+        try:
+            while True:
+                await asyncio.sleep(PACE)
+                if self._audit.trouble():
+                    await self._audit.try_again()
+                await self.count(self._clock())
+        finally:
+            await self.count(None)
+            await self._audit.drained(LATE)
+
+    async def count(self, now: datetime | None) -> None:
+        """Record what was counted in the windows that are over by `now`; without `now` in all."""
+        if self._audit.trouble():
+            return
+        for kind, times in self._refusals.ended(now):
+            try:
+                await self._audit.record(replace(kind, at=self._clock(), times=times))
+            except OSError as error:
+                log.warning("refusals could not be recorded", times=times, reason=type(error).__name__)
