@@ -23,7 +23,7 @@ from policies.outbound.layer_client import AsyncLayerClient, LayerResponse, toke
 from tiergate import composition
 from tiergate.server.logs import log_as_json
 from tiergate.server.server import run
-from tiergate.settings import Governance, Settings
+from tiergate.settings import Governance, Server, Settings
 
 NAMES: dict[Layer, str] = {"experience": "sales", "process": "process", "system": "crm"}
 OPERATIONS: dict[Layer, str] = {"experience": "sales_get_order", "process": "get_order", "system": "get_deal"}
@@ -70,7 +70,7 @@ def main() -> None:
         return order_id
 
     app = governed(bench.gate, [behind], readiness=dict, provided={})
-    run(Passthrough(app, bench.gate, {prefix: passed_on}, fetch), "127.0.0.1", plan["port"])
+    run(Passthrough(app, bench.gate, {prefix: passed_on}, fetch), plan["port"], Server())
 
 
 if __name__ == "__main__":

@@ -111,6 +111,20 @@ OVERLOADED = problem_type(
     "Try again after `Retry-After`; nothing was done.",
     "The gateway is busier than it can bear, and lets calls of higher service tiers go first. Nothing was done.",
 )
+REQUEST_TIMEOUT = problem_type(
+    "request-timeout",
+    408,
+    "The request did not come in time",
+    "Send it again, whole.",
+    "The head and the body of a request each have a time in which they are to come whole. Nothing was done.",
+)
+HEAD_TOO_LARGE = problem_type(
+    "head-too-large",
+    431,
+    "The head of the request is too large",
+    "Send a shorter path, and fewer or shorter headers.",
+    "The line and the headers of a request have at most 32 KiB together, and what frames a body is bounded too.",
+)
 TOO_LARGE = problem_type(
     "body-too-large", 413, "The body is too large", "Send less at a time.", "A body has at most 256 KiB."
 )

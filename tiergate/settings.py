@@ -53,6 +53,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `*_url` is the address at which others find them, when that is another one; `public_url` is that of the system layer
     for the platforms, which call back to it. `fast_path` is whether reads take the
     short way in front of uvicorn.
+
+    A layer holds at most so many `connections`, and of one address `connections_per_address`. The head of a request
+    comes whole within `head_seconds`, its body within `body_seconds` after that; an answer is read within
+    `write_seconds`. A connection without a request is closed after `idle_seconds`: longer than our own clients use one.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +65,12 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     process_port: int = 8102
     experience_port: int = 8103
     fast_path: bool = True
+    connections: Annotated[int, msgspec.Meta(ge=1)] = 2000
+    connections_per_address: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    head_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    body_seconds: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    write_seconds: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    idle_seconds: Annotated[float, msgspec.Meta(gt=60)] = 75.0
     system_url: OptionalHttpUrl = ""
     process_url: OptionalHttpUrl = ""
     public_url: OptionalHttpUrl = ""

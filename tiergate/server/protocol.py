@@ -1,8 +1,9 @@
-"""The server's protocol: uvicorn's HTTP/1.1 protocol, and a fast path for reads that are passed through.
+"""The short way in front of uvicorn: reads that are passed through.
 
 A read that comes whole and alone is answered in the event loop from its bytes to the answer's bytes, without a scope, a
 cycle and messages. Everything else (a body, a pipelined request, a path that is not passed through, something broken)
-goes to uvicorn's own protocol on the same connection, which sees none of the reads that were answered here.
+goes to `BoundedProtocol`, which is uvicorn's, on the same connection. It sees none of the reads that were answered
+here.
 
 What it needs of uvicorn is checked at start (`missing`), and a layer with an incompatible uvicorn is served without it.
 """
@@ -10,64 +11,36 @@ What it needs of uvicorn is checked at start (`missing`), and a layer with an in
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
-from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from policies.chain.passthrough import Passthrough, PassthroughRoute
 from policies.contract.headers import HOST
-from policies.problems import Headers, broken
+from policies.problems import broken
+from tiergate.server.bounded import HEAD, BoundedProtocol, lacking
 
-HEAD = 32 * 1024
-"""Bytes that a request's line and headers may have."""
-LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 END = b"\r\n\r\n"
 VERSION = b" HTTP/1.1\r\n"
 KEEP_ALIVE = b"keep-alive"
 BODY = {b"content-length", b"transfer-encoding"}
-METHODS = {
-    HttpToolsProtocol: (
-        "connection_made",
-        "connection_lost",
-        "shutdown",
-        "data_received",
-        "on_message_begin",
-        "on_message_complete",
-        "on_url",
-        "on_header",
-        "on_response_complete",
-        "_unset_keepalive_if_required",
-    ),
+METHODS: dict[type, tuple[str, ...]] = {
+    HttpToolsProtocol: ("shutdown",),
     FlowControl: ("pause_reading", "resume_reading"),
 }
-"""The methods of uvicorn that `FastPathProtocol` overrides or calls."""
-ATTRIBUTES = {
-    HttpToolsProtocol: ("app", "loop", "transport", "flow", "tasks", "cycle"),
-    RequestResponseCycle: ("response_complete",),
-    Config: ("timeout_keep_alive",),
-}
+"""The methods of uvicorn that `FastPathProtocol` overrides or calls, beyond those of `BoundedProtocol`."""
+ATTRIBUTES: dict[type, tuple[str, ...]] = {HttpToolsProtocol: ("app", "tasks"), FlowControl: ("write_paused",)}
 """The attributes of uvicorn that it reads."""
-PARAMETERS = ("config", "server_state", "app_state", "_loop")
 
 
 def missing() -> list[str]:
     """Return what `FastPathProtocol` needs and this uvicorn does not have; empty when nothing is missing."""
-    found = [
-        f"{owner.__name__}.{name}" for owner, names in METHODS.items() for name in names if not hasattr(owner, name)
-    ]
-    for owner, names in ATTRIBUTES.items():
-        known = {*dir(owner), *owner.__init__.__code__.co_names}  # what its beginning sets
-        found += [f"{owner.__name__}.{name}" for name in names if name not in known]
-    if not set(PARAMETERS) <= inspect.signature(HttpToolsProtocol).parameters.keys():
-        found.append("HttpToolsProtocol.__init__")
-    return found
+    return lacking(METHODS, ATTRIBUTES)
 
 
 class _Head:
@@ -93,7 +66,7 @@ class _Head:
         self.ended = True
 
 
-class FastPathProtocol(HttpToolsProtocol):
+class FastPathProtocol(BoundedProtocol):
     """Answer the requests of one connection."""
 
     def __init__(
@@ -109,24 +82,11 @@ class FastPathProtocol(HttpToolsProtocol):
         self._answering: asyncio.Task[None] | None = None
         self._pending = b""
         """Bytes that arrived while a read was being answered here."""
-        self._size = 0
-        self._between = True
-        """uvicorn's parser is between two requests: the next bytes begin one."""
-        self._ended_at = self.loop.time()
         self._closing = False
-        self._watch: asyncio.TimerHandle | None = None
-        self._idle = config.timeout_keep_alive
-        """Seconds without a completed request after which a connection is closed."""
 
     # ---- the connection
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast("asyncio.Transport", transport))
-        self._watch = self.loop.call_later(self._idle, self._look)
-
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
         if self._answering is not None:
             self._answering.cancel()
         super().connection_lost(exc)
@@ -136,18 +96,8 @@ class FastPathProtocol(HttpToolsProtocol):
         if self._answering is None:
             super().shutdown()
 
-    def _look(self) -> None:
-        """Close an idle connection. There is one timer for a connection, not one for each request."""
-        running = self._answering is not None or not self._quiet()
-        left = self._idle - (self.loop.time() - self._ended_at)
-        if running or left > 0:
-            self._watch = self.loop.call_later(self._idle if running else left, self._look)
-        else:
-            self.transport.close()
-
-    def _quiet(self) -> bool:
-        """Return whether uvicorn's protocol has no request at hand."""
-        return bool(getattr(self.cycle, "response_complete", True))  # there is no cycle before the first request
+    def _busy(self) -> bool:
+        return self._answering is not None or super()._busy()
 
     # ---- requests
 
@@ -156,7 +106,7 @@ class FastPathProtocol(HttpToolsProtocol):
             self._pending += data
             self.flow.pause_reading()
             return
-        if self._passthrough is not None and data[:4] == b"GET " and self._between and self._quiet():
+        if self._passthrough is not None and data[:4] == b"GET " and self._free():
             found = self._passed(self._passthrough, data)
             if found is not None:
                 self._unset_keepalive_if_required()
@@ -164,6 +114,10 @@ class FastPathProtocol(HttpToolsProtocol):
                 self.tasks.add(self._answering)
                 return
         super().data_received(data)
+
+    def _free(self) -> bool:
+        """Return whether the next bytes begin a request, none is being answered, and the caller reads its answers."""
+        return self._part is None and not super()._busy() and not self.flow.write_paused
 
     def _passed(
         self, passthrough: Passthrough, data: bytes
@@ -201,10 +155,6 @@ class FastPathProtocol(HttpToolsProtocol):
         finally:
             self._answered(sys.exception())  # a callback of the task would cost another turn of the loop
 
-    def _write(self, status: int, fields: Headers, body: bytes) -> None:
-        head = [b"%b: %b\r\n" % each for each in (*self.server_state.default_headers, *fields)]
-        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (LINES[status], b"".join(head), len(body), body))
-
     def _answered(self, error: BaseException | None) -> None:
         """Continue with bytes that arrived meanwhile. An `error` is a fault of ours: answer and log it here."""
         task, self._answering, self._ended_at = self._answering, None, self.loop.time()
@@ -221,31 +171,3 @@ class FastPathProtocol(HttpToolsProtocol):
             pending, self._pending = self._pending, b""
             self.flow.resume_reading()
             self.data_received(pending)
-
-    # ---- uvicorn's side
-
-    def on_message_begin(self) -> None:
-        self._size, self._between = 0, False
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self._between = True
-        super().on_message_complete()
-
-    def on_url(self, url: bytes) -> None:
-        self._bounded(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._bounded(len(name) + len(value))
-        super().on_header(name, value)
-
-    def on_response_complete(self) -> None:
-        self._ended_at = self.loop.time()
-        super().on_response_complete()
-
-    def _bounded(self, more: int) -> None:
-        """Raise `ValueError` for a head that is too long, which uvicorn answers as an invalid request (400)."""
-        self._size += more
-        if self._size > HEAD:
-            raise ValueError("the head of the request is too long")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import Literal
 
 import structlog
 import uvloop
@@ -21,15 +21,18 @@ from uvicorn.server import Server
 from policies.catalogue.model import Layer
 from tiergate import composition
 from tiergate.platforms import ConnectedPlatform
+from tiergate.server import bounded
+from tiergate.server.bounded import BoundedProtocol, LayerConfig
 from tiergate.server.logs import log_as_json
-from tiergate.settings import Settings
+from tiergate.settings import NotReady, Settings
+from tiergate.settings import Server as ServerSettings
 
 COLLECT_AFTER = 100_000
 """Allocations between two garbage collections: fewer pauses, and objects made at the start are not traversed again."""
 GRACE = 10
 """Seconds that requests have to end when the layer is stopped."""
-IDLE = 75
-"""Seconds without a completed request after which a connection is closed: longer than our own clients use one."""
+OTHER_FILES = 256
+"""Files that are open besides the connections of callers: databases, logs, connections to the next layer."""
 TICKS = 10
 """Uvicorn's count of tenths of a second at which it renews the `Date` header."""
 log = structlog.get_logger("tiergate.server.server")
@@ -48,53 +51,57 @@ def serve(
             app, port = composition.process_app(settings, composition.records(settings)), settings.server.process_port
         case "experience":
             app, port = composition.experience_front(settings), settings.server.experience_port
-    run(app, settings.server.host, port, fast_path=settings.server.fast_path, until_input_ends=until_input_ends)
+    run(app, port, settings.server, until_input_ends=until_input_ends)
 
 
-def run(app: ASGIApp, host: str, port: int, *, fast_path: bool = True, until_input_ends: bool = False) -> None:
-    """Serve an app until SIGINT or SIGTERM, or until the end of standard input. Without `fast_path` uvicorn's own
-    protocol takes every request."""
+def run(app: ASGIApp, port: int, server: ServerSettings, *, until_input_ends: bool = False) -> None:
+    """Serve an app until SIGINT or SIGTERM, or until the end of standard input. Raises `NotReady` when this uvicorn is
+    not the one that the layers are made for."""
+    if lacks := bounded.missing():
+        raise NotReady(f"this uvicorn lacks {', '.join(lacks)}: install the packages that Tiergate names")
+    _allow_files(server.connections + OTHER_FILES)
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
     gc.enable()
-    uvloop.run(_serve(app, host, port, protocol(fast_path=fast_path), until_input_ends=until_input_ends))
+    uvloop.run(_serve(app, port, server, until_input_ends=until_input_ends))
 
 
-def protocol(*, fast_path: bool) -> type[asyncio.Protocol] | Literal["httptools"]:
-    """Return uvicorn's `http` setting: the fast path, or uvicorn's own protocol.
+def protocol(*, fast_path: bool) -> type[BoundedProtocol]:
+    """Return what reads requests: the fast path, or uvicorn's own protocol within our bounds.
 
     The latter is used when `fast_path` is off, or when this uvicorn lacks something that the fast path needs.
     """
     if not fast_path:
-        return "httptools"
+        return BoundedProtocol
     try:
         from tiergate.server.protocol import FastPathProtocol, missing
 
-        lacking = missing()
+        lacks = missing()
     except ImportError as error:
-        lacking = [str(error)]
+        lacks = [str(error)]
     else:
-        if not lacking:
+        if not lacks:
             return FastPathProtocol
-    log.warning(
-        "this uvicorn is not as the fast path takes it: its own protocol answers every request", missing=lacking
-    )
-    return "httptools"
+    log.warning("this uvicorn is not as the fast path takes it: its own protocol answers every request", missing=lacks)
+    return BoundedProtocol
 
 
-async def _serve(
-    app: ASGIApp,
-    host: str,
-    port: int,
-    http: type[asyncio.Protocol] | Literal["httptools"],
-    *,
-    until_input_ends: bool,
-) -> None:
-    config = Config(
-        app,  # pyright: ignore[reportArgumentType] - Litestar and uvicorn spell the same ASGI types differently
-        host=host,
+def _allow_files(count: int) -> None:
+    """Let this process have so many files and connections open, as far as the machine lets it."""
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if most == resource.RLIM_INFINITY else min(count, most)
+    if least != resource.RLIM_INFINITY and least < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    if wanted < count:
+        log.warning("fewer files may be open than server.connections needs: raise the limit (ulimit -n)", limit=wanted)
+
+
+async def _serve(app: ASGIApp, port: int, server: ServerSettings, *, until_input_ends: bool) -> None:
+    config = LayerConfig(
+        app,
+        server,
         port=port,
-        http=http,
+        http=protocol(fast_path=server.fast_path),
         ws="none",
         interface="asgi3",
         lifespan="on",
@@ -102,14 +109,13 @@ async def _serve(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=IDLE,
         reset_contextvars=True,  # a pipelined request is begun by the one before it, and is not governed by it
         timeout_graceful_shutdown=GRACE,
     )
-    server = Quiet(config)
+    quiet = Quiet(config)
     if until_input_ends:
-        server.stop_at_the_end_of(sys.stdin.fileno())
-    await server.serve()
+        quiet.stop_at_the_end_of(sys.stdin.fileno())
+    await quiet.serve()
 
 
 class Quiet(Server):

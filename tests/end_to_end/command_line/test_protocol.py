@@ -160,21 +160,23 @@ def test_what_belongs_to_a_request_is_never_taken_for_one_wherever_it_is_cut(con
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "expected"),
     [
-        b"GET /sales/v1/orders?limit=1 HTTP/1.1\r\nhost x\r\n\r\n",
-        b"GET /sales/v1/orders?limit=1 HTTP/1.1\r\nx: \x00\r\n\r\n",
-        b"GET /sales/v1/orders?limit=1 HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
-        b"GET /sales/v1/orders?limit=1 HTTP/1.1\r\n" + b"x: " + b"y" * 40_000 + b"\r\n\r\n",
-        b"GET /sales/v1/orders?limit=" + b"1" * 40_000 + b" HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01",
+        (b"GET /sales/v1/orders?limit=1 HTTP/1.1\r\nhost x\r\n\r\n", 400),
+        (b"GET /sales/v1/orders?limit=1 HTTP/1.1\r\nx: \x00\r\n\r\n", 400),
+        (b"GET /sales/v1/orders?limit=1 HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"GET /sales/v1/orders?limit=1 HTTP/1.1\r\n" + b"x: " + b"y" * 40_000 + b"\r\n\r\n", 431),
+        (b"GET /sales/v1/orders?limit=" + b"1" * 40_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", 400),
     ],
     ids=["no colon", "nul", "two lengths", "long header", "long path", "not HTTP"],
 )
-def test_what_is_no_request_is_refused_and_the_connection_ends(connection: Connection, broken: bytes) -> None:
+def test_what_is_no_request_is_refused_and_the_connection_ends(
+    connection: Connection, broken: bytes, expected: int
+) -> None:
     connection.send(broken)
 
-    assert connection.answer()[0] == 400
+    assert connection.answer()[0] == expected
     assert connection.ended()
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -20,8 +20,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from tests.support.platforms import wait_until
 from tiergate.dev.processes import Child, wait_for
 from tiergate.dev.sandbox import free_port
+from tiergate.server import bounded
 from tiergate.server.protocol import FastPathProtocol, missing
-from tiergate.server.server import protocol
+from tiergate.server.server import protocol, run
+from tiergate.settings import NotReady, Server
 
 IN_A_LIBRARY = "logging.getLogger('dbos').error('a workflow ended: %s', 'x', exc_info=fault())"
 IN_A_THREAD = "thread = threading.Thread(target=work); thread.start(); thread.join()"
@@ -60,6 +62,7 @@ SERVED = """
 import contextvars, sys
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tiergate.server import server as serving
+from tiergate.settings import Server
 
 carried = contextvars.ContextVar("carried", default="")
 
@@ -79,7 +82,7 @@ async def app(scope, receive, send):
 
 serving.log_as_json()
 exec(sys.argv[2])
-serving.run(app, "127.0.0.1", int(sys.argv[1]), fast_path=sys.argv[3] == "on", until_input_ends="until" in sys.argv)
+serving.run(app, int(sys.argv[1]), Server(fast_path=sys.argv[3] == "on"), until_input_ends="until" in sys.argv)
 """
 STARTER = """
 import signal, sys
@@ -113,9 +116,9 @@ LOGGED = "its own protocol answers every request"
     ("change", "switch", "answers", "logged"),
     [
         ("", "on", "FastPathProtocol", False),
-        ("", "off", "HttpToolsProtocol", False),
-        (OLDER, "on", "HttpToolsProtocol", True),
-        ("sys.modules['uvicorn.protocols.http.flow_control'] = None", "on", "HttpToolsProtocol", True),
+        ("", "off", "BoundedProtocol", False),
+        (OLDER, "on", "BoundedProtocol", True),
+        ("sys.modules['uvicorn.protocols.http.flow_control'] = None", "on", "BoundedProtocol", True),
     ],
     ids=["as it is", "switched off", "a name is missing", "a module is missing"],
 )
@@ -156,8 +159,8 @@ def test_a_request_begins_with_nothing_of_the_one_that_is_pipelined_before_it(tm
     assert b"left" not in answered
 
 
-def test_this_uvicorn_has_all_that_the_short_way_takes() -> None:
-    assert missing() == []
+def test_this_uvicorn_has_all_that_a_layer_takes() -> None:
+    assert bounded.missing() == missing() == []
     assert protocol(fast_path=True) is FastPathProtocol
 
 
@@ -165,26 +168,39 @@ def test_this_uvicorn_has_all_that_the_short_way_takes() -> None:
     ("owner", "name"),
     [
         (HttpToolsProtocol, "shutdown"),
-        (HttpToolsProtocol, "on_url"),
-        (HttpToolsProtocol, "on_response_complete"),
-        (HttpToolsProtocol, "_unset_keepalive_if_required"),
         (FlowControl, "pause_reading"),
     ],
 )
-def test_a_method_that_uvicorn_has_no_more_is_told(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+def test_a_method_that_the_short_way_takes_and_uvicorn_has_no_more_is_named(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
     monkeypatch.delattr(owner, name)
 
     assert missing() == [f"{owner.__name__}.{name}"]
+    assert protocol(fast_path=True) is bounded.BoundedProtocol
+
+
+@pytest.mark.parametrize("name", ["on_url", "on_response_complete", "_unset_keepalive_if_required"])
+def test_a_layer_does_not_start_with_a_uvicorn_that_cannot_be_bounded(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr(HttpToolsProtocol, name)
+
+    with pytest.raises(NotReady, match=f"lacks HttpToolsProtocol.{name}: install the packages"):
+        run(cast("Any", None), 0, Server())
 
 
 def begins_otherwise(_: object, config: Config, server_state: object, app_state: dict[str, Any]) -> None:
     """Begin as another protocol would, which sets nothing and takes no loop."""
 
 
-def test_attributes_and_parameters_that_uvicorn_has_no_more_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attributes_and_parameters_that_uvicorn_has_no_more_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RequestResponseCycle, "__init__", begins_otherwise)
     monkeypatch.setattr(HttpToolsProtocol, "__init__", begins_otherwise)
 
-    owned = [f"HttpToolsProtocol.{name}" for name in ("app", "loop", "transport", "flow", "tasks", "cycle", "__init__")]
-    assert sorted(missing()) == sorted([*owned, "RequestResponseCycle.response_complete"])
-    assert protocol(fast_path=True) == "httptools"
+    found = bounded.missing()
+
+    assert {"HttpToolsProtocol.parser", "HttpToolsProtocol.__init__", "RequestResponseCycle.response_started"} <= {
+        *found
+    }
+    assert missing() == ["HttpToolsProtocol.app", "HttpToolsProtocol.tasks", "HttpToolsProtocol.__init__"]
