@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Token
 from datetime import datetime
 from typing import Any
@@ -68,9 +68,9 @@ class Call(msgspec.Struct):
 
     `path` is without the query, `version` the major version that it names, `now` the moment in UTC at which the call
     came. `principal` and `client` are set by the authentication; `marks` are the fields that its answer gets, refusals
-    included. `acts_for` is whom an open operation has identified itself, `unrecordable` whether it was refused because
-    the audit log cannot be written. `status` is 0 until the call is answered, `entered` how many policies it has
-    passed.
+    included. `receive_all` reads the request's body to its end, None where the request is whole already. `acts_for` is
+    whom an open operation has identified itself, `unrecordable` whether it was refused because the audit log cannot be
+    written. `status` is 0 until the call is answered, `entered` how many policies it has passed.
     """
 
     rules: Rules
@@ -80,6 +80,7 @@ class Call(msgspec.Struct):
     now: datetime
     correlation_id: str
     marks: Headers = []
+    receive_all: Callable[[], Awaitable[None]] | None = None
     principal: Principal | None = None
     client: Client | None = None
     client_name: str = ""

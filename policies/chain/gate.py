@@ -33,7 +33,7 @@ from policies.chain.readiness import is_ok
 from policies.context import correlation
 from policies.context.background import Background
 from policies.contract import versions
-from policies.contract.bodies import MAX_BODY, refuse_unfit_body, send_response
+from policies.contract.bodies import MAX_BODY, ReceivedBody, refuse_unfit_body, send_response
 from policies.contract.conformance import in_words
 from policies.contract.deprecation_usage import DeprecationUsage
 from policies.contract.headers import single
@@ -181,11 +181,13 @@ class Governance:
         call = self.gate.call(pipeline, path, versions.named_in(path), headers)
         state[correlation.STATE] = call.correlation_id
         answer = MarkedAnswer(pipeline, call, state, send)
+        body = ReceivedBody(receive)
+        call.receive_all = body.read_all
         try:
             try:
                 if (waiting := pipeline.enter(call)) is not None:
                     await waiting
-                await self._handle(call, scope, receive, answer.send)
+                await self._handle(call, scope, body.receive, answer.send)
             finally:
                 pipeline.leave(call)
         except ProblemError as error:

@@ -30,6 +30,7 @@ from policies.catalogue.model import Catalogue
 from policies.catalogue.sections import Section
 from policies.context.correlation import Correlation
 from policies.context.deadline import TimeLimit
+from policies.contract.bodies import WholeRequest
 from policies.contract.deprecation_usage import DeprecationUsage
 from policies.contract.versions import CountedDeprecations, Versions
 from policies.identity.authentication import Authentication, Verifier
@@ -64,6 +65,7 @@ PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
     (TimeLimit, lambda rules, _services: TimeLimit(rules)),
     (Versions, lambda rules, _services: Versions(rules)),
     (Authentication, lambda rules, services: Authentication(rules, services.verifier)),
+    (WholeRequest, lambda _rules, _services: WholeRequest()),
     (LoadShedding, lambda rules, services: LoadShedding(rules, services.load)),
     (CallsAtOnce, lambda rules, services: CallsAtOnce(rules, services.load)),
     (RateLimits, lambda rules, services: RateLimits(rules, services.limiter)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from typing import Any, cast
@@ -14,6 +14,7 @@ from msgspec import inspect
 
 from policies.contract.conformance import unfit
 from policies.http.client import storable
+from policies.policy import Call, Policy, Rules
 from policies.problems import INVALID, REQUEST, TOO_LARGE, UNFIT, FieldError, ProblemError
 
 MAX_BODY = 256 * 1024
@@ -46,6 +47,28 @@ def replayed(body: bytes) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
+
+
+class ReceivedBody:
+    """The body of one request: it is read to its end once, and `receive` returns it from then on."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive = receive
+
+    async def read_all(self) -> None:
+        """Read the body. Raises `ProblemError` as `read_body` does."""
+        self.receive = replayed(await read_body(self.receive))
+
+
+class WholeRequest(Policy):
+    """A call that changes something goes on when its body has come whole: one that never does takes no slot."""
+
+    @staticmethod
+    def applies(rules: Rules) -> bool:
+        return rules.operation.idempotency != "safe"
+
+    def enter(self, call: Call) -> Awaitable[None] | None:
+        return call.receive_all() if call.receive_all is not None else None
 
 
 class CapturedResponse(msgspec.Struct, frozen=True):

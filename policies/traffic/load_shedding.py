@@ -1,5 +1,8 @@
 """How many calls run at once. Under overload those of lower service tiers are turned away first, so that a person who
 waits is answered; and no client has more running than its share.
+
+Calls whose callers have not proved who they are (the token endpoint, webhooks, pages) are carried beside those of
+clients, and are a quarter as many: however many come, they take nothing from the clients.
 """
 
 from __future__ import annotations
@@ -12,12 +15,16 @@ from policies.policy import Call, Policy, Rules
 from policies.problems import OVERLOADED, ProblemError
 from policies.traffic.rate_limit import THROTTLE_TIERS, THROTTLED
 
+OPEN_SHARE = 4
+"""A tier carries so many times as many calls of clients as of callers who have not proved who they are."""
+
 
 class Load:
-    """How many calls a replica carries, and how many of each client."""
+    """How many calls a replica carries: those of clients, those that are open to all, and how many of each client."""
 
     def __init__(self) -> None:
-        self.running = 0
+        self.running: Counter[bool] = Counter()
+        """How many calls run, by whether their operation is open."""
         self.of_client: Counter[str] = Counter()
 
 
@@ -25,8 +32,10 @@ class LoadShedding(Policy):
     """A call is carried by the replica, if it is not too busy for calls of this tier."""
 
     def __init__(self, rules: Rules, load: Load) -> None:
-        self._sheds_at = rules.service_tier.sheds_at
-        self._load = load
+        self._open = rules.operation.open is not None
+        most = rules.service_tier.sheds_at
+        self._sheds_at = max(most // OPEN_SHARE, 1) if self._open else most
+        self._running = load.running
 
     @staticmethod
     def applies(rules: Rules) -> bool:
@@ -34,14 +43,14 @@ class LoadShedding(Policy):
 
     def enter(self, call: Call) -> None:
         del call
-        if self._load.running >= self._sheds_at:
+        if self._running[self._open] >= self._sheds_at:
             detail = "Too much is going on; calls of higher tiers go first."
             raise ProblemError(OVERLOADED, detail, headers={"Retry-After": "1"})
-        self._load.running += 1
+        self._running[self._open] += 1
 
     def leave(self, call: Call) -> None:
         del call
-        self._load.running -= 1
+        self._running[self._open] -= 1
 
     @classmethod
     def explain(cls, question: Question) -> Iterator[Outcome]:

@@ -24,7 +24,7 @@ from policies.catalogue.model import Operation
 from policies.policy import Call, Headers
 from policies.problems import ProblemError
 from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, ThrottleTier, limits_of, shared_storage
-from tests.support.governed_app import CATALOGUE, Door
+from tests.support.governed_app import CATALOGUE, WRITER, Door
 from tests.support.redis_server import RedisServer
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -225,6 +225,25 @@ sheds_at = 2
 )
 
 
+def asgi_scope(method: str, path: str, headers: dict[str, str]) -> Any:
+    """Return the scope of a request, as a server makes it."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+        "state": {},
+    }
+
+
 class Running:
     """Calls of one client that have passed the policies and have not ended."""
 
@@ -286,6 +305,61 @@ def test_under_load_the_lower_service_tier_is_turned_away_first(tmp_path: Path) 
 
     shed = asyncio.run(calls())
     assert (shed.problem.status, shed.headers) == (503, {"Retry-After": "1"})
+
+
+def test_calls_that_are_open_to_all_take_nothing_from_those_of_clients(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    door.catalogue.write_text(CATALOGUE.replace("sheds_at = 100", "sheds_at = 8"))
+    door.live_catalogue.look()
+
+    async def calls() -> list[Call]:
+        running = Running(door)
+        carried = [await running.begin("hook"), await running.begin("hook")]  # a quarter of eight
+        with pytest.raises(ProblemError, match="Too much is going on"):
+            await running.begin("hook")
+        carried += [await running.begin("read") for _ in range(8)]
+        with pytest.raises(ProblemError, match="Too much is going on"):
+            await running.begin("read")
+        for call in carried:
+            running.end(call)
+        return [await running.begin("hook"), await running.begin("read")]
+
+    assert len(asyncio.run(calls())) == 2
+
+
+BEGUN: list[tuple[str, dict[str, str]]] = [("hook", {}), ("write", {}), ("order", {"idempotency-key": "k-1"})]
+
+
+@pytest.mark.parametrize(("operation", "more"), BEGUN, ids=[each for each, _ in BEGUN])
+def test_a_request_whose_body_never_comes_takes_no_slot(tmp_path: Path, operation: str, more: dict[str, str]) -> None:
+    door = Door(tmp_path)
+    headers = door.headers(WRITER) | {"host": "a", "content-type": "application/json"} | more
+    request = ("POST", f"/shop/v1/{operation}", headers)
+
+    async def calls() -> tuple[list[int], list[int]]:
+        statuses, begun = list[int](), list[int]()
+
+        async def heard(message: Any) -> None:
+            statuses.extend([message["status"]] if message["type"] == "http.response.start" else [])
+
+        async def nothing() -> Any:
+            begun.append(1)
+            await asyncio.Event().wait()
+
+        async def whole() -> Any:
+            return {"type": "http.request", "body": b'{"items": []}', "more_body": False}
+
+        waiting = [asyncio.create_task(door.app(asgi_scope(*request), nothing, heard)) for _ in range(300)]
+        await asyncio.wait(waiting, timeout=1)
+        await door.app(asgi_scope(*request), whole, heard)
+        await door.app(asgi_scope("GET", "/shop/v1/read", door.headers() | {"host": "a"}), whole, heard)
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return statuses, begun
+
+    statuses, begun = asyncio.run(calls())
+    assert (statuses, len(begun)) == ([201, 200], 300)
 
 
 def test_a_caller_meets_the_limits_at_the_door(tmp_path: Path) -> None:
