@@ -64,9 +64,10 @@ class Passthrough:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
-            found = self.passage(scope["path"], scope["query_string"].decode("latin-1"))
+            path = scope["raw_path"].partition(b"?")[0].decode("latin-1")  # another spelling of it goes the long way
+            found = self.passage(path, scope["query_string"].decode("latin-1"))
             if found is not None and not fault_of(scope["headers"], scope["http_version"]):
-                status, headers, body = await self.answer(dict(scope["headers"]), scope["path"], *found)
+                status, headers, body = await self.answer(dict(scope["headers"]), path, *found)
                 await send_response(send, status, headers, body)
                 return
         await self._app(scope, receive, send)
@@ -78,7 +79,7 @@ class Passthrough:
         if passage is None or passage.key is not None:
             cut = path.rfind("/") + 1
             passage = self._passages.get(path[:cut])
-            if passage is None or passage.key is None or not passage.key.fullmatch(path, cut):
+            if passage is None or passage.key is None or not passage.key.fullmatch(path[cut:]):
                 return None
             target = path[cut:]
         target = passage.target + target
