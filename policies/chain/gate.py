@@ -38,6 +38,7 @@ from policies.contract.conformance import in_words
 from policies.contract.deprecation_usage import DeprecationUsage
 from policies.contract.headers import single
 from policies.contract.parameters import refuse_unknown_parameters, sent_names
+from policies.contract.paths import refuse_other_spelling
 from policies.identity.authentication import Verifier, unauthenticated
 from policies.identity.revocation import Revocations
 from policies.policy import Call, Headers, Principal, Rules
@@ -177,6 +178,7 @@ class Governance:
             return
         pipeline = self.gate.pipelines[operation_of(scope["route_handler"])]
         path, state = scope["path"], scope["state"]
+        refuse_other_spelling(scope["raw_path"], of_api=bool(pipeline.rules.api_name))
         headers = single(scope["headers"], scope["http_version"])
         call = self.gate.call(pipeline, path, versions.named_in(path), headers)
         state[correlation.STATE] = call.correlation_id

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from litestar import get
 from litestar.testing import TestClient
@@ -38,6 +39,33 @@ def test_a_cached_token_ends_with_its_time(door: Door) -> None:
     door.now = NOW + timedelta(minutes=6)
 
     assert door.client.get("/shop/v1/read", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//shop/v1/read",
+        "/shop//v1/read",
+        "/shop/v1/read/",
+        "/shop%2fv1%2Fread",
+        "/shop/v1/rea%64",
+        "/shop/v1/rea%64?state=open",
+        "/%73hop/v1/read",
+        "/shop/v1/%2e%2e/v1/read",
+        "/shop/v1/read%0a",
+        "/shop/v1/read%00",
+        "/SHOP/v1/read",
+    ],
+)
+def test_a_path_has_one_spelling(door: Door, path: str) -> None:
+    answer = door.client.get(httpx.URL(f"http://testserver.local{path}"), headers=door.headers())
+
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/no-such-path")
+
+
+def test_a_probe_may_have_a_slash_at_its_end(door: Door) -> None:
+    assert door.client.get("/health/live/").status_code == 200
+    assert door.client.get("//health/live").status_code == 404
 
 
 def test_a_missing_scope_is_forbidden(door: Door) -> None:
