@@ -11,7 +11,8 @@ import msgspec
 from uuid_utils import UUID, uuid7
 
 Prefix = Literal["cus", "ord", "lin", "con", "inv", "pay", "cas", "evt", "aud", "cor", "act"]
-KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}$"
+KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}\Z"
+"""`\\Z` and not `$`, which takes a line end after the id. The contracts say `$`, which in ECMA-262 is `\\Z`."""
 Key = Annotated[str, msgspec.Meta(pattern=KEY)]
 """A record's id, ours or a platform's: at most 120 characters, all of them safe in a path, a query or a header."""
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]

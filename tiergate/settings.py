@@ -27,11 +27,11 @@ HERE = "here.sh"
 CommandWords = tuple[str, ...]
 HttpUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+")]
 """The URL of a server, with its scheme."""
-OptionalHttpUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?$")]
+OptionalHttpUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?\Z")]
 """The URL of a server, or empty."""
 
 
-RedisUrl = Annotated[str, msgspec.Meta(pattern=r"^((rediss?|unix)://.+)?$")]
+RedisUrl = Annotated[str, msgspec.Meta(pattern=r"^((rediss?|unix)://.+)?\Z")]
 """The URL of a Redis, or empty."""
 
 

@@ -21,7 +21,7 @@ from policies.contract.version_chain import versioned
 from policies.problems import MISSING, OVERLOADED, ProblemError
 from policies.store.shared_store import AWAY
 
-Name = Annotated[str, PathParameter(pattern=r"^[a-z][a-z0-9_-]{0,59}$", description="A name of the catalogue")]
+Name = Annotated[str, PathParameter(pattern=r"^[a-z][a-z0-9_-]{0,59}\Z", description="A name of the catalogue")]
 
 
 class VersionStatus(msgspec.Struct, frozen=True):

@@ -34,11 +34,11 @@ class PartnerCustomer(msgspec.Struct, frozen=True):
 class PartnerOrderRequest(msgspec.Struct, frozen=True):
     """What a customer orders through the partner, at the prices of the price list."""
 
-    customer_id: Annotated[str, msgspec.Meta(pattern="^cus_[0-9a-f]{32}$")]
+    customer_id: Annotated[str, msgspec.Meta(pattern=r"^cus_[0-9a-f]{32}\Z")]
     """The customer that orders: one that the partner looks after."""
     name: Text
     """What the order is called, for people."""
-    legal_entity: Annotated[str, msgspec.Meta(pattern=f"^{LEGAL_ENTITY}$")]
+    legal_entity: Annotated[str, msgspec.Meta(pattern=rf"^{LEGAL_ENTITY}\Z")]
     """The company of ours that sells, by its code."""
     currency: CurrencyCode
     """The currency of the price list that applies, an ISO 4217 code."""

@@ -25,7 +25,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "max-age=60",
 }
-Name = Annotated[str, PathParameter(pattern=r"^[a-z0-9][a-z0-9.-]{0,59}$")]
+Name = Annotated[str, PathParameter(pattern=r"^[a-z0-9][a-z0-9.-]{0,59}\Z")]
 Accepts = Annotated[str, HeaderParameter(name="accept-encoding")]
 
 

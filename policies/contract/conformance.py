@@ -26,6 +26,8 @@ KINDS = {
 }
 """The types of msgspec in the words of JSON."""
 UNITS = {"str": "characters", "array": "items", "object": "members"}
+LAST = r"\\Z"
+"""How msgspec shows the end of a pattern, which in the contracts is `$`."""
 DATES = {
     "Invalid RFC3339 encoded date": "it is no date such as 2026-03-31",
     "Invalid RFC3339 encoded datetime": "it is no time such as 2026-03-31T12:00:00Z",
@@ -96,7 +98,7 @@ def in_words(reason: str, kind: Any) -> str:
     if wrong := re.fullmatch(r"Expected `([^`]+)`, got `([^`]+)`", reason):
         return f"it is to be {_kinds(wrong[1])}, and is {_kinds(wrong[2])}"
     if form := re.fullmatch(r"Expected `str` matching regex ['\"](.*)['\"]", reason):
-        return f"it does not match the pattern {form[1]}"
+        return f"it does not match the pattern {form[1].replace(LAST, '$')}"
     if long := re.fullmatch(r"Expected `(\w+)` of length (<=|>=) (\d+)", reason):
         units = UNITS.get(long[1], "characters")
         return f"it is to have {BOUNDS[long[2]]} {long[3]} {units.removesuffix('s') if long[3] == '1' else units}"

@@ -19,7 +19,7 @@ from policies.catalogue.nearest import hint
 from policies.catalogue.sections import section
 
 Claims = dict[str, Any]
-IssuerUrl = Annotated[str, msgspec.Meta(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])\S+$")]
+IssuerUrl = Annotated[str, msgspec.Meta(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])\S+\Z")]
 ID_LENGTH = 24
 
 

@@ -27,7 +27,7 @@ Skus = Annotated[
     list[str], QueryParameter(min_items=1, max_items=200, description="The SKUs in question, one or more times")
 ]
 Also = Annotated[
-    list[Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]] | None,
+    list[Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]] | None,
     QueryParameter(max_items=50, description="ISO 4217 codes of further currencies whose rates are wanted"),
 ]
 RecordId = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -27,5 +27,18 @@ def write_schema(path: Path) -> Path:
 
 
 def _written(path: Path, document: dict[str, Any]) -> Path:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(_in_ecma(document)), indent=2) + b"\n")
     return path
+
+
+def _in_ecma(value: Any, key: str = "") -> Any:
+    """Return a document with its patterns as JSON Schema has them (ECMA-262), where `$` is the end of the text."""
+    match value:
+        case str() if key == "pattern":
+            return value.replace(r"\Z", "$")
+        case dict():
+            return {name: _in_ecma(each, name) for name, each in cast("dict[str, Any]", value).items()}
+        case list():
+            return [_in_ecma(each) for each in cast("list[Any]", value)]
+        case _:
+            return value

@@ -37,7 +37,7 @@ NOT_ALLOWED = {
 }
 """What Stripe means by a status; its message names the key (docs.stripe.com/error-low-level)."""
 Row = dict[str, Any]
-TaxCode = Annotated[str, msgspec.Meta(pattern=r"^txcd_[0-9]{8}$")]
+TaxCode = Annotated[str, msgspec.Meta(pattern=r"^txcd_[0-9]{8}\Z")]
 """A product tax code (docs.stripe.com/tax/tax-codes)."""
 
 

@@ -72,7 +72,7 @@ class Settings(PlatformServer, frozen=True, kw_only=True):
     username: str = ""
     audience: Literal["https://login.salesforce.com", "https://test.salesforce.com"] = "https://login.salesforce.com"
     mapping: str = ""
-    currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")] = ""
+    currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?\Z")] = ""
     country_codes: bool = True
     deal_terms: bool = False
     poll_seconds: float = 15.0
