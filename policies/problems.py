@@ -25,6 +25,8 @@ LONGEST = 300
 """Characters of a path or a reason."""
 UNFIT = "The request does not fit the contract."
 CONTENT_TYPE = "application/problem+json"
+NEVER_STORED: Headers = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+"""What each answer says, unless its route says otherwise: it is what it says it is, and nobody stores it."""
 TRANSPORT = re.compile(r" \([A-Z]\w*\)$")
 """The name of an exception at the end of a reason."""
 log = structlog.get_logger("tiergate.problems")
@@ -280,7 +282,7 @@ def as_answer(error: ProblemError | PlatformFault, correlation_id: str) -> tuple
         problem, detail, given = error.problem, error.detail, error.headers or {}
         members = {"errors": error.errors}
     body = _body(problem, detail, correlation_id, **members)
-    headers = [(b"content-type", CONTENT_TYPE.encode())]
+    headers = [(b"content-type", CONTENT_TYPE.encode()), *NEVER_STORED]
     headers += [(name.lower().encode(), value.encode()) for name, value in given.items()]
     return problem.status, headers, msgspec.json.encode(body)
 
@@ -310,7 +312,8 @@ def _answer(
     """Return the response for a problem, with the correlation id that the request was given."""
     correlation_id = str(request.scope["state"].get(correlation.STATE, ""))
     body = _body(problem, detail, correlation_id, **members)
-    headers = {**({correlation.HEADER: correlation_id} if correlation_id else {}), **(headers or {})}
+    never_stored = {name.decode(): value.decode() for name, value in NEVER_STORED}
+    headers = {**never_stored, **({correlation.HEADER: correlation_id} if correlation_id else {}), **(headers or {})}
     return Response(body, status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
 
 

@@ -42,7 +42,7 @@ from policies.contract.paths import refuse_other_spelling
 from policies.identity.authentication import Verifier, unauthenticated
 from policies.identity.revocation import Revocations
 from policies.policy import Call, Headers, Principal, Rules
-from policies.problems import HANDLERS, Handler, Problem, ProblemError, as_answer
+from policies.problems import HANDLERS, NEVER_STORED, Handler, Problem, ProblemError, as_answer
 from policies.store.shared_store import SharedStore
 from policies.traffic.idempotency import Idempotency, IdempotencyKeys
 from policies.traffic.load_shedding import Load
@@ -154,6 +154,8 @@ class MarkedAnswer:
                 await send_response(self._send, status, [*own, *self._marks()], body)
             else:
                 own = [each for each in message["headers"] if each[0] != correlation.MARK]
+                names = {name for name, _ in own}
+                own += [each for each in NEVER_STORED if each[0] not in names]
                 message["headers"] = [*own, *self._marks()]
         if not self._replaced:
             await self._send(message)
@@ -211,7 +213,7 @@ class Governance:
 
     async def _say_methods(self, path: str, send: Send) -> None:
         allowed = ", ".join(sorted(self.gate.methods[path])).encode()
-        await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed)]})
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed), *NEVER_STORED]})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -27,7 +27,7 @@ from policies.contract.operation import declaration_of
 from policies.contract.versions import named_in
 from policies.outbound.layer_client import LayerResponse
 from policies.policy import Headers, Principal
-from policies.problems import ProblemError, as_answer
+from policies.problems import NEVER_STORED, ProblemError, as_answer
 
 Fetch = Callable[[Principal, str], Awaitable[LayerResponse]]
 """Asks the next layer, on behalf of the caller, for a path with its query."""
@@ -101,7 +101,8 @@ class Passthrough:
                 answer = await self._fetch(cast("Principal", call.principal), target)  # it is never open: it has one
             finally:
                 pipeline.leave(call)
-            status, body, own = answer.status, answer.content, [(b"content-type", answer.media_type.encode())]
+            status, body = answer.status, answer.content
+            own = [(b"content-type", answer.media_type.encode()), *NEVER_STORED]
         except (ProblemError, PlatformFault) as error:
             status, own, body = as_answer(error, call.correlation_id)
         if (writing := pipeline.answered(call, status)) is not None:

@@ -58,9 +58,25 @@ def sent_names(handler: HTTPRouteHandler) -> dict[str, str]:
 
 
 def refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
-    """Refuse a query with parameters that its contract lacks: 422, with each and those there are."""
+    """Refuse a query with parameters that its contract lacks: 422, with each and those there are. So is one with a
+    parameter twice that has one value: of two readers one would take the first, and the other the last."""
     known = sent_names(request.route_handler).values()
     if unknown := sorted(set(request.query_params) - set(known)):
         there_are = f"there are {', '.join(sorted(known))}" if known else "there are none"
         errors = tuple(FieldError(f"$.{each}", f"unknown parameter; {there_are}") for each in unknown)
         raise ProblemError(INVALID, "The query has parameters that the contract does not know.", errors)
+    single = set(known) - _lists(request.route_handler)
+    if repeated := sorted(each for each in single if len(request.query_params.getall(each, [])) > 1):
+        errors = tuple(FieldError(f"$.{each}", "it is there more than once") for each in repeated)
+        raise ProblemError(INVALID, "The query has a parameter twice.", errors)
+
+
+@cache
+def _lists(handler: HTTPRouteHandler) -> frozenset[str]:
+    """Return the query parameters of a route that may be there more than once, as they are sent."""
+    parameters = handler.parsed_fn_signature.parameters
+    return frozenset(
+        sent
+        for name, sent in sent_names(handler).items()
+        if any(each.is_non_string_sequence for each in (parameters[name], *parameters[name].inner_types))
+    )

@@ -68,6 +68,18 @@ def test_a_probe_may_have_a_slash_at_its_end(door: Door) -> None:
     assert door.client.get("//health/live").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "path", ["/shop/v1/read", "/shop/v1/fail/missing", "/shop/v1/fail/broken", "/none", "/health/live"]
+)
+def test_no_answer_is_stored_or_taken_for_something_else(door: Door, path: str) -> None:
+    for headers in (door.headers(), {}):
+        with TestClient(door.app, raise_server_exceptions=False) as client:
+            answer = client.get(path, headers=headers)
+
+        assert answer.headers.get_list("cache-control") == ["no-store"]
+        assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+
+
 def test_a_missing_scope_is_forbidden(door: Door) -> None:
     answer = door.client.post("/shop/v1/write", headers=door.headers(), json={"items": []})
 
@@ -291,6 +303,13 @@ def test_every_unknown_query_parameter_is_refused_with_those_there_are(door: Doo
         {"path": "$.sort", "reason": "unknown parameter; there are state"},
     ]
     assert none.json()["errors"] == [{"path": "$.sort", "reason": "unknown parameter; there are none"}]
+
+
+def test_a_parameter_that_has_one_value_is_there_once(door: Door) -> None:
+    answer = door.client.get("/shop/v1/read?state=open&state=closed", headers=door.headers())
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"path": "$.state", "reason": "it is there more than once"}]
 
 
 def test_a_probe_may_have_any_query(door: Door) -> None:
