@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from stripe import SignatureVerificationError, WebhookSignature
@@ -16,6 +16,8 @@ from system_apis.billing.port import Reported
 from system_apis.billing.stripe.invoices import payment_id
 
 TOLERANCE = 300
+LAST_SECOND = 253_402_300_799
+"""The last that a date can have: the end of the year 9999 UTC, in seconds since 1970."""
 TYPES = {
     "invoice.finalized": INVOICE_FINALIZED,
     "invoice.paid": INVOICE_PAID,
@@ -35,7 +37,7 @@ class StripeEvent(msgspec.Struct, frozen=True):
 
     id: str
     type: str
-    created: int
+    created: Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
     data: _Data
     api_version: str | None = None
 

@@ -24,10 +24,10 @@ def billing_event(environment: Environment) -> tuple[bytes, str]:
     return msgspec.json.encode(body), (environment.sandbox.kept / "billing_webhook_secret").read_text()
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    ["no signature", "another secret", "another body", "too old", "from the future", "no time", "two times", "umlauts"],
-)
+FORGED = ("no signature", "another secret", "another body", "too old", "from the future", "no time", "two times")
+
+
+@pytest.mark.parametrize("trouble", [*FORGED, "umlauts", "digits"])
 def test_a_forged_billing_webhook_is_refused_logged_and_not_stored(environment: Environment, trouble: str) -> None:
     body, secret = billing_event(environment)
     now = int(time.time())
@@ -40,6 +40,7 @@ def test_a_forged_billing_webhook_is_refused_logged_and_not_stored(environment: 
         "no time": signature(secret, body, now).replace(f"t={now},", ""),
         "two times": f"t={now}," + signature(secret, body, now - 310),
         "umlauts": signature(secret, body, now) + "ü",
+        "digits": signature(secret, body, now).replace(str(now), "9" * 5000),
     }[trouble]
     log = environment.children["system"].log
     logged = log.stat().st_size
@@ -57,7 +58,7 @@ def test_a_forged_billing_webhook_is_refused_logged_and_not_stored(environment: 
     assert environment.record("SELECT count(*) FROM postings WHERE id = 'in_forged'") == 0
 
 
-@pytest.mark.parametrize("trouble", ["no signature", "another secret", "another body", "too old", "garbage"])
+@pytest.mark.parametrize("trouble", ["no signature", "another secret", "another body", "too old", "garbage", "digits"])
 def test_a_forged_provisioning_report_is_refused_and_not_stored(environment: Environment, trouble: str) -> None:
     body = msgspec.json.encode({"order_id": "ord_x", "line_id": "forged", "attempt": 1, "succeeded": True})
     secret, now = environment.sandbox.provisioning_secret, datetime.now(UTC)
@@ -66,6 +67,7 @@ def test_a_forged_provisioning_report_is_refused_and_not_stored(environment: Env
         "another secret": signed_headers("whsec_c2VjcmV0c2VjcmV0c2VjcmV0", "m", now, body),
         "another body": signed_headers(secret, "m", now, body + b" "),
         "too old": signed_headers(secret, "m", now - timedelta(minutes=6), body),
+        "digits": signed_headers(secret, "m", now, body) | {"webhook-timestamp": "9" * 5000},
         "garbage": {"webhook-id": "m", "webhook-timestamp": "x", "webhook-signature": "v1"},
     }[trouble]
 
@@ -73,6 +75,20 @@ def test_a_forged_provisioning_report_is_refused_and_not_stored(environment: Env
 
     assert answer.status_code == 401
     assert environment.record("SELECT count(*) FROM events WHERE id LIKE 'ord_x:forged%'") == 0
+
+
+@pytest.mark.parametrize("body", [b"\xff{}", b"[" * 100_000, b"{" * 100_000, b'{"created": ' + b"9" * 5000 + b"}"])
+def test_a_signed_webhook_that_is_no_json_or_too_deep_is_refused(environment: Environment, body: bytes) -> None:
+    url, now = environment.sandbox.url("system"), datetime.now(UTC)
+    secret, headers = (environment.sandbox.kept / "billing_webhook_secret").read_text(), dict[str, str]()
+    if body.isascii():  # neither package signs other bytes
+        headers = signed_headers(environment.sandbox.provisioning_secret, "m", now, body)
+    signed = signature(secret, body, int(now.timestamp())) if body.isascii() else "t=1,v1=0"
+
+    billing = httpx.post(f"{url}/billing/v1/webhooks", content=body, headers={"stripe-signature": signed})
+    report = httpx.post(f"{url}/provisioning/v1/webhooks", content=body, headers=headers)
+
+    assert (billing.status_code, report.status_code) == ((422, 422) if body.isascii() else (401, 401))
 
 
 def test_a_webhook_over_the_limit_is_refused(environment: Environment) -> None:
