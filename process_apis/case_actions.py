@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping
 
 import structlog
@@ -17,6 +18,7 @@ from process_apis.runtime.context import WorkflowContext
 ENDING: tuple[Action, ...] = ("compensate", "reject")
 """Actions that end the subject of a case. What else was wrong with it is no trouble any more."""
 
+ADDRESS = "mailto:"
 UNSEEN = " (whether it is who placed the order cannot be seen)"
 log = structlog.get_logger("tiergate.cases")
 
@@ -54,17 +56,20 @@ class CaseActions:
         go_on()  # after the case is closed: what fails again opens another
         return self._context.cases.get(case_id, principal) or case
 
-    @staticmethod
-    def _somebody_else(case: Case, asked_by: str, principal: Principal) -> bool:
+    def _somebody_else(self, case: Case, asked_by: str, principal: Principal) -> bool:
         """Return whether it is certain that an approval is not by who asked for it. Raises `ProblemError` (403) when it
         is.
 
-        The CRM names people by addresses, without regard to case. An issuer that names them by ids of its own, or a
-        client's own token, cannot be compared with these.
+        The CRM names people by addresses. An issuer may name them by ids of its own, which can be others for each
+        client (OpenID Connect Core, section 8.1: pairwise), so that one person has several; and a client's own token
+        names no person. These are compared for being the same, and say nothing when they are not, unless a client of
+        the catalogue has placed the order itself.
         """
-        if principal.subject.casefold() == asked_by.casefold():
+        approves, asked = _name(principal.subject), _name(asked_by)
+        if approves == asked:
             raise ProblemError(FORBIDDEN, "Those who placed the order cannot approve it; ask somebody else.")
-        comparable = bool(asked_by) and ("@" in principal.subject or "@" not in asked_by)
+        by_a_client = asked_by in self._context.live_catalogue.current.clients
+        comparable = by_a_client or ("@" in approves and "@" in asked)
         if not comparable:
             log.warning("an approval cannot be compared with who placed the order", case=case.id)
         return comparable
@@ -74,3 +79,8 @@ class CaseActions:
         if action in ENDING:
             return owner.kinds - owner.outlive
         return CASE_ROUTING.of(self._context.live_catalogue.current)[case.kind].resolves
+
+
+def _name(subject: str) -> str:
+    """Return what a subject is compared by: forms of one address are one, whatever case or width its letters have."""
+    return unicodedata.normalize("NFKC", subject).strip().casefold().removeprefix(ADDRESS)

@@ -76,9 +76,10 @@ def test_a_case_allows_what_it_names_as_long_as_it_is_open(context: WorkflowCont
     assert problem(acts, case.id, "skip", "again") == NOT_ALLOWED_NOW
 
 
-def test_who_placed_an_order_does_not_approve_it(context: WorkflowContext) -> None:
+@pytest.mark.parametrize("placed_by", ["{}", " {} ", "mailto:{}"])  # user names of a CRM have no case
+def test_who_placed_an_order_does_not_approve_it(context: WorkflowContext, placed_by: str) -> None:
     order_id = accepted_order(context, "deal", "validating", "credit_review", "awaiting_approval")
-    context.orders.change(order_id, placed_by=SOMEBODY.subject.upper())  # user names of a CRM have no case
+    context.orders.change(order_id, placed_by=placed_by.format(SOMEBODY.subject.upper()))
     case = opened(context, "credit_limit", order_id, "approve", "reject")
 
     assert problem(orders_of(context), case.id, "approve") == FORBIDDEN
@@ -94,6 +95,9 @@ def test_who_placed_an_order_does_not_approve_it(context: WorkflowContext) -> No
         ("kim@example.com", "00u1abcd", False),
         ("kim@example.com", "finance-app", False),
         ("", "lee@example.com", False),
+        ("00u1abcd", "lee@example.com", False),
+        ("00u1abcd", "00u2efgh", False),
+        ("00u1abcd", "finance-app", False),
     ],
 )
 def test_an_approval_says_when_it_cannot_be_compared_with_who_placed_the_order(
