@@ -98,10 +98,10 @@ def examine_token(config: Path, token: str) -> Check:
     verifying = verifier("experience", settings, open_catalogue(settings), revocations)
 
     async def ask() -> Principal:
-        await revocations.look()
+        stored = await revocations.peek()
         caller = await verifying.verify(token)
-        if revocations.current.covers(caller.token_id, caller.client, caller.issued_at):
-            raise TokenRefused("it was revoked")
+        if stored and revocations.current.covers(caller.token_id, caller.client, caller.issued_at):
+            raise TokenRefused("it was revoked, or may have been: `tiergate doctor` says what is known of revocations")
         return caller
 
     try:

@@ -43,7 +43,7 @@ def keep(made: Made, found: PlatformToPrepare) -> str:
     reason = f"no file is set for it: put it where {made.setting} of [platforms.{found.platform.name}] is read from"
     if file is not None:
         try:
-            write_atomically(file, made.secret.reveal().encode(), 0o600)
+            write_atomically(file, made.secret.reveal().encode())
         except OSError as error:
             reason = f"{file} cannot be written ({error.strerror}): put it there"
         else:

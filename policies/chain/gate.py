@@ -311,6 +311,7 @@ def governed(
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
         if trouble := gate.trail.trouble():
             said["audit"] = f"writes are refused: {trouble}"
+        said["revocations"] = gate.revocations.said
         return Response(said, status_code=200 if ready else 503)
 
     watching = Background(
@@ -331,7 +332,7 @@ def governed(
             "act": Provide(_act, sync_to_thread=False),
             **{name: Provide(_giving(each), sync_to_thread=False) for name, each in provided.items()},
         },
-        on_startup=[watching.start, *on_startup],
+        on_startup=[gate.revocations.try_to_look, watching.start, *on_startup],
         on_shutdown=[*on_shutdown, watching.stop],
         openapi_config=openapi,
         logging_config=None,

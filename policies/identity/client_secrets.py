@@ -73,7 +73,7 @@ class ClientSecrets:
         return self._digests
 
     def _change(self, act: Callable[[Digests], Digests]) -> None:
-        update_atomically(self._path, lambda document: msgspec.json.encode(act(_read(document))), 0o600)
+        update_atomically(self._path, lambda document: msgspec.json.encode(act(_read(document))))
 
 
 def _read(document: bytes) -> Digests:

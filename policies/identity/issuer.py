@@ -110,13 +110,16 @@ class Issuer:
         if cached and cached.reusable_until > now and not self._is_revoked(name, cached):
             return cached.token
         token_id = os.urandom(12).hex()
+        issued = int(now.timestamp())
+        if self._revocations is not None:  # a token of the second in which its client was revoked would be, too
+            issued = self._revocations.current.first_good(name, issued)
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "sub": on_behalf_of or name,
             "client_id": name,
             "aud": audience(client.audience),
-            "iat": int(now.timestamp()),
-            "nbf": int(now.timestamp()),
+            "iat": issued,
+            "nbf": issued,
             "exp": int((now + ttl).timestamp()),
             "jti": token_id,
             "scope": " ".join(sorted(granted)),

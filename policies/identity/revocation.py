@@ -1,9 +1,16 @@
-"""Revoked tokens: one by its id, or all that a client got before a moment. Every replica knows within 5 s."""
+"""Revoked tokens: one by its id, or all that a client got before a moment. Every replica knows within 5 s.
+
+What is revoked is one document, which says since when it is complete. A token that was issued before that is refused,
+since nobody knows whether it was revoked: so a document that is lost, or cannot be read at a start, opens nothing. No
+token is valid for longer than `LONGEST`, so that this ends by itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -22,18 +29,27 @@ PACE = 1.0
 REMEMBERED = float(LONGEST + LEEWAY)
 """Seconds for which a revocation is stored: no token is valid longer."""
 KEY = "tiergate:revoked"
+LOST = "no revocations from before are stored: tokens that were issued until then are refused"
 log = structlog.get_logger("tiergate.revocation")
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """`tokens` by their `jti`, and `clients` by name, each with when it was revoked (seconds since 1970, UTC)."""
+    """`tokens` by their `jti`, and `clients` by name, each with when it was revoked; `since` is from when on all
+    revocations are known. Times are in seconds since 1970, UTC."""
 
     tokens: dict[str, float] = {}
     clients: dict[str, float] = {}
+    since: float = 0.0
 
     def covers(self, token_id: str, client: str, issued_at: float) -> bool:
-        """Return whether a token is revoked. A client's tokens are, up to the second in which it was revoked."""
-        return token_id in self.tokens or issued_at <= self.clients.get(client, -1.0)
+        """Return whether a token is revoked, or may be. A client's tokens are, up to the second in which it was
+        revoked."""
+        return issued_at < self.since or token_id in self.tokens or issued_at <= self.clients.get(client, -1.0)
+
+    def first_good(self, client: str, now: int) -> int:
+        """Return the second, `now` or soon after it, from which on a token of a client is not revoked when it is
+        issued."""
+        return max(now, int(self.clients.get(client, -1.0)) + 1, math.ceil(self.since))
 
 
 class RevocationStore(Protocol):
@@ -55,7 +71,7 @@ class RevocationFile:
         return self._path.read_bytes() if self._path.exists() else b""
 
     async def change(self, act: Callable[[bytes], bytes]) -> None:
-        await asyncio.to_thread(update_atomically, self._path, act, 0o644)
+        await asyncio.to_thread(update_atomically, self._path, act)
 
 
 class RevocationRedis:
@@ -75,7 +91,7 @@ class RevocationRedis:
                     await pipeline.watch(KEY)
                     found = await pipeline.get(KEY)
                     pipeline.multi()
-                    pipeline.set(KEY, act(found if isinstance(found, bytes) else b""), ex=int(REMEMBERED))
+                    pipeline.set(KEY, act(found if isinstance(found, bytes) else b""))
                     await pipeline.execute()
                 except redis.WatchError:
                     continue  # another replica was faster: change its document
@@ -89,22 +105,67 @@ class Revocations:
         self._store = store
         self._clock = clock
         self._document: bytes = b""
-        self.current = Revoked()
+        self._away = "not asked yet"
+        self.current = Revoked(since=self._second())
+        """What is known. Before the store was read for the first time, nothing of what was issued until now is good."""
+
+    def _second(self) -> float:
+        """Return the second that has begun: tokens say no more of when they were issued."""
+        return float(int(self._clock().timestamp()))
+
+    @property
+    def said(self) -> str:
+        """Return what readiness says: `ok`, with what is refused meanwhile, or that the store is away."""
+        since = self.current.since
+        refused = f"tokens issued before {datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ} are refused"
+        if self._away:
+            return f"cannot be read ({self._away}); {refused if since else 'those that are known go on'}"
+        return f"ok, {refused}: what was revoked before is not known" if self._refuses_until() else "ok"
+
+    def _refuses_until(self) -> bool:
+        return self._clock().timestamp() - self.current.since < REMEMBERED
 
     async def look(self) -> None:
-        """Read what other replicas have revoked. Raises `redis.RedisError` or `OSError` when the store is away."""
+        """Read what other replicas have revoked; a document that is not there, or is none, is begun.
+
+        Raises `redis.RedisError` or `OSError` when the store is away.
+        """
+        if not await self.peek():
+            await self._store.change(lambda found: found if _read(found) else self._begun())
+            await self.peek()
+            log.warning(LOST, since=self.current.since)
+        self._away = ""
+
+    async def peek(self) -> bool:
+        """Read as `look` does, and change nothing. Return whether there is a document."""
         document = await self._store.read()
-        if document != self._document:
-            self.current = msgspec.json.decode(document, type=Revoked) if document else Revoked()
-            self._document = document
+        if document != self._document or not document:
+            known = _read(document)
+            if known is None:
+                return False
+            if self._document and known.since > self.current.since:
+                log.warning(LOST, since=known.since)
+            self.current, self._document = known, document
+        return True
+
+    def _begun(self) -> bytes:
+        """Return a document that is complete from now on, with what this replica knows of before."""
+        return msgspec.json.encode(msgspec.structs.replace(self.current, since=self._second()))
+
+    async def try_to_look(self) -> None:
+        """Read the store. When it is away, that is logged."""
+        try:
+            await self.look()
+        except (redis.RedisError, OSError) as error:
+            reason = type(error).__name__
+            if self._away != reason:
+                log.warning("the revocations cannot be read, those that are known go on", reason=reason)
+            self._away = reason
 
     async def watch(self) -> None:
         """Read the store again and again, for as long as the layer runs."""
         while True:
-            try:
-                await self.look()
-            except (redis.RedisError, OSError, msgspec.DecodeError) as error:
-                log.warning("the revocations cannot be read, those that are known go on", reason=type(error).__name__)
+            await self.try_to_look()
             await asyncio.sleep(PACE)
 
     async def revoke(self, *, token: str = "", client: str = "") -> None:
@@ -112,12 +173,20 @@ class Revocations:
         at = self._clock().timestamp()
 
         def add(document: bytes) -> bytes:
-            known = msgspec.json.decode(document, type=Revoked) if document else Revoked()
+            known = _read(document) or msgspec.json.decode(self._begun(), type=Revoked)
             tokens = {name: when for name, when in known.tokens.items() if at - when < REMEMBERED}
             clients = {name: when for name, when in known.clients.items() if at - when < REMEMBERED}
-            return msgspec.json.encode(
-                Revoked(tokens | ({token: at} if token else {}), clients | ({client: at} if client else {}))
-            )
+            tokens |= {token: at} if token else {}
+            clients |= {client: at} if client else {}
+            return msgspec.json.encode(Revoked(tokens, clients, known.since))
 
         await self._store.change(add)
         await self.look()
+
+
+def _read(document: bytes) -> Revoked | None:
+    """Return what a document says, or None when it is none."""
+    try:
+        return msgspec.json.decode(document, type=Revoked)
+    except msgspec.DecodeError:
+        return None

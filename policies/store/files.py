@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
 
 
 def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -15,31 +19,50 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     Of several processes that start at once, all get the same content.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_bytes(make())
+        draft = _draft(path, make())
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # whole or not at all: no process reads a half of it
         draft.unlink()
     return path.read_bytes()
 
 
-def update_atomically(path: Path, act: Callable[[bytes], bytes], mode: int) -> None:
-    """Replace what the file holds (nothing, if there is none) by what `act` makes of it.
+def update_atomically(path: Path, act: Callable[[bytes], bytes]) -> None:
+    """Replace what the file holds (nothing, if there is none) by what `act` makes of it (mode 0600).
 
-    Concurrent updates are done one after the other, and a reader gets one of them whole. `mode` is that of a new file.
+    Concurrent updates are done one after the other, and a reader gets one of them whole. Nobody else can hold them up:
+    who cannot open a file cannot lock it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        write_atomically(path, act(path.read_bytes() if path.exists() else b""), mode)
+    make_private(path.parent)
+    lock = path.with_suffix(".lock")
+    _hand_over(lock, os.open(lock, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        write_atomically(path, act(path.read_bytes() if path.exists() else b""))
 
 
-def write_atomically(path: Path, content: bytes, mode: int) -> None:
-    """Replace what the file holds. A reader gets the old content or the new, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.touch(mode=mode)
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace what the file holds (mode 0600). A reader gets the old content or the new, whole."""
+    _draft(path, content).replace(path)
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder that nobody else may open (mode 0700), unless there is one."""
+    folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    make_private(path.parent)
+    draft = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    draft.unlink(missing_ok=True)  # of a process that had the same number and was killed
+    opened = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    _hand_over(draft, opened)
     draft.write_bytes(content)
-    draft.replace(path)
+    return draft
+
+
+def _hand_over(path: Path, opened: int) -> None:
+    """Give a new file to whom its folder belongs: what an administrator changes, the layers still read."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.fchown(opened, owner.st_uid, owner.st_gid)
+    os.close(opened)

@@ -184,6 +184,7 @@ class Door:
         self.jwks: list[Jwk] = [public_jwk(self.key)]
         self.fetched = 0
         self.while_fetching: Callable[[], None] = lambda: None
+        (folder / "revoked.json").write_text("{}")  # complete: no token is too old to be known of
         self.revocations = Revocations(RevocationFile(folder / "revoked.json"), self.clock)
         self.verifier = Verifier(
             SigningKeys(self._fetch, self.clock), ISSUER, "experience", self.revocations, self.clock

@@ -79,11 +79,13 @@ def test_when_redis_is_away_what_is_known_goes_on_counting(redis_server: RedisSe
 
 
 def test_what_is_older_than_any_token_is_forgotten(tmp_path: Path) -> None:
-    times = [utc_now(), utc_now() + timedelta(days=2)]
+    now = utc_now()
 
     async def revoke() -> Revocations:
-        revocations = Revocations(RevocationFile(tmp_path / "revoked.json"), lambda: times.pop(0))
+        nonlocal now
+        revocations = Revocations(RevocationFile(tmp_path / "revoked.json"), lambda: now)
         await revocations.revoke(token="old", client="old")
+        now += timedelta(days=2)
         await revocations.revoke(token="new")
         return revocations
 

@@ -319,7 +319,7 @@ def test_a_probe_may_have_any_query(door: Door) -> None:
 def test_health_is_open_and_says_what_is_missing(door: Door) -> None:
     assert door.client.get("/health/live").json() == {"status": "ok"}
     answer = door.client.get("/health/ready")
-    assert (answer.status_code, answer.json()) == (503, {"erp": "gone", "catalogue": "ok"})
+    assert (answer.status_code, answer.json()) == (503, {"erp": "gone", "catalogue": "ok", "revocations": "ok"})
 
 
 def test_a_layer_that_does_without_is_ready_and_says_what_is_missing(door: Door) -> None:
