@@ -18,11 +18,13 @@ from policies.catalogue.model import Catalogue, Client, Layer
 from policies.identity.issuer import LEEWAY, LONGEST, TYPES, audience
 from policies.identity.jwks import SigningKeys, VerifyingKey
 from policies.identity.revocation import Revocations
-from policies.identity.trusted_issuers import ISSUERS, TokenRefused, TrustedIssuer
+from policies.identity.trusted_issuers import ISSUERS, TokenRefused, TrustedIssuer, is_compact
 from policies.policy import Call, Policy, Principal, Rules
 from policies.problems import UNAUTHENTICATED, ProblemError
 
 MAX_TOKEN = 4096
+LONGEST_SUBJECT = 120
+"""Characters of a subject: so many are kept of who placed an order."""
 CACHED = 10_000
 SILENT = 60.0
 """Seconds in which the same reason is logged once."""
@@ -59,10 +61,20 @@ class _Trusted(msgspec.Struct, frozen=True):
     said: TrustedIssuer | None = None
 
 
+class _Verified(msgspec.Struct, frozen=True):
+    """The caller of a token, and the key of its issuer that has signed it."""
+
+    principal: Principal
+    keys: SigningKeys
+    key_id: str
+    key: VerifyingKey
+
+
 class Verifier:
     """Verify the tokens of one issuer for one layer, and of those that the catalogue trusts beside it.
 
-    A verified token is cached by its hash until it expires or is revoked, or the catalogue changes.
+    A verified token is cached by its hash until it expires or is revoked, its issuer withdraws the key, or the
+    catalogue changes.
     """
 
     def __init__(self, keys: SigningKeys, issuer: str, layer: Layer, revocations: Revocations, clock: Clock) -> None:
@@ -72,7 +84,7 @@ class Verifier:
         self._audience = audience(layer)
         self._revocations = revocations
         self._clock = clock
-        self._cache: dict[bytes, Principal] = {}
+        self._cache: dict[bytes, _Verified] = {}
         self._said: dict[str, float] = {}
         """When a reason was logged last, in seconds since 1970, UTC."""
 
@@ -88,7 +100,8 @@ class Verifier:
         self._cache.clear()
 
     def known(self, authorization: bytes, now: float) -> Principal | None:
-        """Return the caller of an `Authorization` header that was verified before, else None.
+        """Return the caller of an `Authorization` header that was verified before, else None; None too when it is time
+        to ask its issuer for the keys again.
 
         `now` is in seconds since 1970, UTC. Raises `ProblemError` (401), which does not say why, for a token that is
         too long, expired or revoked.
@@ -96,9 +109,10 @@ class Verifier:
         if len(authorization) > MAX_TOKEN:
             raise unauthenticated()
         digest = hashlib.sha256(authorization).digest()
-        known = self._cache.get(digest)
-        if known is None:
+        verified = self._cache.get(digest)
+        if verified is None or not verified.keys.holds(verified.key_id, verified.key, now):
             return None
+        known = verified.principal
         expired = known.expires_at + LEEWAY < now
         if expired or self._revocations.current.covers(known.token_id, known.client, known.issued_at):
             self._cache.pop(digest, None)
@@ -118,7 +132,7 @@ class Verifier:
             raise unauthenticated()
         trusted = self._trusted
         try:
-            verified = await self.verify(token)
+            verified = await self._verify(token)
         except TokenRefused as refused:
             self._log(refused)
             raise unauthenticated() from refused
@@ -126,7 +140,7 @@ class Verifier:
             if len(self._cache) >= CACHED:
                 self._cache.clear()
             self._cache[hashlib.sha256(raw).digest()] = verified
-            return self.known(raw, self._clock().timestamp()) or verified
+            return self.known(raw, self._clock().timestamp()) or verified.principal
         return await self.principal(authorization)
 
     def _log(self, refused: TokenRefused) -> None:
@@ -139,6 +153,11 @@ class Verifier:
 
     async def verify(self, token: str) -> Principal:
         """Return the caller of a token. Raises `TokenRefused`, which says why."""
+        return (await self._verify(token)).principal
+
+    async def _verify(self, token: str) -> _Verified:
+        if not is_compact(token):
+            raise TokenRefused("it is no JSON Web Token")
         try:
             header = jwt.get_unverified_header(token)
             claimed = jwt.decode(token, options={"verify_signature": False})
@@ -148,7 +167,8 @@ class Verifier:
         trusted = self._trusted.get(issuer)
         if trusted is None:
             raise TokenRefused(f"the issuer {issuer!r} is not trusted: {', '.join(self._trusted)}")
-        key = await trusted.keys.find(str(header.get("kid", "")))
+        key_id = str(header.get("kid", ""))
+        key = await trusted.keys.find(key_id)
         if key is None:
             raise TokenRefused(f"{issuer} has no key {header.get('kid')!r} that we accept")
         types = trusted.said.types if trusted.said else TYPES
@@ -163,7 +183,7 @@ class Verifier:
             raise TokenRefused("its signature is not the issuer's") from error
         except UNUSABLE as error:
             raise TokenRefused(str(error), signed=True) from error
-        return Principal(
+        caller = Principal(
             subject=claims.sub,
             client=claims.client_id,
             scopes=frozenset(claims.scope.split()),
@@ -173,6 +193,7 @@ class Verifier:
             expires_at=float(claims.exp),
             partner=claims.partner,
         )
+        return _Verified(caller, trusted.keys, key_id, key)
 
     def _signed(self, token: str, key: VerifyingKey, issuer: str, said: TrustedIssuer | None) -> dict[str, Any]:
         """Return the claims of a token that its issuer has signed for us. Raises an error of `jwt`."""
@@ -194,8 +215,11 @@ class Verifier:
             raise TokenRefused("it has expired", signed=True)
         if claims.exp - claims.iat > LONGEST:
             raise TokenRefused(f"it is good for more than {LONGEST // 3600} hours", signed=True)
-        if not (claims.client_id and claims.sub):
-            raise TokenRefused(f"it names no {'subject' if claims.client_id else 'client'}", signed=True)
+        for what, claim in (("client", claims.client_id), ("subject", claims.sub), ("id", claims.jti)):
+            if not claim.strip():
+                raise TokenRefused(f"it names no {what}", signed=True)
+        if len(claims.sub) > LONGEST_SUBJECT:
+            raise TokenRefused(f"its subject has more than {LONGEST_SUBJECT} characters", signed=True)
         if UNSTORABLE.search(claims.sub + claims.jti):
             raise TokenRefused("a character of sub or jti cannot be stored", signed=True)
         return claims

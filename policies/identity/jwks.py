@@ -27,7 +27,11 @@ PACE = 30.0
 """Seconds between two requests for new keys: an unknown key id cannot make us ask more often."""
 GOOD_FOR = 600.0
 """Seconds after which the keys are read again, so that one that was withdrawn is dropped."""
+LONGEST_AWAY = 24 * 3600.0
+"""Seconds for which keys are good that cannot be read again: one of them may have been withdrawn."""
 MOST = 256 * 1024
+HERE = ("127.0.0.1", "localhost")
+"""The only hosts whose keys are read over plain http."""
 TIMEOUT = 5.0
 """Seconds that an issuer has for an answer."""
 log = structlog.get_logger("tiergate.keys")
@@ -41,13 +45,14 @@ class VerifyingKey(msgspec.Struct, frozen=True):
 
 
 class SigningKeys:
-    """Find the keys of one issuer by their ids."""
+    """Find the keys of one issuer by their ids. Those of an issuer that does not answer go on for a day."""
 
     def __init__(self, fetch: Fetch, clock: Clock) -> None:
         self._fetch = fetch
         self._clock = clock
         self._lock = asyncio.Lock()
         self._asked_at = float("-inf")
+        self._read_at = float("-inf")
         self._known: dict[str, VerifyingKey] = {}
 
     async def find(self, key_id: str) -> VerifyingKey | None:
@@ -63,14 +68,23 @@ class SigningKeys:
                     await self._refresh(now)
         return self._known.get(key_id)
 
+    def holds(self, key_id: str, key: VerifyingKey, now: float) -> bool:
+        """Return whether a key is still the issuer's, as far as is known without asking again; False when it is time to
+        ask. `now` is in seconds since 1970, UTC."""
+        return self._known.get(key_id) is key and now - self._asked_at <= GOOD_FOR
+
     async def _refresh(self, now: float) -> None:
         self._asked_at = now
         try:
             found = await self._fetch()
         except PlatformFault as fault:
             log.warning("the issuer's keys cannot be read, those that are known go on", reason=type(fault).__name__)
+            if now - self._read_at > LONGEST_AWAY:
+                self._known = {}
             return
-        self._known = {str(each["kid"]): key for each in found if "kid" in each and (key := usable(each))}
+        self._read_at = now
+        known, read = self._known, {str(each["kid"]): key for each in found if "kid" in each and (key := usable(each))}
+        self._known = {name: known[name] if known.get(name) == key else key for name, key in read.items()}
 
 
 def usable(jwk: Jwk) -> VerifyingKey | None:
@@ -101,6 +115,18 @@ def algorithm_of(public: object) -> str | None:
             return None
 
 
+def is_address(url: str) -> bool:
+    """Return whether keys may be read at a URL: over https, or on this machine, and with no user before the host, which
+    can look like a host."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    plain = parts.scheme == "http" and host in HERE
+    return bool(host) and (plain or parts.scheme == "https") and "@" not in parts.netloc and "\\" not in url
+
+
 class Discovery:
     """Read an OIDC issuer's keys (OpenID Connect Discovery 1.0, section 4)."""
 
@@ -113,8 +139,8 @@ class Discovery:
         if str(configuration.get("issuer", "")).rstrip("/") != self._issuer:
             raise Unavailable("issuer", "it names another issuer in its configuration")
         where = str(configuration.get("jwks_uri", ""))
-        if not where.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
-            raise Unavailable("issuer", "its keys are not at an https address")
+        if not is_address(where):
+            raise Unavailable("issuer", "its keys are not at an https address without a user")
         keys = (await self._read(where)).get("keys")
         if not isinstance(keys, list):
             raise Unavailable("issuer", "its key set has no keys")

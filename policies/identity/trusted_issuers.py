@@ -8,19 +8,22 @@ audiences; most of them the type `JWT`. The catalogue says which claim of an iss
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, cast
 
 import msgspec
+from jwt.utils import base64url_decode, base64url_encode
 
 from policies.catalogue.model import Catalogue, Client, Fact, Name, Report
 from policies.catalogue.nearest import hint
 from policies.catalogue.sections import section
 
 Claims = dict[str, Any]
-IssuerUrl = Annotated[str, msgspec.Meta(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])\S+\Z")]
+IssuerUrl = Annotated[str, msgspec.Meta(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s@\\]+\Z")]
 ID_LENGTH = 24
+COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class TokenRefused(Exception):
@@ -76,7 +79,8 @@ class TrustedIssuer(Fact, frozen=True):
     def id_of(self, claims: Claims, token: str) -> str:
         """Return the id by which a token can be revoked. Raises `TokenRefused` when its claim is missing."""
         if not self.token_id:
-            return hashlib.sha256(token.encode()).hexdigest()[:ID_LENGTH]
+            signed, _, _ = token.rpartition(".")  # a signature can be written in several ways, what it signs cannot
+            return hashlib.sha256(signed.encode()).hexdigest()[:ID_LENGTH]
         return _first(claims, self.token_id, "token_id")
 
     def _scopes(self, claims: Claims, client: Client) -> str:
@@ -89,6 +93,18 @@ class TrustedIssuer(Fact, frozen=True):
             " ".join(map(str, cast("list[object]", each))) if isinstance(each, list) else str(each) for each in there
         )
         return " ".join(words)
+
+
+def is_compact(token: str) -> bool:
+    """Return whether a token is written as RFC 7515 (sections 2 and 7.1) has it: no padding, no other characters, and
+    no bits that are ignored."""
+    if not COMPACT.fullmatch(token):
+        return False
+    signature = token.rpartition(".")[2]
+    try:
+        return base64url_encode(base64url_decode(signature)).decode() == signature
+    except ValueError:  # a length that no bytes have
+        return False
 
 
 def _first(claims: Claims, names: Sequence[str], what: str) -> Any:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Generator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,18 @@ def test_a_bad_issuer_gives_no_keys_and_the_reason_is_said(oidc: OidcIssuer, nam
         fetched(oidc)
 
 
-def test_when_the_issuer_is_away_the_keys_that_are_known_go_on(oidc: OidcIssuer) -> None:
-    async def look() -> tuple[bool, bool]:
-        now = utc_now()
+def test_when_the_issuer_is_away_the_keys_that_are_known_go_on_for_a_day(oidc: OidcIssuer) -> None:
+    async def look() -> tuple[bool, ...]:
+        now = start = utc_now()
         keys = SigningKeys(Discovery(oidc.url).fetch, lambda: now)
         before = await keys.find("2026")
         oidc.pages.clear()
-        now = utc_now().replace(year=utc_now().year + 1)
-        return before is not None, await keys.find("2026") is not None
+        now = start + timedelta(hours=23)
+        during = await keys.find("2026")
+        now = start + timedelta(hours=25)
+        return before is not None, during is not None, await keys.find("2026") is not None
 
-    assert asyncio.run(look()) == (True, True)
+    assert asyncio.run(look()) == (True, True, False)
 
 
 def test_the_doctor_says_of_an_issuer_and_of_a_token_what_is_missing(oidc: OidcIssuer, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from canonical.faults import Unavailable
 from policies.identity.issuer import Issuer
 from policies.identity.jwks import usable
 from tests.support.governed_app import NOW, READER, Door
@@ -113,6 +114,14 @@ PEM = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyI
 NESTED = b'{"typ":' + b"[" * 1200 + b"]" * 1200 + b"}"
 
 
+HOUR = 3600
+KINDS = (("ec", EC, "ES256"), ("rsa", RSA, "RS256"))
+
+
+def away() -> None:
+    raise Unavailable("issuer", "it is away")
+
+
 def parts(lock: Lock) -> list[str]:
     return lock.token().split(".")
 
@@ -128,6 +137,12 @@ ATTACKS: dict[str, Callable[[Lock], str]] = {
     "oversized": lambda lock: f"Bearer {lock.token(filler='x' * 5000)}",
     "a blank inside": lambda lock: "Bearer " + lock.token().replace(".", ". ", 1),
     "bytes that are no text": lambda _: "Bearer \u00ff\u00fe\u00fd",
+    # the same token, written in another way: its hash is another, and so would be the id by which it is revoked
+    "padding": lambda lock: f"Bearer {lock.token()}==",
+    "padding of the head": lambda lock: "Bearer " + lock.token().replace(".", "=.", 1),
+    "a character that base64 leaves out": lambda lock: f"Bearer {lock.token()}!",
+    "a line feed at the end": lambda lock: f"Bearer {lock.token()}\n",
+    "bits that are ignored": lambda lock: f"Bearer {lock.token()[:-1]}{chr(ord(lock.token()[-1]) + 1)}",
     # broken at each dot
     "no head": lambda lock: "Bearer ." + ".".join(parts(lock)[1:]),
     "no payload": lambda lock: f"Bearer {parts(lock)[0]}..{parts(lock)[2]}",
@@ -211,6 +226,9 @@ ATTACKS: dict[str, Callable[[Lock], str]] = {
     "a client that is a list": lambda lock: f"Bearer {lock.token(client_id=['someone'])}",
     "a client that the catalogue lacks": lambda lock: f"Bearer {lock.token(client_id='nobody')}",
     "no id": lambda lock: f"Bearer {lock.token(jti=None)}",
+    "an empty id, by which it could not be revoked": lambda lock: f"Bearer {lock.token(jti='')}",
+    "a subject of blanks": lambda lock: f"Bearer {lock.token(sub=' ')}",
+    "a subject that is too long to be kept": lambda lock: f"Bearer {lock.token(sub='s' * 121)}",
     "no scope": lambda lock: f"Bearer {lock.token(scope=None)}",
     "a scope that is a list": lambda lock: f"Bearer {lock.token(scope=['shop:read'])}",
     "legal entities that are a text": lambda lock: f"Bearer {lock.token(entities='*')}",
@@ -264,12 +282,35 @@ def test_unknown_key_ids_make_us_ask_at_a_bounded_rate(lock: Lock) -> None:
     assert lock.fetched == 1
 
 
-def test_a_key_that_the_issuer_withdraws_is_dropped(lock: Lock) -> None:
-    assert lock.status(f"Bearer {lock.token({'kid': 'ec'}, EC, 'ES256')}") == 200
+def test_a_key_that_the_issuer_withdraws_is_dropped_with_the_tokens_that_it_has_signed(lock: Lock) -> None:
+    verified, rsa = (f"Bearer {lock.token({'kid': name}, key, of, exp=SECONDS + 900)}" for name, key, of in KINDS)
+    assert (lock.status(verified), lock.status(rsa)) == (200, 200)
     lock.jwks = [each for each in lock.jwks if each["kid"] != "ec"]
     lock.now += timedelta(seconds=601)
 
-    assert lock.status(f"Bearer {lock.token({'kid': 'ec'}, EC, 'ES256')}") == 401
+    assert lock.status(f"Bearer {lock.token({'kid': 'ec'}, EC, 'ES256', exp=SECONDS + 900)}") == 401
+    assert (lock.status(verified), lock.status(rsa)) == (401, 200), "they were verified before"
+
+
+def test_another_key_under_the_same_id_ends_the_tokens_of_the_first(lock: Lock) -> None:
+    verified = f"Bearer {lock.token({'kid': 'ec'}, EC, 'ES256', exp=SECONDS + 900)}"
+    assert lock.status(verified) == 200
+    lock.jwks = [each for each in lock.jwks if each["kid"] != "ec"]
+    lock.jwks.append(jwk(generate_private_key(SECP256R1()).public_key(), "ec"))
+    lock.now += timedelta(seconds=601)
+
+    assert lock.status(verified) == 401
+
+
+def test_keys_that_cannot_be_read_for_a_day_are_dropped(lock: Lock) -> None:
+    assert lock.status(f"Bearer {lock.token()}") == 200
+    lock.while_fetching = away
+    lock.now += timedelta(hours=23)
+    assert lock.status(f"Bearer {lock.token(iat=HOUR + SECONDS, exp=24 * HOUR + SECONDS)}") == 200
+
+    lock.now += timedelta(hours=2)
+
+    assert lock.status(f"Bearer {lock.token(iat=25 * HOUR + SECONDS, exp=26 * HOUR + SECONDS)}") == 401
 
 
 @pytest.mark.parametrize(
@@ -309,8 +350,7 @@ def test_a_revoked_token_is_not_handed_out_again(lock: Lock) -> None:
     assert issuer.token("someone", READER) == first, "a token is reused"
 
     asyncio.run(lock.revocations.revoke(client="someone"))
-    lock.now += timedelta(seconds=1)
-    second = issuer.token("someone", READER)
+    second = issuer.token("someone", READER)  # in the same second
 
     assert lock.client.get(PATH, headers={"authorization": f"Bearer {first}"}).status_code == 401
     assert lock.client.get(PATH, headers={"authorization": f"Bearer {second}"}).status_code == 200
