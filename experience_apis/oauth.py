@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from policies.traffic.rate_limit import RateLimitedCall, own_limits
 
 TTL = timedelta(minutes=15)
 UNKNOWN = "unknown"
-"""All clients that do not exist are counted as one, so that their names cost no memory."""
+"""What the audit records call all clients that do not exist."""
 LONGEST = 200
 FIELDS = 10
 NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -75,19 +76,27 @@ async def _granted(
     client = catalogue.clients.get(name)
     request.scope["state"][ACTS_FOR] = name if client else UNKNOWN
     operation = catalogue.gateway.operations["issue_token"]
-    await gate.throttle.take(
-        RateLimitedCall(name if client else UNKNOWN, "issue_token"), own_limits(operation), operation.cost
-    )
-    proved = await tokens.credentials.prove(name, secret)
+    proved = client is not None and tokens.credentials.was_proved(name, secret)
+    peer = request.client.host if request.client else ""
+    counted = name if proved else _guesser(name, peer)
+    await gate.throttle.take(RateLimitedCall(counted, "issue_token"), own_limits(operation), operation.cost)
+    proved = proved or await tokens.credentials.prove(name, secret)
     if client is None or not proved or client.audience != "experience":
         raise Refused("invalid_client", "The client and its secret do not belong together.", HTTPStatus.UNAUTHORIZED)
     asked = frozenset(form["scope"].split()) if "scope" in form else client.scopes
     if not asked <= client.scopes:
         raise Refused("invalid_scope", "The client does not have all of these scopes.")
-    token = tokens.issuer.token(name, client, scopes=asked, ttl=TTL)
-    seconds = int(TTL.total_seconds()) // 2  # a token is handed out again for half of its life
+    await gate.revocations.try_to_look()  # what was revoked a moment ago ends what is issued in the same second
+    token = tokens.issuer.token(name, client, scopes=asked, ttl=TTL, reuse=False)
+    seconds = int(TTL.total_seconds())
     granted = {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": " ".join(sorted(asked))}
     return Response(granted, headers=NEVER_KEPT)
+
+
+def _guesser(name: str, peer: str) -> str:
+    """Return what the guesses for a client from one address are counted by, so that nobody uses up those of another.
+    It is the same for a name that no client has, and no longer for a long one."""
+    return hashlib.sha256(f"{peer}\0{name}".encode()).hexdigest()[:32]
 
 
 def _credentials(authorization: str, form: Mapping[str, str]) -> tuple[str, str]:

@@ -1,11 +1,17 @@
-"""The secrets with which clients ask for tokens: made here, shown once, stored as Argon2id digests (RFC 9106)."""
+"""The secrets with which clients ask for tokens: made here, shown once, stored as Argon2id digests (RFC 9106).
+
+A guess takes the same time for every name, whether there is such a client or not and however many secrets it has. Many
+wrong guesses slow down all that come after and lock nobody out: a secret that was proved before is known again at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import argon2
 import msgspec
@@ -17,6 +23,10 @@ VALID = 2
 """How many secrets of a client are valid at a time, so that a new one can be rolled out before the old one goes."""
 AT_ONCE = 2
 """How many secrets are verified at a time: each verification takes a core for some tens of milliseconds."""
+FREE = 60.0
+"""Wrong guesses in a row that slow nothing down; one is forgiven each second."""
+BRAKE = 0.25
+"""Seconds that each guess waits after more of them."""
 Digests = dict[str, list[str]]
 """The digests of each client's secrets, the oldest first."""
 PREFIX = "tgs_"
@@ -25,8 +35,14 @@ PREFIX = "tgs_"
 class ClientSecrets:
     """Store the digests of all clients' secrets, in one file that is read again when it changes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
         self._path = path
+        self._clock = clock
+        self._wrong = 0.0
+        self._wrong_at = clock()
+        self._key = secrets.token_bytes(32)
+        self._proved: dict[bytes, tuple[str, str]] = {}
+        """By what was proved, under a key of this process: the client and the digest of its secret."""
         self._hasher = argon2.PasswordHasher()
         self._unowned = self._hasher.hash(secrets.token_urlsafe(32))
         self._busy = asyncio.Semaphore(AT_ONCE)
@@ -48,14 +64,37 @@ class ClientSecrets:
         """Remove all secrets of a client."""
         self._change(lambda known: {name: digests for name, digests in known.items() if name != client})
 
+    def was_proved(self, client: str, secret: str) -> bool:
+        """Return whether this process knows already that the secret is the client's, and it still is."""
+        found = self._proved.get(self._mark(client, secret))
+        if found is None:
+            return False
+        return found[1] in self._read().get(client, ())
+
     async def prove(self, client: str, secret: str) -> bool:
-        """Return whether the secret is the client's. It takes as long for a client that has none."""
-        digests = self._read().get(client) or [self._unowned]
+        """Return whether the secret is the client's. A wrong one takes as long for every name."""
+        known = self._read().get(client, [])
+        digests = [*known, *[self._unowned] * (VALID - len(known))]
         async with self._busy:
+            if self._wrong_lately() > FREE:
+                await asyncio.sleep(BRAKE)
             for digest in reversed(digests):
-                if await asyncio.to_thread(self._matches, digest, secret):
-                    return digest != self._unowned
+                if await asyncio.to_thread(self._matches, digest, secret) and digest in known:
+                    self._remember(client, secret, digest)
+                    return True
+            self._wrong, self._wrong_at = self._wrong_lately() + 1, self._clock()
         return False
+
+    def _wrong_lately(self) -> float:
+        return max(0.0, self._wrong - (self._clock() - self._wrong_at))
+
+    def _remember(self, client: str, secret: str, digest: str) -> None:
+        valid = self._read()
+        kept = {mark: of for mark, of in self._proved.items() if of[1] in valid.get(of[0], ())}
+        self._proved = kept | {self._mark(client, secret): (client, digest)}
+
+    def _mark(self, client: str, secret: str) -> bytes:
+        return hmac.digest(self._key, f"{client}\0{secret}".encode(), "sha256")
 
     def _matches(self, digest: str, secret: str) -> bool:
         try:

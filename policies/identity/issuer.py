@@ -96,17 +96,19 @@ class Issuer:
         entities: frozenset[str] | None = None,
         partner: str = "",
         ttl: timedelta = timedelta(minutes=5),
+        reuse: bool = True,
     ) -> str:
         """Return a token for `client.audience` with at most the client's own scopes and legal entities.
 
         `on_behalf_of` names the original subject; the client is then the actor (RFC 8693, section 4.1). With `partner`,
-        no other partner's records are seen. A token is reused for half of its life, unless it is revoked.
+        no other partner's records are seen. With `reuse`, a token is used again for half of its life, unless it is
+        revoked: for callers that forget it with their call.
         """
         granted = client.scopes & (client.scopes if scopes is None else scopes)
         seen = client.legal_entities if entities is None or "*" in entities else entities
         now = self._clock()
         key = (name, client.audience, granted, on_behalf_of, seen, partner, ttl)
-        cached = self._cache.get(key)
+        cached = self._cache.get(key) if reuse else None
         if cached and cached.reusable_until > now and not self._is_revoked(name, cached):
             return cached.token
         token_id = os.urandom(12).hex()
@@ -130,8 +132,9 @@ class Issuer:
         if on_behalf_of:
             claims["act"] = {"sub": name}
         signed = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
-        self._cache = {each: kept for each, kept in self._cache.items() if kept.reusable_until > now}
-        self._cache[key] = _Signed(signed, token_id, float(claims["iat"]), now + ttl / 2)
+        if reuse:
+            self._cache = {each: kept for each, kept in self._cache.items() if kept.reusable_until > now}
+            self._cache[key] = _Signed(signed, token_id, float(issued), now + ttl / 2)
         return signed
 
     def _is_revoked(self, name: str, cached: _Signed) -> bool:

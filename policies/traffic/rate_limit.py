@@ -34,6 +34,8 @@ from policies.store.shared_store import with_password
 
 LEASE = 0.01
 """The part of a shared window that a replica takes at a time."""
+MANY = 10_000
+"""Windows after which those that have ended are forgotten."""
 PAUSE = 1.0
 """Seconds until a Redis that was away is asked again."""
 THROTTLED = problem_type(
@@ -198,6 +200,7 @@ class RateLimiter:
         self._shared = shared
         self._own = MemoryStorage()
         self._buckets: dict[tuple[RateLimitItem, str], LimitWindow] = {}
+        self._tidied_at = MANY
         self._away_until = 0.0
         self.away = ""
         """Why counts are not shared although they should be; empty when they are."""
@@ -228,8 +231,16 @@ class RateLimiter:
     def _bucket(self, item: RateLimitItem, key: str) -> LimitWindow:
         found = self._buckets.get((item, key))
         if found is None:
+            if len(self._buckets) >= self._tidied_at:
+                self._tidy()
             found = self._buckets[item, key] = LimitWindow(item, key)
         return found
+
+    def _tidy(self) -> None:
+        """Forget windows that have ended: a key can be anything that is sent. Counts are in the storage."""
+        now = self._clock().timestamp()
+        self._buckets = {key: window for key, window in self._buckets.items() if window.ends_at > now}
+        self._tidied_at = max(MANY, 2 * len(self._buckets))
 
     async def _lease(self, bucket: LimitWindow, cost: int, now: float) -> None:
         async with bucket.lock:

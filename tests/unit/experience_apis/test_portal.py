@@ -95,11 +95,8 @@ def test_the_guide_to_a_version_leads_to_both_references(client: TestClient[Any]
     assert [client.get(each).status_code for each in references] == [200, 200]
 
 
-def test_the_page_about_tokens_tells_the_two_times_apart(client: TestClient[Any]) -> None:
-    assert (
-        "At least <code>expires_in</code> seconds. The token's own <code>exp</code> is later"
-        in client.get("/docs/tokens").text
-    )
+def test_the_page_about_tokens_says_how_long_one_is_valid(client: TestClient[Any]) -> None:
+    assert "<code>expires_in</code> seconds. Use it for all your calls" in client.get("/docs/tokens").text
 
 
 def test_the_page_about_events_says_who_gets_them_and_each_comes_from_an_instance(client: TestClient[Any]) -> None:

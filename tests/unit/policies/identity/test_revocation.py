@@ -26,8 +26,8 @@ def at(moment: datetime, path: Path, kind: type[RevocationFile] = RevocationFile
     return Revocations(kind(path), lambda: moment)
 
 
-def refuses(revocations: Revocations, issued_at: float, token_id: str = "t") -> bool:
-    return revocations.current.covers(token_id, "c", issued_at)
+def refuses(revocations: Revocations, issued_at: float, jti: str = "t") -> bool:
+    return revocations.current.covers(jti, "c", issued_at)
 
 
 @pytest.fixture
