@@ -67,8 +67,9 @@ FORBIDDEN = problem_type(
     "forbidden",
     403,
     "Not allowed",
-    "Ask the platform team for the scope that the operation needs.",
-    "The token is good, and does not allow this: a scope is missing, or the duties of two people would fall together.",
+    "Ask the platform team for the API or the scope that the operation needs.",
+    "The token is good, and does not allow this: the API is not one of your client's, a scope is missing, or the "
+    "duties of two people would fall together.",
 )
 NOT_OWNED = problem_type(
     "not-owned",

@@ -32,7 +32,7 @@ from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
-from process_apis.records import customers
+from process_apis.records import customers, visibility
 from process_apis.runtime.context import WorkflowContext
 
 
@@ -110,7 +110,7 @@ def get_order(
     order = context.orders.visible(order_id, principal)
     if order is None:
         raise ProblemError(MISSING, f"There is no order {order_id}.")
-    return order
+    return visibility.order_for(principal, order)
 
 
 @operation(
@@ -130,7 +130,8 @@ def list_postings(
     limit: Limit = 25,
 ) -> Page[PostingStatus]:
     """Return one entry for each invoice and each payment that has to be booked in the ERP."""
-    return context.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
+    found = context.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
+    return Page(tuple(visibility.posting_for(principal, each) for each in found.items), found.next_cursor)
 
 
 @operation(
@@ -199,7 +200,8 @@ def list_customers(
     limit: Limit = 25,
 ) -> Page[Customer]:
     """Customers of whom the caller may see an order."""
-    return customers.page(context.database, principal, cursor, limit)
+    found = customers.page(context.database, principal, cursor, limit)
+    return Page(tuple(visibility.customer_for(principal, each) for each in found.items), found.next_cursor)
 
 
 @operation(
@@ -218,7 +220,8 @@ def get_customer_overview(
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
     orders = context.orders.page(principal, None, customer_id, None, 25).items
     postings = context.postings.page(principal, None, None, customer_id, None, 25).items
-    return CustomerOverview(customer, orders, postings, context.cases.count_open(customer_id))
+    overview = CustomerOverview(customer, orders, postings, context.cases.count_open(customer_id))
+    return visibility.overview_for(principal, overview)
 
 
 OWN = (

@@ -18,7 +18,7 @@ from policies.context import correlation
 from policies.contract.operation import operation
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, OUTSIDE_REGION, FieldError, ProblemError
-from process_apis.records import customers
+from process_apis.records import customers, visibility
 from process_apis.runtime.context import WorkflowContext
 
 UNFULFILLABLE = "The order could never be fulfilled."
@@ -117,6 +117,6 @@ def routes(order_intake: OrderIntake) -> tuple[HTTPRouteHandler, ...]:
     def place_order(principal: NamedDependency[Principal], data: JSONBody[NewOrder]) -> Order:
         """Brings the order into the CRM as a won deal and starts its fulfilment. The same key again is the same
         order."""
-        return order_intake.place(data, principal, correlation.current())
+        return visibility.order_for(principal, order_intake.place(data, principal, correlation.current()))
 
     return (place_order,)

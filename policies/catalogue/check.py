@@ -27,6 +27,7 @@ from policies.catalogue.model import (
     Version,
     Violation,
 )
+from policies.catalogue.nearest import hint
 from policies.catalogue.sections import catalogue_type, sections
 
 SCOPE = re.compile(r"[a-z_]+:[a-z_]+")
@@ -101,22 +102,40 @@ def _check_scopes(catalogue: Catalogue) -> Iterator[Report]:
     for path, _, operation in catalogue.placed_operations():
         if operation.scope is None:
             continue
-        layer = catalogue.apis[path[1]].layer if path[0] == "apis" else None  # each layer serves the gateway's own
-        holders = [each for each in catalogue.clients.values() if layer in (None, each.audience)]
+        api = path[1] if path[0] == "apis" else None  # each layer serves the gateway's own
+        holders = [each for each in catalogue.clients.values() if api is None or api in each.apis]
         if not any(operation.scope in each.scopes for each in holders):
             yield (
                 (*path, "scope"),
-                f"no client {f'of the {layer} layer ' if layer else ''}has {operation.scope!r}",
+                f"no client {f'that may call {api} ' if api else ''}has {operation.scope!r}",
                 "grant it to one, or remove the operation",
             )
     for name, client in catalogue.clients.items():
-        needed = {each.scope for each in catalogue.operations(client.audience).values()}
+        needed = {each.scope for each in catalogue.operations_of(client).values()}
         for scope in sorted(client.scopes - needed):
             yield (
                 ("clients", name, "scopes"),
-                f"no operation of the {client.audience} layer needs {scope!r}",
-                "take the scope away, or correct the audience",
+                f"no operation of its apis needs {scope!r}",
+                "take the scope away, or name the API that needs it",
             )
+
+
+def _check_apis(catalogue: Catalogue) -> Iterator[Report]:
+    """Report APIs that a client cannot call, and clients that may call none."""
+    for name, client in catalogue.clients.items():
+        path = ("clients", name, "apis")
+        if not client.apis:
+            of_layer = sorted(each for each, api in catalogue.apis.items() if api.layer == client.audience)
+            yield path, "it may call no API", f"list those that it may call, of {', '.join(of_layer)}"
+        for each in sorted(client.apis):
+            api = catalogue.apis.get(each)
+            if api is None:
+                yield path, f"there is no API {each!r}{hint(each, catalogue.apis)}", "name one of [apis]"
+            elif api.layer != client.audience:
+                reason = (
+                    f"{each} is an API of the {api.layer} layer, and its tokens are for the {client.audience} layer"
+                )
+                yield path, reason, "take it out, or correct the audience"
 
 
 def _check_clients(catalogue: Catalogue) -> Iterator[Report]:
@@ -278,6 +297,7 @@ def _check_who_serves(catalogue: Catalogue) -> Iterator[Report]:
 CHECKS = (
     _check_operations,
     _check_scopes,
+    _check_apis,
     _check_clients,
     _check_versions,
     _check_regions,

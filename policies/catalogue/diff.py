@@ -42,7 +42,7 @@ def _apis(before: Catalogue, after: Catalogue) -> Iterator[str]:
             yield f"API {name} is new: {', '.join(sorted(new.operations))}."
         else:
             yield from _versions(name, old, new)
-            callers = {each: client for each, client in after.clients.items() if client.audience == new.layer}
+            callers = {each: client for each, client in after.clients.items() if name in client.apis}
             yield from _operations(f"API {name}", old.operations, new.operations, callers)
             if old.owner != new.owner:
                 yield f"API {name}: {new.owner} answers for it instead of {old.owner}."
@@ -90,7 +90,7 @@ def reach(catalogue: Catalogue, client: Client) -> frozenset[str]:
     """Return the operations that a client may call."""
     return frozenset(
         operation_id
-        for operation_id, operation in catalogue.operations(client.audience).items()
+        for operation_id, operation in catalogue.operations_of(client).items()
         if operation.scope in client.scopes
     )
 

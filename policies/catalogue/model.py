@@ -99,7 +99,8 @@ class Gateway(Fact, frozen=True):
 
 
 class Client(Fact, frozen=True):
-    """Who may call one layer, for what, how much, and whose records it sees ("*": everybody's), of which regions.
+    """Who may call one layer, which of its `apis` (no others), for what, how much, and whose records it sees ("*":
+    everybody's), of which regions.
 
     Our own layers (`service`) have no throttle tier: their callers have been counted already.
     """
@@ -111,6 +112,7 @@ class Client(Fact, frozen=True):
     legal_entities: frozenset[str]
     tier: str | None = None
     regions: frozenset[str] = frozenset({"*"})
+    apis: frozenset[str] = frozenset()
 
 
 class PlatformCall(Fact, frozen=True):
@@ -185,6 +187,13 @@ class Catalogue(Fact, frozen=True):
         for api in self.apis.values():
             if api.layer == layer:
                 found |= api.operations
+        return found
+
+    def operations_of(self, client: Client) -> dict[str, Operation]:
+        """Return every operation of the APIs that a client may call, and those of the gateway, by id."""
+        found = dict(self.gateway.operations)
+        for name in client.apis & self.apis.keys():
+            found |= self.apis[name].operations
         return found
 
     def placed_operations(self) -> Iterator[tuple[Path, str, Operation]]:

@@ -1,9 +1,16 @@
-"""Which rows a caller may see: the object-level check, as a condition of each query."""
+"""Which rows a caller may see, as a condition of each query, and which of their fields: the object-level checks.
+
+A partner gets nothing of how we work inside, whatever channel asks for it: not how a customer pays, who its contact is,
+what it is called on our platforms, or who placed an order.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
+from canonical.orders import CustomerOverview, Order, PostingStatus
+from canonical.parties import Customer
 from policies.identity.authentication import Principal
 from process_apis.records.database import customers
 
@@ -19,3 +26,31 @@ def visible(table: sa.Table, principal: Principal) -> sa.ColumnElement[bool]:
     return sa.and_(
         sold, table.c.customer_id.in_(sa.select(customers.c.id).where(customers.c.partner == principal.partner))
     )
+
+
+def customer_for(principal: Principal, of: Customer) -> Customer:
+    """Return what a caller sees of a customer."""
+    if not principal.partner:
+        return of
+    return replace(of, contact=None, parent_id=None, payment_method=None, revision="", references={}, crm="")
+
+
+def order_for(principal: Principal, of: Order) -> Order:
+    """Return what a caller sees of an order."""
+    if not principal.partner:
+        return of
+    plan = of.plan and replace(of.plan, customer=customer_for(principal, of.plan.customer), account_id="")
+    return replace(of, deal_id="", plan=plan, placed_by="", crm="")
+
+
+def posting_for(principal: Principal, of: PostingStatus) -> PostingStatus:
+    """Return what a caller sees of a posting."""
+    return replace(of, blocked_reason="", attempts=0, billing="") if principal.partner else of
+
+
+def overview_for(principal: Principal, of: CustomerOverview) -> CustomerOverview:
+    """Return what a caller sees of a customer with all that is going on."""
+    if not principal.partner:
+        return of
+    postings = tuple(posting_for(principal, each) for each in of.postings)
+    return replace(of, customer=customer_for(principal, of.customer), postings=postings, open_cases=0)

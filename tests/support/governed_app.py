@@ -79,6 +79,7 @@ kind = "internal"
 owner = "somebody"
 tier = "many"
 audience = "experience"
+apis = ["shop"]
 scopes = ["shop:read", "shop:write"]
 legal_entities = ["*"]
 """

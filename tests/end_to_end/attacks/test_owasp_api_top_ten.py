@@ -57,6 +57,22 @@ def test_api4_size_page_and_rate_are_bounded(environment: Environment, url: str)
     assert 429 in statuses
 
 
+def test_api5_a_partners_token_opens_no_other_channel_for_its_own_customers(environment: Environment) -> None:
+    order = customer_of(environment, NORD, "Other channels")
+    partner = Partner(environment)
+    paths = (
+        "/sales/v1/orders",
+        f"/sales/v1/orders/{order.id}",
+        f"/support/v1/customers/{order.customer_id}",
+        "/finance/v1/postings",
+    )
+    answers = [partner.call("GET", each) for each in paths]
+
+    assert {each.status_code for each in answers} == {403}
+    assert answers[0].json()["detail"].startswith("reseller-nord may call partners, and not sales: ")
+    assert partner.call("GET", f"/partners/v2/orders/{order.id}").status_code == 200
+
+
 def test_api6_orders_cost_more_than_reads_of_a_partners_share() -> None:
     operations = load().apis["partners"].operations
 

@@ -181,9 +181,12 @@ def test_the_platform_team_sees_what_is_in_force_and_what_would_happen_to_a_call
     headers = environment.channels.headers("platform-team")
     url = f"{environment.sandbox.url('experience')}/operations/v1"
     apis = {each["name"]: each for each in httpx.get(f"{url}/apis", headers=headers).raise_for_status().json()["items"]}
-    reported = httpx.get(f"{url}/explanations/{NORD}/sales_get_order", headers=headers).raise_for_status().json()
+    reported, own = (
+        httpx.get(f"{url}/explanations/{NORD}/{each}_get_order", headers=headers).raise_for_status().json()
+        for each in ("sales", "partners")
+    )
 
     assert [each["state"] for each in apis["partners"]["versions"]] == ["deprecated", "active"]
-    assert reported["allowed"] is True
+    assert (reported["allowed"], own["allowed"]) == (False, True)
     assert httpx.get(f"{url}/explanations/nobody/sales_get_order", headers=headers).status_code == 404
     assert httpx.get(f"{url}/apis", headers=environment.channels.headers("sales-app")).status_code == 403

@@ -24,8 +24,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> CopiedTree:
 def served(tree: CopiedTree) -> Served:
     return tree.serve(
         [
-            Asked("/warehouse/v1/sites", "sales-app"),
-            Asked("/warehouse/v1/orders?limit=5", "sales-app"),
+            Asked("/warehouse/v1/sites", "warehouse-app"),
+            Asked("/warehouse/v1/orders?limit=5", "warehouse-app"),
             Asked("/warehouse/v1/sites", "platform-team"),
             Asked("/warehouse/v1/sites"),
             Asked("/docs"),
@@ -40,12 +40,12 @@ def test_a_channel_touches_two_files(tree: CopiedTree) -> None:
 
 
 def test_the_channel_is_served_and_governed(served: Served) -> None:
-    sites, orders, without_scope, without_token, *_ = served.answers
+    sites, orders, of_another, without_token, *_ = served.answers
 
     assert sites.status == HTTPStatus.OK
     assert {"legal_entity": "DE01", "region": "eu"} in sites.body["items"]
     assert orders.body["type"] == "/problems/platform-unavailable"  # it asked the process layer, which is not there
-    assert [without_scope.status, without_token.status] == [HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED]
+    assert [of_another.status, without_token.status] == [HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED]
 
 
 def test_its_contract_is_written_and_well_made(tree: CopiedTree, served: Served) -> None:

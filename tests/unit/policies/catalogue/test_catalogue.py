@@ -37,7 +37,7 @@ def sales(*versions: str) -> tuple[str, str]:
 
 
 APP = '[clients.sales-app]\nkind = "internal"'
-SEES_ALL = 'audience = "experience"\nscopes = ["orders:read"]\nlegal_entities = ["*"]'
+SEES_ALL = 'apis = ["sales"]\nscopes = ["orders:read"]\nlegal_entities = ["*"]'
 GATEWAY_DAYS = "The gateway: audit records are kept for 30 days instead of 365."
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
 LIVE = 'live = { open = "health", tier = "real_time", idempotency = "safe" }'
@@ -204,7 +204,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     ),
     "no TOML": (("[clients.sales-app]", "[clients.sales-app"), "(file)", "not TOML", "syntax"),
     "a key twice": ((APP, APP + '\nkind = "internal"'), "(file)", "not TOML", "syntax"),
-    "unknown key": ((APP, APP + '\ncolour = "red"'), "clients.sales-app.colour", "no such key", "one of audience"),
+    "unknown key": ((APP, APP + '\ncolour = "red"'), "clients.sales-app.colour", "no such key", "one of apis"),
     "unknown table": (("[service_tiers.deferred]", "[tiers.deferred]"), "tiers", "no such key", "one of apis"),
     "missing key": ((APP, "[clients.sales-app]"), "clients.sales-app.kind", "missing", "add kind"),
     "wrong choice": (
@@ -296,7 +296,25 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         ('scopes = ["events:write"]', 'scopes = ["events:write", "crm:read"]'),
         "clients.system-layer.scopes",
         "'crm:read'",
-        "audience",
+        "name the API",
+    ),
+    "an API that is none": (
+        ('apis = ["partners"]', 'apis = ["partner"]'),
+        "clients.reseller-nord.apis",
+        "there is no API 'partner' (did you mean partners?)",
+        "name one of [apis]",
+    ),
+    "an API of another layer": (
+        ('apis = ["sales"]', 'apis = ["sales", "crm"]'),
+        "clients.sales-app.apis",
+        "crm is an API of the system layer",
+        "take it out",
+    ),
+    "no API": (
+        ('apis = ["sales"]', "apis = []"),
+        "clients.sales-app.apis",
+        "it may call no API",
+        "of finance, operations, partners, sales, support",
     ),
     "same operation": (
         ("sales_get_order =", "finance_list_postings ="),
@@ -448,8 +466,8 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     "no quota": (("daily = 2_000_000", "daily = 0"), "throttle_tiers.internal.daily", "too small", "1 or more"),
     "no throttle tier": (
         (
-            'tier = "internal"\naudience = "experience"\nscopes = ["orders:read"]',
-            'audience = "experience"\nscopes = ["orders:read"]',
+            'tier = "internal"\naudience = "experience"\napis = ["sales"]',
+            'audience = "experience"\napis = ["sales"]',
         ),
         "clients.sales-app.tier",
         "everybody else has one",
@@ -499,7 +517,7 @@ def test_a_wrong_catalogue_is_refused_with_line_key_and_remedy(name: str) -> Non
     found = [each for each in violations if each.key == key and reason in each.reason and remedy in each.remedy]
     assert found, [str(each) for each in violations]
     place = changed.splitlines()[found[0].line - 1]
-    assert key == "(file)" or any(part in place for part in key.split(".") if part != "apis"), place
+    assert key == "(file)" or any(part in place for part in key.removeprefix("apis.").split(".")), place
 
 
 @pytest.mark.parametrize(
@@ -610,7 +628,9 @@ def test_a_draft_is_explained_as_it_is_answered(versions: tuple[str, ...], *, se
             "get_deal",
             "authentication: its tokens are for the experience layer, this is the system layer: 401",
         ),
-        ("sales-app", "support_get_case", "authorization: the scope cases:read is not granted: 403"),
+        ("finance-app", "support_get_customer", "authorization: the scope customers:read is not granted: 403"),
+        ("sales-app", "support_get_case", "authorization: the client may call sales, and not the API support: 403"),
+        ("reseller-nord", "sales_get_order", "authorization: the client may call partners, and not the API sales: 403"),
     ],
 )
 def test_a_refused_call_ends_with_the_policy_that_refuses_it(client: str, operation: str, last: str) -> None:
@@ -633,14 +653,14 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
     ("old", "new", "sentence"),
     [
         (
-            'scopes = ["orders:read"]\n',
-            'scopes = ["orders:read", "cases:read"]\n',
+            'apis = ["sales"]\nscopes = ["orders:read"]\n',
+            'apis = ["sales", "support"]\nscopes = ["orders:read", "cases:read"]\n',
             "sales-app may now also call support_get_case, support_list_cases.",
         ),
         (
             '"cases:act", "customers:read"]\nlegal',
             '"cases:act"]\nlegal',
-            "support-desk may no longer call partners_list_customers, support_get_customer.",
+            "support-desk may no longer call support_get_customer.",
         ),
         (
             'legal_entities = ["FR01"]',

@@ -111,6 +111,7 @@ kind = "internal"
 owner = "somebody"
 tier = "many"
 audience = "system"
+apis = ["store"]
 scopes = ["shop:read"]
 legal_entities = ["*"]
 """

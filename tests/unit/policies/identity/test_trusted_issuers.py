@@ -250,6 +250,7 @@ kind = "internal"
 owner = "somebody"
 tier = "many"
 audience = "experience"
+apis = ["shop"]
 scopes = ["shop:read"]
 legal_entities = ["*"]
 """
