@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 import redis.asyncio
 from redis import CredentialProvider
 
@@ -20,33 +21,82 @@ T = TypeVar("T")
 AWAY = (redis.RedisError, sqlite3.Error, OSError)
 """The errors that are raised when the store cannot be reached."""
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS kept
+    (name TEXT PRIMARY KEY, value BLOB NOT NULL, until REAL NOT NULL, owner TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS kept_until ON kept (until);
 CREATE TABLE IF NOT EXISTS counts (name TEXT, field TEXT, value INTEGER NOT NULL, PRIMARY KEY (name, field));
+"""
+WITH_OWNER = "ALTER TABLE kept ADD COLUMN owner TEXT NOT NULL DEFAULT ''"
+"""What a store of version 0.1 lacks."""
+BY_OWNER = "CREATE INDEX IF NOT EXISTS kept_owner ON kept (owner, until)"
+PUT_IF_ABSENT = """
+local there = redis.call('get', KEYS[1])
+if there then return {0, there} end
+if KEYS[2] then
+  local time = redis.call('time')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('zremrangebyscore', KEYS[2], '-inf', now)
+  if redis.call('zcard', KEYS[2]) >= tonumber(ARGV[3]) then
+    return {2, redis.call('zrange', KEYS[2], 0, 0, 'withscores')[2] - now}
+  end
+  redis.call('zadd', KEYS[2], now + ARGV[2], KEYS[1])
+end
+redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+return {1, ''}
 """
 COMPARE_AND_SWAP = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
+if KEYS[2] then
+  local time = redis.call('time')
+  redis.call('zadd', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], KEYS[1])
+end
 return 1
 """
 COMPARE_AND_DELETE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+if KEYS[2] then redis.call('zrem', KEYS[2], KEYS[1]) end
 return redis.call('del', KEYS[1])
 """
 
 
-class SharedStore(Protocol):
-    """A store that replicas share. Every method raises one of `AWAY` when it is away. Times are in seconds."""
+FULL = 2
+"""What `PUT_IF_ABSENT` says where an owner has as many values as it may have."""
 
-    async def put_if_absent(self, name: str, value: bytes, seconds: float) -> bytes | None:
-        """Store `value` for `seconds` unless there is a value. Return that one, or None when ours was stored."""
+
+class StoreFull(Exception):
+    """An owner has as many values as it may have. The first of them is gone in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s")
+        self.seconds = seconds
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose a value is, and how many values it may have at a time."""
+
+    name: str
+    most: int
+
+
+class SharedStore(Protocol):
+    """A store that replicas share. Every method raises one of `AWAY` when it is away. Times are in seconds. A value
+    that is put with an owner is replaced and deleted with it."""
+
+    async def put_if_absent(self, name: str, value: bytes, seconds: float, owner: Owner | None = None) -> bytes | None:
+        """Store `value` for `seconds` unless there is a value. Return that one, or None when ours was stored.
+
+        Raises `StoreFull` when the owner has as many as it may have.
+        """
         ...
 
-    async def compare_and_swap(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
+    async def compare_and_swap(
+        self, name: str, old: bytes, new: bytes, seconds: float, owner: Owner | None = None
+    ) -> bool:
         """Replace `old` by `new`, for `seconds`. Return whether `old` was still there."""
         ...
 
-    async def compare_and_delete(self, name: str, old: bytes) -> None:
+    async def compare_and_delete(self, name: str, old: bytes, owner: Owner | None = None) -> None:
         """Delete `old`, unless another value has replaced it."""
         ...
 
@@ -68,6 +118,11 @@ class SharedFileStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(self._connect()) as connection:
             connection.executescript(f"PRAGMA journal_mode = WAL; {SCHEMA}")
+            connection.execute("BEGIN IMMEDIATE")  # of several replicas that start at once, one adds what is missing
+            if "owner" not in {each[1] for each in connection.execute("PRAGMA table_info(kept)")}:
+                connection.execute(WITH_OWNER)
+            connection.execute(BY_OWNER)
+            connection.execute("COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
@@ -86,17 +141,24 @@ class SharedFileStore:
 
         return await asyncio.to_thread(work)
 
-    async def put_if_absent(self, name: str, value: bytes, seconds: float) -> bytes | None:
+    async def put_if_absent(self, name: str, value: bytes, seconds: float, owner: Owner | None = None) -> bytes | None:
         def act(connection: sqlite3.Connection, now: float) -> bytes | None:
             connection.execute("DELETE FROM kept WHERE until <= ?", (now,))
             there = connection.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
             if there is None:
-                connection.execute("INSERT INTO kept VALUES (?, ?, ?)", (name, value, now + seconds))
+                if owner is not None:
+                    _refuse_more(connection, owner, now)
+                row = (name, value, now + seconds, owner.name if owner else "")
+                connection.execute("INSERT INTO kept (name, value, until, owner) VALUES (?, ?, ?, ?)", row)
             return there and cast("bytes", there[0])
 
         return await self._at_once(act)
 
-    async def compare_and_swap(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
+    async def compare_and_swap(
+        self, name: str, old: bytes, new: bytes, seconds: float, owner: Owner | None = None
+    ) -> bool:
+        del owner  # its row knows whose it is
+
         def act(connection: sqlite3.Connection, now: float) -> bool:
             changed = connection.execute(
                 "UPDATE kept SET value = ?, until = ? WHERE name = ? AND value = ?", (new, now + seconds, name, old)
@@ -105,7 +167,9 @@ class SharedFileStore:
 
         return await self._at_once(act)
 
-    async def compare_and_delete(self, name: str, old: bytes) -> None:
+    async def compare_and_delete(self, name: str, old: bytes, owner: Owner | None = None) -> None:
+        del owner
+
         def act(connection: sqlite3.Connection, _: float) -> None:
             connection.execute("DELETE FROM kept WHERE name = ? AND value = ?", (name, old))
 
@@ -165,19 +229,26 @@ class SharedRedisStore:
     def __init__(self, url: str, timeout: float, password: Secret = NO_SECRET) -> None:
         self._redis = redis_at(url, timeout, password)
 
-    async def put_if_absent(self, name: str, value: bytes, seconds: float) -> bytes | None:
-        while not await self._redis.set(_key(name), value, nx=True, px=int(seconds * 1000)):
-            there: bytes | None = await self._redis.get(_key(name))
-            if there is not None:  # else it has run out in this moment
-                return there
-        return None
+    async def put_if_absent(self, name: str, value: bytes, seconds: float, owner: Owner | None = None) -> bytes | None:
+        keys, most = _keys(name, owner), owner.most if owner else 0
+        done: Awaitable[tuple[int, bytes]] = self._redis.eval(
+            PUT_IF_ABSENT, len(keys), *keys, value, int(seconds * 1000), most
+        )
+        what, there = await done
+        if what == FULL:
+            raise StoreFull(int(there) / 1000)
+        return None if what else there
 
-    async def compare_and_swap(self, name: str, old: bytes, new: bytes, seconds: float) -> bool:
-        done: Awaitable[int] = self._redis.eval(COMPARE_AND_SWAP, 1, _key(name), old, new, int(seconds * 1000))
+    async def compare_and_swap(
+        self, name: str, old: bytes, new: bytes, seconds: float, owner: Owner | None = None
+    ) -> bool:
+        keys = _keys(name, owner)
+        done: Awaitable[int] = self._redis.eval(COMPARE_AND_SWAP, len(keys), *keys, old, new, int(seconds * 1000))
         return await done == 1
 
-    async def compare_and_delete(self, name: str, old: bytes) -> None:
-        await self._redis.eval(COMPARE_AND_DELETE, 1, _key(name), old)
+    async def compare_and_delete(self, name: str, old: bytes, owner: Owner | None = None) -> None:
+        keys = _keys(name, owner)
+        await self._redis.eval(COMPARE_AND_DELETE, len(keys), *keys, old)
 
     async def add(self, name: str, counts: dict[str, int]) -> None:
         async with self._redis.pipeline() as pipeline:
@@ -188,6 +259,19 @@ class SharedRedisStore:
     async def counts(self, name: str) -> dict[str, int]:
         found: dict[bytes, bytes] = await self._redis.hgetall(_key(name))
         return {field.decode(): int(value) for field, value in found.items()}
+
+
+def _refuse_more(connection: sqlite3.Connection, owner: Owner, now: float) -> None:
+    """Raise `StoreFull` when an owner has as many values as it may have."""
+    query = "SELECT COUNT(*), MIN(until) FROM kept WHERE owner = ?"
+    count, first = connection.execute(query, (owner.name,)).fetchone()
+    if count >= owner.most:
+        raise StoreFull(first - now if first else 0.0)
+
+
+def _keys(name: str, owner: Owner | None) -> list[str]:
+    """Return the keys of a value: its own, and that of what its owner has."""
+    return [_key(name), *([_key(f"of:{owner.name}")] if owner else [])]
 
 
 def _key(name: str) -> str:

@@ -2,8 +2,9 @@
 
 A client names a write with `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07). The first request with a
 key runs. The same request again gets the first one's answer as long as that is stored, and 409 while the first still
-runs; another request with the same key gets 422. What was not allowed or not there is run again: nothing was done, and
-the cause may be gone by now. The replica that runs a request holds a short lease and renews it, so that the key is free
+runs; another request with the same key gets 422. What was refused is run again: nothing was done, and the cause may be
+gone by now. So is what has an answer that is too long to be kept, and a client keeps no more answers than its throttle
+tier says. The replica that runs a request holds a short lease and renews it, so that the key is free
 within seconds when the replica dies. What it may have done until then is found by the next attempt: both have the same
 `act` id, which a handler uses as the natural key of what it creates.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import re
 from collections.abc import AsyncGenerator, Iterator
 from http import HTTPStatus
@@ -26,7 +28,8 @@ from policies.catalogue.explain import Outcome, Question
 from policies.contract.bodies import CapturedResponse, captured, read_body, replayed, send_response
 from policies.policy import Call, Policy, Rules
 from policies.problems import OVERLOADED, REQUEST, ProblemError, problem_type
-from policies.store.shared_store import AWAY, SharedStore
+from policies.store.shared_store import AWAY, Owner, SharedStore, StoreFull
+from policies.traffic.rate_limit import KEPT_ANSWERS, THROTTLE_TIERS
 
 HEADER = b"idempotency-key"
 LONGEST = 255
@@ -36,8 +39,8 @@ KEPT = 24 * 3600.0
 LEASE = 5.0
 """Seconds without a renewal after which a request counts as dead."""
 OF_THE_ANSWER = {b"content-type", b"location"}
-PASSING = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
-"""Refusals that pass by themselves, or when others remove their cause: the same request again is run again."""
+LONGEST_ANSWER = 128 * 1024
+"""Bytes of an answer that is kept: those of an order of a hundred lines are fewer."""
 STILL_RUNS = problem_type(
     "request-in-progress",
     409,
@@ -58,6 +61,13 @@ MISSING_KEY = problem_type(
     "A key is needed",
     "Send `Idempotency-Key` with a value of your own for each act.",
     "This write is done once for each `Idempotency-Key`, and the request has none.",
+)
+TOO_MANY_KEYS = problem_type(
+    "idempotency-keys-used-up",
+    429,
+    "Too many keys at a time",
+    "Wait as `Retry-After` says, or ask the platform team for more. Send a request again with the key that it had.",
+    "The answer to each `Idempotency-Key` is kept for a day, and your client has as many as it may have.",
 )
 log = structlog.get_logger("tiergate.idempotency")
 
@@ -82,7 +92,7 @@ class Idempotency:
     async def run(self, app: ASGIApp, call: Call, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Run `app`, or send the stored answer of the same request.
 
-        Raises `ProblemError`: 409, 422, or 503 when the store is away.
+        Raises `ProblemError`: 409, 422, 429 when the client has too many keys, or 503 when the store is away.
         """
         key, client, operation = call.idempotency_key, call.client_name, call.rules.operation_id
         if not key:
@@ -92,19 +102,23 @@ class Idempotency:
         name = hashlib.sha256(f"{client}\0{operation}\0{key}".encode()).hexdigest()
         body = await read_body(receive)
         running = IdempotencyRecord(_print(scope, body), self._new_id("act"))
-        known = await self._take(name, running)
+        owner = _owner(call)
+        known = await self._take(name, running, owner)
         if known is not None:
             await self._answer(known, running, send)
             return
         scope["state"]["act"] = f"act_{name[:32]}"
-        async with self._renewed(name, running):
+        async with self._renewed(name, running, owner):
             answer = await captured(app, scope, replayed(body))
-        await self._store(name, running, answer)
+        await self._store(name, running, answer, owner)
         await send_response(send, answer.status, answer.headers, answer.body)
 
-    async def _take(self, name: str, running: IdempotencyRecord) -> IdempotencyRecord | None:
+    async def _take(self, name: str, running: IdempotencyRecord, owner: Owner) -> IdempotencyRecord | None:
         try:
-            there = await self._shared.put_if_absent(_named(name), msgspec.msgpack.encode(running), LEASE)
+            there = await self._shared.put_if_absent(_named(name), msgspec.msgpack.encode(running), LEASE, owner)
+        except StoreFull as full:
+            detail = f"{owner.name} has {owner.most} keys of the last day."
+            raise ProblemError(TOO_MANY_KEYS, detail, headers={"Retry-After": str(math.ceil(full.seconds))}) from full
         except AWAY as error:
             log.warning("the store of idempotency keys is away", reason=type(error).__name__)
             detail = "Nothing was done: it cannot be made sure that it is done once."
@@ -121,13 +135,13 @@ class Idempotency:
         await send_response(send, known.status, (*known.headers, (b"idempotency-replayed", b"true")), known.body)
 
     @contextlib.asynccontextmanager
-    async def _renewed(self, name: str, running: IdempotencyRecord) -> AsyncGenerator[None]:
+    async def _renewed(self, name: str, running: IdempotencyRecord, owner: Owner) -> AsyncGenerator[None]:
         async def renew() -> None:
             document = msgspec.msgpack.encode(running)
             while True:
                 await asyncio.sleep(LEASE / 4)
                 with contextlib.suppress(*AWAY):  # the next renewal, or the answer, may come through
-                    await self._shared.compare_and_swap(_named(name), document, document, LEASE)
+                    await self._shared.compare_and_swap(_named(name), document, document, LEASE, owner)
 
         renewing = asyncio.create_task(renew())
         try:
@@ -135,16 +149,19 @@ class Idempotency:
         finally:
             renewing.cancel()
 
-    async def _store(self, name: str, running: IdempotencyRecord, answer: CapturedResponse) -> None:
+    async def _store(self, name: str, running: IdempotencyRecord, answer: CapturedResponse, owner: Owner) -> None:
         document = msgspec.msgpack.encode(running)
-        final = answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in PASSING
+        done = answer.status < HTTPStatus.BAD_REQUEST
+        if done and len(answer.body) > LONGEST_ANSWER:
+            log.warning("an answer is too long to be kept", bytes=len(answer.body))
         try:
-            if final:
+            if done and len(answer.body) <= LONGEST_ANSWER:
                 headers = tuple(each for each in answer.headers if each[0] in OF_THE_ANSWER)
                 stored = msgspec.structs.replace(running, status=answer.status, headers=headers, body=answer.body)
-                await self._shared.compare_and_swap(_named(name), document, msgspec.msgpack.encode(stored), KEPT)
+                kept = msgspec.msgpack.encode(stored)
+                await self._shared.compare_and_swap(_named(name), document, kept, KEPT, owner)
             else:
-                await self._shared.compare_and_delete(_named(name), document)
+                await self._shared.compare_and_delete(_named(name), document, owner)
         except AWAY as error:  # the act is done and found by its id: the client gets the answer, a repeat runs again
             log.warning("an answer could not be kept", reason=type(error).__name__)
 
@@ -177,6 +194,13 @@ class IdempotencyKeys(Policy):
             "key": "asks for Idempotency-Key: the same key again is answered as the first time, for 24 h",
         }
         yield Outcome(True, "idempotency", repeated[question.operation.idempotency], question.of_operation)
+
+
+def _owner(call: Call) -> Owner:
+    """Return whose the answer is, and how many it may have kept."""
+    tier = call.client.tier if call.client else None
+    most = THROTTLE_TIERS.of(call.rules.catalogue)[tier].kept_answers if tier else KEPT_ANSWERS
+    return Owner(call.client_name, most)
 
 
 def _named(name: str) -> str:

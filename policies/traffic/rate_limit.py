@@ -49,12 +49,18 @@ THROTTLED = problem_type(
 log = structlog.get_logger("tiergate.throttling")
 
 
+KEPT_ANSWERS = 10_000
+"""Answers to idempotency keys that are kept for a client at a time, where its tier does not say."""
+
+
 class ThrottleTier(Fact, frozen=True):
-    """How much a client may ask for: `rates` as in "100/second; 3000/minute", calls a `daily` quota, calls at once."""
+    """How much a client may ask for: `rates` as in "100/second; 3000/minute", calls a `daily` quota, calls at once, and
+    answers to idempotency keys that are kept for it at a time."""
 
     rates: Name
     daily: Count
     concurrent: Count
+    kept_answers: Count = KEPT_ANSWERS
 
 
 class RateLimitedCall(msgspec.Struct, frozen=True):
@@ -385,6 +391,9 @@ def _check_client(catalogue: Catalogue, path: Path, client: Client) -> Iterator[
         yield path, f"there is no throttle tier {client.tier!r}", f"use one of {known}, or add it"
 
 
+UNITS = {"rates": "", "daily": " a day", "concurrent": " at once", "kept_answers": " kept answers"}
+
+
 def _diff(before: Catalogue, after: Catalogue) -> Iterator[str]:
     were, are = THROTTLE_TIERS.of(before), THROTTLE_TIERS.of(after)
     for name, old, new in paired(were, are):
@@ -396,7 +405,7 @@ def _diff(before: Catalogue, after: Catalogue) -> Iterator[str]:
         if old is None:
             yield f"Tier {name}{whom} is new: {new.rates}; {new.daily} a day; {new.concurrent} at once."
             continue
-        for field, unit in (("rates", ""), ("daily", " a day"), ("concurrent", " at once")):
+        for field, unit in UNITS.items():
             if getattr(old, field) != getattr(new, field):
                 yield f"Tier {name}{whom}: {getattr(old, field)}{unit} becomes {getattr(new, field)}{unit}."
 

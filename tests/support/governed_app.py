@@ -129,7 +129,8 @@ def order(door: NamedDependency[Door], act: NamedDependency[str], data: JSONBody
     if data.note in door.refusals:
         raise door.refusals.pop(data.note)
     door.acts.append(act)
-    return {"act": act}
+    _, _, long = data.note.partition("long ")
+    return {"act": act} | ({"long": "x" * int(long)} if long else {})
 
 
 @get("/shop/v1/fail/{kind:str}", operation_id="fail", sync_to_thread=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Generator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ import pytest
 
 from canonical.ids import utc_now
 from policies.problems import FORBIDDEN, MISSING, ProblemError, ProblemType
-from policies.store.shared_store import SharedFileStore, SharedRedisStore
-from policies.traffic.idempotency import KEPT, LEASE, IdempotencyRecord
-from tests.support.governed_app import WRITER, Door
+from policies.store.shared_store import Owner, SharedFileStore, SharedRedisStore, StoreFull
+from policies.traffic.idempotency import KEPT, LEASE, LONGEST_ANSWER, IdempotencyRecord
+from tests.support.governed_app import CATALOGUE, WRITER, Door
 from tests.support.redis_server import RedisServer
 
 
@@ -61,9 +63,10 @@ def test_a_missing_or_malformed_key_is_refused_where_one_is_needed(door: Door, k
     assert door.acts == []
 
 
-def test_a_refusal_of_the_request_is_kept_and_a_fault_is_not(door: Door) -> None:
+def test_neither_a_refusal_of_the_request_nor_a_fault_is_kept(door: Door) -> None:
     assert order(door, "one", note="refuse")[:2] == (422, "invalid-request")
-    assert order(door, "one", note="refuse") == (422, "invalid-request", True)
+    assert order(door, "one", note="refuse") == (422, "invalid-request", False)
+    assert order(door, "one")[::2] == (201, False), "the corrected request, under the same key"
     door.fails = 2
     assert order(door, "two")[0] == 503
     assert order(door, "two")[0] == 503
@@ -80,6 +83,54 @@ def test_a_refusal_whose_cause_is_gone_is_run_again_under_the_same_key(door: Doo
     assert (status, replayed) == (201, False)
     assert order(door, "one", note="first") == (201, act, True)
     assert door.acts == [act]
+
+
+def stored_bytes(door: Door) -> int:
+    with closing(sqlite3.connect(door.shared)) as connection:
+        return connection.execute("SELECT COALESCE(SUM(LENGTH(value)), 0) FROM kept").fetchone()[0]
+
+
+def test_a_large_request_that_is_refused_leaves_nothing_behind(door: Door) -> None:
+    headers = door.headers(WRITER) | {"idempotency-key": "large"}
+    body = {"items": [{"sku": 1} for _ in range(20_000)]}
+
+    answer = door.client.post("/shop/v1/order", headers=headers, json=body)
+
+    assert answer.status_code == 422
+    assert len(answer.content) < 20_000
+    assert stored_bytes(door) == 0
+
+
+def test_an_answer_that_is_too_long_is_not_kept_and_the_act_is_found_by_its_name(door: Door) -> None:
+    note = f"long {LONGEST_ANSWER}"
+
+    assert order(door, "one", note=note)[::2] == (201, False)
+    assert stored_bytes(door) == 0
+    assert order(door, "one", note=note)[::2] == (201, False)
+    assert len(set(door.acts)) == 1
+
+
+def test_a_client_has_so_many_keys_at_a_time_and_is_told_when_there_is_room(tmp_path: Path) -> None:
+    door = Door(tmp_path, catalogue=CATALOGUE.replace("concurrent = 50", "concurrent = 50\nkept_answers = 3"))
+    with door.client:
+        first = [order(door, str(each)) for each in range(3)]
+        door.now += timedelta(hours=1)
+        headers = door.headers(WRITER) | {"idempotency-key": "one-more"}
+        refused = door.client.post("/shop/v1/order", headers=headers, json={"items": []})
+
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/idempotency-keys-used-up")
+        assert refused.headers["retry-after"] == str(23 * 3600)
+        assert order(door, "0") == (201, first[0][1], True), "what is kept is still answered"
+        assert len(door.acts) == 3
+        door.now += timedelta(hours=23, seconds=1)
+        assert order(door, "one-more")[0] == 201
+
+
+def test_a_refusal_uses_up_no_key(tmp_path: Path) -> None:
+    door = Door(tmp_path, catalogue=CATALOGUE.replace("concurrent = 50", "concurrent = 50\nkept_answers = 1"))
+    with door.client:
+        assert [order(door, str(each), note="refuse")[0] for each in range(3)] == [422, 422, 422]
+        assert order(door, "good")[0] == 201
 
 
 def test_the_key_is_free_again_after_a_day(door: Door) -> None:
@@ -127,10 +178,34 @@ def test_both_stores_keep_what_was_first_and_replace_only_what_they_were_shown(
         assert await store.put_if_absent("a", b"4", 0.05) is None
         await asyncio.sleep(0.1)
         assert await store.put_if_absent("a", b"5", 60) is None, "what has run out is gone"
+        owner = Owner("someone", 2)
+        assert [await store.put_if_absent(each, b"1", 60, owner) for each in "xy"] == [None, None]
+        with pytest.raises(StoreFull) as full:
+            await store.put_if_absent("z", b"1", 60, owner)
+        assert 0 < full.value.seconds <= 60
+        assert await store.put_if_absent("x", b"2", 60, owner) == b"1"
+        assert await store.put_if_absent("z", b"1", 60, Owner("another", 2)) is None
+        assert await store.compare_and_swap("x", b"1", b"2", 90, owner)
+        await store.compare_and_delete("y", b"1", owner)
+        assert await store.put_if_absent("v", b"1", 0.05, owner) is None
+        await asyncio.sleep(0.1)
+        assert await store.put_if_absent("w", b"1", 60, owner) is None, "what has run out leaves room"
         await asyncio.gather(*(store.add("n", {"x": 1, "y": 2}) for _ in range(20)))
         assert await store.counts("n") == {"x": 20, "y": 40}
 
     asyncio.run(run())
+
+
+def test_a_store_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "shared.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE kept (name TEXT PRIMARY KEY, value BLOB NOT NULL, until REAL NOT NULL)")
+        connection.execute("INSERT INTO kept VALUES ('a', x'31', ?)", (utc_now().timestamp() + 60,))
+        connection.commit()
+
+    stores = [SharedFileStore(path, utc_now) for _ in range(2)]
+
+    assert [asyncio.run(each.put_if_absent("a", b"2", 60, Owner("someone", 1))) for each in stores] == [b"1", b"1"]
 
 
 def test_a_kept_answer_is_coded_and_read_back() -> None:
