@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from policies.store.files import make_private, write_atomically
+
 
 class FeedPosition:
     """One position, replaced as a whole."""
 
     def __init__(self, path: Path, former: Path | None = None) -> None:
         """Open the position at `path`. `former` is the path at which an earlier version stored it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         if former is not None and former.exists() and not path.exists():
             former.rename(path)
         self._path = path
@@ -19,6 +21,4 @@ class FeedPosition:
         return self._path.read_text() if self._path.exists() else default
 
     def write(self, position: str) -> None:
-        draft = self._path.with_suffix(".new")
-        draft.write_text(position)
-        draft.replace(self._path)
+        write_atomically(self._path, position.encode())

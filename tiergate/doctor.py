@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import stat
 import sys
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -36,6 +37,7 @@ from policies.policy import Principal
 from system_apis.connector import Comparable, Misfit
 from tiergate.composition import contexts, new_id, open_catalogue, redis_password, revoked_store, verifier
 from tiergate.platforms import ConnectedPlatform, read_platforms
+from tiergate.private_state import too_open
 from tiergate.secret_settings import SecretError
 from tiergate.settings import DEFAULT_FOLDER, HERE, Settings, SettingsError, load
 from tiergate.sqlite_version import sqlite_is_too_old
@@ -67,6 +69,7 @@ def examine(config: Path) -> Iterator[Check]:
         return
     yield Check(f"settings in {config}" if config.exists() else "settings in the environment")
     yield from _passwords(settings)
+    yield from _secret_files(settings)
     if reason := sqlite_is_too_old(settings):
         yield Check(f"SQLite {sqlite3.sqlite_version}", "missing", reason)
     path = settings.governance.path()
@@ -143,6 +146,17 @@ def _passwords(settings: Settings) -> Iterator[Check]:
             yield Check(f"[{section}]: {error}", "missing")
 
 
+def _secret_files(settings: Settings) -> Iterator[Check]:
+    """Yield the files of secrets that others than their owner and its group may read."""
+    named = [settings.governance.redis_password.path, settings.process.database_password.path]
+    for section in settings.platforms.values():
+        named += [Path(str(file)) for key, file in section.items() if key.endswith("_file")]
+    for path in named:
+        if path is not None and path.is_file() and path.stat().st_mode & stat.S_IROTH:
+            what = f"{path} holds a secret, and every user of this machine may read it"
+            yield Check(what, "warning", f"chmod o= {quote(str(path))}")
+
+
 def _required(what: str, remedy: str, *, good: bool) -> Check:
     return Check(what) if good else Check(what, "missing", remedy)
 
@@ -150,6 +164,9 @@ def _required(what: str, remedy: str, *, good: bool) -> Check:
 def _folder(folder: Path) -> Iterator[Check]:
     writable = folder.exists() and os.access(folder, os.W_OK)
     yield _required(f"state folder {folder}", "create it, or run `tiergate sandbox`", good=writable)
+    for path, mode in too_open(folder):
+        what = f"{path} has the mode {mode:04o}: other users may read it, or hold its lock"
+        yield Check(what, "warning", f"chmod go= {quote(str(path))}, or start a layer as its owner")
     free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
     roomy = "make room: the records and logs need it"
     yield _required(f"{free // 2**20} MiB of disk are free", roomy, good=free > ENOUGH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -15,6 +16,7 @@ import redis.asyncio
 from redis import CredentialProvider
 
 from canonical.ids import Clock
+from policies.store.files import PRIVATE_FILE, make_private
 from policies.store.secret import NO_SECRET, Secret
 
 T = TypeVar("T")
@@ -115,7 +117,8 @@ class SharedFileStore:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))  # its journals get the same mode
         with closing(self._connect()) as connection:
             connection.executescript(f"PRAGMA journal_mode = WAL; {SCHEMA}")
             connection.execute("BEGIN IMMEDIATE")  # of several replicas that start at once, one adds what is missing

@@ -106,9 +106,11 @@ def reporting() -> Generator[None]:
 
 
 def load_settings(config: Path) -> Settings:
+    from tiergate.private_state import close_to_others
     from tiergate.settings import load, unknown_variables
 
     settings = load(config, os.environ)
+    close_to_others(settings.state)
     warn(unknown_variables(os.environ))
     return settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -62,5 +63,6 @@ openapi.hidden = not Path(__file__).parents[2].joinpath("pyproject.toml").exists
 
 
 def main() -> None:
-    """Run the command line: the entry point."""
+    """Run the command line: the entry point. What it creates is its user's alone."""
+    os.umask(0o077)
     cli(prog_name="tiergate")
