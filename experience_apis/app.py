@@ -38,7 +38,7 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
         ],
         readiness=checks.found,
         provided={"process": process, "gate": gate, "tokens": tokens},
-        on_startup=[checking.start],
-        on_shutdown=[checking.stop, process.close],
+        background=[checking],
+        on_shutdown=[process.close],
         openapi=openapi,
     )

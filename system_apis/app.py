@@ -83,7 +83,7 @@ def create_app(
         readiness=readiness,
         ready_without=True,
         provided={name: getattr(platforms, name) for name in Platforms.__struct_fields__} | {"intake": intake},
-        on_startup=[running.start],
-        on_shutdown=[running.stop, close],
+        background=[running],
+        on_shutdown=[close],
         openapi=openapi,
     )

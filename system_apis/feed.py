@@ -62,7 +62,7 @@ class Feed:
         longest_silence: float,
     ) -> None:
         """`source` is that of the events. After `longest_silence` seconds without a good look a case is opened."""
-        self._source = source
+        self.name = source
         self._look = look
         self._intake = intake
         self._clock = clock
@@ -93,7 +93,7 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - a feed that ends takes in nothing more, and nobody would notice
             return self._failed("tiergate", f"{type(error).__name__} in {_place(error)}", "a fault of our own")
         if self._failures:
-            log.info("change feed goes on", feed=self._source)
+            log.info("change feed goes on", feed=self.name)
         self._since, self._note, self._has_read = self._clock(), done.note, True
         self._failures, self._reason = 0, ""
         return done.pause
@@ -103,7 +103,7 @@ class Feed:
         self._failures += 1
         self._why = why
         if reason != self._reason:
-            log.warning("change feed interrupted", feed=self._source, platform=platform, reason=reason)
+            log.warning("change feed interrupted", feed=self.name, platform=platform, reason=reason)
         self._reason = reason
         return min(FIRST * 2 ** min(self._failures - 1, 16), LONGEST)
 
@@ -138,16 +138,16 @@ class Feed:
         reason = self._reason or (self._note if stopped else "") or "a look at it does not end"
         event = Event(
             id=f"feed:{word}:{self._since.isoformat()}",
-            source=self._source,
+            source=self.name,
             type=kind,
-            subject=self._source.partition("/")[2],
+            subject=self.name.partition("/")[2],
             time=self._clock(),
             data={"since": self._since.isoformat(timespec="seconds"), "reason": reason} if stopped else {},
         )
         try:
             await self._intake.offer(event, self._new_id("cor"))
         except PlatformFault as fault:
-            log.warning("a change feed cannot be reported", feed=self._source, reason=fault.reason)
+            log.warning("a change feed cannot be reported", feed=self.name, reason=fault.reason)
         else:
             self._reported = stopped
 

@@ -284,13 +284,15 @@ def governed(
     readiness: Readiness,
     provided: Mapping[str, object],
     ready_without: bool = False,
+    background: Sequence[Background] = (),
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
     """Return the app of one deployable, whose handlers are given what is `provided` by name; `openapi` makes one
     that is described and not served. With `ready_without` the layer is ready also when something that its readiness
-    names is away. Raises `Ungoverned` when a route's operation is not in the catalogue."""
+    names is away. The jobs of `background` run from its start to its end. Raises `Ungoverned` when a route's
+    operation is not in the catalogue."""
 
     @get("/health/live", operation_id="live", summary="Whether the process runs")
     async def live() -> dict[str, str]:
@@ -309,6 +311,8 @@ def governed(
         said = found | {"catalogue": REFUSED if wrong else "ok"}
         if away := gate.throttle.away:
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
+        if ended := ", ".join(filter(None, (each.trouble() for each in (watching, *background)))):
+            said["background"] = f"begun again: {ended}"
         if trouble := gate.trail.trouble():
             said["audit"] = f"writes are refused: {trouble}"
         said["revocations"] = gate.revocations.said
@@ -332,8 +336,8 @@ def governed(
             "act": Provide(_act, sync_to_thread=False),
             **{name: Provide(_giving(each), sync_to_thread=False) for name, each in provided.items()},
         },
-        on_startup=[gate.revocations.try_to_look, watching.start, *on_startup],
-        on_shutdown=[*on_shutdown, watching.stop],
+        on_startup=[gate.revocations.try_to_look, *(each.start for each in (watching, *background)), *on_startup],
+        on_shutdown=[*(each.stop for each in background), *on_shutdown, watching.stop],
         openapi_config=openapi,
         logging_config=None,
     )
