@@ -12,7 +12,7 @@ import fcntl
 import hmac
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -111,7 +111,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     def lines(self) -> Iterator[tuple[Path, int, bytes]]:
         """Yield (file, number of the line from 1, line without its end), oldest first."""
         for path in self.closed:
-            with path.open("rb") as file:
+            with suppress(FileNotFoundError), path.open("rb") as file:  # its gap is in the next one by now
                 for number, line in enumerate(file, 1):
                     yield path, number, line.rstrip(b"\n")
         for number, line in enumerate(self.opened or (), 1):

@@ -122,9 +122,9 @@ def decoded(raw: bytes) -> LogLine | RemovedLogLine:
     return msgspec.json.decode(raw, type=kind)
 
 
-def ends_of(line: LogLine | RemovedLogLine) -> tuple[int, str, int]:
+def ends_of(line: LogLine | Removed) -> tuple[int, str, int]:
     """Return (the last number, the last seal, the first number) of a line."""
-    if isinstance(line, RemovedLogLine):
+    if isinstance(line, Removed):
         return line.removed_to, line.last, line.removed_from
     return line.number, line.seal, line.number
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -60,7 +61,9 @@ def remove_due(audit: AuditLog, catalogue: Catalogue, now: datetime) -> int:
     """
     audit.close_day(now.date().isoformat())
     with _alone(audit.files.log.parent):
-        return sum(_remove_from(path, audit.key, catalogue, now) for path in audit.files.closed())
+        removed = sum(_remove_from(path, audit.key, catalogue, now) for path in audit.files.closed())
+        _join_days(audit.files.closed(), audit.key, now)
+    return removed
 
 
 def due(files: LogFiles, key: bytes, catalogue: Catalogue, now: datetime) -> int:
@@ -82,18 +85,49 @@ def _alone(folder: Path) -> Generator[None]:
 
 def _remove_from(path: Path, key: bytes, catalogue: Catalogue, now: datetime) -> int:
     count = sum(isinstance(_removable(raw, key, catalogue, now), LogLine) for raw in _lines(path))
-    if not count:
-        return 0
+    if count:
+        _replace(path, key, _remaining(path, key, catalogue, now))
+    return count
+
+
+def _replace(path: Path, key: bytes, lines: Iterable[bytes | Removed]) -> None:
+    """Replace a file by lines as they are, and gaps, which are sealed. A reader gets the old file or the new one."""
     draft = path.with_suffix(".draft")
     try:
         with draft.open("wb") as file:
             draft.chmod(0o600)
-            for each in _remaining(path, key, catalogue, now):
+            for each in lines:
                 file.write(each + b"\n" if isinstance(each, bytes) else sealed(msgspec.json.encode(each), key)[0])
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    return count
+
+
+def _join_days(closed: list[Path], key: bytes, now: datetime) -> None:
+    """Join the files of days of which only a gap is left: the last of them has the gap of all.
+
+    A crash may leave a day with the gap that the next one has already: its file goes the next time.
+    """
+    before: tuple[Path, Removed] | None = None
+    for path in closed:
+        gap = _only_gap(path, key)
+        if gap is not None and before is not None:
+            older, removed = before
+            if _follows(removed, gap):
+                gap = _joined(removed, gap, now)
+                _replace(path, key, [gap])
+            if gap.removed_from == removed.removed_from:
+                older.unlink()
+        before = None if gap is None else (path, gap)
+
+
+def _only_gap(path: Path, key: bytes) -> RemovedLogLine | Removed | None:
+    """Return the gap that is all that a file holds."""
+    raw, *more = [*islice(_lines(path), 2), b""]
+    if more != [b""] or not is_sealed(raw, key):
+        return None
+    line = decoded(raw)
+    return line if isinstance(line, RemovedLogLine) else None
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -134,14 +168,14 @@ def _remaining(path: Path, key: bytes, catalogue: Catalogue, now: datetime) -> I
         yield gap
 
 
-def _follows(gap: Removed, line: LogLine | RemovedLogLine) -> bool:
+def _follows(gap: Removed, line: LogLine | Removed) -> bool:
     _, _, first = ends_of(line)
     return first == gap.removed_to + 1 and line.previous == gap.last
 
 
-def _joined(gap: Removed | None, line: LogLine | RemovedLogLine, now: datetime) -> Removed:
+def _joined(gap: Removed | None, line: LogLine | Removed, now: datetime) -> Removed:
     last, seal, first = ends_of(line)
     if gap is None:
-        at = line.removed_at if isinstance(line, RemovedLogLine) else now
+        at = line.removed_at if isinstance(line, Removed) else now
         return Removed(first, last, at, line.previous, seal)
     return Removed(gap.removed_from, last, now, gap.previous, seal)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from heapq import merge
 from pathlib import Path
 
 import msgspec
 
 from policies.audit.files import Head, LogFiles, Snapshot, snapshot
-from policies.audit.records import FIRST, UNREADABLE, RemovedLogLine, decoded, ends_of, is_sealed
+from policies.audit.records import FIRST, UNREADABLE, LogLine, Removed, RemovedLogLine, decoded, ends_of, is_sealed
 
 FORGED = "the head was not signed with this key: whether records are missing at the end cannot be said"
 NO_HEAD = "there is no head: whether records are missing at the end cannot be said"
+START = Removed(1, 0, datetime.min.replace(tzinfo=UTC), FIRST, FIRST)
+"""What the first record follows: a gap of nothing."""
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -28,7 +30,7 @@ class Broken(msgspec.Struct, frozen=True):
 def verify(files: LogFiles, key: bytes) -> tuple[int, list[Broken]]:
     """Return the number of the last record, and all that is not as it was written."""
     found: list[Broken] = []
-    number, seal, at_head = 0, FIRST, FIRST
+    before, at_head = START, FIRST
     with snapshot(files) as taken:
         head = _head_of(files, taken, key, found)
         for path, line_number, raw in taken.lines():
@@ -37,24 +39,32 @@ def verify(files: LogFiles, key: bytes) -> tuple[int, list[Broken]]:
             except UNREADABLE:
                 found.append(Broken(path, line_number, "it is not a record"))
                 continue
-            last, last_seal, first = ends_of(line)
-            if not is_sealed(raw, key):
-                found.append(Broken(path, line_number, f"record {last} was changed"))
-            elif first > number + 1:
-                found.append(Broken(path, line_number, f"{_missing(number + 1, first - 1)} before it"))
-            elif first <= number:
-                reason = f"record {first} follows record {number}: it was moved, or is there twice"
+            if reason := _flaw(line, before) if is_sealed(raw, key) else f"record {ends_of(line)[0]} was changed":
                 found.append(Broken(path, line_number, reason))
-            elif line.previous != seal:
-                found.append(Broken(path, line_number, f"record {first} does not follow the one before it"))
-            number, seal = last, last_seal
+            before = line
+            number, seal, _ = ends_of(line)
             if number == head.number:
                 at_head = seal
-        if number < head.number:
-            found.append(Broken(files.log, 0, f"{_missing(number + 1, head.number)} at the end"))
-        elif at_head != head.seal:
-            found.append(Broken(files.log, 0, f"record {head.number} is not the one that was written last"))
+    number, _, _ = ends_of(before)
+    if number < head.number:
+        found.append(Broken(files.log, 0, f"{_missing(number + 1, head.number)} at the end"))
+    elif at_head != head.seal:
+        found.append(Broken(files.log, 0, f"record {head.number} is not the one that was written last"))
     return number, found
+
+
+def _flaw(line: LogLine | Removed, before: LogLine | Removed) -> str:
+    """Return what is wrong with the place of a line after the one before it; empty when it is in its place."""
+    number, seal, begun = ends_of(before)
+    _, _, first = ends_of(line)
+    if first > number + 1:
+        return f"{_missing(number + 1, first - 1)} before it"
+    if first <= number:
+        joined = isinstance(line, Removed) and isinstance(before, Removed) and first == begun
+        if joined and line.previous == before.previous:
+            return ""  # days of which nothing is left are being joined, and the first of them is still there
+        return f"record {first} follows record {number}: it was moved, or is there twice"
+    return "" if line.previous == seal else f"record {first} does not follow the one before it"
 
 
 def _head_of(files: LogFiles, taken: Snapshot, key: bytes, found: list[Broken]) -> Head:

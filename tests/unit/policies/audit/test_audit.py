@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
+from time import monotonic, sleep
 
 import msgspec
 import pytest
@@ -83,6 +84,35 @@ def test_processes_that_write_at_once_make_one_chain_over_many_days(tmp_path: Pa
 
     assert verify(files, KEY) == (600, [])
     assert [each.name for each in files.closed()] == ["audit.2026-03-01.jsonl", "audit.2026-03-02.jsonl"]
+
+
+def write_until_killed(files: LogFiles) -> None:
+    log = AuditLog(files, KEY)
+    number = 0
+    while True:
+        log.write(msgspec.structs.replace(entry(number), at=START + timedelta(minutes=number)))
+        number += 1
+
+
+def test_processes_that_are_killed_in_the_middle_leave_a_chain_that_is_whole(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    spawn = get_context("spawn")
+    running = [spawn.Process(target=write_until_killed, args=(files,)) for _ in range(3)]
+    for each in running:
+        each.start()
+    for wanted, each in enumerate(running, 1):
+        until = monotonic() + 30
+        while (
+            not (head := files.head.exists() and files.read_head(files.head.read_bytes())) or head.number < wanted * 99
+        ):
+            assert monotonic() < until
+            sleep(0.01)
+        each.kill()
+        each.join()
+
+    number = verify(files, KEY)[0]
+    written(tmp_path, 1)
+    assert verify(files, KEY) == (number + 1, [])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

@@ -80,6 +80,49 @@ def test_a_log_goes_on_after_its_records_were_removed(tmp_path: Path, catalogue:
     assert objects(files) == ["2", "0"]
 
 
+def over_days(folder: Path, *operations: str) -> AuditLog:
+    """Return a log with a record of each operation, a day apart."""
+    log = AuditLog(files_in(folder), KEY)
+    for number, operation in enumerate(operations):
+        log.write(msgspec.structs.replace(entry(0), at=START + timedelta(days=number), operation=operation))
+    return log
+
+
+def test_of_days_of_which_nothing_is_left_one_file_says_so(tmp_path: Path, catalogue: Catalogue) -> None:
+    with closing(over_days(tmp_path, SHORT, SHORT, SHORT, LONG, SHORT, SHORT, LONG)) as log:
+        assert remove_due(log, catalogue, START + timedelta(days=8)) == 5
+        assert [each.name[-8:-6] for each in log.files.closed()] == ["03", "04", "06", "07"]
+        assert verify(log.files, KEY) == (7, [])
+
+        assert remove_due(log, catalogue, START + timedelta(days=30)) == 2
+        assert [each.name[-8:-6] for each in log.files.closed()] == ["07"]
+        assert verify(log.files, KEY) == (7, [])
+        log.write(entry(1))
+        assert verify(log.files, KEY) == (8, [])
+
+
+def test_a_crash_while_days_are_joined_is_no_flaw_and_is_cleared_away(tmp_path: Path, catalogue: Catalogue) -> None:
+    with closing(over_days(tmp_path, SHORT, SHORT, LONG)) as log:
+        remove_due(log, catalogue, START + timedelta(days=1, hours=1))
+        first = log.files.of_day(DAY)
+        before = first.read_bytes()
+        remove_due(log, catalogue, START + timedelta(days=4))
+        first.write_bytes(before)
+
+        assert verify(log.files, KEY) == (3, [])
+        remove_due(log, catalogue, START + timedelta(days=4))
+        assert not first.exists()
+        assert verify(log.files, KEY) == (3, [])
+
+
+def test_a_day_that_was_taken_away_whole_is_missing(tmp_path: Path, catalogue: Catalogue) -> None:
+    with closing(over_days(tmp_path, SHORT, SHORT, LONG, SHORT)) as log:
+        log.files.of_day("2026-03-02").unlink()
+        remove_due(log, catalogue, START + timedelta(days=8))
+
+        assert [each.reason for each in verify(log.files, KEY)[1]] == ["record 2 is missing before it"]
+
+
 def test_no_writer_waits_while_records_are_removed(tmp_path: Path, catalogue: Catalogue) -> None:
     with closing(mixed(tmp_path, SHORT, SHORT)) as log:
         held = os.open(log.files.log.parent, os.O_RDONLY)  # as one who removes records holds it all the time
