@@ -66,7 +66,7 @@ def held(door: Door) -> Generator[None]:
 # ---- what a caller sends
 
 
-@pytest.mark.parametrize("path", ["%01" * 10_000, "%f0%9f%92%a9" * 2_700, "%0a%22%5c" * 3_000, "%ff" * 10_000])
+@pytest.mark.parametrize("path", ["%01" * 10_000, "%f0%9f%92%a9" * 2_700, "%0a%22" * 3_000, "%ff" * 10_000])
 def test_a_path_of_a_caller_without_a_token_does_not_break_the_chain(door: Door, path: str) -> None:
     door.client.post(f"/shop/v1/item/{path}", json={})
     write(door)
