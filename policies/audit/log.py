@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from policies.audit.files import NO_DAY, Head, LogFiles
 from policies.audit.records import UNREADABLE, AuditEntry, day_of, decoded, ends_of, is_sealed, line_of
+from policies.store.files import make_private
 
 RESERVE = 256 * 1024
 """Bytes of the reserve: room for the records of all that the replicas on one machine do at once."""
@@ -47,8 +48,8 @@ class AuditLog:
     """Append to one log. `write` may be called in any thread, `record` on the event loop."""
 
     def __init__(self, files: LogFiles, key: bytes) -> None:
-        files.log.parent.mkdir(parents=True, exist_ok=True)
-        files.head.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (files.log.parent, files.head.parent):
+            make_private(folder)
         self.files = files
         self.key = key
         self._head_file = os.open(files.head, os.O_RDWR | os.O_CREAT, 0o600)
@@ -61,9 +62,8 @@ class AuditLog:
         self._waiting: deque[_Waiting] = deque()
         """What was handed over and is not written yet, that which is being written first."""
         self._no_room = ""
-        self.resume()
-        if not self._no_room:
-            files.former_head.unlink(missing_ok=True)
+        with suppress(BlockingIOError):  # another process holds it: a layer starts all the same
+            self.resume(fcntl.LOCK_NB)
 
     # ---- on the event loop
 
@@ -138,9 +138,9 @@ class AuditLog:
             self._note(trouble)
         return found
 
-    def resume(self) -> None:
+    def resume(self, flags: int = 0) -> None:
         """Go on after trouble, if there is room again: what waits in the reserve is appended."""
-        with self._held():
+        with self._held(flags):
             _, trouble = self._opened(NO_DAY)
             self._note(trouble)
 
@@ -165,10 +165,10 @@ class AuditLog:
         self._no_room = reason
 
     @contextmanager
-    def _held(self) -> Generator[None]:
-        """Be alone among the threads and processes that write to this log."""
+    def _held(self, flags: int = 0) -> Generator[None]:
+        """Be alone among the threads and processes that write to this log. Raises `BlockingIOError` with `LOCK_NB`."""
         with self._alone:
-            fcntl.flock(self._head_file, fcntl.LOCK_EX)
+            fcntl.flock(self._head_file, fcntl.LOCK_EX | flags)
             try:
                 yield
             finally:
@@ -224,6 +224,7 @@ class AuditLog:
             if (size := os.fstat(self._file).st_size) != head.size:
                 head = self._reconciled(head, size)
                 self._store(head)
+                self.files.former_head.unlink(missing_ok=True)
             if head.spilled:
                 appended = self._append(self._spilled(head), replace(head, spilled=0))
                 self._store(appended, undo=head)

@@ -413,6 +413,18 @@ def test_a_log_goes_on_after_its_head_was_put_back_to_that_of_a_day_before(tmp_p
     assert verify(files, KEY) == (4, [])
 
 
+def test_a_log_opens_while_another_process_holds_it_and_goes_on_afterwards(tmp_path: Path) -> None:
+    files = written(tmp_path, 2)
+    held = os.open(files.head, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    with closing(AuditLog(files, KEY)) as log:
+        os.close(held)
+        log.write(entry(3))
+
+    assert verify(files, KEY) == (3, [])
+
+
 def test_a_log_is_verified_while_it_is_locked_by_one_who_reads(tmp_path: Path) -> None:
     files = written(tmp_path, 2)
     held = os.open(files.head, os.O_RDONLY)
