@@ -1,4 +1,4 @@
-"""Samples of what may be reported too often: the first few of a kind in a window are taken whole, the rest is counted."""
+"""Samples of what may come too often: the first few of a kind in a window are taken whole, the rest is counted."""
 
 from __future__ import annotations
 
