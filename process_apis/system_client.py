@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from time import monotonic
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
@@ -21,6 +21,7 @@ from canonical.parties import (
     Product,
 )
 from policies.outbound.layer_client import LayerClient
+from policies.outbound.paths import path_of
 
 RECENT = 60.0
 """Seconds for which what the ERP said of its master data holds: a burst of orders does not ask a slow ERP for it each
@@ -140,8 +141,8 @@ class Platforms:
 
 
 def _key(key: str) -> str:
-    """Return a key in its place in a path, whatever is in it."""
-    return quote(key, safe=":")
+    """Return a key in its place in a path, whatever is in it. Raises `Rejected` for one that is no name."""
+    return path_of("system", key)
 
 
 def _at(instance: str) -> str:

@@ -14,7 +14,7 @@ from canonical.orders import Order, Plan
 from policies.catalogue.model import Domain
 from policies.outbound.platform_client import PlatformClient
 from sandbox.seed import Crm
-from system_apis.billing.stripe.client import StripeClient
+from system_apis.billing.stripe.client import StripeClient, at
 from system_apis.crm.salesforce import Settings as SalesforceSettings
 from system_apis.erp.tryton.client import TrytonClient
 from system_apis.erp.tryton.mapping import Row, from_decimal
@@ -135,8 +135,8 @@ async def erp_of(sandbox: Sandbox) -> AsyncGenerator[tuple[TrytonClient, Row]]:
 async def _billing(sandbox: Sandbox, invoice_id: str) -> tuple[InBilling, dict[str, int]]:
     kinds = ("customers", "subscriptions", "invoices", "payment_intents", "charges")
     async with billing_of(sandbox) as client:
-        invoice = await client.get(f"invoices/{invoice_id}")
-        counts = {kind: len(await client.listed(kind)) for kind in kinds}
+        invoice = await client.get(at("invoices", invoice_id))
+        counts = {kind: len(await client.listed(at(kind))) for kind in kinds}
     currency = invoice["currency"].upper()
     subscription = invoice["parent"]["subscription_details"]["subscription"]
     tax = Money(sum(each["amount"] for each in invoice["total_taxes"]), currency)

@@ -18,6 +18,7 @@ from canonical.deals import plain
 from canonical.money import Money
 from canonical.orders import Order
 from sandbox.salesperson import Sale, SaleLine
+from system_apis.billing.stripe.client import at
 from system_apis.erp.tryton.mapping import from_decimal
 from tiergate.dev.platform_views import billing_of, erp_of, plan_of
 from tiergate.dev.sandbox import Sandbox
@@ -82,12 +83,12 @@ async def _both(sandbox: Sandbox, invoice: str) -> tuple[Booked, Booked]:
 
 async def _billed(sandbox: Sandbox, invoice_id: str) -> Booked:
     async with billing_of(sandbox) as client:
-        invoice = await client.get(f"invoices/{invoice_id}")
-        lines = await client.listed(f"invoices/{invoice_id}/lines")
+        invoice = await client.get(at("invoices", invoice_id))
+        lines = await client.listed(at("invoices", invoice_id, "lines"))
         currency = invoice["currency"].upper()
         rates = {each["tax_rate_details"]["tax_rate"]: each["amount"] for each in invoice["total_taxes"]}
         taxes = {
-            plain(Decimal(str((await client.get(f"tax_rates/{rate}"))["percentage"]))): Money(amount, currency)
+            plain(Decimal(str((await client.get(at("tax_rates", rate)))["percentage"]))): Money(amount, currency)
             for rate, amount in rates.items()
         }
     nets = {each["pricing"]["price_details"]["product"]: Money(each["amount"], currency) for each in lines}
@@ -149,12 +150,12 @@ class _Scheduled(msgspec.Struct, frozen=True):
 
 async def _scheduled(sandbox: Sandbox, schedule_id: str) -> _Scheduled:
     async with billing_of(sandbox) as client:
-        schedule = await client.get(f"subscription_schedules/{schedule_id}")
+        schedule = await client.get(at("subscription_schedules", schedule_id))
         customer = schedule["customer"]
-        (tax_number,) = await client.listed(f"customers/{customer}/tax_ids")
+        (tax_number,) = await client.listed(at("customers", customer, "tax_ids"))
         phase = schedule["phases"][0]
-        rate = await client.get(f"tax_rates/{phase['default_tax_rates'][0]['id']}")
-        invoices = await client.listed("invoices", customer=customer)
+        rate = await client.get(at("tax_rates", phase["default_tax_rates"][0]["id"]))
+        invoices = await client.listed(at("invoices"), customer=customer)
     return _Scheduled(
         customer,
         tax_number["value"],

@@ -23,6 +23,7 @@ from canonical.faults import (
 )
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried
+from policies.outbound.paths import PlatformPath, path_of
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
@@ -93,6 +94,11 @@ class InvalidTaxId(Rejected):
     """The tax number is of another form than its type has (Error codes: tax_id_invalid)."""
 
 
+def at(*segments: str) -> PlatformPath:
+    """Return a path below the version of the API. Raises `Rejected` for a segment that is no name."""
+    return path_of("billing", *segments)
+
+
 class StripeClient:
     """Send requests to one Stripe account. Its methods raise leaves of `PlatformFault` only."""
 
@@ -105,12 +111,12 @@ class StripeClient:
         """Return whether the key may do everything (docs.stripe.com/keys: Restricted API keys)."""
         return self._key.reveal().startswith("sk_")
 
-    async def get(self, path: str, **params: Any) -> Row:
+    async def get(self, path: PlatformPath, **params: Any) -> Row:
         query = encoded(params)
         response = await self._send("GET", f"/v1/{path}?{query}" if query else f"/v1/{path}", "", {}, [])
         return _object(response, safe=True)
 
-    async def listed(self, path: str, **params: Any) -> list[Row]:
+    async def listed(self, path: PlatformPath, **params: Any) -> list[Row]:
         """Return all items of a list, over as many pages as there are (API reference: Pagination)."""
         page = await self._page(path, params)
         rows = page.data
@@ -119,7 +125,7 @@ class StripeClient:
             rows += page.data
         return rows
 
-    async def searched(self, path: str, query: str, **params: Any) -> tuple[list[Row], bool]:
+    async def searched(self, path: PlatformPath, query: str, **params: Any) -> tuple[list[Row], bool]:
         """Return what a search finds, over at most `PAGES` pages, and whether that is all (API reference: Search)."""
         page = await self._page(path, {**params, "query": query})
         rows = page.data
@@ -130,18 +136,18 @@ class StripeClient:
             rows += page.data
         return rows, page.next_page is None
 
-    async def whole(self, embedded: Row, path: str, **params: Any) -> list[Row]:
+    async def whole(self, embedded: Row, path: PlatformPath, **params: Any) -> list[Row]:
         """Return all items of a list inside a record, which has the first ten (API reference: Pagination)."""
         return await self.listed(path, **params) if embedded["has_more"] else embedded["data"]
 
-    async def _page(self, path: str, params: Row) -> _Page:
+    async def _page(self, path: PlatformPath, params: Row) -> _Page:
         found = await self.get(path, limit=PAGE, **params)
         try:
             return msgspec.convert(found, _Page)
         except msgspec.ValidationError as error:
             raise Unavailable("billing", f"it answered with something else than a list ({error})") from error
 
-    async def post(self, path: str, key: str, **params: Any) -> Row:
+    async def post(self, path: PlatformPath, key: str, **params: Any) -> Row:
         """Send a write and return the object that Stripe answers with.
 
         `key` makes the request idempotent for a day (API reference: Idempotent requests). It is sent as its SHA-256
@@ -150,7 +156,7 @@ class StripeClient:
         response = await self._post(path, key, params)
         return _object(response, safe=False)
 
-    async def create(self, path: str, key: str, **params: Any) -> Row:
+    async def create(self, path: PlatformPath, key: str, **params: Any) -> Row:
         """Return a new record of the collection `path`, or the one that `key` created before.
 
         The key repeats that answer for a day, also when the record was deleted since: then it is created again.
@@ -159,22 +165,22 @@ class StripeClient:
             response = await self._post(path, key, params)
             row = _object(response, safe=False)
             made = response.json("billing", safe=False, shape=_Made).id
-            if response.headers.get(b"idempotent-replayed") != b"true" or await self._exists(f"{path}/{made}"):
+            if response.headers.get(b"idempotent-replayed") != b"true" or await self._exists(path, made):
                 return row
             key = f"{key}:after:{made}"
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: PlatformPath) -> None:
         """Delete a record. One that is not there is deleted already."""
         with contextlib.suppress(NotFound):
             await self._send("DELETE", f"/v1/{path}", "", {}, [])
 
-    async def _exists(self, path: str) -> bool:
+    async def _exists(self, collection: PlatformPath, key: str) -> bool:
         try:
-            return not (await self.get(path)).get("deleted")
+            return not (await self.get(PlatformPath(f"{collection}/{at(key)}"))).get("deleted")
         except NotFound:
             return False
 
-    async def _post(self, path: str, key: str, params: Row) -> HttpResponse:
+    async def _post(self, path: PlatformPath, key: str, params: Row) -> HttpResponse:
         digest = hashlib.sha256(key.encode()).hexdigest()
         headers = {"content-type": "application/x-www-form-urlencoded", "idempotency-key": digest}
         record = "/".join(path.split("/")[::2])  # without the ids

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 from collections.abc import Mapping
 from datetime import timedelta
-from urllib.parse import quote
 
 import msgspec
 
@@ -17,7 +16,17 @@ from canonical.parties import Customer, CustomerMatch
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import invoices, mapping, matching, parts, webhooks
-from system_apis.billing.stripe.client import PAGE, PAGES, VERSION, Declined, InvalidTaxId, Row, Settings, StripeClient
+from system_apis.billing.stripe.client import (
+    PAGE,
+    PAGES,
+    VERSION,
+    Declined,
+    InvalidTaxId,
+    Row,
+    Settings,
+    StripeClient,
+    at,
+)
 from system_apis.billing.stripe.parts import Part
 from system_apis.billing.stripe.setup import WebhookEndpoint
 from system_apis.connector import ConnectorContext, Misfit
@@ -62,7 +71,7 @@ class Stripe:
         found: dict[str, Row] = {}
         are_all = True
         for query in matching.queries(customer):
-            rows, is_all = await self._client.searched("customers/search", query, expand=["data.tax_ids"])
+            rows, is_all = await self._client.searched(at("customers", "search"), query, expand=["data.tax_ids"])
             are_all = are_all and is_all
             found |= {each["id"]: each for each in rows}
         reference = customer.references.get(self._instance)
@@ -83,7 +92,7 @@ class Stripe:
             raise Rejected("billing", reason, field="customer.name")
         for each in free:
             if numbers := each.get("tax_ids"):
-                numbers["data"] = await self._client.whole(numbers, f"customers/{each['id']}/tax_ids")
+                numbers["data"] = await self._client.whole(numbers, at("customers", each["id"], "tax_ids"))
         return tuple(matching.match(each, customer) for each in free)
 
     async def put_customer(self, customer: Customer) -> str:
@@ -91,7 +100,7 @@ class Stripe:
         row, recipient = await self._customer(customer), ""
         if row is None:
             created = wanted | mapping.at_creation(customer) | self._located()
-            row = await self._client.create("customers", f"customer:{customer.id}", **created)
+            row = await self._client.create(at("customers"), f"customer:{customer.id}", **created)
         else:
             recipient = mapping.recipient(await self._schedules_of(row["id"]))
         noted: str = row["metadata"].get("tiergate_tax_number", "")
@@ -110,7 +119,7 @@ class Stripe:
             changes["metadata"] = changed
         if customer.payment_method and not row["invoice_settings"]["default_payment_method"]:
             attached = await self._client.post(
-                f"payment_methods/{customer.payment_method}/attach",
+                at("payment_methods", customer.payment_method, "attach"),
                 f"attach:{customer.id}:{customer.payment_method}",
                 customer=row["id"],
             )
@@ -120,7 +129,7 @@ class Stripe:
         if changes:
             # A name that is changed and changed back is changed each time: the key is that of the work at hand.
             marker = "".join(f"{key}={value};" for key, value in sorted(changes.items())) + correlation.current()
-            await self._client.post(f"customers/{row['id']}", f"customer:{customer.id}:{marker}", **changes)
+            await self._client.post(at("customers", row["id"]), f"customer:{customer.id}:{marker}", **changes)
         return row["id"]
 
     def _located(self) -> Row:
@@ -144,18 +153,18 @@ class Stripe:
         return await self._present(names[0]) if names else None
 
     async def _searched(self, customer_id: str) -> list[str]:
-        found, _ = await self._client.searched("customers/search", f"metadata['tiergate_id']:'{customer_id}'")
+        found, _ = await self._client.searched(at("customers", "search"), f"metadata['tiergate_id']:'{customer_id}'")
         return [each["id"] for each in found]
 
     async def _recent(self, customer_id: str) -> list[str]:
         since = int((self._clock() - NOT_SEARCHED_YET).timestamp())
-        rows = await self._client.listed("customers", created={"gte": since})
+        rows = await self._client.listed(at("customers"), created={"gte": since})
         return [each["id"] for each in rows if each["metadata"].get("tiergate_id") == customer_id]
 
     async def _present(self, reference: str) -> Row | None:
         """Return a customer by billing's own id; None for one that is not there, or was deleted."""
         try:
-            row = await self._client.get(f"customers/{quote(reference, safe='')}")
+            row = await self._client.get(at("customers", reference))
         except NotFound:
             return None
         return None if row.get("deleted") else row
@@ -169,14 +178,14 @@ class Stripe:
         wanted = mapping.tax_id(customer)
         if wanted is None and not noted:
             return
-        present = await self._client.listed(f"customers/{owner}/tax_ids")
+        present = await self._client.listed(at("customers", owner, "tax_ids"))
         if wanted and wanted.value not in [each["value"] for each in present]:
-            path, key = f"customers/{owner}/tax_ids", f"tax_id:{owner}:{wanted.type}:{wanted.value}"
+            path, key = at("customers", owner, "tax_ids"), f"tax_id:{owner}:{wanted.type}:{wanted.value}"
             with contextlib.suppress(InvalidTaxId):
                 await self._client.create(path, key, type=wanted.type, value=wanted.value)
         for each in present:
             if each["value"] == noted != mapping.tax_number(customer):
-                await self._client.delete(f"customers/{owner}/tax_ids/{each['id']}")
+                await self._client.delete(at("customers", owner, "tax_ids", each["id"]))
 
     # ---- contracts
 
@@ -195,7 +204,7 @@ class Stripe:
                 phase = await self._phase(contract, part, correlation_id)
                 try:
                     known[key] = await self._client.create(
-                        "subscription_schedules",
+                        at("subscription_schedules"),
                         f"schedule:{key}",
                         customer=owner,
                         start_date=mapping.held_until(contract, self._timezone(contract.legal_entity), self._clock()),
@@ -224,7 +233,7 @@ class Stripe:
 
     async def _buyer(self, owner: str) -> Row:
         """Return the customer of a contract. Raises `NotFound` for one that was deleted."""
-        customer = await self._client.get(f"customers/{owner}")
+        customer = await self._client.get(at("customers", owner))
         if customer.get("deleted"):
             raise NotFound("billing", f"the customer {owner} was deleted", field="references.customer")
         return customer
@@ -237,10 +246,10 @@ class Stripe:
         mail = recipient or buyer["metadata"].get("tiergate_email") or buyer["email"]
         if mail != buyer["email"]:
             key = f"email:{buyer['id']}:{mail}:{correlation.current()}"
-            await self._client.post(f"customers/{buyer['id']}", key, email=mail)
+            await self._client.post(at("customers", buyer["id"]), key, email=mail)
 
     async def _schedules_of(self, owner: str) -> list[Row]:
-        return await self._client.listed("subscription_schedules", customer=owner)
+        return await self._client.listed(at("subscription_schedules"), customer=owner)
 
     async def _schedules(self, contract: Contract) -> dict[str, Row]:
         """Return the schedules of a contract by their natural keys, the first one first."""
@@ -254,12 +263,12 @@ class Stripe:
         open, and Stripe goes on trying to collect it.
         """
         _reference(contract, "schedule")  # there is one, or it is refused
-        held = [await self._client.get(f"subscription_schedules/{each}") for each in contract.named("schedule")]
+        held = [await self._client.get(at("subscription_schedules", each)) for each in contract.named("schedule")]
         left = [parts.delivered(each["phases"][0], contract.lines) for each in held]
         wanted = [(row, items) for row, items in zip(held, left, strict=True) if items] or [(held[0], ())]
         for row in held:
             if row["status"] == "not_started" and row["id"] not in [each["id"] for each, _ in wanted]:
-                await self._client.post(f"subscription_schedules/{row['id']}/cancel", f"cancel:{row['id']}")
+                await self._client.post(at("subscription_schedules", row["id"], "cancel"), f"cancel:{row['id']}")
         started = [
             await self._start(contract, row, part)
             for (row, _), part in zip(
@@ -275,7 +284,7 @@ class Stripe:
         """Start one schedule. Return the ids of its subscription and its first invoice, None when it begins later."""
         begins = mapping.first_moment(contract, self._timezone(contract.legal_entity))
         begins_at = int(begins.timestamp()) if begins > self._clock() else "now"
-        path = f"subscription_schedules/{schedule['id']}"
+        path = at("subscription_schedules", schedule["id"])
         if schedule["status"] == "not_started":
             held: Row = schedule["phases"][0]
             phase = await self._phase(contract, part, held["metadata"]["tiergate_correlation"]) | {
@@ -294,32 +303,34 @@ class Stripe:
             schedule = await self._client.get(path, expand=FIRST_INVOICE)
         subscription: Row | None = schedule["subscription"]
         if released := schedule["released_subscription"]:
-            subscription = await self._client.get(f"subscriptions/{released}", expand=["latest_invoice"])
+            subscription = await self._client.get(at("subscriptions", released), expand=["latest_invoice"])
         if subscription is None and schedule["status"] == "not_started" and begins_at != "now":
             return None
         if subscription is None:
             raise Rejected("billing", f"the schedule of {contract.id} is {schedule['status']}", field="state")
         invoice: Row = subscription["latest_invoice"]
         if invoice["status"] == "draft":
-            invoice = await self._client.post(f"invoices/{invoice['id']}/finalize", f"finalize:{invoice['id']}")
+            invoice = await self._client.post(at("invoices", invoice["id"], "finalize"), f"finalize:{invoice['id']}")
         by_itself = invoice["collection_method"] == "charge_automatically" and not invoice["attempted"]
         if invoice["status"] == "open" and by_itself:
             with contextlib.suppress(Declined):
-                await self._client.post(f"invoices/{invoice['id']}/pay", f"pay:{invoice['id']}")
+                await self._client.post(at("invoices", invoice["id"], "pay"), f"pay:{invoice['id']}")
         return subscription["id"], invoice["id"]
 
     async def cancel(self, contract: Contract) -> None:
         for schedule in (await self._schedules(contract)).values() if "customer" in contract.references else ():
             if schedule["status"] in ("not_started", "active"):
-                await self._client.post(f"subscription_schedules/{schedule['id']}/cancel", f"cancel:{schedule['id']}")
+                await self._client.post(
+                    at("subscription_schedules", schedule["id"], "cancel"), f"cancel:{schedule['id']}"
+                )
             elif left := schedule["released_subscription"] or schedule["subscription"]:
                 await self._end(left)
 
     async def _end(self, subscription_id: str) -> None:
         """Cancel a subscription that has outlived its schedule, unless it is over."""
-        subscription = await self._client.get(f"subscriptions/{subscription_id}")
+        subscription = await self._client.get(at("subscriptions", subscription_id))
         if subscription["status"] != "canceled":
-            await self._client.delete(f"subscriptions/{subscription_id}")
+            await self._client.delete(at("subscriptions", subscription_id))
 
     async def _phase(self, contract: Contract, part: Part, correlation_id: str) -> Row:
         lines = [each.lines[0] for each in part.items]
@@ -338,18 +349,18 @@ class Stripe:
         if not missing:
             return
         wanted = {key: mapping.price(line) for key, line in missing.items()}  # all that can be billed, or none is made
-        for each in await self._client.listed("prices", lookup_keys=list(missing)):
+        for each in await self._client.listed(at("prices"), lookup_keys=list(missing)):
             if self._automatic_tax and each["tax_behavior"] == "unspecified":
-                path, key = f"prices/{each['id']}", f"tax_behavior:{each['id']}"
+                path, key = at("prices", each["id"]), f"tax_behavior:{each['id']}"
                 await self._client.post(path, key, tax_behavior="exclusive")
             self._know(each)
         for key, line in missing.items():
             if key not in self._prices:
                 await self._ensure_product(line)
                 try:
-                    made = await self._client.create("prices", f"price:{key}", **wanted[key])
+                    made = await self._client.create(at("prices"), f"price:{key}", **wanted[key])
                 except Conflict:
-                    made = (await self._client.listed("prices", lookup_keys=[key]))[0]
+                    made = (await self._client.listed(at("prices"), lookup_keys=[key]))[0]
                 except Rejected as refused:
                     field = mapping.FIELDS["prices"].get(refused.field, refused.field)
                     raise Rejected("billing", f"{line.name}: {refused.reason}", field=field) from refused
@@ -361,17 +372,17 @@ class Stripe:
 
     async def _ensure_product(self, line: PricedLine) -> None:
         try:
-            await self._client.get(f"products/{quote(line.sku, safe='')}")
+            await self._client.get(at("products", line.sku))
         except NotFound:
             try:
-                await self._client.create("products", f"product:{line.sku}", id=line.sku, name=line.name)
+                await self._client.create(at("products"), f"product:{line.sku}", id=line.sku, name=line.name)
             except Conflict:
                 return  # another order made it in this moment
 
     async def _ensure_tax_codes(self, codes: dict[str, str]) -> None:
         """Let products have the tax codes of their classes, by SKU. The ERP may have put one in another class."""
         for sku, code in codes.items():
-            path = f"products/{quote(sku, safe='')}"
+            path = at("products", sku)
             if (await self._client.get(path))["tax_code"] != code:
                 await self._client.post(path, f"tax_code:{sku}:{code}:{correlation.current()}", tax_code=code)
 
@@ -379,30 +390,30 @@ class Stripe:
         missing = {key: line for line in lines if (key := mapping.tax_key(contract, line)) not in self._tax_rates}
         if not missing:
             return
-        for each in await self._client.listed("tax_rates", active=True):
+        for each in await self._client.listed(at("tax_rates"), active=True):
             self._tax_rates[each["metadata"].get("tiergate_key") or each["id"]] = each["id"]
         for key, line in missing.items():
             if key not in self._tax_rates:
-                made = await self._client.create("tax_rates", f"tax_rate:{key}", **mapping.tax_rate(contract, line))
+                made = await self._client.create(at("tax_rates"), f"tax_rate:{key}", **mapping.tax_rate(contract, line))
                 self._tax_rates[key] = made["id"]
 
     async def _learn_rates(self, lines: list[Row]) -> None:
         """Read the tax rates of an invoice that were not met before; what a rate stands for never changes."""
         for rate in {invoices.rate_of(tax) for line in lines for tax in line["taxes"] or ()} - self._rates.keys():
-            self._rates[rate] = mapping.rate(await self._client.get(f"tax_rates/{rate}"))
+            self._rates[rate] = mapping.rate(await self._client.get(at("tax_rates", rate)))
 
     async def _learn_terms(self, lines: list[Row]) -> None:
         """Read the prices of an invoice that were not met before; what was agreed for one never changes."""
         for price in {invoices.price_of(each) for each in lines} - self._terms.keys() - {None}:
-            found = await self._client.get(f"prices/{price}")
+            found = await self._client.get(at("prices", str(price)))
             self._terms[str(price)] = parts.read(found["metadata"])
 
     # ---- invoices
 
     async def invoice(self, invoice_id: str) -> Invoice:
-        row = await self._client.get(f"invoices/{invoice_id}", expand=["payments"])
-        lines = await self._client.whole(row["lines"], f"invoices/{invoice_id}/lines")
-        payments = await self._client.whole(row["payments"], "invoice_payments", invoice=invoice_id)
+        row = await self._client.get(at("invoices", invoice_id), expand=["payments"])
+        lines = await self._client.whole(row["lines"], at("invoices", invoice_id, "lines"))
+        payments = await self._client.whole(row["payments"], at("invoice_payments"), invoice=invoice_id)
         try:
             await self._learn_rates(lines)
             await self._learn_terms(lines)
@@ -418,7 +429,7 @@ class Stripe:
         nothing, if it is nothing again (The Customer Balance Transaction object)."""
         if row["status"] != "paid" or not row["starting_balance"] or row["ending_balance"]:
             return ()
-        newest_first = iter(await self._client.listed(f"customers/{row['customer']}/balance_transactions"))
+        newest_first = iter(await self._client.listed(at("customers", row["customer"], "balance_transactions")))
         any(each["invoice"] == row["id"] and not each["ending_balance"] for each in newest_first)  # up to its own
         before = itertools.takewhile(lambda each: each["ending_balance"], newest_first)
         return tuple(dict.fromkeys(each["invoice"] for each in before if each["invoice"]))
@@ -436,13 +447,13 @@ class Stripe:
             about = thing.get("invoice")
         if about is not thing.get("id") or event.api_version != VERSION:
             try:
-                thing = await self._client.get(f"invoices/{quote(str(about), safe='')}")
+                thing = await self._client.get(at("invoices", str(about)))
             except NotFound:
                 return None
         return webhooks.canonical_event(event, thing, self._source)
 
     async def check(self) -> None:
-        await self._client.get("account")
+        await self._client.get(at("account"))
 
     async def misfits(self) -> list[Misfit]:
         """Return what hinders the events of the account from arriving, and whether our key can do more than it has
@@ -455,14 +466,14 @@ class Stripe:
 
     async def _misfits_of_tax(self) -> list[Misfit]:
         """Return what Stripe Tax lacks (API reference: Tax Settings, Tax Registrations)."""
-        settings = await self._client.get("tax/settings")
+        settings = await self._client.get(at("tax", "settings"))
         if settings["status"] != "active":
             lacks = ", ".join(settings["status_details"]["pending"]["missing_fields"] or ())
             what = f"automatic_tax is set, and Stripe Tax of the account is {settings['status']}: it lacks {lacks}"
             return [
                 Misfit(what, "a person completes Settings > Tax in Stripe's Dashboard, or takes automatic_tax away")
             ]
-        if await self._client.listed("tax/registrations", status="active"):
+        if await self._client.listed(at("tax", "registrations"), status="active"):
             return []
         what = "automatic_tax is set, and Stripe Tax has no active registration: it collects no tax anywhere"
         return [Misfit(what, "a person adds one in Stripe's Dashboard (Tax > Registrations)", blocks=False)]

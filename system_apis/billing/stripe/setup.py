@@ -14,7 +14,7 @@ import msgspec
 
 from canonical.ids import NewId
 from policies.store.secret import NO_SECRET, Secret
-from system_apis.billing.stripe.client import VERSION, Row, Settings, StripeClient
+from system_apis.billing.stripe.client import VERSION, Row, Settings, StripeClient, at
 from system_apis.billing.stripe.webhooks import TYPES
 from system_apis.connector import ConnectorContext, Misfit
 from system_apis.setup import Act, Made, Step
@@ -36,7 +36,7 @@ class WebhookEndpoint:
 
     async def found(self) -> list[Row]:
         """Return the endpoints with our address: there may be several."""
-        return [each for each in await self._client.listed("webhook_endpoints") if each["url"] == self._url]
+        return [each for each in await self._client.listed(at("webhook_endpoints")) if each["url"] == self._url]
 
     async def misfits(self, platform_url: str, instance: str) -> list[Misfit]:
         """Return what hinders the events of a Stripe at `platform_url` from arriving."""
@@ -52,15 +52,15 @@ class WebhookEndpoint:
     async def create(self) -> Row:
         """Create an endpoint, and return it with its secret. A person asked for it: each time is another one."""
         params: Row = {"url": self._url, "enabled_events": EVENTS, "api_version": VERSION, "metadata": MARK}
-        return await self._client.create("webhook_endpoints", self._new_id("cor"), **params)
+        return await self._client.create(at("webhook_endpoints"), self._new_id("cor"), **params)
 
     async def update(self, endpoint: str) -> None:
         """Give an endpoint the events that are read, and switch it on."""
-        path = f"webhook_endpoints/{endpoint}"
+        path = at("webhook_endpoints", endpoint)
         await self._client.post(path, self._new_id("cor"), enabled_events=EVENTS, disabled=False)
 
     async def delete(self, endpoint: str) -> None:
-        await self._client.delete(f"webhook_endpoints/{endpoint}")
+        await self._client.delete(at("webhook_endpoints", endpoint))
 
 
 def differences(endpoint: Row) -> str:

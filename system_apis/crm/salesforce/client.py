@@ -24,6 +24,7 @@ from canonical.faults import (
 from canonical.ids import Clock
 from policies.http.client import HttpResponse
 from policies.outbound.ownership import Carried, Fields
+from policies.outbound.paths import PlatformPath, path_of
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import NO_SECRET, Secret
@@ -270,7 +271,7 @@ class SalesforceClient:
 
     async def describe(self, sobject: str) -> Described:
         """Return the description of an object, with the fields that the integration user may see."""
-        return await self._read(f"sobjects/{sobject}/describe", Described)
+        return await self._read(path_of("crm", "sobjects", sobject, "describe"), Described)
 
     # ---- for an administrator
 
@@ -282,7 +283,7 @@ class SalesforceClient:
 
     async def custom_field(self, field_id: str) -> Row:
         """Return what a custom field is, with its metadata (Tooling API: CustomField)."""
-        return await self._read(f"tooling/sobjects/CustomField/{field_id}", Row)
+        return await self._read(path_of("crm", "tooling", "sobjects", "CustomField", field_id), Row)
 
     async def create(self, kind: str, content: Row) -> str:
         """Create a record, or by the Tooling API a custom field. Return its id."""
@@ -292,10 +293,10 @@ class SalesforceClient:
 
     async def update(self, kind: str, record_id: str, content: Row) -> None:
         """Change a record."""
-        url = f"/services/data/{VERSION}/sobjects/{kind}/{record_id}"
+        url = f"/services/data/{VERSION}/{path_of('crm', 'sobjects', kind, record_id)}"
         await self._answer("PATCH", url, content, [(kind, content)], safe=True)
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: PlatformPath) -> None:
         """Delete what is at a path below the version."""
         await self._answer("DELETE", f"/services/data/{VERSION}/{path}", None, [], safe=True)
 

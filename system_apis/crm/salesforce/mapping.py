@@ -17,6 +17,7 @@ from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact, Recipient
 from canonical.states import OrderState
 from policies.outbound.ownership import ALL_OF, TECHNICAL, Fields
+from policies.outbound.paths import PlatformPath, path_of
 from system_apis.crm.salesforce.columns import MOST, Column, Reader, Row, at, is_number
 from system_apis.crm.salesforce.org import Org, org_of, quoted
 
@@ -428,7 +429,7 @@ def placing_request(deal: PlacedDeal, price_list: str, record_type: str, today: 
             body[field] = org.deal[name].written(value)
         elif name in AGREED and not (record_type and name == "legal_entity"):
             org.deal[name].check_constant(value)
-    return _patch(f"sobjects/Opportunity/{org.written.deal.key}/{deal.key}", "deal", body)
+    return _patch(path_of("crm", "sobjects", "Opportunity", org.written.deal.key, deal.key), "deal", body)
 
 
 def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row], org: Org) -> list[Row]:
@@ -452,13 +453,16 @@ def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row], org: 
     ]
     requests = [
         _patch(
-            f"composite/sobjects/OpportunityLineItem/{key}",
+            path_of("crm", "composite", "sobjects", "OpportunityLineItem", key),
             f"lines{start}",
             {"allOrNone": True, "records": lines[start : start + COLLECTION]},
         )
         for start in range(0, len(lines), COLLECTION)
     ]
-    return [*requests, _patch(f"sobjects/Opportunity/{deal_id}", "close", {"StageName": org.names.won_stage})]
+    return [
+        *requests,
+        _patch(path_of("crm", "sobjects", "Opportunity", deal_id), "close", {"StageName": org.names.won_stage}),
+    ]
 
 
 def shortened(words: str, length: int) -> str:
@@ -479,12 +483,12 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detai
         written.order: status.order_id,
         written.correlation: correlation_id,
     }
-    requests = [_patch(f"sobjects/Opportunity/{deal_id}", "deal", shown)]
+    requests = [_patch(path_of("crm", "sobjects", "Opportunity", deal_id), "deal", shown)]
     if status.customer_id:
         followed = AccountSync(status.customer_id, status.revision)
         requests.append(followed_request(status.account_id, followed, org))
     if status.contract_id and status.starts_on:
-        url = f"sobjects/Contract/{org.written.contract.contract}/{status.contract_id}"
+        url = path_of("crm", "sobjects", "Contract", org.written.contract.contract, status.contract_id)
         contract = {
             "AccountId": status.account_id,
             "StartDate": status.starts_on.isoformat(),
@@ -501,7 +505,7 @@ def followed_request(account_id: str, followed: AccountSync, org: Org) -> Row:
     """Return the request that writes which customer an account is, and the revision that was synced."""
     written = org.written.account
     body = {written.customer: followed.customer_id, written.revision: followed.revision}
-    return _patch(f"sobjects/Account/{account_id}", "account", body)
+    return _patch(path_of("crm", "sobjects", "Account", account_id), "account", body)
 
 
 def contact_query(account_id: str) -> str:
@@ -549,5 +553,5 @@ def contacts_of(account: Row) -> list[Row]:
     return _children(account, "Contacts")
 
 
-def _patch(url: str, reference: str, body: Row) -> Row:
+def _patch(url: PlatformPath, reference: str, body: Row) -> Row:
     return {"method": "PATCH", "url": url, "referenceId": reference, "body": body}

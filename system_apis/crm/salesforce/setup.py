@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from canonical.deals import INTERVALS
+from policies.outbound.paths import PlatformPath, path_of
 from policies.store.secret import NO_SECRET, Secret
 from system_apis.connector import ConnectorContext
 from system_apis.crm.salesforce.client import SalesforceClient, Settings
@@ -214,7 +215,12 @@ class SalesforceSetup:
             return Step(field.in_words, "kept", NOT_OURS)
         if field.sobject in used:
             return Step(field.in_words, "kept", f"records of {field.sobject} may hold values: an administrator decides")
-        return Step(field.in_words, "ours", "delete it", self._delete(f"tooling/sobjects/CustomField/{field_id}"))
+        return Step(
+            field.in_words,
+            "ours",
+            "delete it",
+            self._delete(path_of("crm", "tooling", "sobjects", "CustomField", field_id)),
+        )
 
     # ---- what is done
 
@@ -250,7 +256,7 @@ class SalesforceSetup:
 
         return act
 
-    def _delete(self, path: str) -> Act:
+    def _delete(self, path: PlatformPath) -> Act:
         async def act() -> Made:
             await self._administrator.delete(path)
             return Made()
@@ -260,8 +266,8 @@ class SalesforceSetup:
     def _delete_permission_set(self, key: str) -> Act:
         async def act() -> Made:
             for each in await self._assignments(f"PermissionSetId = {quoted(key)}"):
-                await self._administrator.delete(f"sobjects/PermissionSetAssignment/{each['Id']}")
-            await self._administrator.delete(f"sobjects/PermissionSet/{key}")
+                await self._administrator.delete(path_of("crm", "sobjects", "PermissionSetAssignment", each["Id"]))
+            await self._administrator.delete(path_of("crm", "sobjects", "PermissionSet", key))
             return Made()
 
         return act

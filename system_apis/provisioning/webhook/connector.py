@@ -15,6 +15,7 @@ from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailabl
 from policies.http.client import HttpResponse, decoded
 from policies.identity import webhook_signature
 from policies.outbound.ownership import TECHNICAL, Fields
+from policies.outbound.paths import path_of
 from policies.outbound.platform_server import PlatformServer
 from policies.problems import INVALID, ProblemError
 from policies.store.secret import Secret
@@ -83,7 +84,9 @@ class WebhookTarget:
 
     async def remove(self, order_id: str) -> None:
         with contextlib.suppress(NotFound):
-            await self._send(f"/orders/{order_id}/removal", f"{order_id}:removal", "removals", {})
+            await self._send(
+                f"/{path_of('provisioning', 'orders', order_id, 'removal')}", f"{order_id}:removal", "removals", {}
+            )
 
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """Send a message. The target knows it by its id: sent twice, it is done once."""

@@ -1,6 +1,6 @@
 """The OWASP API Security Top 10 of 2023, those parts that are not said elsewhere.
 
-API1 and API5: `test_objects_of_others`. API2: `test_tokens`, and guessing of secrets in `test_portal`.
+API1 and API5: `test_objects_of_others`. API2: `test_tokens`, and guessing of secrets in `test_oauth`.
 """
 
 from __future__ import annotations

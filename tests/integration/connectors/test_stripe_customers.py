@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from canonical.faults import Rejected
+from canonical.faults import NotFound, Rejected
 from canonical.parties import Address, Contact, Customer
 from system_apis.billing.port import Billing
 from system_apis.billing.stripe.client import PAGES
@@ -300,3 +300,22 @@ def test_a_customer_is_taken_over_with_what_the_crm_owns_and_keeps_the_rest(
         assert [each["id"] for each in account.account.all("customer")] == [theirs_before]
 
     run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("token", ["../customers/{}?name=Mallory&x=", "pm_1?x=", "pm_1/../..", "pm_1#", "..", "."])
+def test_a_means_of_payment_of_the_crm_leads_to_no_other_call(
+    account: StripeAccount, tmp_path: Path, token: str
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        victim = await put(made, buyer(payment_method=None))
+        other = msgspec.structs.replace(buyer(), id="cus_2", payment_method=None)
+        await put(made, other)
+        with pytest.raises((Rejected, NotFound)):
+            await put(made, msgspec.structs.replace(other, payment_method=token.format(victim)))
+
+    run(account, tmp_path, act)
+
+    assert {each["name"] for each in account.account.all("customer")} == {buyer().name}
+    assert [
+        each for each in account.account.all("customer") if each["invoice_settings"]["default_payment_method"]
+    ] == []
