@@ -73,7 +73,8 @@ events {{ worker_connections 1024; }}
 http {{ access_log off; keepalive_requests 100000000; {body} }}
 """
 UPSTREAM = (
-    "server {{ listen 127.0.0.1:{port}; default_type application/json; location / {{ return 200 '{document}'; }} }}"
+    "server {{ listen 127.0.0.1:{port}; default_type application/json; add_header x-exchange $http_x_exchange; "
+    "location / {{ return 200 '{document}'; }} }}"
 )
 PROXY = """
 limit_req_zone $http_authorization zone=calls:10m rate=1000000r/s;

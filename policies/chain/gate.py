@@ -39,6 +39,7 @@ from policies.contract.deprecation_usage import DeprecationUsage
 from policies.contract.headers import single
 from policies.contract.parameters import refuse_unknown_parameters, sent_names
 from policies.contract.paths import refuse_other_spelling
+from policies.http.client import EXCHANGE_MARK
 from policies.identity.authentication import Verifier, unauthenticated
 from policies.identity.revocation import Revocations
 from policies.policy import Call, Headers, Principal, Rules
@@ -58,6 +59,16 @@ REFUSED = "refused, the previous one governs: the log of this layer says why"
 """What readiness says of a refused catalogue. It is open to everybody, and the reason names clients and scopes."""
 DESCRIBED_AT = "/schema"
 """Where an app that is made to be described has its description. Such an app is never served."""
+
+
+OURS = (correlation.MARK, EXCHANGE_MARK)
+"""Headers of an answer that stand for the call, whatever the route says."""
+
+
+def exchange_of(headers: Mapping[bytes, bytes]) -> Headers:
+    """Return the header with which an answer names the request that it belongs to, if the request names itself."""
+    named = headers.get(EXCHANGE_MARK)
+    return [(EXCHANGE_MARK, named)] if named else []
 
 
 class Ungoverned(RuntimeError):
@@ -114,7 +125,8 @@ class Gate:
 
     def call(self, pipeline: Pipeline, path: str, version: str, headers: dict[bytes, bytes]) -> Call:
         """Return what the policies see of a request. Its correlation id is taken over, or made."""
-        return Call(pipeline.rules, path, version, headers, self._clock(), self.correlation_id(headers))
+        marks = exchange_of(headers) if EXCHANGE_MARK in headers else []
+        return Call(pipeline.rules, path, version, headers, self._clock(), self.correlation_id(headers), marks)
 
     def correlation_id(self, headers: dict[bytes, bytes]) -> str:
         """Return the correlation id that a request brings, or a new one."""
@@ -153,7 +165,7 @@ class MarkedAnswer:
                 status, own, body = as_answer(fault, self._call.correlation_id)
                 await send_response(self._send, status, [*own, *self._marks()], body)
             else:
-                own = [each for each in message["headers"] if each[0] != correlation.MARK]
+                own = [each for each in message["headers"] if each[0] not in OURS]
                 names = {name for name, _ in own}
                 own += [each for each in NEVER_STORED if each[0] not in names]
                 message["headers"] = [*own, *self._marks()]
@@ -265,7 +277,10 @@ def _answering(gate: Gate, handle: Handler) -> Handler:
                     each["message"] = in_words(str(each["message"]), of.annotation)
                 if each.get("source") == "query":
                     each["key"] = names.get(each["key"], each["key"])
-        return handle(request, error)
+        answered = handle(request, error)
+        for name, value in exchange_of(dict(request.scope["headers"])):
+            answered.headers[name.decode()] = value.decode("latin-1")
+        return answered
 
     return answer
 

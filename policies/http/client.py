@@ -17,6 +17,10 @@ CONNECTING = 3.0
 """Seconds that making a connection may take: a request that fails then was never sent."""
 LONGEST = 16 * 1024 * 1024
 """Bytes that an answer may have."""
+EXCHANGE = "x-exchange"
+"""The header that names one request to a layer: the answer to it has the same. An answer to another, or one that nobody
+asked for, is none."""
+EXCHANGE_MARK = EXCHANGE.encode()
 REPLACEMENT = "\ufffd"
 """What stands for a character that no text can hold (Unicode: REPLACEMENT CHARACTER)."""
 LONGEST_PAUSE = 86_400.0

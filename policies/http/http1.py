@@ -3,6 +3,9 @@
 `AsyncHttpClient` works in the event loop, `HttpClient` in the caller's thread: a client with threads of its own passes
 every answer from one thread to another, which on one core costs as much as the whole chain of policies
 (docs/performance.md). The parser is httptools' (llhttp); this is the connection pool around it.
+
+An answer belongs to its request, or the connection is closed. Each request names its exchange, and a layer answers with
+the same name; a connection on which something has arrived that was not asked for takes no request.
 """
 
 from __future__ import annotations
@@ -16,13 +19,23 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from itertools import count
+from secrets import token_hex
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import httptools
 
-from policies.http.client import CONNECTING, LONGEST, RESERVED, HttpResponse, TransportFailure
+from policies.http.client import (
+    CONNECTING,
+    EXCHANGE,
+    EXCHANGE_MARK,
+    LONGEST,
+    RESERVED,
+    HttpResponse,
+    TransportFailure,
+)
 
 IDLE = 64
 """Connections that stay open for the next request."""
@@ -38,13 +51,30 @@ LOOK = 0.25
 """The most seconds between two checks of time-outs."""
 PIECE = 64 * 1024
 """Bytes that are read at once."""
+HEAD = 64 * 1024
+"""Bytes that may come before the headers of an answer are whole, 1xx responses included."""
 PATH = re.compile(r"[!-~]+")
 
 
 class BaseConnection(ABC):
     """What both kinds of connection share: how the bytes that arrive become answers."""
 
-    __slots__ = ("_ends", "_headers", "_parser", "_parts", "_size", "closed", "fresh", "made_at", "reusable", "waits")
+    __slots__ = (
+        "_before",
+        "_ends",
+        "_exchange",
+        "_headed",
+        "_headers",
+        "_parser",
+        "_parts",
+        "_reason",
+        "_size",
+        "closed",
+        "fresh",
+        "made_at",
+        "reusable",
+        "waits",
+    )
 
     def __init__(self, made_at: float) -> None:
         """Create an open connection. `made_at` is in seconds of the pool's clock."""
@@ -60,6 +90,13 @@ class BaseConnection(ABC):
         self._size = 0
         self._ends = False
         """The answer ends with the connection."""
+        self._headed = False
+        """The headers of the answer are whole."""
+        self._before = 0
+        """Bytes that came before they were."""
+        self._exchange = b""
+        self._reason = ""
+        """Why what arrived is not taken."""
         self._parser = httptools.HttpResponseParser(self)
 
     @abstractmethod
@@ -74,8 +111,10 @@ class BaseConnection(ABC):
     def close(self) -> None:
         """Close the connection, which gets no further request."""
 
-    def begin(self) -> None:
+    def begin(self, exchange: str) -> None:
+        """Wait for the answer to a request that names its `exchange`."""
         self.waits, self.fresh, self._parts, self._headers, self._size, self._ends = True, True, [], {}, 0, False
+        self._headed, self._before, self._exchange = False, 0, exchange.encode()
 
     def data_received(self, data: bytes) -> None:
         if not self.waits:
@@ -84,8 +123,14 @@ class BaseConnection(ABC):
         self.fresh = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self.broken(f"it does not speak HTTP ({type(error).__name__})")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.reusable = False
+            if self.waits:  # else it is answered, and what came after the answer is not taken
+                self.broken(self._reason or f"it does not speak HTTP ({type(error).__name__})")
+        if self.waits and not self._headed and not self.closed:
+            self._before += len(data)
+            if self._before > HEAD:
+                self.broken("the head of the answer is too long")
 
     def end(self) -> None:
         """Complete an answer that ends with the connection."""
@@ -99,16 +144,23 @@ class BaseConnection(ABC):
             self.reusable = False  # more than one answer: the second would be taken for that of the next request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
+        if self.waits and not self._headed:  # trailers are none
+            self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         found = self._headers
+        if not self.waits or self._parser.get_status_code() < HTTPStatus.OK:
+            return
+        self._headed = True
+        if found.get(EXCHANGE_MARK) != self._exchange:
+            self.fresh = True  # what has arrived is no part of the present answer
+            raise self._refused("the answer is not one of the layer's to this request")
         self._ends = b"content-length" not in found and b"transfer-encoding" not in found
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
         if self._size > LONGEST:
-            self.broken("the answer is too long")
+            raise self._refused("the answer is too long")
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
@@ -119,6 +171,11 @@ class BaseConnection(ABC):
         if self.waits:
             self.waits, self.reusable = False, self._parser.should_keep_alive()
             self.answered(HttpResponse(status, self._headers, b"".join(self._parts)))
+
+    def _refused(self, reason: str) -> ValueError:
+        """Return what stops the parser."""
+        self._reason = reason
+        return ValueError(reason)
 
 
 C = TypeVar("C", bound=BaseConnection)
@@ -157,7 +214,8 @@ class ConnectionPool(Generic[C]):
 
 
 def ended_before(reused: BaseConnection | None, error: OSError) -> bool:
-    """Return whether a reused connection was closed by the remote side before any byte of the answer.
+    """Return whether a reused connection was closed by the remote side before any byte of the answer, or brought
+    that of another request.
 
     A read may then be sent again, on another connection.
     """
@@ -168,12 +226,18 @@ class Origin:
     """The address that requests go to, and how requests to it are written."""
 
     def __init__(self, base_url: str) -> None:
+        self._exchanges = map(f"{token_hex(8)}-{{}}".format, count())
+        """The names of exchanges, which nobody else can guess. Threads may share them."""
         parts = urlsplit(base_url)
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._prefix = parts.path.rstrip("/")
         self._head = f" HTTP/1.1\r\nhost: {parts.netloc}\r\n"
+
+    def exchange(self) -> str:
+        """Return the name of the next exchange."""
+        return next(self._exchanges)
 
     def written(self, method: str, path: str, headers: dict[str, str] | None, content: bytes) -> bytes:
         """Return the bytes of a request.
@@ -203,7 +267,7 @@ class Origin:
 class AsyncConnection(BaseConnection, asyncio.Protocol):
     """A connection in the event loop, with at most one request on it."""
 
-    __slots__ = ("_answer", "transport")
+    __slots__ = ("_answer", "_polling", "transport")
 
     def __init__(self, made_at: float) -> None:
         super().__init__(made_at)
@@ -211,14 +275,21 @@ class AsyncConnection(BaseConnection, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._polling = select.poll()
+        self._polling.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None:
             self.end()
         self.broken("the connection was closed" if exc is None else f"the connection broke ({type(exc).__name__})")
 
-    def ask(self, request: bytes, answer: asyncio.Future[HttpResponse]) -> None:
-        self.begin()
+    @property
+    def stale(self) -> bool:
+        """Return whether bytes have arrived without a request, also such as the loop has not read yet."""
+        return bool(self._polling.poll(0))
+
+    def ask(self, request: bytes, exchange: str, answer: asyncio.Future[HttpResponse]) -> None:
+        self.begin(exchange)
         self._answer = answer
         self.transport.write(request)
 
@@ -258,7 +329,9 @@ class AsyncHttpClient:
 
         Raises `TransportFailure`.
         """
-        return self._ask(self._origin.head("GET", path, headers), seconds, read=True)
+        exchange = self._origin.exchange()
+        request = self._origin.head("GET", path, f"{headers}{EXCHANGE}: {exchange}\r\n")
+        return self._ask(request, exchange, seconds, read=True)
 
     def request(
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
@@ -267,24 +340,27 @@ class AsyncHttpClient:
 
         Raises `TransportFailure`, and `ValueError` for a header with a control character or one beyond ASCII.
         """
-        request = self._origin.written(method, path, headers, content)
-        return self._ask(request, seconds, read=method == "GET")
+        exchange = self._origin.exchange()
+        request = self._origin.written(method, path, {**(headers or {}), EXCHANGE: exchange}, content)
+        return self._ask(request, exchange, seconds, read=method == "GET")
 
     async def close(self) -> None:
         self._pool.close()
 
-    async def _ask(self, request: bytes, seconds: float, *, read: bool) -> HttpResponse:
+    async def _ask(self, request: bytes, exchange: str, seconds: float, *, read: bool) -> HttpResponse:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while True:
-            reused = self._pool.take()
+            # a read that meets the answer to another is sent again, so only a write must know before
+            while (reused := self._pool.take()) is not None and not read and reused.stale:
+                reused.close()
             connection = reused or await self._connect(loop, min(seconds, CONNECTING))
             answer: asyncio.Future[HttpResponse] = loop.create_future()
             self._running[connection] = (until, answer)
             if not self._timer_set:
                 self._timer_set = True
                 loop.call_later(self._pace, self._look, loop)
-            connection.ask(request, answer)
+            connection.ask(request, exchange, answer)
             reply: HttpResponse | None = None
             try:
                 reply = await answer
@@ -339,12 +415,12 @@ class BlockingConnection(BaseConnection):
         self._socket = to.tls.wrap_socket(opened, server_hostname=to.host) if to.tls else opened
         self._reply: HttpResponse | None = None
 
-    def ask(self, request: bytes, until: float) -> HttpResponse:
+    def ask(self, request: bytes, exchange: str, until: float) -> HttpResponse:
         """Send a request and return its answer.
 
         Raises `ConnectionError`, and `TimeoutError` at `until` (seconds of the monotonic clock).
         """
-        self.begin()
+        self.begin(exchange)
         self._reply = None
         self._bound(until)
         self._socket.sendall(request)
@@ -398,14 +474,15 @@ class HttpClient:
         self, method: str, path: str, *, seconds: float, content: bytes = b"", headers: dict[str, str] | None = None
     ) -> HttpResponse:
         """Return the answer, with its body, as `AsyncHttpClient.request` does."""
-        request = self._origin.written(method, path, headers, content)
+        exchange = self._origin.exchange()
+        request = self._origin.written(method, path, {**(headers or {}), EXCHANGE: exchange}, content)
         until = monotonic() + seconds
         while True:
             while (reused := self._pool.take()) is not None and reused.stale:
                 reused.close()
             connection = reused or self._connect(min(seconds, CONNECTING))
             try:
-                reply = connection.ask(request, until)
+                reply = connection.ask(request, exchange, until)
             except OSError as error:
                 connection.close()
                 if method == "GET" and ended_before(reused, error):

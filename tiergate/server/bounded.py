@@ -103,6 +103,14 @@ class LayerConfig(Config):
         self.bounds = server
         self.by_address: Counter[str] = Counter()
         self.new_id = identifiers()
+        self._usual: Headers = []
+        self._usual_head = b""
+
+    def usual_head(self, usual: Headers) -> bytes:
+        """Return the headers of every answer as they are sent. uvicorn makes a new list of them every second."""
+        if usual is not self._usual:
+            self._usual, self._usual_head = usual, b"".join([b"%b: %b\r\n" % each for each in usual])
+        return self._usual_head
 
 
 class Refused(ValueError):
@@ -272,7 +280,8 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             unanswered = not self._busy()
         if unanswered:
-            self._write(*self._problem(refused), more=b"connection: close\r\n")
+            status, fields, body = self._problem(refused)
+            self._write(status, [*fields, (b"connection", b"close")], body)
         if waiting:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -281,10 +290,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _problem(self, refused: Refused) -> tuple[int, Headers, bytes]:
         return as_answer(ProblemError(refused.problem, refused.detail), self._config.new_id("cor"))
 
-    def _write(self, status: int, fields: Headers, body: bytes, more: bytes = b"") -> None:
-        head = [b"%b: %b\r\n" % each for each in (*self.server_state.default_headers, *fields)]
-        length = b"content-length: %d\r\n\r\n" % len(body)
-        self.transport.write(b"%b%b%b%b%b" % (LINES[status], b"".join(head), more, length, body))
+    def _write(self, status: int, fields: Headers, body: bytes) -> None:
+        usual = self._config.usual_head(self.server_state.default_headers)
+        own = b"".join([b"%b: %b\r\n" % each for each in fields])
+        self.transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (LINES[status], usual, own, len(body), body))
 
     # ---- what the parser finds in it
 

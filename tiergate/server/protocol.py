@@ -117,7 +117,8 @@ class FastPathProtocol(BoundedProtocol):
 
     def _free(self) -> bool:
         """Return whether the next bytes begin a request, none is being answered, and the caller reads its answers."""
-        return self._part is None and not super()._busy() and not self.flow.write_paused
+        answered = self._part is None and getattr(self.cycle, "response_complete", True)
+        return answered and not self.flow.write_paused
 
     def _passed(
         self, passthrough: Passthrough, data: bytes

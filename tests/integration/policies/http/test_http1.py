@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
 import pytest
 
 from canonical.faults import Unavailable, UnknownOutcome
-from policies.http.client import TransportFailure
+from policies.http.client import HttpResponse, TransportFailure
 from policies.http.http1 import LONGEST_LIFE, AsyncHttpClient, HttpClient, Origin
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n%bcontent-length: %d\r\n\r\n%b"
+
+
+def named(request: bytes) -> bytes:
+    """Return the header with which a layer names the request that it answers."""
+    return next(line + b"\r\n" for line in request.split(b"\r\n") if line.startswith(b"x-exchange: "))
+
+
+def answer_to(request: bytes, body: bytes) -> bytes:
+    return ANSWER % (named(request), len(body), body)
 
 
 Asked = Callable[..., Coroutine[Any, Any, tuple[list[bytes], int]]]
@@ -73,7 +84,7 @@ def echo(*, count: int = 1000) -> Answerer:
         for _ in range(count):
             request = await reader.readuntil(b"\r\n\r\n")
             path = request.split(b" ")[1]
-            writer.write(ANSWER % (len(path), path))
+            writer.write(answer_to(request, path))
 
     return answer
 
@@ -91,9 +102,9 @@ def test_a_kept_connection_that_was_closed_over_there_is_replaced_without_a_faul
 
 def test_an_answer_in_chunks_and_pieces_is_put_together(asked: Asked) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        mark = named(await reader.readuntil(b"\r\n\r\n"))
         for piece in (
-            b"HTTP/1.1 200 OK\r\ntransfer-enc",
+            b"HTTP/1.1 200 OK\r\n" + mark + b"transfer-enc",
             b"oding: chunked\r\n\r\n3\r\nabc\r",
             b"\n2\r\nde\r\n0\r\n\r\n",
         ):
@@ -109,8 +120,8 @@ async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
 
 
 async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc")
+    mark = named(await reader.readuntil(b"\r\n\r\n"))
+    writer.write(b"HTTP/1.1 200 OK\r\n" + mark + b"content-length: 100\r\n\r\nabc")
     await writer.drain()
 
 
@@ -153,7 +164,7 @@ def test_a_write_is_sent_whole_and_never_twice(asked: Asked) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         came.append(head.split(b" ")[0] + b" " + await reader.readexactly(5))
         if len(came) == 1:
-            writer.write(ANSWER % (2, b"ok"))
+            writer.write(answer_to(head, b"ok"))
             await reader.readuntil(b"\r\n\r\n")  # the second one comes, and the connection ends without a word
 
     with pytest.raises(TransportFailure) as failed:
@@ -184,41 +195,98 @@ def test_no_header_is_smuggled_into_a_request(header: str) -> None:
 
 def test_a_word_on_the_way_is_not_the_answer(asked: Asked) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + ANSWER % (2, b"ok"))
+        request = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + answer_to(request, b"ok"))
 
     assert asyncio.run(asked(answer))[0] == [b"ok"]
 
 
 def test_an_answer_of_no_length_ends_with_its_connection(asked: Asked) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall of ")
+        mark = named(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n" + mark + b"\r\nall of ")
         await writer.drain()
         writer.write(b"it")
 
     assert asyncio.run(asked(answer, times=2)) == ([b"all of it", b"all of it"], 2)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("pause", [0.0, 0.02], ids=["at once", "a moment later"])
-def test_a_second_answer_is_nobodys(asked: Asked, pause: float) -> None:
+def test_a_second_answer_is_the_answer_to_nothing(asked: Asked, pause: float, method: str) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
-        writer.write(ANSWER % (len(path), path))
+        request = await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer_to(request, request.split(b" ")[1]))
         await asyncio.sleep(pause)
-        writer.write(ANSWER % (5, b"other"))
+        writer.write(answer_to(request, b"other"))
         await reader.read()
 
-    # what comes after the next question was sent looks like its answer: it is asked long after that
-    assert asyncio.run(asked(answer, times=2, pause=20 * pause))[0] == [b"/0", b"/1"]
+    assert asyncio.run(asked(answer, times=2, method=method, pause=20 * pause))[0] == [b"/0", b"/1"]
+
+
+@pytest.mark.parametrize("mark", [b"", b"x-exchange: 0-1\r\n", b"x-exchange:\r\n"], ids=["none", "another", "empty"])
+def test_an_answer_that_names_another_request_is_none(asked: Asked, mark: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ANSWER % (mark, 2, b"ok"))
+        await reader.read()
+
+    with pytest.raises(TransportFailure, match="not one of the layer's to this request") as failed:
+        asyncio.run(asked(answer))
+
+    assert failed.value.request_sent
+
+
+SECOND = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 1\r\n\r\nx"
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [SECOND, b"HTTP/1.1 101 Off\r\n\r\n", b"SSH-2.0", b"HT"],
+    ids=["an answer", "an upgrade", "nonsense", "a beginning"],
+)
+def test_what_is_left_after_an_answer_closes_the_connection(asked: Asked, tail: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer_to(request, request.split(b" ")[1]) + tail)
+        await reader.read()
+
+    assert asyncio.run(asked(answer, times=2, method="POST")) == ([b"/0", b"/1"], 2)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx: ", b"y" * 4096),
+        (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 700),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100),
+    ],
+    ids=["a header", "headers", "1xx responses"],
+)
+def test_a_head_without_an_end_is_not_gathered(asked: Asked, begin: bytes, more: bytes) -> None:
+    sent = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(begin)
+        while sent < 50_000_000 and not writer.is_closing():
+            writer.write(more)
+            sent += len(more)
+            await writer.drain()
+
+    with pytest.raises(TransportFailure, match="head of the answer is too long"):
+        asyncio.run(asked(answer, seconds=10))
+    assert sent < 50_000_000
 
 
 def test_a_read_that_is_given_up_leaves_its_answer_to_nobody_else() -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+            request = await reader.readuntil(b"\r\n\r\n")
+            path = request.split(b" ")[1]
             await asyncio.sleep(0.1 if path == b"/slow" else 0)
-            writer.write(ANSWER % (len(path), path))
+            writer.write(answer_to(request, path))
 
     async def run() -> bytes:
         server = await asyncio.start_server(late, "127.0.0.1", 0)
@@ -276,10 +344,98 @@ async def serving(host: str, port: int) -> tuple[asyncio.Server, int]:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                await reader.readuntil(b"\r\n\r\n")
-                writer.write(ANSWER % (len(host), host.encode()))
+                writer.write(answer_to(await reader.readuntil(b"\r\n\r\n"), host.encode()))
         except asyncio.IncompleteReadError:
             writer.close()
 
     server = await asyncio.start_server(connected, host, port)
     return server, server.sockets[0].getsockname()[1]
+
+
+# ---- a layer that lies
+
+LIE, CUT, SLOW = 0.2, 0.02, 0.02
+"""How many answers are followed by one that nobody asked for; after how many the connection ends; how many are late."""
+
+
+class LyingLayer:
+    """A layer that sends answers nobody asked for, at any moment, and late ones. It ends some connections."""
+
+    def __init__(self, seed: int) -> None:
+        self._draw = random.Random(seed)
+        self._telling = set[asyncio.Task[None]]()
+        self.lies = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while self._draw.random() > CUT:
+                request = await reader.readuntil(b"\r\n\r\n")
+                path = request.split(b" ")[1]
+                if self._draw.random() < SLOW:
+                    await asyncio.sleep(0.02)
+                writer.write(answer_to(request, path))
+                if self._draw.random() < LIE:
+                    self.lies += 1
+                    lie = self._draw.choice([answer_to(request, b"lie"), ANSWER % (b"", 3, b"lie")])
+                    telling = asyncio.create_task(self._tell(writer, lie, self._draw.random() * 0.004))
+                    self._telling.add(telling)
+                    telling.add_done_callback(self._telling.discard)
+        writer.close()
+
+    async def _tell(self, writer: asyncio.StreamWriter, lie: bytes, pause: float) -> None:
+        await asyncio.sleep(pause)
+        if not writer.is_closing():
+            writer.write(lie)
+
+
+class Asking:
+    """Callers of a layer that lies, of either kind: some wait too short a time, and some give up."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        self.loop_client, self.thread_client = AsyncHttpClient(url, 0.01), HttpClient(url)
+        self._draw = random.Random(seed)
+        self.answered = 0
+
+    async def in_the_loop(self, names: Iterable[str]) -> None:
+        for name in names:
+            method, seconds = self._draw.choice(["GET", "POST"]), self._draw.choice([2.0, 2.0, 0.01])
+            asking = asyncio.create_task(self.loop_client.request(method, name, seconds=seconds))
+            if self._draw.random() < 0.05:
+                await asyncio.sleep(self._draw.random() * 0.002)
+                asking.cancel()
+            with contextlib.suppress(TransportFailure, asyncio.CancelledError):
+                self._check(name, await asking)
+
+    def in_a_thread(self, names: Iterable[str]) -> None:
+        for name in names:
+            method, seconds = self._draw.choice(["GET", "POST"]), self._draw.choice([2.0, 2.0, 0.01])
+            with contextlib.suppress(TransportFailure):
+                self._check(name, self.thread_client.request(method, name, seconds=seconds))
+
+    def _check(self, name: str, answer: HttpResponse) -> None:
+        assert answer.content == name.encode()
+        assert answer.headers[b"content-type"] == b"text/plain"
+        self.answered += 1
+
+
+@pytest.mark.parametrize("times", [3_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_no_caller_gets_an_answer_that_is_not_to_its_own_request(times: int) -> None:
+    callers = 8
+    names = [[f"/{caller}-{number}" for number in range(times // callers // 2)] for caller in range(2 * callers)]
+
+    async def run() -> tuple[LyingLayer, Asking]:
+        layer = LyingLayer(1)
+        server = await asyncio.start_server(layer, "127.0.0.1", 0)
+        asking = Asking(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 2)
+        await asyncio.gather(
+            *(asking.in_the_loop(each) for each in names[:callers]),
+            *(asyncio.to_thread(asking.in_a_thread, each) for each in names[callers:]),
+        )
+        await asking.loop_client.close()
+        asking.thread_client.close()
+        server.close()
+        return layer, asking
+
+    layer, asking = asyncio.run(run())
+    assert layer.lies > times // 10
+    assert asking.answered > times // 2

@@ -15,6 +15,7 @@ from canonical.faults import Throttled, Unavailable
 from canonical.ids import utc_now
 from experience_apis.process_client import Process
 from policies.catalogue.check import load
+from policies.http.client import EXCHANGE
 from policies.identity.issuer import Issuer
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient
 from tests.support.process_context import SOMEBODY
@@ -29,8 +30,10 @@ def layer(status: int, body: bytes = b"{}", **headers: str) -> Generator[str]:
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response_only(status)
-            for name, value in (headers | {"content-length": str(len(body))}).items():
-                self.send_header(name.replace("_", "-"), value)
+            own = {"content-length": str(len(body)), EXCHANGE: self.headers[EXCHANGE]}
+            given = {name.replace("_", "-"): value for name, value in headers.items()}
+            for name, value in (own | given).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -77,6 +80,12 @@ def in_a_channel(address: str) -> object:
             await client.close()
 
     return asyncio.run(read())
+
+
+@pytest.mark.parametrize("ask", [from_a_thread, in_a_channel])
+def test_an_answer_to_another_request_is_none_of_the_layer(ask: Ask) -> None:
+    with layer(200, x_exchange="another") as address, pytest.raises(Unavailable, match="not one of the layer"):
+        ask(address)
 
 
 @pytest.mark.parametrize("ask", [from_a_thread, in_a_channel])

@@ -97,8 +97,8 @@ class Server:
         self.connections += 1
         try:
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                self.heads.append(head.decode().lower())
+                asked = await reader.readuntil(b"\r\n\r\n")
+                self.heads.append(asked.decode().lower())
                 self.seen.append(time.time())
                 status, seconds = self.script.pop(0) if self.script else OK
                 self.running += 1
@@ -108,6 +108,7 @@ class Server:
                 if not status:
                     break
                 head = b"HTTP/1.1 %d X\r\ncontent-length: 2\r\ncontent-type: application/json\r\n" % status
+                head += b"".join(each + b"\r\n" for each in asked.split(b"\r\n") if each.startswith(b"x-exchange: "))
                 writer.write(head + self.extra + b"\r\n{}")
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
