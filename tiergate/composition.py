@@ -23,6 +23,7 @@ from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Catalogue, Client, Domain, Layer, Report
 from policies.chain.gate import Gate
 from policies.chain.passthrough import Passthrough, passthrough_routes
+from policies.chain.readiness import SCOPE
 from policies.identity.authentication import Verifier
 from policies.identity.client_secrets import ClientSecrets
 from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
@@ -70,6 +71,17 @@ def caller(
     `CatalogueError` when it does not; a later catalogue that does not is refused."""
     signer, client = issuer(settings, revocations), identity(name, live_catalogue)
     return lambda: signer.token(name, client())
+
+
+def readiness_token(layer: Layer, settings: Settings, catalogue: Catalogue) -> str:
+    """Return a token to which a layer shows what it depends on, of the first client of the catalogue that may see it;
+    empty when none may, or where the local issuer has no key."""
+    if not settings.issuer_key().exists():
+        return ""
+    for name, client in catalogue.clients.items():
+        if client.audience == layer and (layer != "experience" or SCOPE in client.scopes):
+            return issuer(settings).token(name, client)
+    return ""
 
 
 def identity(name: str, live_catalogue: LiveCatalogue) -> Callable[[], Client]:

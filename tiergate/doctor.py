@@ -25,7 +25,7 @@ import msgspec
 from canonical.faults import PlatformFault, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
 from policies.catalogue.check import load as load_catalogue
-from policies.catalogue.model import Catalogue, CatalogueError
+from policies.catalogue.model import Catalogue, CatalogueError, Layer
 from policies.chain.readiness import OK, is_ok
 from policies.context import deadline
 from policies.context.correlation import correlated
@@ -35,7 +35,15 @@ from policies.identity.trusted_issuers import ISSUERS, TokenRefused
 from policies.outbound.platform_client import PlatformClient
 from policies.policy import Principal
 from system_apis.connector import Comparable, Misfit
-from tiergate.composition import contexts, new_id, open_catalogue, redis_password, revoked_store, verifier
+from tiergate.composition import (
+    contexts,
+    new_id,
+    open_catalogue,
+    readiness_token,
+    redis_password,
+    revoked_store,
+    verifier,
+)
 from tiergate.platforms import ConnectedPlatform, read_platforms
 from tiergate.private_state import too_open
 from tiergate.secret_settings import SecretError
@@ -74,6 +82,7 @@ def examine(config: Path) -> Iterator[Check]:
         yield Check(f"SQLite {sqlite3.sqlite_version}", "missing", reason)
     path = settings.governance.path()
     platforms: dict[str, ConnectedPlatform] = {}
+    catalogue = None
     try:
         catalogue = load_catalogue(path)
     except (OSError, CatalogueError) as error:
@@ -91,7 +100,7 @@ def examine(config: Path) -> Iterator[Check]:
         return
     for found in asyncio.run(_examine_platforms(settings, platforms)):
         yield from found
-    yield from _layers(settings)
+    yield from _layers(settings, catalogue)
 
 
 def examine_token(config: Path, token: str) -> Check:
@@ -257,12 +266,13 @@ def _skew(name: str, date: bytes) -> list[Check]:
 # ---- layers
 
 
-def _layers(settings: Settings) -> Iterator[Check]:
+def _layers(settings: Settings, catalogue: Catalogue | None) -> Iterator[Check]:
     """Yield what the readiness of each layer says. Where none runs, it is one thing to do."""
     server = settings.server
+    layers: tuple[Layer, ...] = ("system", "process", "experience")
+    tokens = {layer: readiness_token(layer, settings, catalogue) if catalogue else "" for layer in layers}
     found = {
-        layer: _readiness(f"http://{server.host}:{getattr(server, f'{layer}_port')}")
-        for layer in ("system", "process", "experience")
+        layer: _readiness(f"http://{server.host}:{getattr(server, f'{layer}_port')}", tokens[layer]) for layer in layers
     }
     for layer, entries in found.items():
         place = f"{layer} layer at http://{server.host}:{getattr(server, f'{layer}_port')}"
@@ -285,10 +295,11 @@ def _of_layer(layer: str, place: str, entries: dict[str, str]) -> Iterator[Check
             yield Check(f"{layer} layer: {name}: {said.removeprefix(f'{OK}, ')}")
 
 
-def _readiness(url: str) -> dict[str, str] | str | None:
+def _readiness(url: str, token: str) -> dict[str, str] | str | None:
     """Return what a layer says of itself, None where nothing answers, and a sentence where it is no layer."""
     try:
-        answer = httpx.get(f"{url}/health/ready", timeout=3)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        answer = httpx.get(f"{url}/health/ready", headers=headers, timeout=5)
         return msgspec.json.decode(answer.content, type=dict[str, str])
     except httpx.HTTPError:
         return None

@@ -29,7 +29,7 @@ from policies.audit.trail import AuditTrail
 from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.catalogue.model import Catalogue, Layer, Report
 from policies.chain.pipeline import Pipeline, Services
-from policies.chain.readiness import is_ok
+from policies.chain.readiness import SCOPE, Latest, is_ok
 from policies.context import correlation
 from policies.context.background import Background
 from policies.contract import versions
@@ -133,6 +133,19 @@ class Gate:
         offered = headers.get(correlation.MARK)
         known = offered is not None and offered.decode("latin-1")
         return known if known and correlation.accepted(known) else self._new_id("cor")
+
+    async def shows_details(self, authorization: str) -> bool:
+        """Return whether a caller sees what this layer depends on: the platform team, and of the inner layers their own
+        callers, which are layers too."""
+        if not authorization:
+            return False
+        try:
+            principal = await self._services.verifier.principal(authorization)
+        except ProblemError:
+            return False
+        client = self.live_catalogue.current.clients.get(principal.client)
+        known = client is not None and client.audience == self.layer
+        return known and (self.layer != "experience" or SCOPE in principal.scopes)
 
     def now(self) -> datetime:
         """Return the moment in UTC."""
@@ -313,15 +326,14 @@ def governed(
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
-    @get(
-        "/health/ready",
-        operation_id="ready",
-        summary="Whether all that it depends on can be reached",
-        sync_to_thread=True,
-    )
-    def ready() -> Response[dict[str, str]]:
-        found = readiness()
+    latest = Latest(readiness)
+
+    @get("/health/ready", operation_id="ready", summary="Whether all that it depends on can be reached")
+    async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, str]]:
+        found = await latest.found()
         ready = ready_without or all(is_ok(each) for each in found.values())
+        if not await gate.shows_details(request.headers.get("authorization", "")):
+            return Response({"status": "ok" if ready else "not ready"}, status_code=200 if ready else 503)
         wrong = gate.live_catalogue.refused  # said, and no reason to stop: the previous catalogue governs
         said = found | {"catalogue": REFUSED if wrong else "ok"}
         if away := gate.throttle.away:

@@ -1,11 +1,13 @@
 """Whether what a layer depends on answers.
 
-Readiness is open to everybody, and a reason may name addresses: it says what is away, and the log says why.
+Readiness is open to everybody, and says to everybody no more than whether the layer is ready. To the platform team it
+says what is away; why is in the log, since a reason may name addresses.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -14,6 +16,13 @@ from canonical.faults import Misconfigured, PlatformFault
 
 CHECK_EVERY = 5.0
 """Seconds between two checks."""
+RECENT = 1.0
+"""Seconds for which what was found is answered again."""
+LONGEST = 2.0
+"""Seconds that a caller waits for what is being found."""
+SCOPE = "governance:read"
+"""The scope of a token of the experience layer whose caller sees the details."""
+UNKNOWN = {"readiness": "what this layer depends on has not answered yet"}
 OK = "ok"
 """What is said of what answers; after a comma, more about it may follow."""
 AWAY = "not available; the log says why"
@@ -23,6 +32,33 @@ log = structlog.get_logger("tiergate.readiness")
 def is_ok(said: str) -> bool:
     """Return whether readiness says of something that it answers."""
     return said == OK or said.startswith(f"{OK}, ")
+
+
+class Latest:
+    """What a layer depends on, found once for all who ask at the same time, and for those who ask soon after."""
+
+    def __init__(self, find: Callable[[], dict[str, str]], clock: Callable[[], float] = time.monotonic) -> None:
+        """`find` may wait for others, and runs in a thread. `clock` returns seconds, and never goes back."""
+        self._find = find
+        self._clock = clock
+        self._found = UNKNOWN
+        self._at = 0.0
+        self._finding: asyncio.Task[None] | None = None
+
+    async def found(self) -> dict[str, str]:
+        """Return what was found in the last moments. `UNKNOWN` when it takes longer than a caller waits."""
+        if self._found is UNKNOWN or self._clock() - self._at > RECENT:
+            if self._finding is None:
+                self._finding = asyncio.create_task(self._find_again())
+            await asyncio.wait([self._finding], timeout=LONGEST)
+        return self._found if self._clock() - self._at <= RECENT + LONGEST else UNKNOWN
+
+    async def _find_again(self) -> None:
+        try:
+            self._found = await asyncio.to_thread(self._find)
+            self._at = self._clock()
+        finally:
+            self._finding = None
 
 
 class Answers:

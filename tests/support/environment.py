@@ -9,17 +9,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import psycopg
 
 from canonical.cases import Case
 from canonical.ids import utc_now
 from canonical.orders import Order, OrderSummary, Page
+from policies.catalogue.check import load as load_catalogue
 from policies.catalogue.model import Layer
 from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.salesperson import Sale
 from sandbox.site import Site
 from tests.support.platforms import PlatformSet, wait_until
 from tests.support.recorded_states import restore
+from tiergate.composition import readiness_token
 from tiergate.dev.demo import Channels
 from tiergate.dev.layers import LAYERS, START_SECONDS
 from tiergate.dev.processes import Child, layer_process, stop_all, wait_for
@@ -113,6 +116,11 @@ class Environment(PlatformSet):
         self.kill(layer)
         self.calm()
         self.start(layer, extra)
+
+    def readiness(self, layer: Layer) -> httpx.Response:
+        """Return what a layer answers those who may see what it depends on."""
+        token = readiness_token(layer, self.settings, load_catalogue(self.settings.governance.path()))
+        return httpx.get(f"{self.sandbox.url(layer)}/health/ready", headers={"authorization": f"Bearer {token}"})
 
     def stop(self) -> None:
         stop_all(self.children.values())

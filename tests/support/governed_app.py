@@ -85,6 +85,7 @@ legal_entities = ["*"]
 """
 WRITER = Client("internal", "somebody", "experience", frozenset({"shop:read", "shop:write"}), frozenset({"*"}))
 READER = msgspec.structs.replace(WRITER, scopes=frozenset({"shop:read"}))
+GOVERNOR = msgspec.structs.replace(WRITER, scopes=frozenset({"governance:read"}))
 FAULTS = {
     "rejected": Rejected("erp", "no", field="total"),
     "missing": NotFound("erp", "none"),

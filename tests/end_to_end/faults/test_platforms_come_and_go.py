@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from tests.support.environment import Environment
@@ -10,7 +9,7 @@ from tests.support.platforms import EXACTLY_ONE, OUR_READING, wait_until
 
 
 def readiness(environment: Environment) -> dict[str, str]:
-    answer = httpx.get(f"{environment.sandbox.url('system')}/health/ready")
+    answer = environment.readiness("system")
     assert answer.status_code == 200  # a platform that is away must not keep the webhooks of another from the layer
     return answer.json()
 

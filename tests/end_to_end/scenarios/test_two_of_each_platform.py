@@ -12,7 +12,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -43,7 +42,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generator[
 
 
 def readiness(environment: Environment) -> dict[str, str]:
-    return httpx.get(f"{environment.sandbox.url('system')}/health/ready").json()
+    return environment.readiness("system").json()
 
 
 def test_a_deal_of_each_crm_goes_to_the_erp_and_billing_of_its_legal_entity_alone(two: Environment) -> None:

@@ -30,7 +30,7 @@ def main(path: Path) -> None:
         put = client.put("/provisioning/v1/orders/ord_1", json=ORDER, headers=headers)
         removed = client.delete("/provisioning/v1/orders/ord_1?legal_entity=DE01", headers=headers)
         webhook = client.post("/provisioning/v1/webhooks?instance=toy", content=b"{}")
-        ready = client.get("/health/ready")
+        ready = client.get("/health/ready", headers=headers)
     answers = {"put": put.status_code, "removed": removed.json(), "webhook": webhook.status_code, "ready": ready.text}
     sys.stdout.write(json.dumps(answers))
 

@@ -24,7 +24,7 @@ from policies.catalogue.model import Operation
 from policies.policy import Call, Headers
 from policies.problems import ProblemError
 from policies.traffic.rate_limit import RateLimitedCall, RateLimiter, ThrottleTier, limits_of, shared_storage
-from tests.support.governed_app import CATALOGUE, WRITER, Door
+from tests.support.governed_app import CATALOGUE, GOVERNOR, WRITER, Door
 from tests.support.redis_server import RedisServer
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -416,7 +416,7 @@ def test_when_redis_dies_and_comes_back_no_request_fails_and_it_is_said(
         return {client.get("/shop/v1/read", headers=door.headers()).status_code for _ in range(30)}
 
     def limits(client: TestClient[Any]) -> str:
-        return str(client.get("/health/ready").json().get("limits", "together"))
+        return str(client.get("/health/ready", headers=door.headers(GOVERNOR)).json().get("limits", "together"))
 
     with door.client as client:
         assert (calls(client), limits(client)) == ({200}, "together")

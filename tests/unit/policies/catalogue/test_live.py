@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from policies.catalogue import live
 from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.catalogue.model import Catalogue
-from tests.support.governed_app import CATALOGUE, Door
+from tests.support.governed_app import CATALOGUE, GOVERNOR, Door
 
 V1 = 'versions.v1 = { state = "active" }'
 
@@ -86,13 +86,13 @@ def test_a_wrong_catalogue_is_refused_and_said_and_the_old_one_stays(
 
     assert status(shop) == 200
     assert reason in shop.live_catalogue.refused
-    ready = shop.client.get("/health/ready").json()["catalogue"]
+    ready = shop.client.get("/health/ready", headers=shop.headers(GOVERNOR)).json()["catalogue"]
     assert ready == "refused, the previous one governs: the log of this layer says why"
 
     govern(shop, "fast", "faster")
 
     assert shop.live_catalogue.refused == ""
-    assert shop.client.get("/health/ready").json()["catalogue"] == "ok"
+    assert shop.client.get("/health/ready", headers=shop.headers(GOVERNOR)).json()["catalogue"] == "ok"
 
 
 SYSTEM = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
@@ -13,9 +15,9 @@ from litestar import get
 from litestar.testing import TestClient
 
 from policies.chain.gate import Ungoverned, governed
-from policies.chain.readiness import is_ok
+from policies.chain.readiness import RECENT, UNKNOWN, Latest, is_ok
 from policies.contract.bodies import MAX_BODY
-from tests.support.governed_app import NOW, WRITER, Door
+from tests.support.governed_app import GOVERNOR, NOW, WRITER, Door
 
 
 @pytest.fixture
@@ -318,16 +320,57 @@ def test_a_probe_may_have_any_query(door: Door) -> None:
 
 def test_health_is_open_and_says_what_is_missing(door: Door) -> None:
     assert door.client.get("/health/live").json() == {"status": "ok"}
-    answer = door.client.get("/health/ready")
+    answer = door.client.get("/health/ready", headers=door.headers(GOVERNOR))
     assert (answer.status_code, answer.json()) == (503, {"erp": "gone", "catalogue": "ok", "revocations": "ok"})
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer x", "shop:read"])
+def test_readiness_says_to_everybody_no_more_than_whether_the_layer_is_ready(door: Door, authorization: str) -> None:
+    headers = door.headers() if authorization == "shop:read" else {"authorization": authorization}
+    answer = door.client.get("/health/ready", headers=headers)
+
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
+
+
+def test_readiness_is_found_once_for_all_who_ask_and_nobody_waits_for_it_for_ever() -> None:
+    now, found, running, most = 0.0, 0, 0, 0
+    ends = threading.Event()
+
+    def find() -> dict[str, str]:
+        nonlocal found, running, most
+        running += 1
+        most = max(most, running)
+        ends.wait(10)
+        running -= 1
+        found += 1
+        return {"erp": f"ok, {found}"}
+
+    async def ask() -> None:
+        nonlocal now
+        latest = Latest(find, lambda: now)
+        late = [await each for each in asyncio.as_completed([latest.found() for _ in range(60)])]
+        assert late == [UNKNOWN] * 60  # it takes longer than they wait
+        ends.set()
+        assert [await latest.found() for _ in range(60)] == [{"erp": "ok, 1"}] * 60
+        now = RECENT + 0.1
+        assert await latest.found() == {"erp": "ok, 2"}
+        ends.clear()
+        now = 10.0
+        assert await latest.found() == UNKNOWN  # what was found is too old to be answered again
+        ends.set()
+        assert await latest.found() == {"erp": "ok, 3"}
+
+    asyncio.run(ask())
+    assert most == 1
 
 
 def test_a_layer_that_does_without_is_ready_and_says_what_is_missing(door: Door) -> None:
     app = governed(door.gate, [], readiness=lambda: {"erp": "gone"}, provided={}, ready_without=True)
     with TestClient(app) as client:
-        answer = client.get("/health/ready")
+        answer = client.get("/health/ready", headers=door.headers(GOVERNOR))
+        plain = client.get("/health/ready").json()
 
-    assert (answer.status_code, answer.json()["erp"]) == (200, "gone")
+    assert (answer.status_code, answer.json()["erp"], plain) == (200, "gone", {"status": "ok"})
 
 
 def test_more_may_be_said_of_what_answers() -> None:
