@@ -48,7 +48,7 @@ def create_app(
 
     def readiness() -> dict[str, str]:
         silent = engine.seconds_without_heartbeat()
-        working = "ok" if engine.is_working() else "stopped: start this process again"
+        working = "ok" if engine.is_working() else "stopped by a fault of ours, and begun again"
         if silent:
             working = f"nothing could be written for {silent:.0f} s: see to the database and its disk"
         return {"database": _database(context, answers), "system": _system(context, answers), "engine": working}

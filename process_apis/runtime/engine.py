@@ -23,6 +23,7 @@ from canonical.ids import Clock
 from process_apis.records.database import executors
 from process_apis.runtime.interruptions import Interrupted
 from process_apis.runtime.queues import PENDING, PartitionQueue, ResumedQueue, stop_polling, workflows
+from process_apis.runtime.threads import KeptThread
 
 VERSION = "1"
 """Pinned by us: by default it is a hash of the code, and an upgrade would strand every running workflow."""
@@ -70,8 +71,8 @@ class Engine:
         self._workers: set[threading.Thread] = set()
         """Each has one of the places for work that can wait."""
         self._next: Callable[[], Work | None] = lambda: None
-        self._poller: threading.Thread | None = None
-        self._beater: threading.Thread | None = None
+        self._poller: KeptThread | None = None
+        self._beater: KeptThread | None = None
         self._beat_at = monotonic()
         """The last heartbeat that was written."""
         self._beating_since = 0.0
@@ -102,16 +103,14 @@ class Engine:
         processes."""
         self._next = waiting
         self._heartbeat()
-        self._beater = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._beater.start()
+        self._beater = KeptThread("heartbeat", self._beat)
         dbos = self._dbos = DBOS(config=self._config)  # a process has one: an app made to be described takes no part
         DBOS.listen_queues([])
         DBOS.launch()
         stop_polling(dbos)
         self._partitions.launch(dbos)
         self._resumed.launch(dbos)
-        self._poller = threading.Thread(target=self._poll, args=(periodic_jobs,), name="poller", daemon=True)
-        self._poller.start()
+        self._poller = KeptThread("poller", self._poll, periodic_jobs)
 
     def close(self) -> None:
         self._closing.set()
@@ -199,18 +198,20 @@ class Engine:
 
     def _beat(self) -> None:
         """Show that this process lives. A thread does nothing else: a periodic job may wait long for a platform, and
-        another process would take over what this one is at."""
+        another process would take over what this one is at. And see to the other threads."""
         while not self._closing.wait(self._settings.heartbeat):
+            for each in (self._poller, self._partitions.thread, self._resumed.thread):
+                if each is not None:
+                    each.keep()
             try:
                 self._heartbeat()
             except SQLAlchemyError as error:
                 log.warning("no heartbeat, the next one may come", reason=type(error).__name__)
 
     def is_working(self) -> bool:
-        """Return whether what is due is still looked for. A fault of ours may have ended it: this process has to be
-        started again."""
-        alive = all(each is not None and each.is_alive() for each in (self._poller, self._beater))
-        return alive and self._partitions.is_polled() and self._resumed.is_polled()
+        """Return whether what is due is looked for. A fault of ours may have ended that, until it is begun again."""
+        threads = (self._poller, self._beater, self._partitions.thread, self._resumed.thread)
+        return all(each is not None and each.is_alive() for each in threads)
 
     def _poll(self, periodic_jobs: Sequence[Callable[[], None]]) -> None:
         poll = monotonic()
@@ -219,6 +220,8 @@ class Engine:
             self._woken.clear()
             if self._closing.is_set():
                 return
+            if self._beater is not None:
+                self._beater.keep()
             try:
                 if (now := monotonic()) >= poll:
                     poll = now + self._settings.poll

@@ -17,6 +17,8 @@ from dbos._queue import Queue, queue_worker_thread
 from dbos._utils import INTERNAL_QUEUE_NAME
 from sqlalchemy.exc import SQLAlchemyError
 
+from process_apis.runtime.threads import KeptThread
+
 PARTITIONS = "partitions"
 RESUMED_POLL = 5.0
 """Seconds between two checks whether work that another process resumed waits: that one is to do it itself."""
@@ -72,28 +74,21 @@ class WatchedQueue:
         self._here = sa.and_(self._jobs.queue_name == name, self._jobs.status.in_([ENQUEUED, PENDING]))
         self._any_waiting = sa.select(sa.exists().where(self._here, self._jobs.status == ENQUEUED))
         self._stop = WakeableStop(self._is_waiting, poll)
-        self._thread: threading.Thread | None = None
+        self.thread: KeptThread | None = None
+        """What polls, once it does."""
 
     def watch(self, dbos: DBOS, queue: Queue) -> None:
         """Begin to poll, in a thread."""
-        arguments = (self._stop, dbos, queue)
-        self._thread = threading.Thread(
-            target=queue_worker_thread, args=arguments, name=f"watches {self._name}", daemon=True
-        )
-        self._thread.start()
+        self.thread = KeptThread(f"watches {self._name}", queue_worker_thread, self._stop, dbos, queue)
 
     def wake(self) -> None:
         """Look at once whether something waits."""
         self._stop.wake()
 
-    def is_polled(self) -> bool:
-        """Return whether the thread is at work."""
-        return self._thread is not None and self._thread.is_alive()
-
     def close(self) -> None:
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self.thread is not None:
+            self.thread.join()
 
     def _is_waiting(self) -> bool:
         try:

@@ -7,8 +7,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -53,20 +55,49 @@ def test_a_process_shows_that_it_lives_while_a_periodic_job_waits_for_a_platform
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_process_that_no_longer_looks_for_what_is_due_says_so(context: WorkflowContext) -> None:
-    may_break = threading.Event()
+@pytest.mark.parametrize("fault", [LookupError, RecursionError, UnicodeError, SystemExit])
+def test_a_process_that_no_longer_looks_for_what_is_due_says_so_and_looks_again(
+    context: WorkflowContext, fault: type[BaseException]
+) -> None:
+    faults: list[type[BaseException]] = []
+    looked = threading.Event()
 
     def broken() -> None:
-        if may_break.is_set():
-            raise LookupError
+        if faults:
+            raise faults.pop()
+        looked.set()
 
     engine = launched(context, lambda: None, broken)
     before = engine.is_working()
-    may_break.set()
+    faults.append(fault)
     wait_until(lambda: not engine.is_working(), 10, "the end of the poll is seen")
+    looked.clear()
+    again = looked.wait(10)
+    wait_until(engine.is_working, 10, "all is at work again")
     engine.close()
 
     assert before
+    assert again
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_heartbeat_that_a_fault_has_ended_is_begun_again(context: WorkflowContext, clock: TestClock) -> None:
+    faults: list[type[BaseException]] = []
+    read = context.clock
+
+    def broken_clock() -> datetime:
+        if faults and threading.current_thread().name == "heartbeat":
+            raise faults.pop()
+        return read()
+
+    engine = launched(msgspec.structs.replace(context, clock=broken_clock), lambda: None)
+    faults.append(ValueError)
+    wait_until(lambda: not faults, 10, "the heartbeat has ended")
+    clock.move(60)
+    shown = wait_until(lambda: beat_of(context) == clock().timestamp(), 10, "the next heartbeat")
+    engine.close()
+
+    assert shown
 
 
 def test_an_engine_that_was_made_and_not_launched_takes_no_part(context: WorkflowContext, tmp_path: Path) -> None:
