@@ -11,7 +11,7 @@ import redis
 
 from policies.identity.issuer import Issuer
 from policies.identity.revocation import RevocationFile, Revocations
-from tests.support.governed_app import NOW, READER, Door
+from tests.support.governed_app import GOVERNOR, NOW, READER, Door
 
 BEFORE = NOW.timestamp() - 60
 LATER = NOW + timedelta(minutes=5)
@@ -123,10 +123,14 @@ def test_an_issuer_signs_nothing_that_is_refused_at_once(tmp_path: Path) -> None
 
 def test_readiness_says_that_revocations_cannot_be_read(tmp_path: Path) -> None:
     door = Door(tmp_path)
-    with door.client:
-        assert door.client.get("/health/ready").json()["revocations"] == "ok"
 
+    def said() -> str:
+        with door.client:
+            return door.client.get("/health/ready", headers=door.headers(GOVERNOR)).json()["revocations"]
+
+    before = said()
     (tmp_path / "revoked.json").unlink()
     (tmp_path / "revoked.json").mkdir()
-    with door.client:
-        assert "cannot be read (IsADirectoryError)" in door.client.get("/health/ready").json()["revocations"]
+
+    assert before == "ok"
+    assert "cannot be read (IsADirectoryError)" in said()
