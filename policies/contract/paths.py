@@ -10,8 +10,8 @@ import re
 
 from policies.problems import NO_SUCH_PATH, ProblemError
 
-OTHER_SPELLING = re.compile(rb"//|\\|%(2[fF]|5[cC]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])")
-"""An empty segment, a backslash, an encoded slash or backslash, an encoded digit or letter."""
+OTHER_SPELLING = re.compile(rb"//|%(2[fF]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])")
+"""An empty segment, an encoded slash, an encoded digit or letter."""
 
 
 def refuse_other_spelling(raw_path: bytes, *, of_api: bool) -> None:
