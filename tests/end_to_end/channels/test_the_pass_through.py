@@ -46,9 +46,8 @@ def test_both_ways_give_the_same_answer(environment: Environment, client: str, p
     url = environment.sandbox.url("experience")
 
     thin = httpx.get(f"{url}{path}", headers=headers)
-    # A slash at the end of the path is unusual, so this goes the long way, where it makes no difference.
-    name, mark, query = path.partition("?")
-    long = httpx.get(f"{url}{name}/{mark}{query}", headers=headers)
+    # So many empty parameters are unusual, so this goes the long way, where they make no difference.
+    long = httpx.get(f"{url}{path}{'&' if '?' in path else '?'}{'&' * 20}", headers=headers)
 
     assert reported(thin) == reported(long)
     assert len(thin.headers.get_list("x-correlation-id")) == 1
