@@ -16,6 +16,7 @@ from canonical.orders import PostingKind
 from policies.business.posting_windows import window_of
 from policies.context.correlation import correlated
 from process_apis.records.database import writing
+from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome, passes_by_itself
@@ -73,6 +74,7 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
             fail_posting(context, row, fault)
         else:
             _close_case(context, row)
+            outages.is_over(context, row.blocked_reason, row.legal_entity)
             return "done"
     return "stopped"
 

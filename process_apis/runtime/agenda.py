@@ -47,7 +47,8 @@ class Agenda:
         """`only` says which rows can be worked on at all. A row is known by its `seq`."""
         self._context = context
         at, workable = table.c.next_attempt_at, sa.true() if only is None else only
-        self._due = sa.select(table).where(at <= sa.bindparam("now"), workable).order_by(at).limit(sa.bindparam("most"))
+        self._due = sa.select(table).where(at <= sa.bindparam("now"), workable)
+        self._due = self._due.order_by(at, table.c.seq).limit(sa.bindparam("most"))
         unchanged = sa.and_(
             table.c.seq == sa.bindparam("of"),
             table.c.run == sa.bindparam("seen"),

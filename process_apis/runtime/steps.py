@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
+import msgspec
 import stamina
 
 from canonical.cases import Finding
@@ -12,6 +13,7 @@ from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import Order
 from canonical.states import OrderState
 from policies.context.correlation import correlated
+from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import RetryPolicy, WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
@@ -55,16 +57,17 @@ def enter_state(
 ) -> Outcome:
     """Bring an order into `state` and do its work there. Work that is behind the order already is not done again, but
     for an order that is in `also_in`, and stays there. `act` is given the order without its lines, which change while
-    it works."""
+    it works, and with the reason why it has waited."""
     with context.orders.at(order_id) as one:
         present: OrderState = one.row.state
+        waited = one.row.blocked_reason
         if present != also_in:
             if present in IN_FORCE or (present in PATH and PATH.index(present) > PATH.index(state)):
                 return "done"
             if present not in (*PATH, "received", "awaiting_approval"):
                 return "stopped"
             one.advance(state, next_attempt_at=context.stalled_at())
-        order, again = one.order(with_lines=False), one.row.run > 1
+        order, again = msgspec.structs.replace(one.order(with_lines=False), blocked_reason=waited), one.row.run > 1
     with correlated(order.correlation_id):
         return run_step(context, order, act, again=again)
 
@@ -86,6 +89,7 @@ def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outc
         return "stopped"
     if again:
         context.cases.resolve(order.id, "it went on by itself", kind="waiting_for_platform")
+        outages.is_over(context, order.blocked_reason, order.legal_entity)
     return outcome
 
 

@@ -1,0 +1,116 @@
+"""When a platform is back, what waited for it goes on at once, the oldest first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+import pytest
+
+from canonical.faults import Unavailable
+from canonical.orders import Order
+from policies.catalogue.live import LiveCatalogue
+from process_apis import posting
+from process_apis.records.database import orders, postings
+from process_apis.runtime.agenda import Agenda
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.outages import is_over
+from process_apis.runtime.steps import enter_state
+from sandbox.site import FRANCE, GERMANY
+from tests.support.process_context import TestClock, accepted_order
+from tiergate.dev.sandbox import catalogue_for
+
+AWAY = Unavailable("erp", "it is away")
+
+
+def away(_: object) -> NoReturn:
+    raise AWAY
+
+
+def back(_: object) -> None:
+    """Go on."""
+
+
+def waiting_orders(context: WorkflowContext, *deals: str, runs: int = 6) -> list[str]:
+    """Make orders that wait for the ERP, ever longer."""
+    made = [accepted_order(context, each) for each in deals]
+    for each in made:
+        context.orders.change(each, run=runs)
+        enter_state(context, each, "validating", away)
+    return made
+
+
+def invoice(context: WorkflowContext, key: str, legal_entity: str = "DE01") -> None:
+    context.postings.expect(
+        "invoice",
+        "billing-eu",
+        key,
+        "cor_1",
+        context.stalled_at(),
+        contract_id="con_1",
+        customer_id="cus_1",
+        legal_entity=legal_entity,
+    )
+
+
+def waiting_invoices(context: WorkflowContext, *keys: str, legal_entity: str = "DE01") -> None:
+    for each in keys:
+        invoice(context, each, legal_entity)
+        posting.attempt(context, "invoice", each, away)
+
+
+def due(context: WorkflowContext, of: str) -> list[str]:
+    table = orders if of == "orders" else postings
+    return [row.id for row in Agenda(context, table).due(100)]
+
+
+def test_an_order_that_goes_on_wakes_those_that_wait_for_the_same_the_oldest_first(
+    context: WorkflowContext, clock: TestClock
+) -> None:
+    made = waiting_orders(context, "first", "second", "third")
+    waiting_invoices(context, "in_1", "in_2")
+    assert due(context, "orders") == due(context, "postings") == []
+    clock.move(1)
+    seen: list[Order] = []
+
+    enter_state(context, made[1], "validating", lambda order: seen.append(order) or "done")
+
+    assert [each.blocked_reason for each in seen] == ["erp: it is away"]
+    assert due(context, "orders") == [made[0], made[2]]
+    assert due(context, "postings") == ["in_1", "in_2"]
+
+
+def test_a_posting_that_goes_on_wakes_the_others(context: WorkflowContext) -> None:
+    waiting_invoices(context, "in_1", "in_2", "in_3")
+
+    posting.attempt(context, "invoice", "in_2", back)
+
+    assert [each for each in due(context, "postings") if each != "in_2"] == ["in_1", "in_3"]
+
+
+@pytest.mark.parametrize("reason", ["", "the posting window of DE01, which opens at …", "billing: it is away"])
+def test_what_waited_for_something_else_wakes_nothing(context: WorkflowContext, reason: str) -> None:
+    waiting_invoices(context, "in_1")
+
+    assert is_over(context, reason, "DE01") == 0
+    assert due(context, "postings") == []
+
+
+def test_what_waits_for_another_company_s_platform_waits_on(context: WorkflowContext, tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.toml"
+    path.write_text(catalogue_for([GERMANY, FRANCE]))
+    of_two = msgspec.structs.replace(context, live_catalogue=LiveCatalogue(path))
+    waiting_invoices(of_two, "in_de")
+    waiting_invoices(of_two, "in_fr", legal_entity=FRANCE.code)
+
+    assert is_over(of_two, "erp: it is away", FRANCE.code) == 1
+    assert due(of_two, "postings") == ["in_fr"]
+
+
+def test_an_order_that_people_have_to_see_to_is_not_woken(context: WorkflowContext) -> None:
+    (order_id,) = waiting_orders(context, "held")
+    context.orders.advance(order_id, "on_hold", next_attempt_at=None, blocked_reason="erp: no", held_in="validating")
+
+    assert is_over(context, "erp: it is away", "DE01") == 0
+    assert due(context, "orders") == []
