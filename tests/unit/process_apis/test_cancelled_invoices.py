@@ -21,6 +21,7 @@ from sqlalchemy import event
 from canonical.billing import Invoice, InvoiceState, Posting
 from canonical.cases import Finding
 from canonical.money import Money
+from policies.http.client import EXCHANGE
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
 from process_apis.runtime.context import WorkflowContext
@@ -199,6 +200,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory, empty_tables: Path) -> Ge
             status, body = books.answer(self.command, self.path)
             self.send_response_only(status)
             self.send_header("content-length", str(len(body)))
+            self.send_header(EXCHANGE, self.headers[EXCHANGE])
             self.end_headers()
             self.wfile.write(body)
 
