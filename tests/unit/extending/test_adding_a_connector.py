@@ -106,7 +106,8 @@ def test_a_connector_is_added_without_touching_an_existing_file(tree: Path, tmp_
     options = ("-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tree))
     kit = run(tree, "pytest", *options, TEST, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
 
-    assert (answers["put"], answers["removed"]["platform"], answers["webhook"]) == (200, "provisioning", 401)
+    assert answers["removed"].get("platform") == "provisioning", answers["removed"]
+    assert (answers["put"], answers["webhook"]) == (200, 401)
     assert "toy" in answers["ready"]
     assert f"{len(behaviours(ProvisioningKit))} passed" in kit
     after = digests(tree)
