@@ -156,10 +156,14 @@ class Bench:
         text = re.sub(r"daily = [0-9_]+", "daily = 100_000_000_000", text)
         self.catalogue = folder / "catalogue.toml"
         self.catalogue.write_text(text)
-        client = load(self.catalogue).clients["sales-app"]
-        self.token = Issuer(self.key, utc_now).token("sales-app", client, ttl=timedelta(hours=4))
+        self.client = load(self.catalogue).clients["sales-app"]
         self.upstream = free_port()
         self.redis = free_port()
+
+    @property
+    def token(self) -> str:
+        """Return a new token: a layer refuses those from before its first start."""
+        return Issuer(self.key, utc_now).token("sales-app", self.client, ttl=timedelta(hours=4))
 
     def peer(self, port: int, redis_url: str = "") -> str:
         public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -257,9 +261,9 @@ def started(bench: Bench, gateway: tuple[int, list[Child]]) -> Generator[int]:
     port, children = gateway
     with stopped_at_the_end() as stopping:
         stopping.extend(children)
-        headers = {"authorization": f"Bearer {bench.token}"}
         deadline = time.monotonic() + 30
         while True:
+            headers = {"authorization": f"Bearer {bench.token}"}
             try:
                 answer = httpx.get(f"http://127.0.0.1:{port}{PATH}", headers=headers)
                 if answer.status_code == HTTPStatus.OK and answer.json()["id"] == ORDER:

@@ -165,7 +165,7 @@ def shared_store(layer: Layer, settings: Settings, password: Secret) -> SharedSt
 def revoked_store(settings: Settings, password: Secret) -> RevocationStore:
     if settings.governance.redis_url:
         return RevocationRedis(settings.governance.redis_url, REDIS_SECONDS, password)
-    return RevocationFile(settings.state / "revoked.json")
+    return RevocationFile(settings.revoked_file())
 
 
 def residency(settings: Settings, live_catalogue: LiveCatalogue) -> Residency:

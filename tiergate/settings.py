@@ -163,6 +163,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the path of the key that signs the tokens of the local issuer."""
         return self.state / "issuer.pem"
 
+    def revoked_file(self) -> Path:
+        """Return the path of the revocations, where there is no Redis to hold them."""
+        return self.state / "revoked.json"
+
     def audit_key(self) -> Path:
         """Return the path of the key that seals the audit records.
 

@@ -52,6 +52,12 @@ class Revoked(msgspec.Struct, frozen=True):
         return max(now, int(self.clients.get(client, -1.0)) + 1, math.ceil(self.since))
 
 
+def begin(path: Path, now: datetime) -> None:
+    """Begin the document in a file where there is none yet: it is complete from the second of `now` on."""
+    begun = msgspec.json.encode(Revoked(since=float(int(now.timestamp()))))
+    update_atomically(path, lambda found: found or begun)
+
+
 class RevocationStore(Protocol):
     """The store of revocations that all replicas share."""
 

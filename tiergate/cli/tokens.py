@@ -38,6 +38,10 @@ def token(client: str, config: Path, minutes: int) -> None:
     settings = load_settings(config)
     clients = load_catalogue(settings.governance.path()).clients
     require_client(client, clients)
+    if not settings.governance.redis_url and not settings.revoked_file().exists():
+        from policies.identity.revocation import begin
+
+        begin(settings.revoked_file(), utc_now())  # or the token would be from before the first start of a layer
     click.echo(
         Issuer(signing_key(settings.issuer_key()), utc_now).token(
             client, clients[client], ttl=timedelta(minutes=minutes)

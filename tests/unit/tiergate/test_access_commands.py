@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import jwt
@@ -12,7 +13,9 @@ from canonical.ids import utc_now
 from policies.audit.files import LogFiles
 from policies.audit.log import AuditLog
 from policies.audit.records import AuditEntry
+from policies.identity.revocation import RevocationFile, Revocations
 from tiergate.cli.main import cli
+from tiergate.settings import load
 
 JTI = "0123456789abcdef01234567"
 
@@ -46,6 +49,18 @@ def test_a_client_that_the_catalogue_does_not_have_is_refused_with_those_it_has(
     assert done.exit_code == 2
     assert "the catalogue has no client 'nobody'; it has experience-layer, finance-app" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_token_from_before_the_first_start_of_a_layer_is_good_when_it_starts(config: Path) -> None:
+    settings = load(config, {"TIERGATE_FOLDER": str(config.parent)})
+    made = invoke(config, "token", "sales-app", TIERGATE_FOLDER=str(config.parent)).stdout.strip()
+    claims = jwt.decode(made, options={"verify_signature": False})
+
+    revocations = Revocations(RevocationFile(settings.revoked_file()), utc_now)
+    asyncio.run(revocations.look())
+
+    assert not revocations.current.covers(claims["jti"], "sales-app", claims["iat"])
+    assert revocations.current.covers(claims["jti"], "sales-app", claims["iat"] - 60)
 
 
 @pytest.mark.parametrize("given", ["", "\n", "no token\n"])
