@@ -243,7 +243,7 @@ def loaded(bench: Bench, port: int, connections: int, seconds: int) -> Load:
         raise SystemExit(f"answers were wrong:\n{output}")
     found = {
         part: _milliseconds(value, unit)
-        for part, value, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", output, re.MULTILINE)
+        for part, value, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)\s*$", output, re.MULTILINE)
     }
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if rate is None:
