@@ -22,12 +22,13 @@ PAGES = sorted(
     for page in [
         *ROOT.glob("docs/*.md"),
         *ROOT.glob("docs/guides/*.md"),
+        *ROOT.glob("docs/runbooks/*.md"),
         *ROOT.glob("docs/decisions/*.md"),
         *ROOT.glob("*.md"),
     ]
 )
 GUIDING = [
-    *[page for page in PAGES if page.startswith("docs/guides/")],
+    *[page for page in PAGES if page.startswith(("docs/guides/", "docs/runbooks/"))],
     *("docs/architecture.md", "docs/glossary.md", "README.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md"),
 ]
 CODE = re.compile(r"`([^`\s]+)`")
