@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import httpx
 import msgspec
@@ -58,39 +58,82 @@ CONNECT_SECONDS = 1.0
 SKEW = 60.0
 """Seconds by which clocks may differ: a signature or a log-in is refused when they differ by minutes."""
 
+RUNBOOK = "docs/runbooks/health.md"
+"""The page of the documentation that says what to do about what is found here."""
+Word = Literal[
+    "platform",
+    "changes",
+    "database",
+    "system",
+    "engine",
+    "process",
+    "catalogue",
+    "limits",
+    "background",
+    "audit",
+    "revocations",
+    "readiness",
+]
+"""What readiness names; `platform` and `changes` stand for those of each instance."""
+Trouble = Literal[
+    "python",
+    "sqlite",
+    "settings",
+    "secrets",
+    "catalogue",
+    "issuers",
+    "state-folder",
+    "disk",
+    "platform",
+    "misfits",
+    "clock",
+    "layer",
+]
+"""What the doctor finds wrong. Each of these, and each `Word`, has a heading in the runbook."""
+
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was checked. What is `missing` has to be done; a `warning` is to be known."""
+    """One thing that was checked. What is `missing` has to be done; a `warning` is to be known.
+
+    `runbook` is the page of the documentation that says more, empty for what is well.
+    """
 
     what: str
     state: Literal["ok", "warning", "missing"] = "ok"
     remedy: str = ""
+    runbook: str = ""
+
+
+def _see(about: Trouble | Word) -> str:
+    """Return where the runbook says what to do."""
+    return f"{RUNBOOK}#{about}"
 
 
 def examine(config: Path) -> Iterator[Check]:
     """Yield what was found, one check after the other."""
-    yield _required(f"Python {sys.version.split()[0]}", "Tiergate needs 3.11 or later", good=sys.version_info >= OLDEST)
+    version = f"Python {sys.version.split()[0]}"
+    yield _required(version, "Tiergate needs 3.11 or later", "python", good=sys.version_info >= OLDEST)
     try:
         settings = load(config, os.environ)
     except SettingsError as error:
-        yield from (Check(each, "missing") for each in error.errors)
+        yield from (Check(each, "missing", runbook=_see("settings")) for each in error.errors)
         return
     yield Check(f"settings in {config}" if config.exists() else "settings in the environment")
     yield from _passwords(settings)
     yield from _secret_files(settings)
     if reason := sqlite_is_too_old(settings):
-        yield Check(f"SQLite {sqlite3.sqlite_version}", "missing", reason)
+        yield Check(f"SQLite {sqlite3.sqlite_version}", "missing", reason, _see("sqlite"))
     path = settings.governance.path()
     platforms: dict[str, ConnectedPlatform] = {}
     catalogue = None
     try:
         catalogue = load_catalogue(path)
     except (OSError, CatalogueError) as error:
-        yield Check(f"catalogue {path.name}: {error}", "missing", "see `tiergate policy check`")
+        yield Check(f"catalogue {path.name}: {error}", "missing", "see `tiergate policy check`", _see("catalogue"))
     else:
         yield Check(f"catalogue {path.name}")
         platforms, errors = read_platforms(settings, catalogue, os.environ)
-        yield from (Check(each, "missing") for each in errors)
+        yield from (Check(each, "missing", runbook=_see("settings")) for each in errors)
         if not errors:
             yield Check("every platform has its settings and secrets")
         yield from asyncio.run(_examine_issuers(settings, catalogue))
@@ -135,11 +178,12 @@ async def _examine_issuer(url: str) -> Check:
     try:
         usable_keys = [each for each in await Discovery(url).fetch() if usable(each)]
     except PlatformFault as fault:
-        return Check(f"the issuer {url}: {fault.reason}", "missing", "correct its url, or ask its owner")
-    if not usable_keys:
         return Check(
-            f"the issuer {url} has no key that we accept", "missing", "it has to sign with RS256, ES256 or EdDSA"
+            f"the issuer {url}: {fault.reason}", "missing", "correct its url, or ask its owner", _see("issuers")
         )
+    if not usable_keys:
+        what, remedy = f"the issuer {url} has no key that we accept", "it has to sign with RS256, ES256 or EdDSA"
+        return Check(what, "missing", remedy, _see("issuers"))
     return Check(f"the issuer {url} has {len(usable_keys)} keys that we accept")
 
 
@@ -152,7 +196,7 @@ def _passwords(settings: Settings) -> Iterator[Check]:
         try:
             each.read()
         except SecretError as error:
-            yield Check(f"[{section}]: {error}", "missing")
+            yield Check(f"[{section}]: {error}", "missing", runbook=_see("secrets"))
 
 
 def _secret_files(settings: Settings) -> Iterator[Check]:
@@ -163,22 +207,23 @@ def _secret_files(settings: Settings) -> Iterator[Check]:
     for path in named:
         if path is not None and path.is_file() and path.stat().st_mode & stat.S_IROTH:
             what = f"{path} holds a secret, and every user of this machine may read it"
-            yield Check(what, "warning", f"chmod o= {quote(str(path))}")
+            yield Check(what, "warning", f"chmod o= {quote(str(path))}", _see("secrets"))
 
 
-def _required(what: str, remedy: str, *, good: bool) -> Check:
-    return Check(what) if good else Check(what, "missing", remedy)
+def _required(what: str, remedy: str, about: Trouble, *, good: bool) -> Check:
+    return Check(what) if good else Check(what, "missing", remedy, _see(about))
 
 
 def _folder(folder: Path) -> Iterator[Check]:
     writable = folder.exists() and os.access(folder, os.W_OK)
-    yield _required(f"state folder {folder}", "create it, or run `tiergate sandbox`", good=writable)
+    yield _required(f"state folder {folder}", "create it, or run `tiergate sandbox`", "state-folder", good=writable)
     for path, mode in too_open(folder):
         what = f"{path} has the mode {mode:04o}: other users may read it, or hold its lock"
-        yield Check(what, "warning", f"chmod go= {quote(str(path))}, or start a layer as its owner")
+        remedy = f"chmod go= {quote(str(path))}, or start a layer as its owner"
+        yield Check(what, "warning", remedy, _see("state-folder"))
     free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
     roomy = "make room: the records and logs need it"
-    yield _required(f"{free // 2**20} MiB of disk are free", roomy, good=free > ENOUGH)
+    yield _required(f"{free // 2**20} MiB of disk are free", roomy, "disk", good=free > ENOUGH)
 
 
 # ---- a sandbox that is stopped
@@ -234,13 +279,14 @@ async def examine_platform(platform: ConnectedPlatform, connector: Any, client: 
             await connector.check()
             misfits: list[Misfit] = await connector.misfits() if isinstance(connector, Comparable) else []
     except TimeoutError:
-        return [Check(f"{name}: no answer within {PLATFORM_SECONDS:.0f} s", "missing", "ask again, or its owner")]
+        what = f"{name}: no answer within {PLATFORM_SECONDS:.0f} s"
+        return [Check(what, "missing", "ask again, or its owner", _see("platform"))]
     except PlatformFault as fault:
         away = isinstance(fault, (Unavailable, UnknownOutcome))
         remedy = "start it (`tiergate sandbox` for the stand-ins), or correct its url"
         settings = f"see [platforms.{platform.name}] in the settings, and its secrets"
-        return [Check(f"{name}: {fault.reason}", "missing", remedy if away else settings)]
-    found = [Check(f"{platform.name}: {each.what}", _state(each), each.remedy) for each in misfits]
+        return [Check(f"{name}: {fault.reason}", "missing", remedy if away else settings, _see("platform"))]
+    found = [Check(f"{platform.name}: {each.what}", _state(each), each.remedy, _see("misfits")) for each in misfits]
     found += _skew(platform.name, client.last_date)
     good = all(each.state != "missing" for each in found)
     return [Check(f"{name} lets us in" + (", and has what is needed" if good else "")), *found]
@@ -260,7 +306,7 @@ def _skew(name: str, date: bytes) -> list[Check]:
         return []
     words = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
     remedy = "set the clock (NTP): webhooks and log-ins are refused by their time"
-    return [Check(f"{name}: our clock is {words} the platform's", "missing", remedy)]
+    return [Check(f"{name}: our clock is {words} the platform's", "missing", remedy, _see("clock"))]
 
 
 # ---- layers
@@ -278,9 +324,10 @@ def _layers(settings: Settings, catalogue: Catalogue | None) -> Iterator[Check]:
         place = f"{layer} layer at http://{server.host}:{getattr(server, f'{layer}_port')}"
         if entries is None:
             others = any(each is not None for each in found.values())
-            yield Check(place, "missing", f"start it with `tiergate {f'serve {layer}' if others else 'up'}`")
+            remedy = f"start it with `tiergate {f'serve {layer}' if others else 'up'}`"
+            yield Check(place, "missing", remedy, _see("layer"))
         elif isinstance(entries, str):
-            yield Check(f"{place}: {entries}", "missing", f"give it another server.{layer}_port")
+            yield Check(f"{place}: {entries}", "missing", f"give it another server.{layer}_port", _see("layer"))
         else:
             yield from _of_layer(layer, place, entries)
 
@@ -290,9 +337,15 @@ def _of_layer(layer: str, place: str, entries: dict[str, str]) -> Iterator[Check
         yield Check(place)
     for name, said in entries.items():
         if not is_ok(said):
-            yield Check(f"{place}: {name}: {said}", "missing", f"look at {name}")
+            yield Check(f"{place}: {name}: {said}", "missing", f"look at {name}", _see(_word(layer, name)))
         elif said != OK:
             yield Check(f"{layer} layer: {name}: {said.removeprefix(f'{OK}, ')}")
+
+
+def _word(layer: str, name: str) -> Word:
+    """Return by which word the runbook has an entry of readiness: those of instances have their names."""
+    words: dict[str, Word] = {each: each for each in get_args(Word)}
+    return words.get(name.rsplit(maxsplit=1)[-1], "platform" if layer == "system" else "readiness")
 
 
 def _readiness(url: str, token: str) -> dict[str, str] | str | None:

@@ -32,7 +32,8 @@ def doctor(config: Path, token: str | None, *, as_json: bool) -> None:
         found.append(each)
         if not as_json:
             remedy = f" – {each.remedy}" if each.remedy else ""
-            click.echo(f"{click.style(f'{each.state:8}', fg=COLOURS[each.state])}{each.what}{remedy}")
+            page = f" ({each.runbook})" if each.runbook else ""
+            click.echo(f"{click.style(f'{each.state:8}', fg=COLOURS[each.state])}{each.what}{remedy}{page}")
     good = all(each.state != "missing" for each in found)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode({"ok": good, "checks": found})).decode())

@@ -169,7 +169,7 @@ def test_the_doctor_says_that_our_clock_is_not_the_platforms(seconds: int, word:
 
     assert well.what.endswith("lets us in")
     assert re.fullmatch(rf"under-test: our clock is (599|600|601) s {word} the platform's", skew.what)
-    assert skew.state == "missing"
+    assert (skew.state, skew.runbook) == ("missing", "docs/runbooks/health.md#clock")
 
 
 def test_the_doctor_finds_nothing_where_everything_fits(tmp_path: Path) -> None:
@@ -191,6 +191,7 @@ def test_the_doctor_names_what_a_platform_lacks_and_a_key_that_may_do_too_much(t
     assert (well.state, lacks.state, may.state) == ("ok", "missing", "warning")
     assert lacks.what.startswith("under-test: no webhook endpoint reports to")
     assert lacks.remedy == "run `tiergate setup billing under-test`"
+    assert lacks.runbook == "docs/runbooks/health.md#misfits"
     assert "sk_test" not in repr((well, lacks, may)).replace("(sk_…)", "")
 
 
@@ -225,6 +226,7 @@ def test_the_doctor_says_that_credentials_are_refused(
 
     assert (refused.state, reason in refused.what) == ("missing", True), refused
     assert refused.remedy == f"see [platforms.{INSTANCE}] in the settings, and its secrets"
+    assert refused.runbook == "docs/runbooks/health.md#platform"
     assert "wrong one" not in repr(refused)
 
 
@@ -239,4 +241,4 @@ def test_the_doctor_can_be_read_by_a_machine(port: int, tmp_path: Path) -> None:
 
     said = json.loads(done.stdout)
     assert (done.exit_code, said["ok"]) == (3, False)
-    assert {"what": f"state folder {tmp_path}", "state": "ok", "remedy": ""} in said["checks"]
+    assert {"what": f"state folder {tmp_path}", "state": "ok", "remedy": "", "runbook": ""} in said["checks"]
