@@ -202,6 +202,8 @@ def _passwords(settings: Settings) -> Iterator[Check]:
 def _secret_files(settings: Settings) -> Iterator[Check]:
     """Yield the files of secrets that others than their owner and its group may read."""
     named = [settings.governance.redis_password.path, settings.process.database_password.path]
+    ours = (settings.governance.issuer_key_file, settings.governance.audit_key_file)
+    named += [Path(file) for file in ours if file]
     for section in settings.platforms.values():
         named += [Path(str(file)) for key, file in section.items() if key.endswith("_file")]
     for path in named:

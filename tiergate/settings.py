@@ -90,14 +90,17 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `catalogue` is the path of the catalogue; empty for the one that is shipped. `redis_url` is where replicas count
     together, with `redis_password`; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the
-    channels accept; empty for the local one. `local_tokens` is whether clients with a secret get tokens of the local
-    one at `/oauth/token`. `secrets_seconds` is how old the output of a secret's command may be.
+    channels accept; empty for the local one. `issuer_key_file`, `client_secrets_file` and `audit_key_file` are the
+    paths of what replicas have in common; empty for the state folder. `local_tokens` is whether clients with a secret
+    get tokens of the local one at `/oauth/token`. `secrets_seconds` is how old the output of a secret's command may be.
     """
 
     catalogue: str = ""
     issuer: OptionalHttpUrl = ""
     redis_url: RedisUrl = ""
     redis_password: SecretSetting = NOWHERE
+    issuer_key_file: str = ""
+    client_secrets_file: str = ""
     audit_key_file: str = ""
     audit_heads: str = ""
     local_tokens: bool = True
@@ -157,11 +160,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def client_secrets(self) -> Path:
         """Return the path of the digests of the secrets with which clients get tokens."""
-        return self.state / "client-secrets.json"
+        named = self.governance.client_secrets_file
+        return Path(named) if named else self.state / "client-secrets.json"
 
     def issuer_key(self) -> Path:
         """Return the path of the key that signs the tokens of the local issuer."""
-        return self.state / "issuer.pem"
+        return Path(self.governance.issuer_key_file) if self.governance.issuer_key_file else self.state / "issuer.pem"
 
     def revoked_file(self) -> Path:
         """Return the path of the revocations, where there is no Redis to hold them."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from canonical.ids import utc_now
+from policies.identity.issuer import signing_key
 from policies.store.shared_store import SharedFileStore
 from system_apis.feed_position import FeedPosition
 from tiergate.cli.common import load_settings
@@ -74,8 +75,13 @@ def test_a_link_leads_to_no_other_file(state: Path) -> None:
 def test_the_doctor_says_what_is_too_open_and_changes_nothing(state: Path) -> None:
     secret = state.parent / "key"
     secret.touch(0o644)
+    issuer = state.parent / "tokens.pem"
+    signing_key(issuer)
+    issuer.chmod(0o644)
     config = state.parent / "tiergate.toml"
     config.write_text(f"""folder = "{state}"
+[governance]
+issuer_key_file = "{issuer}"
 [platforms.stripe]
 url = "https://api.stripe.com"
 api_key_file = "{secret}"
@@ -87,7 +93,7 @@ api_key_file = "{secret}"
         str(each) for each, _ in too_open(state)
     ]
     assert len(list(too_open(state))) == len(EARLIER) + 3
-    assert [f"chmod o= {secret}" in each.remedy for each in found if "secret" in each.what] == [True]
+    assert [each.remedy for each in found if "secret" in each.what] == [f"chmod o= {issuer}", f"chmod o= {secret}"]
 
 
 def test_what_a_command_creates_is_its_users_alone(tmp_path: Path) -> None:

@@ -395,3 +395,13 @@ def test_a_file_of_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"password cannot be read: .*{gone}: No such file"):
         platforms(settings, without("TIERGATE_PLATFORMS_TRYTON_PASSWORD"))
     assert platforms(settings, SECRETS)["tryton"].password.reveal() == "s2"
+
+
+def test_what_replicas_have_in_common_is_in_files_that_the_settings_name(tmp_path: Path) -> None:
+    named = "[governance]\nissuer_key_file = '/run/issuer.pem'\nclient_secrets_file = '/run/clients.json'\n"
+
+    settings = load(written(tmp_path, named), {})
+
+    assert settings.issuer_key() == Path("/run/issuer.pem")
+    assert settings.client_secrets() == Path("/run/clients.json")
+    assert load(written(tmp_path, ""), {}).issuer_key() == tmp_path / "issuer.pem"
