@@ -88,8 +88,9 @@ print(EXAMPLES, MAKE_ONE, sep="\\n")
     examples, message = done.stdout.splitlines()
     assert Path(examples).is_relative_to(installed)
     assert f"copy {examples}/tiergate.example.toml" in message
-    shipped = {each.relative_to(ROOT / "deploy") for each in (ROOT / "deploy").rglob("*.toml")}
-    assert {each.relative_to(examples) for each in Path(examples).rglob("*.toml")} == shipped
+    named = [ROOT / "deploy/tiergate.example.toml", *(ROOT / "deploy/mappings").iterdir()]
+    shipped = {each.relative_to(ROOT / "deploy") for each in named}
+    assert {each.relative_to(examples) for each in Path(examples).rglob("*") if each.is_file()} == shipped
 
 
 @pytest.mark.parametrize(
