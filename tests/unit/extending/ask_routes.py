@@ -25,8 +25,9 @@ def main(path: Path) -> None:
     settings = load(path, os.environ)
     live_catalogue = open_catalogue(settings)
     platforms = load_platforms(settings, live_catalogue.current, os.environ)
-    headers = {"authorization": f"Bearer {caller('process-layer', settings, live_catalogue)()}"}
     with TestClient(system_app(settings, platforms)) as client:
+        # A token from before the first start of a layer is refused.
+        headers = {"authorization": f"Bearer {caller('process-layer', settings, live_catalogue)()}"}
         put = client.put("/provisioning/v1/orders/ord_1", json=ORDER, headers=headers)
         removed = client.delete("/provisioning/v1/orders/ord_1?legal_entity=DE01", headers=headers)
         webhook = client.post("/provisioning/v1/webhooks?instance=toy", content=b"{}")
