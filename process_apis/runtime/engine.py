@@ -265,8 +265,8 @@ class Engine:
         return orphans
 
     def _resume_unattended(self, own: set[str]) -> None:
-        """Resume those of the `own` workflows that no thread is at, and was at when this was last done: between the
-        moment when one is begun and that when its thread is, there is none."""
+        """Resume those of the `own` workflows that no thread is at, nor was when this was last done: one that has just
+        begun has no thread for a moment."""
         if self._dbos is None:
             return
         threads = self._dbos._active_workflows_set.activeList()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

@@ -14,7 +14,6 @@ from dbos import DBOS
 from canonical.parties import Address, Customer
 from process_apis.records import customers
 from process_apis.records.database import events, executors, open_database, writing
-from process_apis.records.revisions import upgrade
 from process_apis.runtime.engine import Engine, Work
 from tests.support.environment import wait_until
 from tests.support.partition_worker import JOBS, engine_over, job
@@ -23,29 +22,11 @@ OF_BOTH = pytest.mark.parametrize("partition", ["", "con_1"], ids=["alone", "in 
 
 
 @pytest.fixture
-def url(database_url: str) -> Generator[str]:
-    """A database with our tables. No job was done yet."""
-    database = open_database(database_url)
-    upgrade(database)
-    database.dispose()
-    JOBS.forget()
-    yield database_url
-    JOBS.forget()
-
-
-@pytest.fixture
 def database(url: str) -> Generator[sa.Engine]:
     """The database as another process sees it."""
     database = open_database(url)
     yield database
     database.dispose()
-
-
-@pytest.fixture
-def engine(url: str) -> Generator[Engine]:
-    engine = engine_over(url, "here")
-    yield engine
-    engine.close()
 
 
 def keep(database: sa.Engine, name: str) -> None:

@@ -5,35 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
-from process_apis.records.database import open_database
-from process_apis.records.revisions import upgrade
 from process_apis.runtime.engine import Engine, Work
 from tests.support.environment import wait_until
 from tests.support.partition_worker import JOBS, engine_over, job
-
-
-@pytest.fixture
-def url(database_url: str) -> Generator[str]:
-    """A database with our tables. No job was done yet."""
-    database = open_database(database_url)
-    upgrade(database)
-    database.dispose()
-    JOBS.forget()
-    yield database_url
-    JOBS.forget()
-
-
-@pytest.fixture
-def engine(url: str) -> Generator[Engine]:
-    engine = engine_over(url, "here")
-    yield engine
-    engine.close()
 
 
 def worker(

@@ -1,0 +1,30 @@
+"""A database for the engine's work, and an engine over it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from process_apis.records.database import open_database
+from process_apis.records.revisions import upgrade
+from process_apis.runtime.engine import Engine
+from tests.support.partition_worker import JOBS, engine_over
+
+
+@pytest.fixture
+def url(database_url: str) -> Generator[str]:
+    """A database with our tables. No job was done yet."""
+    database = open_database(database_url)
+    upgrade(database)
+    database.dispose()
+    JOBS.forget()
+    yield database_url
+    JOBS.forget()
+
+
+@pytest.fixture
+def engine(url: str) -> Generator[Engine]:
+    engine = engine_over(url, "here")
+    yield engine
+    engine.close()
