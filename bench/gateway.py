@@ -18,12 +18,13 @@ from policies.catalogue.model import Layer
 from policies.chain.gate import governed
 from policies.chain.passthrough import Passthrough, PassthroughRoute
 from policies.identity.authentication import Principal
-from policies.identity.issuer import Issuer, signing_key
+from policies.identity.issuer import Issuer
 from policies.outbound.layer_client import AsyncLayerClient, LayerResponse, token_for
 from tiergate import composition
 from tiergate.server.logs import log_as_json
 from tiergate.server.server import run
 from tiergate.settings import Governance, Server, Settings
+from tiergate.shared import SharedState
 
 NAMES: dict[Layer, str] = {"experience": "sales", "process": "process", "system": "crm"}
 OPERATIONS: dict[Layer, str] = {"experience": "sales_get_order", "process": "get_order", "system": "get_deal"}
@@ -40,9 +41,9 @@ class Bench:
         governance = Governance(catalogue=plan["catalogue"], redis_url=plan["redis_url"])
         self.settings = Settings(folder=str(folder), governance=governance)
         self.live_catalogue = composition.open_catalogue(self.settings)
-        self.gate = composition.gate(self.layer, self.settings, self.live_catalogue)
+        self.gate = composition.gate(self.layer, self.settings, self.live_catalogue, SharedState(self.settings))
         self.next = AsyncLayerClient(plan["next"], "next", 10)
-        self.issuer = Issuer(signing_key(folder / "issuer.pem"), utc_now)
+        self.issuer = Issuer(self.gate.keys, utc_now)
 
     async def to_layer(self, principal: Principal, path: str) -> LayerResponse:
         """Fetch from the next layer, as the experience layer does from the process layer."""

@@ -33,7 +33,9 @@ from bench.picture import bars
 from canonical.ids import utc_now
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
-from policies.identity.issuer import ISSUER, Issuer, audience, signing_key
+from policies.identity.issuer import ISSUER, Issuer, audience
+from policies.identity.key_ring import KeyRing
+from policies.store.documents import FileDocument
 from tiergate.dev.processes import Child, stopped_at_the_end
 from tiergate.dev.sandbox import free_port
 
@@ -151,7 +153,8 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.key = signing_key(folder / "issuer.pem")
+        self.keys = KeyRing(folder / "issuer.pem", FileDocument(folder / "signing-keys.json"), utc_now)
+        self.keys.tend()
         text = re.sub(r'rates = "[^"]+"', 'rates = "100000/second"', SHIPPED.read_text())
         text = re.sub(r"daily = [0-9_]+", "daily = 100_000_000_000", text)
         self.catalogue = folder / "catalogue.toml"
@@ -163,10 +166,12 @@ class Bench:
     @property
     def token(self) -> str:
         """Return a new token: a layer refuses those from before its first start."""
-        return Issuer(self.key, utc_now).token("sales-app", self.client, ttl=timedelta(hours=4))
+        return Issuer(self.keys, utc_now).token("sales-app", self.client, ttl=timedelta(hours=4))
 
     def peer(self, port: int, redis_url: str = "") -> str:
-        public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        public = (
+            self.keys.signs.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        )
         plan = {
             "port": port,
             "upstream": f"http://127.0.0.1:{self.upstream}",

@@ -76,7 +76,7 @@ async def _granted(
     client = catalogue.clients.get(name)
     request.scope["state"][ACTS_FOR] = name if client else UNKNOWN
     operation = catalogue.gateway.operations["issue_token"]
-    proved = client is not None and tokens.credentials.was_proved(name, secret)
+    proved = client is not None and await tokens.credentials.was_proved(name, secret)
     peer = request.client.host if request.client else ""
     counted = name if proved else _guesser(name, peer)
     await gate.throttle.take(RateLimitedCall(counted, "issue_token"), own_limits(operation), operation.cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -12,6 +13,7 @@ from canonical.ids import Clock, NewId
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Checks
 from policies.context.background import Background
+from policies.store.leases import KeptLease
 from system_apis.billing import api as billing_api
 from system_apis.billing.port import Billing
 from system_apis.connector import Instances
@@ -48,6 +50,7 @@ class Platforms(msgspec.Struct, frozen=True):
 def create_app(
     gate: Gate,
     platforms: Platforms,
+    leases: Mapping[str, KeptLease],
     intake: Intake,
     clock: Clock,
     new_id: NewId,
@@ -57,17 +60,18 @@ def create_app(
 ) -> Litestar:
     """Return the system layer's app.
 
-    Its change feeds run from its start to its end, and `closing` is closed at its end. Readiness names each platform
-    that is down or lacks what is needed, and says how old the last good look at each feed is. The layer is ready all
-    the same: one platform that is away must not keep the webhooks of another from it. After `longest_silence`
-    seconds without one a case is opened.
+    Its change feeds run from its start to its end, each while its lease, by the instance's name, is held; `closing` is
+    closed at the end. Readiness names each platform that is down or lacks what is needed, and says how old the last
+    good look at each feed is. The layer is ready all the same: one platform that is away must not keep the webhooks of
+    another from it. After `longest_silence` seconds without one a case is opened.
     """
     checks = Checks({name: Fitness(name, each, clock).check for name, each in platforms.every().items()})
     feeds = {
-        f"{name} changes": Feed(f"crm/{name}", crm.look, intake, clock, new_id, longest_silence)
+        f"{name} changes": Feed(f"crm/{name}", crm, leases[name], intake, clock, new_id, longest_silence)
         for name, crm in platforms.crms
     }
     jobs = [job for each in feeds.values() for job in (each.keep_looking, each.keep_telling)]
+    jobs += [each.keep for each in leases.values()]
     running = Background(*jobs, checks.keep_asking)
 
     def readiness() -> dict[str, str]:

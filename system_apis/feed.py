@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from traceback import extract_tb
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -22,6 +22,7 @@ from canonical.faults import (
 )
 from canonical.ids import Clock, NewId
 from policies.chain.readiness import OK
+from policies.store.leases import KeptLease
 from system_apis.intake import Intake
 
 FIRST = 0.5
@@ -49,29 +50,38 @@ class Look(msgspec.Struct, frozen=True):
     note: str = ""
 
 
+class Reader(Protocol):
+    """What a connector with a change feed does. Both raise leaves of `PlatformFault`."""
+
+    async def begin(self) -> None:
+        """Begin at the stored position: another process may have read on since this one did."""
+        ...
+
+    async def look(self, intake: Intake) -> Look:
+        """Offer to `intake` what is new since the last look. Return when to look again."""
+        ...
+
+
 class Feed:
-    """Look at one instance's changes for as long as the layer runs."""
+    """Look at one instance's changes for as long as the layer runs, while no other replica does."""
 
     def __init__(
-        self,
-        source: str,
-        look: Callable[[Intake], Awaitable[Look]],
-        intake: Intake,
-        clock: Clock,
-        new_id: NewId,
-        longest_silence: float,
+        self, source: str, reader: Reader, lease: KeptLease, intake: Intake, clock: Clock, new_id: NewId, silence: float
     ) -> None:
-        """`source` is that of the events. After `longest_silence` seconds without a good look a case is opened."""
+        """`source` is that of the events. After `silence` seconds without a good look a case is opened."""
         self.name = source
-        self._look = look
+        self._reader = reader
+        self._lease = lease
         self._intake = intake
         self._clock = clock
         self._new_id = new_id
-        self._longest_silence = longest_silence
+        self._longest_silence = silence
         self._since = clock()
         """When the last good look was; before the first, when this began."""
         self._note = ""
         self._has_read = False
+        self._reads = self._stands_by = False
+        """Whether this replica has begun to read, or leaves it to another that does."""
         self._failures = 0
         self._reason = self._why = ""
         self._reported: bool | None = None
@@ -83,9 +93,14 @@ class Feed:
             await asyncio.sleep(pause)
 
     async def look_once(self) -> float:
-        """Look at the changes. Return the seconds until the next look."""
+        """Look at the changes, if it is for this replica to do. Return the seconds until the next look."""
+        if not self._lease.is_held:
+            return await self._wait_for_lease()
         try:
-            done = await self._look(self._intake)
+            if not self._reads:
+                await self._reader.begin()
+                self._reads, self._stands_by = True, False
+            done = await self._reader.look(self._intake)
         except PlatformFault as fault:
             known = isinstance(fault, Misconfigured)
             why = f"{fault.platform}: {fault.reason if known else WHY.get(type(fault), WHY[Rejected])}"
@@ -97,6 +112,18 @@ class Feed:
         self._since, self._note, self._has_read = self._clock(), done.note, True
         self._failures, self._reason = 0, ""
         return done.pause
+
+    async def _wait_for_lease(self) -> float:
+        """Leave the feed to the replica that reads it until the lease was asked for again. Return no pause."""
+        self._reads = False
+        await self._lease.answer()
+        if self._lease.away:
+            self._stands_by = False
+            self._failed("tiergate", "nobody knows which replica is to read it", "the shared database does not answer")
+        elif not self._lease.is_held:
+            self._stands_by, self._since = True, self._clock()
+            self._failures, self._reason, self._reported = 0, "", None
+        return 0.0
 
     def _failed(self, platform: str, reason: str, why: str) -> float:
         """Keep why a look failed. Return the seconds until the next."""
@@ -115,6 +142,8 @@ class Feed:
 
     def found(self) -> str:
         """Return what readiness says: `ok` with the age of the last good look, or that there is none and why."""
+        if self._stands_by:
+            return f"{OK}, another replica reads it"
         age = f"{self._silent:.0f} s ago"
         why = f"; the last look failed: {self._why} (the log says more)" if self._failures else ""
         if not self._has_read:
@@ -131,6 +160,8 @@ class Feed:
 
     async def tell(self) -> None:
         """Tell the process layer once that the feed stands still, and once that it goes on."""
+        if self._stands_by:
+            return
         stopped = self._silent > self._longest_silence
         if self._reported is stopped or (self._reported is None and not stopped and not self._has_read):
             return

@@ -1,24 +1,36 @@
-"""How far each change feed has been read, on disk, so that a restart continues where it stopped."""
+"""How far a change feed was read, so that who reads it next goes on from there."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
 
-from policies.store.files import make_private, write_atomically
+from canonical.faults import Conflict, Unavailable
+from policies.store.documents import Document
+from policies.store.leases import LeaseLost
+
+PLATFORM = "tiergate"
+"""What the faults are of: nothing of the platform's own."""
 
 
 class FeedPosition:
     """One position, replaced as a whole."""
 
-    def __init__(self, path: Path, former: Path | None = None) -> None:
-        """Open the position at `path`. `former` is the path at which an earlier version stored it."""
-        make_private(path.parent)
-        if former is not None and former.exists() and not path.exists():
-            former.rename(path)
-        self._path = path
+    def __init__(self, document: Document) -> None:
+        self._document = document
 
-    def read(self, default: str) -> str:
-        return self._path.read_text() if self._path.exists() else default
+    async def read(self, default: str) -> str:
+        """Return the position, or `default` when there is none. Raises `Unavailable`."""
+        try:
+            found = await asyncio.to_thread(self._document.read)
+        except OSError as error:
+            raise Unavailable(PLATFORM, f"how far it was read cannot be read: {error}") from error
+        return found.decode() or default
 
-    def write(self, position: str) -> None:
-        write_atomically(self._path, position.encode())
+    async def write(self, position: str) -> None:
+        """Replace the position. Raises `Unavailable`, and `Conflict` when another replica reads the feed now."""
+        try:
+            await asyncio.to_thread(self._document.change, lambda _: position.encode())
+        except LeaseLost as error:
+            raise Conflict(PLATFORM, "another replica reads the feed now") from error
+        except OSError as error:
+            raise Unavailable(PLATFORM, f"how far it was read cannot be written: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets as randomness
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -25,19 +24,21 @@ from policies.chain.gate import Gate
 from policies.chain.passthrough import Passthrough, passthrough_routes
 from policies.chain.readiness import SCOPE
 from policies.identity.authentication import Verifier
-from policies.identity.client_secrets import ClientSecrets
-from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
-from policies.identity.jwks import Discovery, Jwk, SigningKeys
-from policies.identity.revocation import RevocationFile, RevocationRedis, Revocations, RevocationStore
+from policies.identity.issuer import ISSUER, Issuer
+from policies.identity.jwks import Discovery, SigningKeys
+from policies.identity.key_ring import PACE, KeyRing
+from policies.identity.revocation import Revocations
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.residency import Residency
+from policies.store.documents import Document, FileDocument
+from policies.store.leases import KeptLease
 from policies.store.secret import Secret
-from policies.store.shared_store import SharedFileStore, SharedRedisStore, SharedStore
+from policies.store.shared_store import REDIS_SECONDS, SharedFileStore, SharedRedisStore, SharedStore
 from policies.traffic.rate_limit import RateLimiter, shared_storage
 from tiergate.platforms import ConnectedPlatform
-from tiergate.secret_settings import SecretError, SecretSetting
 from tiergate.settings import NotReady, Settings, SettingsError
+from tiergate.shared import SharedState, read_secret, replica_name
 from tiergate.sqlite_version import check_sqlite
 
 if TYPE_CHECKING:
@@ -47,16 +48,12 @@ if TYPE_CHECKING:
     from experience_apis.process_client import Process
     from system_apis.connector import ConnectorContext
 
-REDIS_SECONDS = 0.25
-"""Seconds without an answer of Redis after which counting goes on in memory."""
-
 new_id = identifiers()
 
 
-def issuer(settings: Settings, revocations: Revocations | None = None) -> Issuer:
-    """Return the local issuer, with its key in the state folder. A running one hands out no token again that
-    `revocations` cover."""
-    return Issuer(signing_key(settings.issuer_key()), utc_now, revocations)
+def issuer(settings: Settings) -> Issuer:
+    """Return the local issuer, for commands: a layer has one that knows of revocations."""
+    return Issuer(SharedState(settings).keys, utc_now)
 
 
 def open_catalogue(settings: Settings) -> LiveCatalogue:
@@ -64,12 +61,10 @@ def open_catalogue(settings: Settings) -> LiveCatalogue:
     return LiveCatalogue(settings.governance.path())
 
 
-def caller(
-    name: str, settings: Settings, live_catalogue: LiveCatalogue, revocations: Revocations | None = None
-) -> Callable[[], str]:
+def caller(name: str, governs: Gate) -> Callable[[], str]:
     """Return what makes tokens for one of our own layers, as the catalogue defines it at the time of each call. Raises
     `CatalogueError` when it does not; a later catalogue that does not is refused."""
-    signer, client = issuer(settings, revocations), identity(name, live_catalogue)
+    signer, client = Issuer(governs.keys, utc_now, governs.revocations), identity(name, governs.live_catalogue)
     return lambda: signer.token(name, client())
 
 
@@ -95,17 +90,18 @@ def identity(name: str, live_catalogue: LiveCatalogue) -> Callable[[], Client]:
     return lambda: live_catalogue.current.clients[name]
 
 
-def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gate:
-    password = redis_password(settings)
-    revocations = Revocations(revoked_store(settings, password), utc_now)
+def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, shared: SharedState) -> Gate:
+    password = read_secret("governance", settings.governance.redis_password)
+    revocations = shared.revocations()
     audit = AuditLog(settings.audit_files(layer), sealing_key(settings.audit_key()))
     redis_url = settings.governance.redis_url
     throttle = RateLimiter(utc_now, shared_storage(redis_url, REDIS_SECONDS, password) if redis_url else None)
     return Gate(
         layer,
         live_catalogue,
-        verifier(layer, settings, live_catalogue, revocations),
+        verifier(layer, settings, live_catalogue, revocations, shared.keys),
         revocations,
+        shared.keys,
         throttle,
         shared_store(layer, settings, password),
         audit,
@@ -114,16 +110,18 @@ def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue) -> Gat
     )
 
 
-def verifier(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, revocations: Revocations) -> Verifier:
+def verifier(
+    layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, revocations: Revocations, ring: KeyRing
+) -> Verifier:
     """Return the verifier of a layer: the channels accept tokens of the issuer that the settings name, and of those
     that the catalogue names.
 
     Our own layers accept tokens of the local issuer, as the channels do when the settings name none.
     """
     if layer != "experience":
-        return Verifier(own_keys(settings), ISSUER, layer, revocations, utc_now)
+        return Verifier(own_keys(ring), ISSUER, layer, revocations, utc_now)
     foreign = settings.governance.issuer
-    keys = keys_of(foreign) if foreign else own_keys(settings)
+    keys = keys_of(foreign) if foreign else own_keys(ring)
     made = Verifier(keys, foreign or ISSUER, layer, revocations, utc_now)
     live_catalogue.when_changed(lambda catalogue: made.trust(catalogue, keys_of))
     return made
@@ -134,38 +132,15 @@ def keys_of(issuer: str) -> SigningKeys:
     return SigningKeys(Discovery(issuer).fetch, utc_now)
 
 
-def own_keys(settings: Settings) -> SigningKeys:
-    """Return the keys of the local issuer."""
-    own = public_jwk(signing_key(settings.issuer_key()))
-
-    async def fetch() -> list[Jwk]:
-        return [own]
-
-    return SigningKeys(fetch, utc_now)
-
-
-def redis_password(settings: Settings) -> Secret:
-    """Return the password of the Redis that replicas share. Raises `SettingsError` when it cannot be read."""
-    return _secret("governance", settings.governance.redis_password)
-
-
-def _secret(section: str, setting: SecretSetting) -> Secret:
-    try:
-        return setting.read()
-    except SecretError as error:
-        raise SettingsError([f"[{section}]: {error}"]) from error
+def own_keys(ring: KeyRing) -> SigningKeys:
+    """Return the keys of all replicas of ours. One that has just come is known within a second."""
+    return SigningKeys(ring.fetch, utc_now, pace=1.0, good_for=PACE)
 
 
 def shared_store(layer: Layer, settings: Settings, password: Secret) -> SharedStore:
     if settings.governance.redis_url:
         return SharedRedisStore(settings.governance.redis_url, REDIS_SECONDS, password)
     return SharedFileStore(settings.state / f"{layer}-shared.sqlite", utc_now)
-
-
-def revoked_store(settings: Settings, password: Secret) -> RevocationStore:
-    if settings.governance.redis_url:
-        return RevocationRedis(settings.governance.redis_url, REDIS_SECONDS, password)
-    return RevocationFile(settings.revoked_file())
 
 
 def residency(settings: Settings, live_catalogue: LiveCatalogue) -> Residency:
@@ -249,12 +224,17 @@ def system_app(
 
     if openapi is None:  # an app that is only described has no platforms
         live_catalogue.require(disconnected)
-    governs = gate("system", settings, live_catalogue)
+    shared = SharedState(settings)
+    governs = gate("system", settings, live_catalogue, shared)
     clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), governs.throttle)
+
+    feeds = {name: _feed(each, settings, shared, live_catalogue) for name, each in platforms.items()}
 
     def instances(domain: Domain) -> Instances[Any]:
         connected = {
-            name: each.connector.connect(each.settings, _context(each, settings, clients, live_catalogue))
+            name: each.connector.connect(
+                each.settings, _context(each, settings, clients, live_catalogue, feeds[name][0])
+            )
             for name, each in platforms.items()
             if each.domain == domain
         }
@@ -262,16 +242,29 @@ def system_app(
 
     connected = Platforms(instances("crm"), instances("erp"), instances("billing"), instances("provisioning"))
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    token = caller("system-layer", settings, live_catalogue, governs.revocations)
+    token = caller("system-layer", governs)
     silence = settings.system.longest_silence
     intake = ProcessIntake(client, token)
-    return create_app(governs, connected, intake, utc_now, new_id, silence, (client, clients), openapi)
+    leases = {name: lease for name, (_, lease) in feeds.items() if platforms[name].domain == "crm"}
+    return create_app(governs, connected, leases, intake, utc_now, new_id, silence, (client, clients), openapi)
+
+
+def _feed(
+    platform: ConnectedPlatform, settings: Settings, shared: SharedState, live_catalogue: LiveCatalogue
+) -> tuple[Document, KeptLease]:
+    alone = len(live_catalogue.current.instances(platform.domain)) == 1
+    former = settings.state / "cursors" / platform.domain
+    return shared.feed(platform.name, former if alone else None)
 
 
 def _context(
-    platform: ConnectedPlatform, settings: Settings, clients: PlatformClientFactory, live_catalogue: LiveCatalogue
+    platform: ConnectedPlatform,
+    settings: Settings,
+    clients: PlatformClientFactory,
+    live_catalogue: LiveCatalogue,
+    position: Document,
 ) -> ConnectorContext:
-    """Return what the connector of one platform works with."""
+    """Return what the connector of one platform works with. `position` is how far its changes were read."""
     from system_apis.connector import ConnectorContext
     from system_apis.feed_position import FeedPosition
 
@@ -279,10 +272,9 @@ def _context(
         return ZoneInfo(window_of(live_catalogue.current, legal_entity).timezone)
 
     webhooks = f"{settings.server.url_for_platforms()}/{platform.domain}/v1/webhooks?instance={platform.name}"
-    positions = settings.state / "cursors"
-    alone = len(live_catalogue.current.instances(platform.domain)) == 1
-    position = FeedPosition(positions / platform.name, positions / platform.domain if alone else None)
-    return ConnectorContext(platform.name, clients.to(platform), utc_now, new_id, position, webhooks, timezone)
+    return ConnectorContext(
+        platform.name, clients.to(platform), utc_now, new_id, FeedPosition(position), webhooks, timezone
+    )
 
 
 @asynccontextmanager
@@ -294,7 +286,11 @@ async def contexts(
     live_catalogue = open_catalogue(settings)
     clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
     try:
-        yield {each.name: _context(each, settings, clients, live_catalogue) for each in platforms}
+        positions = settings.state / "cursors"  # nothing that a command asks is a feed
+        yield {
+            each.name: _context(each, settings, clients, live_catalogue, FileDocument(positions / each.name))
+            for each in platforms
+        }
     finally:
         await clients.close()
 
@@ -327,7 +323,7 @@ def process_database(settings: Settings) -> Generator[Engine]:
     from process_apis.records.revisions import RevisionError
 
     check_sqlite(settings)
-    password = _secret("process", settings.process.database_password)
+    password = read_secret("process", settings.process.database_password)
     try:
         database = open_database(settings.process_database(), password)
     except (ArgumentError, ImportError) as error:
@@ -362,8 +358,8 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     from process_apis.system_client import Platforms
 
     live_catalogue = open_catalogue(settings)
-    governs = gate("process", settings, live_catalogue)
-    token = caller("process-layer", settings, live_catalogue, governs.revocations)
+    governs = gate("process", settings, live_catalogue, SharedState(settings))
+    token = caller("process-layer", governs)
     client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
     retries = RetryPolicy(
         pause=settings.process.pause, max_delay=settings.process.longest_pause, delivery=settings.process.delivery
@@ -380,8 +376,7 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
         live_catalogue,
         retries,
     )
-    executor = f"{os.uname().nodename}-{os.getpid()}-{randomness.token_hex(4)}"
-    engine = EngineSettings(settings.process_database(), executor, dead_after=settings.process.dead_after)
+    engine = EngineSettings(settings.process_database(), replica_name(), dead_after=settings.process.dead_after)
     return create_app(governs, context, engine, openapi)
 
 
@@ -418,10 +413,11 @@ def experience_parts(settings: Settings) -> ExperienceParts:
     from experience_apis.process_client import NAME, Process
 
     live_catalogue = open_catalogue(settings)
-    governs = gate("experience", settings, live_catalogue)
+    shared = SharedState(settings)
+    governs = gate("experience", settings, live_catalogue, shared)
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    signer = issuer(settings, governs.revocations)
+    signer = Issuer(governs.keys, utc_now, governs.revocations)
     process = Process(client, signer, identity(NAME, live_catalogue))
     local = settings.governance.local_tokens and not settings.governance.issuer
-    tokens = Tokens(signer, ClientSecrets(settings.client_secrets())) if local else None
+    tokens = Tokens(signer, shared.client_secrets()) if local else None
     return ExperienceParts(governs, process, tokens)

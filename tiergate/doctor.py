@@ -30,7 +30,6 @@ from policies.chain.readiness import OK, is_ok
 from policies.context import deadline
 from policies.context.correlation import correlated
 from policies.identity.jwks import Discovery, usable
-from policies.identity.revocation import Revocations
 from policies.identity.trusted_issuers import ISSUERS, TokenRefused
 from policies.outbound.platform_client import PlatformClient
 from policies.policy import Principal
@@ -40,14 +39,13 @@ from tiergate.composition import (
     new_id,
     open_catalogue,
     readiness_token,
-    redis_password,
-    revoked_store,
     verifier,
 )
 from tiergate.platforms import ConnectedPlatform, read_platforms
 from tiergate.private_state import too_open
 from tiergate.secret_settings import SecretError
-from tiergate.settings import DEFAULT_FOLDER, HERE, Settings, SettingsError, load
+from tiergate.settings import DEFAULT_FOLDER, HERE, NotReady, Settings, SettingsError, load
+from tiergate.shared import SharedState
 from tiergate.sqlite_version import sqlite_is_too_old
 
 OLDEST = (3, 11)
@@ -72,6 +70,7 @@ Word = Literal[
     "background",
     "audit",
     "revocations",
+    "keys",
     "readiness",
 ]
 """What readiness names; `platform` and `changes` stand for those of each instance."""
@@ -88,6 +87,7 @@ Trouble = Literal[
     "misfits",
     "clock",
     "layer",
+    "shared",
 ]
 """What the doctor finds wrong. Each of these, and each `Word`, has a heading in the runbook."""
 
@@ -149,8 +149,9 @@ def examine(config: Path) -> Iterator[Check]:
 def examine_token(config: Path, token: str) -> Check:
     """Return whether the channels take a token, and why not. Raises `SettingsError` and `CatalogueError`."""
     settings = load(config, os.environ)
-    revocations = Revocations(revoked_store(settings, redis_password(settings)), utc_now)
-    verifying = verifier("experience", settings, open_catalogue(settings), revocations)
+    shared = SharedState(settings)
+    revocations = shared.revocations()
+    verifying = verifier("experience", settings, open_catalogue(settings), revocations, shared.keys)
 
     async def ask() -> Principal:
         stored = await revocations.peek()
@@ -191,6 +192,7 @@ def _passwords(settings: Settings) -> Iterator[Check]:
     """Yield the passwords of our own servers that cannot be read."""
     for section, each in (
         ("governance", settings.governance.redis_password),
+        ("governance", settings.governance.database_password),
         ("process", settings.process.database_password),
     ):
         try:
@@ -201,7 +203,8 @@ def _passwords(settings: Settings) -> Iterator[Check]:
 
 def _secret_files(settings: Settings) -> Iterator[Check]:
     """Yield the files of secrets that others than their owner and its group may read."""
-    named = [settings.governance.redis_password.path, settings.process.database_password.path]
+    passwords = (settings.governance.redis_password, settings.governance.database_password)
+    named = [each.path for each in (*passwords, settings.process.database_password)]
     ours = (settings.governance.issuer_key_file, settings.governance.audit_key_file)
     named += [Path(file) for file in ours if file]
     for section in settings.platforms.values():
@@ -318,7 +321,11 @@ def _layers(settings: Settings, catalogue: Catalogue | None) -> Iterator[Check]:
     """Yield what the readiness of each layer says. Where none runs, it is one thing to do."""
     server = settings.server
     layers: tuple[Layer, ...] = ("system", "process", "experience")
-    tokens = {layer: readiness_token(layer, settings, catalogue) if catalogue else "" for layer in layers}
+    try:
+        tokens = {layer: readiness_token(layer, settings, catalogue) if catalogue else "" for layer in layers}
+    except (NotReady, SettingsError) as error:
+        yield Check(f"what replicas share: {error}", "missing", "see that the database runs", _see("shared"))
+        tokens = dict.fromkeys(layers, "")
     found = {
         layer: _readiness(f"http://{server.host}:{getattr(server, f'{layer}_port')}", tokens[layer]) for layer in layers
     }

@@ -23,6 +23,7 @@ OWN = (
     "revoked.json",
     "client-secrets.json",
     "issuer.pem",
+    "signing-keys.json",
     "audit.key",
     "audit",
     "audit/*",

@@ -33,6 +33,8 @@ OptionalHttpUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s/]+.*)?\Z
 
 RedisUrl = Annotated[str, msgspec.Meta(pattern=r"^((rediss?|unix)://.+)?\Z")]
 """The URL of a Redis, or empty."""
+PostgresqlUrl = Annotated[str, msgspec.Meta(pattern=r"^(postgresql://.+)?\Z")]
+"""The URL of a PostgreSQL, or empty."""
 
 
 class SettingsError(ValueError):
@@ -89,16 +91,22 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The policies' settings.
 
     `catalogue` is the path of the catalogue; empty for the one that is shipped. `redis_url` is where replicas count
-    together, with `redis_password`; empty when each layer runs once. `issuer` is the OIDC issuer whose tokens the
-    channels accept; empty for the local one. `issuer_key_file`, `client_secrets_file` and `audit_key_file` are the
-    paths of what replicas have in common; empty for the state folder. `local_tokens` is whether clients with a secret
-    get tokens of the local one at `/oauth/token`. `secrets_seconds` is how old the output of a secret's command may be.
+    together, with `redis_password`; empty when each layer runs once. `database_url` is a PostgreSQL in which replicas
+    on several machines share what must not be lost, with `database_password`; empty when they share the state folder.
+    `key_days` is after how many days a signing key is followed by a new one; 0 for never. `issuer` is the OIDC issuer
+    whose tokens the channels accept; empty for the local one. `issuer_key_file`, `client_secrets_file` and
+    `audit_key_file` are the paths of what replicas have in common; empty for the state folder. `local_tokens` is
+    whether clients with a secret get tokens of the local one at `/oauth/token`. `secrets_seconds` is how old the output
+    of a secret's command may be.
     """
 
     catalogue: str = ""
     issuer: OptionalHttpUrl = ""
     redis_url: RedisUrl = ""
     redis_password: SecretSetting = NOWHERE
+    database_url: PostgresqlUrl = ""
+    database_password: SecretSetting = NOWHERE
+    key_days: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     issuer_key_file: str = ""
     client_secrets_file: str = ""
     audit_key_file: str = ""
@@ -184,11 +192,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 SECTIONS = {"server": Server, "governance": Governance, "system": System, "process": Process}
 TOP = ("folder", *SECTIONS, "platforms")
+DATABASE = ("database_password", "database_url", ("postgresql",))
 PASSWORDS = {
-    "governance": ("redis_password", "redis_url", ("redis", "unix")),
-    "process": ("database_password", "database_url", ("postgresql",)),
+    "governance": (("redis_password", "redis_url", ("redis", "unix")), DATABASE),
+    "process": (DATABASE,),
 }
-"""The password of a section, the URL of the server that takes it, and how that begins."""
+"""The passwords of a section, each with the URL of the server that takes it, and how that begins."""
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -198,7 +207,7 @@ KINDS = {
     "object": "a table",
 }
 """The types of msgspec in the words of TOML."""
-FORMS = {"https?://": "http:// or https://", "rediss?": "redis://, rediss:// or unix://"}
+FORMS = {"https?://": "http:// or https://", "rediss?": "redis://, rediss:// or unix://", "postgresql": "postgresql://"}
 """How an address begins, by what its pattern contains."""
 MAKE_ONE = f"`tiergate sandbox` makes one, or copy {EXAMPLES}/tiergate.example.toml"
 FORMER = {"crm", "erp", "billing", "provisioning"}
@@ -233,7 +242,8 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
     max_age = made.get("governance", Governance()).secrets_seconds
     for name in PASSWORDS.keys() & made.keys():
         try:
-            made[name] = _with_password(name, made[name], said[name], environment, max_age)
+            for password in PASSWORDS[name]:
+                made[name] = _with_password(name, password, made[name], said[name], environment, max_age)
         except SecretError as error:
             errors.append(f"{path}: [{name}]: {error}")
     errors += [f"{path}: {_unknown(name)}" for name in raw if name not in TOP]
@@ -259,15 +269,12 @@ def _read(path: Path, errors: list[str]) -> dict[str, Any]:
 
 
 def _password_keys(section: str) -> tuple[str, ...]:
-    """Return the key of the password of a section, which is never in a file, and those that are."""
-    if section not in PASSWORDS:
-        return ()
-    name, *_ = PASSWORDS[section]
-    return (name, *keys_of(name))
+    """Return the keys of the passwords of a section, which are never in a file, and those that are."""
+    return tuple(key for name, *_ in PASSWORDS.get(section, ()) for key in (name, *keys_of(name)))
 
 
 def _ways(section: str) -> tuple[str, ...]:
-    return _password_keys(section)[1:]
+    return tuple(key for name, *_ in PASSWORDS.get(section, ()) for key in keys_of(name))
 
 
 def _plain_keys(section: str) -> list[str]:
@@ -284,10 +291,15 @@ def _overrides(section: str, known: Iterable[str], environment: Mapping[str, str
 
 
 def _with_password(
-    section: str, made: msgspec.Struct, said: dict[str, Any], environment: Mapping[str, str], max_age: float
+    section: str,
+    password: tuple[str, str, tuple[str, ...]],
+    made: msgspec.Struct,
+    said: dict[str, Any],
+    environment: Mapping[str, str],
+    max_age: float,
 ) -> msgspec.Struct:
-    """Return a section with where its password is. Raises `SecretError` for one that nothing takes, and for two."""
-    name, url_key, begins = PASSWORDS[section]
+    """Return a section with where a password is. Raises `SecretError` for one that nothing takes, and for two."""
+    name, url_key, begins = password
     found = locate(name, f"TIERGATE_{section}_{name}".upper(), said, environment, max_age)
     url: str = getattr(made, url_key)
     if found and not url.startswith(begins):

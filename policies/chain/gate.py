@@ -41,6 +41,7 @@ from policies.contract.parameters import refuse_unknown_parameters, sent_names
 from policies.contract.paths import refuse_other_spelling
 from policies.http.client import EXCHANGE_MARK
 from policies.identity.authentication import Verifier, unauthenticated
+from policies.identity.key_ring import KeyRing
 from policies.identity.revocation import Revocations
 from policies.policy import Call, Headers, Principal, Rules
 from policies.problems import HANDLERS, NEVER_STORED, Handler, Problem, ProblemError, as_answer
@@ -92,6 +93,7 @@ class Gate:
         live_catalogue: LiveCatalogue,
         verifier: Verifier,
         revocations: Revocations,
+        keys: KeyRing,
         throttle: RateLimiter,
         shared: SharedStore,
         audit: AuditLog,
@@ -102,6 +104,7 @@ class Gate:
         self.live_catalogue = live_catalogue
         self.throttle = throttle
         self.revocations = revocations
+        self.keys = keys
         self.idempotency = Idempotency(shared, new_id)
         self.usage = DeprecationUsage(shared, clock)
         self.pipelines: dict[str, Pipeline] = {}
@@ -343,11 +346,14 @@ def governed(
         if trouble := gate.trail.trouble():
             said["audit"] = f"writes are refused: {trouble}"
         said["revocations"] = gate.revocations.said
+        if gate.keys.trouble:
+            said["keys"] = gate.keys.trouble
         return Response(said, status_code=200 if ready else 503)
 
     watching = Background(
         gate.live_catalogue.watch,
         gate.revocations.watch,
+        gate.keys.watch,
         gate.usage.watch,
         gate.retention.watch,
         gate.trail.watch,

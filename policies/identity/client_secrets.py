@@ -10,14 +10,14 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 
 import argon2
 import msgspec
+import structlog
 from argon2.exceptions import VerifyMismatchError
 
-from policies.store.files import update_atomically
+from policies.store.documents import Document
 
 VALID = 2
 """How many secrets of a client are valid at a time, so that a new one can be rolled out before the old one goes."""
@@ -30,13 +30,14 @@ BRAKE = 0.25
 Digests = dict[str, list[str]]
 """The digests of each client's secrets, the oldest first."""
 PREFIX = "tgs_"
+log = structlog.get_logger("tiergate.clients")
 
 
 class ClientSecrets:
-    """Store the digests of all clients' secrets, in one file that is read again when it changes."""
+    """Store the digests of all clients' secrets, in one document. A change counts at once."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
-        self._path = path
+    def __init__(self, document: Document, clock: Callable[[], float] = monotonic) -> None:
+        self._document = document
         self._clock = clock
         self._wrong = 0.0
         self._wrong_at = clock()
@@ -46,7 +47,6 @@ class ClientSecrets:
         self._hasher = argon2.PasswordHasher()
         self._unowned = self._hasher.hash(secrets.token_urlsafe(32))
         self._busy = asyncio.Semaphore(AT_ONCE)
-        self._stamp = 0
         self._digests: Digests = {}
 
     def make(self, client: str) -> str:
@@ -64,23 +64,23 @@ class ClientSecrets:
         """Remove all secrets of a client."""
         self._change(lambda known: {name: digests for name, digests in known.items() if name != client})
 
-    def was_proved(self, client: str, secret: str) -> bool:
+    async def was_proved(self, client: str, secret: str) -> bool:
         """Return whether this process knows already that the secret is the client's, and it still is."""
         found = self._proved.get(self._mark(client, secret))
         if found is None:
             return False
-        return found[1] in self._read().get(client, ())
+        return found[1] in (await self._known()).get(client, ())
 
     async def prove(self, client: str, secret: str) -> bool:
         """Return whether the secret is the client's. A wrong one takes as long for every name."""
-        known = self._read().get(client, [])
+        known = (await self._known()).get(client, [])
         digests = [*known, *[self._unowned] * (VALID - len(known))]
         async with self._busy:
             if self._wrong_lately() > FREE:
                 await asyncio.sleep(BRAKE)
             for digest in reversed(digests):
                 if await asyncio.to_thread(self._matches, digest, secret) and digest in known:
-                    self._remember(client, secret, digest)
+                    self._remember(client, secret, digest, await self._known())
                     return True
             self._wrong, self._wrong_at = self._wrong_lately() + 1, self._clock()
         return False
@@ -88,8 +88,7 @@ class ClientSecrets:
     def _wrong_lately(self) -> float:
         return max(0.0, self._wrong - (self._clock() - self._wrong_at))
 
-    def _remember(self, client: str, secret: str, digest: str) -> None:
-        valid = self._read()
+    def _remember(self, client: str, secret: str, digest: str, valid: Digests) -> None:
         kept = {mark: of for mark, of in self._proved.items() if of[1] in valid.get(of[0], ())}
         self._proved = kept | {self._mark(client, secret): (client, digest)}
 
@@ -102,17 +101,19 @@ class ClientSecrets:
         except VerifyMismatchError:
             return False
 
-    def _read(self) -> Digests:
-        if not self._path.exists():
-            return {}
-        stamp = self._path.stat().st_mtime_ns
-        if stamp != self._stamp:
-            self._digests = _read(self._path.read_bytes())
-            self._stamp = stamp
+    async def _known(self) -> Digests:
+        """Return the digests as they are now. While they cannot be read, those that were read last count."""
+        try:
+            self._digests = await asyncio.to_thread(self._read)
+        except OSError as error:
+            log.warning("the clients' secrets cannot be read, those that are known count", reason=str(error))
         return self._digests
 
+    def _read(self) -> Digests:
+        return _read(self._document.read())
+
     def _change(self, act: Callable[[Digests], Digests]) -> None:
-        update_atomically(self._path, lambda document: msgspec.json.encode(act(_read(document))))
+        self._document.change(lambda document: msgspec.json.encode(act(_read(document))))
 
 
 def _read(document: bytes) -> Digests:

@@ -47,9 +47,13 @@ class VerifyingKey(msgspec.Struct, frozen=True):
 class SigningKeys:
     """Find the keys of one issuer by their ids. Those of an issuer that does not answer go on for a day."""
 
-    def __init__(self, fetch: Fetch, clock: Clock) -> None:
+    def __init__(self, fetch: Fetch, clock: Clock, *, pace: float = PACE, good_for: float = GOOD_FOR) -> None:
+        """`pace` and `good_for` are in seconds: how often they are read again for an unknown id at most, and after how
+        long at least."""
         self._fetch = fetch
         self._clock = clock
+        self._pace = pace
+        self._good_for = good_for
         self._lock = asyncio.Lock()
         self._asked_at = float("-inf")
         self._read_at = float("-inf")
@@ -62,16 +66,16 @@ class SigningKeys:
         """
         now = self._clock().timestamp()
         known = self._known.get(key_id)
-        if now - self._asked_at > (GOOD_FOR if known else PACE):
+        if now - self._asked_at > (self._good_for if known else self._pace):
             async with self._lock:
-                if now - self._asked_at > PACE:
+                if now - self._asked_at > self._pace:
                     await self._refresh(now)
         return self._known.get(key_id)
 
     def holds(self, key_id: str, key: VerifyingKey, now: float) -> bool:
         """Return whether a key is still the issuer's, as far as is known without asking again; False when it is time to
         ask. `now` is in seconds since 1970, UTC."""
-        return self._known.get(key_id) is key and now - self._asked_at <= GOOD_FOR
+        return self._known.get(key_id) is key and now - self._asked_at <= self._good_for
 
     async def _refresh(self, now: float) -> None:
         self._asked_at = now

@@ -11,7 +11,6 @@ import asyncio
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -20,7 +19,7 @@ import structlog
 
 from canonical.ids import Clock
 from policies.identity.issuer import LEEWAY, LONGEST
-from policies.store.files import update_atomically
+from policies.store.documents import Document
 from policies.store.secret import NO_SECRET, Secret
 from policies.store.shared_store import redis_at
 
@@ -52,10 +51,11 @@ class Revoked(msgspec.Struct, frozen=True):
         return max(now, int(self.clients.get(client, -1.0)) + 1, math.ceil(self.since))
 
 
-def begin(path: Path, now: datetime) -> None:
-    """Begin the document in a file where there is none yet: it is complete from the second of `now` on."""
+def begin(document: Document, now: datetime) -> None:
+    """Begin a document where there is none yet: it is complete from the second of `now` on."""
     begun = msgspec.json.encode(Revoked(since=float(int(now.timestamp()))))
-    update_atomically(path, lambda found: found or begun)
+    if not document.read():
+        document.change(lambda found: found or begun)
 
 
 class RevocationStore(Protocol):
@@ -67,21 +67,21 @@ class RevocationStore(Protocol):
         ...
 
 
-class RevocationFile:
-    """A store for replicas on one machine: a file in the state folder."""
+class RevocationDocument:
+    """A store that is a document in the state folder, or in the database that replicas on several machines share."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, document: Document) -> None:
+        self._document = document
 
     async def read(self) -> bytes:
-        return self._path.read_bytes() if self._path.exists() else b""
+        return await asyncio.to_thread(self._document.read)
 
     async def change(self, act: Callable[[bytes], bytes]) -> None:
-        await asyncio.to_thread(update_atomically, self._path, act)
+        await asyncio.to_thread(self._document.change, act)
 
 
 class RevocationRedis:
-    """A store for replicas on several machines."""
+    """A store for replicas that share a Redis and no database."""
 
     def __init__(self, url: str, timeout: float, password: Secret = NO_SECRET) -> None:
         self._redis = redis_at(url, timeout, password)

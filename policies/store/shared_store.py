@@ -19,6 +19,8 @@ from canonical.ids import Clock
 from policies.store.files import PRIVATE_FILE, make_private
 from policies.store.secret import NO_SECRET, Secret
 
+REDIS_SECONDS = 0.25
+"""Seconds without an answer of Redis after which work goes on without it."""
 T = TypeVar("T")
 AWAY = (redis.RedisError, sqlite3.Error, OSError)
 """The errors that are raised when the store cannot be reached."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
+from policies.store.databases import database_at
 from policies.store.secret import NO_SECRET, Secret
 from process_apis.records import lease
 
@@ -164,20 +165,9 @@ def open_database(url: str, password: Secret = NO_SECRET) -> sa.Engine:
 
     Each new connection logs in with the `password` as it is then.
     """
-    address = sa.make_url(url)
-    if address.drivername == "postgresql":
-        address = address.set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(
-        address, pool_pre_ping=address.get_backend_name() != "sqlite", pool_size=CONNECTIONS, max_overflow=CONNECTIONS
-    )
+    engine = database_at(url, password, pool_size=CONNECTIONS, max_overflow=CONNECTIONS)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-    if password:
-
-        def log_in(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
-            options["password"] = password.reveal()
-
-        event.listen(engine, "do_connect", log_in)
     return engine
 
 

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.parties import Account, AccountSync
-from system_apis.feed import Look
+from system_apis.feed import Look, Reader
 from system_apis.intake import Intake
 
 
-class Crm(Protocol):
+class Crm(Reader, Protocol):
     """What the process layer needs of a CRM. Every method raises leaves of `PlatformFault`."""
 
     async def deal(self, deal_id: str) -> Deal:

@@ -31,10 +31,12 @@ from policies.context import deadline
 from policies.contract.operation import operation
 from policies.http.client import TransportFailure
 from policies.identity.authentication import Principal, Verifier
-from policies.identity.issuer import ISSUER, Issuer, public_jwk, signing_key
+from policies.identity.issuer import ISSUER, Issuer
 from policies.identity.jwks import Jwk, SigningKeys
-from policies.identity.revocation import RevocationFile, Revocations
+from policies.identity.key_ring import KeyRing, public_jwk
+from policies.identity.revocation import RevocationDocument, Revocations
 from policies.problems import INVALID, ProblemError
+from policies.store.documents import FileDocument
 from policies.store.shared_store import SharedFileStore
 from policies.traffic.idempotency import IdempotencyRecord
 from policies.traffic.rate_limit import RateLimiter
@@ -179,8 +181,10 @@ class Door:
         self.fails = 0
         self.refusals: dict[str, ProblemError] = {}
         """Refusals by the note of the order, each of which strikes once."""
-        self.key = signing_key(folder / "key.pem")
-        self.issuer = Issuer(self.key, self.clock)
+        self.keys = KeyRing(folder / "key.pem", FileDocument(folder / "signing-keys.json"), self.clock)
+        self.keys.tend()
+        self.key = self.keys.signs.private
+        self.issuer = Issuer(self.keys, self.clock)
         self.shared = folder / "shared.sqlite"
         self.audit_files = LogFiles(folder / "audit.jsonl", folder / "heads" / "audit.head")
         self.log = self.audit_files.log
@@ -188,7 +192,7 @@ class Door:
         self.fetched = 0
         self.while_fetching: Callable[[], None] = lambda: None
         (folder / "revoked.json").write_text("{}")  # complete: no token is too old to be known of
-        self.revocations = Revocations(RevocationFile(folder / "revoked.json"), self.clock)
+        self.revocations = Revocations(RevocationDocument(FileDocument(folder / "revoked.json")), self.clock)
         self.verifier = Verifier(
             SigningKeys(self._fetch, self.clock), ISSUER, "experience", self.revocations, self.clock
         )
@@ -201,6 +205,7 @@ class Door:
             self.live_catalogue,
             self.verifier,
             self.revocations,
+            self.keys,
             RateLimiter(self.clock, counts),
             SharedFileStore(self.shared, self.clock),
             AuditLog(self.audit_files, b"key"),

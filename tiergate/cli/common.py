@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from policies.catalogue.model import Catalogue, Layer
     from tiergate.platforms import ConnectedPlatform
     from tiergate.settings import Settings
+    from tiergate.shared import SharedState
 
 CONFIG = Path(".tiergate/tiergate.toml")
 LAYERS: click.Choice[Layer] = click.Choice(["system", "process", "experience"])
@@ -94,11 +95,12 @@ def reporting() -> Generator[None]:
         refuse(["this needs the packages of the sandbox: pip install 'tiergate[sandbox]'"], NOT_READY)
     except (ValueError, RuntimeError, OSError) as error:
         from policies.catalogue.model import CatalogueError
+        from policies.store.documents import StoreAway
         from tiergate.settings import NotReady, SettingsError
 
         if isinstance(error, (SettingsError, CatalogueError)):
             refuse(str(error).splitlines())
-        if isinstance(error, NotReady):
+        if isinstance(error, (NotReady, StoreAway)):
             refuse(str(error).splitlines(), NOT_READY)
         if isinstance(error, OSError) and error.filename:
             refuse([f"{error.filename}: {error.strerror}"], NOT_READY)
@@ -113,6 +115,12 @@ def load_settings(config: Path) -> Settings:
     close_to_others(settings.state)
     warn(unknown_variables(os.environ))
     return settings
+
+
+def shared_state(settings: Settings) -> SharedState:
+    from tiergate.shared import SharedState
+
+    return SharedState(settings)
 
 
 def platforms_of(settings: Settings) -> dict[str, ConnectedPlatform]:

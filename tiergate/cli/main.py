@@ -15,6 +15,7 @@ from tiergate.cli.contracts import openapi
 from tiergate.cli.database import database
 from tiergate.cli.development import demo, sandbox, sell
 from tiergate.cli.doctor import doctor
+from tiergate.cli.keys import keys
 from tiergate.cli.mapping import mapping
 from tiergate.cli.policy import policy
 from tiergate.cli.serve import serve, up
@@ -51,6 +52,7 @@ for each in (
     token,
     revoke,
     clients,
+    keys,
     database,
     openapi,
     policy,

@@ -16,6 +16,7 @@ from tiergate.cli.common import (
     load_settings,
     refuse,
     require_client,
+    shared_state,
 )
 
 if TYPE_CHECKING:
@@ -33,20 +34,14 @@ def token(client: str, config: Path, minutes: int) -> None:
     from datetime import timedelta
 
     from canonical.ids import utc_now
-    from policies.identity.issuer import Issuer, signing_key
+    from policies.identity.issuer import Issuer
 
     settings = load_settings(config)
     clients = load_catalogue(settings.governance.path()).clients
     require_client(client, clients)
-    if not settings.governance.redis_url and not settings.revoked_file().exists():
-        from policies.identity.revocation import begin
-
-        begin(settings.revoked_file(), utc_now())  # or the token would be from before the first start of a layer
-    click.echo(
-        Issuer(signing_key(settings.issuer_key()), utc_now).token(
-            client, clients[client], ttl=timedelta(minutes=minutes)
-        )
-    )
+    shared = shared_state(settings)
+    shared.begin_revocations()
+    click.echo(Issuer(shared.keys, utc_now).token(client, clients[client], ttl=timedelta(minutes=minutes)))
 
 
 @click.command()
@@ -62,11 +57,6 @@ def revoke(token: str, client: str, config: Path) -> None:
 
     from redis import RedisError
 
-    from canonical.ids import utc_now
-    from policies.identity.client_secrets import ClientSecrets
-    from policies.identity.revocation import Revocations
-    from tiergate.composition import redis_password, revoked_store
-
     if not token and not client:
         raise click.UsageError("name a --token or a --client")
     settings = load_settings(config)
@@ -74,9 +64,9 @@ def revoke(token: str, client: str, config: Path) -> None:
     if client:
         require_client(client, catalogue.clients)
     token_id = _token_id(token, catalogue, foreign=bool(settings.governance.issuer)) if token else ""
-    revocations = Revocations(revoked_store(settings, redis_password(settings)), utc_now)
+    shared = shared_state(settings)
     try:
-        asyncio.run(revocations.revoke(token=token_id, client=client))
+        asyncio.run(shared.revocations().revoke(token=token_id, client=client))
     except (OSError, RedisError) as error:
         refuse([f"the revocations cannot be written: {type(error).__name__}"], NOT_READY)
     if token:
@@ -85,7 +75,7 @@ def revoke(token: str, client: str, config: Path) -> None:
         click.echo(f"revoked: every token that {client} has got until now")
         if settings.governance.issuer:
             click.echo(f"It can still get new ones from {settings.governance.issuer}: lock it out there.")
-        elif ClientSecrets(settings.client_secrets()).count(client):
+        elif shared.client_secrets().count(client):
             click.echo(
                 "Its secrets still work, for new tokens. "
                 f"To lock it out: `tiergate client forget {client}`, then revoke."
@@ -120,12 +110,10 @@ def clients() -> None:
 @config_option
 def client_secret(name: str, config: Path) -> None:
     """Make a new secret of a client and print it, this once. The one before stays valid until the next."""
-    from policies.identity.client_secrets import ClientSecrets
-
     settings = load_settings(config)
     known = load_catalogue(settings.governance.path()).clients
     require_client(name, known)
-    click.echo(ClientSecrets(settings.client_secrets()).make(name))
+    click.echo(shared_state(settings).client_secrets().make(name))
 
 
 @clients.command("forget")
@@ -133,10 +121,8 @@ def client_secret(name: str, config: Path) -> None:
 @config_option
 def client_forget(name: str, config: Path) -> None:
     """Let no secret of a client count any more. Tokens that it has are revoked with `tiergate revoke`."""
-    from policies.identity.client_secrets import ClientSecrets
-
     settings = load_settings(config)
-    secrets = ClientSecrets(settings.client_secrets())
+    secrets = shared_state(settings).client_secrets()
     count = secrets.count(name)
     if not count:  # one that has left the catalogue may have some
         require_client(name, load_catalogue(settings.governance.path()).clients)

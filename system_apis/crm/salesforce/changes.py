@@ -57,7 +57,8 @@ class Changes:
         self._source = f"crm/{context.instance}"
         self._stored = context.position
         self._new_id = context.new_id
-        self._position = self._stored.read(soql_time(context.clock() - OVERLAP))
+        self._clock = context.clock
+        self._position = ""
         self._seen: OrderedDict[str, str] = OrderedDict()
         self._merged: dict[str, list[str]] = {}
         """For the account of a deal that is offered, those that were merged into it."""
@@ -73,8 +74,17 @@ class Changes:
         """Return the query for the deals that this feed is about."""
         return mapping.sales_query(condition, self._org, self._cut_over)
 
+    async def begin(self) -> None:
+        """Go on from the stored position. What was seen before is not known any more: another process may have read
+        the feed meanwhile, and offered later states."""
+        self._position = await self._stored.read(soql_time(self._clock() - OVERLAP))
+        self._seen.clear()
+        self._refused.clear()
+
     async def look(self, intake: Intake) -> None:
         """Poll once. When anything fails the position stays, and the next poll begins there again."""
+        if not self._position:
+            await self.begin()
         since = soql_time(self.position - OVERLAP)
         changed = f"{STAMP} >= {since} ORDER BY {STAMP}, Id"
         found = await self._client.queries(
@@ -90,7 +100,7 @@ class Changes:
         )
         contacts = [*found["contacts"], *found["deleted"]]
         await self.offer(intake, found["deals"], found["accounts"], contacts, found["gone"])
-        self._go_on(row for rows in found.values() for row in rows)
+        await self._go_on(row for rows in found.values() for row in rows)
 
     async def offer(
         self,
@@ -283,12 +293,12 @@ class Changes:
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _go_on(self, found: Iterable[Row]) -> None:
+    async def _go_on(self, found: Iterable[Row]) -> None:
         """Move the position to the last change, now that everything up to it was taken."""
         moments = [_moment_or_now(row, self.position) for row in found]
         if moments and (reached := soql_time(max(moments))) > self._position:
+            await self._stored.write(reached)
             self._position = reached
-            self._stored.write(reached)
 
 
 class _Offering:

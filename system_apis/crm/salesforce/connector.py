@@ -226,6 +226,9 @@ class Salesforce:
             self._detail_length = await self._client.length("Opportunity", detail)
             await self._client.composite(requests())
 
+    async def begin(self) -> None:
+        await self._changes.begin()
+
     async def look(self, intake: Intake) -> Look:
         await self._changes.look(intake)
         await self._sweep.go_on(intake)

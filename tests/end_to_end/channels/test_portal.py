@@ -13,6 +13,7 @@ import pytest
 from policies.catalogue.sections import sections
 from policies.identity.client_secrets import ClientSecrets
 from policies.problems import TYPES, ProblemType
+from policies.store.documents import FileDocument
 from tests.support.environment import Environment
 from tiergate import composition
 from tiergate.settings import Settings
@@ -111,7 +112,7 @@ def ask(url: str, name: str, secret: str, **form: str) -> httpx.Response:
 
 
 def secret_of(settings: Settings, client: str) -> str:
-    return ClientSecrets(settings.client_secrets()).make(client)
+    return ClientSecrets(FileDocument(settings.client_secrets())).make(client)
 
 
 def test_a_client_gets_a_token_for_its_secret_and_calls_with_it(environment: Environment, url: str) -> None:
@@ -186,7 +187,7 @@ def test_of_many_secrets_made_at_once_none_loses_another_clients(tmp_path: Path)
     names = [f"client-{number}" for number in range(8)]
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ClientSecrets(path).make, names))
+        list(pool.map(ClientSecrets(FileDocument(path)).make, names))
 
     assert set(msgspec.json.decode(path.read_bytes())) == set(names)
     assert path.stat().st_mode & 0o077 == 0

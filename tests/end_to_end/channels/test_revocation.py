@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from canonical.ids import utc_now
-from policies.identity.revocation import RevocationFile, RevocationRedis, Revocations, RevocationStore, Revoked
+from policies.identity.revocation import RevocationDocument, RevocationRedis, Revocations, RevocationStore, Revoked
+from policies.store.documents import FileDocument
 from tests.end_to_end.command_line.test_command_line import run
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
@@ -36,7 +37,9 @@ async def seen_by_another(store: RevocationStore, other: RevocationStore) -> tup
 def test_replicas_on_one_machine_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "state" / "revoked.json"
 
-    assert asyncio.run(seen_by_another(RevocationFile(path), RevocationFile(path))) == (True, False)
+    assert asyncio.run(
+        seen_by_another(RevocationDocument(FileDocument(path)), RevocationDocument(FileDocument(path)))
+    ) == (True, False)
 
 
 def test_replicas_on_many_machines_share_redis(redis_server: RedisServer) -> None:
@@ -83,7 +86,7 @@ def test_what_is_older_than_any_token_is_forgotten(tmp_path: Path) -> None:
 
     async def revoke() -> Revocations:
         nonlocal now
-        revocations = Revocations(RevocationFile(tmp_path / "revoked.json"), lambda: now)
+        revocations = Revocations(RevocationDocument(FileDocument(tmp_path / "revoked.json")), lambda: now)
         await revocations.revoke(token="old", client="old")
         now += timedelta(days=2)
         await revocations.revoke(token="new")
@@ -113,7 +116,9 @@ def test_of_many_revocations_at_once_none_is_lost(tmp_path: Path, redis_server: 
     async def revoke() -> Revoked:
         def store() -> RevocationStore:
             return (
-                RevocationFile(tmp_path / "revoked.json") if kind == "file" else RevocationRedis(redis_server.url, 5.0)
+                RevocationDocument(FileDocument(tmp_path / "revoked.json"))
+                if kind == "file"
+                else RevocationRedis(redis_server.url, 5.0)
             )
 
         await asyncio.gather(*(Revocations(store(), utc_now).revoke(token=str(number)) for number in range(20)))

@@ -12,6 +12,7 @@ import pytest
 
 from canonical.faults import Misconfigured
 from canonical.ids import identifiers, utc_now
+from policies.store.documents import FileDocument
 from policies.store.secret import NO_SECRET, Secret
 from sandbox.tryton.server import DATABASE, TrytonServer
 from system_apis.connector import ConnectorContext
@@ -72,7 +73,7 @@ def company(server: TrytonServer, templates: Path) -> Company:
 
 
 def prepared(made: Bench[Any], administrator: Secret = NO_SECRET) -> Setup:
-    position = FeedPosition(made.folder / "position")
+    position = FeedPosition(FileDocument(made.folder / "position"))
     context = ConnectorContext("under-test", made.client, made.clock, identifiers(), position, "")
     return tryton.prepare(cast("tryton.Settings", made.settings), context, administrator)
 

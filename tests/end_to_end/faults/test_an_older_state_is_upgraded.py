@@ -6,12 +6,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from canonical.parties import Customer
+from policies.catalogue.check import load
 from policies.outbound.layer_client import LayerClient
 from process_apis.system_client import Platforms
 from tests.support.environment import Environment
@@ -35,7 +37,8 @@ def recorded(
 
 
 def tell_the_erp_of_its_customers(environment: Environment) -> None:
-    token = composition.caller("process-layer", environment.settings, composition.open_catalogue(environment.settings))
+    issuer, client = composition.issuer(environment.settings), load().clients["process-layer"]
+    token = partial(issuer.token, "process-layer", client)
     platforms = Platforms(LayerClient(environment.sandbox.url("system"), "system", token, 30))
     with closing(sqlite3.connect(environment.folder / "process.sqlite")) as connection:
         for (document,) in connection.execute("SELECT document FROM customers"):

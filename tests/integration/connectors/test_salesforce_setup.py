@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from canonical.faults import Misconfigured, PlatformFault
+from policies.store.documents import FileDocument
 from policies.store.secret import NO_SECRET, Secret
 from sandbox.salesforce.administration import ADMINISTRATOR
 from sandbox.salesforce.app import salesforce_app
@@ -67,7 +68,7 @@ class New(Org):
 
 
 def prepared(made: Bench[Any], token: str | None = None) -> SalesforceSetup:
-    position = FeedPosition(made.folder / "position")
+    position = FeedPosition(FileDocument(made.folder / "position"))
     context = ConnectorContext(INSTANCE, made.client, made.clock, lambda kind: kind, position, "")
     org = cast("New", made.subject)
     administrator = Secret(org.token if token is None else token) if token != "" else NO_SECRET

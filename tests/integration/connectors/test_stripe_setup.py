@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from canonical.faults import Misconfigured
+from policies.store.documents import FileDocument
 from policies.store.secret import NO_SECRET, Secret
 from system_apis.billing import stripe
 from system_apis.billing.stripe.setup import EVENTS
@@ -47,7 +48,7 @@ def asked(account: Account, folder: Path, act: Callable[[Bench[Any]], Awaitable[
 def prepared(made: Bench[Any], secret: Secret = NO_SECRET, url: str = WEBHOOKS, platform: str = "") -> Setup:
     settings = stripe.Settings(url=made.settings.url, api_key=Secret(API_KEY), webhook_secret=secret)
     settings = msgspec.structs.replace(settings, url=platform) if platform else settings
-    position = FeedPosition(made.folder / "position")
+    position = FeedPosition(FileDocument(made.folder / "position"))
     context = ConnectorContext(INSTANCE, made.client, made.clock, lambda kind: f"{kind}_{made.clock()}", position, url)
     return stripe.prepare(settings, context)
 

@@ -21,6 +21,7 @@ from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import NAME, Act, Kit, Put, behaviour
 from tests.support.connector_kit.loopback import ALWAYS, PAGE, Seen, Trouble
 from tests.support.connector_kit.subject import KitIntake, Subject
+from tests.support.held_lease import held_lease
 
 CHANGE_FEED_SECONDS = 15.0
 """How long a change may take to be offered."""
@@ -169,7 +170,7 @@ class CrmKit(Kit[Crm, CrmSubject]):
     @behaviour
     async def a_feed_goes_on_after_a_maintenance_page_and_an_outage(self) -> None:
         watching = KitIntake()
-        task = asyncio.create_task(self._feed(watching).keep_looking())
+        task = asyncio.create_task((await self._feed(watching)).keep_looking())
         try:
             for headers, status in (({"content-type": "text/html"}, 200), ({}, 200), ({}, 503)):
                 before = len(self.loopback.seen)
@@ -272,13 +273,14 @@ class CrmKit(Kit[Crm, CrmSubject]):
 
         return wanted(await self._offered_until(lambda events: len(wanted(events)) >= count))
 
-    def _feed(self, intake: KitIntake) -> Feed:
-        return Feed(self.source, self.connector.look, intake, self.bench.clock, identifiers(), CHANGE_FEED_SECONDS)
+    async def _feed(self, intake: KitIntake) -> Feed:
+        lease, clock = await held_lease(), self.bench.clock
+        return Feed(self.source, self.connector, lease, intake, clock, identifiers(), CHANGE_FEED_SECONDS)
 
     async def _offered_until(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
         """Return what the feed offers until it is enough, and in one more poll of the platform."""
         intake = KitIntake()
-        task = asyncio.create_task(self._feed(intake).keep_looking())
+        task = asyncio.create_task((await self._feed(intake)).keep_looking())
         try:
             await self._until(lambda: task.done() or enough(intake.events))
             before = len(self.loopback.seen)

@@ -25,6 +25,7 @@ from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.outbound.residency import Residency, record_of
+from policies.store.documents import FileDocument
 from policies.traffic.rate_limit import RateLimiter
 from system_apis.connector import ConnectorContext
 from system_apis.feed_position import FeedPosition
@@ -132,7 +133,7 @@ class Bench(Generic[C]):
     def connect(self) -> C:
         """Return one more connector of the same instance: what a restart begins with."""
         context = ConnectorContext(
-            INSTANCE, self.client, self.clock, identifiers(), FeedPosition(self._position), WEBHOOKS
+            INSTANCE, self.client, self.clock, identifiers(), FeedPosition(FileDocument(self._position)), WEBHOOKS
         )
         return self.subject.connector.connect(self.settings, context)
 

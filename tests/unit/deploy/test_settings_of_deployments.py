@@ -62,7 +62,9 @@ def test_settings_and_secrets_are_all_that_a_layer_needs(kind: str, layer: Layer
     assert settings.governance.redis_url.startswith("redis")
     assert settings.governance.redis_password.read().reveal() == "a secret"
     assert settings.process.database_url.startswith("postgresql://") is (layer == "process")
-    assert settings.issuer_key() == tmp_path / "issuer.pem"
+    assert settings.governance.database_url.startswith("postgresql://")
+    assert settings.governance.database_password.read().reveal() == "a secret"
+    assert settings.issuer_key() == settings.state / "issuer.pem", "a replica makes its own"
     assert settings.state == Path("/var/lib/tiergate/state")
     assert settings.audit_files(layer).head.parent == Path("/var/lib/tiergate-heads")
     if layer == "system":
@@ -81,9 +83,9 @@ def test_a_container_gets_each_secret_that_its_variables_name_and_no_other(layer
 def test_a_pod_gets_the_secrets_of_its_own_layer_alone(layer: str) -> None:
     volumes = of_kind("StatefulSet")[layer]["spec"]["template"]["spec"]["volumes"]
     (secrets,) = [each["projected"] for each in volumes if each["name"] == "secrets"]
-    own = {"system": "tiergate-platforms", "process": "tiergate-database", "experience": "tiergate-clients"}[layer]
+    own = {"system": ["tiergate-platforms"], "process": ["tiergate-database"], "experience": []}[layer]
 
-    assert [each["secret"]["name"] for each in secrets["sources"]] == ["tiergate-common", own]
+    assert [each["secret"]["name"] for each in secrets["sources"]] == ["tiergate-common", *own]
     assert secrets["defaultMode"] & 0o007 == 0
     assert container(layer)["env"][0] == {"name": "LAYER", "value": layer}
 

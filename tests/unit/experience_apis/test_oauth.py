@@ -13,6 +13,7 @@ import jwt
 import pytest
 
 from policies.identity.client_secrets import FREE, ClientSecrets
+from policies.store.documents import FileDocument
 from tiergate import composition
 from tiergate.settings import load
 
@@ -31,7 +32,7 @@ class Endpoint:
         config = folder / "tiergate.toml"
         config.write_text(f'folder = "{folder}"\n')
         self.settings = load(config, {})
-        self.secrets = ClientSecrets(self.settings.client_secrets())
+        self.secrets = ClientSecrets(FileDocument(self.settings.client_secrets()))
         self.parts = composition.experience_parts(self.settings)
         self.app = composition.experience_app(self.settings, self.parts)
 
@@ -108,7 +109,7 @@ def cpu_of(act: Awaitable[T]) -> float:
 
 
 def test_a_wrong_guess_takes_as_long_for_every_name(tmp_path: Path) -> None:
-    secrets = ClientSecrets(tmp_path / "client-secrets.json")
+    secrets = ClientSecrets(FileDocument(tmp_path / "client-secrets.json"))
     secrets.make("one")
     for _ in range(2):
         secrets.make("two")
@@ -120,7 +121,7 @@ def test_a_wrong_guess_takes_as_long_for_every_name(tmp_path: Path) -> None:
 
 def test_many_wrong_guesses_slow_down_and_lock_nobody_out(tmp_path: Path) -> None:
     now = 0.0
-    secrets = ClientSecrets(tmp_path / "client-secrets.json", lambda: now)
+    secrets = ClientSecrets(FileDocument(tmp_path / "client-secrets.json"), lambda: now)
     secret = secrets.make("sales-app")
     fast = vars(secrets)
     fast["_wrong"] = FREE + 1
@@ -131,8 +132,8 @@ def test_many_wrong_guesses_slow_down_and_lock_nobody_out(tmp_path: Path) -> Non
 
     proved, seconds = asyncio.run(timed())
     assert (proved, seconds >= 0.25) == (True, True)
-    assert secrets.was_proved("sales-app", secret), "and the next time at once"
-    assert not secrets.was_proved("finance-app", secret)
+    assert asyncio.run(secrets.was_proved("sales-app", secret)), "and the next time at once"
+    assert not asyncio.run(secrets.was_proved("finance-app", secret))
     now = 2.0
     assert vars(secrets)["_wrong"] - now < FREE, "one is forgiven each second"
 

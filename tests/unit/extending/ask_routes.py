@@ -14,7 +14,7 @@ from typing import Any
 
 from litestar.testing import TestClient
 
-from tiergate.composition import caller, open_catalogue, system_app
+from tiergate.composition import issuer, open_catalogue, system_app
 from tiergate.platforms import load_platforms
 from tiergate.settings import load
 
@@ -26,8 +26,9 @@ def main(path: Path) -> None:
     live_catalogue = open_catalogue(settings)
     platforms = load_platforms(settings, live_catalogue.current, os.environ)
     with TestClient(system_app(settings, platforms)) as client:
+        clients = live_catalogue.current.clients
         # A token from before the first start of a layer is refused.
-        headers = {"authorization": f"Bearer {caller('process-layer', settings, live_catalogue)()}"}
+        headers = {"authorization": f"Bearer {issuer(settings).token('process-layer', clients['process-layer'])}"}
         put = client.put("/provisioning/v1/orders/ord_1", json=ORDER, headers=headers)
         removed = client.delete("/provisioning/v1/orders/ord_1?legal_entity=DE01", headers=headers)
         webhook = client.post("/provisioning/v1/webhooks?instance=toy", content=b"{}")

@@ -13,7 +13,8 @@ from canonical.ids import utc_now
 from policies.audit.files import LogFiles
 from policies.audit.log import AuditLog
 from policies.audit.records import AuditEntry
-from policies.identity.revocation import RevocationFile, Revocations
+from policies.identity.revocation import RevocationDocument, Revocations
+from policies.store.documents import FileDocument
 from tiergate.cli.main import cli
 from tiergate.settings import load
 
@@ -56,7 +57,7 @@ def test_a_token_from_before_the_first_start_of_a_layer_is_good_when_it_starts(c
     made = invoke(config, "token", "sales-app", TIERGATE_FOLDER=str(config.parent)).stdout.strip()
     claims = jwt.decode(made, options={"verify_signature": False})
 
-    revocations = Revocations(RevocationFile(settings.revoked_file()), utc_now)
+    revocations = Revocations(RevocationDocument(FileDocument(settings.revoked_file())), utc_now)
     asyncio.run(revocations.look())
 
     assert not revocations.current.covers(claims["jti"], "sales-app", claims["iat"])
@@ -142,3 +143,42 @@ def test_a_client_whose_secrets_still_work_is_said_to_have_them_until_they_are_f
     assert "tiergate client forget reseller-nord" in with_secrets.stdout
     assert forgotten.stdout.startswith("forgotten: 2 secrets of reseller-nord")
     assert without.stdout == "revoked: every token that reseller-nord has got until now\n"
+
+
+def test_keys_are_listed_followed_by_new_ones_and_withdrawn(config: Path) -> None:
+    folder = {"TIERGATE_FOLDER": str(config.parent)}
+
+    def listed() -> list[str]:
+        return invoke(config, "keys", "list", **folder).stdout.splitlines()
+
+    (before,) = listed()
+    assert before.endswith("signs here")
+
+    made = invoke(config, "keys", "rotate", **folder).stdout
+    assert "signs after a minute" in made
+    assert len(listed()) == 2
+    assert [each.split()[0] for each in listed() if each.endswith("signs here")] == [before.split()[0]]
+
+    withdrawn = invoke(config, "keys", "withdraw", before.split()[0], **folder)
+    assert "every token that it has signed" in withdrawn.stdout
+    assert [each.split()[0] for each in listed()] == [made.split()[1].rstrip(".")]
+    assert listed()[0].endswith("signs here")
+
+
+def test_a_key_that_nobody_has_published_cannot_be_withdrawn(config: Path) -> None:
+    done = invoke(config, "keys", "withdraw", "unknown", TIERGATE_FOLDER=str(config.parent))
+
+    assert done.exit_code == 2
+    assert "`tiergate keys list`" in done.stderr
+
+
+def test_a_key_that_the_settings_name_is_neither_made_nor_rotated_here(config: Path) -> None:
+    named = {"TIERGATE_FOLDER": str(config.parent), "TIERGATE_GOVERNANCE_ISSUER_KEY_FILE": str(config.parent / "named")}
+
+    missing = invoke(config, "token", "sales-app", **named)
+    rotated = invoke(config, "keys", "rotate", **named)
+
+    assert (missing.exit_code, rotated.exit_code) == (2, 2)
+    assert f"there is no {config.parent / 'named'}" in missing.stderr
+    assert "put a new one there" in rotated.stderr
+    assert not (config.parent / "named").exists()

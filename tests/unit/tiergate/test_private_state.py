@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from canonical.ids import utc_now
-from policies.identity.issuer import signing_key
+from policies.identity.key_ring import KeyRing
+from policies.store.documents import FileDocument
 from policies.store.shared_store import SharedFileStore
 from system_apis.feed_position import FeedPosition
 from tiergate.cli.common import load_settings
@@ -76,7 +78,7 @@ def test_the_doctor_says_what_is_too_open_and_changes_nothing(state: Path) -> No
     secret = state.parent / "key"
     secret.touch(0o644)
     issuer = state.parent / "tokens.pem"
-    signing_key(issuer)
+    KeyRing(issuer, FileDocument(state.parent / "published.json"), utc_now).tend()
     issuer.chmod(0o644)
     config = state.parent / "tiergate.toml"
     config.write_text(f"""folder = "{state}"
@@ -118,7 +120,7 @@ def test_stores_that_a_program_opens_are_private_whatever_its_umask(tmp_path: Pa
     before = os.umask(0o022)
     try:
         SharedFileStore(tmp_path / "state" / "system-shared.sqlite", utc_now)
-        FeedPosition(tmp_path / "cursors" / "salesforce").write("1")
+        asyncio.run(FeedPosition(FileDocument(tmp_path / "cursors" / "salesforce")).write("1"))
     finally:
         os.umask(before)
 

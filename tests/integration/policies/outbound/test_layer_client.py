@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from canonical.faults import Throttled, Unavailable
 from canonical.ids import utc_now
@@ -17,7 +18,9 @@ from experience_apis.process_client import Process
 from policies.catalogue.check import load
 from policies.http.client import EXCHANGE
 from policies.identity.issuer import Issuer
+from policies.identity.key_ring import KeyRing
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient
+from policies.store.documents import FileDocument
 from tests.support.process_context import SOMEBODY
 
 Ask = Callable[[str], object]
@@ -71,9 +74,10 @@ def test_a_layer_that_does_not_accept_our_token_is_asked_again_later(ask: Ask) -
 def in_a_channel(address: str) -> object:
     async def read() -> object:
         client = AsyncLayerClient(address, "process", 5)
-        process = Process(
-            client, Issuer(Ed25519PrivateKey.generate(), utc_now), lambda: load().clients["experience-layer"]
-        )
+        with TemporaryDirectory() as folder:
+            keys = KeyRing(Path(folder, "key.pem"), FileDocument(Path(folder, "published.json")), utc_now)
+            keys.tend()
+        process = Process(client, Issuer(keys, utc_now), lambda: load().clients["experience-layer"])
         try:
             return await process.read(SOMEBODY, "orders", {}, dict[str, str])
         finally:

@@ -10,20 +10,21 @@ import pytest
 import redis
 
 from policies.identity.issuer import Issuer
-from policies.identity.revocation import RevocationFile, Revocations
+from policies.identity.revocation import RevocationDocument, Revocations
+from policies.store.documents import FileDocument
 from tests.support.governed_app import GOVERNOR, NOW, READER, Door
 
 BEFORE = NOW.timestamp() - 60
 LATER = NOW + timedelta(minutes=5)
 
 
-class Away(RevocationFile):
+class Away(RevocationDocument):
     async def read(self) -> bytes:
         raise redis.ConnectionError
 
 
-def at(moment: datetime, path: Path, kind: type[RevocationFile] = RevocationFile) -> Revocations:
-    return Revocations(kind(path), lambda: moment)
+def at(moment: datetime, path: Path, kind: type[RevocationDocument] = RevocationDocument) -> Revocations:
+    return Revocations(kind(FileDocument(path)), lambda: moment)
 
 
 def refuses(revocations: Revocations, issued_at: float, jti: str = "t") -> bool:
@@ -114,7 +115,7 @@ def test_to_look_without_a_right_to_change_begins_nothing(path: Path) -> None:
 def test_an_issuer_signs_nothing_that_is_refused_at_once(tmp_path: Path) -> None:
     door = Door(tmp_path)
     asyncio.run(door.revocations.revoke(client="someone"))
-    issuer = Issuer(door.key, door.clock, door.revocations)
+    issuer = Issuer(door.keys, door.clock, door.revocations)
 
     with door.client:
         authorization = {"authorization": f"Bearer {issuer.token('someone', READER)}"}

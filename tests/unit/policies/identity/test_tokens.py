@@ -23,6 +23,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from canonical.faults import Unavailable
 from policies.identity.issuer import Issuer
 from policies.identity.jwks import usable
+from policies.identity.key_ring import KeyRing
+from policies.store.documents import FileDocument
 from tests.support.governed_app import NOW, READER, Door
 
 RSA = generate_rsa_key(65537, 2048)
@@ -344,8 +346,10 @@ def test_a_revoked_token_is_refused_though_it_was_verified_before_and_others_go_
     assert (lock.status(f"Bearer {first}"), lock.status(f"Bearer {second}")) == (401, 200)
 
 
-def test_a_revoked_token_is_not_handed_out_again(lock: Lock) -> None:
-    issuer = Issuer(lock.key, lock.clock, lock.revocations)
+def test_a_revoked_token_is_not_handed_out_again(lock: Lock, tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "key.pem", FileDocument(tmp_path / "published.json"), lock.clock)
+    ring.tend()
+    issuer = Issuer(ring, lock.clock, lock.revocations)
     first = issuer.token("someone", READER)
     assert issuer.token("someone", READER) == first, "a token is reused"
 

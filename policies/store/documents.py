@@ -1,0 +1,51 @@
+"""Documents that replicas share: what one of them changes, all of them read.
+
+Replicas on one machine share files of the state folder; replicas on several share `shared_database`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from policies.store.files import update_atomically
+
+
+class StoreAway(OSError):
+    """What replicas share cannot be reached now. The message says why, to those who run the gateway."""
+
+
+class Document(Protocol):
+    """One document. It is read and replaced as a whole."""
+
+    def read(self) -> bytes:
+        """Return what the document says; empty when there is none. Raises `OSError`, a `StoreAway` among them."""
+        ...
+
+    def change(self, act: Callable[[bytes], bytes]) -> None:
+        """Replace the document by what `act` makes of it. Concurrent changes are done one after the other, in whichever
+        process they are. Raises as `read` does."""
+        ...
+
+
+class FileDocument:
+    """A document that is a file, for replicas on one machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._content = b""
+
+    def read(self) -> bytes:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return b""
+        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if stamp != self._stamp:
+            self._content, self._stamp = self._path.read_bytes(), stamp
+        return self._content
+
+    def change(self, act: Callable[[bytes], bytes]) -> None:
+        update_atomically(self._path, act)
