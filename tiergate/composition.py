@@ -14,7 +14,7 @@ from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp
 
-from canonical.ids import identifiers, utc_now
+from canonical.ids import Clock, identifiers, utc_now
 from policies.audit.log import AuditLog
 from policies.audit.records import sealing_key
 from policies.business.posting_windows import window_of
@@ -26,7 +26,7 @@ from policies.chain.readiness import SCOPE
 from policies.identity.authentication import Verifier
 from policies.identity.issuer import ISSUER, Issuer
 from policies.identity.jwks import Discovery, SigningKeys
-from policies.identity.key_ring import PACE, KeyRing
+from policies.identity.key_ring import PACE
 from policies.identity.revocation import Revocations
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient
 from policies.outbound.platform_client import PlatformClient
@@ -53,7 +53,8 @@ new_id = identifiers()
 
 def issuer(settings: Settings) -> Issuer:
     """Return the local issuer, for commands: a layer has one that knows of revocations."""
-    return Issuer(SharedState(settings).keys, utc_now)
+    shared = SharedState(settings)
+    return Issuer(shared.keys, shared.clock)
 
 
 def open_catalogue(settings: Settings) -> LiveCatalogue:
@@ -64,7 +65,7 @@ def open_catalogue(settings: Settings) -> LiveCatalogue:
 def caller(name: str, governs: Gate) -> Callable[[], str]:
     """Return what makes tokens for one of our own layers, as the catalogue defines it at the time of each call. Raises
     `CatalogueError` when it does not; a later catalogue that does not is refused."""
-    signer, client = Issuer(governs.keys, utc_now, governs.revocations), identity(name, governs.live_catalogue)
+    signer, client = Issuer(governs.keys, governs.clock, governs.revocations), identity(name, governs.live_catalogue)
     return lambda: signer.token(name, client())
 
 
@@ -95,23 +96,24 @@ def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, shared
     revocations = shared.revocations()
     audit = AuditLog(settings.audit_files(layer), sealing_key(settings.audit_key()))
     redis_url = settings.governance.redis_url
-    throttle = RateLimiter(utc_now, shared_storage(redis_url, REDIS_SECONDS, password) if redis_url else None)
+    throttle = RateLimiter(shared.clock, shared_storage(redis_url, REDIS_SECONDS, password) if redis_url else None)
     return Gate(
         layer,
         live_catalogue,
-        verifier(layer, settings, live_catalogue, revocations, shared.keys),
+        verifier(layer, settings, live_catalogue, revocations, shared),
         revocations,
         shared.keys,
         throttle,
-        shared_store(layer, settings, password),
+        shared_store(layer, settings, password, shared.clock),
         audit,
-        utc_now,
+        shared.clock,
         new_id,
+        shared.jobs,
     )
 
 
 def verifier(
-    layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, revocations: Revocations, ring: KeyRing
+    layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, revocations: Revocations, shared: SharedState
 ) -> Verifier:
     """Return the verifier of a layer: the channels accept tokens of the issuer that the settings name, and of those
     that the catalogue names.
@@ -119,10 +121,10 @@ def verifier(
     Our own layers accept tokens of the local issuer, as the channels do when the settings name none.
     """
     if layer != "experience":
-        return Verifier(own_keys(ring), ISSUER, layer, revocations, utc_now)
+        return Verifier(own_keys(shared), ISSUER, layer, revocations, shared.clock)
     foreign = settings.governance.issuer
-    keys = keys_of(foreign) if foreign else own_keys(ring)
-    made = Verifier(keys, foreign or ISSUER, layer, revocations, utc_now)
+    keys = keys_of(foreign) if foreign else own_keys(shared)
+    made = Verifier(keys, foreign or ISSUER, layer, revocations, shared.clock)
     live_catalogue.when_changed(lambda catalogue: made.trust(catalogue, keys_of))
     return made
 
@@ -132,15 +134,15 @@ def keys_of(issuer: str) -> SigningKeys:
     return SigningKeys(Discovery(issuer).fetch, utc_now)
 
 
-def own_keys(ring: KeyRing) -> SigningKeys:
+def own_keys(shared: SharedState) -> SigningKeys:
     """Return the keys of all replicas of ours. One that has just come is known within a second."""
-    return SigningKeys(ring.fetch, utc_now, pace=1.0, good_for=PACE)
+    return SigningKeys(shared.keys.fetch, shared.clock, pace=1.0, good_for=PACE)
 
 
-def shared_store(layer: Layer, settings: Settings, password: Secret) -> SharedStore:
+def shared_store(layer: Layer, settings: Settings, password: Secret, clock: Clock) -> SharedStore:
     if settings.governance.redis_url:
         return SharedRedisStore(settings.governance.redis_url, REDIS_SECONDS, password)
-    return SharedFileStore(settings.state / f"{layer}-shared.sqlite", utc_now)
+    return SharedFileStore(settings.state / f"{layer}-shared.sqlite", clock)
 
 
 def residency(settings: Settings, live_catalogue: LiveCatalogue) -> Residency:
@@ -233,7 +235,7 @@ def system_app(
     def instances(domain: Domain) -> Instances[Any]:
         connected = {
             name: each.connector.connect(
-                each.settings, _context(each, settings, clients, live_catalogue, feeds[name][0])
+                each.settings, _context(each, settings, clients, live_catalogue, feeds[name][0], shared.clock)
             )
             for name, each in platforms.items()
             if each.domain == domain
@@ -246,7 +248,7 @@ def system_app(
     silence = settings.system.longest_silence
     intake = ProcessIntake(client, token)
     leases = {name: lease for name, (_, lease) in feeds.items() if platforms[name].domain == "crm"}
-    return create_app(governs, connected, leases, intake, utc_now, new_id, silence, (client, clients), openapi)
+    return create_app(governs, connected, leases, intake, shared.clock, new_id, silence, (client, clients), openapi)
 
 
 def _feed(
@@ -263,6 +265,7 @@ def _context(
     clients: PlatformClientFactory,
     live_catalogue: LiveCatalogue,
     position: Document,
+    clock: Clock = utc_now,
 ) -> ConnectorContext:
     """Return what the connector of one platform works with. `position` is how far its changes were read."""
     from system_apis.connector import ConnectorContext
@@ -273,7 +276,7 @@ def _context(
 
     webhooks = f"{settings.server.url_for_platforms()}/{platform.domain}/v1/webhooks?instance={platform.name}"
     return ConnectorContext(
-        platform.name, clients.to(platform), utc_now, new_id, FeedPosition(position), webhooks, timezone
+        platform.name, clients.to(platform), clock, new_id, FeedPosition(position), webhooks, timezone
     )
 
 
@@ -359,7 +362,7 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
 
     live_catalogue = open_catalogue(settings)
     governs = gate("process", settings, live_catalogue, SharedState(settings))
-    token = caller("process-layer", governs)
+    token, clock = caller("process-layer", governs), governs.clock
     client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
     retries = RetryPolicy(
         pause=settings.process.pause, max_delay=settings.process.longest_pause, delivery=settings.process.delivery
@@ -367,10 +370,10 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     context = WorkflowContext(
         database,
         Platforms(client),
-        Orders(database, utc_now, new_id),
-        Postings(database, utc_now),
-        Cases(database, live_catalogue, utc_now, new_id),
-        utc_now,
+        Orders(database, clock, new_id),
+        Postings(database, clock),
+        Cases(database, live_catalogue, clock, new_id),
+        clock,
         new_id,
         residency(settings, live_catalogue),
         live_catalogue,
@@ -416,7 +419,7 @@ def experience_parts(settings: Settings) -> ExperienceParts:
     shared = SharedState(settings)
     governs = gate("experience", settings, live_catalogue, shared)
     client = AsyncLayerClient(settings.server.url_of_process(), "process", settings.process.call_timeout)
-    signer = Issuer(governs.keys, utc_now, governs.revocations)
+    signer = Issuer(governs.keys, governs.clock, governs.revocations)
     process = Process(client, signer, identity(NAME, live_catalogue))
     local = settings.governance.local_tokens and not settings.governance.issuer
     tokens = Tokens(signer, shared.client_secrets()) if local else None

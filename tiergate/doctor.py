@@ -151,7 +151,7 @@ def examine_token(config: Path, token: str) -> Check:
     settings = load(config, os.environ)
     shared = SharedState(settings)
     revocations = shared.revocations()
-    verifying = verifier("experience", settings, open_catalogue(settings), revocations, shared.keys)
+    verifying = verifier("experience", settings, open_catalogue(settings), revocations, shared)
 
     async def ask() -> Principal:
         stored = await revocations.peek()

@@ -8,13 +8,15 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from canonical.ids import utc_now
+from canonical.ids import Clock, utc_now
+from policies.context.background import Job
 from policies.identity.client_secrets import ClientSecrets
 from policies.identity.key_ring import KeyRing
 from policies.identity.revocation import RevocationDocument, RevocationRedis, Revocations, RevocationStore, begin
 from policies.store.documents import Document, FileDocument, StoreAway
 from policies.store.leases import FileLease, KeptLease
 from policies.store.secret import Secret
+from policies.store.shared_clock import SharedClock
 from policies.store.shared_store import REDIS_SECONDS
 from tiergate.secret_settings import SecretError, SecretSetting
 from tiergate.settings import NotReady, Settings, SettingsError
@@ -44,6 +46,13 @@ class SharedState:
         reach."""
         self._settings = settings
         self._database = _database(settings)
+        self.clock: Clock = utc_now
+        """The time that the replicas agree about."""
+        self.jobs: tuple[Job, ...] = ()
+        """What has to be done again and again, for as long as a layer runs."""
+        if self._database is not None:
+            clock = _clock(self._database)
+            self.clock, self.jobs = clock, (clock.watch,)
         self.keys = self._keys()
         """Published already: others take a token that is signed with them."""
 
@@ -51,13 +60,13 @@ class SharedState:
         return ClientSecrets(self._document("client-secrets", self._settings.client_secrets()))
 
     def revocations(self) -> Revocations:
-        return Revocations(self._revoked_store(), utc_now)
+        return Revocations(self._revoked_store(), self.clock)
 
     def begin_revocations(self) -> None:
         """Begin the revocations where there are none yet: a token that is made now would be from before the first start
         of a layer otherwise."""
         if self._database is not None or not self._settings.governance.redis_url:
-            begin(self._revoked(), utc_now())
+            begin(self._revoked(), self.clock())
 
     def feed(self, instance: str, former: Path | None = None) -> tuple[Document, KeptLease]:
         """Return how far the change feed of an instance was read, and the lease of who reads it.
@@ -82,7 +91,7 @@ class SharedState:
         named = self._settings.governance.issuer_key_file
         days = None if named else self._settings.governance.key_days
         published = self._document("signing-keys", self._settings.state / "signing-keys.json")
-        made = KeyRing(self._settings.issuer_key(), published, utc_now, by=replica_name(), days=days)
+        made = KeyRing(self._settings.issuer_key(), published, self.clock, by=replica_name(), days=days)
         try:
             made.tend()
         except StoreAway as error:
@@ -117,6 +126,13 @@ class SharedState:
         except StoreAway as error:
             raise NotReady(str(error)) from error
         return DatabaseDocument(self._database, name, lease)
+
+
+def _clock(database: SharedDatabase) -> SharedClock:
+    try:
+        return SharedClock(database.now)
+    except StoreAway as error:
+        raise NotReady(str(error)) from error
 
 
 def _database(settings: Settings) -> SharedDatabase | None:

@@ -31,7 +31,7 @@ from policies.catalogue.model import Catalogue, Layer, Report
 from policies.chain.pipeline import Pipeline, Services
 from policies.chain.readiness import SCOPE, Latest, is_ok
 from policies.context import correlation
-from policies.context.background import Background
+from policies.context.background import Background, Job
 from policies.contract import versions
 from policies.contract.bodies import MAX_BODY, ReceivedBody, refuse_unfit_body, send_response
 from policies.contract.conformance import in_words
@@ -99,7 +99,11 @@ class Gate:
         audit: AuditLog,
         clock: Clock,
         new_id: NewId,
+        jobs: Sequence[Job] = (),
     ) -> None:
+        """`jobs` are done for as long as the layer runs."""
+        self.jobs = jobs
+        self.clock = clock
         self.layer: Layer = layer
         self.live_catalogue = live_catalogue
         self.throttle = throttle
@@ -114,7 +118,6 @@ class Gate:
         self.trail = AuditTrail(audit, clock)
         self._services = Services(verifier, throttle, Load(), self.usage, self.trail, Samples(), clock)
         self.retention = Retention(audit, live_catalogue, clock)
-        self._clock = clock
         self._new_id = new_id
         live_catalogue.when_changed(self._govern)
 
@@ -129,7 +132,7 @@ class Gate:
     def call(self, pipeline: Pipeline, path: str, version: str, headers: dict[bytes, bytes]) -> Call:
         """Return what the policies see of a request. Its correlation id is taken over, or made."""
         marks = exchange_of(headers) if EXCHANGE_MARK in headers else []
-        return Call(pipeline.rules, path, version, headers, self._clock(), self.correlation_id(headers), marks)
+        return Call(pipeline.rules, path, version, headers, self.clock(), self.correlation_id(headers), marks)
 
     def correlation_id(self, headers: dict[bytes, bytes]) -> str:
         """Return the correlation id that a request brings, or a new one."""
@@ -152,7 +155,7 @@ class Gate:
 
     def now(self) -> datetime:
         """Return the moment in UTC."""
-        return self._clock()
+        return self.clock()
 
 
 class MarkedAnswer:
@@ -354,6 +357,7 @@ def governed(
         gate.live_catalogue.watch,
         gate.revocations.watch,
         gate.keys.watch,
+        *gate.jobs,
         gate.usage.watch,
         gate.retention.watch,
         gate.trail.watch,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -35,7 +36,7 @@ leases = sa.Table(
     sa.Column("holder", sa.String(120), nullable=False),
     sa.Column("until", sa.DateTime(timezone=True), nullable=False),
 )
-NOW = sa.func.clock_timestamp()
+NOW = sa.func.clock_timestamp(type_=sa.DateTime(timezone=True))
 
 
 class SharedDatabase:
@@ -68,6 +69,11 @@ class SharedDatabase:
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             raise StoreAway(f"the shared database does not answer: {type(cause).__name__}") from error
+
+    def now(self) -> datetime:
+        """Return the database's time, UTC. Raises `StoreAway`."""
+        with self.transaction() as connection:
+            return connection.execute(sa.select(NOW)).scalar_one().astimezone(UTC)
 
     def close(self) -> None:
         self._engine.dispose()

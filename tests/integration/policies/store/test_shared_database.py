@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
 from time import monotonic, sleep
 
 import pytest
@@ -16,6 +17,7 @@ from canonical.ids import utc_now
 from policies.identity.revocation import RevocationDocument, Revocations
 from policies.store.documents import StoreAway
 from policies.store.secret import NO_SECRET, Secret
+from policies.store.shared_clock import SharedClock
 from policies.store.shared_database import SCHEMA, DatabaseDocument, DatabaseLease, SharedDatabase
 from system_apis.feed_position import FeedPosition
 from tests.support.postgresql_server import PostgresqlServer
@@ -143,3 +145,12 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(url: str) 
         DatabaseDocument(away, "any").read()
 
     assert "hunter2" not in str(said.value)
+
+
+def test_replicas_agree_about_the_time_whatever_their_own_clocks_say(prepared: list[SharedDatabase]) -> None:
+    clocks = [SharedClock(each.now) for each in prepared]
+
+    told = [each() for each in clocks]
+
+    assert max(told) - min(told) < timedelta(seconds=2)
+    assert all(each.utcoffset() == timedelta(0) for each in told)
