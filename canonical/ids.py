@@ -1,4 +1,7 @@
-"""Canonical identifiers: a prefix that names the entity, and a UUIDv7 (RFC 9562, section 5.7) in hex."""
+"""Canonical identifiers: a prefix that names the entity, and a UUID in hex.
+
+It is a UUIDv7 (RFC 9562, section 5.7); for what a record of a platform becomes, a UUIDv5 (section 5.5) of that record.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
-from uuid_utils import UUID, uuid7
+from uuid_utils import UUID, uuid5, uuid7
 
 Prefix = Literal["cus", "ord", "lin", "con", "inv", "pay", "cas", "evt", "aud", "cor", "act"]
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}\Z"
@@ -19,6 +22,8 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A moment with its UTC offset: never a time of an unknown zone."""
 Clock = Callable[[], datetime]
 NewId = Callable[[Prefix], str]
+NAMESPACE = UUID("6f1b1c52-7a0f-5d0e-9b1e-2f6c3a9d4e80")
+"""What our UUIDv5 are made in. Another one would make other ids of the same records: it stays."""
 
 
 def is_identifier(text: str, prefix: Prefix) -> bool:
@@ -38,3 +43,12 @@ def identifiers(uuids: Callable[[], UUID] = uuid7) -> NewId:
     passes UUIDs of its own.
     """
     return lambda prefix: f"{prefix}_{uuids().hex}"
+
+
+def derived(prefix: Prefix, *names: str) -> str:
+    """Return the identifier of what a record becomes that others know by `names`, the same one ever after.
+
+    Who has lost what was kept of it, as after a restore of an older backup, gives it the same identifier again, and
+    finds what was created under it on the platforms.
+    """
+    return f"{prefix}_{uuid5(NAMESPACE, chr(0).join((prefix, *names))).hex}"

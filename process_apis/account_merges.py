@@ -33,7 +33,7 @@ def customer_of(context: WorkflowContext, crm: str, account: Account, before: st
             follows = next(bought, own or next(iter(others), None))
             if follows and follows != own:
                 cross_references.move(database, "cus", crm, account.id, own, follows)
-    return cross_references.canonical_id(database, "cus", crm, account.id, context.new_id)
+    return cross_references.canonical_id(database, "cus", crm, account.id)
 
 
 def settle(context: WorkflowContext, customer: Customer, account: Account, before: str) -> bool:

@@ -37,7 +37,7 @@ def _parent(context: WorkflowContext, crm: str, account: Account) -> str | None:
     """Return our id for an account's parent. One that never bought may have taken over a customer that was merged into
     it."""
     for parent in account.ancestors[:1]:
-        known = cross_references.canonical_id(context.database, "cus", crm, parent, context.new_id)
+        known = cross_references.canonical_id(context.database, "cus", crm, parent)
         if customers.last_seen(context.database, known) is not None:
             return known
         try:

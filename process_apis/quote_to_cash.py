@@ -82,7 +82,7 @@ class QuoteToCash(DBOSConfiguredInstance):
                 raise Held("duplicate_customer", found, ("retry", "skip", "compensate"))
             raise Held("deal_invalid", found, ("retry", "compensate"))
         customer_id, parent_id = onboarding.identify(context, order.crm, deal)
-        contract_id = cross_references.canonical_id(context.database, "con", "order", order.id, context.new_id)
+        contract_id = cross_references.canonical_id(context.database, "con", "order", order.id)
         plan = validation.plan(deal, order.crm, seller, products, order.id, customer_id, contract_id, parent_id)
         context.orders.accept(order.id, deal.name, deal.placed_by, plan)
         return "done"

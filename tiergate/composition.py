@@ -370,11 +370,10 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     context = WorkflowContext(
         database,
         Platforms(client),
-        Orders(database, clock, new_id),
+        Orders(database, clock),
         Postings(database, clock),
         Cases(database, live_catalogue, clock, new_id),
         clock,
-        new_id,
         residency(settings, live_catalogue),
         live_catalogue,
         retries,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from canonical.ids import NewId, Prefix
+from canonical.ids import Prefix, derived
 from process_apis.records.database import insert_once, references, writing
 
 CANONICAL = sa.select(references.c.canonical_id).where(
@@ -25,14 +25,15 @@ MOVE = (
 )
 
 
-def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, new_id: NewId) -> str:
-    """Return our id for a platform's record, given on first sight. Two at once get the same: the database decides."""
+def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str) -> str:
+    """Return our id for a platform's record, derived from it on first sight. It may be another one since: that of an
+    earlier version, or of a record that was merged into it. Two at once get the same: the database decides."""
     wanted = {"kind": kind, "platform": platform, "foreign_id": foreign_id}
     with engine.connect() as connection:
         known = connection.scalar(CANONICAL, wanted)
     if known:
         return str(known)
-    given = new_id(kind)
+    given = derived(kind, platform, foreign_id)
     with writing(engine) as connection:
         if insert_once(connection, references, wanted | {"canonical_id": given}):
             return given

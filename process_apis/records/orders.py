@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from canonical.billing import Contract
 from canonical.deals import PricedLine
-from canonical.ids import Clock, NewId
+from canonical.ids import Clock, derived
 from canonical.money import Money
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
 from canonical.states import BEFORE_CREATION, OrderState, check_order
@@ -136,10 +136,9 @@ class OneOrder:
 class Orders:
     """The table of orders."""
 
-    def __init__(self, engine: sa.Engine, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
-        self._new_id = new_id
 
     # ---- writing
 
@@ -159,13 +158,14 @@ class Orders:
     def receive(
         self, crm: str, deal_id: str, revision: int, correlation_id: str, next_attempt_at: datetime, **known: str
     ) -> tuple[str, OrderState]:
-        """Return the order of a deal's revision, with its state: a new one the first time, the same one ever after.
+        """Return the order of a deal's revision, with its state: a new one the first time, the same one ever after. Its
+        id is derived from them, so that what was created for it is found when this record of it was lost.
 
         `known` are columns that the caller can fill in before it is read.
         """
         now = self._clock().isoformat()
         row: dict[str, Any] = {
-            "id": self._new_id("ord"),
+            "id": derived("ord", crm, deal_id, str(revision)),
             "crm": crm,
             "deal_id": deal_id,
             "revision": revision,

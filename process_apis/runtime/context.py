@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 import sqlalchemy as sa
 
-from canonical.ids import Clock, NewId
+from canonical.ids import Clock
 from policies.catalogue.live import LiveCatalogue
 from policies.outbound.residency import Residency
 from process_apis.records.cases import Cases
@@ -39,7 +39,6 @@ class WorkflowContext(msgspec.Struct, frozen=True):
     postings: Postings
     cases: Cases
     clock: Clock
-    new_id: NewId
     residency: Residency
     live_catalogue: LiveCatalogue
     retry_policy: RetryPolicy = RetryPolicy()

@@ -54,15 +54,14 @@ def context_over(url: str, clock: TestClock, system: str = NOWHERE) -> Generator
     """Return the context, over tables that are ready, with the system layer at an address."""
     database = open_database(url)
     upgrade(database)
-    new_id, live_catalogue = identifiers(), LiveCatalogue()
+    live_catalogue = LiveCatalogue()
     yield WorkflowContext(
         database,
         Platforms(LayerClient(system, "system", lambda: "token", 1)),
-        Orders(database, clock, new_id),
+        Orders(database, clock),
         Postings(database, clock),
-        Cases(database, live_catalogue, clock, new_id),
+        Cases(database, live_catalogue, clock, identifiers()),
         clock,
-        new_id,
         Residency(live_catalogue, "eu"),
         live_catalogue,
         RetryPolicy(tries=1, first=0.001),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canonical.events import DEAL_CLOSED, INVOICE_FINALIZED, INVOICE_PAID, LINE_PROVISIONED, TYPE, Event
-from canonical.ids import identifiers
+from canonical.ids import derived, identifiers, is_identifier
 from canonical.money import Money
 from canonical.parties import Credit
 
@@ -34,6 +34,16 @@ def test_an_identifier_is_a_version_7_uuid() -> None:
 
     assert (made.version, made.variant) == (7, RFC_4122)
     assert earliest <= made.int >> 80 <= time_ns() // 1_000_000
+
+
+def test_a_derived_identifier_is_that_of_its_record_alone_and_never_changes() -> None:
+    made = derived("ord", "salesforce", "006A", "1")
+
+    assert made == "ord_f68a027597445fcf9bcb7861b4ef160e"
+    assert is_identifier(made, "ord")
+    others = [derived("ord", "salesforce", "006A", "11"), derived("ord", "salesforce", "006A1", "1")]
+    others += [derived("con", "salesforce", "006A", "1"), derived("ord", "salesforce006A", "1")]
+    assert len({made, *others}) == 1 + len(others)
 
 
 def test_identifiers_can_be_repeated_with_uuids_that_are_passed_in() -> None:

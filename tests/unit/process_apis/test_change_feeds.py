@@ -144,7 +144,7 @@ def test_a_deal_that_was_sold_already_is_a_case_when_it_can_be_read_again_and_no
 
 def test_an_account_that_can_be_read_again_is_followed(feeds: Feeds, clock: TestClock) -> None:
     database = feeds.context.database
-    known = cross_references.canonical_id(database, "cus", "salesforce", ACCOUNT, feeds.context.new_id)
+    known = cross_references.canonical_id(database, "cus", "salesforce", ACCOUNT)
     customers.keep(database, Customer(known, "Buyer", Address()))
 
     feeds.retry(feeds.refuse("account", ACCOUNT))
