@@ -15,6 +15,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from sandbox.store import SandboxClock, Store
 
 PlatformRequest = Request[Any, Any, Any]
+ENDED = ("provisioned", "failed")
+"""The states of a job that has a result."""
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,10 +56,14 @@ class Provisioning:
         self._store.put("behaviour", behaviour.sku, msgspec.to_builtins(behaviour))
 
     def begin(self, body: bytes, headers: dict[str, str]) -> int:
-        """Begin the jobs of a signed request, and return how many are new. Known jobs stay as they are."""
+        """Begin the jobs of a signed request, and return how many are new. Known jobs stay as they are; those that have
+        ended are reported again: who asks again has not heard it, or has lost it."""
         self._webhook.verify(body, headers, json_parse=False)
         jobs = msgspec.json.decode(body, type=list[Job])
         fresh = [each for each in jobs if self._store.get("job", _key(each)) is None]
+        for known in filter(None, (self._store.get("job", _key(each)) for each in jobs)):
+            if known["state"] in ENDED:
+                self._store.put("job", known["id"], known | {"report": self._clock.now().timestamp()})
         for job in fresh:
             chosen = self._store.get("behaviour", job.sku) or self._store.get("behaviour", "*")
             behaviour = msgspec.convert(chosen, Behaviour) if chosen else Behaviour()
