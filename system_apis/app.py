@@ -67,8 +67,9 @@ def create_app(
     """
     checks = Checks({name: Fitness(name, each, clock).check for name, each in platforms.every().items()})
     feeds = {
-        f"{name} changes": Feed(f"crm/{name}", crm, leases[name], intake, clock, new_id, longest_silence)
-        for name, crm in platforms.crms
+        f"{name} changes": Feed(f"{domain}/{name}", each, leases[name], intake, clock, new_id, longest_silence)
+        for domain, instances in (("crm", platforms.crms), ("billing", platforms.billings))
+        for name, each in instances
     }
     jobs = [job for each in feeds.values() for job in (each.keep_looking, each.keep_telling)]
     jobs += [each.keep for each in leases.values()]

@@ -247,7 +247,7 @@ def system_app(
     token = caller("system-layer", governs)
     silence = settings.system.longest_silence
     intake = ProcessIntake(client, token)
-    leases = {name: lease for name, (_, lease) in feeds.items() if platforms[name].domain == "crm"}
+    leases = {name: lease for name, (_, lease) in feeds.items() if platforms[name].domain in ("crm", "billing")}
     return create_app(governs, connected, leases, intake, shared.clock, new_id, silence, (client, clients), openapi)
 
 

@@ -124,9 +124,11 @@ async def receive_billing_webhook(
 ) -> WebhookReceipt:
     """Take the platform's signed webhook. The signature is verified on the raw body; an event that is none of ours is
     answered and not kept."""
-    reported = await billings.named(instance).reported(request.headers, await request.body())
+    billing = billings.named(instance)
+    reported = await billing.reported(request.headers, await request.body())
     if reported is not None:
         await intake.offer(reported.event, reported.correlation_id)
+        billing.taken(reported.event)
     return WebhookReceipt(taken=reported is not None)
 
 

@@ -10,6 +10,8 @@ import msgspec
 from canonical.billing import Contract, Invoice
 from canonical.events import Event
 from canonical.parties import Customer, CustomerMatch
+from system_apis.feed import Look
+from system_apis.intake import Intake
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -65,6 +67,23 @@ class Billing(Protocol):
         """Return the canonical event of a webhook, verified on its raw bytes; None for one that is of no interest.
 
         What the webhook does not say, or says in another version of the platform's API, is read from the platform.
+        """
+        ...
+
+    def taken(self, event: Event) -> None:
+        """Remember that the event of a webhook was taken: `look` need not offer it."""
+        ...
+
+    async def begin(self) -> None:
+        """Begin to look at the stored position: another process may have looked since this one did."""
+        ...
+
+    async def look(self, intake: Intake) -> Look:
+        """Offer to `intake` what `reported` would return of all that happened since the last look, whether its webhook
+        came or not. Return when to look again.
+
+        A webhook that was taken is not sent again: after a restore of an older backup, and where none came for longer
+        than the platform tries, this alone brings what was lost. The same event offered twice is the same event.
         """
         ...
 

@@ -11,6 +11,7 @@ import msgspec
 
 from canonical.billing import Contract, Invoice
 from canonical.deals import LineTerms, PricedLine
+from canonical.events import Event
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.parties import Customer, CustomerMatch
 from policies.context import correlation
@@ -27,9 +28,12 @@ from system_apis.billing.stripe.client import (
     StripeClient,
     at,
 )
+from system_apis.billing.stripe.event_feed import EventFeed
 from system_apis.billing.stripe.parts import Part
 from system_apis.billing.stripe.setup import WebhookEndpoint
 from system_apis.connector import ConnectorContext, Misfit
+from system_apis.feed import Look
+from system_apis.intake import Intake
 
 NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
@@ -64,6 +68,7 @@ class Stripe:
         self._tax_codes = settings.tax_codes
         self._terms: dict[str, LineTerms | None] = {}
         """What was agreed for one piece, by the id of the price."""
+        self._changes = EventFeed(self._client, context.position, context.clock, context.new_id)
 
     # ---- customers
 
@@ -437,8 +442,19 @@ class Stripe:
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
         webhooks.verify(self._secret.reveal(), headers.get("stripe-signature", ""), body, self._clock)
         event = webhooks.decoded(body)
-        if event is None:
-            return None
+        return await self._canonical(event) if event else None
+
+    def taken(self, event: Event) -> None:
+        self._changes.taken(event)
+
+    async def begin(self) -> None:
+        await self._changes.begin()
+
+    async def look(self, intake: Intake) -> Look:
+        return await self._changes.look(intake, self._canonical)
+
+    async def _canonical(self, event: webhooks.StripeEvent) -> Reported | None:
+        """Return the canonical event, None for one that is of no interest."""
         thing = event.data.object
         about = thing.get("id")
         if thing.get("object") == "invoice_payment":

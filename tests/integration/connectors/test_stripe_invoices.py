@@ -16,7 +16,8 @@ import pytest
 
 from canonical.billing import Contract, Invoice
 from canonical.deals import InvoiceTerms
-from canonical.events import INVOICE_PAID, PAYMENT_RECEIVED
+from canonical.events import INVOICE_FINALIZED, INVOICE_PAID, PAYMENT_RECEIVED, Event
+from canonical.faults import Unavailable
 from canonical.money import Money
 from canonical.parties import Address, Recipient
 from sandbox.stripe.account import as_sent
@@ -24,7 +25,7 @@ from system_apis.billing.port import Billing
 from system_apis.billing.stripe import invoices
 from system_apis.billing.stripe.mapping import Rate
 from tests.support.connector_kit import samples
-from tests.support.connector_kit.subject import Bench, bench
+from tests.support.connector_kit.subject import Bench, KitIntake, bench
 from tests.support.stripe_account import StripeAccount, bank_transfer
 
 Act = Callable[[Bench[Billing]], Awaitable[None]]
@@ -486,3 +487,56 @@ def test_an_event_in_an_older_version_about_an_invoice_that_is_gone_is_of_no_int
         assert await made.call(lambda: made.connector.reported(headers, body)) is None
 
     run(account, tmp_path, act)
+
+
+def test_what_no_webhook_has_brought_is_found_by_a_look_and_what_one_has_brought_is_not_offered_again(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        taken = KitIntake()
+        await made.connector.look(taken)
+        invoice = (await started(made, method="pm_card_visa")).references["invoice"]
+        (finalized,) = (each for each in account.account.all("event") if each["type"] == "invoice.finalized")
+        body = msgspec.json.encode(as_sent({"api_version": None}, finalized))
+        headers = account.sign(body, made.clock(), account.webhook_secret)
+        brought = await made.call(lambda: made.connector.reported(headers, body))
+        assert brought is not None
+        made.connector.taken(brought.event)
+
+        await made.connector.look(taken)
+        await made.connector.look(taken)
+
+        assert [(each.type, each.subject) for each in taken.events] == [(INVOICE_PAID, invoice)]
+
+    run(account, tmp_path, act)
+
+
+def test_a_look_begins_again_where_an_older_position_says(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        await made.connector.look(KitIntake())
+        before = (made.folder / "position").read_bytes()
+        invoice = (await started(made, method="pm_card_visa")).references["invoice"]
+        made.offset = timedelta(days=2)
+        account.wait(2 * 24 * 3600)
+        await made.connector.look(KitIntake())
+        unmoved = KitIntake()
+        await made.connect().look(unmoved)
+        (made.folder / "position").write_bytes(before)
+        restored, away = KitIntake(), KitIntakeThatIsAway()
+
+        with pytest.raises(Unavailable):
+            await made.connect().look(away)
+        await made.connect().look(restored)
+
+        assert unmoved.events == []
+        assert [(each.type, each.subject) for each in restored.events] == [
+            (INVOICE_FINALIZED, invoice),
+            (INVOICE_PAID, invoice),
+        ]
+
+    run(account, tmp_path, act)
+
+
+class KitIntakeThatIsAway(KitIntake):
+    async def offer(self, event: Event, correlation_id: str) -> None:
+        raise Unavailable("process", f"no answer about {event.id} in {correlation_id}")
