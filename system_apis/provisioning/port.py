@@ -13,8 +13,8 @@ class Provisioning(Protocol):
     """What the process layer needs of a provisioning target. Every method raises leaves of `PlatformFault`."""
 
     async def put(self, request: ProvisioningRequest, correlation_id: str) -> None:
-        """Ask for the delivery of each line. A line that was asked for with the same attempt is not begun again; one that
-        has ended is reported again: so a report that was lost here is asked for."""
+        """Ask for the delivery of each line. A line that was asked for with the same attempt is not begun again. When
+        it has ended, that is reported again: so a report that was lost here is asked for."""
         ...
 
     async def remove(self, order_id: str) -> None:
