@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -32,12 +33,16 @@ def update_atomically(path: Path, act: Callable[[bytes], bytes]) -> None:
     Concurrent updates are done one after the other, and a reader gets one of them whole. Nobody else can hold them up:
     who cannot open a file cannot lock it.
     """
-    make_private(path.parent)
-    lock = path.with_suffix(".lock")
-    _hand_over(lock, os.open(lock, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
-    with lock.open("w") as held:
+    with open_lock(path.with_suffix(".lock")) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         write_atomically(path, act(path.read_bytes() if path.exists() else b""))
+
+
+def open_lock(path: Path) -> TextIO:
+    """Return a file to lock, which is created if there is none (mode 0600, in a folder that nobody else may open)."""
+    make_private(path.parent)
+    _hand_over(path, os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
+    return path.open("w")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tiergate.cli.audit import audit
+from tiergate.cli.backup import backup, restore
 from tiergate.cli.common import Commands, reporting
 from tiergate.cli.contracts import openapi
 from tiergate.cli.database import database
@@ -54,6 +55,8 @@ for each in (
     clients,
     keys,
     database,
+    backup,
+    restore,
     openapi,
     policy,
     audit,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def serve(layer: Layer, config: Path, *, until_input_ends: bool) -> None:
     """Serve one layer until it is asked to stop."""
     from tiergate.server.ports import require_ports
+    from tiergate.state_in_use import used_by_layer
 
     settings = load_settings(config)
     require_ports(settings.server, [layer])  # before all that takes time
@@ -28,8 +29,9 @@ def serve(layer: Layer, config: Path, *, until_input_ends: bool) -> None:
     try:
         from tiergate.server.server import serve as run
 
-        platforms = platforms_of(settings) if layer == "system" else {}
-        run(layer, settings, platforms, until_input_ends=until_input_ends)
+        with used_by_layer(settings.state):
+            platforms = platforms_of(settings) if layer == "system" else {}
+            run(layer, settings, platforms, until_input_ends=until_input_ends)
     finally:
         gc.enable()
 
