@@ -28,6 +28,8 @@ from policies.audit.log import AuditLog
 from policies.audit.records import AuditEntry, sealing_key
 from policies.catalogue.model import Layer
 from policies.store.files import make_private
+from process_apis.records.database import open_database
+from process_apis.records.orders import ask_targets_again
 from process_apis.records.revisions import REVISIONS
 from tiergate.settings import NotReady, Settings
 from tiergate.state_in_use import RESTORING, used_alone
@@ -340,6 +342,8 @@ def restore(settings: Settings, backup: Path, now: datetime, *, move_aside: bool
         shutil.rmtree(staged, ignore_errors=True)  # of a restore that was cut short
         for each in manifest.files:
             _copy(backup / each.name, staged / each.name)
+        if (staged / PROCESS).exists():
+            _prepare(staged / PROCESS, now)
         put, stayed = _plan(state, manifest)
         aside = settings.state / f"replaced-{now:%Y%m%dT%H%M%SZ}" if present else None
         if aside:
@@ -352,6 +356,15 @@ def restore(settings: Settings, backup: Path, now: datetime, *, move_aside: bool
                 _record(files, layer, settings, manifest, now)
         shutil.rmtree(staged)
     return Restored(manifest, sorted(put), sorted(stayed), aside)
+
+
+def _prepare(database: Path, now: datetime) -> None:
+    """Let work be looked for at once that others may have ended since."""
+    engine = open_database(f"sqlite:///{database.resolve()}")
+    try:
+        ask_targets_again(engine, now)
+    finally:
+        engine.dispose()
 
 
 def _present_work(state: StatePaths) -> dict[str, Path]:

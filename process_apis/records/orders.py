@@ -93,6 +93,14 @@ def contract_of(row: sa.Row[Any]) -> str:
     return _PLAN.decode(row.plan).contract.id if row.plan else ""
 
 
+def ask_targets_again(engine: sa.Engine, now: datetime) -> None:
+    """Let each order that is being delivered be taken up at `now`: its target may have reported after the moment to
+    which the tables were restored, and reports again when it is asked again."""
+    waiting = orders.update().where(orders.c.state.in_(BEING_DELIVERED), orders.c.next_attempt_at.is_not(None))
+    with engine.begin() as connection:
+        connection.execute(waiting.values(next_attempt_at=now.isoformat()))
+
+
 class OneOrder:
     """An order in one transaction: read, changed and read again over one connection, while nobody else changes it."""
 
