@@ -12,9 +12,11 @@ from sqlalchemy.exc import OperationalError
 from canonical.faults import PlatformFault
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
+from policies.context.background import Background
 from process_apis import accounting, api, change_feeds, customer_sync, fulfilment
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
+from process_apis.retention import Retention, RetentionDays
 from process_apis.runtime.agenda import Poll
 from process_apis.runtime.capability import owners
 from process_apis.runtime.context import WorkflowContext
@@ -30,13 +32,19 @@ CAPABILITIES = (
 
 
 def create_app(
-    gate: Gate, context: WorkflowContext, settings: EngineSettings, openapi: OpenAPIConfig | None = None
+    gate: Gate,
+    context: WorkflowContext,
+    settings: EngineSettings,
+    days: RetentionDays,
+    openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """Return the app. The engine works from its start to its end."""
+    """Return the app. The engine works from its start to its end, and what has ended is kept for `days`."""
     engine = Engine(settings, context.database, context.clock)
     capabilities = [capability(context, engine) for capability in CAPABILITIES]
     poll = Poll(engine, [due for each in capabilities for due in each.due])
     jobs = [poll.start_due, *(job for each in capabilities for job in each.periodic_jobs)]
+
+    retention = Retention(context.database, days, context.clock, settings.executor_id)
 
     async def start() -> None:
         await asyncio.to_thread(engine.launch, jobs, poll.next_waiting)
@@ -59,10 +67,11 @@ def create_app(
         readiness=readiness,
         provided={
             "context": context,
-            "dispatcher": Dispatcher(context.database, (each.reactions for each in capabilities)),
+            "dispatcher": Dispatcher(context.database, (each.reactions for each in capabilities), context.clock),
             "case_actions": CaseActions(context, owners(capabilities)),
             "live_catalogue": gate.live_catalogue,
         },
+        background=[Background(retention.watch)],
         on_startup=[start],
         on_shutdown=[stop],
         openapi=openapi,

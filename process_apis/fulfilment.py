@@ -21,15 +21,13 @@ from process_apis.deal_changes import DealChanges, state_of
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
 from process_apis.quote_to_cash import QuoteToCash
 from process_apis.records.database import orders
-from process_apis.records.orders import BEING_DELIVERED, contract_of
+from process_apis.records.orders import BEING_DELIVERED, ENDED, contract_of
 from process_apis.runtime.agenda import Agenda, Due
 from process_apis.runtime.capability import Capability, CaseOwner
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import write_status_to_crm
 from process_apis.runtime.engine import Engine, Work
 from process_apis.runtime.holds import line_field
-
-ENDED = ("active", "cancelled", "failed")
 
 
 class Fulfilment:

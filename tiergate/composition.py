@@ -356,6 +356,7 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     from process_apis.records.cases import Cases
     from process_apis.records.orders import Orders
     from process_apis.records.postings import Postings
+    from process_apis.retention import RetentionDays
     from process_apis.runtime.context import RetryPolicy, WorkflowContext
     from process_apis.runtime.engine import EngineSettings
     from process_apis.system_client import Platforms
@@ -378,8 +379,10 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
         live_catalogue,
         retries,
     )
-    engine = EngineSettings(settings.process_database(), replica_name(), dead_after=settings.process.dead_after)
-    return create_app(governs, context, engine, openapi)
+    own = settings.process
+    engine = EngineSettings(settings.process_database(), replica_name(), dead_after=own.dead_after)
+    days = RetentionDays(workflows=own.workflow_days, events=own.event_days, cases=own.case_days)
+    return create_app(governs, context, engine, days, openapi)
 
 
 def experience_front(settings: Settings) -> ASGIApp:

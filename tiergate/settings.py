@@ -130,6 +130,9 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `database_url` is empty for SQLite in the state folder; `database_password` is for PostgreSQL. `upgrade_at_start` is
     whether a start upgrades its tables; without it `tiergate database upgrade` does.
+
+    What has ended is kept for days, from its end: the engine's workflows for `workflow_days`, events for `event_days`,
+    closed cases for `case_days`.
     """
 
     database_url: str = ""
@@ -140,6 +143,9 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     longest_pause: float = 300.0
     call_timeout: float = 30.0
     delivery: float = 3600.0
+    workflow_days: Annotated[int, msgspec.Meta(ge=1)] = 30
+    event_days: Annotated[int, msgspec.Meta(ge=1)] = 90
+    case_days: Annotated[int, msgspec.Meta(ge=1)] = 730
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 import sqlalchemy as sa
 
@@ -9,8 +11,8 @@ from canonical.events import Event
 from process_apis.records.database import events, insert_once, writing
 
 
-def append(engine: sa.Engine, event: Event, correlation_id: str) -> tuple[bool, str]:
-    """Return (whether it is new, the correlation id that the event was first taken with)."""
+def append(engine: sa.Engine, event: Event, correlation_id: str, now: datetime) -> tuple[bool, str]:
+    """Append an event at `now`. Return (whether it is new, the correlation id that it was first taken with)."""
     values = {
         "source": event.source,
         "id": event.id,
@@ -18,6 +20,7 @@ def append(engine: sa.Engine, event: Event, correlation_id: str) -> tuple[bool, 
         "subject": event.subject,
         "correlation_id": correlation_id,
         "document": msgspec.json.encode(event),
+        "taken_at": now.isoformat(),
     }
     with writing(engine) as connection:
         if insert_once(connection, events, values):

@@ -23,7 +23,11 @@ OPEN_OF_KIND = OPEN_OF.where(cases.c.kind == sa.bindparam("kind"))
 OPEN_OF_CUSTOMER = sa.select(cases.c.document).where(
     cases.c.customer_id == sa.bindparam("of"), cases.c.kind == sa.bindparam("kind"), cases.c.state == "open"
 )
-CLOSE = cases.update().where(cases.c.id == sa.bindparam("case"), cases.c.state == "open").values(state="resolved")
+CLOSE = (
+    cases.update()
+    .where(cases.c.id == sa.bindparam("case"), cases.c.state == "open")
+    .values(state="resolved", resolved_at=sa.bindparam("at"))
+)
 ATTEMPTS = 5
 """How often a case is opened that meets one which is closed in the same moment."""
 
@@ -108,20 +112,19 @@ class Cases:
         which = OPEN_OF.where(sa.or_(cases.c.id == case.id, cases.c.kind.in_(also)))
         return self._close(which, {"of": case.subject}, resolution)
 
-    def _close(self, which: sa.Select[tuple[Any]], values: dict[str, str], resolution: str) -> int:
+    def _close(self, which: sa.Select[tuple[Any]], of: dict[str, str], resolution: str) -> int:
         """Close cases, and return how many: of two who close one at once, the first does."""
         with self._engine.connect() as connection:
-            found = [_decoded(each) for each in connection.scalars(which, values)]
+            found = [_decoded(each) for each in connection.scalars(which, of)]
         if not found:
             return 0
         closed = 0
         with writing(self._engine) as connection:
             for case in found:
-                resolved = msgspec.structs.replace(
-                    case, state="resolved", resolved_at=self._clock(), resolution=resolution
-                )
-                document = msgspec.json.encode(resolved)
-                closed += connection.execute(CLOSE, {"case": case.id, "document": document}).rowcount
+                now = self._clock()
+                resolved = msgspec.structs.replace(case, state="resolved", resolved_at=now, resolution=resolution)
+                values = {"case": case.id, "document": msgspec.json.encode(resolved), "at": now.isoformat()}
+                closed += connection.execute(CLOSE, values).rowcount
         return closed
 
     def open_of(self, customer_id: str, kind: CaseKind) -> list[Case]:

@@ -138,6 +138,7 @@ cases = sa.Table(
     sa.Column("legal_entity", sa.String(20), nullable=False, default=""),
     sa.Column("customer_id", KEY, nullable=False, default="", index=True),
     sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("resolved_at", sa.String(40), index=True),
 )
 OPEN = cases.c.state == "open"
 sa.Index(
@@ -153,10 +154,18 @@ events = sa.Table(
     sa.Column("subject", KEY, nullable=False),
     sa.Column("correlation_id", KEY, nullable=False),
     sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("taken_at", sa.String(40)),
     sa.UniqueConstraint("source", "id"),
 )
 executors = sa.Table(
     "executors", metadata, sa.Column("id", KEY, primary_key=True), sa.Column("beat_at", sa.Float, nullable=False)
+)
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", KEY, primary_key=True),
+    sa.Column("holder", KEY, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
 )
 
 

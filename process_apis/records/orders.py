@@ -51,6 +51,7 @@ OF_CUSTOMER = sa.select(orders.c.id).where(orders.c.customer_id == OF).order_by(
 """Orders of a customer, locked in an order that is the same for all."""
 LINE_STATES = sa.select(order_lines.c.state).where(order_lines.c.order_id == OF)
 BEING_DELIVERED: tuple[OrderState, ...] = ("provisioning", "partially_active")
+ENDED: tuple[OrderState, ...] = ("active", "cancelled", "failed")
 CHANGE_BEING_DELIVERED = CHANGE.where(orders.c.state.in_(BEING_DELIVERED))
 SETTLED: tuple[OrderState, ...] = ("on_hold", "awaiting_approval", "cancelled", "failed", "active", "partially_active")
 STATUS_NOT_IN_CRM = (

@@ -29,8 +29,17 @@ log = structlog.get_logger("tiergate.engine")
 
 def workflows(database: sa.Engine) -> sa.TableClause:
     """Return the engine's own table of workflows, as far as it is asked here."""
-    columns = map(sa.column, ("queue_name", "queue_partition_key", "status", "priority", "executor_id"))
-    return sa.table("workflow_status", *columns, schema=None if database.dialect.name == "sqlite" else "dbos")
+    names = (
+        "workflow_uuid",
+        "queue_name",
+        "queue_partition_key",
+        "status",
+        "priority",
+        "executor_id",
+        "completed_at",
+    )
+    schema = None if database.dialect.name == "sqlite" else "dbos"
+    return sa.table("workflow_status", *map(sa.column, names), schema=schema)
 
 
 class WakeableStop(threading.Event):

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import click
 
-from tiergate.cli.common import NOT_READY, Commands, config_option, load_settings
+from tiergate.cli.common import NOT_READY, Commands, config_option, load_settings, refuse
+
+WIDTH = 28
+"""Characters for the name of a table."""
 
 
 @click.group(cls=Commands)
@@ -50,3 +53,23 @@ def upgrade(config: Path) -> None:
     click.echo(
         f"upgraded: {', '.join(added)}" if added else f"nothing to do: the tables have the revision {REVISIONS[-1]}"
     )
+
+
+@database.command()
+@config_option
+def size(config: Path) -> None:
+    """Say how many rows and bytes each table has, with its indexes, and how many bytes that is for a finished order.
+    On a large database it takes as long as to read all of it."""
+    from process_apis.records.sizes import SizesUnknown, finished_orders, table_sizes
+    from tiergate.composition import process_database
+
+    try:
+        with process_database(load_settings(config)) as engine:
+            found, orders = table_sizes(engine), finished_orders(engine)
+    except SizesUnknown as error:
+        refuse([str(error)], NOT_READY)
+    click.echo(f"{orders:,} finished orders")
+    click.echo(f"{'table':{WIDTH}}{'rows':>12}{'bytes':>16}{'bytes an order':>18}")
+    total = sum(each.size for each in found)
+    for name, rows, size in [*found, ("all", sum(each.rows for each in found), total)]:
+        click.echo(f"{name:{WIDTH}}{rows:>12,}{size:>16,}{size / orders if orders else 0:>18,.0f}")

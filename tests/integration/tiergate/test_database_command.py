@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from process_apis.records.database import open_database
 from process_apis.records.revisions import REVISIONS, title, upgrade
 from tests.end_to_end.command_line.test_command_line import run
+from tests.support.process_context import TestClock, accepted_order, context_over
 from tiergate.cli.main import cli
 
 EXAMPLE = Path("deploy/tiergate.example.toml")
@@ -44,6 +45,27 @@ def invoke(*arguments: str, **environment: str) -> Result:
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'process.sqlite'}"
+
+
+def test_size_says_how_much_room_each_table_takes_and_what_that_is_for_an_order(
+    database_url: str, tmp_path: Path
+) -> None:
+    config = settings_for(database_url, tmp_path)
+    invoke("database", "upgrade", "--config", config)
+    with context_over(database_url, TestClock()) as context:
+        for deal in ("first", "second"):
+            accepted_order(context, deal, "validating", "cancelled")
+        accepted_order(context, "third", "validating")
+
+    done = invoke("database", "size", "--config", config)
+
+    assert done.exit_code == 0, done.stderr
+    orders, _, *tables, everything = done.stdout.splitlines()
+    assert orders == "2 finished orders"
+    rows = {name: count for name, count, _, _ in (each.split() for each in tables)}
+    assert (rows["orders"], rows["order_lines"], rows["leases"]) == ("3", "6", "0")
+    _, _, total, for_an_order = everything.replace(",", "").split()
+    assert int(total) == 2 * int(for_an_order) > 0
 
 
 def test_status_says_what_an_upgrade_would_do_and_upgrade_does_it_once(database_url: str, tmp_path: Path) -> None:

@@ -173,8 +173,8 @@ def test_every_error_of_a_platform_is_told_at_once_with_its_place(tmp_path: Path
         (
             "[process]\npaus = 1\ncolour = 2\n",
             [
-                "'paus' is not a setting (did you mean pause?); there are call_timeout, database_password_command",
-                "'colour' is not a setting; there are call_timeout, database_password_command",
+                "'paus' is not a setting (did you mean pause?); there are call_timeout, case_days, database_password",
+                "'colour' is not a setting; there are call_timeout, case_days, database_password",
             ],
         ),
         ("[proces]\n", ["'proces' is not a setting (did you mean process?); there are folder"]),

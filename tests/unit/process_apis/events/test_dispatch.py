@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from canonical.events import Event
+from canonical.ids import utc_now
 from process_apis.events.dispatch import Dispatcher
 from process_apis.records.database import open_database
 from process_apis.records.revisions import upgrade
@@ -24,7 +25,7 @@ def test_all_who_subscribed_react_and_a_repeat_keeps_the_first_correlation_id(tm
     def subscribed(name: str) -> dict[str, Reaction]:
         return {EVENT.type: lambda event, correlation_id: reacted.append((name, event.subject, correlation_id))}
 
-    dispatcher = Dispatcher(database, [subscribed("one"), subscribed("two")])
+    dispatcher = Dispatcher(database, [subscribed("one"), subscribed("two")], utc_now)
 
     new = [dispatcher.take(EVENT, correlation_id) for correlation_id in ("cor_1", "cor_2")]
     database.dispose()
@@ -36,7 +37,7 @@ def test_all_who_subscribed_react_and_a_repeat_keeps_the_first_correlation_id(tm
 def test_an_event_that_nobody_subscribed_to_is_kept(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path / 'process.sqlite'}")
     upgrade(database)
-    dispatcher = Dispatcher(database, [])
+    dispatcher = Dispatcher(database, [], utc_now)
 
     new = [dispatcher.take(EVENT, "cor_1") for _ in range(2)]
     database.dispose()
