@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from canonical.ids import Instant
+from canonical.money import Money
 
 Team = Literal["sales", "finance", "support", "platform"]
 Action = Literal["retry", "skip", "compensate", "approve", "reject"]
@@ -57,8 +58,36 @@ class Finding(msgspec.Struct, frozen=True):
     platform: str = ""
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """What of one sort waits for a platform: how many, and what they are worth, by currency."""
+
+    count: int
+    money: tuple[Money, ...] = ()
+    """Of orders the net amounts of their first invoices, of postings what is to be booked."""
+    without_amount: int = 0
+    """How many of them are not in `money`: their amount is not known yet, or they have none."""
+    oldest: tuple[str, ...] = ()
+    """The ids of those that are woken first, five at the most."""
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """An outage of one platform, with what waits for it now."""
+
+    platform: str
+    """Its name in the catalogue; that of the layer where no platform was reached."""
+    since: Instant
+    """When the first began to wait."""
+    orders: Waiting
+    postings: Waiting
+    customers: Waiting
+    """Customers whose changes are to be followed."""
+
+
 class Case(msgspec.Struct, frozen=True):
-    """Work that needs a person. `kind` names the problem, `subject` the record, `input` what was being done."""
+    """Work that needs a person. `kind` names the problem, `subject` the record, `input` what was being done.
+
+    `incident` is there for an outage that lasts, and is computed when it is read.
+    """
 
     id: str
     kind: CaseKind
@@ -73,3 +102,4 @@ class Case(msgspec.Struct, frozen=True):
     input: dict[str, str] = {}
     resolved_at: Instant | None = None
     resolution: str = ""
+    incident: Incident | None = None

@@ -52,11 +52,28 @@ class NewOrder(msgspec.Struct, frozen=True):
         exponent(self.currency)
 
 
+class Cancellation(msgspec.Struct, frozen=True):
+    """Why an order that waits for a platform is given up."""
+
+    reason: str
+
+
 class StateChange(msgspec.Struct, frozen=True):
     """A state that an order reached, and when."""
 
     state: OrderState
     at: Instant
+
+
+class QueuePlace(msgspec.Struct, frozen=True):
+    """Where an order or a posting stands among those that wait for the same platform."""
+
+    platform: str
+    """What it waits for, by its name in the catalogue."""
+    since: Instant
+    """When it began to wait."""
+    ahead: int
+    """How many of its sort are older, and go on before it."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -83,6 +100,8 @@ class Order(msgspec.Struct, frozen=True):
     placed_by: str = ""
     crm: str = ""
     """The CRM that the deal is in, by the platform's name in the catalogue."""
+    queue: QueuePlace | None = None
+    """Its place among those that wait for a platform that is away; None for one that does not."""
 
 
 class OrderSummary(msgspec.Struct, frozen=True):
@@ -118,6 +137,8 @@ class PostingStatus(msgspec.Struct, frozen=True):
     balance: Money | None = None
     billing: str = ""
     """The platform that issued the invoice, by its name in the catalogue."""
+    queue: QueuePlace | None = None
+    """Its place among those that wait for a platform that is away; None for one that does not."""
 
 
 class CustomerOverview(msgspec.Struct, frozen=True):

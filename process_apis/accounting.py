@@ -15,7 +15,7 @@ from canonical.orders import PostingKind
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
 from process_apis.posting import CANCELLED, NOT_POSTED, posting_run, subject_of
-from process_apis.records.database import postings
+from process_apis.records.database import NOT_BLOCKED, postings
 from process_apis.runtime.agenda import Agenda, Due
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -79,7 +79,8 @@ def act(context: WorkflowContext, case: Case, action: Action) -> Next:
     if action != "retry":
         return nothing
     change, (kind, key) = context.postings.change, subject_of(case)
-    change(kind, key, state="waiting", blocked_reason="", next_attempt_at=context.stalled_at().isoformat())
+    waits = {"state": "waiting", "blocked_reason": "", "next_attempt_at": context.stalled_at().isoformat()}
+    change(kind, key, **waits, **NOT_BLOCKED)
     return partial(change, kind, key, next_attempt_at=context.clock().isoformat())
 
 

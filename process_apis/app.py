@@ -13,7 +13,7 @@ from canonical.faults import PlatformFault
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
 from policies.context.background import Background
-from process_apis import accounting, api, change_feeds, customer_sync, fulfilment
+from process_apis import accounting, api, change_feeds, customer_sync, fulfilment, incidents
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
 from process_apis.retention import Retention, RetentionDays
@@ -27,6 +27,7 @@ CAPABILITIES = (
     accounting.capability,
     customer_sync.capability,
     change_feeds.capability,
+    incidents.capability,
 )
 """All that the layer does for the business."""
 

@@ -52,7 +52,8 @@ class CaseActions:
         except IllegalTransition as error:
             raise ProblemError(NOT_ALLOWED_NOW, f"{error}.".capitalize()) from error
         note = f"{action} by {principal.subject}{UNSEEN if unseen else ''}" + (f": {reason}" if reason else "")
-        self._context.cases.close(case, note, self._same_trouble(case, action, owner))
+        if owner.closed_by_action:
+            self._context.cases.close(case, note, self._same_trouble(case, action, owner))
         go_on()  # after the case is closed: what fails again opens another
         return self._context.cases.get(case_id, principal) or case
 

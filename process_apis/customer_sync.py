@@ -26,6 +26,7 @@ from policies.context.correlation import correlated
 from process_apis import account_merges, onboarding
 from process_apis.records import customers
 from process_apis.records.database import customers as customers_table
+from process_apis.runtime import outages
 from process_apis.runtime.agenda import Agenda, Due, retry
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -64,10 +65,8 @@ def follow(context: WorkflowContext, customer_id: str) -> Outcome:
         try:
             with_retries(context.retry_policy, lambda: _follow(context, customer_id))
         except TRANSIENT as fault:
-            again = retry(context, attempts, fault.retry_after)
-            customers.settle_change(context.database, expected, again.at, attempts)
-            if again.needs_case:
-                _tell(context, customer_id, fault)
+            at = retry(context, attempts, fault.retry_after).at
+            customers.settle_change(context.database, expected, at, attempts, _blocked(context, expected, fault))
             return "stopped"
         except (Rejected, NotFound) as fault:
             _tell(context, customer_id, fault)
@@ -75,7 +74,19 @@ def follow(context: WorkflowContext, customer_id: str) -> Outcome:
             return "stopped"
         context.cases.resolve(customer_id, "it was followed", kind="customer_not_followed")
     customers.settle_change(context.database, expected, None, 0)
+    if expected.blocked_by:
+        outages.is_over(context, expected.blocked_by)
     return "done"
+
+
+def _blocked(context: WorkflowContext, expected: sa.Row[Any], fault: PlatformFault) -> dict[str, str | None]:
+    """Return which platform a customer waits for, whose outage is one case for all that does, and since when."""
+    known = customers.last_seen(context.database, expected.id)
+    seller, crm = (known.legal_entity, known.crm) if known else ("", "")
+    return {
+        "blocked_by": outages.platform_of(context, fault.platform, seller, crm=crm),
+        "blocked_since": expected.blocked_since or context.clock().isoformat(),
+    }
 
 
 def _follow(context: WorkflowContext, customer_id: str) -> None:

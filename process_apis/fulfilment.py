@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from canonical.cases import Finding
 from canonical.events import DEAL_CLOSED, DEAL_LOST, LINE_PROVISIONED, Event
 from canonical.orders import LineState
-from process_apis import order_intake
+from process_apis import cancellation, order_intake
 from process_apis.activation import Activation
 from process_apis.deal_changes import DealChanges, state_of
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
@@ -166,5 +166,8 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
         due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
         periodic_jobs=[fulfilment.show_what_the_crm_lacks],
         cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE),
-        routes=order_intake.routes(order_intake.OrderIntake(context, fulfilment.open_order)),
+        routes=(
+            *order_intake.routes(order_intake.OrderIntake(context, fulfilment.open_order)),
+            *cancellation.routes(cancellation.Cancellations(context, cases)),
+        ),
     )

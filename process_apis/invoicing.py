@@ -51,8 +51,10 @@ class Invoicing(DBOSConfiguredInstance):
         context = self._context
         invoice = context.platforms.invoice(row.billing, row.id)
         read.append(invoice)
+        context.postings.worth(row, invoice.total)
         if row.cancelled and invoice.state == "open":  # nothing that is cancelled is opened again: it shows soon
-            raise Unavailable("billing", f"it reported the invoice as {row.cancelled}, and shows it as open")
+            shown = f"it reported the invoice as {row.cancelled}, and shows it as open"
+            raise Unavailable("billing", shown, field="state")
         closed = open_window(context, invoice.legal_entity)
         posting = None if invoice.state == "void" else context.platforms.put_erp_invoice(invoice, closed)
         if posting and invoice.state != "uncollectible":

@@ -11,6 +11,7 @@ from canonical.cases import Action, Case, CaseKind
 from canonical.states import BEFORE_CREATION, OrderState
 from process_apis import account_merges
 from process_apis.records import matches
+from process_apis.records.orders import OneOrder
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
@@ -23,7 +24,6 @@ KINDS: frozenset[CaseKind] = frozenset(
         "outside_region",
         "credit_limit",
         "platform_rejected",
-        "waiting_for_platform",
         "status_not_shown",
         "not_delivered",
         "line_failed",
@@ -33,6 +33,8 @@ KINDS: frozenset[CaseKind] = frozenset(
         "deal_changed",
     }
 )
+NOTHING_CREATED: tuple[OrderState, ...] = ("received", *BEFORE_CREATION, "awaiting_approval")
+"""Where an order is for which nothing was created yet."""
 APPROVED: tuple[OrderState, ...] = (*PATH[PATH.index("onboarding") :], *IN_FORCE)
 """Where an order is that was approved."""
 OUTLIVE: frozenset[CaseKind] = frozenset({"cannot_undo"})
@@ -71,14 +73,21 @@ class OrderCases:
                 )
                 return self._show(order_id)
             case "compensate":
-                row = context.orders.row(order_id)
-                before_creation = row.state == "on_hold" and row.held_in in BEFORE_CREATION
-                wanted: OrderState = "cancelled" if before_creation else "compensating"
-                watched = None if before_creation else context.stalled_at()
-                context.orders.advance(order_id, wanted, next_attempt_at=watched)
-                return self._show(order_id) if before_creation else partial(self._restart, order_id)
+                with context.orders.at(order_id) as one:
+                    return self.give_up(one)
             case _:
                 assert_never(action)
+
+    def give_up(self, one: OneOrder, why: str = "") -> Next:
+        """Take an order off its way, in the caller's transaction. Return what is to be done after it: what was created
+        for it is taken back, or the CRM shows that it is cancelled. Raises `IllegalTransition` for one that cannot be
+        given up any more."""
+        order_id, row = one.row.id, one.row
+        if (row.held_in if row.state == "on_hold" else row.state) in NOTHING_CREATED:
+            one.advance("cancelled", next_attempt_at=None, blocked_reason=why, crm_status="")  # the poll shows it
+            return partial(write_status_to_crm, self._context, order_id)
+        one.advance("compensating", next_attempt_at=self._context.stalled_at(), blocked_reason=why)
+        return partial(self._restart, order_id)
 
     def _retry(self, case: Case) -> Next:
         context, order_id = self._context, case.subject

@@ -49,12 +49,13 @@ class Payments(DBOSConfiguredInstance):
         if not wanted:
             self._settle(row, invoice)
             return
+        parts = () if is_part else context.postings.parts(invoice.id)
+        received = total((each.amount for each in wanted if each.id not in parts), invoice.total.currency)
+        context.postings.worth(row, received)
         closed = open_window(context, invoice.legal_entity)
         booked = [context.platforms.put_erp_payment(each, invoice.legal_entity, closed) for each in wanted]
         if invoice.state == "uncollectible":  # it was owed again for the payment: what is left of it is written off
             context.postings.cancel(invoice.id, invoice.state)
-        parts = () if is_part else context.postings.parts(invoice.id)
-        received = total((each.amount for each in wanted if each.id not in parts), invoice.total.currency)
         context.postings.posted(row, booked[-1], received)
         context.postings.change("invoice", invoice.id, balance=booked[-1].balance.amount)
         for settled in (earlier for each in wanted for earlier in each.settles):

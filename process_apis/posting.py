@@ -15,7 +15,7 @@ from canonical.money import Money
 from canonical.orders import PostingKind
 from policies.business.posting_windows import window_of
 from policies.context.correlation import correlated
-from process_apis.records.database import writing
+from process_apis.records.database import NOT_BLOCKED, writing
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
@@ -74,7 +74,8 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
             fail_posting(context, row, fault)
         else:
             _close_case(context, row)
-            outages.is_over(context, row.blocked_reason, row.legal_entity)
+            if row.blocked_by:
+                outages.is_over(context, row.blocked_by)
             return "done"
     return "stopped"
 
@@ -89,17 +90,29 @@ def wait_for_window(context: WorkflowContext, row: sa.Row[Any], shut: WindowShut
     failure."""
     blocked_reason = f"the posting window of {shut.legal_entity}, which opens at {shut.opens_at:%Y-%m-%d %H:%M} UTC"
     next_attempt_at = min(shut.opens_at, context.later(context.retry_policy.max_delay))
-    context.postings.postpone(row, next_attempt_at, blocked_reason=blocked_reason)
+    context.postings.postpone(row, next_attempt_at, blocked_reason=blocked_reason, **NOT_BLOCKED)
 
 
 def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault) -> None:
-    """Let the posting wait, to be tried again later, ever more seldom. After many failures finance gets a case, which
-    closes itself."""
-    attempts = row.attempts + 1
+    """Let the posting wait, to be tried again later, ever more seldom.
+
+    A platform that is away is one case for all that waits for it (`process_apis/incidents.py`). A fault with a field is
+    about this posting alone: after many failures finance gets a case, which closes itself.
+    """
+    away = outages.platform_of(context, fault.platform, row.legal_entity, billing=row.billing)
+    platform = None if fault.field else away
+    attempts = row.attempts + 1 if row.blocked_by or platform is None else 1
     again = retry(context, attempts, fault.retry_after)
-    blocked_reason = f"{fault.platform}: {fault.reason}"
-    waits = context.postings.postpone(row, again.at, attempts=attempts, blocked_reason=blocked_reason)
-    if waits and again.needs_case and passes_by_itself(fault):  # a period that is closed by policy is no failure
+    waits = context.postings.postpone(
+        row,
+        again.at,
+        attempts=attempts,
+        blocked_reason=f"{fault.platform}: {fault.reason}",
+        blocked_by=platform,
+        blocked_since=(row.blocked_since or context.clock().isoformat()) if platform else None,
+    )
+    is_case = platform is None and passes_by_itself(fault)  # a period that is closed by policy is no failure
+    if waits and again.needs_case and is_case:
         _open(context, row, fault, ("retry",), NOT_POSTED[row.kind])
 
 

@@ -7,13 +7,17 @@ money moves. Every step may be run again: it finds what an earlier run left behi
 from __future__ import annotations
 
 import contextlib
+from decimal import InvalidOperation
+from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.cases import Finding
 from canonical.deals import Deal, ProvisioningRequest
 from canonical.faults import NotFound
+from canonical.money import UnknownCurrency, total
 from canonical.orders import Order, Plan
 from policies.business.start_window import allowed_starts
 from policies.context.correlation import correlated
@@ -24,6 +28,9 @@ from process_apis.runtime.crm_status import write_status_to_crm
 from process_apis.runtime.holds import Held
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, enter_state, run_step
+
+LARGEST = 2**63
+"""What a column holds of minor units is less."""
 
 
 @DBOS.dbos_class("QuoteToCash")
@@ -54,7 +61,7 @@ class QuoteToCash(DBOSConfiguredInstance):
         while True:
             row = context.orders.row(order.id)
             try:
-                outcome = self._check(order, accepts_duplicate=row.accepts_duplicate)
+                outcome = self._check(order, row)
             except Held:
                 if context.orders.row(order.id).deal_state == row.deal_state:
                     raise
@@ -62,17 +69,19 @@ class QuoteToCash(DBOSConfiguredInstance):
                 if context.orders.row(order.id).deal_state == row.deal_state:
                     return outcome
 
-    def _check(self, order: Order, *, accepts_duplicate: bool) -> Outcome:
+    def _check(self, order: Order, row: sa.Row[Any]) -> Outcome:
         context = self._context
         deal = context.platforms.deal(order.crm, order.deal_id)
         self._check_region(order, deal)
+        if row.attempts:  # it waits: whose it is, and what it is worth, is asked for until it is accepted
+            context.orders.change(order.id, legal_entity=deal.legal_entity or "", **_worth(deal))
         seller = None
         if deal.legal_entity:
             with contextlib.suppress(NotFound):  # then it is one of the findings
                 seller = context.platforms.legal_entity(deal.legal_entity)
         skus = sorted({line.sku for line in deal.lines if line.sku})
         products = context.platforms.known_products(skus, deal.legal_entity or "") if skus else {}
-        same = [] if accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
+        same = [] if row.accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
         starts = allowed_starts(context.live_catalogue.current, order.received_at.date())
         found = [*validation.findings(deal, seller, products, same, starts), *self._who_sells(order.crm, deal)]
         if found or seller is None:
@@ -231,9 +240,19 @@ class QuoteToCash(DBOSConfiguredInstance):
     def finish_compensation(self, order_id: str) -> Outcome:
         context = self._context
         with correlated(context.orders.get(order_id).correlation_id):
-            context.orders.advance(order_id, "cancelled", next_attempt_at=None)
+            reason = context.orders.row(order_id).blocked_reason  # why it was given up
+            context.orders.advance(order_id, "cancelled", next_attempt_at=None, blocked_reason=reason)
             write_status_to_crm(context, order_id)
         return "done"
+
+
+def _worth(deal: Deal) -> dict[str, str | int]:
+    """Return the net amount of a deal's first invoice, nothing for a deal with findings about that."""
+    try:
+        worth = total((line.terms.net(deal.currency) for line in deal.lines), deal.currency)
+    except (UnknownCurrency, InvalidOperation):  # the second: more digits than a number of ours has
+        return {}
+    return {"currency": worth.currency, "amount": worth.amount} if abs(worth.amount) < LARGEST else {}
 
 
 def _plan(order: Order) -> Plan:

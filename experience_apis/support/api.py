@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Case, CaseAction, CaseState, Team
-from canonical.orders import CustomerOverview, Page
+from canonical.orders import Cancellation, CustomerOverview, Order, Page
 from experience_apis.process_client import Process
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit
@@ -89,4 +89,25 @@ async def get_customer(
     return await process.get(principal, f"customers/{customer_id}", {})
 
 
-routers = versioned("support", __name__, [list_cases, get_case, act_on_case, get_customer])
+@operation(
+    "support_give_up_order",
+    "POST",
+    "/orders/{order_id:str}/cancellation",
+    summary="Give up an order that waits for a platform",
+    answers=Order,
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+    asks_platforms=True,
+)
+async def give_up_order(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    order_id: CanonicalId,
+    data: JSONBody[Cancellation],
+) -> Response[bytes]:
+    """Cancel an order that waits for a platform that is away; why has to be said. What was created for it is taken
+    back. An order that does not wait so is refused: act on its cases."""
+    return await process.post(principal, f"orders/{order_id}/cancellation", data)
+
+
+routers = versioned("support", __name__, [list_cases, get_case, act_on_case, give_up_order, get_customer])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,13 +16,22 @@ from canonical.orders import Page
 from policies.business.case_routing import CASE_ROUTING
 from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
-from process_apis.records import paging, visibility
+from process_apis.records import paging, visibility, waiting
 from process_apis.records.database import cases, insert_once, writing
+
+OUTAGE: CaseKind = "waiting_for_platform"
+"""The kind of an outage's case: its subject is the platform."""
+SINCE = "since"
+"""What the input of an outage's case calls when it began (UTC)."""
 
 OPEN_OF = sa.select(cases.c.document).where(cases.c.subject == sa.bindparam("of"), cases.c.state == "open")
 OPEN_OF_KIND = OPEN_OF.where(cases.c.kind == sa.bindparam("kind"))
 OPEN_OF_CUSTOMER = sa.select(cases.c.document).where(
     cases.c.customer_id == sa.bindparam("of"), cases.c.kind == sa.bindparam("kind"), cases.c.state == "open"
+)
+EVERY_OPEN_OF = sa.select(cases.c.document).where(
+    cases.c.state == sa.literal_column("'open'"),  # in the words of its index
+    cases.c.kind == sa.bindparam("kind"),
 )
 CLOSE = (
     cases.update()
@@ -112,6 +122,10 @@ class Cases:
         which = OPEN_OF.where(sa.or_(cases.c.id == case.id, cases.c.kind.in_(also)))
         return self._close(which, {"of": case.subject}, resolution)
 
+    def end(self, subject: str, resolution: str, kinds: Collection[CaseKind]) -> int:
+        """Close the open cases of some kinds of a subject that has ended. Return how many there were."""
+        return self._close(OPEN_OF.where(cases.c.kind.in_(kinds)), {"of": subject}, resolution)
+
     def _close(self, which: sa.Select[tuple[Any]], of: dict[str, str], resolution: str) -> int:
         """Close cases, and return how many: of two who close one at once, the first does."""
         with self._engine.connect() as connection:
@@ -132,12 +146,17 @@ class Cases:
         with self._engine.connect() as connection:
             return [_decoded(each) for each in connection.scalars(OPEN_OF_CUSTOMER, {"of": customer_id, "kind": kind})]
 
+    def open_of_kind(self, kind: CaseKind) -> list[Case]:
+        """Return the open cases of one kind of all subjects."""
+        with self._engine.connect() as connection:
+            return [_decoded(each) for each in connection.scalars(EVERY_OPEN_OF, {"kind": kind})]
+
     def get(self, case_id: str, principal: Principal) -> Case | None:
         """Return None when there is no such case, or none that the caller may see."""
         query = sa.select(cases.c.document).where(cases.c.id == case_id, visibility.visible(cases, principal))
         with self._engine.connect() as connection:
             document = connection.scalar(query)
-        return _decoded(document) if document else None
+            return _shown(connection, _decoded(document)) if document else None
 
     def page(
         self, principal: Principal, state: str | None, team: str | None, cursor: str | None, limit: int
@@ -149,7 +168,8 @@ class Cases:
             where.append(cases.c.team == team)
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, cases, where, cursor, limit)
-        return paging.page([_decoded(row.document) for row in rows], next_cursor)
+            found = [_shown(connection, _decoded(row.document)) for row in rows]
+        return paging.page(found, next_cursor)
 
     def findings_of(self, subject: str) -> tuple[Finding, ...]:
         """Return what is wrong with a subject now: the finding of each open case, the oldest first."""
@@ -164,6 +184,14 @@ class Cases:
         query = sa.select(sa.func.count()).where(cases.c.customer_id == customer_id, cases.c.state == "open")
         with self._engine.connect() as connection:
             return int(connection.scalar(query) or 0)
+
+
+def _shown(connection: sa.Connection, case: Case) -> Case:
+    """Return a case as people see it: of an outage that lasts, with what waits for it now."""
+    if case.kind != OUTAGE or case.state != "open" or SINCE not in case.input:
+        return case
+    since = datetime.fromisoformat(case.input[SINCE])
+    return msgspec.structs.replace(case, incident=waiting.incident(connection, case.subject, since))
 
 
 def _decoded(document: Any) -> Case:

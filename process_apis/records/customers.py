@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from canonical.orders import Page
 from canonical.parties import Customer
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
-from process_apis.records.database import customers, insert_once, orders, writing
+from process_apis.records.database import NOT_BLOCKED, customers, insert_once, orders, writing
 
 DOCUMENT = sa.select(customers.c.document).where(customers.c.id == sa.bindparam("of"))
 LOCKED = DOCUMENT.with_for_update()
@@ -87,9 +88,17 @@ def expected_change(engine: sa.Engine, customer_id: str) -> sa.Row[Any] | None:
     return row if row is not None and row.next_attempt_at else None
 
 
-def settle_change(engine: sa.Engine, expected: sa.Row[Any], next_attempt_at: datetime | None, attempts: int) -> None:
-    """Plan no further attempt, or one at `next_attempt_at`; unless another change has come meanwhile."""
+def settle_change(
+    engine: sa.Engine,
+    expected: sa.Row[Any],
+    next_attempt_at: datetime | None,
+    attempts: int,
+    blocked: Mapping[str, str | None] = NOT_BLOCKED,
+) -> None:
+    """Plan no further attempt, or one at `next_attempt_at`; unless another change has come meanwhile. `blocked` says
+    for which platform it waits, and since when."""
     values = {"next_attempt_at": next_attempt_at.isoformat() if next_attempt_at else None, "attempts": attempts}
+    values |= blocked
     with writing(engine) as connection:
         connection.execute(CHANGE.where(customers.c.run == expected.run).values(**values), {"of": expected.id})
 

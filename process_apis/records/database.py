@@ -19,6 +19,8 @@ metadata = sa.MetaData()
 KEY = sa.String(120)
 INSTANCE = sa.String(40)
 """The name of a platform in the catalogue."""
+NOT_BLOCKED: dict[str, None] = {"blocked_by": None, "blocked_since": None}
+"""What the columns of a row hold that waits for no platform: neither for which one nor since when (UTC)."""
 CONNECTIONS = 20
 """Connections that are kept, and as many that are opened when there is more to do."""
 
@@ -50,6 +52,8 @@ customers = sa.Table(
     sa.Column("correlation_id", KEY, nullable=False, default=""),
     sa.Column("next_attempt_at", sa.String(40), index=True),
     sa.Column("shares_with", KEY, nullable=False, default="", server_default="", index=True),
+    sa.Column("blocked_by", INSTANCE),
+    sa.Column("blocked_since", sa.String(40)),
 )
 orders = sa.Table(
     "orders",
@@ -71,6 +75,11 @@ orders = sa.Table(
     sa.Column("correlation_id", KEY, nullable=False),
     sa.Column("plan", sa.LargeBinary),
     sa.Column("run", sa.Integer, nullable=False, default=1),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.Column("blocked_by", INSTANCE),
+    sa.Column("blocked_since", sa.String(40)),
+    sa.Column("currency", sa.String(3)),
+    sa.Column("amount", sa.BigInteger),
     sa.Column("provisioning_attempt", sa.Integer, nullable=False, default=1),
     sa.Column("accepts_duplicate", sa.Boolean, nullable=False, default=False),
     sa.Column("next_attempt_at", sa.String(40), index=True),
@@ -113,6 +122,8 @@ postings = sa.Table(
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("blocked_reason", sa.Text, nullable=False, default=""),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("blocked_by", INSTANCE),
+    sa.Column("blocked_since", sa.String(40)),
     sa.Column("run", sa.Integer, nullable=False, default=0),
     sa.Column("currency", sa.String(3)),
     sa.Column("amount", sa.BigInteger),
@@ -144,6 +155,16 @@ OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN
 )
+sa.Index("ix_cases_open_kind", cases.c.kind, sqlite_where=OPEN, postgresql_where=OPEN)
+for _table in (orders, postings, customers):
+    _blocked = _table.c.blocked_by.is_not(None)
+    sa.Index(
+        f"ix_{_table.name}_blocked_by",
+        _table.c.blocked_by,
+        _table.c.seq,
+        sqlite_where=_blocked,
+        postgresql_where=_blocked,
+    )
 events = sa.Table(
     "events",
     metadata,

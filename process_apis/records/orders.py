@@ -18,8 +18,16 @@ from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Pl
 from canonical.states import BEFORE_CREATION, OrderState, check_order
 from canonical.tax import TaxTreatment
 from policies.identity.authentication import Principal
-from process_apis.records import paging, visibility
-from process_apis.records.database import insert_once, order_lines, order_states, orders, postings, writing
+from process_apis.records import paging, visibility, waiting
+from process_apis.records.database import (
+    NOT_BLOCKED,
+    insert_once,
+    order_lines,
+    order_states,
+    orders,
+    postings,
+    writing,
+)
 
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -33,6 +41,7 @@ NEWEST_OF = (
 )
 CHANGE = orders.update().where(orders.c.id == OF)
 CHANGED = CHANGE.returning(orders)
+GOES_ON = CHANGE.where(orders.c.blocked_by.is_not(None)).values(blocked_reason="", attempts=0, **NOT_BLOCKED)
 NEXT_ATTEMPT = CHANGE.values(provisioning_attempt=orders.c.provisioning_attempt + 1)
 REACHED = order_states.insert()
 HISTORY = sa.select(order_states).where(order_states.c.order_id == OF).order_by(order_states.c.seq)
@@ -85,6 +94,8 @@ OWED_SOON = sa.select(orders.c.plan).where(
 POSTED_CONTRACTS = sa.select(postings.c.contract_id).where(
     postings.c.customer_id == OF, postings.c.kind == "invoice", postings.c.state == "posted"
 )
+NOT_FAILED: dict[str, Any] = {"attempts": 0} | NOT_BLOCKED
+"""What the columns of an order hold that has not failed since it came into its state."""
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
 
@@ -122,13 +133,17 @@ class OneOrder:
         check_order(present, state)
         if present != state:  # what is shown of an earlier stay is not of this one
             changes = {"crm_status": ""} | changes
-        values = changes | {
-            "of": self.row.id,
-            "state": state,
-            "blocked_reason": blocked_reason,
-            "updated_at": self._now,
-            "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
-        }
+        values = (
+            NOT_FAILED
+            | changes
+            | {
+                "of": self.row.id,
+                "state": state,
+                "blocked_reason": blocked_reason,
+                "updated_at": self._now,
+                "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
+            }
+        )
         self.row = self._connection.execute(CHANGED, values).one()
         if present != state:
             self._connection.execute(REACHED, {"order_id": self.row.id, "state": state, "at": self._now})
@@ -139,7 +154,8 @@ class OneOrder:
 
     def order(self, *, with_lines: bool = True) -> Order:
         """Return the order as it stands, with its lines unless they are not wanted, and without its history."""
-        return _order(self.row, _lines(self._connection, LINES, self.row.id) if with_lines else ())
+        lines = _lines(self._connection, LINES, self.row.id) if with_lines else ()
+        return _order(self._connection, self.row, lines)
 
 
 class Orders:
@@ -223,6 +239,11 @@ class Orders:
         with writing(self._engine) as connection:
             connection.execute(CHANGE, changes | {"of": order_id})
 
+    def went_on(self, order_id: str) -> None:
+        """Remember that an order waits for no platform any more."""
+        with writing(self._engine) as connection:
+            connection.execute(GOES_ON, {"of": order_id})
+
     def accept(self, order_id: str, name: str, placed_by: str, plan: Plan) -> None:
         """Keep what was decided about the deal, and its lines."""
         accepted = {
@@ -233,6 +254,8 @@ class Orders:
             "customer_id": plan.customer.id,
             "partner": plan.customer.partner,
             "placed_by": placed_by,
+            "currency": plan.contract.currency,
+            "amount": plan.contract.net.amount,
         }
         rows = [
             {
@@ -277,7 +300,8 @@ class Orders:
         order that has its reports already is left as it is."""
         with writing(self._engine) as connection:
             connection.execute(
-                CHANGE_BEING_DELIVERED, {"of": order_id, "next_attempt_at": until.isoformat(), "blocked_reason": ""}
+                CHANGE_BEING_DELIVERED,
+                {"of": order_id, "next_attempt_at": until.isoformat(), "blocked_reason": ""} | NOT_FAILED,
             )
 
     def retry_lines(self, order_id: str, line_id: str = "") -> None:
@@ -325,14 +349,14 @@ class Orders:
             row = connection.execute(ROW, {"of": order_id}).one()
             reached = connection.execute(HISTORY, {"of": order_id})
             history = tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in reached)
-            return _order(row, _lines(connection, LINES, order_id), history)
+            return _order(connection, row, _lines(connection, LINES, order_id), history)
 
     def as_it_stands(self, order_id: str, *, with_lines: bool = True) -> Order:
         """Return an order without its history, which no work of ours needs, and with its lines unless they are not
         wanted."""
         with self._engine.connect() as connection:
             row = connection.execute(ROW, {"of": order_id}).one()
-            return _order(row, _lines(connection, LINES, order_id) if with_lines else ())
+            return _order(connection, row, _lines(connection, LINES, order_id) if with_lines else ())
 
     def lines(self, order_id: str, *, unbilled: bool = False) -> tuple[OrderLine, ...]:
         with self._engine.connect() as connection:
@@ -378,7 +402,12 @@ class Orders:
             return list(connection.execute(STATUS_NOT_IN_CRM))
 
 
-def _order(row: sa.Row[Any], lines: tuple[OrderLine, ...], history: tuple[StateChange, ...] = ()) -> Order:
+def _order(
+    connection: sa.Connection,
+    row: sa.Row[Any],
+    lines: tuple[OrderLine, ...],
+    history: tuple[StateChange, ...] = (),
+) -> Order:
     return Order(
         id=row.id,
         deal_id=row.deal_id,
@@ -396,6 +425,7 @@ def _order(row: sa.Row[Any], lines: tuple[OrderLine, ...], history: tuple[StateC
         history=history,
         placed_by=row.placed_by,
         crm=row.crm,
+        queue=waiting.place(connection, orders, row),
     )
 
 

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from canonical.billing import Posting
 from canonical.ids import Clock
 from canonical.money import Money
-from canonical.orders import Page, PostingKind, PostingStatus
+from canonical.orders import Page, PostingKind, PostingStatus, QueuePlace
 from policies.identity.authentication import Principal
-from process_apis.records import paging, visibility
-from process_apis.records.database import insert_once, postings, writing
+from process_apis.records import paging, visibility, waiting
+from process_apis.records.database import NOT_BLOCKED, insert_once, postings, writing
 
 KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
@@ -35,6 +35,7 @@ CANCEL = CHANGE.values(
     attempts=sa.case((WAITS, postings.c.attempts), else_=0),
     blocked_reason=sa.case((WAITS, postings.c.blocked_reason), else_=""),
     next_attempt_at=sa.case((WAITS, postings.c.next_attempt_at), else_=sa.bindparam("now", type_=sa.String)),
+    **{name: sa.case((WAITS, postings.c[name]), else_=sa.null()) for name in NOT_BLOCKED},
 )
 _SEEN = sa.or_(postings.c.cancelled == sa.bindparam("as_read"), postings.c.cancelled == sa.bindparam("shown"))
 END = CHANGE.values(
@@ -42,6 +43,7 @@ END = CHANGE.values(
     attempts=sa.case((_SEEN, sa.bindparam("tried", type_=sa.Integer)), else_=0),
     blocked_reason=sa.case((_SEEN, sa.bindparam("why", type_=sa.Text)), else_=""),
     next_attempt_at=sa.case((_SEEN, sa.null()), else_=sa.bindparam("again", type_=sa.String)),
+    **NOT_BLOCKED,
 )
 FAIL = END.where(WAITS).returning(postings.c.state)
 """What somebody else has ended meanwhile does not fail."""
@@ -112,6 +114,11 @@ class Postings:
         of_parts = PARTS.params({"of": invoice_id})
         with self._engine.connect() as connection:
             return tuple(connection.scalars(of_parts))
+
+    def worth(self, row: sa.Row[Any], amount: Money) -> None:
+        """Remember what a posting is to book that has failed before, so that it is known how much money waits."""
+        if row.attempts and row.amount is None:
+            self.change(row.kind, row.id, currency=amount.currency, amount=amount.amount)
 
     def change(self, kind: PostingKind, key: str, **changes: Any) -> None:
         values = changes | {"updated_at": self._clock().isoformat(), "of_kind": kind, "of": key}
@@ -187,6 +194,7 @@ class Postings:
             state="posted",
             blocked_reason="",
             next_attempt_at=None,
+            **NOT_BLOCKED,
             number=invoice.number,
             currency=invoice.currency,
             amount=0,
@@ -212,7 +220,8 @@ class Postings:
             where.append(postings.c.customer_id == customer_id)
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, postings, where, cursor, limit)
-        return paging.page([_status(row) for row in rows], next_cursor)
+            places = waiting.places(connection, postings, rows)
+        return paging.page([_status(row, places.get(row.seq)) for row in rows], next_cursor)
 
 
 def _booked(posting: Posting, amount: Money) -> dict[str, Any]:
@@ -225,7 +234,7 @@ def _booked(posting: Posting, amount: Money) -> dict[str, Any]:
     }
 
 
-def _status(row: sa.Row[Any]) -> PostingStatus:
+def _status(row: sa.Row[Any], queue: QueuePlace | None) -> PostingStatus:
     def money(amount: int | None) -> Money | None:
         return None if amount is None or row.currency is None else Money(amount, row.currency)
 
@@ -245,4 +254,5 @@ def _status(row: sa.Row[Any]) -> PostingStatus:
         number=row.number,
         balance=money(row.balance),
         billing=row.billing,
+        queue=queue,
     )

@@ -40,12 +40,12 @@ def order_for(principal: Principal, of: Order) -> Order:
     if not principal.partner:
         return of
     plan = of.plan and replace(of.plan, customer=customer_for(principal, of.plan.customer), account_id="")
-    return replace(of, deal_id="", plan=plan, placed_by="", crm="")
+    return replace(of, deal_id="", plan=plan, placed_by="", crm="", queue=None)
 
 
 def posting_for(principal: Principal, of: PostingStatus) -> PostingStatus:
     """Return what a caller sees of a posting."""
-    return replace(of, blocked_reason="", attempts=0, billing="") if principal.partner else of
+    return replace(of, blocked_reason="", attempts=0, billing="", queue=None) if principal.partner else of
 
 
 def overview_for(principal: Principal, of: CustomerOverview) -> CustomerOverview:

@@ -33,13 +33,14 @@ class CaseOwner(msgspec.Struct, frozen=True):
     `act` does what an action means for a case, and returns what is to be done once the case is closed: what fails again
     opens another. It raises `IllegalTransition` where the subject does not allow it any more. `asked_by` says who asked
     for what the case wants approved, and cannot approve it. `outlive` are kinds that stay open when an action ends the
-    subject.
+    subject. Cases that are not `closed_by_action` close themselves, when the trouble is over.
     """
 
     kinds: frozenset[CaseKind]
     act: Callable[[Case, Action], Next]
     asked_by: Callable[[Case], str] = unowned
     outlive: frozenset[CaseKind] = frozenset()
+    closed_by_action: bool = True
 
 
 class Capability(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
-"""The end of an outage: when something that waited for a platform goes on, all that waits for it does, the oldest
-first. Each would wait out its own pause otherwise, which has grown to minutes by then."""
+"""Outages of platforms: what waits for which one, and the end of it. When something that waited goes on, all that waits
+for the same platform does, the oldest first. Each would wait out its own pause otherwise, which has grown to minutes by
+then."""
 
 from __future__ import annotations
 
@@ -8,30 +9,33 @@ from typing import cast, get_args
 import sqlalchemy as sa
 
 from policies.catalogue.model import Domain
-from process_apis.records.database import orders, postings, writing
+from process_apis.records.database import writing
+from process_apis.records.waiting import TABLES
 from process_apis.runtime.context import WorkflowContext
 
 AT_ONCE = 1000
 """Rows of a table that are woken together: the next one that goes on wakes others."""
 
 
-def is_over(context: WorkflowContext, blocked_reason: str, legal_entity: str) -> int:
-    """Let go on what waits for the platform that something, which has just gone on, waited for: `blocked_reason` says
-    so, and `legal_entity` which one of its domain it was. Return how many records were woken."""
-    name = blocked_reason.partition(": ")[0]
-    if name not in get_args(Domain):
-        return 0
-    domain, catalogue = cast("Domain", name), context.live_catalogue.current
-    instance = catalogue.instance_for(domain, legal_entity)
+def platform_of(context: WorkflowContext, domain: str, legal_entity: str, **known: str) -> str:
+    """Return the platform that a fault of a `domain` is about, by its name in the catalogue. `known` names those that
+    the record came from, by their domain. A layer that cannot be reached has its own name."""
+    if domain not in get_args(Domain):
+        return domain
+    named = known.get(domain) or context.live_catalogue.current.instance_for(cast("Domain", domain), legal_entity)
+    return named or domain
+
+
+def is_over(context: WorkflowContext, platform: str) -> int:
+    """Let go on what waits for a platform. Return how many records were woken."""
     now = context.clock().isoformat()
     woken = 0
-    for table in (orders, postings):
-        waits = sa.and_(table.c.next_attempt_at > now, table.c.blocked_reason.startswith(f"{domain}: "))
-        waiting = sa.select(table.c.seq, table.c.legal_entity).where(waits).order_by(table.c.seq).limit(AT_ONCE)
+    for table in TABLES:
+        waits = sa.and_(table.c.blocked_by == platform, table.c.next_attempt_at > now)
+        oldest = sa.select(table.c.seq).where(waits).order_by(table.c.seq).limit(AT_ONCE).with_for_update()
         with writing(context.database) as connection:
-            found = connection.execute(waiting.with_for_update()).all()
-            same = [each.seq for each in found if catalogue.instance_for(domain, each.legal_entity) == instance]
-            if same:
-                connection.execute(table.update().where(table.c.seq.in_(same)).values(next_attempt_at=now))
-        woken += len(same)
+            found = connection.scalars(oldest).all()
+            if found:
+                connection.execute(table.update().where(table.c.seq.in_(found)).values(next_attempt_at=now))
+        woken += len(found)
     return woken

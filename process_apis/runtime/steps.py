@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-import msgspec
 import stamina
 
 from canonical.cases import Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import Order
-from canonical.states import OrderState
+from canonical.states import IllegalTransition, OrderState
 from policies.context.correlation import correlated
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
@@ -24,6 +23,10 @@ AT_ONCE = 2.0
 """Seconds that are waited for another try before the work is put aside."""
 Outcome = Literal["done", "stopped"]
 """`stopped`: the order waits, and somebody or something else will start it again."""
+WAITS = ("blocked_reason", "blocked_by", "blocked_since", "attempts")
+"""The columns that say what an order waits for."""
+GIVEN_UP: tuple[OrderState, ...] = ("compensating", "cancelled")
+"""Where an order is that is not to be fulfilled any more."""
 PATH: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
 
 
@@ -57,24 +60,24 @@ def enter_state(
 ) -> Outcome:
     """Bring an order into `state` and do its work there. Work that is behind the order already is not done again, but
     for an order that is in `also_in`, and stays there. `act` is given the order without its lines, which change while
-    it works, and with the reason why it has waited."""
+    it works. One that waits for a platform does so until its work is done."""
     with context.orders.at(order_id) as one:
         present: OrderState = one.row.state
-        waited = one.row.blocked_reason
         if present != also_in:
             if present in IN_FORCE or (present in PATH and PATH.index(present) > PATH.index(state)):
                 return "done"
             if present not in (*PATH, "received", "awaiting_approval"):
                 return "stopped"
-            one.advance(state, next_attempt_at=context.stalled_at())
-        order, again = msgspec.structs.replace(one.order(with_lines=False), blocked_reason=waited), one.row.run > 1
+            waits = {name: getattr(one.row, name) for name in WAITS} if present == state else {}
+            one.advance(state, next_attempt_at=context.stalled_at(), **waits)
+        order = one.order(with_lines=False)
     with correlated(order.correlation_id):
-        return run_step(context, order, act, again=again)
+        return run_step(context, order, act)
 
 
-def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outcome], *, again: bool = True) -> Outcome:
-    """Do the work of a state; what cannot proceed is put aside or becomes a case. `again`: it may have been put aside
-    before."""
+def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outcome]) -> Outcome:
+    """Do the work of a state; what cannot proceed is put aside or becomes a case. When an order that has waited for a
+    platform goes on, all that waits for the same one does."""
     try:
         outcome: Outcome = with_retries(context.retry_policy, lambda: act(order))
     except TRANSIENT as fault:
@@ -87,29 +90,44 @@ def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outc
     except Held as held:
         hold(context, order, held)
         return "stopped"
-    if again:
-        context.cases.resolve(order.id, "it went on by itself", kind="waiting_for_platform")
-        outages.is_over(context, order.blocked_reason, order.legal_entity)
+    except IllegalTransition:
+        if context.orders.row(order.id).state in GIVEN_UP:
+            return "stopped"  # while this was at work
+        raise
+    if order.queue:
+        context.orders.went_on(order.id)
+        outages.is_over(context, order.queue.platform)
     return outcome
 
 
 def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> None:
-    """Let the order stay where it is, to be tried again later, ever more seldom. A case is opened after the fifth
-    time."""
+    """Let the order stay where it is, to be tried again later, ever more seldom: it waits for the platform, whose
+    outage is one case for all (`process_apis/incidents.py`)."""
     with context.orders.at(order.id) as one:
-        again = retry(context, one.row.run, fault.retry_after)  # each run of an order that waits ends with a failure
-        one.advance(order.state, next_attempt_at=again.at, blocked_reason=f"{fault.platform}: {fault.reason}")
-    if again.needs_case:
-        open_cases(
-            context,
-            order,
-            Held("waiting_for_platform", [Finding(fault.platform, fault.reason, fault.platform)], ("retry",)),
+        row = one.row
+        if row.state != order.state:
+            return  # it was given up meanwhile
+        attempts = row.attempts + 1
+        one.advance(
+            order.state,
+            next_attempt_at=retry(context, attempts, fault.retry_after).at,
+            blocked_reason=f"{fault.platform}: {fault.reason}",
+            attempts=attempts,
+            blocked_by=outages.platform_of(context, fault.platform, row.legal_entity, crm=row.crm),
+            blocked_since=row.blocked_since or context.clock().isoformat(),
         )
 
 
 def hold(context: WorkflowContext, order: Order, held: Held) -> None:
-    """Stop the order, with a case for each finding; the CRM shows why."""
+    """Stop the order, with a case for each finding; the CRM shows why. One that was given up meanwhile is left
+    alone."""
     reasons = "; ".join(f"{each.field}: {each.reason}" for each in held.findings)
     open_cases(context, order, held)
-    context.orders.advance(order.id, "on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=order.state)
-    write_status_to_crm(context, order.id)
+    with context.orders.at(order.id) as one:
+        is_there = one.row.state == order.state
+        if is_there:
+            one.advance("on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=order.state)
+    if is_there:
+        write_status_to_crm(context, order.id)
+    else:
+        context.cases.resolve(order.id, "the order was given up", held.kind)

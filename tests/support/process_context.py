@@ -3,9 +3,11 @@ reached."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from threading import Barrier
 
 from canonical.billing import Contract
 from canonical.deals import PricedLine
@@ -67,6 +69,18 @@ def context_over(url: str, clock: TestClock, system: str = NOWHERE) -> Generator
         RetryPolicy(tries=1, first=0.001),
     )
     database.dispose()
+
+
+def at_once(*acts: Callable[[], object]) -> list[object]:
+    """Let each act in a thread of its own, all from the same moment. Return what they returned."""
+    barrier = Barrier(len(acts))
+
+    def act(one: Callable[[], object]) -> object:
+        barrier.wait(10)
+        return one()
+
+    with ThreadPoolExecutor(len(acts)) as threads:
+        return [each.result(30) for each in [threads.submit(act, one) for one in acts]]
 
 
 def accepted_order(context: WorkflowContext, deal: str, *states: OrderState) -> str:

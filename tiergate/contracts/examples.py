@@ -27,6 +27,7 @@ from canonical.deals import (
 from canonical.events import DEAL_CLOSED, Event, EventReceipt, WebhookReceipt
 from canonical.money import Money
 from canonical.orders import (
+    Cancellation,
     CustomerOverview,
     NewOrder,
     Order,
@@ -210,6 +211,7 @@ SAMPLES: dict[Any, Any] = {
         ),
         CaseAction("retry", "the number is corrected"),
         Approval("approve", "paid on time for years"),
+        Cancellation("the customer does not want to wait"),
         CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 0),
     )
 }

@@ -20,7 +20,11 @@ CLIENTS = sorted(name for name, client in CATALOGUE.clients.items() if client.au
 SEES_GERMANY = {name for name in CLIENTS if CATALOGUE.clients[name].legal_entities & {"*", "DE01"}}
 OWNERS = {name for name in SEES_GERMANY if CATALOGUE.clients[name].kind == "internal"} | {NORD}
 STRANGERS = [name for name in CLIENTS if name not in OWNERS]
-BODIES = {"support_act_on_case": {"action": "retry"}, "finance_decide_approval": {"decision": "approve"}}
+BODIES = {
+    "support_act_on_case": {"action": "retry"},
+    "support_give_up_order": {"reason": "it is not ours"},
+    "finance_decide_approval": {"decision": "approve"},
+}
 
 
 class Target:

@@ -8,8 +8,22 @@ import pytest
 
 from process_apis.records.database import open_database
 from process_apis.records.revisions import upgrade
+from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine
 from tests.support.partition_worker import JOBS, engine_over
+from tests.support.process_context import TestClock, context_over
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    return TestClock()
+
+
+@pytest.fixture
+def context(database_url: str, clock: TestClock) -> Generator[WorkflowContext]:
+    """A context over an empty database."""
+    with context_over(database_url, clock) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,41 +3,19 @@ SQLite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
 
 import msgspec
-import pytest
 
 from canonical.cases import Finding
 from canonical.orders import Order
 from canonical.parties import Address, Customer
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
-from tests.support.process_context import DELIVERED, LINES, SOMEBODY, TestClock, accepted_order, context_over
+from tests.support.process_context import DELIVERED, LINES, SOMEBODY, accepted_order, at_once
 
 ROUNDS = 25
 """How often two meet: each time is another moment."""
-
-
-@pytest.fixture
-def context(database_url: str) -> Generator[WorkflowContext]:
-    with context_over(database_url, TestClock()) as made:
-        yield made
-
-
-def at_once(*acts: Callable[[], object]) -> list[object]:
-    """Let each act in a thread of its own, all from the same moment. Return what they returned."""
-    barrier = Barrier(len(acts))
-
-    def act(one: Callable[[], object]) -> object:
-        barrier.wait(10)
-        return one()
-
-    with ThreadPoolExecutor(len(acts)) as threads:
-        return [each.result(30) for each in [threads.submit(act, one) for one in acts]]
 
 
 def test_of_the_last_two_lines_that_are_reported_at_once_one_report_is_the_last(context: WorkflowContext) -> None:

@@ -385,7 +385,7 @@ def test_a_posting_that_one_survivor_fails_at_and_another_does_leaves_no_case(ac
 
 def test_a_case_that_a_process_left_open_when_it_died_is_closed(accounts: Accounts) -> None:
     accounts.expect("in_14", "open")
-    accounts.context.postings.change("invoice", "in_14", attempts=5)
+    accounts.context.postings.change("invoice", "in_14", attempts=5, amount=DUE.amount, currency=DUE.currency)
     finding = Finding("erp", "it is away")
     accounts.context.cases.open("invoice_not_posted", "invoice:in_14", finding, ("retry",), correlation_id="cor_1")
 

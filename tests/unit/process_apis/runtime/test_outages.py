@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from canonical.faults import Unavailable
 from canonical.orders import Order
 from policies.catalogue.live import LiveCatalogue
 from process_apis import posting
+from process_apis.records import customers
+from process_apis.records.cases import EVERY_OPEN_OF
+from process_apis.records.database import customers as customers_table
 from process_apis.records.database import orders, postings
+from process_apis.records.waiting import BLOCKED
 from process_apis.runtime.agenda import Agenda
 from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.outages import is_over
+from process_apis.runtime.outages import is_over, platform_of
 from process_apis.runtime.steps import enter_state
 from sandbox.site import FRANCE, GERMANY
 from tests.support.process_context import TestClock, accepted_order
@@ -32,11 +37,11 @@ def back(_: object) -> None:
     """Go on."""
 
 
-def waiting_orders(context: WorkflowContext, *deals: str, runs: int = 6) -> list[str]:
+def waiting_orders(context: WorkflowContext, *deals: str, failures: int = 6) -> list[str]:
     """Make orders that wait for the ERP, ever longer."""
     made = [accepted_order(context, each) for each in deals]
     for each in made:
-        context.orders.change(each, run=runs)
+        context.orders.change(each, state="validating", attempts=failures)
         enter_state(context, each, "validating", away)
     return made
 
@@ -76,7 +81,7 @@ def test_an_order_that_goes_on_wakes_those_that_wait_for_the_same_the_oldest_fir
 
     enter_state(context, made[1], "validating", lambda order: seen.append(order) or "done")
 
-    assert [each.blocked_reason for each in seen] == ["erp: it is away"]
+    assert [each.queue.platform if each.queue else "" for each in seen] == ["tryton"]
     assert due(context, "orders") == [made[0], made[2]]
     assert due(context, "postings") == ["in_1", "in_2"]
 
@@ -89,12 +94,38 @@ def test_a_posting_that_goes_on_wakes_the_others(context: WorkflowContext) -> No
     assert [each for each in due(context, "postings") if each != "in_2"] == ["in_1", "in_3"]
 
 
-@pytest.mark.parametrize("reason", ["", "the posting window of DE01, which opens at …", "billing: it is away"])
-def test_what_waited_for_something_else_wakes_nothing(context: WorkflowContext, reason: str) -> None:
+def test_what_waited_for_something_else_wakes_nothing(context: WorkflowContext) -> None:
     waiting_invoices(context, "in_1")
+    invoice(context, "in_2")
+    context.postings.change("invoice", "in_2", next_attempt_at=context.later(60).isoformat())
 
-    assert is_over(context, reason, "DE01") == 0
+    assert is_over(context, "stripe") == 0
+    posting.attempt(context, "invoice", "in_2", back)
     assert due(context, "postings") == []
+
+
+def test_a_customer_that_waits_is_woken_too(context: WorkflowContext) -> None:
+    order = context.orders.get(accepted_order(context, "buyer"))
+    assert order.plan
+    customers.keep(context.database, order.plan.customer)
+    customers.expect_change(context.database, order.customer_id, "cor_1", context.clock())
+    expected = customers.expected_change(context.database, order.customer_id)
+    assert expected
+    waits = {"blocked_by": "tryton", "blocked_since": context.clock().isoformat()}
+    customers.settle_change(context.database, expected, context.later(60), 1, waits)
+
+    assert is_over(context, "tryton") == 1
+    assert [row.id for row in Agenda(context, customers_table).due(100)] == [order.customer_id]
+
+
+@pytest.mark.parametrize(
+    ("domain", "legal_entity", "platform"),
+    [("erp", "DE01", "tryton"), ("erp", "", "tryton"), ("crm", "DE01", "crm-eu"), ("system", "DE01", "system")],
+)
+def test_a_fault_is_of_the_platform_that_serves_the_legal_entity_or_of_the_layer(
+    context: WorkflowContext, domain: str, legal_entity: str, platform: str
+) -> None:
+    assert platform_of(context, domain, legal_entity, crm="crm-eu") == platform
 
 
 def test_what_waits_for_another_company_s_platform_waits_on(context: WorkflowContext, tmp_path: Path) -> None:
@@ -104,7 +135,8 @@ def test_what_waits_for_another_company_s_platform_waits_on(context: WorkflowCon
     waiting_invoices(of_two, "in_de")
     waiting_invoices(of_two, "in_fr", legal_entity=FRANCE.code)
 
-    assert is_over(of_two, "erp: it is away", FRANCE.code) == 1
+    french = platform_of(of_two, "erp", FRANCE.code)
+    assert is_over(of_two, french) == 1
     assert due(of_two, "postings") == ["in_fr"]
 
 
@@ -112,5 +144,18 @@ def test_an_order_that_people_have_to_see_to_is_not_woken(context: WorkflowConte
     (order_id,) = waiting_orders(context, "held")
     context.orders.advance(order_id, "on_hold", next_attempt_at=None, blocked_reason="erp: no", held_in="validating")
 
-    assert is_over(context, "erp: it is away", "DE01") == 0
+    assert is_over(context, "tryton") == 0
     assert due(context, "orders") == []
+
+
+@pytest.mark.parametrize("query", [BLOCKED, EVERY_OPEN_OF], ids=["what waits", "what is open"])
+def test_what_each_poll_asks_is_answered_by_an_index(
+    context: WorkflowContext, query: sa.Select[Any] | sa.CompoundSelect[Any]
+) -> None:
+    asked = str(query.compile(context.database))
+    with context.database.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", ("x",) * asked.count("?"))
+        steps = [row.detail for row in plan if row.detail.startswith(("SCAN", "SEARCH"))]
+
+    assert len(steps) in (1, 3)
+    assert [each for each in steps if " INDEX ix_" not in each] == []

@@ -9,11 +9,11 @@ import pytest
 from canonical.cases import Finding
 from canonical.faults import Conflict, PlatformFault, Rejected, Throttled, Unavailable
 from canonical.orders import Order
-from process_apis.runtime.agenda import CASE_AFTER
+from canonical.states import OrderState
 from process_apis.runtime.context import RetryPolicy, WorkflowContext
 from process_apis.runtime.holds import Held
 from process_apis.runtime.steps import Outcome, enter_state, with_retries
-from tests.support.process_context import SOMEBODY, accepted_order
+from tests.support.process_context import DELIVERED, SOMEBODY, TestClock, accepted_order
 
 
 def open_cases(context: WorkflowContext) -> list[str]:
@@ -53,19 +53,57 @@ def test_an_order_that_people_have_stopped_goes_no_further(context: WorkflowCont
     assert enter_state(context, order_id, "validating", lambda _: raising(AssertionError())) == "stopped"
 
 
-@pytest.mark.parametrize(("run", "cases"), [(1, []), (CASE_AFTER, ["waiting_for_platform"])])
-def test_a_platform_that_is_away_is_waited_for_and_people_hear_of_it_late(
-    context: WorkflowContext, run: int, cases: list[str]
-) -> None:
-    order_id = accepted_order(context, "deal")
-    context.orders.change(order_id, run=run)
+def test_a_platform_that_is_away_is_waited_for_ever_longer(context: WorkflowContext, clock: TestClock) -> None:
+    order_id, began = accepted_order(context, "deal"), clock().isoformat()
 
-    outcome = enter_state(context, order_id, "validating", lambda _: raising(Unavailable("crm", "it is away")))
+    for failure in range(1, 4):
+        outcome = enter_state(context, order_id, "validating", lambda _: raising(Unavailable("crm", "it is away")))
+
+        row = context.orders.row(order_id)
+        assert (outcome, row.state, row.blocked_reason) == ("stopped", "validating", "crm: it is away")
+        assert (row.blocked_by, row.blocked_since, row.attempts) == ("crm-eu", began, failure)
+        assert row.next_attempt_at == context.pause(failure).isoformat()
+        clock.move(60)
+    assert open_cases(context) == []
+
+
+def test_an_order_that_goes_on_waits_for_nothing_and_has_not_failed(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal")
+    enter_state(context, order_id, "validating", lambda _: raising(Unavailable("crm", "it is away")))
+
+    enter_state(context, order_id, "validating", lambda _: "done")
 
     row = context.orders.row(order_id)
-    assert (outcome, row.state, row.blocked_reason) == ("stopped", "validating", "crm: it is away")
-    assert row.next_attempt_at == context.pause(run).isoformat()
-    assert open_cases(context) == cases
+    assert (row.state, row.blocked_reason, row.blocked_by, row.attempts) == ("validating", "", None, 0)
+
+
+@pytest.mark.parametrize(
+    "fault", [Unavailable("erp", "away"), Rejected("erp", "no"), Held("deal_invalid", [Finding("a", "b")], ("retry",))]
+)
+@pytest.mark.parametrize("ended", ["cancelled", "compensating"])
+def test_an_order_that_is_given_up_while_its_step_is_at_work_stays_given_up(
+    context: WorkflowContext, fault: Exception, ended: OrderState
+) -> None:
+    before: OrderState = "validating" if ended == "cancelled" else "onboarding"
+    order_id = accepted_order(context, "deal", *DELIVERED[: DELIVERED.index(before)])
+
+    def act(order: Order) -> Outcome:
+        context.orders.advance(order.id, ended, next_attempt_at=None)
+        raise fault
+
+    assert enter_state(context, order_id, before, act) == "stopped"
+    assert (context.orders.row(order_id).state, open_cases(context)) == (ended, [])
+
+
+def test_a_step_that_ends_in_another_state_after_its_order_was_given_up_stops(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal")
+
+    def act(order: Order) -> Outcome:
+        context.orders.advance(order.id, "cancelled", next_attempt_at=None)
+        context.orders.advance(order.id, "awaiting_approval", next_attempt_at=None)
+        return "done"
+
+    assert enter_state(context, order_id, "validating", act) == "stopped"
 
 
 def test_a_platform_that_asks_for_an_hour_gets_it_and_is_not_asked_again_before(
