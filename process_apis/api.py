@@ -143,7 +143,7 @@ def list_postings(
     sync_to_thread=True,
 )
 def list_cases(
-    context: NamedDependency[WorkflowContext],
+    case_actions: NamedDependency[CaseActions],
     principal: NamedDependency[Principal],
     case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
     team: FromQuery[Team | None] = None,
@@ -151,18 +151,15 @@ def list_cases(
     limit: Limit = 25,
 ) -> Page[Case]:
     """Return what cannot go on by itself, with the team it belongs to and the actions that it allows."""
-    return context.cases.page(principal, case_state, team, cursor, limit)
+    return case_actions.page(principal, case_state, team, cursor, limit)
 
 
 @operation("get_case", "GET", "/cases/{case_id:str}", summary="Read a case", sync_to_thread=True)
 def get_case(
-    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], case_id: CanonicalId
+    case_actions: NamedDependency[CaseActions], principal: NamedDependency[Principal], case_id: CanonicalId
 ) -> Case:
-    """Return a case with what was being done, why it stopped, and what may be done about it."""
-    case = context.cases.get(case_id, principal)
-    if case is None:
-        raise ProblemError(MISSING, f"There is no case {case_id}.")
-    return case
+    """Return a case with what was being done, why it stopped, and what may be done about it now."""
+    return case_actions.get(case_id, principal)
 
 
 @operation(

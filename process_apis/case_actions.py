@@ -5,9 +5,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Mapping
 
+import msgspec
 import structlog
 
 from canonical.cases import Action, Case, CaseKind
+from canonical.orders import Page
 from canonical.states import IllegalTransition
 from policies.business.case_routing import CASE_ROUTING
 from policies.identity.authentication import Principal
@@ -37,9 +39,7 @@ class CaseActions:
         Raises `ProblemError`: 404 when there is no such case for this caller, 409 when the case does not allow it, 403
         when the approval is the caller's own request.
         """
-        case = self._context.cases.get(case_id, principal)
-        if case is None:
-            raise ProblemError(MISSING, f"There is no case {case_id}.")
+        case = self.get(case_id, principal)
         if case.state != "open" or action not in case.actions:
             allowed = ", ".join(case.actions) if case.state == "open" else "nothing: it is resolved"
             raise ProblemError(NOT_ALLOWED_NOW, f"The case allows {allowed}.")
@@ -55,7 +55,27 @@ class CaseActions:
         if owner.closed_by_action:
             self._context.cases.close(case, note, self._same_trouble(case, action, owner))
         go_on()  # after the case is closed: what fails again opens another
-        return self._context.cases.get(case_id, principal) or case
+        return self.get(case_id, principal)
+
+    def get(self, case_id: str, principal: Principal) -> Case:
+        """Return a case with what it allows now. Raises `ProblemError` (404) when there is none for this caller."""
+        case = self._context.cases.get(case_id, principal)
+        if case is None:
+            raise ProblemError(MISSING, f"There is no case {case_id}.")
+        return self._as_it_is_now(case)
+
+    def page(
+        self, principal: Principal, state: str | None, team: str | None, cursor: str | None, limit: int
+    ) -> Page[Case]:
+        """Return a page of cases, each with what it allows now."""
+        found = self._context.cases.page(principal, state, team, cursor, limit)
+        return Page(tuple(map(self._as_it_is_now, found.items)), found.next_cursor)
+
+    def _as_it_is_now(self, case: Case) -> Case:
+        """Return a case with what it allows as its subject is now, and not as it was when the case was opened."""
+        if case.state != "open":
+            return case
+        return msgspec.structs.replace(case, actions=self._owners[case.kind].allowed(case))
 
     def _somebody_else(self, case: Case, asked_by: str, principal: Principal) -> bool:
         """Return whether it is certain that an approval is not by who asked for it. Raises `ProblemError` (403) when it

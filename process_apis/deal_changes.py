@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from canonical.cases import Action, Finding
+from canonical.cases import Finding
 from canonical.events import Event
 from canonical.states import BEFORE_CREATION
 from process_apis.runtime.context import WorkflowContext
@@ -21,8 +21,6 @@ NOT_SOLD = ("cancelled", "failed")
 """How an order ends of which nothing is in force."""
 CHECKED = ("received", "validating")
 """Where the deal is read, and read again when it changes meanwhile."""
-UNDER_WAY = ("provisioning", "partially_active", "on_hold")
-"""Where an order can be undone."""
 
 
 def state_of(event: Event) -> str:
@@ -33,12 +31,11 @@ def state_of(event: Event) -> str:
 
 def report_change(context: WorkflowContext, row: sa.Row[Any], what: str, correlation_id: str) -> None:
     """Open the case of a deal that is no longer as it was sold. `row` is its order, which stays as it is."""
-    actions: tuple[Action, ...] = ("skip", "compensate") if row.state in UNDER_WAY else ("skip",)
     context.cases.open(
         "deal_changed",
         row.id,
         Finding("deal", f"{what}; what was sold as revision {row.revision} stays in force"),
-        actions,
+        ("skip", "compensate"),
         correlation_id=correlation_id,
         legal_entity=row.legal_entity,
         customer_id=row.customer_id,

@@ -165,7 +165,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
         },
         due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
         periodic_jobs=[fulfilment.show_what_the_crm_lacks],
-        cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE),
+        cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE, allowed=cases.allowed),
         routes=(
             *order_intake.routes(order_intake.OrderIntake(context, fulfilment.open_order)),
             *cancellation.routes(cancellation.Cancellations(context, cases)),

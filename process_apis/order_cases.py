@@ -11,11 +11,11 @@ from canonical.cases import Action, Case, CaseKind
 from canonical.states import BEFORE_CREATION, OrderState
 from process_apis import account_merges
 from process_apis.records import matches
-from process_apis.records.orders import OneOrder
+from process_apis.records.orders import BEING_DELIVERED, OneOrder
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
-from process_apis.runtime.steps import PATH
+from process_apis.runtime.steps import GIVEN_UP, PATH
 
 KINDS: frozenset[CaseKind] = frozenset(
     {
@@ -33,6 +33,10 @@ KINDS: frozenset[CaseKind] = frozenset(
         "deal_changed",
     }
 )
+HOLDING: frozenset[CaseKind] = frozenset(
+    {"deal_invalid", "duplicate_customer", "outside_region", "platform_rejected", "provisioning_failed"}
+)
+"""What an order is on hold for."""
 NOTHING_CREATED: tuple[OrderState, ...] = ("received", *BEFORE_CREATION, "awaiting_approval")
 """Where an order is for which nothing was created yet."""
 APPROVED: tuple[OrderState, ...] = (*PATH[PATH.index("onboarding") :], *IN_FORCE)
@@ -48,6 +52,18 @@ class OrderCases:
         """`restart` begins a new run of an order, where it stands."""
         self._context = context
         self._restart = restart
+
+    def allowed(self, case: Case) -> tuple[Action, ...]:
+        """Return what a case allows in the state that its order has come to. An order that goes on is not undone for
+        what once held it."""
+        if account_merges.SHARED in case.input:
+            return case.actions  # it is about a customer
+        row = self._context.orders.row(case.subject)
+        is_waiting = row.blocked_by is not None and row.state not in GIVEN_UP
+        goes_on = case.kind not in HOLDING and (is_waiting or row.state in BEING_DELIVERED)
+        if row.state == "on_hold" or goes_on:
+            return case.actions
+        return tuple(each for each in case.actions if each != "compensate")
 
     def asked_by(self, case: Case) -> str:
         """Return who placed the order."""

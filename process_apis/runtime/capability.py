@@ -27,13 +27,19 @@ def unowned(_: Case) -> str:
     return ""
 
 
+def as_opened(case: Case) -> tuple[Action, ...]:
+    """Return what a case was opened with: that does not change."""
+    return case.actions
+
+
 class CaseOwner(msgspec.Struct, frozen=True):
     """What people may do about a capability's cases.
 
     `act` does what an action means for a case, and returns what is to be done once the case is closed: what fails again
     opens another. It raises `IllegalTransition` where the subject does not allow it any more. `asked_by` says who asked
     for what the case wants approved, and cannot approve it. `outlive` are kinds that stay open when an action ends the
-    subject. Cases that are not `closed_by_action` close themselves, when the trouble is over.
+    subject. Cases that are not `closed_by_action` close themselves, when the trouble is over. `allowed` returns which
+    of the actions that an open case names its subject allows now.
     """
 
     kinds: frozenset[CaseKind]
@@ -41,6 +47,7 @@ class CaseOwner(msgspec.Struct, frozen=True):
     asked_by: Callable[[Case], str] = unowned
     outlive: frozenset[CaseKind] = frozenset()
     closed_by_action: bool = True
+    allowed: Callable[[Case], tuple[Action, ...]] = as_opened
 
 
 class Capability(msgspec.Struct, frozen=True):

@@ -6,7 +6,11 @@ import pytest
 
 from canonical.events import DEAL_CLOSED, DEAL_LOST, Event
 from canonical.states import OrderState
+from policies.problems import NOT_ALLOWED_NOW, ProblemError
+from process_apis.case_actions import CaseActions
 from process_apis.deal_changes import DealChanges
+from process_apis.order_cases import KINDS, OrderCases
+from process_apis.runtime.capability import CaseOwner
 from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import DELIVERED, SOMEBODY, accepted_order
 
@@ -47,8 +51,13 @@ def sold(context: WorkflowContext, *states: OrderState, digest: str = "first") -
     return order_id
 
 
+def acting(context: WorkflowContext) -> CaseActions:
+    owner = OrderCases(context, lambda _: None)
+    return CaseActions(context, dict.fromkeys(KINDS, CaseOwner(KINDS, owner.act, allowed=owner.allowed)))
+
+
 def cases(context: WorkflowContext, order_id: str) -> list[tuple[str, tuple[str, ...]]]:
-    found = context.cases.page(SOMEBODY, "open", None, None, 50).items
+    found = acting(context).page(SOMEBODY, "open", None, None, 50).items
     return [(each.kind, each.actions) for each in found if each.subject == order_id]
 
 
@@ -90,6 +99,34 @@ def test_a_change_that_was_overtaken_is_nothing(context: WorkflowContext, change
 
 def test_an_order_on_its_way_may_be_undone(context: WorkflowContext, changes: DealChanges) -> None:
     order_id = sold(context, *DELIVERED)
+
+    changes.closed(closed(context, "second"), "cor")
+
+    assert cases(context, order_id) == [("deal_changed", ("skip", "compensate"))]
+
+
+def test_what_a_case_allows_follows_the_order(context: WorkflowContext, changes: DealChanges) -> None:
+    order_id = sold(context, "validating", "credit_review", "onboarding")
+    changes.closed(closed(context, "second"), "cor")
+    (case,) = acting(context).page(SOMEBODY, "open", None, None, 50).items
+    seen = [case.actions]
+
+    for state in ("subscribing", "provisioning", "partially_active", "active"):
+        context.orders.advance(order_id, state, next_attempt_at=None)
+        seen.append(acting(context).get(case.id, SOMEBODY).actions)
+
+    assert seen == [("skip",), ("skip",), ("skip", "compensate"), ("skip", "compensate"), ("skip",)]
+    with pytest.raises(ProblemError) as refused:
+        acting(context).act(case.id, "compensate", "", SOMEBODY)
+    assert refused.value.problem == NOT_ALLOWED_NOW
+    assert context.orders.row(order_id).state == "active"
+
+
+def test_an_order_that_waits_for_a_platform_may_be_undone_wherever_it_is(
+    context: WorkflowContext, changes: DealChanges
+) -> None:
+    order_id = sold(context, "validating", "credit_review", "onboarding")
+    context.orders.change(order_id, blocked_by="tryton", blocked_since=context.clock().isoformat())
 
     changes.closed(closed(context, "second"), "cor")
 
