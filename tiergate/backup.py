@@ -97,7 +97,7 @@ class StatePaths(msgspec.Struct, frozen=True):
 
 
 def state_paths(settings: Settings) -> StatePaths:
-    """Return where the state is. Keys that the settings keep outside the state folder are in no backup: whoever has
+    """Return where the state is. Keys that the settings keep outside the state folder are in no backup: who has
     the log must not have the key that seals it."""
     governance = settings.governance
     named = {

@@ -20,7 +20,7 @@ from policies.store.secret import Secret
 
 SCHEMA = "tiergate_shared"
 CONNECTIONS = 2
-PATIENCE = 5
+TIME_LIMIT = 5
 """Seconds that the database has for a connection, a lock, an answer."""
 metadata = sa.MetaData(schema=SCHEMA)
 documents = sa.Table(
@@ -44,10 +44,10 @@ class SharedDatabase:
 
     def __init__(self, url: str, password: Secret, holder: str) -> None:
         """Raises as `database_at` does."""
-        limits = f"-c statement_timeout={PATIENCE}s -c lock_timeout={PATIENCE}s"
-        network = {"connect_timeout": PATIENCE, "tcp_user_timeout": PATIENCE * 1000, "options": limits}
+        limits = f"-c statement_timeout={TIME_LIMIT}s -c lock_timeout={TIME_LIMIT}s"
+        network = {"connect_timeout": TIME_LIMIT, "tcp_user_timeout": TIME_LIMIT * 1000, "options": limits}
         self._engine = database_at(
-            url, password, pool_size=1, max_overflow=CONNECTIONS - 1, pool_timeout=PATIENCE, connect_args=network
+            url, password, pool_size=1, max_overflow=CONNECTIONS - 1, pool_timeout=TIME_LIMIT, connect_args=network
         )
         self.holder = holder
 

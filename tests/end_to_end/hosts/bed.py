@@ -183,7 +183,7 @@ class Bed(PlatformSet):
 
     def orders(self) -> list[Order]:
         page: Page[OrderSummary] = self.channels.get("sales-app", "/sales/v1/orders?limit=100", Page[OrderSummary])
-        return [found for each in page.items if (found := self.channels.order(each.id)) is not None]
+        return [self.channels.order(each.id) for each in page.items]
 
     def unposted(self, deals: list[str]) -> bool:
         """Return whether an invoice or a payment of one of the deals is missing, or not posted."""

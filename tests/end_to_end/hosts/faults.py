@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from random import Random
 from time import sleep
@@ -103,7 +103,7 @@ FAULTS: dict[str, Fault] = {
 
 
 @contextmanager
-def trouble(bed: Bed, name: str, draw: Random) -> Iterator[None]:
+def trouble(bed: Bed, name: str, draw: Random) -> Generator[None]:
     """Let a fault begin, and end with the block."""
     acting = FAULTS[name](bed, draw)
     next(acting)

@@ -32,7 +32,7 @@ class Host:
         return [IP, "netns", "exec", self.name, *words]
 
     def cut_off(self) -> None:
-        """Pull the cable: nothing gets through, and nobody is told."""
+        """Pull the cable: nothing gets through, and no connection ends."""
         _run(IP, "link", "set", self._device, "down")
 
     def connect(self) -> None:

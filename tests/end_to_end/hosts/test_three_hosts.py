@@ -4,7 +4,7 @@ everything, and nothing is stuck."""
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from random import Random
 
@@ -47,7 +47,7 @@ def plan(seed: int) -> Iterator[tuple[str, float]]:
     "seed", [*range(SHORT), *(pytest.param(n, marks=pytest.mark.long) for n in range(SHORT, SEEDS))]
 )
 def test_each_deal_becomes_exactly_one_of_everything_whatever_happens_to_the_hosts(
-    bed: Bed, seed: int, record_property: pytest.RecordProperty
+    bed: Bed, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
     draw, sold = Random(seed), dict[str, tuple[str, float]]()
 

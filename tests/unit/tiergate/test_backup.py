@@ -18,6 +18,7 @@ from policies.audit.log import AuditLog
 from policies.audit.records import AuditEntry, sealing_key
 from policies.audit.verify import export, verify
 from policies.identity.revocation import begin
+from policies.store.documents import FileDocument
 from policies.store.files import write_atomically
 from policies.store.shared_store import SharedFileStore
 from process_apis.records.database import open_database
@@ -49,7 +50,7 @@ class State:
         write_atomically(self.folder / "cursors" / "salesforce", b"before")
         for name in ("issuer.pem", "client-secrets.json"):
             write_atomically(self.folder / name, b"before")
-        begin(self.settings.revoked_file(), NOW)
+        begin(FileDocument(self.settings.revoked_file()), NOW)
         self.act("before")
 
     def act(self, what: str) -> None:

@@ -150,7 +150,7 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(url: str) 
 def test_replicas_agree_about_the_time_whatever_their_own_clocks_say(prepared: list[SharedDatabase]) -> None:
     clocks = [SharedClock(each.now) for each in prepared]
 
-    told = [each() for each in clocks]
+    moments = [each() for each in clocks]
 
-    assert max(told) - min(told) < timedelta(seconds=2)
-    assert all(each.utcoffset() == timedelta(0) for each in told)
+    assert max(moments) - min(moments) < timedelta(seconds=2)
+    assert all(each.utcoffset() == timedelta(0) for each in moments)
