@@ -9,14 +9,32 @@ from sqlalchemy import event
 
 from policies.store.secret import Secret
 
+GONE_AFTER = 10
+"""Seconds after which a server that acknowledges nothing is given up: a cable that was pulled says nothing."""
+NETWORK = {
+    "connect_timeout": GONE_AFTER // 2,
+    "tcp_user_timeout": GONE_AFTER * 1000,
+    "keepalives_idle": GONE_AFTER // 2,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+"""How connections to PostgreSQL notice that (libpq: Parameter Key Words)."""
 
-def database_at(url: str, password: Secret, **options: Any) -> sa.Engine:
-    """Return an engine with `options` of SQLAlchemy. Raises `ArgumentError` for an address that is none, `ImportError`
-    for a database that we have no driver for."""
+
+def database_at(url: str, password: Secret, settings: str = "", **options: Any) -> sa.Engine:
+    """Return an engine with `options` of SQLAlchemy; `settings` are PostgreSQL's own for each connection.
+
+    What the URL says of the connection goes before what is usual here. Raises `ArgumentError` for an address that is
+    none, `ImportError` for a database that we have no driver for.
+    """
     address = sa.make_url(url)
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite", **options)
+    if address.get_backend_name() == "postgresql":
+        usual = NETWORK | ({"options": settings} if settings else {})
+        arguments = {name: value for name, value in usual.items() if name not in address.query}
+        options |= {"pool_pre_ping": True, "connect_args": arguments}
+    engine = sa.create_engine(address, **options)
     if password:
 
         def log_in(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:

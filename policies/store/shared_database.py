@@ -21,7 +21,7 @@ from policies.store.secret import Secret
 SCHEMA = "tiergate_shared"
 CONNECTIONS = 2
 TIME_LIMIT = 5
-"""Seconds that the database has for a connection, a lock, an answer."""
+"""Seconds that the database has for a lock, an answer, and others of this process for their use of it."""
 metadata = sa.MetaData(schema=SCHEMA)
 documents = sa.Table(
     "documents",
@@ -45,9 +45,8 @@ class SharedDatabase:
     def __init__(self, url: str, password: Secret, holder: str) -> None:
         """Raises as `database_at` does."""
         limits = f"-c statement_timeout={TIME_LIMIT}s -c lock_timeout={TIME_LIMIT}s"
-        network = {"connect_timeout": TIME_LIMIT, "tcp_user_timeout": TIME_LIMIT * 1000, "options": limits}
         self._engine = database_at(
-            url, password, pool_size=1, max_overflow=CONNECTIONS - 1, pool_timeout=TIME_LIMIT, connect_args=network
+            url, password, limits, pool_size=1, max_overflow=CONNECTIONS - 1, pool_timeout=TIME_LIMIT
         )
         self.holder = holder
 
