@@ -124,8 +124,11 @@ class Engine:
         while (self._workers or self._is_at_work()) and monotonic() < until:
             sleep(0.05)
         DBOS.destroy(workflow_completion_timeout_sec=0)  # it would sleep for a second before it looks itself
-        with self._database.begin() as connection:
-            connection.execute(executors.delete().where(executors.c.id == self._settings.executor_id))
+        try:
+            with self._database.begin() as connection:
+                connection.execute(executors.delete().where(executors.c.id == self._settings.executor_id))
+        except SQLAlchemyError as error:  # the others see soon that this one shows no life
+            log.warning("this process cannot be taken off the list", reason=type(error).__name__)
 
     # ---- starting
 

@@ -75,7 +75,7 @@ class Bed(PlatformSet):
         folder = self._folder
         network = Network(folder, len(self._clocks))
         self._stack.callback(network.close)
-        self._stack.callback(lambda: stop_all(self._children.values()))
+        self._stack.callback(lambda: stop_all(reversed(self._children.values())))
         self.hosts = network.hosts
         # any user can be let into it, unlike pytest's own
         self.postgresql = PostgresqlServer(Path(self._stack.enter_context(TemporaryDirectory())))
