@@ -1,9 +1,11 @@
 """Backups of what one machine has, made while the layers run, and put back while none does.
 
 There are two kinds of state. The *work* (the databases, and how far change feeds were read) is put back as a whole: it
-is one moment of the past. What *stands* (keys, client secrets, the audit log with its heads) is put back only where
-nothing is: an older one would take back who was locked out since, and cut off what was recorded since. Revocations are
-in no backup for the same reason: where they are lost, nothing from before is good (`policies.identity.revocation`).
+is one moment of the past. What *stands* (client secrets, the audit log with its key and heads) is put back only where
+nothing is: an older one would let in who was locked out since, and cut off what was recorded since.
+
+Signing keys and revocations are in no backup: it would let in anybody who reads it. Where they are lost, keys are made
+again and nothing from before is good (`policies.identity.key_ring`, `policies.identity.revocation`).
 """
 
 from __future__ import annotations
@@ -101,7 +103,6 @@ def state_paths(settings: Settings) -> StatePaths:
     the log must not have the key that seals it."""
     governance = settings.governance
     named = {
-        "issuer.pem": ("governance.issuer_key_file", governance.issuer_key_file, settings.issuer_key()),
         "audit.key": ("governance.audit_key_file", governance.audit_key_file, settings.audit_key()),
         "client-secrets.json": (
             "governance.client_secrets_file",
@@ -168,9 +169,8 @@ def _copy_state(state: StatePaths, draft: Path) -> str:
     lose it. An answer that was kept is older than the records that it is about. The engine's tables and ours are one
     database, and so one moment. The audit log comes last: all that the databases hold is in it.
     """
-    for path in sorted(state.positions.glob("*")) if state.positions.is_dir() else ():
-        if path.suffix == "":  # no draft of a position that is being written
-            _copy(path, draft / "cursors" / path.name)
+    for path in _positions(state):
+        _copy(path, draft / "cursors" / path.name)
     for name, path in state.work.items():
         if name != PROCESS and path.exists():
             copy_database(path, draft / name)
@@ -182,6 +182,12 @@ def _copy_state(state: StatePaths, draft: Path) -> str:
     for files in state.logs.values():
         _copy_log(files, draft)
     return _revision(draft / PROCESS)
+
+
+def _positions(state: StatePaths) -> list[Path]:
+    """Return the files of positions, without locks and drafts."""
+    found = sorted(state.positions.iterdir()) if state.positions.is_dir() else []
+    return [path for path in found if not path.suffix]
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -370,8 +376,7 @@ def _prepare(database: Path, now: datetime) -> None:
 def _present_work(state: StatePaths) -> dict[str, Path]:
     """Return the work that is there, with the journals of databases, by its names."""
     found = {name + end: Path(f"{path}{end}") for name, path in state.work.items() for end in ("", *JOURNALS)}
-    if state.positions.is_dir():
-        found |= {f"cursors/{each.name}": each for each in state.positions.iterdir()}
+    found |= {f"cursors/{each.name}": each for each in _positions(state)}
     return {name: path for name, path in found.items() if path.exists()}
 
 

@@ -48,8 +48,9 @@ class State:
         database.dispose()
         SharedFileStore(self.folder / "experience-shared.sqlite", lambda: NOW)
         write_atomically(self.folder / "cursors" / "salesforce", b"before")
-        for name in ("issuer.pem", "client-secrets.json"):
-            write_atomically(self.folder / name, b"before")
+        write_atomically(self.folder / "client-secrets.json", b"before")
+        write_atomically(self.folder / "issuer.pem", b"private")
+        write_atomically(self.folder / "signing-keys.json", b"{}")
         begin(FileDocument(self.settings.revoked_file()), NOW)
         self.act("before")
 
@@ -129,7 +130,12 @@ def test_a_backup_belongs_to_its_user_alone_and_leaves_nothing_beside_it(backup:
 
     assert (modes, folders) == ({0o600}, {0o700})
     assert list(backup.parent.iterdir()) == [backup]
-    assert not (backup / "revoked.json").exists()
+
+
+def test_what_would_let_somebody_in_is_in_no_backup(backup: Path) -> None:
+    names = {path.name for path in backup.rglob("*")}
+
+    assert names.isdisjoint({"revoked.json", "issuer.pem", "signing-keys.json", "tiergate.toml"})
 
 
 def test_a_copy_of_a_database_that_is_written_to_is_one_moment(tmp_path: Path) -> None:
@@ -206,7 +212,7 @@ def test_a_new_machine_gets_all_of_it_and_no_revocations(state: State, backup: P
 
     assert done.exit_code == 0, done.stderr
     assert (other.rows, other.key) == (1, state.key)
-    assert (other.folder / "issuer.pem").read_text() == "before"
+    assert (other.folder / "client-secrets.json").read_text() == "before"
     assert not other.settings.revoked_file().exists()
     before, restored = other.records()
     assert (b'"client":"before"' in before, b'"object":"backup of ' in restored) == (True, True)
