@@ -287,6 +287,8 @@ class Stripe:
 
     async def _start(self, contract: Contract, schedule: Row, part: Part) -> tuple[str, str] | None:
         """Start one schedule. Return the ids of its subscription and its first invoice, None when it begins later."""
+        if schedule["status"] == "canceled":  # by people, or before a restore to an earlier moment
+            raise Rejected("billing", f"the schedule of {contract.id} is canceled", field="state")
         begins = mapping.first_moment(contract, self._timezone(contract.legal_entity))
         begins_at = int(begins.timestamp()) if begins > self._clock() else "now"
         path = at("subscription_schedules", schedule["id"])

@@ -17,7 +17,7 @@ import pytest
 from canonical.billing import Contract, Invoice
 from canonical.deals import InvoiceTerms
 from canonical.events import INVOICE_FINALIZED, INVOICE_PAID, PAYMENT_RECEIVED, Event
-from canonical.faults import Unavailable
+from canonical.faults import Rejected, Unavailable
 from canonical.money import Money
 from canonical.parties import Address, Recipient
 from sandbox.stripe.account import as_sent
@@ -485,6 +485,19 @@ def test_an_event_in_an_older_version_about_an_invoice_that_is_gone_is_of_no_int
         headers = account.sign(body, made.clock(), account.webhook_secret)
 
         assert await made.call(lambda: made.connector.reported(headers, body)) is None
+
+    run(account, tmp_path, act)
+
+
+def test_a_contract_that_was_cancelled_is_not_taken_for_started(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made)
+        await made.call(lambda: made.connector.cancel(contract))
+
+        fault = await made.fault(lambda: made.connector.start(contract))
+
+        assert isinstance(fault, Rejected)
+        assert fault.field == "state"
 
     run(account, tmp_path, act)
 
