@@ -77,7 +77,7 @@ class SharedState:
         if former is not None and former.exists() and not path.exists():
             former.rename(path)
         if self._database is None:
-            return FileDocument(path), KeptLease(FileLease(path.with_name(f"{instance}.lock")))
+            return FileDocument(path), KeptLease(FileLease(path.with_name(f"{instance}.lease")))
         from policies.store.shared_database import DatabaseLease  # and SQLAlchemy, where there is a use for it
 
         lease = DatabaseLease(self._database, f"feed:{instance}")
