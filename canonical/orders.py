@@ -137,6 +137,8 @@ class PostingStatus(msgspec.Struct, frozen=True):
     balance: Money | None = None
     billing: str = ""
     """The platform that issued the invoice, by its name in the catalogue."""
+    skipped: bool = False
+    """Whether people have seen to it in another way; its last case says who, and why."""
     queue: QueuePlace | None = None
     """Its place among those that wait for a platform that is away; None for one that does not."""
 

@@ -76,12 +76,27 @@ class Accounting:
 
 def act(context: WorkflowContext, case: Case, action: Action) -> Next:
     """Let a posting that failed wait again, or leave it to people."""
-    if action != "retry":
-        return nothing
     change, (kind, key) = context.postings.change, subject_of(case)
-    waits = {"state": "waiting", "blocked_reason": "", "next_attempt_at": context.stalled_at().isoformat()}
+    if action != "retry":
+        context.postings.skip(kind, key)
+        return nothing
+    later = context.stalled_at().isoformat()
+    waits = {"state": "waiting", "blocked_reason": "", "skipped": False, "next_attempt_at": later}
     change(kind, key, **waits, **NOT_BLOCKED)
     return partial(change, kind, key, next_attempt_at=context.clock().isoformat())
+
+
+def allowed(context: WorkflowContext, case: Case) -> tuple[Action, ...]:
+    """Return what a case allows: a posting that is still tried is not left to people, but for a payment of an invoice
+    that was."""
+    kind, key = subject_of(case)
+    row = context.postings.find(kind, key)
+    if row is None or row.state != "waiting":
+        return case.actions
+    invoice = context.postings.find("invoice", row.invoice_id) if kind == "payment" else None
+    if invoice is not None and invoice.skipped:
+        return case.actions
+    return tuple(each for each in case.actions if each != "skip")
 
 
 def capability(context: WorkflowContext, engine: Engine) -> Capability:
@@ -97,5 +112,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             INVOICE_CANCELLED: accounting.cancelled,
         },
         due=[Due(waiting, accounting.begin, accounting.in_hand, can_wait=True)],
-        cases=CaseOwner(frozenset({*NOT_POSTED.values(), CANCELLED}), partial(act, context)),
+        cases=CaseOwner(
+            frozenset({*NOT_POSTED.values(), CANCELLED}), partial(act, context), allowed=partial(allowed, context)
+        ),
     )

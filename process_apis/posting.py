@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from canonical.billing import ClosedPeriod, Posting
-from canonical.cases import Action, Case, CaseKind, Finding
+from canonical.cases import Case, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.orders import PostingKind
@@ -113,7 +113,7 @@ def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault
     )
     is_case = platform is None and passes_by_itself(fault)  # a period that is closed by policy is no failure
     if waits and again.needs_case and is_case:
-        _open(context, row, fault, ("retry",), NOT_POSTED[row.kind])
+        _open(context, row, fault, NOT_POSTED[row.kind])
 
 
 def fail_posting(
@@ -131,14 +131,13 @@ def fail_posting(
     """
     with writing(context.database) as connection:
         if context.postings.fail(connection, row, fault.reason, shown, booked):
-            _open(context, row, fault, ("retry", "skip"), case or NOT_POSTED[row.kind], connection)
+            _open(context, row, fault, case or NOT_POSTED[row.kind], connection)
 
 
 def _open(
     context: WorkflowContext,
     row: sa.Row[Any],
     fault: PlatformFault,
-    actions: tuple[Action, ...],
     case: CaseKind,
     connection: sa.Connection | None = None,
 ) -> None:
@@ -146,7 +145,7 @@ def _open(
         case,
         f"{row.kind}:{row.id}",
         Finding(fault.field or fault.platform, fault.reason, fault.platform),
-        actions,
+        ("retry", "skip"),
         correlation_id=row.correlation_id,
         legal_entity=row.legal_entity,
         customer_id=row.customer_id,

@@ -131,6 +131,7 @@ postings = sa.Table(
     sa.Column("balance", sa.BigInteger),
     sa.Column("number", sa.String(60), nullable=False, default=""),
     sa.Column("cancelled", sa.String(20), nullable=False, default="", server_default=""),
+    sa.Column("skipped", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     sa.Column("correlation_id", KEY, nullable=False),
     sa.Column("next_attempt_at", sa.String(40), index=True),
     sa.Column("updated_at", sa.String(40), nullable=False),

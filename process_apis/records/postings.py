@@ -30,6 +30,9 @@ STATE = sa.select(postings.c.state).where(postings.c.kind == KIND, postings.c.id
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
 WAITS = postings.c.state == "waiting"
 CHANGE_WAITING = CHANGE.where(WAITS)
+SKIP = CHANGE.where(postings.c.state != "posted").values(
+    skipped=True, state="failed", next_attempt_at=None, **NOT_BLOCKED
+)
 CANCEL = CHANGE.values(
     state="waiting",
     attempts=sa.case((WAITS, postings.c.attempts), else_=0),
@@ -43,6 +46,7 @@ END = CHANGE.values(
     attempts=sa.case((_SEEN, sa.bindparam("tried", type_=sa.Integer)), else_=0),
     blocked_reason=sa.case((_SEEN, sa.bindparam("why", type_=sa.Text)), else_=""),
     next_attempt_at=sa.case((_SEEN, sa.null()), else_=sa.bindparam("again", type_=sa.String)),
+    skipped=False,
     **NOT_BLOCKED,
 )
 FAIL = END.where(WAITS).returning(postings.c.state)
@@ -114,6 +118,12 @@ class Postings:
         of_parts = PARTS.params({"of": invoice_id})
         with self._engine.connect() as connection:
             return tuple(connection.scalars(of_parts))
+
+    def skip(self, kind: PostingKind, key: str) -> None:
+        """Remember that people have seen to a posting in another way: it is tried no more. One that is posted stays
+        so."""
+        with writing(self._engine) as connection:
+            connection.execute(SKIP, {"of_kind": kind, "of": key, "updated_at": self._clock().isoformat()})
 
     def worth(self, row: sa.Row[Any], amount: Money) -> None:
         """Remember what a posting is to book that has failed before, so that it is known how much money waits."""
@@ -255,4 +265,5 @@ def _status(row: sa.Row[Any], queue: QueuePlace | None) -> PostingStatus:
         balance=money(row.balance),
         billing=row.billing,
         queue=queue,
+        skipped=row.skipped,
     )

@@ -3,17 +3,24 @@ between."""
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn, get_args
 
 import msgspec
 import pytest
 
+from canonical.billing import Posting
 from canonical.cases import Action, Case, CaseKind, Finding
+from canonical.faults import Conflict, PlatformFault, Rejected
+from canonical.money import Money
+from canonical.orders import PostingKind
 from canonical.states import OrderState
 from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, ProblemError
-from process_apis import accounting
+from process_apis import accounting, posting
 from process_apis.case_actions import CaseActions
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
+from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.capability import Capability, CaseOwner, Next, owners
 from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import DELIVERED, SOMEBODY, accepted_order
@@ -181,6 +188,74 @@ def test_an_approval_that_nobody_came_to_close_is_closed_when_it_is_given_again(
     closed = orders_of(context).act(case.id, "approve", "", SOMEBODY)
 
     assert (closed.state, context.orders.row(order_id).state) == ("resolved", state)
+
+
+def waits(context: WorkflowContext, *kinds: PostingKind) -> None:
+    for kind in kinds:
+        context.postings.expect(
+            kind, "stripe", "in_1", "cor_1", context.later(9), contract_id="", customer_id="", legal_entity="DE01"
+        )
+
+
+def refuses(fault: PlatformFault) -> Callable[[object], NoReturn]:
+    def refuse(_: object) -> NoReturn:
+        raise fault
+
+    return refuse
+
+
+def of_postings(context: WorkflowContext) -> CaseActions:
+    kinds = frozenset[CaseKind]({"invoice_not_posted", "payment_not_posted"})
+    allowed = partial(accounting.allowed, context)
+    return acting(context, CaseOwner(kinds, partial(accounting.act, context), allowed=allowed))
+
+
+def test_a_posting_that_was_skipped_is_tried_no_more_and_said_to_be_so(context: WorkflowContext) -> None:
+    waits(context, "invoice")
+    posting.attempt(context, "invoice", "in_1", refuses(Rejected("erp", "no such product", field="sku")))
+    acts = of_postings(context)
+    (case,) = acts.page(SOMEBODY, "open", None, None, 25).items
+
+    acts.act(case.id, "skip", "written by hand", SOMEBODY)
+
+    (shown,) = context.postings.page(SOMEBODY, None, None, None, None, 25).items
+    row = context.postings.find("invoice", "in_1")
+    assert row
+    assert (shown.state, shown.skipped, row.next_attempt_at) == ("failed", True, None)
+
+
+def test_the_payment_of_an_invoice_that_was_skipped_may_be_skipped_too(context: WorkflowContext) -> None:
+    waits(context, "invoice", "payment")
+    acts = of_postings(context)
+    first = Conflict("erp", "the invoice in_1 is not posted yet", field="invoice_id")
+    for _ in range(CASE_AFTER):
+        posting.attempt(context, "payment", "in_1", refuses(first))
+    posting.attempt(context, "invoice", "in_1", refuses(Rejected("erp", "no such product", field="sku")))
+    cases = {each.kind: each for each in acts.page(SOMEBODY, "open", None, None, 25).items}
+    before = cases["payment_not_posted"]
+    acts.act(cases["invoice_not_posted"].id, "skip", "written by hand", SOMEBODY)
+    after = acts.get(before.id, SOMEBODY)
+
+    done = acts.act(before.id, "skip", "received by hand", SOMEBODY)
+
+    row = context.postings.find("payment", "in_1")
+    assert row
+    assert (before.actions, after.actions) == (("retry",), ("retry", "skip"))
+    assert (done.state, row.state, row.skipped, row.next_attempt_at) == ("resolved", "failed", True, None)
+
+
+def test_a_posting_that_was_skipped_and_is_done_after_all_is_posted(context: WorkflowContext) -> None:
+    waits(context, "invoice")
+    context.postings.skip("invoice", "in_1")
+    row = context.postings.find("invoice", "in_1")
+    assert row
+    money = Money(100, "EUR")
+
+    context.postings.posted(row, Posting("1", money, money, money, context.clock().date(), "in_1"), money)
+    context.postings.skip("invoice", "in_1")
+
+    (shown,) = context.postings.page(SOMEBODY, None, None, None, None, 25).items
+    assert (shown.state, shown.skipped) == ("posted", False)
 
 
 def test_a_posting_that_is_tried_again_waits_even_if_the_process_dies_before_it_is_begun(

@@ -13,17 +13,18 @@ from canonical.faults import Unavailable
 from canonical.orders import Order
 from policies.catalogue.live import LiveCatalogue
 from process_apis import posting
+from process_apis.customer_sync import follow
 from process_apis.records import customers
 from process_apis.records.cases import EVERY_OPEN_OF
 from process_apis.records.database import customers as customers_table
 from process_apis.records.database import orders, postings
-from process_apis.records.waiting import BLOCKED
-from process_apis.runtime.agenda import Agenda
+from process_apis.records.waiting import BLOCKED, blocked
+from process_apis.runtime.agenda import CASE_AFTER, Agenda
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.outages import is_over, platform_of
 from process_apis.runtime.steps import enter_state
 from sandbox.site import FRANCE, GERMANY
-from tests.support.process_context import TestClock, accepted_order
+from tests.support.process_context import SOMEBODY, TestClock, accepted_order
 from tiergate.dev.sandbox import catalogue_for
 
 AWAY = Unavailable("erp", "it is away")
@@ -116,6 +117,23 @@ def test_a_customer_that_waits_is_woken_too(context: WorkflowContext) -> None:
 
     assert is_over(context, "tryton") == 1
     assert [row.id for row in Agenda(context, customers_table).due(100)] == [order.customer_id]
+
+
+def test_a_customer_that_cannot_be_followed_for_an_outage_is_no_case_that_people_could_skip(
+    context: WorkflowContext,
+) -> None:
+    order = context.orders.get(accepted_order(context, "buyer"))
+    assert order.plan
+    known = msgspec.structs.replace(order.plan.customer, crm="crm-eu", references={"crm-eu": "001"})
+    customers.keep(context.database, known)
+    customers.expect_change(context.database, known.id, "cor_1", context.clock())
+
+    outcomes = {follow(context, known.id) for _ in range(CASE_AFTER)}  # nothing can be reached
+
+    assert outcomes == {"stopped"}
+    assert context.cases.page(SOMEBODY, None, None, None, 25).items == ()
+    with context.database.connect() as connection:
+        assert blocked(connection)["system"].attempts == CASE_AFTER
 
 
 @pytest.mark.parametrize(
