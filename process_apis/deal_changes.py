@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from canonical.cases import Finding
 from canonical.events import Event
 from canonical.states import BEFORE_CREATION
+from process_apis.order_cases import HOLDING
 from process_apis.runtime.context import WorkflowContext
 
 NOT_SOLD = ("cancelled", "failed")
@@ -91,7 +92,7 @@ class DealChanges:
         return is_moved
 
     def _correct(self, order_id: str) -> None:
-        for kind in ("deal_invalid", "duplicate_customer"):
-            self._context.cases.resolve(order_id, "the deal or its account was corrected", kind)
+        """Check an order again from its beginning, with the deal as it is now: what held it is no trouble any more."""
         self._context.orders.release(order_id, self._context.stalled_at(), into="validating")
+        self._context.cases.end(order_id, "the deal or its account was corrected", HOLDING)
         self._restart(order_id)

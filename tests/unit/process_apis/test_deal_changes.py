@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from canonical.cases import CaseKind, Finding
 from canonical.events import DEAL_CLOSED, DEAL_LOST, Event
 from canonical.states import OrderState
 from policies.problems import NOT_ALLOWED_NOW, ProblemError
@@ -144,6 +145,30 @@ def test_a_deal_that_was_corrected_goes_on_by_itself_and_is_checked_as_it_is_now
 
     assert fulfilment.going_on == [(order_id, "validating")]
     assert cases(context, order_id) == []
+
+
+@pytest.mark.parametrize("kind", ["deal_invalid", "duplicate_customer", "outside_region", "platform_rejected"])
+def test_what_held_a_deal_that_was_corrected_is_closed_and_undoes_nothing_later(
+    context: WorkflowContext, changes: DealChanges, kind: CaseKind
+) -> None:
+    order_id = sold(context, "validating")
+    context.orders.advance(order_id, "on_hold", next_attempt_at=None, held_in="validating")
+    case = context.cases.open(kind, order_id, Finding("deal", "no"), ("retry", "compensate"), correlation_id="cor_1")
+
+    changes.closed(closed(context, "corrected"), "cor")
+
+    assert cases(context, order_id) == []
+    with pytest.raises(ProblemError):
+        acting(context).act(case.id, "compensate", "", SOMEBODY)
+
+
+def test_a_case_that_once_held_an_order_does_not_undo_one_that_goes_on(context: WorkflowContext) -> None:
+    order_id = sold(context, *DELIVERED)
+    context.cases.open(
+        "platform_rejected", order_id, Finding("deal", "no"), ("retry", "compensate"), correlation_id="cor_1"
+    )
+
+    assert cases(context, order_id) == [("platform_rejected", ("retry",))]
 
 
 def test_a_deal_that_comes_back_after_its_order_ended_is_sold_again(
