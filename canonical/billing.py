@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from canonical.cases import Finding
 from canonical.deals import Custom, InvoiceTerms, LineTerms, PricedLine
+from canonical.faults import TRANSIENT, PlatformFault
 from canonical.ids import Key
 from canonical.money import Money, total
 from canonical.parties import Recipient, References
@@ -20,6 +22,8 @@ ClosedPeriod = Literal["wait", "next"]
 
 It waits, or is booked on the first day of the next open period.
 """
+LARGEST_BATCH = 100
+"""Invoices that are posted together at the most."""
 InvoiceState = Literal["draft", "open", "paid", "void", "uncollectible"]
 
 
@@ -158,3 +162,45 @@ class Posting(msgspec.Struct, frozen=True):
     balance: Money
     posted_on: date
     reference: str
+
+
+class InvoiceToPost(msgspec.Struct, frozen=True):
+    """An invoice of a batch, with the id that correlates all that follows from its own sale."""
+
+    invoice: Invoice
+    correlation_id: Key
+
+
+class InvoiceBatch(msgspec.Struct, frozen=True):
+    """Invoices of one legal entity that are posted together, each once."""
+
+    items: Annotated[tuple[InvoiceToPost, ...], msgspec.Meta(min_length=1, max_length=LARGEST_BATCH)]
+
+
+class PostingResult(msgspec.Struct, frozen=True):
+    """What became of one invoice of a batch.
+
+    One that is `posted` has a `posting`, any other a `finding`. What is `waiting` is tried again, no sooner than after
+    `retry_after` seconds; what is `rejected` needs a person.
+    """
+
+    id: Key
+    outcome: Literal["posted", "waiting", "rejected"]
+    posting: Posting | None = None
+    finding: Finding | None = None
+    retry_after: float | None = None
+
+
+class PostingResults(msgspec.Struct, frozen=True):
+    """What became of each invoice of a batch, in its order."""
+
+    items: tuple[PostingResult, ...]
+
+
+def result_of(key: str, result: Posting | PlatformFault) -> PostingResult:
+    """Return what became of an invoice: what is booked for it, or the fault that it ended with."""
+    if isinstance(result, Posting):
+        return PostingResult(key, "posted", result)
+    finding = Finding(result.field, result.reason, result.platform)
+    outcome = "waiting" if isinstance(result, TRANSIENT) else "rejected"
+    return PostingResult(key, outcome, finding=finding, retry_after=result.retry_after)

@@ -117,10 +117,12 @@ class Client(Fact, frozen=True):
 
 class PlatformCall(Fact, frozen=True):
     """How one call to a platform is made: given up after `timeout` seconds, tried `tries` times at the most. Only what
-    is safe to repeat is tried again."""
+    is safe to repeat is tried again. `batch` is how many records are sent together, where the operation takes
+    several."""
 
     timeout: Seconds
     tries: Count
+    batch: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
 
 
 class Retries(Fact, frozen=True):

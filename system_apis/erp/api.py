@@ -9,16 +9,16 @@ from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
+from canonical.billing import ClosedPeriod, Invoice, InvoiceBatch, Payment, Posting, PostingResults, result_of
 from canonical.ids import KEY
 from canonical.parties import Credit, Customer, CustomerMatches, KnownProducts, LegalEntity, PlatformId
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
 from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode, OfLegalEntity
 from policies.outbound.residency import record_of
-from policies.problems import WRITES
+from policies.problems import INVALID, WRITES, FieldError, ProblemError
 from system_apis.connector import Instances
-from system_apis.erp.port import Erp
+from system_apis.erp.port import Erp, put_invoice
 
 WhenClosed = Annotated[
     ClosedPeriod, QueryParameter(description="What becomes of it when the period of its day is closed")
@@ -103,7 +103,35 @@ async def put_erp_invoice(
     """Find the invoice by its number in billing before it drafts one; a draft that is there already is posted."""
     names_the_same(invoice_id, data.id)
     with record_of(data.legal_entity):
-        return await erps.serving(data.legal_entity).put_invoice(data, closed_period)
+        return await put_invoice(erps.serving(data.legal_entity), data, closed_period)
+
+
+@operation(
+    "put_erp_invoices",
+    "POST",
+    "/invoices/batch",
+    summary="Post invoices, each exactly once",
+    status=200,
+    problems=WRITES,
+)
+async def put_erp_invoices(
+    erps: NamedDependency[Instances[Erp]],
+    legal_entity: LegalEntityCode,
+    data: JSONBody[InvoiceBatch],
+    closed_period: WhenClosed = "wait",
+) -> PostingResults:
+    """Post a batch, each invoice as it would be alone, and return what became of each: one that cannot be posted does
+    not stop the others."""
+    for place, each in enumerate(data.items):
+        names_the_same(legal_entity, each.invoice.legal_entity, f"items[{place}].invoice.legal_entity")
+    ids = [each.invoice.id for each in data.items]
+    if len(set(ids)) < len(ids):
+        raise ProblemError(
+            INVALID, "The batch names an invoice twice.", (FieldError("$.items", "an id is there twice"),)
+        )
+    with record_of(legal_entity):
+        results = await erps.serving(legal_entity).put_invoices(data.items, closed_period)
+    return PostingResults(tuple(result_of(key, each) for key, each in zip(ids, results, strict=True)))
 
 
 @operation(
@@ -159,6 +187,7 @@ router = Router(
         match_erp_customer,
         put_erp_customer,
         put_erp_invoice,
+        put_erp_invoices,
         cancel_erp_invoice,
         get_posting,
         put_erp_payment,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
+from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
+from canonical.faults import PlatformFault
 from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
+from policies.context import correlation
 
 
 class Erp(Protocol):
@@ -48,11 +50,13 @@ class Erp(Protocol):
         """
         ...
 
-    async def put_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
-        """Post the invoice exactly once; its natural key is its id in billing.
+    async def put_invoices(self, batch: Sequence[InvoiceToPost], closed: ClosedPeriod) -> list[Posting | PlatformFault]:
+        """Post each invoice of a legal entity exactly once, the earliest first; its natural key is its id in billing.
+        Return what is booked for each, or why it is not, in the order of the batch.
 
-        `closed` says what happens when the period of its day is closed: "next" posts it in the next open period,
-        "wait" raises `Conflict` with the field `period`.
+        What is wrong with one never stops the others. A fault that is raised is about all of them: each may be posted,
+        or not. `closed` says what happens when the period of a day is closed: "next" posts it in the next open period,
+        "wait" is a `Conflict` with the field `period`.
         """
         ...
 
@@ -82,3 +86,11 @@ class Erp(Protocol):
     async def check(self) -> None:
         """Return when the platform answers."""
         ...
+
+
+async def put_invoice(erp: Erp, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+    """Post one invoice, a batch of one. Raises leaves of `PlatformFault`."""
+    (result,) = await erp.put_invoices([InvoiceToPost(invoice, correlation.current())], closed)
+    if isinstance(result, PlatformFault):
+        raise result
+    return result

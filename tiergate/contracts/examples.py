@@ -11,7 +11,17 @@ from pkgutil import iter_modules
 from typing import Any, get_args, get_origin
 
 import experience_apis
-from canonical.billing import Contract, Invoice, InvoiceLine, Payment, Posting
+from canonical.billing import (
+    Contract,
+    Invoice,
+    InvoiceBatch,
+    InvoiceLine,
+    InvoiceToPost,
+    Payment,
+    Posting,
+    PostingResult,
+    PostingResults,
+)
 from canonical.cases import Approval, Case, CaseAction
 from canonical.deals import (
     Deal,
@@ -130,6 +140,25 @@ ORDER = Order(
     "salesperson@example.com",
 )
 WANTED = (PlacedLine("PLATFORM", 1), PlacedLine("SEAT", 25))
+INVOICE = Invoice(
+    PAYMENT.invoice_id,
+    "F3A1-0001",
+    CUS,
+    CON,
+    "DE01",
+    "paid",
+    DAY,
+    Money(1428000, "EUR"),
+    Money(228000, "EUR"),
+    Money(0, "EUR"),
+    "standard",
+    (
+        InvoiceLine("SEAT", "Seat", 25, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)),
+        InvoiceLine("PLATFORM", "Platform fee", 1, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)),
+    ),
+    (PAYMENT,),
+)
+BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
 SAMPLES: dict[Any, Any] = {
     type(each): each
     for each in (
@@ -165,27 +194,10 @@ SAMPLES: dict[Any, Any] = {
         Credit(Money(0, "EUR"), Money(5000000, "EUR")),
         PlatformId("12"),
         CustomerMatches((CustomerMatch("12", CUSTOMER.name, KIM.email, ADDRESS.city, "DE136695976", True),)),
-        Invoice(
-            PAYMENT.invoice_id,
-            "F3A1-0001",
-            CUS,
-            CON,
-            "DE01",
-            "paid",
-            DAY,
-            Money(1428000, "EUR"),
-            Money(228000, "EUR"),
-            Money(0, "EUR"),
-            "standard",
-            (
-                InvoiceLine("SEAT", "Seat", 25, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)),
-                InvoiceLine(
-                    "PLATFORM", "Platform fee", 1, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)
-                ),
-            ),
-            (PAYMENT,),
-        ),
-        Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id),
+        INVOICE,
+        InvoiceBatch((InvoiceToPost(INVOICE, COR),)),
+        BOOKED,
+        PostingResults((PostingResult(INVOICE.id, "posted", BOOKED),)),
         Event(
             id=f"{DEAL_ID}:1",
             source="crm/salesforce",

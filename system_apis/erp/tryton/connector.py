@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import date
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import structlog
 from stdnum.eu import vat as eu_vat
 
-from canonical.billing import ClosedPeriod, Invoice, Payment, Posting
-from canonical.faults import Conflict, NotFound, Rejected
-from canonical.money import Money, total
+from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
+from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
+from canonical.money import Money
 from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
 from canonical.tax import Tax
-from policies.context import correlation
 from system_apis.connector import ConnectorContext, Misfit
+from system_apis.erp.port import Erp, put_invoice
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.client import Settings, TrytonClient
-from system_apis.erp.tryton.mapping import PAYMENT_METHOD, POSTED, POSTING, Row, from_decimal
+from system_apis.erp.tryton.invoices import Invoices, in_books_of, posted_of
+from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row, from_decimal
 from system_apis.erp.tryton.master_data import MasterData
 from system_apis.erp.tryton.misfits import misfits
 from system_apis.erp.tryton.user import ApplicationUser
 
 log = structlog.get_logger("tiergate.erp")
+REFUSED = (Rejected, NotFound)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ def _as_the_books_are(
         self.master_data.expire()
         try:
             return await act(self, *args, **kwargs)
-        except (Rejected, NotFound):
+        except REFUSED:
             self.master_data.forget()
             raise
 
@@ -57,6 +59,7 @@ class Tryton:
         self._instance = context.instance
         self._clock = context.clock
         self.master_data = MasterData(self._client, self._mapping, context.clock)
+        self._invoices = Invoices(self._client, self.master_data, self._mapping)
         self._user = ApplicationUser(self._client, settings, context.instance)
 
     @_as_the_books_are
@@ -181,174 +184,20 @@ class Tryton:
 
     # ---- invoices
 
-    @_as_the_books_are
-    async def put_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
-        """Draft and post the invoice, in two calls.
-
-        A draft that a broken connection left behind is found and used. One that shows up late can never be posted
-        beside the other, since posting names one record.
-        """
-        company = await self.master_data.company(invoice.legal_entity)
-        invoice = self.master_data.coded(invoice)
-        drafts = await self._drafted(invoice, company)
-        chosen = _posted(drafts) or drafts[0]
-        surplus = [each["id"] for each in drafts if each["id"] != chosen["id"] and each["state"] == "draft"]
-        if surplus:
-            await self._client.call("model.account.invoice.delete", surplus, context=_in(company))
-        if chosen["state"] not in POSTED:
-            await self._take_taxes(invoice, chosen, company)
-            await self._post(chosen["id"], invoice.issued_on, closed, company)
-        return await self.posting(invoice.id, invoice.legal_entity)
-
-    async def _take_taxes(self, invoice: Invoice, draft: Row, company: Row) -> None:
-        """Make billing's taxes those of a draft: Tryton rounds halves to even, billing up.
-
-        Tryton compares the base of a tax alone with what it works out, so that an amount written to a draft stays
-        (`update_taxes` of `account.invoice`, 8.2). Raises `Rejected` for a difference that is no rounding.
-        """
-        drafted = mapping.posting(draft)
-        if (drafted.total - drafted.tax) != (invoice.total - invoice.tax):
-            reason = f"Tryton works out {drafted.total - drafted.tax} before tax, billing {invoice.total - invoice.tax}"
-            raise Rejected("erp", reason, field="total")
-        await self.master_data.opened(company)
-        issued: dict[int, Money] = {}
-        for line in invoice.lines:
-            for code, amount in mapping.taxes_of(line, invoice).items():
-                tax = self.master_data.tax(code, invoice.legal_entity, company)
-                issued[tax] = issued.get(tax, Money.zero(amount.currency)) + amount
-        if total(issued.values(), invoice.tax.currency) != invoice.tax:
-            raise Rejected("erp", f"the taxes of the lines are not the {invoice.tax} of the invoice", field="tax")
-        changes = mapping.tax_changes(draft["taxes."], issued, len(invoice.lines))
-        if changes:
-            await self._client.call(
-                "model.account.invoice.write", [draft["id"]], {"taxes": changes}, context=_in(company)
-            )
-
-    async def _post(self, record: int, on: date, closed: ClosedPeriod, company: Row) -> None:
-        """Post a draft. Where its period is closed, it is booked in the next one that is open; where a later invoice
-        has a number already, it bears that one's date, and is booked and taxed on its own day all the same."""
-        written: Row = {}
-        while True:
-            try:
-                await self._client.call("model.account.invoice.post", [record], context=_in(company))
-            except Rejected as refused:
-                if await self._is_posted(record, company):
-                    return  # somebody else posted it in this moment
-                days = {
-                    "accounting_date": await self._open_day(on, closed, company),
-                    "invoice_date": await self._number_day(on, company),
-                }
-                wanted = {name: mapping.day(day) for name, day in days.items() if day != on}
-                if wanted == written:
-                    raise
-                written = wanted
-                await self._client.call("model.account.invoice.write", [record], wanted, context=_in(company))
-                log.info("posted on another day", reason=refused.reason)
-            else:
-                return
-
-    async def _is_posted(self, record: int, company: Row) -> bool:
-        own = [["id", "=", record], ["state", "in", list(POSTED)]]
-        return bool(await self._client.rows("account.invoice", own, ["id"], company["id"]))
-
-    async def _number_day(self, on: date, company: Row) -> date:
-        """Return the day from which an invoice can have the next number: that of the latest one of the fiscal year, if
-        it is after `on` (Tryton numbers invoices in the order of their dates)."""
-        year = "move.period.fiscalyear"
-        later = [
-            ["type", "=", "out"],
-            ["company", "=", company["id"]],
-            ["invoice_date", ">", mapping.day(on)],
-            ["number", "!=", None],
-            [f"{year}.start_date", "<=", mapping.day(on)],
-            [f"{year}.end_date", ">=", mapping.day(on)],
-        ]
-        latest = ("invoice_date", "DESC")
-        found = await self._client.rows("account.invoice", later, ["invoice_date"], company["id"], 1, latest)
-        return mapping.from_day(found[0]["invoice_date"]) if found else on
-
-    async def _open_day(self, on: date, closed: ClosedPeriod, company: Row) -> date:
-        """Return the first day from `on` whose period is open.
-
-        Raises `Conflict` when the posting has to wait. A period that is opened again can have journals that are still
-        closed in it (observed on 8.2).
-        """
-        key, own = company["id"], [["company", "=", company["id"]], ["type", "=", "standard"]]
-        shut = [["period.company", "=", key], ["state", "=", "closed"]]
-        journals = await self._client.rows("account.journal.period", shut, ["period"], key)
-        ahead = [*own, ["end_date", ">=", mapping.day(on)], ["state", "=", "open"]]
-        periods = await self._client.rows("account.period", ahead, ["start_date"], key)
-        closed_in = {each["period"] for each in journals}
-        first_days = sorted(mapping.from_day(each["start_date"]) for each in periods if each["id"] not in closed_in)
-        if first_days and first_days[0] <= on:
-            return on
-        if closed == "wait" or not first_days:
-            reason = f"the period of {on} is closed" if closed == "wait" else f"no period after {on} is open"
-            raise Conflict("erp", reason, field="period")
-        return first_days[0]
-
-    async def _drafted(self, invoice: Invoice, company: Row) -> list[Row]:
-        """Return every record of this invoice, oldest first, after creating a draft if there is none."""
-        found = await self._invoices(invoice.id, company, mapping.DRAFTED)
-        if found:
-            return found
-        customer = await self._party(invoice.customer_id)
-        if customer is None:
-            raise NotFound("erp", f"there is no customer {invoice.customer_id}")
-        data = self.master_data
-        await data.load_products([line.sku for line in invoice.lines])
-        opened: Row = await data.opened(company) | {"currency": await data.currency(invoice.total.currency)}
-        if invoice.due_on and invoice.total.amount > 0:  # a credit note is due no day
-            opened["payment_term"] = await data.payment_term((invoice.due_on - invoice.issued_on).days)
-        lines = [
-            mapping.line(
-                line,
-                data.product(line),
-                [data.tax(code, invoice.legal_entity, company) for code in mapping.taxes_of(line, invoice)],
-                opened["currency"],
-                invoice.issued_on,
-            )
-            for line in invoice.lines
-        ]
-        record = mapping.invoice(
-            invoice,
-            customer["id"],
-            await self._address(invoice, customer),
-            opened,
-            lines,
-            correlation.current(),
-            self._mapping.custom.invoice,
-        )
-        await self._client.call("model.account.invoice.create", [record], context=_in(company))
-        return await self._invoices(invoice.id, company, mapping.DRAFTED)
-
-    async def _address(self, invoice: Invoice, customer: Row) -> int:
-        """Return the address of an invoice: that of the customer, or one of its own for who gets its invoices, which is
-        found by all that it says."""
-        if invoice.bill_to is None:
-            return customer["addresses"][0]
-        countries = await self.master_data.countries()
-        postal = mapping.postal_address(invoice.bill_to.name, invoice.bill_to.address, countries)
-        wanted = postal | {"party": customer["id"], "invoice": True}
-        same = [[name, "=", value] for name, value in wanted.items()]
-        found = await self._client.rows("party.address", same, ["id"], 0, 1)
-        if found:
-            return found[0]["id"]
-        created: list[int] = await self._client.call("model.party.address.create", [wanted])
-        return created[0]
-
-    async def _invoices(self, reference: str, company: Row, fields: list[str] = POSTING) -> list[Row]:
-        domain = [
-            ["reference", "=", reference],
-            ["type", "=", "out"],
-            ["company", "=", company["id"]],
-            ["state", "!=", "cancelled"],
-        ]
-        return await self._client.rows("account.invoice", domain, fields, company["id"])
+    async def put_invoices(self, batch: Sequence[InvoiceToPost], closed: ClosedPeriod) -> list[Posting | PlatformFault]:
+        self.master_data.expire()
+        try:
+            results = await self._invoices.put(batch, closed)
+        except REFUSED:
+            self.master_data.forget()
+            raise
+        if any(isinstance(each, REFUSED) for each in results):
+            self.master_data.forget()
+        return results
 
     async def posting(self, invoice_id: str, legal_entity: str) -> Posting:
-        found = await self._invoices(invoice_id, await self.master_data.company(legal_entity))
-        posted = _posted(found)
+        found = await self._invoices.of(invoice_id, await self.master_data.company(legal_entity))
+        posted = posted_of(found)
         if posted is None:
             raise NotFound("erp", f"the invoice {invoice_id} is not posted")
         return mapping.posting(posted)
@@ -358,17 +207,17 @@ class Tryton:
     @_as_the_books_are
     async def cancel_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
         company = await self.master_data.company(invoice.legal_entity)
-        found = await self._invoices(invoice.id, company, mapping.CANCELLING)
-        row = _posted(found)
+        found = await self._invoices.of(invoice.id, company, mapping.CANCELLING)
+        row = posted_of(found)
         if row is None:
             drafts = [each["id"] for each in found if each["state"] == "draft"]
             if drafts:
-                await self._client.call("model.account.invoice.delete", drafts, context=_in(company))
+                await self._client.call("model.account.invoice.delete", drafts, context=in_books_of(company))
             raise NotFound("erp", f"the invoice {invoice.id} is not posted")
         on = invoice.cancelled_on or invoice.issued_on
         if invoice.state == "void":
             if await self._undo_write_off(row, invoice.legal_entity, on, closed, company):
-                row = _posted(await self._invoices(invoice.id, company, mapping.CANCELLING)) or row
+                row = posted_of(await self._invoices.of(invoice.id, company, mapping.CANCELLING)) or row
             if mapping.posting(row).balance.amount:
                 await self._credit(invoice, row, closed, company)
         elif mapping.posting(row).balance.amount:
@@ -381,8 +230,8 @@ class Tryton:
             reason = f"{row['number']} is paid in part, and billing has voided it: credit what is left of it"
             raise Rejected("erp", reason, field="payments")
         note = mapping.credit_note(invoice)
-        await self.put_invoice(note, closed)
-        moves = [row["move"], *(each["move"] for each in await self._invoices(note.id, company, ["move"]))]
+        await put_invoice(cast("Erp", self), note, closed)
+        moves = [row["move"], *(each["move"] for each in await self._invoices.of(note.id, company, ["move"]))]
         await self._reconcile([["move", "in", moves], ["account", "=", row["account"]]], {}, company)
 
     async def _write_off(self, row: Row, legal_entity: str, on: date, closed: ClosedPeriod, company: Row) -> None:
@@ -404,7 +253,7 @@ class Tryton:
         if not methods:
             reason = f"{company['name']} has no method to write off that is named {named.write_off}"
             raise Rejected("erp", reason, field="write_off")
-        day = await self._open_day(on, closed, company)
+        day = await self._invoices.open_day(on, closed, company)
         return {"writeoff": methods[0]["id"], "date": mapping.day(day), "description": row["reference"]}
 
     async def _undo_write_off(self, row: Row, legal_entity: str, on: date, closed: ClosedPeriod, company: Row) -> bool:
@@ -434,7 +283,7 @@ class Tryton:
         form = await self._write_off_form(row, legal_entity, on, closed, company)
         if joined:
             name = "account.move.unreconcile_lines"
-            async with self._client.wizard(name, "account.move.line", joined, _in(company)) as go:
+            async with self._client.wizard(name, "account.move.line", joined, in_books_of(company)) as go:
                 await go({}, "unreconcile")
         await self._reconcile(["id", "in", [*joined, *left]], form, company)
         if not (await self.posting(row["reference"], legal_entity)).balance.amount:  # Tryton may do it a little later
@@ -450,7 +299,7 @@ class Tryton:
         form, state = ({"writeoff": write_off}, "reconcile") if write_off else ({}, "start")
         name = "account.move.reconcile_lines"
         try:
-            async with self._client.wizard(name, "account.move.line", lines, _in(company)) as go:
+            async with self._client.wizard(name, "account.move.line", lines, in_books_of(company)) as go:
                 await go(form, state)
         except Rejected:
             if await self._client.rows("account.move.line", open_lines, ["id"], company["id"], 1):
@@ -483,7 +332,7 @@ class Tryton:
         except Rejected:
             row, booked = await self._due(payment, company)
             if not booked:  # nor by somebody else in this moment
-                later = await self._open_day(payment.received_on, closed, company)
+                later = await self._invoices.open_day(payment.received_on, closed, company)
                 if later == payment.received_on:
                     raise
                 await self._pay(row, payment, later, company)
@@ -506,8 +355,8 @@ class Tryton:
     async def _due(self, payment: Payment, company: Row) -> tuple[Row, bool]:
         """Return the posted invoice that is paid, and whether this payment of it is booked. Raises `Conflict` while
         it is not posted."""
-        found = await self._invoices(payment.invoice_id, company, mapping.PAYING)
-        row = _posted(found)
+        found = await self._invoices.of(payment.invoice_id, company, mapping.PAYING)
+        row = posted_of(found)
         if row is None:
             raise Conflict("erp", f"the invoice {payment.invoice_id} is not posted yet", field="invoice_id")
         return row, payment.id in [each["move."]["description"] for each in row["payment_lines."]]
@@ -517,7 +366,7 @@ class Tryton:
         kind = mapping.payment_type(payment, mapping.posting(invoice).balance)
         form = mapping.payment(payment, invoice, on, (await self.master_data.opened(company))["payment_method"])
         # Of two that book at once only one finds the invoice as it was read: a part would be booked twice otherwise.
-        context = _in(company) | {"_timestamp": {f"account.invoice,{record}": invoice["_timestamp"]}}
+        context = in_books_of(company) | {"_timestamp": {f"account.invoice,{record}": invoice["_timestamp"]}}
         async with self._client.wizard("account.invoice.pay", "account.invoice", [record], context) as go:
             asked = await go({"start": form}, "choice")
             if view := asked.get("view"):
@@ -544,15 +393,6 @@ class Tryton:
         """Return what an accountant has to decide: companies, taxes, categories, an open period that the books lack."""
         companies = await self.master_data.load_companies()
         return await misfits(self._client, self._mapping, companies, self._clock().date())
-
-
-def _in(company: Row) -> dict[str, Any]:
-    return {"company": company["id"]}
-
-
-def _posted(found: Iterable[Row]) -> Row | None:
-    """Return the one of these records of an invoice that is posted."""
-    return next((each for each in found if each["state"] in POSTED), None)
 
 
 def connect(settings: Settings, context: ConnectorContext) -> Tryton:

@@ -27,6 +27,7 @@ from policies.store.secret import Secret
 from sandbox.site import GERMANY
 from sandbox.tryton.server import DATABASE, TrytonServer
 from system_apis.erp import tryton
+from system_apis.erp.port import put_invoice
 from system_apis.erp.tryton.books import SHIPPED
 from system_apis.erp.tryton.client import READS
 from system_apis.erp.tryton.connector import Tryton
@@ -217,7 +218,7 @@ class TrytonKit(ErpKit):
         await self.bench.settled(lambda: self.connector.put_customer(customer))
         before = len(self.loopback.seen)
 
-        await self.bench.settled(lambda: self.connector.put_invoice(self._sample("warned"), "next"))
+        await self.bench.settled(lambda: put_invoice(self.connector, self._sample("warned"), "next"))
 
         methods = [json.loads(each.body)["method"] for each in self.loopback.seen[before:]]
         assert methods.count("model.account.invoice.post") == 1
@@ -288,7 +289,7 @@ class TrytonKit(ErpKit):
                 purchase_order="4500012345",
                 bill_to=Recipient(recipient, "ap@example.com", accounts) if recipient else None,
             )
-            await self.bench.settled(lambda agreed=agreed: self.connector.put_invoice(agreed, "next"))
+            await self.bench.settled(lambda agreed=agreed: put_invoice(self.connector, agreed, "next"))
 
         booked = await books.agreed("terms")
         assert [each["to"] for each in booked] == ["Accounts Payable", "Accounts Payable", "Example GmbH"]
@@ -353,7 +354,7 @@ class TrytonKit(ErpKit):
             for place, cents in enumerate((30, 100_00, 4_00))
         )
         for each in (small, big, more):
-            await self.bench.settled(lambda each=each: self.connector.put_invoice(each, "next"))
+            await self.bench.settled(lambda each=each: put_invoice(self.connector, each, "next"))
 
         async def paid(of: Invoice, amount: Money, **facts: Any) -> None:
             payment = msgspec.structs.replace(samples.payment(of), amount=amount, **facts)
@@ -373,7 +374,7 @@ class TrytonKit(ErpKit):
         await paid(big, big.total + small.total, overpaid=small.total, settles=(small.id,))
         assert await left() == [0, 0, 4_76]
         last = samples.invoice("in_carried_3", "carried", self.subject.sku, (Money(5_00, "EUR"),), self._today())
-        await self.bench.settled(lambda: self.connector.put_invoice(last, "next"))
+        await self.bench.settled(lambda: put_invoice(self.connector, last, "next"))
         await paid(more, more.total + over, overpaid=over)
         await paid(last, last.total - over, settles=(more.id,))
         assert await left() == [0, 0, 0]
@@ -402,7 +403,7 @@ class TrytonKit(ErpKit):
         await self.bench.settled(lambda: self.connector.put_customer(samples.customer("noted")))
         sample = msgspec.structs.replace(self._sample("noted"), custom={"cost_center": "4711", "project": "Süd"})
 
-        await self.bench.settled(lambda: self.connector.put_invoice(sample, "next"))
+        await self.bench.settled(lambda: put_invoice(self.connector, sample, "next"))
 
         assert await cast("Books", self.subject).comments(sample.id) == ["cost_center: 4711\nproject: Süd"]
 
@@ -468,7 +469,7 @@ class TrytonKit(ErpKit):
         assert {(each["type"], each["code"]) for each in codes} == {(None, customer_id), ("eu_vat", "DE136695976")}
         (ours,) = await self.bench.settled(lambda: self.connector.match_customer(alone))
         assert (ours.id, ours.customer_id) == (theirs, customer_id)
-        posting = await self.bench.settled(lambda: self.connector.put_invoice(self._sample(customer_id), "next"))
+        posting = await self.bench.settled(lambda: put_invoice(self.connector, self._sample(customer_id), "next"))
         credit = await self.bench.settled(lambda: self.connector.credit(customer_id, LEGAL_ENTITY, ["EUR"]))
         assert credit.used == posting.total
 
@@ -546,7 +547,7 @@ def test_drawn_invoices_are_booked_by_rate_as_billing_charges_them(
             await made.settled(lambda: made.connector.put_customer(samples.customer("drawn")))
             for contract in contracts(count, count, PERCENTS, most_lines):
                 invoice = issued(contract, billing, utc_now().date())
-                posting = await made.settled(lambda invoice=invoice: made.connector.put_invoice(invoice, "next"))
+                posting = await made.settled(lambda invoice=invoice: put_invoice(made.connector, invoice, "next"))
                 assert (posting.total, posting.tax, posting.balance) == (invoice.total, invoice.tax, invoice.total)
                 charged = {RECORDS[code]: amounts for code, amounts in by_code(invoice.lines).items()}
                 assert await books.taxes(invoice.id) == {

@@ -9,11 +9,11 @@ from datetime import date, timedelta
 
 import msgspec
 
-from canonical.billing import Invoice, InvoiceState, Posting
-from canonical.faults import Conflict, NotFound, Rejected
+from canonical.billing import Invoice, InvoiceState, InvoiceToPost, Posting
+from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import Product
-from system_apis.erp.port import Erp
+from system_apis.erp.port import Erp, put_invoice
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import NAME, Act, Kit, Put, behaviour
 from tests.support.connector_kit.subject import LEGAL_ENTITY, Subject
@@ -56,7 +56,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
     def puts(self) -> Sequence[Put]:
         return (
             Put("customer", self._customer, self._customers),
-            Put("invoice", self._invoice, self._posted),
+            Put("invoices", self._batch, self._posted_of_batch),
             Put("payment", self._payment, self._payments),
         )
 
@@ -68,14 +68,14 @@ class ErpKit(Kit[Erp, ErpSubject]):
         return (
             lambda: self.connector.posting("in_missing", LEGAL_ENTITY),
             lambda: self.connector.legal_entity("ZZ99"),
-            lambda: self.connector.put_invoice(msgspec.structs.replace(unknown, customer_id="cus_none"), "next"),
+            lambda: put_invoice(self.connector, msgspec.structs.replace(unknown, customer_id="cus_none"), "next"),
         )
 
     async def refused(self) -> tuple[Act, str]:
         await self.bench.settled(await self._customer("refused"))
         lines = tuple(msgspec.structs.replace(each, sku="NONE") for each in self._sample("refused").lines)
         made = msgspec.structs.replace(self._sample("refused"), lines=lines)
-        return (lambda: self.connector.put_invoice(made, "next")), "sku"
+        return (lambda: put_invoice(self.connector, made, "next")), "sku"
 
     async def named(self, key: str) -> tuple[Act | None, Callable[[], Awaitable[str]]]:
         async def stored() -> str:
@@ -88,7 +88,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         await self.bench.settled(await self._customer("money"))
         for price in samples.PRICES:
             made = samples.invoice(f"in_{price.currency}", "money", self.subject.sku, (price,), self._today())
-            posting = await self.bench.settled(lambda made=made: self.connector.put_invoice(made, "next"))
+            posting = await self.bench.settled(lambda made=made: put_invoice(self.connector, made, "next"))
             assert (posting.total, posting.tax, posting.balance) == (made.total, made.tax, made.total)
             paid = await self.bench.settled(
                 lambda made=made: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next")
@@ -100,8 +100,43 @@ class ErpKit(Kit[Erp, ErpSubject]):
         await self.bench.settled(await self._customer("days"))
         made = self._sample("days")
         self.bench.offset = timedelta(days=1)
-        posting = await self.bench.settled(lambda: self.connector.put_invoice(made, "next"))
+        posting = await self.bench.settled(lambda: put_invoice(self.connector, made, "next"))
         assert (posting.posted_on, posting.reference) == (made.issued_on, made.id)
+
+    @behaviour
+    async def one_bad_invoice_of_a_batch_never_stops_the_others(self) -> None:
+        await self.bench.settled(await self._customer("mixed"))
+        good, there, totals, product, lost, last = (
+            msgspec.structs.replace(self._sample("mixed"), id=f"in_mixed_{place}") for place in range(6)
+        )
+        await self.bench.settled(lambda: put_invoice(self.connector, there, "next"))
+        wrong = msgspec.structs.replace(product.lines[0], sku="NONE")
+        mixed = (
+            good,
+            there,
+            msgspec.structs.replace(totals, total=totals.total + Money(1, "EUR")),
+            msgspec.structs.replace(product, lines=(wrong, *product.lines[1:])),
+            msgspec.structs.replace(lost, customer_id="cus_none"),
+            last,
+        )
+        batch = [InvoiceToPost(each, "cor_mixed") for each in mixed]
+        for _ in ("once", "again"):
+            results = await self.bench.settled(lambda: self.connector.put_invoices(batch, "next"))
+            assert [type(each) for each in results] == [Posting, Posting, Rejected, Rejected, NotFound, Posting]
+            assert [await self.subject.posted(each.id) for each in mixed] == [1, 1, 0, 0, 0, 1]
+            references = [each.reference for each in results if isinstance(each, Posting)]
+            assert references == [good.id, there.id, last.id]
+
+    @behaviour
+    async def a_batch_is_numbered_in_the_order_of_its_days(self) -> None:
+        await self.bench.settled(await self._customer("order"))
+        today = self._today()
+        days = [today, today - timedelta(days=2), today - timedelta(days=1)]
+        made = [samples.invoice(f"in_order_{day}", "order", self.subject.sku, NETS, day) for day in days]
+        batch = [InvoiceToPost(each, "cor_order") for each in made]
+        results = await self.bench.settled(lambda: self.connector.put_invoices(batch, "next"))
+        numbers = {each.reference: each.number for each in results if isinstance(each, Posting)}
+        assert sorted(numbers, key=lambda each: (len(numbers[each]), numbers[each])) == sorted(each.id for each in made)
 
     @behaviour
     async def a_payment_waits_for_its_invoice(self) -> None:
@@ -114,7 +149,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         await self.bench.settled(await self._customer("totals"))
         made = self._sample("totals")
         other = msgspec.structs.replace(made, total=made.total + Money(1, "EUR"))
-        await self.bench.fault(lambda: self.connector.put_invoice(other, "next"))
+        await self.bench.fault(lambda: put_invoice(self.connector, other, "next"))
         assert await self._posted("totals") == 0
 
     @behaviour
@@ -122,7 +157,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         await self.bench.settled(await self._customer("rounded"))
         odd = (Money(9950, "EUR"), Money(50, "EUR"), Money(150, "EUR"))  # 18.905, 0.095 and 0.285 of tax
         made = samples.invoice("in_rounded", "rounded", self.subject.sku, odd, self._today())
-        posting = await self.bench.settled(lambda: self.connector.put_invoice(made, "next"))
+        posting = await self.bench.settled(lambda: put_invoice(self.connector, made, "next"))
         assert (posting.total, posting.tax) == (made.total, Money(1891 + 10 + 29, "EUR"))
         paid = await self.bench.settled(lambda: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next"))
         assert paid.balance == Money.zero("EUR")
@@ -133,7 +168,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         made = self._sample("by_hand")
         by_hand = msgspec.structs.replace(made.lines[0], sku="", description="Goodwill")
         other = msgspec.structs.replace(made, lines=(by_hand, *made.lines[1:]))
-        fault = await self.bench.fault(lambda: self.connector.put_invoice(other, "next"))
+        fault = await self.bench.fault(lambda: put_invoice(self.connector, other, "next"))
         assert isinstance(fault, Rejected), repr(fault)
         assert "Goodwill" in fault.reason
 
@@ -146,7 +181,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         other = msgspec.structs.replace(made, tax=made.tax + more, total=made.total + more)
         for lines in (made.lines, (first, *made.lines[1:])):
             wrong = msgspec.structs.replace(other, lines=lines)
-            fault = await self.bench.fault(lambda wrong=wrong: self.connector.put_invoice(wrong, "next"))
+            fault = await self.bench.fault(lambda wrong=wrong: put_invoice(self.connector, wrong, "next"))
             assert isinstance(fault, Rejected), repr(fault)
         assert await self._posted("taxed") == 0
 
@@ -156,7 +191,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         days = [self._today(), self._today() - timedelta(days=1)]
         late = [samples.invoice(f"in_{day}", "late", self.subject.sku, NETS, day) for day in days]
         for each in late:
-            posting = await self.bench.settled(lambda each=each: self.connector.put_invoice(each, "next"))
+            posting = await self.bench.settled(lambda each=each: put_invoice(self.connector, each, "next"))
             assert posting.total == each.total
         assert [await self.subject.posted(each.id) for each in late] == [1, 1]
 
@@ -169,7 +204,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
             made = msgspec.structs.replace(issued, state=state, cancelled_on=self._today())
             nothing = await self.bench.fault(lambda made=made: self.connector.cancel_invoice(made, "next"))
             assert isinstance(nothing, NotFound), repr(nothing)
-            posting = await self.bench.settled(lambda issued=issued: self.connector.put_invoice(issued, "next"))
+            posting = await self.bench.settled(lambda issued=issued: put_invoice(self.connector, issued, "next"))
             for _ in range(2):
                 taken = await self.bench.settled(lambda made=made: self.connector.cancel_invoice(made, "next"))
                 assert (taken.number, taken.total, taken.balance) == (posting.number, made.total, Money.zero("EUR"))
@@ -192,7 +227,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
             assert first.balance == again.balance
             return again.balance
 
-        await self.bench.settled(lambda: self.connector.put_invoice(made, "next"))
+        await self.bench.settled(lambda: put_invoice(self.connector, made, "next"))
         assert await left(lambda: self.connector.cancel_invoice(given_up, "next")) == nothing
         assert await left(lambda: self.connector.put_payment(part, LEGAL_ENTITY, "next")) == rest.amount
         assert await left(lambda: self.connector.cancel_invoice(given_up, "next")) == nothing
@@ -200,7 +235,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         assert [await self.subject.payments(each.id) for each in (part, rest)] == [1, 1]
 
         other = msgspec.structs.replace(voided, id="in_recovered_other")
-        await self.bench.settled(lambda: self.connector.put_invoice(other, "next"))
+        await self.bench.settled(lambda: put_invoice(self.connector, other, "next"))
         before = msgspec.structs.replace(other, state="uncollectible")
         assert await left(lambda: self.connector.cancel_invoice(before, "next")) == nothing
         assert await left(lambda: self.connector.cancel_invoice(other, "next")) == nothing
@@ -242,7 +277,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
     async def a_voided_invoice_that_is_paid_in_part_is_left_to_people(self) -> None:
         await self.bench.settled(await self._customer("part"))
         made = self._sample("part")
-        await self.bench.settled(lambda: self.connector.put_invoice(made, "next"))
+        await self.bench.settled(lambda: put_invoice(self.connector, made, "next"))
         part = msgspec.structs.replace(samples.payment(made), amount=Money(1000, "EUR"))
         await self.bench.settled(lambda: self.connector.put_payment(part, LEGAL_ENTITY, "next"))
         voided = msgspec.structs.replace(made, state="void", cancelled_on=self._today())
@@ -254,7 +289,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         act = await self._customer("deleted")
         await self.bench.settled(act)
         await self.subject.delete_customer("deleted")
-        fault = await self.bench.fault(lambda: self.connector.put_invoice(self._sample("deleted"), "next"))
+        fault = await self.bench.fault(lambda: put_invoice(self.connector, self._sample("deleted"), "next"))
         assert isinstance(fault, NotFound), repr(fault)
         await self.bench.settled(act)
         assert await self._customers("deleted") == 1
@@ -281,7 +316,27 @@ class ErpKit(Kit[Erp, ErpSubject]):
 
     async def _invoice(self, key: str) -> Act:
         await self.bench.settled(await self._customer(key))
-        return lambda: self.connector.put_invoice(self._sample(key), "next")
+        return lambda: put_invoice(self.connector, self._sample(key), "next")
+
+    async def _batch(self, key: str) -> Act:
+        """Return a put of two invoices together, which ends with the fault of one if there is any."""
+        await self.bench.settled(await self._customer(key))
+        batch = [InvoiceToPost(self._sample(each), f"cor_{key}") for each in self._of_batch(key)]
+
+        async def put() -> None:
+            for result in await self.connector.put_invoices(batch, "next"):
+                if isinstance(result, PlatformFault):
+                    raise result
+
+        return put
+
+    async def _posted_of_batch(self, key: str) -> int:
+        """Return how often both invoices of a batch are posted, -1 when one is posted more often than the other."""
+        counts = {await self._posted(each) for each in self._of_batch(key)}
+        return counts.pop() if len(counts) == 1 else -1
+
+    def _of_batch(self, key: str) -> tuple[str, str]:
+        return key, f"{key}.second"
 
     async def _payment(self, key: str) -> Act:
         made = self._sample(f"paid.{key}")
@@ -289,7 +344,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         return lambda: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next")
 
     def _sample(self, key: str) -> Invoice:
-        return samples.invoice(f"in_{key}", key, self.subject.sku, NETS, self._today())
+        return samples.invoice(f"in_{key}", key.removesuffix(".second"), self.subject.sku, NETS, self._today())
 
     def _today(self) -> date:
         return self.bench.clock().date()
