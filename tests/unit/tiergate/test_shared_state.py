@@ -16,7 +16,10 @@ def test_the_replica_that_has_the_lease_of_a_feed_stores_how_far_it_was_read(tmp
     position, lease = SharedState(load(config, {})).feed("salesforce")
     asyncio.run(lease.renew())
 
-    writing = threading.Thread(target=position.change, args=(lambda _: b"here",), daemon=True)
+    def store() -> None:
+        position.change(lambda _: b"here")
+
+    writing = threading.Thread(target=store, daemon=True)
     writing.start()
     writing.join(10)
 
