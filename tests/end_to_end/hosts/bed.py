@@ -9,8 +9,8 @@ import os
 import re
 import signal
 import sys
-import time
 from contextlib import ExitStack
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue.model import Layer
 from tests.end_to_end.hosts.network import Host, Network
 from tests.support.environment import VARIABLES
-from tests.support.platforms import PlatformSet, wait_until
+from tests.support.platforms import PlatformSet
 from tests.support.postgresql_server import PostgresqlServer
 from tests.support.redis_server import RedisServer
 from tiergate.dev.demo import Channels
@@ -169,17 +169,13 @@ class Bed(PlatformSet):
         with psycopg.connect(self.database) as connection:
             return connection.execute(query.encode(), values).fetchall()
 
-    def active(self, deals: list[str], seconds: float) -> dict[str, float]:
-        """Wait until all deals are active. Return after how many seconds each was."""
-        began, done = time.monotonic(), dict[str, float]()
-
-        def look() -> bool:
-            found = self.record("SELECT deal_id FROM orders WHERE state = 'active' AND deal_id = ANY(%s)", deals)
-            done.update({str(deal): time.monotonic() - began for (deal,) in found if str(deal) not in done})
-            return len(done) == len(deals)
-
-        wait_until(look, seconds, "every deal is active")
-        return done
+    def active_at(self, deals: list[str]) -> dict[str, datetime]:
+        """Return when deals became active, for those that did."""
+        query = """
+            SELECT o.deal_id, MIN(s.at) FROM orders o JOIN order_states s ON s.order_id = o.id
+            WHERE o.deal_id = ANY(%s) AND o.state = 'active' AND s.state = 'active' GROUP BY o.deal_id
+        """
+        return {str(deal): datetime.fromisoformat(str(at)) for deal, at in self.record(query, deals)}
 
     def orders(self) -> list[Order]:
         page: Page[OrderSummary] = self.channels.get("sales-app", "/sales/v1/orders?limit=100", Page[OrderSummary])
