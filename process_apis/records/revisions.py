@@ -1,7 +1,9 @@
 """Which revision the tables of a database have, and how they come to the one that this code needs.
 
-The revisions are a line, each a file in `migrations/versions` whose name begins with its number. Alembic is imported
-only when there is something to do: a start on tables that are up to date costs two queries.
+The revisions are a line, each a file in `migrations/versions` whose name begins with its number. One with
+`works_with_former` only adds: code that needs the one before goes on working, so that replicas of both run beside each
+other during an upgrade. The tables say which is the oldest code that may. Alembic is imported only when there is
+something to do: a start on tables that are up to date costs a few queries.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ REVISIONS = tuple(sorted(each.stem.partition("_")[0] for each in MIGRATIONS.glob
 """All that this code knows, the oldest first."""
 VERSION = sa.table("alembic_version", sa.column("version_num"))
 """Alembic's own table: one row, once there is a revision."""
+OLDEST = sa.table("oldest_code", sa.column("revision"))
+"""One row: the revision whose code still works on these tables."""
 LOCK = 7_430_016
 """The number of PostgreSQL's advisory lock under which tables are upgraded."""
 NO_INSTANCES: Mapping[str, str] = {}
@@ -32,7 +36,8 @@ def prepare(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES, *,
     version, and for tables that need an upgrade when a start must not do it."""
     with database.connect() as connection:
         found = revision(connection)
-    if not pending(found):
+        missing = pending(found, oldest_code(connection))
+    if not missing:
         return
     if not upgrade_at_start:
         raise RevisionError(
@@ -52,10 +57,20 @@ def revision(connection: sa.Connection) -> str:
     return str(connection.scalar(sa.select(VERSION)) or "")
 
 
-def pending(found: str) -> tuple[str, ...]:
-    """Return the revisions after `found`, the oldest first. Raises `RevisionError` for a revision that is not known."""
+def oldest_code(connection: sa.Connection) -> str:
+    """Return the revision that code must know to work on the tables; empty where they do not say so."""
+    if not sa.inspect(connection).has_table(OLDEST.name):
+        return ""
+    return str(connection.scalar(sa.select(OLDEST)) or "")
+
+
+def pending(found: str, oldest: str = "") -> tuple[str, ...]:
+    """Return the revisions after `found`, the oldest first. There is none to do on tables of a newer version that say
+    that code of `oldest`, which is known here, works on them. Raises `RevisionError` for those of any other."""
     if not found:
         return REVISIONS
+    if found not in REVISIONS and oldest in REVISIONS:
+        return ()
     if found not in REVISIONS:
         raise RevisionError(
             f"the tables have the revision {found}, and this version of Tiergate knows none after "
@@ -79,10 +94,28 @@ def upgrade(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES) ->
     not known."""
     with database.begin() as connection:
         _lock(connection)
-        added = pending(revision(connection))
+        added = pending(revision(connection), oldest_code(connection))
         if added:
             _run(connection, instances)
+            _note_oldest(connection, added)
     return added
+
+
+def works_with_former(number: str) -> bool:
+    """Return whether code of the revision before works on the tables of this one."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
+    module = ScriptDirectory(str(MIGRATIONS)).get_revision(number).module
+    return bool(getattr(module, "works_with_former", False))
+
+
+def _note_oldest(connection: sa.Connection, added: tuple[str, ...]) -> None:
+    """Note down which code still works on the tables, now that revisions were added."""
+    breaking = [each for each in added if not works_with_former(each)]
+    present = oldest_code(connection)
+    oldest = breaking[-1] if breaking else present or REVISIONS[REVISIONS.index(added[0]) - 1]
+    connection.execute(OLDEST.delete())
+    connection.execute(OLDEST.insert().values(revision=oldest))
 
 
 def _lock(connection: sa.Connection) -> None:

@@ -23,19 +23,22 @@ def database() -> None:
 def status(config: Path) -> None:
     """Say which revision the tables have, which one this version needs, and what an upgrade would do (then exit with
     3)."""
-    from process_apis.records.revisions import REVISIONS, pending, revision, title
+    from process_apis.records.revisions import REVISIONS, oldest_code, pending, revision, title, works_with_former
     from tiergate.composition import process_database
 
     with process_database(load_settings(config)) as engine:
         with engine.connect() as connection:
             found = revision(connection)
+            missing = pending(found, oldest_code(connection))
         click.echo(
             f"{engine.dialect.name} database {engine.url.database}: it has {found or 'no revision'} "
             f"and needs {REVISIONS[-1]}"
         )
-        missing = pending(found)
         for each in missing:
             click.echo(f"  to do: {each} {title(each)}")
+        if missing and found:
+            both = all(map(works_with_former, missing))
+            click.echo("Replicas of the present version may run on." if both else "Stop the process layers before it.")
     if missing:
         sys.exit(NOT_READY)
 

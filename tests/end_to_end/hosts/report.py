@@ -13,8 +13,8 @@ HEAD = """# Three hosts, and what happened to them
 Written by the tests in `tests/end_to_end/hosts/`: three hosts with all layers on each, in network namespaces of one
 machine with two cores, behind nginx, with PostgreSQL, Redis and the platforms beside them. Nothing was copied to a host
 but settings and the platforms' secrets. The clock of the second is two hours ahead, that of the third two hours behind.
-{seeds} seeds, {deals} deals: each became exactly one contract, customer, schedule, subscription, invoice, charge, posted
-invoice and booked payment, and no workflow and no posting was left. To write it again:
+{seeds} seeds, {deals} deals: each became exactly one contract, customer, schedule, subscription, invoice, charge,
+posted invoice and booked payment, and no workflow and no posting was left. To write it again:
 `TIERGATE_HOSTS_REPORT=docs/three-hosts.md make test-long T=three_hosts`.
 
 Seconds from the close of a deal until it is active. Without any fault: {usual:.1f} (median), {slowest:.1f} (slowest).

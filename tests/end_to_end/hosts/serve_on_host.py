@@ -1,7 +1,7 @@
 """Serves a layer on a host whose clock is wrong, and whose disk is slow as long as a file says so.
 
-Run as `python -m tests.end_to_end.hosts.serve_on_host LAYER CONFIG`, with CLOCK_OFFSET in seconds and SLOW_DISK, the
-path of that file.
+Run as `python -P serve_on_host.py LAYER CONFIG`, with the code of the layer in PYTHONPATH, CLOCK_OFFSET in seconds, and
+SLOW_DISK, the path of that file.
 """
 
 from __future__ import annotations

@@ -27,18 +27,21 @@ from process_apis.records.database import cases as cases_table
 from process_apis.records.database import insert_once, metadata, open_database
 from process_apis.records.revisions import (
     MIGRATIONS,
+    OLDEST,
     REVISIONS,
     RevisionError,
+    oldest_code,
     pending,
     prepare,
     revision,
     upgrade,
+    works_with_former,
 )
 from tests.support.recorded_states import PROCESS, STATES, load
 
 FIRST_STATE = STATES / "state-0.1" / PROCESS
 FIRST = "0001"
-LATER = {"matches", "leases"}
+LATER = {"matches", "leases", "oldest_code"}
 """Tables that version 0.1 did not have."""
 INSTANCES = {"crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner"}
 
@@ -197,6 +200,7 @@ def test_tables_of_a_newer_version_are_refused_and_left_alone(database: sa.Engin
     upgrade(database)
     with database.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(OLDEST.update().values(revision="9999"))
 
     for attempt in (lambda: prepare(database, upgrade_at_start=True), lambda: upgrade(database)):
         with pytest.raises(RevisionError, match=f"revision 9999, .* none after {REVISIONS[-1]}: start the version"):
@@ -243,3 +247,36 @@ def test_the_revisions_are_a_line_of_files_that_say_what_they_do() -> None:
         path = Path(each.path)
         assert path.stem.startswith(f"{each.revision}_")
         assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_code_starts_on_tables_of_a_newer_version_that_only_added_to_them(database: sa.Engine) -> None:
+    upgrade(database)
+    with database.begin() as connection:
+        assert oldest_code(connection) in REVISIONS
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+
+    prepare(database, upgrade_at_start=False)
+    assert upgrade(database) == ()
+
+    with database.begin() as connection:
+        connection.execute(OLDEST.update().values(revision="9999"))
+    with pytest.raises(RevisionError, match="knows none after"):
+        prepare(database, upgrade_at_start=True)
+
+
+def test_a_revision_that_breaks_what_was_before_is_the_oldest_code_that_works(database: sa.Engine) -> None:
+    upgrade(database)
+
+    with database.connect() as connection:
+        assert oldest_code(connection) == max(each for each in REVISIONS if not works_with_former(each))
+
+
+@pytest.mark.parametrize("number", [each for each in REVISIONS if each > "0010"])
+def test_a_revision_says_whether_the_code_before_works_with_it(number: str) -> None:
+    script = ScriptDirectory(str(MIGRATIONS)).get_revision(number)
+
+    assert isinstance(script.module.works_with_former, bool)
+    removes = {"drop_column", "drop_table", "alter_column", "batch_alter_table", "rename_table"}
+    nodes = ast.walk(ast.parse(Path(script.path).read_text()))
+    called = {each.attr for each in nodes if isinstance(each, ast.Attribute)}
+    assert not (script.module.works_with_former and called & removes), "it takes away what the code before uses"
