@@ -65,6 +65,8 @@ class Retention:
         self._due = columns.order_by(jobs.completed_at, jobs.workflow_uuid).limit(BATCH)
         self._reached = (0, "")
         """The workflow up to which this pass has seen all: those of open orders stay, and are seen once."""
+        self._dated: int | None = 0
+        """The event up to which all say when they were taken; None when all do."""
 
     async def watch(self) -> None:
         """Remove what is due, again and again for as long as the layer runs."""
@@ -88,7 +90,8 @@ class Retention:
             return False
         more = [
             self._remove_workflows(now - timedelta(days=self._days.workflows)),
-            self._remove_events(now, now - timedelta(days=self._days.events)),
+            self._date_events(now),
+            self._remove_events(now - timedelta(days=self._days.events)),
             self._remove_cases(now - timedelta(days=self._days.cases)),
         ]
         return any(more)
@@ -108,15 +111,27 @@ class Retention:
         self._reached = found[-1] if is_full else (0, "")
         return is_full
 
-    def _remove_events(self, now: datetime, before: datetime) -> bool:
-        """Remove events. Those of an earlier version, which do not say when they were taken, count as taken now."""
+    def _date_events(self, now: datetime) -> bool:
+        """Let a batch of events of an earlier version, which do not say when they were taken, count as taken now. Once
+        there are none left, none comes any more."""
+        if self._dated is None:
+            return False
+        undated = sa.select(events.c.seq).where(events.c.taken_at.is_(None), events.c.seq > self._dated)
+        with self._database.connect() as connection:
+            found = list(connection.scalars(undated.order_by(events.c.seq).limit(BATCH)))
+        if found:
+            with writing(self._database) as connection:
+                these = events.update().where(events.c.seq.in_(found))
+                connection.execute(these.values(taken_at=now.isoformat()))
+        self._dated = found[-1] if found else None
+        return bool(found)
+
+    def _remove_events(self, before: datetime) -> bool:
+        """Remove events: they are numbered in the order in which they were taken."""
         oldest = sa.select(events.c.seq, events.c.taken_at).order_by(events.c.seq).limit(BATCH)
         with writing(self._database) as connection:
             found = connection.execute(oldest).all()
-            unknown = [row.seq for row in found if row.taken_at is None]
             due = [row.seq for row in found if row.taken_at and row.taken_at < before.isoformat()]
-            if unknown:
-                connection.execute(events.update().where(events.c.taken_at.is_(None)).values(taken_at=now.isoformat()))
             if due:
                 connection.execute(events.delete().where(events.c.seq.in_(due)))
         return len(due) == BATCH

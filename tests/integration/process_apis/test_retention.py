@@ -156,17 +156,18 @@ def test_what_an_earlier_version_left_is_kept_from_now_on(kept: Kept, engine: En
     kept.context.cases.open("deal_invalid", "ord_1", FINDING, (), correlation_id="cor_1")
     kept.context.cases.resolve("ord_1", "it is right now", "deal_invalid")
     with kept.database.begin() as connection:
-        connection.execute(events.insert(), row | {"document": b"{}"})
+        left = [row | {"id": str(number), "document": b"{}"} for number in range(BATCH + 1)]
+        connection.execute(events.insert(), left)
         connection.execute(cases.update().values(resolved_at=None))
 
-    kept.run_all(kept.retention())
+    assert kept.run_all(kept.retention()) == 3  # all are dated in batches, and none is left in the last
     kept.clock.now += timedelta(days=89)
     kept.run_all(kept.retention())
     before = (kept.count(events), kept.count(cases))
     kept.clock.now += timedelta(days=2)
     kept.run_all(kept.retention(cases=90))
 
-    assert before == (1, 1)
+    assert before == (BATCH + 1, 1)
     assert (kept.count(events), kept.count(cases)) == (0, 0)
 
 
