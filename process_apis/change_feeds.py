@@ -76,7 +76,7 @@ class ChangeFeeds:
             return
         if sold is None or sold.state in NOT_SOLD:
             context.orders.receive(crm, deal.id, deal.revision, case.correlation_id, context.clock())
-        elif deal.revision != sold.revision:
+        elif deal.revision != (sold.deal_revision or sold.revision):
             report_change(context, sold, f"the deal is revision {deal.revision} now", case.correlation_id)
 
     def _read_account(self, case: Case) -> None:

@@ -30,6 +30,11 @@ def state_of(event: Event) -> str:
     return event.data.get("digest") or f"revision {event.data.get('revision', '1')}"
 
 
+def revision_of(event: Event) -> int:
+    """Return the revision of a deal, as the CRM has it."""
+    return int(event.data.get("revision", "1"))
+
+
 def report_change(context: WorkflowContext, row: sa.Row[Any], what: str, correlation_id: str) -> None:
     """Open the case of a deal that is no longer as it was sold. `row` is its order, which stays as it is."""
     context.cases.open(
@@ -54,20 +59,21 @@ class DealChanges:
     def closed(self, event: Event, correlation_id: str) -> int | None:
         """Take a deal that was closed as won. Return the revision that is to be sold, None when it is sold already."""
         row = self._context.orders.newest_of(event.instance, event.subject)
-        revision, state = int(event.data.get("revision", "1")), state_of(event)
+        revision, state = revision_of(event), state_of(event)
         if row is None:
             return revision
         begun = row.revision if row.state == "received" else None  # perhaps the first time was cut short
         is_held = row.state == "on_hold" and row.held_in in BEFORE_CREATION
         is_moved = self._moved(row, event)
-        if is_moved or state == row.deal_state or revision < row.revision:
+        seen = row.deal_revision or row.revision  # an order that sold the deal again has a higher one of its own
+        if is_moved or state == row.deal_state or revision < seen:
             if is_held and (is_moved or "account_changed" in event.data):
                 self._correct(row.id)
             return begun  # the same again, or one that was overtaken
         is_first = not row.deal_state and revision == row.revision  # placed by a channel, or before states were kept
         if row.state in NOT_SOLD and not is_first:
             return max(revision, row.revision + 1)
-        self._context.orders.change(row.id, deal_state=state)
+        self._context.orders.change(row.id, deal_state=state, deal_revision=revision)
         if is_first or row.state in CHECKED:
             return begun
         if is_held:
@@ -77,12 +83,14 @@ class DealChanges:
         return None
 
     def lost(self, event: Event, correlation_id: str) -> None:
-        """Take a deal that is no longer won."""
+        """Take a deal that is no longer won. One that was given up is sold again when it is won after this, even as
+        it was."""
         row = self._context.orders.newest_of(event.instance, event.subject)
-        if row is None or row.state in NOT_SOLD or row.deal_state == state_of(event) or self._moved(row, event):
+        if row is None or row.deal_state == state_of(event) or self._moved(row, event):
             return
         self._context.orders.change(row.id, deal_state=state_of(event))
-        report_change(self._context, row, "the deal was lost after it was won", correlation_id)
+        if row.state not in (*NOT_SOLD, "compensating"):
+            report_change(self._context, row, "the deal was lost after it was won", correlation_id)
 
     def _moved(self, row: sa.Row[Any], event: Event) -> bool:
         """Return whether a deal is as it was seen last, but for its account, which was merged into another."""

@@ -17,7 +17,7 @@ from canonical.events import DEAL_CLOSED, DEAL_LOST, LINE_PROVISIONED, Event
 from canonical.orders import LineState
 from process_apis import cancellation, order_intake
 from process_apis.activation import Activation
-from process_apis.deal_changes import DealChanges, state_of
+from process_apis.deal_changes import DealChanges, revision_of, state_of
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
 from process_apis.quote_to_cash import QuoteToCash
 from process_apis.records.database import orders
@@ -45,12 +45,13 @@ class Fulfilment:
 
     def deal_closed(self, event: Event, correlation_id: str) -> None:
         if (revision := self._deal_changes.closed(event, correlation_id)) is not None:
-            self.open_order(event.instance, event.subject, revision, correlation_id, deal_state=state_of(event))
+            seen = {"deal_state": state_of(event), "deal_revision": revision_of(event)}
+            self.open_order(event.instance, event.subject, revision, correlation_id, **seen)
 
     def deal_lost(self, event: Event, correlation_id: str) -> None:
         self._deal_changes.lost(event, correlation_id)
 
-    def open_order(self, crm: str, deal_id: str, revision: int, correlation_id: str, **known: str) -> str:
+    def open_order(self, crm: str, deal_id: str, revision: int, correlation_id: str, **known: str | int) -> str:
         """Return the order of a deal, on its way; the same one however often it is asked for. `known` as for the
         record."""
         order_id, state = self._context.orders.receive(

@@ -64,6 +64,7 @@ orders = sa.Table(
     sa.Column("deal_id", KEY, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("deal_state", sa.String(40), nullable=False, default=""),
+    sa.Column("deal_revision", sa.Integer),
     sa.Column("name", sa.String(255), nullable=False, default=""),
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("held_in", sa.String(20), nullable=False, default=""),

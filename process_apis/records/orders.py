@@ -181,7 +181,7 @@ class Orders:
             connection.execute(others.values(partner=partner))
 
     def receive(
-        self, crm: str, deal_id: str, revision: int, correlation_id: str, next_attempt_at: datetime, **known: str
+        self, crm: str, deal_id: str, revision: int, correlation_id: str, next_attempt_at: datetime, **known: str | int
     ) -> tuple[str, OrderState]:
         """Return the order of a deal's revision, with its state: a new one the first time, the same one ever after. Its
         id is derived from them, so that what was created for it is found when this record of it was lost.

@@ -61,3 +61,24 @@ def test_a_deal_that_is_corrected_in_the_crm_goes_on_by_itself(environment: Envi
     environment.settled(order)
     assert environment.counted(order) == EXACTLY_ONE
     assert {each.state for each in environment.cases_of(order.id)} == {"resolved"}
+
+
+def test_a_deal_whose_order_was_given_up_is_sold_again_when_it_is_lost_and_won_as_it_was(
+    environment: Environment,
+) -> None:
+    _, deal = environment.sell(environment.sale("Given Up And Back", tax_number="DE123456789"))
+    first = environment.order_in(deal, "on_hold")
+    (case,) = environment.cases_of(first.id)
+    environment.act(case.id, "compensate")
+    environment.shown(deal, "cancelled")
+
+    def seen(query: str) -> object:
+        return environment.record(query, deal)
+
+    environment.crm.update("Opportunity", deal, StageName="Closed Lost")
+    wait_until(lambda: seen("SELECT COUNT(*) FROM events WHERE subject = ?") == 2, 20, "the loss")
+    close_deal(environment.crm, deal)
+
+    of_second = "SELECT state FROM orders WHERE deal_id = ? AND revision = 2"
+    wait_until(lambda: seen(of_second) == "on_hold", 20, "a new order, which is held for the same reason")
+    assert seen("SELECT state FROM orders WHERE deal_id = ? AND revision = 1") == "cancelled"

@@ -180,6 +180,37 @@ def test_a_deal_that_comes_back_after_its_order_ended_is_sold_again(
     assert changes.closed(closed(context, "second"), "cor") == 2
 
 
+@pytest.mark.parametrize("ended", ["cancelled", "compensating"])
+def test_a_deal_that_was_given_up_is_sold_again_as_it_was_when_it_is_lost_and_won(
+    context: WorkflowContext, changes: DealChanges, ended: OrderState
+) -> None:
+    order_id = sold(context, *DELIVERED, "compensating", *([ended] if ended == "cancelled" else []))
+    changes.lost(closed(context, "lost", kind=DEAL_LOST), "cor")
+    if ended == "compensating":
+        context.orders.advance(order_id, "cancelled", next_attempt_at=None)
+
+    again = [changes.closed(closed(context, "first"), "cor") for _ in range(2)]
+
+    assert cases(context, order_id) == []
+    assert again == [2, 2]  # which is one order: that of this revision
+
+
+def test_a_deal_that_was_sold_again_is_corrected_as_any_other(
+    context: WorkflowContext, changes: DealChanges, fulfilment: Fulfilment
+) -> None:
+    sold(context, "validating", "cancelled")
+    revision = changes.closed(closed(context, "second"), "cor")
+    assert revision
+    seen = {"deal_state": "second", "deal_revision": 1}
+    order_id, _ = context.orders.receive("crm-eu", "deal", revision, "cor_1", context.stalled_at(), **seen)
+    context.orders.advance(order_id, "validating", next_attempt_at=None)
+    context.orders.advance(order_id, "on_hold", next_attempt_at=None, held_in="validating")
+
+    assert changes.closed(closed(context, "third"), "cor") is None
+
+    assert fulfilment.going_on == [(order_id, "validating")]
+
+
 def test_a_deal_that_a_channel_placed_is_known_by_what_the_feed_says_first(
     context: WorkflowContext, changes: DealChanges
 ) -> None:
