@@ -92,7 +92,7 @@ def conclude(context: WorkflowContext, order: Order) -> None:
                 "line_failed",
                 order.id,
                 _failure(order, each),
-                ("retry", "skip"),
+                ("retry", "skip", "compensate"),
                 correlation_id=order.correlation_id,
                 legal_entity=order.legal_entity,
                 customer_id=order.customer_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from canonical.cases import CaseKind, Finding
+from canonical.cases import Action, CaseKind, Finding
 from canonical.events import DEAL_CLOSED, DEAL_LOST, Event
 from canonical.states import OrderState
 from policies.problems import NOT_ALLOWED_NOW, ProblemError
@@ -160,6 +160,17 @@ def test_what_held_a_deal_that_was_corrected_is_closed_and_undoes_nothing_later(
     assert cases(context, order_id) == []
     with pytest.raises(ProblemError):
         acting(context).act(case.id, "compensate", "", SOMEBODY)
+
+
+@pytest.mark.parametrize(("state", "can_be_undone"), [("partially_active", True), ("active", False)])
+def test_an_order_whose_line_failed_may_be_undone_until_it_is_active(
+    context: WorkflowContext, *, state: OrderState, can_be_undone: bool
+) -> None:
+    order_id = sold(context, *DELIVERED, state)
+    actions: tuple[Action, ...] = ("retry", "skip", "compensate")
+    context.cases.open("line_failed", order_id, Finding("lines[0].SEAT", "no room"), actions, correlation_id="cor_1")
+
+    assert cases(context, order_id) == [("line_failed", actions if can_be_undone else actions[:2])]
 
 
 def test_a_case_that_once_held_an_order_does_not_undo_one_that_goes_on(context: WorkflowContext) -> None:
