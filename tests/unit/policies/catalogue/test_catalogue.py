@@ -37,7 +37,9 @@ def sales(*versions: str) -> tuple[str, str]:
 
 
 APP = '[clients.sales-app]\nkind = "internal"'
-SEES_ALL = 'apis = ["sales"]\nscopes = ["orders:read"]\nlegal_entities = ["*"]'
+APIS = 'apis = ["sales", "support"]'
+SCOPES = 'scopes = ["orders:read", "cases:read", "cases:act"]'
+SEES_ALL = f'{APIS}\n{SCOPES}\nlegal_entities = ["*"]'
 GATEWAY_DAYS = "The gateway: audit records are kept for 30 days instead of 365."
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
 LIVE = 'live = { open = "health", tier = "real_time", idempotency = "safe" }'
@@ -214,7 +216,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "internal, partner",
     ),
     "wrong type": (
-        ('scopes = ["orders:read"]', 'scopes = "orders:read"'),
+        (SCOPES, 'scopes = "orders:read"'),
         "clients.sales-app.scopes",
         "not a list",
         "a list",
@@ -287,7 +289,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "grant it",
     ),
     "nobody needs": (
-        ('scopes = ["orders:read"]', 'scopes = ["orders:write"]'),
+        (SCOPES, 'scopes = ["orders:write"]'),
         "clients.sales-app.scopes",
         "needs 'orders:write'",
         "take the scope",
@@ -305,13 +307,13 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "name one of [apis]",
     ),
     "an API of another layer": (
-        ('apis = ["sales"]', 'apis = ["sales", "crm"]'),
+        (f"{APIS}\n{SCOPES}", f'apis = ["sales", "crm"]\n{SCOPES}'),
         "clients.sales-app.apis",
         "crm is an API of the system layer",
         "take it out",
     ),
     "no API": (
-        ('apis = ["sales"]', "apis = []"),
+        (f"{APIS}\n{SCOPES}", f"apis = []\n{SCOPES}"),
         "clients.sales-app.apis",
         "it may call no API",
         "of finance, operations, partners, sales, support",
@@ -466,8 +468,8 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     "no quota": (("daily = 2_000_000", "daily = 0"), "throttle_tiers.internal.daily", "too small", "1 or more"),
     "no throttle tier": (
         (
-            'tier = "internal"\naudience = "experience"\napis = ["sales"]',
-            'audience = "experience"\napis = ["sales"]',
+            f'tier = "internal"\naudience = "experience"\n{APIS}\n{SCOPES}',
+            f'audience = "experience"\n{APIS}\n{SCOPES}',
         ),
         "clients.sales-app.tier",
         "everybody else has one",
@@ -629,7 +631,11 @@ def test_a_draft_is_explained_as_it_is_answered(versions: tuple[str, ...], *, se
             "authentication: its tokens are for the experience layer, this is the system layer: 401",
         ),
         ("finance-app", "support_get_customer", "authorization: the scope customers:read is not granted: 403"),
-        ("sales-app", "support_get_case", "authorization: the client may call sales, and not the API support: 403"),
+        (
+            "sales-app",
+            "finance_list_postings",
+            "authorization: the client may call sales, support, and not the API finance: 403",
+        ),
         ("reseller-nord", "sales_get_order", "authorization: the client may call partners, and not the API sales: 403"),
     ],
 )
@@ -653,9 +659,9 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
     ("old", "new", "sentence"),
     [
         (
-            'apis = ["sales"]\nscopes = ["orders:read"]\n',
-            'apis = ["sales", "support"]\nscopes = ["orders:read", "cases:read"]\n',
-            "sales-app may now also call support_get_case, support_list_cases.",
+            f"{APIS}\n{SCOPES}",
+            'apis = ["sales", "support", "finance"]\n' + SCOPES.replace("]", ', "postings:read"]'),
+            "sales-app may now also call finance_list_postings.",
         ),
         (
             '"cases:act", "customers:read"]\nlegal',
@@ -851,3 +857,15 @@ def test_the_command_uses_the_catalogue_of_the_settings_and_says_so(tmp_path: Pa
     compared = run("diff", str(SHIPPED))
     assert compared.startswith(f"From {own} to ")
     assert "sales-france now also sees the records of FR01." in compared
+
+
+def test_each_team_has_a_client_that_reads_its_cases_and_acts_on_them() -> None:
+    catalogue = load()
+    can = {
+        client.owner
+        for client in catalogue.clients.values()
+        if {"support_list_cases", "support_act_on_case"} <= catalogue.operations_of(client).keys()
+        and {"cases:read", "cases:act"} <= client.scopes
+    }
+
+    assert can == {"sales operations", "finance operations", "support", "platform team"}
