@@ -294,8 +294,9 @@ class Invoices:
     async def open_day(self, on: date, closed: ClosedPeriod, company: Row) -> date:
         """Return the first day from `on` whose period is open.
 
-        Raises `Conflict` when the posting has to wait. A period that is opened again can have journals that are still
-        closed in it (observed on 8.2).
+        Raises `Conflict` when the posting has to wait: for its own period where that is the policy, of the field
+        `period`; else for a period that people have to create or to open, of the field `fiscal_year`. A period that is
+        opened again can have journals that are still closed in it (observed on 8.2).
         """
         key, own = company["id"], [["company", "=", company["id"]], ["type", "=", "standard"]]
         shut = [["period.company", "=", key], ["state", "=", "closed"]]
@@ -306,10 +307,15 @@ class Invoices:
         first_days = sorted(mapping.from_day(each["start_date"]) for each in periods if each["id"] not in closed_in)
         if first_days and first_days[0] <= on:
             return on
-        if closed == "wait" or not first_days:
-            reason = f"the period of {on} is closed" if closed == "wait" else f"no period after {on} is open"
-            raise Conflict("erp", reason, field="period")
-        return first_days[0]
+        if closed == "next" and first_days:
+            return first_days[0]
+        of_it = [*own, ["start_date", "<=", mapping.day(on)], ["end_date", ">=", mapping.day(on)]]
+        if not await self._client.rows("account.period", of_it, ["start_date"], key, 1):
+            raise Conflict("erp", f"no fiscal year has {on}: create it, with its periods", field="fiscal_year")
+        if closed == "wait":
+            raise Conflict("erp", f"the period of {on} is closed", field="period")
+        reason = f"no period after {on} is open: open one, or create the next fiscal year"
+        raise Conflict("erp", reason, field="fiscal_year")
 
     # ---- what is there
 

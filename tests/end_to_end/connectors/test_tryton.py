@@ -11,14 +11,14 @@ from collections.abc import Generator
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import httpx
 import msgspec
 import pytest
 
-from canonical.billing import Invoice
-from canonical.faults import Misconfigured, Rejected
+from canonical.billing import ClosedPeriod, Invoice
+from canonical.faults import Conflict, Misconfigured, Rejected
 from canonical.ids import identifiers, utc_now
 from canonical.money import Money
 from canonical.parties import Address, Contact, Credit, Recipient
@@ -223,6 +223,16 @@ class TrytonKit(ErpKit):
         methods = [json.loads(each.body)["method"] for each in self.loopback.seen[before:]]
         assert methods.count("model.account.invoice.post") == 1
         assert "model.res.user.warning.skip" not in methods
+
+    @behaviour
+    async def a_posting_of_a_day_that_no_fiscal_year_has_is_no_wait_for_a_period(self) -> None:
+        await self.bench.settled(await self._invoice("before"))
+        far = msgspec.structs.replace(self._sample("no_year"), issued_on=date(utc_now().year + 3, 1, 2))
+        await self.bench.settled(lambda: self.connector.put_customer(samples.customer("no_year")))
+        for closed in get_args(ClosedPeriod):
+            with pytest.raises(Conflict, match="no fiscal year has") as waits:
+                await self.bench.call(lambda closed=closed: put_invoice(self.connector, far, closed))
+            assert waits.value.field == "fiscal_year"
 
     @behaviour
     async def what_an_accountant_corrects_is_seen_by_the_next_attempt(self) -> None:

@@ -244,6 +244,19 @@ def test_the_payment_of_an_invoice_that_was_skipped_may_be_skipped_too(context: 
     assert (done.state, row.state, row.skipped, row.next_attempt_at) == ("resolved", "failed", True, None)
 
 
+@pytest.mark.parametrize(("field", "cases"), [("fiscal_year", [("invoice_not_posted", ("retry",))]), ("period", [])])
+def test_a_posting_without_a_fiscal_year_is_a_case_and_one_of_a_closed_period_is_none(
+    context: WorkflowContext, field: str, cases: list[tuple[str, tuple[Action, ...]]]
+) -> None:
+    waits(context, "invoice")
+
+    for _ in range(CASE_AFTER):
+        posting.attempt(context, "invoice", "in_1", refuses(Conflict("erp", "not now", field=field)))
+
+    found = of_postings(context).page(SOMEBODY, "open", None, None, 25).items
+    assert [(each.kind, each.actions) for each in found] == cases
+
+
 def test_a_posting_that_was_skipped_and_is_done_after_all_is_posted(context: WorkflowContext) -> None:
     waits(context, "invoice")
     context.postings.skip("invoice", "in_1")
