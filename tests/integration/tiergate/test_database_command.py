@@ -32,8 +32,9 @@ NEWEST = REVISIONS[-1]
 def settings_for(url: str, folder: Path) -> str:
     """Return the path of a settings file that names this database."""
     path, text = folder / "tiergate.toml", EXAMPLE.read_text()
-    assert 'database_url = ""' in text
-    path.write_text(text.replace('database_url = ""', f'database_url = "{url}"'))
+    others, own = text.split("[process]")
+    assert 'database_url = ""' in own
+    path.write_text("[process]".join((others, own.replace('database_url = ""', f'database_url = "{url}"'))))
     return str(path)
 
 

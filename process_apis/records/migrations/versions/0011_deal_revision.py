@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "0011"
 down_revision = "0010"
+works_with_former = True
 
 
 def upgrade() -> None:
