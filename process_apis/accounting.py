@@ -7,11 +7,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from canonical.cases import Action, Case
 from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, PAYMENT_RECEIVED, Event
 from canonical.orders import PostingKind
+from process_apis.batch_sizes import BatchSizes
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
 from process_apis.posting import CANCELLED, NOT_POSTED, posting_run, subject_of
@@ -21,6 +23,20 @@ from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
 
+_EARLIER = postings.alias("earlier")
+IN_TURN = sa.or_(
+    postings.c.kind != "invoice",
+    postings.c.contract_id == "",
+    ~sa.exists().where(
+        _EARLIER.c.contract_id == postings.c.contract_id,
+        _EARLIER.c.kind == "invoice",
+        _EARLIER.c.state == "waiting",
+        _EARLIER.c.blocked_reason == "",
+        _EARLIER.c.seq < postings.c.seq,
+    ),
+)
+"""The invoices of a contract are posted in the order in which they came, one at a time. One that was tried, and waits
+for an hour or a month, holds up none."""
 ENDING = 0.5
 """Seconds that a run may take to end."""
 
@@ -31,8 +47,10 @@ class Accounting:
     def __init__(self, context: WorkflowContext, engine: Engine) -> None:
         self._context = context
         self._engine = engine
+        self.agenda = Agenda(context, postings, only=sa.and_(postings.c.state == "waiting", IN_TURN))
+        self._sizes = BatchSizes(context.live_catalogue)
         self._payments = Payments(context)
-        self._invoicing = Invoicing(context, self._payments)
+        self._invoicing = Invoicing(context, self._payments, self._sizes)
 
     def expect(self, kind: PostingKind, event: Event, correlation_id: str) -> None:
         """Remember what is to be booked: an invoice, all that is paid for it once it is paid, or one part before."""
@@ -60,18 +78,33 @@ class Accounting:
         workflow = self._invoicing.run if row.kind == "invoice" else self._payments.run
         return Work(posting_run(row.kind, row.id, run), workflow, (row.id,))
 
+    def gather(self, work: Work, row: sa.Row[Any]) -> Work:
+        """Return the work of an invoice with others of its legal entity that are due, as many as go to its ERP
+        together."""
+        room = self._sizes.of(row.legal_entity) - 1 if row.kind == "invoice" else 0
+        if not room:
+            return work
+        same = postings.c.kind == "invoice", postings.c.legal_entity == row.legal_entity
+        others = [each for each in self.agenda.due(room, *same) if self.in_hand(each) is None]
+        taken = [each.id for each in others if self.agenda.claim(each, batch=work.workflow_id) is not None]
+        return msgspec.structs.replace(work, arguments=(*work.arguments, *taken))
+
     def in_hand(self, row: sa.Row[Any]) -> datetime | None:
         """Return when to look again at a posting that a run is at already: its own, or its invoice's, which books
         both."""
-        if row.run and self._engine.is_running(posting_run(row.kind, row.id, row.run)):
+        if row.run and self._is_at(row):
             return self._context.stalled_at()
         invoice = self._context.postings.find("invoice", row.invoice_id) if row.kind == "payment" else None
         if invoice is None:
             return None
         if invoice.state == "waiting":
             return self._context.stalled_at()
-        ending = self._engine.is_running(posting_run("invoice", invoice.id, invoice.run))
-        return self._context.later(ENDING) if ending else None  # it may have looked for payments already
+        # one that is about to end may have looked for payments already
+        return self._context.later(ENDING) if self._is_at(invoice) else None
+
+    def _is_at(self, row: sa.Row[Any]) -> bool:
+        """Return whether a run is at a posting: its own, or that of the batch that it was last in."""
+        return self._engine.is_running(posting_run(row.kind, row.id, row.run), *filter(None, [row.batch]))
 
 
 def act(context: WorkflowContext, case: Case, action: Action) -> Next:
@@ -102,7 +135,6 @@ def allowed(context: WorkflowContext, case: Case) -> tuple[Action, ...]:
 def capability(context: WorkflowContext, engine: Engine) -> Capability:
     """Return what accounting brings. Month-end work is bounded: it runs in worker slots."""
     accounting = Accounting(context, engine)
-    waiting = Agenda(context, postings, only=postings.c.state == "waiting")
     return Capability(
         "accounting",
         reactions={
@@ -111,7 +143,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             PAYMENT_RECEIVED: partial(accounting.expect, "payment"),
             INVOICE_CANCELLED: accounting.cancelled,
         },
-        due=[Due(waiting, accounting.begin, accounting.in_hand, can_wait=True)],
+        due=[Due(accounting.agenda, accounting.begin, accounting.in_hand, can_wait=True, gather=accounting.gather)],
         cases=CaseOwner(
             frozenset({*NOT_POSTED.values(), CANCELLED}), partial(act, context), allowed=partial(allowed, context)
         ),

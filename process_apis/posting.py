@@ -58,14 +58,28 @@ def open_window(context: WorkflowContext, legal_entity: str) -> ClosedPeriod:
 def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable[[sa.Row[Any]], None]) -> Outcome:
     """Do the work of a posting that waits, on its row. What cannot be done now waits on, what can never be done becomes
     a case."""
-    row = context.postings.find(kind, key)
-    if row is None or row.state != "waiting":
-        if row is not None and row.state == "posted":  # by a run that may have ended before it closed the case
-            _close_case(context, row)
+    row = to_do(context, kind, key)
+    if row is None or not goes_on(context, row, lambda: act(row)):
         return "stopped"
+    done(context, row)
+    return "done"
+
+
+def to_do(context: WorkflowContext, kind: PostingKind, key: str) -> sa.Row[Any] | None:
+    """Return the row of a posting that waits."""
+    row = context.postings.find(kind, key)
+    if row is None or row.state == "waiting":
+        return row
+    if row.state == "posted":  # by a run that may have ended before it closed the case
+        _close_case(context, row)
+    return None
+
+
+def goes_on(context: WorkflowContext, row: sa.Row[Any], act: Callable[[], None]) -> bool:
+    """Do a part of the work of a posting, and return whether the rest can be done. It waits, or is a case, if not."""
     with correlated(row.correlation_id):
         try:
-            act(row)
+            act()
         except WindowShut as shut:
             wait_for_window(context, row, shut)
         except TRANSIENT as fault:
@@ -73,11 +87,16 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
         except (Rejected, NotFound) as fault:
             fail_posting(context, row, fault)
         else:
-            _close_case(context, row)
-            if row.blocked_by:
-                outages.is_over(context, row.blocked_by)
-            return "done"
-    return "stopped"
+            return True
+    return False
+
+
+def done(context: WorkflowContext, row: sa.Row[Any]) -> None:
+    """Close the case of a posting that is done, and let go on what waited for the same platform."""
+    with correlated(row.correlation_id):
+        _close_case(context, row)
+        if row.blocked_by:
+            outages.is_over(context, row.blocked_by)
 
 
 def _close_case(context: WorkflowContext, row: sa.Row[Any]) -> None:

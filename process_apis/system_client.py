@@ -6,7 +6,17 @@ from collections.abc import Collection
 from time import monotonic
 from urllib.parse import urlencode
 
-from canonical.billing import ClosedPeriod, Contract, Invoice, Payment, Posting
+from canonical.billing import (
+    ClosedPeriod,
+    Contract,
+    Invoice,
+    InvoiceBatch,
+    InvoiceToPost,
+    Payment,
+    Posting,
+    PostingResult,
+    PostingResults,
+)
 from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
 from canonical.parties import (
     Account,
@@ -92,9 +102,11 @@ class Platforms:
     def put_erp_customer(self, customer: Customer) -> str:
         return self._client.call("PUT", f"/erp/v1/customers/{_key(customer.id)}", PlatformId, customer).id
 
-    def put_erp_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
-        query = urlencode({"closed_period": closed})
-        return self._client.call("PUT", f"/erp/v1/invoices/{_key(invoice.id)}?{query}", Posting, invoice)
+    def put_erp_invoices(
+        self, batch: tuple[InvoiceToPost, ...], legal_entity: str, closed: ClosedPeriod
+    ) -> tuple[PostingResult, ...]:
+        query = urlencode({"legal_entity": legal_entity, "closed_period": closed})
+        return self._client.call("POST", f"/erp/v1/invoices/batch?{query}", PostingResults, InvoiceBatch(batch)).items
 
     def cancel_erp_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
         query = urlencode({"closed_period": closed})

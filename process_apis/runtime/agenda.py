@@ -56,16 +56,18 @@ class Agenda:
         )
         self._change = table.update().where(unchanged, workable)
 
-    def due(self, limit: int) -> list[sa.Row[Any]]:
-        """Return the rows whose time has come, those that wait longest first."""
+    def due(self, limit: int, *also: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
+        """Return the rows whose time has come, and for which `also` holds, those that wait longest first."""
         with self._context.database.connect() as connection:
-            return list(connection.execute(self._due, {"now": self._context.clock().isoformat(), "most": limit}))
+            due = self._due.where(*also)
+            return list(connection.execute(due, {"now": self._context.clock().isoformat(), "most": limit}))
 
-    def claim(self, row: sa.Row[Any]) -> int | None:
-        """Begin the next run of a row, which is attempted again when it may have been lost. Return the run's number,
-        None when the row has changed since it was read."""
+    def claim(self, row: sa.Row[Any], **also: Any) -> int | None:
+        """Begin the next run of a row, which is attempted again when it may have been lost. `also` is noted in it.
+        Return the run's number, None when the row has changed since it was read."""
         run = row.run + 1
-        return run if self._set(row, run=run, next_attempt_at=self._context.stalled_at().isoformat()) else None
+        at = self._context.stalled_at().isoformat()
+        return run if self._set(row, run=run, next_attempt_at=at, **also) else None
 
     def postpone(self, row: sa.Row[Any], until: datetime) -> None:
         """Look at a row again at `until`, unless it has changed since it was read."""
@@ -81,25 +83,32 @@ def is_free(_: sa.Row[Any]) -> None:
     """Return None: nothing is at work on a row whose time has come."""
 
 
+def alone(work: Work, _: sa.Row[Any]) -> Work:
+    """Return the work of a row as it is: nothing is done together with it."""
+    return work
+
+
 class Due(msgspec.Struct, frozen=True):
     """A capability's work that waits for its time.
 
     `begin` returns the work of a row that was claimed, by the row as it was and the number of the new run; None when
     there is nothing to do. `in_hand` returns when to look again at a row that a run is at already. What `can_wait` is
-    run in worker slots, apart from what customers wait for.
+    run in worker slots, apart from what customers wait for. `gather` returns the work of a row with all that is claimed
+    to be done together with it.
     """
 
     agenda: Agenda
     begin: Callable[[sa.Row[Any], int], Work | None]
     in_hand: Callable[[sa.Row[Any]], datetime | None] = is_free
     can_wait: bool = False
+    gather: Callable[[Work, sa.Row[Any]], Work] = alone
 
     def claimed(self, row: sa.Row[Any]) -> Work | None:
         """Return the work of a row that is due, claimed; None when another has it or there is nothing to do."""
         if (until := self.in_hand(row)) is not None:
             self.agenda.postpone(row, until)
-        elif (run := self.agenda.claim(row)) is not None:
-            return self.begin(row, run)
+        elif (run := self.agenda.claim(row)) is not None and (work := self.begin(row, run)) is not None:
+            return self.gather(work, row)
         return None
 
 

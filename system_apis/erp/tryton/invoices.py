@@ -364,7 +364,7 @@ def _result(key: str, found: Mapping[str, list[Row]], faults: Faults) -> Posting
     row = posted_of(found.get(key, ()))
     if row is not None:
         return mapping.posting(row)
-    return faults.get(key) or Conflict("erp", f"the invoice {key} is being changed by somebody else")
+    return faults.get(key) or Conflict("erp", f"the invoice {key} is being changed by somebody else", field="id")
 
 
 def posted_of(found: Iterable[Row]) -> Row | None:

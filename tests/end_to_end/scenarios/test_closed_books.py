@@ -127,3 +127,29 @@ def test_a_posting_waits_for_its_window(environment: Environment, ruled: Callabl
 
     environment.settled(order)
     assert environment.counted(order) == EXACTLY_ONE
+
+
+def test_a_burst_of_invoices_is_posted_in_batches_once_each_though_its_period_is_closed_and_its_process_killed(
+    environment: Environment, closed: Period, ruled: Callable[[str], None]
+) -> None:
+    opens = datetime.now(UTC) + timedelta(hours=1)
+    ruled(f'closed_period = "next"\nopens = {opens:%H:%M:%S}\ncloses = {opens - timedelta(hours=2):%H:%M:%S}')
+    deals = [environment.sell(environment.sale(f"Burst {place}"))[1] for place in range(4)]
+    orders = [environment.order_in(deal, "active") for deal in deals]
+    for order in orders:
+        waiting(environment, order, "the posting window of DE01")
+
+    environment.fault("erp", kind="late", matching="account.invoice.post", milliseconds=1500)
+    ruled('closed_period = "next"')
+    wait_until(lambda: not environment.faults_left("erp"), 30, "a batch is being posted")
+    environment.kill("process")
+    environment.start("process")
+
+    for order in orders:
+        environment.settled(order)
+        assert environment.counted(order) == EXACTLY_ONE
+        found = invoice_of(environment, order)
+        assert found is not None
+        (invoice,) = environment.in_erp("account.invoice", ("reference", "=", found.id))
+        assert invoice.accounting_date == closed.record.end_date + timedelta(days=1)
+    assert environment.record("SELECT count(*) FROM postings WHERE batch <> ''")

@@ -18,10 +18,12 @@ import sqlalchemy as sa
 from dbos._dbos import _get_or_create_dbos_registry  # pyright: ignore[reportPrivateUsage]
 from sqlalchemy import event
 
-from canonical.billing import Invoice, InvoiceState, Posting
+from canonical.billing import Invoice, InvoiceState, Posting, PostingResults, result_of
 from canonical.cases import Finding
+from canonical.faults import Rejected
 from canonical.money import Money
 from policies.http.client import EXCHANGE
+from process_apis.batch_sizes import BatchSizes
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
 from process_apis.runtime.context import WorkflowContext
@@ -66,6 +68,9 @@ class Books:
         status = self._do(act)
         booked = Posting("1", DUE, TAX, Money(self.due, "EUR"), TODAY, of)
         happens()
+        if act == "post":
+            result = booked if status == 200 else Rejected("erp", "no")
+            return 200, msgspec.json.encode(PostingResults((result_of(of, result),)))
         return status, msgspec.json.encode(booked) if status == 200 else problem(status)
 
     def _do(self, act: str) -> int:
@@ -94,7 +99,7 @@ class Accounts:
     def __init__(self, context: WorkflowContext, books: Books) -> None:
         self.context = context
         self.books = books
-        self._invoicing = Invoicing(context, Payments(context))
+        self._invoicing = Invoicing(context, Payments(context), BatchSizes(context.live_catalogue))
 
     def expect(self, invoice_id: str, state: InvoiceState) -> None:
         """Begin with an invoice that waits to be posted."""
@@ -120,7 +125,7 @@ class Accounts:
 
     def post(self) -> sa.Row[Any]:
         """Attempt the posting, and return its row."""
-        self._invoicing.post_invoice(self.books.invoice_id, [])
+        self._invoicing.post_invoices([self.books.invoice_id], {})
         return self.row
 
     def end(self) -> tuple[str, int]:
@@ -205,6 +210,9 @@ def accounts(tmp_path_factory: pytest.TempPathFactory, empty_tables: Path) -> Ge
             self.wfile.write(body)
 
         def do_PUT(self) -> None:
+            self.do_GET()
+
+        def do_POST(self) -> None:
             self.do_GET()
 
     with no_workflows(), ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
