@@ -63,6 +63,15 @@ class Rules(msgspec.Struct, frozen=True):
         return self.catalogue.service_tiers[self.operation.tier]
 
 
+class AuditedItem(msgspec.Struct, frozen=True):
+    """One record of a write of many: its path, the status that its own write would have had, and its correlation
+    id."""
+
+    record: str
+    status: int
+    correlation_id: str
+
+
 class Call(msgspec.Struct):
     """One call on its way through the policies: what they read of it, and what they leave for each other.
 
@@ -70,7 +79,8 @@ class Call(msgspec.Struct):
     came. `principal` and `client` are set by the authentication; `marks` are the fields that its answer gets, refusals
     included. `receive_all` reads the request's body to its end, None where the request is whole already. `acts_for` is
     whom an open operation has identified itself, `unrecordable` whether it was refused because the audit log cannot be
-    written. `status` is 0 until the call is answered, `entered` how many policies it has passed.
+    written. `status` is 0 until the call is answered, `entered` how many policies it has passed. `items` are the
+    records of a write of many, each of which is audited.
     """
 
     rules: Rules
@@ -91,6 +101,8 @@ class Call(msgspec.Struct):
     entered: int = 0
     correlation: Token[str] | None = None
     deadline: Token[Any] | None = None
+    items: list[AuditedItem] = []
+    noting: Token[list[AuditedItem]] | None = None
 
 
 class Policy:

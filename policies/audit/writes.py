@@ -3,21 +3,30 @@ credentials."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from contextvars import ContextVar
 from http import HTTPStatus
 
 import structlog
+from msgspec.structs import replace
 
 from canonical.faults import UnknownOutcome
 from canonical.ids import Clock
 from policies.audit.records import AuditEntry
 from policies.audit.samples import Samples
 from policies.audit.trail import AuditTrail
-from policies.policy import Call, Policy, Rules
+from policies.policy import AuditedItem, Call, Policy, Rules
 from policies.problems import OVERLOADED, ProblemError
 
+_noted: ContextVar[list[AuditedItem]] = ContextVar("audited_items")
 UNRECORDED = "it may have been done, and its audit record could not be written"
 log = structlog.get_logger("tiergate.audit")
+
+
+def note_item(record: str, status: int, correlation_id: str) -> None:
+    """Let one `record` of a write of many (its path) leave an audit record of its own, with the status that it would
+    have had alone."""
+    _noted.get().append(AuditedItem(record, status, correlation_id))
 
 
 class LoggedRefusals(Policy):
@@ -48,6 +57,13 @@ class AuditedWrites(Policy):
     def applies(rules: Rules) -> bool:
         return rules.operation.idempotency != "safe"
 
+    def enter(self, call: Call) -> None:
+        call.noting = _noted.set(call.items)
+
+    def leave(self, call: Call) -> None:
+        if call.noting is not None:
+            _noted.reset(call.noting)
+
     def answered(self, call: Call) -> Awaitable[None] | None:
         rules, principal = self._rules, call.principal
         unproved = principal is None and call.status >= HTTPStatus.BAD_REQUEST
@@ -63,8 +79,18 @@ class AuditedWrites(Policy):
             correlation_id=call.correlation_id,
         )
         sampled = unproved or call.unrecordable
+        if call.items:
+            return self._all(entry, call.items)
         writing = self._trail.sample(entry) if sampled else self._trail.record(entry)
         return None if writing is None else _written(writing, entry)
+
+    async def _all(self, entry: AuditEntry, items: Sequence[AuditedItem]) -> None:
+        """Record a write of many: what it was asked for, and what became of each."""
+        of_each = [
+            replace(entry, object=each.record, status=each.status, correlation_id=each.correlation_id) for each in items
+        ]
+        for one in (entry, *of_each):
+            await _written(self._trail.record(one), one)
 
 
 async def _written(writing: Awaitable[None], entry: AuditEntry) -> None:

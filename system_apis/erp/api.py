@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -12,6 +13,7 @@ from litestar.params import JSONBody, QueryParameter
 from canonical.billing import ClosedPeriod, Invoice, InvoiceBatch, Payment, Posting, PostingResults, result_of
 from canonical.ids import KEY
 from canonical.parties import Credit, Customer, CustomerMatches, KnownProducts, LegalEntity, PlatformId
+from policies.audit.writes import note_item
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
 from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode, OfLegalEntity
@@ -20,6 +22,8 @@ from policies.problems import INVALID, WRITES, FieldError, ProblemError
 from system_apis.connector import Instances
 from system_apis.erp.port import Erp, put_invoice
 
+STATUS = {"posted": HTTPStatus.OK, "waiting": HTTPStatus.CONFLICT, "rejected": HTTPStatus.UNPROCESSABLE_ENTITY}
+"""What an invoice of a batch would have been answered alone."""
 WhenClosed = Annotated[
     ClosedPeriod, QueryParameter(description="What becomes of it when the period of its day is closed")
 ]
@@ -131,7 +135,10 @@ async def put_erp_invoices(
         )
     with record_of(legal_entity):
         results = await erps.serving(legal_entity).put_invoices(data.items, closed_period)
-    return PostingResults(tuple(result_of(key, each) for key, each in zip(ids, results, strict=True)))
+    found = tuple(result_of(key, each) for key, each in zip(ids, results, strict=True))
+    for each, result in zip(data.items, found, strict=True):
+        note_item(f"/erp/v1/invoices/{result.id}", STATUS[result.outcome], each.correlation_id)
+    return PostingResults(found)
 
 
 @operation(

@@ -9,6 +9,7 @@ import pytest
 
 from canonical.ids import utc_now
 from canonical.orders import Order, PostingStatus
+from policies.audit.verify import export
 from policies.catalogue.model import SHIPPED
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE, wait_until
@@ -147,9 +148,13 @@ def test_a_burst_of_invoices_is_posted_in_batches_once_each_though_its_period_is
 
     for order in orders:
         environment.settled(order)
+    written = list(export([environment.settings.audit_files("system")], None, None, None))
+    for order in orders:
         assert environment.counted(order) == EXACTLY_ONE
         found = invoice_of(environment, order)
         assert found is not None
+        audited = [each for each in written if f"/erp/v1/invoices/{found.id}".encode() in each]
+        assert any(order.correlation_id.encode() in each for each in audited)
         (invoice,) = environment.in_erp("account.invoice", ("reference", "=", found.id))
         assert invoice.accounting_date == closed.record.end_date + timedelta(days=1)
     assert environment.record("SELECT count(*) FROM postings WHERE batch <> ''")
