@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from process_apis.records.database import open_database
-from process_apis.records.revisions import REVISIONS, title, upgrade
+from process_apis.records.revisions import OLDEST, REVISIONS, title, upgrade
 from tests.end_to_end.command_line.test_command_line import run
 from tests.support.process_context import TestClock, accepted_order, context_over
 from tiergate.cli.main import cli
@@ -89,11 +89,12 @@ def test_status_says_what_an_upgrade_would_do_and_upgrade_does_it_once(database_
 
 @pytest.fixture
 def newer_url(sqlite_url: str) -> str:
-    """A database that a newer version has upgraded."""
+    """A database that a newer version has upgraded, in a way with which this code does not work."""
     engine = open_database(sqlite_url)
     upgrade(engine)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(OLDEST.update().values(revision="9999"))
     engine.dispose()
     return sqlite_url
 
