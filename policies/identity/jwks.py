@@ -66,7 +66,8 @@ class SigningKeys:
         """
         now = self._clock().timestamp()
         known = self._known.get(key_id)
-        if now - self._asked_at > (self._good_for if known else self._pace):
+        is_due = now - self._asked_at > (self._good_for if known else self._pace)
+        if is_due or (known is None and self._lock.locked()):  # what is being read may have it
             async with self._lock:
                 if now - self._asked_at > self._pace:
                     await self._refresh(now)
