@@ -17,7 +17,7 @@ from sandbox.salesperson import Sale, SaleLine
 from tests.support.environment import Environment
 from tests.support.platforms import OUR_READING, german_vat, wait_until
 
-AT_ONCE = 40
+AT_ONCE = 24
 RECURRING = ("PLATFORM", "SEAT", "SUPPORT")
 ONE_OFF = ("ONBOARDING", "HANDBOOK")
 CARDS = ("pm_card_visa", "pm_card_visa", "pm_card_visa", None, "pm_card_chargeCustomerFail")
