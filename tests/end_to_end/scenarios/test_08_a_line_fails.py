@@ -180,7 +180,7 @@ def test_a_line_that_fails_once_is_mended_by_trying_again(environment: Environme
 
 def test_an_order_that_is_given_up_is_undone_in_reverse(environment: Environment) -> None:
     environment.behave(sku="SEAT", outcome="fail")
-    _, deal = environment.sell(environment.sale("Given Up", lines=(SaleLine("SEAT", 2),)))
+    _, deal = environment.sell(environment.sale("Undone In Reverse", lines=(SaleLine("SEAT", 2),)))
     order = environment.order_in(deal, "on_hold")
     (case,) = environment.cases_of(order.id)
 
