@@ -181,7 +181,8 @@ events = sa.Table(
     sa.Column("taken_at", sa.String(40)),
     sa.UniqueConstraint("source", "id"),
 )
-oldest_code = sa.Table("oldest_code", metadata, sa.Column("revision", sa.String(10), primary_key=True))
+OLDEST = sa.Table("oldest_code", metadata, sa.Column("revision", sa.String(10), primary_key=True))
+"""One row: the revision whose code still works on these tables."""
 executors = sa.Table(
     "executors", metadata, sa.Column("id", KEY, primary_key=True), sa.Column("beat_at", sa.Float, nullable=False)
 )

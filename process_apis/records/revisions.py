@@ -9,18 +9,23 @@ something to do: a start on tables that are up to date costs a few queries.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
+
+from process_apis.records.database import OLDEST
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 REVISIONS = tuple(sorted(each.stem.partition("_")[0] for each in MIGRATIONS.glob("versions/*.py")))
 """All that this code knows, the oldest first."""
 VERSION = sa.table("alembic_version", sa.column("version_num"))
 """Alembic's own table: one row, once there is a revision."""
-OLDEST = sa.table("oldest_code", sa.column("revision"))
-"""One row: the revision whose code still works on these tables."""
 LOCK = 7_430_016
 """The number of PostgreSQL's advisory lock under which tables are upgraded."""
 NO_INSTANCES: Mapping[str, str] = {}
@@ -52,16 +57,19 @@ def prepare(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES, *,
 def revision(connection: sa.Connection) -> str:
     """Return the revision that the tables have. It is empty without tables, and for tables of a version before the
     first revision."""
-    if not sa.inspect(connection).has_table(VERSION.name):
-        return ""
-    return str(connection.scalar(sa.select(VERSION)) or "")
+    return _noted(connection, VERSION)
 
 
 def oldest_code(connection: sa.Connection) -> str:
     """Return the revision that code must know to work on the tables; empty where they do not say so."""
-    if not sa.inspect(connection).has_table(OLDEST.name):
+    return _noted(connection, OLDEST)
+
+
+def _noted(connection: sa.Connection, table: sa.TableClause) -> str:
+    """Return what the one row of a table says; empty without the table, or the row."""
+    if not sa.inspect(connection).has_table(table.name):
         return ""
-    return str(connection.scalar(sa.select(OLDEST)) or "")
+    return str(connection.scalar(sa.select(table)) or "")
 
 
 def pending(found: str, oldest: str = "") -> tuple[str, ...]:
@@ -69,9 +77,9 @@ def pending(found: str, oldest: str = "") -> tuple[str, ...]:
     that code of `oldest`, which is known here, works on them. Raises `RevisionError` for those of any other."""
     if not found:
         return REVISIONS
-    if found not in REVISIONS and oldest in REVISIONS:
-        return ()
     if found not in REVISIONS:
+        if oldest in REVISIONS:
+            return ()
         raise RevisionError(
             f"the tables have the revision {found}, and this version of Tiergate knows none after "
             f"{REVISIONS[-1]}: start the"
@@ -82,9 +90,7 @@ def pending(found: str, oldest: str = "") -> tuple[str, ...]:
 
 def title(number: str) -> str:
     """Return what a revision does, in its own words."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - seldom needed, and slow to import
-
-    return ScriptDirectory(str(MIGRATIONS)).get_revision(number).doc
+    return _scripts().get_revision(number).doc
 
 
 def upgrade(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES) -> tuple[str, ...]:
@@ -103,10 +109,14 @@ def upgrade(database: sa.Engine, instances: Mapping[str, str] = NO_INSTANCES) ->
 
 def works_with_former(number: str) -> bool:
     """Return whether code of the revision before works on the tables of this one."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+    return bool(getattr(_scripts().get_revision(number).module, "works_with_former", False))
 
-    module = ScriptDirectory(str(MIGRATIONS)).get_revision(number).module
-    return bool(getattr(module, "works_with_former", False))
+
+@cache
+def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - seldom needed, and slow to import
+
+    return ScriptDirectory(str(MIGRATIONS))
 
 
 def _note_oldest(connection: sa.Connection, added: tuple[str, ...]) -> None:

@@ -23,11 +23,10 @@ from sqlalchemy.exc import DBAPIError
 
 from canonical.orders import Plan
 from canonical.parties import Customer
+from process_apis.records.database import OLDEST, insert_once, metadata, open_database
 from process_apis.records.database import cases as cases_table
-from process_apis.records.database import insert_once, metadata, open_database
 from process_apis.records.revisions import (
     MIGRATIONS,
-    OLDEST,
     REVISIONS,
     RevisionError,
     oldest_code,

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
-from process_apis.records.database import open_database
-from process_apis.records.revisions import OLDEST, REVISIONS, title, upgrade
+from process_apis.records.database import OLDEST, open_database
+from process_apis.records.revisions import REVISIONS, title, upgrade
 from tests.end_to_end.command_line.test_command_line import run
 from tests.support.process_context import TestClock, accepted_order, context_over
 from tiergate.cli.main import cli
