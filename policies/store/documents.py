@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from policies.store.files import update_atomically
+from policies.store.files import stamp, update_atomically
 
 
 class StoreAway(OSError):
@@ -39,12 +39,11 @@ class FileDocument:
 
     def read(self) -> bytes:
         try:
-            found = self._path.stat()
+            found = stamp(self._path)
         except FileNotFoundError:
             return b""
-        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if stamp != self._stamp:
-            self._content, self._stamp = self._path.read_bytes(), stamp
+        if found != self._stamp:
+            self._content, self._stamp = self._path.read_bytes(), found
         return self._content
 
     def change(self, act: Callable[[bytes], bytes]) -> None:

@@ -45,6 +45,12 @@ def open_lock(path: Path) -> TextIO:
     return path.open("w")
 
 
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Return what differs once a file was written again, or replaced."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace what the file holds (mode 0600). A reader gets the old content or the new, whole."""
     _draft(path, content).replace(path)

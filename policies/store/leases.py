@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TextIO
 
 import structlog
 
-from policies.store.files import PRIVATE_FILE, make_private
+from policies.store.files import open_lock
 
 SECONDS = 10.0
 """For how long a lease is held that is not renewed."""
@@ -46,23 +45,22 @@ class FileLease:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._held: int | None = None
+        self._held: TextIO | None = None
 
     def renew(self) -> bool:
         if self._held is None:
-            make_private(self._path.parent)
-            opened = os.open(self._path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+            opened = open_lock(self._path)
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(opened)
+                opened.close()
                 return False
             self._held = opened
         return True
 
     def release(self) -> None:
         if self._held is not None:
-            os.close(self._held)
+            self._held.close()
             self._held = None
 
 

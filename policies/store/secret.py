@@ -13,6 +13,8 @@ from time import monotonic
 
 import structlog
 
+from policies.store.files import stamp
+
 COMMAND_SECONDS = 20.0
 """Seconds that a command may take."""
 log = structlog.get_logger("tiergate.secrets")
@@ -45,14 +47,14 @@ class FromFile(Secret):
     def __init__(self, path: Path) -> None:
         """Read the file. Raises `OSError` when that fails."""
         self._path = path
-        self._stamp = _stamp(path)
+        self._stamp = stamp(path)
         super().__init__(_content(path))
 
     def reveal(self) -> str:
         try:
-            stamp = _stamp(self._path)
-            if stamp != self._stamp:
-                self._value, self._stamp = _content(self._path), stamp
+            found = stamp(self._path)
+            if found != self._stamp:
+                self._value, self._stamp = _content(self._path), found
                 log.info("a secret was read again", file=self._path.name)
         except OSError as error:
             log.warning("a secret cannot be read again", file=self._path.name, reason=type(error).__name__)
@@ -100,8 +102,3 @@ def _output_of(command: list[str]) -> str:
 def _content(path: Path) -> str:
     """Return what is in a file, without the byte-order mark that some editors put in front."""
     return path.read_text(encoding="utf-8-sig").strip()
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
