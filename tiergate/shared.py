@@ -45,7 +45,8 @@ class SharedState:
         """Raises `SettingsError` for a database or a key that cannot be used, `NotReady` when the database is out of
         reach."""
         self._settings = settings
-        self._database = _database(settings)
+        self._name = replica_name()
+        self._database = _database(settings, self._name)
         self.clock: Clock = utc_now
         """The time that the replicas agree about."""
         self.jobs: tuple[Job, ...] = ()
@@ -91,7 +92,7 @@ class SharedState:
         named = self._settings.governance.issuer_key_file
         days = None if named else self._settings.governance.key_days
         published = self._document("signing-keys", self._settings.state / "signing-keys.json")
-        made = KeyRing(self._settings.issuer_key(), published, self.clock, by=replica_name(), days=days)
+        made = KeyRing(self._settings.issuer_key(), published, self.clock, by=self._name, days=days)
         try:
             made.tend()
         except StoreAway as error:
@@ -135,7 +136,7 @@ def _clock(database: SharedDatabase) -> SharedClock:
         raise NotReady(str(error)) from error
 
 
-def _database(settings: Settings) -> SharedDatabase | None:
+def _database(settings: Settings, holder: str) -> SharedDatabase | None:
     url = settings.governance.database_url
     if not url:
         return None
@@ -145,7 +146,7 @@ def _database(settings: Settings) -> SharedDatabase | None:
 
     password = read_secret("governance", settings.governance.database_password)
     try:
-        made = SharedDatabase(url, password, replica_name())
+        made = SharedDatabase(url, password, holder)
     except (ArgumentError, ImportError) as error:
         raise SettingsError([f"governance.database_url: {error}"]) from error
     try:
