@@ -79,14 +79,11 @@ def follow(context: WorkflowContext, customer_id: str) -> Outcome:
     return "done"
 
 
-def _blocked(context: WorkflowContext, expected: sa.Row[Any], fault: PlatformFault) -> dict[str, str | None]:
+def _blocked(context: WorkflowContext, expected: sa.Row[Any], fault: PlatformFault) -> outages.Blocked:
     """Return which platform a customer waits for, whose outage is one case for all that does, and since when."""
     known = customers.last_seen(context.database, expected.id)
     seller, crm = (known.legal_entity, known.crm) if known else ("", "")
-    return {
-        "blocked_by": outages.platform_of(context, fault.platform, seller, crm=crm),
-        "blocked_since": expected.blocked_since or context.clock().isoformat(),
-    }
+    return outages.blocked(context, expected, fault.platform, seller, crm=crm)
 
 
 def _follow(context: WorkflowContext, customer_id: str) -> None:

@@ -118,19 +118,19 @@ def retry_later(context: WorkflowContext, row: sa.Row[Any], fault: PlatformFault
     A platform that is away is one case for all that waits for it (`process_apis/incidents.py`). A fault with a field is
     about this posting alone: after many failures finance gets a case, which closes itself.
     """
-    away = outages.platform_of(context, fault.platform, row.legal_entity, billing=row.billing)
-    platform = None if fault.field else away
-    attempts = row.attempts + 1 if row.blocked_by or platform is None else 1
+    blocked: outages.Blocked = {**NOT_BLOCKED}
+    if not fault.field:
+        blocked = outages.blocked(context, row, fault.platform, row.legal_entity, billing=row.billing)
+    attempts = row.attempts + 1 if row.blocked_by or fault.field else 1
     again = retry(context, attempts, fault.retry_after)
     waits = context.postings.postpone(
         row,
         again.at,
         attempts=attempts,
         blocked_reason=f"{fault.platform}: {fault.reason}",
-        blocked_by=platform,
-        blocked_since=(row.blocked_since or context.clock().isoformat()) if platform else None,
+        **blocked,
     )
-    is_case = platform is None and passes_by_itself(fault)  # a period that is closed by policy is no failure
+    is_case = bool(fault.field) and passes_by_itself(fault)  # a period that is closed by policy is no failure
     if waits and again.needs_case and is_case:
         _open(context, row, fault, NOT_POSTED[row.kind])
 

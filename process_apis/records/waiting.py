@@ -51,7 +51,6 @@ WORTH_OF = {
     for table in (orders, postings)
 }
 COUNT_OF = {table: sa.select(sa.func.count()).where(table.c.blocked_by == PLATFORM) for table in TABLES}
-AHEAD_OF = {table: COUNT_OF[table].where(table.c.seq < sa.bindparam("before")) for table in TABLES}
 OLDEST_ROW = {
     table: sa.select(table.c.correlation_id, table.c.blocked_since)
     .where(table.c.blocked_by == PLATFORM)
@@ -84,10 +83,7 @@ def incident(connection: sa.Connection, platform: str, since: datetime) -> Incid
 
 def place(connection: sa.Connection, table: sa.Table, row: sa.Row[Any]) -> QueuePlace | None:
     """Return where a row of `table` stands in the queue for its platform, None for one that waits for none."""
-    if row.blocked_by is None:
-        return None
-    ahead = connection.scalar(AHEAD_OF[table], {"platform": row.blocked_by, "before": row.seq})
-    return QueuePlace(row.blocked_by, datetime.fromisoformat(row.blocked_since), int(ahead or 0))
+    return places(connection, table, [row]).get(row.seq)
 
 
 def places(connection: sa.Connection, table: sa.Table, rows: Sequence[sa.Row[Any]]) -> Mapping[int, QueuePlace]:

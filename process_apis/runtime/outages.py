@@ -4,7 +4,7 @@ then."""
 
 from __future__ import annotations
 
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import sqlalchemy as sa
 
@@ -13,6 +13,8 @@ from process_apis.records.database import writing
 from process_apis.records.waiting import TABLES
 from process_apis.runtime.context import WorkflowContext
 
+Blocked = dict[str, str | None]
+"""What the columns hold of a row that waits for a platform, or for none (`NOT_BLOCKED`)."""
 AT_ONCE = 1000
 """Rows of a table that are woken together: the next one that goes on wakes others."""
 
@@ -24,6 +26,15 @@ def platform_of(context: WorkflowContext, domain: str, legal_entity: str, **know
         return domain
     named = known.get(domain) or context.live_catalogue.current.instance_for(cast("Domain", domain), legal_entity)
     return named or domain
+
+
+def blocked(context: WorkflowContext, row: sa.Row[Any], domain: str, legal_entity: str, **known: str) -> Blocked:
+    """Return the columns of a row that says for which platform it waits, and since when. `known` as for
+    `platform_of`."""
+    return {
+        "blocked_by": platform_of(context, domain, legal_entity, **known),
+        "blocked_since": row.blocked_since or context.clock().isoformat(),
+    }
 
 
 def is_over(context: WorkflowContext, platform: str) -> int:

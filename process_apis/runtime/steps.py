@@ -113,8 +113,7 @@ def reschedule(context: WorkflowContext, order: Order, fault: PlatformFault) -> 
             next_attempt_at=retry(context, attempts, fault.retry_after).at,
             blocked_reason=f"{fault.platform}: {fault.reason}",
             attempts=attempts,
-            blocked_by=outages.platform_of(context, fault.platform, row.legal_entity, crm=row.crm),
-            blocked_since=row.blocked_since or context.clock().isoformat(),
+            **outages.blocked(context, row, fault.platform, row.legal_entity, crm=row.crm),
         )
 
 

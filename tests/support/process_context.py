@@ -20,6 +20,7 @@ from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
 from policies.outbound.layer_client import LayerClient
 from policies.outbound.residency import Residency
+from process_apis.records import customers
 from process_apis.records.cases import Cases
 from process_apis.records.database import open_database
 from process_apis.records.orders import Orders
@@ -103,3 +104,16 @@ def accepted_order(context: WorkflowContext, deal: str, *states: OrderState) -> 
     for state in states:
         context.orders.advance(order_id, state, next_attempt_at=None)
     return order_id
+
+
+def waiting_customer(context: WorkflowContext, deal: str, platform: str, attempts: int) -> str:
+    """Make a customer with a change that cannot be followed, since `platform` is away. Return its id."""
+    order = context.orders.get(accepted_order(context, deal))
+    assert order.plan
+    customers.keep(context.database, order.plan.customer)
+    customers.expect_change(context.database, order.customer_id, "cor_1", context.clock())
+    expected = customers.expected_change(context.database, order.customer_id)
+    assert expected
+    waits = {"blocked_by": platform, "blocked_since": context.clock().isoformat()}
+    customers.settle_change(context.database, expected, context.later(60), attempts, waits)
+    return order.customer_id

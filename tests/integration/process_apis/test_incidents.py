@@ -15,13 +15,12 @@ from canonical.orders import PostingKind
 from process_apis import posting
 from process_apis.case_actions import CaseActions
 from process_apis.incidents import KINDS, Incidents
-from process_apis.records import customers
 from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.capability import CaseOwner
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
 from process_apis.runtime.steps import enter_state
-from tests.support.process_context import LINES, SOMEBODY, TestClock, accepted_order, at_once
+from tests.support.process_context import LINES, SOMEBODY, TestClock, accepted_order, at_once, waiting_customer
 
 AWAY = Unavailable("erp", "it is away")
 ROUNDS = 10
@@ -164,19 +163,12 @@ def test_two_platforms_that_are_away_are_two_cases(context: WorkflowContext) -> 
 
 
 def test_a_customer_that_cannot_be_followed_for_an_outage_is_part_of_it(context: WorkflowContext) -> None:
-    order = context.orders.get(accepted_order(context, "006"))
-    assert order.plan
-    customers.keep(context.database, order.plan.customer)
-    customers.expect_change(context.database, order.customer_id, "cor_1", context.clock())
-    expected = customers.expected_change(context.database, order.customer_id)
-    assert expected
-    waits = {"blocked_by": "tryton", "blocked_since": context.clock().isoformat()}
-    customers.settle_change(context.database, expected, context.later(60), CASE_AFTER, waits)
+    customer_id = waiting_customer(context, "006", "tryton", attempts=CASE_AFTER)
 
     incidents(context).check()
 
     found = incident(context).customers
-    assert (found.count, found.oldest) == (1, (order.customer_id,))
+    assert (found.count, found.oldest) == (1, (customer_id,))
 
 
 def test_a_posting_with_trouble_of_its_own_is_a_case_of_its_own(context: WorkflowContext) -> None:

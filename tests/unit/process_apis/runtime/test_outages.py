@@ -24,7 +24,7 @@ from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.outages import is_over, platform_of
 from process_apis.runtime.steps import enter_state
 from sandbox.site import FRANCE, GERMANY
-from tests.support.process_context import SOMEBODY, TestClock, accepted_order
+from tests.support.process_context import SOMEBODY, TestClock, accepted_order, waiting_customer
 from tiergate.dev.sandbox import catalogue_for
 
 AWAY = Unavailable("erp", "it is away")
@@ -106,17 +106,10 @@ def test_what_waited_for_something_else_wakes_nothing(context: WorkflowContext) 
 
 
 def test_a_customer_that_waits_is_woken_too(context: WorkflowContext) -> None:
-    order = context.orders.get(accepted_order(context, "buyer"))
-    assert order.plan
-    customers.keep(context.database, order.plan.customer)
-    customers.expect_change(context.database, order.customer_id, "cor_1", context.clock())
-    expected = customers.expected_change(context.database, order.customer_id)
-    assert expected
-    waits = {"blocked_by": "tryton", "blocked_since": context.clock().isoformat()}
-    customers.settle_change(context.database, expected, context.later(60), 1, waits)
+    customer_id = waiting_customer(context, "buyer", "tryton", attempts=1)
 
     assert is_over(context, "tryton") == 1
-    assert [row.id for row in Agenda(context, customers_table).due(100)] == [order.customer_id]
+    assert [row.id for row in Agenda(context, customers_table).due(100)] == [customer_id]
 
 
 def test_a_customer_that_cannot_be_followed_for_an_outage_is_no_case_that_people_could_skip(
