@@ -19,6 +19,9 @@ NETWORK = {
     "keepalives_count": 3,
 }
 """How connections to PostgreSQL notice that (libpq: Parameter Key Words)."""
+IDLE_SECONDS = 15
+"""Seconds after which PostgreSQL ends a transaction whose client asks nothing more: one that was cut off from it in the
+middle does not lock out the others for as long as it is away. None of ours waits for anybody."""
 
 
 def database_at(url: str, password: Secret, settings: str = "", **options: Any) -> sa.Engine:
@@ -31,7 +34,8 @@ def database_at(url: str, password: Secret, settings: str = "", **options: Any) 
     if address.drivername == "postgresql":
         address = address.set(drivername="postgresql+psycopg")
     if address.get_backend_name() == "postgresql":
-        usual = NETWORK | ({"options": settings} if settings else {})
+        ends = f"-c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000}"
+        usual = NETWORK | {"options": f"{ends} {settings}".strip()}
         arguments = {name: value for name, value in usual.items() if name not in address.query}
         options |= {"pool_pre_ping": True, "connect_args": arguments}
     engine = sa.create_engine(address, **options)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from canonical.faults import Conflict
 from canonical.ids import utc_now
 from policies.identity.revocation import RevocationDocument, Revocations
+from policies.store import databases
 from policies.store.documents import StoreAway
 from policies.store.secret import NO_SECRET, Secret
 from policies.store.shared_clock import SharedClock
@@ -136,6 +137,26 @@ def test_a_user_that_may_create_nothing_is_enough_once_the_tables_are_there(
 
     assert DatabaseLease(limited, "feed").renew()
     limited.close()
+
+
+def test_who_is_cut_off_in_the_middle_of_a_change_locks_out_nobody(
+    prepared: list[SharedDatabase], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "IDLE_SECONDS", 1)
+    cut_off, other = SharedDatabase(url, NO_SECRET, "cut-off"), prepared[0]
+    DatabaseDocument(other, "counted").change(lambda found: found + b"1")
+
+    def change_while_cut_off() -> None:
+        with cut_off.transaction() as held:
+            held.execute(sa.text(f"UPDATE {SCHEMA}.documents SET content = 'half'"))
+            DatabaseDocument(other, "counted").change(lambda found: found + b"2")
+            held.execute(sa.select(1))
+
+    with pytest.raises(StoreAway):
+        change_while_cut_off()
+    cut_off.close()
+
+    assert DatabaseDocument(other, "counted").read() == b"12"
 
 
 def test_a_database_that_does_not_answer_is_said_without_its_password(url: str) -> None:
