@@ -27,10 +27,7 @@ class PostgresqlServer:
         self.folder = folder
         self._server = get_server(folder, cleanup_mode="stop")
         self._numbers = count(1)
-        with self._connection() as connection:
-            for each in UNSAFE:
-                connection.execute(f"ALTER SYSTEM SET {each} = off".encode())
-            connection.execute("SELECT pg_reload_conf()")
+        self._set(dict.fromkeys(UNSAFE, "off"))
 
     def new_database(self) -> str:
         """Return the address of an empty database."""
@@ -60,6 +57,12 @@ class PostgresqlServer:
         self._create(name)
         self._run("pg_restore", f"--dbname={name}", str(path))
 
+    def _set(self, settings: dict[str, str]) -> None:
+        with self._connection() as connection:
+            for name, value in settings.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = {value}".encode())
+            connection.execute("SELECT pg_reload_conf()")
+
     def _create(self, name: str) -> None:
         with self._connection() as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
@@ -76,6 +79,13 @@ class PostgresqlServer:
         os.kill(number, signal.SIGQUIT)  # immediate shutdown (PostgreSQL: Shutting Down the Server)
         while Path("/proc", str(number)).exists():
             sleep(0.05)
+
+    def slow_down(self) -> None:
+        """Let each commit wait before it is written, as on a slow disk: 100 ms, the longest that there is."""
+        self._set({"fsync": "on", "synchronous_commit": "on", "commit_siblings": "0", "commit_delay": "100000"})
+
+    def speed_up(self) -> None:
+        self._set({"commit_delay": "0", "synchronous_commit": "off", "fsync": "off"})
 
     def start(self) -> None:
         self._server.ensure_postgres_running()

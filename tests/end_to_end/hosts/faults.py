@@ -79,6 +79,14 @@ def slow_disk(bed: Bed, draw: Random) -> Iterator[None]:
     slow.unlink()
 
 
+def slow_disk_of_database(bed: Bed, draw: Random) -> Iterator[None]:
+    """Let PostgreSQL take long to write what each transaction has done."""
+    del draw
+    bed.postgresql.slow_down()
+    yield
+    bed.postgresql.speed_up()
+
+
 def full_disk(bed: Bed, draw: Random) -> Iterator[None]:
     """Fill the disk of one host."""
     host = draw.choice(bed.hosts)
@@ -97,6 +105,7 @@ FAULTS: dict[str, Fault] = {
         database_restarted,
         redis_restarted,
         slow_disk,
+        slow_disk_of_database,
         full_disk,
     )
 }

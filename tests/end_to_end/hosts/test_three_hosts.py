@@ -28,6 +28,9 @@ SHORT = 3
 """Seeds that are tried each time."""
 AT_ONCE = 3
 """Faults of a seed."""
+LASTING = (2.0, 6.0)
+LONG = (15.0, 40.0)
+"""Seconds that a fault lasts, and the first one of each seed that is not tried each time."""
 ONE_LINE = (SaleLine("PLATFORM", 1),)
 LONGEST = 180.0
 """Seconds after the last fault in which everything has to be done."""
@@ -70,7 +73,8 @@ def plan(seed: int) -> Iterator[tuple[str, float]]:
     Random(seed // SHORT).shuffle(names)
     draw = Random(seed)
     for place in range(AT_ONCE):
-        yield names[(seed % SHORT * AT_ONCE + place) % len(names)], draw.uniform(2.0, 6.0)
+        seconds = draw.uniform(*(LONG if seed >= SHORT and not place else LASTING))
+        yield names[(seed % SHORT * AT_ONCE + place) % len(names)], seconds
 
 
 class Sales:
