@@ -14,9 +14,9 @@ from experience_apis.portal import api as portal
 from experience_apis.process_client import Process
 from experience_apis.sales import api as sales
 from experience_apis.support import api as support
+from policies.background import Background
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Checks
-from policies.context.background import Background
 
 
 def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: OpenAPIConfig | None = None) -> Litestar:
@@ -39,6 +39,7 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
         readiness=checks.found,
         provided={"process": process, "gate": gate, "tokens": tokens},
         background=[checking],
+        report=process.report_jobs,
         on_shutdown=[process.close],
         openapi=openapi,
     )

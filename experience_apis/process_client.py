@@ -9,10 +9,19 @@ from urllib.parse import urlencode
 from litestar import Response
 
 from canonical.faults import Unavailable
+from canonical.jobs import JobsReport
 from policies.catalogue.model import Client
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
-from policies.outbound.layer_client import NOT_ITS_ANSWER, AsyncLayerClient, LayerResponse, Refusal, result, token_for
+from policies.outbound.layer_client import (
+    NOT_ITS_ANSWER,
+    AsyncLayerClient,
+    LayerResponse,
+    Refusal,
+    report_jobs,
+    result,
+    token_for,
+)
 from policies.problems import TYPES, ProblemError
 
 NAME = "experience-layer"
@@ -50,6 +59,10 @@ class Process:
     async def alive(self) -> None:
         """Raise a leaf of `PlatformFault` when the process layer does not answer."""
         await self._client.call("GET", "/health/live", "", dict[str, str])
+
+    async def report_jobs(self, report: JobsReport, correlation_id: str) -> None:
+        """Report how the jobs of this layer go on, on its own behalf. Raises a leaf of `PlatformFault`."""
+        await report_jobs(self._client, self._issuer.token(NAME, self._identity()), report, correlation_id)
 
     async def close(self) -> None:
         await self._client.close()

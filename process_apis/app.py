@@ -7,13 +7,14 @@ import asyncio
 import sqlalchemy as sa
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from canonical.faults import PlatformFault
+from canonical.faults import PlatformFault, Unavailable
+from canonical.jobs import JobsReport
+from policies.background import Background
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
-from policies.context.background import Background
-from process_apis import accounting, api, change_feeds, customer_sync, fulfilment, incidents
+from process_apis import accounting, api, change_feeds, customer_sync, fulfilment, incidents, jobs
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
 from process_apis.retention import Retention, RetentionDays
@@ -28,6 +29,7 @@ CAPABILITIES = (
     customer_sync.capability,
     change_feeds.capability,
     incidents.capability,
+    jobs.capability,
 )
 """All that the layer does for the business."""
 
@@ -43,15 +45,21 @@ def create_app(
     engine = Engine(settings, context.database, context.clock)
     capabilities = [capability(context, engine) for capability in CAPABILITIES]
     poll = Poll(engine, [due for each in capabilities for due in each.due])
-    jobs = [poll.start_due, *(job for each in capabilities for job in each.periodic_jobs)]
+    periodic_jobs = [poll.start_due, *(job for each in capabilities for job in each.periodic_jobs)]
 
     retention = Retention(context.database, days, context.clock, settings.executor_id)
 
     async def start() -> None:
-        await asyncio.to_thread(engine.launch, jobs, poll.next_waiting)
+        await asyncio.to_thread(engine.launch, periodic_jobs, poll.next_waiting)
 
     async def stop() -> None:
         await asyncio.to_thread(engine.close)
+
+    async def report(jobs_report: JobsReport, correlation_id: str) -> None:
+        try:
+            await asyncio.to_thread(jobs.take, context, jobs.OWN_NAME, jobs_report, correlation_id)
+        except SQLAlchemyError as error:
+            raise Unavailable("process", f"the database does not take it ({type(error).__name__})") from error
 
     answers = Answers("database", "system")
 
@@ -72,7 +80,9 @@ def create_app(
             "case_actions": CaseActions(context, owners(capabilities)),
             "live_catalogue": gate.live_catalogue,
         },
-        background=[Background(retention.watch)],
+        background=[Background(retention.watch, engine.keep_threads)],
+        also=engine.courses,
+        report=report,
         on_startup=[start],
         on_shutdown=[stop],
         openapi=openapi,

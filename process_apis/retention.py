@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.cases import Case
 from canonical.ids import Clock
+from policies.background import rest
 from process_apis.records import job_leases
 from process_apis.records.database import cases, events, orders, postings, writing
 from process_apis.records.orders import ENDED
@@ -72,7 +73,7 @@ class Retention:
         """Remove what is due, again and again for as long as the layer runs."""
         pause = FIRST
         while True:
-            await asyncio.sleep(pause)
+            await rest(pause)
             pause = PAUSE if await asyncio.to_thread(self._remove) else PACE
 
     def _remove(self) -> bool:

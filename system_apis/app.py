@@ -10,9 +10,10 @@ from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
 from canonical.ids import Clock, NewId
+from policies.background import Background
 from policies.chain.gate import Gate, governed
+from policies.chain.job_reports import Report
 from policies.chain.readiness import Checks
-from policies.context.background import Background
 from policies.store.leases import KeptLease
 from system_apis.billing import api as billing_api
 from system_apis.billing.port import Billing
@@ -55,15 +56,16 @@ def create_app(
     clock: Clock,
     new_id: NewId,
     longest_silence: float,
+    report: Report,
     closing: tuple[Closing, ...] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
     """Return the system layer's app.
 
     Its change feeds run from its start to its end, each while its lease, by the instance's name, is held; `closing` is
-    closed at the end. Readiness names each platform that is down or lacks what is needed, and says how old the last
-    good look at each feed is. The layer is ready all the same: one platform that is away must not keep the webhooks of
-    another from it. After `longest_silence` seconds without one a case is opened.
+    closed at the end, and `report` takes how its jobs go on. Readiness names each platform that is down or lacks what
+    is needed, and says how old the last good look at each feed is. The layer is ready all the same: one platform that
+    is away must not keep the webhooks of another from it. After `longest_silence` seconds without one a case is opened.
     """
     checks = Checks({name: Fitness(name, each, clock).check for name, each in platforms.every().items()})
     feeds = {
@@ -89,6 +91,7 @@ def create_app(
         ready_without=True,
         provided={name: getattr(platforms, name) for name in Platforms.__struct_fields__} | {"intake": intake},
         background=[running],
+        report=report,
         on_shutdown=[close],
         openapi=openapi,
     )

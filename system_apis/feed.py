@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from traceback import extract_tb
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from canonical.faults import (
     UnknownOutcome,
 )
 from canonical.ids import Clock, NewId
+from policies.background import note_rest, rest
 from policies.chain.readiness import OK
 from policies.store.leases import KeptLease
 from system_apis.intake import Intake
@@ -89,6 +91,7 @@ class Feed:
 
     async def keep_looking(self) -> None:
         while True:
+            note_rest(inf)  # a look at many changes is long, and `found` says how old the last one is
             pause = await self.look_once()
             await asyncio.sleep(pause)
 
@@ -156,7 +159,7 @@ class Feed:
     async def keep_telling(self) -> None:
         while True:
             await self.tell()
-            await asyncio.sleep(min(TELL_EVERY, self._longest_silence / 4))
+            await rest(min(TELL_EVERY, self._longest_silence / 4))
 
     async def tell(self) -> None:
         """Tell the process layer once that the feed stands still, and once that it goes on."""

@@ -15,6 +15,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp
 
 from canonical.ids import Clock, identifiers, utc_now
+from canonical.jobs import JobsReport
 from policies.audit.log import AuditLog
 from policies.audit.records import sealing_key
 from policies.business.posting_windows import window_of
@@ -28,7 +29,7 @@ from policies.identity.issuer import ISSUER, Issuer
 from policies.identity.jwks import Discovery, SigningKeys
 from policies.identity.key_ring import PACE
 from policies.identity.revocation import Revocations
-from policies.outbound.layer_client import AsyncLayerClient, LayerClient
+from policies.outbound.layer_client import AsyncLayerClient, LayerClient, report_jobs
 from policies.outbound.platform_client import PlatformClient
 from policies.outbound.residency import Residency
 from policies.store.documents import Document, FileDocument
@@ -248,7 +249,12 @@ def system_app(
     silence = settings.system.longest_silence
     intake = ProcessIntake(client, token)
     leases = {name: lease for name, (_, lease) in feeds.items() if platforms[name].domain in ("crm", "billing")}
-    return create_app(governs, connected, leases, intake, shared.clock, new_id, silence, (client, clients), openapi)
+
+    async def report(jobs: JobsReport, correlation_id: str) -> None:
+        await report_jobs(client, token(), jobs, correlation_id)
+
+    closing = (client, clients)
+    return create_app(governs, connected, leases, intake, shared.clock, new_id, silence, report, closing, openapi)
 
 
 def _feed(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from canonical.ids import Clock, utc_now
-from policies.context.background import Job
+from policies.background import Job
 from policies.identity.client_secrets import ClientSecrets
 from policies.identity.key_ring import KeyRing
 from policies.identity.revocation import RevocationDocument, RevocationRedis, Revocations, RevocationStore, begin
@@ -78,11 +78,13 @@ class SharedState:
         if former is not None and former.exists() and not path.exists():
             former.rename(path)
         if self._database is None:
-            return FileDocument(path), KeptLease(FileLease(path.with_name(f"{instance}.lease")))
+            return FileDocument(path), KeptLease(
+                FileLease(path.with_name(f"{instance}.lease")), name=f"lease of {instance}"
+            )
         from policies.store.shared_database import DatabaseLease  # and SQLAlchemy, where there is a use for it
 
         lease = DatabaseLease(self._database, f"feed:{instance}")
-        return self._document(f"feed:{instance}", path, lease), KeptLease(lease)
+        return self._document(f"feed:{instance}", path, lease), KeptLease(lease, name=f"lease of {instance}")
 
     def close(self) -> None:
         if self._database is not None:

@@ -24,6 +24,7 @@ from canonical.ids import Clock
 from policies.audit.files import LogFiles, snapshot
 from policies.audit.log import AuditLog
 from policies.audit.records import UNREADABLE, LogLine, Removed, RemovedLogLine, decoded, ends_of, is_sealed, sealed
+from policies.background import rest
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import Catalogue
 
@@ -34,6 +35,8 @@ log = structlog.get_logger("tiergate.retention")
 
 class Retention:
     """Remove the records from one layer's log whose retention is over."""
+
+    name = "AuditRetention"
 
     def __init__(self, audit: AuditLog, live_catalogue: LiveCatalogue, clock: Clock) -> None:
         self._audit = audit
@@ -51,7 +54,7 @@ class Retention:
             else:
                 if removed:
                     log.info("audit records were kept long enough", removed=removed)
-            await asyncio.sleep(PACE)
+            await rest(PACE)
 
 
 def remove_due(audit: AuditLog, catalogue: Catalogue, now: datetime) -> int:

@@ -17,6 +17,7 @@ from canonical.ids import Clock
 from policies.audit.log import LATE, AuditLog
 from policies.audit.records import AuditEntry
 from policies.audit.samples import FEW, Samples
+from policies.background import rest
 
 PACE = 1.0
 """Seconds between two looks at what was counted, and at a log that cannot be written."""
@@ -50,7 +51,7 @@ class AuditTrail:
         """Record what was counted, and try a log again that cannot be written, for as long as the layer runs."""
         try:
             while True:
-                await asyncio.sleep(PACE)
+                await rest(PACE)
                 if self._audit.trouble():
                     await self._audit.try_again()
                 await self.count(self._clock())

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import structlog
 
+from policies.background import rest
 from policies.catalogue.check import load_with_text
 from policies.catalogue.locate import located
 from policies.catalogue.model import SHIPPED, Catalogue, CatalogueError, Report
@@ -86,7 +87,7 @@ class LiveCatalogue:
     async def watch(self) -> None:
         """Look at the file for as long as the layer runs, whatever is wrong with it."""
         while True:
-            await asyncio.sleep(PACE)
+            await rest(PACE)
             try:
                 if self._has_changed():
                     await asyncio.to_thread(self._take_up)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
+from os import uname
 from typing import Any
 
 import msgspec
@@ -26,12 +28,14 @@ from policies.audit.log import AuditLog
 from policies.audit.retention import Retention
 from policies.audit.samples import Samples
 from policies.audit.trail import AuditTrail
+from policies.background import Background, Course, Job, troubles
 from policies.catalogue.live import LiveCatalogue, governed_by
-from policies.catalogue.model import Catalogue, Layer, Report
+from policies.catalogue.model import Catalogue, Layer
+from policies.catalogue.model import Report as Violation
+from policies.chain.job_reports import JobReports, Report
 from policies.chain.pipeline import Pipeline, Services
 from policies.chain.readiness import SCOPE, Latest, is_ok
 from policies.context import correlation
-from policies.context.background import Background, Job
 from policies.contract import versions
 from policies.contract.bodies import MAX_BODY, ReceivedBody, refuse_unfit_body, send_response
 from policies.contract.conformance import in_words
@@ -118,7 +122,7 @@ class Gate:
         self.trail = AuditTrail(audit, clock)
         self._services = Services(verifier, throttle, Load(), self.usage, self.trail, Samples(), clock)
         self.retention = Retention(audit, live_catalogue, clock)
-        self._new_id = new_id
+        self.new_id = new_id
         live_catalogue.when_changed(self._govern)
 
     def _govern(self, catalogue: Catalogue) -> None:
@@ -138,7 +142,7 @@ class Gate:
         """Return the correlation id that a request brings, or a new one."""
         offered = headers.get(correlation.MARK)
         known = offered is not None and offered.decode("latin-1")
-        return known if known and correlation.accepted(known) else self._new_id("cor")
+        return known if known and correlation.accepted(known) else self.new_id("cor")
 
     async def shows_details(self, authorization: str) -> bool:
         """Return whether a caller sees what this layer depends on: the platform team, and of the inner layers their own
@@ -319,14 +323,17 @@ def governed(
     provided: Mapping[str, object],
     ready_without: bool = False,
     background: Sequence[Background] = (),
+    also: Callable[[], Iterable[Course]] = tuple,
+    report: Report | None = None,
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
     """Return the app of one deployable, whose handlers are given what is `provided` by name; `openapi` makes one
     that is described and not served. With `ready_without` the layer is ready also when something that its readiness
-    names is away. The jobs of `background` run from its start to its end. Raises `Ungoverned` when a route's
-    operation is not in the catalogue."""
+    names is away. The jobs of `background` run from its start to its end; how they go on, and what is in threads that
+    `also` returns, is said by readiness, and goes to `report`. Raises `Ungoverned` when a route's operation is not in
+    the catalogue."""
 
     @get("/health/live", operation_id="live", summary="Whether the process runs")
     async def live() -> dict[str, str]:
@@ -344,8 +351,8 @@ def governed(
         said = found | {"catalogue": REFUSED if wrong else "ok"}
         if away := gate.throttle.away:
             said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
-        if ended := ", ".join(filter(None, (each.trouble() for each in (watching, *background)))):
-            said["background"] = f"begun again: {ended}"
+        if stopped := troubles(courses()):
+            said["background"] = stopped
         if trouble := gate.trail.trouble():
             said["audit"] = f"writes are refused: {trouble}"
         said["revocations"] = gate.revocations.said
@@ -353,7 +360,12 @@ def governed(
             said["keys"] = gate.keys.trouble
         return Response(said, status_code=200 if ready else 503)
 
+    def courses() -> Iterable[Course]:
+        return chain(*(each.courses() for each in (watching, *background)), also())
+
+    reports = [] if report is None else [JobReports(courses, report, gate.new_id, uname().nodename).watch]
     watching = Background(
+        *reports,
         gate.live_catalogue.watch,
         gate.revocations.watch,
         gate.keys.watch,
@@ -397,7 +409,7 @@ def _served(app: Litestar, gate: Gate, *, described: bool) -> Iterator[ServedRou
                 yield ServedRoute(operation_of(handler), versions.named_in(route.path), safe)
 
 
-def ungoverned(catalogue: Catalogue, layer: Layer, routes: Iterable[ServedRoute]) -> Iterator[Report]:
+def ungoverned(catalogue: Catalogue, layer: Layer, routes: Iterable[ServedRoute]) -> Iterator[Violation]:
     """Report what a catalogue lacks to govern the routes of a layer."""
     operations = catalogue.operations(layer)
     for route in routes:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from canonical.faults import Misconfigured, PlatformFault
+from policies.background import rest
 
 CHECK_EVERY = 5.0
 """Seconds between two checks."""
@@ -99,7 +100,7 @@ class Checks(Answers):
         """Ask for as long as the layer runs."""
         while True:
             await self.ask()
-            await asyncio.sleep(CHECK_EVERY)
+            await rest(CHECK_EVERY)
 
     async def ask(self) -> None:
         """Ask all at once."""

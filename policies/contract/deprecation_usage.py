@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from datetime import date
 
@@ -10,6 +9,7 @@ import msgspec
 import structlog
 
 from canonical.ids import Clock
+from policies.background import rest
 from policies.store.shared_store import AWAY, SharedStore
 
 PACE = 1.0
@@ -42,7 +42,7 @@ class DeprecationUsage:
     async def watch(self) -> None:
         """Hand over what was counted, for as long as the layer runs."""
         while True:
-            await asyncio.sleep(PACE)
+            await rest(PACE)
             await self.hand_over()
 
     async def hand_over(self) -> None:

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from canonical.ids import Clock
+from policies.background import rest
 from policies.identity.issuer import ALGORITHM, LONGEST
 from policies.identity.jwks import Jwk
 from policies.store.documents import Document
@@ -167,7 +168,7 @@ class KeyRing:
     async def watch(self) -> None:
         """Tend the keys again and again, for as long as the layer runs."""
         while True:
-            await asyncio.sleep(PACE)
+            await rest(PACE)
             await self.look()
 
     # ----

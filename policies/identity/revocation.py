@@ -18,6 +18,7 @@ import redis
 import structlog
 
 from canonical.ids import Clock
+from policies.background import rest
 from policies.identity.issuer import LEEWAY, LONGEST
 from policies.store.documents import Document
 from policies.store.secret import NO_SECRET, Secret
@@ -172,7 +173,7 @@ class Revocations:
         """Read the store again and again, for as long as the layer runs."""
         while True:
             await self.try_to_look()
-            await asyncio.sleep(PACE)
+            await rest(PACE)
 
     async def revoke(self, *, token: str = "", client: str = "") -> None:
         """Revoke a token by its id, or all tokens of a client until now. Raises as `look` does."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from canonical.faults import Rejected, Throttled, Unavailable
+from canonical.jobs import JobsReceipt, JobsReport
 from policies.catalogue.model import Client
 from policies.context import correlation, deadline
 from policies.http.client import HttpResponse, TransportFailure
@@ -121,6 +122,12 @@ class AsyncLayerClient:
 
     async def close(self) -> None:
         await self._http.close()
+
+
+async def report_jobs(client: AsyncLayerClient, token: str, report: JobsReport, correlation_id: str) -> None:
+    """Report to the process layer how the jobs of another go on. Raises a leaf of `PlatformFault`."""
+    with correlation.correlated(correlation_id):
+        await client.call("POST", "/process/v1/jobs", token, JobsReceipt, report)
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from typing import Protocol, TextIO
 
 import structlog
 
+from policies.background import rest
 from policies.store.files import open_lock
 
 SECONDS = 10.0
@@ -67,8 +68,9 @@ class FileLease:
 class KeptLease:
     """A lease that is asked for, and renewed, for as long as a layer runs."""
 
-    def __init__(self, lease: Lease, clock: Callable[[], float] = monotonic) -> None:
-        """`clock` returns seconds, and never goes back."""
+    def __init__(self, lease: Lease, clock: Callable[[], float] = monotonic, *, name: str = "lease") -> None:
+        """`clock` returns seconds, and never goes back. `name` says what the lease is of."""
+        self.name = name
         self._lease = lease
         self._clock = clock
         self._until = float("-inf")
@@ -86,7 +88,7 @@ class KeptLease:
         try:
             while True:
                 await self.renew()
-                await asyncio.sleep(RENEW_EVERY)
+                await rest(RENEW_EVERY)
         finally:
             await self._release()
 

@@ -9,6 +9,7 @@ from time import monotonic
 
 import structlog
 
+from policies.background import rest
 from policies.store.documents import StoreAway
 
 ASK_EVERY = 30.0
@@ -36,7 +37,7 @@ class SharedClock:
     async def watch(self) -> None:
         """Compare again and again, for as long as a layer runs."""
         while True:
-            await asyncio.sleep(ASK_EVERY)
+            await rest(ASK_EVERY)
             try:
                 await asyncio.to_thread(self.compare)
             except StoreAway as error:

@@ -20,10 +20,10 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock
+from policies.background import LOOK_EVERY, Course, KeptThread, Routine, note_rest, rest
 from process_apis.records.database import executors
 from process_apis.runtime.interruptions import Interrupted
 from process_apis.runtime.queues import PENDING, PartitionQueue, ResumedQueue, stop_polling, workflows
-from process_apis.runtime.threads import KeptThread
 
 VERSION = "1"
 """Pinned by us: by default it is a hash of the code, and an upgrade would strand every running workflow."""
@@ -73,6 +73,9 @@ class Engine:
         self._next: Callable[[], Work | None] = lambda: None
         self._poller: KeptThread | None = None
         self._beater: KeptThread | None = None
+        self._sweep: list[Routine] = []
+        """What is done at each poll."""
+        self._slots = Routine(self._fill_worker_slots, SQLAlchemyError)
         self._beat_at = monotonic()
         """The last heartbeat that was written."""
         self._beating_since = 0.0
@@ -110,7 +113,9 @@ class Engine:
         stop_polling(dbos)
         self._partitions.launch(dbos)
         self._resumed.launch(dbos)
-        self._poller = KeptThread("poller", self._poll, periodic_jobs)
+        passing = SQLAlchemyError  # of the database, which all of them need
+        self._sweep = [Routine(each, passing) for each in (self.take_over, *periodic_jobs)]
+        self._poller = KeptThread("poller", self._poll)
 
     def close(self) -> None:
         self._closing.set()
@@ -201,11 +206,11 @@ class Engine:
 
     def _beat(self) -> None:
         """Show that this process lives. A thread does nothing else: a periodic job may wait long for a platform, and
-        another process would take over what this one is at. And see to the other threads."""
-        while not self._closing.wait(self._settings.heartbeat):
-            for each in (self._poller, self._partitions.thread, self._resumed.thread):
-                if each is not None:
-                    each.keep()
+        another process would take over what this one is at."""
+        while True:
+            note_rest(self._settings.heartbeat)
+            if self._closing.wait(self._settings.heartbeat):
+                return
             try:
                 self._heartbeat()
             except SQLAlchemyError as error:
@@ -213,25 +218,38 @@ class Engine:
 
     def is_working(self) -> bool:
         """Return whether what is due is looked for. A fault of ours may have ended that, until it is begun again."""
-        threads = (self._poller, self._beater, self._partitions.thread, self._resumed.thread)
-        return all(each is not None and each.is_alive() for each in threads)
+        return self._poller is not None and all(each.is_alive() for each in self._threads())
 
-    def _poll(self, periodic_jobs: Sequence[Callable[[], None]]) -> None:
+    def _threads(self) -> list[KeptThread]:
+        threads = (self._poller, self._beater, self._partitions.thread, self._resumed.thread)
+        return [each for each in threads if each is not None]
+
+    def courses(self) -> list[Course]:
+        """Return how each thread, and each thing that is done at a sweep, goes on."""
+        return [each.course for each in (*self._threads(), *self._sweep, self._slots)]
+
+    async def keep_threads(self) -> None:
+        """Begin each thread again that has ended, for as long as the layer runs. This is no thread itself: those that
+        look after one another can all end in one moment."""
+        while True:
+            for each in self._threads():
+                each.keep()
+            await rest(LOOK_EVERY)
+
+    def _poll(self) -> None:
         poll = monotonic()
         while True:
+            note_rest(self._settings.heartbeat)
             self._woken.wait(self._settings.heartbeat)
             self._woken.clear()
             if self._closing.is_set():
                 return
-            if self._beater is not None:
-                self._beater.keep()
             try:
                 if (now := monotonic()) >= poll:
                     poll = now + self._settings.poll
-                    self.take_over()
-                    for job in periodic_jobs:
-                        job()
-                self._fill_worker_slots()
+                    for each in self._sweep:
+                        each.do()
+                self._slots.do()
             except SQLAlchemyError as error:
                 log.warning("sweep interrupted, the next one goes on", reason=type(error).__name__)
 

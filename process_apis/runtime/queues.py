@@ -17,7 +17,7 @@ from dbos._queue import Queue, queue_worker_thread
 from dbos._utils import INTERNAL_QUEUE_NAME
 from sqlalchemy.exc import SQLAlchemyError
 
-from process_apis.runtime.threads import KeptThread
+from policies.background import KeptThread, note_rest
 
 PARTITIONS = "partitions"
 RESUMED_POLL = 5.0
@@ -64,7 +64,8 @@ class WakeableStop(threading.Event):
         """Wait until something waits in the queue: look at once when there is news, and at each poll. Return whether it
         is time to stop. A `timeout` that is longer is that of an engine that backs off."""
         while not self.is_set():
-            self._news.wait(max(self._poll, timeout or 0))
+            note_rest(pause := max(self._poll, timeout or 0))
+            self._news.wait(pause)
             self._news.clear()
             if self._is_waiting():
                 break
@@ -88,7 +89,7 @@ class WatchedQueue:
 
     def watch(self, dbos: DBOS, queue: Queue) -> None:
         """Begin to poll, in a thread."""
-        self.thread = KeptThread(f"watches {self._name}", queue_worker_thread, self._stop, dbos, queue)
+        self.thread = KeptThread(f"queue {self._name}", queue_worker_thread, self._stop, dbos, queue)
 
     def wake(self) -> None:
         """Look at once whether something waits."""

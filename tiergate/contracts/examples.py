@@ -35,6 +35,7 @@ from canonical.deals import (
     ProvisioningRequest,
 )
 from canonical.events import DEAL_CLOSED, Event, EventReceipt, WebhookReceipt
+from canonical.jobs import JobsReceipt, JobsReport
 from canonical.money import Money
 from canonical.orders import (
     Cancellation,
@@ -208,6 +209,8 @@ SAMPLES: dict[Any, Any] = {
         ),
         EventReceipt(new=True),
         WebhookReceipt(taken=True),
+        JobsReport("gateway-1", {"LiveCatalogue watch": "", "AuditTrail watch": "it ends again and again, by OSError"}),
+        JobsReceipt(open_cases=1),
         Case(
             CAS,
             "deal_invalid",
