@@ -103,8 +103,8 @@ class Retention:
         with self._database.connect() as connection:
             limits = {"before": int(before.timestamp() * 1000), "at": at, "id": last}
             found = [tuple(row) for row in connection.execute(self._due, limits)]
-            open_ones = _open_among(connection, (subject for _, each in found for subject in _subjects(each)))
-        removed = [each for _, each in found if open_ones.isdisjoint(_subjects(each))]
+            open_ones = _open_among(connection, (subject for _, each in found for subject in subjects_of(each)))
+        removed = [each for _, each in found if open_ones.isdisjoint(subjects_of(each))]
         if removed:
             DBOS.delete_workflows(removed)
             log.info("workflows were kept long enough", removed=len(removed))
@@ -164,7 +164,7 @@ def _date(connection: sa.Connection, rows: Iterable[Any]) -> int:
     return len(dates)
 
 
-def _subjects(workflow_id: str) -> set[str]:
+def subjects_of(workflow_id: str) -> set[str]:
     """Return what a workflow may be about: `order:<id>:<run>`, `activation:<id>:<run>:<attempt>`, and a posting whose
     key has colons."""
     parts = workflow_id.split(":")

@@ -21,6 +21,10 @@ INSTANCE = sa.String(40)
 """The name of a platform in the catalogue."""
 NOT_BLOCKED: dict[str, None] = {"blocked_by": None, "blocked_since": None}
 """What the columns of a row hold that waits for no platform: neither for which one nor since when (UTC)."""
+PERSONAL = "personal"
+"""What the columns say of themselves that may name a person: how `process_apis/erasure.py` reads them."""
+TEXT, DOCUMENT = {PERSONAL: "text"}, {PERSONAL: "document"}
+"""Words of people or of platforms, or a name; a record of the canonical model as JSON."""
 CONNECTIONS = 20
 """Connections that are kept, and as many that are opened when there is more to do."""
 
@@ -46,7 +50,7 @@ customers = sa.Table(
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("id", KEY, nullable=False, unique=True),
     sa.Column("partner", sa.String(60), nullable=False, default="", index=True),
-    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("run", sa.Integer, nullable=False, default=0),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("correlation_id", KEY, nullable=False, default=""),
@@ -65,16 +69,16 @@ orders = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("deal_state", sa.String(40), nullable=False, default=""),
     sa.Column("deal_revision", sa.Integer),
-    sa.Column("name", sa.String(255), nullable=False, default=""),
+    sa.Column("name", sa.String(255), nullable=False, default="", info=TEXT),
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("held_in", sa.String(20), nullable=False, default=""),
-    sa.Column("blocked_reason", sa.Text, nullable=False, default=""),
+    sa.Column("blocked_reason", sa.Text, nullable=False, default="", info=TEXT),
     sa.Column("legal_entity", sa.String(20), nullable=False, default=""),
     sa.Column("customer_id", KEY, nullable=False, default="", index=True),
     sa.Column("partner", sa.String(60), nullable=False, default="", index=True),
-    sa.Column("placed_by", KEY, nullable=False, default=""),
+    sa.Column("placed_by", KEY, nullable=False, default="", info=TEXT),
     sa.Column("correlation_id", KEY, nullable=False),
-    sa.Column("plan", sa.LargeBinary),
+    sa.Column("plan", sa.LargeBinary, info=DOCUMENT),
     sa.Column("run", sa.Integer, nullable=False, default=1),
     sa.Column("attempts", sa.Integer, nullable=False, default=0, server_default="0"),
     sa.Column("blocked_by", INSTANCE),
@@ -103,9 +107,9 @@ order_lines = sa.Table(
     sa.Column("order_id", KEY, primary_key=True),
     sa.Column("line_id", KEY, primary_key=True),
     sa.Column("position", sa.Integer, nullable=False),
-    sa.Column("line", sa.LargeBinary, nullable=False),
+    sa.Column("line", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("state", sa.String(20), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False, default=""),
+    sa.Column("reason", sa.Text, nullable=False, default="", info=TEXT),
     sa.Column("attempt", sa.Integer, nullable=False, default=1),
     sa.Column("billed", sa.Boolean, nullable=False, default=False),
 )
@@ -121,7 +125,7 @@ postings = sa.Table(
     sa.Column("contract_id", KEY, nullable=False, default="", index=True),
     sa.Column("legal_entity", sa.String(20), nullable=False, default=""),
     sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("blocked_reason", sa.Text, nullable=False, default=""),
+    sa.Column("blocked_reason", sa.Text, nullable=False, default="", info=TEXT),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("blocked_by", INSTANCE),
     sa.Column("blocked_since", sa.String(40)),
@@ -151,7 +155,7 @@ cases = sa.Table(
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("legal_entity", sa.String(20), nullable=False, default=""),
     sa.Column("customer_id", KEY, nullable=False, default="", index=True),
-    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("resolved_at", sa.String(40), index=True),
 )
 OPEN = cases.c.state == "open"
@@ -177,7 +181,7 @@ events = sa.Table(
     sa.Column("type", sa.String(120), nullable=False),
     sa.Column("subject", KEY, nullable=False),
     sa.Column("correlation_id", KEY, nullable=False),
-    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("taken_at", sa.String(40)),
     sa.UniqueConstraint("source", "id"),
 )

@@ -1,0 +1,1 @@
+"""Erasing people: what is stored of whom, and what takes its place."""
