@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Mapping
 
 import msgspec
@@ -13,14 +12,23 @@ from canonical.orders import Page
 from canonical.states import IllegalTransition
 from policies.business.case_routing import CASE_ROUTING
 from policies.identity.authentication import Principal
-from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
+from policies.problems import (
+    FORBIDDEN,
+    INVALID,
+    MISSING,
+    NOT_ALLOWED_NOW,
+    OVERLOADED,
+    FieldError,
+    ProblemError,
+)
+from policies.store.documents import StoreAway
+from process_apis.records.erased import is_placeholder, subject_name
 from process_apis.runtime.capability import CaseOwner
 from process_apis.runtime.context import WorkflowContext
 
 ENDING: tuple[Action, ...] = ("compensate", "reject")
 """Actions that end the subject of a case. What else was wrong with it is no trouble any more."""
 
-ADDRESS = "mailto:"
 UNSEEN = " (whether it is who placed the order cannot be seen)"
 log = structlog.get_logger("tiergate.cases")
 
@@ -81,27 +89,34 @@ class CaseActions:
         """Return whether it is certain that an approval is not by who asked for it. Raises `ProblemError` (403) when it
         is.
 
-        The CRM names people by addresses. An issuer may name them by ids of its own, which can be others for each
-        client (OpenID Connect Core, section 8.1: pairwise), so that one person has several; and a client's own token
-        names no person. These are compared for being the same, and say nothing when they are not, unless a client of
-        the catalogue has placed the order itself.
+        Who was erased meanwhile is known by the placeholder. The CRM names people by addresses. An issuer may name them
+        by ids of its own, which can be others for each client (OpenID Connect Core, section 8.1: pairwise), so that one
+        person has several; and a client's own token names no person. These are compared for being the same, and say
+        nothing when they are not, unless a client of the catalogue has placed the order itself.
         """
-        approves, asked = _name(principal.subject), _name(asked_by)
-        if approves == asked:
+        approves, asked = subject_name(principal.subject), subject_name(asked_by)
+        was_erased = is_placeholder(asked)
+        same = self._stands_for(asked, principal) if was_erased else approves == asked
+        if same:
             raise ProblemError(FORBIDDEN, "Those who placed the order cannot approve it; ask somebody else.")
         by_a_client = asked_by in self._context.live_catalogue.current.clients
-        comparable = by_a_client or ("@" in approves and "@" in asked)
+        comparable = by_a_client or (same is not None and "@" in approves and "@" in asked)
         if not comparable:
             log.warning("an approval cannot be compared with who placed the order", case=case.id)
         return comparable
+
+    def _stands_for(self, placeholder: str, principal: Principal) -> bool | None:
+        """Return whether who placed an order, and was erased since, is the caller; None when that cannot be known any
+        more. Raises `ProblemError` (503) when it cannot be looked up now."""
+        erased = self._context.erased
+        try:
+            return erased.stands_for(placeholder, principal.subject) if erased else None
+        except StoreAway as error:
+            detail = "Nothing was done: it cannot be looked up now who placed the order."
+            raise ProblemError(OVERLOADED, detail, headers={"Retry-After": "1"}) from error
 
     def _same_trouble(self, case: Case, action: Action, owner: CaseOwner) -> Collection[CaseKind]:
         """Return the kinds of which all open cases of the subject are resolved together with this one."""
         if action in ENDING:
             return owner.kinds - owner.outlive
         return CASE_ROUTING.of(self._context.live_catalogue.current)[case.kind].resolves
-
-
-def _name(subject: str) -> str:
-    """Return what a subject is compared by: forms of one address are one, whatever case or width its letters have."""
-    return unicodedata.normalize("NFKC", subject).strip().casefold().removeprefix(ADDRESS)

@@ -360,6 +360,7 @@ def records(settings: Settings) -> Engine:
 def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | None = None) -> Litestar:
     from process_apis.app import create_app
     from process_apis.records.cases import Cases
+    from process_apis.records.erased import ErasedPeople
     from process_apis.records.orders import Orders
     from process_apis.records.postings import Postings
     from process_apis.retention import RetentionDays
@@ -368,7 +369,8 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     from process_apis.system_client import Platforms
 
     live_catalogue = open_catalogue(settings)
-    governs = gate("process", settings, live_catalogue, SharedState(settings))
+    shared = SharedState(settings)
+    governs = gate("process", settings, live_catalogue, shared)
     token, clock = caller("process-layer", governs), governs.clock
     client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
     retries = RetryPolicy(
@@ -384,6 +386,7 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
         residency(settings, live_catalogue),
         live_catalogue,
         retries,
+        ErasedPeople(shared.erased_people()),
     )
     own = settings.process
     engine = EngineSettings(settings.process_database(), replica_name(), dead_after=own.dead_after)

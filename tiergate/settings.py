@@ -185,6 +185,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the path of the revocations, where there is no Redis to hold them."""
         return self.state / "revoked.json"
 
+    def erased_people(self) -> Path:
+        """Return the path of the list of who was erased, where no database has it."""
+        return self.state / "erased.json"
+
     def audit_key(self) -> Path:
         """Return the path of the key that seals the audit records.
 

@@ -60,6 +60,10 @@ class SharedState:
     def client_secrets(self) -> ClientSecrets:
         return ClientSecrets(self._document("client-secrets", self._settings.client_secrets()))
 
+    def erased_people(self) -> Document:
+        """Return who was erased, and the key of the digests: it outlives a restore of the tables."""
+        return self._document("erased", self._settings.erased_people())
+
     def revocations(self) -> Revocations:
         return Revocations(self._revoked_store(), self.clock)
 

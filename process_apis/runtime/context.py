@@ -11,6 +11,7 @@ from canonical.ids import Clock
 from policies.catalogue.live import LiveCatalogue
 from policies.outbound.residency import Residency
 from process_apis.records.cases import Cases
+from process_apis.records.erased import ErasedPeople
 from process_apis.records.orders import Orders
 from process_apis.records.postings import Postings
 from process_apis.system_client import Platforms
@@ -42,6 +43,8 @@ class WorkflowContext(msgspec.Struct, frozen=True):
     residency: Residency
     live_catalogue: LiveCatalogue
     retry_policy: RetryPolicy = RetryPolicy()
+    erased: ErasedPeople | None = None
+    """Who was erased; None where nobody can have been."""
 
     def later(self, seconds: float) -> datetime:
         return self.clock() + timedelta(seconds=seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NoReturn, get_args
 
 import msgspec
@@ -16,10 +17,12 @@ from canonical.faults import Conflict, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.orders import PostingKind
 from canonical.states import OrderState
-from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, ProblemError
+from policies.problems import FORBIDDEN, INVALID, MISSING, NOT_ALLOWED_NOW, OVERLOADED, ProblemError
+from policies.store.documents import FileDocument, StoreAway
 from process_apis import accounting, posting
 from process_apis.case_actions import CaseActions
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
+from process_apis.records.erased import ErasedPeople, address
 from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.capability import Capability, CaseOwner, Next, owners
 from process_apis.runtime.context import WorkflowContext
@@ -91,6 +94,44 @@ def test_who_placed_an_order_does_not_approve_it(context: WorkflowContext, place
 
     assert problem(orders_of(context), case.id, "approve") == FORBIDDEN
     assert context.orders.row(order_id).state == "awaiting_approval"
+
+
+class Away:
+    """A list of who was erased that cannot be read."""
+
+    def read(self) -> bytes:
+        raise StoreAway("the shared database does not answer")
+
+    def change(self, act: Callable[[bytes], bytes]) -> None:
+        del act
+        raise StoreAway("the shared database does not answer")
+
+
+def test_who_placed_an_order_and_was_erased_does_not_approve_it(context: WorkflowContext, tmp_path: Path) -> None:
+    document = FileDocument(tmp_path / "erased.json")
+    people = ErasedPeople(document)
+    people.prepare()
+    lost, away = ErasedPeople(FileDocument(tmp_path / "lost.json")), ErasedPeople(Away())
+    order_id = accepted_order(context, "deal", "validating", "credit_review", "awaiting_approval", "onboarding")
+    context.orders.change(order_id, placed_by=address(people.placeholder("kim@example.com")))
+    case = opened(context, "credit_limit", order_id, "approve", "reject")
+
+    def approved_by(subject: str, known: ErasedPeople) -> object:
+        acts = orders_of(msgspec.structs.replace(context, erased=known))
+        try:
+            return acts.act(case.id, "approve", "", msgspec.structs.replace(SOMEBODY, subject=subject)).resolution
+        except ProblemError as error:
+            return error.problem
+
+    assert approved_by("Kim@Example.com", people) == FORBIDDEN
+    assert approved_by("lee@example.com", away) == OVERLOADED
+    assert [each.state for each in context.cases.page(SOMEBODY, None, None, None, 9).items] == ["open"]
+    assert "cannot be seen" in str(approved_by("kim@example.com", lost))
+    second = opened(context, "credit_limit", order_id, "approve", "reject")
+    done = orders_of(msgspec.structs.replace(context, erased=people)).act(
+        second.id, "approve", "", msgspec.structs.replace(SOMEBODY, subject="l@x.de")
+    )
+    assert done.resolution == "approve by l@x.de"
 
 
 @pytest.mark.parametrize(
