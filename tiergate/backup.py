@@ -1,8 +1,9 @@
 """Backups of what one machine has, made while the layers run, and put back while none does.
 
 There are two kinds of state. The *work* (the databases, and how far change feeds were read) is put back as a whole: it
-is one moment of the past. What *stands* (client secrets, the audit log with its key and heads) is put back only where
-nothing is: an older one would let in who was locked out since, and cut off what was recorded since.
+is one moment of the past. What *stands* (client secrets, who was erased, the audit log with its key and heads) is put
+back only where nothing is: an older one would let in who was locked out since, and forget who was erased and what was
+recorded since.
 
 Signing keys and revocations are in no backup: it would let in anybody who reads it. Where they are lost, keys are made
 again and nothing from before is good (`policies.identity.key_ring`, `policies.identity.revocation`).
@@ -15,7 +16,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from importlib.metadata import version
@@ -26,18 +27,21 @@ import msgspec
 from sqlalchemy import make_url
 
 from policies.audit.files import LogFiles, snapshot
-from policies.audit.log import AuditLog
-from policies.audit.records import AuditEntry, sealing_key
 from policies.catalogue.model import Layer
+from policies.store.documents import FileDocument
 from policies.store.files import make_private
 from process_apis.records.database import open_database
+from process_apis.records.erased import ErasedPeople
 from process_apis.records.orders import ask_targets_again
 from process_apis.records.revisions import REVISIONS
+from tiergate.recorded import record
 from tiergate.settings import NotReady, Settings
 from tiergate.state_in_use import RESTORING, used_alone
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+ERASED = "erased.json"
+"""The list of who was erased, with the key of its digests."""
 PROCESS = "process.sqlite"
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 PACKAGES = ("tiergate", "dbos")
@@ -78,12 +82,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """What a restore did: the names that it put back, those that stayed as they were, and where the former work is."""
+    """What a restore did: the names that it put back, those that stayed as they were, where the former work is, and how
+    many people were erased that the backup may have."""
 
     manifest: Manifest
     put_back: list[str]
     stayed: list[str]
     aside: Path | None
+    erased: int
 
 
 class StatePaths(msgspec.Struct, frozen=True):
@@ -113,10 +119,11 @@ def state_paths(settings: Settings) -> StatePaths:
     work = {f"{layer}-shared.sqlite": settings.state / f"{layer}-shared.sqlite" for layer in LAYERS}
     if (database := database_file(settings)) is not None:
         work[PROCESS] = database
+    standing = {name: path for name, (_, elsewhere, path) in named.items() if not elsewhere}
     return StatePaths(
         work,
         settings.state / "cursors",
-        {name: path for name, (_, elsewhere, path) in named.items() if not elsewhere},
+        standing | {ERASED: settings.erased_people()},
         {layer: settings.audit_files(layer) for layer in LAYERS},
         {setting: elsewhere for setting, elsewhere, _ in named.values() if elsewhere},
     )
@@ -357,11 +364,13 @@ def restore(settings: Settings, backup: Path, now: datetime, *, move_aside: bool
                 _move(path, aside / name, settings.state)
         for name, path in put.items():
             _move(staged / name, path, settings.state)
+        what = f"backup of {manifest.made_at.isoformat(timespec='seconds')}"
         for layer, files in state.logs.items():
             if files.exist():
-                _record(files, layer, settings, manifest, now)
+                record(settings, layer, RESTORED, what, now)
         shutil.rmtree(staged)
-    return Restored(manifest, sorted(put), sorted(stayed), aside)
+    people = ErasedPeople(FileDocument(settings.erased_people())).all()
+    return Restored(manifest, sorted(put), sorted(stayed), aside, len(people))
 
 
 def _prepare(database: Path, now: datetime) -> None:
@@ -413,28 +422,3 @@ def _move(source: Path, target: Path, state: Path) -> None:
         owner = state.stat()
         for each in (target, target.parent):
             os.chown(each, owner.st_uid, owner.st_gid)
-
-
-def _record(files: LogFiles, layer: Layer, settings: Settings, manifest: Manifest, now: datetime) -> None:
-    """Say in an audit log that what it is about was put back to an earlier moment."""
-    entry = AuditEntry(
-        at=now,
-        layer=layer,
-        operation=RESTORED,
-        version="",
-        client="tiergate",
-        on_behalf_of=_user(),
-        object=f"backup of {manifest.made_at.isoformat(timespec='seconds')}",
-        status=200,
-        correlation_id="",
-    )
-    with closing(AuditLog(files, sealing_key(settings.audit_key()))) as log:
-        log.write(entry)
-
-
-def _user(name_of: Callable[[], str] = os.getlogin) -> str:
-    """Return who restores: the user of the terminal, or the number of the user without one."""
-    try:
-        return name_of()
-    except OSError:
-        return f"uid {os.getuid()}"

@@ -86,8 +86,8 @@ def everyone(database: sa.Engine) -> Iterator[Person]:
                         for each in people_in(f"{table.name}.{column}", content):
                             if each.get("email"):
                                 yield Person(erased.identity(each["email"]))
-                            else:
-                                yield Person("", at, frozenset({each.get("name", "")}))
+                            elif each.get("name"):
+                                yield Person("", at, frozenset({each["name"]}))
                     for found in ADDRESSES.findall(text):
                         yield Person(erased.identity(found))
 

@@ -13,6 +13,7 @@ OF_A_SERVER = (
     "the process layer's database is on PostgreSQL, which backs it up: take a base backup and archive its log, or run"
     f" pg_dump ({GUIDE}). What this machine has beside it goes into a backup with --files-only: take that first"
 )
+ERASE_AGAIN = "before you start the layers, run `tiergate person repeat --yes`"
 
 
 @click.command()
@@ -61,4 +62,6 @@ def restore(folder: Path, config: Path, *, move_aside: bool, only_check: bool) -
         click.echo(f"stayed as it is here: {', '.join(done.stayed)}")
     if done.aside:
         click.echo(f"what was here before: {shown(done.aside)}")
+    if done.erased:
+        warn([f"people who were erased ({done.erased}) may be there again: {ERASE_AGAIN}"])
     click.echo("start the layers: they read from the platforms what came after it, and find what was made there")

@@ -18,6 +18,7 @@ from tiergate.cli.development import demo, sandbox, sell
 from tiergate.cli.doctor import doctor
 from tiergate.cli.keys import keys
 from tiergate.cli.mapping import mapping
+from tiergate.cli.person import person
 from tiergate.cli.policy import policy
 from tiergate.cli.serve import serve, up
 from tiergate.cli.setup import setup
@@ -57,6 +58,7 @@ for each in (
     database,
     backup,
     restore,
+    person,
     openapi,
     policy,
     audit,

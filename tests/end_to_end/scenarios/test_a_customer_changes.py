@@ -1,4 +1,5 @@
-"""What the CRM changes of a customer is followed everywhere, once, and our own writing sets nothing going round."""
+"""What the CRM changes of a customer is followed everywhere, once, and our own writing sets nothing going round; who is
+erased there, and then here, does not come back."""
 
 from __future__ import annotations
 
@@ -6,11 +7,18 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
 
 from canonical.cases import Case
+from canonical.ids import utc_now
 from canonical.orders import Order
+from process_apis.records.database import open_database
+from sandbox.salesperson import close_deal, open_deal
+from tests.integration.process_apis.test_erasure import columns_with
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
+from tiergate.cli.main import cli
 
 CHANGED = "com.tiergate.crm.customer.changed.v1"
 
@@ -129,3 +137,58 @@ def test_another_country_is_for_finance_to_decide(environment: Environment, boug
     cases = wait_until(reported)
     assert {case.field for case in cases} == {"customer.address.country", "customer.tax_number"}
     assert {(case.team, case.actions) for case in cases} == {("finance", ("skip",))}
+
+
+def test_a_person_is_erased_beside_the_layers_and_the_order_goes_on(environment: Environment) -> None:
+    name, mail = "Robin Weggang", "robin.weggang@example.org"
+    account, deal = open_deal(environment.crm, environment.sale("Without Robin"), utc_now().date())
+    (contact,) = environment.crm.query(f"SELECT Id FROM Contact WHERE AccountId = '{account}'")
+    environment.crm.update("Contact", contact["Id"], FirstName="Robin", LastName="Weggang", Email=mail)
+    environment.crm.update("Opportunity", deal, Name=f"seats for {name}")
+    close_deal(environment.crm, deal)
+    order = environment.order_in(deal, "active")
+    environment.settled(order)
+    environment.shown(deal, "active")
+    first = tiergate(environment, "show", mail)
+
+    # first who owns it, in the words of the command
+    assert f"salesforce (sales operations) owns customer.contact: account {account}" in first
+    assert f"owns deal.name: deal {deal}" in first
+    changed = events_of(environment, order.customer_id)
+    environment.crm.update("Contact", contact["Id"], FirstName="", LastName="unknown", Email=None)
+    wait_until(lambda: events_of(environment, order.customer_id) > changed, 20, "the change of the contact")
+    wait_until(lambda: not in_billing(environment, order.customer_id).email, 20, "no mail in billing")
+    wait_until(lambda: followed(environment, account), 20)
+    erased = tiergate(environment, "erase", mail, "--reason", f"{name} asked", "--yes")
+    again = tiergate(environment, "erase", mail, "--reason", "again", "--yes")
+
+    assert "erased: " in erased
+    assert f"nothing is stored of {mail}" in again
+    assert f"nothing is stored of {mail}" in tiergate(environment, "show", mail)
+    assert columns_with(records_of(environment), mail, name) == []
+    read = environment.channels.order(order.id)
+    assert (read.state, read.history, read.plan and read.plan.contract.references) == (
+        "active",
+        order.history,
+        order.plan and order.plan.contract.references,
+    )
+    assert read.name.startswith("seats for erased-")
+    environment.crm.update("Opportunity", deal, StageName="Closed Lost")
+    environment.crm.update("Account", account, BillingCity="Köln")
+    (case,) = wait_until(lambda: environment.cases_of(order.id), 20, "a case about the loss")
+    wait_until(lambda: in_billing(environment, order.customer_id).address.city == "Köln", 20, "the city in billing")
+    wait_until(lambda: followed(environment, account), 20)
+    assert case.kind == "deal_changed"
+    assert columns_with(records_of(environment), mail, name) == []
+
+
+def tiergate(environment: Environment, *arguments: str) -> str:
+    """Run `tiergate person` as who runs the layers, and return what it said."""
+    words = ["person", *arguments, "--config", str(environment.sandbox.config)]
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def records_of(environment: Environment) -> sa.Engine:
+    return open_database(environment.settings.process_database())
