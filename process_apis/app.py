@@ -83,6 +83,7 @@ def create_app(
         background=[Background(retention.watch, engine.keep_threads)],
         also=engine.courses,
         report=report,
+        away={OperationalError: Unavailable("process", "the database cannot be used now")},
         on_startup=[start],
         on_shutdown=[stop],
         openapi=openapi,

@@ -344,16 +344,24 @@ def process_database(settings: Settings) -> Generator[Engine]:
         raise SettingsError([f"process.database_url: {error}"]) from error
     except OperationalError as error:
         database.dispose()
-        raise NotReady(f"the database is out of reach: {error.orig}") from error
+        raise NotReady(f"the database is out of reach: {error.orig}{_remedy(database)}") from error
+
+
+def _remedy(database: Engine) -> str:
+    """Return what to do about a database that cannot be used: a file has no server that says so."""
+    of_file = database.dialect.name == "sqlite"
+    return ": see that its disk has room, and start the layer again" if of_file else ""
 
 
 def records(settings: Settings) -> Engine:
-    """Return the process layer's database, with the tables that this code needs. Raises as `process_database` does,
-    `SettingsError` too when tables are missing and a start must not make them."""
+    """Return the process layer's database, with the tables that this code needs, which can be written. Raises as
+    `process_database` does, `SettingsError` too when tables are missing and a start must not make them."""
+    from process_apis.records.database import require_room
     from process_apis.records.revisions import prepare
 
     with process_database(settings) as database:
         prepare(database, instances_of(settings), upgrade_at_start=settings.process.upgrade_at_start)
+        require_room(database, replica_name())
     return database
 
 

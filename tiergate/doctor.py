@@ -68,6 +68,7 @@ Word = Literal[
     "catalogue",
     "limits",
     "background",
+    "disk",
     "audit",
     "revocations",
     "keys",

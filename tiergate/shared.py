@@ -100,7 +100,7 @@ class SharedState:
         published = self._document("signing-keys", self._settings.state / "signing-keys.json")
         made = KeyRing(self._settings.issuer_key(), published, self.clock, by=self._name, days=days)
         try:
-            made.tend()
+            made.begin()
         except StoreAway as error:
             raise NotReady(str(error)) from error
         except FileNotFoundError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from shutil import disk_usage
 
 import structlog
 from msgspec.structs import replace
@@ -21,6 +22,8 @@ from policies.background import rest
 
 PACE = 1.0
 """Seconds between two looks at what was counted, and at a log that cannot be written."""
+LITTLE = 4 * 2**20
+"""Bytes of free room below which readiness says so."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 log = structlog.get_logger("tiergate.audit")
 
@@ -36,6 +39,15 @@ class AuditTrail:
     def trouble(self) -> str:
         """Return why nothing may be begun that needs a record; empty when it may."""
         return self._audit.trouble()
+
+    def little_room(self) -> str:
+        """Return how much room there is on the disk of the log, when that is next to nothing; else an empty string.
+        A thread may ask."""
+        try:
+            free = disk_usage(self._audit.files.log.parent).free
+        except OSError as error:
+            return f"its free room is not known ({type(error).__name__})"
+        return f"{free // 1024} KiB are free" if free < LITTLE else ""
 
     def record(self, entry: AuditEntry) -> asyncio.Future[None]:
         """Return what to await until a record is written; it raises `OSError` when it could not be."""

@@ -6,14 +6,17 @@ request comes. Its answer carries what they left: headers of the version and of 
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from os import uname
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.di import Provide
 from litestar.exceptions import ValidationException
@@ -62,6 +65,7 @@ ACTS_FOR = "acts_for"
 """Where an operation that verifies its caller itself says who that is, for the audit record."""
 REFUSED = "refused, the previous one governs: the log of this layer says why"
 """What readiness says of a refused catalogue. It is open to everybody, and the reason names clients and scopes."""
+log = structlog.get_logger("tiergate.gate")
 DESCRIBED_AT = "/schema"
 """Where an app that is made to be described has its description. Such an app is never served."""
 
@@ -156,6 +160,20 @@ class Gate:
         client = self.live_catalogue.current.clients.get(principal.client)
         known = client is not None and client.audience == self.layer
         return known and (self.layer != "experience" or SCOPE in principal.scopes)
+
+    def readiness(self) -> dict[str, str]:
+        """Return what is known of the policies, each `ok` or what is wrong. It looks at a disk: a thread may ask."""
+        wrong = self.live_catalogue.refused  # said, and no reason to stop: the previous catalogue governs
+        said = {"catalogue": REFUSED if wrong else "ok", "revocations": self.revocations.said}
+        if away := self.throttle.away:
+            said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
+        if free := self.trail.little_room():
+            said["disk"] = f"{free}: writes are refused when there is none"
+        if trouble := self.trail.trouble():
+            said["audit"] = f"writes are refused: {trouble}"
+        if self.keys.trouble:
+            said["keys"] = self.keys.trouble
+        return said
 
     def now(self) -> datetime:
         """Return the moment in UTC."""
@@ -308,6 +326,16 @@ def _answering(gate: Gate, handle: Handler) -> Handler:
     return answer
 
 
+def _as_fault(fault: PlatformFault) -> Handler:
+    """Return a handler that answers an exception as a fault of what the layer depends on."""
+
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+        log.warning("a request met what is away", away=fault.platform, reason=type(error).__name__)
+        return HANDLERS[PlatformFault](request, fault)
+
+    return answer
+
+
 def _giving(provided: object) -> Callable[[], Any]:
     def give() -> Any:
         return provided
@@ -325,6 +353,7 @@ def governed(
     background: Sequence[Background] = (),
     also: Callable[[], Iterable[Course]] = tuple,
     report: Report | None = None,
+    away: Mapping[type[Exception], PlatformFault] = MappingProxyType({}),
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     openapi: OpenAPIConfig | None = None,
@@ -332,7 +361,8 @@ def governed(
     """Return the app of one deployable, whose handlers are given what is `provided` by name; `openapi` makes one
     that is described and not served. With `ready_without` the layer is ready also when something that its readiness
     names is away. The jobs of `background` run from its start to its end; how they go on, and what is in threads that
-    `also` returns, is said by readiness, and goes to `report`. Raises `Ungoverned` when a route's operation is not in
+    `also` returns, is said by readiness, and goes to `report`. An exception that is in `away` is answered as the
+    fault there is. Raises `Ungoverned` when a route's operation is not in
     the catalogue."""
 
     @get("/health/live", operation_id="live", summary="Whether the process runs")
@@ -347,17 +377,9 @@ def governed(
         ready = ready_without or all(is_ok(each) for each in found.values())
         if not await gate.shows_details(request.headers.get("authorization", "")):
             return Response({"status": "ok" if ready else "not ready"}, status_code=200 if ready else 503)
-        wrong = gate.live_catalogue.refused  # said, and no reason to stop: the previous catalogue governs
-        said = found | {"catalogue": REFUSED if wrong else "ok"}
-        if away := gate.throttle.away:
-            said["limits"] = f"counted in memory, for each replica alone: Redis is away ({away})"
+        said = found | await asyncio.to_thread(gate.readiness)
         if stopped := troubles(courses()):
             said["background"] = stopped
-        if trouble := gate.trail.trouble():
-            said["audit"] = f"writes are refused: {trouble}"
-        said["revocations"] = gate.revocations.said
-        if gate.keys.trouble:
-            said["keys"] = gate.keys.trouble
         return Response(said, status_code=200 if ready else 503)
 
     def courses() -> Iterable[Course]:
@@ -377,7 +399,10 @@ def governed(
     app = Litestar(
         route_handlers=[live, ready, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],
-        exception_handlers={kind: _answering(gate, handle) for kind, handle in HANDLERS.items()},
+        exception_handlers={
+            **{kind: _answering(gate, handle) for kind, handle in HANDLERS.items()},
+            **{kind: _answering(gate, _as_fault(fault)) for kind, fault in away.items()},
+        },
         before_request=_refusing_unknown(gate),
         request_max_body_size=MAX_BODY,
         dependencies={

@@ -31,7 +31,7 @@ from policies.background import rest
 from policies.identity.issuer import ALGORITHM, LONGEST
 from policies.identity.jwks import Jwk
 from policies.store.documents import Document
-from policies.store.files import update_atomically
+from policies.store.files import is_full, update_atomically
 
 PACE = 5.0
 """Seconds between two reads of what is published."""
@@ -115,6 +115,7 @@ class KeyRing:
         """
         now = self._clock().timestamp()
         self._known = _directory(self._published.read())
+        self._own = _own(_stored(self._path))
         if self._days is not None and self._is_time(_stored(self._path), now):
             update_atomically(self._path, lambda found: found + _new_key() if self._is_time(found, now) else found)
         self._own = _own(self._path.read_bytes())
@@ -154,16 +155,29 @@ class KeyRing:
         known = self._known.valid(self._clock().timestamp())
         return list((own | {name: each.jwk for name, each in known.items()}).values())
 
+    def begin(self) -> None:
+        """Tend the keys for the first time. A full disk keeps nobody from signing with a key that is there. Raises as
+        `tend` does."""
+        try:
+            self.tend()
+        except OSError as error:
+            if not (is_full(error) and self._own):
+                raise
+            self._note(error)
+
     async def look(self) -> None:
         """Tend the keys. When that is not possible now, those that are known go on."""
         try:
             await asyncio.to_thread(self.tend)
         except (OSError, ValueError) as error:
-            if not self.trouble:
-                log.warning("the signing keys cannot be read or published", reason=str(error))
-            self.trouble = f"they cannot be read or published ({type(error).__name__})"
+            self._note(error)
         else:
             self.trouble = ""
+
+    def _note(self, error: Exception) -> None:
+        if not self.trouble:
+            log.warning("the signing keys cannot be read or published", reason=str(error))
+        self.trouble = f"they cannot be read or published ({type(error).__name__})"
 
     async def watch(self) -> None:
         """Tend the keys again and again, for as long as the layer runs."""

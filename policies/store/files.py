@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -12,6 +13,11 @@ from typing import TextIO
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether an error is that of a disk without room, or of a user's quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 import redis.asyncio
+import structlog
 from redis import CredentialProvider
 
 from canonical.ids import Clock
@@ -22,6 +23,7 @@ from policies.store.secret import NO_SECRET, Secret
 REDIS_SECONDS = 0.25
 """Seconds without an answer of Redis after which work goes on without it."""
 T = TypeVar("T")
+log = structlog.get_logger("tiergate.store")
 AWAY = (redis.RedisError, sqlite3.Error, OSError)
 """The errors that are raised when the store cannot be reached."""
 SCHEMA = """
@@ -119,15 +121,29 @@ class SharedFileStore:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        make_private(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))  # its journals get the same mode
-        with closing(self._connect()) as connection:
-            connection.executescript(f"PRAGMA journal_mode = WAL; {SCHEMA}")
-            connection.execute("BEGIN IMMEDIATE")  # of several replicas that start at once, one adds what is missing
-            if "owner" not in {each[1] for each in connection.execute("PRAGMA table_info(kept)")}:
-                connection.execute(WITH_OWNER)
-            connection.execute(BY_OWNER)
-            connection.execute("COMMIT")
+        self._is_prepared = False
+        try:
+            self._prepared().close()
+        except sqlite3.OperationalError as error:  # the disk is full: a layer starts all the same
+            log.warning("the shared store cannot be opened, it is tried again when it is used", reason=str(error))
+
+    def _prepared(self) -> sqlite3.Connection:
+        """Return a connection to the file, with all tables. Raises one of `AWAY`."""
+        if not self._is_prepared:
+            make_private(self._path.parent)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))  # its journals get the same mode
+            with closing(self._connect()) as connection:
+                self._prepare(connection)
+            self._is_prepared = True
+        return self._connect()
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.executescript(f"PRAGMA journal_mode = WAL; {SCHEMA}")
+        connection.execute("BEGIN IMMEDIATE")  # of several replicas that start at once, one adds what is missing
+        if "owner" not in {each[1] for each in connection.execute("PRAGMA table_info(kept)")}:
+            connection.execute(WITH_OWNER)
+        connection.execute(BY_OWNER)
+        connection.execute("COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
@@ -138,7 +154,7 @@ class SharedFileStore:
         """Run `act` in a transaction, alone among all replicas."""
 
         def work() -> T:
-            with closing(self._connect()) as connection:
+            with closing(self._prepared()) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 found = act(connection, self._clock().timestamp())
                 connection.execute("COMMIT")

@@ -210,6 +210,15 @@ def open_database(url: str, password: Secret = NO_SECRET) -> sa.Engine:
     return engine
 
 
+def require_room(engine: sa.Engine, name: str) -> None:
+    """Write something, and take it away again, as the process `name`. Raises `OperationalError` for a database that
+    can be read alone, as on a full disk: the engine of workflows does not begin there."""
+    with writing(engine) as connection:
+        connection.execute(executors.insert().values(id=name, beat_at=0.0))
+    with writing(engine) as connection:
+        connection.execute(executors.delete().where(executors.c.id == name))
+
+
 @contextmanager
 def writing(engine: sa.Engine) -> Generator[sa.Connection]:
     """Begin a transaction that writes, and end it with the block.

@@ -25,6 +25,7 @@ BAD_SETTINGS, NOT_READY, FAILED = 2, 3, 4
 SANDBOX = {"granian", "lark", "proteus", "psycopg_pool", "trytond"}
 """The modules of the extra `sandbox`, which a company's own installation does without."""
 LONGEST_SENTENCE = 200
+NO_ROOM = "there is no room on a disk that this has to write to: make room, and start it again"
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -96,12 +97,15 @@ def reporting() -> Generator[None]:
     except (ValueError, RuntimeError, OSError) as error:
         from policies.catalogue.model import CatalogueError
         from policies.store.documents import StoreAway
+        from policies.store.files import is_full
         from tiergate.settings import NotReady, SettingsError
 
         if isinstance(error, (SettingsError, CatalogueError)):
             refuse(str(error).splitlines())
         if isinstance(error, (NotReady, StoreAway)):
             refuse(str(error).splitlines(), NOT_READY)
+        if isinstance(error, OSError) and is_full(error):
+            refuse([NO_ROOM], NOT_READY)
         if isinstance(error, OSError) and error.filename:
             refuse([f"{error.filename}: {error.strerror}"], NOT_READY)
         raise

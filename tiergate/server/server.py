@@ -116,6 +116,8 @@ async def _serve(app: ASGIApp, port: int, server: ServerSettings, *, until_input
     if until_input_ends:
         quiet.stop_at_the_end_of(sys.stdin.fileno())
     await quiet.serve()
+    if not quiet.started:
+        raise NotReady("the layer cannot start: the log says why; repair it, and start the layer again")
 
 
 class Quiet(Server):

@@ -90,9 +90,9 @@ def slow_disk_of_database(bed: Bed, draw: Random) -> Iterator[None]:
 def full_disk(bed: Bed, draw: Random) -> Iterator[None]:
     """Fill the disk of one host."""
     host = draw.choice(bed.hosts)
-    host.fill_disk()
+    host.disk.fill()
     yield
-    host.empty_disk()
+    host.disk.empty()
 
 
 FAULTS: dict[str, Fault] = {

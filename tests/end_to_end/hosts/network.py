@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 IP = "/usr/sbin/ip"
@@ -20,10 +21,11 @@ def _run(*command: str | Path) -> None:
 class Host:
     """A network namespace with one address, and a disk of its own."""
 
-    def __init__(self, name: str, address: str, device: str, folder: Path) -> None:
+    def __init__(self, name: str, address: str, device: str, disk: Disk) -> None:
         self.name = name
         self.address = address
-        self.folder = folder
+        self.disk = disk
+        self.folder = disk.folder
         self._device = device
         """What the host's cable is called at the switch."""
 
@@ -38,15 +40,34 @@ class Host:
     def connect(self) -> None:
         _run(IP, "link", "set", self._device, "up")
 
-    def fill_disk(self) -> None:
-        """Leave no room on the disk."""
-        with (self.folder / "ballast").open("ab", buffering=0) as ballast:
+
+class Disk:
+    """A disk of its own, on which no more than `DISK` fits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    @classmethod
+    @contextmanager
+    def mounted(cls, folder: Path) -> Generator[Disk]:
+        """Yield a disk that is empty, at a folder that it creates."""
+        folder.mkdir()
+        _run(MOUNT, "-t", "tmpfs", "-o", f"size={DISK}", "none", folder)
+        try:
+            yield cls(folder)
+        finally:
+            _run(UMOUNT, "--lazy", folder)
+
+    def fill(self) -> None:
+        """Leave no room."""
+        with self._ballast.open("ab", buffering=0) as ballast:
             for size in (65536, 4096, 512, 1):
                 while _fits(ballast.fileno(), size):
                     continue
 
-    def empty_disk(self) -> None:
-        (self.folder / "ballast").unlink(missing_ok=True)
+    def empty(self) -> None:
+        self._ballast.unlink(missing_ok=True)
 
 
 def _fits(file: int, size: int) -> bool:
@@ -82,11 +103,8 @@ class Network:
         for command in (("address", "add", f"{address}/24", "dev", "eth0"), ("link", "set", "eth0", "up")):
             _run(IP, "-netns", name, *command)
         _run(IP, "-netns", name, "link", "set", "lo", "up")
-        own = folder / name
-        own.mkdir()
-        _run(MOUNT, "-t", "tmpfs", "-o", f"size={DISK}", "none", own)
-        self._stack.callback(_run, UMOUNT, "--lazy", own)
-        return Host(name, address, f"{name}a", own)
+        disk = self._stack.enter_context(Disk.mounted(folder / name))
+        return Host(name, address, f"{name}a", disk)
 
     def close(self) -> None:
         self._stack.close()
