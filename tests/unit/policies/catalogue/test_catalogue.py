@@ -295,7 +295,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "take the scope",
     ),
     "wrong layer": (
-        ('scopes = ["events:write"]', 'scopes = ["events:write", "crm:read"]'),
+        ('scopes = ["events:write", "jobs:report"]', 'scopes = ["events:write", "crm:read"]'),
         "clients.system-layer.scopes",
         "'crm:read'",
         "name the API",
@@ -430,7 +430,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "remove",
     ),
     "conflicting scopes": (
-        ('scopes = ["events:write"]', 'scopes = ["events:write", "cases:act"]'),
+        ('scopes = ["events:write", "jobs:report"]', 'scopes = ["events:write", "cases:act"]'),
         "clients.system-layer.scopes",
         "conflict",
         "split",
