@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -56,6 +57,7 @@ def strings(node: ast.AST) -> set[str]:
     return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
 
 
+@cache
 def allowed_actions() -> dict[str, set[str]]:
     """Return the actions that the process layer gives each kind of case, by its calls that name some.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import argon2
 import httpx
 import jwt
 import pytest
@@ -40,6 +42,12 @@ class Endpoint:
         transport = httpx.ASGITransport(self.app, client=(peer, 50000))  # pyright: ignore[reportArgumentType]
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             return await client.post("/oauth/token", auth=(name, secret), data=GRANT)
+
+
+@pytest.fixture(autouse=True)
+def cheap_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a digest take a tenth of its time: what is tested is how often one is made."""
+    monkeypatch.setattr(argon2, "PasswordHasher", partial(argon2.PasswordHasher, time_cost=1, memory_cost=16 * 1024))
 
 
 @pytest.fixture
