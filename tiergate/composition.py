@@ -30,12 +30,11 @@ from policies.identity.jwks import Discovery, SigningKeys
 from policies.identity.key_ring import PACE
 from policies.identity.revocation import Revocations
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient, report_jobs
-from policies.outbound.platform_client import PlatformClient
 from policies.outbound.residency import Residency
 from policies.store.documents import Document, FileDocument
 from policies.store.leases import KeptLease
 from policies.store.secret import Secret
-from policies.store.shared_store import REDIS_SECONDS, SharedFileStore, SharedRedisStore, SharedStore
+from policies.store.shared_store import REDIS_SECONDS, SharedFileStore, SharedStore
 from policies.traffic.rate_limit import RateLimiter, shared_storage
 from tiergate.platforms import ConnectedPlatform
 from tiergate.settings import NotReady, Settings, SettingsError
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 
     from experience_apis.oauth import Tokens
     from experience_apis.process_client import Process
+    from policies.outbound.platform_client import PlatformClient
     from system_apis.connector import ConnectorContext
 
 new_id = identifiers()
@@ -142,6 +142,8 @@ def own_keys(shared: SharedState) -> SigningKeys:
 
 def shared_store(layer: Layer, settings: Settings, password: Secret, clock: Clock) -> SharedStore:
     if settings.governance.redis_url:
+        from policies.store.shared_redis import SharedRedisStore  # and Redis, where there is one
+
         return SharedRedisStore(settings.governance.redis_url, REDIS_SECONDS, password)
     return SharedFileStore(settings.state / f"{layer}-shared.sqlite", clock)
 
@@ -180,6 +182,8 @@ class PlatformClientFactory:
 
     def to(self, platform: ConnectedPlatform) -> PlatformClient:
         """Return a client of one platform, which writes the fields that its connector declares."""
+        from policies.outbound.platform_client import PlatformClient  # the system layer alone needs it
+
         jitter = randomness.SystemRandom().random
         made = PlatformClient(
             platform.name,

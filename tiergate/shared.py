@@ -12,7 +12,7 @@ from canonical.ids import Clock, utc_now
 from policies.background import Job
 from policies.identity.client_secrets import ClientSecrets
 from policies.identity.key_ring import KeyRing
-from policies.identity.revocation import RevocationDocument, RevocationRedis, Revocations, RevocationStore, begin
+from policies.identity.revocation import KEY, RevocationDocument, Revocations, RevocationStore, begin
 from policies.store.documents import Document, FileDocument, StoreAway
 from policies.store.leases import FileLease, KeptLease
 from policies.store.secret import Secret
@@ -116,7 +116,9 @@ class SharedState:
         governance = self._settings.governance
         if self._database is None and governance.redis_url:
             password = read_secret("governance", governance.redis_password)
-            return RevocationRedis(governance.redis_url, REDIS_SECONDS, password)
+            from policies.store.shared_redis import RedisDocument  # and Redis, where there is one
+
+            return RedisDocument(governance.redis_url, KEY, REDIS_SECONDS, password)
         return RevocationDocument(self._revoked())
 
     def _document(self, name: str, path: Path, lease: DatabaseLease | None = None) -> Document:

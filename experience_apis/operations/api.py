@@ -19,7 +19,7 @@ from policies.contract.deprecation_usage import DeprecatedCalls
 from policies.contract.operation import operation
 from policies.contract.version_chain import versioned
 from policies.problems import MISSING, OVERLOADED, ProblemError
-from policies.store.shared_store import AWAY
+from policies.store.documents import StoreAway
 
 Name = Annotated[str, PathParameter(pattern=r"^[a-z][a-z0-9_-]{0,59}\Z", description="A name of the catalogue")]
 
@@ -82,7 +82,7 @@ async def list_deprecated_calls(gate: NamedDependency[Gate]) -> Page[DeprecatedC
     """Return one entry for each client, version and day, so that you know whom to call before the sunset."""
     try:
         return Page(await gate.usage.counted())
-    except AWAY as error:
+    except StoreAway as error:
         raise ProblemError(
             OVERLOADED, "The counts cannot be read at the moment.", headers={"Retry-After": "5"}
         ) from error

@@ -10,7 +10,8 @@ import structlog
 
 from canonical.ids import Clock
 from policies.background import rest
-from policies.store.shared_store import AWAY, SharedStore
+from policies.store.documents import StoreAway
+from policies.store.shared_store import SharedStore
 
 PACE = 1.0
 """Seconds until a count is seen by all. A replica that dies takes at most so much of it along."""
@@ -52,12 +53,12 @@ class DeprecationUsage:
             return
         try:
             await self._shared.add(NAME, dict(counted))
-        except AWAY as error:
+        except StoreAway as error:
             self._new.update(counted)
-            log.warning("the counts of deprecated calls wait for the store", reason=type(error).__name__)
+            log.warning("the counts of deprecated calls wait for the store", reason=str(error))
 
     async def counted(self) -> tuple[DeprecatedCalls, ...]:
-        """Return all that was handed over, newest day first. Raises one of `AWAY`."""
+        """Return all that was handed over, newest day first. Raises `StoreAway`."""
         found = [_read(field, calls) for field, calls in (await self._shared.counts(NAME)).items()]
         return tuple(sorted(found, key=lambda each: (-each.day.toordinal(), each.client, each.api, each.version)))
 

@@ -14,21 +14,19 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
-import redis
 import structlog
 
 from canonical.ids import Clock
 from policies.background import rest
 from policies.identity.issuer import LEEWAY, LONGEST
-from policies.store.documents import Document
-from policies.store.secret import NO_SECRET, Secret
-from policies.store.shared_store import redis_at
+from policies.store.documents import Document, why_away
 
 PACE = 1.0
 """Seconds between two reads of the store."""
 REMEMBERED = float(LONGEST + LEEWAY)
 """Seconds for which a revocation is stored: no token is valid longer."""
 KEY = "tiergate:revoked"
+"""What the document is called in Redis."""
 LOST = "no revocations from before are stored: tokens that were issued until then are refused"
 log = structlog.get_logger("tiergate.revocation")
 
@@ -60,7 +58,7 @@ def begin(document: Document, now: datetime) -> None:
 
 
 class RevocationStore(Protocol):
-    """The store of revocations that all replicas share."""
+    """The document of revocations that all replicas share. Both methods raise `OSError` when it is away."""
 
     async def read(self) -> bytes: ...
     async def change(self, act: Callable[[bytes], bytes]) -> None:
@@ -79,30 +77,6 @@ class RevocationDocument:
 
     async def change(self, act: Callable[[bytes], bytes]) -> None:
         await asyncio.to_thread(self._document.change, act)
-
-
-class RevocationRedis:
-    """A store for replicas that share a Redis and no database."""
-
-    def __init__(self, url: str, timeout: float, password: Secret = NO_SECRET) -> None:
-        self._redis = redis_at(url, timeout, password)
-
-    async def read(self) -> bytes:
-        found = await self._redis.get(KEY)
-        return found if isinstance(found, bytes) else b""
-
-    async def change(self, act: Callable[[bytes], bytes]) -> None:
-        async with self._redis.pipeline() as pipeline:
-            while True:
-                try:
-                    await pipeline.watch(KEY)
-                    found = await pipeline.get(KEY)
-                    pipeline.multi()
-                    pipeline.set(KEY, act(found if isinstance(found, bytes) else b""))
-                    await pipeline.execute()
-                except redis.WatchError:
-                    continue  # another replica was faster: change its document
-                return
 
 
 class Revocations:
@@ -135,7 +109,7 @@ class Revocations:
     async def look(self) -> None:
         """Read what other replicas have revoked; a document that is not there, or is none, is begun.
 
-        Raises `redis.RedisError` or `OSError` when the store is away.
+        Raises `OSError` when the store is away.
         """
         if not await self.peek():
             await self._store.change(lambda found: found if _read(found) else self._begun())
@@ -163,8 +137,8 @@ class Revocations:
         """Read the store. When it is away, that is logged."""
         try:
             await self.look()
-        except (redis.RedisError, OSError) as error:
-            reason = type(error).__name__
+        except OSError as error:
+            reason = why_away(error)
             if self._away != reason:
                 log.warning("the revocations cannot be read, those that are known go on", reason=reason)
             self._away = reason

@@ -16,6 +16,12 @@ class StoreAway(OSError):
     """What replicas share cannot be reached now. The message says why, to those who run the gateway."""
 
 
+def why_away(error: OSError) -> str:
+    """Return why something stored cannot be read or written, without a path: the words of a `StoreAway`, the kind of
+    any other error."""
+    return str(error) if isinstance(error, StoreAway) else type(error).__name__
+
+
 class Document(Protocol):
     """One document. It is read and replaced as a whole."""
 

@@ -1,31 +1,26 @@
-"""Values and counts that the replicas of a layer share: in a file on one machine, in Redis on several."""
+"""Values and counts that the replicas of a layer share: in a file on one machine, in `shared_redis` on several."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from typing import Protocol, TypeVar, cast
 
 import msgspec
-import redis.asyncio
 import structlog
-from redis import CredentialProvider
 
 from canonical.ids import Clock
+from policies.store.documents import StoreAway
 from policies.store.files import PRIVATE_FILE, make_private
-from policies.store.secret import NO_SECRET, Secret
 
 REDIS_SECONDS = 0.25
 """Seconds without an answer of Redis after which work goes on without it."""
 T = TypeVar("T")
 log = structlog.get_logger("tiergate.store")
-AWAY = (redis.RedisError, sqlite3.Error, OSError)
-"""The errors that are raised when the store cannot be reached."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept
     (name TEXT PRIMARY KEY, value BLOB NOT NULL, until REAL NOT NULL, owner TEXT NOT NULL DEFAULT '');
@@ -35,39 +30,6 @@ CREATE TABLE IF NOT EXISTS counts (name TEXT, field TEXT, value INTEGER NOT NULL
 WITH_OWNER = "ALTER TABLE kept ADD COLUMN owner TEXT NOT NULL DEFAULT ''"
 """What a store of version 0.1 lacks."""
 BY_OWNER = "CREATE INDEX IF NOT EXISTS kept_owner ON kept (owner, until)"
-PUT_IF_ABSENT = """
-local there = redis.call('get', KEYS[1])
-if there then return {0, there} end
-if KEYS[2] then
-  local time = redis.call('time')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  redis.call('zremrangebyscore', KEYS[2], '-inf', now)
-  if redis.call('zcard', KEYS[2]) >= tonumber(ARGV[3]) then
-    return {2, redis.call('zrange', KEYS[2], 0, 0, 'withscores')[2] - now}
-  end
-  redis.call('zadd', KEYS[2], now + ARGV[2], KEYS[1])
-end
-redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
-return {1, ''}
-"""
-COMPARE_AND_SWAP = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
-if KEYS[2] then
-  local time = redis.call('time')
-  redis.call('zadd', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], KEYS[1])
-end
-return 1
-"""
-COMPARE_AND_DELETE = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-if KEYS[2] then redis.call('zrem', KEYS[2], KEYS[1]) end
-return redis.call('del', KEYS[1])
-"""
-
-
-FULL = 2
-"""What `PUT_IF_ABSENT` says where an owner has as many values as it may have."""
 
 
 class StoreFull(Exception):
@@ -86,7 +48,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class SharedStore(Protocol):
-    """A store that replicas share. Every method raises one of `AWAY` when it is away. Times are in seconds. A value
+    """A store that replicas share. Every method raises `StoreAway` when it is away. Times are in seconds. A value
     that is put with an owner is replaced and deleted with it."""
 
     async def put_if_absent(self, name: str, value: bytes, seconds: float, owner: Owner | None = None) -> bytes | None:
@@ -128,7 +90,7 @@ class SharedFileStore:
             log.warning("the shared store cannot be opened, it is tried again when it is used", reason=str(error))
 
     def _prepared(self) -> sqlite3.Connection:
-        """Return a connection to the file, with all tables. Raises one of `AWAY`."""
+        """Return a connection to the file, with all tables. Raises `sqlite3.Error` or `OSError`."""
         if not self._is_prepared:
             make_private(self._path.parent)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))  # its journals get the same mode
@@ -160,7 +122,10 @@ class SharedFileStore:
                 connection.execute("COMMIT")
                 return found
 
-        return await asyncio.to_thread(work)
+        try:
+            return await asyncio.to_thread(work)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreAway(type(error).__name__) from error
 
     async def put_if_absent(self, name: str, value: bytes, seconds: float, owner: Owner | None = None) -> bytes | None:
         def act(connection: sqlite3.Connection, now: float) -> bytes | None:
@@ -212,88 +177,9 @@ class SharedFileStore:
         return await self._at_once(act)
 
 
-class RedisPassword(CredentialProvider):
-    """Log in with a user and a password as they are at each new connection."""
-
-    def __init__(self, user: str, password: Secret) -> None:
-        self._user = user
-        self._password = password
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        password = self._password.reveal()
-        return (self._user, password) if self._user else (password,)
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        return self.get_credentials()
-
-
-def with_password(url: str, password: Secret) -> tuple[str, dict[str, RedisPassword]]:
-    """Return the URL of a Redis and the options of a client that logs in with a password, which is not in the URL."""
-    if not password:
-        return url, {}
-    netloc = urlsplit(url).netloc
-    user, _, host = netloc.rpartition("@")
-    address = url.replace(f"//{netloc}", f"//{host}", 1)
-    return address, {"credential_provider": RedisPassword(unquote(user), password)}
-
-
-def redis_at(url: str, timeout: float, password: Secret = NO_SECRET) -> Any:
-    """Return a client of Redis that gives up after `timeout` seconds. It has no full types."""
-    connect: Any = redis.asyncio.from_url  # pyright: ignore[reportUnknownMemberType]
-    address, login = with_password(url, password)
-    return connect(address, socket_timeout=timeout, socket_connect_timeout=timeout, **login)
-
-
-class SharedRedisStore:
-    """A store for replicas on several machines."""
-
-    def __init__(self, url: str, timeout: float, password: Secret = NO_SECRET) -> None:
-        self._redis = redis_at(url, timeout, password)
-
-    async def put_if_absent(self, name: str, value: bytes, seconds: float, owner: Owner | None = None) -> bytes | None:
-        keys, most = _keys(name, owner), owner.most if owner else 0
-        done: Awaitable[tuple[int, bytes]] = self._redis.eval(
-            PUT_IF_ABSENT, len(keys), *keys, value, int(seconds * 1000), most
-        )
-        what, there = await done
-        if what == FULL:
-            raise StoreFull(int(there) / 1000)
-        return None if what else there
-
-    async def compare_and_swap(
-        self, name: str, old: bytes, new: bytes, seconds: float, owner: Owner | None = None
-    ) -> bool:
-        keys = _keys(name, owner)
-        done: Awaitable[int] = self._redis.eval(COMPARE_AND_SWAP, len(keys), *keys, old, new, int(seconds * 1000))
-        return await done == 1
-
-    async def compare_and_delete(self, name: str, old: bytes, owner: Owner | None = None) -> None:
-        keys = _keys(name, owner)
-        await self._redis.eval(COMPARE_AND_DELETE, len(keys), *keys, old)
-
-    async def add(self, name: str, counts: dict[str, int]) -> None:
-        async with self._redis.pipeline() as pipeline:
-            for field, value in counts.items():
-                pipeline.hincrby(_key(name), field, value)
-            await pipeline.execute()
-
-    async def counts(self, name: str) -> dict[str, int]:
-        found: dict[bytes, bytes] = await self._redis.hgetall(_key(name))
-        return {field.decode(): int(value) for field, value in found.items()}
-
-
 def _refuse_more(connection: sqlite3.Connection, owner: Owner, now: float) -> None:
     """Raise `StoreFull` when an owner has as many values as it may have."""
     query = "SELECT COUNT(*), MIN(until) FROM kept WHERE owner = ?"
     count, first = connection.execute(query, (owner.name,)).fetchone()
     if count >= owner.most:
         raise StoreFull(first - now if first else 0.0)
-
-
-def _keys(name: str, owner: Owner | None) -> list[str]:
-    """Return the keys of a value: its own, and that of what its owner has."""
-    return [_key(name), *([_key(f"of:{owner.name}")] if owner else [])]
-
-
-def _key(name: str) -> str:
-    return f"tiergate:{name}"

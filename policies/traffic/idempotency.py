@@ -28,7 +28,8 @@ from policies.catalogue.explain import Outcome, Question
 from policies.contract.bodies import CapturedResponse, captured, read_body, replayed, send_response
 from policies.policy import Call, Policy, Rules
 from policies.problems import OVERLOADED, REQUEST, ProblemError, problem_type
-from policies.store.shared_store import AWAY, Owner, SharedStore, StoreFull
+from policies.store.documents import StoreAway
+from policies.store.shared_store import Owner, SharedStore, StoreFull
 from policies.traffic.rate_limit import KEPT_ANSWERS, THROTTLE_TIERS
 
 HEADER = b"idempotency-key"
@@ -119,8 +120,8 @@ class Idempotency:
         except StoreFull as full:
             detail = f"{owner.name} has {owner.most} keys of the last day."
             raise ProblemError(TOO_MANY_KEYS, detail, headers={"Retry-After": str(math.ceil(full.seconds))}) from full
-        except AWAY as error:
-            log.warning("the store of idempotency keys is away", reason=type(error).__name__)
+        except StoreAway as error:
+            log.warning("the store of idempotency keys is away", reason=str(error))
             detail = "Nothing was done: it cannot be made sure that it is done once."
             raise ProblemError(OVERLOADED, detail, headers={"Retry-After": "1"}) from error
         return msgspec.msgpack.decode(there, type=IdempotencyRecord) if there else None
@@ -140,7 +141,7 @@ class Idempotency:
             document = msgspec.msgpack.encode(running)
             while True:
                 await asyncio.sleep(LEASE / 4)
-                with contextlib.suppress(*AWAY):  # the next renewal, or the answer, may come through
+                with contextlib.suppress(StoreAway):  # the next renewal, or the answer, may come through
                     await self._shared.compare_and_swap(_named(name), document, document, LEASE, owner)
 
         renewing = asyncio.create_task(renew())
@@ -162,8 +163,10 @@ class Idempotency:
                 await self._shared.compare_and_swap(_named(name), document, kept, KEPT, owner)
             else:
                 await self._shared.compare_and_delete(_named(name), document, owner)
-        except AWAY as error:  # the act is done and found by its id: the client gets the answer, a repeat runs again
-            log.warning("an answer could not be kept", reason=type(error).__name__)
+        except (
+            StoreAway
+        ) as error:  # the act is done and found by its id: the client gets the answer, a repeat runs again
+            log.warning("an answer could not be kept", reason=str(error))
 
 
 class IdempotencyKeys(Policy):

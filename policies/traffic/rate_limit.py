@@ -30,7 +30,6 @@ from policies.catalogue.sections import section
 from policies.policy import Call, Headers, Policy, Rules
 from policies.problems import ProblemError, problem_type
 from policies.store.secret import NO_SECRET, Secret
-from policies.store.shared_store import with_password
 
 LEASE = 0.01
 """The part of a shared window that a replica takes at a time."""
@@ -108,6 +107,8 @@ def shared_storage(url: str, timeout: float, password: Secret = NO_SECRET) -> Re
 
     Its errors are raised as `limits`' own.
     """
+    from policies.store.shared_redis import with_password  # noqa: PLC0415 - and Redis, where there is one
+
     address, login = with_password(url, password)
     options: dict[str, Any] = login  # `limits` hands all options on, and declares few
     server = "redis+" if address.startswith("unix:") else ""  # it takes the socket for that of a Valkey else

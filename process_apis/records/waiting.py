@@ -94,7 +94,7 @@ def places(connection: sa.Connection, table: sa.Table, rows: Sequence[sa.Row[Any
     others = table.alias()
     ahead = sa.select(sa.func.count()).where(others.c.blocked_by == table.c.blocked_by, others.c.seq < table.c.seq)
     counted = sa.select(table.c.seq, ahead.scalar_subquery()).where(table.c.seq.in_(waiting))
-    found = dict(connection.execute(counted).tuples().all())
+    found = {row[0]: row[1] for row in connection.execute(counted)}
     return {
         row.seq: QueuePlace(row.blocked_by, datetime.fromisoformat(row.blocked_since), found[row.seq])
         for row in rows
@@ -108,7 +108,7 @@ def _waiting(connection: sa.Connection, table: sa.Table, platform: str) -> Waiti
     if table not in WORTH_OF:
         count = int(connection.scalar(COUNT_OF[table], of) or 0)
         return Waiting(count, (), count, oldest)
-    worth = connection.execute(WORTH_OF[table], of).tuples().all()
+    worth = connection.execute(WORTH_OF[table], of).all()
     money = tuple(Money(int(amount), currency) for currency, amount, _ in worth if currency)
     unknown = sum(count for currency, _, count in worth if not currency)
     return Waiting(sum(count for *_, count in worth), money, unknown, oldest)

@@ -55,7 +55,7 @@ def revoke(token: str, client: str, config: Path) -> None:
     are forgotten."""
     import asyncio
 
-    from redis import RedisError
+    from policies.store.documents import why_away
 
     if not token and not client:
         raise click.UsageError("name a --token or a --client")
@@ -67,8 +67,8 @@ def revoke(token: str, client: str, config: Path) -> None:
     shared = shared_state(settings)
     try:
         asyncio.run(shared.revocations().revoke(token=token_id, client=client))
-    except (OSError, RedisError) as error:
-        refuse([f"the revocations cannot be written: {type(error).__name__}"], NOT_READY)
+    except OSError as error:
+        refuse([f"the revocations cannot be written: {why_away(error)}"], NOT_READY)
     if token:
         click.echo(f"revoked: the token {token_id}")
     if client:

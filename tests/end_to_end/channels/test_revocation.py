@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import jwt
 import pytest
-import redis
 
 from canonical.ids import utc_now
-from policies.identity.revocation import RevocationDocument, RevocationRedis, Revocations, RevocationStore, Revoked
-from policies.store.documents import FileDocument
+from policies.identity.revocation import KEY, RevocationDocument, Revocations, RevocationStore, Revoked
+from policies.store.documents import FileDocument, StoreAway
+from policies.store.shared_redis import RedisDocument
 from tests.end_to_end.command_line.test_command_line import run
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
@@ -43,23 +43,23 @@ def test_replicas_on_one_machine_share_a_file(tmp_path: Path) -> None:
 
 
 def test_replicas_on_many_machines_share_redis(redis_server: RedisServer) -> None:
-    stores = RevocationRedis(redis_server.url, 1.0), RevocationRedis(redis_server.url, 1.0)
+    stores = RedisDocument(redis_server.url, KEY, 1.0), RedisDocument(redis_server.url, KEY, 1.0)
 
     assert asyncio.run(seen_by_another(*stores)) == (True, False)
 
 
-class Failing(RevocationRedis):
+class Failing(RedisDocument):
     """Says when it has failed for the second time: the caller went on after the first."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, 0.2)
+        super().__init__(url, KEY, 0.2)
         self.failures = 0
         self.failed_twice = asyncio.Event()
 
     async def read(self) -> bytes:
         try:
             return await super().read()
-        except redis.RedisError:
+        except StoreAway:
             self.failures += 1
             if self.failures == 2:
                 self.failed_twice.set()
@@ -118,7 +118,7 @@ def test_of_many_revocations_at_once_none_is_lost(tmp_path: Path, redis_server: 
             return (
                 RevocationDocument(FileDocument(tmp_path / "revoked.json"))
                 if kind == "file"
-                else RevocationRedis(redis_server.url, 5.0)
+                else RedisDocument(redis_server.url, KEY, 5.0)
             )
 
         await asyncio.gather(*(Revocations(store(), utc_now).revoke(token=str(number)) for number in range(20)))

@@ -13,8 +13,9 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from policies.store.documents import StoreAway
 from policies.store.secret import NO_SECRET, FromFile, Secret
-from policies.store.shared_store import SharedRedisStore
+from policies.store.shared_redis import SharedRedisStore
 from policies.traffic.rate_limit import shared_storage
 from process_apis.records.database import open_database
 from tests.support.postgresql_server import PostgresqlServer
@@ -68,9 +69,9 @@ def test_a_new_connection_to_redis_logs_in_with_the_password_as_it_is_then(
         assert await SharedRedisStore(url, 1.0, secret).put_if_absent("a", b"2", 60) == b"1"
         assert await shared_storage(url, 1.0, secret).incr("b", 60) == 2
         for wrong in (Secret("hunter2"), NO_SECRET):
-            with pytest.raises(redis.AuthenticationError) as refused:
+            with pytest.raises(StoreAway) as refused:
                 await SharedRedisStore(url, 1.0, wrong).counts("b")
-            assert "hunter2" not in str(refused.value)
+            assert str(refused.value) == "AuthenticationError"
 
     asyncio.run(act())
 

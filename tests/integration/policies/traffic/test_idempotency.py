@@ -15,7 +15,8 @@ import pytest
 
 from canonical.ids import utc_now
 from policies.problems import FORBIDDEN, MISSING, ProblemError, ProblemType
-from policies.store.shared_store import Owner, SharedFileStore, SharedRedisStore, StoreFull
+from policies.store.shared_redis import SharedRedisStore
+from policies.store.shared_store import Owner, SharedFileStore, StoreFull
 from policies.traffic.idempotency import KEPT, LEASE, LONGEST_ANSWER, IdempotencyRecord
 from tests.support.governed_app import CATALOGUE, WRITER, Door
 from tests.support.redis_server import RedisServer

@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-import redis
 
 from policies.identity.issuer import Issuer
 from policies.identity.revocation import RevocationDocument, Revocations
-from policies.store.documents import FileDocument
+from policies.store.documents import FileDocument, StoreAway
 from tests.support.governed_app import GOVERNOR, NOW, READER, Door
 
 BEFORE = NOW.timestamp() - 60
@@ -20,7 +19,7 @@ LATER = NOW + timedelta(minutes=5)
 
 class Away(RevocationDocument):
     async def read(self) -> bytes:
-        raise redis.ConnectionError
+        raise StoreAway("ConnectionError")
 
 
 def at(moment: datetime, path: Path, kind: type[RevocationDocument] = RevocationDocument) -> Revocations:
