@@ -46,7 +46,10 @@ class Course:
         self._began = clock()
         self._ends = 0
         """How often it has ended in a row, without having run for `STEADY` in between."""
+        self.ended = 0
+        """How often it has ended since the start."""
         self._why, self._ended_at = "", -inf
+        self._rested = self._began
         self._due = inf
         self._waits = False
 
@@ -56,7 +59,8 @@ class Course:
 
     def rest(self, seconds: float) -> None:
         """Note that a round is done, and that the next one is due in `seconds`."""
-        self._due = self._clock() + seconds
+        self._rested = self._clock()
+        self._due = self._rested + seconds
 
     def end(self, fault: BaseException | None) -> float:
         """Note that the job has ended, by a fault or by itself. Return the seconds until it is to be begun again."""
@@ -65,13 +69,29 @@ class Course:
             self._ends, self._pause = 0, self._first_pause
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
         self._ends += 1
+        self.ended += 1
         self._why, self._ended_at, self._waits = type(fault).__name__ if fault else "itself", now, True
         log.error("a background job has ended, it is begun again", job=self.name, pause=pause, exc_info=fault)
         return pause
 
     @property
+    def runs(self) -> bool:
+        """Return whether the job runs now: it does not while it waits to be begun again."""
+        return not self._waits
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since the job has begun, or done a round."""
+        return self._clock() - self._rested
+
+    @property
+    def late(self) -> float:
+        """Return for how many seconds the next round has been due, 0 when it is not."""
+        return max(0.0, self._late)
+
+    @property
     def _late(self) -> float:
-        """Return for how many seconds the next round has been due."""
+        """Return in how many seconds the next round is due, as a negative number, or for how many it has been."""
         return 0.0 if self._waits else self._clock() - self._due
 
     def trouble(self) -> str:

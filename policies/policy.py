@@ -80,7 +80,8 @@ class Call(msgspec.Struct):
     included. `receive_all` reads the request's body to its end, None where the request is whole already. `acts_for` is
     whom an open operation has identified itself, `unrecordable` whether it was refused because the audit log cannot be
     written. `status` is 0 until the call is answered, `entered` how many policies it has passed. `items` are the
-    records of a write of many, each of which is audited.
+    records of a write of many, each of which is audited. `began` is in seconds of a clock that never goes back,
+    `is_refused` whether its refusal was taken note of.
     """
 
     rules: Rules
@@ -99,6 +100,8 @@ class Call(msgspec.Struct):
     unrecordable: bool = False
     status: int = 0
     entered: int = 0
+    began: float = 0.0
+    is_refused: bool = False
     correlation: Token[str] | None = None
     deadline: Token[Any] | None = None
     items: list[AuditedItem] = []
@@ -124,9 +127,6 @@ class Policy:
     def answered(self, call: Call) -> Awaitable[None] | None:
         """Take note of the answer's `status`, once, before the caller hears of it. Called also for refusals. Return an
         awaitable where the answer must wait; it raises a `PlatformFault` that is to be answered instead."""
-
-    def refused(self, call: Call) -> None:
-        """Take note of a `status` that is an error of the caller's or of ours (400 and above), as `answered` does."""
 
     def leave(self, call: Call) -> None:
         """Give back what `enter` has taken. Must not raise."""

@@ -358,12 +358,12 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Pro
 
 def broken(error: BaseException) -> tuple[int, Headers, bytes]:
     """Log a fault of ours with where it was raised. Return (status, headers, body) of the answer."""
-    _log(error)
+    _log(error, correlation_id=correlation.current())
     return as_answer(ProblemError(INTERNAL, OURS), correlation.current())
 
 
 def _broken(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    _log(error, path=_short(request.url.path))
+    _log(error, path=_short(request.url.path), correlation_id=str(request.scope["state"].get(correlation.STATE, "")))
     return _answer(request, INTERNAL, OURS)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import msgspec
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
+from prometheus_client.core import Metric
 
 from canonical.ids import Clock, NewId
 from policies.background import Background
 from policies.chain.gate import Gate, governed
 from policies.chain.job_reports import Report
 from policies.chain.readiness import Checks
+from policies.observe.metrics import gauge
 from policies.store.leases import KeptLease
 from system_apis.billing import api as billing_api
 from system_apis.billing.port import Billing
@@ -27,6 +29,9 @@ from system_apis.fitness import Checked, Fitness
 from system_apis.intake import Intake
 from system_apis.provisioning import api as provisioning_api
 from system_apis.provisioning.port import Provisioning
+
+CHANGES = " changes"
+"""What readiness calls the change feed of a platform, after its name."""
 
 
 class Closing(Protocol):
@@ -69,13 +74,20 @@ def create_app(
     """
     checks = Checks({name: Fitness(name, each, clock).check for name, each in platforms.every().items()})
     feeds = {
-        f"{name} changes": Feed(f"{domain}/{name}", each, leases[name], intake, clock, new_id, longest_silence)
+        f"{name}{CHANGES}": Feed(f"{domain}/{name}", each, leases[name], intake, clock, new_id, longest_silence)
         for domain, instances in (("crm", platforms.crms), ("billing", platforms.billings))
         for name, each in instances
     }
     jobs = [job for each in feeds.values() for job in (each.keep_looking, each.keep_telling)]
     jobs += [each.keep for each in leases.values()]
     running = Background(*jobs, checks.keep_asking)
+
+    def feed_ages() -> Iterator[Metric]:
+        ages = {(name.removesuffix(CHANGES),): each.age for name, each in feeds.items()}
+        known = {name: age for name, age in ages.items() if age is not None}
+        yield gauge("feed_age_seconds", "Since the last good look at a platform's changes.", ("platform",), known)
+
+    gate.metrics.find(feed_ages)
 
     def readiness() -> dict[str, str]:
         return checks.found() | {name: each.found() for name, each in feeds.items()}

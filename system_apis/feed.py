@@ -143,6 +143,11 @@ class Feed:
     def _silent(self) -> float:
         return (self._clock() - self._since).total_seconds()
 
+    @property
+    def age(self) -> float | None:
+        """Return the seconds since the last good look, None where another replica looks."""
+        return None if self._stands_by else self._silent
+
     def found(self) -> str:
         """Return what readiness says: `ok` with the age of the last good look, or that there is none and why."""
         if self._stands_by:

@@ -29,7 +29,9 @@ from policies.identity.issuer import ISSUER, Issuer
 from policies.identity.jwks import Discovery, SigningKeys
 from policies.identity.key_ring import PACE
 from policies.identity.revocation import Revocations
+from policies.observe.metrics import Metrics
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient, report_jobs
+from policies.outbound.platform_metrics import PlatformMetrics
 from policies.outbound.residency import Residency
 from policies.store.documents import Document, FileDocument
 from policies.store.leases import KeptLease
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from system_apis.connector import ConnectorContext
 
 new_id = identifiers()
+LEAST_OF_A_TOKEN = 16
+"""Characters that a token has at least which a person makes."""
 
 
 def issuer(settings: Settings) -> Issuer:
@@ -109,8 +113,19 @@ def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, shared
         audit,
         shared.clock,
         new_id,
+        Metrics(layer),
+        metrics_token(settings),
         shared.jobs,
     )
+
+
+def metrics_token(settings: Settings) -> Secret:
+    """Return the token that shows the metrics, `NO_SECRET` when nobody is shown them. Raises `SettingsError` for one
+    that can be guessed."""
+    token = read_secret("server", settings.server.metrics_token)
+    if settings.server.metrics_token and len(token.reveal()) < LEAST_OF_A_TOKEN:
+        raise SettingsError([f"[server]: metrics_token has at least {LEAST_OF_A_TOKEN} characters"])
+    return token
 
 
 def verifier(
@@ -174,10 +189,13 @@ def residency(settings: Settings, live_catalogue: LiveCatalogue) -> Residency:
 class PlatformClientFactory:
     """Create clients of platforms, and close the clients that it created."""
 
-    def __init__(self, live_catalogue: LiveCatalogue, residency: Residency, throttle: RateLimiter) -> None:
+    def __init__(
+        self, live_catalogue: LiveCatalogue, residency: Residency, throttle: RateLimiter, metrics: Metrics
+    ) -> None:
         self._live_catalogue = live_catalogue
         self._residency = residency
         self._throttle = throttle
+        self._metrics = PlatformMetrics(metrics)
         self._made: list[PlatformClient] = []
 
     def to(self, platform: ConnectedPlatform) -> PlatformClient:
@@ -193,6 +211,7 @@ class PlatformClientFactory:
             self._residency,
             self._throttle,
             jitter,
+            self._metrics,
             platform.settings.tls(),
         )
         self._made.append(made)
@@ -233,7 +252,9 @@ def system_app(
         live_catalogue.require(disconnected)
     shared = SharedState(settings)
     governs = gate("system", settings, live_catalogue, shared)
-    clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), governs.throttle)
+    clients = PlatformClientFactory(
+        live_catalogue, residency(settings, live_catalogue), governs.throttle, governs.metrics
+    )
 
     feeds = {name: _feed(each, settings, shared, live_catalogue) for name, each in platforms.items()}
 
@@ -297,7 +318,8 @@ async def contexts(
     """Yield what connectors work with by the names of their platforms, outside any layer: for commands that ask the
     platforms."""
     live_catalogue = open_catalogue(settings)
-    clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now))
+    unseen = Metrics("system")
+    clients = PlatformClientFactory(live_catalogue, residency(settings, live_catalogue), RateLimiter(utc_now), unseen)
     try:
         positions = settings.state / "cursors"  # nothing that a command asks is a feed
         yield {

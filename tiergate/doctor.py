@@ -195,6 +195,7 @@ def _passwords(settings: Settings) -> Iterator[Check]:
         ("governance", settings.governance.redis_password),
         ("governance", settings.governance.database_password),
         ("process", settings.process.database_password),
+        ("server", settings.server.metrics_token),
     ):
         try:
             each.read()
@@ -204,7 +205,11 @@ def _passwords(settings: Settings) -> Iterator[Check]:
 
 def _secret_files(settings: Settings) -> Iterator[Check]:
     """Yield the files of secrets that others than their owner and its group may read."""
-    passwords = (settings.governance.redis_password, settings.governance.database_password)
+    passwords = (
+        settings.governance.redis_password,
+        settings.governance.database_password,
+        settings.server.metrics_token,
+    )
     named = [each.path for each in (*passwords, settings.process.database_password)]
     ours = (settings.governance.issuer_key_file, settings.governance.audit_key_file)
     named += [Path(file) for file in ours if file]

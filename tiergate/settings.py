@@ -59,6 +59,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     A layer holds at most so many `connections`, and of one address `connections_per_address`. The head of a request
     comes whole within `head_seconds`, its body within `body_seconds` after that; an answer is read within
     `write_seconds`. A connection without a request is closed after `idle_seconds`: longer than our own clients use one.
+
+    Who sends the `metrics_token` is shown a layer's metrics; without one nobody is.
     """
 
     host: str = "127.0.0.1"
@@ -76,6 +78,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system_url: OptionalHttpUrl = ""
     process_url: OptionalHttpUrl = ""
     public_url: OptionalHttpUrl = ""
+    metrics_token: SecretSetting = NOWHERE
 
     def url_of_system(self) -> str:
         return self.system_url or f"http://{self.host}:{self.system_port}"
@@ -206,8 +209,10 @@ DATABASE = ("database_password", "database_url", ("postgresql",))
 PASSWORDS = {
     "governance": (("redis_password", "redis_url", ("redis", "unix")), DATABASE),
     "process": (DATABASE,),
+    "server": (("metrics_token", "", ()),),
 }
-"""The passwords of a section, each with the URL of the server that takes it, and how that begins."""
+"""The passwords of a section, each with the URL of the server that takes it, and how that begins; no URL for one that
+we take ourselves."""
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -311,8 +316,8 @@ def _with_password(
     """Return a section with where a password is. Raises `SecretError` for one that nothing takes, and for two."""
     name, url_key, begins = password
     found = locate(name, f"TIERGATE_{section}_{name}".upper(), said, environment, max_age)
-    url: str = getattr(made, url_key)
-    if found and not url.startswith(begins):
+    url: str = getattr(made, url_key) if url_key else ""
+    if found and url_key and not url.startswith(begins):
         raise SecretError(f"{name} is for a {url_key} that begins with {' or '.join(begins)}: set that, or take it out")
     if found and has_password(url):
         raise SecretError(f"{name} and {url_key} both name a password: take it out of {url_key}")

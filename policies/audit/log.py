@@ -62,6 +62,10 @@ class AuditLog:
         self._waiting: deque[_Waiting] = deque()
         """What was handed over and is not written yet, that which is being written first."""
         self._no_room = ""
+        self.written = self.failed = 0
+        """Records of this process that were written, and that could not be."""
+        self.waited = 0.0
+        """Seconds that records which were handed over have waited, all together."""
         with suppress(BlockingIOError):  # another process holds it: a layer starts all the same
             self.resume(fcntl.LOCK_NB)
 
@@ -87,9 +91,10 @@ class AuditLog:
         writing.add_done_callback(partial(self._end, taken))
 
     def _end(self, taken: list[_Waiting], writing: asyncio.Future[list[OSError | None]]) -> None:
-        broken = writing.exception()
+        broken, now = writing.exception(), monotonic()
         for each, error in zip(taken, [broken] * len(taken) if broken else writing.result(), strict=True):
             self._waiting.popleft()
+            self.waited += now - each.since
             if error is None:
                 each.written.set_result(None)
             else:
@@ -136,6 +141,8 @@ class AuditLog:
             if trouble is not None:
                 found = [self._written_to_reserve(each) for each in entries]
             self._note(trouble)
+            self.written += found.count(None)
+            self.failed += len(found) - found.count(None)
         return found
 
     def resume(self, flags: int = 0) -> None:

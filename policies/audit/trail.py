@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from shutil import disk_usage
+from typing import NamedTuple
 
 import structlog
 from msgspec.structs import replace
@@ -28,6 +29,16 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 log = structlog.get_logger("tiergate.audit")
 
 
+class AuditCounts(NamedTuple):
+    """Records that were written and that could not be, refusals that were counted and not recorded whole, and the
+    seconds that records have waited: since this process began."""
+
+    written: int
+    failed: int
+    sampled: int
+    waited: float
+
+
 class AuditTrail:
     """The audit log of one layer, on its event loop."""
 
@@ -35,6 +46,7 @@ class AuditTrail:
         self._audit = audit
         self._clock = clock
         self._refusals: Samples[AuditEntry] = Samples()
+        self._sampled = 0
 
     def trouble(self) -> str:
         """Return why nothing may be begun that needs a record; empty when it may."""
@@ -49,6 +61,10 @@ class AuditTrail:
             return f"its free room is not known ({type(error).__name__})"
         return f"{free // 1024} KiB are free" if free < LITTLE else ""
 
+    def counts(self) -> AuditCounts:
+        """Return how much was recorded."""
+        return AuditCounts(self._audit.written, self._audit.failed, self._sampled, self._audit.waited)
+
     def record(self, entry: AuditEntry) -> asyncio.Future[None]:
         """Return what to await until a record is written; it raises `OSError` when it could not be."""
         return self._audit.record(entry)
@@ -57,7 +73,10 @@ class AuditTrail:
         """Record a refusal as `record` does, or count it."""
         kind = replace(entry, at=NEVER, object="", correlation_id="")
         few = 0 if self._audit.trouble() else FEW
-        return self._audit.record(entry) if self._refusals.take(kind, entry.at, few) else None
+        if self._refusals.take(kind, entry.at, few):
+            return self._audit.record(entry)
+        self._sampled += 1
+        return None
 
     async def watch(self) -> None:
         """Record what was counted, and try a log again that cannot be written, for as long as the layer runs."""

@@ -1,5 +1,4 @@
-"""What a layer records of its calls: every write, and samples of the calls that were turned away for want of
-credentials."""
+"""What a layer records of its calls: every write."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ from msgspec.structs import replace
 from canonical.faults import UnknownOutcome
 from canonical.ids import Clock
 from policies.audit.records import AuditEntry
-from policies.audit.samples import Samples
 from policies.audit.trail import AuditTrail
 from policies.policy import AuditedItem, Call, Policy, Rules
 from policies.problems import OVERLOADED, ProblemError
@@ -27,22 +25,6 @@ def note_item(record: str, status: int, correlation_id: str) -> None:
     """Let one `record` of a write of many (its path) leave an audit record of its own, with the status that it would
     have had alone."""
     _noted.get().append(AuditedItem(record, status, correlation_id))
-
-
-class LoggedRefusals(Policy):
-    """Calls without valid credentials are logged: the first few of an operation in a minute, then their number."""
-
-    def __init__(self, samples: Samples[str]) -> None:
-        self._samples = samples
-
-    def refused(self, call: Call) -> None:
-        if call.status != HTTPStatus.UNAUTHORIZED:
-            return
-        operation = call.rules.operation_id
-        for name, times in self._samples.ended(call.now):
-            log.warning("refused", operation=name, status=call.status, times=times)
-        if self._samples.take(operation, call.now):
-            log.warning("refused", operation=operation, status=call.status, correlation_id=call.correlation_id)
 
 
 class AuditedWrites(Policy):

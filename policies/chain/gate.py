@@ -10,6 +10,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from http import HTTPStatus
 from itertools import chain
 from os import uname
 from types import MappingProxyType
@@ -29,15 +31,16 @@ from canonical.faults import PlatformFault
 from canonical.ids import Clock, NewId
 from policies.audit.log import AuditLog
 from policies.audit.retention import Retention
-from policies.audit.samples import Samples
 from policies.audit.trail import AuditTrail
 from policies.background import Background, Course, Job, troubles
 from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.catalogue.model import Catalogue, Layer
 from policies.catalogue.model import Report as Violation
+from policies.chain.exposition import Asked, measured, metrics_route
 from policies.chain.job_reports import JobReports, Report
 from policies.chain.pipeline import Pipeline, Services
-from policies.chain.readiness import SCOPE, Latest, is_ok
+from policies.chain.readiness import SCOPE, UNKNOWN, Latest, is_ok
+from policies.chain.refusals import PREFIX, Refusals
 from policies.context import correlation
 from policies.contract import versions
 from policies.contract.bodies import MAX_BODY, ReceivedBody, refuse_unfit_body, send_response
@@ -50,8 +53,10 @@ from policies.http.client import EXCHANGE_MARK
 from policies.identity.authentication import Verifier, unauthenticated
 from policies.identity.key_ring import KeyRing
 from policies.identity.revocation import Revocations
+from policies.observe.metrics import Metrics
 from policies.policy import Call, Headers, Principal, Rules
 from policies.problems import HANDLERS, NEVER_STORED, Handler, Problem, ProblemError, as_answer
+from policies.store.secret import NO_SECRET, Secret
 from policies.store.shared_store import SharedStore
 from policies.traffic.idempotency import Idempotency, IdempotencyKeys
 from policies.traffic.load_shedding import Load
@@ -61,6 +66,10 @@ Readiness = Callable[[], dict[str, str]]
 """What this deployable depends on, each `ok` or the reason why not."""
 
 
+CALL = "call"
+"""Where a request's state has its call, for answers that are made outside of its work."""
+REFUSALS = "refusals"
+"""Where an app's state has what takes note of its refusals."""
 ACTS_FOR = "acts_for"
 """Where an operation that verifies its caller itself says who that is, for the audit record."""
 REFUSED = "refused, the previous one governs: the log of this layer says why"
@@ -107,9 +116,14 @@ class Gate:
         audit: AuditLog,
         clock: Clock,
         new_id: NewId,
+        metrics: Metrics,
+        metrics_token: Secret = NO_SECRET,
         jobs: Sequence[Job] = (),
     ) -> None:
-        """`jobs` are done for as long as the layer runs."""
+        """Without a `metrics_token` nobody is shown the `metrics`. `jobs` are done for as long as the layer runs."""
+        self.metrics = metrics
+        self.metrics_token = metrics_token
+        self.refusals = Refusals(metrics, clock)
         self.jobs = jobs
         self.clock = clock
         self.layer: Layer = layer
@@ -124,7 +138,8 @@ class Gate:
         self.methods: defaultdict[str, set[str]] = defaultdict(lambda: {"OPTIONS"})
         """What each path can be asked."""
         self.trail = AuditTrail(audit, clock)
-        self._services = Services(verifier, throttle, Load(), self.usage, self.trail, Samples(), clock)
+        self.load = Load()
+        self._services = Services(verifier, throttle, self.load, self.usage, self.trail, clock, metrics)
         self.retention = Retention(audit, live_catalogue, clock)
         self.new_id = new_id
         live_catalogue.when_changed(self._govern)
@@ -183,8 +198,9 @@ class Gate:
 class MarkedAnswer:
     """The answer of one call on its way out, which the policies hear of before the caller does."""
 
-    def __init__(self, pipeline: Pipeline, call: Call, state: dict[str, Any], send: Send) -> None:
+    def __init__(self, pipeline: Pipeline, refusals: Refusals, call: Call, state: dict[str, Any], send: Send) -> None:
         self._pipeline = pipeline
+        self._refusals = refusals
         self._call = call
         self._state = state
         self._send = send
@@ -204,12 +220,15 @@ class MarkedAnswer:
             except PlatformFault as fault:
                 self._replaced = True
                 status, own, body = as_answer(fault, self._call.correlation_id)
+                self._refusals.note_passed(self._call, status, body)
                 await send_response(self._send, status, [*own, *self._marks()], body)
             else:
                 own = [each for each in message["headers"] if each[0] not in OURS]
                 names = {name for name, _ in own}
                 own += [each for each in NEVER_STORED if each[0] not in names]
                 message["headers"] = [*own, *self._marks()]
+        elif message["type"] == "http.response.body" and self._call.status >= HTTPStatus.BAD_REQUEST:
+            self._refusals.note_passed(self._call, self._call.status, message["body"])
         if not self._replaced:
             await self._send(message)
 
@@ -236,8 +255,8 @@ class Governance:
         refuse_other_spelling(scope["raw_path"], of_api=bool(pipeline.rules.api_name))
         headers = single(scope["headers"], scope["http_version"])
         call = self.gate.call(pipeline, path, versions.named_in(path), headers)
-        state[correlation.STATE] = call.correlation_id
-        answer = MarkedAnswer(pipeline, call, state, send)
+        state[correlation.STATE], state[CALL] = call.correlation_id, call
+        answer = MarkedAnswer(pipeline, self.gate.refusals, call, state, send)
         body = ReceivedBody(receive)
         call.receive_all = body.read_all
         try:
@@ -265,6 +284,7 @@ class Governance:
                 await self.app(scope, receive, send)
 
     async def _say_methods(self, path: str, send: Send) -> None:
+        self.gate.metrics.count("", "", HTTPStatus.NO_CONTENT)
         allowed = ", ".join(sorted(self.gate.methods[path])).encode()
         await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed), *NEVER_STORED]})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -321,6 +341,12 @@ def _answering(gate: Gate, handle: Handler) -> Handler:
         answered = handle(request, error)
         for name, value in exchange_of(dict(request.scope["headers"])):
             answered.headers[name.decode()] = value.decode("latin-1")
+        call, problem = request.scope["state"].get(CALL), answered.content.type.removeprefix(PREFIX)
+        if call is None:
+            correlation_id = request.scope["state"][correlation.STATE]
+            gate.refusals.note_unrouted(problem, answered.content.status, correlation_id)
+        else:
+            gate.refusals.note(call, problem, answered.content.status)
         return answered
 
     return answer
@@ -354,6 +380,7 @@ def governed(
     also: Callable[[], Iterable[Course]] = tuple,
     report: Report | None = None,
     away: Mapping[type[Exception], PlatformFault] = MappingProxyType({}),
+    measures: Sequence[Asked] = (),
     on_startup: Sequence[LifespanHook] = (),
     on_shutdown: Sequence[LifespanHook] = (),
     openapi: OpenAPIConfig | None = None,
@@ -362,14 +389,14 @@ def governed(
     that is described and not served. With `ready_without` the layer is ready also when something that its readiness
     names is away. The jobs of `background` run from its start to its end; how they go on, and what is in threads that
     `also` returns, is said by readiness, and goes to `report`. An exception that is in `away` is answered as the
-    fault there is. Raises `Ungoverned` when a route's operation is not in
+    fault there is. `measures` are asked for with the metrics. Raises `Ungoverned` when a route's operation is not in
     the catalogue."""
 
     @get("/health/live", operation_id="live", summary="Whether the process runs")
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
-    latest = Latest(readiness)
+    latest = Latest(readiness, UNKNOWN)
 
     @get("/health/ready", operation_id="ready", summary="Whether all that it depends on can be reached")
     async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, str]]:
@@ -396,8 +423,11 @@ def governed(
         gate.retention.watch,
         gate.trail.watch,
     )
+
+    gate.metrics.find(partial(measured, gate, courses))
+    shown = [metrics_route(gate.metrics, gate.metrics_token, measures)] if gate.metrics_token else []
     app = Litestar(
-        route_handlers=[live, ready, *handlers],
+        route_handlers=[live, ready, *shown, *handlers],
         middleware=[DefineMiddleware(Governance, gate=gate)],
         exception_handlers={
             **{kind: _answering(gate, handle) for kind, handle in HANDLERS.items()},
@@ -419,7 +449,13 @@ def governed(
     if wrong := list(ungoverned(gate.live_catalogue.current, gate.layer, routes)):
         raise Ungoverned("; ".join(f"{'.'.join(path)}: {reason}" for path, reason, _ in wrong))
     gate.live_catalogue.require(lambda catalogue: ungoverned(catalogue, gate.layer, routes))
+    app.state[REFUSALS] = gate.refusals
     return app
+
+
+def refusals_of(app: object) -> Refusals | None:
+    """Return what takes note of the refusals of a governed app, for those who refuse before it is asked."""
+    return app.state.get(REFUSALS) if isinstance(app, Litestar) else None
 
 
 def _served(app: Litestar, gate: Gate, *, described: bool) -> Iterator[ServedRoute]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
 from typing import Any, cast, get_args
 from urllib.parse import parse_qsl
 
@@ -61,6 +62,7 @@ class Passthrough:
         self._gate = gate
         self._passages = passthrough_routes
         self._fetch = fetch
+        self.refusals = gate.refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
@@ -105,6 +107,8 @@ class Passthrough:
             own = [(b"content-type", answer.media_type.encode()), *NEVER_STORED]
         except (ProblemError, PlatformFault) as error:
             status, own, body = as_answer(error, call.correlation_id)
+        if status >= HTTPStatus.BAD_REQUEST:
+            self.refusals.note_passed(call, status, body)
         if (writing := pipeline.answered(call, status)) is not None:
             await writing
         return status, [*own, *call.marks, (correlation.MARK, call.correlation_id.encode())], body

@@ -12,15 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from canonical.ids import Clock
-from policies.audit.samples import Samples
 from policies.audit.trail import AuditTrail
-from policies.audit.writes import AuditedWrites, LoggedRefusals, RecordableWrites
+from policies.audit.writes import AuditedWrites, RecordableWrites
 from policies.business.case_routing import CASE_ROUTING
 from policies.business.events import EVENTS
 from policies.business.posting_windows import POSTING_WINDOWS
@@ -37,6 +35,7 @@ from policies.identity.authentication import Authentication, Verifier
 from policies.identity.authorization import Authorization
 from policies.identity.segregation import SEGREGATION
 from policies.identity.trusted_issuers import ISSUERS
+from policies.observe.metrics import Measured, Metrics
 from policies.outbound.ownership import OWNERSHIP
 from policies.policy import Call, Policy, Rules
 from policies.traffic.idempotency import IdempotencyKeys
@@ -52,15 +51,15 @@ class Services(msgspec.Struct, frozen=True):
     load: Load
     usage: DeprecationUsage
     trail: AuditTrail
-    refusals: Samples[str]
     clock: Clock
+    metrics: Metrics
 
 
 Make = Callable[[Rules, Services], Policy]
 """Makes a policy for one operation."""
 PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
+    (Measured, lambda rules, services: Measured(rules, services.metrics)),
     (Correlation, lambda _rules, _services: Correlation()),
-    (LoggedRefusals, lambda _rules, services: LoggedRefusals(services.refusals)),
     (AuditedWrites, lambda rules, services: AuditedWrites(rules, services.trail, services.clock)),
     (TimeLimit, lambda rules, _services: TimeLimit(rules)),
     (Versions, lambda rules, _services: Versions(rules)),
@@ -92,7 +91,6 @@ class Pipeline:
             for entered in range(len(passed) + 1)
         )
         """What is given back when so many policies were entered."""
-        self._refused = tuple(each.refused for each in made if _overrides(each, "refused"))
         self._answered = tuple(each.answered for each in made if _overrides(each, "answered"))
 
     def enter(self, call: Call) -> Awaitable[None] | None:
@@ -134,9 +132,6 @@ class Pipeline:
             return None
         call.status = status
         waiting = [each for answered in self._answered if (each := answered(call)) is not None]
-        if status >= HTTPStatus.BAD_REQUEST:
-            for refused in self._refused:
-                refused(call)
         if len(waiting) > 1:
             return asyncio.gather(*waiting)
         return waiting[0] if waiting else None

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
 
 import structlog
 
 from canonical.faults import Misconfigured, PlatformFault
 from policies.background import rest
 
+T = TypeVar("T")
 CHECK_EVERY = 5.0
 """Seconds between two checks."""
 RECENT = 1.0
@@ -35,24 +37,33 @@ def is_ok(said: str) -> bool:
     return said == OK or said.startswith(f"{OK}, ")
 
 
-class Latest:
-    """What a layer depends on, found once for all who ask at the same time, and for those who ask soon after."""
+class Latest(Generic[T]):
+    """What somebody asks for again and again, found once for all who ask at the same time or soon after."""
 
-    def __init__(self, find: Callable[[], dict[str, str]], clock: Callable[[], float] = time.monotonic) -> None:
-        """`find` may wait for others, and runs in a thread. `clock` returns seconds, and never goes back."""
+    def __init__(
+        self,
+        find: Callable[[], T],
+        unknown: T,
+        clock: Callable[[], float] = time.monotonic,
+        recent: float = RECENT,
+    ) -> None:
+        """`find` may wait for others, and runs in a thread. `unknown` stands for what takes longer than a caller waits.
+        `clock` returns seconds, and never goes back; what was found is answered again for `recent` seconds."""
         self._find = find
+        self._unknown = unknown
         self._clock = clock
-        self._found = UNKNOWN
+        self._recent = recent
+        self._found = unknown
         self._at = 0.0
         self._finding: asyncio.Task[None] | None = None
 
-    async def found(self) -> dict[str, str]:
-        """Return what was found in the last moments. `UNKNOWN` when it takes longer than a caller waits."""
-        if self._found is UNKNOWN or self._clock() - self._at > RECENT:
+    async def found(self) -> T:
+        """Return what was found in the last moments, or that it is not known."""
+        if self._found is self._unknown or self._clock() - self._at > self._recent:
             if self._finding is None:
                 self._finding = asyncio.create_task(self._find_again())
             await asyncio.wait([self._finding], timeout=LONGEST)
-        return self._found if self._clock() - self._at <= RECENT + LONGEST else UNKNOWN
+        return self._found if self._clock() - self._at <= self._recent + LONGEST else self._unknown
 
     async def _find_again(self) -> None:
         try:

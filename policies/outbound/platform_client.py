@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from time import monotonic
 from typing import TypeVar
@@ -28,6 +29,7 @@ from policies.http.client import HttpResponse, TransportFailure
 from policies.http.platform_http import PlatformHttp
 from policies.outbound import ownership
 from policies.outbound.ownership import Carried, Fields, carried
+from policies.outbound.platform_metrics import PlatformMetrics, Result
 from policies.outbound.residency import Residency
 from policies.problems import ProblemError
 from policies.traffic.rate_limit import Limit, RateLimitedCall, RateLimiter, by_client, limits_at
@@ -101,6 +103,7 @@ class PlatformClient:
         residency: Residency,
         throttle: RateLimiter,
         jitter: Jitter,
+        metrics: PlatformMetrics,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Create the client of `instance` at `base_url`, with no connection yet.
@@ -115,6 +118,8 @@ class PlatformClient:
         self._http = PlatformHttp(base_url, 1, tls)
         self._throttle = throttle
         self._jitter = jitter
+        self._metrics = metrics
+        self.state = metrics.of(instance)
         self._queue = asyncio.Lock()
         self.last_date = b""
         """The `Date` of the last answer (RFC 9110, section 6.6.1)."""
@@ -123,14 +128,14 @@ class PlatformClient:
         self._key = RateLimitedCall(f"platform:{instance}", "")
         self._slots = _KeptFor(asyncio.Semaphore)
         self._rates = _KeptFor(_limits)
-        self._breakers = _KeptFor(_breakers)
+        self._breakers = _KeptFor(self._make_breakers)
         self._live_catalogue = live_catalogue
         live_catalogue.when_changed(self._limit_connections)
 
     def _limit_connections(self, catalogue: Catalogue) -> None:
         if self._instance not in catalogue.platforms:
             raise LookupError(f"the catalogue has no platform {self._instance!r}")
-        self._http.connections = catalogue.platforms[self._instance].concurrent
+        self.state.slots = self._http.connections = catalogue.platforms[self._instance].concurrent
 
     async def request(
         self,
@@ -205,31 +210,52 @@ class PlatformClient:
             await self._breakers[platform.breaker].get_breaker(self._instance),
             self._slots[platform.concurrent],
         )
-        await self._enter(slots, wanted)
+        result: Result = "not_asked"
         try:
-            await self._take_turn(wanted)
-            seconds, began = self._time(wanted), monotonic()
-            async with breaker:
-                response = await self._exchange(wanted, seconds)
+            async with self._slot(slots, wanted):
+                await self._take_turn(wanted)
+                seconds, began = self._time(wanted), monotonic()
+                result = "no_answer"
+                async with breaker:
+                    response = await self._exchange(wanted, seconds)
+                result = _result(response)
             took = monotonic() - began
             self._usual[wanted.operation] = took * WEIGHT + self._usual.get(wanted.operation, took) * (1 - WEIGHT)
             return response
         except _Broken as broken:
+            result = _result(broken.response)
             return broken.response
         except TransportFailure as error:
             if wanted.safe or not error.request_sent:
                 return error
+            result = "unknown"
             raise error.fault(platform.domain, safe=False) from error
         except OpenedState as opened:
+            result = "resting"
             resting = f"it failed {platform.breaker.failures} times in a row and is left alone for a moment"
             raise Unavailable(platform.domain, resting) from opened
         finally:
+            self._metrics.count(self._instance, wanted.operation, result)
+
+    @asynccontextmanager
+    async def _slot(self, slots: asyncio.Semaphore, wanted: _Request) -> AsyncGenerator[None]:
+        """Hold a slot at the platform. Raises as `_enter` does."""
+        await self._enter(slots, wanted)
+        self.state.running += 1
+        try:
+            yield
+        finally:
+            self.state.running -= 1
             slots.release()
 
     async def _exchange(self, wanted: _Request, seconds: float) -> HttpResponse:
-        response = await self._http.request(
-            wanted.method, wanted.path, content=wanted.content, headers=wanted.headers, seconds=seconds
-        )
+        began = monotonic()
+        try:
+            response = await self._http.request(
+                wanted.method, wanted.path, content=wanted.content, headers=wanted.headers, seconds=seconds
+            )
+        finally:
+            self._metrics.took(self._instance, wanted.operation, monotonic() - began)
         self.last_date = response.headers.get(b"date", b"")
         if response.is_server_error:
             raise _Broken(response)
@@ -287,6 +313,17 @@ class PlatformClient:
             return float((full.headers or {}).get("Retry-After", "1"))
         return 0.0
 
+    def _make_breakers(self, rule: Breaker) -> AsyncCircuitBreakerFactory:
+        made = AsyncCircuitBreakerFactory(rule.failures, rule.rest, exclude=[asyncio.CancelledError])
+        made.add_listener(self._note_change)
+        self.state.breaker = "closed"
+        return made
+
+    def _note_change(self, circuit: str, happened: str, event: object) -> None:
+        if happened == "state_changed":
+            self.state.breaker = str(getattr(event, "state", ""))
+            log.warning("circuit breaker", platform=circuit, state=self.state.breaker)
+
     async def close(self) -> None:
         await self._http.close()
 
@@ -295,15 +332,12 @@ def _limits(rate: str) -> list[Limit]:
     return limits_at(rate, by_client)
 
 
-def _breakers(rule: Breaker) -> AsyncCircuitBreakerFactory:
-    made = AsyncCircuitBreakerFactory(rule.failures, rule.rest, exclude=[asyncio.CancelledError])
-    made.add_listener(_log_change)
-    return made
-
-
-def _log_change(circuit: str, happened: str, event: object) -> None:
-    if happened == "state_changed":
-        log.warning("circuit breaker", platform=circuit, state=getattr(event, "state", ""))
+def _result(response: HttpResponse) -> Result:
+    if response.status in TURNED_AWAY:
+        return "throttled"
+    if response.is_server_error:
+        return "broken"
+    return "rejected" if response.status >= HTTPStatus.BAD_REQUEST else "answered"
 
 
 def _refuse_redirect(platform: Platform, reply: HttpResponse, *, safe: bool) -> None:

@@ -89,6 +89,8 @@ class Idempotency:
     def __init__(self, shared: SharedStore, new_id: NewId) -> None:
         self._shared = shared
         self._new_id = new_id
+        self.replayed = 0
+        """Requests that were answered with what was kept."""
 
     async def run(self, app: ASGIApp, call: Call, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Run `app`, or send the stored answer of the same request.
@@ -133,6 +135,7 @@ class Idempotency:
             raise ProblemError(
                 STILL_RUNS, "The first request with this key has no answer yet.", headers={"Retry-After": "1"}
             )
+        self.replayed += 1
         await send_response(send, known.status, (*known.headers, (b"idempotency-replayed", b"true")), known.body)
 
     @contextlib.asynccontextmanager

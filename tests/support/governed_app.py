@@ -35,8 +35,10 @@ from policies.identity.issuer import ISSUER, Issuer
 from policies.identity.jwks import Jwk, SigningKeys
 from policies.identity.key_ring import KeyRing, public_jwk
 from policies.identity.revocation import RevocationDocument, Revocations
+from policies.observe.metrics import Metrics
 from policies.problems import INVALID, ProblemError
 from policies.store.documents import FileDocument
+from policies.store.secret import NO_SECRET, Secret
 from policies.store.shared_store import SharedFileStore
 from policies.traffic.idempotency import IdempotencyRecord
 from policies.traffic.rate_limit import RateLimiter
@@ -59,6 +61,7 @@ audit_days = 30
 [gateway.operations]
 live = { open = "health", tier = "t", idempotency = "safe" }
 ready = { open = "health", tier = "t", idempotency = "safe" }
+metrics = { open = "health", tier = "t", idempotency = "safe" }
 
 [apis.shop]
 layer = "experience"
@@ -175,6 +178,7 @@ class Door:
         handlers: Sequence[ControllerRouterHandler] = HANDLERS,
         provided: Mapping[str, object] | None = None,
         openapi: OpenAPIConfig | None = None,
+        metrics_token: Secret = NO_SECRET,
     ) -> None:
         self.now = NOW
         self.acts: list[str] = []
@@ -211,6 +215,8 @@ class Door:
             AuditLog(self.audit_files, b"key"),
             self.clock,
             new_id,
+            Metrics("experience"),
+            metrics_token,
         )
         self.app = governed(
             self.gate,

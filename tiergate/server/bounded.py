@@ -20,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from canonical.ids import identifiers
+from policies.chain.gate import refusals_of
+from policies.chain.passthrough import Passthrough
 from policies.contract.bodies import MAX_BODY
 from policies.problems import (
     HEAD_TOO_LARGE,
@@ -101,6 +103,7 @@ class LayerConfig(Config):
     def __init__(self, app: Any, server: Server, **options: Any) -> None:
         super().__init__(app, host=server.host, timeout_keep_alive=int(server.idle_seconds), **options)
         self.bounds = server
+        self.refusals = app.refusals if isinstance(app, Passthrough) else refusals_of(app)
         self.by_address: Counter[str] = Counter()
         self.new_id = identifiers()
         self._usual: Headers = []
@@ -288,7 +291,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._close()
 
     def _problem(self, refused: Refused) -> tuple[int, Headers, bytes]:
-        return as_answer(ProblemError(refused.problem, refused.detail), self._config.new_id("cor"))
+        correlation_id = self._config.new_id("cor")
+        if self._config.refusals is not None:
+            self._config.refusals.note_unrouted(refused.problem.name, refused.problem.status, correlation_id)
+        return as_answer(ProblemError(refused.problem, refused.detail), correlation_id)
 
     def _write(self, status: int, fields: Headers, body: bytes) -> None:
         usual = self._config.usual_head(self.server_state.default_headers)

@@ -10,6 +10,7 @@ from typing import Any
 import stamina
 import structlog
 
+from policies.context import correlation
 from policies.problems import places
 
 
@@ -22,6 +23,7 @@ def log_as_json() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
+            _with_correlation,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -30,6 +32,13 @@ def log_as_json() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
+
+
+def _with_correlation(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add to a line the correlation id of the work that it is about, unless it names one."""
+    if current := correlation.current():
+        line.setdefault("correlation_id", current)
+    return line
 
 
 def _without_messages(*args: Any, **kwargs: Any) -> logging.LogRecord:

@@ -21,8 +21,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from policies.chain.passthrough import Passthrough, PassthroughRoute
+from policies.context import correlation
 from policies.contract.headers import HOST
-from policies.problems import broken
+from policies.problems import INTERNAL, broken
 from tiergate.server.bounded import HEAD, BoundedProtocol, lacking
 
 END = b"\r\n\r\n"
@@ -164,6 +165,8 @@ class FastPathProtocol(BoundedProtocol):
         if self.transport.is_closing():
             return
         if error is not None and task is not None:
+            if self._config.refusals is not None:
+                self._config.refusals.note_unrouted(INTERNAL.name, INTERNAL.status, correlation.current())
             self._write(*broken(error))
             task.add_done_callback(asyncio.Task[None].exception)  # so that asyncio does not log it again
         if self._closing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date
 from http import HTTPStatus
+from math import isinf
 from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -331,6 +332,7 @@ class SalesforceClient:
             method, url, safe=safe, carries=carries, content=content, headers=headers
         )
         self.quota.note(response.headers.get(b"sforce-limit-info", b""))
+        self._outbound.state.quota_left = None if isinf(self.quota.left) else self.quota.left
         return response
 
     async def _log_in(self) -> str:

@@ -21,8 +21,10 @@ from policies.catalogue.model import SHIPPED, Domain
 from policies.context import deadline
 from policies.context.correlation import correlated
 from policies.http.client import HttpResponse
+from policies.observe.metrics import Metrics
 from policies.outbound.ownership import Carried
 from policies.outbound.platform_client import PlatformClient
+from policies.outbound.platform_metrics import PlatformMetrics
 from policies.outbound.platform_server import PlatformServer
 from policies.outbound.residency import Residency, record_of
 from policies.store.documents import FileDocument
@@ -122,7 +124,14 @@ class Bench(Generic[C]):
         fields = self.settings.fields(subject.connector.FIELDS)
         residency = Residency(live, "eu")
         self.client = RecordingClient(
-            INSTANCE, loopback.url, fields, live, residency, RateLimiter(utc_now), lambda: 0.0
+            INSTANCE,
+            loopback.url,
+            fields,
+            live,
+            residency,
+            RateLimiter(utc_now),
+            lambda: 0.0,
+            PlatformMetrics(Metrics("system")),
         )
         self._position = folder / "position"
         self.connector: C = self.connect()

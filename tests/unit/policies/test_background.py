@@ -228,3 +228,20 @@ def test_what_a_job_says_of_its_next_round_is_of_its_own() -> None:
     clock = Seconds()
 
     assert asyncio.run(run()) == ["", "hanging has done nothing for 121 s"]
+
+
+def test_what_is_measured_of_a_job_is_whether_it_runs_how_often_it_ended_and_how_late_it_is() -> None:
+    clock = Seconds()
+    course = Course("watch", clock=clock)
+    course.begin()
+    course.rest(5.0)
+    clock.now += 65
+    late = (course.runs, course.ended, course.age, course.late)
+    course.end(ValueError())
+    ended = (course.runs, course.ended, course.late)
+    course.begin()
+    course.rest(5.0)
+
+    assert late == (True, 0, 65.0, 60.0)
+    assert ended == (False, 1, 0.0)
+    assert (course.runs, course.ended, course.age, course.late) == (True, 1, 0.0, 0.0)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from policies.catalogue.check import load as load_catalogue
+from tiergate.composition import metrics_token
 from tiergate.platforms import load_platforms, unknown_platform_variables
 from tiergate.settings import Settings, SettingsError, load, unknown_variables
 
@@ -319,7 +320,9 @@ WITH_SERVERS = """
 redis_url = "redis://tiergate@cache:6379/0"
 [process]
 database_url = "postgresql://tiergate@db/tiergate"
+[server]
 """
+OF_SERVERS = (("governance", "redis_password"), ("process", "database_password"), ("server", "metrics_token"))
 
 
 @pytest.mark.parametrize("way", ["file", "command", "variable", "file in a variable"])
@@ -328,7 +331,7 @@ def test_the_passwords_of_database_and_redis_are_where_other_secrets_are(tmp_pat
     kept.write_text("hunter2\n")
     text = WITH_SERVERS
     environment: dict[str, str] = {}
-    for section, name in (("governance", "redis_password"), ("process", "database_password")):
+    for section, name in OF_SERVERS:
         variable = f"TIERGATE_{section}_{name}".upper()
         if way == "file":
             text = text.replace(f"[{section}]", f'[{section}]\n{name}_file = "{kept}"')
@@ -341,6 +344,7 @@ def test_the_passwords_of_database_and_redis_are_where_other_secrets_are(tmp_pat
 
     assert settings.process.database_password.read().reveal() == "hunter2"
     assert settings.governance.redis_password.read().reveal() == "hunter2"
+    assert settings.server.metrics_token.read().reveal() == "hunter2"
     assert "hunter2" not in repr(settings)
     assert list(unknown_variables(environment)) == []
 
@@ -366,6 +370,7 @@ def test_the_passwords_of_database_and_redis_are_where_other_secrets_are(tmp_pat
             "redis_password and redis_url both name a password",
         ),
         ("[process]\ndatabase_password_command = 'x'\n", "database_password_command a list of words"),
+        ('[server]\nmetrics_token = "hunter2"\n', "is never in this file: take metrics_token out and"),
         ("[process]\ndatabase_pasword_file = 'x'\n", "(did you mean database_password_file?)"),
     ],
 )
@@ -378,6 +383,16 @@ def test_a_password_in_the_file_for_nothing_or_in_two_places_is_refused(
     (error,) = refused.value.errors
     assert sentence in error
     assert "hunter2" not in error
+
+
+@pytest.mark.parametrize("token", ["guessed", ""])
+def test_a_token_of_the_metrics_that_can_be_guessed_is_refused(tmp_path: Path, token: str) -> None:
+    kept = tmp_path / "token"
+    kept.write_text(token)
+    settings = load(written(tmp_path, f'[server]\nmetrics_token_file = "{kept}"\n'), {})
+
+    with pytest.raises(SettingsError, match="at least 16 characters"):
+        metrics_token(settings)
 
 
 def test_a_command_of_the_environment_that_is_not_words_is_refused(tmp_path: Path) -> None:

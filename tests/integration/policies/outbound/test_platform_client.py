@@ -17,9 +17,11 @@ from canonical.ids import utc_now
 from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.context import deadline
 from policies.http.client import HttpResponse
+from policies.observe.metrics import Metrics
 from policies.outbound.layer_client import AsyncLayerClient
 from policies.outbound.ownership import TECHNICAL
 from policies.outbound.platform_client import PlatformClient
+from policies.outbound.platform_metrics import PlatformMetrics
 from policies.outbound.residency import Residency, record_of
 from policies.problems import ProblemError
 from policies.traffic.rate_limit import RateLimiter
@@ -85,6 +87,7 @@ class Server:
 
     def __init__(self, *script: tuple[int, float]) -> None:
         self.script = list(script)
+        self.metrics = Metrics("system")
         self.seen: list[float] = []
         self.heads: list[str] = []
         self.running = 0
@@ -139,7 +142,14 @@ def run(
         server.live_catalogue = LiveCatalogue(path)
         residency = Residency(server.live_catalogue, "eu")
         outbound = PlatformClient(
-            "erp-one", address(url), KNOWN, server.live_catalogue, residency, RateLimiter(utc_now), lambda: jitter
+            "erp-one",
+            address(url),
+            KNOWN,
+            server.live_catalogue,
+            residency,
+            RateLimiter(utc_now),
+            lambda: jitter,
+            PlatformMetrics(server.metrics),
         )
         try:
             return await act(outbound)

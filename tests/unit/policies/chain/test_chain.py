@@ -347,7 +347,7 @@ def test_readiness_is_found_once_for_all_who_ask_and_nobody_waits_for_it_for_eve
 
     async def ask() -> None:
         nonlocal now
-        latest = Latest(find, lambda: now)
+        latest = Latest(find, UNKNOWN, lambda: now)
         late = [await each for each in asyncio.as_completed([latest.found() for _ in range(60)])]
         assert late == [UNKNOWN] * 60  # it takes longer than they wait
         ends.set()

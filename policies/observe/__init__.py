@@ -1,0 +1,1 @@
+"""What a layer measures of itself."""
