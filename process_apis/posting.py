@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from canonical.billing import ClosedPeriod, Posting
 from canonical.cases import Case, CaseKind, Finding
@@ -22,6 +23,7 @@ from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import Outcome, passes_by_itself
 
 CANCELLED: CaseKind = "invoice_cancelled"
+log = structlog.get_logger("tiergate.postings")
 NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "payment": "payment_not_posted"}
 
 
@@ -149,8 +151,12 @@ def fail_posting(
     `shown`, or when somebody else has ended it. `booked` is what is booked of it and its amount.
     """
     with writing(context.database) as connection:
-        if context.postings.fail(connection, row, fault.reason, shown, booked):
+        failed = context.postings.fail(connection, row, fault.reason, shown, booked)
+        if failed:
             _open(context, row, fault, case or NOT_POSTED[row.kind], connection)
+    if failed:
+        about = {"kind": row.kind, "posting": row.id, "invoice": row.invoice_id, "platform": fault.platform}
+        log.warning("posting failed", **about, correlation_id=row.correlation_id)
 
 
 def _open(

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.ids import Clock, NewId
@@ -19,6 +20,7 @@ from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility, waiting
 from process_apis.records.database import cases, insert_once, writing
 
+log = structlog.get_logger("tiergate.cases")
 OUTAGE: CaseKind = "waiting_for_platform"
 """The kind of an outage's case: its subject is the platform."""
 SINCE = "since"
@@ -103,6 +105,8 @@ class Cases:
         for _ in range(ATTEMPTS):
             with nullcontext(connection) if connection is not None else writing(self._engine) as used:
                 if insert_once(used, cases, row):
+                    about = {"kind": kind, "team": case.team, "subject": subject}
+                    log.info("case opened", case=case.id, **about, correlation_id=correlation_id)
                     return case
                 document = used.scalar(same)
             if document:  # else it was closed in this moment

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import stamina
+import structlog
 
 from canonical.cases import Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
@@ -28,6 +29,7 @@ WAITS = ("blocked_reason", "blocked_by", "blocked_since", "attempts")
 GIVEN_UP: tuple[OrderState, ...] = ("compensating", "cancelled")
 """Where an order is that is not to be fulfilled any more."""
 PATH: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
+log = structlog.get_logger("tiergate.orders")
 
 
 def passes_by_itself(fault: Exception) -> bool:
@@ -127,6 +129,8 @@ def hold(context: WorkflowContext, order: Order, held: Held) -> None:
         if is_there:
             one.advance("on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=order.state)
     if is_there:
+        about = {"order": order.id, "state": order.state, "kind": held.kind}
+        log.warning("order on hold", **about, correlation_id=order.correlation_id)
         write_status_to_crm(context, order.id)
     else:
         context.cases.resolve(order.id, "the order was given up", held.kind)
