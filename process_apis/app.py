@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
+from prometheus_client.core import Metric
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from canonical.faults import PlatformFault, Unavailable
@@ -14,9 +16,11 @@ from canonical.jobs import JobsReport
 from policies.background import Background
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
+from policies.observe.metrics import gauge
 from process_apis import accounting, api, change_feeds, customer_sync, fulfilment, incidents, jobs
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
+from process_apis.measures import WorkInDatabase
 from process_apis.retention import Retention, RetentionDays
 from process_apis.runtime.agenda import Poll
 from process_apis.runtime.capability import owners
@@ -61,6 +65,13 @@ def create_app(
         except SQLAlchemyError as error:
             raise Unavailable("process", f"the database does not take it ({type(error).__name__})") from error
 
+    def of_engine() -> Iterator[Metric]:
+        age = {(): engine.heartbeat_age()}
+        yield gauge("engine_heartbeat_age_seconds", "Since this process has last shown that it lives.", (), age)
+
+    gate.metrics.find(of_engine)
+    agendas = {due.agenda.name: due.agenda for each in capabilities for due in each.due}
+    work = WorkInDatabase(context.database, agendas, context.clock)
     answers = Answers("database", "system")
 
     def readiness() -> dict[str, str]:
@@ -84,6 +95,7 @@ def create_app(
         also=engine.courses,
         report=report,
         away={OperationalError: Unavailable("process", "the database cannot be used now")},
+        measures=[work.latest],
         on_startup=[start],
         on_shutdown=[stop],
         openapi=openapi,

@@ -162,6 +162,9 @@ OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN
 )
+# Counted by state from an index alone. None begins with a state, which SQLite would take for a narrow choice.
+sa.Index("ix_orders_received_at_state", orders.c.received_at, orders.c.state)
+sa.Index("ix_postings_in_turn", postings.c.contract_id, postings.c.kind, postings.c.state, postings.c.seq)
 sa.Index("ix_cases_open_kind", cases.c.kind, sqlite_where=OPEN, postgresql_where=OPEN)
 for _table in (orders, postings, customers):
     _blocked = _table.c.blocked_by.is_not(None)

@@ -46,9 +46,11 @@ class Agenda:
     def __init__(self, context: WorkflowContext, table: sa.Table, only: sa.ColumnElement[bool] | None = None) -> None:
         """`only` says which rows can be worked on at all. A row is known by its `seq`."""
         self._context = context
+        self.name = table.name
         at, workable = table.c.next_attempt_at, sa.true() if only is None else only
         self._due = sa.select(table).where(at <= sa.bindparam("now"), workable)
         self._due = self._due.order_by(at, table.c.seq).limit(sa.bindparam("most"))
+        self._count = sa.select(sa.func.count(), sa.func.min(at)).where(at <= sa.bindparam("now"), workable)
         unchanged = sa.and_(
             table.c.seq == sa.bindparam("of"),
             table.c.run == sa.bindparam("seen"),
@@ -61,6 +63,11 @@ class Agenda:
         with self._context.database.connect() as connection:
             due = self._due.where(*also)
             return list(connection.execute(due, {"now": self._context.clock().isoformat(), "most": limit}))
+
+    def count_due(self, connection: sa.Connection, now: datetime) -> tuple[int, str | None]:
+        """Return how many rows there are whose time has come by `now` (UTC), and when that of the oldest did."""
+        count, oldest = connection.execute(self._count, {"now": now.isoformat()}).one()
+        return count, oldest
 
     def claim(self, row: sa.Row[Any], **also: Any) -> int | None:
         """Begin the next run of a row, which is attempted again when it may have been lost. `also` is noted in it.

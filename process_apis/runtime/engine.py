@@ -220,6 +220,10 @@ class Engine:
         """Return whether what is due is looked for. A fault of ours may have ended that, until it is begun again."""
         return self._poller is not None and all(each.is_alive() for each in self._threads())
 
+    def heartbeat_age(self) -> float:
+        """Return the seconds since the last heartbeat that was written."""
+        return monotonic() - self._beat_at
+
     def _threads(self) -> list[KeptThread]:
         threads = (self._poller, self._beater, self._partitions.thread, self._resumed.thread)
         return [each for each in threads if each is not None]
@@ -255,7 +259,7 @@ class Engine:
 
     def seconds_without_heartbeat(self) -> float:
         """Return for how many seconds nothing could be written, 0 when that is as it should be."""
-        age = monotonic() - self._beat_at
+        age = self.heartbeat_age()
         return age if age > self._settings.dead_after else 0.0
 
     def take_over(self) -> list[str]:

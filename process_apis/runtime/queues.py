@@ -36,6 +36,7 @@ def workflows(database: sa.Engine) -> sa.TableClause:
         "status",
         "priority",
         "executor_id",
+        "created_at",
         "completed_at",
     )
     schema = None if database.dialect.name == "sqlite" else "dbos"
