@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import httpx
 import psycopg
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from canonical.cases import Case
 from canonical.ids import utc_now
@@ -33,7 +35,9 @@ T = TypeVar("T")
 POLL = 0.5
 """Seconds between two looks at the CRM's changes: more of them cost more than they gain."""
 BOTH_POSTED = {"invoice": "posted", "payment": "posted"}
+METRICS_TOKEN = "a-token-that-shows-metrics"
 VARIABLES = {
+    "TIERGATE_SERVER_METRICS_TOKEN": METRICS_TOKEN,
     "TIERGATE_PROCESS_DEAD_AFTER": "1.5",
     "TIERGATE_PROCESS_PAUSE": "0.2",
     "TIERGATE_PROCESS_LONGEST_PAUSE": "3",
@@ -121,6 +125,12 @@ class Environment(PlatformSet):
         """Return what a layer answers those who may see what it depends on."""
         token = readiness_token(layer, self.settings, load_catalogue(self.settings.governance.path()))
         return httpx.get(f"{self.sandbox.url(layer)}/health/ready", headers={"authorization": f"Bearer {token}"})
+
+    def metrics(self, layer: Layer) -> list[Metric]:
+        """Return what a layer measures of itself."""
+        answer = httpx.get(f"{self.sandbox.url(layer)}/metrics", headers={"authorization": f"Bearer {METRICS_TOKEN}"})
+        answer.raise_for_status()
+        return list(text_string_to_metric_families(answer.text))
 
     def stop(self) -> None:
         stop_all(self.children.values())

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from decimal import Decimal
 
 import pytest
+from prometheus_client.core import Metric
 
 from canonical.orders import Order
+from policies.catalogue.model import Layer
 from tests.support.environment import Environment
+from tests.support.manifests import DEPLOY, ROOT
 from tests.support.platforms import EXACTLY_ONE
+from tiergate.dev.layers import LAYERS
+
+MEASURE = re.compile(r"\b(?:tiergate|process)_[a-z0-9_]+[a-z0-9]\b(?!/)")
+GUIDES = ROOT / "docs" / "guides"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +53,62 @@ def test_the_crm_shows_the_order_its_contract_and_the_correlation_id(environment
     assert shown["TiergateCorrelation__c"] == order.correlation_id
     assert shown["Account"]["TiergateCustomer__c"] == order.customer_id
     assert (contract["Status"], contract["Opportunity__c"]) == ("Activated", order.deal_id)
+
+
+@pytest.mark.usefixtures("order")
+def test_every_measure_that_an_alert_or_a_guide_names_is_one_of_some_layer(environment: Environment) -> None:
+    there = {name for layer in LAYERS for each in environment.metrics(layer) for name in names_of(each)}
+    ours = {each for each in there if each.startswith("tiergate_")}
+    alerts, guide, runbook = (
+        set(MEASURE.findall(each.read_text()))
+        for each in (DEPLOY / "prometheus" / "alerts.yaml", GUIDES / "operating.md", GUIDES / "../runbooks/alerts.md")
+    )
+
+    assert alerts | guide | runbook <= there
+    assert {each.removesuffix("_total") for each in ours} <= {
+        each.removesuffix("_total") + ending for each in guide for ending in ("", "_bucket", "_count", "_sum")
+    }
+
+
+def names_of(family: Metric) -> set[str]:
+    """Return the names that the samples of a measure have, whether it has any or not."""
+    endings = {"counter": ("", "_total"), "histogram": ("", "_bucket", "_count", "_sum")}
+    return {f"{family.name}{ending}" for ending in endings.get(family.type, ("",))}
+
+
+@pytest.mark.usefixtures("order")
+def test_the_metrics_of_the_three_layers_say_what_was_done(environment: Environment) -> None:
+    with socket.create_connection(("127.0.0.1", int(environment.sandbox.url("experience").rpartition(":")[2]))) as raw:
+        raw.sendall(b"nonsense\r\n\r\n")  # refused before it is a request
+        assert b" 400 " in raw.recv(4096)
+    found = {layer: environment.metrics(layer) for layer in LAYERS}
+
+    def value(layer: Layer, name: str, **labels: str) -> float:
+        """Return the sum of the samples with some labels."""
+        wanted = labels.items()
+        samples = [each for family in found[layer] for each in family.samples if each.name == f"tiergate_{name}"]
+        return sum(each.value for each in samples if wanted <= each.labels.items())
+
+    assert value("process", "database_up") == 1
+    assert value("process", "orders", state="active") >= 1
+    assert value("process", "postings", kind="invoice", state="posted") >= 1
+    assert value("process", "postings", kind="payment", state="posted") >= 1
+    assert value("process", "requests_total", operation="take_event", status="200") >= 1
+    assert value("process", "engine_heartbeat_age_seconds") < 10
+    assert value("process", "audit_records_total") >= 1
+    assert value("system", "requests_total", operation="put_contract", client="process-layer", status="200") >= 1
+    assert value("system", "platform_calls_total", platform="stripe", operation="put_contract", result="answered") >= 1
+    assert value("system", "platform_call_duration_seconds_count", platform="tryton") >= 1
+    assert value("system", "platform_breaker_open", platform="stripe") == 0
+    assert 0 < value("system", "platform_quota_left_ratio", platform="salesforce") <= 1
+    assert value("system", "feed_age_seconds", platform="salesforce") < 30
+    assert value("experience", "requests_total", operation="finance_list_postings", client="finance-app", status="200")
+    assert value("experience", "refusals_total", operation="", problem="bad-request") >= 1
+    for layer in LAYERS:
+        running = [each for family in found[layer] for each in family.samples if each.name == "tiergate_job_running"]
+        assert [each.labels["job"] for each in running if not each.value] == []
+        names = [(each.name, frozenset(each.labels.items())) for family in found[layer] for each in family.samples]
+        assert len(names) == len(set(names))
 
 
 def test_the_correlation_id_is_on_the_platforms_own_records(environment: Environment, order: Order) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.manifests import KUBERNETES, LAYERS, container, documents, objects, of_kind
+from tests.support.manifests import DEPLOY, KUBERNETES, LAYERS, container, documents, objects, of_kind
 
 PORTS = {"system": 8101, "process": 8102, "experience": 8103}
 NAMED = {"app.kubernetes.io/name": "tiergate"}
 FILES = sorted(each for each in KUBERNETES.rglob("*.yaml") if each.name != "kustomization.yaml")
+FILES.append(DEPLOY / "prometheus" / "network-policy.yaml")
 
 
 def test_every_object_is_valid_by_the_schemas_of_kubernetes() -> None:
@@ -98,12 +99,15 @@ def test_a_layer_is_found_kept_up_and_spread(layer: str) -> None:
     assert {each["topologyKey"] for each in spread} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
 
 
-def test_only_what_computes_is_scaled_by_its_cpu() -> None:
-    scaled = of_kind("HorizontalPodAutoscaler")
+def test_what_computes_is_scaled_by_its_cpu_and_what_waits_by_how_long_work_waits_for_it() -> None:
+    scaled = {
+        each["spec"]["scaleTargetRef"]["name"]: each["spec"] for each in of_kind("HorizontalPodAutoscaler").values()
+    }
+    measures = {name: [each["type"] for each in spec["metrics"]] for name, spec in scaled.items()}
 
-    assert {each["spec"]["scaleTargetRef"]["name"] for each in scaled.values()} == {"experience", "system"}
-    assert {each["spec"]["scaleTargetRef"]["kind"] for each in scaled.values()} == {"StatefulSet"}
-    assert {name for name, each in of_kind("StatefulSet").items() if "replicas" in each["spec"]} == {"process"}
+    assert measures == {"experience": ["Resource"], "system": ["Resource"], "process": ["External"]}
+    assert {each["scaleTargetRef"]["kind"] for each in scaled.values()} == {"StatefulSet"}
+    assert [name for name, each in of_kind("StatefulSet").items() if "replicas" in each["spec"]] == []
 
 
 def test_a_layer_is_reached_by_its_neighbours_alone() -> None:
