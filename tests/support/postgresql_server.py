@@ -29,6 +29,10 @@ class PostgresqlServer:
         self._numbers = count(1)
         self._set(dict.fromkeys(UNSAFE, "off"))
 
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "postmaster.pid").read_text().split()[0])
+
     def new_database(self) -> str:
         """Return the address of an empty database."""
         name = f"process_{next(self._numbers)}"
@@ -75,7 +79,7 @@ class PostgresqlServer:
 
     def break_down(self) -> None:
         """End it at once, in the middle of what it does."""
-        number = int((self.folder / "postmaster.pid").read_text().split()[0])
+        number = self.pid
         os.kill(number, signal.SIGQUIT)  # immediate shutdown (PostgreSQL: Shutting Down the Server)
         while Path("/proc", str(number)).exists():
             sleep(0.05)
