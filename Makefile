@@ -63,7 +63,7 @@ cov: .venv/ready $(NODE) ## Run them and print the coverage by branch, with the 
 %/node_modules/.ready: %/package-lock.json .venv/ready
 	@cd $* && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
 
-check: .venv/ready $(NODE) ## Check format, lint, strict types, import contracts, dead code, dependencies, contracts: all, whatever fails
+check: .venv/ready $(NODE) ## Check format, lint, strict types, import contracts, dead code, dependencies, contracts, deployment files: all, whatever fails
 	@failed=0; run() { "$$@" || failed=1; }; \
 	run $(BIN)/ruff format --check .; \
 	run $(BIN)/ruff check .; \
@@ -73,6 +73,7 @@ check: .venv/ready $(NODE) ## Check format, lint, strict types, import contracts
 	run $(BIN)/python -m tests.support.words; \
 	run $(BIN)/deptry .; \
 	run $(BIN)/tiergate openapi --check; \
+	run $(BIN)/pytest -n0 -p no:cacheprovider tests/unit/deploy; \
 	exit $$failed
 
 lint: .venv/ready ## Say what the formatter and the linter would change
