@@ -44,6 +44,9 @@ postings), the taxes of an invoice are others than its products have by default:
 totals billing's invoice has too. And what was written off is owed again: the write-off is undone right after.
 """
 
+FUTURE = "invoice_date_future"
+"""The warning that an invoice is of a day that has not begun where the server is, or its company's time zone."""
+
 
 class Settings(PlatformServer, frozen=True, kw_only=True):
     """The database with the books, and the user that opens them.
@@ -94,13 +97,16 @@ class TrytonClient:
         self._path = f"/{settings.database}/rpc/"
         self._session = ""
 
-    async def call(self, method: str, *params: Any, context: dict[str, Any] | None = None) -> Any:
-        """Call `method` and return its result; a warning that we accept is confirmed, and the call repeated."""
+    async def call(
+        self, method: str, *params: Any, context: dict[str, Any] | None = None, accepts: tuple[str, ...] = ()
+    ) -> Any:
+        """Call `method` and return its result; a warning that we accept is confirmed, and the call repeated. `accepts`
+        are what names of others end with, which are no reason to stop this time."""
         while True:
             try:
                 return await self._call(method, [*params, context or {}])
             except Warned as warning:
-                if not ACCEPTED.fullmatch(warning.name):
+                if not ACCEPTED.fullmatch(warning.name) and not warning.name.endswith(accepts):
                     raise Rejected("erp", warning.message) from warning
                 await self._confirm([warning.name])
 
@@ -218,10 +224,10 @@ def _result(response: HttpResponse, *, safe: bool) -> Any:
 def _refusal(error: list[Any]) -> PlatformFault | Warned:
     """Return what an error means: its name comes first, then its details."""
     kind, details = str(error[0]), _listed(*error[1:2])
-    message = str(details[0]) if details else kind
+    message = str(details[0] if details else "") or kind
     match kind:
         case "UserWarning":
-            return Warned(message, str(details[-1]) if details else "")
+            return Warned(message, " ".join(str(each) for each in details[1:] if each) or message)
         case "ConcurrencyException":
             return Conflict("erp", "the record is being changed by somebody else")
         case "UserError" if GONE in message:

@@ -59,7 +59,11 @@ class Tryton:
         self._instance = context.instance
         self._clock = context.clock
         self.master_data = MasterData(self._client, self._mapping, context.clock)
-        self._invoices = Invoices(self._client, self.master_data, self._mapping)
+
+        def today(legal_entity: str) -> date:
+            return context.clock().astimezone(context.timezone(legal_entity)).date()
+
+        self._invoices = Invoices(self._client, self.master_data, self._mapping, today)
         self._user = ApplicationUser(self._client, settings, context.instance)
 
     @_as_the_books_are

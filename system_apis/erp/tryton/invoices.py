@@ -18,7 +18,7 @@ from canonical.faults import Conflict, Misconfigured, NotFound, PlatformFault, R
 from canonical.money import Money, total
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import Books
-from system_apis.erp.tryton.client import TrytonClient
+from system_apis.erp.tryton.client import FUTURE, TrytonClient
 from system_apis.erp.tryton.mapping import POSTED, POSTING, Row
 from system_apis.erp.tryton.master_data import MasterData
 
@@ -46,7 +46,11 @@ Faults = dict[str, PlatformFault]
 class Invoices:
     """Post invoices. Its methods raise leaves of `PlatformFault`."""
 
-    def __init__(self, client: TrytonClient, master_data: MasterData, books: Books) -> None:
+    def __init__(
+        self, client: TrytonClient, master_data: MasterData, books: Books, today: Callable[[str], date]
+    ) -> None:
+        """`today` returns the day that has begun in the books of a legal entity."""
+        self._today = today
         self._client = client
         self._master_data = master_data
         self._books = books
@@ -219,6 +223,7 @@ class Invoices:
     async def _post(self, drafts: Sequence[Draft], closed: ClosedPeriod, company: Row, faults: Faults) -> None:
         """Post drafts, the earliest first: Tryton numbers them in their order.
 
+        A day begins in the books before it does where the server is: that is no reason to stop.
         Where its period is closed, an invoice is booked in the next one that is open; where a later one has a number
         already, it bears that one's date, and is booked and taxed on its own day all the same.
         """
@@ -227,8 +232,10 @@ class Invoices:
             left = await self._unposted(part, company) if again else part
             while left:
                 try:
-                    ids = [each.row["id"] for each in left]
-                    await self._client.call("model.account.invoice.post", ids, context=in_books_of(company))
+                    ids, books = [each.row["id"] for each in left], in_books_of(company)
+                    begun = all(each.invoice.issued_on <= self._today(each.invoice.legal_entity) for each in left)
+                    accepts = (FUTURE,) if begun else ()
+                    await self._client.call("model.account.invoice.post", ids, context=books, accepts=accepts)
                 except Misconfigured:
                     raise
                 except Rejected as refused:
