@@ -235,6 +235,21 @@ class TrytonKit(ErpKit):
             assert waits.value.field == "fiscal_year"
 
     @behaviour
+    async def an_invoice_of_a_day_that_has_begun_in_its_books_alone_is_posted(self) -> None:
+        """Tryton's own day begins where its server is, unless the company has a time zone."""
+        await self.bench.settled(await self._customer("ahead"))
+        self.bench.offset = timedelta(days=1)
+        begun = msgspec.structs.replace(self._sample("ahead"), id="in_ahead", issued_on=self._today())
+        to_come = msgspec.structs.replace(begun, id="in_to_come", issued_on=self._today() + timedelta(days=1))
+
+        posted = await self.bench.settled(lambda: put_invoice(self.connector, begun, "next"))
+        with pytest.raises(Rejected, match="date in the future"):
+            await self.bench.call(lambda: put_invoice(self.connector, to_come, "next"))
+        self.bench.offset = timedelta()
+
+        assert posted.posted_on == begun.issued_on
+
+    @behaviour
     async def what_an_accountant_corrects_is_seen_by_the_next_attempt(self) -> None:
         books = cast("Books", self.subject)
         put = await self._invoice("corrected")
