@@ -135,7 +135,7 @@ async def _time_passes(billing: stripe.Stripe, target: provisioning.Provisioning
         await asyncio.sleep(PACE)
         rounds += 1
         if rounds % round(1 / PACE) == 0:
-            billing.subscriptions.tick()
+            billing.due.tick()
         await billing.account.deliver()
         await target.work()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -19,14 +21,44 @@ from sandbox.stripe.versions import CURRENT, rendered
 ATTEMPTS = 12
 
 
+class Moments:
+    """The time of the account, or the one that is held for what a test clock or a preview does."""
+
+    def __init__(self, clock: SandboxClock) -> None:
+        self._clock = clock
+        self.held: int | None = None
+
+    def seconds(self) -> int:
+        """Return the time in seconds since 1970, UTC."""
+        return self._clock.seconds() if self.held is None else self.held
+
+    def now(self) -> datetime:
+        """Return the time at which webhooks are sent, which nothing holds."""
+        return self._clock.now()
+
+
 class Account:
     """Store objects by kind and id. Every change is an event; every event is sent to the endpoints that want it."""
 
     def __init__(self, store: Store, clock: SandboxClock) -> None:
         self._store = store
-        self.clock = clock
+        self.clock = Moments(clock)
         self._http = httpx.AsyncClient(timeout=10)
         self.request: Object = {"id": None, "idempotency_key": None}
+
+    @contextmanager
+    def at(self, moment: int | None) -> Generator[None]:
+        """Hold the time at `moment` for as long as this lasts; None is the time as it is."""
+        before, self.clock.held = self.clock.held, moment if moment is not None else self.clock.held
+        try:
+            yield
+        finally:
+            self.clock.held = before
+
+    def clock_of(self, customer: str | None) -> str | None:
+        """Return the test clock of a customer, which is that of all that belongs to the customer."""
+        found = self.find("customer", customer or "")
+        return found["test_clock"] if found else None
 
     def make(self, kind: str, key: str = "", **values: Any) -> Object:
         """Return a new object, not stored yet."""

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import secrets
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from litestar import Litestar, Request, Response, route
@@ -17,40 +17,35 @@ from litestar.params import FromPath
 from sandbox.stripe import forms, versions
 from sandbox.stripe.account import Account
 from sandbox.stripe.balances import Balances
+from sandbox.stripe.billing import Billing
+from sandbox.stripe.changes import Changes
+from sandbox.stripe.coupons import Coupons
 from sandbox.stripe.customers import Customers
+from sandbox.stripe.due import Due
 from sandbox.stripe.endpoints import Endpoints
 from sandbox.stripe.errors import StripeError, invalid
+from sandbox.stripe.expansion import Expansion
 from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
-from sandbox.stripe.lists import Lists, shortened
-from sandbox.stripe.objects import Object, listing
-from sandbox.stripe.parameters import accept
+from sandbox.stripe.lists import Lists
+from sandbox.stripe.objects import Object
+from sandbox.stripe.parameters import ACCEPTED, accept, require
 from sandbox.stripe.payment_records import PaymentRecords
 from sandbox.stripe.payments import Payments
 from sandbox.stripe.prices import Prices, check_update
+from sandbox.stripe.prorations import Prorations
+from sandbox.stripe.schedules import Schedules
+from sandbox.stripe.subscription_items import SubscriptionItems
 from sandbox.stripe.subscriptions import Subscriptions
+from sandbox.stripe.test_clocks import KIND, TestClocks
 
 Params = forms.Params
 PlatformRequest = Request[Any, Any, Any]
-EXPANDABLE = {
-    "customer": "customer",
-    "product": "product",
-    "price": "price",
-    "latest_invoice": "invoice",
-    "invoice": "invoice",
-    "subscription": "subscription",
-    "schedule": "subscription_schedule",
-    "default_payment_method": "payment_method",
-    "payment_method": "payment_method",
-    "payment_intent": "payment_intent",
-    "latest_charge": "charge",
-    "default_price": "price",
-    "tax_rate": "tax_rate",
-}
 KINDS = (
     "customer",
     "product",
     "price",
+    "coupon",
     "tax_rate",
     "subscription",
     "subscription_schedule",
@@ -81,13 +76,41 @@ class Stripe:
         self.balances = Balances(account)
         self.invoicing = Invoicing(account, self.balances)
         self.customers = Customers(account, self.invoicing.tax)
-        self.items = InvoiceItems(account, self.invoicing)
+        self.expansion = Expansion(account, self.invoicing, self.customers)
+        self.coupons = Coupons(account)
+        self.pending = InvoiceItems(account, self.invoicing, self.coupons)
         self.records = PaymentRecords(account)
         self.payments = Payments(account, self.invoicing)
-        self.subscriptions = Subscriptions(account, self.invoicing, self.items, self.payments)
+        items = SubscriptionItems(account, self.invoicing.tax)
+        prorations = Prorations(account, self.invoicing)
+        billing = Billing(account, self.invoicing, self.pending, self.payments, items, self.coupons)
+        self.items = items
+        self.billing = billing
+        self.subscriptions = Subscriptions(account, items, billing, self.coupons, prorations)
+        self.changes = Changes(account, items, prorations, billing, self.coupons, self.subscriptions)
+        self.schedules = Schedules(account, items, self.coupons, billing, self.subscriptions, self.changes)
+        self.due = Due(account, billing, self.payments, self.subscriptions, self.schedules)
+        self.clocks = TestClocks(account, self.due)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
-        """Return the object that one request answers with, before expansion."""
+        """Return the object that one request answers with, before expansion, at the time of whom it concerns."""
+        with self.account.at(self.clocks.time(self._customer(path, params), params.get("test_clock"))):
+            answer = self._of_subscriptions(method, path, params)
+            return self._handle(method, path, params) if answer is None else answer
+
+    def _customer(self, path: list[str], params: Params) -> str | None:
+        """Return the customer that a request concerns."""
+        if "customer" in params:
+            return params["customer"]
+        key = params.get("subscription") or params.get("from_subscription") or ""
+        found: Object = self.account.find("subscription", key) or {}
+        if len(path) > 1 and path[0] in COLLECTIONS:
+            found = self.account.find(COLLECTIONS[path[0]], path[1]) or found
+        if len(path) > 1 and path[0] == "subscription_items":
+            found = self.items.find(path[1])[1]
+        return found["id"] if found.get("object") == "customer" else found.get("customer")
+
+    def _handle(self, method: str, path: list[str], params: Params) -> Object:
         match method, path:
             case "GET", ["account"]:
                 return {"id": "acct_sandbox", "object": "account", "country": "DE", "default_currency": "eur"}
@@ -128,26 +151,22 @@ class Stripe:
                 return self.account.get("payment_record", key)
             case "POST", ["payment_methods", key, "attach"]:
                 return self.customers.attach(key, self.account.get("customer", params.get("customer", ""), "customer"))
-            case "POST", ["subscription_schedules", key, "cancel"]:
-                return self.subscriptions.cancel_schedule(self.account.get("subscription_schedule", key))
             case "GET", ["invoices", key, "lines"]:
                 lines = self.account.get("invoice", key)["lines"]
                 return self.lists.cut("line_item", lines["url"], lines["data"], params)
             case "POST", ["invoices", key, action]:
                 return self._invoice_action(self.account.get("invoice", key), action, params)
             case "DELETE", ["invoiceitems", key]:
-                return self.items.delete(self.account.get("invoiceitem", key))
+                return self.pending.delete(self.account.get("invoiceitem", key))
             case "DELETE", ["invoices", key]:
                 return self.invoicing.delete(self.account.get("invoice", key))
-            case "DELETE", ["subscriptions", key]:
-                return self.subscriptions.cancel(self.account.get("subscription", key))
             case "DELETE", ["customers", key]:
                 customer = self.account.get("customer", key)
-                self.subscriptions.end_all(customer)
+                self.due.end_all(customer)
                 return self.account.remove(customer, "customer.deleted")
             case "DELETE", [collection, key]:
                 kind = _kind(collection)
-                if kind not in ("product", "webhook_endpoint"):
+                if kind not in ("coupon", "product", "webhook_endpoint"):
                     raise _unrecognized(method, path)
                 return self.account.remove(
                     self.account.get(kind, key), f"{kind}.deleted" if kind != "webhook_endpoint" else ""
@@ -162,6 +181,55 @@ class Stripe:
                 return self._update(_kind(collection), key, params)
             case _:
                 raise _unrecognized(method, path)
+
+    def _of_subscriptions(self, method: str, path: list[str], params: Params) -> Object | None:
+        """Return the answer of a request about subscriptions, schedules or clocks that is no plain one."""
+        match method, path:
+            case "POST", ["subscription_schedules", key, "cancel"]:
+                accept("subscription_schedule.canceled", params)
+                return self.schedules.cancel(self.account.get("subscription_schedule", key), params)
+            case "POST", ["subscription_schedules", key, "release"]:
+                accept("subscription_schedule.released", params)
+                return self.schedules.release(self.account.get("subscription_schedule", key), params)
+            case "GET", ["subscription_items"]:
+                require(params, "subscription")
+                rows = self.account.get("subscription", params.pop("subscription"), "subscription")["items"]["data"]
+                return self.lists.cut("subscription_item", "/v1/subscription_items", rows, params)
+            case "GET", ["subscription_items", key]:
+                return self.items.find(key)[0]
+            case "POST", ["subscription_items"]:
+                accept("subscription_item", params)
+                return self.changes.add_item(params)
+            case "POST", ["subscription_items", key]:
+                accept("subscription_item.updated", params)
+                return self.changes.change_item(key, params)
+            case "DELETE", ["subscription_items", key]:
+                accept("subscription_item.deleted", params)
+                return self.changes.delete_item(key, params)
+            case _, ["test_helpers", "test_clocks", *rest]:
+                return self._of_clocks(method, rest, params)
+            case "DELETE", ["subscriptions", key]:
+                accept("subscription.canceled", params)
+                return self.subscriptions.cancel(self.account.get("subscription", key), params)
+            case _:
+                return None
+
+    def _of_clocks(self, method: str, rest: list[str], params: Params) -> Object:
+        match method, rest:
+            case "POST", []:
+                accept(KIND, params)
+                return self.clocks.create(params)
+            case "GET", []:
+                return self.lists.page(KIND, "/v1/test_helpers/test_clocks", params)
+            case "GET", [key]:
+                return self.account.get(KIND, key)
+            case "POST", [key, "advance"]:
+                accept(f"{KIND}.advanced", params)
+                return self.clocks.advance(self.account.get(KIND, key), params)
+            case "DELETE", [key]:
+                return self.clocks.delete(self.account.get(KIND, key))
+            case _:
+                raise _unrecognized(method, ["test_helpers", "test_clocks", *rest])
 
     # ---- create and update
 
@@ -179,23 +247,29 @@ class Stripe:
             case "subscription":
                 return self.subscriptions.create(params)
             case "subscription_schedule":
-                return self.subscriptions.schedule(params)
+                return self.schedules.create(params)
             case "invoiceitem":
-                return self.items.create(params)
+                return self.pending.create(params)
             case "invoice":
-                return self.items.invoice(params)
+                return self.pending.invoice(params)
             case "payment_intent":
                 return self.payments.intent(params)
             case "webhook_endpoint":
                 return self.endpoints.create(params)
+            case "coupon":
+                return self.coupons.create(params)
             case _:
                 raise invalid(f"Cannot create {kind} here.", code="resource_invalid")
 
     def _update(self, kind: str, key: str, params: Params) -> Object:
         thing = self.account.get(kind, key)
-        accept(kind, params)
+        accept(f"{kind}.updated" if f"{kind}.updated" in ACCEPTED else kind, params)
         if kind == "subscription_schedule":
-            return self.subscriptions.reschedule(thing, params)
+            return self.schedules.update(thing, params)
+        if kind == "subscription":
+            return self.changes.update(thing, params)
+        if kind == "coupon":
+            return self.coupons.update(thing, params)
         if kind == "webhook_endpoint":
             return self.endpoints.update(thing, params)
         if kind == "customer" and "balance" in params:
@@ -213,13 +287,13 @@ class Stripe:
             if isinstance(value, dict) and isinstance(thing.get(name), dict):
                 merged: Params = {**thing[name], **value}
                 thing[name] = {key: each for key, each in merged.items() if each != "" or name != "metadata"}
-            elif name in ("active", "auto_advance", "cancel_at_period_end"):
+            elif name in ("active", "auto_advance"):
                 thing[name] = forms.flag(value)
             else:
                 thing[name] = value if value != "" else None
         if kind == "invoice" and thing["status"] == "draft":
             thing = self.invoicing.totalled(thing)
-        return self.account.save(thing, f"{'customer.' if kind == 'subscription' else ''}{kind}.updated", before)
+        return self.account.save(thing, f"{kind}.updated", before)
 
     def _invoice_action(self, invoice: Object, action: str, params: Params) -> Object:
         match action:
@@ -237,42 +311,9 @@ class Stripe:
                     return self.payments.pay(invoice, method, out_of_band=forms.flag(params.get("paid_out_of_band")))
                 finally:
                     if invoice["subscription"]:
-                        self.subscriptions.follow(invoice["subscription"])
+                        self.billing.follow(invoice["subscription"])
             case _:
                 raise _unrecognized("POST", ["invoices", invoice["id"], action])
-
-    # ---- expansion (API reference: Expanding responses)
-
-    def expanded(self, thing: Object, paths: list[str]) -> Object:
-        if len(paths) > 20:
-            raise invalid("You cannot expand more than 20 properties at once.", "expand", "parameter_invalid")
-        copy: Object = msgspec.json.decode(msgspec.json.encode(thing))
-        for path in paths:
-            self._expand(copy, path.split("."), path)
-        return shortened(copy)
-
-    def _expand(self, node: Any, path: list[str], whole: str) -> None:
-        if not path or node is None:
-            return
-        if isinstance(node, list):
-            for each in cast("list[Any]", node):
-                self._expand(each, path, whole)
-            return
-        head, rest = path[0], path[1:]
-        if head == "payments" and node.get("object") == "invoice" and "payments" not in node:
-            node["payments"] = listing(
-                "/v1/invoice_payments", [dict(each) for each in self.invoicing.payments(node["id"])]
-            )
-        if head == "tax_ids" and node.get("object") == "customer" and "tax_ids" not in node:
-            node["tax_ids"] = listing(f"/v1/customers/{node['id']}/tax_ids", self.customers.of(node))
-        if head not in node:
-            raise invalid(f"This property cannot be expanded ({whole}).", "expand", "parameter_invalid")
-        value = node[head]
-        if isinstance(value, str) and head in EXPANDABLE:
-            node[head] = value = msgspec.json.decode(
-                msgspec.json.encode(self.account.retrieve(EXPANDABLE[head], value))
-            )
-        self._expand(value, rest, whole)
 
 
 def _kind(collection: str) -> str:
@@ -295,7 +336,7 @@ def stripe_app(stripe: Stripe) -> Litestar:
         version = versions.known(request.headers.get("stripe-version", versions.CURRENT))
         body = (await request.body()).decode()
         query = request.scope["query_string"].decode()
-        params = forms.decode("&".join(filter(None, (query, body))))
+        params = versions.asked(forms.decode("&".join(filter(None, (query, body)))), version)
         path = [part for part in str(rest).split("/") if part]
         headers = {"request-id": f"req_{secrets.token_hex(7)}", "stripe-version": version}
         expand = params.get("expand", [])
@@ -310,7 +351,9 @@ def stripe_app(stripe: Stripe) -> Litestar:
             return Response(stored["body"], status_code=stored["status"], headers=headers)
         account.request = {"id": headers["request-id"], "idempotency_key": key or None}
         try:
-            answer = versions.rendered(stripe.expanded(stripe.handle(request.method, path, params), expand), version)
+            answer = versions.rendered(
+                stripe.expansion.expanded(stripe.handle(request.method, path, params), expand), version
+            )
             status = 200
         except StripeError as error:
             if error.status != 402:  # nothing was begun: the same key may be used again

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-from sandbox.stripe import tax_ids
+from sandbox.stripe import tax_ids, test_clocks
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import declined, invalid, missing
 from sandbox.stripe.forms import Params
@@ -29,6 +29,8 @@ class Customers:
             for key, value in params.items()
             if key not in ("tax", "tax_id_data", "payment_method", "invoice_settings", "address")
         }
+        if "test_clock" in values:
+            test_clocks.check_room(self.account, values["test_clock"])
         prefix = values.pop("invoice_prefix", secrets.token_hex(4).upper())
         customer = self.account.make("customer", **values, invoice_prefix=prefix)
         if "address" in params:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sandbox.stripe import currencies, forms
 from sandbox.stripe.account import Account
+from sandbox.stripe.coupons import Coupons
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.invoicing import Invoicing, check_due, rounded_amount
@@ -17,9 +18,10 @@ from sandbox.stripe.parameters import require
 class InvoiceItems:
     """Create and delete invoice items. One without an invoice is pending: the next invoice takes it."""
 
-    def __init__(self, account: Account, invoicing: Invoicing) -> None:
+    def __init__(self, account: Account, invoicing: Invoicing, coupons: Coupons) -> None:
         self.account = account
         self.invoicing = invoicing
+        self.coupons = coupons
 
     def create(self, params: Params) -> Object:
         """Create an item of a price, or of an amount alone. With `invoice`, it is added to that draft at once."""
@@ -37,6 +39,7 @@ class InvoiceItems:
         if draft and draft["currency"] != currency:
             raise invalid("The currency of an item must be that of its invoice.", "currency")
         quantity = _quantity(params)
+        discounts = self.coupons.wanted(params.get("discounts"), currency, "discounts")
         now = account.clock.seconds()
         period = params.get("period", {"start": now, "end": now})
         made = account.make(
@@ -55,6 +58,10 @@ class InvoiceItems:
             tax_rates=[account.get("tax_rate", each, "tax_rates") for each in params.get("tax_rates", [])],
             parent=_of_subscription(params),
         )
+        made |= {"net_amount": made["amount"], "discountable": made["amount"] >= 0}
+        if "discountable" in params:
+            made["discountable"] = forms.flag(params["discountable"])
+        made["discounts"] = self.coupons.redeem(discounts, customer["id"], now, invoice_item=made["id"])
         account.save(made, "invoiceitem.created")
         if draft:
             lines = [*draft["lines"]["data"], self._line(made, draft)]
@@ -115,12 +122,23 @@ class InvoiceItems:
             self.invoicing.tax.check(customer, (), params.get("default_tax_rates", []), "default_tax_rates")
         return wanted | {"status": None, "provider": None}
 
+    def of(self, subscription: Object) -> list[Object]:
+        """Return the pending items of a subscription alone."""
+        key = subscription["id"]
+        rows = self.account.all("invoiceitem")
+        return [each for each in rows if each["invoice"] is None and _subscription_of(each) == key]
+
     def take_pending(self, draft: Object) -> None:
-        """Put the pending items of a draft's customer on it: those in its currency."""
+        """Put the pending items of a draft's customer on it: those in its currency. An invoice of a subscription takes
+        none of another's (API reference: Create an invoice item, `subscription`)."""
+        own = draft["subscription"]
         taken = [
             each
             for each in self.account.all("invoiceitem")
-            if each["customer"] == draft["customer"] and not each["invoice"] and each["currency"] == draft["currency"]
+            if each["customer"] == draft["customer"]
+            and not each["invoice"]
+            and each["currency"] == draft["currency"]
+            and (own is None or _subscription_of(each) in (None, own))
         ]
         if not taken:
             return
@@ -155,13 +173,28 @@ class InvoiceItems:
 
     def _line(self, item: Object, draft: Object) -> Object:
         """Return the line of an item. One of an amount alone has no pricing and no quantity (Invoice line item)."""
-        details = {"invoice_item": item["id"], "proration": False, "proration_details": None, "subscription": None}
+        subscription = _subscription_of(item) if item["proration"] else None
+        proration: Object = item["proration_details"] or {"credited_items": None, "discount_amounts": []}
+        details: Object = {
+            "invoice_item": item["id"],
+            "proration": item["proration"],
+            "proration_details": {"credited_items": self._credited(proration)} if item["proration"] else None,
+            "subscription": subscription,
+        }
+        of_item = (
+            details | {"subscription_item": item["parent"]["subscription_details"]["subscription_item"]}
+            if subscription
+            else None
+        )
         return self.account.make(
             "line_item",
             amount=item["amount"],
             subtotal=item["amount"],
             currency=item["currency"],
             description=item["description"],
+            discountable=item["discountable"],
+            discounts=list(item["discounts"]),
+            discount_amounts=[dict(each) for each in proration["discount_amounts"]],
             invoice=draft["id"],
             metadata=dict(item["metadata"]),
             period=dict(item["period"]),
@@ -171,12 +204,25 @@ class InvoiceItems:
             taxes=self.invoicing.taxes(
                 item["amount"], item["currency"], item["tax_rates"] or draft["default_tax_rates"]
             ),
+            subscription=subscription,
             parent={
-                "type": "invoice_item_details",
-                "invoice_item_details": details,
-                "subscription_item_details": None,
+                "type": "subscription_item_details" if of_item else "invoice_item_details",
+                "invoice_item_details": None if of_item else details,
+                "subscription_item_details": of_item,
             },
         )
+
+    def _credited(self, proration: Object) -> Object | None:
+        """Return the lines that a credit is of. A debit that was pending has a line once an invoice has taken it."""
+        found: Object | None = proration["credited_items"]
+        if found is None or found["invoice_line_item_details"]:
+            return found and found["invoice_line_item_details"]
+        debit = self.account.find("invoiceitem", found["invoice_item"])
+        invoice = self.account.find("invoice", debit["invoice"] or "") if debit else None
+        if debit is None or invoice is None:
+            return None
+        lines = [each["id"] for each in invoice["lines"]["data"] if _is_of(each, debit)]
+        return {"invoice": invoice["id"], "invoice_line_items": lines}
 
 
 def _quantity(params: Params) -> Decimal:
@@ -192,8 +238,12 @@ def _quantity(params: Params) -> Decimal:
 
 
 def _is_of(line: Object, item: Object) -> bool:
-    details: Any = line["parent"]["invoice_item_details"]
+    details: Any = line["parent"]["invoice_item_details"] or line["parent"]["subscription_item_details"]
     return details is not None and details["invoice_item"] == item["id"]
+
+
+def _subscription_of(item: Object) -> str | None:
+    return item["parent"]["subscription_details"]["subscription"] if item["parent"] else None
 
 
 def _of_subscription(params: Params) -> Object | None:

@@ -9,12 +9,11 @@ from typing import Any
 from sandbox.stripe import currencies
 from sandbox.stripe.account import Account
 from sandbox.stripe.balances import Balances
+from sandbox.stripe.discounts import Discounts, net
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.tax import NO_LOCATION, Tax
-
-DAY = 24 * 3600
 
 
 def check_due(params: Params) -> None:
@@ -45,6 +44,7 @@ class Invoicing:
         self.account = account
         self.balances = balances
         self.tax = Tax(account)
+        self.discounts = Discounts(account)
 
     def draft(self, customer: Object, currency: str, lines: list[Object], **values: Any) -> Object:
         """Create a draft with `lines` made by `line`, and compute its totals."""
@@ -111,13 +111,18 @@ class Invoicing:
         for line in invoice["lines"]["data"]:
             pricing: Object = line["pricing"] or {"price_details": {"product": ""}}
             product = self.account.find("product", pricing["price_details"]["product"])
-            line["taxes"] = self.tax.of(customer, product, line["amount"], line["currency"]) if known else []
+            line["taxes"] = self.tax.of(customer, product, net(line), line["currency"]) if known else []
         status = "complete" if known else "requires_location_inputs"
         return invoice | {"automatic_tax": automatic | {"status": status, "provider": "stripe"}}
 
     def totalled(self, invoice: Object) -> Object:
-        invoice = self._taxed(invoice)
+        """Return a draft with its discounts, taxes and totals: tax is on what is left after discounts."""
         lines = invoice["lines"]["data"]
+        self.discounts.apply(invoice)
+        for line in lines:
+            rates = [self.account.get("tax_rate", each["tax_rate_details"]["tax_rate"]) for each in line["taxes"]]
+            line["taxes"] = self.taxes(net(line), line["currency"], rates)
+        invoice = self._taxed(invoice)
         subtotal = sum(each["amount"] for each in lines)
         by_rate: dict[str, Object] = {}
         for line in lines:
@@ -126,11 +131,14 @@ class Invoicing:
                 sums = by_rate.setdefault(rate, tax | {"amount": 0, "taxable_amount": 0})
                 sums["amount"] += tax["amount"]
                 sums["taxable_amount"] += tax["taxable_amount"]
-        total = subtotal + sum(each["amount"] for each in by_rate.values())
+        discounts = self.discounts.totals(lines)
+        before_tax = subtotal - sum(each["amount"] for each in discounts)
+        total = before_tax + sum(each["amount"] for each in by_rate.values())
         return invoice | {
             "subtotal": subtotal,
             "subtotal_excluding_tax": subtotal,
-            "total_excluding_tax": subtotal,
+            "total_discount_amounts": discounts,
+            "total_excluding_tax": before_tax,
             "total_taxes": list(by_rate.values()),
             "total": total,
             "amount_due": total,

@@ -223,6 +223,29 @@ def _line_item() -> Object:
     }
 
 
+def _test_clock() -> Object:
+    return {"deletes_after": 0, "frozen_time": 0, "name": None, "status": "ready", "status_details": {}}
+
+
+def _coupon() -> Object:
+    return {
+        **empty("amount_off applies_to currency duration_in_months max_redemptions name percent_off redeem_by"),
+        "duration": "once",
+        "metadata": {},
+        "times_redeemed": 0,
+        "valid": True,
+    }
+
+
+def _discount() -> Object:
+    return {
+        **empty("checkout_session customer customer_account end invoice invoice_item promotion_code subscription"),
+        **empty("subscription_item"),
+        "source": {},
+        "start": 0,
+    }
+
+
 def _invoice_payment() -> Object:
     return {
         **empty("amount_paid payment"),
@@ -359,6 +382,9 @@ TEMPLATES: dict[str, Callable[[], Object]] = {
     "invoiceitem": _invoiceitem,
     "payment_record": _payment_record,
     "customer_balance_transaction": _customer_balance_transaction,
+    "coupon": _coupon,
+    "test_helpers.test_clock": _test_clock,
+    "discount": _discount,
     "invoice_payment": _invoice_payment,
     "payment_intent": _payment_intent,
     "charge": _charge,
@@ -382,6 +408,9 @@ PREFIX = {
     "invoiceitem": "ii",
     "payment_record": "prec",
     "customer_balance_transaction": "cbtxn",
+    "coupon": "coupon",
+    "test_helpers.test_clock": "clock",
+    "discount": "di",
     "invoice_payment": "inpay",
     "payment_intent": "pi",
     "charge": "ch",

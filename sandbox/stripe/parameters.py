@@ -10,6 +10,10 @@ from sandbox.stripe.forms import Params
 ACCEPTED = {
     "customer": (
         "address balance description email invoice_prefix invoice_settings metadata name payment_method phone "
+        "preferred_locales shipping tax tax_exempt tax_id_data test_clock"
+    ),
+    "customer.updated": (
+        "address balance description email invoice_prefix invoice_settings metadata name payment_method phone "
         "preferred_locales shipping tax tax_exempt tax_id_data"
     ),
     "product": (
@@ -22,19 +26,44 @@ ACCEPTED = {
     ),
     "tax_rate": "active country description display_name inclusive jurisdiction metadata percentage state tax_type",
     "subscription": (
-        "add_invoice_items collection_method customer days_until_due default_payment_method default_tax_rates "
-        "automatic_tax description items metadata payment_behavior off_session cancel_at_period_end"
+        "add_invoice_items automatic_tax backdate_start_date billing_cycle_anchor billing_mode cancel_at "
+        "cancel_at_period_end collection_method customer days_until_due default_payment_method default_tax_rates "
+        "description discounts items metadata off_session payment_behavior proration_behavior"
     ),
+    "subscription.updated": (
+        "add_invoice_items automatic_tax billing_cycle_anchor cancel_at cancel_at_period_end cancellation_details "
+        "collection_method days_until_due default_payment_method default_tax_rates description discounts items "
+        "metadata off_session pause_collection payment_behavior proration_behavior proration_date"
+    ),
+    "subscription.canceled": "cancellation_details invoice_now prorate",
+    "subscription_item": (
+        "discounts metadata off_session payment_behavior price proration_behavior proration_date quantity subscription "
+        "tax_rates"
+    ),
+    "subscription_item.updated": (
+        "discounts metadata off_session payment_behavior price proration_behavior proration_date quantity tax_rates"
+    ),
+    "subscription_item.deleted": "clear_usage payment_behavior proration_behavior proration_date",
     "subscription_schedule": (
-        "customer default_settings end_behavior metadata phases proration_behavior start_date billing_mode"
+        "billing_mode customer default_settings end_behavior from_subscription metadata phases start_date"
     ),
+    "subscription_schedule.updated": "default_settings end_behavior metadata phases proration_behavior",
+    "subscription_schedule.canceled": "invoice_now prorate",
+    "subscription_schedule.released": "preserve_cancel_date",
+    "test_helpers.test_clock": "customer frozen_time name",
+    "test_helpers.test_clock.advanced": "frozen_time",
+    "coupon": (
+        "amount_off applies_to currency duration duration_in_months id max_redemptions metadata name percent_off "
+        "redeem_by"
+    ),
+    "coupon.updated": "metadata name",
     "invoice": (
         "auto_advance automatic_tax collection_method currency customer days_until_due default_payment_method "
         "default_tax_rates description metadata pending_invoice_items_behavior subscription"
     ),
     "invoiceitem": (
-        "amount currency customer description invoice metadata period pricing quantity quantity_decimal "
-        "subscription tax_behavior tax_rates unit_amount_decimal"
+        "amount currency customer description discountable discounts invoice metadata period pricing quantity "
+        "quantity_decimal subscription tax_behavior tax_rates unit_amount_decimal"
     ),
     "payment_intent": (
         "amount currency customer payment_method payment_method_types confirm description metadata off_session"

@@ -8,9 +8,10 @@ from sandbox.stripe import currencies, forms
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import StripeError, declined, invalid
 from sandbox.stripe.forms import Params
-from sandbox.stripe.invoicing import DAY, Invoicing
+from sandbox.stripe.invoicing import Invoicing
 from sandbox.stripe.objects import Object
 from sandbox.stripe.parameters import require
+from sandbox.stripe.periods import DAY
 
 RETRY_DAYS = (1, 3, 5, 7)
 DECLINES = {
@@ -164,13 +165,18 @@ class Payments:
         )
         return self.account.save(invoice | {"next_payment_attempt": None}, "invoice.updated")
 
-    def tick(self) -> list[Object]:
-        """End the direct debits that were on their way for long enough. Return the invoices concerned."""
+    def tick(self, clock: str | None) -> list[Object]:
+        """End the direct debits of one test clock, or of none, that were on their way for long enough.
+
+        Return the invoices concerned.
+        """
         until = self.account.clock.seconds() - SEPA_DAYS * DAY
         return [
             self._arrive(charge)
             for charge in self.account.all("charge")
-            if charge["status"] == "pending" and charge["created"] <= until
+            if charge["status"] == "pending"
+            and charge["created"] <= until
+            and self.account.clock_of(charge["customer"]) == clock
         ]
 
     def _arrive(self, charge: Object) -> Object:

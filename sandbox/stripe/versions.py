@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from sandbox.stripe.errors import invalid
+from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object
 
 CURRENT = "2026-10-28.endive"
@@ -19,12 +20,24 @@ KNOWN = {*UNNAMED.split(), CURRENT} | {f"{day}.{name}" for name, days in NAMED.i
 PARENTS = "2025-03-31"
 """From when on an invoice has a `parent` (Changelog, basil: Adds new parent field to invoicing objects)."""
 
+ANCHORS = "2026-09-30"
+"""From when on a change of the billing cycle's anchor is an object (Changelog, endive: Unifies the billing cycle anchor
+format across Subscriptions and Invoices)."""
+
 
 def known(version: str) -> str:
     """Return the version. Raises `StripeError` for one that Stripe does not have."""
     if version not in KNOWN:
         raise invalid(f"Invalid Stripe API version: {version}", code="")
     return version
+
+
+def asked(params: Params, version: str) -> Params:
+    """Return the parameters of a request in this version as the current one has them."""
+    anchor = params.get("billing_cycle_anchor")
+    if version < ANCHORS and anchor in ("now", "unchanged"):
+        return params | {"billing_cycle_anchor": {"type": anchor}}
+    return params
 
 
 def rendered(thing: Any, version: str) -> Any:

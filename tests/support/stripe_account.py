@@ -81,7 +81,7 @@ class StripeAccount(BillingSubject):
     def wait(self, seconds: float) -> None:
         """Let time pass, and do what is due then."""
         self._clock.offset += seconds
-        self.stand_in.subscriptions.tick()
+        self.stand_in.due.tick()
 
     async def customers(self, customer_id: str) -> list[tuple[str, str]]:
         return [

@@ -1,0 +1,436 @@
+"""How the Stripe stand-in changes a running subscription, as Stripe's own Python client sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import stripe
+
+AUGUST, SEPTEMBER = datetime(2021, 8, 25, tzinfo=UTC), datetime(2021, 9, 25, tzinfo=UTC)
+CHANGE = datetime(2021, 9, 16, tzinfo=UTC)
+"""The dates of the worked example of section 8: a period of 31 days, of which nine are left."""
+
+
+class Shop:
+    """A customer on a test clock of its own, and what is sold to it."""
+
+    def __init__(self, api: stripe.StripeClient, start: datetime = AUGUST, **customer: Any) -> None:
+        self.api = api
+        self.clock = api.v1.test_helpers.test_clocks.create({"frozen_time": seconds(start)}).id
+        card: Any = {
+            "payment_method": "pm_card_visa",
+            "invoice_settings": {"default_payment_method": "pm_card_visa"},
+            "test_clock": self.clock,
+        }
+        self.customer = api.v1.customers.create(card | customer).id
+
+    def price(self, amount: int, name: str = "Seat", **values: Any) -> str:
+        product = self.api.v1.products.create({"name": name}).id
+        made: Any = {"currency": "usd", "unit_amount": amount, "recurring": {"interval": "month"}, "product": product}
+        return self.api.v1.prices.create(made | values).id
+
+    def subscribe(self, *items: Any, **params: Any) -> stripe.Subscription:
+        made: Any = {"customer": self.customer, "items": [{"price": i} if isinstance(i, str) else i for i in items]}
+        return self.api.v1.subscriptions.create(made | params)
+
+    def until(self, moment: datetime) -> None:
+        self.api.v1.test_helpers.test_clocks.advance(self.clock, {"frozen_time": seconds(moment)})
+        assert self.api.v1.test_helpers.test_clocks.retrieve(self.clock).status == "ready"
+
+    def change(self, subscription: stripe.Subscription, **params: Any) -> stripe.Subscription:
+        return self.api.v1.subscriptions.update(subscription.id, params)  # pyright: ignore[reportArgumentType]
+
+    def pending(self) -> list[stripe.InvoiceItem]:
+        """Return the items that no invoice has taken yet, the oldest first."""
+        return self.api.v1.invoice_items.list({"customer": self.customer, "pending": True}).data[::-1]
+
+    def invoices(self) -> list[stripe.Invoice]:
+        return self.api.v1.invoices.list({"customer": self.customer}).data[::-1]
+
+    def events(self, kind: str) -> list[Any]:
+        rows = self.api.v1.events.list({"type": kind, "limit": 100}).data[::-1]
+        return [each.to_dict()["data"] for each in rows]
+
+
+@pytest.fixture
+def shop(api: stripe.StripeClient) -> Shop:
+    return Shop(api)
+
+
+def seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def first(subscription: stripe.Subscription) -> stripe.SubscriptionItem:
+    return subscription["items"].data[0]
+
+
+def lines(invoice: stripe.Invoice) -> list[tuple[str | None, int]]:
+    return [(each.description, each.amount) for each in invoice.lines.data]
+
+
+MODES = pytest.mark.parametrize("mode", ["flexible", "classic"])
+
+
+@MODES
+def test_a_change_halfway_credits_half_and_charges_half_with_the_next_invoice(shop: Shop, mode: str) -> None:
+    """P01 (docs.stripe.com/billing/subscriptions/prorations): 10 to 20 a month, halfway: -5 and +10."""
+    running = shop.subscribe(shop.price(1_000), billing_mode={"type": mode})
+    half = (seconds(AUGUST) + seconds(SEPTEMBER)) // 2
+
+    changed = shop.change(running, items=[{"id": first(running).id, "price": shop.price(2_000)}], proration_date=half)
+
+    assert [each.amount for each in shop.pending()] == [-500, 1_000]
+    assert first(changed).id == first(running).id
+    assert [each.total for each in shop.invoices()] == [1_000]
+    shop.until(datetime(2021, 9, 26, tzinfo=UTC))
+    following = shop.invoices()[-1]
+    assert (following.total, following.billing_reason, following.status) == (2_500, "subscription_cycle", "paid")
+    assert shop.pending() == []
+
+
+@MODES
+def test_nine_days_of_31_are_rounded_for_each_line_and_named_as_stripe_names_them(shop: Shop, mode: str) -> None:
+    """Section 8, Stripe's rule (docs.stripe.com/billing/subscriptions/prorations): -2.90 and +5.81, net 2.91."""
+    running = shop.subscribe(shop.price(1_000), billing_mode={"type": mode})
+    shop.until(CHANGE)
+
+    shop.change(
+        running,
+        items=[{"id": first(running).id, "price": shop.price(2_000, "Desk"), "quantity": 1}],
+        proration_behavior="always_invoice",
+    )
+
+    invoice = shop.invoices()[-1]
+    assert lines(invoice) == [
+        ("Unused time on Seat after 16 Sep 2021", -290),
+        ("Remaining time on Desk after 16 Sep 2021", 581),
+    ]
+    assert (invoice.total, invoice.status, invoice.billing_reason) == (291, "paid", "subscription_update")
+    credit, debit = (each.parent for each in invoice.lines.data)
+    assert credit is not None
+    assert debit is not None
+    assert credit.type == debit.type == "subscription_item_details"
+    assert credit.subscription_item_details is not None
+    assert credit.subscription_item_details.proration
+    assert credit.subscription_item_details.proration_details is not None
+    credited = credit.subscription_item_details.proration_details.credited_items
+    assert credited is not None
+    original = shop.invoices()[0]
+    assert (credited.invoice, credited.invoice_line_items) == (original.id, [original.lines.data[0].id])
+    assert debit.subscription_item_details is not None
+    assert debit.subscription_item_details.proration_details is not None
+    assert debit.subscription_item_details.proration_details.credited_items is None
+    assert [(each.period.start, each.period.end) for each in invoice.lines.data] == [
+        (seconds(CHANGE), seconds(SEPTEMBER))
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("start", "anchor", "cost"),
+    [
+        (datetime(2021, 2, 15, tzinfo=UTC), datetime(2021, 3, 1, tzinfo=UTC), 5_000),
+        (datetime(2021, 1, 15, tzinfo=UTC), datetime(2021, 2, 1, tzinfo=UTC), 5_484),
+    ],
+)
+def test_a_first_part_of_a_month_is_measured_by_the_month_that_is_imagined_from_its_start(
+    api: stripe.StripeClient, start: datetime, anchor: datetime, cost: int
+) -> None:
+    """P02 and P03 (stripe.com/docs/billing/subscriptions/backdating): 14/28 and 17/31 of a month."""
+    shop = Shop(api, start.replace(day=20))
+    monthly = shop.price(10_000)
+
+    shop.subscribe(monthly, backdate_start_date=seconds(start), billing_cycle_anchor=seconds(anchor))
+    shop.until(anchor.replace(day=2))
+
+    part, whole = shop.invoices()
+    assert (part.total, whole.total) == (cost, 10_000)
+    assert part.lines.data[0].parent is not None
+    assert part.lines.data[0].parent.subscription_item_details is not None
+    assert part.lines.data[0].parent.subscription_item_details.proration
+
+
+def test_a_credit_in_flexible_mode_is_of_what_was_billed_and_in_classic_mode_of_what_the_item_is(shop: Shop) -> None:
+    """docs.stripe.com/billing/subscriptions/billing-mode/compare: credit proration calculations."""
+    amounts: dict[str, list[int]] = {}
+    for mode in ("flexible", "classic"):
+        running = shop.subscribe(shop.price(3_100), billing_mode={"type": mode})
+        item = first(running).id
+        shop.change(running, items=[{"id": item, "quantity": 3}], proration_behavior="none")
+        shop.change(
+            running,
+            items=[{"id": item, "quantity": 1}],
+            proration_date=seconds(AUGUST),
+            proration_behavior="always_invoice",
+        )
+        amounts[mode] = [each.amount for each in shop.invoices()[-1].lines.data]
+
+    assert amounts == {"flexible": [-3_100, 3_100], "classic": [-9_300, 3_100]}
+
+
+def test_a_second_change_credits_what_the_first_one_charged(shop: Shop) -> None:
+    running = shop.subscribe(shop.price(3_100))
+    item = first(running).id
+    for day, quantity in ((5, 2), (15, 1)):
+        shop.change(
+            running,
+            items=[{"id": item, "quantity": quantity}],
+            proration_date=seconds(datetime(2021, 9, day, tzinfo=UTC)),
+        )
+
+    pending = shop.pending()
+    assert [each.amount for each in pending] == [-2_000, 4_000, -2_000, 1_000]
+    assert [each.description for each in pending][1:3] == [
+        "Remaining time on 2 × Seat after 05 Sep 2021",
+        "Unused time on 2 × Seat after 15 Sep 2021",
+    ]
+    details = pending[2].proration_details
+    assert details is not None
+    assert details.credited_items is not None
+    assert (details.credited_items.type, details.credited_items.invoice_item) == ("invoice_item", pending[1].id)
+
+
+def test_items_are_added_and_deleted_in_one_change(shop: Shop) -> None:
+    seat, desk = shop.price(3_100), shop.price(6_200, "Desk")
+    running = shop.subscribe(seat)
+    shop.until(CHANGE)
+
+    changed = shop.change(running, items=[{"id": first(running).id, "deleted": True}, {"price": desk, "quantity": 2}])
+
+    assert [(each.price.id, each.quantity) for each in changed["items"].data] == [(desk, 2)]
+    assert [each.amount for each in shop.pending()] == [-900, 3_600]
+
+
+def test_the_items_of_a_subscription_have_requests_of_their_own(shop: Shop) -> None:
+    items = shop.api.v1.subscription_items
+    running = shop.subscribe(shop.price(3_100))
+    shop.until(CHANGE)
+
+    made = items.create({"subscription": running.id, "price": shop.price(6_200, "Desk"), "quantity": 2})
+    changed = items.update(made.id, {"quantity": 1, "proration_behavior": "none"})
+    gone = items.delete(first(running).id, {"proration_behavior": "always_invoice"})
+
+    assert (made.quantity, changed.quantity, gone.deleted) == (2, 1, True)
+    assert items.retrieve(made.id).subscription == running.id
+    assert [each.id for each in items.list({"subscription": running.id}).data] == [made.id]
+    assert lines(shop.invoices()[-1]) == [
+        ("Remaining time on 2 × Desk after 16 Sep 2021", 3_600),
+        ("Unused time on Seat after 16 Sep 2021", -900),
+    ]
+    with pytest.raises(stripe.InvalidRequestError, match="clear_usage"):
+        items.delete(made.id, {"clear_usage": True})
+    with pytest.raises(stripe.InvalidRequestError, match="at least one active plan"):
+        items.delete(made.id)
+
+
+def test_a_negative_invoice_is_paid_at_once_and_goes_to_the_balance_of_the_customer(shop: Shop) -> None:
+    running = shop.subscribe({"price": shop.price(3_100), "quantity": 3})
+    shop.until(CHANGE)
+
+    shop.change(running, items=[{"id": first(running).id, "quantity": 1}], proration_behavior="always_invoice")
+
+    invoice = shop.invoices()[-1]
+    assert (invoice.total, invoice.amount_due, invoice.status) == (-1_800, 0, "paid")
+    assert shop.api.v1.customers.retrieve(shop.customer).balance == -1_800
+
+
+def test_a_new_billing_cycle_begins_now_with_a_credit_and_a_whole_period(shop: Shop) -> None:
+    running = shop.subscribe(shop.price(3_100))
+    shop.until(CHANGE)
+
+    changed = shop.change(running, billing_cycle_anchor={"type": "now"})
+
+    assert (changed.billing_cycle_anchor, first(changed).current_period_start) == (seconds(CHANGE), seconds(CHANGE))
+    assert first(changed).current_period_end == seconds(datetime(2021, 10, 16, tzinfo=UTC))
+    assert [each.amount for each in shop.invoices()[-1].lines.data] == [3_100, -900]
+    with pytest.raises(stripe.InvalidRequestError, match="billing_cycle_anchor"):
+        shop.change(running, billing_cycle_anchor="now")
+
+
+def test_another_interval_begins_a_new_cycle_too(shop: Shop) -> None:
+    running = shop.subscribe(shop.price(3_100))
+    yearly = shop.price(31_000, recurring={"interval": "year"})
+    shop.until(CHANGE)
+
+    changed = shop.change(running, items=[{"id": first(running).id, "price": yearly}])
+
+    assert first(changed).current_period_end == seconds(datetime(2022, 9, 16, tzinfo=UTC))
+    assert shop.invoices()[-1].total == 31_000 - 900
+
+
+def test_a_period_ends_on_the_day_of_the_anchor_or_the_last_of_a_shorter_month(api: stripe.StripeClient) -> None:
+    """docs.stripe.com/billing/subscriptions/billing-cycle: a subscription of the 31st."""
+    shop = Shop(api, datetime(2024, 1, 31, tzinfo=UTC))
+    running = shop.subscribe(shop.price(1_000))
+    ends: list[datetime] = []
+    for month in (3, 4, 5):
+        shop.until(datetime(2024, month, 1, tzinfo=UTC))
+        end = first(api.v1.subscriptions.retrieve(running.id)).current_period_end
+        ends.append(datetime.fromtimestamp(end, UTC))
+
+    assert [(each.month, each.day) for each in ends] == [(3, 31), (4, 30), (5, 31)]
+
+
+def test_a_subscription_that_ends_with_its_period_is_cancelled_then_and_bills_what_is_pending(shop: Shop) -> None:
+    running = shop.subscribe(shop.price(3_100))
+    changed = shop.change(running, cancel_at_period_end=True)
+    assert (changed.cancel_at_period_end, changed.cancel_at) == (True, seconds(SEPTEMBER))
+    shop.until(CHANGE)
+    shop.change(running, items=[{"id": first(running).id, "quantity": 2}])
+
+    shop.until(datetime(2021, 9, 26, tzinfo=UTC))
+
+    over = shop.api.v1.subscriptions.retrieve(running.id)
+    assert (over.status, over.ended_at) == ("canceled", seconds(SEPTEMBER))
+    assert [each.total for each in shop.invoices()] == [3_100, 900]
+    noted = shop.change(running, metadata={"why": "over"}).metadata
+    assert noted is not None
+    assert noted["why"] == "over"
+    with pytest.raises(stripe.InvalidRequestError, match="can only update its cancellation_details and metadata"):
+        shop.change(running, description="x")
+    with pytest.raises(stripe.InvalidRequestError, match="No such subscription"):
+        shop.api.v1.subscriptions.cancel(running.id)
+
+
+def test_an_end_within_the_period_is_credited_and_taken_back(shop: Shop) -> None:
+    running = shop.subscribe(shop.price(3_100))
+
+    changed = shop.change(running, cancel_at=seconds(CHANGE))
+    assert first(changed).current_period_end == seconds(CHANGE)
+    assert [each.amount for each in shop.pending()] == [-900]
+    again = shop.change(running, cancel_at="")
+
+    assert (again.cancel_at, first(again).current_period_end) == (None, seconds(SEPTEMBER))
+    assert [each.amount for each in shop.pending()] == [-900, 900]
+    with pytest.raises(stripe.InvalidRequestError, match="in the future"):
+        shop.change(running, cancel_at=1)
+
+
+def test_an_end_in_a_later_period_shortens_that_period(shop: Shop) -> None:
+    running = shop.subscribe(shop.price(3_000))
+    shop.change(running, cancel_at=seconds(datetime(2021, 10, 10, tzinfo=UTC)))
+
+    shop.until(datetime(2021, 10, 11, tzinfo=UTC))
+
+    assert [each.total for each in shop.invoices()] == [3_000, 1_500]
+    assert shop.api.v1.subscriptions.retrieve(running.id).status == "canceled"
+
+
+def test_a_cancellation_credits_and_invoices_as_asked_for(shop: Shop) -> None:
+    left = shop.subscribe(shop.price(3_100))
+    credited = shop.subscribe(shop.price(3_100))
+    billed = shop.subscribe(shop.price(3_100))
+    shop.until(CHANGE)
+
+    shop.api.v1.subscriptions.cancel(left.id)
+    assert shop.pending() == []
+    shop.api.v1.subscriptions.cancel(credited.id, {"prorate": True})
+    assert [each.amount for each in shop.pending()] == [-900]
+    over = shop.api.v1.subscriptions.cancel(
+        billed.id, {"prorate": True, "invoice_now": True, "cancellation_details": {"comment": "too much"}}
+    )
+
+    assert over.cancellation_details is not None
+    assert (over.cancellation_details.comment, over.cancellation_details.reason) == (
+        "too much",
+        "cancellation_requested",
+    )
+    assert shop.invoices()[-1].total == -900
+    assert len(shop.pending()) == 1
+
+
+@pytest.mark.parametrize(
+    ("behavior", "status"), [("void", "void"), ("mark_uncollectible", "uncollectible"), ("keep_as_draft", "draft")]
+)
+def test_a_paused_collection_leaves_no_invoice_to_pay_until_it_resumes(shop: Shop, behavior: str, status: str) -> None:
+    """docs.stripe.com/billing/subscriptions/pause-payment: the status stays as it is, and no `paused` is reported."""
+    running = shop.subscribe(shop.price(3_100))
+    resumes = seconds(datetime(2021, 10, 1, tzinfo=UTC))
+    paused = shop.change(running, pause_collection={"behavior": behavior, "resumes_at": resumes})
+
+    shop.until(CHANGE)
+    shop.until(datetime(2021, 10, 26, tzinfo=UTC))
+
+    assert paused.status == "active"
+    assert [each.status for each in shop.invoices()] == ["paid", status, "paid"]
+    assert shop.api.v1.subscriptions.retrieve(running.id).pause_collection is None
+    assert shop.events("customer.subscription.paused") == []
+    with pytest.raises(stripe.InvalidRequestError, match="behavior"):
+        shop.change(running, pause_collection={"behavior": "wait"})
+
+
+def test_an_event_names_what_was_before(shop: Shop) -> None:
+    running = shop.subscribe({"price": shop.price(3_100), "quantity": 2})
+
+    shop.change(running, items=[{"id": first(running).id, "quantity": 5}], metadata={"a": "b"})
+
+    data = shop.events("customer.subscription.updated")[-1]
+    assert data["previous_attributes"].keys() == {"items", "metadata"}
+    assert data["previous_attributes"]["items"]["data"][0]["quantity"] == 2
+    assert data["object"]["items"]["data"][0]["quantity"] == 5
+
+
+METERED: Any = {"recurring": {"interval": "month", "usage_type": "metered"}}
+REFUSED: list[tuple[str, Callable[[Shop, str], Any]]] = [
+    ("No such subscription item", lambda shop, _: {"items": [{"id": first(shop.subscribe(shop.price(1))).id}]}),
+    ("doesn't match the expected currency: `usd`", lambda s, _: {"items": [{"price": s.price(1, currency="eur")}]}),
+    ("multiple subscription items", lambda _, seat: {"items": [{"price": seat}]}),
+    ("outside of current subscription period", lambda _, __: {"proration_date": seconds(AUGUST) - 1}),
+    ("outside of current subscription period", lambda _, __: {"proration_date": seconds(SEPTEMBER) + 1}),
+    ("quantity for metered plans", lambda s, _: {"items": [{"price": s.price(1, **METERED), "quantity": 1}]}),
+    ("up to 20", lambda s, _: {"items": [{"price": s.price(1)} for _ in range(20)]}),
+    ("type=one_time", lambda s, _: {"items": [{"price": s.price(1, recurring="")}]}),
+    ("same `recurring.interval`", lambda s, _: {"items": [{"price": s.price(1, recurring={"interval": "year"})}]}),
+    ("proration_behavior", lambda _, __: {"proration_behavior": "later"}),
+    ("only specify one", lambda _, __: {"cancel_at": seconds(SEPTEMBER), "cancel_at_period_end": True}),
+    ("unknown parameter: trial_days", lambda _, __: {"trial_days": 1}),
+    ("No such coupon", lambda _, __: {"discounts": [{"coupon": "none"}]}),
+]
+
+
+@pytest.mark.parametrize(("reason", "params"), REFUSED)
+def test_a_change_that_is_refused_changes_nothing(shop: Shop, reason: str, params: Callable[[Shop, str], Any]) -> None:
+    seat = shop.price(3_100)
+    running = shop.subscribe(seat)
+    wanted = params(shop, seat)
+    before = shop.api.v1.subscriptions.retrieve(running.id).to_dict()
+
+    with pytest.raises(stripe.InvalidRequestError, match=reason):
+        shop.change(running, **{"description": "x"} | wanted)
+
+    assert shop.api.v1.subscriptions.retrieve(running.id).to_dict() == before
+    assert shop.pending() == []
+
+
+def test_more_time_than_two_intervals_or_less_than_none_does_not_pass_on_a_clock(shop: Shop) -> None:
+    """docs.stripe.com/billing/testing/test-clocks: limits."""
+    shop.subscribe(shop.price(3_100))
+
+    for moment in (AUGUST, datetime(2021, 10, 26, tzinfo=UTC)):
+        with pytest.raises(stripe.InvalidRequestError):
+            shop.until(moment)
+
+
+def test_a_clock_moves_its_own_customers_alone_and_takes_them_with_it(shop: Shop) -> None:
+    clocks = shop.api.v1.test_helpers.test_clocks
+    other = Shop(shop.api)
+    running, apart = shop.subscribe(shop.price(3_100)), other.subscribe(other.price(3_100))
+    for _ in range(2):
+        shop.api.v1.customers.create({"test_clock": shop.clock})
+    with pytest.raises(stripe.InvalidRequestError, match="up to 3 customers"):
+        shop.api.v1.customers.create({"test_clock": shop.clock})
+
+    advancing = clocks.advance(shop.clock, {"frozen_time": seconds(datetime(2021, 9, 26, tzinfo=UTC))})
+
+    assert (advancing.status, clocks.retrieve(shop.clock).status) == ("advancing", "ready")
+    assert [len(shop.invoices()), len(other.invoices())] == [2, 1]
+    assert shop.invoices()[-1].created == seconds(SEPTEMBER)
+    assert shop.api.v1.customers.list().data == []
+    assert len(shop.api.v1.customers.list({"test_clock": shop.clock}).data) == 3
+    assert clocks.delete(shop.clock).deleted
+    assert shop.api.v1.subscriptions.retrieve(running.id).status == "canceled"
+    assert shop.api.v1.subscriptions.retrieve(apart.id).status == "active"
+    assert [each.id for each in clocks.list().data] == [other.clock]
