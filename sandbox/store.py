@@ -49,6 +49,10 @@ class Store:
         """Return all documents of a kind, in the order they were made."""
         return iter(tuple(self._kinds.get(kind, {}).values()))
 
+    def keys(self, kind: str) -> list[str]:
+        """Return the ids of all documents of a kind, in the order they were made."""
+        return list(self._kinds.get(kind, {}))
+
     def count(self, kind: str) -> int:
         return len(self._kinds.get(kind, {}))
 
@@ -58,6 +62,45 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+
+class Overlay(Store):
+    """A store as it is now, of which a copy can be changed: what is put here is neither on disk nor in the other."""
+
+    def __init__(self, below: Store) -> None:
+        self._below = below
+        self._changed: dict[str, dict[str, Document | None]] = {}
+
+    def get(self, kind: str, key: str) -> Document | None:
+        changed = self._changed.setdefault(kind, {})
+        if key not in changed and (found := self._below.get(kind, key)) is not None:
+            changed[key] = msgspec.json.decode(msgspec.json.encode(found))
+        return changed.get(key)
+
+    def put(self, kind: str, key: str, document: Document) -> Document:
+        self._changed.setdefault(kind, {})[key] = document
+        return document
+
+    def delete(self, kind: str, key: str) -> None:
+        self._changed.setdefault(kind, {})[key] = None
+
+    def keys(self, kind: str) -> list[str]:
+        below, changed = dict.fromkeys(self._below.keys(kind)), self._changed.get(kind, {})
+        every = [*below, *(key for key in changed if key not in below)]
+        return [key for key in every if changed.get(key, self) is not None]
+
+    def all(self, kind: str) -> Iterator[Document]:
+        found = (self.get(kind, key) for key in self.keys(kind))
+        return iter([each for each in found if each is not None])
+
+    def count(self, kind: str) -> int:
+        return len(self.keys(kind))
+
+    def clear(self) -> None:
+        self._changed.clear()
+
+    def close(self) -> None:
+        self._changed.clear()
 
 
 class SandboxClock:

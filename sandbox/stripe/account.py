@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from sandbox.store import SandboxClock, Store
+from sandbox.store import Overlay, SandboxClock, Store
 from sandbox.stripe.errors import missing
 from sandbox.stripe.objects import PREFIX, Object, fresh
 from sandbox.stripe.versions import CURRENT, rendered
@@ -40,11 +40,18 @@ class Moments:
 class Account:
     """Store objects by kind and id. Every change is an event; every event is sent to the endpoints that want it."""
 
-    def __init__(self, store: Store, clock: SandboxClock) -> None:
+    def __init__(self, store: Store, clock: SandboxClock, http: httpx.AsyncClient | None = None) -> None:
         self._store = store
+        self._clock = clock
         self.clock = Moments(clock)
-        self._http = httpx.AsyncClient(timeout=10)
+        self._http = http or httpx.AsyncClient(timeout=10)
         self.request: Object = {"id": None, "idempotency_key": None}
+
+    def copied(self) -> Account:
+        """Return a copy at this moment. What is done to it is neither stored nor sent."""
+        copy = Account(Overlay(self._store), self._clock, self._http)
+        copy.clock.held = self.clock.seconds()
+        return copy
 
     @contextmanager
     def at(self, moment: int | None) -> Generator[None]:

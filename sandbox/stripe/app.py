@@ -23,21 +23,23 @@ from sandbox.stripe.coupons import Coupons
 from sandbox.stripe.customers import Customers
 from sandbox.stripe.due import Due
 from sandbox.stripe.endpoints import Endpoints
-from sandbox.stripe.errors import StripeError, invalid
+from sandbox.stripe.errors import StripeError, invalid, unrecognized
 from sandbox.stripe.expansion import Expansion
 from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
 from sandbox.stripe.lists import Lists
 from sandbox.stripe.objects import Object
-from sandbox.stripe.parameters import ACCEPTED, accept, require
+from sandbox.stripe.parameters import ACCEPTED, accept
 from sandbox.stripe.payment_records import PaymentRecords
 from sandbox.stripe.payments import Payments
+from sandbox.stripe.previews import Previews
 from sandbox.stripe.prices import Prices, check_update
 from sandbox.stripe.prorations import Prorations
 from sandbox.stripe.schedules import Schedules
 from sandbox.stripe.subscription_items import SubscriptionItems
+from sandbox.stripe.subscription_routes import SubscriptionRoutes
 from sandbox.stripe.subscriptions import Subscriptions
-from sandbox.stripe.test_clocks import KIND, TestClocks
+from sandbox.stripe.test_clocks import TestClocks
 
 Params = forms.Params
 PlatformRequest = Request[Any, Any, Any]
@@ -91,12 +93,18 @@ class Stripe:
         self.schedules = Schedules(account, items, self.coupons, billing, self.subscriptions, self.changes)
         self.due = Due(account, billing, self.payments, self.subscriptions, self.schedules)
         self.clocks = TestClocks(account, self.due)
+        self.routes = SubscriptionRoutes(account, self.lists, self.changes, self.schedules, self.clocks, self.preview)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
         """Return the object that one request answers with, before expansion, at the time of whom it concerns."""
         with self.account.at(self.clocks.time(self._customer(path, params), params.get("test_clock"))):
-            answer = self._of_subscriptions(method, path, params)
+            answer = self.routes.answer(method, path, params)
             return self._handle(method, path, params) if answer is None else answer
+
+    def preview(self, params: Params) -> Object:
+        """Return an invoice that is to come, made on a copy of the account."""
+        copy = Stripe(self.account.copied(), self.api_key)
+        return Previews(copy.account, copy.changes, copy.pending, copy.due, copy.coupons).create(params)
 
     def _customer(self, path: list[str], params: Params) -> str | None:
         """Return the customer that a request concerns."""
@@ -104,6 +112,7 @@ class Stripe:
             return params["customer"]
         key = params.get("subscription") or params.get("from_subscription") or ""
         found: Object = self.account.find("subscription", key) or {}
+        found = self.account.find("subscription_schedule", params.get("schedule") or "") or found
         if len(path) > 1 and path[0] in COLLECTIONS:
             found = self.account.find(COLLECTIONS[path[0]], path[1]) or found
         if len(path) > 1 and path[0] == "subscription_items":
@@ -167,7 +176,7 @@ class Stripe:
             case "DELETE", [collection, key]:
                 kind = _kind(collection)
                 if kind not in ("coupon", "product", "webhook_endpoint"):
-                    raise _unrecognized(method, path)
+                    raise unrecognized(method, path)
                 return self.account.remove(
                     self.account.get(kind, key), f"{kind}.deleted" if kind != "webhook_endpoint" else ""
                 )
@@ -180,56 +189,7 @@ class Stripe:
             case "POST", [collection, key]:
                 return self._update(_kind(collection), key, params)
             case _:
-                raise _unrecognized(method, path)
-
-    def _of_subscriptions(self, method: str, path: list[str], params: Params) -> Object | None:
-        """Return the answer of a request about subscriptions, schedules or clocks that is no plain one."""
-        match method, path:
-            case "POST", ["subscription_schedules", key, "cancel"]:
-                accept("subscription_schedule.canceled", params)
-                return self.schedules.cancel(self.account.get("subscription_schedule", key), params)
-            case "POST", ["subscription_schedules", key, "release"]:
-                accept("subscription_schedule.released", params)
-                return self.schedules.release(self.account.get("subscription_schedule", key), params)
-            case "GET", ["subscription_items"]:
-                require(params, "subscription")
-                rows = self.account.get("subscription", params.pop("subscription"), "subscription")["items"]["data"]
-                return self.lists.cut("subscription_item", "/v1/subscription_items", rows, params)
-            case "GET", ["subscription_items", key]:
-                return self.items.find(key)[0]
-            case "POST", ["subscription_items"]:
-                accept("subscription_item", params)
-                return self.changes.add_item(params)
-            case "POST", ["subscription_items", key]:
-                accept("subscription_item.updated", params)
-                return self.changes.change_item(key, params)
-            case "DELETE", ["subscription_items", key]:
-                accept("subscription_item.deleted", params)
-                return self.changes.delete_item(key, params)
-            case _, ["test_helpers", "test_clocks", *rest]:
-                return self._of_clocks(method, rest, params)
-            case "DELETE", ["subscriptions", key]:
-                accept("subscription.canceled", params)
-                return self.subscriptions.cancel(self.account.get("subscription", key), params)
-            case _:
-                return None
-
-    def _of_clocks(self, method: str, rest: list[str], params: Params) -> Object:
-        match method, rest:
-            case "POST", []:
-                accept(KIND, params)
-                return self.clocks.create(params)
-            case "GET", []:
-                return self.lists.page(KIND, "/v1/test_helpers/test_clocks", params)
-            case "GET", [key]:
-                return self.account.get(KIND, key)
-            case "POST", [key, "advance"]:
-                accept(f"{KIND}.advanced", params)
-                return self.clocks.advance(self.account.get(KIND, key), params)
-            case "DELETE", [key]:
-                return self.clocks.delete(self.account.get(KIND, key))
-            case _:
-                raise _unrecognized(method, ["test_helpers", "test_clocks", *rest])
+                raise unrecognized(method, path)
 
     # ---- create and update
 
@@ -313,17 +273,13 @@ class Stripe:
                     if invoice["subscription"]:
                         self.billing.follow(invoice["subscription"])
             case _:
-                raise _unrecognized("POST", ["invoices", invoice["id"], action])
+                raise unrecognized("POST", ["invoices", invoice["id"], action])
 
 
 def _kind(collection: str) -> str:
     if collection not in COLLECTIONS:
-        raise _unrecognized("", [collection])
+        raise unrecognized("", [collection])
     return COLLECTIONS[collection]
-
-
-def _unrecognized(method: str, path: list[str]) -> StripeError:
-    return StripeError(404, "invalid_request_error", f"Unrecognized request URL ({method}: /v1/{'/'.join(path)}).")
 
 
 def stripe_app(stripe: Stripe) -> Litestar:

@@ -37,7 +37,7 @@ class Due:
             if schedule["status"] == "not_started" and schedule["phases"][0]["start_date"] <= now:
                 self.schedules.begin(schedule)
         for subscription in self._of("subscription", clock):
-            self._go_on(subscription["id"], now)
+            self.go_on(subscription["id"], now)
         for each in self.payments.tick(clock):
             if each["subscription"]:
                 self.billing.follow(each["subscription"])
@@ -46,6 +46,22 @@ class Due:
 
     def _of(self, kind: str, clock: str | None) -> Iterator[Object]:
         return (each for each in self.account.all(kind) if self.account.clock_of(each["customer"]) == clock)
+
+    def bill_next(self, clock: str | None, key: str) -> bool:
+        """Go on to what is due next for a subscription or a schedule alone, and hold the time there.
+
+        Return whether anything is.
+        """
+        moment = self.next(clock, self.account.clock.seconds(), key)
+        if moment is None:
+            return False
+        self.account.clock.held = moment
+        found = self.account.find("subscription_schedule", key)
+        if found and found["status"] == "not_started":
+            self.schedules.begin(found)
+        else:
+            self.go_on(found["subscription"] if found else key, moment)
+        return True
 
     def next(self, clock: str | None, after: int, subscription: str | None = None) -> int | None:
         """Return the next moment `after` this one at which something is due, None where nothing is.
@@ -77,7 +93,7 @@ class Due:
             if each["status"] == "pending":
                 yield each["created"] + SEPA_DAYS * DAY
 
-    def _go_on(self, key: str, now: int) -> None:
+    def go_on(self, key: str, now: int) -> None:
         """Take a subscription through the phases and periods that have passed, in their order.
 
         A phase that ends with a period ends before it: the next period is billed as the next phase says.

@@ -30,3 +30,7 @@ def missing(kind: str, key: str, param: str = "id") -> StripeError:
 def declined(reason: str, **members: Any) -> StripeError:
     code = "card_declined"
     return StripeError(402, "card_error", "Your card was declined.", code=code, decline_code=reason, **members)
+
+
+def unrecognized(method: str, path: list[str]) -> StripeError:
+    return StripeError(404, "invalid_request_error", f"Unrecognized request URL ({method}: /v1/{'/'.join(path)}).")

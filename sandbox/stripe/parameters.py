@@ -61,6 +61,10 @@ ACCEPTED = {
         "auto_advance automatic_tax collection_method currency customer days_until_due default_payment_method "
         "default_tax_rates description metadata pending_invoice_items_behavior subscription"
     ),
+    "invoice.previewed": (
+        "automatic_tax customer discounts invoice_items preview_mode schedule schedule_details subscription "
+        "subscription_details"
+    ),
     "invoiceitem": (
         "amount currency customer description discountable discounts invoice metadata period pricing quantity "
         "quantity_decimal subscription tax_behavior tax_rates unit_amount_decimal"
