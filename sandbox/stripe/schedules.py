@@ -19,7 +19,7 @@ from sandbox.stripe.subscription_items import SubscriptionItems
 from sandbox.stripe.subscriptions import Subscriptions, behavior, billing_mode
 
 RUNNING = ("not_started", "active")
-ENDINGS = ("cancel", "none", "release", "renew")
+ENDINGS = ("cancel", "release")
 OF_A_PHASE = ("currency", "default_payment_method", "description", "metadata", "collection_method")
 
 
