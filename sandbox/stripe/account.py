@@ -95,6 +95,11 @@ class Account:
         """
         return self._store.get(f"deleted_{kind}", key) or self.get(kind, key)
 
+    def coupon_of(self, discount: Object) -> Object:
+        """Return the coupon that a discount was made of, which goes on when the coupon is deleted (Delete a coupon)."""
+        key = discount["source"]["coupon"]
+        return self.find("coupon", key) or self.get("redeemed_coupon", key)
+
     def all(self, kind: str) -> Iterator[Object]:
         return self._store.all(kind)
 
@@ -105,6 +110,8 @@ class Account:
         left: Object = {"id": thing["id"], "object": thing["object"], "deleted": True}
         if thing["object"] == "customer":
             self._store.put("deleted_customer", thing["id"], left)
+        if thing["object"] == "coupon":
+            self._store.put("redeemed_coupon", thing["id"], thing)
         return left
 
     # ---- events and webhooks (API reference: Events; Webhooks: signatures and retries)

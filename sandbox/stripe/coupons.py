@@ -113,7 +113,7 @@ class Coupons:
         left: list[str] = []
         for key in keys:
             found = self.account.get("discount", key)
-            if self.account.get("coupon", found["source"]["coupon"])["duration"] == "once":
+            if self.account.coupon_of(found)["duration"] == "once":
                 ended = found | {"end": self.account.clock.seconds()}
                 self.account.save(ended, "customer.discount.deleted")
             else:

@@ -37,8 +37,7 @@ class Discounts:
         A fixed amount is spread so that its parts sum up to it. `evenly` each line bears the same part, as prorations
         in classic billing mode have it (Compare classic and flexible billing mode).
         """
-        found = self.account.get("discount", key)
-        coupon = self.account.get("coupon", found["source"]["coupon"])
+        coupon = self.account.coupon_of(self.account.get("discount", key))
         lines = [each for each in lines if net(each) > 0 and self._applies(coupon, each)]
         if not lines:
             return
