@@ -12,7 +12,7 @@ from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
 from sandbox.stripe.objects import Object
 from sandbox.stripe.payments import Payments
-from sandbox.stripe.periods import DAY, HOUR, whole
+from sandbox.stripe.periods import DAY, HOUR, times
 from sandbox.stripe.subscription_items import SubscriptionItems, metered
 
 SHOWN = ("custom_fields", "description", "footer")
@@ -40,19 +40,29 @@ class Billing:
         self.coupons = coupons
 
     def bill(
-        self, subscription: Object, extra: list[Params], reason: str, *, periods: bool = True, free: bool = False
+        self,
+        subscription: Object,
+        extra: list[Params],
+        reason: str,
+        *,
+        periods: bool = True,
+        free: bool = False,
+        since: int | None = None,
     ) -> Object:
         """Create a draft with the pending items, one-off prices and, with `periods`, the present period.
 
-        A first period that is no whole one costs a part, or nothing where it is `free`.
+        A first period that is no whole one costs a part, or nothing where it is `free`. So does the time from `since`
+        to the present period (Backdate subscriptions).
         """
         account, key = self.account, subscription["id"]
         rates = subscription["default_tax_rates"]
         items = subscription["items"]["data"]
         period = (items[0]["current_period_start"], items[0]["current_period_end"])
         lines: list[Object] = []
+        if since is not None and not free:
+            lines += [line for each in items for line in self._lines(subscription, each, (since, period[0]))]
         if periods:
-            lines += [line for each in items for line in self._lines(subscription, each, free=free)]
+            lines += [line for each in items for line in self._lines(subscription, each, period, free=free)]
         lines += [self._extra(subscription, each, period[0]) for each in extra]
         days, now = subscription["days_until_due"], account.clock.seconds()
         invoice = self.invoicing.draft(
@@ -85,8 +95,10 @@ class Billing:
         account.save(subscription)
         return invoice
 
-    def _lines(self, subscription: Object, item: Object, *, free: bool) -> list[Object]:
-        """Return the line of an item for its period: none for usage, which is billed afterwards and of which there is
+    def _lines(
+        self, subscription: Object, item: Object, period: tuple[int, int], *, free: bool = False
+    ) -> list[Object]:
+        """Return the line of an item for a period: none for usage, which is billed afterwards and of which there is
         none here, unless classic billing mode shows it as zero (Compare classic and flexible billing mode).
 
         The metadata of a recurring line is its subscription's, not its item's (Invoice Line Item, `metadata`).
@@ -95,9 +107,8 @@ class Billing:
         if usage and subscription["billing_mode"]["type"] == "flexible":
             return []
         price, key = item["price"], subscription["id"]
-        start, end = item["current_period_start"], item["current_period_end"]
-        full = whole(subscription["billing_cycle_anchor"], start, price["recurring"])
-        is_part = end - start != full
+        number = times(subscription["billing_cycle_anchor"], *period, price["recurring"])
+        is_part = number != 1
         if is_part and free:
             return []
         details: Object = {
@@ -111,7 +122,7 @@ class Billing:
             price,
             0 if usage else item["quantity"],
             item["tax_rates"] or subscription["default_tax_rates"],
-            (start, end),
+            period,
             subscription=key,
             metadata=dict(subscription["metadata"]),
             discounts=list(item["discounts"]),
@@ -122,7 +133,7 @@ class Billing:
             },
         )
         if is_part:
-            cost = Decimal(price["unit_amount_decimal"]) * made["quantity"] * (end - start) / full
+            cost = Decimal(price["unit_amount_decimal"]) * made["quantity"] * number
             made["amount"] = made["subtotal"] = currencies.rounded(cost, price["currency"])
         return [made]
 

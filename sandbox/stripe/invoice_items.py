@@ -113,7 +113,7 @@ class InvoiceItems:
             else None,
         )
         if params.get("pending_invoice_items_behavior") == "include":
-            self.take_pending(made)
+            self.take_pending(made, alone=True)
         return made
 
     def _automatic_tax(self, customer: Object, params: Params) -> Object:
@@ -128,17 +128,19 @@ class InvoiceItems:
         rows = self.account.all("invoiceitem")
         return [each for each in rows if each["invoice"] is None and _subscription_of(each) == key]
 
-    def take_pending(self, draft: Object) -> None:
+    def take_pending(self, draft: Object, *, alone: bool = False) -> None:
         """Put the pending items of a draft's customer on it: those in its currency. An invoice of a subscription takes
-        none of another's (API reference: Create an invoice item, `subscription`)."""
+        none of another's, and one that is made by hand only the subscription's own (API reference: Create an invoice
+        item, Create an invoice, `subscription`)."""
         own = draft["subscription"]
+        of = (own,) if alone else (None, own)
         taken = [
             each
             for each in self.account.all("invoiceitem")
             if each["customer"] == draft["customer"]
             and not each["invoice"]
             and each["currency"] == draft["currency"]
-            and (own is None or _subscription_of(each) in (None, own))
+            and (own is None or _subscription_of(each) in of)
         ]
         if not taken:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from sandbox.stripe.objects import Object
 
@@ -51,3 +52,11 @@ def whole(anchor: int, start: int, recurring: Object) -> int:
     if next_after(anchor, start - 1, recurring) == start:
         return next_after(anchor, start, recurring) - start
     return later(start, recurring["interval"], recurring["interval_count"]) - start
+
+
+def times(anchor: int, start: int, end: int, recurring: Object) -> Decimal:
+    """Return how many periods there are from `start` to `end`: whole ones, and a part of one that is the last."""
+    found = 0
+    while end - start > (full := whole(anchor, start, recurring)):
+        start, found = start + full, found + 1
+    return found + Decimal(end - start) / full

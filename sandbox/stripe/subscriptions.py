@@ -67,11 +67,14 @@ class Subscriptions:
         check_due(params)
         params["automatic_tax"] = self.items.automatic_tax(customer, params)
         free = behavior(params) == "none"
-        start = int(params.get("backdate_start_date", self.account.clock.seconds()))
-        if start > self.account.clock.seconds():
+        start, now = int(params.get("backdate_start_date", self.account.clock.seconds())), self.account.clock.seconds()
+        if start > now:
             raise invalid("`backdate_start_date` has to be in the past.", "backdate_start_date", "")
-        subscription = self.begin(customer, params, params.get("items", []), start)
-        invoice = self.billing.bill(subscription, params.get("add_invoice_items", []), "subscription_create", free=free)
+        since = start if start < now and "billing_cycle_anchor" not in params else None
+        subscription = self.begin(customer, params, params.get("items", []), now if since else start)
+        subscription["start_date"] = start
+        extra = params.get("add_invoice_items", [])
+        invoice = self.billing.bill(subscription, extra, "subscription_create", free=free, since=since)
         self.billing.issue(subscription, invoice)
         return self.account.save(self.account.get("subscription", subscription["id"]), "customer.subscription.created")
 

@@ -98,6 +98,17 @@ def test_a_first_part_of_a_month_is_measured_by_the_month_that_is_imagined_from_
     assert part.lines.data[0].parent.subscription_item_details.proration
 
 
+@pytest.mark.parametrize(("behavior", "cost"), [("create_prorations", 2_000 + 484 + 1_000), ("none", 1_000)])
+def test_time_that_has_passed_is_charged_beside_the_first_period(shop: Shop, behavior: str, cost: int) -> None:
+    """stripe.com/docs/billing/subscriptions/backdating: two months and 15 days of 31 until now, without an anchor."""
+    start = seconds(datetime(2021, 6, 10, tzinfo=UTC))
+
+    made = shop.subscribe(shop.price(1_000), backdate_start_date=start, proration_behavior=behavior)
+
+    assert (made.start_date, first(made).current_period_start) == (start, seconds(AUGUST))
+    assert shop.invoices()[0].total == cost
+
+
 def test_a_credit_in_flexible_mode_is_of_what_was_billed_and_in_classic_mode_of_what_the_item_is(shop: Shop) -> None:
     """docs.stripe.com/billing/subscriptions/billing-mode/compare: credit proration calculations."""
     amounts: dict[str, list[int]] = {}
