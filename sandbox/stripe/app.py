@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import secrets
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from sandbox.stripe.coupons import Coupons
 from sandbox.stripe.customers import Customers
 from sandbox.stripe.due import Due
 from sandbox.stripe.endpoints import Endpoints
-from sandbox.stripe.errors import StripeError, invalid, unrecognized
+from sandbox.stripe.errors import StripeError, declined, invalid, unrecognized
 from sandbox.stripe.expansion import Expansion
 from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
@@ -98,8 +99,26 @@ class Stripe:
     def handle(self, method: str, path: list[str], params: Params) -> Object:
         """Return the object that one request answers with, before expansion, at the time of whom it concerns."""
         with self.account.at(self.clocks.time(self._customer(path, params), params.get("test_clock"))):
+            self._check_paid(method, path, params)
             answer = self.routes.answer(method, path, params)
             return self._handle(method, path, params) if answer is None else answer
+
+    def _check_paid(self, method: str, path: list[str], params: Params) -> None:
+        """Refuse a change whose invoice cannot be paid, where that is asked: a copy of the account tries it first.
+
+        (API reference: Update a subscription, `payment_behavior`.)
+        """
+        wanted = params.get("payment_behavior", "allow_incomplete")
+        if wanted in ("default_incomplete", "pending_if_incomplete"):
+            raise invalid(f"The stand-in knows no payment_behavior {wanted}.", "payment_behavior", "")
+        if wanted != "error_if_incomplete":
+            return
+        copy = Stripe(self.account.copied(), self.api_key)
+        copy.handle(method, path, deepcopy({name: each for name, each in params.items() if name != "payment_behavior"}))
+        known = {each["id"] for each in self.account.all("invoice")}
+        made = [each for each in copy.account.all("invoice") if each["id"] not in known]
+        if any(each["status"] == "open" and each["attempted"] for each in made):
+            raise declined("generic_decline")
 
     def preview(self, params: Params) -> Object:
         """Return an invoice that is to come, made on a copy of the account."""

@@ -116,8 +116,7 @@ class Schedules:
 
         A changed current phase changes the subscription now (Subscription schedules: Update a schedule).
         """
-        if schedule["status"] not in RUNNING:
-            raise invalid(f"You cannot update a schedule that is {schedule['status']}.", code="resource_invalid")
+        _check_runs(schedule, "update", "updated")
         how, before = behavior(params), deepcopy(schedule)
         schedule = deepcopy(schedule)
         if "metadata" in params:
@@ -284,8 +283,7 @@ class Schedules:
     def cancel(self, schedule: Object, params: Params) -> Object:
         """Cancel a schedule and its subscription, which credits what is unused and bills what is pending, unless that
         is declined (API reference: Cancel a schedule)."""
-        if schedule["status"] not in RUNNING:
-            raise invalid(f"You cannot cancel a schedule that is {schedule['status']}.", code="resource_invalid")
+        _check_runs(schedule, "cancel", "canceled")
         if schedule["subscription"]:
             found = self.account.get("subscription", schedule["subscription"])
             self.subscriptions.cancel(found, params, prorate=True, invoice_now=True)
@@ -297,8 +295,7 @@ class Schedules:
 
     def release(self, schedule: Object, params: Params) -> Object:
         """Let a subscription go on as it is, without its schedule (API reference: Release a schedule)."""
-        if schedule["status"] not in RUNNING:
-            raise invalid(f"You cannot release a schedule that is {schedule['status']}.", code="resource_invalid")
+        _check_runs(schedule, "release", "released")
         now, key = self.account.clock.seconds(), schedule["subscription"]
         if subscription := self.account.find("subscription", key or ""):
             after: Object = subscription | {"schedule": None}
@@ -319,6 +316,16 @@ class Schedules:
         found = self.account.get("subscription", schedule["subscription"])
         prorate = schedule["phases"][-1]["proration_behavior"] != "none"
         self.subscriptions.cancel(found, {}, prorate=prorate, invoice_now=True)
+
+
+def _check_runs(schedule: Object, verb: str, past: str) -> None:
+    """Refuse to do something with a schedule that is over, in Stripe's words."""
+    if schedule["status"] not in RUNNING:
+        raise invalid(
+            f"You cannot {verb} a subscription schedule that is currently in the `{schedule['status']}` status. "
+            f"It must be in `{', '.join(RUNNING)}` status to be {past}.",
+            code="resource_invalid",
+        )
 
 
 def _ending(params: Params) -> str:

@@ -193,6 +193,29 @@ def test_a_negative_invoice_is_paid_at_once_and_goes_to_the_balance_of_the_custo
     assert shop.api.v1.customers.retrieve(shop.customer).balance == -1_800
 
 
+def test_a_change_that_cannot_be_paid_is_refused_where_that_is_asked(shop: Shop) -> None:
+    """docs.stripe.com/api/subscriptions/update: `payment_behavior`."""
+    running = shop.subscribe(shop.price(3_100))
+    item = first(running).id
+    poor = shop.api.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": shop.customer}).id
+    shop.change(running, default_payment_method=poor)
+    change: Any = {"items": [{"id": item, "quantity": 2}], "proration_behavior": "always_invoice"}
+
+    with pytest.raises(stripe.CardError):
+        shop.change(running, payment_behavior="error_if_incomplete", **change)
+    with pytest.raises(stripe.CardError):
+        shop.api.v1.subscription_items.update(
+            item, {"quantity": 2, "proration_behavior": "always_invoice", "payment_behavior": "error_if_incomplete"}
+        )
+    with pytest.raises(stripe.InvalidRequestError, match="knows no payment_behavior"):
+        shop.change(running, payment_behavior="pending_if_incomplete", **change)
+    assert first(shop.api.v1.subscriptions.retrieve(running.id)).quantity == 1
+    assert len(shop.invoices()) == 1
+
+    assert shop.change(running, **change).status == "past_due"
+    assert [each.status for each in shop.invoices()] == ["paid", "open"]
+
+
 def test_a_new_billing_cycle_begins_now_with_a_credit_and_a_whole_period(shop: Shop) -> None:
     running = shop.subscribe(shop.price(3_100))
     shop.until(CHANGE)
