@@ -15,7 +15,7 @@ import msgspec
 
 from sandbox.store import Overlay, SandboxClock, Store
 from sandbox.stripe.errors import missing
-from sandbox.stripe.objects import PREFIX, Object, fresh
+from sandbox.stripe.objects import KINDS, Object, fresh
 from sandbox.stripe.versions import CURRENT, rendered
 
 ATTEMPTS = 12
@@ -69,7 +69,7 @@ class Account:
 
     def make(self, kind: str, key: str = "", **values: Any) -> Object:
         """Return a new object, not stored yet."""
-        key = key or f"{PREFIX[kind]}_{secrets.token_hex(8)}"
+        key = key or f"{KINDS[kind][0]}_{secrets.token_hex(8)}"
         return fresh(kind, key, self.clock.seconds()) | values
 
     def save(self, thing: Object, event: str = "", previous: Object | None = None) -> Object:

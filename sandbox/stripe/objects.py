@@ -38,7 +38,7 @@ def _invoice_settings() -> Object:
 
 def fresh(kind: str, key: str, created: int) -> Object:
     """Return a new object of `kind`, which shares no value with another. `created` is in seconds since 1970, UTC."""
-    return {"id": key, "object": kind, "livemode": False, "created": created} | TEMPLATES[kind]()
+    return {"id": key, "object": kind, "livemode": False, "created": created} | KINDS[kind][1]()
 
 
 def listing(url: str, data: list[Object], *, more: bool = False) -> Object:
@@ -367,55 +367,30 @@ def sepa_debit() -> Object:
     return {"bank_code": "37040044", "branch_code": "", "country": "DE", "last4": "3000", **empty("generated_from")}
 
 
-TEMPLATES: dict[str, Callable[[], Object]] = {
-    "customer": _customer,
-    "tax_id": _tax_id,
-    "tax_rate": _tax_rate,
-    "product": _product,
-    "price": _price,
-    "payment_method": _payment_method,
-    "subscription": _subscription,
-    "subscription_item": _subscription_item,
-    "subscription_schedule": _subscription_schedule,
-    "invoice": _invoice,
-    "line_item": _line_item,
-    "invoiceitem": _invoiceitem,
-    "payment_record": _payment_record,
-    "customer_balance_transaction": _customer_balance_transaction,
-    "coupon": _coupon,
-    "test_helpers.test_clock": _test_clock,
-    "discount": _discount,
-    "invoice_payment": _invoice_payment,
-    "payment_intent": _payment_intent,
-    "charge": _charge,
-    "event": _event,
-    "webhook_endpoint": _webhook_endpoint,
-    "tax.settings": _tax_settings,
-    "tax.registration": _tax_registration,
+KINDS: dict[str, tuple[str, Callable[[], Object]]] = {
+    "customer": ("cus", _customer),
+    "tax_id": ("txi", _tax_id),
+    "tax_rate": ("txr", _tax_rate),
+    "product": ("prod", _product),
+    "price": ("price", _price),
+    "payment_method": ("pm", _payment_method),
+    "subscription": ("sub", _subscription),
+    "subscription_item": ("si", _subscription_item),
+    "subscription_schedule": ("sub_sched", _subscription_schedule),
+    "invoice": ("in", _invoice),
+    "line_item": ("il", _line_item),
+    "invoiceitem": ("ii", _invoiceitem),
+    "payment_record": ("prec", _payment_record),
+    "customer_balance_transaction": ("cbtxn", _customer_balance_transaction),
+    "coupon": ("coupon", _coupon),
+    "test_helpers.test_clock": ("clock", _test_clock),
+    "discount": ("di", _discount),
+    "invoice_payment": ("inpay", _invoice_payment),
+    "payment_intent": ("pi", _payment_intent),
+    "charge": ("ch", _charge),
+    "event": ("evt", _event),
+    "webhook_endpoint": ("we", _webhook_endpoint),
+    "tax.settings": ("tax_settings", _tax_settings),
+    "tax.registration": ("taxreg", _tax_registration),
 }
-PREFIX = {
-    "customer": "cus",
-    "tax_id": "txi",
-    "tax_rate": "txr",
-    "product": "prod",
-    "price": "price",
-    "payment_method": "pm",
-    "subscription": "sub",
-    "subscription_item": "si",
-    "subscription_schedule": "sub_sched",
-    "invoice": "in",
-    "line_item": "il",
-    "invoiceitem": "ii",
-    "payment_record": "prec",
-    "customer_balance_transaction": "cbtxn",
-    "coupon": "coupon",
-    "test_helpers.test_clock": "clock",
-    "discount": "di",
-    "invoice_payment": "inpay",
-    "payment_intent": "pi",
-    "charge": "ch",
-    "event": "evt",
-    "webhook_endpoint": "we",
-    "tax.settings": "tax_settings",
-    "tax.registration": "taxreg",
-}
+"""The prefix of the ids of each kind, and what a new object of it is."""

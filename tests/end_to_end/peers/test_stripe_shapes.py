@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import msgspec
 import pytest
+import stripe
 
 from tests.support.environment import Environment
+from tests.support.stripe_account import StripeAccount
+from tests.support.stripe_shop import CHANGE, Shop, first
 
 TABLE: list[tuple[str, str, list[str], bool]] = msgspec.json.decode(
     Path(__file__).with_name("stripe_shapes.json").read_bytes(), type=list[tuple[str, str, list[str], bool]]
@@ -109,3 +113,24 @@ def test_the_check_itself_sees_a_missing_key_a_null_and_a_wrong_type(returned: l
     assert faults({key: value for key, value in invoice.items() if key != "lines"}) == ["invoice.lines is missing"]
     assert faults(invoice | {"total": None}) == ["invoice.total is null"]
     assert faults(invoice | {"total": "12"}) == ["invoice.total is string, not ['integer']"]
+
+
+def test_what_a_change_a_preview_and_a_schedule_make_has_stripes_keys_and_types(
+    api: stripe.StripeClient, account: StripeAccount
+) -> None:
+    shop = Shop(api)
+    tenth = api.v1.coupons.create({"percent_off": 10, "duration": "forever"}).id
+    running = shop.subscribe(shop.price(3_100), discounts=[{"coupon": tenth}])
+    more: Any = {"items": [{"id": first(running).id, "quantity": 3}]}
+    shop.until(CHANGE)
+
+    seen = api.v1.invoices.create_preview({"subscription": running.id, "subscription_details": more})
+    shop.change(running, **more, pause_collection={"behavior": "void"})
+    api.v1.subscription_schedules.create({"from_subscription": running.id})
+    shop.until(datetime(2021, 9, 26, tzinfo=UTC))
+    api.v1.subscriptions.cancel(running.id, {"prorate": True, "invoice_now": True})
+
+    made: list[Any] = [seen.to_dict()]
+    for kind in ("customer", "subscription", "subscription_schedule", "invoice", "event"):
+        made += account.account.all(kind)
+    assert sorted({fault for row in made for each in objects(row) for fault in faults(each)}) == []
