@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated
 
@@ -98,10 +99,14 @@ class Money(msgspec.Struct, frozen=True, order=False):
     def __neg__(self) -> Money:
         return Money(-self.amount, self.currency)
 
-    def times(self, factor: Decimal | int) -> Money:
-        """Return the amount multiplied by `factor`, rounded half up to the minor unit."""
-        product = (Decimal(self.amount) * factor).quantize(Decimal(1), rounding=ROUND_HALF_UP)
-        return Money(int(product), self.currency)
+    def times(self, factor: Decimal | Fraction | int) -> Money:
+        """Return the amount multiplied by `factor`, rounded half up (away from zero) to the minor unit."""
+        if isinstance(factor, Fraction):
+            product = self.amount * factor
+            rounded = int(abs(product) + Fraction(1, 2))
+            return Money(rounded if product > 0 else -rounded, self.currency)
+        scaled = (Decimal(self.amount) * factor).quantize(Decimal(1), rounding=ROUND_HALF_UP)
+        return Money(int(scaled), self.currency)
 
     def allocate(self, weights: Sequence[int]) -> tuple[Money, ...]:
         """Split the amount by `weights` so that the parts add up to it (largest remainder; ties go to the first).
