@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,15 +15,20 @@ from policies.catalogue.model import SHIPPED
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE, wait_until
 
-RULES = 'timezone = "Europe/Berlin"\nclosed_period = "next"'
+BOOKS = "Europe/Berlin"
+RULES = f'timezone = "{BOOKS}"\nclosed_period = "next"'
+
+
+def today() -> date:
+    """Return the day that has begun in the books: for an hour or two it is not that of UTC."""
+    return utc_now().astimezone(ZoneInfo(BOOKS)).date()
 
 
 class Period:
     """The ERP's period of today, as finance closes and opens it."""
 
     def __init__(self, environment: Environment) -> None:
-        today = utc_now().date()
-        about = ("start_date", "<=", today), ("end_date", ">=", today), ("type", "=", "standard")
+        about = ("start_date", "<=", today()), ("end_date", ">=", today()), ("type", "=", "standard")
         (self.record,) = environment.in_erp("account.period", *about)
         self._environment = environment
         self.record.click("close")
@@ -92,7 +98,7 @@ def test_a_posting_of_a_closed_period_is_booked_in_the_next_open_one(environment
     found = invoice_of(environment, order)
     assert found is not None
     (invoice,) = environment.in_erp("account.invoice", ("reference", "=", found.id))
-    assert invoice.invoice_date == utc_now().date()
+    assert invoice.invoice_date == today()
     assert invoice.accounting_date == closed.record.end_date + timedelta(days=1)
     assert invoice.move.period.state == "open"
 

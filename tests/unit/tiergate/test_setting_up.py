@@ -102,7 +102,7 @@ def test_an_environment_that_is_whole_stays(checkout: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("wrong", "code"), [("ruff", 2), ("tiergate", 2), ("", 0)])
 def test_the_check_goes_on_after_the_first_tool_that_finds_something(checkout: Path, wrong: str, code: int) -> None:
-    tools = ("ruff", "basedpyright", "lint-imports", "vulture", "python", "deptry", "tiergate")
+    tools = ("ruff", "basedpyright", "lint-imports", "vulture", "python", "deptry", "tiergate", "pytest")
     (checkout / "bin").mkdir()
     for each in tools:
         tool = checkout / "bin" / each
