@@ -51,11 +51,12 @@ class Course:
         self._why, self._ended_at = "", -inf
         self._rested = self._began
         self._due = inf
-        self._waits = False
+        self._again_at: float | None = None
+        """When it may be begun again; None while it runs."""
 
     def begin(self) -> None:
         """Note that the job begins."""
-        self._began, self._waits = self._clock(), False
+        self._began, self._again_at = self._clock(), None
 
     def rest(self, seconds: float) -> None:
         """Note that a round is done, and that the next one is due in `seconds`."""
@@ -70,14 +71,19 @@ class Course:
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
         self._ends += 1
         self.ended += 1
-        self._why, self._ended_at, self._waits = type(fault).__name__ if fault else "itself", now, True
+        self._why, self._ended_at, self._again_at = type(fault).__name__ if fault else "itself", now, now + pause
         log.error("a background job has ended, it is begun again", job=self.name, pause=pause, exc_info=fault)
         return pause
 
     @property
     def runs(self) -> bool:
         """Return whether the job runs now: it does not while it waits to be begun again."""
-        return not self._waits
+        return self._again_at is None
+
+    @property
+    def may_begin(self) -> bool:
+        """Return whether the pause is over of a job that has ended."""
+        return self._again_at is not None and self._clock() >= self._again_at
 
     @property
     def age(self) -> float:
@@ -87,28 +93,23 @@ class Course:
     @property
     def late(self) -> float:
         """Return for how many seconds the next round has been due, 0 when it is not."""
-        return max(0.0, self._late)
-
-    @property
-    def _late(self) -> float:
-        """Return in how many seconds the next round is due, as a negative number, or for how many it has been."""
-        return 0.0 if self._waits else self._clock() - self._due
+        return max(0.0, self._clock() - self._due) if self.runs else 0.0
 
     def trouble(self) -> str:
         """Return what readiness says: that it has ended not long ago, or hangs; empty when it runs steadily."""
-        if self._late > LATE:
-            return f"{self.name} has done nothing for {self._late:.0f} s"
+        if self.late > LATE:
+            return f"{self.name} has done nothing for {self.late:.0f} s"
         age = self._clock() - self._ended_at
         return f"{self.name} ended by {self._why} {age:.0f} s ago" if age < STEADY else ""
 
     def state(self) -> tuple[Word, str]:
         """Return whether the job runs steadily, or has stopped so that a person has to see to it, and why; an empty
         word for what is neither yet."""
-        if self._late > HANGS:
+        if self.late > HANGS:
             return "stopped", f"it has done nothing for more than {HANGS / 60:.0f} minutes"
-        if self._waits or self._clock() - self._began < STEADY:
+        if not self.runs or self._clock() - self._began < STEADY:
             return ("stopped", f"it ends again and again, by {self._why}") if self._ends >= LASTING else ("", "")
-        return ("", "") if self._late > LATE else ("runs", "")
+        return ("", "") if self.late > LATE else ("runs", "")
 
 
 _present: ContextVar[Course | None] = ContextVar("present", default=None)
@@ -184,18 +185,16 @@ class KeptThread:
         self._loop = loop
         self._arguments = arguments
         self._fault: BaseException | None = None
-        self._again_at: float | None = None
         self._thread = self._begun()
 
     def keep(self) -> None:
         """Begin the loop again if it has ended, not before its pause is over."""
         if self._thread.is_alive():
             return
-        if self._again_at is None:
-            self._again_at = monotonic() + self.course.end(self._fault)
-        elif monotonic() > self._again_at:
+        if self.course.runs:  # it is not noted yet that it has ended
+            self.course.end(self._fault)
+        elif self.course.may_begin:
             self._thread = self._begun()
-            self._again_at = None
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
@@ -226,22 +225,20 @@ class Routine:
         """Faults of the kind `passing` are the loop's: they are of all that it does. `first_pause` is in seconds."""
         self._act = act
         self._passing = passing
-        self._again_at: float | None = None
         self.course = Course(name_of(act), first_pause)
 
     def do(self) -> None:
         """Do it, unless it has ended by a fault and its pause is not over."""
-        if self._again_at is not None:
-            if monotonic() < self._again_at:
+        if not self.course.runs:
+            if not self.course.may_begin:
                 return
-            self._again_at = None
             self.course.begin()
         try:
             self._act()
         except self._passing:
             raise
         except BaseException as fault:  # noqa: BLE001 - it is done again, and nothing of its fault is lost
-            self._again_at = monotonic() + self.course.end(fault)
+            self.course.end(fault)
 
 
 def troubles(courses: Iterable[Course]) -> str:
