@@ -32,6 +32,10 @@ TRANSPORT = re.compile(r" \([A-Z]\w*\)$")
 log = structlog.get_logger("tiergate.problems")
 
 
+URIS = "/problems/"
+"""What the URI of each type begins with: its page is there."""
+
+
 class ProblemType(msgspec.Struct, frozen=True):
     """A type of problem: `name` ends its URI, `remedy` says what the caller can do, `meaning` explains it
     on its page.
@@ -42,6 +46,15 @@ class ProblemType(msgspec.Struct, frozen=True):
     title: str
     remedy: str
     meaning: str = ""
+
+    @property
+    def uri(self) -> str:
+        return f"{URIS}{self.name}"
+
+
+def name_in(uri: str) -> str:
+    """Return the name of a type of problem from its URI."""
+    return uri.removeprefix(URIS)
 
 
 TYPES: dict[str, ProblemType] = {}
@@ -289,9 +302,7 @@ def as_answer(error: ProblemError | PlatformFault, correlation_id: str) -> tuple
 
 
 def _body(problem: ProblemType, detail: str, correlation_id: str, **members: Any) -> Problem:
-    return Problem(
-        f"/problems/{problem.name}", problem.title, problem.status, detail, problem.remedy, correlation_id, **members
-    )
+    return Problem(problem.uri, problem.title, problem.status, detail, problem.remedy, correlation_id, **members)
 
 
 def _said(fault: PlatformFault) -> str:

@@ -40,7 +40,7 @@ from policies.chain.exposition import Asked, measured, metrics_route
 from policies.chain.job_reports import JobReports, Report
 from policies.chain.pipeline import Pipeline, Services
 from policies.chain.readiness import SCOPE, UNKNOWN, Latest, is_ok
-from policies.chain.refusals import PREFIX, Refusals
+from policies.chain.refusals import Refusals
 from policies.context import correlation
 from policies.contract import versions
 from policies.contract.bodies import MAX_BODY, ReceivedBody, refuse_unfit_body, send_response
@@ -55,7 +55,7 @@ from policies.identity.key_ring import KeyRing
 from policies.identity.revocation import Revocations
 from policies.observe.metrics import Metrics
 from policies.policy import Call, Headers, Principal, Rules
-from policies.problems import HANDLERS, NEVER_STORED, Handler, Problem, ProblemError, as_answer
+from policies.problems import HANDLERS, NEVER_STORED, Handler, Problem, ProblemError, as_answer, name_in
 from policies.store.secret import NO_SECRET, Secret
 from policies.store.shared_store import SharedStore
 from policies.traffic.idempotency import Idempotency, IdempotencyKeys
@@ -341,7 +341,7 @@ def _answering(gate: Gate, handle: Handler) -> Handler:
         answered = handle(request, error)
         for name, value in exchange_of(dict(request.scope["headers"])):
             answered.headers[name.decode()] = value.decode("latin-1")
-        call, problem = request.scope["state"].get(CALL), answered.content.type.removeprefix(PREFIX)
+        call, problem = request.scope["state"].get(CALL), name_in(answered.content.type)
         if call is None:
             correlation_id = request.scope["state"][correlation.STATE]
             gate.refusals.note_unrouted(problem, answered.content.status, correlation_id)

@@ -13,9 +13,8 @@ from canonical.ids import Clock
 from policies.audit.samples import Samples
 from policies.observe.metrics import Metrics
 from policies.policy import Call
-from policies.problems import TYPES
+from policies.problems import TYPES, name_in
 
-PREFIX = "/problems/"
 log = structlog.get_logger("tiergate.refusals")
 
 
@@ -63,6 +62,6 @@ class Refusals:
 def named_in(body: bytes) -> str:
     """Return the name of the type of problem that a body states; empty when it states none."""
     try:
-        return msgspec.json.decode(body, type=_TypeOfProblem).type.removeprefix(PREFIX)
+        return name_in(msgspec.json.decode(body, type=_TypeOfProblem).type)
     except msgspec.DecodeError:
         return ""

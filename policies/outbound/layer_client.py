@@ -16,7 +16,7 @@ from policies.http.client import HttpResponse, TransportFailure
 from policies.http.http1 import AsyncHttpClient, HttpClient
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
-from policies.problems import FAULT_BY_NAME, FieldError
+from policies.problems import FAULT_BY_NAME, FieldError, name_in
 
 T = TypeVar("T")
 NOT_ITS_ANSWER = "the answer is not one of the layer's"
@@ -142,7 +142,7 @@ class Refusal(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """Return the name of the problem's type."""
-        return self.type.removeprefix("/problems/")
+        return name_in(self.type)
 
 
 def _answer(reply: HttpResponse, layer: str) -> LayerResponse:

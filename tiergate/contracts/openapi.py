@@ -322,7 +322,7 @@ def _problem_answer(types: list[ProblemType]) -> Json:
         each.name: {
             "summary": each.title,
             "value": msgspec.to_builtins(
-                Problem(f"/problems/{each.name}", each.title, each.status, f"{each.title}.", each.remedy, COR)
+                Problem(each.uri, each.title, each.status, f"{each.title}.", each.remedy, COR)
             ),
         }
         for each in types
