@@ -21,7 +21,7 @@ from canonical.ids import Clock, Instant
 from canonical.orders import PostingKind, PostingState
 from canonical.states import OrderState
 from policies.chain.exposition import Asked
-from policies.observe.metrics import gauge
+from policies.observe.metrics import Values, gauge
 from process_apis.records.cases import OUTAGE
 from process_apis.records.database import OPEN, cases, orders, postings
 from process_apis.records.waiting import TABLES
@@ -45,7 +45,6 @@ CASES = (
     .group_by(cases.c.team, cases.c.kind)
 )
 DOCUMENTS = sa.select(cases.c.seq, cases.c.document).where(cases.c.seq.in_(sa.bindparam("oldest", expanding=True)))
-Values = dict[tuple[str, ...], float]
 
 
 def _blocked(table: sa.Table) -> sa.Select[Any, Any, Any, Any, Any]:

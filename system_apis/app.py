@@ -13,7 +13,7 @@ from prometheus_client.core import Metric
 from canonical.ids import Clock, NewId
 from policies.background import Background
 from policies.chain.gate import Gate, governed
-from policies.chain.job_reports import Report
+from policies.chain.job_reports import SendReport
 from policies.chain.readiness import Checks
 from policies.observe.metrics import gauge
 from policies.store.leases import KeptLease
@@ -61,7 +61,7 @@ def create_app(
     clock: Clock,
     new_id: NewId,
     longest_silence: float,
-    report: Report,
+    report: SendReport,
     closing: tuple[Closing, ...] = (),
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:

@@ -191,12 +191,7 @@ async def _examine_issuer(url: str) -> Check:
 
 def _passwords(settings: Settings) -> Iterator[Check]:
     """Yield the passwords of our own servers that cannot be read."""
-    for section, each in (
-        ("governance", settings.governance.redis_password),
-        ("governance", settings.governance.database_password),
-        ("process", settings.process.database_password),
-        ("server", settings.server.metrics_token),
-    ):
+    for section, each in settings.passwords():
         try:
             each.read()
         except SecretError as error:
@@ -205,12 +200,7 @@ def _passwords(settings: Settings) -> Iterator[Check]:
 
 def _secret_files(settings: Settings) -> Iterator[Check]:
     """Yield the files of secrets that others than their owner and its group may read."""
-    passwords = (
-        settings.governance.redis_password,
-        settings.governance.database_password,
-        settings.server.metrics_token,
-    )
-    named = [each.path for each in (*passwords, settings.process.database_password)]
+    named = [each.path for _, each in settings.passwords()]
     ours = (settings.governance.issuer_key_file, settings.governance.audit_key_file)
     named += [Path(file) for file in ours if file]
     for section in settings.platforms.values():

@@ -199,6 +199,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return Path(self.governance.audit_key_file) if self.governance.audit_key_file else self.state / "audit.key"
 
+    def passwords(self) -> Iterator[tuple[str, SecretSetting]]:
+        """Yield each password with its section, whether it is set or not."""
+        for section, known in PASSWORDS.items():
+            for name, *_ in known:
+                yield section, getattr(getattr(self, section), name)
+
     def process_database(self) -> str:
         return self.process.database_url or f"sqlite:///{(self.state / 'process.sqlite').resolve()}"
 

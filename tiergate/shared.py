@@ -115,9 +115,9 @@ class SharedState:
     def _revoked_store(self) -> RevocationStore:
         governance = self._settings.governance
         if self._database is None and governance.redis_url:
-            password = read_secret("governance", governance.redis_password)
             from policies.store.shared_redis import RedisDocument  # and Redis, where there is one
 
+            password = read_secret("governance", governance.redis_password)
             return RedisDocument(governance.redis_url, KEY, REDIS_SECONDS, password)
         return RevocationDocument(self._revoked())
 

@@ -34,10 +34,9 @@ from policies.audit.retention import Retention
 from policies.audit.trail import AuditTrail
 from policies.background import Background, Course, Job, troubles
 from policies.catalogue.live import LiveCatalogue, governed_by
-from policies.catalogue.model import Catalogue, Layer
-from policies.catalogue.model import Report as Violation
+from policies.catalogue.model import Catalogue, Layer, Report
 from policies.chain.exposition import Asked, measured, metrics_route
-from policies.chain.job_reports import JobReports, Report
+from policies.chain.job_reports import JobReports, SendReport
 from policies.chain.pipeline import Pipeline, Services
 from policies.chain.readiness import SCOPE, UNKNOWN, Latest, is_ok
 from policies.chain.refusals import Refusals
@@ -378,7 +377,7 @@ def governed(
     ready_without: bool = False,
     background: Sequence[Background] = (),
     also: Callable[[], Iterable[Course]] = tuple,
-    report: Report | None = None,
+    report: SendReport | None = None,
     away: Mapping[type[Exception], PlatformFault] = MappingProxyType({}),
     measures: Sequence[Asked] = (),
     on_startup: Sequence[LifespanHook] = (),
@@ -470,7 +469,7 @@ def _served(app: Litestar, gate: Gate, *, described: bool) -> Iterator[ServedRou
                 yield ServedRoute(operation_of(handler), versions.named_in(route.path), safe)
 
 
-def ungoverned(catalogue: Catalogue, layer: Layer, routes: Iterable[ServedRoute]) -> Iterator[Violation]:
+def ungoverned(catalogue: Catalogue, layer: Layer, routes: Iterable[ServedRoute]) -> Iterator[Report]:
     """Report what a catalogue lacks to govern the routes of a layer."""
     operations = catalogue.operations(layer)
     for route in routes:

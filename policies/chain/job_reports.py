@@ -17,7 +17,7 @@ LOOK_EVERY = 5.0
 """Seconds between two looks at how the jobs go on."""
 AGAIN = 300.0
 """Seconds after which it is reported again that a job stands still: the process that closed its case was another."""
-Report = Callable[[JobsReport, str], Awaitable[None]]
+SendReport = Callable[[JobsReport, str], Awaitable[None]]
 """Takes a report and its correlation id. Raises a leaf of `PlatformFault` when it cannot be taken now."""
 log = structlog.get_logger("tiergate.background")
 
@@ -28,7 +28,7 @@ class JobReports:
     def __init__(
         self,
         courses: Callable[[], Iterable[Course]],
-        report: Report,
+        report: SendReport,
         new_id: NewId,
         host: str,
         clock: Callable[[], float] = monotonic,
