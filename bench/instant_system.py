@@ -11,13 +11,14 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import uvicorn
+from litestar.types import Receive, Scope, Send
 from stdnum.iso7064 import mod_11_10
 
 from canonical.billing import Contract
@@ -37,6 +38,7 @@ from canonical.parties import (
 )
 from canonical.tax import Tax, TaxRule, TaxTreatment
 from policies.catalogue.check import load as load_catalogue
+from policies.contract.bodies import read_body, send_response
 from policies.http.client import EXCHANGE
 from policies.outbound.layer_client import AsyncLayerClient
 from tiergate import composition
@@ -46,8 +48,6 @@ CALLER = "system-layer"
 SECONDS = 10.0
 DELIVERY = 0.02
 """Seconds that a target takes for its report."""
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 PLACE = re.compile(r"/(?P<domain>\w+)/v1/(?P<what>[\w-]+)/(?P<key>[\w-]+)(?:/(?P<then>\w+))?")
 
 
@@ -73,21 +73,14 @@ class InstantSystem:
         self._next: Iterator[AsyncLayerClient] = itertools.cycle(processes)
         self._reports: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        body = await read_body(receive)
         answer = msgspec.json.encode(self._answer(scope["method"], scope["path"], body))
         mark = EXCHANGE.lower().encode()
         named = [(mark, value) for name, value in scope["headers"] if name == mark]
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode()), *named]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await send_response(send, 200, [(b"content-type", b"application/json"), *named], answer)
 
     def _answer(self, method: str, path: str, body: bytes) -> object:
         answer: object = msgspec.Raw(body or b'{"status":"ok"}')

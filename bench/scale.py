@@ -26,11 +26,12 @@ import psycopg
 from canonical.events import DEAL_CLOSED, Event
 from canonical.ids import utc_now
 from policies.catalogue.check import load as load_catalogue
+from policies.catalogue.model import Layer
 from policies.http.client import EXCHANGE
 from policies.outbound.layer_client import LayerClient
 from tests.support.postgresql_server import PostgresqlServer
 from tiergate import composition
-from tiergate.dev.layers import START_SECONDS
+from tiergate.dev.layers import LAYERS, START_SECONDS
 from tiergate.dev.processes import Child, layer_process, stop_all, wait_for
 from tiergate.dev.sandbox import Sandbox, choose_ports, free_port
 from tiergate.settings import load
@@ -143,14 +144,18 @@ def memory(folder: Path) -> dict[str, float]:
     """Return the megabytes that each layer has in memory at rest."""
     sandbox = Sandbox(folder, FOLDER / "templates", choose_ports(usual=False), utc_now().date())
     children: list[Child] = []
+
+    def start(layer: Layer) -> Child:
+        made = layer_process(layer, sandbox.config, folder, SECRET)
+        children.append(made)
+        wait_for(f"{sandbox.url(layer)}/health/live", made, START_SECONDS)
+        return made
+
     try:
-        for layer in ("process", "process", "system", "experience"):
-            if children and children[-1].name == layer:  # its first start made the tables
-                children.pop().stop()
-            children.append(layer_process(layer, sandbox.config, folder, SECRET))
-            wait_for(f"{sandbox.url(layer)}/health/live", children[-1], START_SECONDS)
+        start("process").stop()  # its first start makes the tables, with what no other one needs
+        layers = [start(each) for each in LAYERS]
         time.sleep(5)
-        return {each.name: resident(each) for each in children}
+        return {each.name: resident(each) for each in layers}
     finally:
         stop_all(children)
 
