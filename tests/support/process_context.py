@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from threading import Barrier
+from typing import Any
 
 from canonical.billing import Contract
 from canonical.deals import PricedLine
@@ -84,22 +85,30 @@ def at_once(*acts: Callable[[], object]) -> list[object]:
         return [each.result(30) for each in [threads.submit(act, one) for one in acts]]
 
 
-def accepted_order(context: WorkflowContext, deal: str, *states: OrderState) -> str:
-    """Make an order with two lines that went through `states`. Return its id."""
-    order_id, _ = context.orders.receive("crm-eu", deal, 1, "cor_1", context.stalled_at())
-    customer = Customer(f"cus_{deal}", "Buyer", Address(country="DE"))
-    contract = Contract(
-        id=f"con_{deal}",
+def contract_of(
+    contract_id: str, order_id: str, customer_id: str, lines: tuple[PricedLine, ...], **more: Any
+) -> Contract:
+    """Return a contract of a year from 1 March 2026 on."""
+    return Contract(
+        id=contract_id,
         order_id=order_id,
-        customer_id=customer.id,
+        customer_id=customer_id,
         legal_entity="DE01",
         currency="EUR",
         starts_on=date(2026, 3, 1),
         term_months=12,
-        lines=LINES,
+        lines=lines,
         tax="standard",
         tax_percent="19",
+        **more,
     )
+
+
+def accepted_order(context: WorkflowContext, deal: str, *states: OrderState) -> str:
+    """Make an order with two lines that went through `states`. Return its id."""
+    order_id, _ = context.orders.receive("crm-eu", deal, 1, "cor_1", context.stalled_at())
+    customer = Customer(f"cus_{deal}", "Buyer", Address(country="DE"))
+    contract = contract_of(f"con_{deal}", order_id, customer.id, LINES)
     context.orders.accept(order_id, "Deal", "seller", Plan(customer, contract, "001"))
     for state in states:
         context.orders.advance(order_id, state, next_attempt_at=None)

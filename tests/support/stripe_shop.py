@@ -11,6 +11,13 @@ AUGUST, SEPTEMBER = datetime(2021, 8, 25, tzinfo=UTC), datetime(2021, 9, 25, tzi
 CHANGE = datetime(2021, 9, 16, tzinfo=UTC)
 """The dates of the worked example of section 8: a period of 31 days, of which nine are left."""
 
+BACKDATED = (
+    (datetime(2021, 2, 15, tzinfo=UTC), datetime(2021, 3, 1, tzinfo=UTC), 5_000),
+    (datetime(2021, 1, 15, tzinfo=UTC), datetime(2021, 2, 1, tzinfo=UTC), 5_484),
+)
+"""Worked examples P02 and P03 (stripe.com/docs/billing/subscriptions/backdating): the start, the anchor on the first of
+the next month, and what 100.00 a month cost until then: 14/28 and 17/31."""
+
 
 class Shop:
     """A customer on a test clock of its own, and what is sold to it."""

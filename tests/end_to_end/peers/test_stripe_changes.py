@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.support.stripe_shop import AUGUST, CHANGE, SEPTEMBER, Shop, first, lines, seconds
+from tests.support.stripe_shop import AUGUST, BACKDATED, CHANGE, SEPTEMBER, Shop, first, lines, seconds
 
 
 @pytest.fixture
@@ -74,13 +74,7 @@ def test_nine_days_of_31_are_rounded_for_each_line_and_named_as_stripe_names_the
     ] * 2
 
 
-@pytest.mark.parametrize(
-    ("start", "anchor", "cost"),
-    [
-        (datetime(2021, 2, 15, tzinfo=UTC), datetime(2021, 3, 1, tzinfo=UTC), 5_000),
-        (datetime(2021, 1, 15, tzinfo=UTC), datetime(2021, 2, 1, tzinfo=UTC), 5_484),
-    ],
-)
+@pytest.mark.parametrize(("start", "anchor", "cost"), BACKDATED)
 def test_a_first_part_of_a_month_is_measured_by_the_month_that_is_imagined_from_its_start(
     api: stripe.StripeClient, start: datetime, anchor: datetime, cost: int
 ) -> None:

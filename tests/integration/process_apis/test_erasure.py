@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Generator
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ import sqlalchemy as sa
 from dbos import DBOS
 from sqlalchemy import event as sqlalchemy_events
 
-from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.deals import InvoiceTerms, PricedLine
 from canonical.events import RECORD_REFUSED, Event
@@ -34,7 +32,7 @@ from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
 from tests.support.environment import wait_until
 from tests.support.partition_worker import JOBS, job
-from tests.support.process_context import DELIVERED, TestClock, context_over
+from tests.support.process_context import DELIVERED, TestClock, context_over, contract_of
 
 MAIL, NAME = "kim.beispiel@example.com", "Kim Beispiel"
 OTHER = Contact("Lee Andere", "lee@example.com")
@@ -66,17 +64,11 @@ def sold(context: WorkflowContext, deal: str, contact: Contact, *, state: OrderS
     )
     recipient = Recipient(name, to, Address("Home 3", "10115", "Berlin", "DE"))
     line = PricedLine("1", "SEAT", f"Seat of {name}", 2, Money(100, "EUR"), "month")
-    contract = Contract(
-        id=f"con_{deal}",
-        order_id=order_id,
-        customer_id=customer.id,
-        legal_entity="DE01",
-        currency="EUR",
-        starts_on=date(2026, 3, 1),
-        term_months=12,
-        lines=(line,),
-        tax="standard",
-        tax_percent="19",
+    contract = contract_of(
+        f"con_{deal}",
+        order_id,
+        customer.id,
+        (line,),
         references={"schedule": f"sub_sched_{deal}"},
         custom={"project": f"of {name}"},
         invoicing=InvoiceTerms(f"PO of {name}", None, recipient),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import msgspec
 
-from canonical.billing import Contract
 from canonical.money import Money
 from canonical.orders import CustomerOverview, Order, Plan, PostingStatus
 from canonical.parties import Address, Contact, Customer
 from process_apis.records.visibility import customer_for, order_for, overview_for, posting_for
-from tests.support.process_context import LINES, SOMEBODY
+from tests.support.process_context import LINES, SOMEBODY, contract_of
 
 PARTNER = msgspec.structs.replace(SOMEBODY, partner="reseller-nord")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -37,18 +36,7 @@ CUSTOMER = Customer(
     references={"stripe-eu": "cus_stripe"},
     crm="crm-eu",
 )
-CONTRACT = Contract(
-    id="con_1",
-    order_id="ord_1",
-    customer_id="cus_1",
-    legal_entity="DE01",
-    currency="EUR",
-    starts_on=date(2026, 3, 1),
-    term_months=12,
-    lines=LINES,
-    tax="standard",
-    tax_percent="19",
-)
+CONTRACT = contract_of("con_1", "ord_1", "cus_1", LINES)
 ORDER = Order(
     id="ord_1",
     deal_id="001DEAL",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from canonical.billing import Contract
 from canonical.cases import Case
 from canonical.deals import InvoiceTerms, PricedLine
 from canonical.events import Event
@@ -26,6 +25,7 @@ from process_apis.erasure.replacement import WORDS, Replacement
 from process_apis.erasure.tables import TABLES, personal_columns
 from process_apis.records.database import metadata
 from process_apis.records.erased import ErasedPeople, address, identity, is_address, is_placeholder, subject_name
+from tests.support.process_context import contract_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLACEHOLDER = "erased-0123456789ab"
@@ -308,20 +308,7 @@ def plan_of(name: str, mail: str) -> Plan:
     customer = Customer(
         "cus_1", "Buyer GmbH", Address("Hauptstraße 1", country="DE"), contact=Contact(name, mail), crm="salesforce"
     )
-    contract = Contract(
-        id="con_1",
-        order_id="ord_1",
-        customer_id="cus_1",
-        legal_entity="DE01",
-        currency="EUR",
-        starts_on=date(2026, 3, 1),
-        term_months=12,
-        lines=(line,),
-        tax="standard",
-        tax_percent="19",
-        custom={"project": "Ring"},
-        invoicing=terms,
-    )
+    contract = contract_of("con_1", "ord_1", "cus_1", (line,), custom={"project": "Ring"}, invoicing=terms)
     return Plan(customer, contract, "001")
 
 
