@@ -9,7 +9,7 @@ RUN_LOCKS := requirements/build.txt requirements/core.txt requirements/sandbox.t
 INSTALL = VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url \
            --no-emit-find-links --universal --python-version 3.11
-FREE_PORT = $(shell $(BIN)/python -c "from tiergate.dev.sandbox import free_port; print(free_port())")
+FREE_PORT = $(shell $(BIN)/python -c "from tiergate.dev.ports import free_port; print(free_port())")
 PACKAGES := canonical policies system_apis process_apis experience_apis tiergate sandbox
 ONCE ?=
 T ?=

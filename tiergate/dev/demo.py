@@ -25,15 +25,9 @@ from tiergate import composition
 from tiergate.dev import unusual_sales
 from tiergate.dev.layers import start_layers, wait_for_the_end
 from tiergate.dev.platform_views import PlatformViews, platform_views
+from tiergate.dev.ports import choose_ports, displaced
 from tiergate.dev.processes import Child, stopped_at_the_end
-from tiergate.dev.sandbox import (
-    Sandbox,
-    choose_ports,
-    displaced,
-    lock_folder,
-    prepare_sandbox,
-    templates_of,
-)
+from tiergate.dev.sandbox import Sandbox, lock_folder, prepare_sandbox, templates_of
 from tiergate.settings import Settings, load
 from tiergate.sqlite_version import check_sqlite
 

@@ -8,16 +8,12 @@ import fcntl
 import os
 import re
 import secrets as randomness
-import socket
 import sys
-import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from functools import cache
 from pathlib import Path
 from shlex import quote
-from typing import TextIO
 
 import click
 import msgspec
@@ -41,7 +37,8 @@ from sandbox.site import GERMANY, Site
 from sandbox.stripe.tax import BOOKS
 from sandbox.tryton.server import DATABASE, TrytonError, is_prepared, prepare
 from system_apis.erp.tryton.books import SHIPPED as SHIPPED_MAPPING
-from tiergate.dev.layers import LAYERS, START_SECONDS, wait_for_the_end
+from tiergate.dev.layers import START_SECONDS, wait_for_the_end
+from tiergate.dev.ports import Ports, choose_ports, displaced
 from tiergate.dev.processes import Child, stopped_at_the_end, wait_for
 from tiergate.platforms import ConnectedPlatform, load_platform
 from tiergate.settings import HERE, NotReady, load
@@ -49,17 +46,7 @@ from tiergate.setup import keep, setup_of
 
 CLIENT_ID = "tiergate-integration"
 USERNAME = "integration@example.com"
-USUAL = {
-    "system": 8101,
-    "process": 8102,
-    "experience": 8103,
-    "crm": 8201,
-    "billing": 8202,
-    "erp": 8203,
-    "provisioning": 8204,
-    "control": 8205,
-    "tryton": 8206,
-}
+SERVERS = ("crm", "billing", "erp", "provisioning", "control")
 USUAL_NAMES: dict[Domain, str] = {
     "crm": "salesforce",
     "erp": "tryton",
@@ -87,64 +74,6 @@ RULES = re.compile(r'\[\[legal_entities\."\*"\.tax_rules]]\n.*(?=\n#[^\n]*\n\[pr
 PLATFORM = re.compile(r"^\[platforms\.([a-z-]+)\]\n((?:[^\[#\n].*\n)+)", re.MULTILINE)
 
 
-class Ports(msgspec.Struct, frozen=True):
-    """A port for each server, all on loopback."""
-
-    system: int
-    process: int
-    experience: int
-    crm: int
-    billing: int
-    erp: int
-    provisioning: int
-    control: int
-    tryton: int
-
-
-_usual_ports = contextlib.ExitStack()
-"""Holds the lock on the usual ports until this process ends."""
-
-
-def _usual_ports_are_ours() -> bool:
-    """Lock the usual ports for this process, and return whether that succeeded.
-
-    The servers share a port with any process of the same user that listens on it already, so two sandboxes of a user
-    must never choose the same.
-    """
-    lock = _usual_ports.enter_context(lock_file("usual-ports").open("a"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def lock_file(name: str) -> Path:
-    """Return where a lock of this user is: another user could not open it."""
-    return Path(tempfile.gettempdir()) / f"tiergate-{name}-{os.getuid()}.lock"
-
-
-_ports_of_ours: set[int] = set()
-
-
-@cache
-def _port_locks() -> TextIO:
-    """Return a file with a byte for each port: a process locks those of the ports that it has chosen, until it ends."""
-    return lock_file("ports").open("a")
-
-
-def _is_ours(port: int) -> bool:
-    """Lock a port that was chosen and is not bound yet, and return whether that succeeded."""
-    if port in _ports_of_ours:
-        return False
-    try:
-        fcntl.lockf(_port_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-    except OSError:
-        return False
-    _ports_of_ours.add(port)
-    return True
-
-
 @contextlib.contextmanager
 def lock_folder(folder: Path, what: str) -> Generator[None]:
     """Keep a folder to this process as long as the block lasts. Raises `NotReady` when another process has it for
@@ -162,41 +91,6 @@ def lock_folder(folder: Path, what: str) -> Generator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
-
-
-def free_port() -> int:
-    """Return a port of loopback that no process has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def choose_ports(*, usual: bool = True) -> Ports:
-    """Return the usual ports where they are free and no other sandbox has them, and any free port otherwise."""
-    usual = usual and _usual_ports_are_ours()
-    with contextlib.ExitStack() as held:
-        chosen: dict[str, int] = {}
-        for name, port in USUAL.items():
-            probe = held.enter_context(socket.socket())
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
-            try:
-                probe.bind(("127.0.0.1", port if usual else 0))
-            except OSError:
-                probe.bind(("127.0.0.1", 0))
-            while (found := probe.getsockname()[1]) != port and not _is_ours(found):
-                probe = held.enter_context(socket.socket())
-                probe.bind(("127.0.0.1", 0))
-            chosen[name] = found
-        return Ports(**chosen)
-
-
-def displaced(ports: Ports) -> Iterator[str]:
-    """Yield a sentence for each server that is not at its usual port."""
-    for name, usual in USUAL.items():
-        port = getattr(ports, name)
-        if port != usual:
-            what = f"the {name} layer" if name in LAYERS else f"{name} of the sandbox"
-            yield f"{usual} is taken: {what} is at http://127.0.0.1:{port}"
 
 
 def secret_file(path: Path, value: str | None = None) -> str:
@@ -391,7 +285,8 @@ secret_file = "{kept / "provisioning_secret"}"
 
         The system layer is at `system_url`, or the one of this sandbox when that is empty.
         """
-        wait_for(f"{self.url('control')}/clock", child, START_SECONDS * 3)
+        for server in SERVERS:  # they begin to listen in any order
+            wait_for(self.url(server), child, START_SECONDS * 3)
         crm = self.crm()
         seed_price_list(crm)
         crm.close()
@@ -452,7 +347,7 @@ def run_sandbox(folder: Path, database_url: str, erp_database: str) -> None:
         sandbox = Sandbox(folder, templates_of(folder), choose_ports(), today, database_url, erp_database=erp_database)
         children.append(sandbox.start())
         sandbox.ready(children[0])
-        for name in ("crm", "billing", "erp", "provisioning", "control"):
+        for name in SERVERS:
             click.echo(f"{name:13}{sandbox.url(name)}")
         for each in displaced(sandbox.ports):
             click.echo(each)

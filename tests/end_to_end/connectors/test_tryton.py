@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import re
-import socket
 from collections.abc import Generator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -38,6 +37,7 @@ from tests.support.connector_kit.kit import behaviour, behaviours, run
 from tests.support.connector_kit.loopback import Seen
 from tests.support.connector_kit.subject import INSTANCE, LEGAL_ENTITY, bench
 from tests.support.drawn_invoices import by_code, contracts, invoicing, issued
+from tiergate.dev.ports import free_port
 from tiergate.dev.sandbox import secret_file
 from tiergate.platforms import Connector
 
@@ -546,11 +546,8 @@ class TrytonKit(ErpKit):
 
 @pytest.fixture(scope="module")
 def server(templates: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[TrytonServer]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
     password = secret_file(templates / "erp_password")
-    made = TrytonServer(tmp_path_factory.mktemp("tryton"), templates, port, utc_now().year, password)
+    made = TrytonServer(tmp_path_factory.mktemp("tryton"), templates, free_port(), utc_now().year, password)
     made.wait()
     yield made
     made.stop()

@@ -23,7 +23,8 @@ from system_apis.feed_position import FeedPosition
 from system_apis.setup import Setup, Step
 from tests.end_to_end.connectors.test_tryton import Books
 from tests.support.connector_kit.subject import Bench, bench
-from tiergate.dev.sandbox import free_port, secret_file
+from tiergate.dev.ports import free_port
+from tiergate.dev.sandbox import secret_file
 
 
 class Company(Books):

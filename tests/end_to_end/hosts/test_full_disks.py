@@ -20,7 +20,7 @@ from tests.end_to_end.hosts.network import Disk
 from tests.integration.tiergate.test_database_command import EXAMPLE, SECRETS
 from tests.support.platforms import wait_until
 from tiergate.composition import issuer, open_catalogue, readiness_token
-from tiergate.dev.sandbox import free_port
+from tiergate.dev.ports import free_port
 from tiergate.settings import load
 
 ORDER = {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tiergate.dev.ports import free_port
 from tiergate.dev.processes import Child, wait_for
-from tiergate.dev.sandbox import free_port
 
 SERVED = """
 import asyncio, sys

@@ -28,7 +28,7 @@ from tests.integration.tiergate.test_database_command import EXAMPLE, SECRETS
 from tests.support.connector_kit.subject import INSTANCE, WEBHOOKS, Subject, bench
 from tests.support.stripe_account import StripeAccount
 from tiergate.cli.main import cli
-from tiergate.dev.sandbox import free_port
+from tiergate.dev.ports import free_port
 from tiergate.doctor import Check, examine_platform
 from tiergate.platforms import ConnectedPlatform
 from tiergate.settings import HERE

@@ -18,8 +18,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tests.support.platforms import wait_until
+from tiergate.dev.ports import free_port
 from tiergate.dev.processes import Child, wait_for
-from tiergate.dev.sandbox import free_port
 from tiergate.server import bounded
 from tiergate.server.protocol import FastPathProtocol, missing
 from tiergate.server.server import protocol, run

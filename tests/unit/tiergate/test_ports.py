@@ -12,7 +12,8 @@ import pytest
 
 from tests.end_to_end.command_line.test_command_line import run
 from tests.integration.tiergate.test_database_command import SECRETS
-from tiergate.dev.sandbox import USUAL, Ports, choose_ports, displaced, lock_file
+from tiergate.dev import ports
+from tiergate.dev.ports import USUAL, Ports, choose_ports, displaced, free_port, lock_file
 from tiergate.server.ports import require_ports
 from tiergate.settings import NotReady, Server
 
@@ -73,6 +74,19 @@ def test_no_port_is_chosen_twice_before_anybody_listens_on_it() -> None:
     chosen = [port for _ in range(60) for port in msgspec.structs.astuple(choose_ports(usual=False))]
 
     assert len(set(chosen)) == len(chosen)
+
+
+def test_no_free_port_is_one_that_an_outgoing_connection_may_take() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+    assert free_port() < lowest
+
+
+def test_a_port_that_another_server_listens_on_is_not_chosen(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "FREE", range(taken, taken + 1))
+
+    with pytest.raises(NotReady, match=f"no port of 127.0.0.1 is free between {taken} and {taken}: stop servers"):
+        free_port()
 
 
 def test_each_user_of_a_machine_has_locks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

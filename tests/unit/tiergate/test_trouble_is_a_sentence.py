@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from tests.end_to_end.command_line.test_command_line import run
 from tests.integration.tiergate.test_database_command import SECRETS
 from tiergate.cli.main import cli
-from tiergate.dev.sandbox import CLIENT_ID, free_port
+from tiergate.dev.ports import free_port
+from tiergate.dev.sandbox import CLIENT_ID
 
 EXAMPLE = Path("deploy/tiergate.example.toml")
 
