@@ -226,24 +226,34 @@ def priced_line(
     line: DealLine, currency: str, tax: str = "", tax_percent: str = "", tax_class: str = STANDARD_CLASS
 ) -> PricedLine:
     """Return a line of a deal as one of a contract. Raises `ValueError` for an interval that is none of `INTERVALS`."""
-    terms = line.terms
     interval, billing_months = _interval(line.interval)
-    price = Money.of(terms.unit_price, currency)
-    by_unit = is_whole(terms.quantity) and price.decimal == terms.unit_price
-    said = by_unit and not terms.discount_percent
-    invoices = Decimal(MONTHS[interval] // billing_months if billing_months else 1)
-    return PricedLine(
+    made = PricedLine(
         line.id,
         line.sku,
         line.name,
-        int(terms.quantity) if by_unit else 1,
-        (price if by_unit else terms.net(currency)).times(invoices),
+        1,
+        Money.zero(currency),
         interval,
         tax,
         tax_percent,
-        None if said else terms.times(invoices),
-        billing_months,
-        tax_class,
+        billing_months=billing_months,
+        tax_class=tax_class,
+    )
+    return with_terms(made, line.terms)
+
+
+def with_terms(line: PricedLine, terms: LineTerms) -> PricedLine:
+    """Return a line of a contract for which `terms` are agreed for one invoice, and nothing else is changed."""
+    currency = line.unit_price.currency
+    price = Money.of(terms.unit_price, currency)
+    by_unit = is_whole(terms.quantity) and price.decimal == terms.unit_price
+    said = by_unit and not terms.discount_percent
+    invoices = 1 / line.billed_part
+    return msgspec.structs.replace(
+        line,
+        quantity=int(terms.quantity) if by_unit else 1,
+        unit_price=(price if by_unit else terms.net(currency)).times(invoices),
+        agreed=None if said else terms.times(invoices),
     )
 
 

@@ -1,4 +1,4 @@
-"""The states of an order and of a contract: one table each, checked at every change and drawn in the docs."""
+"""The states of an order, a contract and an amendment: a table each, checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -75,6 +75,28 @@ CONTRACT_TRANSITIONS: dict[ContractState, frozenset[ContractState]] = {
     "cancelled": frozenset(),
     "expired": frozenset(),
 }
+AmendmentState = Literal[
+    "requested",
+    "checking",
+    "awaiting_approval",
+    "scheduled",
+    "provisioning",
+    "applying",
+    "applied",
+    "on_hold",
+    "given_up",
+]
+AMENDMENT_TRANSITIONS: dict[AmendmentState, frozenset[AmendmentState]] = {
+    "requested": frozenset({"checking", "given_up"}),
+    "checking": frozenset({"awaiting_approval", "scheduled", "provisioning", "applying", "on_hold", "given_up"}),
+    "awaiting_approval": frozenset({"checking", "given_up"}),
+    "scheduled": frozenset({"checking", "given_up"}),
+    "provisioning": frozenset({"applying", "on_hold"}),
+    "applying": frozenset({"applied", "on_hold"}),
+    "applied": frozenset(),
+    "on_hold": frozenset({"checking", "provisioning", "applying", "given_up"}),
+    "given_up": frozenset(),
+}
 
 
 class IllegalTransition(ValueError):
@@ -93,8 +115,16 @@ def check_contract(present: ContractState, wanted: ContractState) -> None:
         raise IllegalTransition(f"a contract cannot go from {present} to {wanted}")
 
 
+def check_amendment(present: AmendmentState, wanted: AmendmentState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    if wanted != present and wanted not in AMENDMENT_TRANSITIONS[present]:
+        raise IllegalTransition(f"an amendment cannot go from {present} to {wanted}")
+
+
 def mermaid(
-    transitions: dict[OrderState, frozenset[OrderState]] | dict[ContractState, frozenset[ContractState]],
+    transitions: dict[OrderState, frozenset[OrderState]]
+    | dict[ContractState, frozenset[ContractState]]
+    | dict[AmendmentState, frozenset[AmendmentState]],
 ) -> str:
     """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2"]
@@ -105,3 +135,4 @@ def mermaid(
 
 ORDER_STATES: tuple[OrderState, ...] = get_args(OrderState)
 CONTRACT_STATES: tuple[ContractState, ...] = get_args(ContractState)
+AMENDMENT_STATES: tuple[AmendmentState, ...] = get_args(AmendmentState)

@@ -1,0 +1,451 @@
+"""Amendments: how a contract that runs is changed, and what each change of it is worth.
+
+Actions are added up in their order. What a change costs is said by the platforms alone: the deltas here are those of
+the contract, and an explanation holds what a platform charges against the rule that it prorates by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Literal, assert_never
+
+import msgspec
+
+from canonical.billing import Contract, Invoice, Posting
+from canonical.cases import Finding
+from canonical.deals import MONTHS, DealLine, LineTerms, PricedLine, priced_line, with_terms
+from canonical.ids import Instant, Key
+from canonical.money import Money, total
+from canonical.proration import ProrationRule
+from canonical.states import AmendmentState, ContractState
+
+Effective = Literal["now", "date", "period_end"]
+"""From when a change counts: from the moment at which it is accepted, from the start of a day, or from the end of the
+period that is paid."""
+Settlement = Literal["at_once", "next_invoice", "none"]
+"""How the part of a period that is affected is settled: by an invoice of its own, with the next one, or not at all."""
+Quantity = Annotated[Decimal, msgspec.Meta(description="How much, in units of the product, as a decimal number.")]
+Price = Annotated[
+    Decimal, msgspec.Meta(description="The price of one unit in major units of the currency, net of tax.")
+]
+MOST_ACTIONS = 100
+WHOLE = Decimal(100)
+"""Percent."""
+
+
+class AddLine(msgspec.Struct, frozen=True, tag_field="action", tag="add"):
+    """A line more. `line` is its id, which no other line of the contract has or had."""
+
+    line: Key
+    sku: Key
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    quantity: Quantity
+    unit_price: Price
+    interval: Literal["month", "quarter", "half_year", "year"]
+
+
+class RemoveLine(msgspec.Struct, frozen=True, tag_field="action", tag="remove"):
+    """A line that ends. The others go on as they are."""
+
+    line: Key
+
+
+class ChangeQuantity(msgspec.Struct, frozen=True, tag_field="action", tag="quantity"):
+    """Another quantity of a line, in all and not in addition."""
+
+    line: Key
+    quantity: Quantity
+
+
+class ChangePrice(msgspec.Struct, frozen=True, tag_field="action", tag="price"):
+    """Another price of one unit of a line, for each of its invoices. A discount from the former price ends with it."""
+
+    line: Key
+    unit_price: Price
+
+
+class ChangeDiscount(msgspec.Struct, frozen=True, tag_field="action", tag="discount"):
+    """Another discount of a line from its list price, in percent; 0 for none."""
+
+    line: Key
+    discount_percent: Annotated[Decimal, msgspec.Meta(description="The discount from the list price, in percent.")]
+
+
+class ChangePlan(msgspec.Struct, frozen=True, tag_field="action", tag="plan"):
+    """Another product in the place of a line's, in the same quantity and at the same interval."""
+
+    line: Key
+    sku: Key
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    unit_price: Price
+
+
+class Cancel(msgspec.Struct, frozen=True, tag_field="action", tag="cancel"):
+    """The end of the contract with all of its lines. It stands alone."""
+
+
+Action = AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | Cancel
+LineAction = RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan
+"""An action on a line that the contract has."""
+
+
+class NewAmendment(msgspec.Struct, frozen=True):
+    """A change of a contract, as somebody asks for it. The same `key` again is the same amendment.
+
+    `effective_on` is the day for one that is `effective` at a date, and left out for any other.
+    """
+
+    key: Key
+    actions: Annotated[tuple[Action, ...], msgspec.Meta(min_length=1, max_length=MOST_ACTIONS)]
+    effective: Effective = "now"
+    effective_on: date | None = None
+    settlement: Settlement = "at_once"
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """What one action changes of a contract: its monthly recurring revenue, and what the rest of its term is worth.
+
+    `contract_value` is at the prices agreed, `list_value` at those before discounts; both are null for a contract
+    without end. All are net of tax, and of the contract: they are no charge.
+    """
+
+    action: str
+    line: str
+    quantity: Decimal
+    mrr: Money
+    contract_value: Money | None = None
+    list_value: Money | None = None
+
+
+class ContractChange(msgspec.Struct, frozen=True):
+    """What billing is to make of a contract: `lines` are those that it has from `effective_at` on; none when it ends.
+
+    `contract` is as it runs until then. `id` is the natural key: the same again is done once. With `at_period_end` what
+    is paid already stays as it is, and nothing is prorated.
+    """
+
+    id: Key
+    contract: Contract
+    lines: tuple[PricedLine, ...]
+    effective_at: Instant
+    at_period_end: bool = False
+    settlement: Settlement = "at_once"
+
+
+class ChargedPart(msgspec.Struct, frozen=True):
+    """What one line of a previewed invoice is for: the time from `starts_at` up to `ends_at`, of a period of billing.
+
+    `price` is that of the whole period, from `period_starts_at` up to `period_ends_at`; it is negative for what is
+    credited. `months` are those of the period. `lines` are the ids of the contract's lines.
+    """
+
+    lines: tuple[Key, ...]
+    starts_at: Instant
+    ends_at: Instant
+    prorated: bool
+    price: Money
+    period_starts_at: Instant
+    period_ends_at: Instant
+    months: int
+
+
+class InvoicePreview(msgspec.Struct, frozen=True):
+    """An invoice that billing would issue, with a part for each of its lines. Nothing of it exists."""
+
+    invoice: Invoice
+    parts: tuple[ChargedPart, ...]
+
+
+class BillingPreview(msgspec.Struct, frozen=True):
+    """What billing would do: the invoices that it would issue, and the moment from which the change counts."""
+
+    effective_at: Instant
+    invoices: tuple[InvoicePreview, ...]
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why an amount of a previewed invoice is what it is.
+
+    `charged` is what the platform says, `expected` what its declared rule makes of `price`, in `share` of the period as
+    people read it. An amount that is `explained` is equal to it; `difference` says what it is off by otherwise.
+    """
+
+    lines: tuple[Key, ...]
+    description: str
+    platform: str
+    rule: ProrationRule
+    share: str
+    price: Money
+    charged: Money
+    expected: Money
+    explained: bool
+
+    @property
+    def difference(self) -> Money:
+        return self.charged - self.expected
+
+
+class AmendmentPreview(msgspec.Struct, frozen=True):
+    """What a change would be on every platform. Nothing was written, but for a draft in the ERP that is gone.
+
+    `invoices` are billing's, `postings` what the ERP would book for each of them. `differences` say where the two, or a
+    platform and its rule, are not of one mind: such a change is not carried out. `approvals` say what somebody else has
+    to approve.
+    """
+
+    contract_id: str
+    effective_at: Instant
+    before: tuple[PricedLine, ...]
+    after: tuple[PricedLine, ...]
+    deltas: tuple[Delta, ...]
+    invoices: tuple[Invoice, ...] = ()
+    postings: tuple[Posting, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
+    differences: tuple[Finding, ...] = ()
+    approvals: tuple[str, ...] = ()
+
+
+class Amendment(msgspec.Struct, frozen=True):
+    """A change of a contract, and how far it has come.
+
+    `blocked_reason` says in words what it waits for. `preview` is what every platform said before anything was written.
+    """
+
+    id: str
+    contract_id: str
+    order_id: str
+    customer_id: str
+    legal_entity: str
+    state: AmendmentState
+    request: NewAmendment
+    requested_by: str
+    requested_at: Instant
+    updated_at: Instant
+    correlation_id: str
+    blocked_reason: str = msgspec.field(name="waits_for", default="")
+    effective_at: Instant | None = None
+    preview: AmendmentPreview | None = None
+    invoices: tuple[str, ...] = ()
+    """The ids of the invoices that billing has issued for it."""
+
+
+class ContractVersion(msgspec.Struct, frozen=True):
+    """What a contract is from a moment on, until the next of its versions."""
+
+    since: Instant
+    state: ContractState
+    lines: tuple[PricedLine, ...]
+    mrr: Money
+    amendment_id: str = ""
+    """The amendment that made it; empty for what was sold at first."""
+    deltas: tuple[Delta, ...] = ()
+
+
+class ContractTimeline(msgspec.Struct, frozen=True):
+    """A contract with what it was, is and will be: its versions, the earliest first, and what is still to be decided.
+
+    `present` is the version that counts at the moment that was asked for; null before its first day.
+    """
+
+    id: str
+    order_id: str
+    customer_id: str
+    legal_entity: str
+    currency: str
+    starts_on: date
+    ends_on: date | None
+    as_of: Instant
+    present: ContractVersion | None
+    versions: tuple[ContractVersion, ...]
+    pending: tuple[str, ...] = ()
+    """The ids of amendments that are neither carried out nor given up."""
+
+
+class ActionRefused(ValueError):
+    """An action that the contract does not allow: `field` is its place, `reason` says why."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+def amended(lines: Sequence[PricedLine], actions: Sequence[Action], currency: str) -> tuple[PricedLine, ...]:
+    """Return the lines of a contract after the actions, each of them on what those before have left.
+
+    Added lines and those with another product have the tax of the contract, which the caller decides again. Raises
+    `ActionRefused` for the first action that the contract does not allow.
+    """
+    present = tuple(lines)
+    for place, action in enumerate(actions):
+        present = after_action(present, action, f"actions[{place}]", currency)
+    return present
+
+
+def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, currency: str) -> tuple[PricedLine, ...]:
+    """Return the lines after one action, which is named by `field` where it is refused with `ActionRefused`."""
+    match action:
+        case Cancel():
+            return ()
+        case AddLine():
+            if any(each.id == action.line for each in lines):
+                raise ActionRefused(f"{field}.line", f"the contract has a line {action.line} already")
+            _positive(action.quantity, f"{field}.quantity")
+            _not_negative(action.unit_price, f"{field}.unit_price")
+            return (*lines, _added(action, currency))
+        case _:
+            found = next((each for each in lines if each.id == action.line), None)
+            if found is None:
+                raise ActionRefused(f"{field}.line", f"the contract has no line {action.line}")
+            if found.interval == "one_time":
+                raise ActionRefused(f"{field}.line", f"{found.name} was charged once, and does not go on")
+            changed = _changed(found, action, field)
+            replaced = (changed if each.id == action.line else each for each in lines)
+            return tuple(each for each in replaced if each is not None)
+
+
+def _changed(line: PricedLine, action: LineAction, field: str) -> PricedLine | None:
+    """Return a line after an action on it, None for one that ends."""
+    terms = line.terms
+    match action:
+        case RemoveLine():
+            return None
+        case ChangeQuantity():
+            _positive(action.quantity, f"{field}.quantity")
+            wanted = msgspec.structs.replace(terms, quantity=action.quantity)
+        case ChangePrice():
+            _not_negative(action.unit_price, f"{field}.unit_price")
+            wanted = LineTerms(terms.quantity, action.unit_price)
+        case ChangePlan():
+            _not_negative(action.unit_price, f"{field}.unit_price")
+            wanted = LineTerms(terms.quantity, action.unit_price)
+            line = msgspec.structs.replace(line, sku=action.sku, name=action.name)
+        case ChangeDiscount():
+            if not action.discount_percent.is_finite() or not 0 <= action.discount_percent <= WHOLE:
+                raise ActionRefused(f"{field}.discount_percent", "a discount is from 0 to 100 percent")
+            wanted = _discounted(terms, action.discount_percent)
+        case _:
+            assert_never(action)
+    changed = with_terms(line, wanted)
+    if changed == line:
+        raise ActionRefused(field, f"{line.name} is that already")
+    return changed
+
+
+def _discounted(terms: LineTerms, percent: Decimal) -> LineTerms:
+    listed = terms.unit_price if terms.list_price is None else terms.list_price
+    if not percent:
+        return LineTerms(terms.quantity, listed)
+    return LineTerms(terms.quantity, listed * (WHOLE - percent) / WHOLE, listed, percent)
+
+
+def _added(action: AddLine, currency: str) -> PricedLine:
+    line = DealLine(
+        action.line, action.sku, action.name, action.quantity, action.unit_price, action.interval, listed=True
+    )
+    return priced_line(line, currency)
+
+
+def _positive(number: Decimal, field: str) -> None:
+    if not number.is_finite() or number <= 0:
+        raise ActionRefused(field, "it has to be more than 0; a line that ends is removed")
+
+
+def _not_negative(number: Decimal, field: str) -> None:
+    if not number.is_finite() or number < 0:
+        raise ActionRefused(field, "it cannot be less than 0")
+
+
+def mrr(lines: Sequence[PricedLine], currency: str) -> Money:
+    """Return the monthly recurring revenue of lines: the price of a month, each rounded half up.
+
+    A yearly price is a twelfth of it each month; what is charged once is none (ChartMogul: How MRR is calculated).
+    """
+    recurring = (each for each in lines if each.interval != "one_time")
+    return total((_recurring(each).times(Fraction(1, MONTHS[each.interval])) for each in recurring), currency)
+
+
+def _recurring(line: PricedLine) -> Money:
+    """Return what a line costs for its interval."""
+    return line.unit_price.times(line.quantity)
+
+
+def contract_value(lines: Sequence[PricedLine], since: date, until: date, currency: str) -> Money:
+    """Return what recurring lines are worth from `since` up to `until`, each rounded half up."""
+    months = months_between(since, until)
+    recurring = (each for each in lines if each.interval != "one_time")
+    return total((_recurring(each).times(months / MONTHS[each.interval]) for each in recurring), currency)
+
+
+def months_between(since: date, until: date) -> Fraction:
+    """Return the months from `since` up to `until`: whole ones, and the days that are left as a part of the month that
+    they are in. It is 0 for an `until` that is not after `since`."""
+    if until <= since:
+        return Fraction(0)
+    whole = 12 * (until.year - since.year) + until.month - since.month
+    if months_after(since, whole) > until:
+        whole -= 1
+    begun, next_one = months_after(since, whole), months_after(since, whole + 1)
+    return whole + Fraction((until - begun).days, (next_one - begun).days)
+
+
+def months_after(day: date, months: int) -> date:
+    """Return the same day `months` later, or the last one of a month that has no such day."""
+    month = day.month - 1 + months
+    first = date(day.year + month // 12, month % 12 + 1, 1)
+    following = (first + timedelta(days=31)).replace(day=1)
+    return min(first + timedelta(days=day.day - 1), following - timedelta(days=1))
+
+
+def ends_on(contract: Contract) -> date | None:
+    """Return the day on which a contract is over, the first after its term; None for one without end."""
+    return months_after(contract.starts_on, contract.term_months) if contract.term_months else None
+
+
+def deltas(contract: Contract, actions: Sequence[Action], since: date) -> tuple[Delta, ...]:
+    """Return what each action changes of a contract from the day `since` on, one after the other: they add up to the
+    difference of the whole.
+
+    Raises `ActionRefused` as `amended` does.
+    """
+    found: list[Delta] = []
+    present = contract.lines
+    for place, action in enumerate(actions):
+        following = after_action(present, action, f"actions[{place}]", contract.currency)
+        found.append(_delta(contract, action, present, following, since))
+        present = following
+    return tuple(found)
+
+
+def _delta(
+    contract: Contract, action: Action, before: Sequence[PricedLine], after: Sequence[PricedLine], since: date
+) -> Delta:
+    line, until, currency = "" if isinstance(action, Cancel) else action.line, ends_on(contract), contract.currency
+    worth = listed = None
+    if until is not None:
+        first = max(since, contract.starts_on)
+        worth = contract_value(after, first, until, currency) - contract_value(before, first, until, currency)
+        ours, theirs = ([_at_list_price(each) for each in lines] for lines in (after, before))
+        listed = contract_value(ours, first, until, currency) - contract_value(theirs, first, until, currency)
+    return Delta(
+        str(action.__struct_config__.tag),
+        line,
+        _quantity(after, line) - _quantity(before, line),
+        mrr(after, currency) - mrr(before, currency),
+        worth,
+        listed,
+    )
+
+
+def _at_list_price(line: PricedLine) -> PricedLine:
+    terms = line.terms
+    return line if terms.list_price is None else with_terms(line, LineTerms(terms.quantity, terms.list_price))
+
+
+def _quantity(lines: Sequence[PricedLine], line_id: str) -> Decimal:
+    """Return how much of a line there is, or of all lines when it is not named."""
+    return sum((each.terms.quantity for each in lines if line_id in ("", each.id)), Decimal(0))

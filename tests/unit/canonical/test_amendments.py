@@ -1,0 +1,208 @@
+"""Amendments of a contract: what its lines become, and what each action is worth."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canonical.amendments import (
+    Action,
+    ActionRefused,
+    AddLine,
+    Cancel,
+    ChangeDiscount,
+    ChangePlan,
+    ChangePrice,
+    ChangeQuantity,
+    RemoveLine,
+    amended,
+    contract_value,
+    deltas,
+    months_after,
+    months_between,
+    mrr,
+)
+from canonical.billing import Contract
+from canonical.deals import DealLine, PricedLine, priced_line
+from canonical.money import Money
+
+DAYS = st.dates(date(2016, 1, 1), date(2032, 12, 31))
+
+
+def line(
+    name: str, quantity: str, price: str, interval: str = "month", currency: str = "EUR", listed: str = ""
+) -> PricedLine:
+    terms = {}
+    if listed:
+        terms = {"list_price": Decimal(listed), "discount_percent": 100 - 100 * Decimal(price) / Decimal(listed)}
+    made = DealLine(name, name.upper(), name.title(), Decimal(quantity), Decimal(price), interval, listed=True, **terms)
+    return priced_line(made, currency)
+
+
+def contract(*lines: PricedLine, starts_on: date = date(2018, 1, 1), term_months: int = 12) -> Contract:
+    currency = lines[0].unit_price.currency
+    return Contract(
+        "con_1", "ord_1", "cus_1", "DE01", currency, starts_on, term_months, lines, "standard", "19", state="active"
+    )
+
+
+def quantity(name: str, wanted: str) -> ChangeQuantity:
+    return ChangeQuantity(name, Decimal(wanted))
+
+
+# ---- what is published
+
+
+def test_three_units_more_for_the_rest_of_a_year_are_worth_what_zuora_says() -> None:
+    """Zuora, Order metrics, part 2: 10 to 13 units at 5.00 (list price 8.00) from 2018-04-01 until 2018-12-31."""
+    of = contract(line("seat", "10", "5.00", listed="8.00"))
+
+    (delta,) = deltas(of, (quantity("seat", "13"),), date(2018, 4, 1))
+
+    assert (delta.quantity, delta.mrr) == (3, Money(1500, "EUR"))
+    assert (delta.contract_value, delta.list_value) == (Money(13500, "EUR"), Money(21600, "EUR"))
+
+
+def test_a_yearly_price_is_a_twelfth_of_it_in_each_month_as_chartmogul_counts() -> None:
+    """ChartMogul, MRR movements: 4 Gold yearly at 500 are 166.67, 2 Silver monthly at 30 are 60 more; when Silver ends
+    and Gold goes on, 60 less."""
+    gold, silver = line("gold", "4", "500", "year", "USD"), line("silver", "2", "30", currency="USD")
+    assert mrr((gold,), "USD") == Money(16667, "USD")
+
+    (more,) = deltas(
+        contract(gold), (AddLine("silver", "SILVER", "Silver", Decimal(2), Decimal(30), "month"),), date(2018, 3, 1)
+    )
+    (less,) = deltas(contract(gold, silver), (RemoveLine("silver"),), date(2018, 3, 15))
+
+    assert (more.mrr, less.mrr) == (Money(6000, "USD"), Money(-6000, "USD"))
+
+
+# ---- what an action makes of the lines
+
+
+@pytest.mark.parametrize(
+    ("action", "after"),
+    [
+        (quantity("seat", "15"), [line("seat", "15", "20.00"), line("support", "1", "99.50")]),
+        (ChangePrice("seat", Decimal("21.00")), [line("seat", "10", "21.00"), line("support", "1", "99.50")]),
+        (
+            ChangePlan("seat", "SEAT-PLUS", "Seat plus", Decimal("30.00")),
+            [
+                priced_line(
+                    DealLine("seat", "SEAT-PLUS", "Seat plus", Decimal(10), Decimal(30), "month", listed=True), "EUR"
+                ),
+                line("support", "1", "99.50"),
+            ],
+        ),
+        (
+            ChangeDiscount("seat", Decimal(25)),
+            [line("seat", "10", "15.00", listed="20.00"), line("support", "1", "99.50")],
+        ),
+        (RemoveLine("seat"), [line("support", "1", "99.50")]),
+        (Cancel(), []),
+    ],
+)
+def test_an_action_changes_its_line_alone(action: Action, after: list[PricedLine]) -> None:
+    before = (line("seat", "10", "20.00"), line("support", "1", "99.50"))
+
+    assert list(amended(before, (action,), "EUR")) == after
+
+
+def test_a_discount_that_is_taken_back_leaves_the_list_price() -> None:
+    discounted = amended((line("seat", "10", "20.00"),), (ChangeDiscount("seat", Decimal(10)),), "EUR")
+
+    assert amended(discounted, (ChangeDiscount("seat", Decimal(0)),), "EUR") == (line("seat", "10", "20.00"),)
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "reason"),
+    [
+        (quantity("seats", "15"), "actions[0].line", "the contract has no line seats"),
+        (quantity("seat", "10"), "actions[0]", "Seat is that already"),
+        (quantity("seat", "0"), "actions[0].quantity", "it has to be more than 0; a line that ends is removed"),
+        (quantity("seat", "NaN"), "actions[0].quantity", "it has to be more than 0; a line that ends is removed"),
+        (ChangePrice("seat", Decimal(-1)), "actions[0].unit_price", "it cannot be less than 0"),
+        (ChangePrice("seat", Decimal("Infinity")), "actions[0].unit_price", "it cannot be less than 0"),
+        (quantity("setup", "2"), "actions[0].line", "Setup was charged once, and does not go on"),
+        (ChangeDiscount("seat", Decimal("sNaN")), "actions[0].discount_percent", "a discount is from 0 to 100 percent"),
+        (ChangeDiscount("seat", Decimal(101)), "actions[0].discount_percent", "a discount is from 0 to 100 percent"),
+        (
+            AddLine("seat", "X", "X", Decimal(1), Decimal(1), "month"),
+            "actions[0].line",
+            "the contract has a line seat already",
+        ),
+    ],
+)
+def test_an_action_that_the_contract_does_not_allow_is_refused_with_its_place(
+    action: Action, field: str, reason: str
+) -> None:
+    with pytest.raises(ActionRefused) as refused:
+        amended((line("seat", "10", "20.00"), line("setup", "1", "500", "one_time")), (action,), "EUR")
+
+    assert (refused.value.field, refused.value.reason) == (field, reason)
+
+
+# ---- what holds for all
+
+
+def test_a_contract_without_end_has_no_value_to_change() -> None:
+    (delta,) = deltas(contract(line("seat", "1", "20"), term_months=0), (quantity("seat", "2"),), date(2018, 4, 1))
+
+    assert (delta.mrr, delta.contract_value, delta.list_value) == (Money(2000, "EUR"), None, None)
+
+
+ACTIONS = st.one_of(
+    st.builds(ChangeQuantity, st.just("seat"), st.decimals("0.01", "1000", places=2)),
+    st.builds(ChangePrice, st.just("seat"), st.decimals("0", "1000", places=3)),
+    st.builds(ChangeDiscount, st.just("seat"), st.decimals("0", "100", places=1)),
+    st.builds(
+        AddLine,
+        st.sampled_from(["a", "b", "c"]),
+        st.just("ADDED"),
+        st.just("Added"),
+        st.decimals("0.01", "1000", places=2),
+        st.decimals("0", "1000", places=2),
+        st.sampled_from(["month", "quarter", "half_year", "year"]),
+    ),
+    st.builds(RemoveLine, st.sampled_from(["a", "b", "c"])),
+)
+
+
+@given(st.lists(ACTIONS, max_size=8), DAYS, st.sampled_from(["JPY", "EUR", "KWD"]), st.integers(0, 36))
+def test_the_deltas_of_actions_add_up_to_the_difference_of_the_contract(
+    actions: list[Action], since: date, currency: str, term_months: int
+) -> None:
+    of = contract(line("seat", "3", "19", currency=currency), starts_on=date(2020, 1, 31), term_months=term_months)
+    allowed: list[Action] = []
+    for each in actions:
+        try:
+            amended(of.lines, (*allowed, each), currency)
+        except ActionRefused:
+            continue
+        allowed.append(each)
+
+    found, after = deltas(of, allowed, since), amended(of.lines, allowed, currency)
+
+    assert sum(each.mrr.amount for each in found) == (mrr(after, currency) - mrr(of.lines, currency)).amount
+    if term_months:
+        first, until = max(since, of.starts_on), months_after(of.starts_on, term_months)
+        whole = contract_value(after, first, until, currency) - contract_value(of.lines, first, until, currency)
+        assert sum(each.contract_value.amount for each in found if each.contract_value) == whole.amount
+
+
+@given(DAYS, DAYS)
+def test_months_are_never_negative_and_grow_with_each_day(since: date, until: date) -> None:
+    months = months_between(since, until)
+
+    assert months >= 0
+    assert months_between(since, until + timedelta(days=1)) >= months
+
+
+@given(DAYS, st.integers(0, 60))
+def test_the_months_up_to_the_same_day_of_a_later_month_are_whole(since: date, months: int) -> None:
+    assert months_between(since, months_after(since, months)) == Fraction(months)
