@@ -16,7 +16,7 @@ import msgspec
 
 from canonical.billing import Contract, Invoice, Posting
 from canonical.cases import Finding
-from canonical.deals import MONTHS, DealLine, LineTerms, PricedLine, priced_line, with_terms
+from canonical.deals import MONTHS, DealLine, LineTerms, PricedLine, plain, priced_line, with_terms
 from canonical.ids import Instant, Key
 from canonical.money import Money, total
 from canonical.proration import ProrationRule
@@ -207,6 +207,33 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     explanations: tuple[Explanation, ...] = ()
     differences: tuple[Finding, ...] = ()
     approvals: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """Return what the change is, as the CRM shows it: `Seat 10 → 15 from 2026-12-01`."""
+        since = f"from {self.effective_at:%Y-%m-%d}"
+        if not self.after:
+            return f"ended {since}"
+        was, now = ({each.id: each for each in lines} for lines in (self.before, self.after))
+        changed = (key for key in dict.fromkeys((*was, *now)) if was.get(key) != now.get(key))
+        return f"{', '.join(_in_words(was.get(key), now.get(key)) for key in changed)} {since}"
+
+
+def _in_words(was: PricedLine | None, now: PricedLine | None) -> str:
+    """Return what becomes of a line, of which there is one before, after or both."""
+    match was, now:
+        case None, PricedLine():
+            return f"{now.name} {now.terms.in_words(now.unit_price.currency)}, new"
+        case PricedLine(), None:
+            return f"{was.name} ended"
+        case PricedLine(), PricedLine():
+            of_quantity = was.sku == now.sku and was.terms.unit_price == now.terms.unit_price
+            before, after = (
+                plain(each.terms.quantity) if of_quantity else each.terms.in_words(each.unit_price.currency)
+                for each in (was, now)
+            )
+            return f"{now.name} {before} → {after}"
+        case _:
+            return ""
 
 
 class Amendment(msgspec.Struct, frozen=True):

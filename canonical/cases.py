@@ -30,6 +30,10 @@ CaseKind = Literal[
     "customer_tax_changed",
     "deal_changed",
     "invoice_cancelled",
+    "amendment_invalid",
+    "amendment_not_agreed",
+    "amendment_approval",
+    "amendment_not_delivered",
     "record_not_read",
     "feed_stopped",
 ]
@@ -81,6 +85,8 @@ class Incident(msgspec.Struct, frozen=True):
     postings: Waiting
     customers: Waiting
     """Customers whose changes are to be followed."""
+    amendments: Waiting = Waiting(0)
+    """Changes of contracts that are to be carried out."""
 
 
 class Case(msgspec.Struct, frozen=True):

@@ -257,6 +257,24 @@ def with_terms(line: PricedLine, terms: LineTerms) -> PricedLine:
     )
 
 
+def deal_line(line: PricedLine) -> DealLine:
+    """Return a recurring line of a contract as one of a deal, which `priced_line` makes the same line of."""
+    months = MONTHS[line.interval] if line.billing_months is None else line.billing_months
+    interval = next(name for name, each in MONTHS.items() if each == months)
+    terms = line.terms
+    return DealLine(
+        line.id,
+        line.sku,
+        line.name,
+        terms.quantity,
+        terms.unit_price,
+        interval,
+        listed=True,
+        list_price=terms.list_price,
+        discount_percent=terms.discount_percent,
+    )
+
+
 def _interval(name: str) -> tuple[Interval, int | None]:
     """Return what the price of a line is for, and the months of an invoice where that is something else."""
     match name:

@@ -11,6 +11,7 @@ from canonical.deals import PricedLine
 from canonical.orders import Order, OrderLine
 from canonical.states import check_contract
 from policies.context.correlation import correlated
+from process_apis.records import amendments
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import write_status_to_crm
 from process_apis.runtime.holds import Held, line_field
@@ -108,6 +109,8 @@ def conclude(context: WorkflowContext, order: Order) -> None:
             next_attempt_at=one.next_attempt_at() if on_its_way else None,
             blocked_reason=f"{failed} of {len(states)} lines could not be provisioned" if failed else "",
         )
+    if order.plan:
+        amendments.wake(context.database, order.plan.contract.id, context.clock())
 
 
 def _failure(order: Order, line: OrderLine) -> Finding:

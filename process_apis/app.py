@@ -17,7 +17,7 @@ from policies.background import Background
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
 from policies.observe.metrics import gauge
-from process_apis import accounting, api, change_feeds, customer_sync, fulfilment, incidents, jobs
+from process_apis import accounting, amendments, api, change_feeds, customer_sync, fulfilment, incidents, jobs
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
 from process_apis.measures import WorkInDatabase
@@ -29,6 +29,7 @@ from process_apis.runtime.engine import Engine, EngineSettings
 
 CAPABILITIES = (
     fulfilment.capability,
+    amendments.capability,
     accounting.capability,
     customer_sync.capability,
     change_feeds.capability,

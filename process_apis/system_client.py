@@ -6,6 +6,7 @@ from collections.abc import Collection
 from time import monotonic
 from urllib.parse import urlencode
 
+from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import (
     ClosedPeriod,
     Contract,
@@ -108,6 +109,10 @@ class Platforms:
         query = urlencode({"legal_entity": legal_entity, "closed_period": closed})
         return self._client.call("POST", f"/erp/v1/invoices/batch?{query}", PostingResults, InvoiceBatch(batch)).items
 
+    def preview_erp_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        query = urlencode({"closed_period": closed})
+        return self._client.call("POST", f"/erp/v1/invoices/{_key(invoice.id)}/preview?{query}", Posting, invoice)
+
     def cancel_erp_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
         query = urlencode({"closed_period": closed})
         path = f"/erp/v1/invoices/{_key(invoice.id)}/cancellation?{query}"
@@ -138,6 +143,14 @@ class Platforms:
 
     def cancel_contract(self, contract: Contract) -> None:
         self._client.call("POST", f"/billing/v1/contracts/{_key(contract.id)}/cancel", Contract, contract)
+
+    def preview_change(self, change: ContractChange) -> BillingPreview:
+        path = f"/billing/v1/contracts/{_key(change.contract.id)}/change/preview"
+        return self._client.call("POST", path, BillingPreview, change)
+
+    def change_contract(self, change: ContractChange) -> Contract:
+        path = f"/billing/v1/contracts/{_key(change.contract.id)}/change"
+        return self._client.call("POST", path, Contract, change)
 
     def invoice(self, billing: str, invoice_id: str) -> Invoice:
         return self._client.call("GET", f"/billing/v1/invoices/{_key(invoice_id)}?{_at(billing)}", Invoice)

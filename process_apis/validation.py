@@ -14,7 +14,7 @@ from stdnum.exceptions import ValidationError
 from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.countries import is_country
-from canonical.deals import INTERVALS, LONGEST_CUSTOM, Deal, DealLine, plain, priced_line
+from canonical.deals import INTERVALS, LONGEST_CUSTOM, Deal, DealLine, PricedLine, plain, priced_line
 from canonical.money import Money, UnknownCurrency, exponent, smallest_charge
 from canonical.orders import Plan
 from canonical.parties import Customer, LegalEntity, Product
@@ -51,6 +51,24 @@ def findings(
         *_of_invoicing(deal),
         *(_of_taxes(deal, seller, products) if seller else ()),
     ]
+
+
+def findings_of_lines(deal: Deal, seller: LegalEntity, products: Mapping[str, Product]) -> list[Finding]:
+    """Return what is wrong with the lines of a deal that changes a contract: their products, amounts and taxes."""
+    lines = (
+        each for place, line in enumerate(deal.lines) for each in _of_line(line, f"deal.lines[{place}]", deal, products)
+    )
+    return [*lines, *_of_taxes(deal, seller, products)]
+
+
+def priced(deal: Deal, seller: LegalEntity, products: Mapping[str, Product]) -> tuple[PricedLine, ...]:
+    """Return the lines of a deal that has no findings, each with the tax of its own."""
+    made: list[PricedLine] = []
+    for line in deal.lines:
+        tax = _tax(line, deal, seller, products)
+        percent = _percent(tax) if tax.code else ""
+        made.append(priced_line(line, deal.currency, tax.code, percent, products[line.sku].tax_class))
+    return tuple(made)
 
 
 def _of_parties(deal: Deal, seller: LegalEntity | None, duplicates: Collection[str]) -> list[Finding]:
@@ -245,8 +263,7 @@ def plan(
 ) -> Plan:
     """Return the customer and the contract that a deal of a CRM becomes when it has no findings."""
     account = deal.account
-    lines = [(line, _tax(line, deal, seller, products)) for line in deal.lines]
-    tax = _main(tax for _, tax in lines)
+    tax = _main(_tax(line, deal, seller, products) for line in deal.lines)
     customer = Customer(
         id=customer_id,
         name=account.name,
@@ -270,10 +287,7 @@ def plan(
         currency=deal.currency,
         starts_on=deal.starts_on,
         term_months=deal.term_months,
-        lines=tuple(
-            priced_line(line, deal.currency, own.code, _percent(own) if own.code else "", products[line.sku].tax_class)
-            for line, own in lines
-        ),
+        lines=priced(deal, seller, products),
         tax=tax.treatment,
         tax_percent=_percent(tax),
         custom=deal.custom,

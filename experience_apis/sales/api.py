@@ -6,15 +6,19 @@ from typing import Annotated
 
 from litestar import Response
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import JSONBody, QueryParameter
 
+from canonical.amendments import Amendment, AmendmentPreview, ContractTimeline, NewAmendment
+from canonical.ids import Instant
 from canonical.orders import Order, OrderSummary, Page
-from canonical.states import OrderState
+from canonical.states import AmendmentState, OrderState
 from experience_apis.process_client import Process
+from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
+from policies.problems import NOT_ALLOWED_NOW, OUTSIDE_REGION
 
 
 @operation(
@@ -52,4 +56,128 @@ async def get_order(
     return await process.get(principal, f"orders/{order_id}", {})
 
 
-routers = versioned("sales", __name__, [list_orders, get_order])
+@operation(
+    "sales_get_contract",
+    "GET",
+    "/contracts/{contract_id:str}",
+    summary="Read a contract: what it was, is and will be",
+    answers=ContractTimeline,
+    passes="contracts/{contract_id}",
+)
+async def get_contract(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: CanonicalId,
+    as_of: Annotated[
+        Instant | None, QueryParameter(description="The moment at which it is read; now by default.")
+    ] = None,
+) -> Response[bytes]:
+    """Show every version of the contract, what each change was worth, and which version counts at `as_of`."""
+    return await process.get(principal, f"contracts/{contract_id}", {"as_of": as_of and as_of.isoformat()})
+
+
+@operation(
+    "sales_preview_amendment",
+    "POST",
+    "/contracts/{contract_id:str}/amendments/preview",
+    summary="See what a change of a contract would cost, on every platform",
+    status=200,
+    problems=(CONTRACT_OVER, CHANGE_REFUSED),
+    asks_platforms=True,
+)
+async def preview_amendment(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: CanonicalId,
+    data: JSONBody[NewAmendment],
+) -> AmendmentPreview:
+    """Show what billing would charge and credit, what the books would say, and why each amount is what it is. Nothing
+    is changed."""
+    return await process.write(principal, f"contracts/{contract_id}/amendments/preview", data, AmendmentPreview)
+
+
+@operation(
+    "sales_request_amendment",
+    "POST",
+    "/contracts/{contract_id:str}/amendments",
+    summary="Change a contract",
+    problems=(CONTRACT_OVER, CHANGE_REFUSED, KEY_TAKEN, OUTSIDE_REGION),
+    links={"sales_get_amendment": ("amendment_id", "/id")},
+)
+async def request_amendment(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: CanonicalId,
+    data: JSONBody[NewAmendment],
+) -> Amendment:
+    """Ask for a change. It is carried out once billing and the books agree, and somebody else has approved what
+    the company wants approved. Follow it with its id."""
+    return await process.write(principal, f"contracts/{contract_id}/amendments", data, Amendment)
+
+
+@operation(
+    "sales_list_amendments",
+    "GET",
+    "/amendments",
+    summary="List changes of contracts, newest first",
+    answers=Page[Amendment],
+    passes="amendments",
+    links={"sales_get_amendment": ("amendment_id", "/items/0/id")},
+)
+async def list_amendments(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: Annotated[str | None, QueryParameter(description="Of one contract alone.")] = None,
+    amendment_state: Annotated[AmendmentState | None, QueryParameter(name="state")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Follow `next_cursor` for the rest."""
+    query = {"contract_id": contract_id, "state": amendment_state, "cursor": cursor, "limit": limit}
+    return await process.get(principal, "amendments", query)
+
+
+@operation(
+    "sales_get_amendment",
+    "GET",
+    "/amendments/{amendment_id:str}",
+    summary="Read a change of a contract: how far it is, and what every platform said",
+    answers=Amendment,
+    passes="amendments/{amendment_id}",
+)
+async def get_amendment(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], amendment_id: CanonicalId
+) -> Response[bytes]:
+    """Show what was asked for, what it waits for, and the preview that every platform agreed to."""
+    return await process.get(principal, f"amendments/{amendment_id}", {})
+
+
+@operation(
+    "sales_withdraw_amendment",
+    "POST",
+    "/amendments/{amendment_id:str}/withdrawal",
+    summary="Withdraw a change that is not carried out yet",
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+)
+async def withdraw_amendment(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], amendment_id: CanonicalId
+) -> Amendment:
+    """Give up a change that waits: for its day, an approval or a correction."""
+    return await process.write(principal, f"amendments/{amendment_id}/withdrawal", None, Amendment)
+
+
+routers = versioned(
+    "sales",
+    __name__,
+    [
+        list_orders,
+        get_order,
+        get_contract,
+        preview_amendment,
+        request_amendment,
+        list_amendments,
+        get_amendment,
+        withdraw_amendment,
+    ],
+)

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from canonical.proration import ProrationRule
+
 Layer = Literal["system", "process", "experience"]
 Kind = Literal["internal", "partner", "service"]
 State = Literal["draft", "active", "deprecated"]
@@ -146,7 +148,8 @@ class Platform(Fact, frozen=True):
     ("*": all of them), and how it may be called.
 
     At most `rate` requests are sent (all replicas together, if they share a Redis), and `concurrent` at once by each
-    replica. `calls` has a rule for "default" and for single operations of the domain's API.
+    replica. `calls` has a rule for "default" and for single operations of the domain's API. `proration` is the rule by
+    which a billing platform divides the price of a period; what it charges is held against that.
     """
 
     domain: Domain
@@ -159,6 +162,7 @@ class Platform(Fact, frozen=True):
     breaker: Breaker
     calls: dict[str, PlatformCall]
     legal_entities: frozenset[str] = frozenset({"*"})
+    proration: ProrationRule = "seconds"
 
     def serves(self, legal_entity: str) -> bool:
         """Return whether records of a legal entity belong to this instance."""

@@ -19,6 +19,7 @@ import msgspec
 from canonical.ids import Clock
 from policies.audit.trail import AuditTrail
 from policies.audit.writes import AuditedWrites, RecordableWrites
+from policies.business.amendments import AMENDMENT_APPROVALS
 from policies.business.case_routing import CASE_ROUTING
 from policies.business.events import EVENTS
 from policies.business.posting_windows import POSTING_WINDOWS
@@ -74,7 +75,16 @@ PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
     (IdempotencyKeys, lambda rules, _services: IdempotencyKeys(rules)),
 )
 """What each call passes, first to last; what was taken is given back last to first."""
-FACTS: tuple[Section[Any], ...] = (SEGREGATION, OWNERSHIP, POSTING_WINDOWS, START_WINDOW, CASE_ROUTING, EVENTS, ISSUERS)
+FACTS: tuple[Section[Any], ...] = (
+    SEGREGATION,
+    OWNERSHIP,
+    POSTING_WINDOWS,
+    START_WINDOW,
+    AMENDMENT_APPROVALS,
+    CASE_ROUTING,
+    EVENTS,
+    ISSUERS,
+)
 """Sections of the catalogue that govern the work itself, and not how a call passes."""
 
 

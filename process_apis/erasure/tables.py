@@ -8,11 +8,20 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from process_apis.records.database import PERSONAL, cases, customers, events, order_lines, orders, postings
+from process_apis.records.database import (
+    PERSONAL,
+    amendments,
+    cases,
+    customers,
+    events,
+    order_lines,
+    orders,
+    postings,
+)
 
 BATCH = 200
 """Rows that are read, and at most changed, at a time."""
-TABLES = (events, cases, postings, order_lines, orders, customers)
+TABLES = (events, cases, postings, amendments, order_lines, orders, customers)
 """What names people. The customers come last: they say which names are a person's."""
 Kind = Literal["text", "document"]
 

@@ -158,6 +158,37 @@ cases = sa.Table(
     sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("resolved_at", sa.String(40), index=True),
 )
+amendments = sa.Table(
+    "amendments",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("contract_id", KEY, nullable=False, index=True),
+    sa.Column("order_id", KEY, nullable=False, index=True),
+    sa.Column("customer_id", KEY, nullable=False, index=True),
+    sa.Column("legal_entity", sa.String(20), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("held_in", sa.String(20), nullable=False, default=""),
+    sa.Column("blocked_reason", sa.Text, nullable=False, default="", info=TEXT),
+    sa.Column("blocked_by", INSTANCE),
+    sa.Column("blocked_since", sa.String(40)),
+    sa.Column("requested_by", KEY, nullable=False, info=TEXT),
+    sa.Column("request", sa.LargeBinary, nullable=False, info=DOCUMENT),
+    sa.Column("preview", sa.LargeBinary, info=DOCUMENT),
+    sa.Column("approved", sa.String(120), nullable=False, default=""),
+    sa.Column("effective_at", sa.String(40)),
+    sa.Column("version", sa.Integer),
+    sa.Column("invoices", sa.Text, nullable=False, default=""),
+    sa.Column("delivery_attempt", sa.Integer, nullable=False, default=0),
+    sa.Column("undelivered", sa.Text, nullable=False, default=""),
+    sa.Column("run", sa.Integer, nullable=False, default=1),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.Column("requested_at", sa.String(40), nullable=False),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+    sa.UniqueConstraint("contract_id", "version"),
+)
 OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN
@@ -166,7 +197,7 @@ sa.Index(
 sa.Index("ix_orders_received_at_state", orders.c.received_at, orders.c.state)
 sa.Index("ix_postings_in_turn", postings.c.contract_id, postings.c.kind, postings.c.state, postings.c.seq)
 sa.Index("ix_cases_open_kind", cases.c.kind, sqlite_where=OPEN, postgresql_where=OPEN)
-for _table in (orders, postings, customers):
+for _table in (orders, postings, customers, amendments):
     _blocked = _table.c.blocked_by.is_not(None)
     sa.Index(
         f"ix_{_table.name}_blocked_by",

@@ -312,6 +312,12 @@ class Orders:
             connection.execute(again, {"of": order_id, "state": "waiting", "reason": ""})
             connection.execute(NEXT_ATTEMPT, {"of": order_id})
 
+    def next_attempt(self, order_id: str) -> int:
+        """Return the number of a new attempt of an order's delivery, which no other has."""
+        with writing(self._engine) as connection:
+            connection.execute(NEXT_ATTEMPT, {"of": order_id})
+            return int(connection.execute(ROW, {"of": order_id}).one().provisioning_attempt)
+
     def skip_line(self, order_id: str, line_id: str) -> None:
         """Do without a line that failed. Its reason stays."""
         with writing(self._engine) as connection:

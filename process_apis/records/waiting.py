@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from canonical.cases import Incident, Waiting
 from canonical.money import Money
 from canonical.orders import QueuePlace
-from process_apis.records.database import customers, orders, postings
+from process_apis.records.database import amendments, customers, orders, postings
 
-TABLES = (orders, postings, customers)
+TABLES = (orders, postings, customers, amendments)
 """The rows that may wait for a platform."""
 OLDEST = 5
 """How many of what waits longest are named."""

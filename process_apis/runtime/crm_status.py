@@ -8,6 +8,7 @@ from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.states import OrderState
 from policies.context.correlation import correlated
 from process_apis.records import customers
+from process_apis.records.amendments import Amendments
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.holds import Held, open_cases
 
@@ -28,7 +29,7 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
         status = DealStatus(
             order_id=order.id,
             state=order.state,
-            detail=order.blocked_reason,
+            detail=order.blocked_reason or _changed(context, contract.id),
             account_id=customer.references.get(order.crm, order.plan.account_id),
             customer_id="" if customers.shares_with(context.database, customer.id) else customer.id,
             contract_id=contract.id,
@@ -48,3 +49,9 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
         else:
             context.cases.resolve(order.id, "the CRM shows it", kind="status_not_shown")
     context.orders.change(order.id, crm_status=order.state)
+
+
+def _changed(context: WorkflowContext, contract_id: str) -> str:
+    """Return what was changed of a contract last, in words; empty for one that is as it was sold."""
+    made = [each for each in Amendments(context.database, context.clock).versions(contract_id) if not each.is_future]
+    return made[-1].preview.in_words() if made else ""

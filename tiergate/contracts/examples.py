@@ -10,7 +10,21 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any, get_args, get_origin
 
+import msgspec
+
 import experience_apis
+from canonical.amendments import (
+    Amendment,
+    AmendmentPreview,
+    ChangeQuantity,
+    ContractTimeline,
+    ContractVersion,
+    Explanation,
+    NewAmendment,
+    deltas,
+    ends_on,
+    mrr,
+)
 from canonical.billing import (
     Contract,
     Invoice,
@@ -62,6 +76,7 @@ from canonical.parties import (
     LegalEntity,
     PlatformId,
 )
+from canonical.proration import Period, share
 
 CUS, ORD, CON, CAS, COR, ACT = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act")
@@ -159,6 +174,70 @@ INVOICE = Invoice(
     ),
     (PAYMENT,),
 )
+HALF_A_YEAR_ON = datetime(2027, 5, 1, 9, 30, tzinfo=UTC)
+MORE_SEATS = msgspec.structs.replace(SEATS, quantity=40)
+AFTER = (FEE, MORE_SEATS)
+REQUEST = NewAmendment(ACT, (ChangeQuantity(SEATS.id, Decimal(40)),), reason="the team grows")
+OF_YEAR = share("seconds", Period(NOON, NOON.replace(year=2027), 12), HALF_A_YEAR_ON, NOON.replace(year=2027))
+NEW_SEATS = OF_YEAR.of_price(MORE_SEATS.net - SEATS.net)
+NEW_TAX = NEW_SEATS.times(Decimal("0.19"))
+EXTRA = Invoice(
+    "amd_019aba7c5e0e7c4e8f3b7d1a2c9e4f60:preview",
+    "",
+    CUS,
+    CON,
+    "DE01",
+    "draft",
+    HALF_A_YEAR_ON.date(),
+    NEW_SEATS + NEW_TAX,
+    NEW_TAX,
+    NEW_SEATS + NEW_TAX,
+    "standard",
+    (InvoiceLine("SEAT", "Remaining time on 15 × Seat", 15, NEW_SEATS, NEW_TAX, date(2027, 5, 1), date(2027, 10, 31)),),
+)
+WORTH = deltas(CONTRACT, REQUEST.actions, HALF_A_YEAR_ON.date())
+AGREED = AmendmentPreview(
+    CON,
+    HALF_A_YEAR_ON,
+    CONTRACT.lines,
+    AFTER,
+    WORTH,
+    (EXTRA,),
+    (Posting("", EXTRA.total, EXTRA.tax, EXTRA.balance, EXTRA.issued_on, EXTRA.id),),
+    (
+        Explanation(
+            (SEATS.id,),
+            EXTRA.lines[0].description,
+            "stripe",
+            "seconds",
+            OF_YEAR.in_words(),
+            MORE_SEATS.net - SEATS.net,
+            NEW_SEATS,
+            NEW_SEATS,
+            explained=True,
+        ),
+    ),
+)
+AMENDMENT = Amendment(
+    "amd_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
+    CON,
+    ORD,
+    CUS,
+    "DE01",
+    "applied",
+    REQUEST,
+    "kim@example.com",
+    HALF_A_YEAR_ON,
+    HALF_A_YEAR_ON,
+    COR,
+    "",
+    HALF_A_YEAR_ON,
+    AGREED,
+    ("in_1OtHbELkdIwHu7ixl4OzzPMw",),
+)
+SOLD = ContractVersion(NOON, "active", CONTRACT.lines, mrr(CONTRACT.lines, "EUR"))
+GROWN = ContractVersion(HALF_A_YEAR_ON, "active", AFTER, mrr(AFTER, "EUR"), AMENDMENT.id, WORTH)
+TIMELINE = ContractTimeline(CON, ORD, CUS, "DE01", "EUR", DAY, ends_on(CONTRACT), HALF_A_YEAR_ON, GROWN, (SOLD, GROWN))
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
 SAMPLES: dict[Any, Any] = {
     type(each): each
@@ -228,6 +307,10 @@ SAMPLES: dict[Any, Any] = {
         Approval("approve", "paid on time for years"),
         Cancellation("the customer does not want to wait"),
         CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 0),
+        REQUEST,
+        AGREED,
+        AMENDMENT,
+        TIMELINE,
     )
 }
 

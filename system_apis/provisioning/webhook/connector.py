@@ -109,7 +109,12 @@ class WebhookTarget:
             type=LINE_PROVISIONED,
             subject=report.order_id,
             time=self._clock(),
-            data={"line": report.line_id, "succeeded": str(report.succeeded).lower(), "reason": report.reason},
+            data={
+                "line": report.line_id,
+                "succeeded": str(report.succeeded).lower(),
+                "reason": report.reason,
+                "attempt": str(report.attempt),
+            },
         )
 
     async def check(self) -> None:

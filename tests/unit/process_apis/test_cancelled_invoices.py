@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread, get_ident
 from typing import Any
@@ -15,18 +14,17 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
-from dbos._dbos import _get_or_create_dbos_registry  # pyright: ignore[reportPrivateUsage]
 from sqlalchemy import event
 
 from canonical.billing import Invoice, InvoiceState, Posting, PostingResults, result_of
 from canonical.cases import Finding
 from canonical.faults import Rejected
 from canonical.money import Money
-from policies.http.client import EXCHANGE
 from process_apis.batch_sizes import BatchSizes
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
 from process_apis.runtime.context import WorkflowContext
+from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over
 
 DUE = Money(11900, "EUR")
@@ -184,43 +182,14 @@ def before_transaction(engine: sa.Engine, number: int, happens: Happening) -> Ab
     return before("begin", engine, number, happens)
 
 
-@contextmanager
-def no_workflows() -> Generator[None]:
-    """Begin without the workflows that other tests have made in this process, and leave none behind."""
-    registry = _get_or_create_dbos_registry()  # the engine has no public way to forget one
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "instance_info_map", {})
-        yield
-
-
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory: pytest.TempPathFactory, empty_tables: Path) -> Generator[Accounts]:
     books = Books()
 
-    class Answer(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length") or 0))
-            status, body = books.answer(self.command, self.path)
-            self.send_response_only(status)
-            self.send_header("content-length", str(len(body)))
-            self.send_header(EXCHANGE, self.headers[EXCHANGE])
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_PUT(self) -> None:
-            self.do_GET()
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-    with no_workflows(), ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with no_workflows(), answering(lambda method, path, _: books.answer(method, path)) as system:
         url = f"sqlite:///{shutil.copy(empty_tables, tmp_path_factory.mktemp('cancelled'))}"
-        with context_over(url, TestClock(), f"http://127.0.0.1:{server.server_port}") as context:
+        with context_over(url, TestClock(), system) as context:
             yield Accounts(context, books)
-        server.shutdown()
 
 
 def test_an_invoice_that_is_voided_while_it_is_written_off_is_taken_back_once_more(accounts: Accounts) -> None:

@@ -15,6 +15,7 @@ from tests.support.recorded_states import PROCESS, STATES, load
 NAMES = {
     "workflow": {
         "Activation.run",
+        "Amending.run",
         "Collections.run",
         "CustomerChanges.run",
         "Invoicing.run",
@@ -23,6 +24,10 @@ NAMES = {
     },
     "step": {
         "Activation.activate",
+        "Amending.apply",
+        "Amending.check",
+        "Amending.deliver",
+        "Amending.end",
         "Collections.post_payments",
         "CustomerChanges.follow",
         "Invoicing.post_invoice",
@@ -37,6 +42,7 @@ NAMES = {
     },
     "dbos_class": {
         "Activation",
+        "Amending",
         "Collections",
         "CustomerChanges",
         "Invoicing",
@@ -44,6 +50,7 @@ NAMES = {
     },
     "instance": {
         "activation",
+        "amending",
         "collections",
         "customer_changes",
         "invoicing",

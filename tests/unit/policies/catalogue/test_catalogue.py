@@ -38,7 +38,7 @@ def sales(*versions: str) -> tuple[str, str]:
 
 APP = '[clients.sales-app]\nkind = "internal"'
 APIS = 'apis = ["sales", "support"]'
-SCOPES = 'scopes = ["orders:read", "cases:read", "cases:act"]'
+SCOPES = 'scopes = ["orders:read", "contracts:amend", "cases:read", "cases:act"]'
 SEES_ALL = f'{APIS}\n{SCOPES}\nlegal_entities = ["*"]'
 GATEWAY_DAYS = "The gateway: audit records are kept for 30 days instead of 365."
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'
@@ -206,8 +206,18 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     ),
     "no TOML": (("[clients.sales-app]", "[clients.sales-app"), "(file)", "not TOML", "syntax"),
     "a key twice": ((APP, APP + '\nkind = "internal"'), "(file)", "not TOML", "syntax"),
-    "unknown key": ((APP, APP + '\ncolour = "red"'), "clients.sales-app.colour", "no such key", "one of apis"),
-    "unknown table": (("[service_tiers.deferred]", "[tiers.deferred]"), "tiers", "no such key", "one of apis"),
+    "unknown key": (
+        (APP, APP + '\ncolour = "red"'),
+        "clients.sales-app.colour",
+        "no such key",
+        "one of amend",
+    ),
+    "unknown table": (
+        ("[service_tiers.deferred]", "[tiers.deferred]"),
+        "tiers",
+        "no such key",
+        "one of amend",
+    ),
     "missing key": ((APP, "[clients.sales-app]"), "clients.sales-app.kind", "missing", "add kind"),
     "wrong choice": (
         (APP, '[clients.sales-app]\nkind = "robot"'),
@@ -454,7 +464,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "100/second",
     ),
     "cost of more than a window": (
-        ('idempotency = "key", cost = 5', 'idempotency = "key", cost = 21'),
+        ("cost = 5 }\npartners_list_orders", "cost = 21 }\npartners_list_orders"),
         "apis.partners.operations.partners_place_order.cost",
         "more than the smallest limit of reseller-nord, reseller-sued, which is 20",
         "raise the limit",

@@ -1,0 +1,93 @@
+"""Changes of contracts: which of them somebody else has to approve, and the problems of those that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+from canonical.deals import LineTerms, PricedLine, plain
+from canonical.money import Money, UnknownCurrency, exponent
+from policies.catalogue.model import Catalogue, Fact, Report
+from policies.catalogue.sections import section
+from policies.problems import problem_type
+
+CONTRACT_OVER = problem_type(
+    "contract-over",
+    409,
+    "The contract does not run",
+    "Read the contract: it says what it is, and since when.",
+    "A contract is changed while it runs: once it is in force, and until it is cancelled. Nothing was done.",
+)
+CHANGE_REFUSED = problem_type(
+    "change-refused",
+    422,
+    "The contract does not allow this change",
+    "Correct what the errors name. The contract is as it was.",
+    "An action names a line that the contract does not have, changes nothing, or says an amount that cannot be; or the "
+    "day from which it counts is outside the term, or before an earlier change. Nothing was done.",
+)
+KEY_TAKEN = problem_type(
+    "key-taken",
+    409,
+    "The key is that of another change",
+    "Take a new key for another change, or send the first one again as it was.",
+    "The contract has an amendment with this key, and it is not the same. The same key is the same change.",
+)
+
+
+class AmendmentApprovals(Fact, frozen=True):
+    """From where on a change of a contract needs a yes of somebody else. A product that is new in it always does: who
+    asks says its price.
+
+    `discount_percent` is the largest discount that needs none: from the list price, or from the price before. `credit`
+    is the largest credit that needs none, in minor units by currency; a credit in any other currency always does.
+    """
+
+    discount_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0
+    credit: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = msgspec.field(default_factory=dict[str, int])
+
+
+def approvals_for(
+    catalogue: Catalogue, before: Sequence[PricedLine], after: Sequence[PricedLine], charged: Money
+) -> tuple[str, ...]:
+    """Return what of a change somebody else has to approve, each in a sentence. `charged` is what billing charges for
+    it, less what it credits, net of tax."""
+    limits = AMENDMENT_APPROVALS.of(catalogue)
+    former = {each.id: each for each in before}
+    found: list[str] = []
+    for line in after:
+        was = former.get(line.id)
+        if was is None or was.sku != line.sku:
+            found.append(f"{line.name}: its price of {line.terms.in_words(line.unit_price.currency)} is a new one")
+            continue
+        discount = _discount(was.terms, line.terms)
+        most = Decimal(str(limits.discount_percent))
+        if discount > most:
+            allowed = f"one of {plain(most)} % needs no approval"
+            found.append(f"{line.name}: a discount of {plain(round(discount, 2))} %, and {allowed}")
+    credit = Money(limits.credit.get(charged.currency, 0), charged.currency)
+    if charged.amount < -credit.amount:
+        found.append(f"a credit of {-charged}, and one of {credit} needs no approval")
+    return tuple(found)
+
+
+def _discount(was: LineTerms, now: LineTerms) -> Decimal:
+    """Return by how many percent a line is cheaper than its list price, or than it was; 0 for one that is as dear as
+    before."""
+    if now.unit_price >= was.unit_price:
+        return Decimal(0)
+    return max(100 - 100 * now.unit_price / was.unit_price, now.discount_percent)
+
+
+def _check(catalogue: Catalogue) -> Iterator[Report]:
+    for currency in AMENDMENT_APPROVALS.of(catalogue).credit:
+        try:
+            exponent(currency)
+        except UnknownCurrency as error:
+            yield ("amendment_approvals", "credit", currency), str(error), "write an ISO 4217 code, as in EUR"
+
+
+AMENDMENT_APPROVALS = section("amendment_approvals", AmendmentApprovals, check=_check, title="Amendments to approve")

@@ -1,0 +1,117 @@
+"""What a contract is, was and will be: what was sold, and what each amendment has made of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, time
+from zoneinfo import ZoneInfo
+
+import msgspec
+import sqlalchemy as sa
+
+from canonical.amendments import ContractTimeline, ContractVersion, ends_on, mrr
+from canonical.billing import Contract
+from canonical.deals import PricedLine
+from canonical.orders import Order
+from policies.business.posting_windows import window_of
+from policies.identity.authentication import Principal
+from policies.problems import MISSING, ProblemError
+from process_apis.records.amendments import Amendments
+from process_apis.records.database import references
+from process_apis.runtime.context import WorkflowContext
+
+OF_AN_INVOICE = "invoice"
+ORDER_OF = sa.select(references.c.foreign_id).where(
+    references.c.kind == "con", references.c.platform == "order", references.c.canonical_id == sa.bindparam("of")
+)
+
+
+class RunningContract(msgspec.Struct, frozen=True):
+    """A contract with its order, and the zone of the books in which its days are counted."""
+
+    order: Order
+    contract: Contract
+    """As it is now: its recurring lines, and what billing calls its records. It is `cancelled` when it was ended."""
+    since: datetime
+    """From when it is that. An earlier change of it is not possible any more."""
+    changed_by: str
+    """The id of the amendment that made it so; empty for what was sold at first."""
+    zone: ZoneInfo
+
+
+def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
+    """Return a contract that the caller may see. Raises `ProblemError` (404) when there is none."""
+    with context.database.connect() as connection:
+        order_id = connection.scalar(ORDER_OF, {"of": contract_id})
+    order = context.orders.visible(order_id, principal) if order_id else None
+    if order is None or order.plan is None:
+        raise ProblemError(MISSING, f"There is no contract {contract_id}.")
+    return running(context, amendments, order)
+
+
+def running(context: WorkflowContext, amendments: Amendments, order: Order) -> RunningContract:
+    """Return the contract of an accepted order, as it is now."""
+    if order.plan is None:
+        raise LookupError(f"the order {order.id} was not accepted yet")
+    sold = order.plan.contract
+    zone = ZoneInfo(window_of(context.live_catalogue.current, sold.legal_entity).timezone)
+    made = [each for each in amendments.versions(sold.id) if not each.is_future]
+    names = {name: each for name, each in sold.references.items() if name.partition(".")[0] != OF_AN_INVOICE}
+    delivered = _delivered(order)
+    if made:
+        known = {line.id for each in made for line in (*each.preview.before, *each.preview.after)}
+        late = (line for line in delivered if line.id not in known)
+        lines, since, changed_by = (*made[-1].preview.after, *late), made[-1].since, made[-1].id
+    else:
+        lines, since, changed_by = delivered, began(order, sold, zone), ""
+    state = "cancelled" if made and not lines else sold.state
+    return RunningContract(
+        order, msgspec.structs.replace(sold, lines=lines, references=names, state=state), since, changed_by, zone
+    )
+
+
+def _delivered(order: Order) -> tuple[PricedLine, ...]:
+    """Return the recurring lines that were delivered, as they were sold."""
+    return tuple(each.line for each in order.lines if each.state == "provisioned" and each.line.interval != "one_time")
+
+
+def began(order: Order, contract: Contract, zone: ZoneInfo) -> datetime:
+    """Return since when a contract counts: from its first day, or from the delivery that came later."""
+    first = datetime.combine(contract.starts_on, time(), zone)
+    delivered = [each.at for each in order.history if each.state in ("partially_active", "active")]
+    return max([first, *delivered[:1]])
+
+
+def timeline(amendments: Amendments, found: RunningContract, as_of: datetime) -> ContractTimeline:
+    """Return a contract with all its versions, and which of them counts at `as_of`."""
+    order, contract = found.order, found.contract
+    sold = _delivered(order)
+    versions: list[ContractVersion] = []
+    if sold:
+        first = began(order, contract, found.zone)
+        versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency)))
+    for each in amendments.versions(contract.id):
+        after = each.preview.after
+        versions.append(
+            ContractVersion(
+                each.since,
+                "active" if after else "cancelled",
+                after,
+                mrr(after, contract.currency),
+                each.id,
+                each.preview.deltas,
+            )
+        )
+    counting = [each for each in versions if each.since <= as_of]
+    return ContractTimeline(
+        contract.id,
+        contract.order_id,
+        contract.customer_id,
+        contract.legal_entity,
+        contract.currency,
+        contract.starts_on,
+        ends_on(contract),
+        as_of,
+        counting[-1] if counting else None,
+        tuple(versions),
+        amendments.undecided(contract.id),
+    )

@@ -1,0 +1,125 @@
+"""What every platform would make of a change: it is carried out only when they agree.
+
+Billing says what it will charge and credit, the ERP what it would book for that. Each amount is held against the rule
+by which the platform prorates: it says why the amount is what it is, and never what is charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+from canonical.amendments import (
+    AmendmentPreview,
+    BillingPreview,
+    ChargedPart,
+    ContractChange,
+    Explanation,
+    InvoicePreview,
+    NewAmendment,
+)
+from canonical.billing import InvoiceLine, Posting
+from canonical.cases import Finding
+from canonical.faults import Rejected
+from canonical.money import Money, total
+from canonical.proration import Period, ProrationRule, share
+from policies.business.amendments import approvals_for
+from policies.business.posting_windows import window_of
+from process_apis.amendments.contract import RunningContract
+from process_apis.amendments.request import Change
+from process_apis.runtime.context import WorkflowContext
+
+WHOLE = "the whole period"
+
+
+def billing_change(amendment_id: str, found: RunningContract, wanted: NewAmendment, change: Change) -> ContractChange:
+    """Return what billing is to make of a contract."""
+    return ContractChange(
+        amendment_id,
+        found.contract,
+        change.after,
+        change.effective_at,
+        at_period_end=wanted.effective == "period_end",
+        settlement=wanted.settlement,
+    )
+
+
+def preview(
+    context: WorkflowContext, amendment_id: str, found: RunningContract, wanted: NewAmendment, change: Change
+) -> AmendmentPreview:
+    """Return what every platform would make of a change. Raises the faults of the platforms.
+
+    A change of which the day is too far away for billing has no invoices yet: they are asked for on the day.
+    """
+    try:
+        said = context.platforms.preview_change(billing_change(amendment_id, found, wanted, change))
+    except Rejected as refused:
+        if refused.field != "effective_at" or change.effective_at <= context.clock():
+            raise
+        said = BillingPreview(change.effective_at, ())
+    contract, catalogue = found.contract, context.live_catalogue.current
+    closed = window_of(catalogue, contract.legal_entity).closed_period
+    postings = tuple(context.platforms.preview_erp_invoice(each.invoice, closed) for each in said.invoices)
+    billing = catalogue.instance_for("billing", contract.legal_entity)
+    rule = catalogue.platforms[billing].proration if billing else "seconds"
+    explanations = tuple(_explained(each, billing or "billing", rule, found.zone) for each in said.invoices)
+    every = tuple(each for some in explanations for each in some)
+    charged = total((each.invoice.total - each.invoice.tax for each in said.invoices), contract.currency)
+    return AmendmentPreview(
+        contract.id,
+        said.effective_at,
+        contract.lines,
+        change.after,
+        change.deltas,
+        tuple(each.invoice for each in said.invoices),
+        postings,
+        every,
+        (*_differences(said, postings), *map(_unexplained, (each for each in every if not each.explained))),
+        approvals_for(catalogue, contract.lines, change.after, charged),
+    )
+
+
+def _explained(one: InvoicePreview, platform: str, rule: ProrationRule, zone: ZoneInfo) -> list[Explanation]:
+    return [
+        _explanation(line, part, platform, rule, zone) for line, part in zip(one.invoice.lines, one.parts, strict=True)
+    ]
+
+
+def _explanation(
+    line: InvoiceLine, part: ChargedPart, platform: str, rule: ProrationRule, zone: ZoneInfo
+) -> Explanation:
+    expected, how = part.price, WHOLE
+    if part.prorated:
+        period = Period(part.period_starts_at, part.period_ends_at, part.months)
+        counted = share(rule, period, part.starts_at, part.ends_at, zone)
+        expected, how = counted.of_price(part.price), counted.in_words()
+    return Explanation(
+        part.lines,
+        line.description,
+        platform,
+        rule,
+        how,
+        part.price,
+        line.net,
+        expected,
+        explained=line.net == expected,
+    )
+
+
+def _unexplained(one: Explanation) -> Finding:
+    expected = f"{one.expected} ({one.price} × {one.share})"
+    reason = f"{one.description}: {one.charged}, and by its rule of {one.rule} it would be {expected}"
+    return Finding("billing.amount", reason, "billing")
+
+
+def _differences(said: BillingPreview, postings: tuple[Posting, ...]) -> Iterator[Finding]:
+    """Yield a finding for each invoice of which the ERP would book another amount."""
+    for each, posting in zip(said.invoices, postings, strict=True):
+        ours: tuple[tuple[str, Money, Money], ...] = (
+            ("total", each.invoice.total, posting.total),
+            ("tax", each.invoice.tax, posting.tax),
+        )
+        for what, charged, booked in ours:
+            if charged != booked:
+                reason = f"billing would charge a {what} of {charged}, and the ERP would book {booked}"
+                yield Finding(f"erp.{what}", reason, "erp")

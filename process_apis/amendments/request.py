@@ -1,0 +1,136 @@
+"""What may be asked of a contract: the actions, and the moment from which they count."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+
+import msgspec
+
+from canonical.amendments import Action, ActionRefused, Cancel, Delta, NewAmendment, amended, deltas, ends_on
+from canonical.cases import Finding
+from canonical.deals import Deal, PricedLine, deal_line
+from canonical.faults import NotFound
+from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER
+from policies.problems import FieldError, ProblemError
+from process_apis import onboarding, validation
+from process_apis.amendments.contract import RunningContract
+from process_apis.records import customers
+from process_apis.runtime.context import WorkflowContext
+
+NOT_IN_FORCE = ("on_hold", "compensating", "cancelled", "failed", "awaiting_approval")
+
+
+class NotPossible(Exception):
+    """What is wrong with a change, each with its field."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__(findings)
+        self.findings = findings
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a change makes of a contract: its lines from `effective_at` on, and what each action is worth."""
+
+    effective_at: datetime
+    after: tuple[PricedLine, ...]
+    deltas: tuple[Delta, ...]
+
+
+def check(found: RunningContract, wanted: NewAmendment) -> None:
+    """Raise `ProblemError` for a change that the contract does not allow as it is now: 409 for a contract that does not
+    run, 422 for actions or a day that cannot be."""
+    if found.contract.state == "cancelled":
+        raise ProblemError(CONTRACT_OVER, f"The contract was cancelled with {found.changed_by}.")
+    if found.order.state in NOT_IN_FORCE:
+        raise ProblemError(CONTRACT_OVER, f"The contract is not in force: its order is {found.order.state}.")
+    if found.order.state not in ("active", "partially_active"):
+        return  # it waits for the activation, and is checked again then
+    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted.actions)]
+    if errors:
+        raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
+
+
+def _of_moment(found: RunningContract, wanted: NewAmendment) -> list[FieldError]:
+    contract, day = found.contract, wanted.effective_on
+    if (wanted.effective == "date") != (day is not None):
+        return [FieldError("$.effective_on", "it is given for what is effective at a date, and for nothing else")]
+    if day is None:
+        return []
+    until = ends_on(contract)
+    if day < contract.starts_on or (until is not None and day >= until):
+        last = f", and ends with the day before {until}" if until else ""
+        return [FieldError("$.effective_on", f"the contract starts on {contract.starts_on}{last}")]
+    since = found.since.astimezone(found.zone)
+    if day < since.date():
+        changed = f"was changed with {found.changed_by}" if found.changed_by else "began"
+        return [FieldError("$.effective_on", f"the contract {changed} on {since:%Y-%m-%d %H:%M}: take no earlier day")]
+    return []
+
+
+def _of_actions(found: RunningContract, actions: tuple[Action, ...]) -> list[FieldError]:
+    if len(actions) > 1 and any(isinstance(each, Cancel) for each in actions):
+        return [FieldError("$.actions", "the end of a contract stands alone")]
+    try:
+        after = amended(found.contract.lines, actions, found.contract.currency)
+    except ActionRefused as refused:
+        return [FieldError(f"$.{refused.field}", refused.reason)]
+    if not after and not any(isinstance(each, Cancel) for each in actions):
+        return [FieldError("$.actions", "nothing would be left of the contract: cancel it")]
+    return []
+
+
+def moment_of(found: RunningContract, wanted: NewAmendment, asked_at: datetime) -> datetime:
+    """Return the moment from which a change counts that was asked for at `asked_at`, in whole seconds. One of the day
+    on which the contract became what it is counts from that moment."""
+    day = wanted.effective_on
+    moment = asked_at if day is None else datetime.combine(day, time(), found.zone)
+    return max(moment, found.since).astimezone(UTC).replace(microsecond=0)
+
+
+def change(context: WorkflowContext, found: RunningContract, wanted: NewAmendment, asked_at: datetime) -> Change:
+    """Return what a change makes of a contract, with the products, amounts and taxes as the ERP and the CRM have them
+    now. Raises `NotPossible`, and the faults of the platforms."""
+    contract = found.contract
+    try:
+        after = amended(contract.lines, wanted.actions, contract.currency)
+        at = moment_of(found, wanted, asked_at)
+        worth = deltas(contract, wanted.actions, at.astimezone(found.zone).date())
+    except ActionRefused as refused:
+        raise NotPossible([Finding(refused.field, refused.reason)]) from refused
+    return Change(at, _taxed(context, found, after, at), worth)
+
+
+def _taxed(
+    context: WorkflowContext, found: RunningContract, after: tuple[PricedLine, ...], at: datetime
+) -> tuple[PricedLine, ...]:
+    """Return the lines, of which those of a new product have the tax that is decided for it now."""
+    contract = found.contract
+    before = {each.id: each for each in contract.lines}
+    changed = [each for each in after if before.get(each.id) != each]
+    if not changed:
+        return after
+    customer = customers.last_seen(context.database, contract.customer_id)
+    if customer is None:
+        raise NotFound("crm", f"the customer {contract.customer_id} is not known any more")
+    deal = Deal(
+        id=contract.id,
+        name=found.order.name,
+        revision=found.order.revision,
+        account=onboarding.account_of(context, customer),
+        currency=contract.currency,
+        legal_entity=contract.legal_entity,
+        starts_on=at.astimezone(found.zone).date(),
+        term_months=contract.term_months,
+        lines=tuple(map(deal_line, changed)),
+        won=True,
+    )
+    seller = context.platforms.legal_entity(contract.legal_entity)
+    products = context.platforms.known_products(sorted({each.sku for each in changed}), contract.legal_entity)
+    if findings := validation.findings_of_lines(deal, seller, products):
+        raise NotPossible([msgspec.structs.replace(each, field=each.field.removeprefix("deal.")) for each in findings])
+    decided = {each.id: each for each in validation.priced(deal, seller, products)}
+    return tuple(decided[each.id] if _is_new(before.get(each.id), each) else each for each in after)
+
+
+def _is_new(before: PricedLine | None, line: PricedLine) -> bool:
+    return before is None or before.sku != line.sku

@@ -1,0 +1,128 @@
+"""The routes by which contracts are read and changed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody, QueryParameter
+
+from canonical.amendments import Amendment, AmendmentPreview, ContractTimeline, NewAmendment
+from canonical.ids import Instant
+from canonical.orders import Page
+from canonical.states import AmendmentState
+from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
+from policies.context import correlation
+from policies.contract.operation import operation
+from policies.contract.parameters import CanonicalId, Cursor, Limit
+from policies.identity.authentication import Principal
+from policies.problems import MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, ProblemError
+from process_apis.amendments.contract import find, timeline
+from process_apis.amendments.runs import AmendmentRuns
+from process_apis.runtime.context import WorkflowContext
+
+AsOf = Annotated[
+    Instant | None, QueryParameter(name="as_of", description="The moment at which it is read; now by default.")
+]
+OfContract = Annotated[str | None, QueryParameter(name="contract_id", description="Of one contract alone.")]
+
+
+def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHandler, ...]:
+    """Return the routes."""
+
+    @operation(
+        "get_contract",
+        "GET",
+        "/contracts/{contract_id:str}",
+        summary="Read a contract: what it was, is and will be",
+        links={"get_order": ("order_id", "/order_id")},
+        sync_to_thread=True,
+    )
+    def get_contract(
+        principal: NamedDependency[Principal], contract_id: CanonicalId, as_of: AsOf = None
+    ) -> ContractTimeline:
+        """Return every version of the contract, and which of them counts at `as_of`."""
+        found = find(context, runs.records, contract_id, principal)
+        return timeline(runs.records, found, as_of or context.clock())
+
+    @operation(
+        "preview_amendment",
+        "POST",
+        "/contracts/{contract_id:str}/amendments/preview",
+        summary="See what a change would be on every platform",
+        status=200,
+        problems=(CONTRACT_OVER, CHANGE_REFUSED),
+        asks_platforms=True,
+        sync_to_thread=True,
+    )
+    def preview_amendment(
+        principal: NamedDependency[Principal], contract_id: CanonicalId, data: JSONBody[NewAmendment]
+    ) -> AmendmentPreview:
+        """Ask billing what it would charge and credit, and the ERP what it would book, with an explanation of each
+        amount. Nothing is changed."""
+        return runs.preview(contract_id, data, principal)
+
+    @operation(
+        "request_amendment",
+        "POST",
+        "/contracts/{contract_id:str}/amendments",
+        summary="Change a contract, once for each key",
+        problems=(CONTRACT_OVER, CHANGE_REFUSED, KEY_TAKEN, OUTSIDE_REGION),
+        links={"get_amendment": ("amendment_id", "/id")},
+        sync_to_thread=True,
+    )
+    def request_amendment(
+        principal: NamedDependency[Principal], contract_id: CanonicalId, data: JSONBody[NewAmendment]
+    ) -> Amendment:
+        """Take a change of a contract. It is previewed on every platform, and carried out when they agree, after those
+        that were asked for before. The same key again is the same change."""
+        return runs.request(contract_id, data, principal, correlation.current())
+
+    @operation(
+        "list_amendments",
+        "GET",
+        "/amendments",
+        summary="List changes of contracts, newest first",
+        links={"get_amendment": ("amendment_id", "/items/0/id")},
+        sync_to_thread=True,
+    )
+    def list_amendments(
+        principal: NamedDependency[Principal],
+        contract_id: OfContract = None,
+        amendment_state: Annotated[AmendmentState | None, QueryParameter(name="state")] = None,
+        cursor: Cursor = None,
+        limit: Limit = 25,
+    ) -> Page[Amendment]:
+        """Changes of the contracts that the caller may see."""
+        return runs.records.page(principal, contract_id, amendment_state, cursor, limit)
+
+    @operation(
+        "get_amendment",
+        "GET",
+        "/amendments/{amendment_id:str}",
+        summary="Read a change of a contract: how far it is, and what every platform said",
+        links={"get_contract": ("contract_id", "/contract_id")},
+        sync_to_thread=True,
+    )
+    def get_amendment(principal: NamedDependency[Principal], amendment_id: CanonicalId) -> Amendment:
+        """Return the change with its preview."""
+        found = runs.records.visible(amendment_id, principal)
+        if found is None:
+            raise ProblemError(MISSING, f"There is no amendment {amendment_id}.")
+        return found
+
+    @operation(
+        "withdraw_amendment",
+        "POST",
+        "/amendments/{amendment_id:str}/withdrawal",
+        summary="Withdraw a change that is not carried out yet",
+        status=200,
+        problems=(NOT_ALLOWED_NOW,),
+        sync_to_thread=True,
+    )
+    def withdraw_amendment(principal: NamedDependency[Principal], amendment_id: CanonicalId) -> Amendment:
+        """Give up a change that waits: for its day, an approval or a correction. One that is carried out is refused."""
+        return runs.withdraw(amendment_id, principal)
+
+    return (get_contract, preview_amendment, request_amendment, list_amendments, get_amendment, withdraw_amendment)

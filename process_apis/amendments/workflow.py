@@ -1,0 +1,356 @@
+"""An amendment on its way: checked with every platform, delivered where there is more of something, billed, shown.
+
+Changes of one contract are carried out one at a time, in the contract's partition. Every step may be run again: it
+finds what an earlier run left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+from dbos import DBOS, DBOSConfiguredInstance
+
+from canonical.amendments import AmendmentPreview
+from canonical.cases import Action, CaseKind, Finding
+from canonical.deals import PricedLine, ProvisioningRequest, with_terms
+from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
+from canonical.orders import Order
+from canonical.states import AmendmentState
+from policies.context.correlation import correlated
+from policies.problems import ProblemError
+from process_apis.amendments.contract import running
+from process_apis.amendments.preview import billing_change, preview
+from process_apis.amendments.request import Change, NotPossible, change, check
+from process_apis.records.amendments import Amendments, preview_of, request_of, wake
+from process_apis.runtime import outages
+from process_apis.runtime.agenda import retry
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
+from process_apis.runtime.interruptions import resumable
+from process_apis.runtime.steps import Outcome, with_retries
+
+OVER = ("compensating", "cancelled", "failed")
+"""The states of an order of which no contract comes any more."""
+ON_THE_WAY = ("waiting", "requested")
+PATH: tuple[AmendmentState, ...] = ("requested", "checking", "provisioning", "applying", "applied")
+log = structlog.get_logger("tiergate.amendments")
+
+
+class Waits(Exception):
+    """Something else comes first: `reason` says what, and the amendment is taken up again at `until`, or before."""
+
+    def __init__(self, reason: str, until: datetime) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.until = until
+
+
+class Stopped(Exception):
+    """The amendment is held: `kind` and `actions` are those of its cases, one for each finding."""
+
+    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...]) -> None:
+        super().__init__(kind)
+        self.kind: CaseKind = kind
+        self.findings = findings
+        self.actions = actions
+
+
+@DBOS.dbos_class("Amending")
+class Amending(DBOSConfiguredInstance):
+    """The workflow of an amendment and its steps."""
+
+    def __init__(self, context: WorkflowContext, amendments: Amendments) -> None:
+        super().__init__("amending")
+        self._context = context
+        self._amendments = amendments
+
+    @DBOS.workflow(name="Amending.run")
+    def run(self, amendment_id: str) -> Outcome:
+        for step in self.steps:
+            if step(amendment_id) == "stopped":
+                return "stopped"
+        return "done"
+
+    @property
+    def steps(self) -> tuple[Callable[[str], Outcome], ...]:
+        """Return the steps in their order; one that is stopped at is begun with the next run."""
+        return self.check, self.deliver, self.apply, self.end
+
+    # ---- may it be, and do all agree?
+
+    @DBOS.step(name="Amending.check")
+    @resumable
+    def check(self, amendment_id: str) -> Outcome:
+        return self._enter(amendment_id, "checking", self._check)
+
+    def _check(self, row: sa.Row[Any]) -> Outcome:
+        context, wanted = self._context, request_of(row)
+        order = context.orders.get(row.order_id)
+        self._after_what_comes_first(row, order)
+        found = running(context, self._amendments, order)
+        asked_at = datetime.fromisoformat(row.requested_at)
+        try:
+            check(found, wanted)
+            made = change(context, found, wanted, asked_at)
+        except ProblemError as refused:
+            findings = [Finding(each.path.removeprefix("$."), each.reason) for each in refused.errors]
+            raise Stopped(
+                "amendment_invalid", findings or [Finding("contract", refused.detail)], ("retry", "compensate")
+            ) from refused
+        except NotPossible as refused:
+            raise Stopped("amendment_invalid", refused.findings, ("retry", "compensate")) from refused
+        said = preview(context, row.id, found, wanted, made)
+        if said.differences:
+            self._keep(row, said)
+            raise Stopped("amendment_not_agreed", list(said.differences), ("retry", "compensate"))
+        return self._decided(row, said, made.effective_at)
+
+    def _after_what_comes_first(self, row: sa.Row[Any], order: Order) -> None:
+        """Raise `Waits` while the contract is being activated, or an earlier change of it is to be decided."""
+        context = self._context
+        if order.state in OVER:
+            raise Stopped(
+                "amendment_invalid", [Finding("contract", f"its order is {order.state}")], ("retry", "compensate")
+            )
+        unbilled = [each for each in context.orders.lines(order.id, unbilled=True) if each.state == "provisioned"]
+        is_on_the_way = any(each.state in ON_THE_WAY for each in order.lines)
+        if order.state not in IN_FORCE or is_on_the_way or unbilled:
+            raise Waits(f"the contract's activation: its order is {order.state}", context.stalled_at())
+        if first := self._amendments.before(row):
+            raise Waits(f"{first}, which was asked for before", context.stalled_at())
+
+    def _keep(self, row: sa.Row[Any], said: AmendmentPreview) -> dict[str, Any]:
+        """Keep what the platforms said."""
+        values = {"preview": msgspec.json.encode(said), "effective_at": said.effective_at.isoformat()}
+        self._amendments.change(row.id, **values)
+        return values
+
+    def _decided(self, row: sa.Row[Any], said: AmendmentPreview, effective_at: datetime) -> Outcome:
+        """Let an amendment that all agree to go on: to who approves it, to its day, or to its delivery."""
+        context, kept = self._context, self._keep(row, said)
+        approvals = "; ".join(said.approvals)
+        is_approved = not approvals or row.approved == digest(said)
+        if not is_approved:
+            self._open(row, "amendment_approval", Finding("approvals", approvals), ("approve", "reject"))
+        with self._amendments.at(row.id) as one:
+            if not is_approved:
+                one.advance("awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {approvals}", **kept)
+                return "stopped"
+            if effective_at > context.clock():
+                one.advance("scheduled", next_attempt_at=effective_at, blocked_reason="its day", **kept)
+                return "stopped"
+            state: AmendmentState = "provisioning" if more(said) else "applying"
+            one.advance(state, next_attempt_at=context.stalled_at(), **kept)
+        return "done"
+
+    # ---- what there is more of, before it is billed
+
+    @DBOS.step(name="Amending.deliver")
+    @resumable
+    def deliver(self, amendment_id: str) -> Outcome:
+        return self._enter(amendment_id, "provisioning", self._deliver)
+
+    def _deliver(self, row: sa.Row[Any]) -> Outcome:
+        context, said = self._context, _preview(row)
+        lines = more(said)
+        attempt, left = row.delivery_attempt, row.undelivered.split()
+        if not attempt:
+            attempt, left = context.orders.next_attempt(row.order_id), [each.id for each in lines]
+            self._amendments.change(row.id, delivery_attempt=attempt, undelivered=" ".join(left))
+        if not left:
+            with self._amendments.at(row.id) as one:
+                one.advance("applying", next_attempt_at=context.stalled_at())
+            return "done"
+        wanted = tuple(each for each in lines if each.id in left)
+        context.platforms.provision(ProvisioningRequest(row.order_id, wanted, attempt, row.legal_entity))
+        with self._amendments.at(row.id) as one:
+            if one.row.undelivered and one.row.state == "provisioning":
+                until = context.later(context.retry_policy.delivery)
+                one.advance("provisioning", next_attempt_at=until, blocked_reason="the target's report")
+        return "stopped"
+
+    # ---- billing, the CRM, and what there is less of
+
+    @DBOS.step(name="Amending.apply")
+    @resumable
+    def apply(self, amendment_id: str) -> Outcome:
+        return self._enter(amendment_id, "applying", self._apply)
+
+    def _apply(self, row: sa.Row[Any]) -> Outcome:
+        context, said = self._context, _preview(row)
+        order = context.orders.get(row.order_id)
+        found = running(context, self._amendments, order)
+        wanted = request_of(row)
+        at = said.effective_at if wanted.effective != "period_end" else datetime.fromisoformat(row.requested_at)
+        made = Change(at.replace(microsecond=0), said.after, said.deltas)
+        changed = context.platforms.change_contract(billing_change(row.id, found, wanted, made))
+        if order.plan:
+            names = {name: each for name, each in changed.references.items() if name.partition(".")[0] != "invoice"}
+            contract = msgspec.structs.replace(order.plan.contract, references=order.plan.contract.references | names)
+            context.orders.keep_plan(order.id, msgspec.structs.replace(order.plan, contract=contract))
+        with self._amendments.at(row.id) as one:
+            version = one.next_version()
+            invoices = " ".join(changed.named("invoice"))
+            until = said.effective_at if less(said) else None
+            one.advance("applied", next_attempt_at=until, version=version, invoices=invoices)
+        wake(context.database, row.contract_id, context.clock())
+        context.orders.change(order.id, crm_status="")  # the poll shows it, if this process does not
+        write_status_to_crm(context, order.id)
+        return "done"
+
+    @DBOS.step(name="Amending.end")
+    @resumable
+    def end(self, amendment_id: str) -> Outcome:
+        """Let the target take back what there is less of, once that counts; of one that was given up, what it had
+        delivered."""
+        row = self._amendments.row(amendment_id)
+        if row.next_attempt_at is None or row.state not in ("applied", "given_up"):
+            return "done"
+        if row.state == "applied" and datetime.fromisoformat(row.effective_at) > self._context.clock():
+            return "stopped"
+        return self._guarded(row, self._end)
+
+    def _end(self, row: sa.Row[Any]) -> Outcome:
+        context, said = self._context, _preview(row)
+        if row.state == "applied" and not said.after:
+            context.platforms.deprovision(row.order_id, row.legal_entity)
+        else:
+            lines = less(said) if row.state == "applied" else former(said)
+            attempt = context.orders.next_attempt(row.order_id)
+            self._amendments.change(row.id, delivery_attempt=attempt)
+            context.platforms.provision(ProvisioningRequest(row.order_id, lines, attempt, row.legal_entity))
+        with self._amendments.at(row.id) as one:
+            one.advance(one.row.state, next_attempt_at=None)
+        return "done"
+
+    # ---- what every step has in common
+
+    def _enter(self, amendment_id: str, state: AmendmentState, act: Callable[[sa.Row[Any]], Outcome]) -> Outcome:
+        """Bring an amendment into `state` and do its work there. What is behind it already is not done again."""
+        context = self._context
+        with self._amendments.at(amendment_id) as one:
+            present: AmendmentState = one.row.state
+            is_its_day = present == "scheduled" and datetime.fromisoformat(one.row.effective_at) <= context.clock()
+            if present == "given_up":
+                return "done"
+            if present not in PATH and not is_its_day:
+                return "stopped"
+            if present in PATH and PATH.index(present) > PATH.index(state):
+                return "done"
+            if present in ("requested", "scheduled"):
+                one.advance(state, next_attempt_at=context.stalled_at())
+            elif present != state:
+                return "stopped"
+            row = one.row
+        return self._guarded(row, act)
+
+    def _guarded(self, row: sa.Row[Any], act: Callable[[sa.Row[Any]], Outcome]) -> Outcome:
+        """Do the work of a state; what cannot proceed waits or becomes a case."""
+        context = self._context
+        with correlated(row.correlation_id):
+            try:
+                outcome: Outcome = with_retries(context.retry_policy, lambda: act(self._amendments.row(row.id)))
+            except Waits as waits:
+                with self._amendments.at(row.id) as one:
+                    one.advance(one.row.state, next_attempt_at=waits.until, blocked_reason=waits.reason)
+                return "stopped"
+            except TRANSIENT as fault:
+                self._postpone(row.id, fault)
+                return "stopped"
+            except (Rejected, NotFound) as fault:
+                finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+                self._hold(row.id, Stopped("amendment_invalid", [finding], ("retry", "compensate")))
+                return "stopped"
+            except Stopped as stopped:
+                self._hold(row.id, stopped)
+                return "stopped"
+        if row.blocked_by:
+            outages.is_over(context, row.blocked_by)
+        return outcome
+
+    def _postpone(self, amendment_id: str, fault: PlatformFault) -> None:
+        """Let an amendment stay where it is, and wait for a platform."""
+        context = self._context
+        with self._amendments.at(amendment_id) as one:
+            attempts = one.row.attempts + 1
+            one.advance(
+                one.row.state,
+                next_attempt_at=retry(context, attempts, fault.retry_after).at,
+                blocked_reason=f"{fault.platform}: {fault.reason}",
+                attempts=attempts,
+                **outages.blocked(context, one.row, fault.platform, one.row.legal_entity),
+            )
+
+    def _hold(self, amendment_id: str, stopped: Stopped) -> None:
+        """Stop an amendment, with a case for each finding. One that is applied, or given up, stays that."""
+        reasons = "; ".join(f"{each.field}: {each.reason}" for each in stopped.findings)
+        row = self._amendments.row(amendment_id)
+        for each in stopped.findings:
+            self._open(row, stopped.kind, each, stopped.actions)
+        with self._amendments.at(amendment_id) as one:
+            state: AmendmentState = one.row.state
+            if state in ("applied", "given_up"):
+                one.advance(state, next_attempt_at=None, blocked_reason=reasons)
+            else:
+                one.advance("on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=state)
+        log.warning("amendment on hold", amendment=amendment_id, kind=stopped.kind, correlation_id=row.correlation_id)
+
+    def _open(self, row: sa.Row[Any], kind: CaseKind, finding: Finding, actions: tuple[Action, ...]) -> None:
+        self._context.cases.open(
+            kind,
+            row.id,
+            finding,
+            actions,
+            correlation_id=row.correlation_id,
+            legal_entity=row.legal_entity,
+            customer_id=row.customer_id,
+            given={"contract": row.contract_id, "order": row.order_id},
+        )
+
+
+def digest(said: AmendmentPreview) -> str:
+    """Return what tells apart what is to be approved."""
+    return sha256(msgspec.json.encode(said.approvals)).hexdigest()
+
+
+def more(said: AmendmentPreview) -> tuple[PricedLine, ...]:
+    """Return the lines of which there is more than before, or another product: they are delivered before they are
+    billed."""
+    before = {each.id: each for each in said.before}
+    return tuple(each for each in said.after if _grows(before.get(each.id), each))
+
+
+def _grows(before: PricedLine | None, line: PricedLine) -> bool:
+    return before is None or before.sku != line.sku or line.terms.quantity > before.terms.quantity
+
+
+def less(said: AmendmentPreview) -> tuple[PricedLine, ...]:
+    """Return the lines of which there is less than before, those that ended in a quantity of 0."""
+    after = {each.id: each for each in said.after}
+    ended = tuple(_nothing_of(each) for each in said.before if each.id not in after)
+    before = {each.id: each for each in said.before}
+    fewer = (each for each in said.after if each.id in before and _grows(each, before[each.id]))
+    return (*ended, *(each for each in fewer if each.sku == before[each.id].sku))
+
+
+def former(said: AmendmentPreview) -> tuple[PricedLine, ...]:
+    """Return the lines that were to grow, as they were before: those that were not there in a quantity of 0."""
+    before = {each.id: each for each in said.before}
+    return tuple(before.get(each.id) or _nothing_of(each) for each in more(said))
+
+
+def _nothing_of(line: PricedLine) -> PricedLine:
+    return with_terms(line, msgspec.structs.replace(line.terms, quantity=line.terms.quantity * 0))
+
+
+def _preview(row: sa.Row[Any]) -> AmendmentPreview:
+    said = preview_of(row)
+    if said is None:
+        raise LookupError(f"the amendment {row.id} was not checked yet")
+    return said

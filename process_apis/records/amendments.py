@@ -1,0 +1,248 @@
+"""Amendments: changes of contracts that run, each with its state, checked at every change, and what was said before."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+
+import msgspec
+import sqlalchemy as sa
+
+from canonical.amendments import Amendment, AmendmentPreview, NewAmendment
+from canonical.billing import Contract
+from canonical.ids import Clock, derived
+from canonical.orders import Page
+from canonical.states import AmendmentState, check_amendment
+from policies.identity.authentication import Principal
+from process_apis.records import paging, visibility
+from process_apis.records.database import NOT_BLOCKED, amendments, insert_once, writing
+
+OF: sa.BindParameter[str] = sa.bindparam("of")
+ROW = sa.select(amendments).where(amendments.c.id == OF)
+LOCKED = ROW.with_for_update()
+CHANGE = amendments.update().where(amendments.c.id == OF)
+CHANGED = CHANGE.returning(amendments)
+OF_CONTRACT = sa.select(amendments).where(amendments.c.contract_id == OF).order_by(amendments.c.seq)
+UNDECIDED: tuple[AmendmentState, ...] = (
+    "requested",
+    "checking",
+    "awaiting_approval",
+    "provisioning",
+    "applying",
+    "on_hold",
+)
+"""Where an amendment is that those after it wait for."""
+FUTURE: tuple[AmendmentState, ...] = ("scheduled",)
+ENDED: tuple[AmendmentState, ...] = ("applied", "given_up")
+BEFORE = (
+    sa.select(amendments.c.id)
+    .where(amendments.c.contract_id == OF, amendments.c.seq < sa.bindparam("seq"), amendments.c.state.in_(UNDECIDED))
+    .order_by(amendments.c.seq)
+    .limit(1)
+)
+WAKE = amendments.update().where(amendments.c.contract_id == OF, amendments.c.state == "checking")
+LAST_VERSION = sa.select(sa.func.max(amendments.c.version)).where(amendments.c.contract_id == OF)
+NOT_FAILED: dict[str, Any] = {"attempts": 0} | NOT_BLOCKED
+_REQUEST = msgspec.json.Decoder(NewAmendment)
+_PREVIEW = msgspec.json.Decoder(AmendmentPreview)
+
+
+class Applied(NamedTuple):
+    """A version of a contract that an amendment has made, or will make when its day comes."""
+
+    id: str
+    since: datetime
+    preview: AmendmentPreview
+    is_future: bool
+
+
+def wake(engine: sa.Engine, contract_id: str, now: datetime) -> None:
+    """Let the amendments of a contract that wait for others, or for its activation, be taken up at `now`."""
+    with writing(engine) as connection:
+        connection.execute(WAKE, {"of": contract_id, "next_attempt_at": now.isoformat()})
+
+
+def invoices_of(row: sa.Row[Any]) -> tuple[str, ...]:
+    """Return the ids of the invoices that billing has issued for an amendment."""
+    return tuple(row.invoices.split())
+
+
+class OneAmendment:
+    """An amendment in one transaction, while nobody else changes it."""
+
+    def __init__(self, connection: sa.Connection, amendment_id: str, now: str) -> None:
+        """Raise `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
+        self._connection = connection
+        self._now = now
+        self.row: sa.Row[Any] = connection.execute(LOCKED, {"of": amendment_id}).one()
+
+    def advance(
+        self, state: AmendmentState, *, next_attempt_at: datetime | None, blocked_reason: str = "", **changes: Any
+    ) -> None:
+        """Go to `state`. Raises `IllegalTransition` when the table of states has no such change."""
+        check_amendment(cast("AmendmentState", self.row.state), state)
+        values = {
+            "of": self.row.id,
+            "state": state,
+            "blocked_reason": blocked_reason,
+            "updated_at": self._now,
+            "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
+        }
+        self.row = self._connection.execute(CHANGED, NOT_FAILED | changes | values).one()
+
+    def next_version(self) -> int:
+        """Return the number of the contract's version that this amendment makes, which stays once it was given."""
+        return self.row.version or 1 + (self._connection.scalar(LAST_VERSION, {"of": self.row.contract_id}) or 0)
+
+
+class Amendments:
+    """The table of amendments."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    # ---- writing
+
+    @contextmanager
+    def at(self, amendment_id: str) -> Generator[OneAmendment]:
+        """Return one amendment to change, in a transaction that ends with the block."""
+        with writing(self._engine) as connection:
+            yield OneAmendment(connection, amendment_id, self._clock().isoformat())
+
+    def receive(
+        self,
+        contract: Contract,
+        wanted: NewAmendment,
+        requested_by: str,
+        correlation_id: str,
+        next_attempt_at: datetime,
+    ) -> tuple[sa.Row[Any], bool]:
+        """Return the amendment of a contract with a key, and whether it is new. Its id is derived from both."""
+        now = self._clock().isoformat()
+        row = {
+            "id": amendment_id(contract.id, wanted.key),
+            "contract_id": contract.id,
+            "order_id": contract.order_id,
+            "customer_id": contract.customer_id,
+            "legal_entity": contract.legal_entity,
+            "state": "requested",
+            "requested_by": requested_by,
+            "request": msgspec.json.encode(wanted),
+            "correlation_id": correlation_id,
+            "requested_at": now,
+            "updated_at": now,
+            "next_attempt_at": next_attempt_at.isoformat(),
+        }
+        with writing(self._engine) as connection:
+            is_new = insert_once(connection, amendments, row)
+            return connection.execute(ROW, {"of": row["id"]}).one(), is_new
+
+    def change(self, amendment_id: str, **changes: Any) -> None:
+        """Change what is not the state."""
+        with writing(self._engine) as connection:
+            connection.execute(CHANGE, changes | {"of": amendment_id})
+
+    def report_line(self, amendment_id: str, attempt: int, line_id: str) -> bool:
+        """Take a line off those that are to be delivered, and return whether that was the last one. A report on another
+        attempt, or on a line that was reported before, changes nothing."""
+        with writing(self._engine) as connection:
+            row = connection.execute(LOCKED, {"of": amendment_id}).one()
+            left = row.undelivered.split()
+            if row.state != "provisioning" or row.delivery_attempt != attempt or line_id not in left:
+                return False
+            left.remove(line_id)
+            connection.execute(CHANGE, {"of": amendment_id, "undelivered": " ".join(left)})
+            return not left
+
+    # ---- reading
+
+    def row(self, amendment_id: str) -> sa.Row[Any]:
+        with self._engine.connect() as connection:
+            return connection.execute(ROW, {"of": amendment_id}).one()
+
+    def delivering(self, order_id: str, attempt: int) -> list[sa.Row[Any]]:
+        """Return the amendments of an order whose lines are delivered, or were, in an attempt."""
+        query = sa.select(amendments).where(amendments.c.order_id == order_id, amendments.c.delivery_attempt == attempt)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def before(self, row: sa.Row[Any]) -> str:
+        """Return the id of an earlier amendment of the same contract that is still to be decided; empty for none."""
+        with self._engine.connect() as connection:
+            return connection.scalar(BEFORE, {"of": row.contract_id, "seq": row.seq}) or ""
+
+    def versions(self, contract_id: str) -> list[Applied]:
+        """Return what a contract became and will become, in the order in which that counts."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(OF_CONTRACT, {"of": contract_id}).all()
+        made = sorted((row for row in rows if row.version is not None), key=lambda row: row.version)
+        to_come = sorted(
+            (row for row in rows if row.state in FUTURE and row.preview), key=lambda row: (row.effective_at, row.seq)
+        )
+        return [
+            Applied(row.id, datetime.fromisoformat(row.effective_at), _PREVIEW.decode(row.preview), row in to_come)
+            for row in (*made, *to_come)
+        ]
+
+    def undecided(self, contract_id: str) -> tuple[str, ...]:
+        """Return the ids of the amendments of a contract that are neither carried out nor given up."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(OF_CONTRACT, {"of": contract_id}).all()
+        return tuple(row.id for row in rows if row.state not in ENDED)
+
+    def visible(self, amendment_id: str, principal: Principal) -> Amendment | None:
+        """Return None when there is no such amendment, or none that the caller may see."""
+        query = ROW.where(visibility.visible(amendments, principal))
+        with self._engine.connect() as connection:
+            row = connection.execute(query, {"of": amendment_id}).one_or_none()
+        return amendment(row) if row else None
+
+    def page(
+        self, principal: Principal, contract_id: str | None, state: str | None, cursor: str | None, limit: int
+    ) -> Page[Amendment]:
+        """Return a page of amendments, newest first."""
+        where = [visibility.visible(amendments, principal)]
+        if contract_id:
+            where.append(amendments.c.contract_id == contract_id)
+        if state:
+            where.append(amendments.c.state == state)
+        with self._engine.connect() as connection:
+            rows, next_cursor = paging.page_of(connection, amendments, where, cursor, limit)
+        return paging.page([amendment(row) for row in rows], next_cursor)
+
+
+def amendment_id(contract_id: str, key: str) -> str:
+    """Return the id of the amendment of a contract with a key of the caller's."""
+    return derived("amd", contract_id, key)
+
+
+def request_of(row: sa.Row[Any]) -> NewAmendment:
+    return _REQUEST.decode(row.request)
+
+
+def preview_of(row: sa.Row[Any]) -> AmendmentPreview | None:
+    return _PREVIEW.decode(row.preview) if row.preview else None
+
+
+def amendment(row: sa.Row[Any]) -> Amendment:
+    """Return an amendment as channels see it."""
+    return Amendment(
+        id=row.id,
+        contract_id=row.contract_id,
+        order_id=row.order_id,
+        customer_id=row.customer_id,
+        legal_entity=row.legal_entity,
+        state=row.state,
+        request=request_of(row),
+        requested_by=row.requested_by,
+        requested_at=datetime.fromisoformat(row.requested_at),
+        updated_at=datetime.fromisoformat(row.updated_at),
+        correlation_id=row.correlation_id,
+        blocked_reason=row.blocked_reason,
+        effective_at=datetime.fromisoformat(row.effective_at) if row.effective_at else None,
+        preview=preview_of(row),
+        invoices=invoices_of(row),
+    )

@@ -1,0 +1,391 @@
+"""An amendment on its way: previewed on every platform, carried out when they agree, and never twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from canonical.amendments import (
+    Action,
+    Amendment,
+    BillingPreview,
+    Cancel,
+    ChangeDiscount,
+    ChangeQuantity,
+    ChargedPart,
+    ContractChange,
+    InvoicePreview,
+    NewAmendment,
+    RemoveLine,
+)
+from canonical.billing import Contract, Invoice, InvoiceLine, Posting
+from canonical.cases import Case
+from canonical.deals import DealStatus, PricedLine, ProvisioningRequest
+from canonical.money import Money
+from canonical.orders import Plan
+from canonical.parties import Account, Address, Customer, KnownProducts, LegalEntity
+from canonical.proration import Period, share
+from canonical.tax import Tax, TaxRule
+from policies.problems import ProblemError
+from process_apis.amendments.contract import running, timeline
+from process_apis.amendments.request import check
+from process_apis.amendments.workflow import Amending
+from process_apis.records import cross_references, customers
+from process_apis.records.amendments import Amendments, amendment
+from process_apis.runtime.context import WorkflowContext
+from tests.support.answering_layer import answering, no_workflows
+from tests.support.process_context import SOMEBODY, TestClock, context_over, contract_of
+
+SEAT = PricedLine("seat", "SEAT", "Seat", 10, Money(2000, "EUR"), "month")
+SUPPORT = PricedLine("support", "SUPPORT", "Support", 1, Money(9950, "EUR"), "month")
+MONTH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
+BUYER = Customer("cus_1", "Buyer", Address(country="DE"), crm="salesforce", references={"salesforce": "001"})
+VAT = Decimal("0.19")
+
+
+class Everybody:
+    """A system layer of which billing prorates by the second, and the ERP books what billing charges, until a test says
+    otherwise."""
+
+    def __init__(self) -> None:
+        self.cent = 0
+        """What billing charges more than its rule."""
+        self.tax = 0
+        """What the ERP books more of tax."""
+        self.status = 200
+        """What billing answers a change."""
+        self.changes: list[ContractChange] = []
+        self.requests: list[ProvisioningRequest] = []
+        self.removed = 0
+        self.shown: list[str] = []
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        place = path.partition("?")[0].split("/")[1:]
+        if self.status != 200 and place[-1] == "change":
+            return self.status, b'{"type": "/problems/platform-rejected", "title": "No", "status": 422, "detail": "no"}'
+        found = self._known(place) if method == "GET" else self._done(method, place, body)
+        return 200, msgspec.json.encode(found)
+
+    def _known(self, place: list[str]) -> Any:
+        match place:
+            case ["crm", "v1", "accounts", _]:
+                return Account("001", "Buyer", Address(country="DE"))
+            case ["erp", "v1", "legal-entities", code]:
+                taxes = (Tax("standard", "standard", Decimal(19)),)
+                return LegalEntity(code, "Seller", "DE", "EUR", {}, taxes, (TaxRule(tax="standard"),))
+            case ["erp", "v1", "products"]:
+                return KnownProducts(("SEAT", "SUPPORT"))
+            case _:
+                raise AssertionError(f"{place} is not expected")
+
+    def _done(self, method: str, place: list[str], body: bytes) -> Any:
+        match method, place:
+            case "POST", ["billing", "v1", "contracts", _, "change", "preview"]:
+                return self._preview(msgspec.json.decode(body, type=ContractChange))
+            case "POST", ["billing", "v1", "contracts", _, "change"]:
+                return self._change(msgspec.json.decode(body, type=ContractChange))
+            case "POST", ["erp", "v1", "invoices", key, "preview"]:
+                draft = msgspec.json.decode(body, type=Invoice)
+                more = Money(self.tax, "EUR")
+                return Posting("", draft.total + more, draft.tax + more, draft.total + more, draft.issued_on, key)
+            case "PUT", ["provisioning", "v1", "orders", _]:
+                self.requests.append(msgspec.json.decode(body, type=ProvisioningRequest))
+                return self.requests[-1]
+            case "DELETE", ["provisioning", *_]:
+                self.removed += 1
+                return {"id": "ord"}
+            case _:
+                shown = msgspec.json.decode(body, type=DealStatus)
+                self.shown.append(shown.detail)
+                return shown
+
+    def _preview(self, change: ContractChange) -> BillingPreview:
+        if change.at_period_end:
+            return BillingPreview(MONTH.end, ())
+        counted = share("seconds", MONTH, change.effective_at, MONTH.end)
+        before, after = (sum(each.net.amount for each in lines) for lines in (change.contract.lines, change.lines))
+        lines: list[InvoiceLine] = []
+        parts: list[ChargedPart] = []
+        for sign, amount in ((-1, before), (1, after)):
+            price = Money(sign * amount, "EUR")
+            if not price.amount:
+                continue
+            net = counted.of_price(price) + Money(self.cent if sign > 0 else 0, "EUR")
+            tax = net.times(VAT)
+            lines.append(InvoiceLine("SEAT", "Seats", 1, net, tax, date(2026, 3, 10), date(2026, 3, 31)))
+            parts.append(
+                ChargedPart(
+                    ("seat",), change.effective_at, MONTH.end, True, price, MONTH.start, MONTH.end, MONTH.months
+                )
+            )
+        tax = sum((each.tax for each in lines[1:]), lines[0].tax)
+        total = sum((each.net for each in lines[1:]), lines[0].net) + tax
+        draft = Invoice(
+            f"{change.id}:preview", "", "cus_1", change.contract.id, "DE01", "draft", date(2026, 3, 10), total, tax,
+            total, "standard", tuple(lines),
+        )  # fmt: skip
+        return BillingPreview(change.effective_at, (InvoicePreview(draft, tuple(parts)),))
+
+    def _change(self, change: ContractChange) -> Contract:
+        self.changes.append(change)
+        names = change.contract.references | {"invoice": f"in_{change.id[-4:]}"}
+        return msgspec.structs.replace(change.contract, lines=change.lines, references=names)
+
+
+class Bench:
+    """A contract of ten seats and support, in force since 1 March 2026 at noon, and a clock that stands at the 10th."""
+
+    def __init__(self, context: WorkflowContext, clock: TestClock, everybody: Everybody) -> None:
+        self.context = context
+        self.clock = clock
+        self.everybody = everybody
+        self.records = Amendments(context.database, clock)
+        self.amending = Amending(context, self.records)
+        orders = context.orders
+        self.order_id, _ = orders.receive("salesforce", "deal", 1, "cor_1", context.stalled_at())
+        self.contract_id = cross_references.canonical_id(context.database, "con", "order", self.order_id)
+        contract = contract_of(self.contract_id, self.order_id, BUYER.id, (SEAT, SUPPORT), state="active")
+        orders.accept(self.order_id, "Deal", "seller", Plan(BUYER, contract, "001"))
+        customers.keep(context.database, BUYER)
+        for state in ("validating", "credit_review", "onboarding", "subscribing", "provisioning"):
+            orders.advance(self.order_id, state, next_attempt_at=None)
+        orders.request_lines(self.order_id)
+        for line in (SEAT, SUPPORT):
+            orders.report_line(self.order_id, line.id, "provisioned", "")
+        orders.set_billed(self.order_id, [SEAT.id, SUPPORT.id])
+        clock.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        orders.advance(self.order_id, "active", next_attempt_at=None)
+        clock.now = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+    def ask(self, *actions: Action, key: str = "", **more: Any) -> str:
+        wanted = NewAmendment(key or f"key-{len(self.records.undecided(self.contract_id))}", actions, **more)
+        found = running(self.context, self.records, self.context.orders.get(self.order_id))
+        check(found, wanted)
+        row, _ = self.records.receive(found.contract, wanted, "seller@example.com", "cor_2", self.context.stalled_at())
+        return row.id
+
+    def run(self, amendment_id: str) -> Amendment:
+        for step in self.amending.steps:
+            if step(amendment_id) == "stopped":
+                break
+        return self.of(amendment_id)
+
+    def of(self, amendment_id: str) -> Amendment:
+        return amendment(self.records.row(amendment_id))
+
+    def deliver(self, amendment_id: str) -> Amendment:
+        row = self.records.row(amendment_id)
+        for line in row.undelivered.split():
+            self.records.report_line(amendment_id, row.delivery_attempt, line)
+        return self.run(amendment_id)
+
+    def lines(self) -> tuple[PricedLine, ...]:
+        return running(self.context, self.records, self.context.orders.get(self.order_id)).contract.lines
+
+    def cases(self, subject: str) -> list[Case]:
+        found = self.context.cases.page(SOMEBODY, "open", None, None, 25).items
+        return [each for each in found if each.subject == subject]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, empty_tables: Path) -> Generator[Bench]:
+    everybody, clock = Everybody(), TestClock()
+    with no_workflows(), answering(everybody.answer) as system:
+        url = f"sqlite:///{shutil.copy(empty_tables, tmp_path)}"
+        with context_over(url, clock, system) as context:
+            yield Bench(context, clock, everybody)
+
+
+def seats(quantity: int) -> ChangeQuantity:
+    return ChangeQuantity("seat", Decimal(quantity))
+
+
+def test_more_seats_are_delivered_first_and_billed_from_the_moment_of_the_asking(bench: Bench) -> None:
+    asked = bench.ask(seats(15))
+    bench.clock.move(90.5)
+
+    assert bench.run(asked).state == "provisioning"
+    assert [(each.lines[0].quantity, each.attempt) for each in bench.everybody.requests] == [(15, 2)]
+    assert bench.everybody.changes == []
+
+    done = bench.deliver(asked)
+
+    assert (done.state, done.invoices) == ("applied", (f"in_{asked[-4:]}",))
+    (change,) = bench.everybody.changes
+    assert change.effective_at == datetime(2026, 3, 10, 12, tzinfo=UTC)
+    assert [each.quantity for each in bench.lines()] == [15, 1]
+    assert bench.everybody.shown[-1] == "Seat 10 → 15 from 2026-03-10"
+
+
+def test_the_amounts_are_those_of_billing_and_explained_by_its_rule(bench: Bench) -> None:
+    asked = bench.ask(seats(15))
+    bench.run(asked)
+
+    preview = bench.of(asked).preview
+    assert preview
+    assert [(each.price, each.share, each.explained) for each in preview.explanations] == [
+        (Money(-29950, "EUR"), "1857600 of 2678400 seconds", True),
+        (Money(39950, "EUR"), "1857600 of 2678400 seconds", True),
+    ]
+    assert [each.total for each in preview.postings] == [each.total for each in preview.invoices]
+    (delta,) = preview.deltas
+    assert (delta.mrr, delta.quantity) == (Money(10000, "EUR"), 5)
+
+
+@pytest.mark.parametrize(
+    ("cent", "tax", "field", "reason"),
+    [
+        (1, 0, "billing.amount", "by its rule of seconds it would be 277.07 EUR (399.50 EUR × 1857600 of 2678400"),
+        (0, 1, "erp.total", "billing would charge a total of 82.52 EUR, and the ERP would book 82.53 EUR"),
+    ],
+)
+def test_a_cent_that_differs_stops_the_change_before_anything_is_written(
+    bench: Bench, cent: int, tax: int, field: str, reason: str
+) -> None:
+    bench.everybody.cent, bench.everybody.tax = cent, tax
+    asked = bench.ask(seats(15))
+
+    assert bench.run(asked).state == "on_hold"
+    first = bench.cases(asked)[-1]
+    assert (first.kind, first.team, first.field) == ("amendment_not_agreed", "finance", field)
+    assert reason in first.reason
+    assert (bench.everybody.changes, bench.everybody.requests, bench.lines()) == ([], [], (SEAT, SUPPORT))
+
+
+def test_fewer_seats_are_billed_first_and_taken_back_after(bench: Bench) -> None:
+    asked = bench.ask(seats(9))
+
+    assert bench.run(asked).state == "applied"
+    assert [each.lines[0].quantity for each in bench.everybody.requests] == [9]
+    assert bench.records.row(asked).next_attempt_at is None
+
+
+def test_a_line_that_ends_is_taken_back_as_nothing_of_it(bench: Bench) -> None:
+    bench.run(bench.ask(RemoveLine("support"), settlement="none"))
+
+    assert [(each.lines[0].id, each.lines[0].quantity) for each in bench.everybody.requests] == [("support", 0)]
+    assert bench.lines() == (SEAT,)
+
+
+def test_a_contract_that_ends_with_its_period_is_delivered_until_then(bench: Bench) -> None:
+    asked = bench.ask(Cancel(), effective="period_end")
+
+    assert bench.run(asked).state == "applied"
+    assert bench.everybody.removed == 0
+    bench.clock.now = MONTH.end
+    bench.run(asked)
+    bench.run(asked)
+
+    assert bench.everybody.removed == 1
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    assert found.contract.state == "cancelled"
+    with pytest.raises(ProblemError, match="cancelled with") as refused:
+        bench.ask(seats(11), key="late")
+    assert refused.value.problem.name == "contract-over"
+
+
+def test_a_change_for_a_day_to_come_waits_for_it_and_is_previewed_again(bench: Bench) -> None:
+    asked = bench.ask(seats(9), effective="date", effective_on=date(2026, 3, 20))
+
+    assert bench.run(asked).state == "scheduled"
+    bench.clock.now = datetime(2026, 3, 19, 22, 59, tzinfo=UTC)
+    assert bench.run(asked).state == "scheduled"
+    bench.clock.now = datetime(2026, 3, 19, 23, tzinfo=UTC)  # midnight in Berlin
+
+    assert bench.run(asked).state == "applied"
+    (change,) = bench.everybody.changes
+    assert change.effective_at == bench.clock.now
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    shown = timeline(bench.records, found, datetime(2026, 3, 15, tzinfo=UTC))
+    assert [each.mrr for each in shown.versions] == [Money(29950, "EUR"), Money(27950, "EUR")]
+    assert shown.present == shown.versions[0]
+
+
+def test_what_is_asked_for_meanwhile_waits_for_what_was_asked_before(bench: Bench) -> None:
+    bench.everybody.tax = 1
+    first, second = bench.ask(seats(9), key="one"), bench.ask(seats(8), key="two")
+
+    bench.run(first)
+    waiting = bench.run(second)
+    assert (waiting.state, waiting.blocked_reason) == ("checking", f"{first}, which was asked for before")
+
+    bench.everybody.tax = 0
+    with bench.records.at(first) as one:
+        one.advance("given_up", next_attempt_at=None)
+    assert bench.run(second).state == "applied"
+    assert [each.lines[0].quantity for each in bench.everybody.changes] == [8]
+
+
+def test_a_change_waits_for_the_activation_that_still_runs(bench: Bench) -> None:
+    bench.context.orders.retry_lines(bench.order_id)
+    with bench.context.database.begin() as connection:
+        connection.exec_driver_sql("UPDATE orders SET state = 'partially_active'")
+        connection.exec_driver_sql("UPDATE order_lines SET state = 'requested' WHERE line_id = 'support'")
+    asked = bench.ask(seats(9))
+
+    assert bench.run(asked).blocked_reason == "the contract's activation: its order is partially_active"
+
+
+def test_a_discount_above_the_limit_needs_a_yes(bench: Bench) -> None:
+    asked = bench.ask(ChangeDiscount("seat", Decimal(25)))
+
+    waiting = bench.run(asked)
+
+    assert waiting.state == "awaiting_approval"
+    (case,) = bench.cases(asked)
+    assert (case.kind, case.actions, case.team) == ("amendment_approval", ("approve", "reject"), "finance")
+    assert case.reason == "Seat: a discount of 25 %, and one of 10 % needs no approval"
+    assert bench.everybody.changes == []
+
+
+def test_what_billing_refuses_at_the_last_moment_is_a_case_and_changes_nothing_of_the_contract(bench: Bench) -> None:
+    bench.everybody.status = 422
+    asked = bench.ask(seats(9))
+
+    assert bench.run(asked).state == "on_hold"
+    (case,) = bench.cases(asked)
+    assert (case.kind, case.team, case.actions) == ("amendment_invalid", "sales", ("retry", "compensate"))
+    assert bench.lines() == (SEAT, SUPPORT)
+
+
+@pytest.mark.parametrize(
+    ("actions", "more", "path", "reason"),
+    [
+        ((seats(10),), {}, "$.actions[0]", "Seat is that already"),
+        ((Cancel(), seats(9)), {}, "$.actions", "the end of a contract stands alone"),
+        ((RemoveLine("seat"), RemoveLine("support")), {}, "$.actions", "nothing would be left of the contract"),
+        ((seats(9),), {"effective": "date"}, "$.effective_on", "it is given for what is effective at a date"),
+        ((seats(9),), {"effective_on": date(2026, 3, 20)}, "$.effective_on", "it is given for what is effective at"),
+        (
+            (seats(9),),
+            {"effective": "date", "effective_on": date(2027, 3, 1)},
+            "$.effective_on",
+            "the contract starts on 2026-03-01, and ends with the day before 2027-03-01",
+        ),
+    ],
+)
+def test_what_the_contract_does_not_allow_is_refused_with_its_place(
+    bench: Bench, actions: tuple[Action, ...], more: dict[str, Any], path: str, reason: str
+) -> None:
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(*actions, **more)
+
+    (error,) = refused.value.errors
+    assert (refused.value.problem.name, error.path) == ("change-refused", path)
+    assert reason in error.reason
+    assert bench.records.undecided(bench.contract_id) == ()
+
+
+def test_the_same_run_twice_changes_billing_once(bench: Bench) -> None:
+    asked = bench.ask(seats(9))
+    bench.run(asked)
+    bench.run(asked)
+
+    assert len(bench.everybody.changes) == 1
