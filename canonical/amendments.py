@@ -92,18 +92,23 @@ LineAction = RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | Change
 """An action on a line that the contract has."""
 
 
-class NewAmendment(msgspec.Struct, frozen=True):
-    """A change of a contract, as somebody asks for it. The same `key` again is the same amendment.
+class AmendmentRequest(msgspec.Struct, frozen=True):
+    """A change of a contract, as somebody asks for it.
 
     `effective_on` is the day for one that is `effective` at a date, and left out for any other.
     """
 
-    key: Key
     actions: Annotated[tuple[Action, ...], msgspec.Meta(min_length=1, max_length=MOST_ACTIONS)]
     effective: Effective = "now"
     effective_on: date | None = None
     settlement: Settlement = "at_once"
     reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class NewAmendment(AmendmentRequest, frozen=True, kw_only=True):
+    """A change that is to be carried out. The same `key` again is the same amendment."""
+
+    key: Key
 
 
 class Delta(msgspec.Struct, frozen=True):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from litestar import Response
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.amendments import Amendment, AmendmentPreview, ContractTimeline, NewAmendment
+from canonical.amendments import Amendment, AmendmentPreview, AmendmentRequest, ContractTimeline, NewAmendment
 from canonical.ids import Instant
 from canonical.orders import Order, OrderSummary, Page
 from canonical.states import AmendmentState, OrderState
@@ -89,7 +90,7 @@ async def preview_amendment(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],
     contract_id: CanonicalId,
-    data: JSONBody[NewAmendment],
+    data: JSONBody[AmendmentRequest],
 ) -> AmendmentPreview:
     """Show what billing would charge and credit, what the books would say, and why each amount is what it is. Nothing
     is changed."""
@@ -107,12 +108,14 @@ async def preview_amendment(
 async def request_amendment(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],
+    act: NamedDependency[str],
     contract_id: CanonicalId,
-    data: JSONBody[NewAmendment],
+    data: JSONBody[AmendmentRequest],
 ) -> Amendment:
     """Ask for a change. It is carried out once billing and the books agree, and somebody else has approved what
-    the company wants approved. Follow it with its id."""
-    return await process.write(principal, f"contracts/{contract_id}/amendments", data, Amendment)
+    the company wants approved. Follow it with its id. The same `Idempotency-Key` again is the same change."""
+    wanted = NewAmendment(**msgspec.structs.asdict(data), key=act)
+    return await process.write(principal, f"contracts/{contract_id}/amendments", wanted, Amendment)
 
 
 @operation(

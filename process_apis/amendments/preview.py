@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 from canonical.amendments import (
     AmendmentPreview,
+    AmendmentRequest,
     BillingPreview,
     ChargedPart,
     ContractChange,
     Explanation,
     InvoicePreview,
-    NewAmendment,
 )
 from canonical.billing import InvoiceLine, Posting
 from canonical.cases import Finding
@@ -32,7 +32,9 @@ from process_apis.runtime.context import WorkflowContext
 WHOLE = "the whole period"
 
 
-def billing_change(amendment_id: str, found: RunningContract, wanted: NewAmendment, change: Change) -> ContractChange:
+def billing_change(
+    amendment_id: str, found: RunningContract, wanted: AmendmentRequest, change: Change
+) -> ContractChange:
     """Return what billing is to make of a contract."""
     return ContractChange(
         amendment_id,
@@ -45,7 +47,7 @@ def billing_change(amendment_id: str, found: RunningContract, wanted: NewAmendme
 
 
 def preview(
-    context: WorkflowContext, amendment_id: str, found: RunningContract, wanted: NewAmendment, change: Change
+    context: WorkflowContext, amendment_id: str, found: RunningContract, wanted: AmendmentRequest, change: Change
 ) -> AmendmentPreview:
     """Return what every platform would make of a change. Raises the faults of the platforms.
 

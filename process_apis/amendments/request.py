@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time
 
 import msgspec
 
-from canonical.amendments import Action, ActionRefused, Cancel, Delta, NewAmendment, amended, deltas, ends_on
+from canonical.amendments import Action, ActionRefused, AmendmentRequest, Cancel, Delta, amended, deltas, ends_on
 from canonical.cases import Finding
 from canonical.deals import Deal, PricedLine, deal_line
 from canonical.faults import NotFound
@@ -36,7 +36,7 @@ class Change(msgspec.Struct, frozen=True):
     deltas: tuple[Delta, ...]
 
 
-def check(found: RunningContract, wanted: NewAmendment) -> None:
+def check(found: RunningContract, wanted: AmendmentRequest) -> None:
     """Raise `ProblemError` for a change that the contract does not allow as it is now: 409 for a contract that does not
     run, 422 for actions or a day that cannot be."""
     if found.contract.state == "cancelled":
@@ -50,7 +50,7 @@ def check(found: RunningContract, wanted: NewAmendment) -> None:
         raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
 
 
-def _of_moment(found: RunningContract, wanted: NewAmendment) -> list[FieldError]:
+def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldError]:
     contract, day = found.contract, wanted.effective_on
     if (wanted.effective == "date") != (day is not None):
         return [FieldError("$.effective_on", "it is given for what is effective at a date, and for nothing else")]
@@ -79,7 +79,7 @@ def _of_actions(found: RunningContract, actions: tuple[Action, ...]) -> list[Fie
     return []
 
 
-def moment_of(found: RunningContract, wanted: NewAmendment, asked_at: datetime) -> datetime:
+def moment_of(found: RunningContract, wanted: AmendmentRequest, asked_at: datetime) -> datetime:
     """Return the moment from which a change counts that was asked for at `asked_at`, in whole seconds. One of the day
     on which the contract became what it is counts from that moment."""
     day = wanted.effective_on
@@ -87,7 +87,7 @@ def moment_of(found: RunningContract, wanted: NewAmendment, asked_at: datetime) 
     return max(moment, found.since).astimezone(UTC).replace(microsecond=0)
 
 
-def change(context: WorkflowContext, found: RunningContract, wanted: NewAmendment, asked_at: datetime) -> Change:
+def change(context: WorkflowContext, found: RunningContract, wanted: AmendmentRequest, asked_at: datetime) -> Change:
     """Return what a change makes of a contract, with the products, amounts and taxes as the ERP and the CRM have them
     now. Raises `NotPossible`, and the faults of the platforms."""
     contract = found.contract

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.amendments import Amendment, AmendmentPreview, ContractTimeline, NewAmendment
+from canonical.amendments import Amendment, AmendmentPreview, AmendmentRequest, ContractTimeline, NewAmendment
 from canonical.ids import Instant
 from canonical.orders import Page
 from canonical.states import AmendmentState
@@ -57,7 +57,7 @@ def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHand
         sync_to_thread=True,
     )
     def preview_amendment(
-        principal: NamedDependency[Principal], contract_id: CanonicalId, data: JSONBody[NewAmendment]
+        principal: NamedDependency[Principal], contract_id: CanonicalId, data: JSONBody[AmendmentRequest]
     ) -> AmendmentPreview:
         """Ask billing what it would charge and credit, and the ERP what it would book, with an explanation of each
         amount. Nothing is changed."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from canonical.amendments import Amendment, AmendmentPreview, NewAmendment
+from canonical.amendments import Amendment, AmendmentPreview, AmendmentRequest, NewAmendment
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
@@ -43,6 +43,10 @@ WITHDRAWN: tuple[AmendmentState, ...] = ("requested", "checking", "awaiting_appr
 """Where an amendment can be given up."""
 
 
+PREVIEW = "preview"
+"""The key in the place of that of a change which is not asked for yet."""
+
+
 class AmendmentRuns:
     """Takes amendments, starts what they need next, and acts on their cases."""
 
@@ -73,7 +77,7 @@ class AmendmentRuns:
             self._engine.start(self._work(row, 1))
         return amendment(row)
 
-    def preview(self, contract_id: str, wanted: NewAmendment, principal: Principal) -> AmendmentPreview:
+    def preview(self, contract_id: str, wanted: AmendmentRequest, principal: Principal) -> AmendmentPreview:
         """Return what every platform would make of a change, and write nothing. Raises `ProblemError` as `request`
         does, and for what a platform refuses."""
         context = self._context
@@ -81,7 +85,7 @@ class AmendmentRuns:
         request.check(found, wanted)
         try:
             made = request.change(context, found, wanted, context.clock())
-            return preview(context, amendment_id(contract_id, wanted.key), found, wanted, made)
+            return preview(context, amendment_id(contract_id, PREVIEW), found, wanted, made)
         except request.NotPossible as refused:
             errors = tuple(FieldError(f"$.{each.field}", each.reason) for each in refused.findings)
             raise ProblemError(CHANGE_REFUSED, "The change could never be carried out.", errors) from refused

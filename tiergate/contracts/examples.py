@@ -16,6 +16,7 @@ import experience_apis
 from canonical.amendments import (
     Amendment,
     AmendmentPreview,
+    AmendmentRequest,
     ChangeQuantity,
     ContractTimeline,
     ContractVersion,
@@ -177,7 +178,8 @@ INVOICE = Invoice(
 HALF_A_YEAR_ON = datetime(2027, 5, 1, 9, 30, tzinfo=UTC)
 MORE_SEATS = msgspec.structs.replace(SEATS, quantity=40)
 AFTER = (FEE, MORE_SEATS)
-REQUEST = NewAmendment(ACT, (ChangeQuantity(SEATS.id, Decimal(40)),), reason="the team grows")
+ASKED = AmendmentRequest((ChangeQuantity(SEATS.id, Decimal(40)),), reason="the team grows")
+REQUEST = NewAmendment(ASKED.actions, reason=ASKED.reason, key=ACT)
 OF_YEAR = share("seconds", Period(NOON, NOON.replace(year=2027), 12), HALF_A_YEAR_ON, NOON.replace(year=2027))
 NEW_SEATS = OF_YEAR.of_price(MORE_SEATS.net - SEATS.net)
 NEW_TAX = NEW_SEATS.times(Decimal("0.19"))
@@ -307,6 +309,7 @@ SAMPLES: dict[Any, Any] = {
         Approval("approve", "paid on time for years"),
         Cancellation("the customer does not want to wait"),
         CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 0),
+        ASKED,
         REQUEST,
         AGREED,
         AMENDMENT,

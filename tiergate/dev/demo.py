@@ -80,8 +80,10 @@ class Channels:
         answer = self._http.get(path, headers=self.headers(client)).raise_for_status()
         return msgspec.json.decode(answer.content, type=kind)
 
-    def post(self, client: str, path: str, body: object, kind: type[Any], on_behalf_of: str = "") -> Any:
-        answer = self._http.post(path, headers=self.headers(client, on_behalf_of), json=body).raise_for_status()
+    def post(self, client: str, path: str, body: object, kind: type[Any], on_behalf_of: str = "", key: str = "") -> Any:
+        """Return the answer to a write. `key` is its idempotency key, where the operation takes one."""
+        headers = self.headers(client, on_behalf_of) | ({"idempotency-key": key} if key else {})
+        answer = self._http.post(path, headers=headers, json=body).raise_for_status()
         return msgspec.json.decode(answer.content, type=kind)
 
     def order_of(self, crm: str, deal: str) -> Order | None:

@@ -165,7 +165,7 @@ class Bench:
         clock.now = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
     def ask(self, *actions: Action, key: str = "", **more: Any) -> str:
-        wanted = NewAmendment(key or f"key-{len(self.records.undecided(self.contract_id))}", actions, **more)
+        wanted = NewAmendment(actions, key=key or f"key-{len(self.records.undecided(self.contract_id))}", **more)
         found = running(self.context, self.records, self.context.orders.get(self.order_id))
         check(found, wanted)
         row, _ = self.records.receive(found.contract, wanted, "seller@example.com", "cor_2", self.context.stalled_at())
