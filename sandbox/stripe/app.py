@@ -63,6 +63,8 @@ KINDS = (
     "tax_id",
 )
 COLLECTIONS = {f"{kind}s": kind for kind in KINDS}
+MOST_PREVIEWED = 20
+"""Previews of which the lines can be read page by page."""
 REUSED_KEY = "Keys for idempotent requests can only be used with the same parameters they were first used with."
 
 
@@ -94,6 +96,8 @@ class Stripe:
         self.schedules = Schedules(account, items, self.coupons, billing, self.subscriptions, self.changes)
         self.due = Due(account, billing, self.payments, self.subscriptions, self.schedules)
         self.clocks = TestClocks(account, self.due)
+        self.previewed: dict[str, Object] = {}
+        """The lines of the newest previews by the previews' ids: a preview shows ten (The Invoice object, `lines`)."""
         self.routes = SubscriptionRoutes(account, self.lists, self.changes, self.schedules, self.clocks, self.preview)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
@@ -123,7 +127,9 @@ class Stripe:
     def preview(self, params: Params) -> Object:
         """Return an invoice that is to come, made on a copy of the account."""
         copy = Stripe(self.account.copied(), self.api_key)
-        return Previews(copy.account, copy.changes, copy.pending, copy.due, copy.coupons).create(params)
+        made = Previews(copy.account, copy.changes, copy.pending, copy.due, copy.coupons).create(params)
+        self.previewed = dict(list(self.previewed.items())[1 - MOST_PREVIEWED :]) | {made["id"]: made["lines"]}
+        return made
 
     def _customer(self, path: list[str], params: Params) -> str | None:
         """Return the customer that a request concerns."""
@@ -180,7 +186,7 @@ class Stripe:
             case "POST", ["payment_methods", key, "attach"]:
                 return self.customers.attach(key, self.account.get("customer", params.get("customer", ""), "customer"))
             case "GET", ["invoices", key, "lines"]:
-                lines = self.account.get("invoice", key)["lines"]
+                lines = self.previewed.get(key) or self.account.get("invoice", key)["lines"]
                 return self.lists.cut("line_item", lines["url"], lines["data"], params)
             case "POST", ["invoices", key, action]:
                 return self._invoice_action(self.account.get("invoice", key), action, params)

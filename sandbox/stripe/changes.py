@@ -9,7 +9,7 @@ import msgspec
 
 from sandbox.stripe import forms
 from sandbox.stripe.account import Account
-from sandbox.stripe.billing import Billing
+from sandbox.stripe.billing import SHOWN, Billing
 from sandbox.stripe.coupons import Coupons
 from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.forms import Params
@@ -17,6 +17,7 @@ from sandbox.stripe.invoicing import check_due
 from sandbox.stripe.objects import Object
 from sandbox.stripe.parameters import require
 from sandbox.stripe.periods import next_after
+from sandbox.stripe.phases import check_custom_fields
 from sandbox.stripe.prorations import Prorations
 from sandbox.stripe.subscription_items import SubscriptionItems, at_most, check_quantity, metered
 from sandbox.stripe.subscriptions import Subscriptions, behavior, days
@@ -310,6 +311,8 @@ class Changes:
                 after[name] = _merged(after[name], params[name], keep=name == "cancellation_details")
         if "discounts" in params:
             self.coupons.wanted(params["discounts"], after["currency"], "discounts")
+        if "invoice_settings" in params:
+            after["invoice_settings"] = after["invoice_settings"] | _shown(params["invoice_settings"])
         if "pause_collection" in params:
             after["pause_collection"] = self._pause(params["pause_collection"])
         self._stop(after, params)
@@ -357,6 +360,17 @@ class Changes:
             elif ends > was:
                 made.append(self.prorations.debit(after, kept[each["id"]], was))
         return made
+
+
+def _shown(wanted: Params) -> Object:
+    """Return what is shown on the invoices of a subscription; an empty text is none (API reference: Update a
+    subscription, `invoice_settings`)."""
+    for name in wanted:
+        if name not in SHOWN:
+            at = f"invoice_settings[{name}]"
+            raise invalid(f"Received unknown parameter: {at}", at, "parameter_unknown")
+    check_custom_fields(wanted.get("custom_fields") or [])
+    return {name: value or None for name, value in wanted.items()}
 
 
 def _said(params: Params) -> Params:

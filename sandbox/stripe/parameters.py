@@ -32,8 +32,9 @@ ACCEPTED = {
     ),
     "subscription.updated": (
         "add_invoice_items automatic_tax billing_cycle_anchor cancel_at cancel_at_period_end cancellation_details "
-        "collection_method days_until_due default_payment_method default_tax_rates description discounts items "
-        "metadata off_session pause_collection payment_behavior proration_behavior proration_date"
+        "collection_method days_until_due default_payment_method default_tax_rates description discounts "
+        "invoice_settings items metadata off_session pause_collection payment_behavior proration_behavior "
+        "proration_date"
     ),
     "subscription.canceled": "cancellation_details invoice_now prorate",
     "subscription_item": (

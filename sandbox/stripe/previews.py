@@ -28,6 +28,9 @@ DETAILS = {
     },
     "schedule_details": {"billing_mode", "end_behavior", "phases", "proration_behavior"},
 }
+OF_INVOICES = ("account_tax_ids", "days_until_due", "issuer")
+"""What a preview is told of a phase's invoices (API reference: Create a preview invoice,
+`schedule_details.phases.invoice_settings`)."""
 MODES = ("next", "recurring")
 NEW_ALONE = {"billing_mode", "start_date"}
 """What is said of a subscription that is to begin only."""
@@ -84,6 +87,12 @@ class Previews:
                 if each not in known:
                     raise invalid(f"Received unknown parameter: {name}[{each}]", f"{name}[{each}]", "parameter_unknown")
         details: Params = params.get("subscription_details", {})
+        if "proration_date" in details and details.get("proration_behavior") == "none":
+            raise invalid(
+                "You cannot set `proration_date` when `proration_behavior` is `none`.",
+                "subscription_details[proration_date]",
+                "",
+            )
         if "proration_date" in details and "subscription" not in params:
             raise invalid(
                 "Cannot specify proration date without specifying a subscription",
@@ -140,8 +149,14 @@ class Previews:
 
     def _schedule(self, customer: Object, params: Params) -> str:
         details: Params = dict(params.get("schedule_details", {}))
+        self._check_phases(details.get("phases", []))
         if "schedule" not in params:
-            return self.due.schedules.create({"customer": customer["id"], **details})["id"]
+            first: Params = details["phases"][0] if details.get("phases") else {}
+            if "start_date" not in first:
+                name = "schedule_details[phases][0][start_date]"
+                raise invalid(f"Missing required param: {name}.", name, "parameter_missing")
+            start = first["start_date"]
+            return self.due.schedules.create({"customer": customer["id"], **details, "start_date": start})["id"]
         found = self.account.get("subscription_schedule", params["schedule"])
         if "billing_mode" in details:
             name = "schedule_details[billing_mode]"
@@ -149,6 +164,14 @@ class Previews:
         if details:
             self.due.schedules.update(found, details)
         return found["id"]
+
+    def _check_phases(self, phases: list[Params]) -> None:
+        """Refuse what is said of a phase's invoices that a preview does not take: what would be shown on them."""
+        for place, each in enumerate(phases):
+            for name in each.get("invoice_settings", {}):
+                if name not in OF_INVOICES:
+                    at = f"schedule_details[phases][{place}][invoice_settings][{name}]"
+                    raise invalid(f"Received unknown parameter: {at}", at, "parameter_unknown")
 
     def _forget(self, customer: Object) -> None:
         """Leave out what is billed once: prorations and other pending items (`preview_mode`)."""

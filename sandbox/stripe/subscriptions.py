@@ -165,7 +165,10 @@ class Subscriptions:
         self, subscription: Object, params: Params, *, prorate: bool | None = None, invoice_now: bool | None = None
     ) -> Object:
         """End a subscription now. What is unused is credited with `prorate`, and what is pending is billed with
-        `invoice_now`; neither is, where nothing is said (API reference: Cancel a subscription)."""
+        `invoice_now`; neither is, where nothing is said, and pending prorations are removed then.
+
+        (API reference: Cancel a subscription.)
+        """
         if subscription["status"] == "canceled":
             raise missing("subscription", subscription["id"])
         credit = forms.flag(params.get("prorate", prorate))
@@ -174,7 +177,12 @@ class Subscriptions:
         if credit:
             for each in subscription["items"]["data"]:
                 self.prorations.credit(subscription, each, min(now, each["current_period_end"]))
-        if forms.flag(params.get("invoice_now", invoice_now)) and self.billing.pending.of(subscription):
+        bills = forms.flag(params.get("invoice_now", invoice_now))
+        if not bills and not credit:
+            for each in self.billing.pending.of(subscription):
+                if each["proration"]:
+                    self.account.remove(each, "invoiceitem.deleted")
+        if bills and self.billing.pending.of(subscription):
             final = self.billing.bill(subscription, [], "subscription_update", periods=False)
             self.billing.issue(subscription, final)
             subscription = deepcopy(self.account.get("subscription", subscription["id"]))

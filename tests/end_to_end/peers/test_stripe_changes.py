@@ -315,6 +315,38 @@ def test_a_cancellation_credits_and_invoices_as_asked_for(shop: Shop) -> None:
     assert len(shop.pending()) == 1
 
 
+def test_a_cancellation_that_neither_credits_nor_invoices_removes_pending_prorations(shop: Shop) -> None:
+    """docs.stripe.com/api/subscriptions/cancel."""
+    running = shop.subscribe(shop.price(3_100))
+    shop.until(CHANGE)
+    shop.change(running, items=[{"id": first(running).id, "quantity": 2}])
+    assert len(shop.pending()) == 2
+
+    shop.api.v1.subscriptions.cancel(running.id)
+
+    assert shop.pending() == []
+    assert [each.total for each in shop.invoices()] == [3_100]
+
+
+def test_what_is_shown_on_invoices_is_changed_and_taken_away(shop: Shop) -> None:
+    """docs.stripe.com/api/subscriptions/update: `invoice_settings`."""
+    running = shop.subscribe(shop.price(3_100))
+    item = first(running).id
+
+    for settings in ({"description": "2 seats", "footer": "Thank you"}, {"description": ""}):
+        shop.change(
+            running,
+            items=[{"id": item, "quantity": 2 if settings["description"] else 1}],
+            proration_behavior="always_invoice",
+            invoice_settings=settings,
+        )
+
+    shown = [(each.description, each.footer) for each in shop.invoices()]
+    assert shown == [(None, None), ("2 seats", "Thank you"), (None, "Thank you")]
+    with pytest.raises(stripe.InvalidRequestError, match="unknown parameter"):
+        shop.change(running, invoice_settings={"days_until_due": 3})
+
+
 @pytest.mark.parametrize(
     ("behavior", "status"), [("void", "void"), ("mark_uncollectible", "uncollectible"), ("keep_as_draft", "draft")]
 )

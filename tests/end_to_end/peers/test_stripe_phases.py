@@ -260,7 +260,8 @@ def test_what_a_schedule_will_bill_is_previewed(shop: Shop) -> None:
     seat = shop.price(3_100)
     preview: Any = shop.api.v1.invoices.create_preview
     planned = [phase(seat, duration=MONTH), phase(seat, 2, duration=MONTH)]
-    coming = preview({"customer": shop.customer, "schedule_details": {"phases": planned}})
+    begins_now = [planned[0] | {"start_date": "now"}, planned[1]]
+    coming = preview({"customer": shop.customer, "schedule_details": {"phases": begins_now}})
     made = schedule(shop, *planned)
     following = preview({"schedule": made.id})
     other = preview(
@@ -278,6 +279,11 @@ def test_what_a_schedule_will_bill_is_previewed(shop: Shop) -> None:
     shop.until(datetime(2021, 9, 26, tzinfo=UTC))
 
     assert lines(following) == lines(shop.invoices()[-1]) == [("2 × Seat", 6_200)]
+    with pytest.raises(stripe.InvalidRequestError, match=r"Missing required param: .*\[start_date\]"):
+        preview({"customer": shop.customer, "schedule_details": {"phases": planned}})
+    shown = [begins_now[0] | {"invoice_settings": {"footer": "Thank you"}}]
+    with pytest.raises(stripe.InvalidRequestError, match=r"unknown parameter: .*\[footer\]"):
+        preview({"customer": shop.customer, "schedule_details": {"phases": shown}})
     with pytest.raises(stripe.InvalidRequestError, match="for a schedule that exists"):
         preview({"schedule": made.id, "schedule_details": {"billing_mode": {"type": "classic"}}})
 

@@ -46,8 +46,10 @@ def test_the_worked_examples_are_previewed_before_they_are_charged(shop: Shop, m
     change = {"id": first(running).id, "price": shop.price(2_000)}
     half = (seconds(AUGUST) + seconds(SEPTEMBER)) // 2
 
-    def asked(at: int, behavior: str) -> list[int]:
-        details = {"items": [change], "proration_date": at, "proration_behavior": behavior}
+    def asked(at: int | None, behavior: str) -> list[int]:
+        details: Any = {"items": [change], "proration_behavior": behavior}
+        if at is not None:
+            details["proration_date"] = at
         found = preview(shop, subscription=running.id, subscription_details=details)
         assert (found.status, found.billing_reason, found.number) == ("draft", "upcoming", None)
         return [each.amount for each in found.lines.data]
@@ -55,7 +57,9 @@ def test_the_worked_examples_are_previewed_before_they_are_charged(shop: Shop, m
     assert asked(half, "create_prorations") == [2_000, -500, 1_000]
     assert asked(half, "always_invoice") == [-500, 1_000]
     assert asked(seconds(CHANGE), "always_invoice") == [-290, 581]
-    assert asked(half, "none") == [2_000]
+    assert asked(None, "none") == [2_000]
+    with pytest.raises(stripe.InvalidRequestError, match="proration_behavior"):
+        asked(half, "none")
     assert shop.pending() == []
     assert [each.total for each in shop.invoices()] == [1_000]
     assert first(shop.api.v1.subscriptions.retrieve(running.id)).price.unit_amount == 1_000
@@ -138,11 +142,10 @@ def test_a_preview_is_the_invoice_that_then_comes(
     rows: Any = [{"price": desk, "quantity": quantities[2]}, {"id": first(running).id, "quantity": quantities[1]}]
     if not quantities[1]:
         rows[1] = {"id": first(running).id, "deleted": True}
-    details: Any = {
-        "items": rows,
-        "proration_date": begins + (ends - begins) * part // 10_000,
-        "proration_behavior": behavior,
-    }
+    at = begins + (ends - begins) * part // 10_000
+    details: Any = {"items": rows, "proration_behavior": behavior}
+    if behavior != "none":
+        details["proration_date"] = at
 
     seen = preview(shop, subscription=running.id, subscription_details=details)
     whole = preview(shop, subscription=running.id, subscription_details=details, preview_mode="recurring")
@@ -154,7 +157,7 @@ def test_a_preview_is_the_invoice_that_then_comes(
 
     assert amounts(seen) == amounts(billed)
     if not (again or coupon) and behavior != "none" and quantities[0] != quantities[1]:
-        left = Fraction(ends - details["proration_date"], ends - begins)
+        left = Fraction(ends - at, ends - begins)
         old, new, kept = (
             amount * quantities[0] * left,
             amount * other * quantities[2] * left,
@@ -232,6 +235,16 @@ def test_a_preview_of_what_cannot_be_is_refused(shop: Shop, reason: str, params:
 
     with pytest.raises(stripe.InvalidRequestError, match=reason):
         preview(shop, **{name: own.get(name) if each == "" else each for name, each in params.items()})
+
+
+def test_the_lines_of_a_preview_are_read_page_by_page(shop: Shop) -> None:
+    running = shop.subscribe(*(shop.price(100 + place, f"Seat {place}") for place in range(12)))
+
+    seen = preview(shop, subscription=running.id)
+
+    assert (len(seen.lines.data), seen.lines.has_more) == (10, True)
+    rest = shop.api.v1.invoices.line_items.list(str(seen.id), {"limit": 100, "starting_after": seen.lines.data[-1].id})
+    assert [each.amount for each in (*seen.lines.data, *rest.data)] == [100 + place for place in range(12)]
 
 
 def test_a_subscription_that_ends_has_no_upcoming_invoice(shop: Shop) -> None:
