@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from canonical.billing import Contract
-from canonical.deals import Custom, PricedLine, plain
+from canonical.deals import MONTHS, Custom, PricedLine, plain
 from canonical.faults import Rejected
 from canonical.money import Money, exponent
 from canonical.parties import Customer, Recipient
@@ -204,6 +204,12 @@ def _recurring(line: PricedLine) -> Row | None:
     if line.billing_months is None:
         return {"interval": line.interval}
     return {"interval": "month", "interval_count": line.billing_months}
+
+
+def months_of(price: Row) -> int:
+    """Return how many months a price of Stripe is for; 0 for one that is charged once, or by days or weeks."""
+    recurring: Row = price["recurring"] or {"interval": "", "interval_count": 0}
+    return MONTHS.get(recurring["interval"], 0) * recurring["interval_count"]
 
 
 def memo(items: Iterable[Item]) -> str:
