@@ -129,8 +129,8 @@ class Delta(msgspec.Struct, frozen=True):
 class ContractChange(msgspec.Struct, frozen=True):
     """What billing is to make of a contract: `lines` are those that it has from `effective_at` on; none when it ends.
 
-    `contract` is as it runs until then. `id` is the natural key: the same again is done once. With `at_period_end` what
-    is paid already stays as it is, and nothing is prorated.
+    `contract` is as it runs until then, with the recurring lines that billing bills. `id` is the natural key: the same
+    again is done once. With `at_period_end` what is paid already stays as it is, and nothing is prorated.
     """
 
     id: Key
@@ -145,7 +145,8 @@ class ChargedPart(msgspec.Struct, frozen=True):
     """What one line of a previewed invoice is for: the time from `starts_at` up to `ends_at`, of a period of billing.
 
     `price` is that of the whole period, from `period_starts_at` up to `period_ends_at`; it is negative for what is
-    credited. `months` are those of the period. `lines` are the ids of the contract's lines.
+    credited. Where a platform credits what it has charged before, they are those of that charge, which may be for a
+    part of a period itself. `months` are those of the price. `lines` are the ids of the contract's lines.
     """
 
     lines: tuple[Key, ...]
@@ -166,7 +167,14 @@ class InvoicePreview(msgspec.Struct, frozen=True):
 
 
 class BillingPreview(msgspec.Struct, frozen=True):
-    """What billing would do: the invoices that it would issue, and the moment from which the change counts."""
+    """What billing would do: the invoices that it would issue, and the moment from which the change counts.
+
+    Settled at once, the invoices are those that are issued at once; settled with the next invoice, they are the next
+    ones, with all that they charge. There is none where nothing is charged for the change itself, as without a
+    settlement and at the end of the period: the next invoice has the new lines then. New lines that begin a period of
+    their own are invoiced for it at once, whatever the settlement. What ends has no next invoice: it is credited at
+    once, and the customer has the credit.
+    """
 
     effective_at: Instant
     invoices: tuple[InvoicePreview, ...]

@@ -59,9 +59,12 @@ class Share(msgspec.Struct, frozen=True):
     def fraction(self) -> Fraction:
         return Fraction(self.counted, self.of)
 
-    def of_price(self, price: Money) -> Money:
-        """Return the share of a price for the whole period, rounded half up to the minor unit once."""
-        return price.times(self.fraction)
+    def of_price(self, price: Money, step: int = 1) -> Money:
+        """Return the share of a price for the whole period, rounded half up once to a multiple of `step` minor units.
+
+        It is 1 but for a currency of which the last digit cannot be charged (`canonical.money.smallest_charge`).
+        """
+        return Money(price.times(self.fraction / step).amount * step, price.currency)
 
     def in_words(self) -> str:
         """Return how it was counted, as people read it: `9 of 31 days`."""
