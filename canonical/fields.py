@@ -6,6 +6,7 @@ from functools import cache
 
 import msgspec
 
+from canonical.amendments import ContractChange
 from canonical.billing import Contract, Invoice, Payment
 from canonical.deals import Deal, PricedLine
 from canonical.orders import Order
@@ -17,6 +18,7 @@ ENTITIES: dict[str, type[msgspec.Struct]] = {
     "order": Order,
     "line": PricedLine,
     "contract": Contract,
+    "change": ContractChange,
     "invoice": Invoice,
     "payment": Payment,
 }

@@ -149,8 +149,7 @@ class Platforms:
         return self._client.call("POST", path, BillingPreview, change)
 
     def change_contract(self, change: ContractChange) -> Contract:
-        path = f"/billing/v1/contracts/{_key(change.contract.id)}/change"
-        return self._client.call("POST", path, Contract, change)
+        return self._client.call("POST", f"/billing/v1/contracts/{_key(change.contract.id)}/change", Contract, change)
 
     def invoice(self, billing: str, invoice_id: str) -> Invoice:
         return self._client.call("GET", f"/billing/v1/invoices/{_key(invoice_id)}?{_at(billing)}", Invoice)

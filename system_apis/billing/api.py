@@ -8,6 +8,7 @@ from litestar import Request, Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerMatches, PlatformId
@@ -107,6 +108,43 @@ async def cancel_contract(
     return data
 
 
+@operation(
+    "preview_contract_change",
+    "POST",
+    "/contracts/{contract_id:str}/change/preview",
+    summary="Preview what a change of a running contract would bill",
+    status=200,
+    problems=WRITES,
+)
+async def preview_contract_change(
+    billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[ContractChange]
+) -> BillingPreview:
+    """Return the invoices that a change would issue, to the minor unit. Nothing of the contract is written."""
+    contract = data.contract
+    names_the_same(contract_id, contract.id)
+    with record_of(contract.legal_entity):
+        return await billings.serving(contract.legal_entity).preview_change(data, correlation.current())
+
+
+@operation(
+    "change_contract",
+    "POST",
+    "/contracts/{contract_id:str}/change",
+    summary="Change a running contract",
+    status=200,
+    problems=WRITES,
+)
+async def change_contract(
+    billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[ContractChange]
+) -> Contract:
+    """Bill a contract from a moment on as it is said to be then. The same change again changes nothing. The invoices
+    that the answer refers to are those of the change."""
+    contract = data.contract
+    names_the_same(contract_id, contract.id)
+    with record_of(contract.legal_entity):
+        return await billings.serving(contract.legal_entity).change(data, correlation.current())
+
+
 @operation("get_invoice", "GET", "/invoices/{invoice_id:str}", summary="Read an invoice with its lines and payments")
 async def get_invoice(
     billings: NamedDependency[Instances[Billing]], invoice_id: ForeignKey, instance: Instance = None
@@ -140,6 +178,8 @@ router = Router(
         put_contract,
         start_contract,
         cancel_contract,
+        preview_contract_change,
+        change_contract,
         get_invoice,
         receive_billing_webhook,
     ],

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.events import Event
 from canonical.parties import Customer, CustomerMatch
@@ -52,6 +53,26 @@ class Billing(Protocol):
         """Begin the service of exactly the lines given: the first invoice is issued, and charged where agreed.
 
         Return the contract as active, with the references of its subscription and its first invoice.
+        """
+        ...
+
+    async def preview_change(self, change: ContractChange, correlation_id: str) -> BillingPreview:
+        """Return the invoices that `change` would issue, to the minor unit, and the moment from which it counts. The
+        moment may lie ahead, within the period that runs.
+
+        Nothing of the contract is written. What its lines are sold as (a product, a price, a tax rate) may be created:
+        it bills nothing, and is found again by its key. What `change` would refuse is refused.
+        """
+        ...
+
+    async def change(self, change: ContractChange, correlation_id: str) -> Contract:
+        """Bill a contract from a moment on, which has come, as it is said to be then. Return the contract as it runs,
+        with the invoices that were issued for the change, and no other ones, as its references `invoice`, `invoice.2`
+        and so on. It is `cancelled` when it has no line left.
+
+        The same change again, also days later or after it was interrupted, changes nothing and returns the same. Raises
+        `NotFound` for a contract that is not there, and `Rejected` for one that has ended, that is billed otherwise
+        than it says, or for a moment before the period that runs (field `effective_at`).
         """
         ...
 

@@ -22,9 +22,11 @@ from sandbox.stripe.app import Stripe, stripe_app
 from sandbox.stripe.versions import CURRENT
 from system_apis.billing import stripe
 from system_apis.billing.port import Billing
+from system_apis.billing.stripe.client import PREVIEW
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.billing import BillingSubject
 from tests.support.connector_kit.kit import Act
+from tests.support.connector_kit.loopback import Seen
 from tiergate.platforms import Connector
 
 API_KEY = "rk_test_of_the_kit"
@@ -77,6 +79,10 @@ class StripeAccount(BillingSubject):
         transport = httpx.ASGITransport(self.app)
         hooks: dict[str, list[Any]] = {"request": [small_pages]}
         return httpx.AsyncClient(transport=transport, base_url="http://stripe", event_hooks=hooks)
+
+    def is_write(self, request: Seen) -> bool:
+        """Return whether a request writes. A preview is a POST that writes nothing."""
+        return super().is_write(request) and request.path != PREVIEW
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and do what is due then."""

@@ -17,10 +17,14 @@ from canonical.amendments import (
     Amendment,
     AmendmentPreview,
     AmendmentRequest,
+    BillingPreview,
     ChangeQuantity,
+    ChargedPart,
+    ContractChange,
     ContractTimeline,
     ContractVersion,
     Explanation,
+    InvoicePreview,
     NewAmendment,
     deltas,
     ends_on,
@@ -77,7 +81,6 @@ from canonical.parties import (
     LegalEntity,
     PlatformId,
 )
-from canonical.proration import Period, share
 
 CUS, ORD, CON, CAS, COR, ACT = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act")
@@ -175,53 +178,65 @@ INVOICE = Invoice(
     ),
     (PAYMENT,),
 )
-HALF_A_YEAR_ON = datetime(2027, 5, 1, 9, 30, tzinfo=UTC)
-MORE_SEATS = msgspec.structs.replace(SEATS, quantity=40)
-AFTER = (FEE, MORE_SEATS)
-ASKED = AmendmentRequest((ChangeQuantity(SEATS.id, Decimal(40)),), reason="the team grows")
-REQUEST = NewAmendment(ASKED.actions, reason=ASKED.reason, key=ACT)
-OF_YEAR = share("seconds", Period(NOON, NOON.replace(year=2027), 12), HALF_A_YEAR_ON, NOON.replace(year=2027))
-NEW_SEATS = OF_YEAR.of_price(MORE_SEATS.net - SEATS.net)
-NEW_TAX = NEW_SEATS.times(Decimal("0.19"))
-EXTRA = Invoice(
-    "amd_019aba7c5e0e7c4e8f3b7d1a2c9e4f60:preview",
+YEAR = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2027, 11, 1, tzinfo=UTC), 12)
+HALF = datetime(2027, 5, 2, 12, tzinfo=UTC)
+AMD = "amd_019aba7c5e0e7c4e8f3b7d1a2c9e4f60"
+AFTER = (FEE, msgspec.structs.replace(SEATS, quantity=30))
+CHANGE = ContractChange(AMD, CONTRACT, AFTER, HALF)
+PREVIEWED = Invoice(
+    f"{AMD}:preview",
     "",
     CUS,
     CON,
     "DE01",
     "draft",
-    HALF_A_YEAR_ON.date(),
-    NEW_SEATS + NEW_TAX,
-    NEW_TAX,
-    NEW_SEATS + NEW_TAX,
+    HALF.date(),
+    Money(71400, "EUR"),
+    Money(11400, "EUR"),
+    Money(71400, "EUR"),
     "standard",
-    (InvoiceLine("SEAT", "Remaining time on 15 × Seat", 15, NEW_SEATS, NEW_TAX, date(2027, 5, 1), date(2027, 10, 31)),),
+    tuple(
+        InvoiceLine(
+            "SEAT",
+            f"{word} time on {quantity} × Seat after 02 May 2027",
+            quantity,
+            Money(net, "EUR"),
+            Money(tax, "EUR"),
+            HALF.date(),
+            date(2027, 10, 31),
+        )
+        for word, quantity, net, tax in (("Unused", 25, -300000, -57000), ("Remaining", 30, 360000, 68400))
+    ),
 )
-WORTH = deltas(CONTRACT, REQUEST.actions, HALF_A_YEAR_ON.date())
+PARTS = tuple(ChargedPart((SEATS.id,), HALF, YEAR[1], True, Money(price, "EUR"), *YEAR) for price in (-600000, 720000))
+ASKED = AmendmentRequest((ChangeQuantity(SEATS.id, Decimal(30)),), reason="the team grows")
+REQUEST = NewAmendment(ASKED.actions, reason=ASKED.reason, key=ACT)
+WORTH = deltas(CONTRACT, REQUEST.actions, HALF.date())
 AGREED = AmendmentPreview(
     CON,
-    HALF_A_YEAR_ON,
+    HALF,
     CONTRACT.lines,
     AFTER,
     WORTH,
-    (EXTRA,),
-    (Posting("", EXTRA.total, EXTRA.tax, EXTRA.balance, EXTRA.issued_on, EXTRA.id),),
-    (
+    (PREVIEWED,),
+    (Posting("", PREVIEWED.total, PREVIEWED.tax, PREVIEWED.balance, PREVIEWED.issued_on, PREVIEWED.id),),
+    tuple(
         Explanation(
-            (SEATS.id,),
-            EXTRA.lines[0].description,
+            part.lines,
+            line.description,
             "stripe",
             "seconds",
-            OF_YEAR.in_words(),
-            MORE_SEATS.net - SEATS.net,
-            NEW_SEATS,
-            NEW_SEATS,
+            "15768000 of 31536000 seconds",
+            part.price,
+            line.net,
+            line.net,
             explained=True,
-        ),
+        )
+        for line, part in zip(PREVIEWED.lines, PARTS, strict=True)
     ),
 )
 AMENDMENT = Amendment(
-    "amd_019aba7c5e0e7c4e8f3b7d1a2c9e4f60",
+    AMD,
     CON,
     ORD,
     CUS,
@@ -229,17 +244,17 @@ AMENDMENT = Amendment(
     "applied",
     REQUEST,
     "kim@example.com",
-    HALF_A_YEAR_ON,
-    HALF_A_YEAR_ON,
+    HALF,
+    HALF,
     COR,
     "",
-    HALF_A_YEAR_ON,
+    HALF,
     AGREED,
     ("in_1OtHbELkdIwHu7ixl4OzzPMw",),
 )
 SOLD = ContractVersion(NOON, "active", CONTRACT.lines, mrr(CONTRACT.lines, "EUR"))
-GROWN = ContractVersion(HALF_A_YEAR_ON, "active", AFTER, mrr(AFTER, "EUR"), AMENDMENT.id, WORTH)
-TIMELINE = ContractTimeline(CON, ORD, CUS, "DE01", "EUR", DAY, ends_on(CONTRACT), HALF_A_YEAR_ON, GROWN, (SOLD, GROWN))
+GROWN = ContractVersion(HALF, "active", AFTER, mrr(AFTER, "EUR"), AMD, WORTH)
+TIMELINE = ContractTimeline(CON, ORD, CUS, "DE01", "EUR", DAY, ends_on(CONTRACT), HALF, GROWN, (SOLD, GROWN))
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
 SAMPLES: dict[Any, Any] = {
     type(each): each
@@ -278,6 +293,16 @@ SAMPLES: dict[Any, Any] = {
         CustomerMatches((CustomerMatch("12", CUSTOMER.name, KIM.email, ADDRESS.city, "DE136695976", True),)),
         INVOICE,
         InvoiceBatch((InvoiceToPost(INVOICE, COR),)),
+        CHANGE,
+        BillingPreview(
+            HALF,
+            (
+                InvoicePreview(
+                    PREVIEWED,
+                    PARTS,
+                ),
+            ),
+        ),
         BOOKED,
         PostingResults((PostingResult(INVOICE.id, "posted", BOOKED),)),
         Event(

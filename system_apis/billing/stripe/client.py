@@ -37,6 +37,9 @@ NOT_ALLOWED = {
     HTTPStatus.FORBIDDEN: "the API key lacks a permission: give the restricted key what is needed",
 }
 """What Stripe means by a status; its message names the key (docs.stripe.com/error-low-level)."""
+PREVIEW = "/v1/invoices/create_preview"
+"""The one POST that writes nothing."""
+FORM = "application/x-www-form-urlencoded"
 Row = dict[str, Any]
 TaxCode = Annotated[str, msgspec.Meta(pattern=r"^txcd_[0-9]{8}\Z")]
 """A product tax code (docs.stripe.com/tax/tax-codes)."""
@@ -92,6 +95,10 @@ class Declined(Rejected):
 
 class InvalidTaxId(Rejected):
     """The tax number is of another form than its type has (Error codes: tax_id_invalid)."""
+
+
+class NothingUpcoming(NotFound):
+    """There is no invoice to preview (Error codes: invoice_upcoming_none)."""
 
 
 def at(*segments: str) -> PlatformPath:
@@ -169,10 +176,21 @@ class StripeClient:
                 return row
             key = f"{key}:after:{made}"
 
-    async def delete(self, path: PlatformPath) -> None:
+    async def previewed(self, **params: Any) -> Row | None:
+        """Return the invoice that would be issued, of which nothing is stored; None where none would be (API reference:
+        Create a preview invoice)."""
+        headers = {"content-type": FORM}
+        try:
+            response = await self._send("POST", PREVIEW, encoded(params), headers, [])
+        except NothingUpcoming:
+            return None
+        return _object(response, safe=True)
+
+    async def delete(self, path: PlatformPath, **params: Any) -> None:
         """Delete a record. One that is not there is deleted already."""
+        query = encoded(params)
         with contextlib.suppress(NotFound):
-            await self._send("DELETE", f"/v1/{path}", "", {}, [])
+            await self._send("DELETE", f"/v1/{path}?{query}" if query else f"/v1/{path}", "", {}, [])
 
     async def _exists(self, collection: PlatformPath, key: str) -> bool:
         try:
@@ -182,7 +200,7 @@ class StripeClient:
 
     async def _post(self, path: PlatformPath, key: str, params: Row) -> HttpResponse:
         digest = hashlib.sha256(key.encode()).hexdigest()
-        headers = {"content-type": "application/x-www-form-urlencoded", "idempotency-key": digest}
+        headers = {"content-type": FORM, "idempotency-key": digest}
         record = "/".join(path.split("/")[::2])  # without the ids
         return await self._send("POST", f"/v1/{path}", encoded(params), headers, [(record, params)])
 
@@ -196,7 +214,7 @@ class StripeClient:
         )
         if response.is_success:
             return response
-        raise _fault(response, safe=method == "GET")
+        raise _fault(response, safe=method == "GET" or url == PREVIEW)
 
 
 def _object(response: HttpResponse, *, safe: bool) -> Row:
@@ -220,6 +238,8 @@ def _fault(response: HttpResponse, *, safe: bool) -> PlatformFault:
     match response.status:
         case HTTPStatus.PAYMENT_REQUIRED:
             return Declined("billing", error.message, field="payment_method")
+        case HTTPStatus.NOT_FOUND if error.code == "invoice_upcoming_none":
+            return NothingUpcoming("billing", error.message, field=field)
         case HTTPStatus.NOT_FOUND:
             return NotFound("billing", error.message, field=field)
         case HTTPStatus.CONFLICT:

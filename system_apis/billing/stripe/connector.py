@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import msgspec
 
+from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
@@ -16,6 +17,7 @@ from canonical.parties import Customer, CustomerMatch
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import invoices, mapping, matching, webhooks
+from system_apis.billing.stripe.changes import Changes
 from system_apis.billing.stripe.client import (
     PAGE,
     PAGES,
@@ -60,6 +62,7 @@ class Stripe:
         self._contracts = Contracts(
             self._client, self._price_list, settings, context.instance, context.clock, context.timezone
         )
+        self._changes = Changes(self._client, self._contracts, self._price_list, context.clock, context.timezone)
         self._feed = EventFeed(self._client, context.position, context.clock, context.new_id)
 
     # ---- customers
@@ -194,6 +197,12 @@ class Stripe:
 
     async def cancel(self, contract: Contract) -> None:
         await self._contracts.cancel(contract)
+
+    async def preview_change(self, change: ContractChange, correlation_id: str) -> BillingPreview:
+        return await self._changes.preview(change, correlation_id)
+
+    async def change(self, change: ContractChange, correlation_id: str) -> Contract:
+        return await self._changes.carry_out(change, correlation_id)
 
     # ---- invoices
 

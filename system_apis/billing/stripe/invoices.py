@@ -160,7 +160,7 @@ class _Reading(msgspec.Struct, frozen=True):
 
         The whole quantity of an invoice item cuts off what is after the point (Invoice Line Item, `quantity_decimal`).
         """
-        exact = Decimal(row.get("quantity_decimal") or row["quantity"] or 1)
+        exact = Decimal(row.get("quantity_decimal") or row["quantity"] or 1) or Decimal(1)
         if not is_whole(exact):
             return 1, LineTerms(exact, self.money(row["amount"]).decimal / exact)
         piece = self.terms.get(price_of(row) or "")

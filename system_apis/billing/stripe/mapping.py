@@ -17,7 +17,7 @@ from canonical.parties import Customer, Recipient
 from canonical.tax import STANDARD_CLASS, TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
 from system_apis.billing.stripe import amounts, parts, tax_ids
-from system_apis.billing.stripe.parts import MAX_VALUE, Item, Part, price_key
+from system_apis.billing.stripe.parts import LINE, MAX_VALUE, Item, Part, price_key
 from system_apis.billing.stripe.tax_ids import TaxId
 
 Row = dict[str, Any]
@@ -72,6 +72,20 @@ FIELDS: dict[str, Fields] = {
         "description": "contract.legal_entity",
         "metadata.tiergate_key": "line.tax",
     },
+    "subscriptions": {
+        "items.id": TECHNICAL,
+        "items.price": "contract.lines",
+        "items.quantity": "line.quantity",
+        "items.deleted": "contract.lines",
+        "items.tax_rates": "line.tax",
+        "items.metadata.*": "line.id",
+        "invoice_settings.description": "line.agreed",
+        "metadata.tiergate_changes": "change.id",
+        "proration_behavior": "change.settlement",
+        "proration_date": "change.effective_at",
+        "cancel_at_period_end": "contract.state",
+        "off_session": TECHNICAL,
+    },
     "subscription_schedules": {
         "customer": "contract.customer_id",
         "start_date": "contract.starts_on",
@@ -103,6 +117,7 @@ FIELDS: dict[str, Fields] = {
         "phases.metadata.tiergate_tax": "contract.tax",
         "phases.metadata.tiergate_correlation": "order.correlation_id",
         "phases.metadata.tiergate_bill_to": "contract.invoicing",
+        "phases.metadata.tiergate_changes": "change.id",
         "phases.metadata.*": "contract.custom",
     },
 }
@@ -308,6 +323,67 @@ def phase(
             **{f"{CUSTOM}{name}": value for name, value in contract.custom.items()},
         },
     }
+
+
+def changed_items(
+    subscription: Row, items: Iterable[Item], contract: Contract, prices: dict[str, str], tax_rates: dict[str, str]
+) -> list[Row]:
+    """Return what makes `items` of those of a subscription (API reference: Update a subscription, `items`).
+
+    An item that is to have another price is changed in its place, so that there are never more than twenty.
+    `prices` and `tax_rates` hold Stripe's ids by natural key.
+    """
+    default = [each["id"] for each in subscription["default_tax_rates"]]
+    present: list[Row] = subscription["items"]["data"]
+    wanted = {prices[price_key(each.lines[0])]: each for each in items}
+    kept = [(each, price) for each in present if (price := each["price"]["id"]) in wanted]
+    new = [price for price in wanted if price not in [each for _, each in kept]]
+    gone = [each for each in present if each["price"]["id"] not in wanted]
+
+    def rates(item: Item) -> list[str]:
+        if contract.taxed_by_billing:
+            return []
+        rate = [tax_rates[tax_key(contract, item.lines[0])]]
+        return [] if rate == default else rate
+
+    rows: list[Row] = []
+    for each, price in [*kept, *zip(gone, new, strict=False)]:
+        item = wanted[price]
+        row: Row = {"metadata": _named(each["metadata"], item.metadata())}
+        if [rate["id"] for rate in each["tax_rates"]] != rates(item):
+            row["tax_rates"] = rates(item) or ""
+        if each["price"]["id"] != price:
+            row |= {"price": price, "quantity": item.quantity}
+        elif each["quantity"] != item.quantity:
+            row["quantity"] = item.quantity
+        row = {name: value for name, value in row.items() if value != {}}
+        rows += [{"id": each["id"]} | row] if row else []
+    rows += [{"id": each["id"], "deleted": True} for each in gone[len(new) :]]
+    rows += [
+        {
+            "price": price,
+            "quantity": wanted[price].quantity,
+            "tax_rates": rates(wanted[price]) or None,
+            "metadata": wanted[price].metadata(),
+        }
+        for price in new[len(gone) :]
+    ]
+    return rows
+
+
+def ended_items(subscription: Row) -> list[Row]:
+    """Return what makes the items of a subscription bill nothing, for no line any more: it needs an item until it is
+    cancelled, and a cancellation itself is always of now (API reference: Cancel a subscription, `prorate`)."""
+    return [
+        {"id": each["id"], "quantity": 0, "metadata": _named(each["metadata"], {})}
+        for each in subscription["items"]["data"]
+    ]
+
+
+def _named(present: dict[str, str], wanted: dict[str, str]) -> dict[str, str]:
+    """Return how metadata is changed so that it names other lines; an empty value takes one away (Metadata)."""
+    gone = {name: "" for name in present if name.startswith(LINE) and name not in wanted}
+    return gone | {name: value for name, value in wanted.items() if present.get(name) != value}
 
 
 def _shown(contract: Contract, part: Part) -> Row:

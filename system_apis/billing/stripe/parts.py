@@ -133,7 +133,7 @@ def split(lines: Sequence[PricedLine]) -> tuple[Part, ...]:
     for line in lines:
         if interval := months(line):
             by_interval.setdefault(interval, []).append(line)
-    recurring = [chunk for each in by_interval.values() for chunk in _chunks(_merged(each))]
+    recurring = [chunk for each in by_interval.values() for chunk in chunks(merged(each))]
     return with_once(recurring or [()], lines)
 
 
@@ -142,7 +142,7 @@ def with_once(recurring: Sequence[tuple[Item, ...]], lines: Iterable[PricedLine]
 
     Raises `Rejected` when there are more than all of them can hold.
     """
-    once = list(_chunks(_merged(line for line in lines if line.interval == "one_time")))
+    once = list(chunks(merged(line for line in lines if line.interval == "one_time")))
     if len(once) > len(recurring):
         reason = f"{sum(map(len, once))} one-off prices, and a subscription takes {MAX_ITEMS}"
         raise Rejected("billing", reason, field="lines")
@@ -152,23 +152,26 @@ def with_once(recurring: Sequence[tuple[Item, ...]], lines: Iterable[PricedLine]
 
 def delivered(phase: Row, lines: Iterable[PricedLine]) -> tuple[Item, ...]:
     """Return the recurring items that are left of a phase when only `lines` were delivered."""
-    ids = {each for item in phase["items"] for each in _ids(item["metadata"])}
-    return tuple(_merged(line for line in lines if line.interval != "one_time" and line.id in ids))
+    ids = {each for item in phase["items"] for each in line_ids(item["metadata"])}
+    return tuple(merged(line for line in lines if line.interval != "one_time" and line.id in ids))
 
 
-def _ids(metadata: dict[str, str]) -> Iterator[str]:
+def line_ids(metadata: dict[str, str]) -> Iterator[str]:
+    """Yield the ids of the lines that an item stands for, as its metadata names them."""
     for name, value in metadata.items():
         if name.startswith(LINE):
             yield from value.split()
 
 
-def _merged(lines: Iterable[PricedLine]) -> list[Item]:
+def merged(lines: Iterable[PricedLine]) -> list[Item]:
+    """Return lines as items: those of one price are one."""
     by_price: dict[str, list[PricedLine]] = {}
     for line in lines:
         by_price.setdefault(price_key(line), []).append(line)
     return [Item(tuple(each)) for each in by_price.values()]
 
 
-def _chunks(items: list[Item]) -> Iterator[tuple[Item, ...]]:
+def chunks(items: list[Item]) -> Iterator[tuple[Item, ...]]:
+    """Yield items by as many as one subscription takes."""
     for start in range(0, len(items), MAX_ITEMS):
         yield tuple(items[start : start + MAX_ITEMS])

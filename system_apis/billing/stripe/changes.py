@@ -1,0 +1,347 @@
+"""Changes of contracts that run: previewed by Stripe itself, and carried out by the same parameters.
+
+Each subscription is changed by one request, which writes the id of the change to its metadata as well: a change that
+was interrupted goes on with the next one. The schedule of a subscription is released first: it has done its work when
+the contract has begun, its one phase would take nothing further, and Stripe lets nobody end a subscription that it
+manages (Update a subscription, `cancel_at_period_end`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+import msgspec
+
+from canonical.amendments import BillingPreview, ContractChange, InvoicePreview, months_after
+from canonical.billing import Contract
+from canonical.faults import Rejected
+from canonical.ids import Clock
+from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews
+from system_apis.billing.stripe.change_plan import CHANGES, OVER, Plan, Target
+from system_apis.billing.stripe.client import Row, StripeClient, at
+from system_apis.billing.stripe.contracts import Contracts, reference, with_references
+from system_apis.billing.stripe.parts import Item, Part
+from system_apis.billing.stripe.previews import Sold
+from system_apis.billing.stripe.price_list import PriceList
+
+PRORATED = {"at_once": "always_invoice", "next_invoice": "create_prorations", "none": "none"}
+"""How Stripe settles the part of a period that is affected (Update a subscription, `proration_behavior`)."""
+PREVIEWED = ("items", "proration_behavior", "proration_date")
+"""What a preview is given of the parameters of a change (Create a preview invoice, `subscription_details`)."""
+OF_A_CHANGE = ("subscription_update", "subscription_create")
+"""Why an invoice was issued that a change has brought (The Invoice object, `billing_reason`)."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What there is of a contract: its subscriptions, the oldest first, and the schedules of its customer."""
+
+    subscriptions: Sequence[Row]
+    schedules: Sequence[Row]
+
+    def of_change(self, change: ContractChange) -> dict[str, Row]:
+        """Return the schedules that a change has made, by their natural keys."""
+        rows = {each["metadata"].get("tiergate_key", ""): each for each in self.schedules}
+        return {key: rows[key] for key in _keys(change, len(rows)) if key in rows}
+
+    def end_of_period(self, change: ContractChange, concerned: Sequence[str]) -> datetime:
+        """Return the end of the period that is paid, the latest of the subscriptions that a change is about."""
+        rows = [each for each in self.subscriptions if each["id"] in concerned] or self.subscriptions
+        ends = [_period(each)[1] for each in rows if each["status"] not in OVER]
+        return _moment(max(ends)) if ends else change.effective_at
+
+
+class Changes:
+    """Preview and carry out the changes of one account's contracts."""
+
+    def __init__(
+        self,
+        client: StripeClient,
+        contracts: Contracts,
+        price_list: PriceList,
+        clock: Clock,
+        timezone: Callable[[str], tzinfo],
+    ) -> None:
+        self._client = client
+        self._contracts = contracts
+        self._price_list = price_list
+        self._clock = clock
+        self._timezone = timezone
+
+    async def preview(self, change: ContractChange, correlation_id: str) -> BillingPreview:
+        """Return what a change would bill."""
+        known = await self._known(change.contract)
+        plan = await self._planned(change, known)
+        if change.at_period_end:
+            return BillingPreview(known.end_of_period(change, plan.concerned), ())
+        made: list[InvoicePreview] = []
+        for target in plan.to_change:
+            if found := await self._preview(change, target, len(made)):
+                made.append(found)
+        for items in plan.to_begin:
+            made.append(await self._preview_new(change, items, correlation_id, len(made)))
+        return BillingPreview(change.effective_at, tuple(made))
+
+    async def carry_out(self, change: ContractChange, correlation_id: str) -> Contract:
+        """Change the subscriptions of a contract, end those that bill nothing any more, and begin those that bill what
+        no other can. Return the contract as it runs then."""
+        known = await self._known(change.contract)
+        plan = await self._planned(change, known)
+        for target in plan.to_change:
+            await self._update(change, target)
+        ended = [each.subscription["id"] for each in plan.to_change if each.ends and not change.at_period_end]
+        for key in (*ended, *(each["id"] for each in plan.to_cancel)):
+            await self._client.delete(at("subscriptions", key), invoice_now=True, prorate=False)
+        begins = known.end_of_period(change, plan.concerned) if change.at_period_end else change.effective_at
+        begun = known.of_change(change)
+        for items, key in zip(plan.to_begin, _keys(change, len(plan.to_begin), begun), strict=True):
+            begun[key] = await self._begin(change, items, key, int(begins.timestamp()), correlation_id)
+        further = [key for each in begun.values() if (key := each["subscription"] or each["released_subscription"])]
+        concerned = list(dict.fromkeys((*plan.concerned, *further)))
+        issued = [invoice for key in concerned for invoice in await self._issued(change, key)]
+        return _after(change, [each["id"] for each in begun.values()], further, issued)
+
+    # ---- what is there, and what is to be done
+
+    async def _known(self, contract: Contract) -> Known:
+        owner = reference(contract, "customer")
+        newest_first = await self._client.listed(at("subscriptions"), customer=owner, status="all")
+        found = [each for each in reversed(newest_first) if _is_of(each["metadata"], contract)]
+        for each in found:
+            path = at("subscription_items")
+            each["items"]["data"] = await self._client.whole(each["items"], path, subscription=each["id"])
+        return Known(found, await self._contracts.schedules_of(owner))
+
+    async def _planned(self, change: ContractChange, known: Known) -> Plan:
+        """Return what is left to be done, of prices and tax rates that are there then. Raises `Rejected` for what
+        cannot be done."""
+        contract = change.contract
+        waiting = [
+            each
+            for each in known.schedules
+            if each["status"] == "not_started" and _is_of(each["phases"][0]["metadata"], contract)
+        ]
+        plan = change_plan.planned(change, known.subscriptions, waiting)
+        if not change.at_period_end:
+            self._check_moment(change, plan)
+        _check_schedules(change, plan, known.schedules)
+        items = [item for each in plan.to_change for item in each.items]
+        items += [item for each in plan.to_begin for item in each]
+        if items:
+            self._contracts.check_tax(contract)
+            await self._price_list.ensure(contract, [each.lines[0] for each in items])
+        return plan
+
+    def _check_moment(self, change: ContractChange, plan: Plan) -> None:
+        """Raise `Rejected` for a moment outside of the period that runs: what was before is billed, and what comes is
+        not yet."""
+        periods = [_period(each.subscription) for each in plan.to_change]
+        since = [starts for starts, _ in periods]
+        since += [_earliest(items[0], self._clock()) for items in plan.to_begin]
+        moment, what = int(change.effective_at.timestamp()), f"a change of {change.contract.id} may count"
+        if since and moment < max(since):
+            reason = f"{what} from {_moment(max(since)).isoformat()} on: what was before is billed"
+            raise Rejected("billing", reason, field="effective_at")
+        if periods and moment > min(ends for _, ends in periods):
+            until = _moment(min(ends for _, ends in periods))
+            reason = f"{what} until {until.isoformat()}, the end of the period that runs"
+            raise Rejected("billing", reason, field="effective_at")
+
+    # ---- previews
+
+    async def _preview(self, change: ContractChange, target: Target, place: int) -> InvoicePreview | None:
+        """Return the invoice that a change of one subscription brings, None where it brings none."""
+        row, how = target.subscription, _prorated(change, target)
+        if how != "none":
+            details = {name: each for name, each in self._wanted(change, target).items() if name in PREVIEWED}
+        elif target.ends and await self._has_pending(row):
+            details = {"cancel_now": True, "proration_behavior": "none"}
+        else:
+            return None
+        source = await self._client.previewed(subscription=row["id"], subscription_details=details)
+        if source is None:
+            return None
+        lines = await self._lines(source)
+        moment = int(change.effective_at.timestamp())
+        is_for_it = any(previews.is_proration(each) and each["period"]["start"] >= moment for each in lines)
+        if how == "always_invoice" and not is_for_it:
+            return None  # it is the next regular one: nothing is charged for the change
+        sold = Sold(
+            change.contract.currency,
+            {item["id"]: tuple(parts.line_ids(item["metadata"])) for item in row["items"]["data"]},
+            self._sold_at(target.items),
+            _period(row),
+            await self._charges(source["id"], lines),
+            self._price_list.months,
+        )
+        return await self._shown(change, source, lines, row["metadata"], sold, place)
+
+    async def _preview_new(
+        self, change: ContractChange, items: tuple[Item, ...], correlation_id: str, place: int
+    ) -> InvoicePreview:
+        """Return the first invoice of a subscription that is to begin."""
+        phase = await self._phase(change, items, correlation_id)
+        settings: Row = phase.get("invoice_settings", {})
+        asked = phase | {
+            "start_date": int(change.effective_at.timestamp()),
+            "invoice_settings": {"days_until_due": settings.get("days_until_due")},
+        }
+        owner = reference(change.contract, "customer")
+        source = await self._client.previewed(customer=owner, schedule_details={"phases": [asked]})
+        if source is None:
+            raise Rejected("billing", f"Stripe would bill nothing for {items[0].lines[0].name}", field="lines")
+        lines, currency = await self._lines(source), change.contract.currency
+        sold = Sold(currency, {}, self._sold_at(items), None, {}, self._price_list.months)
+        shown = source | {"custom_fields": settings.get("custom_fields")}
+        return await self._shown(change, shown, lines, phase["metadata"], sold, place)
+
+    async def _shown(
+        self, change: ContractChange, source: Row, lines: list[Row], metadata: Row, sold: Sold, place: int
+    ) -> InvoicePreview:
+        """Return a preview, by the same reading as that of an invoice which exists."""
+        known = self._price_list
+        await known.learn(lines)
+        key = f"{change.id}:preview" if not place else f"{change.id}:preview.{place + 1}"
+        named = source | {"id": key, "parent": {"subscription_details": {"metadata": metadata}}}
+        invoice = invoices.invoice(named, lines, [], known.rates, known.terms, self._timezone)
+        return InvoicePreview(invoice, tuple(previews.charged_part(each, sold) for each in lines))
+
+    async def _lines(self, source: Row) -> list[Row]:
+        return await self._client.whole(source["lines"], at("invoices", source["id"], "lines"))
+
+    def _sold_at(self, items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+        """Return the ids of the lines of items, by Stripe's ids of their prices."""
+        prices = self._price_list.prices
+        return {prices[parts.price_key(each.lines[0])]: tuple(line.id for line in each.lines) for each in items}
+
+    async def _charges(self, preview_id: str, lines: list[Row]) -> dict[str, Row]:
+        """Return what was charged and is credited by lines of a preview, which may credit what stands in it as well."""
+        found = {each["id"]: each for each in lines}
+        for invoice in {earlier[0] for each in lines if (earlier := previews.credited(each))} - {preview_id}:
+            if invoice != lines[0]["invoice"]:
+                charged = await self._client.listed(at("invoices", invoice, "lines"))
+                found |= {each["id"]: each for each in charged}
+        return found
+
+    async def _has_pending(self, row: Row) -> bool:
+        """Return whether an earlier change has left something to the next invoice of a subscription."""
+        pending = await self._client.listed(at("invoiceitems"), customer=row["customer"], pending=True)
+        parents: list[Row] = [each["parent"] for each in pending if each["parent"]]
+        details: list[Row] = [each["subscription_details"] for each in parents if each["subscription_details"]]
+        return any(each["subscription"] == row["id"] for each in details)
+
+    # ---- writes
+
+    async def _update(self, change: ContractChange, target: Target) -> None:
+        """Change one subscription, without its schedule from then on."""
+        row = target.subscription
+        if row["schedule"]:
+            path = at("subscription_schedules", row["schedule"], "release")
+            await self._client.post(path, f"release:{row['schedule']}")
+        await self._client.post(
+            at("subscriptions", row["id"]),
+            f"change:{change.id}:{row['id']}",
+            **self._wanted(change, target),
+            metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
+        )
+
+    def _wanted(self, change: ContractChange, target: Target) -> Row:
+        """Return how one subscription is changed."""
+        row, how = target.subscription, _prorated(change, target)
+        if target.ends and change.at_period_end:
+            return {"cancel_at_period_end": True}
+        wanted: Row = {"proration_behavior": how}
+        if how != "none":
+            wanted |= {"proration_date": int(change.effective_at.timestamp()), "off_session": True}
+        if target.ends:
+            return wanted | {"items": mapping.ended_items(row)}
+        known = self._price_list
+        wanted["items"] = mapping.changed_items(row, target.items, change.contract, known.prices, known.tax_rates)
+        memo = mapping.memo(target.items)
+        if memo != (row["invoice_settings"]["description"] or ""):
+            wanted["invoice_settings"] = {"description": memo}
+        return wanted
+
+    async def _begin(
+        self, change: ContractChange, items: tuple[Item, ...], key: str, begins: int, correlation_id: str
+    ) -> Row:
+        phase, owner = await self._phase(change, items, correlation_id), reference(change.contract, "customer")
+        return await self._contracts.create_schedule(owner, key, phase, begins, correlation_id)
+
+    async def _phase(self, change: ContractChange, items: tuple[Item, ...], correlation_id: str) -> Row:
+        """Return the phase of a subscription that is to begin."""
+        buyer = await self._contracts.buyer(reference(change.contract, "customer"))
+        phase = await self._contracts.collected_phase(change.contract, Part(items), buyer, correlation_id)
+        return phase | {"metadata": phase["metadata"] | {CHANGES: change.id}}
+
+    async def _issued(self, change: ContractChange, subscription_id: str) -> list[str]:
+        """Let the invoices of one subscription that a change has brought be issued. Return their ids, the first one
+        first."""
+        found: list[str] = []
+        for each in reversed(await self._client.listed(at("invoices"), subscription=subscription_id)):
+            named = change_plan.changes_of(each["parent"]["subscription_details"]["metadata"])
+            if each["billing_reason"] in OF_A_CHANGE and named[-1:] == [change.id]:
+                await self._contracts.issue(each)
+                found.append(each["id"])
+        return found
+
+
+def _prorated(change: ContractChange, target: Target) -> str:
+    """Return how the part of a period that is affected is settled. What ends has no next invoice."""
+    if change.at_period_end:
+        return "none"
+    return "always_invoice" if target.ends and change.settlement != "none" else PRORATED[change.settlement]
+
+
+def _check_schedules(change: ContractChange, plan: Plan, schedules: Sequence[Row]) -> None:
+    """Raise `Rejected` where a schedule is to do more than to end: a further phase would take the change back."""
+    managing = {each.subscription["schedule"] for each in plan.to_change}
+    for each in schedules:
+        if each["id"] in managing and each["phases"][-1]["start_date"] > each["current_phase"]["start_date"]:
+            reason = (
+                f"people have planned further phases of {each['id']}, which bills {change.contract.id}: "
+                "take them away in Stripe, or wait until they have begun"
+            )
+            raise Rejected("billing", reason, field="contract.references")
+
+
+def _keys(change: ContractChange, count: int, taken: Sequence[str] | dict[str, Row] = ()) -> list[str]:
+    """Return as many natural keys of schedules that a change makes as there can be, those that are taken left out."""
+    group = msgspec.structs.replace(change.contract, group=change.id)
+    keys = (mapping.contract_key(group, place) for place in range(1, count + len(taken) + 1))
+    return [each for each in keys if each not in taken][:count]
+
+
+def _after(
+    change: ContractChange, schedules: list[str], subscriptions: list[str], invoices_of_it: list[str]
+) -> Contract:
+    """Return a contract as it runs after a change, which names the invoices of the change alone."""
+    before = change.contract
+    kept = {name: each for name, each in before.references.items() if name.partition(".")[0] != "invoice"}
+    after = msgspec.structs.replace(
+        before, lines=change.lines, state="active" if change.lines else "cancelled", references=kept
+    )
+    for name, more in (("schedule", schedules), ("subscription", subscriptions), ("invoice", invoices_of_it)):
+        named = after.named(name)
+        after = with_references(after, name, [*named, *(each for each in more if each not in named)])
+    return after
+
+
+def _is_of(metadata: Row, contract: Contract) -> bool:
+    return metadata.get("tiergate_contract") == contract.id
+
+
+def _period(row: Row) -> tuple[int, int]:
+    """Return the seconds since 1970 at which the present period of a subscription starts and ends."""
+    first: Row = row["items"]["data"][0]
+    return first["current_period_start"], first["current_period_end"]
+
+
+def _earliest(item: Item, now: datetime) -> int:
+    """Return from when on a new item can begin, in seconds since 1970: its first period has to run still."""
+    first = months_after(now.date(), -(parts.months(item.lines[0]) or 1)) + timedelta(days=1)
+    return int(datetime.combine(first, time(), UTC).timestamp())
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

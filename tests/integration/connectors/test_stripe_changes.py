@@ -1,0 +1,647 @@
+"""How the Stripe connector changes contracts that run, and what it previews of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from canonical.amendments import BillingPreview, ChargedPart, ContractChange, Settlement
+from canonical.billing import Contract, Invoice
+from canonical.deals import PricedLine, with_terms
+from canonical.events import INVOICE_FINALIZED, INVOICE_PAID
+from canonical.faults import NotFound, Rejected
+from canonical.money import Money, smallest_charge
+from canonical.proration import Period, share
+from system_apis.billing.port import Billing
+from tests.support.connector_kit import samples
+from tests.support.connector_kit.subject import Bench, bench
+from tests.support.stripe_account import StripeAccount
+
+DAY = 24 * 3600
+AMENDMENT = "amd_1"
+
+
+class Sale:
+    """A contract of a customer that pays by card, which runs at a stand-in."""
+
+    def __init__(self, account: StripeAccount, made: Bench[Billing]) -> None:
+        self.account = account
+        self.made = made
+        self.contract: Contract = samples.contract("con_1", "cus_1", "", (seat(),), made.clock().date())
+
+    async def start(self, *lines: PricedLine, **terms: Any) -> Contract:
+        buyer = samples.customer("cus_1", payment_method="pm_card_visa")
+        reference = await self.made.call(lambda: self.made.connector.put_customer(buyer))
+        wanted = samples.contract("con_1", "cus_1", reference, lines, self.made.clock().date())
+        wanted = msgspec.structs.replace(wanted, **terms)
+        put = await self.made.call(lambda: self.made.connector.put_contract(wanted, "correlation-1"))
+        self.contract = await self.made.call(lambda: self.made.connector.start(put))
+        return self.contract
+
+    def wait(self, days: float) -> None:
+        self.account.wait(days * DAY)
+        self.made.offset += timedelta(days=days)
+
+    def change(self, *lines: PricedLine, key: str = AMENDMENT, **how: Any) -> ContractChange:
+        """Return a change to these lines, which counts from now on if nothing else is said."""
+        how = {"effective_at": self.made.clock().replace(microsecond=0)} | how
+        return ContractChange(key, self.contract, lines, **how)
+
+    async def preview(self, change: ContractChange) -> BillingPreview:
+        return await self.made.call(lambda: self.made.connector.preview_change(change, "correlation-1"))
+
+    async def carry_out(self, change: ContractChange) -> Contract:
+        return await self.made.call(lambda: self.made.connector.change(change, "correlation-1"))
+
+    async def amend(self, change: ContractChange) -> list[Invoice]:
+        """Carry out a change, let the contract be what it is then, and return the invoices of the change."""
+        self.contract = await self.carry_out(change)
+        return [await self.read(each) for each in self.contract.named("invoice")]
+
+    async def refused(self, change: ContractChange) -> Rejected:
+        """Return how a change is refused, whether it is previewed or carried out."""
+        before = self.state()
+        with pytest.raises(Rejected) as previewed:
+            await self.preview(change)
+        with pytest.raises(Rejected) as carried_out:
+            await self.carry_out(change)
+        assert str(previewed.value) == str(carried_out.value)
+        assert self.state() == before
+        return carried_out.value
+
+    async def read(self, invoice: str) -> Invoice:
+        return await self.made.call(lambda: self.made.connector.invoice(invoice))
+
+    def subscriptions(self) -> list[dict[str, Any]]:
+        return list(self.account.account.all("subscription"))
+
+    def items(self) -> list[list[tuple[int, int]]]:
+        """Return amount and quantity of all items of each subscription that is not over."""
+        return [
+            [(each["price"]["unit_amount"], each["quantity"]) for each in subscription["items"]["data"]]
+            for subscription in self.subscriptions()
+            if subscription["status"] != "canceled"
+        ]
+
+    def totals(self) -> list[int]:
+        return [each["subtotal"] for each in self.account.account.all("invoice")]
+
+    def state(self) -> tuple[Any, ...]:
+        """Return all that bills."""
+        kinds = ("subscription", "subscription_schedule", "invoice", "invoiceitem")
+        return tuple(list(self.account.account.all(each)) for each in kinds)
+
+
+Act = Callable[[Sale], Awaitable[None]]
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> StripeAccount:
+    return StripeAccount(tmp_path)
+
+
+def run(account: StripeAccount, folder: Path, act: Act) -> None:
+    async def connected() -> None:
+        async with bench(account, folder) as made:
+            await act(Sale(account, made))
+
+    asyncio.run(connected())
+
+
+def seat(quantity: int = 10, cents: int = 1_000, key: str = "lin_1", interval: str = "month") -> PricedLine:
+    return samples.priced_line(key, f"SKU-{key}", Money(cents, "EUR"), interval, quantity)
+
+
+def amounts(invoice: Invoice) -> tuple[Any, ...]:
+    """Return what an invoice says of money, and of what it is for."""
+    lines = [
+        (
+            *(each.sku, each.description, each.quantity, each.net, each.tax, each.taxes, each.agreed),
+            *(each.period_start, each.period_end),
+        )
+        for each in invoice.lines
+    ]
+    return lines, invoice.total, invoice.tax, invoice.tax_treatment, invoice.contract_id, invoice.due_on
+
+
+def nets(invoice: Invoice) -> list[int]:
+    return [each.net.amount for each in invoice.lines]
+
+
+def unexplained(preview: BillingPreview) -> list[tuple[ChargedPart, Money]]:
+    """Return the parts of previewed invoices whose amounts are not what their seconds make of their prices."""
+    found: list[tuple[ChargedPart, Money]] = []
+    for each in preview.invoices:
+        for part, line in zip(each.parts, each.invoice.lines, strict=True):
+            period = Period(part.period_starts_at, part.period_ends_at, part.months)
+            step = smallest_charge(part.price.currency).amount
+            expected = share("seconds", period, part.starts_at, part.ends_at).of_price(part.price, step)
+            if part.prorated and expected != line.net:
+                found.append((part, line.net))
+    return found
+
+
+def test_a_change_is_charged_to_the_cent_as_it_was_previewed_and_its_schedule_takes_nothing_back(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        before = await sale.start(seat(), seat(3, 500, "lin_2"))
+        sale.wait(10)
+        before_preview = sale.state()
+        change = sale.change(seat(15), seat(3, 500, "lin_2"))
+        preview = await sale.preview(change)
+        assert sale.state() == before_preview
+        (invoice,) = await sale.amend(change)
+
+        (previewed,) = preview.invoices
+        assert (preview.effective_at, previewed.invoice.state) == (change.effective_at, "draft")
+        assert previewed.invoice.id == "amd_1:preview"
+        assert amounts(previewed.invoice) == amounts(invoice)
+        assert invoice.state == "paid"
+        assert len(invoice.lines) == 2
+        assert nets(invoice)[0] < 0 < sum(nets(invoice))
+        assert [(each.lines, each.prorated, each.price.amount) for each in previewed.parts] == [
+            (("lin_1",), True, -10_000),
+            (("lin_1",), True, 15_000),
+        ]
+        assert unexplained(preview) == []
+        assert sale.contract.lines == change.lines
+        assert sale.contract.references["subscription"] == before.references["subscription"]
+        assert sale.items() == [[(1_000, 15), (500, 3)]]
+        sale.wait(400)
+        assert sale.items() == [[(1_000, 15), (500, 3)]]
+        assert sale.totals()[-1] == 16_500
+
+    run(account, tmp_path, act)
+
+
+def test_the_same_change_again_changes_nothing_also_when_another_one_came_after_it(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 9_000, "lin_2", "year"))
+        sale.wait(3)
+        first = sale.change(seat(12), seat(1, 9_000, "lin_2", "year"), seat(2, 700, "lin_3"))
+        after_first = await sale.carry_out(first)
+        sale.contract = after_first
+        sale.wait(2)
+        state = sale.state()
+        assert await sale.carry_out(first) == after_first
+        second = sale.change(seat(12), seat(2, 9_000, "lin_2", "year"), key="amd_2")
+        after_second = await sale.carry_out(second)
+        assert after_second.named("invoice")
+        assert set(after_second.named("invoice")) & set(after_first.named("invoice")) == set()
+        sale.wait(40)
+        state = sale.state()
+
+        assert await sale.carry_out(first) == after_first
+        assert await sale.carry_out(second) == after_second
+        assert (await sale.preview(second)).invoices == ()
+        assert sale.state() == state
+
+    run(account, tmp_path, act)
+
+
+def test_a_monthly_and_a_yearly_line_that_change_together_are_two_invoices(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 120_000, "lin_2", "year"))
+        sale.wait(10)
+        change = sale.change(seat(8), seat(1, 150_000, "lin_2", "year"))
+        preview = await sale.preview(change)
+        issued = await sale.amend(change)
+
+        assert [each.invoice.id for each in preview.invoices] == ["amd_1:preview", "amd_1:preview.2"]
+        assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
+        assert [[part.months for part in each.parts] for each in preview.invoices] == [[1, 1], [12, 12]]
+        assert unexplained(preview) == []
+        assert sale.items() == [[(1_000, 8)], [(150_000, 1)]]
+
+    run(account, tmp_path, act)
+
+
+def test_a_change_that_is_settled_with_the_next_invoice_is_previewed_as_that(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        sale.wait(10)
+        change = sale.change(seat(15), settlement="next_invoice")
+        (previewed,) = (await sale.preview(change)).invoices
+        assert await sale.amend(change) == []
+        assert sale.totals() == [10_000]
+        sale.wait(25)
+
+        (subscription,) = sale.subscriptions()
+        invoice = await sale.read(subscription["latest_invoice"])
+        assert amounts(previewed.invoice) == amounts(invoice)
+        assert [each.prorated for each in previewed.parts] == [False, True, True]
+        assert [each.price.amount for each in previewed.parts] == [15_000, -10_000, 15_000]
+        assert [each.lines for each in previewed.parts] == [("lin_1",)] * 3
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize(("settlement", "at_period_end"), [("none", False), ("at_once", True)])
+def test_a_change_that_is_not_settled_has_no_invoice_and_the_next_one_has_the_new_lines(
+    account: StripeAccount, tmp_path: Path, settlement: Settlement, *, at_period_end: bool
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 500, "lin_2"))
+        sale.wait(10)
+        change = sale.change(seat(15, 900), seat(2, 700, "lin_3"), settlement=settlement, at_period_end=at_period_end)
+        preview = await sale.preview(change)
+        assert await sale.amend(change) == []
+
+        ends = sale.subscriptions()[0]["items"]["data"][0]["current_period_end"]
+        counts = datetime.fromtimestamp(ends, UTC) if at_period_end else change.effective_at
+        assert (preview.effective_at, preview.invoices) == (counts, ())
+        assert sale.items() == [[(900, 15), (700, 2)]]
+        sale.wait(25)
+        assert sale.totals() == [10_500, 13_500 + 1_400]
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("settlement", ["at_once", "next_invoice", "none"])
+@pytest.mark.parametrize("months", [0, 12])
+def test_a_contract_that_ends_now_is_credited_from_the_moment_on_as_previewed_and_bills_nothing_more(
+    account: StripeAccount, tmp_path: Path, settlement: Settlement, months: int
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 120_000, "lin_2", "year"), term_months=months)
+        sale.wait(10)
+        change = sale.change(settlement=settlement)
+        sale.wait(2)  # it is carried out later, and counts from when it was wanted
+        preview = await sale.preview(change)
+        issued = await sale.amend(change)
+
+        assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
+        assert unexplained(preview) == []
+        assert (sale.contract.state, sale.contract.lines) == ("cancelled", ())
+        assert {each["status"] for each in sale.subscriptions()} == {"canceled"}
+        assert len(issued) == (0 if settlement == "none" else 2)
+        for each in preview.invoices:
+            assert {part.starts_at for part in each.parts} == {change.effective_at}
+            assert each.invoice.total.amount < 0
+        state = sale.state()
+        assert await sale.carry_out(change) == sale.contract
+        sale.wait(400)
+        assert sale.totals() == [each["subtotal"] for each in state[2]]
+
+    run(account, tmp_path, act)
+
+
+def test_a_contract_that_ends_with_its_period_is_billed_until_then_and_no_longer(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 120_000, "lin_2", "year"))
+        sale.wait(10)
+        change = sale.change(at_period_end=True)
+        preview = await sale.preview(change)
+        assert await sale.amend(change) == []
+        state = sale.state()
+        assert await sale.carry_out(change) == sale.contract
+
+        assert sale.state() == state
+        assert sale.contract.state == "cancelled"
+        ends = [each["items"]["data"][0]["current_period_end"] for each in sale.subscriptions()]
+        assert (preview.effective_at, preview.invoices) == (datetime.fromtimestamp(max(ends), UTC), ())
+        assert [each["cancel_at"] for each in sale.subscriptions()] == ends
+        sale.wait(30)
+        sale.wait(400)
+        assert sale.totals() == [10_000, 120_000]
+        assert {each["status"] for each in sale.subscriptions()} == {"canceled"}
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("months", [0, 1])
+def test_a_contract_without_end_and_one_after_its_term_are_changed_as_any_other(
+    account: StripeAccount, tmp_path: Path, months: int
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), term_months=months)
+        sale.wait(45)
+        assert [each["schedule"] for each in sale.subscriptions()] == [None]
+        change = sale.change(seat(20))
+        (previewed,) = (await sale.preview(change)).invoices
+        (invoice,) = await sale.amend(change)
+
+        assert amounts(previewed.invoice) == amounts(invoice)
+        await sale.amend(sale.change(key="amd_2", at_period_end=True))
+        sale.wait(60)
+        assert [each["status"] for each in sale.subscriptions()] == ["canceled"]
+
+    run(account, tmp_path, act)
+
+
+def test_the_last_line_of_one_of_two_subscriptions_ends_that_one(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 120_000, "lin_2", "year"))
+        sale.wait(10)
+        change = sale.change(seat(), settlement="next_invoice")
+        preview = await sale.preview(change)
+        (invoice,) = await sale.amend(change)
+
+        assert [amounts(each.invoice) for each in preview.invoices] == [amounts(invoice)]
+        assert (sale.contract.state, sale.items()) == ("active", [[(1_000, 10)]])
+        assert invoice.total.amount < 0
+
+    run(account, tmp_path, act)
+
+
+def test_new_lines_go_where_there_is_room_and_else_begin_a_subscription_of_their_own(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        full = [seat(1, 100 + place, f"lin_{place}") for place in range(19)]
+        await sale.start(*full)
+        sale.wait(10)
+        more = [seat(1, 200 + place, f"lin_{place}") for place in range(19, 22)]
+        yearly = seat(2, 9_000, "lin_y", "year")
+        change = sale.change(*full, *more, yearly)
+        preview = await sale.preview(change)
+        issued = await sale.amend(change)
+
+        assert [len(each) for each in sale.items()] == [20, 2, 1]
+        assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
+        assert [[part.lines for part in each.parts] for each in preview.invoices] == [
+            [("lin_19",)],
+            [("lin_20",), ("lin_21",)],
+            [("lin_y",)],
+        ]
+        assert {each.state for each in issued} == {"paid"}
+        assert len(sale.contract.named("subscription")) == 3
+        state = sale.state()
+        assert await sale.carry_out(change) == sale.contract
+        assert sale.state() == state
+        last = sale.change(*(seat(2, 100 + place, f"lin_{place}") for place in range(19)), key="amd_2")
+        preview = await sale.preview(last)
+        issued = await sale.amend(last)
+        assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
+        assert [len(each.invoice.lines) for each in preview.invoices] == [39, 2, 1]
+        assert [len(each) for each in sale.items()] == [19]
+
+    run(account, tmp_path, act)
+
+
+def test_lines_that_were_one_item_are_several_when_their_prices_differ_and_twenty_is_not_exceeded(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        others = [seat(1, 100 + place, f"lin_{place}") for place in range(19)]
+        twins = [msgspec.structs.replace(seat(2, 500, key), sku="TWIN") for key in ("lin_a", "lin_b")]
+        await sale.start(*others, *twins)
+        assert [len(each) for each in sale.items()] == [20]
+        sale.wait(10)
+        dearer = msgspec.structs.replace(twins[1], unit_price=Money(600, "EUR"))
+        change = sale.change(*others, twins[0], dearer)
+        preview = await sale.preview(change)
+        issued = await sale.amend(change)
+
+        assert [len(each) for each in sale.items()] == [20, 1]
+        assert sale.items()[1] == [(600, 2)]
+        assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
+        assert [part.lines for part in preview.invoices[0].parts] == [("lin_a", "lin_b"), ("lin_a",)]
+        items: list[Any] = sale.subscriptions()[0]["items"]["data"]
+        assert items[-1]["metadata"] == {"tiergate_line": "lin_a"}
+
+    run(account, tmp_path, act)
+
+
+def test_all_twenty_prices_of_a_subscription_change_at_once_each_in_its_place(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(*(seat(1, 100 + place, f"lin_{place}") for place in range(20)))
+        sale.wait(10)
+        change = sale.change(*(seat(1, 300 + place, f"lin_{place}") for place in range(20)))
+        (previewed,) = (await sale.preview(change)).invoices
+        (invoice,) = await sale.amend(change)
+
+        assert amounts(previewed.invoice) == amounts(invoice)
+        assert [len(each) for each in sale.items()] == [20]
+        assert {len(each.lines) for each in previewed.parts} == {1}
+
+    run(account, tmp_path, act)
+
+
+def test_a_line_that_was_delivered_late_is_changed_with_the_others(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        contract = await sale.start(seat())
+        sale.wait(5)
+        late = seat(4, 500, "lin_2")
+        own = msgspec.structs.replace(contract, group=late.id, lines=(late,))
+        put = await sale.made.call(lambda: sale.made.connector.put_contract(own, "correlation-1"))
+        await sale.made.call(lambda: sale.made.connector.start(put))
+        sale.contract = msgspec.structs.replace(contract, lines=(seat(), late))
+        sale.wait(5)
+        change = sale.change(seat(9), seat(5, 500, "lin_2"))
+        preview = await sale.preview(change)
+        issued = await sale.amend(change)
+
+        assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
+        assert len(issued) == 2
+        assert sale.items() == [[(1_000, 9)], [(500, 5)]]
+
+    run(account, tmp_path, act)
+
+
+def test_a_second_change_in_a_period_credits_what_the_first_one_charged(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(7, 333))
+        for place, quantity in enumerate((11, 5, 23), 1):
+            sale.wait(4.3)
+            change = sale.change(seat(quantity, 333), key=f"amd_{place}")
+            preview = await sale.preview(change)
+            (invoice,) = await sale.amend(change)
+            assert amounts(preview.invoices[0].invoice) == amounts(invoice)
+            assert unexplained(preview) == []
+
+    run(account, tmp_path, act)
+
+
+def test_what_an_earlier_change_has_left_to_the_next_invoice_is_billed_when_the_contract_ends(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        sale.wait(10)
+        await sale.amend(sale.change(seat(20), settlement="next_invoice"))
+        sale.wait(5)
+        change = sale.change(key="amd_2", settlement="none")
+        preview = await sale.preview(change)
+        (invoice,) = await sale.amend(change)
+
+        assert [amounts(each.invoice) for each in preview.invoices] == [amounts(invoice)]
+        assert invoice.total.amount > 0
+
+    run(account, tmp_path, act)
+
+
+def test_what_was_agreed_for_a_line_is_on_its_invoices_when_it_changes(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        sale.wait(10)
+        terms = msgspec.structs.replace(seat().terms, unit_price=seat().terms.unit_price * 9 / 10)
+        cheaper = with_terms(
+            seat(), msgspec.structs.replace(terms, list_price=seat().terms.unit_price, discount_percent=terms.quantity)
+        )
+        change = sale.change(cheaper)
+        (previewed,) = (await sale.preview(change)).invoices
+        (invoice,) = await sale.amend(change)
+
+        assert amounts(previewed.invoice) == amounts(invoice)
+        assert [each.agreed and each.agreed.in_words("EUR") for each in invoice.lines] == [
+            None,
+            "10 × 10.00 EUR less 10 %",
+        ]
+        shown = account.account.get("invoice", invoice.id)["description"]
+        assert shown == "Platform fee: 10 × 10.00 EUR less 10 %"
+
+    run(account, tmp_path, act)
+
+
+def test_an_invoice_below_nothing_is_reported_and_its_credit_is_settled_with_the_one_that_uses_it(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        sale.wait(10)
+        (credit,) = await sale.amend(sale.change(seat(2)))
+
+        assert (credit.state, credit.balance.amount, credit.payments) == ("paid", 0, ())
+        assert credit.total.amount == sum(nets(credit)) + credit.tax.amount < 0
+        reported: list[str] = []
+        for event in sale.account.account.all("event"):
+            if event["data"]["object"]["id"] == credit.id:
+                body = msgspec.json.encode(event)
+                headers = sale.account.sign(body, sale.made.clock(), sale.account.webhook_secret)
+                found = await sale.made.call(
+                    lambda body=body, headers=headers: sale.made.connector.reported(headers, body)
+                )
+                reported += [found.event.type] if found else []
+        assert reported == [INVOICE_FINALIZED, INVOICE_PAID]
+        for days in (31, 31, 31, 1, 1):
+            sale.wait(days)
+        following = [await sale.read(each["id"]) for each in sale.account.account.all("invoice")][2:]
+        settled = [(each.settles, each.amount.amount) for one in following for each in one.payments]
+        assert [one.total.amount for one in following] == [2_380] * len(following)
+        (settling,) = (each for each in settled if each[0])
+        used = [one.id for one in following if not one.payments]
+        assert set(settling[0]) == {credit.id, *used}
+        assert settling[1] == credit.total.amount + 2_380 * (len(used) + 1)
+
+    run(account, tmp_path, act)
+
+
+# ---- what is refused
+
+
+def test_a_moment_outside_of_the_period_that_runs_is_refused(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        sale.wait(40)
+        item = sale.subscriptions()[0]["items"]["data"][0]
+        starts, ends = (datetime.fromtimestamp(item[f"current_period_{each}"], UTC) for each in ("start", "end"))
+        second = timedelta(seconds=1)
+        early = await sale.refused(sale.change(seat(20), effective_at=starts - second))
+        late = await sale.refused(sale.change(seat(20), effective_at=ends + second))
+        new = await sale.refused(sale.change(seat(), seat(1, 1, "lin_2"), effective_at=starts - timedelta(days=40)))
+
+        assert [each.field for each in (early, late, new)] == ["effective_at"] * 3
+        assert starts.isoformat() in early.reason
+        assert ends.isoformat() in late.reason
+        ahead = await sale.preview(sale.change(seat(20), effective_at=ends - second))
+        assert len(ahead.invoices) == 1
+
+    run(account, tmp_path, act)
+
+
+def test_a_contract_that_is_not_there_has_not_begun_or_has_ended_is_refused(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        ours = sale.contract
+        sale.contract = msgspec.structs.replace(ours, id="con_2")
+        with pytest.raises(NotFound):
+            await sale.preview(sale.change(seat(2)))
+        sale.contract = ours
+        await sale.amend(sale.change())
+        assert (await sale.refused(sale.change(seat(2), key="amd_2"))).field == "contract.state"
+        later = sale.made.clock().date() + timedelta(days=40)
+        await sale.start(seat(), id="con_3", starts_on=later)
+        refused = await sale.refused(sale.change(seat(2)))
+        assert (refused.field, str(later) in refused.reason) == ("effective_at", True)
+
+    run(account, tmp_path, act)
+
+
+def test_a_contract_that_is_billed_otherwise_than_it_says_is_refused(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        contract = await sale.start(seat(), seat(1, 500, "lin_2"))
+        sale.contract = msgspec.structs.replace(contract, lines=(*contract.lines, seat(1, 1, "lin_3")))
+        assert (await sale.refused(sale.change(seat(2)))).field == "contract.lines"
+        sale.contract = msgspec.structs.replace(contract, lines=(seat(),))
+        assert (await sale.refused(sale.change(seat(2)))).field == "contract.lines"
+        sale.contract = contract
+        item = sale.subscriptions()[0]["items"]["data"][0]["id"]
+        account.api.v1.subscription_items.update(item, {"quantity": 11})
+        assert (await sale.refused(sale.change(seat(2), seat(1, 500, "lin_2")))).field == "contract.lines"
+        account.api.v1.subscription_items.update(item, {"quantity": 10})
+        yearly = seat(1, 500, "lin_2", "year")
+        assert (await sale.refused(sale.change(seat(), yearly))).field == "lines"
+        assert await sale.amend(sale.change(seat(12), seat(1, 500, "lin_2")))
+
+    run(account, tmp_path, act)
+
+
+def test_phases_that_people_have_planned_are_not_overridden(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        contract = await sale.start(seat())
+        schedule = account.account.get("subscription_schedule", contract.references["schedule"])
+        (now,) = schedule["phases"]
+        item = {name: now["items"][0][name] for name in ("price", "quantity", "metadata")}
+        rates = [each["id"] for each in now["default_tax_rates"]]
+        planned: Any = {"metadata": now["metadata"], "default_tax_rates": rates}
+        first: Any = planned | {"items": [item], "start_date": now["start_date"]}
+        first |= {"end_date": now["end_date"]}
+        second: Any = planned | {"items": [item | {"quantity": 30}]}
+        account.api.v1.subscription_schedules.update(schedule["id"], {"phases": [first, second]})
+
+        refused = await sale.refused(sale.change(seat(2)))
+        assert (refused.field, schedule["id"] in refused.reason) == ("contract.references", True)
+
+    run(account, tmp_path, act)
+
+
+def test_a_line_that_begins_with_the_next_period_is_billed_from_then_on_and_changed_no_sooner(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        sale.wait(10)
+        change = sale.change(seat(), seat(1, 9_000, "lin_2", "year"), at_period_end=True)
+        assert await sale.amend(change) == []
+        state = sale.state()
+        assert await sale.carry_out(change) == sale.contract
+        assert sale.state() == state
+        sooner = sale.change(seat(), seat(2, 9_000, "lin_2", "year"), key="amd_2")
+        assert (await sale.refused(sooner)).field == "effective_at"
+        sale.wait(25)
+
+        assert sale.items() == [[(1_000, 10)], [(9_000, 1)]]
+        assert sorted(sale.totals()) == [9_000, 10_000, 10_000]
+        assert len(await sale.amend(sale.change(*sooner.lines, key="amd_3"))) == 1
+
+    run(account, tmp_path, act)
