@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from canonical.amendments import ContractChange
 from canonical.billing import Contract
 from canonical.events import Event
-from canonical.faults import NotFound
+from canonical.faults import NotFound, Rejected
 from canonical.money import Money
 from system_apis.billing.port import Billing
 from tests.support.connector_kit import samples
@@ -62,6 +63,7 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
             Put("customer", self._customer, self._customers),
             Put("contract", self._contract, self.subject.contracts),
             Put("start", self._start, self._invoices),
+            Put("change", self._change, self._invoices_of_change),
         )
 
     async def read(self) -> Act:
@@ -139,6 +141,44 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         await self.bench.settled(await self._customer("deleted"))
         assert await self._customers("deleted") == 1
 
+    @behaviour
+    async def a_change_is_charged_as_it_was_previewed_in_currencies_with_none_two_and_three_digits(self) -> None:
+        for price in samples.PRICES:
+            key = f"changed-{price.currency}"
+            started = await self.bench.settled(await self._start(key, price))
+            assert isinstance(started, Contract)
+            change = self._amendment(started, 3)
+            preview = await self.bench.settled(
+                lambda change=change: self.connector.preview_change(change, "correlation-1")
+            )
+            assert await self._invoices_of_change(key) == 0
+            changed = await self.bench.settled(lambda change=change: self.connector.change(change, "correlation-1"))
+            issued = [
+                await self.bench.settled(lambda each=each: self.connector.invoice(each))
+                for each in changed.named("invoice")
+            ]
+            assert [(each.invoice.total, each.invoice.tax) for each in preview.invoices] == [
+                (each.total, each.tax) for each in issued
+            ]
+            assert [[line.net for line in each.invoice.lines] for each in preview.invoices] == [
+                [line.net for line in each.lines] for each in issued
+            ]
+            assert [len(each.parts) for each in preview.invoices] == [len(each.lines) for each in issued]
+
+    @behaviour
+    async def what_cannot_be_changed_is_refused_or_not_found(self) -> None:
+        started = await self.bench.settled(await self._start("unchanged"))
+        assert isinstance(started, Contract)
+        change = self._amendment(started, 3)
+        early = msgspec.structs.replace(change, effective_at=change.effective_at - timedelta(days=1))
+        unknown = msgspec.structs.replace(change, contract=msgspec.structs.replace(started, id="con_none"))
+        for each, kind in ((early, Rejected), (unknown, NotFound)):
+            for call in (self.connector.preview_change, self.connector.change):
+                fault = await self.bench.fault(lambda call=call, each=each: call(each, "correlation-1"))
+                assert isinstance(fault, kind), repr(fault)
+                assert each is unknown or fault.field == "effective_at"
+        assert await self._invoices("unchanged") == 1
+
     # ---- the calls
 
     async def _customers(self, key: str) -> int:
@@ -159,6 +199,22 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         made = await self.bench.settled(await self._contract(key, price))
         assert isinstance(made, Contract)
         return lambda: self.connector.start(made)
+
+    async def _change(self, key: str) -> Act:
+        """Return a change of a contract that runs, whose first invoice is there already."""
+        started = await self.bench.settled(await self._start(key))
+        assert isinstance(started, Contract)
+        change = self._amendment(started, 3)
+        return lambda: self.connector.change(change, "correlation-1")
+
+    async def _invoices_of_change(self, key: str) -> int:
+        return await self._invoices(key) - 1
+
+    def _amendment(self, contract: Contract, quantity: int) -> ContractChange:
+        """Return a change of the quantity of each line, from now on."""
+        lines = tuple(msgspec.structs.replace(each, quantity=quantity) for each in contract.lines)
+        now = self.bench.clock().replace(microsecond=0)
+        return ContractChange(f"amd_{contract.id}", contract, lines, now)
 
     async def _first_invoice(self, key: str, price: Money):  # noqa: ANN202
         started = await self.bench.settled(await self._start(key, price))
