@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
+
 from canonical.billing import Contract, Invoice, InvoiceLine, LineTax
 from canonical.deals import PricedLine
 from canonical.money import Money
@@ -67,6 +69,17 @@ def _issued(line: PricedLine, billing: Invoicing, on: date) -> InvoiceLine:
     (tax,) = billing.taxes(amount, currency.lower(), rates)
     charged = amounts.from_stripe(tax["amount"], currency)
     return InvoiceLine(line.sku, line.name, line.quantity, line.net, charged, on, on, (LineTax(line.tax, charged),))
+
+
+def credited_in_part(invoice: Invoice, draw: Random) -> Invoice:
+    """Return an invoice of a change: about half of the lines are credited, with the taxes that were charged on them."""
+    lines = tuple(_credited(each) if draw.random() < 0.5 else each for each in invoice.lines)
+    return samples.invoice_of(invoice.id, invoice.customer_id, lines, invoice.issued_on)
+
+
+def _credited(line: InvoiceLine) -> InvoiceLine:
+    taxes = tuple(msgspec.structs.replace(each, amount=-each.amount) for each in line.taxes)
+    return msgspec.structs.replace(line, net=-line.net, tax=-line.tax, taxes=taxes)
 
 
 def by_code(lines: Sequence[InvoiceLine]) -> dict[str, tuple[Money, Money]]:

@@ -15,7 +15,7 @@ import structlog
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Posting
 from canonical.faults import Conflict, Misconfigured, NotFound, PlatformFault, Rejected, UnknownOutcome
-from canonical.money import Money, total
+from canonical.money import total
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import Books
 from system_apis.erp.tryton.client import FUTURE, TrytonClient
@@ -200,11 +200,7 @@ class Invoices:
         if (drafted.total - drafted.tax) != (invoice.total - invoice.tax):
             reason = f"Tryton works out {drafted.total - drafted.tax} before tax, billing {invoice.total - invoice.tax}"
             raise Rejected("erp", reason, field="total")
-        issued: dict[int, Money] = {}
-        for line in invoice.lines:
-            for code, amount in mapping.taxes_of(line, invoice).items():
-                tax = self._master_data.tax(code, invoice.legal_entity, company)
-                issued[tax] = issued.get(tax, Money.zero(amount.currency)) + amount
+        issued = mapping.taxes_by_side(invoice, lambda code: self._master_data.tax(code, invoice.legal_entity, company))
         if total(issued.values(), invoice.tax.currency) != invoice.tax:
             raise Rejected("erp", f"the taxes of the lines are not the {invoice.tax} of the invoice", field="tax")
         return mapping.tax_changes(draft.row["taxes."], issued, len(invoice.lines))

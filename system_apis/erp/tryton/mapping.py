@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -30,8 +30,11 @@ POSTING = [
     "currency.code",
     "reference",
 ]
-DRAFTED = [*POSTING, "taxes.tax", "taxes.amount"]
+DRAFTED = [*POSTING, "taxes.tax", "taxes.base", "taxes.amount"]
 """What has to be known of a draft: its taxes too, which become billing's."""
+TaxSide = tuple[int, bool]
+"""A tax as Tryton keeps it on an invoice: its id, and whether it is on what is charged. What is credited has a row of
+its own (`_key` of `account.invoice.tax`, 8.2)."""
 PAYING = [
     *POSTING,
     "_timestamp",
@@ -287,22 +290,32 @@ def taxes_of(source: InvoiceLine, of: Invoice) -> dict[str, Money]:
     return found
 
 
-def tax_changes(present: list[Row], wanted: dict[int, Money], lines: int) -> list[Any]:
-    """Return what to write to the taxes of a draft, so that they are the `wanted` amounts, by the ERP's id of the tax.
+def taxes_by_side(of: Invoice, tax: Callable[[str], int]) -> dict[TaxSide, Money]:
+    """Return the taxes of an invoice as Tryton keeps them apart. `tax` returns the ERP's id of the tax with a code."""
+    found: dict[TaxSide, Money] = {}
+    for each in of.lines:
+        for code, amount in taxes_of(each, of).items():
+            side = tax(code), each.net.amount >= 0
+            found[side] = found[side] + amount if side in found else amount
+    return found
+
+
+def tax_changes(present: list[Row], wanted: dict[TaxSide, Money], lines: int) -> list[Any]:
+    """Return what to write to the taxes of a draft, so that they are the `wanted` amounts.
 
     Rounding can differ for each of the `lines` by one minor unit, and by ten in a currency with three digits, which
     billing charges in hundredths. Raises `Rejected` for more, and for a tax that one side has alone.
     """
-    rows = {each["tax"]: each for each in present}
+    rows = {(each["tax"], from_decimal(each["base"]) >= 0): each for each in present}
     changes: list[Any] = []
-    for tax in sorted(rows.keys() | {each for each, amount in wanted.items() if amount.amount}):
-        due = wanted.get(tax)
-        worked_out = from_decimal(rows[tax]["amount"]) if tax in rows else None
+    for side in sorted(rows.keys() | {each for each, amount in wanted.items() if amount.amount}):
+        due = wanted.get(side)
+        worked_out = from_decimal(rows[side]["amount"]) if side in rows else None
         if due is None or worked_out is None or not _is_rounding(Money.of(worked_out, due.currency) - due, lines):
             reason = f"Tryton works out {worked_out} of a tax that is {due} in billing"
             raise Rejected("erp", reason, field="tax")
         if due.decimal != worked_out:
-            changes.append(["write", [rows[tax]["id"]], {"amount": decimal(due.decimal)}])
+            changes.append(["write", [rows[side]["id"]], {"amount": decimal(due.decimal)}])
     return changes
 
 
@@ -314,18 +327,19 @@ def _is_rounding(difference: Money, lines: int) -> bool:
 def quantity_and_price(source: InvoiceLine, digits: int) -> tuple[Decimal, Decimal]:
     """Return how many units of a line are booked at which price, so that Tryton makes its amount of them.
 
-    `digits` are those of the unit. Tryton rounds quantity times price to the currency, halves to even (`amount` of
-    `account.invoice.line`, 8.2). Where neither the price that was agreed nor the one that follows from the amount gives
-    the amount, and where the unit does not take the quantity, the line is one piece of the whole amount.
+    `digits` are those of the unit. What is credited is a quantity below nothing, as in Tryton's own credit notes
+    (`_credit` of `account.invoice.line`, 8.2). Tryton rounds quantity times price to the currency, halves to even
+    (`amount`). Where neither the price that was agreed nor the one that follows from the amount gives the amount, and
+    where the unit does not take the quantity, the line is one piece of the whole amount.
     """
     net = source.net.decimal
-    units = source.agreed.quantity if source.agreed else Decimal(source.quantity)
+    units = abs(source.agreed.quantity if source.agreed else Decimal(source.quantity)).copy_sign(net)
     if units and digits_of(units) <= digits:
-        prices = [source.agreed.unit_price] if source.agreed else []
+        prices = [abs(source.agreed.unit_price)] if source.agreed else []
         for price in (*prices, round(net / units, UNIT_PRICE_DIGITS)):
             if digits_of(price) <= UNIT_PRICE_DIGITS and round(units * price, exponent(source.net.currency)) == net:
                 return units, price
-    return (Decimal(1), net) if net >= 0 else (Decimal(-1), -net)
+    return Decimal(1).copy_sign(net), abs(net)
 
 
 def line(source: InvoiceLine, product: Row, taxes: list[int], currency: int, taxed_on: date) -> Row:

@@ -148,7 +148,7 @@ class Books:
             "tax_amount": decimal(row["tax"]),
             "amount_to_pay": decimal(due),
             "currency.": {"code": "EUR"},
-            "taxes.": [{"id": key, "tax": 1, "amount": decimal(row["tax"])}],
+            "taxes.": [{"id": key, "tax": 1, "base": decimal(row["net"]), "amount": decimal(row["tax"])}],
         }
 
 

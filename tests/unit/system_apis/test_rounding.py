@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from hypothesis import example, given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from canonical.billing import InvoiceLine
 from canonical.deals import DealLine, PricedLine, priced_line
 from canonical.money import Money, exponent
+from canonical.proration import Period, share
 from sandbox.stripe import currencies
 from sandbox.stripe.invoicing import rounded_amount
 from system_apis.billing.stripe import amounts, mapping, parts
@@ -101,3 +102,31 @@ def test_a_unit_that_takes_no_such_quantity_is_booked_as_one_piece() -> None:
 
     assert quantity_and_price(of, digits=0) == (Decimal(1), Decimal("250.00"))
     assert quantity_and_price(of, digits=1) == (Decimal("2.5"), Decimal(100))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 10_000), PRICES, st.integers(0, 2_678_400), st.booleans()), min_size=1, max_size=20
+    ),
+    CURRENCIES,
+)
+@example([(15, Decimal("0.4"), 1_298_903, True)], "EUR")
+def test_what_the_erp_makes_of_prorations_is_what_was_charged(
+    parts: list[tuple[int, Decimal, int, bool]], currency: str
+) -> None:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    period = Period(start, start + timedelta(days=31))
+    charged, booked = Money.zero(currency), Decimal(0)
+    for pieces, price, seconds, is_credit in parts:
+        line = sold(Decimal(pieces), price, currency)
+        share_of = share("seconds", period, period.end - timedelta(seconds=seconds), period.end)
+        net = share_of.of_price(-line.net if is_credit else line.net)
+        of = InvoiceLine("SEAT", "", pieces, net, Money.zero(currency), DAY, DAY, agreed=line.agreed)
+
+        units, unit_price = quantity_and_price(of, digits=0)
+
+        assert unit_price >= 0
+        charged += net
+        smallest = Decimal(1).scaleb(-exponent(currency))
+        booked += (Decimal(str(float(units))) * unit_price).quantize(smallest, ROUND_HALF_EVEN)
+    assert booked == charged.decimal
