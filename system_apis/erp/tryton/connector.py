@@ -351,8 +351,9 @@ class Tryton:
         origins = [f"account.invoice,{each['id']}" for each in (invoice, *found)]
         left = [["account", "=", invoice["account"]], ["move.origin", "in", origins], ["move.state", "=", "posted"]]
         opened = [*left, ["reconciliation", "=", None]]
-        lines = await self._client.rows("account.move.line", opened, ["debit", "credit"], company["id"])
-        if not lines or sum(from_decimal(each["debit"]) - from_decimal(each["credit"]) for each in lines):
+        fields = ["debit", "credit", "second_currency", "amount_second_currency"]
+        lines = await self._client.rows("account.move.line", opened, fields, company["id"])
+        if not lines or mapping.left_of(lines):
             return
         await self._reconcile(left, {}, company)
 

@@ -429,3 +429,12 @@ def posting(row: Row) -> Posting:
         posted_on=from_day(row["invoice_date"]),
         reference=row["reference"],
     )
+
+
+def left_of(lines: list[Row]) -> Decimal:
+    """Return the sum of lines on an account, debit less credit: in the currency of their invoices where it is one,
+    since that is what Tryton reconciles by, and books the difference of the rates (`reconcile` of `account.move.line`,
+    8.2)."""
+    if len({each["second_currency"] for each in lines}) == 1 and lines[0]["second_currency"]:
+        return sum((from_decimal(each["amount_second_currency"]) for each in lines), Decimal(0))
+    return sum((from_decimal(each["debit"]) - from_decimal(each["credit"]) for each in lines), Decimal(0))
