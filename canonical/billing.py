@@ -154,7 +154,8 @@ class Invoice(msgspec.Struct, frozen=True):
 
 
 class Posting(msgspec.Struct, frozen=True):
-    """An entry that the ERP booked for an invoice or a payment: the ERP's own number, and what is still due."""
+    """An entry that the ERP booked for an invoice or a payment, or would book: the ERP's own number, empty for a draft,
+    and what is still due, below nothing for a credit. `posted_on` is its day in the books."""
 
     number: str
     total: Money

@@ -420,13 +420,14 @@ def payment_type(source: Payment, due: Money) -> str:
 
 
 def posting(row: Row) -> Posting:
+    """Return what is booked for a record. The day is the one in the books, whatever day its number is of."""
     currency = row["currency."]["code"]
     return Posting(
         number=row["number"] or "",
         total=Money.of(from_decimal(row["total_amount"]), currency),
         tax=Money.of(from_decimal(row["tax_amount"]), currency),
         balance=Money.of(from_decimal(row["amount_to_pay"]), currency),
-        posted_on=from_day(row["invoice_date"]),
+        posted_on=from_day(row["accounting_date"] or row["invoice_date"]),
         reference=row["reference"],
     )
 
