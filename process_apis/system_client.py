@@ -110,6 +110,7 @@ class Platforms:
         return self._client.call("POST", f"/erp/v1/invoices/batch?{query}", PostingResults, InvoiceBatch(batch)).items
 
     def preview_erp_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        """Return what the ERP would book for an invoice that does not exist yet."""
         query = urlencode({"closed_period": closed})
         return self._client.call("POST", f"/erp/v1/invoices/{_key(invoice.id)}/preview?{query}", Posting, invoice)
 

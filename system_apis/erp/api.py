@@ -142,6 +142,26 @@ async def put_erp_invoices(
 
 
 @operation(
+    "preview_erp_invoice",
+    "POST",
+    "/invoices/{invoice_id:str}/preview",
+    summary="Say what would be booked for an invoice",
+    status=200,
+    problems=WRITES,
+)
+async def preview_erp_invoice(
+    erps: NamedDependency[Instances[Erp]],
+    invoice_id: ForeignKey,
+    data: JSONBody[Invoice],
+    closed_period: WhenClosed = "wait",
+) -> Posting:
+    """Let the ERP work out an invoice that does not exist yet. Nothing is left of it, and no number is used up."""
+    names_the_same(invoice_id, data.id)
+    with record_of(data.legal_entity):
+        return await erps.serving(data.legal_entity).preview_invoice(data, closed_period)
+
+
+@operation(
     "cancel_erp_invoice",
     "PUT",
     "/invoices/{invoice_id:str}/cancellation",
@@ -195,6 +215,7 @@ router = Router(
         put_erp_customer,
         put_erp_invoice,
         put_erp_invoices,
+        preview_erp_invoice,
         cancel_erp_invoice,
         get_posting,
         put_erp_payment,

@@ -60,6 +60,15 @@ class Erp(Protocol):
         """
         ...
 
+    async def preview_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        """Return what would be booked for an invoice that does not exist yet, as the ERP itself works it out: without a
+        number, nothing of it paid, on its day in the books. `closed` is as for an invoice.
+
+        Nothing is left of it, and no number is used up. What a broken connection leaves behind is removed by the next
+        preview or posting. Raises what posting it would: `Rejected` for what the ERP or its mapping does not know.
+        """
+        ...
+
     async def cancel_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
         """Take back what is posted for an invoice that billing has voided or written off (its `state`): a credit note
         of all of it, or a write-off of what is still due, on the day of `cancelled_on`. Return what is booked for the

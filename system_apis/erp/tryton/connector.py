@@ -16,6 +16,7 @@ from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
 from canonical.tax import Tax
+from policies.context import correlation
 from system_apis.connector import ConnectorContext, Misfit
 from system_apis.erp.port import Erp, put_invoice
 from system_apis.erp.tryton import mapping, matching
@@ -63,7 +64,7 @@ class Tryton:
         def today(legal_entity: str) -> date:
             return context.clock().astimezone(context.timezone(legal_entity)).date()
 
-        self._invoices = Invoices(self._client, self.master_data, self._mapping, today)
+        self._invoices = Invoices(self._client, self.master_data, self._mapping, context.clock, today)
         self._user = ApplicationUser(self._client, settings, context.instance)
 
     @_as_the_books_are
@@ -198,6 +199,10 @@ class Tryton:
         if any(isinstance(each, REFUSED) for each in results):
             self.master_data.forget()
         return results
+
+    @_as_the_books_are
+    async def preview_invoice(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        return await self._invoices.preview(InvoiceToPost(invoice, correlation.current()), closed)
 
     async def posting(self, invoice_id: str, legal_entity: str) -> Posting:
         found = await self._invoices.of(invoice_id, await self.master_data.company(legal_entity))

@@ -6,8 +6,9 @@ refuses is alone: one bad record never stops the others.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,15 +16,18 @@ import structlog
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Posting
 from canonical.faults import Conflict, Misconfigured, NotFound, PlatformFault, Rejected, UnknownOutcome
+from canonical.ids import Clock
 from canonical.money import total
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import Books
 from system_apis.erp.tryton.client import FUTURE, TrytonClient
-from system_apis.erp.tryton.mapping import POSTED, POSTING, Row
+from system_apis.erp.tryton.mapping import POSTED, POSTING, PREVIEWED, Row
 from system_apis.erp.tryton.master_data import MasterData
 
 APART = (Rejected, NotFound, Conflict, UnknownOutcome)
 """What one record may be the cause of, for all that are in a call with it."""
+LEFT_BEHIND = timedelta(hours=1)
+"""After which the draft of a preview is no longer worked with. None takes more than seconds."""
 T = TypeVar("T")
 log = structlog.get_logger("tiergate.erp")
 
@@ -47,9 +51,10 @@ class Invoices:
     """Post invoices. Its methods raise leaves of `PlatformFault`."""
 
     def __init__(
-        self, client: TrytonClient, master_data: MasterData, books: Books, today: Callable[[str], date]
+        self, client: TrytonClient, master_data: MasterData, books: Books, clock: Clock, today: Callable[[str], date]
     ) -> None:
         """`today` returns the day that has begun in the books of a legal entity."""
+        self._clock = clock
         self._today = today
         self._client = client
         self._master_data = master_data
@@ -62,6 +67,7 @@ class Invoices:
         up late can never be posted beside the other, since posting names records.
         """
         company = await self._master_data.company(batch[0].invoice.legal_entity)
+        await self._clear_previews("", company)
         faults: Faults = {}
         wanted = self._coded(batch, faults)
         drafts: list[Draft] = []
@@ -78,6 +84,48 @@ class Invoices:
         asked = () if len(faults) == len(batch) else [each.invoice.id for each in batch]
         found = await self._by_reference(asked, company, POSTING)
         return [_result(each.invoice.id, found, faults) for each in batch]
+
+    async def preview(self, one: InvoiceToPost, closed: ClosedPeriod) -> Posting:
+        """Return what would be booked for an invoice, by a draft that is deleted again. Raises what posting would."""
+        invoice = one.invoice
+        company = await self._master_data.company(invoice.legal_entity)
+        await self._clear_previews(invoice.id, company)
+        faults: Faults = {}
+        # Without a recipient: an address of its own would be left, and changes no amount.
+        draft = msgspec.structs.replace(invoice, id=f"{invoice.id}{PREVIEWED}", bill_to=None)
+        wanted = self._coded([msgspec.structs.replace(one, invoice=draft)], faults)
+        records = await self._records(list(wanted.values()), company, faults)
+        for fault in faults.values():
+            raise fault
+        books = in_books_of(company)
+        made: list[int] = await self._client.call("model.account.invoice.create", list(records.values()), context=books)
+        try:
+            drafted = await self._these(made, company, mapping.DRAFTED)
+            await self._take_taxes([Draft(wanted[draft.id].invoice, drafted)], company, faults)
+            for fault in faults.values():
+                raise fault
+            row = await self._these(made, company, POSTING)
+        finally:
+            await self._client.call("model.account.invoice.delete", made, context=books)
+        return mapping.previewed(row, invoice.id, await self.open_day(invoice.issued_on, closed, company))
+
+    async def _these(self, ids: list[int], company: Row, fields: list[str]) -> Row:
+        """Return a draft that has just been made. Raises `Conflict` when somebody else has deleted it."""
+        rows = await self._client.rows("account.invoice", [["id", "in", ids]], fields, company["id"])
+        if not rows:
+            raise Conflict("erp", "the draft of a preview was deleted by somebody else")
+        return rows[0]
+
+    async def _clear_previews(self, invoice_id: str, company: Row) -> None:
+        """Delete drafts of previews that a broken connection left behind: those of the same invoice, and old ones."""
+        before = mapping.moment(self._clock() - LEFT_BEHIND)
+        old = [["reference", "like", f"%{PREVIEWED}"], ["create_date", "<", before]]
+        drafts = [["state", "=", "draft"], ["type", "=", "out"], ["company", "=", company["id"]]]
+        domain = [*drafts, ["OR", ["reference", "=", f"{invoice_id}{PREVIEWED}"], old]]
+        left = [each["id"] for each in await self._client.rows("account.invoice", domain, ["id"], company["id"])]
+        if left:
+            with contextlib.suppress(Conflict):  # somebody else has done it in this moment
+                await self._client.call("model.account.invoice.delete", left, context=in_books_of(company))
 
     def _coded(self, batch: Sequence[InvoiceToPost], faults: Faults) -> dict[str, InvoiceToPost]:
         """Return the invoices by their ids, with a code for each tax."""

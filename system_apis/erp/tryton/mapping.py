@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -59,6 +59,8 @@ OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
 """What python-stdnum calls the numbers of companies where there is no VAT number."""
 CREDITED = "/credit"
 """What the reference of a credit note ends with; what stands before is its invoice's."""
+PREVIEWED = "/preview"
+"""What the reference of a draft ends with that is made for a preview, and deleted."""
 DELTA = ("days", "weeks", "months", "day", "month", "weekday")
 """What a delta of a payment term says (`account.invoice.payment_term.line.delta`, 8.2)."""
 IDS = {"": TECHNICAL}
@@ -181,6 +183,13 @@ def day(value: date) -> Row:
 
 def from_day(value: Row) -> date:
     return date(value["year"], value["month"], value["day"])
+
+
+def moment(value: datetime) -> Row:
+    """Return a moment as Tryton writes it: in UTC, without a zone."""
+    utc = value.astimezone(UTC)
+    time = {"hour": utc.hour, "minute": utc.minute, "second": utc.second, "microsecond": utc.microsecond}
+    return {**day(utc.date()), "__class__": "datetime", **time}
 
 
 def party(customer: Customer, countries: dict[str, int], identifier_types: Collection[str]) -> Row:
@@ -430,6 +439,12 @@ def posting(row: Row) -> Posting:
         posted_on=from_day(row["accounting_date"] or row["invoice_date"]),
         reference=row["reference"],
     )
+
+
+def previewed(draft: Row, invoice_id: str, on: date) -> Posting:
+    """Return what would be booked for an invoice on the day `on`: all of it is due, as it is not of a draft."""
+    drafted = posting(draft)
+    return msgspec.structs.replace(drafted, balance=drafted.total, posted_on=on, reference=invoice_id)
 
 
 def left_of(lines: list[Row]) -> Decimal:

@@ -16,8 +16,8 @@ import httpx
 import msgspec
 import pytest
 
-from canonical.billing import ClosedPeriod, Invoice
-from canonical.faults import Conflict, Misconfigured, Rejected
+from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost
+from canonical.faults import Conflict, Misconfigured, Rejected, UnknownOutcome
 from canonical.ids import identifiers, utc_now
 from canonical.money import Money
 from canonical.parties import Address, Contact, Credit, Recipient
@@ -89,9 +89,29 @@ class Books(ErpSubject):
         wanted = [["reference", "=", invoice_id], ["state", "in", ["posted", "paid"]]]
         return len(await self.rows("account.invoice", wanted, ["number"]))
 
+    async def records(self, invoice_id: str) -> int:
+        of = ["OR", ["reference", "=", invoice_id], ["reference", "like", f"{invoice_id}/%"]]
+        return len(await self.rows("account.invoice", of, ["state"]))
+
     async def comments(self, invoice_id: str) -> list[str]:
         found = await self.rows("account.invoice", [["reference", "=", invoice_id]], ["comment"])
         return [each["comment"] for each in found]
+
+    async def booked(self, invoice_id: str) -> dict[str, Any]:
+        """Return how an invoice is booked: of its lines quantity and price, of its taxes base and amount, and debit and
+        credit of what the customer owes."""
+        fields = ["sequence_type_cache", "lines.quantity", "lines.unit_price", "taxes.base", "taxes.amount", "move"]
+        (found,) = await self.rows("account.invoice", [["reference", "=", invoice_id]], fields)
+        of_move = [["move", "=", found["move"]]]
+        moves = await self.rows("account.move.line", of_move, ["debit", "credit", "account.type.receivable"])
+        amounts = [(_number(each["debit"]), _number(each["credit"]), each["account."]["type."]) for each in moves]
+        assert sum(debit - credit for debit, credit, _ in amounts) == 0
+        return {
+            "sequence": found["sequence_type_cache"],
+            "lines": [(each["quantity"], each["unit_price"]["decimal"]) for each in found["lines."]],
+            "taxes": sorted((each["base"]["decimal"], each["amount"]["decimal"]) for each in found["taxes."]),
+            "owed": next((str(debit), str(credit)) for debit, credit, kind in amounts if kind["receivable"]),
+        }
 
     async def payments(self, payment_id: str) -> int:
         return len(await self.rows("account.move", [["description", "=", payment_id]], ["number"]))
@@ -208,6 +228,10 @@ class Books(ErpSubject):
         await self._http.aclose()
 
 
+def _number(value: dict[str, str]) -> Decimal:
+    return Decimal(value["decimal"])
+
+
 class TrytonKit(ErpKit):
     """What is asked of this connector beside what is asked of all."""
 
@@ -232,6 +256,8 @@ class TrytonKit(ErpKit):
         for closed in get_args(ClosedPeriod):
             with pytest.raises(Conflict, match="no fiscal year has") as waits:
                 await self.bench.call(lambda closed=closed: put_invoice(self.connector, far, closed))
+            with pytest.raises(Conflict, match="no fiscal year has"):
+                await self.bench.call(lambda closed=closed: self.connector.preview_invoice(far, closed))
             assert waits.value.field == "fiscal_year"
 
     @behaviour
@@ -249,6 +275,70 @@ class TrytonKit(ErpKit):
         self.bench.offset = timedelta()
 
         assert posted.posted_on == begun.issued_on
+
+    @behaviour
+    async def a_preview_of_a_closed_period_is_of_the_day_that_it_is_booked_on(self) -> None:
+        books, year = cast("Books", self.subject), utc_now().year - 1
+        january = [["start_date", "=", day(date(year, 1, 1))], ["type", "=", "standard"]]
+        (period,) = await books.rows("account.period", january, ["id"])
+        await books.call("model.account.period.close", [period["id"]], {})
+        await self.bench.settled(await self._customer("closed"))
+        made = msgspec.structs.replace(self._sample("closed"), issued_on=date(year, 1, 15))
+
+        for act in (
+            lambda: self.connector.preview_invoice(made, "wait"),
+            lambda: put_invoice(self.connector, made, "wait"),
+        ):
+            fault = await self.bench.fault(act)
+            assert isinstance(fault, Conflict), repr(fault)
+            assert fault.field == "period"
+        previewed = await self.bench.settled(lambda: self.connector.preview_invoice(made, "next"))
+        booked = await self.bench.settled(lambda: put_invoice(self.connector, made, "next"))
+        assert previewed.posted_on == booked.posted_on == date(year, 2, 1)
+
+    @behaviour
+    async def the_draft_of_a_preview_that_nobody_asks_for_again_is_gone_with_the_next_posting(self) -> None:
+        await self.bench.settled(await self._customer("left"))
+        made = msgspec.structs.replace(self._sample("left"), id="amd_left:preview")
+        self.lose_all_from(1)
+        with pytest.raises(UnknownOutcome):
+            await self.bench.call(lambda: self.connector.preview_invoice(made, "next"))
+        self.loopback.calm()
+        for wait, left in ((timedelta(), 1), (timedelta(hours=2), 0)):
+            self.bench.offset = wait
+            await self.bench.settled(lambda: put_invoice(self.connector, self._sample("left"), "next"))
+            assert await self.subject.records(made.id) == left
+
+    @behaviour
+    async def a_credit_alone_is_a_credit_note_and_what_is_mixed_is_an_invoice(self) -> None:
+        """Tryton chooses the sequence by itself (`_sequence_type` of `account.invoice`, 8.2)."""
+        books = cast("Books", self.subject)
+        await self.bench.settled(await self._customer("mixed_signs"))
+        credit, mixed = (
+            samples.prorated(f"in_mixed_signs_{place}", "mixed_signs", self.subject.sku, parts, self._today())
+            for place, parts in enumerate(
+                (
+                    ((1000, Money(-299_99, "EUR")), (15, Money(-2_91, "EUR"))),
+                    ((10, Money(-30_02, "EUR")), (15, Money(29_12, "EUR"))),
+                )
+            )
+        )
+        batch = [InvoiceToPost(each, "cor_mixed_signs") for each in (credit, mixed)]
+
+        await self.bench.settled(lambda: self.connector.put_invoices(batch, "next"))
+
+        assert await books.booked(credit.id) == {
+            "sequence": "credit_note",
+            "lines": [(-1.0, "299.99"), (-15.0, "0.1940")],
+            "taxes": [("-302.90", "-57.55")],
+            "owed": ("0", "360.45"),
+        }
+        assert await books.booked(mixed.id) == {
+            "sequence": "invoice",
+            "lines": [(-10.0, "3.0020"), (15.0, "1.9413")],
+            "taxes": [("-30.02", "-5.70"), ("29.12", "5.53")],
+            "owed": ("0", "1.07"),
+        }
 
     @behaviour
     async def what_an_accountant_corrects_is_seen_by_the_next_attempt(self) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
 
 import msgspec
 
-from canonical.billing import Invoice, InvoiceState, InvoiceToPost, Posting
-from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
+from canonical.billing import Invoice, InvoiceState, InvoiceToPost, LineTax, Posting
+from canonical.faults import TRANSIENT, Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import Product
 from system_apis.erp.port import Erp, put_invoice
 from tests.support.connector_kit import samples
-from tests.support.connector_kit.kit import NAME, Act, Kit, Put, behaviour
+from tests.support.connector_kit.kit import MAX_WRITES, NAME, Act, Kit, Put, behaviour
 from tests.support.connector_kit.subject import LEGAL_ENTITY, Subject
 
 CANCELLED: tuple[InvoiceState, ...] = ("void", "uncollectible")
@@ -35,6 +36,10 @@ class ErpSubject(Subject[Erp]):
     @abstractmethod
     async def posted(self, invoice_id: str) -> int:
         """Return how many posted invoices there are for one of billing's."""
+
+    @abstractmethod
+    async def records(self, invoice_id: str) -> int:
+        """Return how many invoices there are for one of billing's, in whatever state, and those that a preview made."""
 
     @abstractmethod
     async def payments(self, payment_id: str) -> int:
@@ -137,6 +142,89 @@ class ErpKit(Kit[Erp, ErpSubject]):
         results = await self.bench.settled(lambda: self.connector.put_invoices(batch, "next"))
         numbers = {each.reference: each.number for each in results if isinstance(each, Posting)}
         assert sorted(numbers, key=lambda each: (len(numbers[each]), numbers[each])) == sorted(each.id for each in made)
+
+    @behaviour
+    async def a_preview_of_prorations_is_what_is_then_booked(self) -> None:
+        await self.bench.settled(await self._customer("prorated"))
+        made = self._prorations()
+        previews = [
+            await self.bench.settled(lambda one=one: self.connector.preview_invoice(one, "next")) for one in made
+        ]
+        assert [await self.subject.records(each.id) for each in made] == [0] * len(made)
+
+        batch = [InvoiceToPost(each, "cor_prorated") for each in made]
+        for _ in ("once", "again"):
+            results = await self.bench.settled(lambda: self.connector.put_invoices(batch, "next"))
+            booked = [each for each in results if isinstance(each, Posting)]
+            assert previews == [msgspec.structs.replace(each, number="") for each in booked]
+            assert [(each.total, each.tax, each.balance) for each in booked] == [
+                (each.total, each.tax, each.total) for each in made
+            ]
+        assert [await self.subject.posted(each.id) for each in made] == [1] * len(made)
+        used = sum((each.total for each in made if each.total.currency == "EUR"), Money.zero("EUR"))
+        assert used.amount < 0, "the samples end in a credit"
+
+    @behaviour
+    async def what_cannot_be_booked_is_refused_by_its_preview_and_nothing_is_left(self) -> None:
+        await self.bench.settled(await self._customer("unbooked"))
+        good = self._sample("unbooked")
+        first, *others = good.lines
+        taxed = msgspec.structs.replace(first, taxes=(LineTax("none", first.tax),))
+        for place, bad in enumerate(
+            (
+                msgspec.structs.replace(good, lines=(msgspec.structs.replace(first, sku="NONE"), *others)),
+                msgspec.structs.replace(good, lines=(taxed, *others)),
+                msgspec.structs.replace(good, total=good.total + Money(1, "EUR")),
+                msgspec.structs.replace(good, customer_id="cus_none"),
+            )
+        ):
+            wrong = msgspec.structs.replace(bad, id=f"in_unbooked_{place}")
+            faults = [
+                await self.bench.fault(lambda wrong=wrong: self.connector.preview_invoice(wrong, "next")),
+                await self.bench.fault(lambda wrong=wrong: put_invoice(self.connector, wrong, "next")),
+            ]
+            assert [type(each) for each in faults] == 2 * [NotFound if bad.customer_id == "cus_none" else Rejected]
+            assert [str(each) for each in faults] == 2 * [str(faults[0])]
+
+    @behaviour
+    async def a_preview_that_breaks_off_leaves_nothing_after_the_next(self) -> None:
+        await self.bench.settled(await self._customer("broken_off"))
+        for place in range(1, MAX_WRITES):
+            made = msgspec.structs.replace(self._sample("broken_off"), id=f"amd_{place}:preview")
+            lost = self.lose_all_from(place)
+            with contextlib.suppress(*TRANSIENT):
+                await self.bench.call(lambda made=made: self.connector.preview_invoice(made, "next"))
+            self.loopback.calm()
+            broke_off = lost()
+            await self.bench.settled(lambda made=made: self.connector.preview_invoice(made, "next"))
+            assert await self.subject.records(made.id) == 0, f"write {place}"
+            if not broke_off:
+                break
+
+    @behaviour
+    async def a_credit_is_settled_by_the_invoices_that_it_is_used_for(self) -> None:
+        """Billing takes it off what is due: once a part of it, and then all that is left."""
+        await self.bench.settled(await self._customer("credited"))
+        nothing = Money.zero("EUR")
+        credit, covered, rest = (
+            samples.prorated(
+                f"in_credited_{place}", "credited", self.subject.sku, ((3, Money(net, "EUR")),), self._today()
+            )
+            for place, net in enumerate((-100_00, 60_00, 50_00))
+        )
+        batch = [InvoiceToPost(each, "cor_credited") for each in (credit, covered, rest)]
+        await self.bench.settled(lambda: self.connector.put_invoices(batch, "next"))
+        due = rest.total + covered.total + credit.total
+        paid = msgspec.structs.replace(samples.payment(rest), amount=due, settles=(covered.id, credit.id))
+
+        for _ in ("once", "again"):
+            await self.bench.settled(lambda: self.connector.put_payment(paid, LEGAL_ENTITY, "next"))
+
+        for each in (credit, covered, rest):
+            posting = await self.bench.settled(lambda each=each: self.connector.posting(each.id, LEGAL_ENTITY))
+            assert posting.balance == nothing, each.id
+        left = await self.bench.settled(lambda: self.connector.credit("credited", LEGAL_ENTITY, ["EUR"]))
+        assert left.used == nothing
 
     @behaviour
     async def a_payment_waits_for_its_invoice(self) -> None:
@@ -342,6 +430,21 @@ class ErpKit(Kit[Erp, ErpSubject]):
         made = self._sample(f"paid.{key}")
         await self.bench.settled(await self._invoice(f"paid.{key}"))
         return lambda: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next")
+
+    def _prorations(self) -> tuple[Invoice, ...]:
+        """Return invoices of changes: more charged than credited, less, nothing at all, and in other currencies."""
+        parts: tuple[tuple[tuple[int, Money], ...], ...] = (
+            ((10, Money(-19_41, "EUR")), (15, Money(29_12, "EUR")), (15, Money(2_91, "EUR")), (15, Money(2_91, "EUR"))),
+            ((10, Money(-19_41, "EUR")), (3, Money(5_82, "EUR")), (7, Money(-50, "EUR"))),
+            ((1000, Money(-299_99, "EUR")),),
+            ((10, Money(-19_41, "EUR")), (10, Money(19_41, "EUR"))),
+            ((5, Money(-1941, "JPY")), (7, Money(2717, "JPY"))),
+            ((7, Money(-4000, "KWD")), (3, Money(2000, "KWD"))),
+        )
+        return tuple(
+            samples.prorated(f"in_prorated_{place}", "prorated", self.subject.sku, each, self._today())
+            for place, each in enumerate(parts)
+        )
 
     def _sample(self, key: str) -> Invoice:
         return samples.invoice(f"in_{key}", key.removesuffix(".second"), self.subject.sku, NETS, self._today())

@@ -153,7 +153,7 @@ class Kit(ABC, Generic[C, S]):
             for place in range(1, MAX_WRITES):
                 key = f"lost-{place}"
                 act = await put.prepare(key)
-                lost = self._lose_all_from(place)
+                lost = self.lose_all_from(place)
                 with contextlib.suppress(*TRANSIENT):
                     await self.bench.call(act)
                 self.loopback.calm()
@@ -162,7 +162,7 @@ class Kit(ABC, Generic[C, S]):
                 if not lost():
                     break
 
-    def _lose_all_from(self, place: int) -> Callable[[], bool]:
+    def lose_all_from(self, place: int) -> Callable[[], bool]:
         """Lose the answer of a write, and give none after it. Return whether it came to that."""
         written = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -49,6 +49,24 @@ def invoice(key: str, customer_id: str, sku: str, nets: tuple[Money, ...], issue
     lines = tuple(
         InvoiceLine(sku, f"Line {place}", 1, net, net.times(TAX_PERCENT / 100), issued_on, issued_on)
         for place, net in enumerate(nets, 1)
+    )
+    return invoice_of(key, customer_id, lines, issued_on)
+
+
+def prorated(key: str, customer_id: str, sku: str, parts: tuple[tuple[int, Money], ...], issued_on: date) -> Invoice:
+    """Return an invoice of a change in the middle of a period, tax rounded for each line: `parts` are what is charged
+    for so many pieces, below nothing where it is credited. Each is for a time of its own."""
+    lines = tuple(
+        InvoiceLine(
+            sku,
+            f"{'Remaining' if net.amount > 0 else 'Unused'} time {place}",
+            pieces,
+            net,
+            net.times(TAX_PERCENT / 100),
+            issued_on,
+            issued_on + timedelta(days=place),
+        )
+        for place, (pieces, net) in enumerate(parts)
     )
     return invoice_of(key, customer_id, lines, issued_on)
 
