@@ -323,7 +323,10 @@ class TrytonKit(ErpKit):
                 )
             )
         )
-        batch = [InvoiceToPost(each, "cor_mixed_signs") for each in (credit, mixed)]
+        untaxed = tuple(msgspec.structs.replace(each, tax=each.tax - each.tax) for each in mixed.lines)
+        reverse = samples.invoice_of("in_mixed_reverse", mixed.customer_id, untaxed, self._today())
+        reverse = msgspec.structs.replace(reverse, tax_treatment="reverse_charge")
+        batch = [InvoiceToPost(each, "cor_mixed_signs") for each in (credit, mixed, reverse)]
 
         await self.bench.settled(lambda: self.connector.put_invoices(batch, "next"))
 
@@ -339,6 +342,7 @@ class TrytonKit(ErpKit):
             "taxes": [("-30.02", "-5.70"), ("29.12", "5.53")],
             "owed": ("0", "1.07"),
         }
+        assert (await books.booked(reverse.id))["taxes"] == [("-30.02", "-0.00"), ("29.12", "0.00")]
 
     @behaviour
     async def what_an_accountant_corrects_is_seen_by_the_next_attempt(self) -> None:

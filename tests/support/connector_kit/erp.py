@@ -161,8 +161,6 @@ class ErpKit(Kit[Erp, ErpSubject]):
                 (each.total, each.tax, each.total) for each in made
             ]
         assert [await self.subject.posted(each.id) for each in made] == [1] * len(made)
-        used = sum((each.total for each in made if each.total.currency == "EUR"), Money.zero("EUR"))
-        assert used.amount < 0, "the samples end in a credit"
 
     @behaviour
     async def what_cannot_be_booked_is_refused_by_its_preview_and_nothing_is_left(self) -> None:
@@ -435,14 +433,16 @@ class ErpKit(Kit[Erp, ErpSubject]):
         """Return invoices of changes: more charged than credited, less, nothing at all, and in other currencies."""
         parts: tuple[tuple[tuple[int, Money], ...], ...] = (
             ((10, Money(-19_41, "EUR")), (15, Money(29_12, "EUR")), (15, Money(2_91, "EUR")), (15, Money(2_91, "EUR"))),
-            ((10, Money(-19_41, "EUR")), (3, Money(5_82, "EUR")), (7, Money(-50, "EUR"))),
+            ((10, Money(-19_41, "EUR")), *(3 * ((1, Money(50, "EUR")),)), (7, Money(-50, "EUR"))),
             ((1000, Money(-299_99, "EUR")),),
             ((10, Money(-19_41, "EUR")), (10, Money(19_41, "EUR"))),
             ((5, Money(-1941, "JPY")), (7, Money(2717, "JPY"))),
             ((7, Money(-4000, "KWD")), (3, Money(2000, "KWD"))),
         )
         return tuple(
-            samples.prorated(f"in_prorated_{place}", "prorated", self.subject.sku, each, self._today())
+            samples.prorated(
+                f"in_prorated_{place}", "prorated", self.subject.sku, each, self._today(), taxed_by_sum=place % 2 > 0
+            )
             for place, each in enumerate(parts)
         )
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from canonical.billing import Contract, Invoice, InvoiceLine, Payment
-from canonical.deals import PlacedDeal, PlacedLine, PricedLine, ProvisioningRequest
+from canonical.deals import LineTerms, PlacedDeal, PlacedLine, PricedLine, ProvisioningRequest
 from canonical.money import Money
 from canonical.parties import Address, Contact, Customer
 from tests.support.connector_kit.subject import LEGAL_ENTITY
@@ -53,22 +53,29 @@ def invoice(key: str, customer_id: str, sku: str, nets: tuple[Money, ...], issue
     return invoice_of(key, customer_id, lines, issued_on)
 
 
-def prorated(key: str, customer_id: str, sku: str, parts: tuple[tuple[int, Money], ...], issued_on: date) -> Invoice:
-    """Return an invoice of a change in the middle of a period, tax rounded for each line: `parts` are what is charged
-    for so many pieces, below nothing where it is credited. Each is for a time of its own."""
-    lines = tuple(
-        InvoiceLine(
-            sku,
-            f"{'Remaining' if net.amount > 0 else 'Unused'} time {place}",
-            pieces,
-            net,
-            net.times(TAX_PERCENT / 100),
-            issued_on,
-            issued_on + timedelta(days=place),
-        )
-        for place, (pieces, net) in enumerate(parts)
-    )
-    return invoice_of(key, customer_id, lines, issued_on)
+def prorated(
+    key: str,
+    customer_id: str,
+    sku: str,
+    parts: tuple[tuple[int, Money], ...],
+    issued_on: date,
+    *,
+    taxed_by_sum: bool = False,
+) -> Invoice:
+    """Return an invoice of a change in the middle of a period: `parts` are what is charged for so many pieces, below
+    nothing where it is credited, each for a time of its own and every other one with a discount. Tax is rounded for
+    each line, or for the sum of all lines up to it."""
+    lines: list[InvoiceLine] = []
+    net_of_all = tax_of_all = Money.zero(parts[0][1].currency)
+    for place, (pieces, net) in enumerate(parts):
+        net_of_all += net
+        tax = net_of_all.times(TAX_PERCENT / 100) - tax_of_all if taxed_by_sum else net.times(TAX_PERCENT / 100)
+        tax_of_all += tax
+        until = issued_on + timedelta(days=place)
+        agreed = LineTerms(Decimal(pieces), Decimal("3.40"), Decimal(4), Decimal(15)) if place % 2 else None
+        what = f"{'Remaining' if net.amount > 0 else 'Unused'} time {place}"
+        lines.append(InvoiceLine(sku, what, pieces, net, tax, issued_on, until, agreed=agreed))
+    return invoice_of(key, customer_id, tuple(lines), issued_on)
 
 
 def invoice_of(key: str, customer_id: str, lines: tuple[InvoiceLine, ...], issued_on: date) -> Invoice:
