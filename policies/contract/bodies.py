@@ -149,21 +149,26 @@ def _fields(kind: type[Any]) -> dict[str, inspect.Type]:
     )
 
 
+def _is_meant(one: inspect.StructType, value: dict[str, Any]) -> bool:
+    """Return whether a value says that it is this one of several structs; of one without a tag, it is."""
+    return one.tag_field is None or value.get(one.tag_field) == one.tag
+
+
 def _unknown(expected: inspect.Type, value: Any, path: str) -> Iterator[FieldError]:
     match expected, value:
         case inspect.StructType(), dict():
             fields = _fields(expected.cls)
             for key, inner in cast("dict[str, Any]", value).items():
-                if key not in fields:
+                if key not in fields and key != expected.tag_field:
                     yield FieldError(f"{path}.{key}", "unknown field")
-                elif isinstance(inner, dict | list):
+                elif isinstance(inner, dict | list) and key in fields:
                     yield from _unknown(fields[key], inner, f"{path}.{key}")
         case ((inspect.ListType() | inspect.VarTupleType()), list()):
             for index, inner in enumerate(cast("list[Any]", value)):
                 yield from _unknown(expected.item_type, inner, f"{path}[{index}]")
         case inspect.UnionType(), dict():
             for each in expected.types:
-                if isinstance(each, inspect.StructType):
+                if isinstance(each, inspect.StructType) and _is_meant(each, cast("dict[str, Any]", value)):
                     yield from _unknown(each, value, path)
         case _:
             return

@@ -51,17 +51,42 @@ def _inside(kind: Any, value: Any, path: str) -> Iterator[FieldError]:
     if isinstance(value, dict) and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         members = cast("dict[str, Any]", value)
         fields = _fields(bare)
-        for name in members.keys() - fields.keys():
+        for name in members.keys() - fields.keys() - {bare.__struct_config__.tag_field}:
             yield FieldError(f"{path}.{name}", "unknown field")
         for name, field in fields.items():
             if name in members:
                 yield from unfit(field.type, members[name], f"{path}.{name}")
             elif field.required:
                 yield FieldError(f"{path}.{name}", "it is missing")
+    elif isinstance(value, dict) and (tagged := _tagged(kind)):
+        yield from _of_tagged(tagged, cast("dict[str, Any]", value), path)
     elif isinstance(value, list) and get_origin(bare) in {list, tuple}:
         item = get_args(bare)[0]
         for index, each in enumerate(cast("list[Any]", value)):
             yield from unfit(item, each, f"{path}[{index}]")
+
+
+def _of_tagged(tagged: dict[str, type[msgspec.Struct]], value: dict[str, Any], path: str) -> Iterator[FieldError]:
+    """Yield what is wrong with a value that says by its tag which of several structs it is."""
+    field = str(next(iter(tagged.values())).__struct_config__.tag_field)
+    meant = tagged.get(str(value.get(field)))
+    if meant is not None:
+        yield from unfit(meant, value, path)
+    elif field in value:
+        yield FieldError(f"{path}.{field}", f"'{value[field]}' is not one of {', '.join(tagged)}")
+    else:
+        yield FieldError(f"{path}.{field}", "it is missing")
+
+
+@cache
+def _tagged(kind: Any) -> dict[str, type[msgspec.Struct]]:
+    """Return the structs of a union by their tags; none for any other type."""
+    bare = _bare(kind)
+    if get_origin(bare) not in {Union, UnionType}:
+        return {}
+    choices: tuple[Any, ...] = get_args(bare)
+    structs = [each for each in choices if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    return {str(each.__struct_config__.tag): each for each in structs if each.__struct_config__.tag_field}
 
 
 @cache

@@ -187,7 +187,7 @@ class VersionChain:
                 items = enumerate(cast("list[Any]", value))
                 return [self._walk(expected.item_type, each, f"{path}[{index}]", visit) for index, each in items]
             case inspect.UnionType() if value is not None:
-                chosen = next((each for each in expected.types if _may_hold_structs(each)), None)
+                chosen = next((each for each in expected.types if _may_be(each, value)), None)
                 return self._walk(chosen, value, path, visit) if chosen else value
             case _:
                 return value
@@ -211,6 +211,13 @@ class VersionChain:
                 case _:
                     made += part
         return made
+
+
+def _may_be(kind: inspect.Type, value: Any) -> bool:
+    """Return whether a value may be of a type that holds structs: of several structs, the one that its tag names."""
+    if isinstance(kind, inspect.StructType) and kind.tag_field is not None and isinstance(value, dict):
+        return cast("dict[str, Any]", value).get(kind.tag_field) == kind.tag
+    return _may_hold_structs(kind)
 
 
 def _may_hold_structs(kind: inspect.Type) -> bool:

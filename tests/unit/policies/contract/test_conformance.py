@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from canonical.amendments import AmendmentRequest
 from canonical.states import OrderState
 from experience_apis.partners.contract import PartnerOrderRequest
 from policies.contract.conformance import in_words, unfit
@@ -61,6 +62,23 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
         "$.lines",
         "$.term_months",
     ]
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "reason"),
+    [
+        ({"action": "quantity", "line": "1", "quantity": "many"}, ".quantity", "Invalid decimal string"),
+        ({"action": "quantity", "line": "1"}, ".quantity", "it is missing"),
+        ({"action": "cancel", "line": "1"}, ".line", "unknown field"),
+        ({"action": "double", "line": "1"}, ".action", "'double' is not one of add, remove, quantity, price, discount"),
+        ({"line": "1"}, ".action", "it is missing"),
+    ],
+)
+def test_of_several_structs_the_one_is_meant_that_the_tag_names(action: Any, path: str, reason: str) -> None:
+    (error,) = unfit(AmendmentRequest, {"actions": [{"action": "cancel"}, action]})
+
+    assert error.path == f"$.actions[1]{path}"
+    assert error.reason.startswith(reason)
 
 
 def test_a_choice_is_named_with_those_there_are() -> None:
