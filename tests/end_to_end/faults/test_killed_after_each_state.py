@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from canonical.states import ORDER_STATES
+from sandbox.salesperson import SaleLine
+from tests.support.amending import agrees_everywhere, amend, amendment_in, quantity, timeline
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE, wait_until
 
 STATES = ("received", "validating", "credit_review", "onboarding", "subscribing", "provisioning", "active")
 SLOW = ("crm", "erp", "billing", "provisioning")
+AMENDED = ("checking", "provisioning", "applying", "applied")
 POSTINGS = ("account.invoice.post", "account.invoice.pay.execute")
 
 
@@ -41,6 +44,27 @@ def test_a_kill_while_a_posting_runs_loses_and_doubles_nothing(environment: Envi
     order = environment.order_in(deal, "active")
     environment.settled(order)
     assert environment.counted(order) == EXACTLY_ONE
+
+
+def test_a_kill_after_each_state_of_an_amendment_charges_and_delivers_once(environment: Environment) -> None:
+    lines = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 10))
+    order = environment.paid_order(environment.sale("Killed Amendment", lines=lines))
+    for platform in SLOW:
+        environment.fault(platform, kind="slow", milliseconds=120, times=0)
+    asked = amend(environment, order, quantity(order, "SEAT", 15), "killed-amendment")
+
+    for state in AMENDED:
+        further = AMENDED[AMENDED.index(state) :]
+        amendment_in(environment, asked, *further)
+        environment.kill("process")
+        environment.start("process")
+    environment.calm()
+
+    done = amendment_in(environment, asked, "applied")
+    agrees_everywhere(environment, order, done)
+    requested = [each for each in environment.jobs(order.id) if each["quantity"] == "15"]
+    assert len(requested) == 1
+    assert len(timeline(environment, order).versions) == 2
 
 
 def seen(environment: Environment, deal: str, state: str) -> str | None:
