@@ -62,6 +62,8 @@ def charged_part(line: Row, sold: Sold) -> ChargedPart:
     earlier = credited(line)
     if is_proration(line):
         charges = [sold.charges[key] for key in (earlier[1] if earlier else ()) if key in sold.charges]
+        if line["amount"] < 0 and not charges:
+            charges = _pending(line, sold)
         whole, period = _credited(charges, sold) if charges else (_full(line, sold), sold.period or period)
     is_new = not earlier and price in sold.after
     return ChargedPart(
@@ -74,6 +76,22 @@ def charged_part(line: Row, sold: Sold) -> ChargedPart:
         period_ends_at=_moment(period[1]),
         months=sold.months.get(price, 0),
     )
+
+
+def _pending(line: Row, sold: Sold) -> list[Row]:
+    """Return the charge of an earlier change that a credit is of, which stands in the same preview: no invoice has it
+    yet, so the credit does not name it."""
+    item, price, period = details_of(line).get("subscription_item"), invoices.price_of(line), line["period"]
+    return [
+        each
+        for each in sold.charges.values()
+        if each["amount"] > 0
+        and (details_of(each).get("subscription_item"), invoices.price_of(each)) == (item, price)
+        and is_proration(each)
+        and each["quantity"] == line["quantity"]
+        and each["period"]["start"] <= period["start"]
+        and period["end"] <= each["period"]["end"]
+    ][-1:]
 
 
 def _credited(charges: list[Row], sold: Sold) -> tuple[Money, tuple[int, int]]:

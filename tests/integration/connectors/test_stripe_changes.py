@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
 
 from canonical.amendments import BillingPreview, ChargedPart, ContractChange, Settlement
 from canonical.billing import Contract, Invoice
 from canonical.deals import PricedLine, with_terms
 from canonical.events import INVOICE_FINALIZED, INVOICE_PAID
-from canonical.faults import NotFound, Rejected
+from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.money import Money, smallest_charge
 from canonical.proration import Period, share
 from system_apis.billing.port import Billing
 from tests.support.connector_kit import samples
+from tests.support.connector_kit.kit import MAX_WRITES
+from tests.support.connector_kit.loopback import ALWAYS, Seen, Trouble
 from tests.support.connector_kit.subject import Bench, bench
 from tests.support.stripe_account import StripeAccount
 
@@ -30,15 +36,16 @@ AMENDMENT = "amd_1"
 class Sale:
     """A contract of a customer that pays by card, which runs at a stand-in."""
 
-    def __init__(self, account: StripeAccount, made: Bench[Billing]) -> None:
+    def __init__(self, account: StripeAccount, made: Bench[Billing], key: str = "1") -> None:
         self.account = account
         self.made = made
-        self.contract: Contract = samples.contract("con_1", "cus_1", "", (seat(),), made.clock().date())
+        self.key = key
+        self.contract: Contract = samples.contract(f"con_{key}", "", "", (seat(),), made.clock().date())
 
     async def start(self, *lines: PricedLine, **terms: Any) -> Contract:
-        buyer = samples.customer("cus_1", payment_method="pm_card_visa")
+        buyer = samples.customer(f"cus_{self.key}", payment_method="pm_card_visa")
         reference = await self.made.call(lambda: self.made.connector.put_customer(buyer))
-        wanted = samples.contract("con_1", "cus_1", reference, lines, self.made.clock().date())
+        wanted = samples.contract(f"con_{self.key}", buyer.id, reference, lines, self.made.clock().date())
         wanted = msgspec.structs.replace(wanted, **terms)
         put = await self.made.call(lambda: self.made.connector.put_contract(wanted, "correlation-1"))
         self.contract = await self.made.call(lambda: self.made.connector.start(put))
@@ -78,8 +85,12 @@ class Sale:
     async def read(self, invoice: str) -> Invoice:
         return await self.made.call(lambda: self.made.connector.invoice(invoice))
 
+    def _own(self, kind: str) -> list[dict[str, Any]]:
+        customer = self.contract.references["customer"]
+        return [each for each in self.account.account.all(kind) if each["customer"] == customer]
+
     def subscriptions(self) -> list[dict[str, Any]]:
-        return list(self.account.account.all("subscription"))
+        return self._own("subscription")
 
     def items(self) -> list[list[tuple[int, int]]]:
         """Return amount and quantity of all items of each subscription that is not over."""
@@ -89,13 +100,16 @@ class Sale:
             if subscription["status"] != "canceled"
         ]
 
+    def statuses(self) -> list[tuple[str, bool]]:
+        return [(each["status"], each["cancel_at_period_end"]) for each in self.subscriptions()]
+
     def totals(self) -> list[int]:
-        return [each["subtotal"] for each in self.account.account.all("invoice")]
+        return [each["subtotal"] for each in self._own("invoice")]
 
     def state(self) -> tuple[Any, ...]:
         """Return all that bills."""
         kinds = ("subscription", "subscription_schedule", "invoice", "invoiceitem")
-        return tuple(list(self.account.account.all(each)) for each in kinds)
+        return tuple(self._own(each) for each in kinds)
 
 
 Act = Callable[[Sale], Awaitable[None]]
@@ -542,6 +556,120 @@ def test_an_invoice_below_nothing_is_reported_and_its_credit_is_settled_with_the
         assert settling[1] == credit.total.amount + 2_380 * (len(used) + 1)
 
     run(account, tmp_path, act)
+
+
+# ---- interruptions, and changes drawn at random
+
+
+@pytest.mark.parametrize("how", [{}, {"settlement": "next_invoice"}, {"at_period_end": True}])
+def test_a_change_that_was_interrupted_anywhere_goes_on_where_it_was(
+    account: StripeAccount, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    """Change two of three subscriptions, end the third, and begin a fourth one, while each write in turn is the last
+    that comes through."""
+
+    async def act(first: Sale) -> None:
+        made, undisturbed = first.made, list[Any]()
+        for place in range(MAX_WRITES):
+            sale = Sale(account, made, str(place))
+            await sale.start(seat(), seat(1, 120_000, "lin_2", "year"), sold_by(3, seat(2, 9_000, "lin_3", "year")))
+            account.wait(DAY)
+            made.offset += timedelta(days=1)
+            lines = (seat(12), seat(2, 120_000, "lin_2", "year"), sold_by(6, seat(1, 50_000, "lin_4", "year")))
+            change = sale.change(*lines, key=f"amd_{place}", **how)
+            came_to_it = not place or await interrupted(sale, change, place)
+            after = await made.settled(lambda change=change: made.connector.change(change, "correlation-1"))
+            found = (sale.items(), len(sale.totals()), len(after.named("invoice")), sale.statuses())
+            undisturbed = undisturbed or [found]
+            assert found == undisturbed[0], f"write {place}"
+            if not came_to_it:
+                return
+        raise AssertionError("it writes more than that")
+
+    run(account, tmp_path, act)
+
+
+async def interrupted(sale: Sale, change: ContractChange, place: int) -> bool:
+    """Carry a change out until the answer of this write, which is lost. Return whether it writes as much."""
+    written, loopback = 0, sale.made.loopback
+
+    def is_the_last(request: Seen) -> bool:
+        nonlocal written
+        written += sale.account.is_write(request)
+        return sale.account.is_write(request) and written == place
+
+    loopback.trouble(Trouble("no_answer", lambda _: written >= place, times=ALWAYS))
+    loopback.trouble(Trouble("lost_answer", is_the_last))
+    with contextlib.suppress(*TRANSIENT):
+        await sale.made.call(lambda: sale.made.connector.change(change, "correlation-1"), 2.0)
+    loopback.calm()
+    return written >= place
+
+
+def sold_by(months: int, line: PricedLine) -> PricedLine:
+    """Return a yearly line that is billed every so many months."""
+    return msgspec.structs.replace(line, billing_months=months)
+
+
+CURRENCIES = st.sampled_from([("JPY", 1), ("EUR", 1), ("KWD", 10)])
+PRICES = st.lists(st.integers(1, 30_000), min_size=1, max_size=4)
+QUANTITIES = st.lists(st.integers(1, 40), min_size=6, max_size=6)
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(
+    currency=CURRENCIES,
+    before=PRICES,
+    after=PRICES,
+    quantities=QUANTITIES,
+    parts=st.lists(st.floats(0, 13.9), min_size=2, max_size=2),
+    settlement=st.sampled_from(["at_once", "next_invoice"]),
+)
+@example(("JPY", 1), [1], [1, 492], [1] * 6, [2.0, 4.0], "next_invoice")
+def test_any_change_is_charged_as_it_was_previewed_and_each_part_is_its_share_of_the_seconds(
+    tmp_path: Path,
+    currency: tuple[str, int],
+    before: list[int],
+    after: list[int],
+    quantities: list[int],
+    parts: list[float],
+    settlement: Settlement,
+) -> None:
+    name, step = currency
+    folder = Path(mkdtemp(dir=tmp_path))
+
+    def sold(prices: list[int], more: int) -> list[PricedLine]:
+        return [
+            samples.priced_line(f"lin_{each}", f"SKU-{each % 2}", Money(price * step, name), "month", quantities[each])
+            for each, price in enumerate(prices, more)
+        ]
+
+    async def act(sale: Sale) -> None:
+        await sale.start(*sold(before, 0))
+        for number, prices in enumerate((after, before)):
+            sale.wait(parts[number])
+            change = sale.change(*sold(prices, number), key=f"amd_{number}", settlement=settlement)
+            if change.lines == sale.contract.lines:
+                continue
+            preview = await sale.preview(change)
+            issued = await sale.amend(change)
+            assert unexplained(preview) == []
+            if settlement == "at_once":
+                assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
+        if settlement == "next_invoice":
+            last = sale.change(*sold(after, 2), key="amd_9", settlement=settlement)
+            (previewed,) = (await sale.preview(last)).invoices
+            await sale.carry_out(last)
+            sale.wait(31)
+            (subscription,) = sale.subscriptions()
+            assert amounts(previewed.invoice) == amounts(await sale.read(subscription["latest_invoice"]))
+
+    run(StripeAccount(folder), folder, act)
 
 
 # ---- what is refused
