@@ -66,6 +66,7 @@ class Erp(Protocol):
 
         Nothing is left of it, and no number is used up. What a broken connection leaves behind is removed by the next
         preview or posting. Raises what posting it would: `Rejected` for what the ERP or its mapping does not know.
+        Amounts that are not those of `invoice`, by more than rounding, are returned: they are what is asked for.
         """
         ...
 

@@ -17,11 +17,11 @@ import structlog
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Posting
 from canonical.faults import Conflict, Misconfigured, NotFound, PlatformFault, Rejected, UnknownOutcome
 from canonical.ids import Clock
-from canonical.money import total
+from canonical.money import Money, total
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import Books
 from system_apis.erp.tryton.client import FUTURE, TrytonClient
-from system_apis.erp.tryton.mapping import POSTED, POSTING, PREVIEWED, Row
+from system_apis.erp.tryton.mapping import POSTED, POSTING, PREVIEWED, Row, TaxSide
 from system_apis.erp.tryton.master_data import MasterData
 
 APART = (Rejected, NotFound, Conflict, UnknownOutcome)
@@ -86,32 +86,35 @@ class Invoices:
         return [_result(each.invoice.id, found, faults) for each in batch]
 
     async def preview(self, one: InvoiceToPost, closed: ClosedPeriod) -> Posting:
-        """Return what would be booked for an invoice, by a draft that is deleted again. Raises what posting would."""
-        invoice = one.invoice
-        company = await self._master_data.company(invoice.legal_entity)
-        await self._clear_previews(invoice.id, company)
+        """Return what would be booked for an invoice, by a draft that is deleted again. Raises what posting would, but
+        for amounts that are not billing's: they are returned as Tryton works them out."""
+        company = await self._master_data.company(one.invoice.legal_entity)
+        await self._clear_previews(one.invoice.id, company)
         faults: Faults = {}
         # Without a recipient: an address of its own would be left, and changes no amount.
-        draft = msgspec.structs.replace(invoice, id=f"{invoice.id}{PREVIEWED}", bill_to=None)
-        wanted = self._coded([msgspec.structs.replace(one, invoice=draft)], faults)
+        named = msgspec.structs.replace(one.invoice, id=f"{one.invoice.id}{PREVIEWED}", bill_to=None)
+        wanted = self._coded([msgspec.structs.replace(one, invoice=named)], faults)
         records = await self._records(list(wanted.values()), company, faults)
         for fault in faults.values():
             raise fault
+        (invoice,) = (each.invoice for each in wanted.values())
+        self._issued(invoice, company)
         books = in_books_of(company)
         made: list[int] = await self._client.call("model.account.invoice.create", list(records.values()), context=books)
         try:
-            drafted = await self._these(made, company, mapping.DRAFTED)
-            await self._take_taxes([Draft(wanted[draft.id].invoice, drafted)], company, faults)
-            for fault in faults.values():
-                raise fault
-            row = await self._these(made, company, POSTING)
+            changes: list[Any] = []
+            with contextlib.suppress(Rejected):  # it is no rounding: the difference is shown
+                changes = self._tax_changes(Draft(invoice, await self._draft(made, company)), company)
+            if changes:
+                await self._client.call("model.account.invoice.write", made, {"taxes": changes}, context=books)
+            row = await self._draft(made, company)
         finally:
             await self._client.call("model.account.invoice.delete", made, context=books)
-        return mapping.previewed(row, invoice.id, await self.open_day(invoice.issued_on, closed, company))
+        return mapping.previewed(row, one.invoice.id, await self.open_day(invoice.issued_on, closed, company))
 
-    async def _these(self, ids: list[int], company: Row, fields: list[str]) -> Row:
+    async def _draft(self, ids: list[int], company: Row) -> Row:
         """Return a draft that has just been made. Raises `Conflict` when somebody else has deleted it."""
-        rows = await self._client.rows("account.invoice", [["id", "in", ids]], fields, company["id"])
+        rows = await self._client.rows("account.invoice", [["id", "in", ids]], mapping.DRAFTED, company["id"])
         if not rows:
             raise Conflict("erp", "the draft of a preview was deleted by somebody else")
         return rows[0]
@@ -248,10 +251,14 @@ class Invoices:
         if (drafted.total - drafted.tax) != (invoice.total - invoice.tax):
             reason = f"Tryton works out {drafted.total - drafted.tax} before tax, billing {invoice.total - invoice.tax}"
             raise Rejected("erp", reason, field="total")
+        return mapping.tax_changes(draft.row["taxes."], self._issued(invoice, company), len(invoice.lines))
+
+    def _issued(self, invoice: Invoice, company: Row) -> dict[TaxSide, Money]:
+        """Return the taxes that billing has charged. Raises `Rejected` when those of the lines are not that."""
         issued = mapping.taxes_by_side(invoice, lambda code: self._master_data.tax(code, invoice.legal_entity, company))
         if total(issued.values(), invoice.tax.currency) != invoice.tax:
             raise Rejected("erp", f"the taxes of the lines are not the {invoice.tax} of the invoice", field="tax")
-        return mapping.tax_changes(draft.row["taxes."], issued, len(invoice.lines))
+        return issued
 
     async def _write(self, changes: Sequence[tuple[Draft, Row]], company: Row, faults: Faults) -> None:
         """Write to drafts, to each its own. The same twice is the same."""

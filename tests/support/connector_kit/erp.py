@@ -172,7 +172,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
             (
                 msgspec.structs.replace(good, lines=(msgspec.structs.replace(first, sku="NONE"), *others)),
                 msgspec.structs.replace(good, lines=(taxed, *others)),
-                msgspec.structs.replace(good, total=good.total + Money(1, "EUR")),
+                msgspec.structs.replace(good, tax=good.tax + Money(1, "EUR"), total=good.total + Money(1, "EUR")),
                 msgspec.structs.replace(good, customer_id="cus_none"),
             )
         ):
@@ -183,6 +183,20 @@ class ErpKit(Kit[Erp, ErpSubject]):
             ]
             assert [type(each) for each in faults] == 2 * [NotFound if bad.customer_id == "cus_none" else Rejected]
             assert [str(each) for each in faults] == 2 * [str(faults[0])]
+
+    @behaviour
+    async def a_preview_has_the_amounts_of_the_erp_where_they_are_not_those_of_billing(self) -> None:
+        await self.bench.settled(await self._customer("differs"))
+        good = self._sample("differs")
+        more = Money(len(good.lines) + 1, "EUR")
+        taxed = msgspec.structs.replace(good.lines[0], tax=good.lines[0].tax + more)
+        for other in (
+            msgspec.structs.replace(good, total=good.total + more),
+            samples.invoice_of(good.id, good.customer_id, (taxed, *good.lines[1:]), good.issued_on),
+        ):
+            previewed = await self.bench.settled(lambda other=other: self.connector.preview_invoice(other, "next"))
+            assert (previewed.total, previewed.tax) == (good.total, good.tax)
+        assert await self.subject.records(good.id) == 0
 
     @behaviour
     async def a_preview_that_breaks_off_leaves_nothing_after_the_next(self) -> None:
