@@ -168,6 +168,17 @@ class Books(ErpSubject):
         made = {"code": code, "name": code, "rates": [["create", of_days]] if of_days else []}
         await self.call("model.currency.currency.create", [made], {})
 
+    async def book_exchange_differences(self) -> None:
+        """Set the accounts for what is lost and gained where the rate of a currency has changed."""
+        (company,) = await self.rows("company.company", [], ["id"])
+        context = {"company": company["id"]}
+        accounts: dict[str, int] = {}
+        for name, kind in (("debit", "expense"), ("credit", "revenue")):
+            of_kind = [[f"type.{kind}", "=", True], ["closed", "!=", True]]
+            (account, *_) = await self.rows("account.account", of_kind, ["id"])
+            accounts[f"currency_exchange_{name}_account"] = account["id"]
+        await self.call("model.account.configuration.write", [1], accounts, context)
+
     async def put_out_of_use(self, party: str) -> str:
         await self.call("model.party.party.write", [int(party)], {"active": False}, {})
         return party
@@ -499,6 +510,30 @@ class TrytonKit(ErpKit):
         await paid(last, last.total - over, settles=(more.id,))
         assert await left() == [0, 0, 0]
         assert (await self.bench.settled(lambda: self.connector.posting(last.id, LEGAL_ENTITY))).balance.amount == 0
+
+    @behaviour
+    async def a_credit_in_another_currency_is_settled_whatever_that_is_worth_by_then(self) -> None:
+        books, today = cast("Books", self.subject), self._today()
+        await books.currency("SEK", {date(2020, 1, 1): "11.37", today: "10.91"})
+        await books.book_exchange_differences()
+        await self.bench.settled(await self._customer("abroad"))
+        parts = ((10, Money(-194_13, "SEK")), (15, Money(29_12, "SEK")), (7, Money(2_91, "SEK")))
+        more = ((10, Money(294_13, "SEK")), (15, Money(-29_12, "SEK")), (7, Money(2_91, "SEK")))
+        credit = samples.prorated("in_abroad_0", "abroad", self.subject.sku, parts, today - timedelta(days=1))
+        made = samples.prorated("in_abroad_1", "abroad", self.subject.sku, more, today)
+        for each in (credit, made):
+            await self.bench.settled(lambda each=each: put_invoice(self.connector, each, "next"))
+        rest = made.total + credit.total
+        paid = msgspec.structs.replace(samples.payment(made), amount=rest, settles=(credit.id,))
+
+        for _ in ("once", "again"):
+            await self.bench.settled(lambda: self.connector.put_payment(paid, LEGAL_ENTITY, "next"))
+
+        for each in (credit, made):
+            posting = await self.bench.settled(lambda each=each: self.connector.posting(each.id, LEGAL_ENTITY))
+            assert posting.balance == Money.zero("SEK"), each.id
+        owed = await self.bench.settled(lambda: self.connector.credit("abroad", LEGAL_ENTITY, ["EUR"]))
+        assert owed.used == Money.zero("EUR")
 
     @behaviour
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:

@@ -298,7 +298,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
     @behaviour
     async def what_billing_has_cancelled_is_taken_back_once(self) -> None:
         await self.bench.settled(await self._customer("cancelled"))
-        odd = (Money(9950, "EUR"), Money(50, "EUR"), Money(150, "EUR"))  # each tax ends on half a cent
+        odd = (Money(9950, "EUR"), Money(50, "EUR"), Money(150, "EUR"), Money(-350, "EUR"))  # taxes end on half a cent
         for state in CANCELLED:
             issued = samples.invoice(f"in_{state}", "cancelled", self.subject.sku, odd, self._today())
             made = msgspec.structs.replace(issued, state=state, cancelled_on=self._today())
