@@ -26,14 +26,14 @@ from canonical.proration import Period, ProrationRule, share
 from policies.business.amendments import approvals_for
 from policies.business.posting_windows import window_of
 from process_apis.amendments.contract import RunningContract
-from process_apis.amendments.request import Change
+from process_apis.amendments.request import PlannedChange
 from process_apis.runtime.context import WorkflowContext
 
 WHOLE = "the whole period"
 
 
 def billing_change(
-    amendment_id: str, found: RunningContract, wanted: AmendmentRequest, change: Change
+    amendment_id: str, found: RunningContract, wanted: AmendmentRequest, change: PlannedChange
 ) -> ContractChange:
     """Return what billing is to make of a contract."""
     return ContractChange(
@@ -47,7 +47,11 @@ def billing_change(
 
 
 def preview(
-    context: WorkflowContext, amendment_id: str, found: RunningContract, wanted: AmendmentRequest, change: Change
+    context: WorkflowContext,
+    amendment_id: str,
+    found: RunningContract,
+    wanted: AmendmentRequest,
+    change: PlannedChange,
 ) -> AmendmentPreview:
     """Return what every platform would make of a change. Raises the faults of the platforms.
 

@@ -28,7 +28,7 @@ class NotPossible(Exception):
         self.findings = findings
 
 
-class Change(msgspec.Struct, frozen=True):
+class PlannedChange(msgspec.Struct, frozen=True):
     """What a change makes of a contract: its lines from `effective_at` on, and what each action is worth."""
 
     effective_at: datetime
@@ -87,7 +87,9 @@ def moment_of(found: RunningContract, wanted: AmendmentRequest, asked_at: dateti
     return max(moment, found.since).astimezone(UTC).replace(microsecond=0)
 
 
-def change(context: WorkflowContext, found: RunningContract, wanted: AmendmentRequest, asked_at: datetime) -> Change:
+def change(
+    context: WorkflowContext, found: RunningContract, wanted: AmendmentRequest, asked_at: datetime
+) -> PlannedChange:
     """Return what a change makes of a contract, with the products, amounts and taxes as the ERP and the CRM have them
     now. Raises `NotPossible`, and the faults of the platforms."""
     contract = found.contract
@@ -97,7 +99,7 @@ def change(context: WorkflowContext, found: RunningContract, wanted: AmendmentRe
         worth = deltas(contract, wanted.actions, at.astimezone(found.zone).date())
     except ActionRefused as refused:
         raise NotPossible([Finding(refused.field, refused.reason)]) from refused
-    return Change(at, _taxed(context, found, after, at), worth)
+    return PlannedChange(at, _taxed(context, found, after, at), worth)
 
 
 def _taxed(

@@ -26,7 +26,7 @@ from policies.context.correlation import correlated
 from policies.problems import ProblemError
 from process_apis.amendments.contract import running
 from process_apis.amendments.preview import billing_change, preview
-from process_apis.amendments.request import Change, NotPossible, change, check
+from process_apis.amendments.request import NotPossible, PlannedChange, change, check
 from process_apis.records.amendments import Amendments, preview_of, request_of, wake
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
@@ -188,7 +188,7 @@ class Amending(DBOSConfiguredInstance):
         found = running(context, self._amendments, order)
         wanted = request_of(row)
         at = said.effective_at if wanted.effective != "period_end" else datetime.fromisoformat(row.requested_at)
-        made = Change(at.replace(microsecond=0), said.after, said.deltas)
+        made = PlannedChange(at.replace(microsecond=0), said.after, said.deltas)
         changed = context.platforms.change_contract(billing_change(row.id, found, wanted, made))
         if order.plan:
             names = {name: each for name, each in changed.references.items() if name.partition(".")[0] != "invoice"}

@@ -29,7 +29,7 @@ DETAILS = {
     "schedule_details": {"billing_mode", "end_behavior", "phases", "proration_behavior"},
 }
 OF_INVOICES = ("account_tax_ids", "days_until_due", "issuer")
-"""What a preview is told of a phase's invoices (API reference: Create a preview invoice,
+"""What a preview takes of a phase's invoices (API reference: Create a preview invoice,
 `schedule_details.phases.invoice_settings`)."""
 MODES = ("next", "recurring")
 NEW_ALONE = {"billing_mode", "start_date"}

@@ -18,7 +18,7 @@ Answer = Callable[[str, str, bytes], tuple[int, bytes]]
 
 @contextmanager
 def answering(answer: Answer) -> Generator[str]:
-    """Yield the address of a server that answers as told, until the block ends."""
+    """Yield the address of a server that answers what a test says, until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

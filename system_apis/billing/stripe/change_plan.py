@@ -25,7 +25,7 @@ OVER = ("canceled", "incomplete_expired")
 """The states of a subscription that bills nothing more (The Subscription object, `status`)."""
 
 
-class Target(msgspec.Struct, frozen=True):
+class WantedItems(msgspec.Struct, frozen=True):
     """A subscription and the items that it is to have; one that `ends` has none."""
 
     subscription: Row
@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
     `concerned` are the ids of all subscriptions that are there and have the change, or are to have it.
     """
 
-    to_change: tuple[Target, ...] = ()
+    to_change: tuple[WantedItems, ...] = ()
     to_cancel: tuple[Row, ...] = ()
     to_begin: tuple[tuple[Item, ...], ...] = ()
     concerned: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
                 unplaced.remove(line)
                 break
     to_change = tuple(
-        Target(row, tuple(parts.merged(lines)))
+        WantedItems(row, tuple(parts.merged(lines)))
         for row, lines in placed
         if any(line.id in touched for line in lines)
         or any(key in touched for key, home in homes.items() if home == row["id"])

@@ -18,7 +18,7 @@ from canonical.billing import Contract
 from canonical.faults import Rejected
 from canonical.ids import Clock
 from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews
-from system_apis.billing.stripe.change_plan import CHANGES, OVER, Plan, Target
+from system_apis.billing.stripe.change_plan import CHANGES, OVER, Plan, WantedItems
 from system_apis.billing.stripe.client import Row, StripeClient, at
 from system_apis.billing.stripe.contracts import Contracts, reference, with_references
 from system_apis.billing.stripe.parts import Item, Part
@@ -51,7 +51,7 @@ class Known(msgspec.Struct, frozen=True):
         return _moment(max(ends)) if ends else change.effective_at
 
 
-class Changes:
+class ContractChanges:
     """Preview and carry out the changes of one account's contracts."""
 
     def __init__(
@@ -149,7 +149,7 @@ class Changes:
 
     # ---- previews
 
-    async def _preview(self, change: ContractChange, target: Target, place: int) -> InvoicePreview | None:
+    async def _preview(self, change: ContractChange, target: WantedItems, place: int) -> InvoicePreview | None:
         """Return the invoice that a change of one subscription brings, None where it brings none."""
         row, how = target.subscription, _prorated(change, target)
         if how != "none":
@@ -232,7 +232,7 @@ class Changes:
 
     # ---- writes
 
-    async def _update(self, change: ContractChange, target: Target) -> None:
+    async def _update(self, change: ContractChange, target: WantedItems) -> None:
         """Change one subscription, without its schedule from then on."""
         row = target.subscription
         if row["schedule"]:
@@ -245,7 +245,7 @@ class Changes:
             metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
         )
 
-    def _wanted(self, change: ContractChange, target: Target) -> Row:
+    def _wanted(self, change: ContractChange, target: WantedItems) -> Row:
         """Return how one subscription is changed."""
         row, how = target.subscription, _prorated(change, target)
         if target.ends and change.at_period_end:
@@ -286,7 +286,7 @@ class Changes:
         return found
 
 
-def _prorated(change: ContractChange, target: Target) -> str:
+def _prorated(change: ContractChange, target: WantedItems) -> str:
     """Return how the part of a period that is affected is settled. What ends has no next invoice."""
     if change.at_period_end:
         return "none"

@@ -17,7 +17,7 @@ from canonical.parties import Customer, CustomerMatch
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import invoices, mapping, matching, webhooks
-from system_apis.billing.stripe.changes import Changes
+from system_apis.billing.stripe.changes import ContractChanges
 from system_apis.billing.stripe.client import (
     PAGE,
     PAGES,
@@ -62,7 +62,9 @@ class Stripe:
         self._contracts = Contracts(
             self._client, self._price_list, settings, context.instance, context.clock, context.timezone
         )
-        self._changes = Changes(self._client, self._contracts, self._price_list, context.clock, context.timezone)
+        self._changes = ContractChanges(
+            self._client, self._contracts, self._price_list, context.clock, context.timezone
+        )
         self._feed = EventFeed(self._client, context.position, context.clock, context.new_id)
 
     # ---- customers

@@ -206,12 +206,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
     ),
     "no TOML": (("[clients.sales-app]", "[clients.sales-app"), "(file)", "not TOML", "syntax"),
     "a key twice": ((APP, APP + '\nkind = "internal"'), "(file)", "not TOML", "syntax"),
-    "unknown key": (
-        (APP, APP + '\ncolour = "red"'),
-        "clients.sales-app.colour",
-        "no such key",
-        "one of amend",
-    ),
+    "unknown key": ((APP, APP + '\ncolour = "red"'), "clients.sales-app.colour", "no such key", "one of apis"),
     "unknown table": (
         ("[service_tiers.deferred]", "[tiers.deferred]"),
         "tiers",

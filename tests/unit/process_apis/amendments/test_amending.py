@@ -128,9 +128,19 @@ class Everybody:
         tax = sum((each.tax for each in lines[1:]), lines[0].tax)
         total = sum((each.net for each in lines[1:]), lines[0].net) + tax
         draft = Invoice(
-            f"{change.id}:preview", "", "cus_1", change.contract.id, "DE01", "draft", date(2026, 3, 10), total, tax,
-            total, "standard", tuple(lines),
-        )  # fmt: skip
+            f"{change.id}:preview",
+            "",
+            "cus_1",
+            change.contract.id,
+            "DE01",
+            "draft",
+            date(2026, 3, 10),
+            total,
+            tax,
+            total,
+            "standard",
+            tuple(lines),
+        )
         return BillingPreview(change.effective_at, (InvoicePreview(draft, tuple(parts)),))
 
     def _change(self, change: ContractChange) -> Contract:
