@@ -51,6 +51,23 @@ def test_a_contract_that_names_no_record_of_billing_is_refused_with_the_field(
     assert (refused.status_code, refused.json()["field"]) == (422, f"references.{field}")
 
 
+@pytest.mark.parametrize("path", ["change", "change/preview"])
+def test_a_change_of_a_contract_that_names_no_customer_or_is_another_is_refused(
+    environment: Environment, path: str
+) -> None:
+    change: dict[str, Any] = {
+        "id": "amd_" + "1" * 32,
+        "contract": CONTRACT,
+        "lines": [],
+        "effective_at": "2026-01-01T00:00:00Z",
+    }
+    unnamed = call(environment, "POST", f"/billing/v1/contracts/{CONTRACT['id']}/{path}", change)
+    other = call(environment, "POST", f"/billing/v1/contracts/con_{'2' * 32}/{path}", change)
+
+    assert (unnamed.status_code, unnamed.json()["field"]) == (422, "references.customer")
+    assert other.status_code == 422
+
+
 @pytest.mark.parametrize("key", ["../customers", "a/b", "ü", "x" * 121, "-x"])
 def test_an_id_that_could_leave_its_place_is_refused(environment: Environment, key: str) -> None:
     refused = call(environment, "PUT", f"/billing/v1/customers/{CUSTOMER['id']}", CUSTOMER | {"id": key})

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canonical.money import Money
+from canonical.money import Money, smallest_charge
 from canonical.proration import RULES, Period, ProrationRule, Share, share
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -242,6 +242,14 @@ def test_two_parts_that_are_rounded_can_differ_by_a_cent_from_their_difference_t
 
     assert left.of_price(new) - left.of_price(old) == Money(291, "USD")
     assert left.of_price(new - old) == Money(290, "USD")
+
+
+@pytest.mark.parametrize(("amount", "charged"), [(10_000, 2_900), (-10_000, -2_900), (99_990, 29_030), (0, 0)])
+def test_what_cannot_be_charged_to_the_last_digit_is_rounded_once_to_what_can(amount: int, charged: int) -> None:
+    """Stripe, Supported currencies: the last digit of an amount of three has to be 0."""
+    left = of_month("seconds", "2021-09-16", "2021-09-25", "2021-08-25", "2021-09-25")
+
+    assert left.of_price(Money(amount, "KWD"), smallest_charge("KWD").amount) == Money(charged, "KWD")
 
 
 # ---- what holds for every rule
