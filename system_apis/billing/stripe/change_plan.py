@@ -25,7 +25,7 @@ OVER = ("canceled", "incomplete_expired")
 """The states of a subscription that bills nothing more (The Subscription object, `status`)."""
 
 
-class WantedItems(msgspec.Struct, frozen=True):
+class ChangedSubscription(msgspec.Struct, frozen=True):
     """A subscription and the items that it is to have; one that `ends` has none."""
 
     subscription: Row
@@ -36,13 +36,13 @@ class WantedItems(msgspec.Struct, frozen=True):
         return not self.items
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Remaining(msgspec.Struct, frozen=True):
     """What is left to be done: subscriptions to change, those to cancel, and the items of new ones.
 
     `concerned` are the ids of all subscriptions that are there and have the change, or are to have it.
     """
 
-    to_change: tuple[WantedItems, ...] = ()
+    to_change: tuple[ChangedSubscription, ...] = ()
     to_cancel: tuple[Row, ...] = ()
     to_begin: tuple[tuple[Item, ...], ...] = ()
     concerned: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def with_change(metadata: Mapping[str, str], change_id: str) -> str:
     return " ".join(named)
 
 
-def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Sequence[Row]) -> Plan:
+def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Sequence[Row]) -> Remaining:
     """Return what is left to be done for a change.
 
     `subscriptions` are all that the contract has or had, the oldest first, with all of their items, `waiting` the
@@ -75,7 +75,7 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
     done = [each for each in subscriptions if has(each, change.id)]
     concerned = tuple(each["id"] for each in done)
     if any(changes_of(each["metadata"])[-1] != change.id for each in done):
-        return Plan(concerned=concerned)  # a later change came after it, so it was complete
+        return Remaining(concerned=concerned)  # a later change came after it, so it was complete
     running = [each for each in subscriptions if each["status"] not in OVER]
     _check_runs(change, subscriptions, running, waiting)
     present, wanted = _recurring(change.contract.lines), _recurring(change.lines)
@@ -101,12 +101,12 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
                 unplaced.remove(line)
                 break
     to_change = tuple(
-        WantedItems(row, tuple(parts.merged(lines)))
+        ChangedSubscription(row, tuple(parts.merged(lines)))
         for row, lines in placed
         if any(line.id in touched for line in lines)
         or any(key in touched for key, home in homes.items() if home == row["id"])
     )
-    return Plan(
+    return Remaining(
         to_change,
         tuple(each for each in done if each["status"] not in OVER and not _named(each)),
         tuple(_chunked(unplaced)),

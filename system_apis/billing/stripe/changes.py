@@ -18,7 +18,7 @@ from canonical.billing import Contract
 from canonical.faults import Rejected
 from canonical.ids import Clock
 from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews
-from system_apis.billing.stripe.change_plan import CHANGES, OVER, Plan, WantedItems
+from system_apis.billing.stripe.change_plan import CHANGES, OVER, ChangedSubscription, Remaining
 from system_apis.billing.stripe.client import Row, StripeClient, at
 from system_apis.billing.stripe.contracts import Contracts, reference, with_references
 from system_apis.billing.stripe.parts import Item, Part
@@ -112,7 +112,7 @@ class ContractChanges:
             each["items"]["data"] = await self._client.whole(each["items"], path, subscription=each["id"])
         return Known(found, await self._contracts.schedules_of(owner))
 
-    async def _planned(self, change: ContractChange, known: Known) -> Plan:
+    async def _planned(self, change: ContractChange, known: Known) -> Remaining:
         """Return what is left to be done, of prices and tax rates that are there then. Raises `Rejected` for what
         cannot be done."""
         contract = change.contract
@@ -132,7 +132,7 @@ class ContractChanges:
             await self._price_list.ensure(contract, [each.lines[0] for each in items])
         return plan
 
-    def _check_moment(self, change: ContractChange, plan: Plan) -> None:
+    def _check_moment(self, change: ContractChange, plan: Remaining) -> None:
         """Raise `Rejected` for a moment outside of the period that runs: what was before is billed, and what comes is
         not yet."""
         periods = [_period(each.subscription) for each in plan.to_change]
@@ -149,7 +149,7 @@ class ContractChanges:
 
     # ---- previews
 
-    async def _preview(self, change: ContractChange, target: WantedItems, place: int) -> InvoicePreview | None:
+    async def _preview(self, change: ContractChange, target: ChangedSubscription, place: int) -> InvoicePreview | None:
         """Return the invoice that a change of one subscription brings, None where it brings none."""
         row, how = target.subscription, _prorated(change, target)
         if how != "none":
@@ -232,7 +232,7 @@ class ContractChanges:
 
     # ---- writes
 
-    async def _update(self, change: ContractChange, target: WantedItems) -> None:
+    async def _update(self, change: ContractChange, target: ChangedSubscription) -> None:
         """Change one subscription, without its schedule from then on."""
         row = target.subscription
         if row["schedule"]:
@@ -245,7 +245,7 @@ class ContractChanges:
             metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
         )
 
-    def _wanted(self, change: ContractChange, target: WantedItems) -> Row:
+    def _wanted(self, change: ContractChange, target: ChangedSubscription) -> Row:
         """Return how one subscription is changed."""
         row, how = target.subscription, _prorated(change, target)
         if target.ends and change.at_period_end:
@@ -286,14 +286,14 @@ class ContractChanges:
         return found
 
 
-def _prorated(change: ContractChange, target: WantedItems) -> str:
+def _prorated(change: ContractChange, target: ChangedSubscription) -> str:
     """Return how the part of a period that is affected is settled. What ends has no next invoice."""
     if change.at_period_end:
         return "none"
     return "always_invoice" if target.ends and change.settlement != "none" else PRORATED[change.settlement]
 
 
-def _check_schedules(change: ContractChange, plan: Plan, schedules: Sequence[Row]) -> None:
+def _check_schedules(change: ContractChange, plan: Remaining, schedules: Sequence[Row]) -> None:
     """Raise `Rejected` where a schedule is to do more than to end: a further phase would take the change back."""
     managing = {each.subscription["schedule"] for each in plan.to_change}
     for each in schedules:
