@@ -1,9 +1,9 @@
 """Changes of contracts that run: previewed by Stripe itself, and carried out by the same parameters.
 
 Each subscription is changed by one request, which writes the id of the change to its metadata as well: a change that
-was interrupted goes on with the next one. The schedule of a subscription is released first: it has done its work when
-the contract has begun, its one phase would take nothing further, and Stripe lets nobody end a subscription that it
-manages (Update a subscription, `cancel_at_period_end`).
+was interrupted goes on with the next one. The schedule of a subscription that goes on is released first: it has done
+its work when the contract has begun, its one phase would take nothing further, and Stripe lets nobody set the end of a
+subscription that it manages (Update a subscription, `cancel_at_period_end`).
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class ContractChanges:
         plan = await self._planned(change, known)
         for target in plan.to_change:
             await self._update(change, target)
-        ended = [each.subscription["id"] for each in plan.to_change if each.ends and not change.at_period_end]
-        for key in (*ended, *(each["id"] for each in plan.to_cancel)):
-            await self._client.delete(at("subscriptions", key), invoice_now=True, prorate=False)
+        ended = [each.subscription for each in plan.to_change if each.ends and not change.at_period_end]
+        for row in (*ended, *plan.to_cancel):
+            await self._end(row)
         begins = known.end_of_period(change, plan.concerned) if change.at_period_end else change.effective_at
         begun = known.of_change(change)
         for items, key in zip(plan.to_begin, _keys(change, len(plan.to_begin), begun), strict=True):
@@ -233,9 +233,9 @@ class ContractChanges:
     # ---- writes
 
     async def _update(self, change: ContractChange, target: ChangedSubscription) -> None:
-        """Change one subscription, without its schedule from then on."""
+        """Change one subscription, without its schedule from then on, unless that ends with it."""
         row = target.subscription
-        if row["schedule"]:
+        if row["schedule"] and (change.at_period_end or not target.ends):
             path = at("subscription_schedules", row["schedule"], "release")
             await self._client.post(path, f"release:{row['schedule']}")
         await self._client.post(
@@ -244,6 +244,16 @@ class ContractChanges:
             **self._wanted(change, target),
             metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
         )
+
+    async def _end(self, row: Row) -> None:
+        """Cancel a subscription that bills nothing any more, with its schedule, and bill what an earlier change has
+        left to its next invoice."""
+        how = {"invoice_now": True, "prorate": False}
+        if row["schedule"]:
+            path = at("subscription_schedules", row["schedule"], "cancel")
+            await self._client.post(path, f"end:{row['schedule']}", **how)
+        else:
+            await self._client.delete(at("subscriptions", row["id"]), **how)
 
     def _wanted(self, change: ContractChange, target: ChangedSubscription) -> Row:
         """Return how one subscription is changed."""

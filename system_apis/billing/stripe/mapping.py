@@ -86,6 +86,7 @@ FIELDS: dict[str, Fields] = {
         "cancel_at_period_end": "contract.state",
         "off_session": TECHNICAL,
     },
+    "subscription_schedules/cancel": {"invoice_now": TECHNICAL, "prorate": TECHNICAL},
     "subscription_schedules": {
         "customer": "contract.customer_id",
         "start_date": "contract.starts_on",

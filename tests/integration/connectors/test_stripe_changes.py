@@ -301,6 +301,7 @@ def test_a_contract_that_ends_now_is_credited_from_the_moment_on_as_previewed_an
         assert unexplained(preview) == []
         assert (sale.contract.state, sale.contract.lines) == ("cancelled", ())
         assert {each["status"] for each in sale.subscriptions()} == {"canceled"}
+        assert {each["status"] for each in account.account.all("subscription_schedule")} == {"canceled"}
         assert len(issued) == (0 if settlement == "none" else 2)
         for each in preview.invoices:
             assert {part.starts_at for part in each.parts} == {change.effective_at}
