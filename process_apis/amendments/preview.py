@@ -21,7 +21,7 @@ from canonical.amendments import (
 from canonical.billing import InvoiceLine, Posting
 from canonical.cases import Finding
 from canonical.faults import Rejected
-from canonical.money import Money, total
+from canonical.money import Money, smallest_charge, total
 from canonical.proration import Period, ProrationRule, share
 from policies.business.amendments import approvals_for
 from policies.business.posting_windows import window_of
@@ -98,7 +98,8 @@ def _explanation(
     if part.prorated:
         period = Period(part.period_starts_at, part.period_ends_at, part.months)
         counted = share(rule, period, part.starts_at, part.ends_at, zone)
-        expected, how = counted.of_price(part.price), counted.in_words()
+        step = smallest_charge(part.price.currency).amount
+        expected, how = counted.of_price(part.price, step), counted.in_words()
     return Explanation(
         part.lines,
         line.description,
