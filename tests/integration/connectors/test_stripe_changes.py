@@ -23,6 +23,8 @@ from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.money import Money, smallest_charge
 from canonical.proration import Period, share
 from system_apis.billing.port import Billing
+from system_apis.billing.stripe.change_plan import CHANGES, changes_of, with_change
+from system_apis.billing.stripe.parts import MAX_VALUE
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import MAX_WRITES
 from tests.support.connector_kit.loopback import ALWAYS, Seen, Trouble
@@ -557,6 +559,16 @@ def test_an_invoice_below_nothing_is_reported_and_its_credit_is_settled_with_the
         assert settling[1] == credit.total.amount + 2_380 * (len(used) + 1)
 
     run(account, tmp_path, act)
+
+
+def test_of_the_changes_of_a_subscription_metadata_holds_the_latest() -> None:
+    named: dict[str, str] = {}
+    for place in range(30):
+        named = {CHANGES: with_change(named, f"amd_{place:032x}")}
+
+    kept = changes_of(named)
+    assert kept == [f"amd_{place:032x}" for place in range(30 - len(kept), 30)]
+    assert (len(kept), len(named[CHANGES]) <= MAX_VALUE) == (13, True)
 
 
 # ---- interruptions, and changes drawn at random

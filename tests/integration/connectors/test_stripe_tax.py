@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from canonical.amendments import ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.deals import PricedLine
 from canonical.faults import Rejected
@@ -101,6 +102,27 @@ def test_stripe_decides_by_place_number_and_product_and_the_invoice_says_what(
         assert (schedule.phases[0].automatic_tax.enabled, schedule.phases[0].default_tax_rates) == (True, [])
         assert {each.id: each.tax_code for each in account.api.v1.products.list().data} == {"SEAT": None, "BOOK": BOOKS}
         assert {each.tax_behavior for each in account.api.v1.prices.list().data} == {"exclusive"}
+
+    run(account, tmp_path, act)
+
+
+def test_a_change_is_taxed_by_stripe_as_it_was_previewed(account: TaxingAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        prepared = await put(made, line(), line("BOOK", 1_000, "reduced"))
+        contract = await made.call(lambda: made.connector.start(prepared))
+        dearer = line("BOOK", 3_000, "reduced")
+        monthly = samples.priced_line("lin_m", "PEN", Money(777, "EUR"), "month")
+        moment = made.clock().replace(microsecond=0)
+        change = ContractChange("amd_1", contract, (line(), dearer, monthly), moment)
+        preview = await made.call(lambda: made.connector.preview_change(change, "correlation-1"))
+        changed = await made.call(lambda: made.connector.change(change, "correlation-1"))
+        issued = [await made.call(lambda each=each: made.connector.invoice(each)) for each in changed.named("invoice")]
+
+        assert [charged(each.invoice) for each in preview.invoices] == [charged(each) for each in issued]
+        reduced = ChargedTax(Decimal(7), "DE", "", "reduced_rated")
+        full = ChargedTax(Decimal(19), "DE", "", "standard_rated")
+        assert [charged(each) for each in issued] == [[(-70, "", reduced), (210, "", reduced)], [(148, "", full)]]
+        assert [each.invoice.tax_treatment for each in preview.invoices] == ["standard", "standard"]
 
     run(account, tmp_path, act)
 
