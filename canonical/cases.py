@@ -36,6 +36,7 @@ CaseKind = Literal[
     "amendment_not_delivered",
     "record_not_read",
     "feed_stopped",
+    "event_not_taken",
 ]
 CaseState = Literal["open", "resolved"]
 

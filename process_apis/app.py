@@ -49,6 +49,8 @@ def create_app(
     """Return the app. The engine works from its start to its end, and what has ended is kept for `days`."""
     engine = Engine(settings, context.database, context.clock)
     capabilities = [capability(context, engine) for capability in CAPABILITIES]
+    dispatcher = Dispatcher(context, {each.name: each.reactions for each in capabilities})
+    capabilities += [dispatcher.capability()]
     poll = Poll(engine, [due for each in capabilities for due in each.due])
     periodic_jobs = [poll.start_due, *(job for each in capabilities for job in each.periodic_jobs)]
 
@@ -88,7 +90,7 @@ def create_app(
         readiness=readiness,
         provided={
             "context": context,
-            "dispatcher": Dispatcher(context.database, (each.reactions for each in capabilities), context.clock),
+            "dispatcher": dispatcher,
             "case_actions": CaseActions(context, owners(capabilities)),
             "live_catalogue": gate.live_catalogue,
         },

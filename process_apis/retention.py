@@ -22,7 +22,8 @@ from canonical.cases import Case
 from canonical.ids import Clock
 from policies.background import rest
 from process_apis.records import job_leases
-from process_apis.records.database import cases, events, orders, postings, writing
+from process_apis.records.cases import OF_EVENT
+from process_apis.records.database import OPEN, cases, events, orders, postings, writing
 from process_apis.records.orders import ENDED
 from process_apis.runtime.queues import workflows
 
@@ -128,8 +129,12 @@ class Retention:
         return bool(found)
 
     def _remove_events(self, before: datetime) -> bool:
-        """Remove events: they are numbered in the order in which they were taken."""
-        oldest = sa.select(events.c.seq, events.c.taken_at).order_by(events.c.seq).limit(BATCH)
+        """Remove events: they are numbered in the order in which they were taken. One that a subscriber has not taken
+        stays, until it has or somebody has decided about its case."""
+        subject = sa.literal(OF_EVENT) + sa.cast(events.c.seq, sa.String)
+        is_asked = sa.exists().where(cases.c.subject == subject, OPEN)
+        ended = sa.or_(events.c.untaken == "", sa.and_(events.c.next_attempt_at.is_(None), ~is_asked))
+        oldest = sa.select(events.c.seq, events.c.taken_at).where(ended).order_by(events.c.seq).limit(BATCH)
         with writing(self._database) as connection:
             found = connection.execute(oldest).all()
             due = [row.seq for row in found if row.taken_at and row.taken_at < before.isoformat()]

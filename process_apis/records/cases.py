@@ -25,6 +25,8 @@ OUTAGE: CaseKind = "waiting_for_platform"
 """The kind of an outage's case: its subject is the platform."""
 SINCE = "since"
 """What the input of an outage's case calls when it began (UTC)."""
+OF_EVENT = "event:"
+"""What stands before an event's number in the subject of its case."""
 
 OPEN_OF = sa.select(cases.c.document).where(cases.c.subject == sa.bindparam("of"), cases.c.state == "open")
 OPEN_OF_KIND = OPEN_OF.where(cases.c.kind == sa.bindparam("kind"))

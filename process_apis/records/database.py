@@ -213,12 +213,19 @@ events = sa.Table(
     sa.Column("source", sa.String(60), nullable=False),
     sa.Column("id", KEY, nullable=False),
     sa.Column("type", sa.String(120), nullable=False),
-    sa.Column("subject", KEY, nullable=False),
+    sa.Column("subject", KEY, nullable=False, index=True),
     sa.Column("correlation_id", KEY, nullable=False),
     sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("taken_at", sa.String(40)),
+    sa.Column("untaken", sa.String(255), nullable=False, default="", server_default=""),
+    sa.Column("run", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.Column("next_attempt_at", sa.String(40)),
     sa.UniqueConstraint("source", "id"),
 )
+UNTAKEN = events.c.untaken != sa.literal_column("''")
+"""An event that a subscriber has not taken: `untaken` names those, with blanks between. In the words of its index."""
+sa.Index("ix_events_untaken", events.c.next_attempt_at, sqlite_where=UNTAKEN, postgresql_where=UNTAKEN)
 OLDEST = sa.Table("oldest_code", metadata, sa.Column("revision", sa.String(10), primary_key=True))
 """One row: the revision whose code still works on these tables."""
 executors = sa.Table(

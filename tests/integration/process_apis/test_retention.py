@@ -131,14 +131,30 @@ def test_many_are_removed_in_batches_and_what_is_open_does_not_stop_them(engine:
     assert len(kept.workflows()) == BATCH
 
 
+def test_an_event_that_is_not_taken_stays_until_somebody_has_decided_about_it(kept: Kept, engine: Engine) -> None:
+    del engine
+    event = Event(id="1", source="crm/salesforce", type=DEAL_CLOSED, subject="006", time=kept.clock())
+    log.append(kept.database, event, "cor_1", kept.clock(), subscribers=["fulfilment"])
+    case = kept.context.cases.open(
+        "event_not_taken", "event:1", Finding(DEAL_CLOSED, "no"), ("skip",), correlation_id="cor_1"
+    )
+    kept.clock.now += timedelta(days=91)
+
+    kept.run_all(kept.retention())
+    before = kept.count(events)
+    kept.context.cases.close(case, "skip by somebody: it was a test")
+    kept.run_all(kept.retention())
+
+    assert (before, kept.count(events)) == (1, 0)
+
+
 def test_events_go_and_one_that_is_offered_again_is_taken_as_the_first_time(kept: Kept, engine: Engine) -> None:
     del engine
     start = kept.clock()
 
     def offer(number: int, at: datetime) -> bool:
         event = Event(id=str(number), source="crm/salesforce", type=DEAL_CLOSED, subject="006", time=start)
-        new, _ = log.append(kept.database, event, "cor_1", at)
-        return new
+        return log.append(kept.database, event, "cor_1", at).is_new
 
     for number in range(BATCH + 5):
         offer(number, start)

@@ -54,7 +54,7 @@ class Feeds:
         made = change_feeds.capability(
             self.context, Engine(EngineSettings("sqlite://", "test"), context.database, context.clock)
         )
-        self._dispatcher = Dispatcher(context.database, [made.reactions], context.clock)
+        self._dispatcher = Dispatcher(self.context, {made.name: made.reactions})
         self._acts = CaseActions(self.context, dict.fromkeys(change_feeds.KINDS, owner_of(made)))
 
     def take(self, kind: str, event_id: str, subject: str, **data: str) -> None:

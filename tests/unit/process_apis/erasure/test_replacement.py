@@ -94,7 +94,7 @@ TECHNICAL = {
         "updated_at",
     },
     "cases": {"id", "subject", "kind", "field", "team", "state", "legal_entity", "customer_id", "resolved_at"},
-    "events": {"source", "id", "type", "subject", "correlation_id", "taken_at"},
+    "events": {"source", "id", "type", "subject", "correlation_id", "taken_at", "untaken", "next_attempt_at"},
     "oldest_code": {"revision"},
     "executors": {"id"},
     "leases": {"name", "holder"},
