@@ -68,6 +68,10 @@ class Accounting:
         if now:
             self._engine.wake()
 
+    def is_expected(self, kind: PostingKind, event: Event) -> bool:
+        """Return whether what an event wants to be booked is in the table."""
+        return self._context.postings.find(kind, event.data.get("payment", event.subject)) is not None
+
     def cancelled(self, event: Event, correlation_id: str) -> None:
         """Take an invoice that billing voided or wrote off: what is booked for it is taken back."""
         self.expect("invoice", event, correlation_id)  # the event that it was finalized may come later
@@ -142,6 +146,12 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             INVOICE_PAID: partial(accounting.expect, "payment"),
             PAYMENT_RECEIVED: partial(accounting.expect, "payment"),
             INVOICE_CANCELLED: accounting.cancelled,
+        },
+        is_made={
+            INVOICE_FINALIZED: partial(accounting.is_expected, "invoice"),
+            INVOICE_PAID: partial(accounting.is_expected, "payment"),
+            PAYMENT_RECEIVED: partial(accounting.is_expected, "payment"),
+            INVOICE_CANCELLED: partial(accounting.is_expected, "invoice"),
         },
         due=[Due(accounting.agenda, accounting.begin, accounting.in_hand, can_wait=True, gather=accounting.gather)],
         cases=CaseOwner(

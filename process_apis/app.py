@@ -19,7 +19,9 @@ from policies.chain.readiness import Answers
 from policies.observe.metrics import gauge
 from process_apis import accounting, amendments, api, change_feeds, customer_sync, fulfilment, incidents, jobs
 from process_apis.case_actions import CaseActions
+from process_apis.events.api import OWN as EVENT_ROUTES
 from process_apis.events.dispatch import Dispatcher
+from process_apis.events.event_log import EventLog
 from process_apis.measures import WorkInDatabase
 from process_apis.retention import Retention, RetentionDays
 from process_apis.runtime.agenda import Poll
@@ -50,6 +52,7 @@ def create_app(
     engine = Engine(settings, context.database, context.clock)
     capabilities = [capability(context, engine) for capability in CAPABILITIES]
     dispatcher = Dispatcher(context, {each.name: each.reactions for each in capabilities})
+    event_log = EventLog(context.database, context.clock, capabilities, days.events)
     capabilities += [dispatcher.capability()]
     poll = Poll(engine, [due for each in capabilities for due in each.due])
     periodic_jobs = [poll.start_due, *(job for each in capabilities for job in each.periodic_jobs)]
@@ -86,11 +89,12 @@ def create_app(
 
     return governed(
         gate,
-        [api.router(route for each in capabilities for route in each.routes)],
+        [api.router([*EVENT_ROUTES, *(route for each in capabilities for route in each.routes)])],
         readiness=readiness,
         provided={
             "context": context,
             "dispatcher": dispatcher,
+            "event_log": event_log,
             "case_actions": CaseActions(context, owners(capabilities)),
             "live_catalogue": gate.live_catalogue,
         },

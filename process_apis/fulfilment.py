@@ -164,6 +164,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             DEAL_LOST: fulfilment.deal_lost,
             LINE_PROVISIONED: fulfilment.line_reported,
         },
+        is_made={DEAL_CLOSED: lambda event: context.orders.newest_of(event.instance, event.subject) is not None},
         due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
         periodic_jobs=[fulfilment.show_what_the_crm_lacks],
         cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE, allowed=cases.allowed),

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from experience_apis.oauth import Tokens
     from experience_apis.process_client import Process
     from policies.outbound.platform_client import PlatformClient
+    from process_apis.runtime.context import WorkflowContext
     from system_apis.connector import ConnectorContext
 
 new_id = identifiers()
@@ -373,6 +374,24 @@ def process_database(settings: Settings) -> Generator[Engine]:
         raise NotReady(f"the database is out of reach: {error.orig}{_remedy(database)}") from error
 
 
+@contextmanager
+def process_tables(settings: Settings) -> Generator[Engine]:
+    """Yield the process layer's database, for commands that use its tables. Raises as `process_database` does, and
+    `NotReady` for tables of another revision."""
+    from process_apis.records.revisions import REVISIONS, revision
+
+    with process_database(settings) as database:
+        try:
+            with database.connect() as connection:
+                found = revision(connection)
+            if found != REVISIONS[-1]:
+                there = f"the revision {found}" if found else "no revision"
+                raise NotReady(f"the tables have {there}, not {REVISIONS[-1]}: run `tiergate database upgrade` first")
+            yield database
+        finally:
+            database.dispose()
+
+
 def _remedy(database: Engine) -> str:
     """Return what to do about a database that cannot be used: a file has no server that says so."""
     of_file = database.dialect.name == "sqlite"
@@ -391,26 +410,20 @@ def records(settings: Settings) -> Engine:
     return database
 
 
-def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | None = None) -> Litestar:
-    from process_apis.app import create_app
+def process_context(
+    settings: Settings, database: Engine, live_catalogue: LiveCatalogue, shared: SharedState, token: Callable[[], str]
+) -> WorkflowContext:
+    """Return what the capabilities of the process layer work with. `token` lets them ask the system layer."""
     from process_apis.records.cases import Cases
     from process_apis.records.erased import ErasedPeople
     from process_apis.records.orders import Orders
     from process_apis.records.postings import Postings
-    from process_apis.retention import RetentionDays
     from process_apis.runtime.context import RetryPolicy, WorkflowContext
-    from process_apis.runtime.engine import EngineSettings
     from process_apis.system_client import Platforms
 
-    live_catalogue = open_catalogue(settings)
-    shared = SharedState(settings)
-    governs = gate("process", settings, live_catalogue, shared)
-    token, clock = caller("process-layer", governs), governs.clock
-    client = LayerClient(settings.server.url_of_system(), "system", token, settings.process.call_timeout)
-    retries = RetryPolicy(
-        pause=settings.process.pause, max_delay=settings.process.longest_pause, delivery=settings.process.delivery
-    )
-    context = WorkflowContext(
+    own, clock = settings.process, shared.clock
+    client = LayerClient(settings.server.url_of_system(), "system", token, own.call_timeout)
+    return WorkflowContext(
         database,
         Platforms(client),
         Orders(database, clock),
@@ -419,9 +432,20 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
         clock,
         residency(settings, live_catalogue),
         live_catalogue,
-        retries,
+        RetryPolicy(pause=own.pause, max_delay=own.longest_pause, delivery=own.delivery),
         ErasedPeople(shared.erased_people()),
     )
+
+
+def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | None = None) -> Litestar:
+    from process_apis.app import create_app
+    from process_apis.retention import RetentionDays
+    from process_apis.runtime.engine import EngineSettings
+
+    live_catalogue = open_catalogue(settings)
+    shared = SharedState(settings)
+    governs = gate("process", settings, live_catalogue, shared)
+    context = process_context(settings, database, live_catalogue, shared, caller("process-layer", governs))
     own = settings.process
     engine = EngineSettings(settings.process_database(), replica_name(), dead_after=own.dead_after)
     days = RetentionDays(workflows=own.workflow_days, events=own.event_days, cases=own.case_days)

@@ -21,10 +21,9 @@ from process_apis.erasure.erase import Holding, Record, erase, look
 from process_apis.erasure.people import Person, everyone, people_of, person_at
 from process_apis.erasure.replacement import Replacement
 from process_apis.records.erased import ErasedPeople
-from process_apis.records.revisions import REVISIONS, revision
-from tiergate.composition import open_catalogue, process_database
+from tiergate.composition import open_catalogue, process_tables
 from tiergate.recorded import record
-from tiergate.settings import NotReady, Settings
+from tiergate.settings import Settings
 from tiergate.shared import SharedState
 
 OPERATION = "erase_person"
@@ -143,24 +142,15 @@ class People:
 
 @contextmanager
 def people(settings: Settings) -> Generator[People]:
-    """Yield the people in the process layer's tables. Raises as `process_database` does, and `NotReady` for tables of
-    another revision."""
-    with process_database(settings) as database:
+    """Yield the people in the process layer's tables. Raises as `process_tables` does."""
+    with process_tables(settings) as database:
+        shared = SharedState(settings)
         try:
-            with database.connect() as connection:
-                found = revision(connection)
-            if found != REVISIONS[-1]:
-                there = f"the revision {found}" if found else "no revision"
-                raise NotReady(f"the tables have {there}, not {REVISIONS[-1]}: run `tiergate database upgrade` first")
-            shared = SharedState(settings)
-            try:
-                copy = FileDocument(settings.erased_people()) if settings.governance.database_url else None
-                listed = ErasedPeople(shared.erased_people(), copy)
-                yield People(settings, database, open_catalogue(settings).current, listed, shared.clock)
-            finally:
-                shared.close()
+            copy = FileDocument(settings.erased_people()) if settings.governance.database_url else None
+            listed = ErasedPeople(shared.erased_people(), copy)
+            yield People(settings, database, open_catalogue(settings).current, listed, shared.clock)
         finally:
-            database.dispose()
+            shared.close()
 
 
 def _places(catalogue: Catalogue, holding: Holding) -> Iterator[Place]:

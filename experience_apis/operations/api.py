@@ -1,4 +1,4 @@
-"""The platform team's governed routes. They answer from this layer's own governance, not from the process layer."""
+"""The platform team's governed routes: this layer's own governance, and what the process layer knows of events."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from datetime import date
 from typing import Annotated
 
 import msgspec
+from litestar import Response
 from litestar.di import NamedDependency
-from litestar.params import PathParameter
+from litestar.params import JSONBody, PathParameter
 
+from canonical.event_log import EventDetail, LoggedEvent, ReplayPlan, ReplayRequest, SubscriberStatus
 from canonical.orders import Page
+from experience_apis.process_client import Process
 from policies.catalogue.explain import Explanation, Unknown
 from policies.catalogue.model import Layer
 from policies.catalogue.model import State as LifeState
@@ -17,8 +20,10 @@ from policies.chain.gate import Gate
 from policies.chain.pipeline import explain
 from policies.contract.deprecation_usage import DeprecatedCalls
 from policies.contract.operation import operation
+from policies.contract.parameters import Cursor, EventNumber, EventSubject, EventType, Limit, Moment
 from policies.contract.version_chain import versioned
-from policies.problems import MISSING, OVERLOADED, ProblemError
+from policies.identity.authentication import Principal
+from policies.problems import MISSING, NOT_ALLOWED_NOW, OVERLOADED, ProblemError
 from policies.store.documents import StoreAway
 
 Name = Annotated[str, PathParameter(pattern=r"^[a-z][a-z0-9_-]{0,59}\Z", description="A name of the catalogue")]
@@ -104,4 +109,85 @@ def explain_call(gate: NamedDependency[Gate], client: Name, operation: Name) -> 
         raise ProblemError(MISSING, f"{error}.".capitalize()) from error
 
 
-routers = versioned("operations", __name__, [list_apis, list_deprecated_calls, explain_call])
+@operation(
+    "operations_list_events",
+    "GET",
+    "/events",
+    summary="List the events of the log, newest first",
+    answers=Page[LoggedEvent],
+    passes="events",
+    links={"operations_get_event": ("number", "/items/0/number")},
+)
+async def list_events(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    event_type: EventType = None,
+    subject: EventSubject = None,
+    since: Moment = None,
+    until: Moment = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Return the events about records that the caller may see, with who has not taken each."""
+    wanted = {"type": event_type, "subject": subject, "since": since, "until": until}
+    return await process.get(principal, "events", wanted | {"cursor": cursor, "limit": limit})
+
+
+@operation(
+    "operations_get_event",
+    "GET",
+    "/events/{number:str}",
+    summary="Read an event",
+    answers=EventDetail,
+    passes="events/{number}",
+)
+async def get_event(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], number: EventNumber
+) -> Response[bytes]:
+    """Return an event with who has taken it, and the records and workflows that it set in motion."""
+    return await process.get(principal, f"events/{number}", {})
+
+
+@operation(
+    "operations_list_subscribers",
+    "GET",
+    "/subscribers",
+    summary="List who reacts to events, and how far",
+    answers=Page[SubscriberStatus],
+    passes="subscribers",
+)
+async def list_subscribers(process: NamedDependency[Process], principal: NamedDependency[Principal]) -> Response[bytes]:
+    """Return each capability with the types of events that it reacts to, and how many it has not taken."""
+    return await process.get(principal, "subscribers", {})
+
+
+@operation(
+    "operations_replay_events",
+    "POST",
+    "/replays",
+    summary="Say what a replay of events would do, and begin it",
+    answers=ReplayPlan,
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+)
+async def replay_events(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], data: JSONBody[ReplayRequest]
+) -> Response[bytes]:
+    """Return what a replay would do: without `go` nothing is changed. With it, the events whose work is missing are
+    reacted to again, at the pace that is asked for; to begin the same again changes nothing."""
+    return await process.post(principal, "replays", data)
+
+
+routers = versioned(
+    "operations",
+    __name__,
+    [
+        list_apis,
+        list_deprecated_calls,
+        explain_call,
+        list_events,
+        get_event,
+        list_subscribers,
+        replay_events,
+    ],
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter, QueryParameter
 
+from canonical.events import TYPE
 from canonical.ids import KEY
 from policies.catalogue.model import INSTANCE, LEGAL_ENTITY
 from policies.problems import INVALID, FieldError, ProblemError
@@ -43,7 +45,30 @@ Instance = Annotated[
         description="Which of several instances of the platform, by its name in the catalogue",
     ),
 ]
+EventNumber = Annotated[str, PathParameter(pattern=r"^[1-9][0-9]{0,17}\Z", description="The number of an event")]
+EventType = Annotated[
+    str | None, QueryParameter(name="type", pattern=rf"^{TYPE.pattern}\Z", description="Only events of this type")
+]
+EventSubject = Annotated[
+    str | None, QueryParameter(pattern=KEY, description="Only events about this record, by the id in them")
+]
+Moment = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z",
+        description="A moment in UTC, such as 2026-11-01T12:00:05Z",
+    ),
+]
 CurrencyCode = Annotated[str, QueryParameter(pattern=r"^[A-Z]{3}\Z", description="An ISO 4217 code")]
+
+
+def moment(name: str, text: str | None) -> datetime | None:
+    """Return the moment in the parameter `name` (UTC), None where it is not there. Raises `ProblemError` (422) for one
+    that is in no calendar."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ProblemError(INVALID, "There is no such moment.", (FieldError(f"$.{name}", str(error)),)) from error
 
 
 @cache

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from canonical.orders import CustomerOverview, Order, PostingStatus
 from canonical.parties import Customer
 from policies.identity.authentication import Principal
-from process_apis.records.database import customers
+from process_apis.records.database import amendments, customers, events, orders, postings
 
 
 def visible(table: sa.Table, principal: Principal) -> sa.ColumnElement[bool]:
@@ -25,6 +25,23 @@ def visible(table: sa.Table, principal: Principal) -> sa.ColumnElement[bool]:
         return sa.and_(sold, table.c.partner == principal.partner)
     return sa.and_(
         sold, table.c.customer_id.in_(sa.select(customers.c.id).where(customers.c.partner == principal.partner))
+    )
+
+
+def visible_events(principal: Principal) -> sa.ColumnElement[bool]:
+    """Return the condition of events: about the records that the caller may see, and none for a partner."""
+    if principal.partner:
+        return sa.false()
+    if "*" in principal.entities:
+        return sa.true()
+    sold = visible(orders, principal)
+    return sa.or_(
+        *(
+            events.c.subject.in_(sa.select(each).where(sold))
+            for each in (orders.c.id, orders.c.deal_id, orders.c.customer_id)
+        ),
+        events.c.subject.in_(sa.select(amendments.c.id).where(visible(amendments, principal))),
+        events.c.subject.in_(sa.select(postings.c.invoice_id).where(visible(postings, principal))),
     )
 
 

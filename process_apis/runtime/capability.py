@@ -53,11 +53,13 @@ class CaseOwner(msgspec.Struct, frozen=True):
 class Capability(msgspec.Struct, frozen=True):
     """One thing that the process layer does for the business.
 
-    `due` is work that waits for its time in a table. `periodic_jobs` are done at each poll.
+    `due` is work that waits for its time in a table. `periodic_jobs` are done at each poll. `is_made` says for a type
+    of events whether the record is there that such an event makes: without it an event that was taken is done.
     """
 
     name: str
     reactions: Mapping[str, Reaction] = {}
+    is_made: Mapping[str, Callable[[Event], bool]] = {}
     due: Sequence[Due] = ()
     periodic_jobs: Sequence[Callable[[], None]] = ()
     cases: CaseOwner | None = None

@@ -16,6 +16,7 @@ from tiergate.cli.contracts import openapi
 from tiergate.cli.database import database
 from tiergate.cli.development import demo, sandbox, sell
 from tiergate.cli.doctor import doctor
+from tiergate.cli.events import events
 from tiergate.cli.keys import keys
 from tiergate.cli.mapping import mapping
 from tiergate.cli.person import person
@@ -59,6 +60,7 @@ for each in (
     backup,
     restore,
     person,
+    events,
     openapi,
     policy,
     audit,

@@ -53,6 +53,15 @@ from canonical.deals import (
     PricedLine,
     ProvisioningRequest,
 )
+from canonical.event_log import (
+    EventDetail,
+    LoggedEvent,
+    ReplayPlan,
+    ReplayRequest,
+    ReplayShare,
+    SetInMotion,
+    SubscriberStatus,
+)
 from canonical.events import DEAL_CLOSED, Event, EventReceipt, WebhookReceipt
 from canonical.jobs import JobsReceipt, JobsReport
 from canonical.money import Money
@@ -255,6 +264,15 @@ AMENDMENT = Amendment(
 SOLD = ContractVersion(NOON, "active", CONTRACT.lines, mrr(CONTRACT.lines, "EUR"))
 GROWN = ContractVersion(HALF, "active", AFTER, mrr(AFTER, "EUR"), AMD, WORTH)
 TIMELINE = ContractTimeline(CON, ORD, CUS, "DE01", "EUR", DAY, ends_on(CONTRACT), HALF, GROWN, (SOLD, GROWN))
+CLOSED = Event(
+    id=f"{DEAL_ID}:1",
+    source="crm/salesforce",
+    type=DEAL_CLOSED,
+    subject=DEAL_ID,
+    time=NOON,
+    data={"revision": "1"},
+)
+LOGGED = LoggedEvent(42, CLOSED, COR, NOON)
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
 SAMPLES: dict[Any, Any] = {
     type(each): each
@@ -305,14 +323,12 @@ SAMPLES: dict[Any, Any] = {
         ),
         BOOKED,
         PostingResults((PostingResult(INVOICE.id, "posted", BOOKED),)),
-        Event(
-            id=f"{DEAL_ID}:1",
-            source="crm/salesforce",
-            type=DEAL_CLOSED,
-            subject=DEAL_ID,
-            time=NOON,
-            data={"revision": "1"},
-        ),
+        CLOSED,
+        LOGGED,
+        EventDetail(LOGGED, ("change_feeds", "fulfilment"), (SetInMotion("order", ORD, "active"),)),
+        SubscriberStatus("fulfilment", (DEAL_CLOSED,), 1, 0, 42, NOON),
+        ReplayRequest(since=NOON, until=NOON, subscriber="fulfilment"),
+        ReplayPlan(1, (ReplayShare("fulfilment", DEAL_CLOSED, 1, 0),), 0, 0, begun=False, first=42, last=42),
         EventReceipt(new=True),
         WebhookReceipt(taken=True),
         JobsReport("gateway-1", {"LiveCatalogue watch": "", "AuditTrail watch": "it ends again and again, by OSError"}),
