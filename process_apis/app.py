@@ -17,7 +17,7 @@ from policies.background import Background
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
 from policies.observe.metrics import gauge
-from process_apis import accounting, amendments, api, change_feeds, customer_sync, fulfilment, incidents, jobs
+from process_apis import accounting, amendments, api, change_feeds, customer_sync, fulfilment, incidents, jobs, lineage
 from process_apis.case_actions import CaseActions
 from process_apis.events.api import OWN as EVENT_ROUTES
 from process_apis.events.dispatch import Dispatcher
@@ -37,6 +37,7 @@ CAPABILITIES = (
     change_feeds.capability,
     incidents.capability,
     jobs.capability,
+    lineage.capability,
 )
 """All that the layer does for the business."""
 

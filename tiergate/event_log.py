@@ -1,17 +1,20 @@
-"""The event log for commands: as the process layer has it, from its tables."""
+"""The event log and the lineage of records for commands: as the process layer has them, from its tables."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime
 
 import msgspec
 
 from canonical.event_log import ReplayPlan, ReplayRequest
 from canonical.ids import Clock
+from canonical.lineage import Lineage
 from policies.identity.authentication import Principal
 from process_apis.app import CAPABILITIES
 from process_apis.events.event_log import EventLog
+from process_apis.lineage import lineage
 from process_apis.runtime.engine import Engine, EngineSettings
 from tiergate.composition import open_catalogue, process_context, process_tables
 from tiergate.recorded import record
@@ -55,3 +58,9 @@ def records(settings: Settings) -> Generator[Records]:
             yield Records(settings, event_log, shared.clock)
         finally:
             shared.close()
+
+
+def lineage_of(settings: Settings, wanted: str, as_of: datetime | None) -> Lineage | None:
+    """Return all that happened to a record, None when there is none. Raises as `process_tables` does."""
+    with process_tables(settings) as database:
+        return lineage(database, open_catalogue(settings).current, OPERATOR, wanted, as_of)

@@ -1,4 +1,5 @@
-"""The platform team's governed routes: this layer's own governance, and what the process layer knows of events."""
+"""The platform team's governed routes: this layer's own governance, and what the process layer knows of events and
+records."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 
 from canonical.event_log import EventDetail, LoggedEvent, ReplayPlan, ReplayRequest, SubscriberStatus
+from canonical.lineage import Lineage
 from canonical.orders import Page
 from experience_apis.process_client import Process
 from policies.catalogue.explain import Explanation, Unknown
@@ -20,7 +22,7 @@ from policies.chain.gate import Gate
 from policies.chain.pipeline import explain
 from policies.contract.deprecation_usage import DeprecatedCalls
 from policies.contract.operation import operation
-from policies.contract.parameters import Cursor, EventNumber, EventSubject, EventType, Limit, Moment
+from policies.contract.parameters import Cursor, EventNumber, EventSubject, EventType, ForeignKey, Limit, Moment
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, OVERLOADED, ProblemError
@@ -178,6 +180,22 @@ async def replay_events(
     return await process.post(principal, "replays", data)
 
 
+@operation(
+    "operations_get_lineage",
+    "GET",
+    "/lineage/{record:str}",
+    summary="Read all that happened to a record",
+    answers=Lineage,
+    passes="lineage/{record}",
+)
+async def get_lineage(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], record: ForeignKey, as_of: Moment = None
+) -> Response[bytes]:
+    """Return what happened in every system, in order of time, to an order, contract, customer, invoice, payment or
+    case, by our id or a platform's. It shows what the caller's scopes allow to read as records."""
+    return await process.get(principal, f"lineage/{record}", {"as_of": as_of})
+
+
 routers = versioned(
     "operations",
     __name__,
@@ -189,5 +207,6 @@ routers = versioned(
         get_event,
         list_subscribers,
         replay_events,
+        get_lineage,
     ],
 )

@@ -18,6 +18,7 @@ from tiergate.cli.development import demo, sandbox, sell
 from tiergate.cli.doctor import doctor
 from tiergate.cli.events import events
 from tiergate.cli.keys import keys
+from tiergate.cli.lineage import lineage
 from tiergate.cli.mapping import mapping
 from tiergate.cli.person import person
 from tiergate.cli.policy import policy
@@ -61,6 +62,7 @@ for each in (
     restore,
     person,
     events,
+    lineage,
     openapi,
     policy,
     audit,

@@ -64,6 +64,7 @@ from canonical.event_log import (
 )
 from canonical.events import DEAL_CLOSED, Event, EventReceipt, WebhookReceipt
 from canonical.jobs import JobsReceipt, JobsReport
+from canonical.lineage import Lineage, LineageEntry, LineageRecord
 from canonical.money import Money
 from canonical.orders import (
     Cancellation,
@@ -273,6 +274,7 @@ CLOSED = Event(
     data={"revision": "1"},
 )
 LOGGED = LoggedEvent(42, CLOSED, COR, NOON)
+HAPPENED = LineageEntry(NOON, "salesforce", f"the deal {DEAL_ID} was closed as won, as revision 1", (DEAL_ID,), COR)
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
 SAMPLES: dict[Any, Any] = {
     type(each): each
@@ -329,6 +331,7 @@ SAMPLES: dict[Any, Any] = {
         SubscriberStatus("fulfilment", (DEAL_CLOSED,), 1, 0, 42, NOON),
         ReplayRequest(since=NOON, until=NOON, subscriber="fulfilment"),
         ReplayPlan(1, (ReplayShare("fulfilment", DEAL_CLOSED, 1, 0),), 0, 0, begun=False, first=42, last=42),
+        Lineage(ORD, (LineageRecord("order", ORD, "active", {"salesforce": DEAL_ID}),), (HAPPENED,)),
         EventReceipt(new=True),
         WebhookReceipt(taken=True),
         JobsReport("gateway-1", {"LiveCatalogue watch": "", "AuditTrail watch": "it ends again and again, by OSError"}),

@@ -52,6 +52,7 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         "database",
         "person",
         "events",
+        "lineage",
     ):
         assert f"  {command} " in shown.stdout
     assert "Exit codes: 0 done" in shown.stdout

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from canonical.event_log import LoggedEvent, ReplayPlan
+from canonical.lineage import Lineage
 from canonical.orders import Order, Page
 from process_apis.records.database import open_database, postings
 from tests.end_to_end.scenarios.test_02_the_same_close_five_times import offer
@@ -69,6 +71,9 @@ def test_what_is_lost_is_made_by_a_replay_and_found_on_the_platforms(environment
     before = environment.counted(sold)
     with open_database(environment.settings.process_database()).begin() as connection:
         connection.execute(postings.delete().where(postings.c.invoice_id == invoice))
+        for table in ("operation_outputs", "workflow_status"):  # nor was it ever worked on
+            of_runs = sa.text(f"DELETE FROM {table} WHERE workflow_uuid LIKE :runs")
+            connection.execute(of_runs, {"runs": f"%:{invoice}:%"})
 
     dry = replay(environment, subject=invoice)
     begun = tiergate(environment, "events", "replay", "--object", invoice, "--go")
@@ -94,6 +99,34 @@ def test_all_that_the_sources_offer_again_changes_nothing_but_the_customer_is_re
     assert again == [False] * len(of_order)
     assert environment.counted(sold) == before
     assert [each.kind for each in environment.cases_of(sold.id)] == []
+
+
+def test_the_order_is_followed_from_the_deal_to_the_books(environment: Environment, sold: Order) -> None:
+    assert sold.plan
+    invoice, account = sold.plan.contract.references["invoice"], sold.plan.account_id
+    number = environment.record("SELECT number FROM postings WHERE id = ? AND kind = 'invoice'", invoice)
+    in_billing = sold.plan.customer.references["stripe"]
+
+    found: Lineage = environment.channels.get(CLIENT, f"/operations/v1/lineage/{sold.id}", Lineage)
+    others = [
+        environment.channels.get(CLIENT, f"/operations/v1/lineage/{each}", Lineage)
+        for each in (sold.deal_id, invoice, in_billing, account, sold.plan.contract.id)
+    ]
+    shown = tiergate(environment, "lineage", sold.id)
+
+    words = [each.words for each in found.entries]
+    for expected in (
+        f"the deal {sold.deal_id} was closed as won, as revision 1",
+        f"the invoice {invoice} was issued",
+        f"the invoice {invoice} was paid in full",
+    ):
+        assert expected in words
+    assert any(each.startswith(f"the invoice {invoice} is booked as number {number}: ") for each in words)
+    assert [each.at for each in found.entries] == sorted(each.at for each in found.entries)
+    assert all(each.entries for each in others)
+    assert {sold.correlation_id} <= {each.correlation_id for each in found.entries}
+    assert f"the invoice {invoice} was paid in full" in " ".join(shown.split())
+    assert [line for line in shown.splitlines() if len(line) > 100] == []
 
 
 def tiergate(environment: Environment, *arguments: str) -> str:

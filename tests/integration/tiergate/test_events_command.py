@@ -1,4 +1,4 @@
-"""`tiergate events` as who runs the layers meets it, on both kinds of database."""
+"""`tiergate events` and `tiergate lineage` as who runs the layers meets them, on both kinds of database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from process_apis.events import log
 from process_apis.runtime.context import WorkflowContext
 from tests.integration.tiergate.test_person_command import Machine
 from tests.support.answering_layer import no_workflows
-from tests.support.process_context import TestClock, context_over
+from tests.support.process_context import TestClock, accepted_order, context_over
 
 Run = Callable[..., Result]
 
@@ -43,6 +43,7 @@ def closed(context: WorkflowContext, deal: str, *not_taken_by: str) -> None:
 
 
 def test_events_are_listed_and_shown_with_who_has_not_taken_them(machine: Machine, run: Run) -> None:
+    accepted_order(machine.context, "006", "validating")
     closed(machine.context, "006")
     closed(machine.context, "007", "fulfilment")
 
@@ -78,3 +79,26 @@ def test_a_dry_run_changes_nothing_and_leaves_no_audit_record(machine: Machine, 
     assert "1 would be reacted to again; nothing was changed: --go carries it out" in dry.stdout
     assert (none.exit_code, "say which events" in none.stderr) == (3, True)
     assert not machine.settings.audit_files("process").exist()
+
+
+@pytest.mark.parametrize("by", ["cus_Q1", "006"])
+def test_the_lineage_of_an_order_is_found_by_an_id_that_only_a_document_has(
+    machine: Machine, run: Run, by: str
+) -> None:
+    context = machine.context
+    order_id = accepted_order(context, "006", "validating")
+    plan = context.orders.get(order_id).plan
+    assert plan
+    plan.contract.references["subscription"] = "cus_Q1"
+    context.orders.keep_plan(order_id, plan)
+    closed(context, "006")
+
+    found = run("lineage", by)
+    for_machines = json.loads(run("lineage", by, "--json").stdout)
+    none = run("lineage", "nothing")
+
+    assert (for_machines["of"], len(for_machines["entries"])) == (by, len(found.stdout.split("cor_1")) - 1)
+    assert f"order {order_id} is validating: crm-eu 006" in found.stdout
+    assert "crm-eu       the deal 006 was closed as won, as revision 1" in found.stdout
+    assert max(map(len, found.stdout.splitlines())) <= 100
+    assert (none.exit_code, none.stderr) == (3, "tiergate: there is nothing with the id nothing\n")
