@@ -32,8 +32,8 @@ def generous(folder: Path) -> Path:
     text = re.sub(r"daily = [0-9_]+", "daily = 100_000_000", text)
     text = re.sub(r"\[\[segregation\]\]\n(\w+ = .*\n)+", "", text)
     text = text.replace(
-        'scopes = ["orders:read", "orders:place", "postings',
-        'scopes = ["events:write", "orders:read", "orders:place", "postings',
+        'scopes = ["orders:read", "orders:place", "contracts',
+        'scopes = ["events:write", "orders:read", "orders:place", "contracts',
     )
     path = folder / "catalogue.toml"
     path.write_text(text)
