@@ -16,7 +16,7 @@ import msgspec
 
 from canonical.billing import Contract, Invoice, Posting
 from canonical.cases import Finding
-from canonical.deals import MONTHS, DealLine, LineTerms, PricedLine, plain, priced_line, with_terms
+from canonical.deals import MONTHS, TOO_MUCH, DealLine, LineTerms, PricedLine, plain, priced_line, with_terms
 from canonical.ids import Instant, Key
 from canonical.money import Money, total
 from canonical.proration import ProrationRule
@@ -34,6 +34,27 @@ Price = Annotated[
 MOST_ACTIONS = 100
 WHOLE = Decimal(100)
 """Percent."""
+MOST_DIGITS = 12
+"""Digits after the point of a number: as many as billing takes in a price."""
+
+
+class NumberRefused(ValueError):
+    """A number that no contract has: `member` is the field that an action has it in."""
+
+    def __init__(self, member: str, reason: str) -> None:
+        super().__init__(reason)
+        self.member = member
+
+
+def _check_number(number: Decimal, member: str) -> None:
+    """Raise `NumberRefused` for what is no number, and for one of which no computer should write all the digits."""
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise NumberRefused(member, "it is to be a number")
+    if number.adjusted() >= TOO_MUCH.adjusted():
+        raise NumberRefused(member, f"it is to be less than {plain(TOO_MUCH)}")
+    if -exponent > MOST_DIGITS:
+        raise NumberRefused(member, f"it is to have at most {MOST_DIGITS} digits after the point")
 
 
 class AddLine(msgspec.Struct, frozen=True, tag_field="action", tag="add"):
@@ -45,6 +66,10 @@ class AddLine(msgspec.Struct, frozen=True, tag_field="action", tag="add"):
     quantity: Quantity
     unit_price: Price
     interval: Literal["month", "quarter", "half_year", "year"]
+
+    def __post_init__(self) -> None:
+        _check_number(self.quantity, "quantity")
+        _check_number(self.unit_price, "unit_price")
 
 
 class RemoveLine(msgspec.Struct, frozen=True, tag_field="action", tag="remove"):
@@ -59,6 +84,9 @@ class ChangeQuantity(msgspec.Struct, frozen=True, tag_field="action", tag="quant
     line: Key
     quantity: Quantity
 
+    def __post_init__(self) -> None:
+        _check_number(self.quantity, "quantity")
+
 
 class ChangePrice(msgspec.Struct, frozen=True, tag_field="action", tag="price"):
     """Another price of one unit of a line, for each of its invoices. A discount from the former price ends with it."""
@@ -66,12 +94,18 @@ class ChangePrice(msgspec.Struct, frozen=True, tag_field="action", tag="price"):
     line: Key
     unit_price: Price
 
+    def __post_init__(self) -> None:
+        _check_number(self.unit_price, "unit_price")
+
 
 class ChangeDiscount(msgspec.Struct, frozen=True, tag_field="action", tag="discount"):
     """Another discount of a line from its list price, in percent; 0 for none."""
 
     line: Key
     discount_percent: Annotated[Decimal, msgspec.Meta(description="The discount from the list price, in percent.")]
+
+    def __post_init__(self) -> None:
+        _check_number(self.discount_percent, "discount_percent")
 
 
 class ChangePlan(msgspec.Struct, frozen=True, tag_field="action", tag="plan"):
@@ -81,6 +115,9 @@ class ChangePlan(msgspec.Struct, frozen=True, tag_field="action", tag="plan"):
     sku: Key
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     unit_price: Price
+
+    def __post_init__(self) -> None:
+        _check_number(self.unit_price, "unit_price")
 
 
 class Cancel(msgspec.Struct, frozen=True, tag_field="action", tag="cancel"):
@@ -336,6 +373,7 @@ def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, curr
                 raise ActionRefused(f"{field}.line", f"the contract has a line {action.line} already")
             _positive(action.quantity, f"{field}.quantity")
             _not_negative(action.unit_price, f"{field}.unit_price")
+            _check_amount(action.quantity, action.unit_price, f"{field}.unit_price")
             return (*lines, _added(action, currency))
         case _:
             found = next((each for each in lines if each.id == action.line), None)
@@ -365,11 +403,12 @@ def _changed(line: PricedLine, action: LineAction, field: str) -> PricedLine | N
             wanted = LineTerms(terms.quantity, action.unit_price)
             line = msgspec.structs.replace(line, sku=action.sku, name=action.name)
         case ChangeDiscount():
-            if not action.discount_percent.is_finite() or not 0 <= action.discount_percent <= WHOLE:
+            if not 0 <= action.discount_percent <= WHOLE:
                 raise ActionRefused(f"{field}.discount_percent", "a discount is from 0 to 100 percent")
             wanted = _discounted(terms, action.discount_percent)
         case _:
             assert_never(action)
+    _check_amount(wanted.quantity, wanted.unit_price, field)
     changed = with_terms(line, wanted)
     if changed == line:
         raise ActionRefused(field, f"{line.name} is that already")
@@ -391,13 +430,18 @@ def _added(action: AddLine, currency: str) -> PricedLine:
 
 
 def _positive(number: Decimal, field: str) -> None:
-    if not number.is_finite() or number <= 0:
+    if number <= 0:
         raise ActionRefused(field, "it has to be more than 0; a line that ends is removed")
 
 
 def _not_negative(number: Decimal, field: str) -> None:
-    if not number.is_finite() or number < 0:
+    if number < 0:
         raise ActionRefused(field, "it cannot be less than 0")
+
+
+def _check_amount(quantity: Decimal, unit_price: Decimal, field: str) -> None:
+    if quantity * unit_price >= TOO_MUCH:
+        raise ActionRefused(field, f"the line would have an amount of {plain(TOO_MUCH)} or more")
 
 
 def mrr(lines: Sequence[PricedLine], currency: str) -> Money:

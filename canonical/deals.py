@@ -21,6 +21,8 @@ MONTHS = {"month": 1, "quarter": 3, "half_year": 6, "year": 12}
 """The intervals at which a line is billed, in months."""
 INTERVALS = ("one_time", *MONTHS)
 """The intervals of a line of a deal."""
+TOO_MUCH = Decimal(10) ** 15
+"""What no quantity, no price and no amount of a line is, in major units: more is a slip of the pen."""
 Custom = dict[str, str]
 """Fields of a company's own by names of its own, which travel unchanged from the deal to the books."""
 CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,32}")

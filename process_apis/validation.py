@@ -14,7 +14,7 @@ from stdnum.exceptions import ValidationError
 from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.countries import is_country
-from canonical.deals import INTERVALS, LONGEST_CUSTOM, Deal, DealLine, PricedLine, plain, priced_line
+from canonical.deals import INTERVALS, LONGEST_CUSTOM, TOO_MUCH, Deal, DealLine, PricedLine, plain, priced_line
 from canonical.money import Money, UnknownCurrency, exponent, smallest_charge
 from canonical.orders import Plan
 from canonical.parties import Customer, LegalEntity, Product
@@ -24,8 +24,6 @@ LONGEST_TERM = 120
 """Months of a contract: more is a slip of the pen."""
 LONGEST_DUE = 365
 """Days until an invoice is due."""
-TOO_MUCH = Decimal(10) ** 15
-"""What no quantity, no price and no amount of a line is, in major units: more is a slip of the pen."""
 LONGEST_PURCHASE_ORDER = 140
 """Characters that every platform shows."""
 
