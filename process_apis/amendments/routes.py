@@ -15,7 +15,7 @@ from canonical.states import AmendmentState
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.context import correlation
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit
+from policies.contract.parameters import CanonicalId, Cursor, Limit, with_offset
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, ProblemError
 from process_apis.amendments.contract import find, timeline
@@ -44,7 +44,7 @@ def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHand
     ) -> ContractTimeline:
         """Return every version of the contract, and which of them counts at `as_of`."""
         found = find(context, runs.records, contract_id, principal)
-        return timeline(runs.records, found, as_of or context.clock())
+        return timeline(runs.records, found, with_offset(as_of, "as_of") or context.clock())
 
     @operation(
         "preview_amendment",
