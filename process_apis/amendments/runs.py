@@ -54,7 +54,7 @@ class AmendmentRuns:
         self._context = context
         self._engine = engine
         self.records = Amendments(context.database, context.clock)
-        self._amending = Amending(context, self.records)
+        self.amending = Amending(context, self.records)
         self.agenda = Agenda(context, amendments_table)
 
     # ---- asked for
@@ -122,7 +122,7 @@ class AmendmentRuns:
 
     def _not_delivered(self, row: sa.Row[Any], line: str, reason: str) -> None:
         finding = Finding(f"lines.{line}", reason or "the line could not be provisioned")
-        is_held = row.state == "provisioning"
+        is_held = row.state == "provisioning" or (row.state == "on_hold" and row.held_in == "provisioning")
         actions: tuple[Action, ...] = ("retry", "compensate") if is_held else ("retry", "skip")
         self._context.cases.open(
             "amendment_not_delivered",
@@ -155,7 +155,7 @@ class AmendmentRuns:
         return self._context.stalled_at() if self._engine.is_running(amendment_run(row.id, row.run)) else None
 
     def _work(self, row: sa.Row[Any], run: int) -> Work:
-        return Work(amendment_run(row.id, run), self._amending.run, (row.id,), row.contract_id)
+        return Work(amendment_run(row.id, run), self.amending.run, (row.id,), row.contract_id)
 
     # ---- cases
 
@@ -192,8 +192,10 @@ class AmendmentRuns:
         again = self._context.stalled_at()
         if row.state in ("applied", "given_up"):
             one.advance(row.state, next_attempt_at=again)
-        else:  # what was delivered stays; what was not is asked for in a new attempt
-            one.advance(row.held_in or "checking", next_attempt_at=again, delivery_attempt=0, undelivered="")
+        elif row.held_in == "provisioning":  # what was delivered stays; what was not is asked for in a new attempt
+            one.advance("provisioning", next_attempt_at=again, delivery_attempt=0, undelivered="")
+        else:
+            one.advance(row.held_in or "checking", next_attempt_at=again)
 
 
 def amendment_run(amendment_id: str, run: int) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from canonical.amendments import (
     Action,
+    AddLine,
     Amendment,
     BillingPreview,
     Cancel,
@@ -26,8 +27,10 @@ from canonical.amendments import (
     RemoveLine,
 )
 from canonical.billing import Contract, Invoice, InvoiceLine, Posting
+from canonical.cases import Action as CaseAction
 from canonical.cases import Case
 from canonical.deals import DealStatus, PricedLine, ProvisioningRequest
+from canonical.events import LINE_PROVISIONED, Event
 from canonical.money import Money
 from canonical.orders import Plan
 from canonical.parties import Account, Address, Customer, KnownProducts, LegalEntity
@@ -36,10 +39,11 @@ from canonical.tax import Tax, TaxRule
 from policies.problems import ProblemError
 from process_apis.amendments.contract import running, timeline
 from process_apis.amendments.request import check
-from process_apis.amendments.workflow import Amending
+from process_apis.amendments.runs import KINDS, AmendmentRuns
 from process_apis.records import cross_references, customers
-from process_apis.records.amendments import Amendments, amendment
+from process_apis.records.amendments import amendment
 from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.engine import Engine, EngineSettings
 from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over, contract_of
 
@@ -156,8 +160,8 @@ class Bench:
         self.context = context
         self.clock = clock
         self.everybody = everybody
-        self.records = Amendments(context.database, clock)
-        self.amending = Amending(context, self.records)
+        self.runs = AmendmentRuns(context, Engine(EngineSettings("sqlite://", "test"), context.database, clock))
+        self.records, self.amending = self.runs.records, self.runs.amending
         orders = context.orders
         self.order_id, _ = orders.receive("salesforce", "deal", 1, "cor_1", context.stalled_at())
         self.contract_id = cross_references.canonical_id(context.database, "con", "order", self.order_id)
@@ -195,6 +199,19 @@ class Bench:
         for line in row.undelivered.split():
             self.records.report_line(amendment_id, row.delivery_attempt, line)
         return self.run(amendment_id)
+
+    def not_delivered(self, amendment_id: str, line: str) -> None:
+        row = self.records.row(amendment_id)
+        data = {"attempt": str(row.delivery_attempt), "line": line, "succeeded": "false", "reason": "no room"}
+        event = Event(
+            id=line, source="provisioning", type=LINE_PROVISIONED, subject=row.order_id, time=self.clock.now, data=data
+        )
+        self.runs.line_reported(event, "cor_3")
+
+    def act(self, case: Case, action: CaseAction) -> None:
+        """Act on a case, without the run that follows."""
+        self.runs.act(case, action)
+        self.context.cases.close(case, action, KINDS)
 
     def lines(self) -> tuple[PricedLine, ...]:
         return running(self.context, self.records, self.context.orders.get(self.order_id)).contract.lines
@@ -399,3 +416,29 @@ def test_the_same_run_twice_changes_billing_once(bench: Bench) -> None:
     bench.run(asked)
 
     assert len(bench.everybody.changes) == 1
+
+
+def test_what_was_delivered_is_taken_back_when_billing_refuses_it_again_and_again(bench: Bench) -> None:
+    bench.everybody.status = 422
+    asked = bench.ask(seats(15))
+    bench.run(asked)
+    bench.deliver(asked)
+    bench.act(bench.cases(asked)[0], "retry")
+    assert bench.run(asked).state == "on_hold"
+
+    bench.act(bench.cases(asked)[0], "compensate")
+    bench.run(asked)
+
+    assert [each.lines[0].quantity for each in bench.everybody.requests] == [15, 10]
+
+
+def test_each_line_that_was_not_delivered_can_be_given_up(bench: Bench) -> None:
+    asked = bench.ask(seats(15), AddLine("more", "SUPPORT", "More", Decimal(1), Decimal(5), "month"))
+    bench.run(asked)
+    bench.act(bench.cases(asked)[0], "approve")
+    bench.run(asked)
+
+    bench.not_delivered(asked, "seat")
+    bench.not_delivered(asked, "more")
+
+    assert [each.actions for each in bench.cases(asked)] == [("retry", "compensate")] * 2
