@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from canonical.events import LINE_PROVISIONED
 from process_apis.amendments.routes import routes
-from process_apis.amendments.runs import KINDS, AmendmentRuns
+from process_apis.amendments.runs import AmendmentRuns
+from process_apis.amendments.workflow import KINDS
 from process_apis.runtime.agenda import Due
 from process_apis.runtime.capability import Capability, CaseOwner
 from process_apis.runtime.context import WorkflowContext

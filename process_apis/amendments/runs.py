@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from canonical.amendments import Amendment, AmendmentPreview, AmendmentRequest, NewAmendment
-from canonical.cases import Action, Case, CaseKind, Finding
+from canonical.cases import Action, Case, Finding
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
 from canonical.states import AmendmentState
@@ -20,7 +20,7 @@ from policies.problems import MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.amendments import request
 from process_apis.amendments.contract import find
 from process_apis.amendments.preview import preview
-from process_apis.amendments.workflow import Amending, digest
+from process_apis.amendments.workflow import KINDS, Amending, digest
 from process_apis.records.amendments import (
     Amendments,
     OneAmendment,
@@ -36,9 +36,6 @@ from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
 
-KINDS: frozenset[CaseKind] = frozenset(
-    {"amendment_invalid", "amendment_not_agreed", "amendment_approval", "amendment_not_delivered"}
-)
 WITHDRAWN: tuple[AmendmentState, ...] = ("requested", "checking", "awaiting_approval", "scheduled", "on_hold")
 """Where an amendment can be given up."""
 

@@ -27,7 +27,7 @@ from policies.problems import ProblemError
 from process_apis.amendments.contract import running
 from process_apis.amendments.preview import billing_change, preview
 from process_apis.amendments.request import NotPossible, PlannedChange, change, check
-from process_apis.records.amendments import Amendments, preview_of, request_of, wake
+from process_apis.records.amendments import ENDED, Amendments, preview_of, request_of, wake
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
@@ -35,6 +35,9 @@ from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, with_retries
 
+KINDS: frozenset[CaseKind] = frozenset(
+    {"amendment_invalid", "amendment_not_agreed", "amendment_approval", "amendment_not_delivered"}
+)
 OVER = ("compensating", "cancelled", "failed")
 """The states of an order of which no contract comes any more."""
 ON_THE_WAY = ("waiting", "requested")
@@ -139,15 +142,19 @@ class Amending(DBOSConfiguredInstance):
         if not is_approved:
             self._open(row, "amendment_approval", Finding("approvals", approvals), ("approve", "reject"))
         with self._amendments.at(row.id) as one:
-            if not is_approved:
+            is_withdrawn = one.row.state == "given_up"
+            if is_withdrawn:
+                pass
+            elif not is_approved:
                 one.advance("awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {approvals}", **kept)
-                return "stopped"
-            if effective_at > context.clock():
+            elif effective_at > context.clock():
                 one.advance("scheduled", next_attempt_at=effective_at, blocked_reason="its day", **kept)
-                return "stopped"
-            state: AmendmentState = "provisioning" if more(said) else "applying"
-            one.advance(state, next_attempt_at=context.stalled_at(), **kept)
-        return "done"
+            else:
+                one.advance("provisioning" if more(said) else "applying", next_attempt_at=context.stalled_at(), **kept)
+                return "done"
+        if is_withdrawn:
+            self._close_cases(row.id)
+        return "stopped"
 
     # ---- what there is more of, before it is billed
 
@@ -257,49 +264,60 @@ class Amending(DBOSConfiguredInstance):
             try:
                 outcome: Outcome = with_retries(context.retry_policy, lambda: act(self._amendments.row(row.id)))
             except Waits as waits:
-                with self._amendments.at(row.id) as one:
-                    one.advance(one.row.state, next_attempt_at=waits.until, blocked_reason=waits.reason)
+                self._wait(row, next_attempt_at=waits.until, blocked_reason=waits.reason)
                 return "stopped"
             except TRANSIENT as fault:
-                self._postpone(row.id, fault)
+                self._postpone(row, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
                 finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-                self._hold(row.id, Stopped("amendment_invalid", [finding], ("retry", "compensate")))
+                self._hold(row, Stopped("amendment_invalid", [finding], ("retry", "compensate")))
                 return "stopped"
             except Stopped as stopped:
-                self._hold(row.id, stopped)
+                self._hold(row, stopped)
                 return "stopped"
         if row.blocked_by:
             outages.is_over(context, row.blocked_by)
         return outcome
 
-    def _postpone(self, amendment_id: str, fault: PlatformFault) -> None:
-        """Let an amendment stay where it is, and wait for a platform."""
-        context = self._context
-        with self._amendments.at(amendment_id) as one:
-            attempts = one.row.attempts + 1
-            one.advance(
-                one.row.state,
-                next_attempt_at=retry(context, attempts, fault.retry_after).at,
-                blocked_reason=f"{fault.platform}: {fault.reason}",
-                attempts=attempts,
-                **outages.blocked(context, one.row, fault.platform, one.row.legal_entity),
-            )
+    def _wait(self, row: sa.Row[Any], **changes: Any) -> None:
+        """Let an amendment stay where it is, unless it has left that meanwhile."""
+        with self._amendments.at(row.id) as one:
+            if one.row.state == row.state:
+                one.advance(row.state, **changes)
 
-    def _hold(self, amendment_id: str, stopped: Stopped) -> None:
+    def _postpone(self, row: sa.Row[Any], fault: PlatformFault) -> None:
+        """Let an amendment stay where it is, and wait for a platform."""
+        context, attempts = self._context, row.attempts + 1
+        self._wait(
+            row,
+            next_attempt_at=retry(context, attempts, fault.retry_after).at,
+            blocked_reason=f"{fault.platform}: {fault.reason}",
+            attempts=attempts,
+            **outages.blocked(context, row, fault.platform, row.legal_entity),
+        )
+
+    def _hold(self, row: sa.Row[Any], stopped: Stopped) -> None:
         """Stop an amendment, with a case for each finding. One that is applied, or given up, stays that."""
         reasons = "; ".join(f"{each.field}: {each.reason}" for each in stopped.findings)
-        row = self._amendments.row(amendment_id)
         for each in stopped.findings:
             self._open(row, stopped.kind, each, stopped.actions)
-        with self._amendments.at(amendment_id) as one:
-            state: AmendmentState = one.row.state
-            if state in ("applied", "given_up"):
-                one.advance(state, next_attempt_at=None, blocked_reason=reasons)
-            else:
-                one.advance("on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=state)
-        log.warning("amendment on hold", amendment=amendment_id, kind=stopped.kind, correlation_id=row.correlation_id)
+        with self._amendments.at(row.id) as one:
+            is_left = one.row.state != row.state
+            if not is_left and row.state in ENDED:
+                one.advance(row.state, next_attempt_at=None, blocked_reason=reasons)
+            elif not is_left:
+                one.advance("on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=row.state)
+        if is_left:
+            self._close_cases(row.id)
+            return
+        log.warning("amendment on hold", amendment=row.id, kind=stopped.kind, correlation_id=row.correlation_id)
+
+    def _close_cases(self, amendment_id: str) -> None:
+        """Close the cases of an amendment that was withdrawn while it was being checked."""
+        row = self._amendments.row(amendment_id)
+        if row.state == "given_up":
+            self._context.cases.end(row.id, row.blocked_reason, KINDS)
 
     def _open(self, row: sa.Row[Any], kind: CaseKind, finding: Finding, actions: tuple[Action, ...]) -> None:
         self._context.cases.open(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -39,7 +39,8 @@ from canonical.tax import Tax, TaxRule
 from policies.problems import ProblemError
 from process_apis.amendments.contract import running, timeline
 from process_apis.amendments.request import check
-from process_apis.amendments.runs import KINDS, AmendmentRuns
+from process_apis.amendments.runs import AmendmentRuns
+from process_apis.amendments.workflow import KINDS
 from process_apis.records import cross_references, customers
 from process_apis.records.amendments import amendment
 from process_apis.runtime.context import WorkflowContext
@@ -65,13 +66,20 @@ class Everybody:
         """What the ERP books more of tax."""
         self.status = 200
         """What billing answers a change."""
+        self.away = False
+        """Whether billing is, when it is asked for a preview."""
         self.changes: list[ContractChange] = []
         self.requests: list[ProvisioningRequest] = []
         self.removed = 0
         self.shown: list[str] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while billing works a preview out."""
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         place = path.partition("?")[0].split("/")[1:]
+        if self.away and place[-1] == "preview":
+            self.meanwhile()
+            return 503, b'{"type": "/problems/platform-unavailable", "title": "Away", "status": 503, "detail": "away"}'
         if self.status != 200 and place[-1] == "change":
             return self.status, b'{"type": "/problems/platform-rejected", "title": "No", "status": 422, "detail": "no"}'
         found = self._known(place) if method == "GET" else self._done(method, place, body)
@@ -92,6 +100,7 @@ class Everybody:
     def _done(self, method: str, place: list[str], body: bytes) -> Any:
         match method, place:
             case "POST", ["billing", "v1", "contracts", _, "change", "preview"]:
+                self.meanwhile()
                 return self._preview(msgspec.json.decode(body, type=ContractChange))
             case "POST", ["billing", "v1", "contracts", _, "change"]:
                 return self._change(msgspec.json.decode(body, type=ContractChange))
@@ -442,3 +451,28 @@ def test_each_line_that_was_not_delivered_can_be_given_up(bench: Bench) -> None:
     bench.not_delivered(asked, "more")
 
     assert [each.actions for each in bench.cases(asked)] == [("retry", "compensate")] * 2
+
+
+@pytest.mark.parametrize("action", [seats(9), ChangeDiscount("seat", Decimal(25))])
+@pytest.mark.parametrize("tax", [0, 1])
+def test_a_change_that_is_withdrawn_while_it_is_checked_stays_given_up_without_cases(
+    bench: Bench, action: Action, tax: int
+) -> None:
+    bench.everybody.tax = tax
+    asked = bench.ask(action)
+    bench.everybody.meanwhile = lambda: bench.runs.withdraw(asked, SOMEBODY)
+
+    done = bench.run(asked)
+
+    assert (done.state, done.blocked_reason) == ("given_up", "withdrawn by somebody")
+    assert (bench.cases(asked), bench.records.row(asked).next_attempt_at) == ([], None)
+    assert (bench.everybody.requests, bench.everybody.changes) == ([], [])
+
+
+def test_a_change_that_is_withdrawn_while_billing_is_away_is_not_taken_up_again(bench: Bench) -> None:
+    bench.everybody.away = True
+    asked = bench.ask(seats(9))
+    bench.everybody.meanwhile = lambda: bench.runs.withdraw(asked, SOMEBODY)
+
+    assert bench.run(asked).state == "given_up"
+    assert bench.records.row(asked).next_attempt_at is None
