@@ -36,6 +36,8 @@ class RunningContract(msgspec.Struct, frozen=True):
     changed_by: str
     """The id of the amendment that made it so; empty for what was sold at first."""
     zone: ZoneInfo
+    line_ids: frozenset[str]
+    """The ids of all lines that it has or had, those that were not delivered included."""
 
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
@@ -57,15 +59,20 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
     made = [each for each in amendments.versions(sold.id) if not each.is_future]
     names = {name: each for name, each in sold.references.items() if name.partition(".")[0] != OF_AN_INVOICE}
     delivered = _delivered(order)
+    known = {line.id for each in made for line in (*each.preview.before, *each.preview.after)}
     if made:
-        known = {line.id for each in made for line in (*each.preview.before, *each.preview.after)}
         late = (line for line in delivered if line.id not in known)
         lines, since, changed_by = (*made[-1].preview.after, *late), made[-1].since, made[-1].id
     else:
         lines, since, changed_by = delivered, began(order, sold, zone), ""
     state = "cancelled" if made and not lines else sold.state
     return RunningContract(
-        order, msgspec.structs.replace(sold, lines=lines, references=names, state=state), since, changed_by, zone
+        order,
+        msgspec.structs.replace(sold, lines=lines, references=names, state=state),
+        since,
+        changed_by,
+        zone,
+        frozenset(known.union(each.line.id for each in order.lines)),
     )
 
 

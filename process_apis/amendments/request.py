@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, time
 
 import msgspec
 
-from canonical.amendments import Action, ActionRefused, AmendmentRequest, Cancel, Delta, amended, deltas, ends_on
+from canonical.amendments import (
+    Action,
+    ActionRefused,
+    AddLine,
+    AmendmentRequest,
+    Cancel,
+    Delta,
+    amended,
+    deltas,
+    ends_on,
+)
 from canonical.cases import Finding
 from canonical.deals import Deal, PricedLine, deal_line
 from canonical.faults import NotFound
@@ -17,6 +29,7 @@ from process_apis.amendments.contract import RunningContract
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
 
+OF_A_LINE = re.compile(r"deal\.lines\[(\d+)\]\.(\w+)")
 NOT_IN_FORCE = ("on_hold", "compensating", "cancelled", "failed", "awaiting_approval")
 
 
@@ -70,13 +83,28 @@ def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldEr
 def _of_actions(found: RunningContract, actions: tuple[Action, ...]) -> list[FieldError]:
     if len(actions) > 1 and any(isinstance(each, Cancel) for each in actions):
         return [FieldError("$.actions", "the end of a contract stands alone")]
+    if errors := list(_of_new_lines(found, actions)):
+        return errors
     try:
         after = amended(found.contract.lines, actions, found.contract.currency)
     except ActionRefused as refused:
         return [FieldError(f"$.{refused.field}", refused.reason)]
+    if after == found.contract.lines:
+        return [FieldError("$.actions", "together they change nothing")]
     if not after and not any(isinstance(each, Cancel) for each in actions):
         return [FieldError("$.actions", "nothing would be left of the contract: cancel it")]
     return []
+
+
+def _of_new_lines(found: RunningContract, actions: tuple[Action, ...]) -> Iterator[FieldError]:
+    """Yield what is wrong with the ids of new lines: what was billed and delivered is known by them ever after."""
+    taken = set(found.line_ids)
+    for place, action in enumerate(actions):
+        if isinstance(action, AddLine):
+            if action.line in taken:
+                reason = f"the contract has or had a line {action.line}: take another id"
+                yield FieldError(f"$.actions[{place}].line", reason)
+            taken.add(action.line)
 
 
 def moment_of(found: RunningContract, wanted: AmendmentRequest, asked_at: datetime) -> datetime:
@@ -99,11 +127,15 @@ def change(
         worth = deltas(contract, wanted.actions, at.astimezone(found.zone).date())
     except ActionRefused as refused:
         raise NotPossible([Finding(refused.field, refused.reason)]) from refused
-    return PlannedChange(at, _taxed(context, found, after, at), worth)
+    return PlannedChange(at, _taxed(context, found, wanted.actions, after, at), worth)
 
 
 def _taxed(
-    context: WorkflowContext, found: RunningContract, after: tuple[PricedLine, ...], at: datetime
+    context: WorkflowContext,
+    found: RunningContract,
+    actions: tuple[Action, ...],
+    after: tuple[PricedLine, ...],
+    at: datetime,
 ) -> tuple[PricedLine, ...]:
     """Return the lines, of which those of a new product have the tax that is decided for it now."""
     contract = found.contract
@@ -129,9 +161,19 @@ def _taxed(
     seller = context.platforms.legal_entity(contract.legal_entity)
     products = context.platforms.known_products(sorted({each.sku for each in changed}), contract.legal_entity)
     if findings := validation.findings_of_lines(deal, seller, products):
-        raise NotPossible([msgspec.structs.replace(each, field=each.field.removeprefix("deal.")) for each in findings])
+        raise NotPossible([_at_its_action(each, changed, actions) for each in findings])
     decided = {each.id: each for each in validation.priced(deal, seller, products)}
     return tuple(decided[each.id] if _is_new(before.get(each.id), each) else each for each in after)
+
+
+def _at_its_action(finding: Finding, lines: list[PricedLine], actions: tuple[Action, ...]) -> Finding:
+    """Return a finding about one of some lines at the last action on it: the caller knows no other place."""
+    if not (place := OF_A_LINE.fullmatch(finding.field)):
+        return msgspec.structs.replace(finding, field=finding.field.removeprefix("deal."))
+    line = lines[int(place[1])].id
+    last = max(each for each, action in enumerate(actions) if getattr(action, "line", "") == line)
+    field = f"actions[{last}].{place[2]}" if hasattr(actions[last], place[2]) else f"actions[{last}]"
+    return msgspec.structs.replace(finding, field=field)
 
 
 def _is_new(before: PricedLine | None, line: PricedLine) -> bool:

@@ -19,6 +19,7 @@ from canonical.amendments import (
     BillingPreview,
     Cancel,
     ChangeDiscount,
+    ChangePrice,
     ChangeQuantity,
     ChargedPart,
     ContractChange,
@@ -243,6 +244,10 @@ def seats(quantity: int) -> ChangeQuantity:
     return ChangeQuantity("seat", Decimal(quantity))
 
 
+def a_line(key: str, sku: str = "SUPPORT") -> AddLine:
+    return AddLine(key, sku, "More", Decimal(1), Decimal(5), "month")
+
+
 def test_more_seats_are_delivered_first_and_billed_from_the_moment_of_the_asking(bench: Bench) -> None:
     asked = bench.ask(seats(15))
     bench.clock.move(90.5)
@@ -397,6 +402,9 @@ def test_what_billing_refuses_at_the_last_moment_is_a_case_and_changes_nothing_o
         ((seats(10),), {}, "$.actions[0]", "Seat is that already"),
         ((Cancel(), seats(9)), {}, "$.actions", "the end of a contract stands alone"),
         ((RemoveLine("seat"), RemoveLine("support")), {}, "$.actions", "nothing would be left of the contract"),
+        ((seats(9), seats(10)), {}, "$.actions", "together they change nothing"),
+        ((RemoveLine("seat"), a_line("seat")), {}, "$.actions[1].line", "the contract has or had a line seat: take an"),
+        ((a_line("x"), RemoveLine("x"), a_line("x")), {}, "$.actions[2].line", "the contract has or had a line x"),
         ((seats(9),), {"effective": "date"}, "$.effective_on", "it is given for what is effective at a date"),
         ((seats(9),), {"effective_on": date(2026, 3, 20)}, "$.effective_on", "it is given for what is effective at"),
         (
@@ -442,7 +450,7 @@ def test_what_was_delivered_is_taken_back_when_billing_refuses_it_again_and_agai
 
 
 def test_each_line_that_was_not_delivered_can_be_given_up(bench: Bench) -> None:
-    asked = bench.ask(seats(15), AddLine("more", "SUPPORT", "More", Decimal(1), Decimal(5), "month"))
+    asked = bench.ask(seats(15), a_line("more"))
     bench.run(asked)
     bench.act(bench.cases(asked)[0], "approve")
     bench.run(asked)
@@ -476,3 +484,19 @@ def test_a_change_that_is_withdrawn_while_billing_is_away_is_not_taken_up_again(
 
     assert bench.run(asked).state == "given_up"
     assert bench.records.row(asked).next_attempt_at is None
+
+
+def test_the_id_of_a_line_that_ended_is_not_taken_again(bench: Bench) -> None:
+    bench.run(bench.ask(RemoveLine("support"), settlement="none"))
+
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(a_line("support"), key="again")
+
+    assert [each.path for each in refused.value.errors] == ["$.actions[0].line"]
+
+
+def test_what_the_erp_lacks_is_named_at_the_action_that_asks_for_it(bench: Bench) -> None:
+    asked = bench.ask(seats(9), a_line("more", "NOPE"), ChangePrice("support", Decimal("0.001")))
+
+    assert bench.run(asked).state == "on_hold"
+    assert {each.field for each in bench.cases(asked)} == {"actions[1].sku", "actions[2].unit_price"}
