@@ -126,7 +126,7 @@ class Amending(DBOSConfiguredInstance):
         if order.state not in IN_FORCE or is_on_the_way or unbilled:
             raise Waits(f"the contract's activation: its order is {order.state}", context.stalled_at())
         if first := self._amendments.before(row):
-            raise Waits(f"{first}, which was asked for before", context.stalled_at())
+            raise Waits(f"{first}, which comes first", context.stalled_at())
 
     def _keep(self, row: sa.Row[Any], said: AmendmentPreview) -> dict[str, Any]:
         """Keep what the platforms said."""
@@ -234,6 +234,7 @@ class Amending(DBOSConfiguredInstance):
             context.platforms.provision(ProvisioningRequest(row.order_id, lines, attempt, row.legal_entity))
         with self._amendments.at(row.id) as one:
             one.advance(one.row.state, next_attempt_at=None)
+        wake(context.database, row.contract_id, context.clock())
         return "done"
 
     # ---- what every step has in common
@@ -271,7 +272,7 @@ class Amending(DBOSConfiguredInstance):
                 return "stopped"
             except (Rejected, NotFound) as fault:
                 finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-                self._hold(row, Stopped("amendment_invalid", [finding], ("retry", "compensate")))
+                self._hold(row, _refused(row, finding))
                 return "stopped"
             except Stopped as stopped:
                 self._hold(row, stopped)
@@ -330,6 +331,13 @@ class Amending(DBOSConfiguredInstance):
             customer_id=row.customer_id,
             given={"contract": row.contract_id, "order": row.order_id},
         )
+
+
+def _refused(row: sa.Row[Any], finding: Finding) -> Stopped:
+    """Return what becomes of an amendment that a platform refuses. One that has ended cannot be given up."""
+    if row.state in ENDED:
+        return Stopped("amendment_not_delivered", [finding], ("retry", "skip"))
+    return Stopped("amendment_invalid", [finding], ("retry", "compensate"))
 
 
 def digest(said: AmendmentPreview) -> str:

@@ -36,9 +36,18 @@ UNDECIDED: tuple[AmendmentState, ...] = (
 """Where an amendment is that those after it wait for."""
 FUTURE: tuple[AmendmentState, ...] = ("scheduled",)
 ENDED: tuple[AmendmentState, ...] = ("applied", "given_up")
+IS_UNDECIDED = sa.and_(amendments.c.seq < sa.bindparam("seq"), amendments.c.state.in_(UNDECIDED))
+TAKES_BACK = sa.and_(
+    amendments.c.next_attempt_at.is_not(None),
+    sa.or_(
+        amendments.c.state == "given_up",
+        sa.and_(amendments.c.state == "applied", amendments.c.effective_at <= sa.bindparam("now")),
+    ),
+)
+"""Of which the target has to take something back still: what it is asked for later would be undone by that."""
 BEFORE = (
     sa.select(amendments.c.id)
-    .where(amendments.c.contract_id == OF, amendments.c.seq < sa.bindparam("seq"), amendments.c.state.in_(UNDECIDED))
+    .where(amendments.c.contract_id == OF, amendments.c.id != sa.bindparam("id"), sa.or_(IS_UNDECIDED, TAKES_BACK))
     .order_by(amendments.c.seq)
     .limit(1)
 )
@@ -170,9 +179,11 @@ class Amendments:
             return list(connection.execute(query))
 
     def before(self, row: sa.Row[Any]) -> str:
-        """Return the id of an earlier amendment of the same contract that is still to be decided; empty for none."""
+        """Return the id of another amendment of the same contract that comes first: an earlier one that is still to be
+        decided, or any of which something is still to be taken back; empty for none."""
+        of = {"of": row.contract_id, "seq": row.seq, "id": row.id, "now": self._clock().isoformat()}
         with self._engine.connect() as connection:
-            return connection.scalar(BEFORE, {"of": row.contract_id, "seq": row.seq}) or ""
+            return connection.scalar(BEFORE, of) or ""
 
     def versions(self, contract_id: str) -> list[Applied]:
         """Return what a contract became and will become, in the order in which that counts."""

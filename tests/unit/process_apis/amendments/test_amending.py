@@ -54,6 +54,8 @@ SUPPORT = PricedLine("support", "SUPPORT", "Support", 1, Money(9950, "EUR"), "mo
 MONTH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
 BUYER = Customer("cus_1", "Buyer", Address(country="DE"), crm="salesforce", references={"salesforce": "001"})
 VAT = Decimal("0.19")
+NO = (422, b'{"type": "/problems/platform-rejected", "title": "No", "status": 422, "detail": "no"}')
+AWAY = (503, b'{"type": "/problems/platform-unavailable", "title": "Away", "status": 503, "detail": "away"}')
 
 
 class Everybody:
@@ -67,6 +69,8 @@ class Everybody:
         """What the ERP books more of tax."""
         self.status = 200
         """What billing answers a change."""
+        self.target = "works"
+        """Whether the target works, is `away`, or `refuses`."""
         self.away = False
         """Whether billing is, when it is asked for a preview."""
         self.changes: list[ContractChange] = []
@@ -78,11 +82,13 @@ class Everybody:
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         place = path.partition("?")[0].split("/")[1:]
+        if self.target != "works" and place[0] == "provisioning":
+            return NO if self.target == "refuses" else AWAY
         if self.away and place[-1] == "preview":
             self.meanwhile()
-            return 503, b'{"type": "/problems/platform-unavailable", "title": "Away", "status": 503, "detail": "away"}'
+            return AWAY
         if self.status != 200 and place[-1] == "change":
-            return self.status, b'{"type": "/problems/platform-rejected", "title": "No", "status": 422, "detail": "no"}'
+            return NO
         found = self._known(place) if method == "GET" else self._done(method, place, body)
         return 200, msgspec.json.encode(found)
 
@@ -355,7 +361,7 @@ def test_what_is_asked_for_meanwhile_waits_for_what_was_asked_before(bench: Benc
 
     bench.run(first)
     waiting = bench.run(second)
-    assert (waiting.state, waiting.blocked_reason) == ("checking", f"{first}, which was asked for before")
+    assert (waiting.state, waiting.blocked_reason) == ("checking", f"{first}, which comes first")
 
     bench.everybody.tax = 0
     with bench.records.at(first) as one:
@@ -500,3 +506,44 @@ def test_what_the_erp_lacks_is_named_at_the_action_that_asks_for_it(bench: Bench
 
     assert bench.run(asked).state == "on_hold"
     assert {each.field for each in bench.cases(asked)} == {"actions[1].sku", "actions[2].unit_price"}
+
+
+def test_what_the_target_refuses_to_take_back_is_tried_again_or_left(bench: Bench) -> None:
+    bench.everybody.target = "refuses"
+    asked = bench.ask(seats(9))
+
+    assert bench.run(asked).state == "applied"
+
+    (case,) = bench.cases(asked)
+    assert (case.kind, case.team, case.actions) == ("amendment_not_delivered", "support", ("retry", "skip"))
+
+
+def test_what_is_to_be_taken_back_comes_before_the_next_change(bench: Bench) -> None:
+    bench.everybody.target = "away"
+    first = bench.ask(seats(9), key="one")
+    bench.run(first)
+    _goes_on_when_the_target_is_back(bench, first)
+
+
+def test_what_was_delivered_of_a_change_that_is_given_up_is_taken_back_before_the_next_one(bench: Bench) -> None:
+    bench.everybody.status = 422
+    first = bench.ask(seats(15), key="one")
+    bench.run(first)
+    bench.deliver(first)
+    bench.act(bench.cases(first)[0], "compensate")
+    bench.everybody.status, bench.everybody.target = 200, "away"
+    bench.run(first)
+    _goes_on_when_the_target_is_back(bench, first)
+
+
+def _goes_on_when_the_target_is_back(bench: Bench, first: str) -> None:
+    second = bench.ask(seats(20), key="two")
+    assert bench.run(second).blocked_reason == f"{first}, which comes first"
+
+    bench.everybody.target = "works"
+    bench.run(first)
+    bench.run(second)
+    bench.deliver(second)
+
+    assert bench.everybody.requests[-1].lines[0].quantity == 20
+    assert bench.lines()[0].quantity == 20
