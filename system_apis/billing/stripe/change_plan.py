@@ -80,7 +80,8 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
     _check_runs(change, subscriptions, running, waiting)
     present, wanted = _recurring(change.contract.lines), _recurring(change.lines)
     homes = _homes(running, done, waiting)
-    _check_billed(change, present, homes, [each for each in running if each not in done], partly=bool(done))
+    unchanged = [each for each in running if each not in done and not _ends(each, present)]
+    _check_billed(change, present, homes, unchanged, partly=bool(done))
     placed: list[tuple[Row, list[PricedLine]]] = []
     unplaced = [line for line in wanted.values() if line.id not in homes]
     touched = {key for key in present.keys() | wanted.keys() if present.get(key) != wanted.get(key)}
@@ -121,6 +122,11 @@ def _recurring(lines: Iterable[PricedLine]) -> dict[str, PricedLine]:
 def _named(row: Row) -> list[str]:
     """Return the ids of the lines that a subscription bills."""
     return [key for item in row["items"]["data"] for key in parts.line_ids(item["metadata"])]
+
+
+def _ends(row: Row, present: Mapping[str, PricedLine]) -> bool:
+    """Return whether a subscription only waits for the end of its period: an earlier change has ended all its lines."""
+    return bool(row["cancel_at"]) and present.keys().isdisjoint(_named(row))
 
 
 def _homes(running: Sequence[Row], done: Sequence[Row], waiting: Iterable[Row]) -> dict[str, str]:

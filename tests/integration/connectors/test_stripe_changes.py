@@ -224,6 +224,25 @@ def test_the_same_change_again_changes_nothing_also_when_another_one_came_after_
     run(account, tmp_path, act)
 
 
+def test_what_goes_on_is_changed_while_another_subscription_waits_for_its_end(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        yearly = seat(1, 120_000, "lin_2", "year")
+        await sale.start(seat(), yearly)
+        sale.wait(10)
+        await sale.amend(sale.change(yearly, at_period_end=True))
+        change = sale.change(seat(2, 120_000, "lin_2", "year"), key="amd_2")
+        (previewed,) = (await sale.preview(change)).invoices
+        (invoice,) = await sale.amend(change)
+
+        assert amounts(previewed.invoice) == amounts(invoice)
+        sale.wait(30)
+        assert sale.items() == [[(120_000, 2)]]
+
+    run(account, tmp_path, act)
+
+
 def test_a_monthly_and_a_yearly_line_that_change_together_are_two_invoices(
     account: StripeAccount, tmp_path: Path
 ) -> None:
