@@ -61,7 +61,7 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
     delivered = _delivered(order)
     known = {line.id for each in made for line in (*each.preview.before, *each.preview.after)}
     if made:
-        late = (line for line in delivered if line.id not in known)
+        late = (line for line in delivered if made[-1].preview.after and line.id not in known)
         lines, since, changed_by = (*made[-1].preview.after, *late), made[-1].since, made[-1].id
     else:
         lines, since, changed_by = delivered, began(order, sold, zone), ""

@@ -195,7 +195,9 @@ class Amending(DBOSConfiguredInstance):
         found = running(context, self._amendments, order)
         wanted = request_of(row)
         at = said.effective_at if wanted.effective != "period_end" else datetime.fromisoformat(row.requested_at)
-        made = PlannedChange(at.replace(microsecond=0), said.after, said.deltas)
+        known = {each.id for each in (*said.before, *said.after)}
+        late = (each for each in found.contract.lines if said.after and each.id not in known)
+        made = PlannedChange(at.replace(microsecond=0), (*said.after, *late), said.deltas)
         changed = context.platforms.change_contract(billing_change(row.id, found, wanted, made))
         if order.plan:
             names = {name: each for name, each in changed.references.items() if name.partition(".")[0] != "invoice"}

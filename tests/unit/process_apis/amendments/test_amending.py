@@ -547,3 +547,20 @@ def _goes_on_when_the_target_is_back(bench: Bench, first: str) -> None:
 
     assert bench.everybody.requests[-1].lines[0].quantity == 20
     assert bench.lines()[0].quantity == 20
+
+
+def test_a_line_that_is_delivered_late_while_a_change_is_on_its_way_goes_on(bench: Bench) -> None:
+    change_line = "UPDATE order_lines SET state = '{}' WHERE line_id = 'support'"
+    with bench.context.database.begin() as connection:
+        connection.exec_driver_sql("UPDATE orders SET state = 'partially_active'")
+        connection.exec_driver_sql(change_line.format("failed"))
+    asked = bench.ask(seats(15))
+    bench.run(asked)
+    with bench.context.database.begin() as connection:
+        connection.exec_driver_sql(change_line.format("provisioned"))
+
+    assert bench.deliver(asked).state == "applied"
+
+    (change,) = bench.everybody.changes
+    assert [each.id for each in change.lines] == ["seat", "support"]
+    assert [each.id for each in bench.lines()] == ["seat", "support"]
