@@ -12,7 +12,7 @@ from canonical.amendments import Amendment, AmendmentPreview, AmendmentRequest, 
 from canonical.cases import Action, Case, Finding
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
-from canonical.states import AmendmentState
+from canonical.states import AmendmentState, IllegalTransition
 from policies.business.amendments import CHANGE_REFUSED, KEY_TAKEN
 from policies.context.correlation import correlated
 from policies.identity.authentication import Principal
@@ -162,15 +162,15 @@ class AmendmentRuns:
 
     def allowed(self, case: Case) -> tuple[Action, ...]:
         """Return what a case allows in the state that its amendment has come to."""
-        state = self.records.row(case.subject).state
-        wanted = {"amendment_approval": ("awaiting_approval",)}.get(case.kind, ("on_hold", "applied", "given_up"))
-        return case.actions if state in wanted else ()
+        return _allowed_in(self.records.row(case.subject).state, case)
 
     def act(self, case: Case, action: Action) -> Next:
         """Do what `action` means for the amendment. Raises `IllegalTransition` when it does not allow it any more."""
         context = self._context
         with self.records.at(case.subject) as one:
             row = one.row
+            if action not in _allowed_in(row.state, case):
+                raise IllegalTransition(f"an amendment that is {row.state} allows no {action}")
             said = preview_of(row)
             match action:
                 case "approve":
@@ -193,6 +193,13 @@ class AmendmentRuns:
             one.advance("provisioning", next_attempt_at=again, delivery_attempt=0, undelivered="")
         else:
             one.advance(row.held_in or "checking", next_attempt_at=again)
+
+
+def _allowed_in(state: AmendmentState, case: Case) -> tuple[Action, ...]:
+    """Return what a case allows of an amendment in a state."""
+    if case.kind == "amendment_approval":
+        return case.actions if state == "awaiting_approval" else ()
+    return case.actions if state in ("on_hold", "applied", "given_up") else ()
 
 
 def amendment_run(amendment_id: str, run: int) -> str:

@@ -36,6 +36,7 @@ from canonical.money import Money
 from canonical.orders import Plan
 from canonical.parties import Account, Address, Customer, KnownProducts, LegalEntity
 from canonical.proration import Period, share
+from canonical.states import IllegalTransition
 from canonical.tax import Tax, TaxRule
 from policies.problems import ProblemError
 from process_apis.amendments.contract import running, timeline
@@ -564,3 +565,27 @@ def test_a_line_that_is_delivered_late_while_a_change_is_on_its_way_goes_on(benc
     (change,) = bench.everybody.changes
     assert [each.id for each in change.lines] == ["seat", "support"]
     assert [each.id for each in bench.lines()] == ["seat", "support"]
+
+
+def test_of_two_who_decide_at_once_the_first_one_has_decided(bench: Bench) -> None:
+    asked = bench.ask(ChangeDiscount("seat", Decimal(25)))
+    bench.run(asked)
+    (case,) = bench.cases(asked)
+    bench.runs.act(case, "approve")
+
+    with pytest.raises(IllegalTransition, match="an amendment that is checking allows no reject"):
+        bench.runs.act(case, "reject")
+    assert bench.run(asked).state == "applied"
+
+
+def test_of_two_who_try_again_at_once_the_second_one_takes_nothing_back(bench: Bench) -> None:
+    asked = bench.ask(seats(15))
+    bench.run(asked)
+    bench.not_delivered(asked, "seat")
+    (case,) = bench.cases(asked)
+    bench.runs.act(case, "retry")
+    bench.run(asked)
+
+    with pytest.raises(IllegalTransition, match="an amendment that is provisioning allows no retry"):
+        bench.runs.act(case, "retry")
+    assert bench.deliver(asked).state == "applied"
