@@ -22,8 +22,9 @@ from canonical.cases import Case
 from canonical.ids import Clock
 from policies.background import rest
 from process_apis.records import job_leases
+from process_apis.records.amendments import ENDED as DECIDED
 from process_apis.records.cases import OF_EVENT
-from process_apis.records.database import OPEN, cases, events, orders, postings, writing
+from process_apis.records.database import OPEN, amendments, cases, events, orders, postings, writing
 from process_apis.records.orders import ENDED
 from process_apis.runtime.queues import workflows
 
@@ -143,7 +144,7 @@ class Retention:
         return len(due) == BATCH
 
     def _remove_cases(self, before: datetime) -> bool:
-        """Remove closed cases, but those of orders and postings that are open."""
+        """Remove closed cases, but those of orders, postings and amendments that are open."""
         closed = sa.select(cases.c.seq, cases.c.subject, cases.c.document).where(cases.c.state == "resolved")
         undated = closed.where(cases.c.resolved_at.is_(None)).limit(BATCH)
         due = closed.where(cases.c.resolved_at < before.isoformat()).order_by(cases.c.resolved_at).limit(BATCH)
@@ -177,8 +178,15 @@ def subjects_of(workflow_id: str) -> set[str]:
 
 
 def _open_among(connection: sa.Connection, subjects: Iterable[str]) -> set[str]:
-    """Return those of the ids that are of an order or a posting which has not ended."""
+    """Return those of the ids that are of an order, a posting or an amendment which has not ended. One that is to be
+    taken back from the target has not."""
     ids = sorted(set(subjects))
-    open_orders = sa.select(orders.c.id).where(orders.c.id.in_(ids), orders.c.state.not_in(ENDED))
-    open_postings = sa.select(postings.c.id).where(postings.c.id.in_(ids), postings.c.state != "posted")
-    return {*connection.scalars(open_orders), *connection.scalars(open_postings)} if ids else set()
+    if not ids:
+        return set()
+    is_due = sa.or_(amendments.c.state.not_in(DECIDED), amendments.c.next_attempt_at.is_not(None))
+    open_ones = (
+        sa.select(orders.c.id).where(orders.c.id.in_(ids), orders.c.state.not_in(ENDED)),
+        sa.select(postings.c.id).where(postings.c.id.in_(ids), postings.c.state != "posted"),
+        sa.select(amendments.c.id).where(amendments.c.id.in_(ids), is_due),
+    )
+    return {each for query in open_ones for each in connection.scalars(query)}

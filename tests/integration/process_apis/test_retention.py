@@ -6,16 +6,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from canonical.amendments import ChangeQuantity, NewAmendment
 from canonical.cases import Finding
 from canonical.events import DEAL_CLOSED, Event
 from canonical.ids import utc_now
 from canonical.states import OrderState
 from process_apis.events import log
+from process_apis.records.amendments import Amendments
 from process_apis.records.database import cases, events
 from process_apis.retention import BATCH, LEASE, Retention, RetentionDays
 from process_apis.runtime.context import WorkflowContext
@@ -23,7 +26,7 @@ from process_apis.runtime.engine import Engine, Work
 from process_apis.runtime.queues import workflows
 from tests.support.environment import wait_until
 from tests.support.partition_worker import JOBS, job
-from tests.support.process_context import TestClock, accepted_order, context_over
+from tests.support.process_context import LINES, TestClock, accepted_order, context_over, contract_of
 
 ACTIVE: tuple[OrderState, ...] = (
     "validating",
@@ -71,6 +74,14 @@ def kept(url: str) -> Generator[Kept]:
         yield Kept(context, clock)
 
 
+def ask(kept: Kept, order_id: str) -> str:
+    """Ask for a change of a contract, and return its id."""
+    wanted = NewAmendment((ChangeQuantity("0", Decimal(2)),), key="more")
+    contract = contract_of("con_1", order_id, "cus_1", LINES)
+    row, _ = Amendments(kept.context.database, kept.clock).receive(contract, wanted, "seller", "cor_1", kept.clock())
+    return str(row.id)
+
+
 def do(engine: Engine, *workflow_ids: str) -> None:
     """Run workflows to their end."""
     for each in workflow_ids:
@@ -87,7 +98,8 @@ def test_workflows_go_when_they_were_kept_long_enough_but_not_those_of_what_is_o
         )
     kept.context.postings.change("invoice", "acct:in_posted", state="posted")
     ended = {f"order:{active}:1", f"activation:{active}:1:1", "invoice:acct:in_posted:1", "customer:cus_1:1"}
-    open_ones = {f"order:{held}:1", f"compensation:{held}:2", "invoice:in_waits:1"}
+    asked = ask(kept, held)
+    open_ones = {f"order:{held}:1", f"compensation:{held}:2", "invoice:in_waits:1", f"amendment:{asked}:1"}
     do(engine, *ended, *open_ones)
     may_end = threading.Event()
     JOBS.work = lambda _: may_end.wait(60)
@@ -104,7 +116,7 @@ def test_workflows_go_when_they_were_kept_long_enough_but_not_those_of_what_is_o
     assert kept.workflows() == open_ones | {"order:running:1"}
     kept.context.orders.advance(held, "cancelled", next_attempt_at=None)
     kept.run_all(retention)
-    assert kept.workflows() == {"invoice:in_waits:1", "order:running:1"}
+    assert kept.workflows() == {"invoice:in_waits:1", "order:running:1", f"amendment:{asked}:1"}
     may_end.set()
 
 
