@@ -102,6 +102,9 @@ class Deal(msgspec.Struct, frozen=True):
     """A closed opportunity with all that an order is made from. Its id and the lines' ids are the CRM's.
 
     `revision` starts at 1. An `evergreen` deal has no end, and no term: its `term_months` are 0.
+
+    With a `contract_id` it changes a contract that runs, and is no new sale: the quantity of a line is how many units
+    more, or less, than the contract has. One that is not ours is named by the CRM's own id.
     """
 
     id: str
@@ -119,6 +122,9 @@ class Deal(msgspec.Struct, frozen=True):
     evergreen: bool = False
     custom: Custom = {}
     invoicing: InvoiceTerms = InvoiceTerms()
+    contract_id: str = ""
+    change: Literal["amendment", "cancellation"] = "amendment"
+    """What it makes of the contract that it names."""
 
 
 class PlacedLine(msgspec.Struct, frozen=True):
@@ -154,10 +160,11 @@ class DealReference(msgspec.Struct, frozen=True):
 
 
 class DealStatus(msgspec.Struct, frozen=True):
-    """What the CRM shows of an order: a projection.
+    """What the CRM shows of an order, or of the amendment that a deal has become: a projection.
 
-    `findings` say why it stopped and replace `detail`: the CRM shows each with its own label of the field. With a
-    `contract_id`, the CRM gets that contract too, as activated. One without end has 0 `term_months`.
+    `order_id` is the id of either. `findings` say why it stopped and replace `detail`: the CRM shows each with its own
+    label of the field. With a `contract_id`, the CRM gets that contract too, as activated. One without end has 0
+    `term_months`.
     """
 
     order_id: str

@@ -14,6 +14,8 @@ from canonical.ids import Instant
 TYPE = re.compile(r"com\.tiergate\.(crm|erp|billing|provisioning|process)\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*")
 
 DEAL_CLOSED = "com.tiergate.crm.deal.closed.v1"
+CONTRACT = "contract"
+"""What the data of a closed or lost deal calls the contract that it changes."""
 DEAL_LOST = "com.tiergate.crm.deal.lost.v1"
 CUSTOMER_CHANGED = "com.tiergate.crm.customer.changed.v1"
 RECORD_REFUSED = "com.tiergate.crm.record.refused.v1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import msgspec
 
@@ -99,6 +100,27 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
             SortOrder=order,
         )
     return account_id, deal
+
+
+def open_change(
+    crm: Crm, contract_id: str, lines: tuple[SaleLine, ...], today: date, *, kind: str | None = None
+) -> str:
+    """Create an opportunity that changes a contract, which is known by its id in the CRM, not closed yet. The quantity
+    of a line is how many more, or less, there are to be; `kind` is its type. Return its id."""
+    (contract,) = crm.query(
+        "SELECT AccountId, Opportunity__r.LegalEntity__c, Opportunity__r.CurrencyIsoCode FROM Contract "
+        f"WHERE Id = '{contract_id}' LIMIT 1"
+    )
+    sold: dict[str, Any] = contract["Opportunity__r"] or {}
+    sale = Sale(
+        "Change of a contract",
+        lines,
+        legal_entity=sold.get("LegalEntity__c", "DE01"),
+        currency=sold.get("CurrencyIsoCode", "EUR"),
+    )
+    _, deal = open_deal(crm, sale, today, contract["AccountId"])
+    crm.update("Opportunity", deal, ContractId=contract_id, Type=kind)
+    return deal
 
 
 def close_deal(crm: Crm, deal: str) -> None:

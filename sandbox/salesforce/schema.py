@@ -281,6 +281,8 @@ OBJECTS: dict[str, SObject] = {
                 "AccountId": Field("reference", "Account", "Account"),
                 "OwnerId": Field("reference", "User", "Owner"),
                 "RecordTypeId": Field("reference", "RecordType", "RecordType"),
+                # Object Reference: Opportunity, ContractId; of any account, and in any status
+                "ContractId": Field("reference", "Contract", "Contract"),
                 "Pricebook2Id": Field("reference", "Pricebook2", "Pricebook2"),
                 "StageName": Field("picklist", required=True, values=tuple(each.name for each in STAGES)),
                 "CloseDate": Field("date", required=True),

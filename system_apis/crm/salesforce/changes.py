@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import structlog
 
-from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, DEAL_LOST, RECORD_REFUSED, Event
+from canonical.events import CONTRACT, CUSTOMER_CHANGED, DEAL_CLOSED, DEAL_LOST, RECORD_REFUSED, Event
 from canonical.faults import PlatformFault, Rejected, Unavailable
 from canonical.ids import KEY, NewId
 from system_apis.connector import ConnectorContext
@@ -201,7 +201,8 @@ class Changes:
         revision = mapping.revision_of(row, self._org)
         merged = self._merged.get(row.get("AccountId") or "", ())
         before = " ".join(mapping.sale_digest(row | {"AccountId": each}, self._org) for each in merged)
-        data = {"account_changed": corrected, "digest_before": before}
+        contract = mapping.contract_of(row, self._org)
+        data = {"account_changed": corrected, "digest_before": before, CONTRACT: contract}
         return Event(
             id=f"{row['Id']}:{revision}:{state}" + (f":{_account_of(row).get(STAMP)}:{corrected}" if corrected else ""),
             source=self._source,

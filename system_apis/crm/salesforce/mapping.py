@@ -66,7 +66,31 @@ def deal_query(deal_id: str, org: Org) -> str:
 
 
 def _own(org: Org) -> list[str]:
-    return org.fields(DEAL, [*org.deal.values(), *org.custom.values(), *org.invoicing.values()])
+    return org.fields((*DEAL, *_of_contract(org)), [*org.deal.values(), *org.custom.values(), *org.invoicing.values()])
+
+
+def _of_contract(org: Org) -> list[str]:
+    """Return what is read of the contract that a deal names, beside our id of it."""
+    return [".".join((*org.contract, each)) for each in ("Id", org.written.contract.deal)] if org.contract else []
+
+
+def _contract_named(row: Row, org: Org) -> Any:
+    """Return the contract that a deal changes, as the org has it: our id of it, its own of one that is not ours. The
+    contract that has come of the deal itself is none that it changes."""
+    contract: Row = (at(row, org.contract) if org.contract else None) or {}
+    if contract and contract.get(org.written.contract.deal) == row["Id"]:
+        return None
+    return org.deal["contract_id"].raw(row) or contract.get("Id")
+
+
+def contract_of(row: Row, org: Org) -> str:
+    """Return the contract that a deal changes; empty for a sale. Raises `Unreadable`."""
+    named = _contract_named(row, org)
+    return org.deal["contract_id"].text(row, "deal").strip() or str(named) if named else ""
+
+
+def _ends_contract(row: Row, org: Org) -> bool:
+    return org.deal["change"].raw(row) == org.names.cancellation
 
 
 @cache
@@ -130,7 +154,8 @@ def buyer_digest(row: Row, org: Org) -> str:
 def _sale_wanted(org: Org) -> str:
     of_line = ", ".join(org.fields(LINE, _sold_of_line(org)))
     buyer = (f"Account.{path}" for path in org.fields(ACCOUNT, org.account.values()))
-    fixed = ("Id", "IsWon", "AccountId", STAMP, org.written.deal.state, f"Account.{STAMP}", *buyer)
+    change = (*org.deal["contract_id"].fields, *org.deal["change"].fields, *_of_contract(org))
+    fixed = ("Id", "IsWon", "AccountId", STAMP, org.written.deal.state, f"Account.{STAMP}", *buyer, *change)
     sold = [*(org.deal[each] for each in SOLD), *_sold_later(org)]
     own = ", ".join(_firsts(fixed, sold))
     return f"{own}, (SELECT {of_line} FROM OpportunityLineItems ORDER BY Id)"
@@ -161,6 +186,8 @@ def sale_digest(row: Row, org: Org) -> str:
     lines: Row = row.get("OpportunityLineItems") or {}
     sold = [row.get("IsWon"), row.get("AccountId"), *(org.deal[each].first(row) for each in SOLD)]
     sold += [lines.get("totalSize"), *filter(None, (each.first(row) for each in _sold_later(org)))]
+    if named := _contract_named(row, org):
+        sold += [named, _ends_contract(row, org)]
     of_line = _sold_of_line(org)
     for each in lines_of(row):
         sold += [each.get("Id"), *(reader.first(each) for reader in of_line), each.get("Product2Id")]
@@ -228,6 +255,8 @@ def to_deal(
         placed_by=deal["placed_by"].text(row, of),
         custom={name: value for name, value in custom.items() if value},
         invoicing=_invoicing(row, org),
+        contract_id=contract_of(row, org),
+        change="cancellation" if _ends_contract(row, org) else "amendment",
     )
 
 

@@ -76,7 +76,8 @@ An account's fields are read through its deal, which is one of them."""
 
 class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names of values. `open_stage` is that of a deal which a channel has placed, until its lines are there;
-    `active_contract` is the status of a contract in force.
+    `active_contract` is the status of a contract in force, `cancellation` the `change` of a deal that ends the contract
+    which it names.
 
     `price_book` names the price book of deals that are placed, the standard one if empty. Only deals of the
     `record_types` (developer names) are sales here; the first is that of a deal that is placed.
@@ -85,12 +86,17 @@ class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     open_stage: str
     won_stage: str
     active_contract: str
+    cancellation: str = "Cancellation"
     price_book: str = ""
     record_types: tuple[str, ...] = ()
 
 
 class DealFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a deal's own fields are."""
+    """Where a deal's own fields are.
+
+    `contract_id` is our id of the contract that a deal changes, by default that of its `ContractId`; `change` is what
+    says that it ends the contract.
+    """
 
     name: Source
     currency: Source
@@ -100,6 +106,8 @@ class DealFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evergreen: Source = Column(constant=False)
     revision: Source = Column(constant=1)
     placed_by: Source = Column(constant="")
+    contract_id: Source | None = None
+    change: Source = Column("Type")
 
 
 class AddressFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -209,9 +217,16 @@ class OrgMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     custom: Custom = Custom()
     invoicing: InvoicingFields = InvoicingFields()
 
+    @property
+    def contract(self) -> Source:
+        """Return where a deal names the contract that it changes (Object Reference: Opportunity, ContractId)."""
+        named = self.deal.contract_id
+        return f"Contract.{self.written.contract.contract}" if named is None else named
+
     def columns(self) -> Iterator[tuple[tuple[str, ...], Source]]:
         """Yield each readable field with its path in the file."""
-        for record, fields in (("deal", self.deal), ("account", self.account), ("line", self.line)):
+        deal = msgspec.structs.replace(self.deal, contract_id=self.contract)
+        for record, fields in (("deal", deal), ("account", self.account), ("line", self.line)):
             for name, source in msgspec.structs.asdict(fields).items():
                 if not isinstance(source, AddressFields):
                     yield (record, name), source
@@ -266,6 +281,9 @@ class Org:
                 self._reads_invoicing(name, RECIPIENT_WITHOUT_CODES if plain else column)
         constant = self.deal["currency"].column.constant
         self._currency = str(constant) if constant else ""
+        *record, field = self.deal["contract_id"].path or ("",)
+        self.contract = tuple(record) if field == self.written.contract.contract else ()
+        """The relationship from a deal to the contract that it changes, empty where a field of its own names it."""
         self.customer = Reader(ACCOUNT, "id", Column(self.written.account.customer))
         self.ours = f"{self.written.account.customer} != null"
         self.record_type = RECORD_TYPE if self.deal["legal_entity"].column.field == RECORD_TYPE else ""

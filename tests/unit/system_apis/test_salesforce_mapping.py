@@ -138,3 +138,36 @@ def test_a_change_of_the_terms_is_a_change_of_the_sale_and_a_field_that_is_empty
     assert sale_digest(plain | {"PurchaseOrder__c": None, "Evergreen__c": False}, org) == sale_digest(plain, org)
     assert sale_digest(plain, org) == sale_digest(plain, org_of(""))
     assert sale_digest(plain | {"PurchaseOrder__c": "1"}, org) != sale_digest(plain, org)
+
+
+@pytest.mark.parametrize(
+    ("contract", "named"),
+    [
+        ({"Id": "800A", "TiergateContract__c": "con_1", "Opportunity__c": "006B"}, "con_1"),
+        ({"Id": "800A", "TiergateContract__c": "con_1", "Opportunity__c": None}, "con_1"),
+        ({"Id": "800A", "TiergateContract__c": None, "Opportunity__c": None}, "800A"),
+        ({"Id": "800A", "TiergateContract__c": "con_1", "Opportunity__c": "006"}, ""),
+        (None, ""),
+    ],
+    ids=["ours", "without-its-deal", "not-ours", "of-the-deal-itself", "none"],
+)
+def test_a_deal_that_names_a_contract_changes_it_unless_it_has_come_of_the_deal_itself(
+    contract: dict[str, Any] | None, named: str
+) -> None:
+    row = deal_row() | {"Contract": contract}
+    plain = {"Id": "006", "IsWon": True, "Type": "Cancellation"}
+
+    assert to_deal(row, (), [], [], set(), org_of("")).contract_id == named
+    assert (sale_digest(plain | {"Contract": contract}, org_of("")) != sale_digest(plain, org_of(""))) == bool(named)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"), [("Cancellation", "cancellation"), ("New Business", "amendment"), (None, "amendment")]
+)
+def test_the_type_of_a_deal_says_whether_its_contract_ends(kind: str | None, change: str) -> None:
+    contract = {"Contract": {"Id": "800A", "TiergateContract__c": "con_1", "Opportunity__c": None}}
+    sold, org = {"Id": "006", "IsWon": True} | contract, org_of("")
+
+    assert to_deal(deal_row(Type=kind) | contract, (), [], [], set(), org).change == change
+    is_same = sale_digest(sold | {"Type": kind}, org) == sale_digest(sold, org)
+    assert is_same == (change == "amendment")
