@@ -13,6 +13,7 @@ from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, FEED_RESUMED, FEED_S
 from canonical.faults import PlatformFault
 from process_apis.deal_changes import NOT_SOLD, report_change
 from process_apis.records import cross_references, customers
+from process_apis.records.amending_deals import AmendingDeals
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine
@@ -74,7 +75,18 @@ class ChangeFeeds:
         sold = context.orders.newest_of(crm, deal.id)
         if not deal.won:
             return
-        if sold is None or sold.state in NOT_SOLD:
+        if deal.contract_id:
+            AmendingDeals(context.database).receive(
+                crm,
+                deal.id,
+                deal_state="",
+                deal_revision=deal.revision,
+                contract_id=deal.contract_id,
+                key_revision=deal.revision,
+                correlation_id=case.correlation_id,
+                next_attempt_at=context.clock().isoformat(),
+            )
+        elif sold is None or sold.state in NOT_SOLD:
             context.orders.receive(crm, deal.id, deal.revision, case.correlation_id, context.clock())
         elif deal.revision != (sold.deal_revision or sold.revision):
             report_change(context, sold, f"the deal is revision {deal.revision} now", case.correlation_id)

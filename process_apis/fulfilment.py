@@ -13,13 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from canonical.cases import Finding
-from canonical.events import DEAL_CLOSED, DEAL_LOST, LINE_PROVISIONED, Event
+from canonical.events import CONTRACT, DEAL_CLOSED, DEAL_LOST, LINE_PROVISIONED, Event
 from canonical.orders import LineState
 from process_apis import cancellation, order_intake
 from process_apis.activation import Activation
 from process_apis.deal_changes import DealChanges, revision_of, state_of
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
 from process_apis.quote_to_cash import QuoteToCash
+from process_apis.records.amending_deals import AmendingDeals
 from process_apis.records.database import orders
 from process_apis.records.orders import BEING_DELIVERED, ENDED, contract_of
 from process_apis.runtime.agenda import Agenda, Due
@@ -39,14 +40,26 @@ class Fulfilment:
         self._quote_to_cash = QuoteToCash(context)
         self._activation = Activation(context)
         self._deal_changes = DealChanges(context, self.restart)
+        self._amending_deals = AmendingDeals(context.database)
         self.agenda = Agenda(context, orders)
 
     # ---- events
 
     def deal_closed(self, event: Event, correlation_id: str) -> None:
-        if (revision := self._deal_changes.closed(event, correlation_id)) is not None:
+        revision = self._deal_changes.closed(event, correlation_id)
+        if revision is not None and not self._changes_contract(event):
             seen = {"deal_state": state_of(event), "deal_revision": revision_of(event)}
             self.open_order(event.instance, event.subject, revision, correlation_id, **seen)
+
+    def _changes_contract(self, event: Event) -> bool:
+        """Return whether a deal is a change of a contract, or was when it was last seen: then it is no sale."""
+        known = self._amending_deals.of(event.instance, event.subject)
+        return CONTRACT in event.data or (known is not None and known.amendment_id != "")
+
+    def is_made(self, event: Event) -> bool:
+        """Return whether a closed deal has its order, or gets none."""
+        has_order = self._context.orders.newest_of(event.instance, event.subject) is not None
+        return has_order or self._changes_contract(event)
 
     def deal_lost(self, event: Event, correlation_id: str) -> None:
         self._deal_changes.lost(event, correlation_id)
@@ -164,7 +177,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             DEAL_LOST: fulfilment.deal_lost,
             LINE_PROVISIONED: fulfilment.line_reported,
         },
-        is_made={DEAL_CLOSED: lambda event: context.orders.newest_of(event.instance, event.subject) is not None},
+        is_made={DEAL_CLOSED: fulfilment.is_made},
         due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
         periodic_jobs=[fulfilment.show_what_the_crm_lacks],
         cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE, allowed=cases.allowed),

@@ -84,6 +84,9 @@ class QuoteToCash(DBOSConfiguredInstance):
         same = [] if row.accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
         starts = allowed_starts(context.live_catalogue.current, order.received_at.date())
         found = [*validation.findings(deal, seller, products, same, starts), *self._who_sells(order.crm, deal)]
+        if deal.contract_id:
+            reason = f"the deal is a change of the contract {deal.contract_id}, and no sale: give the order up"
+            found.append(Finding("deal.contract_id", reason))
         if found or seller is None:
             only_duplicate = len(found) == 1 and bool(same)
             context.orders.change(order.id, name=deal.name, placed_by=deal.placed_by, partner=deal.account.partner)

@@ -42,12 +42,17 @@ class RunningContract(msgspec.Struct, frozen=True):
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
     """Return a contract that the caller may see. Raises `ProblemError` (404) when there is none."""
-    with context.database.connect() as connection:
-        order_id = connection.scalar(ORDER_OF, {"of": contract_id})
+    order_id = order_of(context, contract_id)
     order = context.orders.visible(order_id, principal) if order_id else None
     if order is None or order.plan is None:
         raise ProblemError(MISSING, f"There is no contract {contract_id}.")
     return running(context, amendments, order)
+
+
+def order_of(context: WorkflowContext, contract_id: str) -> str:
+    """Return the id of the order of a contract, empty for a contract that is not known."""
+    with context.database.connect() as connection:
+        return connection.scalar(ORDER_OF, {"of": contract_id}) or ""
 
 
 def running(context: WorkflowContext, amendments: Amendments, order: Order) -> RunningContract:

@@ -96,13 +96,9 @@ class AmendmentRuns:
         found = self.records.visible(amendment_id, principal)
         if found is None:
             raise ProblemError(MISSING, f"There is no amendment {amendment_id}.")
-        if found.state != "given_up":
-            with self.records.at(amendment_id) as one:
-                if one.row.state not in WITHDRAWN or one.row.held_in in ("provisioning", "applying"):
-                    raise ProblemError(NOT_ALLOWED_NOW, f"The amendment is {one.row.state}: it cannot be withdrawn.")
-                one.advance("given_up", next_attempt_at=None, blocked_reason=f"withdrawn by {principal.subject}")
-            self._context.cases.end(amendment_id, f"withdrawn by {principal.subject}", KINDS)
-            wake(self._context.database, found.contract_id, self._context.clock())
+        if not give_up(self._context, self.records, amendment_id, f"withdrawn by {principal.subject}"):
+            state = self.records.row(amendment_id).state
+            raise ProblemError(NOT_ALLOWED_NOW, f"The amendment is {state}: it cannot be withdrawn.")
         return amendment(self.records.row(amendment_id))
 
     # ---- reports of the target
@@ -200,6 +196,20 @@ def _allowed_in(state: AmendmentState, case: Case) -> tuple[Action, ...]:
     if case.kind == "amendment_approval":
         return case.actions if state == "awaiting_approval" else ()
     return case.actions if state in ("on_hold", "applied", "given_up") else ()
+
+
+def give_up(context: WorkflowContext, records: Amendments, amendment_id: str, why: str) -> bool:
+    """Give up an amendment, and return whether it is: not one that is on its way to the platforms, or there."""
+    with records.at(amendment_id) as one:
+        row = one.row
+        if row.state == "given_up":
+            return True
+        if row.state not in WITHDRAWN or row.held_in in ("provisioning", "applying"):
+            return False
+        one.advance("given_up", next_attempt_at=None, blocked_reason=why)
+    context.cases.end(amendment_id, why, KINDS)
+    wake(context.database, row.contract_id, context.clock())
+    return True
 
 
 def amendment_run(amendment_id: str, run: int) -> str:

@@ -116,17 +116,13 @@ class Amending(DBOSConfiguredInstance):
 
     def _after_what_comes_first(self, row: sa.Row[Any], order: Order) -> None:
         """Raise `Waits` while the contract is being activated, or an earlier change of it is to be decided."""
-        context = self._context
         if order.state in OVER:
             raise Stopped(
                 "amendment_invalid", [Finding("contract", f"its order is {order.state}")], ("retry", "compensate")
             )
-        unbilled = [each for each in context.orders.lines(order.id, unbilled=True) if each.state == "provisioned"]
-        is_on_the_way = any(each.state in ON_THE_WAY for each in order.lines)
-        if order.state not in IN_FORCE or is_on_the_way or unbilled:
-            raise Waits(f"the contract's activation: its order is {order.state}", context.stalled_at())
-        if first := self._amendments.before(row):
-            raise Waits(f"{first}, which comes first", context.stalled_at())
+        wait_for_activation(self._context, order)
+        if first := self._amendments.before(row.contract_id, row.seq):
+            raise Waits(f"{first}, which comes first", self._context.stalled_at())
 
     def _keep(self, row: sa.Row[Any], said: AmendmentPreview) -> dict[str, Any]:
         """Keep what the platforms said."""
@@ -340,6 +336,14 @@ def _refused(row: sa.Row[Any], finding: Finding) -> Stopped:
     if row.state in ENDED:
         return Stopped("amendment_not_delivered", [finding], ("retry", "skip"))
     return Stopped("amendment_invalid", [finding], ("retry", "compensate"))
+
+
+def wait_for_activation(context: WorkflowContext, order: Order) -> None:
+    """Raise `Waits` while the contract of an order is being activated."""
+    unbilled = [each for each in context.orders.lines(order.id, unbilled=True) if each.state == "provisioned"]
+    is_on_the_way = any(each.state in ON_THE_WAY for each in order.lines)
+    if order.state not in IN_FORCE or is_on_the_way or unbilled:
+        raise Waits(f"the contract's activation: its order is {order.state}", context.stalled_at())
 
 
 def digest(said: AmendmentPreview) -> str:

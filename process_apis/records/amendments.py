@@ -17,7 +17,7 @@ from canonical.orders import Page
 from canonical.states import AmendmentState, check_amendment
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
-from process_apis.records.database import NOT_BLOCKED, amendments, insert_once, writing
+from process_apis.records.database import NOT_BLOCKED, amending_deals, amendments, insert_once, writing
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(amendments).where(amendments.c.id == OF)
@@ -47,11 +47,16 @@ TAKES_BACK = sa.and_(
 """Of which the target has to take something back still: what it is asked for later would be undone by that."""
 BEFORE = (
     sa.select(amendments.c.id)
-    .where(amendments.c.contract_id == OF, amendments.c.id != sa.bindparam("id"), sa.or_(IS_UNDECIDED, TAKES_BACK))
+    .where(amendments.c.contract_id == OF, amendments.c.seq != sa.bindparam("seq"), sa.or_(IS_UNDECIDED, TAKES_BACK))
     .order_by(amendments.c.seq)
     .limit(1)
 )
+MOST = 2**31 - 1
+"""A number that no row has."""
 WAKE = amendments.update().where(amendments.c.contract_id == OF, amendments.c.state == "checking")
+WAKE_DEALS = amending_deals.update().where(
+    amending_deals.c.contract_id == OF, amending_deals.c.next_attempt_at.is_not(None)
+)
 LAST_VERSION = sa.select(sa.func.max(amendments.c.version)).where(amendments.c.contract_id == OF)
 NOT_FAILED: dict[str, Any] = {"attempts": 0} | NOT_BLOCKED
 _REQUEST = msgspec.json.Decoder(NewAmendment)
@@ -68,9 +73,11 @@ class Applied(NamedTuple):
 
 
 def wake(engine: sa.Engine, contract_id: str, now: datetime) -> None:
-    """Let the amendments of a contract that wait for others, or for its activation, be taken up at `now`."""
+    """Let the amendments of a contract that wait for others, or for its activation, be taken up at `now`, and deals
+    that are to become some."""
     with writing(engine) as connection:
-        connection.execute(WAKE, {"of": contract_id, "next_attempt_at": now.isoformat()})
+        for each in (WAKE, WAKE_DEALS):
+            connection.execute(each, {"of": contract_id, "next_attempt_at": now.isoformat()})
 
 
 def invoices_of(row: sa.Row[Any]) -> tuple[str, ...]:
@@ -178,12 +185,16 @@ class Amendments:
         with self._engine.connect() as connection:
             return list(connection.execute(query))
 
-    def before(self, row: sa.Row[Any]) -> str:
-        """Return the id of another amendment of the same contract that comes first: an earlier one that is still to be
-        decided, or any of which something is still to be taken back; empty for none."""
-        of = {"of": row.contract_id, "seq": row.seq, "id": row.id, "now": self._clock().isoformat()}
+    def before(self, contract_id: str, seq: int = MOST) -> str:
+        """Return the id of an amendment that comes first: one that is still to be decided, of those of the contract
+        before the one numbered `seq`, or any other of which something is still to be taken back; empty for none."""
+        of = {"of": contract_id, "seq": seq, "now": self._clock().isoformat()}
         with self._engine.connect() as connection:
             return connection.scalar(BEFORE, of) or ""
+
+    def is_known(self, amendment_id: str) -> bool:
+        with self._engine.connect() as connection:
+            return connection.execute(ROW, {"of": amendment_id}).one_or_none() is not None
 
     def versions(self, contract_id: str) -> list[Applied]:
         """Return what a contract became and will become, in the order in which that counts."""

@@ -189,6 +189,25 @@ amendments = sa.Table(
     sa.Column("updated_at", sa.String(40), nullable=False),
     sa.UniqueConstraint("contract_id", "version"),
 )
+amending_deals = sa.Table(
+    "amending_deals",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("crm", INSTANCE, nullable=False),
+    sa.Column("deal_id", KEY, nullable=False),
+    sa.Column("deal_state", sa.String(40), nullable=False),
+    sa.Column("deal_revision", sa.Integer, nullable=False),
+    sa.Column("contract_id", KEY, nullable=False, index=True),
+    sa.Column("key_revision", sa.Integer, nullable=False),
+    sa.Column("amendment_id", KEY, nullable=False, default="", index=True),
+    sa.Column("shown", sa.String(40), nullable=False, default=""),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.UniqueConstraint("crm", "deal_id"),
+)
 OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN

@@ -680,6 +680,26 @@ def test_what_is_about_a_merged_account_is_written_to_the_one_that_is_left(tmp_p
     watch(tmp_path, case)
 
 
+def test_a_deal_that_names_a_contract_says_so_and_the_deal_that_it_has_come_of_does_not(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        account = await watching.org.account("Buyer")
+        sold, more = [await watching.org.close_deal(account) for _ in range(2)]
+        await watching.look()
+        status = DealStatus("ord_1", "active", "", account, "", "con_1", STARTS_ON, 12, "DE01")
+        await watching.bench.call(lambda: watching.bench.connector.put_status(sold, status, "cor_1"))
+        (contract,) = watching.org.stand_in.org.live(watching.org.stand_in.org.sobject("Contract"))
+        watching.taken.offered.clear()
+
+        watching.org.change("Opportunity", sold, ContractId=contract["Id"])
+        watching.org.change("Opportunity", more, ContractId=contract["Id"])
+        await watching.look()
+
+        assert [(each.subject, each.data["contract"]) for each in watching.taken.offered] == [(more, "con_1")]
+        assert [(await watching.read(each)).contract_id for each in (sold, more)] == ["", "con_1"]
+
+    watch(tmp_path, case)
+
+
 def test_thousands_of_contacts_that_are_touched_at_once_take_few_requests(tmp_path: Path) -> None:
     async def case(watching: Watching) -> None:
         for place in range(250):

@@ -16,6 +16,7 @@ NAMES = {
     "workflow": {
         "Activation.run",
         "Amending.run",
+        "AmendingDeals.run",
         "Collections.run",
         "CustomerChanges.run",
         "Invoicing.run",
@@ -28,6 +29,7 @@ NAMES = {
         "Amending.check",
         "Amending.deliver",
         "Amending.end",
+        "AmendingDeals.read",
         "Collections.post_payments",
         "CustomerChanges.follow",
         "Invoicing.post_invoice",
@@ -43,6 +45,7 @@ NAMES = {
     "dbos_class": {
         "Activation",
         "Amending",
+        "AmendingDeals",
         "Collections",
         "CustomerChanges",
         "Invoicing",
@@ -51,6 +54,7 @@ NAMES = {
     "instance": {
         "activation",
         "amending",
+        "amending_deals",
         "collections",
         "customer_changes",
         "invoicing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from canonical.deals import InvoiceTerms
 from canonical.parties import Address, Recipient
 from system_apis.crm.salesforce.client import is_elsewhere
 from system_apis.crm.salesforce.columns import Column, Reader
-from system_apis.crm.salesforce.mapping import sale_digest, to_account, to_deal
-from system_apis.crm.salesforce.org import org_of
+from system_apis.crm.salesforce.mapping import deal_query, sale_digest, to_account, to_deal
+from system_apis.crm.salesforce.org import SHIPPED, org_of
 
 
 @pytest.mark.parametrize("written", ["DE", "de", " De "])
@@ -171,3 +172,30 @@ def test_the_type_of_a_deal_says_whether_its_contract_ends(kind: str | None, cha
     assert to_deal(deal_row(Type=kind) | contract, (), [], [], set(), org).change == change
     is_same = sale_digest(sold | {"Type": kind}, org) == sale_digest(sold, org)
     assert is_same == (change == "amendment")
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ('"Amended__r.TiergateContract__c"', "con_2"),
+        ('"AmendedId__c"', "con_3"),
+        ('{ constant = "" }', ""),
+    ],
+    ids=["another-reference", "a-field-with-our-id", "none"],
+)
+def test_a_mapping_file_says_where_a_deal_names_its_contract_and_what_ends_it(
+    tmp_path: Path, key: str, named: str
+) -> None:
+    own = SHIPPED.read_text().replace("[deal]\n", f'[deal]\nchange = "Kind__c"\ncontract_id = {key}\n')
+    file = tmp_path / "mapping.toml"
+    file.write_text(own.replace("[org]\n", '[org]\ncancellation = "End"\n'))
+    known = {"Contract": {"Id": "800A", "TiergateContract__c": "con_1", "Opportunity__c": None}}
+    known |= {"Amended__r": {"Id": "800B", "TiergateContract__c": "con_2", "Opportunity__c": None}}
+
+    org = org_of(str(file))
+    deal = to_deal(deal_row(AmendedId__c="con_3", Kind__c="End") | known, (), [], [], set(), org)
+
+    assert (deal.contract_id, deal.change) == (named, "cancellation")
+    wanted = deal_query("006", org)
+    assert ("Amended__r.Id, Amended__r.Opportunity__c" in wanted) == (named == "con_2")
+    assert "Contract.Id" not in wanted

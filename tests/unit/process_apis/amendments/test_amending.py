@@ -2,257 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from canonical.amendments import (
     Action,
-    AddLine,
-    Amendment,
-    BillingPreview,
     Cancel,
     ChangeDiscount,
     ChangePrice,
-    ChangeQuantity,
-    ChargedPart,
-    ContractChange,
-    InvoicePreview,
-    NewAmendment,
     RemoveLine,
 )
-from canonical.billing import Contract, Invoice, InvoiceLine, Posting
-from canonical.cases import Action as CaseAction
-from canonical.cases import Case
-from canonical.deals import DealStatus, PricedLine, ProvisioningRequest
-from canonical.events import LINE_PROVISIONED, Event
 from canonical.money import Money
-from canonical.orders import Plan
-from canonical.parties import Account, Address, Customer, KnownProducts, LegalEntity
-from canonical.proration import Period, share
 from canonical.states import IllegalTransition
-from canonical.tax import Tax, TaxRule
 from policies.problems import ProblemError
 from process_apis.amendments.contract import running, timeline
-from process_apis.amendments.request import check
-from process_apis.amendments.runs import AmendmentRuns
-from process_apis.amendments.workflow import KINDS
-from process_apis.records import cross_references, customers
-from process_apis.records.amendments import amendment
-from process_apis.runtime.context import WorkflowContext
-from process_apis.runtime.engine import Engine, EngineSettings
-from tests.support.answering_layer import answering, no_workflows
-from tests.support.process_context import SOMEBODY, TestClock, context_over, contract_of
-
-SEAT = PricedLine("seat", "SEAT", "Seat", 10, Money(2000, "EUR"), "month")
-SUPPORT = PricedLine("support", "SUPPORT", "Support", 1, Money(9950, "EUR"), "month")
-MONTH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
-BUYER = Customer("cus_1", "Buyer", Address(country="DE"), crm="salesforce", references={"salesforce": "001"})
-VAT = Decimal("0.19")
-NO = (422, b'{"type": "/problems/platform-rejected", "title": "No", "status": 422, "detail": "no"}')
-AWAY = (503, b'{"type": "/problems/platform-unavailable", "title": "Away", "status": 503, "detail": "away"}')
-
-
-class Everybody:
-    """A system layer of which billing prorates by the second, and the ERP books what billing charges, until a test says
-    otherwise."""
-
-    def __init__(self) -> None:
-        self.cent = 0
-        """What billing charges more than its rule."""
-        self.tax = 0
-        """What the ERP books more of tax."""
-        self.status = 200
-        """What billing answers a change."""
-        self.target = "works"
-        """Whether the target works, is `away`, or `refuses`."""
-        self.away = False
-        """Whether billing is, when it is asked for a preview."""
-        self.changes: list[ContractChange] = []
-        self.requests: list[ProvisioningRequest] = []
-        self.removed = 0
-        self.shown: list[str] = []
-        self.meanwhile: Callable[[], object] = lambda: None
-        """What happens while billing works a preview out."""
-
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        place = path.partition("?")[0].split("/")[1:]
-        if self.target != "works" and place[0] == "provisioning":
-            return NO if self.target == "refuses" else AWAY
-        if self.away and place[-1] == "preview":
-            self.meanwhile()
-            return AWAY
-        if self.status != 200 and place[-1] == "change":
-            return NO
-        found = self._known(place) if method == "GET" else self._done(method, place, body)
-        return 200, msgspec.json.encode(found)
-
-    def _known(self, place: list[str]) -> Any:
-        match place:
-            case ["crm", "v1", "accounts", _]:
-                return Account("001", "Buyer", Address(country="DE"))
-            case ["erp", "v1", "legal-entities", code]:
-                taxes = (Tax("standard", "standard", Decimal(19)),)
-                return LegalEntity(code, "Seller", "DE", "EUR", {}, taxes, (TaxRule(tax="standard"),))
-            case ["erp", "v1", "products"]:
-                return KnownProducts(("SEAT", "SUPPORT"))
-            case _:
-                raise AssertionError(f"{place} is not expected")
-
-    def _done(self, method: str, place: list[str], body: bytes) -> Any:
-        match method, place:
-            case "POST", ["billing", "v1", "contracts", _, "change", "preview"]:
-                self.meanwhile()
-                return self._preview(msgspec.json.decode(body, type=ContractChange))
-            case "POST", ["billing", "v1", "contracts", _, "change"]:
-                return self._change(msgspec.json.decode(body, type=ContractChange))
-            case "POST", ["erp", "v1", "invoices", key, "preview"]:
-                draft = msgspec.json.decode(body, type=Invoice)
-                more = Money(self.tax, "EUR")
-                return Posting("", draft.total + more, draft.tax + more, draft.total + more, draft.issued_on, key)
-            case "PUT", ["provisioning", "v1", "orders", _]:
-                self.requests.append(msgspec.json.decode(body, type=ProvisioningRequest))
-                return self.requests[-1]
-            case "DELETE", ["provisioning", *_]:
-                self.removed += 1
-                return {"id": "ord"}
-            case _:
-                shown = msgspec.json.decode(body, type=DealStatus)
-                self.shown.append(shown.detail)
-                return shown
-
-    def _preview(self, change: ContractChange) -> BillingPreview:
-        if change.at_period_end:
-            return BillingPreview(MONTH.end, ())
-        counted = share("seconds", MONTH, change.effective_at, MONTH.end)
-        before, after = (sum(each.net.amount for each in lines) for lines in (change.contract.lines, change.lines))
-        lines: list[InvoiceLine] = []
-        parts: list[ChargedPart] = []
-        for sign, amount in ((-1, before), (1, after)):
-            price = Money(sign * amount, "EUR")
-            if not price.amount:
-                continue
-            net = counted.of_price(price) + Money(self.cent if sign > 0 else 0, "EUR")
-            tax = net.times(VAT)
-            lines.append(InvoiceLine("SEAT", "Seats", 1, net, tax, date(2026, 3, 10), date(2026, 3, 31)))
-            parts.append(
-                ChargedPart(
-                    ("seat",), change.effective_at, MONTH.end, True, price, MONTH.start, MONTH.end, MONTH.months
-                )
-            )
-        tax = sum((each.tax for each in lines[1:]), lines[0].tax)
-        total = sum((each.net for each in lines[1:]), lines[0].net) + tax
-        draft = Invoice(
-            f"{change.id}:preview",
-            "",
-            "cus_1",
-            change.contract.id,
-            "DE01",
-            "draft",
-            date(2026, 3, 10),
-            total,
-            tax,
-            total,
-            "standard",
-            tuple(lines),
-        )
-        return BillingPreview(change.effective_at, (InvoicePreview(draft, tuple(parts)),))
-
-    def _change(self, change: ContractChange) -> Contract:
-        self.changes.append(change)
-        names = change.contract.references | {"invoice": f"in_{change.id[-4:]}"}
-        return msgspec.structs.replace(change.contract, lines=change.lines, references=names)
-
-
-class Bench:
-    """A contract of ten seats and support, in force since 1 March 2026 at noon, and a clock that stands at the 10th."""
-
-    def __init__(self, context: WorkflowContext, clock: TestClock, everybody: Everybody) -> None:
-        self.context = context
-        self.clock = clock
-        self.everybody = everybody
-        self.runs = AmendmentRuns(context, Engine(EngineSettings("sqlite://", "test"), context.database, clock))
-        self.records, self.amending = self.runs.records, self.runs.amending
-        orders = context.orders
-        self.order_id, _ = orders.receive("salesforce", "deal", 1, "cor_1", context.stalled_at())
-        self.contract_id = cross_references.canonical_id(context.database, "con", "order", self.order_id)
-        contract = contract_of(self.contract_id, self.order_id, BUYER.id, (SEAT, SUPPORT), state="active")
-        orders.accept(self.order_id, "Deal", "seller", Plan(BUYER, contract, "001"))
-        customers.keep(context.database, BUYER)
-        for state in ("validating", "credit_review", "onboarding", "subscribing", "provisioning"):
-            orders.advance(self.order_id, state, next_attempt_at=None)
-        orders.request_lines(self.order_id)
-        for line in (SEAT, SUPPORT):
-            orders.report_line(self.order_id, line.id, "provisioned", "")
-        orders.set_billed(self.order_id, [SEAT.id, SUPPORT.id])
-        clock.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
-        orders.advance(self.order_id, "active", next_attempt_at=None)
-        clock.now = datetime(2026, 3, 10, 12, tzinfo=UTC)
-
-    def ask(self, *actions: Action, key: str = "", **more: Any) -> str:
-        wanted = NewAmendment(actions, key=key or f"key-{len(self.records.undecided(self.contract_id))}", **more)
-        found = running(self.context, self.records, self.context.orders.get(self.order_id))
-        check(found, wanted)
-        row, _ = self.records.receive(found.contract, wanted, "seller@example.com", "cor_2", self.context.stalled_at())
-        return row.id
-
-    def run(self, amendment_id: str) -> Amendment:
-        for step in self.amending.steps:
-            if step(amendment_id) == "stopped":
-                break
-        return self.of(amendment_id)
-
-    def of(self, amendment_id: str) -> Amendment:
-        return amendment(self.records.row(amendment_id))
-
-    def deliver(self, amendment_id: str) -> Amendment:
-        row = self.records.row(amendment_id)
-        for line in row.undelivered.split():
-            self.records.report_line(amendment_id, row.delivery_attempt, line)
-        return self.run(amendment_id)
-
-    def not_delivered(self, amendment_id: str, line: str) -> None:
-        row = self.records.row(amendment_id)
-        data = {"attempt": str(row.delivery_attempt), "line": line, "succeeded": "false", "reason": "no room"}
-        event = Event(
-            id=line, source="provisioning", type=LINE_PROVISIONED, subject=row.order_id, time=self.clock.now, data=data
-        )
-        self.runs.line_reported(event, "cor_3")
-
-    def act(self, case: Case, action: CaseAction) -> None:
-        """Act on a case, without the run that follows."""
-        self.runs.act(case, action)
-        self.context.cases.close(case, action, KINDS)
-
-    def lines(self) -> tuple[PricedLine, ...]:
-        return running(self.context, self.records, self.context.orders.get(self.order_id)).contract.lines
-
-    def cases(self, subject: str) -> list[Case]:
-        found = self.context.cases.page(SOMEBODY, "open", None, None, 25).items
-        return [each for each in found if each.subject == subject]
-
-
-@pytest.fixture
-def bench(tmp_path: Path, empty_tables: Path) -> Generator[Bench]:
-    everybody, clock = Everybody(), TestClock()
-    with no_workflows(), answering(everybody.answer) as system:
-        url = f"sqlite:///{shutil.copy(empty_tables, tmp_path)}"
-        with context_over(url, clock, system) as context:
-            yield Bench(context, clock, everybody)
-
-
-def seats(quantity: int) -> ChangeQuantity:
-    return ChangeQuantity("seat", Decimal(quantity))
-
-
-def a_line(key: str, sku: str = "SUPPORT") -> AddLine:
-    return AddLine(key, sku, "More", Decimal(1), Decimal(5), "month")
+from tests.support.amendment_bench import MONTH, SEAT, SUPPORT, Bench, a_line, seats
+from tests.support.process_context import SOMEBODY
 
 
 def test_more_seats_are_delivered_first_and_billed_from_the_moment_of_the_asking(bench: Bench) -> None:

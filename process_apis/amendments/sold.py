@@ -1,0 +1,134 @@
+"""What a deal makes of a contract: its lines as actions, and what of it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from canonical.amendments import Action, AddLine, Cancel, ChangeQuantity, NewAmendment, RemoveLine
+from canonical.cases import Finding
+from canonical.deals import MONTHS, Deal, DealLine, PricedLine, deal_line, plain
+from policies.problems import ProblemError
+from process_apis.amendments.contract import RunningContract
+from process_apis.amendments.request import NotPossible, check
+from process_apis.records.amendments import Applied
+
+
+class Sold(NamedTuple):
+    """An action, and the place of the line of the deal that it comes from."""
+
+    action: Action
+    place: int
+
+
+def wanted(deal: Deal, found: RunningContract, to_come: Sequence[Applied], key: str, now: datetime) -> NewAmendment:
+    """Return what a deal asks of a contract at `now`. `to_come` are changes of days to come. Raises `NotPossible`, with
+    fields of the deal."""
+    sold = _actions(deal, found.contract.lines)
+    _check_to_come(sold, to_come)
+    today = now.astimezone(found.zone).date()
+    effective_on: date | None = deal.starts_on if deal.starts_on > today else None
+    asked = NewAmendment(
+        tuple(each.action for each in sold),
+        effective="date" if effective_on else "now",
+        effective_on=effective_on,
+        reason=deal.name[:500],
+        key=key,
+    )
+    try:
+        msgspec.convert(msgspec.to_builtins(asked), NewAmendment)  # what is kept has to be read again
+        check(found, asked)
+    except msgspec.ValidationError as error:
+        raise NotPossible([Finding("deal.lines", str(error))]) from error
+    except ProblemError as refused:
+        findings = [Finding(_field(each.path, sold), each.reason) for each in refused.errors]
+        raise NotPossible(findings or [Finding("deal.contract_id", refused.detail)]) from refused
+    return asked
+
+
+def _field(path: str, sold: Sequence[Sold]) -> str:
+    """Return the field of the deal that a part of a request comes from."""
+    if path == "$.effective_on":
+        return "deal.starts_on"
+    for number, each in enumerate(sold):
+        if path.startswith(f"$.actions[{number}]") and not isinstance(each.action, Cancel):
+            return f"deal.lines[{each.place}].quantity"
+    return "deal.lines"
+
+
+def _actions(deal: Deal, lines: Sequence[PricedLine]) -> list[Sold]:
+    if deal.change == "cancellation":
+        return [Sold(Cancel(), 0)]
+    had = {each.id: each.terms.quantity for each in lines}
+    left, places, added, wrong = dict(had), dict[str, int](), list[Sold](), list[Finding]()
+    for place, each in enumerate(deal.lines):
+        line = _line_of(each, lines)
+        if reason := _not_sold(each):
+            wrong.append(Finding(f"deal.lines[{place}].{reason[0]}", reason[1]))
+        elif line is not None:
+            left[line.id] += each.quantity
+            places.setdefault(line.id, place)
+        elif each.quantity < 0:
+            reason = f"the contract has no line of {each.sku} at this price, of which there could be fewer"
+            wrong.append(Finding(f"deal.lines[{place}].quantity", reason))
+        else:
+            new = AddLine(each.id, each.sku, each.name, each.quantity, each.unit_price, each.interval)  # type: ignore[arg-type]
+            added.append(Sold(new, place))
+    for line_id, place in places.items():
+        if left[line_id] < 0:
+            reason = f"{plain(had[line_id] - left[line_id])} fewer are sold, and the contract has {plain(had[line_id])}"
+            wrong.append(Finding(f"deal.lines[{place}].quantity", reason))
+    changed = [_changed(each, left[each], places[each]) for each in places if left[each] != had[each]]
+    if not wrong and not (changed or added):
+        wrong.append(Finding("deal.lines", "nothing of the contract is changed by them"))
+    if wrong:
+        raise NotPossible(wrong)
+    return [*changed, *added]
+
+
+def _changed(line_id: str, quantity: Decimal, place: int) -> Sold:
+    return Sold(ChangeQuantity(line_id, quantity) if quantity else RemoveLine(line_id), place)
+
+
+def _not_sold(line: DealLine) -> tuple[str, str] | None:
+    """Return the field of a line that no contract can be changed by, and why."""
+    if line.interval not in MONTHS:
+        return "interval", "what is charged once is sold with a deal of its own, which names no contract"
+    if not line.quantity:
+        return "quantity", "it is how many more, or less, there are to be, and not 0"
+    if not line.listed:
+        return "listed", f"the price list has no price for {line.sku} in the deal's currency"
+    return None
+
+
+def _line_of(sold: DealLine, lines: Sequence[PricedLine]) -> PricedLine | None:
+    """Return the line of a contract that a line of a deal is more or less of: the same product at the same price. Less
+    of a product that the contract has once is of that line, whatever the price list says today."""
+    of_product = [each for each in lines if each.sku == sold.sku]
+    same = [each for each in of_product if _price(deal_line(each)) == _price(sold)]
+    if same:
+        return max(same, key=lambda each: each.terms.quantity)
+    return of_product[0] if sold.quantity < 0 and len(of_product) == 1 else None
+
+
+def _price(line: DealLine) -> tuple[Decimal, str]:
+    return line.unit_price, line.interval
+
+
+def _check_to_come(sold: Sequence[Sold], to_come: Sequence[Applied]) -> None:
+    """Raise `NotPossible` for a line that has a change of a day to come: that one holds how many there are in all."""
+    wrong: list[Finding] = []
+    for each in to_come:
+        before, after = ({line.id: line for line in lines} for lines in (each.preview.before, each.preview.after))
+        changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+        for action, place in sold:
+            if isinstance(action, Cancel) or action.line in changed:
+                reason = f"{each.id} changes this from {each.since:%Y-%m-%d} on: withdraw it, and sell both together"
+                field = "deal.contract_id" if isinstance(action, Cancel) else f"deal.lines[{place}].quantity"
+                wrong.append(Finding(field, reason))
+    if wrong:
+        raise NotPossible(wrong)

@@ -1,0 +1,278 @@
+"""A deal that names a contract becomes one amendment of it, or a case, and never an order."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from canonical.amendments import Action, AddLine, Cancel, ChangeQuantity, NewAmendment, RemoveLine
+from canonical.cases import Case
+from canonical.deals import Deal, DealLine
+from canonical.events import CONTRACT, DEAL_CLOSED, DEAL_LOST, Event
+from canonical.parties import Account, Address
+from process_apis.amendments.deals import DealAmendments
+from process_apis.deal_changes import DealChanges
+from process_apis.records.amendments import request_of
+from process_apis.records.database import amendments as table
+from tests.support.amendment_bench import Bench, seats
+
+MORE = DealLine("00k1", "SEAT", "Seat", Decimal(5), Decimal("20.00"), "month", listed=True)
+
+
+def line(**fields: Any) -> DealLine:
+    return msgspec.structs.replace(MORE, **fields)
+
+
+class Sales:
+    """The deals that the CRM sells, of which what is started is run at once."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.deals = DealAmendments(bench.context, bench.records, lambda work: work.arguments[0], lambda _: False)
+        self.deal = Deal(
+            id="006",
+            name="More of it",
+            revision=1,
+            account=Account("001", "Buyer", Address(country="DE")),
+            currency="EUR",
+            legal_entity="DE01",
+            starts_on=date(2026, 3, 10),
+            term_months=12,
+            lines=(MORE,),
+            won=True,
+            placed_by="sam@example.com",
+            contract_id=bench.contract_id,
+        )
+
+    def sell(self, *lines: DealLine, digest: str = "first", times: int = 1, **fields: Any) -> None:
+        """Close a deal as won, and let what follows run."""
+        self.deal = msgspec.structs.replace(self.deal, lines=lines or self.deal.lines, **fields)
+        self.bench.everybody.deal = self.deal
+        for _ in range(times):
+            self.deals.deal_closed(self.event(digest), "cor_3")
+        self.read()
+
+    def event(self, digest: str, kind: str = DEAL_CLOSED) -> Event:
+        data = {"revision": str(self.deal.revision), "digest": digest, CONTRACT: self.deal.contract_id}
+        about: dict[str, Any] = {"source": "crm/salesforce", "subject": self.deal.id, "time": self.bench.clock()}
+        return Event(id=digest, type=kind, data={key: each for key, each in data.items() if each}, **about)
+
+    def read(self) -> None:
+        row = self.row
+        assert row is not None
+        self.deals._reading.read(row.id)  # pyright: ignore[reportPrivateUsage] - as the engine does
+
+    @property
+    def row(self) -> Any:
+        return self.deals.records.of("salesforce", self.deal.id)
+
+    @property
+    def asked(self) -> list[NewAmendment]:
+        with self.bench.context.database.connect() as connection:
+            return [request_of(each) for each in connection.execute(table.select().order_by(table.c.seq))]
+
+    @property
+    def cases(self) -> list[Case]:
+        return self.bench.cases(self.row.id)
+
+
+@pytest.fixture
+def sales(bench: Bench) -> Sales:
+    return Sales(bench)
+
+
+def test_five_equal_events_of_five_seats_more_are_one_amendment_that_the_deal_shows(sales: Sales) -> None:
+    sales.sell(times=5)
+    sales.read()
+
+    (asked,) = sales.asked
+    assert asked.actions == (ChangeQuantity("seat", Decimal(15)),)
+    made = sales.bench.of(sales.row.amendment_id)
+    assert (made.requested_by, made.request.key) == ("sam@example.com", "deal:006:1")
+
+    sales.bench.run(made.id)
+    assert sales.bench.deliver(made.id).state == "applied"
+    sales.deals.show()
+    shown = sales.bench.everybody.states[-1]
+    assert (shown.order_id, shown.state, shown.detail) == (made.id, "applied", "Seat 10 → 15 from 2026-03-10")
+    before = len(sales.bench.everybody.states)
+    sales.deals.show()
+    assert len(sales.bench.everybody.states) == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "actions"),
+    [
+        ((line(quantity=Decimal(-3)),), (ChangeQuantity("seat", Decimal(7)),)),
+        ((line(quantity=Decimal(-10)),), (RemoveLine("seat"),)),
+        ((line(quantity=Decimal(-2), unit_price=Decimal(25)),), (ChangeQuantity("seat", Decimal(8)),)),
+        ((line(), line(id="00k2", quantity=Decimal(2))), (ChangeQuantity("seat", Decimal(17)),)),
+        (
+            (line(unit_price=Decimal(18)),),
+            (AddLine("00k1", "SEAT", "Seat", Decimal(5), Decimal(18), "month"),),
+        ),
+        (
+            (line(sku="STORAGE", name="Storage", interval="year"), line(id="00k2")),
+            (
+                ChangeQuantity("seat", Decimal(15)),
+                AddLine("00k1", "STORAGE", "Storage", Decimal(5), Decimal(20), "year"),
+            ),
+        ),
+    ],
+    ids=["fewer", "all", "fewer-at-another-price", "twice", "more-at-another-price", "another-product"],
+)
+def test_a_line_is_how_many_more_or_less_there_are_to_be(
+    sales: Sales, lines: tuple[DealLine, ...], actions: tuple[Action, ...]
+) -> None:
+    sales.sell(*lines)
+
+    assert [each.actions for each in sales.asked] == [actions]
+
+
+def test_a_cancellation_ends_the_contract_whatever_its_lines_are(sales: Sales) -> None:
+    sales.sell(line(quantity=Decimal(-99)), change="cancellation", starts_on=date(2026, 3, 20))
+
+    (asked,) = sales.asked
+    assert (asked.actions, asked.effective, asked.effective_on) == ((Cancel(),), "date", date(2026, 3, 20))
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "reason"),
+    [
+        ({"contract_id": "con_unknown"}, "deal.contract_id", "there is no contract con_unknown"),
+        ({"currency": "USD"}, "deal.currency", "is in EUR"),
+        ({"account": Account("002", "Other", Address())}, "deal.account", "is another account's"),
+        (
+            {"lines": (line(quantity=Decimal(-11)),)},
+            "deal.lines[0].quantity",
+            "11 fewer are sold, and the contract has 10",
+        ),
+        ({"lines": (line(interval="one_time"),)}, "deal.lines[0].interval", "charged once"),
+        ({"lines": (line(sku="NEW", quantity=Decimal(-1)),)}, "deal.lines[0].quantity", "no line of NEW"),
+        ({"lines": (line(sku="NEW", listed=False),)}, "deal.lines[0].listed", "no price for NEW"),
+        ({"lines": (line(sku="", name=""),)}, "deal.lines", "sku"),
+        ({"lines": ()}, "deal.lines", "nothing of the contract is changed"),
+        ({"starts_on": date(2028, 1, 1)}, "deal.starts_on", "ends with the day before"),
+    ],
+)
+def test_what_cannot_be_is_a_case_of_sales_which_the_deal_shows_and_changes_nothing(
+    sales: Sales, fields: dict[str, Any], field: str, reason: str
+) -> None:
+    sales.deal = msgspec.structs.replace(sales.deal, **fields)
+    sales.sell()
+
+    (case,) = sales.cases
+    assert (case.kind, case.team, case.field, case.actions) == ("amendment_invalid", "sales", field, ("retry", "skip"))
+    assert reason in case.reason
+    shown = sales.bench.everybody.states[-1]
+    assert (shown.state, [each.field for each in shown.findings]) == ("on_hold", [field])
+    assert sales.asked == []
+
+    right: dict[str, Any] = {"contract_id": sales.bench.contract_id, "currency": "EUR", "starts_on": date(2026, 3, 10)}
+    sales.sell(MORE, digest="fixed", account=Account("001", "Buyer", Address()), **right)
+    assert (len(sales.asked), sales.cases) == (1, [])
+
+
+def test_a_contract_that_ended_is_a_case(sales: Sales) -> None:
+    sales.bench.run(sales.bench.ask(Cancel()))
+
+    sales.sell()
+
+    assert [(each.field, each.reason[:26]) for each in sales.cases] == [
+        ("deal.contract_id", "the contract was cancelled")
+    ]
+
+
+def test_a_deal_waits_for_the_change_before_it_and_counts_from_what_that_has_made(sales: Sales) -> None:
+    sales.bench.everybody.tax = 1
+    first = sales.bench.ask(seats(9))
+    sales.bench.run(first)
+
+    sales.sell()
+    sales.read()
+    assert (sales.asked[1:], sales.cases) == ([], [])
+    waits = f"waits for {first}, which was asked for before"
+    assert [(each.state, each.detail) for each in sales.bench.everybody.states] == [("requested", waits)]
+    sales.bench.everybody.tax = 0
+    with sales.bench.records.at(first) as one:
+        one.advance("checking", next_attempt_at=None)
+    assert sales.bench.run(first).state == "applied"
+    assert sales.row.next_attempt_at == sales.bench.clock().isoformat()  # woken
+
+    sales.read()
+    assert sales.asked[1].actions == (ChangeQuantity("seat", Decimal(14)),)
+
+
+def test_a_line_with_a_change_of_a_day_to_come_is_not_counted_past_it(sales: Sales) -> None:
+    first = sales.bench.ask(seats(12), effective="date", effective_on=date(2026, 3, 20))
+    assert sales.bench.run(first).state == "scheduled"
+
+    sales.sell()
+
+    assert [(each.field, first in each.reason) for each in sales.cases] == [("deal.lines[0].quantity", True)]
+
+
+def test_a_deal_that_changes_before_it_is_carried_out_is_another_amendment_in_the_place_of_the_first(
+    sales: Sales,
+) -> None:
+    sales.sell()
+    first = sales.row.amendment_id
+
+    sales.sell(line(quantity=Decimal(2)), digest="second")
+
+    assert sales.bench.of(first).state == "given_up"
+    assert [(each.key, each.actions[0]) for each in sales.asked] == [
+        ("deal:006:1", seats(15)),
+        ("deal:006:2", seats(12)),
+    ]
+
+
+@pytest.mark.parametrize("kind", [DEAL_CLOSED, DEAL_LOST])
+def test_a_deal_that_changes_after_it_was_carried_out_is_a_case_of_sales(sales: Sales, kind: str) -> None:
+    sales.sell()
+    made = sales.row.amendment_id
+    sales.bench.run(made)
+    sales.bench.deliver(made)
+
+    for _ in range(2):
+        event = sales.event("second", kind)
+        (sales.deals.deal_closed if kind == DEAL_CLOSED else sales.deals.deal_lost)(event, "cor_4")
+
+    (case,) = sales.bench.cases(sales.bench.order_id)
+    assert (case.kind, case.team, case.actions, made in case.reason) == ("deal_changed", "sales", ("skip",), True)
+    assert len(sales.asked) == 1
+
+
+def test_a_deal_that_is_lost_gives_up_what_waits_and_is_taken_again_when_it_is_won_again(sales: Sales) -> None:
+    sales.sell()
+    sales.deals.deal_lost(sales.event("lost", DEAL_LOST), "cor_4")
+    assert sales.bench.of(sales.row.amendment_id).state == "given_up"
+
+    sales.sell()
+
+    assert [each.key for each in sales.asked] == ["deal:006:1", "deal:006:2"]
+
+
+def test_a_deal_that_was_sold_as_an_order_is_no_change_of_a_contract(sales: Sales) -> None:
+    sales.sell(id="deal")
+
+    changes = DealChanges(sales.bench.context, lambda _: None)
+    assert changes.closed(sales.event("second"), "cor_4") is None
+    assert (sales.asked, sales.row.next_attempt_at) == ([], None)
+
+
+def test_a_deal_that_names_its_contract_no_more_is_forgotten_before_it_is_one_and_a_case_after(sales: Sales) -> None:
+    sales.sell(contract_id="con_unknown")
+    sales.sell(contract_id="", digest="second")
+    assert (sales.cases, sales.row.next_attempt_at) == ([], None)
+
+    sales.sell(contract_id=sales.bench.contract_id, digest="third")
+    first = sales.row.amendment_id
+    sales.sell(contract_id="", digest="fourth")
+
+    assert sales.bench.of(first).state == "given_up"
+    assert [each.field for each in sales.cases] == ["deal.contract_id"]
