@@ -31,6 +31,8 @@ Quantity = Annotated[Decimal, msgspec.Meta(description="How much, in units of th
 Price = Annotated[
     Decimal, msgspec.Meta(description="The price of one unit in major units of the currency, net of tax.")
 ]
+LineName = Annotated[str, msgspec.Meta(pattern=r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*\Z", max_length=255)]
+"""What a line is called on invoices: it begins with no blank, and is one line."""
 MOST_ACTIONS = 100
 WHOLE = Decimal(100)
 """Percent."""
@@ -62,7 +64,7 @@ class AddLine(msgspec.Struct, frozen=True, tag_field="action", tag="add"):
 
     line: Key
     sku: Key
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    name: LineName
     quantity: Quantity
     unit_price: Price
     interval: Literal["month", "quarter", "half_year", "year"]
@@ -113,7 +115,7 @@ class ChangePlan(msgspec.Struct, frozen=True, tag_field="action", tag="plan"):
 
     line: Key
     sku: Key
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    name: LineName
     unit_price: Price
 
     def __post_init__(self) -> None:

@@ -98,7 +98,7 @@ class CaseActions:
         was_erased = is_placeholder(asked)
         same = self._stands_for(asked, principal) if was_erased else approves == asked
         if same:
-            raise ProblemError(FORBIDDEN, "Those who placed the order cannot approve it; ask somebody else.")
+            raise ProblemError(FORBIDDEN, "Who asked for it cannot approve it; ask somebody else.")
         by_a_client = asked_by in self._context.live_catalogue.current.clients
         comparable = by_a_client or (same is not None and "@" in approves and "@" in asked)
         if not comparable:

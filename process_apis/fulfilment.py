@@ -79,7 +79,8 @@ class Fulfilment:
         makes it one."""
         state: LineState = "provisioned" if event.data.get("succeeded") == "true" else "failed"
         line, reason = event.data.get("line", ""), event.data.get("reason", "")
-        if self._context.orders.report_line(event.subject, line, state, reason):
+        attempt = int(event.data["attempt"]) if "attempt" in event.data else None
+        if self._context.orders.report_line(event.subject, line, state, reason, attempt):
             row = self._context.orders.row(event.subject)
             if row.state in BEING_DELIVERED:
                 self._engine.start(self._activate(row, row.run))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated
 
@@ -42,8 +42,9 @@ class AmendmentApprovals(Fact, frozen=True):
     """From where on a change of a contract needs a yes of somebody else. A product that is new in it always does: who
     asks says its price.
 
-    `discount_percent` is the largest discount that needs none: from the list price, or from the price before. `credit`
-    is the largest credit that needs none, in minor units by currency; a credit in any other currency always does.
+    `discount_percent` is the largest discount that needs none: from the list price, from the price before, or from that
+    at which the line began, so that small steps add up. `credit` is the largest credit that needs none, in minor units
+    by currency; a credit in any other currency always does.
     """
 
     discount_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0
@@ -51,10 +52,15 @@ class AmendmentApprovals(Fact, frozen=True):
 
 
 def approvals_for(
-    catalogue: Catalogue, before: Sequence[PricedLine], after: Sequence[PricedLine], charged: Money
+    catalogue: Catalogue,
+    began_at: Mapping[str, Decimal],
+    before: Sequence[PricedLine],
+    after: Sequence[PricedLine],
+    charged: Money,
 ) -> tuple[str, ...]:
-    """Return what of a change somebody else has to approve, each in a sentence. `charged` is what billing charges for
-    it, less what it credits, net of tax."""
+    """Return what of a change somebody else has to approve, each in a sentence. `began_at` is the unit price at which
+    each line began with its product, by its id. `charged` is what billing charges for the change, less what it credits,
+    net of tax."""
     limits = AMENDMENT_APPROVALS.of(catalogue)
     former = {each.id: each for each in before}
     found: list[str] = []
@@ -63,7 +69,7 @@ def approvals_for(
         if was is None or was.sku != line.sku:
             found.append(f"{line.name}: its price of {line.terms.in_words(line.unit_price.currency)} is a new one")
             continue
-        discount = _discount(was.terms, line.terms)
+        discount = _discount(was.terms, line.terms, began_at.get(line.id, was.terms.unit_price))
         most = Decimal(str(limits.discount_percent))
         if discount > most:
             allowed = f"one of {plain(most)} % needs no approval"
@@ -74,12 +80,12 @@ def approvals_for(
     return tuple(found)
 
 
-def _discount(was: LineTerms, now: LineTerms) -> Decimal:
-    """Return by how many percent a line is cheaper than its list price, or than it was; 0 for one that is as dear as
-    before."""
+def _discount(was: LineTerms, now: LineTerms, began_at: Decimal) -> Decimal:
+    """Return by how many percent a line is cheaper than its list price, than it was, or than it began; 0 for one that
+    is as dear as before."""
     if now.unit_price >= was.unit_price:
         return Decimal(0)
-    return max(100 - 100 * now.unit_price / was.unit_price, now.discount_percent)
+    return max(100 - 100 * now.unit_price / max(was.unit_price, began_at), now.discount_percent)
 
 
 def _check(catalogue: Catalogue) -> Iterator[Report]:

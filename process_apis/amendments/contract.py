@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime, time
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,7 +17,7 @@ from canonical.orders import Order
 from policies.business.posting_windows import window_of
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
-from process_apis.records.amendments import Amendments
+from process_apis.records.amendments import Amendments, Applied
 from process_apis.records.database import references
 from process_apis.runtime.context import WorkflowContext
 
@@ -38,6 +40,8 @@ class RunningContract(msgspec.Struct, frozen=True):
     zone: ZoneInfo
     line_ids: frozenset[str]
     """The ids of all lines that it has or had, those that were not delivered included."""
+    began_at: Mapping[str, Decimal]
+    """The unit price at which each line began with its present product, by its id, for one invoice in major units."""
 
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
@@ -78,7 +82,17 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         changed_by,
         zone,
         frozenset(known.union(each.line.id for each in order.lines)),
+        _first_prices(delivered, made),
     )
+
+
+def _first_prices(sold: Iterable[PricedLine], made: Iterable[Applied]) -> dict[str, Decimal]:
+    """Return the unit price at which each line began with the product that it has now, by its id."""
+    first: dict[str, PricedLine] = {}
+    for line in (*sold, *(line for each in made for line in each.preview.after)):
+        if line.id not in first or first[line.id].sku != line.sku:
+            first[line.id] = line
+    return {key: line.terms.unit_price for key, line in first.items()}
 
 
 def _delivered(order: Order) -> tuple[PricedLine, ...]:

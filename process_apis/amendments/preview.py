@@ -81,7 +81,7 @@ def preview(
         postings,
         every,
         (*_differences(said, postings), *map(_unexplained, (each for each in every if not each.explained))),
-        approvals_for(catalogue, contract.lines, change.after, charged),
+        approvals_for(catalogue, found.began_at, contract.lines, change.after, charged),
     )
 
 

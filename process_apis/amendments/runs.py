@@ -105,7 +105,8 @@ class AmendmentRuns:
 
     def line_reported(self, event: Event, correlation_id: str) -> None:
         """Keep that a line was delivered, and go on when it was the last one. A delivery that failed is a case."""
-        attempt, line = int(event.data.get("attempt", "0")), event.data.get("line", "")
+        attempt = int(event.data["attempt"]) if "attempt" in event.data else None
+        line = event.data.get("line", "")
         for row in self.records.delivering(event.subject, attempt):
             if event.data.get("succeeded") != "true":
                 with correlated(correlation_id):

@@ -161,13 +161,15 @@ class Amendments:
         with writing(self._engine) as connection:
             connection.execute(CHANGE, changes | {"of": amendment_id})
 
-    def report_line(self, amendment_id: str, attempt: int, line_id: str) -> bool:
+    def report_line(self, amendment_id: str, attempt: int | None, line_id: str) -> bool:
         """Take a line off those that are to be delivered, and return whether that was the last one. A report on another
-        attempt, or on a line that was reported before, changes nothing."""
+        attempt, or on a line that was reported before, changes nothing; `attempt` is None where the target does not say
+        which it is about."""
         with writing(self._engine) as connection:
             row = connection.execute(LOCKED, {"of": amendment_id}).one()
             left = row.undelivered.split()
-            if row.state != "provisioning" or row.delivery_attempt != attempt or line_id not in left:
+            is_meant = attempt in (None, row.delivery_attempt)
+            if row.state != "provisioning" or not is_meant or line_id not in left:
                 return False
             left.remove(line_id)
             connection.execute(CHANGE, {"of": amendment_id, "undelivered": " ".join(left)})
@@ -179,9 +181,12 @@ class Amendments:
         with self._engine.connect() as connection:
             return connection.execute(ROW, {"of": amendment_id}).one()
 
-    def delivering(self, order_id: str, attempt: int) -> list[sa.Row[Any]]:
-        """Return the amendments of an order whose lines are delivered, or were, in an attempt."""
-        query = sa.select(amendments).where(amendments.c.order_id == order_id, amendments.c.delivery_attempt == attempt)
+    def delivering(self, order_id: str, attempt: int | None) -> list[sa.Row[Any]]:
+        """Return the amendments of an order whose lines are delivered, or were, in an attempt; where that is not known,
+        those whose lines are on their way."""
+        on_the_way = amendments.c.state == "provisioning"
+        of_attempt = on_the_way if attempt is None else amendments.c.delivery_attempt == attempt
+        query = sa.select(amendments).where(amendments.c.order_id == order_id, of_attempt)
         with self._engine.connect() as connection:
             return list(connection.execute(query))
 

@@ -51,6 +51,7 @@ NEW_LINE = order_lines.insert()
 DROP_LINES = order_lines.delete().where(order_lines.c.order_id == OF)
 CHANGE_LINE = order_lines.update().where(order_lines.c.order_id == OF, order_lines.c.line_id == sa.bindparam("of_line"))
 REPORT_LINE = CHANGE_LINE.where(order_lines.c.state == "requested")
+REPORT_ATTEMPT = REPORT_LINE.where(order_lines.c.attempt == sa.bindparam("of_attempt"))
 SKIP_LINE = CHANGE_LINE.where(order_lines.c.state == "failed")
 CHANGE_LINES = order_lines.update().where(order_lines.c.order_id == OF)
 REQUEST_LINES = CHANGE_LINES.where(order_lines.c.state == "waiting").values(state="requested", reason="")
@@ -323,12 +324,19 @@ class Orders:
         with writing(self._engine) as connection:
             connection.execute(SKIP_LINE, {"of": order_id, "of_line": line_id, "state": "skipped"})
 
-    def report_line(self, order_id: str, line_id: str, state: LineState, reason: str) -> bool:
-        """Keep how a requested line ended; any other is left alone. Returns whether every line has a result now: of the
-        last two that are reported at once, the second one sees the first."""
+    def report_line(
+        self, order_id: str, line_id: str, state: LineState, reason: str, attempt: int | None = None
+    ) -> bool:
+        """Keep how a requested line ended; any other is left alone, and so is a report on another `attempt` than that
+        in which it was requested last (None: the target does not say). Returns whether every line has a result now: of
+        the last two that are reported at once, the second one sees the first."""
+        report = {"of": order_id, "of_line": line_id, "state": state, "reason": reason}
         with writing(self._engine) as connection:
             connection.execute(LOCKED, {"of": order_id}).all()
-            connection.execute(REPORT_LINE, {"of": order_id, "of_line": line_id, "state": state, "reason": reason})
+            if attempt is None:
+                connection.execute(REPORT_LINE, report)
+            else:
+                connection.execute(REPORT_ATTEMPT, report | {"of_attempt": attempt})
             found = list(connection.scalars(LINE_STATES, {"of": order_id}))
         return bool(found) and not {"waiting", "requested"} & set(found)
 

@@ -4,14 +4,17 @@ never a difference between one that is somebody else's and one that does not exi
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from canonical.ids import utc_now
 from canonical.orders import Order
 from policies.catalogue.check import load
+from tests.support.amending import amend, contract_of
 from tests.support.environment import Environment
 from tests.support.partners import NORD, customer_of, patiently
 
@@ -20,7 +23,10 @@ CLIENTS = sorted(name for name, client in CATALOGUE.clients.items() if client.au
 SEES_GERMANY = {name for name in CLIENTS if CATALOGUE.clients[name].legal_entities & {"*", "DE01"}}
 OWNERS = {name for name in SEES_GERMANY if CATALOGUE.clients[name].kind == "internal"} | {NORD}
 STRANGERS = [name for name in CLIENTS if name not in OWNERS]
-BODIES = {
+ENDS: dict[str, object] = {"actions": [{"action": "cancel"}]}
+BODIES: dict[str, object] = {
+    "sales_preview_amendment": ENDS,
+    "sales_request_amendment": ENDS,
     "support_act_on_case": {"action": "retry"},
     "support_give_up_order": {"reason": "it is not ours"},
     "finance_decide_approval": {"decision": "approve"},
@@ -28,14 +34,22 @@ BODIES = {
 
 
 class Target:
-    """What the strangers want to see: an order of Nord's customer, with its case."""
+    """What the strangers want to see: an order of Nord's customer with its contract, a change of that, and a case."""
 
-    def __init__(self, order: Order, case_id: str) -> None:
-        self.ids = {"order_id": order.id, "customer_id": order.customer_id, "case_id": case_id}
+    def __init__(self, order: Order, case_id: str, amendment_id: str, event: str) -> None:
+        self.ids = {
+            "order_id": order.id,
+            "customer_id": order.customer_id,
+            "contract_id": contract_of(order).id,
+            "amendment_id": amendment_id,
+            "case_id": case_id,
+            "record": order.id,
+            "number": event,
+        }
         self.order = order
 
     def none(self, name: str) -> str:
-        return self.ids[name][:4] + "0" * 32
+        return "999999" if name == "number" else self.ids[name][:4] + "0" * 32
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +59,10 @@ def target(running: Environment) -> Target:
     account = running.crm.query(f"SELECT AccountId FROM Opportunity WHERE Id = '{order.deal_id}'")[0]["AccountId"]
     _, held = running.sell(running.sale("Object of others", partner=NORD, currency="JPY"), account)
     waiting = running.order_in(held, "on_hold")
-    return Target(order, running.cases_of(waiting.id)[0].id)
+    later = (utc_now() + timedelta(days=30)).date().isoformat()
+    asked = amend(running, order, ENDS | {"effective": "date", "effective_on": later}, "of-another")
+    event = str(running.record("SELECT seq FROM events WHERE subject = ?", order.deal_id))
+    return Target(order, running.cases_of(waiting.id)[0].id, asked.id, event)
 
 
 def operations() -> list[tuple[str, str, str, dict[str, Any]]]:

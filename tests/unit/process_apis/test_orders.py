@@ -87,3 +87,17 @@ def test_a_customer_belongs_to_the_legal_entities_that_have_onboarded_it_with_th
     order("FR01", "standard", onboarded=False)  # it waits for a yes
 
     assert list(context.orders.sold_by("cus_1").items()) == [("FR01", "reverse_charge"), ("DE01", "standard")]
+
+
+def test_a_late_report_on_an_earlier_attempt_does_not_end_the_one_that_runs(context: WorkflowContext) -> None:
+    order_id = accepted_order(context, "deal", *DELIVERED)
+    (line, other) = (each.line.id for each in context.orders.lines(order_id))
+    context.orders.request_lines(order_id)
+    context.orders.retry_lines(order_id, line)
+    context.orders.request_lines(order_id)
+
+    context.orders.report_line(order_id, line, "failed", "too slow", 1)
+    context.orders.report_line(order_id, other, "provisioned", "", 1)
+    assert [each.state for each in context.orders.lines(order_id)] == ["requested", "provisioned"]
+
+    assert context.orders.report_line(order_id, line, "provisioned", "", 2)

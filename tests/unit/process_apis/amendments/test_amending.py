@@ -161,6 +161,15 @@ def test_a_discount_above_the_limit_needs_a_yes(bench: Bench) -> None:
     assert bench.everybody.changes == []
 
 
+def test_a_price_that_is_lowered_in_small_steps_needs_a_yes_once_they_add_up(bench: Bench) -> None:
+    assert bench.run(bench.ask(ChangePrice("seat", Decimal(19)), key="one")).state == "applied"
+
+    waiting = bench.run(bench.ask(ChangePrice("seat", Decimal("17.50")), key="two"))
+
+    assert waiting.state == "awaiting_approval"
+    assert waiting.blocked_reason == "approval: Seat: a discount of 12.5 %, and one of 10 % needs no approval"
+
+
 def test_what_billing_refuses_at_the_last_moment_is_a_case_and_changes_nothing_of_the_contract(bench: Bench) -> None:
     bench.everybody.status = 422
     asked = bench.ask(seats(9))

@@ -55,6 +55,17 @@ TECHNICAL = {
     },
     "order_states": {"order_id", "state", "at"},
     "order_lines": {"order_id", "line_id", "state"},
+    "amending_deals": {
+        "id",
+        "crm",
+        "deal_id",
+        "deal_state",
+        "contract_id",
+        "amendment_id",
+        "shown",
+        "correlation_id",
+        "next_attempt_at",
+    },
     "amendments": {
         "id",
         "contract_id",
