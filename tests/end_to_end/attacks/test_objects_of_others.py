@@ -120,9 +120,8 @@ def test_a_list_has_no_record_of_another(running: Environment, target: Target, c
         for query in queries:
             answer = ask(running, client, method, path + query)
             assert answer.status_code in {200, 403}
-            assert not any(each in answer.text.replace(query, "") for each in target.ids.values()), (
-                f"{client} {operation}"
-            )
+            theirs = (each for name, each in target.ids.items() if name != "number")
+            assert not any(each in answer.text.replace(query, "") for each in theirs), f"{client} {operation}"
 
 
 @pytest.mark.parametrize("client", CLIENTS)
