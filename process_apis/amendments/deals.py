@@ -41,7 +41,6 @@ from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, with_retries
 
 KIND: CaseKind = "amendment_invalid"
-ACTIONS: tuple[Action, ...] = ("retry", "skip")
 log = structlog.get_logger("tiergate.amendments")
 
 
@@ -158,7 +157,15 @@ class DealReading(DBOSConfiguredInstance):
         about = {"legal_entity": sold.legal_entity, "customer_id": sold.customer_id} if sold else {}
         given = {"deal": row.deal_id, "crm": row.crm, "contract": row.contract_id}
         for each in findings:
-            context.cases.open(KIND, row.id, each, ACTIONS, correlation_id=row.correlation_id, given=given, **about)
+            context.cases.open(
+                "amendment_invalid",
+                row.id,
+                each,
+                ("retry", "skip"),
+                correlation_id=row.correlation_id,
+                given=given,
+                **about,
+            )
         status = DealStatus(row.id, "on_hold", legal_entity=sold.legal_entity if sold else "", findings=tuple(findings))
         if show(context, row, status):
             self._deals.change(row.id, attempts=0, next_attempt_at=None)

@@ -59,7 +59,7 @@ def test_events_are_listed_and_shown_with_who_has_not_taken_them(machine: Machin
         "2 events",
     ]
     assert [each["number"] for each in json.loads(of_one.stdout)] == [1]
-    assert "  taken by change_feeds, fulfilment" in shown.stdout
+    assert "  taken by amendments, change_feeds, fulfilment" in shown.stdout
     assert "  correlation id cor_1" in shown.stdout
     assert (missing.exit_code, missing.stderr) == (
         3,
