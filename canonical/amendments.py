@@ -6,10 +6,11 @@ the contract, and an explanation holds what a platform charges against the rule 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Annotated, Literal, assert_never
 
 import msgspec
@@ -27,6 +28,8 @@ Effective = Literal["now", "date", "period_end"]
 period that is paid."""
 Settlement = Literal["at_once", "next_invoice", "none"]
 """How the part of a period that is affected is settled: by an invoice of its own, with the next one, or not at all."""
+RecurringInterval = Literal["month", "quarter", "half_year", "year"]
+"""How often a line of a contract is billed."""
 Quantity = Annotated[Decimal, msgspec.Meta(description="How much, in units of the product, as a decimal number.")]
 Price = Annotated[
     Decimal, msgspec.Meta(description="The price of one unit in major units of the currency, net of tax.")
@@ -67,7 +70,7 @@ class AddLine(msgspec.Struct, frozen=True, tag_field="action", tag="add"):
     name: LineName
     quantity: Quantity
     unit_price: Price
-    interval: Literal["month", "quarter", "half_year", "year"]
+    interval: RecurringInterval
 
     def __post_init__(self) -> None:
         _check_number(self.quantity, "quantity")
@@ -265,9 +268,8 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
         since = f"from {self.effective_at:%Y-%m-%d}"
         if not self.after:
             return f"ended {since}"
-        was, now = ({each.id: each for each in lines} for lines in (self.before, self.after))
-        changed = (key for key in dict.fromkeys((*was, *now)) if was.get(key) != now.get(key))
-        return f"{', '.join(_in_words(was.get(key), now.get(key)) for key in changed)} {since}"
+        changed = (_in_words(was, now) for was, now in changed_lines(self.before, self.after))
+        return f"{', '.join(changed)} {since}"
 
 
 def _in_words(was: PricedLine | None, now: PricedLine | None) -> str:
@@ -359,10 +361,25 @@ def amended(lines: Sequence[PricedLine], actions: Sequence[Action], currency: st
     Added lines and those with another product have the tax of the contract, which the caller decides again. Raises
     `ActionRefused` for the first action that the contract does not allow.
     """
-    present = tuple(lines)
+    return _stages(lines, actions, currency)[-1]
+
+
+def changed_lines(
+    before: Sequence[PricedLine], after: Sequence[PricedLine]
+) -> Iterator[tuple[PricedLine | None, PricedLine | None]]:
+    """Yield each line that is not the same in both, as it was and as it is then; None where there is none."""
+    was, now = ({each.id: each for each in lines} for lines in (before, after))
+    for key in dict.fromkeys((*was, *now)):
+        if was.get(key) != now.get(key):
+            yield was.get(key), now.get(key)
+
+
+def _stages(lines: Sequence[PricedLine], actions: Sequence[Action], currency: str) -> list[tuple[PricedLine, ...]]:
+    """Return the lines at first, and after each action. Raises `ActionRefused` as `amended` does."""
+    stages = [tuple(lines)]
     for place, action in enumerate(actions):
-        present = after_action(present, action, f"actions[{place}]", currency)
-    return present
+        stages.append(after_action(stages[-1], action, f"actions[{place}]", currency))
+    return stages
 
 
 def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, currency: str) -> tuple[PricedLine, ...]:
@@ -498,13 +515,9 @@ def deltas(contract: Contract, actions: Sequence[Action], since: date) -> tuple[
 
     Raises `ActionRefused` as `amended` does.
     """
-    found: list[Delta] = []
-    present = contract.lines
-    for place, action in enumerate(actions):
-        following = after_action(present, action, f"actions[{place}]", contract.currency)
-        found.append(_delta(contract, action, present, following, since))
-        present = following
-    return tuple(found)
+    stages = _stages(contract.lines, actions, contract.currency)
+    changes = zip(actions, pairwise(stages), strict=True)
+    return tuple(_delta(contract, action, before, after, since) for action, (before, after) in changes)
 
 
 def _delta(

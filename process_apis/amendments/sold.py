@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
-from canonical.amendments import Action, AddLine, Cancel, ChangeQuantity, NewAmendment, RemoveLine
+from canonical.amendments import (
+    Action,
+    AddLine,
+    Cancel,
+    ChangeQuantity,
+    NewAmendment,
+    RecurringInterval,
+    RemoveLine,
+    changed_lines,
+)
 from canonical.cases import Finding
 from canonical.deals import MONTHS, Deal, DealLine, PricedLine, deal_line, plain
 from policies.problems import ProblemError
@@ -76,7 +85,8 @@ def _actions(deal: Deal, lines: Sequence[PricedLine]) -> list[Sold]:
             reason = f"the contract has no line of {each.sku} at this price, of which there could be fewer"
             wrong.append(Finding(f"deal.lines[{place}].quantity", reason))
         else:
-            new = AddLine(each.id, each.sku, each.name, each.quantity, each.unit_price, each.interval)  # type: ignore[arg-type]
+            interval = cast("RecurringInterval", each.interval)
+            new = AddLine(each.id, each.sku, each.name, each.quantity, each.unit_price, interval)
             added.append(Sold(new, place))
     for line_id, place in places.items():
         if left[line_id] < 0:
@@ -123,8 +133,7 @@ def _check_to_come(sold: Sequence[Sold], to_come: Sequence[Applied]) -> None:
     """Raise `NotPossible` for a line that has a change of a day to come: that one holds how many there are in all."""
     wrong: list[Finding] = []
     for each in to_come:
-        before, after = ({line.id: line for line in lines} for lines in (each.preview.before, each.preview.after))
-        changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+        changed = {line.id for pair in changed_lines(each.preview.before, each.preview.after) for line in pair if line}
         for action, place in sold:
             if isinstance(action, Cancel) or action.line in changed:
                 reason = f"{each.id} changes this from {each.since:%Y-%m-%d} on: withdraw it, and sell both together"

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import AmendmentPreview
+from canonical.amendments import AmendmentPreview, changed_lines
 from canonical.cases import Action, CaseKind, Finding
 from canonical.deals import PricedLine, ProvisioningRequest, with_terms
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
@@ -354,8 +354,8 @@ def digest(said: AmendmentPreview) -> str:
 def more(said: AmendmentPreview) -> tuple[PricedLine, ...]:
     """Return the lines of which there is more than before, or another product: they are delivered before they are
     billed."""
-    before = {each.id: each for each in said.before}
-    return tuple(each for each in said.after if _grows(before.get(each.id), each))
+    changed = changed_lines(said.before, said.after)
+    return tuple(now for was, now in changed if now is not None and _grows(was, now))
 
 
 def _grows(before: PricedLine | None, line: PricedLine) -> bool:
@@ -364,17 +364,15 @@ def _grows(before: PricedLine | None, line: PricedLine) -> bool:
 
 def less(said: AmendmentPreview) -> tuple[PricedLine, ...]:
     """Return the lines of which there is less than before, those that ended in a quantity of 0."""
-    after = {each.id: each for each in said.after}
-    ended = tuple(_nothing_of(each) for each in said.before if each.id not in after)
-    before = {each.id: each for each in said.before}
-    fewer = (each for each in said.after if each.id in before and _grows(each, before[each.id]))
-    return (*ended, *(each for each in fewer if each.sku == before[each.id].sku))
+    gone = [(was, now) for was, now in changed_lines(said.before, said.after) if was is not None]
+    ended = (_nothing_of(was) for was, now in gone if now is None)
+    return (*ended, *(now for was, now in gone if now is not None and was.sku == now.sku and _grows(now, was)))
 
 
 def former(said: AmendmentPreview) -> tuple[PricedLine, ...]:
     """Return the lines that were to grow, as they were before: those that were not there in a quantity of 0."""
-    before = {each.id: each for each in said.before}
-    return tuple(before.get(each.id) or _nothing_of(each) for each in more(said))
+    changed = changed_lines(said.before, said.after)
+    return tuple(was or _nothing_of(now) for was, now in changed if now is not None and _grows(was, now))
 
 
 def _nothing_of(line: PricedLine) -> PricedLine:
