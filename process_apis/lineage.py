@@ -31,7 +31,7 @@ from policies.contract.operation import operation
 from policies.contract.parameters import ForeignKey, Moment, moment
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
-from process_apis.records import visibility
+from process_apis.records import cross_references, visibility
 from process_apis.records.cases import OF_EVENT
 from process_apis.records.database import (
     amendments,
@@ -110,9 +110,7 @@ class LineageReader:
     def _find(self, rows: _Rows, record: str) -> None:
         """Add what an id is of: a record of ours, or one that a platform has under it."""
         self._add_orders(rows, sa.or_(orders.c.id == record, self._unless_partner(orders.c.deal_id == record)))
-        of_contract = sa.select(references.c.foreign_id).where(
-            references.c.canonical_id == record, references.c.kind == "con", references.c.platform == "order"
-        )
+        of_contract = cross_references.foreign_ids("con", "order", (record,))
         self._add_orders(rows, orders.c.id.in_(of_contract))
         of_posting = sa.or_(
             sa.and_(postings.c.kind.in_(("invoice", "payment")), postings.c.id == record),
@@ -192,10 +190,7 @@ class LineageReader:
             self._add_orders(rows, orders.c.customer_id.in_(rows.of_customers))
             self._add_postings(rows, postings.c.customer_id.in_(rows.of_customers))
         if contracts := {row.contract_id for row in rows.postings.values() if row.contract_id}:
-            of_contract = sa.select(references.c.foreign_id).where(
-                references.c.canonical_id.in_(contracts), references.c.kind == "con", references.c.platform == "order"
-            )
-            self._add_orders(rows, orders.c.id.in_(of_contract))
+            self._add_orders(rows, orders.c.id.in_(cross_references.foreign_ids("con", "order", contracts)))
         if own := {_PLAN.decode(rows.orders[each].plan).contract.id for each in asked_orders if rows.orders[each].plan}:
             self._add_postings(rows, postings.c.contract_id.in_(own))
         if invoices := {row.invoice_id for row in rows.postings.values()}:

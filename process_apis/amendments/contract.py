@@ -8,23 +8,19 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import msgspec
-import sqlalchemy as sa
 
 from canonical.amendments import ContractTimeline, ContractVersion, ends_on, mrr
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.orders import Order
+from canonical.parties import References
 from policies.business.posting_windows import window_of
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
+from process_apis.records import cross_references
 from process_apis.records.amendments import Amendments, Applied
-from process_apis.records.database import references
 from process_apis.runtime.context import WorkflowContext
-
-OF_AN_INVOICE = "invoice"
-ORDER_OF = sa.select(references.c.foreign_id).where(
-    references.c.kind == "con", references.c.platform == "order", references.c.canonical_id == sa.bindparam("of")
-)
+from process_apis.runtime.crm_status import IN_FORCE
 
 
 class RunningContract(msgspec.Struct, frozen=True):
@@ -42,6 +38,8 @@ class RunningContract(msgspec.Struct, frozen=True):
     """The ids of all lines that it has or had, those that were not delivered included."""
     began_at: Mapping[str, Decimal]
     """The unit price at which each line began with its present product, by its id, for one invoice in major units."""
+    versions: tuple[Applied, ...]
+    """What amendments have made of it, and will make when their day comes."""
 
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
@@ -56,7 +54,7 @@ def find(context: WorkflowContext, amendments: Amendments, contract_id: str, pri
 def order_of(context: WorkflowContext, contract_id: str) -> str:
     """Return the id of the order of a contract, empty for a contract that is not known."""
     with context.database.connect() as connection:
-        return connection.scalar(ORDER_OF, {"of": contract_id}) or ""
+        return connection.scalar(cross_references.foreign_ids("con", "order", (contract_id,))) or ""
 
 
 def running(context: WorkflowContext, amendments: Amendments, order: Order) -> RunningContract:
@@ -65,8 +63,8 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         raise LookupError(f"the order {order.id} was not accepted yet")
     sold = order.plan.contract
     zone = ZoneInfo(window_of(context.live_catalogue.current, sold.legal_entity).timezone)
-    made = [each for each in amendments.versions(sold.id) if not each.is_future]
-    names = {name: each for name, each in sold.references.items() if name.partition(".")[0] != OF_AN_INVOICE}
+    versions = amendments.versions(sold.id)
+    made = [each for each in versions if not each.is_future]
     delivered = _delivered(order)
     known = {line.id for each in made for line in (*each.preview.before, *each.preview.after)}
     if made:
@@ -77,13 +75,19 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
     state = "cancelled" if made and not lines else sold.state
     return RunningContract(
         order,
-        msgspec.structs.replace(sold, lines=lines, references=names, state=state),
+        msgspec.structs.replace(sold, lines=lines, references=lasting(sold), state=state),
         since,
         changed_by,
         zone,
         frozenset(known.union(each.line.id for each in order.lines)),
         _first_prices(delivered, made),
+        tuple(versions),
     )
+
+
+def lasting(contract: Contract) -> References:
+    """Return what billing calls the records of a contract, but for its invoices: those are of one moment."""
+    return {name: each for name, each in contract.references.items() if name.partition(".")[0] != "invoice"}
 
 
 def _first_prices(sold: Iterable[PricedLine], made: Iterable[Applied]) -> dict[str, Decimal]:
@@ -103,7 +107,7 @@ def _delivered(order: Order) -> tuple[PricedLine, ...]:
 def began(order: Order, contract: Contract, zone: ZoneInfo) -> datetime:
     """Return since when a contract counts: from its first day, or from the delivery that came later."""
     first = datetime.combine(contract.starts_on, time(), zone)
-    delivered = [each.at for each in order.history if each.state in ("partially_active", "active")]
+    delivered = [each.at for each in order.history if each.state in IN_FORCE]
     return max([first, *delivered[:1]])
 
 
@@ -115,7 +119,7 @@ def timeline(amendments: Amendments, found: RunningContract, as_of: datetime) ->
     if sold:
         first = began(order, contract, found.zone)
         versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency)))
-    for each in amendments.versions(contract.id):
+    for each in found.versions:
         after = each.preview.after
         versions.append(
             ContractVersion(

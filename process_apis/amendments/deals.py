@@ -106,7 +106,7 @@ class DealReading(DBOSConfiguredInstance):
         if not self._amendments.is_known(made):
             if first := self._amendments.before(contract.id):
                 raise Waits(f"{first}, which was asked for before", context.stalled_at())
-            to_come = [each for each in self._amendments.versions(contract.id) if each.is_future]
+            to_come = [each for each in found.versions if each.is_future]
             now = context.clock()
             asked = wanted(deal, found, to_come, key, now)
             self._amendments.receive(contract, asked, deal.placed_by, row.correlation_id, now)

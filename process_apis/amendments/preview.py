@@ -7,6 +7,7 @@ by which the platform prorates: it says why the amount is what it is, and never 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from canonical.amendments import (
@@ -20,6 +21,7 @@ from canonical.amendments import (
 )
 from canonical.billing import InvoiceLine, Posting
 from canonical.cases import Finding
+from canonical.deals import PricedLine
 from canonical.faults import Rejected
 from canonical.money import Money, smallest_charge, total
 from canonical.proration import Period, ProrationRule, share
@@ -33,14 +35,18 @@ WHOLE = "the whole period"
 
 
 def billing_change(
-    amendment_id: str, found: RunningContract, wanted: AmendmentRequest, change: PlannedChange
+    amendment_id: str,
+    found: RunningContract,
+    wanted: AmendmentRequest,
+    after: tuple[PricedLine, ...],
+    effective_at: datetime,
 ) -> ContractChange:
-    """Return what billing is to make of a contract."""
+    """Return what billing is to make of a contract, which has the lines `after` from `effective_at` on."""
     return ContractChange(
         amendment_id,
         found.contract,
-        change.after,
-        change.effective_at,
+        after,
+        effective_at,
         at_period_end=wanted.effective == "period_end",
         settlement=wanted.settlement,
     )
@@ -58,7 +64,8 @@ def preview(
     A change of which the day is too far away for billing has no invoices yet: they are asked for on the day.
     """
     try:
-        said = context.platforms.preview_change(billing_change(amendment_id, found, wanted, change))
+        asked = billing_change(amendment_id, found, wanted, change.after, change.effective_at)
+        said = context.platforms.preview_change(asked)
     except Rejected as refused:
         if refused.field != "effective_at" or change.effective_at <= context.clock():
             raise

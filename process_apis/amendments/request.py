@@ -28,6 +28,7 @@ from process_apis import onboarding, validation
 from process_apis.amendments.contract import RunningContract
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.crm_status import IN_FORCE
 
 OF_A_LINE = re.compile(r"deal\.lines\[(\d+)\]\.(\w+)")
 NOT_IN_FORCE = ("on_hold", "compensating", "cancelled", "failed", "awaiting_approval")
@@ -56,7 +57,7 @@ def check(found: RunningContract, wanted: AmendmentRequest) -> None:
         raise ProblemError(CONTRACT_OVER, f"The contract was cancelled with {found.changed_by}.")
     if found.order.state in NOT_IN_FORCE:
         raise ProblemError(CONTRACT_OVER, f"The contract is not in force: its order is {found.order.state}.")
-    if found.order.state not in ("active", "partially_active"):
+    if found.order.state not in IN_FORCE:
         return  # it waits for the activation, and is checked again then
     errors = [*_of_moment(found, wanted), *_of_actions(found, wanted.actions)]
     if errors:
@@ -115,7 +116,7 @@ def moment_of(found: RunningContract, wanted: AmendmentRequest, asked_at: dateti
     return max(moment, found.since).astimezone(UTC).replace(microsecond=0)
 
 
-def change(
+def planned(
     context: WorkflowContext, found: RunningContract, wanted: AmendmentRequest, asked_at: datetime
 ) -> PlannedChange:
     """Return what a change makes of a contract, with the products, amounts and taxes as the ERP and the CRM have them

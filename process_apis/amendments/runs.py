@@ -71,7 +71,7 @@ class AmendmentRuns:
         if request_of(row) != wanted:
             raise ProblemError(KEY_TAKEN, f"{row.id} has this key, and is another change.")
         if is_new:
-            self._engine.start(self._work(row, 1))
+            self._engine.start(self.begin(row, 1))
         return amendment(row)
 
     def preview(self, contract_id: str, wanted: AmendmentRequest, principal: Principal) -> AmendmentPreview:
@@ -81,7 +81,7 @@ class AmendmentRuns:
         found = find(context, self.records, contract_id, principal)
         request.check(found, wanted)
         try:
-            made = request.change(context, found, wanted, context.clock())
+            made = request.planned(context, found, wanted, context.clock())
             return preview(context, amendment_id(contract_id, PREVIEW), found, wanted, made)
         except request.NotPossible as refused:
             errors = tuple(FieldError(f"$.{each.field}", each.reason) for each in refused.findings)
@@ -139,17 +139,14 @@ class AmendmentRuns:
         """Begin a new run, where the amendment stands."""
         row = self.records.row(amendment_id)
         if (run := self.agenda.claim(row)) is not None:
-            self._engine.start(self._work(row, run))
+            self._engine.start(self.begin(row, run))
 
     def begin(self, row: sa.Row[Any], run: int) -> Work:
-        return self._work(row, run)
+        return Work(amendment_run(row.id, run), self.amending.run, (row.id,), row.contract_id)
 
     def in_hand(self, row: sa.Row[Any]) -> datetime | None:
         """Return when to look again at an amendment that a run is at."""
         return self._context.stalled_at() if self._engine.is_running(amendment_run(row.id, row.run)) else None
-
-    def _work(self, row: sa.Row[Any], run: int) -> Work:
-        return Work(amendment_run(row.id, run), self.amending.run, (row.id,), row.contract_id)
 
     # ---- cases
 

@@ -24,9 +24,9 @@ from canonical.orders import Order
 from canonical.states import AmendmentState
 from policies.context.correlation import correlated
 from policies.problems import ProblemError
-from process_apis.amendments.contract import running
+from process_apis.amendments.contract import lasting, running
 from process_apis.amendments.preview import billing_change, preview
-from process_apis.amendments.request import NotPossible, PlannedChange, change, check
+from process_apis.amendments.request import NotPossible, check, planned
 from process_apis.records.amendments import ENDED, Amendments, preview_of, request_of, wake
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
@@ -100,7 +100,7 @@ class Amending(DBOSConfiguredInstance):
         asked_at = datetime.fromisoformat(row.requested_at)
         try:
             check(found, wanted)
-            made = change(context, found, wanted, asked_at)
+            made = planned(context, found, wanted, asked_at)
         except ProblemError as refused:
             findings = [Finding(each.path.removeprefix("$."), each.reason) for each in refused.errors]
             raise Stopped(
@@ -109,8 +109,9 @@ class Amending(DBOSConfiguredInstance):
         except NotPossible as refused:
             raise Stopped("amendment_invalid", refused.findings, ("retry", "compensate")) from refused
         said = preview(context, row.id, found, wanted, made)
+        kept = {"preview": msgspec.json.encode(said), "effective_at": said.effective_at.isoformat()}
+        self._amendments.change(row.id, **kept)
         if said.differences:
-            self._keep(row, said)
             raise Stopped("amendment_not_agreed", list(said.differences), ("retry", "compensate"))
         return self._decided(row, said, made.effective_at)
 
@@ -124,32 +125,24 @@ class Amending(DBOSConfiguredInstance):
         if first := self._amendments.before(row.contract_id, row.seq):
             raise Waits(f"{first}, which comes first", self._context.stalled_at())
 
-    def _keep(self, row: sa.Row[Any], said: AmendmentPreview) -> dict[str, Any]:
-        """Keep what the platforms said."""
-        values = {"preview": msgspec.json.encode(said), "effective_at": said.effective_at.isoformat()}
-        self._amendments.change(row.id, **values)
-        return values
-
     def _decided(self, row: sa.Row[Any], said: AmendmentPreview, effective_at: datetime) -> Outcome:
         """Let an amendment that all agree to go on: to who approves it, to its day, or to its delivery."""
-        context, kept = self._context, self._keep(row, said)
+        context = self._context
         approvals = "; ".join(said.approvals)
         is_approved = not approvals or row.approved == digest(said)
         if not is_approved:
             self._open(row, "amendment_approval", Finding("approvals", approvals), ("approve", "reject"))
         with self._amendments.at(row.id) as one:
-            is_withdrawn = one.row.state == "given_up"
-            if is_withdrawn:
-                pass
-            elif not is_approved:
-                one.advance("awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {approvals}", **kept)
-            elif effective_at > context.clock():
-                one.advance("scheduled", next_attempt_at=effective_at, blocked_reason="its day", **kept)
-            else:
-                one.advance("provisioning" if more(said) else "applying", next_attempt_at=context.stalled_at(), **kept)
+            if one.row.state != "given_up":
+                if not is_approved:
+                    one.advance("awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {approvals}")
+                    return "stopped"
+                if effective_at > context.clock():
+                    one.advance("scheduled", next_attempt_at=effective_at, blocked_reason="its day")
+                    return "stopped"
+                one.advance("provisioning" if more(said) else "applying", next_attempt_at=context.stalled_at())
                 return "done"
-        if is_withdrawn:
-            self._close_cases(row.id)
+        self._close_cases(row.id)  # it was withdrawn meanwhile
         return "stopped"
 
     # ---- what there is more of, before it is billed
@@ -193,11 +186,10 @@ class Amending(DBOSConfiguredInstance):
         at = said.effective_at if wanted.effective != "period_end" else datetime.fromisoformat(row.requested_at)
         known = {each.id for each in (*said.before, *said.after)}
         late = (each for each in found.contract.lines if said.after and each.id not in known)
-        made = PlannedChange(at.replace(microsecond=0), (*said.after, *late), said.deltas)
-        changed = context.platforms.change_contract(billing_change(row.id, found, wanted, made))
+        change = billing_change(row.id, found, wanted, (*said.after, *late), at.replace(microsecond=0))
+        changed = context.platforms.change_contract(change)
         if order.plan:
-            names = {name: each for name, each in changed.references.items() if name.partition(".")[0] != "invoice"}
-            contract = msgspec.structs.replace(order.plan.contract, references=order.plan.contract.references | names)
+            contract = msgspec.structs.replace(order.plan.contract, references=lasting(changed))
             context.orders.keep_plan(order.id, msgspec.structs.replace(order.plan, contract=contract))
         with self._amendments.at(row.id) as one:
             version = one.next_version()

@@ -210,7 +210,7 @@ class Amendments:
             (row for row in rows if row.state in FUTURE and row.preview), key=lambda row: (row.effective_at, row.seq)
         )
         return [
-            Applied(row.id, datetime.fromisoformat(row.effective_at), _PREVIEW.decode(row.preview), row in to_come)
+            Applied(row.id, datetime.fromisoformat(row.effective_at), _PREVIEW.decode(row.preview), row.version is None)
             for row in (*made, *to_come)
         ]
 

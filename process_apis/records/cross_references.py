@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
 from canonical.ids import Prefix, derived
@@ -49,6 +51,13 @@ def move(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, before
         else:
             at = {"of_kind": kind, "at": platform, "of": foreign_id, "before": before}
             connection.execute(MOVE, at | {"to": to})
+
+
+def foreign_ids(kind: Prefix, platform: str, canonical_ids: Collection[str]) -> sa.Select[str]:
+    """Return the query for what a platform calls some records of ours."""
+    return sa.select(references.c.foreign_id).where(
+        references.c.kind == kind, references.c.platform == platform, references.c.canonical_id.in_(canonical_ids)
+    )
 
 
 def known(engine: sa.Engine, kind: Prefix, platform: str, foreign_ids: tuple[str, ...]) -> dict[str, str]:
