@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,16 @@ since_option = click.option("--since", type=click.DateTime(), help="From this mo
 until_option = click.option("--until", type=click.DateTime(), help="Up to this moment (UTC).")
 type_option = click.option("--type", "event_type", help="Only events of this type.")
 object_option = click.option("--object", "subject", help="Only events about this record, by the id in them.")
+from_option = click.option("--from", "from_number", type=int, help="From this number on.")
+to_option = click.option("--to", "to_number", type=int, help="Up to this number.")
+CRITERIA = (since_option, until_option, from_option, to_option, type_option, object_option)
+
+
+def of_some(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which events are meant."""
+    for option in reversed(CRITERIA):
+        command = option(command)
+    return command
 
 
 @click.group(cls=Commands)
@@ -34,12 +45,7 @@ def events() -> None:
 
 
 @events.command("list")
-@since_option
-@until_option
-@click.option("--from", "from_number", type=int, help="From this number on.")
-@click.option("--to", "to_number", type=int, help="Up to this number.")
-@type_option
-@object_option
+@of_some
 @click.option("--limit", type=click.IntRange(1, MOST), default=25, show_default=True, help="So many, the newest first.")
 @json_option
 @config_option
@@ -109,12 +115,7 @@ def subscribers(config: Path, *, as_json: bool) -> None:
 
 
 @events.command()
-@since_option
-@until_option
-@click.option("--from", "from_number", type=int, help="From this number on.")
-@click.option("--to", "to_number", type=int, help="Up to this number.")
-@type_option
-@object_option
+@of_some
 @click.option("--subscriber", help="Only the reactions of this one.")
 @click.option("--per-second", type=click.IntRange(1, 50), default=20, show_default=True, help="How many in a second.")
 @click.option("--go", is_flag=True, help="Carry it out; without it, only say what would be done.")
