@@ -20,7 +20,7 @@ from policies.problems import MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.amendments import request
 from process_apis.amendments.contract import find
 from process_apis.amendments.preview import preview
-from process_apis.amendments.workflow import KINDS, Amending, digest
+from process_apis.amendments.workflow import KINDS, Amending, digest, open_case
 from process_apis.records.amendments import (
     Amendments,
     OneAmendment,
@@ -118,16 +118,7 @@ class AmendmentRuns:
         finding = Finding(f"lines.{line}", reason or "the line could not be provisioned")
         is_held = row.state == "provisioning" or (row.state == "on_hold" and row.held_in == "provisioning")
         actions: tuple[Action, ...] = ("retry", "compensate") if is_held else ("retry", "skip")
-        self._context.cases.open(
-            "amendment_not_delivered",
-            row.id,
-            finding,
-            actions,
-            correlation_id=row.correlation_id,
-            legal_entity=row.legal_entity,
-            customer_id=row.customer_id,
-            given={"contract": row.contract_id, "line": line},
-        )
+        open_case(self._context, row, "amendment_not_delivered", finding, actions, line=line)
         with self.records.at(row.id) as one:
             if one.row.state == "provisioning":
                 reasons = f"{finding.field}: {finding.reason}"

@@ -131,7 +131,8 @@ class Amending(DBOSConfiguredInstance):
         approvals = "; ".join(said.approvals)
         is_approved = not approvals or row.approved == digest(said)
         if not is_approved:
-            self._open(row, "amendment_approval", Finding("approvals", approvals), ("approve", "reject"))
+            finding = Finding("approvals", approvals)
+            open_case(context, row, "amendment_approval", finding, ("approve", "reject"), order=row.order_id)
         with self._amendments.at(row.id) as one:
             if one.row.state != "given_up":
                 if not is_approved:
@@ -292,7 +293,7 @@ class Amending(DBOSConfiguredInstance):
         """Stop an amendment, with a case for each finding. One that is applied, or given up, stays that."""
         reasons = "; ".join(f"{each.field}: {each.reason}" for each in stopped.findings)
         for each in stopped.findings:
-            self._open(row, stopped.kind, each, stopped.actions)
+            open_case(self._context, row, stopped.kind, each, stopped.actions, order=row.order_id)
         with self._amendments.at(row.id) as one:
             is_left = one.row.state != row.state
             if not is_left and row.state in ENDED:
@@ -310,17 +311,26 @@ class Amending(DBOSConfiguredInstance):
         if row.state == "given_up":
             self._context.cases.end(row.id, row.blocked_reason, KINDS)
 
-    def _open(self, row: sa.Row[Any], kind: CaseKind, finding: Finding, actions: tuple[Action, ...]) -> None:
-        self._context.cases.open(
-            kind,
-            row.id,
-            finding,
-            actions,
-            correlation_id=row.correlation_id,
-            legal_entity=row.legal_entity,
-            customer_id=row.customer_id,
-            given={"contract": row.contract_id, "order": row.order_id},
-        )
+
+def open_case(
+    context: WorkflowContext,
+    row: sa.Row[Any],
+    kind: CaseKind,
+    finding: Finding,
+    actions: tuple[Action, ...],
+    **given: str,
+) -> None:
+    """Open a case of an amendment, or find the one that is open. `given` is said in it, with the contract."""
+    context.cases.open(
+        kind,
+        row.id,
+        finding,
+        actions,
+        correlation_id=row.correlation_id,
+        legal_entity=row.legal_entity,
+        customer_id=row.customer_id,
+        given={"contract": row.contract_id} | given,
+    )
 
 
 def _refused(row: sa.Row[Any], finding: Finding) -> Stopped:
