@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
+from canonical.amendments import Amendment, AmendmentPreview, ContractTimeline, NewAmendment
+from canonical.ids import Instant
 from canonical.orders import NewOrder, Order, OrderSummary, Page, PostingStatus
 from canonical.parties import Customer
-from canonical.states import OrderState
+from canonical.states import AmendmentState, OrderState
 from experience_apis.partners import contract
 from experience_apis.partners.contract import (
+    PartnerAmendment,
+    PartnerAmendmentPreview,
+    PartnerAmendmentRequest,
+    PartnerContractTimeline,
     PartnerCustomer,
     PartnerInvoice,
     PartnerOrder,
@@ -19,11 +26,12 @@ from experience_apis.partners.contract import (
     PartnerOrderSummary,
 )
 from experience_apis.process_client import Process
+from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
-from policies.problems import MISSING, OUTSIDE_REGION
+from policies.problems import MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION
 
 
 @operation("partners_list_customers", "GET", "/customers", summary="List your customers, newest first")
@@ -103,4 +111,130 @@ async def list_invoices(
     return Page(tuple(map(contract.invoice, found.items)), found.next_cursor)
 
 
-routers = versioned("partners", __name__, [list_customers, place_order, list_orders, get_order, list_invoices])
+@operation(
+    "partners_get_contract",
+    "GET",
+    "/contracts/{contract_id:str}",
+    summary="Read a contract of one of your customers: what it was, is and will be",
+)
+async def get_contract(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: CanonicalId,
+    as_of: Annotated[
+        Instant | None, QueryParameter(description="The moment at which it is read; now by default.")
+    ] = None,
+) -> PartnerContractTimeline:
+    """Show every version of the contract, and which of them counts at `as_of`."""
+    query = {"as_of": as_of and as_of.isoformat()}
+    return contract.timeline(await process.read(principal, f"contracts/{contract_id}", query, ContractTimeline))
+
+
+@operation(
+    "partners_preview_amendment",
+    "POST",
+    "/contracts/{contract_id:str}/amendments/preview",
+    summary="See what a change of a contract would cost",
+    status=200,
+    problems=(CONTRACT_OVER, CHANGE_REFUSED),
+    asks_platforms=True,
+)
+async def preview_amendment(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: CanonicalId,
+    data: JSONBody[PartnerAmendmentRequest],
+) -> PartnerAmendmentPreview:
+    """Show what would be charged and credited. Nothing is changed."""
+    path = f"contracts/{contract_id}/amendments/preview"
+    return contract.preview(await process.write(principal, path, contract.wanted(data), AmendmentPreview))
+
+
+@operation(
+    "partners_request_amendment",
+    "POST",
+    "/contracts/{contract_id:str}/amendments",
+    summary="Change a contract of one of your customers",
+    problems=(CONTRACT_OVER, CHANGE_REFUSED, KEY_TAKEN, OUTSIDE_REGION),
+    links={"partners_get_amendment": ("amendment_id", "/id")},
+)
+async def request_amendment(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    act: NamedDependency[str],
+    contract_id: CanonicalId,
+    data: JSONBody[PartnerAmendmentRequest],
+) -> PartnerAmendment:
+    """Ask for a change at the prices of the contract. Follow it with its id. The same `Idempotency-Key` again is the
+    same change. A product that the customer does not have is an order."""
+    wanted = NewAmendment(**msgspec.structs.asdict(contract.wanted(data)), key=act)
+    return contract.amendment(await process.write(principal, f"contracts/{contract_id}/amendments", wanted, Amendment))
+
+
+@operation(
+    "partners_list_amendments",
+    "GET",
+    "/amendments",
+    summary="List changes of your customers' contracts, newest first",
+    links={"partners_get_amendment": ("amendment_id", "/items/0/id")},
+)
+async def list_amendments(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: Annotated[str | None, QueryParameter(description="Of one contract alone.")] = None,
+    amendment_state: Annotated[AmendmentState | None, QueryParameter(name="state")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[PartnerAmendment]:
+    """Return all changes of your customers' contracts, by whatever channel they came."""
+    query = {"contract_id": contract_id, "state": amendment_state, "cursor": cursor, "limit": limit}
+    found = await process.read(principal, "amendments", query, Page[Amendment])
+    return Page(tuple(map(contract.amendment, found.items)), found.next_cursor)
+
+
+@operation(
+    "partners_get_amendment",
+    "GET",
+    "/amendments/{amendment_id:str}",
+    summary="Read a change of a contract: how far it is, and what it costs",
+)
+async def get_amendment(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], amendment_id: CanonicalId
+) -> PartnerAmendment:
+    """Show how far the change is, what holds it up, and what it comes to."""
+    return contract.amendment(await process.read(principal, f"amendments/{amendment_id}", {}, Amendment))
+
+
+@operation(
+    "partners_withdraw_amendment",
+    "POST",
+    "/amendments/{amendment_id:str}/withdrawal",
+    summary="Withdraw a change that is not carried out yet",
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+)
+async def withdraw_amendment(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], amendment_id: CanonicalId
+) -> PartnerAmendment:
+    """Give up a change that waits: for its day, an approval or a correction."""
+    path = f"amendments/{amendment_id}/withdrawal"
+    return contract.amendment(await process.write(principal, path, None, Amendment))
+
+
+routers = versioned(
+    "partners",
+    __name__,
+    [
+        list_customers,
+        place_order,
+        list_orders,
+        get_order,
+        list_invoices,
+        get_contract,
+        preview_amendment,
+        request_amendment,
+        list_amendments,
+        get_amendment,
+        withdraw_amendment,
+    ],
+)

@@ -7,12 +7,24 @@ from typing import Annotated
 
 import msgspec
 
-from canonical.deals import Interval, LineTerms, PlacedLine
+from canonical.amendments import (
+    MOST_ACTIONS,
+    Amendment,
+    AmendmentPreview,
+    AmendmentRequest,
+    Cancel,
+    ChangeQuantity,
+    ContractTimeline,
+    ContractVersion,
+    Effective,
+    RemoveLine,
+)
+from canonical.deals import Interval, LineTerms, PlacedLine, PricedLine
 from canonical.ids import Instant
 from canonical.money import CurrencyCode, Money, exponent
 from canonical.orders import LineState, Order, OrderSummary, PostingStatus
 from canonical.parties import Customer
-from canonical.states import OrderState
+from canonical.states import AmendmentState, ContractState, OrderState
 from policies.catalogue.model import LEGAL_ENTITY
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
@@ -129,6 +141,129 @@ class PartnerOrderSummary(msgspec.Struct, frozen=True):
     """When the order reached us (ISO 8601, UTC)."""
 
 
+class AgreedLine(msgspec.Struct, frozen=True):
+    """A product of a contract that runs, as it was agreed."""
+
+    id: str
+    """The id of the line, unique within its contract."""
+    sku: str
+    """The product, by its number in the price list."""
+    name: str
+    """What the product is called, for people."""
+    interval: Interval
+    """What its price is for: once, a month or a year."""
+    terms: LineTerms
+    """How much of it there is, at which price, in major units of the currency, net of tax."""
+
+
+class PartnerContractVersion(msgspec.Struct, frozen=True):
+    """What a contract is from a moment on, until the next of its versions."""
+
+    since: Instant
+    """From when on it counts (ISO 8601, UTC)."""
+    state: ContractState
+    """What the contract is from then on."""
+    lines: tuple[AgreedLine, ...]
+    """What the customer has."""
+    amendment_id: str
+    """The amendment that made it; empty for what was sold at first."""
+
+
+class PartnerContractTimeline(msgspec.Struct, frozen=True):
+    """A contract with what it was, is and will be."""
+
+    id: str
+    """Our id of the contract: `con_` and 32 hexadecimal digits."""
+    order_id: str
+    """The order that it came of."""
+    customer_id: str
+    """The customer whose contract it is."""
+    legal_entity: str
+    """The company of ours that sells, by its code."""
+    currency: str
+    """The currency of its prices, an ISO 4217 code."""
+    starts_on: date
+    """Its first day (ISO 8601, UTC)."""
+    ends_on: date | None
+    """The first day after its term; null for one without end."""
+    present: PartnerContractVersion | None
+    """The version that counts at the moment that was asked for; null before its first day."""
+    versions: tuple[PartnerContractVersion, ...]
+    """All of its versions, the earliest first."""
+    pending: tuple[str, ...]
+    """The ids of amendments that are neither carried out nor given up."""
+
+
+class PartnerAmendmentRequest(msgspec.Struct, frozen=True):
+    """A change of a contract at the prices that it has. A product that is new to a customer is an order."""
+
+    actions: Annotated[
+        tuple[ChangeQuantity | RemoveLine | Cancel, ...], msgspec.Meta(min_length=1, max_length=MOST_ACTIONS)
+    ]
+    """What changes, in this order, as one change."""
+    effective: Effective = "now"
+    """From when it counts: from now on, from the start of a day, or from the end of the period that is paid."""
+    effective_on: date | None = None
+    """The day, for a change that is `effective` at a date; null for any other."""
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """Why, for those who read of it later."""
+
+
+class PreviewedInvoice(msgspec.Struct, frozen=True):
+    """An invoice that the change would lead to; negative amounts are a credit."""
+
+    net: Money
+    """What it comes to, before tax."""
+    tax: Money
+    """How much tax is on it."""
+    total: Money
+    """What it comes to, with tax."""
+
+
+class PartnerAmendmentPreview(msgspec.Struct, frozen=True):
+    """What a change would be. Nothing was changed."""
+
+    contract_id: str
+    """The contract that would change."""
+    effective_at: Instant
+    """From when it would count (ISO 8601, UTC)."""
+    before: tuple[AgreedLine, ...]
+    """What the customer has until then."""
+    after: tuple[AgreedLine, ...]
+    """What it has from then on; nothing when the contract ends."""
+    invoices: tuple[PreviewedInvoice, ...]
+    """What would be charged and credited for the change."""
+    needs_approval: bool
+    """Whether somebody of ours has to approve it."""
+    is_agreed: bool
+    """Whether our billing and our books say the same: else we look into it before it is carried out."""
+
+
+class PartnerAmendment(msgspec.Struct, frozen=True):
+    """A change of a contract, and how far it has come."""
+
+    id: str
+    """Our id of the amendment: `amd_` and 32 hexadecimal digits."""
+    contract_id: str
+    """The contract that it changes."""
+    order_id: str
+    """The order that the contract came of."""
+    customer_id: str
+    """The customer whose contract it is."""
+    state: AmendmentState
+    """Where it is."""
+    waits_for: str
+    """What it waits for, in words; empty when it waits for nothing."""
+    requested_at: Instant
+    """When it reached us (ISO 8601, UTC)."""
+    updated_at: Instant
+    """When it last changed (ISO 8601, UTC)."""
+    effective_at: Instant | None
+    """From when on it counts (ISO 8601, UTC); null until that is decided."""
+    preview: PartnerAmendmentPreview | None
+    """What it changes and costs; null until that is known."""
+
+
 class PartnerInvoice(msgspec.Struct, frozen=True):
     """An invoice that is posted to the books."""
 
@@ -185,6 +320,61 @@ def _contract(of: Order) -> PartnerContract | None:
         for each in of.lines
     )
     return PartnerContract(agreed.id, agreed.starts_on, agreed.term_months, lines, agreed.net)
+
+
+def _line(of: PricedLine) -> AgreedLine:
+    return AgreedLine(of.id, of.sku, of.name, of.interval, of.terms)
+
+
+def _version(of: ContractVersion) -> PartnerContractVersion:
+    return PartnerContractVersion(of.since, of.state, tuple(map(_line, of.lines)), of.amendment_id)
+
+
+def timeline(of: ContractTimeline) -> PartnerContractTimeline:
+    return PartnerContractTimeline(
+        of.id,
+        of.order_id,
+        of.customer_id,
+        of.legal_entity,
+        of.currency,
+        of.starts_on,
+        of.ends_on,
+        _version(of.present) if of.present else None,
+        tuple(map(_version, of.versions)),
+        of.pending,
+    )
+
+
+def wanted(of: PartnerAmendmentRequest) -> AmendmentRequest:
+    return AmendmentRequest(of.actions, of.effective, of.effective_on, reason=of.reason)
+
+
+def preview(of: AmendmentPreview) -> PartnerAmendmentPreview:
+    return PartnerAmendmentPreview(
+        of.contract_id,
+        of.effective_at,
+        tuple(map(_line, of.before)),
+        tuple(map(_line, of.after)),
+        tuple(PreviewedInvoice(each.total - each.tax, each.tax, each.total) for each in of.invoices),
+        bool(of.approvals),
+        not of.differences,
+    )
+
+
+def amendment(of: Amendment) -> PartnerAmendment:
+    """Return an amendment without our limits for approvals, which its reason for waiting names."""
+    return PartnerAmendment(
+        of.id,
+        of.contract_id,
+        of.order_id,
+        of.customer_id,
+        of.state,
+        "our approval" if of.state == "awaiting_approval" else of.blocked_reason,
+        of.requested_at,
+        of.updated_at,
+        of.effective_at,
+        preview(of.preview) if of.preview else None,
+    )
 
 
 def summary(of: OrderSummary) -> PartnerOrderSummary:

@@ -40,13 +40,17 @@ def timeline(environment: Environment, order: Order) -> ContractTimeline:
     return environment.channels.get("sales-app", f"/sales/v1/contracts/{contract_of(order).id}", ContractTimeline)
 
 
+def amendment_of(environment: Environment, amendment_id: str) -> Amendment:
+    return environment.channels.get("sales-app", f"/sales/v1/amendments/{amendment_id}", Amendment)
+
+
 def amendment_in(environment: Environment, found: Amendment, *states: str, seconds: float = 60.0) -> Amendment:
     """Return an amendment once it is in one of some states."""
 
     def look() -> Amendment | None:
         if environment.record("SELECT state FROM amendments WHERE id = ?", found.id) not in states:
             return None
-        return environment.channels.get("sales-app", f"/sales/v1/amendments/{found.id}", Amendment)
+        return amendment_of(environment, found.id)
 
     return wait_until(look, seconds, f"the amendment {found.id} in {states}")
 

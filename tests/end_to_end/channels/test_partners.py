@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
 from canonical.orders import Order
+from tests.support.amending import amendment_in, amendment_of, contract_of, extra_invoice, line_of
 from tests.support.environment import Environment
 from tests.support.partners import NORD, SUED, Partner, customer_of
 from tests.support.platforms import wait_until
@@ -160,6 +162,76 @@ def test_what_a_partner_sees_says_nothing_of_how_we_work(environment: Environmen
     assert first.deal_id not in shown
     assert first.correlation_id not in shown
     assert "references" not in shown
+
+
+def test_a_partner_previews_and_asks_for_a_change_at_the_prices_of_the_contract(environment: Environment) -> None:
+    order = customer_of(environment, NORD, "Grows")
+    partner, contract, seats = Partner(environment), contract_of(order), line_of(order, "SEAT")
+    path = f"/partners/v2/contracts/{contract.id}"
+    body = {"actions": [{"action": "quantity", "line": seats, "quantity": "30"}]}
+
+    previewed = partner.call("POST", f"{path}/amendments/preview", json=body)
+    asked = [
+        partner.call("POST", f"{path}/amendments", json=body, headers={"idempotency-key": "partner-30"})
+        for _ in range(2)
+    ]
+
+    assert previewed.status_code == 200
+    expected = previewed.json()
+    assert (expected["is_agreed"], expected["needs_approval"]) == (True, False)
+    assert [each.status_code for each in asked] == [201, 201]
+    assert asked[0].json()["id"] == asked[1].json()["id"]
+    done = amendment_in(environment, amendment_of(environment, asked[0].json()["id"]), "applied")
+    charged = extra_invoice(environment, order, done)
+    shown = partner.call("GET", f"/partners/v2/amendments/{done.id}").json()
+    assert [each["total"]["amount"] for each in shown["preview"]["invoices"]] == [charged.total]
+    now = partner.call("GET", path).json()
+    agreed = {each["sku"]: each["terms"]["quantity"] for each in now["present"]["lines"]}
+    assert agreed["SEAT"] == "30"
+    assert [each["amendment_id"] for each in now["versions"]] == ["", done.id]
+    in_v1 = partner.call("GET", f"/partners/v1/amendments/{done.id}").json()
+    total = f"{Decimal(charged.total) / 100:.2f} EUR"
+    assert [each["total"] for each in in_v1["preview"]["invoices"]] == [total]
+    listed = partner.call("GET", f"/partners/v2/amendments?contract_id={contract.id}").json()["items"]
+    assert [each["id"] for each in listed] == [done.id]
+
+
+def test_a_partner_changes_no_price_and_sees_no_limit_of_ours(environment: Environment, first: Order) -> None:
+    partner, seats = Partner(environment), line_of(first, "SEAT")
+    path = f"/partners/v2/contracts/{contract_of(first).id}/amendments"
+    for action in ({"action": "price", "unit_price": "1"}, {"action": "discount", "discount_percent": "50"}):
+        refused = partner.call("POST", f"{path}/preview", json={"actions": [action | {"line": seats}]})
+        assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid-request")
+
+    ends = {"actions": [{"action": "cancel"}]}
+    asked = partner.call("POST", path, json=ends, headers={"idempotency-key": "partner-ends"}).json()
+    waits = amendment_in(environment, amendment_of(environment, asked["id"]), "awaiting_approval")
+    shown = partner.call("GET", f"/partners/v2/amendments/{asked['id']}")
+    withdrawn = partner.call("POST", f"/partners/v2/amendments/{asked['id']}/withdrawal")
+
+    assert "500.00" in waits.blocked_reason
+    assert shown.json()["waits_for"] == "our approval"
+    assert "500.00" not in shown.text
+    assert "explanations" not in shown.text
+    assert (withdrawn.status_code, withdrawn.json()["state"]) == (200, "given_up")
+
+
+def test_contracts_and_changes_of_another_partners_customers_are_not_there(
+    environment: Environment, first: Order
+) -> None:
+    other, contract = Partner(environment, SUED), contract_of(first).id
+    body = {"actions": [{"action": "cancel"}]}
+
+    answers = [
+        other.call("GET", f"/partners/v2/contracts/{contract}"),
+        other.call("POST", f"/partners/v2/contracts/{contract}/amendments/preview", json=body),
+        other.call(
+            "POST", f"/partners/v2/contracts/{contract}/amendments", json=body, headers={"idempotency-key": "others"}
+        ),
+    ]
+
+    assert [each.status_code for each in answers] == [404, 404, 404]
+    assert other.call("GET", f"/partners/v2/amendments?contract_id={contract}").json()["items"] == []
 
 
 def test_calls_of_the_deprecated_version_are_counted_by_client(environment: Environment) -> None:

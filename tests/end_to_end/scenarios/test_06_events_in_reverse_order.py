@@ -94,7 +94,7 @@ def test_reversed_and_stale_events_end_in_the_present_state(environment: Environ
     waiting = "SELECT count(*) FROM postings WHERE invoice_id = ? AND next_attempt_at IS NOT NULL"
 
     def at_rest() -> bool:
-        """Return whether nothing waits, and all is booked: a repeat lets a posting be looked at once more."""
+        """Return whether nothing waits, and all is booked: a repeat lets a posting be checked once more."""
         return environment.record(waiting, invoice) == 0 and booked(environment, order, ends)
 
     wait_until(at_rest, 40, "nothing that waits")
