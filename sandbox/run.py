@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from granian.constants import Interfaces
@@ -31,6 +31,8 @@ from sandbox.tryton.server import TrytonServer
 
 Platform = Literal["crm", "billing", "erp", "provisioning"]
 PACE = 0.05
+CLOCK = "clock"
+"""The file in the folder of a sandbox that says by how many seconds its time is ahead."""
 
 
 class SandboxPlan(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ class SandboxPlan(msgspec.Struct, frozen=True):
 class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far to set the clock forward, in seconds."""
 
-    seconds: float
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Merge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +87,7 @@ async def run(plan: SandboxPlan) -> None:
         plan.erp_database,
         plan.site,
     )
-    clock = SandboxClock()
+    clock = SandboxClock(plan.folder / CLOCK)
     stores = {name: Store(plan.folder / f"{name}.sqlite") for name in ("crm", "billing", "provisioning")}
     account = Account(stores["billing"], clock)
     billing = stripe.Stripe(account, plan.billing_key)
@@ -100,7 +102,7 @@ async def run(plan: SandboxPlan) -> None:
             plan.provisioning_port,
         ),
     }
-    control = control_app({name: faults for name, (faults, _) in stand_ins.items()}, clock, target, account, crm)
+    control = control_app({name: faults for name, (faults, _) in stand_ins.items()}, clock, target, billing, crm)
     servers = [_server(app, port) for app, port in (*stand_ins.values(), (control, plan.control_port))]
     try:
         await loop.run_in_executor(None, tryton.wait)
@@ -144,7 +146,7 @@ def control_app(
     stand_ins: dict[Platform, Faults],
     clock: SandboxClock,
     target: provisioning.Provisioning,
-    account: Account,
+    billing: stripe.Stripe,
     crm: salesforce.Salesforce,
 ) -> Litestar:
     """Return the app of the control port.
@@ -172,7 +174,9 @@ def control_app(
 
     @post("/clock")
     async def advance(data: Advance) -> dict[str, Any]:
-        clock.offset += data.seconds
+        before = clock.seconds()
+        clock.advance(data.seconds)
+        billing.due.catch_up(None, before, clock.seconds())
         return {"now": clock.now(), "offset_seconds": clock.offset}
 
     @post("/provisioning")
@@ -186,7 +190,7 @@ def control_app(
 
     @post("/billing/events/{event_id:str}")
     async def resend(event_id: FromPath[str]) -> None:
-        account.resend(event_id)
+        billing.account.resend(event_id)
 
     @post("/crm/merges")
     async def merge(data: Merge) -> None:

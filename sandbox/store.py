@@ -104,10 +104,25 @@ class Overlay(Store):
 
 
 class SandboxClock:
-    """The wall clock, which the control port can set forward for all stand-ins at once."""
+    """The wall clock, which the control port can set forward for all stand-ins at once.
 
-    def __init__(self) -> None:
-        self.offset = 0.0
+    `path` is the file that says by how many seconds it is ahead, for layers that are to have the same time; None for a
+    clock that nobody else reads.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self.offset = float(path.read_text()) if path and path.exists() else 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Set the clock forward. Raises `ValueError` for a way back."""
+        if seconds < 0:
+            raise ValueError("time does not go back")
+        self.offset += seconds
+        if self._path:
+            written = self._path.with_suffix(".new")
+            written.write_text(repr(self.offset))
+            written.replace(self._path)
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(time.time() + self.offset, UTC)

@@ -99,7 +99,8 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `key_days` is after how many days a signing key is followed by a new one; 0 for never. `issuer` is the OIDC issuer
     whose tokens the channels accept; empty for the local one. `issuer_key_file`, `client_secrets_file` and
     `audit_key_file` are the paths of what replicas have in common; empty for the state folder. `local_tokens` is
-    whether clients with a secret get tokens of the local one at `/oauth/token`. `secrets_seconds` is how old the output
+    whether clients with a secret get tokens of the local one at `/oauth/token`. `clock_file` is for sandboxes alone: a
+    file that says by how many seconds time is ahead. `secrets_seconds` is how old the output
     of a secret's command may be.
     """
 
@@ -116,6 +117,7 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_heads: str = ""
     local_tokens: bool = True
     secrets_seconds: float = 300.0
+    clock_file: str = ""
 
     def path(self) -> Path:
         return Path(self.catalogue) if self.catalogue else SHIPPED

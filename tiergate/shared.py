@@ -18,6 +18,7 @@ from policies.store.leases import FileLease, KeptLease
 from policies.store.secret import Secret
 from policies.store.shared_clock import SharedClock
 from policies.store.shared_store import REDIS_SECONDS
+from policies.store.virtual_clock import VirtualClock
 from tiergate.secret_settings import SecretError, SecretSetting
 from tiergate.settings import NotReady, Settings, SettingsError
 
@@ -46,9 +47,9 @@ class SharedState:
         reach."""
         self._settings = settings
         self._name = replica_name()
-        self._database = _database(settings, self._name)
-        self.clock: Clock = utc_now
+        self.clock: Clock = _virtual_clock(settings) or utc_now
         """The time that the replicas agree about."""
+        self._database = _database(settings, self._name)
         self.jobs: tuple[Job, ...] = ()
         """What has to be done again and again, for as long as a layer runs."""
         if self._database is not None:
@@ -135,6 +136,15 @@ class SharedState:
         except StoreAway as error:
             raise NotReady(str(error)) from error
         return DatabaseDocument(self._database, name, lease)
+
+
+def _virtual_clock(settings: Settings) -> VirtualClock | None:
+    path = settings.governance.clock_file
+    if not path:
+        return None
+    if settings.governance.database_url:
+        raise SettingsError(["governance.clock_file: replicas that share a database have its time, leave one out"])
+    return VirtualClock(Path(path))
 
 
 def _clock(database: SharedDatabase) -> SharedClock:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from decimal import Decimal
+from hmac import compare_digest
 from typing import Any, Literal
 
 import httpx
@@ -15,6 +17,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from sandbox.store import SandboxClock, Store
 
 PlatformRequest = Request[Any, Any, Any]
+TOLERANCE = 300
+"""Seconds by which a signature may be old, or early."""
 ENDED = ("provisioned", "failed")
 """The states of a job that has a result."""
 
@@ -58,7 +62,7 @@ class Provisioning:
     def begin(self, body: bytes, headers: dict[str, str]) -> int:
         """Begin the jobs of a signed request, and return how many are new. Known jobs stay as they are; those that have
         ended are reported again: who asks again has not heard it, or has lost it."""
-        self._webhook.verify(body, headers, json_parse=False)
+        self._verify(body, headers)
         jobs = msgspec.json.decode(body, type=list[Job])
         fresh = [each for each in jobs if self._store.get("job", _key(each)) is None]
         for known in filter(None, (self._store.get("job", _key(each)) for each in jobs)):
@@ -82,9 +86,21 @@ class Provisioning:
         return [each for each in self._store.all("job") if each["order_id"] == order_id]
 
     def remove(self, order_id: str, body: bytes, headers: dict[str, str]) -> None:
-        self._webhook.verify(body, headers, json_parse=False)
+        self._verify(body, headers)
         for each in self.jobs(order_id):
             self._store.put("job", each["id"], each | {"state": "removed"})
+
+    def _verify(self, body: bytes, headers: dict[str, str]) -> None:
+        """Raise `WebhookVerificationError` for what is not signed, or not within five minutes of the sandbox's time
+        (Standard Webhooks: Verifying signatures)."""
+        stamp, now = headers.get("webhook-timestamp", ""), self._clock.now()
+        if not stamp.isdecimal() or abs(now.timestamp() - int(stamp)) > TOLERANCE:
+            raise WebhookVerificationError("Message timestamp too old or too new")
+        at = datetime.fromtimestamp(int(stamp), UTC)
+        expected = self._webhook.sign(headers.get("webhook-id", ""), at, body.decode())
+        signatures = headers.get("webhook-signature", "").split(" ")
+        if not any(compare_digest(each.encode(), expected.encode()) for each in signatures):
+            raise WebhookVerificationError("No matching signature found")
 
     async def work(self) -> None:
         """Finish the jobs that are due, and report every result until the call-back is accepted."""

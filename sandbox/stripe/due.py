@@ -44,6 +44,16 @@ class Due:
         for each in self._of("invoice", clock):
             self._collect(each, now)
 
+    def catch_up(self, clock: str | None, start: int, target: int) -> None:
+        """Do all that is due from `start` to `target`, each at its own moment."""
+        moment: int | None = start
+        while moment is not None and moment < target:
+            with self.account.at(moment):
+                self.tick(clock)
+            moment = self.next(clock, moment)
+        with self.account.at(target):
+            self.tick(clock)
+
     def _of(self, kind: str, clock: str | None) -> Iterator[Object]:
         return (each for each in self.account.all(kind) if self.account.clock_of(each["customer"]) == clock)
 

@@ -63,13 +63,7 @@ class TestClocks:
             )
         details: Object = {"advancing": {"target_frozen_time": target}}
         advancing = self.account.save(clock | {"status": "advancing", "status_details": details}, f"{KIND}.advancing")
-        moment: int | None = start
-        while moment is not None and moment < target:
-            with self.account.at(moment):
-                self.due.tick(clock["id"])
-            moment = self.due.next(clock["id"], moment)
-        with self.account.at(target):
-            self.due.tick(clock["id"])
+        self.due.catch_up(clock["id"], start, target)
         self.account.save(clock | {"status": "ready", "frozen_time": target}, f"{KIND}.ready")
         return advancing
 

@@ -26,7 +26,7 @@ from sandbox.site import Site
 from tests.support.platforms import PlatformSet, wait_until
 from tests.support.recorded_states import restore
 from tiergate.composition import readiness_token
-from tiergate.dev.demo import Channels
+from tiergate.dev.channels import Channels
 from tiergate.dev.layers import LAYERS, START_SECONDS
 from tiergate.dev.ports import choose_ports
 from tiergate.dev.processes import Child, layer_process, stop_all, wait_for

@@ -86,7 +86,7 @@ class StripeAccount(BillingSubject):
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and do what is due then."""
-        self._clock.offset += seconds
+        self._clock.advance(seconds)
         self.stand_in.due.tick()
 
     async def customers(self, customer_id: str) -> list[tuple[str, str]]:

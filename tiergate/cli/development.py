@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tiergate.cli.common import FAILED, NOT_READY, config_option, folder_option, load_settings, platforms_of, refuse
+from tiergate.cli.common import (
+    FAILED,
+    NOT_READY,
+    config_option,
+    folder_option,
+    load_settings,
+    platforms_of,
+    refuse,
+    shared_state,
+)
 
 if TYPE_CHECKING:
     from sandbox.salesperson import Sale
@@ -43,7 +52,8 @@ def sandbox(folder: Path, database: str, erp_database: str, instances: int, *, p
 @folder_option
 def demo(folder: Path, report: Path | None, instances: int, *, once: bool) -> None:
     """Start everything, close a deal in the CRM and follow it to cash."""
-    from tiergate.dev.demo import DemoFailed, run
+    from tiergate.dev.channels import DemoFailed
+    from tiergate.dev.demo import run
 
     try:
         run(folder, once=once, report=report, instances=instances)
@@ -78,7 +88,6 @@ def sell(
     """Close a deal in the sandbox's CRM, as a salesperson would."""
     import httpx
 
-    from canonical.ids import utc_now
     from sandbox.salesperson import Sale, SaleLine
     from tiergate.dev.platform_views import crm_of
     from tiergate.dev.sandbox import is_stand_in
@@ -86,7 +95,8 @@ def sell(
     if not buyer.strip():
         raise click.UsageError("--buyer needs a name")
 
-    crms = {name: each for name, each in platforms_of(load_settings(config)).items() if each.domain == "crm"}
+    settings = load_settings(config)
+    crms = {name: each for name, each in platforms_of(settings).items() if each.domain == "crm"}
     if platform not in crms:
         refuse([f"the catalogue has no CRM {platform!r}; it has {', '.join(crms)}"])
     if not is_stand_in(crms[platform]):
@@ -105,7 +115,7 @@ def sell(
         account = _known(crm, buyer)
         if account and (given := [f"--{each.replace('_', '-')}" for each in OF_A_NEW_BUYER if _is_given(ctx, each)]):
             refuse([f"{buyer} is in the CRM already, and {', '.join(given)} would be ignored: name another --buyer"])
-        deal = _sell(crm, sale, utc_now().date(), account)
+        deal = _sell(crm, sale, shared_state(settings).clock().date(), account)
     except httpx.TransportError:
         refuse([f"the CRM at {crms[platform].settings.url} does not answer; is `make demo` running?"], NOT_READY)
     except httpx.HTTPStatusError as error:

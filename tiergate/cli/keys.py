@@ -20,10 +20,9 @@ def list_keys(config: Path) -> None:
     """Print the public keys of all replicas: id, since when, until when if it is not published again, by whom."""
     from datetime import UTC, datetime
 
-    from canonical.ids import utc_now
-
-    ring = shared_state(load_settings(config)).keys
-    valid = ring.directory().valid(utc_now().timestamp())
+    shared = shared_state(load_settings(config))
+    ring = shared.keys
+    valid = ring.directory().valid(shared.clock().timestamp())
     for name, key in sorted(valid.items(), key=lambda each: each[1].since):
         since, until = (
             datetime.fromtimestamp(each, UTC).isoformat(timespec="seconds") for each in (key.since, key.until)

@@ -33,7 +33,6 @@ def token(client: str, config: Path, minutes: int) -> None:
     """Print an access token of the local issuer for CLIENT, as the catalogue defines it."""
     from datetime import timedelta
 
-    from canonical.ids import utc_now
     from policies.identity.issuer import Issuer
 
     settings = load_settings(config)
@@ -41,7 +40,7 @@ def token(client: str, config: Path, minutes: int) -> None:
     require_client(client, clients)
     shared = shared_state(settings)
     shared.begin_revocations()
-    click.echo(Issuer(shared.keys, utc_now).token(client, clients[client], ttl=timedelta(minutes=minutes)))
+    click.echo(Issuer(shared.keys, shared.clock).token(client, clients[client], ttl=timedelta(minutes=minutes)))
 
 
 @click.command()

@@ -16,13 +16,13 @@ from rich.table import Table
 
 from canonical.ids import utc_now
 from canonical.money import Money
-from canonical.orders import Order, OrderSummary, Page, PostingStatus
+from canonical.orders import Order
 from canonical.states import OrderState
-from policies.catalogue.check import load as load_catalogue
 from sandbox.salesperson import Sale, SaleLine, close_deal, open_deal
 from sandbox.site import SITES
-from tiergate import composition
 from tiergate.dev import unusual_sales
+from tiergate.dev.channels import Channels, DemoFailed
+from tiergate.dev.contract_life import ContractLife
 from tiergate.dev.layers import start_layers, wait_for_the_end
 from tiergate.dev.platform_views import PlatformViews, platform_views
 from tiergate.dev.ports import choose_ports, displaced
@@ -59,49 +59,6 @@ MEANING: dict[OrderState, str] = {
 }
 
 
-class DemoFailed(RuntimeError):
-    """The deal did not become cash; the message says in which state it is."""
-
-
-class Channels:
-    """Call the experience APIs, as the internal apps do."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._issuer = composition.issuer(settings)
-        self._clients = load_catalogue(settings.governance.path()).clients
-        self.url = f"http://{settings.server.host}:{settings.server.experience_port}"
-        self._http = httpx.Client(base_url=self.url, timeout=10)
-
-    def headers(self, client: str, on_behalf_of: str = "") -> dict[str, str]:
-        token = self._issuer.token(client, self._clients[client], on_behalf_of=on_behalf_of)
-        return {"authorization": f"Bearer {token}"}
-
-    def get(self, client: str, path: str, kind: type[Any]) -> Any:
-        answer = self._http.get(path, headers=self.headers(client)).raise_for_status()
-        return msgspec.json.decode(answer.content, type=kind)
-
-    def post(self, client: str, path: str, body: object, kind: type[Any], on_behalf_of: str = "", key: str = "") -> Any:
-        """Return the answer to a write. `key` is its idempotency key, where the operation takes one."""
-        headers = self.headers(client, on_behalf_of) | ({"idempotency-key": key} if key else {})
-        answer = self._http.post(path, headers=headers, json=body).raise_for_status()
-        return msgspec.json.decode(answer.content, type=kind)
-
-    def order_of(self, crm: str, deal: str) -> Order | None:
-        page: Page[OrderSummary] = self.get("sales-app", "/sales/v1/orders?limit=10", Page[OrderSummary])
-        for each in page.items:
-            order: Order = self.get("sales-app", f"/sales/v1/orders/{each.id}", Order)
-            if (order.crm, order.deal_id) == (crm, deal):
-                return order
-        return None
-
-    def order(self, order_id: str) -> Order:
-        return self.get("sales-app", f"/sales/v1/orders/{order_id}", Order)
-
-    def postings(self, contract_id: str) -> list[PostingStatus]:
-        page: Page[PostingStatus] = self.get("finance-app", "/finance/v1/postings?limit=100", Page[PostingStatus])
-        return [each for each in page.items if each.contract_id == contract_id]
-
-
 def run(folder: Path, *, once: bool, report: Path | None, instances: int = 1) -> None:
     """Start everything and follow a deal of each of `instances` sites to cash.
 
@@ -128,7 +85,7 @@ def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> No
     others = tuple(
         Sandbox(own / each.code, templates, choose_ports(usual=False), today, site=each) for each in sites[1:]
     )
-    sandbox = Sandbox(own, templates, choose_ports(), today, beside=others)
+    sandbox = Sandbox(own, templates, choose_ports(), today, beside=others, virtual_time=not others)
     settings = load(sandbox.config, {})
     with stopped_at_the_end() as children:
         started = [(each, each.start()) for each in (sandbox, *others)]
@@ -146,6 +103,9 @@ def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> No
         order, seconds = sell(console, sandbox, channels, SALES[0])
         found = platform_views(sandbox, order)
         show(console, found)
+        if not others:
+            ContractLife(console, sandbox, channels, order).go_on()
+            sandbox.write_here(channels.clock().date())
         sell_unusual(console, sandbox, channels)
         for each, sale in zip(others, SALES[1:], strict=False):
             console.print()
@@ -174,10 +134,10 @@ def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> No
 def sell(console: Console, sandbox: Sandbox, channels: Channels, sale: Sale) -> tuple[Order, float]:
     """Close the deal as a salesperson would, and follow it. Return the order and the seconds from close to active."""
     crm = sandbox.crm()
-    _, deal = open_deal(crm, sale, utc_now().date())
+    _, deal = open_deal(crm, sale, channels.clock().date())
     introduce(console, sandbox, sale)
     console.print()
-    closed = utc_now()
+    closed = channels.clock()
     close_deal(crm, deal)
     crm.close()
     console.print("  0.00 s  [bold]closed won[/]       in the CRM")
@@ -203,14 +163,14 @@ def introduce(console: Console, sandbox: Sandbox, sale: Sale) -> None:
 def sell_unusual(console: Console, sandbox: Sandbox, channels: Channels) -> None:
     """Close two less usual deals at once, and print what the systems make of them."""
     console.print("\nTwo less usual deals, closed at once:\n")
-    today = utc_now().date()
+    today = channels.clock().date()
     sales = (unusual_sales.TWO_RATES, unusual_sales.swiss(today))
     crm = sandbox.crm()
     deals = [open_deal(crm, sale, today)[1] for sale in sales]
     for sale in sales:
         introduce(console, sandbox, sale)
     console.print()
-    closed = utc_now()
+    closed = channels.clock()
     for deal in deals:
         close_deal(crm, deal)
     crm.close()

@@ -25,12 +25,13 @@ from tiergate.settings import load
 
 
 class InCrm(msgspec.Struct, frozen=True):
-    """The CRM's view. `amount` is net, as salespeople see it."""
+    """The CRM's view. `amount` is net, as salespeople see it; `detail` says what a change of the contract was."""
 
     account_id: str
     contract_number: str
     amount: Money
     status: str
+    detail: str
 
 
 class InBilling(msgspec.Struct, frozen=True):
@@ -68,12 +69,13 @@ def plan_of(order: Order) -> Plan:
     return order.plan
 
 
-def platform_views(sandbox: Sandbox, order: Order) -> PlatformViews:
-    """Return what the three platforms hold of an order. Raises `LookupError` when it was never accepted."""
+def platform_views(sandbox: Sandbox, order: Order, invoice_id: str = "") -> PlatformViews:
+    """Return what the three platforms hold of an order and its first invoice, or another one. Raises `LookupError` when
+    it was never accepted."""
     references = plan_of(order).contract.references
     in_crm, crm_counts = _crm(sandbox, order)
     (in_billing, billing_counts), (in_erp, erp_counts) = asyncio.run(
-        _both(sandbox, references["invoice"], order.customer_id)
+        _both(sandbox, invoice_id or references["invoice"], order.customer_id)
     )
     return PlatformViews(in_crm, in_billing, in_erp, {"crm": crm_counts, "billing": billing_counts, "erp": erp_counts})
 
@@ -81,7 +83,8 @@ def platform_views(sandbox: Sandbox, order: Order) -> PlatformViews:
 def _crm(sandbox: Sandbox, order: Order) -> tuple[InCrm, dict[str, int]]:
     crm = sandbox.crm()
     (deal,) = crm.query(
-        "SELECT AccountId, CurrencyIsoCode, TiergateStatus__c, (SELECT TotalPrice FROM OpportunityLineItems) "
+        "SELECT AccountId, CurrencyIsoCode, TiergateStatus__c, TiergateDetail__c, "
+        "(SELECT TotalPrice FROM OpportunityLineItems) "
         f"FROM Opportunity WHERE Id = '{order.deal_id}'"
     )
     contracts = crm.query(f"SELECT ContractNumber FROM Contract WHERE Opportunity__c = '{order.deal_id}'")
@@ -92,7 +95,8 @@ def _crm(sandbox: Sandbox, order: Order) -> tuple[InCrm, dict[str, int]]:
     counts = {name: len(crm.query(f"SELECT Id FROM {sobject}")) for name, sobject in kinds.items()}
     crm.close()
     number = ", ".join(each["ContractNumber"] for each in contracts)
-    return InCrm(deal["AccountId"], number, amount, deal["TiergateStatus__c"] or ""), counts
+    shown = deal["TiergateStatus__c"] or "", deal["TiergateDetail__c"] or ""
+    return InCrm(deal["AccountId"], number, amount, *shown), counts
 
 
 async def _both(

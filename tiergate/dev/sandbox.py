@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from canonical.ids import utc_now
 from policies.catalogue.check import load as load_catalogue
 from policies.catalogue.model import SHIPPED, Domain
-from sandbox.run import SandboxPlan
+from sandbox.run import CLOCK, SandboxPlan
 from sandbox.salesforce.app import ConnectedApp
 from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.seed import Crm, seed_price_list
@@ -70,6 +70,13 @@ tax = "reverse_charge"
 reasons = ["reverse_charge"]
 """
 """What stands in the place of the rules in the mapping of a site that leaves tax to billing."""
+VIRTUAL = """clock_file = "{clock}"
+key_days = 0
+
+[system]
+longest_silence = 1e9
+"""
+"""In virtual time a year passes between two looks at a feed, and no key is followed by another one."""
 RULES = re.compile(r'\[\[legal_entities\."\*"\.tax_rules]]\n.*(?=\n#[^\n]*\n\[product_classes])', re.DOTALL)
 PLATFORM = re.compile(r"^\[platforms\.([a-z-]+)\]\n((?:[^\[#\n].*\n)+)", re.MULTILINE)
 
@@ -130,12 +137,15 @@ class Sandbox:
         beside: tuple[Sandbox, ...] = (),
         dialect: Dialect = DEMO,
         crm_mapping: str = "",
+        *,
+        virtual_time: bool = False,
     ) -> None:
         """Write the settings and secrets of a sandbox.
 
         `database_url` is the process layer's, `erp_database` Tryton's server: SQLite files where they are empty. The
         settings name the stand-ins of the sandboxes `beside` it too: each is another site, and has no settings of its
         own. `dialect` is what the org of the CRM calls its fields, `crm_mapping` the file that says so to Tiergate.
+        With `virtual_time` the layers have the time of the stand-ins, which the control port sets forward.
         """
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "secrets"
@@ -176,7 +186,7 @@ class Sandbox:
         for each in beside:
             each.config = self.config
         if not site.suffix:
-            self._write_settings(database_url, beside)
+            self._write_settings(database_url, beside, self.plan.folder / CLOCK if virtual_time else None)
 
     def url(self, name: str) -> str:
         """Return the address of a stand-in or a layer."""
@@ -186,13 +196,14 @@ class Sandbox:
         """Return the name in the catalogue of the site's platform of a domain."""
         return USUAL_NAMES[domain] + self.site.suffix
 
-    def _write_settings(self, database_url: str, beside: tuple[Sandbox, ...]) -> None:
+    def _write_settings(self, database_url: str, beside: tuple[Sandbox, ...], clock: Path | None) -> None:
         ports, sites = self.ports, (self, *beside)
         catalogue = ""
         if beside:
             path = self._folder / "catalogue.toml"
             path.write_text(catalogue_for([each.site for each in sites]))
             catalogue = str(path.resolve())
+        virtual = VIRTUAL.format(clock=clock.resolve()) if clock else ""
         self.config.write_text(
             f"""# Written by `tiergate sandbox`; deleted with its folder.
 folder = "{self._folder.resolve()}"
@@ -204,17 +215,22 @@ experience_port = {ports.experience}
 
 [governance]
 catalogue = "{catalogue}"
-
+{virtual}
 [process]
 database_url = "{database_url}"
 """
             + "".join(each.platform_settings() for each in sites)
         )
+        self.write_here(utc_now().date())
+
+    def write_here(self, today: date) -> None:
+        """Write where the sandbox is, and what day it has, for a shell that reads it."""
         (self._folder / HERE).write_text(
             f"""# Written by `tiergate sandbox`: where it is, for a shell that reads it.
 export TIERGATE_CONFIG={quote(str(self.config.resolve()))}
 export GATEWAY={self.url("experience")}
 export CONTROL={self.url("control")}
+export TODAY={today}
 """
         )
 

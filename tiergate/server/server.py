@@ -43,6 +43,8 @@ def serve(
 ) -> None:
     """Serve one layer until SIGINT or SIGTERM. The system layer alone has `platforms`."""
     log_as_json()
+    if settings.governance.clock_file:
+        log.warning("time is set forward by a file, which is for sandboxes alone", file=settings.governance.clock_file)
     app: ASGIApp
     match layer:
         case "system":

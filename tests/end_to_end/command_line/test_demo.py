@@ -89,8 +89,10 @@ def test_the_demo_stays_up_with_calls_that_work_and_the_next_begins_anew_with_on
     assert [(each.command, answer) for each, answer in taken if not tour.is_in(each.shown, answer)] == []
     assert len(answers) == 4
     assert json.loads(answers[0])["state"] == "active"
-    assert [each["state"] for each in json.loads(answers[1])["items"]] == ["posted"] * 4
-    assert json.loads(answers[2])["items"] == []
+    assert [each["state"] for each in json.loads(answers[1])["items"]] == ["posted"] * 10
+    assert [(each["kind"], each["state"]) for each in json.loads(answers[2])["items"]] == [
+        ("amendment_approval", "resolved")
+    ]
     assert json.loads(answers[3])["customer"]["name"] == "Nordwind Logistik GmbH"
 
     reported = finished(start("demo", "--once", "--report", "r.json"))
@@ -117,6 +119,9 @@ def test_the_demo_stays_up_with_calls_that_work_and_the_next_begins_anew_with_on
     rows = [" ".join(each.replace("│", " ").split()) for each in reported.splitlines()]
     for row in ("tax at 7 % 112.00 EUR 112.00 EUR", "tax number" + " CHE-116.281.710 MWST" * 3, "invoices – 0 0"):
         assert row in rows
+    for row in ("total – 2,523", "total – 19,135.20 EUR 19,135.20 EUR", "total – -2,9"):
+        assert any(each.startswith(row) for each in rows), row
+    assert reported.count("as its rule says") == 4
     for state in ("closed won", "received", "validating", "onboarding", "active", "invoice posted", "payment posted"):
         assert state in reported
     assert fixed(reported.splitlines()) == fixed(in_picture())

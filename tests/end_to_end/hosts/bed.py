@@ -26,7 +26,7 @@ from tests.support.environment import VARIABLES
 from tests.support.platforms import PlatformSet
 from tests.support.postgresql_server import PostgresqlServer
 from tests.support.redis_server import RedisServer
-from tiergate.dev.demo import Channels
+from tiergate.dev.channels import Channels
 from tiergate.dev.layers import LAYERS, START_SECONDS
 from tiergate.dev.ports import choose_ports, free_port
 from tiergate.dev.processes import Child, stop_all, wait_for
