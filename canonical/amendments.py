@@ -326,6 +326,22 @@ class ContractVersion(msgspec.Struct, frozen=True):
     deltas: tuple[Delta, ...] = ()
 
 
+class ContractSummary(msgspec.Struct, frozen=True):
+    """One row of a list of contracts, as each is now. `mrr` is its monthly recurring revenue, net of tax; `products`
+    are the numbers of those that it has."""
+
+    id: str
+    order_id: str
+    customer_id: str
+    name: str
+    legal_entity: str
+    state: ContractState
+    starts_on: date
+    ends_on: date | None
+    mrr: Money
+    products: tuple[str, ...]
+
+
 class ContractTimeline(msgspec.Struct, frozen=True):
     """A contract with what it was, is and will be: its versions, the earliest first, and what is still to be decided.
 

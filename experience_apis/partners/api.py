@@ -8,7 +8,7 @@ import msgspec
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.amendments import Amendment, AmendmentPreview, ContractTimeline, NewAmendment
+from canonical.amendments import Amendment, AmendmentPreview, ContractSummary, ContractTimeline, NewAmendment
 from canonical.ids import Instant
 from canonical.orders import NewOrder, Order, OrderSummary, Page, PostingStatus
 from canonical.parties import Customer
@@ -18,6 +18,7 @@ from experience_apis.partners.contract import (
     PartnerAmendment,
     PartnerAmendmentPreview,
     PartnerAmendmentRequest,
+    PartnerContractSummary,
     PartnerContractTimeline,
     PartnerCustomer,
     PartnerInvoice,
@@ -109,6 +110,26 @@ async def list_invoices(
     query = {"state": "posted", "kind": "invoice", "customer_id": customer_id, "cursor": cursor, "limit": limit}
     found = await process.read(principal, "postings", query, Page[PostingStatus])
     return Page(tuple(map(contract.invoice, found.items)), found.next_cursor)
+
+
+@operation(
+    "partners_list_contracts",
+    "GET",
+    "/contracts",
+    summary="List the contracts of your customers, newest first",
+    links={"partners_get_contract": ("contract_id", "/items/0/id")},
+)
+async def list_contracts(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[PartnerContractSummary]:
+    """Return what runs, and what was ended."""
+    query = {"customer_id": customer_id, "cursor": cursor, "limit": limit}
+    found = await process.read(principal, "contracts", query, Page[ContractSummary])
+    return Page(tuple(map(contract.contract_summary, found.items)), found.next_cursor)
 
 
 @operation(
@@ -230,6 +251,7 @@ routers = versioned(
         list_orders,
         get_order,
         list_invoices,
+        list_contracts,
         get_contract,
         preview_amendment,
         request_amendment,

@@ -14,6 +14,7 @@ from canonical.amendments import (
     AmendmentRequest,
     Cancel,
     ChangeQuantity,
+    ContractSummary,
     ContractTimeline,
     ContractVersion,
     Effective,
@@ -167,6 +168,29 @@ class PartnerContractVersion(msgspec.Struct, frozen=True):
     """What the customer has."""
     amendment_id: str
     """The amendment that made it; empty for what was sold at first."""
+
+
+class PartnerContractSummary(msgspec.Struct, frozen=True):
+    """One row of a list of contracts, as each is now."""
+
+    id: str
+    """Our id of the contract: `con_` and 32 hexadecimal digits."""
+    order_id: str
+    """The order that it came of."""
+    customer_id: str
+    """The customer whose contract it is."""
+    name: str
+    """What its order is called, for people."""
+    legal_entity: str
+    """The company of ours that sells, by its code."""
+    state: ContractState
+    """What it is now."""
+    starts_on: date
+    """Its first day (ISO 8601, UTC)."""
+    ends_on: date | None
+    """The first day after its term; null for one without end."""
+    products: tuple[str, ...]
+    """The products that it has, by their numbers in the price list."""
 
 
 class PartnerContractTimeline(msgspec.Struct, frozen=True):
@@ -328,6 +352,20 @@ def _line(of: PricedLine) -> AgreedLine:
 
 def _version(of: ContractVersion) -> PartnerContractVersion:
     return PartnerContractVersion(of.since, of.state, tuple(map(_line, of.lines)), of.amendment_id)
+
+
+def contract_summary(of: ContractSummary) -> PartnerContractSummary:
+    return PartnerContractSummary(
+        of.id,
+        of.order_id,
+        of.customer_id,
+        of.name,
+        of.legal_entity,
+        of.state,
+        of.starts_on,
+        of.ends_on,
+        of.products,
+    )
 
 
 def timeline(of: ContractTimeline) -> PartnerContractTimeline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from canonical.amendments import Amendment, AmendmentPreview, ContractTimeline, RemoveLine
+from canonical.amendments import Amendment, AmendmentPreview, ContractSummary, ContractTimeline, RemoveLine
 from canonical.orders import NewOrder, Order, OrderSummary, PostingStatus
 from canonical.parties import Customer
 from experience_apis.partners import contract
@@ -22,6 +22,7 @@ def examples(sample: Callable[[Any], Any]) -> tuple[Any, ...]:
         contract.order(sample(Order)),
         contract.summary(sample(OrderSummary)),
         contract.invoice(sample(PostingStatus)),
+        contract.contract_summary(sample(ContractSummary)),
         contract.timeline(running),
         PartnerAmendmentRequest((RemoveLine(running.versions[0].lines[0].id),), reason="the team is smaller"),
         contract.preview(sample(AmendmentPreview)),

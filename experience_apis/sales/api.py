@@ -9,14 +9,21 @@ from litestar import Response
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.amendments import Amendment, AmendmentPreview, AmendmentRequest, ContractTimeline, NewAmendment
+from canonical.amendments import (
+    Amendment,
+    AmendmentPreview,
+    AmendmentRequest,
+    ContractSummary,
+    ContractTimeline,
+    NewAmendment,
+)
 from canonical.ids import Instant
 from canonical.orders import Order, OrderSummary, Page
 from canonical.states import AmendmentState, OrderState
 from experience_apis.process_client import Process
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit
+from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW, OUTSIDE_REGION
@@ -55,6 +62,26 @@ async def get_order(
 ) -> Response[bytes]:
     """Show what the order waits for in words, how far each line is, and when each state was reached."""
     return await process.get(principal, f"orders/{order_id}", {})
+
+
+@operation(
+    "sales_list_contracts",
+    "GET",
+    "/contracts",
+    summary="List contracts as they are now, newest first",
+    answers=Page[ContractSummary],
+    passes="contracts",
+    links={"sales_get_contract": ("contract_id", "/items/0/id")},
+)
+async def list_contracts(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Show what runs, and what was ended. Follow `next_cursor` for the rest."""
+    return await process.get(principal, "contracts", {"customer_id": customer_id, "cursor": cursor, "limit": limit})
 
 
 @operation(
@@ -176,6 +203,7 @@ routers = versioned(
     [
         list_orders,
         get_order,
+        list_contracts,
         get_contract,
         preview_amendment,
         request_amendment,

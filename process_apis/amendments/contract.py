@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from canonical.amendments import ContractTimeline, ContractVersion, ends_on, mrr
+from canonical.amendments import ContractSummary, ContractTimeline, ContractVersion, ends_on, mrr
 from canonical.billing import Contract
 from canonical.deals import PricedLine
-from canonical.orders import Order
+from canonical.money import Money
+from canonical.orders import Order, Page
 from canonical.parties import References
 from policies.business.posting_windows import window_of
 from policies.identity.authentication import Principal
@@ -109,6 +110,42 @@ def began(order: Order, contract: Contract, zone: ZoneInfo) -> datetime:
     first = datetime.combine(contract.starts_on, time(), zone)
     delivered = [each.at for each in order.history if each.state in IN_FORCE]
     return max([first, *delivered[:1]])
+
+
+def page(
+    context: WorkflowContext,
+    amendments: Amendments,
+    principal: Principal,
+    customer_id: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[ContractSummary]:
+    """Return a page of the contracts that came into force, as they are now, newest first: those that the caller may
+    see."""
+    found = context.orders.in_force(principal, IN_FORCE, customer_id, cursor, limit)
+    now = context.clock()
+    shown = (timeline(amendments, running(context, amendments, order), now) for order in found.items)
+    rows = (_summary(order, each) for order, each in zip(found.items, shown, strict=True))
+    return Page(tuple(rows), found.next_cursor)
+
+
+def _summary(order: Order, shown: ContractTimeline) -> ContractSummary:
+    """Return a contract as it is at the moment of its timeline; before its first day as it will be, and worth nothing
+    yet."""
+    present = shown.present
+    counting = present or next(iter(shown.versions), None)  # none while no recurring line is delivered
+    return ContractSummary(
+        shown.id,
+        shown.order_id,
+        shown.customer_id,
+        order.name,
+        shown.legal_entity,
+        present.state if present else "pending",
+        shown.starts_on,
+        shown.ends_on,
+        present.mrr if present else Money(0, shown.currency),
+        tuple(dict.fromkeys(each.sku for each in counting.lines)) if counting else (),
+    )
 
 
 def timeline(amendments: Amendments, found: RunningContract, as_of: datetime) -> ContractTimeline:

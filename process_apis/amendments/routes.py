@@ -8,17 +8,24 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.amendments import Amendment, AmendmentPreview, AmendmentRequest, ContractTimeline, NewAmendment
+from canonical.amendments import (
+    Amendment,
+    AmendmentPreview,
+    AmendmentRequest,
+    ContractSummary,
+    ContractTimeline,
+    NewAmendment,
+)
 from canonical.ids import Instant
 from canonical.orders import Page
 from canonical.states import AmendmentState
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.context import correlation
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit, with_offset
+from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer, with_offset
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, ProblemError
-from process_apis.amendments.contract import find, timeline
+from process_apis.amendments.contract import find, page, timeline
 from process_apis.amendments.runs import AmendmentRuns
 from process_apis.runtime.context import WorkflowContext
 
@@ -30,6 +37,20 @@ OfContract = Annotated[str | None, QueryParameter(name="contract_id", descriptio
 
 def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHandler, ...]:
     """Return the routes."""
+
+    @operation(
+        "list_contracts",
+        "GET",
+        "/contracts",
+        summary="List contracts as they are now, newest first",
+        links={"get_contract": ("contract_id", "/items/0/id")},
+        sync_to_thread=True,
+    )
+    def list_contracts(
+        principal: NamedDependency[Principal], customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25
+    ) -> Page[ContractSummary]:
+        """Contracts that came into force, those that were ended included."""
+        return page(context, runs.records, principal, customer_id, cursor, limit)
 
     @operation(
         "get_contract",
@@ -125,4 +146,12 @@ def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHand
         """Give up a change that waits: for its day, an approval or a correction. One that is carried out is refused."""
         return runs.withdraw(amendment_id, principal)
 
-    return (get_contract, preview_amendment, request_amendment, list_amendments, get_amendment, withdraw_amendment)
+    return (
+        list_contracts,
+        get_contract,
+        preview_amendment,
+        request_amendment,
+        list_amendments,
+        get_amendment,
+        withdraw_amendment,
+    )

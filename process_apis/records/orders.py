@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -387,6 +387,22 @@ class Orders:
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit)
         return paging.page([_summary(row) for row in rows], next_cursor)
+
+    def in_force(
+        self,
+        principal: Principal,
+        states: Sequence[OrderState],
+        customer_id: str | None,
+        cursor: str | None,
+        limit: int,
+    ) -> Page[Order]:
+        """Return a page of the orders in some states, each with its lines and its history, newest first."""
+        where = [visibility.visible(orders, principal), orders.c.state.in_(states)]
+        if customer_id:
+            where.append(orders.c.customer_id == customer_id)
+        with self._engine.connect() as connection:
+            rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit)
+        return paging.page([self.get(row.id) for row in rows], next_cursor)
 
     def sold_by(self, customer_id: str) -> dict[str, TaxTreatment]:
         """Return the legal entities for which a customer was onboarded, the latest last, each with the tax of the

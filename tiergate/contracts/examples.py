@@ -21,6 +21,7 @@ from canonical.amendments import (
     ChangeQuantity,
     ChargedPart,
     ContractChange,
+    ContractSummary,
     ContractTimeline,
     ContractVersion,
     Explanation,
@@ -265,6 +266,9 @@ AMENDMENT = Amendment(
 SOLD = ContractVersion(NOON, "active", CONTRACT.lines, mrr(CONTRACT.lines, "EUR"))
 GROWN = ContractVersion(HALF, "active", AFTER, mrr(AFTER, "EUR"), AMD, WORTH)
 TIMELINE = ContractTimeline(CON, ORD, CUS, "DE01", "EUR", DAY, ends_on(CONTRACT), HALF, GROWN, (SOLD, GROWN))
+SUMMARY_OF_CONTRACT = ContractSummary(
+    CON, ORD, CUS, "Example platform", "DE01", "active", DAY, ends_on(CONTRACT), GROWN.mrr, ("PLATFORM", "SEAT")
+)
 CLOSED = Event(
     id=f"{DEAL_ID}:1",
     source="crm/salesforce",
@@ -358,6 +362,7 @@ SAMPLES: dict[Any, Any] = {
         AGREED,
         AMENDMENT,
         TIMELINE,
+        SUMMARY_OF_CONTRACT,
     )
 }
 

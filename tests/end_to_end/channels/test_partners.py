@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from canonical.amendments import mrr
 from canonical.orders import Order
-from tests.support.amending import amendment_in, amendment_of, contract_of, extra_invoice, line_of
+from tests.support.amending import amend, amendment_in, amendment_of, contract_of, extra_invoice, line_of
 from tests.support.environment import Environment
 from tests.support.partners import NORD, SUED, Partner, customer_of
 from tests.support.platforms import wait_until
@@ -194,6 +195,30 @@ def test_a_partner_previews_and_asks_for_a_change_at_the_prices_of_the_contract(
     assert [each["total"] for each in in_v1["preview"]["invoices"]] == [total]
     listed = partner.call("GET", f"/partners/v2/amendments?contract_id={contract.id}").json()["items"]
     assert [each["id"] for each in listed] == [done.id]
+
+
+def test_contracts_are_listed_as_they_are_now_by_who_may_see_them(environment: Environment, first: Order) -> None:
+    second = customer_of(environment, NORD, "Ends")
+    ends = {"actions": [{"action": "cancel"}], "effective": "period_end"}
+    amendment_in(environment, amend(environment, second, ends, "ends"), "applied", "scheduled")
+
+    def listed(client: str, path: str) -> list[dict[str, Any]]:
+        return environment.channels.get(client, path, dict)["items"]
+
+    (found,) = listed("sales-app", f"/sales/v1/contracts?customer_id={second.customer_id}")
+    (page,) = listed("sales-app", "/sales/v1/contracts?limit=1")
+    of_nord = {each["id"]: each for each in listed(NORD, "/partners/v2/contracts?limit=100")}
+    of_sued = {each["id"] for each in listed(SUED, "/partners/v2/contracts?limit=100")}
+
+    contract = contract_of(second)
+    recurring = mrr([each.line for each in second.lines if each.line.interval != "one_time"], contract.currency)
+    assert (found["id"], found["order_id"], found["name"]) == (contract.id, second.id, second.name)
+    assert found["mrr"] == {"amount": recurring.amount, "currency": "EUR"}
+    assert page["id"] == contract.id
+    assert {contract.id, contract_of(first).id} <= of_nord.keys()
+    assert of_nord[contract.id]["products"] == found["products"] == ["PLATFORM", "SEAT"]
+    assert "mrr" not in of_nord[contract.id]
+    assert of_sued.isdisjoint(of_nord)
 
 
 def test_a_partner_changes_no_price_and_sees_no_limit_of_ours(environment: Environment, first: Order) -> None:

@@ -57,7 +57,8 @@ ASKED = [
 
 
 def adds_v3(tree: CopiedTree) -> None:
-    tree.edit(CONTRACT, "    waits_for: str\n", "    held_by: str\n")
+    of_an_order = '    """Where the order is."""\n'
+    tree.edit(CONTRACT, f"{of_an_order}    waits_for: str\n", f"{of_an_order}    held_by: str\n")
     tree.edit(
         CONTRACT,
         "term_months: Annotated[int, msgspec.Meta(ge=1, le=120)] = 12",
