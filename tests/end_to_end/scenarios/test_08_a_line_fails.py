@@ -176,24 +176,3 @@ def test_a_line_that_fails_once_is_mended_by_trying_again(environment: Environme
     environment.settled(order)
     assert environment.counted(order) == EXACTLY_ONE
     environment.behave(sku="SEAT", outcome="succeed")
-
-
-def test_an_order_that_is_given_up_is_undone_in_reverse(environment: Environment) -> None:
-    environment.behave(sku="SEAT", outcome="fail")
-    _, deal = environment.sell(environment.sale("Undone In Reverse", lines=(SaleLine("SEAT", 2),)))
-    order = environment.order_in(deal, "on_hold")
-    (case,) = environment.cases_of(order.id)
-
-    environment.act(case.id, "compensate")
-
-    order = environment.order_in(deal, "cancelled")
-    assert [each.state for each in order.history][-3:] == ["on_hold", "compensating", "cancelled"]
-    assert order.plan is not None
-    schedules = environment.stripe.v1.subscription_schedules.list(
-        {"customer": order.plan.contract.references["customer"]}
-    ).data
-    assert [each.status for each in schedules] == ["canceled"]
-    counted = environment.counted(order)
-    assert (counted["billing.invoices"], counted["erp.posted_invoices"], counted["crm.contracts"]) == (0, 0, 0)
-    assert {each["state"] for each in environment.jobs(order.id)} == {"removed"}
-    environment.behave(sku="SEAT", outcome="succeed")
