@@ -1,0 +1,240 @@
+"""Random changes of one contract, legal and illegal, repeated, withdrawn and approved, while platforms come and go."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from canonical.amendments import (
+    Action,
+    AddLine,
+    Cancel,
+    ChangeDiscount,
+    ChangePlan,
+    ChangePrice,
+    ChangeQuantity,
+    RemoveLine,
+    mrr,
+)
+from canonical.cases import Case
+from canonical.money import Money, total
+from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER
+from policies.problems import ProblemError
+from process_apis.amendments.runs import give_up
+from process_apis.records.amendments import ENDED
+from tests.support.amendment_bench import MONTH, Bench, Everybody
+from tests.support.answering_layer import answering, no_workflows
+from tests.support.process_context import SOMEBODY, TestClock, context_over
+
+LAST = datetime(2026, 3, 28, tzinfo=UTC)
+"""The clock stays within the period that the stand-in of billing knows."""
+LINE = st.sampled_from(["seat", "support", "new", "other", "nothing"])
+NUMBER = st.sampled_from([Decimal(each) for each in ("0", "1", "2.5", "7", "10", "40", "-3")])
+PRICE = st.sampled_from([Decimal(each) for each in ("0", "5", "19.99", "20", "30", "99.5")])
+ACTION: st.SearchStrategy[Action] = st.one_of(
+    st.builds(ChangeQuantity, line=LINE, quantity=NUMBER),
+    st.builds(ChangePrice, line=LINE, unit_price=PRICE),
+    st.builds(ChangeDiscount, line=LINE, discount_percent=st.sampled_from([Decimal(each) for each in (0, 5, 50, 101)])),
+    st.builds(ChangePlan, line=LINE, sku=st.just("SUPPORT"), name=st.just("Better"), unit_price=PRICE),
+    st.builds(
+        AddLine,
+        line=LINE,
+        sku=st.just("SEAT"),
+        name=st.just("More"),
+        quantity=NUMBER,
+        unit_price=PRICE,
+        interval=st.just("month"),
+    ),
+    st.builds(RemoveLine, line=LINE),
+    st.builds(Cancel),
+)
+WHEN: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.just({}),
+    st.just({"settlement": "next_invoice"}),
+    st.just({"settlement": "none"}),
+    st.just({"effective": "period_end"}),
+    st.builds(
+        lambda day: {"effective": "date", "effective_on": date(2026, 3, day)}, st.integers(min_value=8, max_value=27)
+    ),
+)
+
+
+class Changes(RuleBasedStateMachine):
+    """One contract, whatever is asked of it."""
+
+    tables: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = ExitStack()
+        self.everybody, self.clock = Everybody(), TestClock()
+        folder = self.open.enter_context(tempfile.TemporaryDirectory())
+        self.open.enter_context(no_workflows())
+        system = self.open.enter_context(answering(self.everybody.answer))
+        url = f"sqlite:///{shutil.copy(self.tables, folder)}"
+        self.bench = Bench(self.open.enter_context(context_over(url, self.clock, system)), self.clock, self.everybody)
+        self.asked: dict[str, tuple[tuple[Action, ...], dict[str, Any]]] = {}
+        """What was taken, by the key of each."""
+
+    @property
+    def ids(self) -> list[str]:
+        page = self.bench.records.page(SOMEBODY, self.bench.contract_id, None, None, 100)
+        return [each.id for each in reversed(page.items)]
+
+    def cases(self) -> list[Case]:
+        return [each for key in self.ids for each in self.bench.cases(key)]
+
+    # ---- what people, platforms and time do
+
+    @rule(actions=st.lists(ACTION, min_size=1, max_size=3), when=WHEN)
+    def ask(self, actions: list[Action], when: dict[str, Any]) -> None:
+        """Ask for a change: what is refused leaves nothing behind."""
+        before, key = self.ids, f"key-{len(self.asked)}"
+        try:
+            made = self.bench.ask(*actions, key=key, **when)
+        except ProblemError as refused:
+            assert refused.problem in (CONTRACT_OVER, CHANGE_REFUSED)
+            assert self.ids == before
+        else:
+            assert self.ids == [*before, made]
+            self.asked[key] = (tuple(actions), when)
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def ask_again(self, data: st.DataObject) -> None:
+        """Ask for the same again: it is one change, though it may not be allowed any more."""
+        before, key = self.ids, data.draw(st.sampled_from(list(self.asked)))
+        actions, when = self.asked[key]
+        try:
+            self.bench.ask(*actions, key=key, **when)
+        except ProblemError:
+            pass
+        assert self.ids == before
+
+    @rule(data=st.data())
+    def run(self, data: st.DataObject) -> None:
+        """Run the changes in any order, whether it is their turn or not."""
+        for key in data.draw(st.permutations(self.ids)):
+            self.bench.run(key)
+
+    @rule()
+    def deliver(self) -> None:
+        for key in self.ids:
+            if self.bench.of(key).state == "provisioning":
+                self.bench.deliver(key)
+
+    @rule()
+    def do_not_deliver(self) -> None:
+        for key in self.ids:
+            row = self.bench.records.row(key)
+            for line in row.undelivered.split()[:1]:
+                self.bench.not_delivered(key, line)
+
+    @rule(provisioning=st.sampled_from(["works", "away", "refuses"]), away=st.booleans(), refuses=st.booleans())
+    def trouble(self, provisioning: str, *, away: bool, refuses: bool) -> None:
+        self.everybody.target, self.everybody.away = provisioning, away
+        self.everybody.status = 422 if refuses else 200
+
+    @precondition(lambda self: self.clock.now < LAST)
+    @rule(hours=st.integers(min_value=1, max_value=72))
+    def wait(self, hours: int) -> None:
+        self.clock.now = min(LAST, self.clock.now + timedelta(hours=hours))
+
+    @precondition(lambda self: self.cases())
+    @rule(data=st.data())
+    def act(self, data: st.DataObject) -> None:
+        """Do what a case allows, as its people do."""
+        case = data.draw(st.sampled_from(self.cases()))
+        allowed = self.bench.runs.allowed(case)
+        if allowed:
+            self.bench.act(case, data.draw(st.sampled_from(list(allowed))))
+
+    @precondition(lambda self: self.ids)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(self.ids))
+        before = self.bench.of(key).state
+        is_given_up = give_up(self.bench.context, self.bench.records, key, "withdrawn")
+        assert is_given_up == (self.bench.of(key).state == "given_up")
+        assert is_given_up or self.bench.of(key).state == before
+
+    # ---- what always holds
+
+    @invariant()
+    def one_thing_of_each(self) -> None:
+        """Each change was carried out once in billing, in the order of the versions, and none that was given up."""
+        done = [each.id for each in self.everybody.changes]
+        applied = [each.id for each in self.bench.records.versions(self.bench.contract_id) if not each.is_future]
+        assert list(dict.fromkeys(done)) == applied
+
+    @invariant()
+    def the_versions_follow_each_other(self) -> None:
+        made = [each for each in self.bench.records.versions(self.bench.contract_id) if not each.is_future]
+        for was, now in zip(made, made[1:], strict=False):
+            assert was.preview.after == now.preview.before
+        if made:
+            assert self.bench.lines() == made[-1].preview.after
+            assert self.everybody.changes[-1].lines == made[-1].preview.after
+
+    @invariant()
+    def the_deltas_add_up(self) -> None:
+        for each in self.bench.records.versions(self.bench.contract_id):
+            said = each.preview
+            changed = mrr(said.after, "EUR") - mrr(said.before, "EUR")
+            assert total((delta.mrr for delta in said.deltas), "EUR") == changed
+
+    @invariant()
+    def one_at_a_time(self) -> None:
+        on_the_way = [key for key in self.ids if self.bench.of(key).state in ("provisioning", "applying")]
+        assert len(on_the_way) <= 1
+
+    def teardown(self) -> None:
+        """Let all platforms work, and everybody do what is to be done: nothing waits for ever."""
+        try:
+            self.everybody.target, self.everybody.away, self.everybody.status = "works", False, 200
+            for _ in range(4 + 3 * len(self.ids)):
+                for key in self.ids:
+                    self.bench.run(key)
+                self.deliver()
+                for case in self.cases():
+                    allowed = self.bench.runs.allowed(case)
+                    if allowed:
+                        self.bench.act(case, next(each for each in (*END_WITH, *allowed) if each in allowed))
+                self.clock.now = max(self.clock.now, LAST)
+            left = [each for each in map(self.bench.of, self.ids) if each.state not in ENDED]
+            assert [each for each in left if each.state != "scheduled"] == []
+            # what comes after a change for the end of the period counts from then on at the earliest
+            assert [each for each in left if each.effective_at is None or each.effective_at < MONTH.end] == []
+            self.one_thing_of_each()
+            self.the_versions_follow_each_other()
+            before = Money(29950, "EUR")
+            assert before + self._all_deltas() == mrr(self.bench.lines(), "EUR")
+        finally:
+            self.open.close()
+
+    def _all_deltas(self) -> Money:
+        made = self.bench.records.versions(self.bench.contract_id)
+        return total((delta.mrr for each in made if not each.is_future for delta in each.preview.deltas), "EUR")
+
+
+END_WITH = ("approve", "compensate")
+"""What is done about a case in the end: what can be is approved, what cannot be carried out is given up."""
+
+
+def test_whatever_is_asked_of_a_contract_it_ends_in_order(empty_tables: Path) -> None:
+    Changes.tables = empty_tables
+    run_state_machine_as_test(
+        Changes,
+        settings=settings(
+            max_examples=25, stateful_step_count=20, derandomize=True, deadline=None, phases=(Phase.generate,)
+        ),
+    )
