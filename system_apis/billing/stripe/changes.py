@@ -265,6 +265,8 @@ class ContractChanges:
             wanted |= {"proration_date": int(change.effective_at.timestamp()), "off_session": True}
         if target.ends:
             return wanted | {"items": mapping.ended_items(row)}
+        if row["cancel_at_period_end"]:
+            wanted["cancel_at_period_end"] = False  # it was to end, and goes on
         known = self._price_list
         wanted["items"] = mapping.changed_items(row, target.items, change.contract, known.prices, known.tax_rates)
         memo = mapping.memo(target.items)

@@ -360,6 +360,44 @@ def test_a_contract_that_ends_with_its_period_is_billed_until_then_and_no_longer
     run(account, tmp_path, act)
 
 
+def test_an_end_with_the_period_that_is_taken_back_in_time_lets_the_same_subscription_go_on(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 500, "lin_2"))
+        sale.wait(10)
+        await sale.amend(sale.change(at_period_end=True))
+        assert sale.statuses() == [("active", True)]
+        again = sale.change(seat(), seat(1, 500, "lin_2"), key="amd_again", at_period_end=True)
+        preview = await sale.preview(again)
+        assert await sale.amend(again) == []
+        state = sale.state()
+        await sale.carry_out(again)
+
+        assert (sale.state(), preview.invoices) == (state, ())
+        assert sale.statuses() == [("active", False)]
+        assert (sale.contract.state, len(sale.contract.lines)) == ("active", 2)
+        sale.wait(30)
+        assert sale.totals() == [10_500, 10_500]
+
+    run(account, tmp_path, act)
+
+
+def test_a_line_that_ended_comes_back_under_its_own_id(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 120_000, "lin_2", "year"))
+        for place, lines in enumerate([(seat(),), (seat(), seat(1, 120_000, "lin_2", "year"))]):
+            sale.wait(5)
+            change = sale.change(*lines, key=f"amd_{place}")
+            preview = await sale.preview(change)
+            issued = await sale.amend(change)
+            assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
+            assert unexplained(preview) == []
+        assert sale.statuses() == [("active", False), ("canceled", False), ("active", False)]
+
+    run(account, tmp_path, act)
+
+
 @pytest.mark.parametrize("months", [0, 1])
 def test_a_contract_without_end_and_one_after_its_term_are_changed_as_any_other(
     account: StripeAccount, tmp_path: Path, months: int
