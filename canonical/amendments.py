@@ -129,7 +129,13 @@ class Cancel(msgspec.Struct, frozen=True, tag_field="action", tag="cancel"):
     """The end of the contract with all of its lines. It stands alone."""
 
 
-Action = AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | Cancel
+class Reverse(msgspec.Struct, frozen=True, tag_field="action", tag="reverse"):
+    """A change that was carried out is taken back: its lines are again what they were before it. It stands alone."""
+
+    amendment: Annotated[Key, msgspec.Meta(description="The id of the amendment that is taken back.")]
+
+
+Action = AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | Cancel | Reverse
 LineAction = RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan
 """An action on a line that the contract has."""
 
@@ -390,6 +396,18 @@ def changed_lines(
             yield was.get(key), now.get(key)
 
 
+def reversed_lines(
+    lines: Sequence[PricedLine], before: Sequence[PricedLine], after: Sequence[PricedLine]
+) -> tuple[PricedLine, ...]:
+    """Return the lines of a contract without a change that has made `after` of `before`: the lines that it changed are
+    what they were before it, under their own ids, and the others are as they are."""
+    changed = {line.id for pair in changed_lines(before, after) for line in pair if line}
+    found = {each.id: each for each in lines if each.id not in changed}
+    found |= {each.id: each for each in before if each.id in changed}
+    order = dict.fromkeys(each.id for each in (*before, *lines))
+    return tuple(found[key] for key in order if key in found)
+
+
 def _stages(lines: Sequence[PricedLine], actions: Sequence[Action], currency: str) -> list[tuple[PricedLine, ...]]:
     """Return the lines at first, and after each action. Raises `ActionRefused` as `amended` does."""
     stages = [tuple(lines)]
@@ -403,6 +421,8 @@ def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, curr
     match action:
         case Cancel():
             return ()
+        case Reverse():
+            raise ActionRefused(field, "the reversal of a change stands alone")
         case AddLine():
             if any(each.id == action.line for each in lines):
                 raise ActionRefused(f"{field}.line", f"the contract has a line {action.line} already")
@@ -536,10 +556,16 @@ def deltas(contract: Contract, actions: Sequence[Action], since: date) -> tuple[
     return tuple(_delta(contract, action, before, after, since) for action, (before, after) in changes)
 
 
+def reversal_deltas(contract: Contract, action: Reverse, after: Sequence[PricedLine], since: date) -> tuple[Delta, ...]:
+    """Return what the reversal of a change, which leaves the lines `after`, changes of a contract from `since` on."""
+    return (_delta(contract, action, contract.lines, after, since),)
+
+
 def _delta(
     contract: Contract, action: Action, before: Sequence[PricedLine], after: Sequence[PricedLine], since: date
 ) -> Delta:
-    line, until, currency = "" if isinstance(action, Cancel) else action.line, ends_on(contract), contract.currency
+    line = "" if isinstance(action, (Cancel, Reverse)) else action.line
+    until, currency = ends_on(contract), contract.currency
     worth = listed = None
     if until is not None:
         first = max(since, contract.starts_on)

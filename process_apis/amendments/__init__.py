@@ -1,7 +1,8 @@
 """Amendments: a contract that runs is changed when every system agrees to what that costs.
 
-`contract` says what a contract is now, `request` what may be asked of it, `preview` what every platform would make of
-it, `workflow` carries it out, `runs` starts what is due and acts on cases, `routes` are what others call.
+`contract` says what a contract is now, `request` what may be asked of it, `reversal` what of it may be taken back,
+`preview` what every platform would make of it, `workflow` carries it out, `runs` starts what is due and acts on cases,
+`routes` are what others call.
 `deals` takes what was sold in the CRM as a change of a contract, and `sold` says which actions that is.
 """
 

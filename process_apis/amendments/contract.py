@@ -41,6 +41,7 @@ class RunningContract(msgspec.Struct, frozen=True):
     """The unit price at which each line began with its present product, by its id, for one invoice in major units."""
     versions: tuple[Applied, ...]
     """What amendments have made of it, and will make when their day comes."""
+    read_at: datetime
 
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
@@ -70,9 +71,12 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
     known = {line.id for each in made for line in (*each.preview.before, *each.preview.after)}
     if made:
         late = (line for line in delivered if made[-1].preview.after and line.id not in known)
-        lines, since, changed_by = (*made[-1].preview.after, *late), made[-1].since, made[-1].id
+        lines = (*made[-1].preview.after, *late)
     else:
-        lines, since, changed_by = delivered, began(order, sold, zone), ""
+        lines = delivered
+    now = context.clock()
+    counted = _counted(made, now)
+    since, changed_by = (counted[-1].since, counted[-1].id) if counted else (began(order, sold, zone), "")
     state = "cancelled" if made and not lines else sold.state
     return RunningContract(
         order,
@@ -83,7 +87,19 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         frozenset(known.union(each.line.id for each in order.lines)),
         _first_prices(delivered, made),
         tuple(versions),
+        now,
     )
+
+
+def _counted(made: Iterable[Applied], now: datetime) -> list[Applied]:
+    """Return the versions without those that were taken back before they counted, and what has taken them back."""
+    left: list[Applied] = []
+    for each in made:
+        if left and now < left[-1].since == each.since and each.preview.after == left[-1].preview.before:
+            left.pop()
+        else:
+            left.append(each)
+    return left
 
 
 def lasting(contract: Contract) -> References:

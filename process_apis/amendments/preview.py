@@ -29,6 +29,7 @@ from policies.business.amendments import approvals_for
 from policies.business.posting_windows import window_of
 from process_apis.amendments.contract import RunningContract
 from process_apis.amendments.request import PlannedChange
+from process_apis.amendments.reversal import is_to_come
 from process_apis.runtime.context import WorkflowContext
 
 WHOLE = "the whole period"
@@ -47,7 +48,7 @@ def billing_change(
         found.contract,
         after,
         effective_at,
-        at_period_end=wanted.effective == "period_end",
+        at_period_end=wanted.effective == "period_end" or is_to_come(found, wanted),
         settlement=wanted.settlement,
     )
 

@@ -18,6 +18,7 @@ from canonical.amendments import (
     amended,
     deltas,
     ends_on,
+    reversal_deltas,
 )
 from canonical.cases import Finding
 from canonical.deals import Deal, PricedLine, deal_line
@@ -26,6 +27,7 @@ from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER
 from policies.problems import FieldError, ProblemError
 from process_apis import onboarding, validation
 from process_apis.amendments.contract import RunningContract
+from process_apis.amendments.reversal import after_reversal, is_to_come, reversal_in
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
@@ -48,18 +50,21 @@ class PlannedChange(msgspec.Struct, frozen=True):
     effective_at: datetime
     after: tuple[PricedLine, ...]
     deltas: tuple[Delta, ...]
+    is_in_time: bool = False
+    """Whether it takes back what does not count yet: the target has everything still, so nothing is delivered."""
 
 
 def check(found: RunningContract, wanted: AmendmentRequest) -> None:
     """Raise `ProblemError` for a change that the contract does not allow as it is now: 409 for a contract that does not
     run, 422 for actions or a day that cannot be."""
-    if found.contract.state == "cancelled":
-        raise ProblemError(CONTRACT_OVER, f"The contract was cancelled with {found.changed_by}.")
+    if found.contract.state == "cancelled" and not is_to_come(found, wanted):
+        why = "" if reversal_in(wanted) is None else " Billing has ended with it, so it cannot be reversed."
+        raise ProblemError(CONTRACT_OVER, f"The contract was cancelled with {found.changed_by}.{why}")
     if found.order.state in NOT_IN_FORCE:
         raise ProblemError(CONTRACT_OVER, f"The contract is not in force: its order is {found.order.state}.")
     if found.order.state not in IN_FORCE:
         return  # it waits for the activation, and is checked again then
-    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted.actions)]
+    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted)]
     if errors:
         raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
 
@@ -81,13 +86,14 @@ def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldEr
     return []
 
 
-def _of_actions(found: RunningContract, actions: tuple[Action, ...]) -> list[FieldError]:
+def _of_actions(found: RunningContract, wanted: AmendmentRequest) -> list[FieldError]:
+    actions = wanted.actions
     if len(actions) > 1 and any(isinstance(each, Cancel) for each in actions):
         return [FieldError("$.actions", "the end of a contract stands alone")]
     if errors := list(_of_new_lines(found, actions)):
         return errors
     try:
-        after = amended(found.contract.lines, actions, found.contract.currency)
+        after = _after(found, wanted)
     except ActionRefused as refused:
         return [FieldError(f"$.{refused.field}", refused.reason)]
     if after == found.contract.lines:
@@ -95,6 +101,13 @@ def _of_actions(found: RunningContract, actions: tuple[Action, ...]) -> list[Fie
     if not after and not any(isinstance(each, Cancel) for each in actions):
         return [FieldError("$.actions", "nothing would be left of the contract: cancel it")]
     return []
+
+
+def _after(found: RunningContract, wanted: AmendmentRequest) -> tuple[PricedLine, ...]:
+    """Return the lines of a contract after a change. Raises `ActionRefused`."""
+    if action := reversal_in(wanted):
+        return after_reversal(found, action)
+    return amended(found.contract.lines, wanted.actions, found.contract.currency)
 
 
 def _of_new_lines(found: RunningContract, actions: tuple[Action, ...]) -> Iterator[FieldError]:
@@ -123,11 +136,15 @@ def planned(
     now. Raises `NotPossible`, and the faults of the platforms."""
     contract = found.contract
     try:
-        after = amended(contract.lines, wanted.actions, contract.currency)
+        after = _after(found, wanted)
         at = moment_of(found, wanted, asked_at)
-        worth = deltas(contract, wanted.actions, at.astimezone(found.zone).date())
+        day = at.astimezone(found.zone).date()
+        action = reversal_in(wanted)
+        worth = reversal_deltas(contract, action, after, day) if action else deltas(contract, wanted.actions, day)
     except ActionRefused as refused:
         raise NotPossible([Finding(refused.field, refused.reason)]) from refused
+    if is_to_come(found, wanted):
+        return PlannedChange(asked_at, after, worth, is_in_time=True)
     return PlannedChange(at, _taxed(context, found, wanted.actions, after, at), worth)
 
 
@@ -172,7 +189,7 @@ def _at_its_action(finding: Finding, lines: list[PricedLine], actions: tuple[Act
     if not (place := OF_A_LINE.fullmatch(finding.field)):
         return msgspec.structs.replace(finding, field=finding.field.removeprefix("deal."))
     line = lines[int(place[1])].id
-    last = max(each for each, action in enumerate(actions) if getattr(action, "line", "") == line)
+    last = max((each for each, action in enumerate(actions) if getattr(action, "line", "") == line), default=0)
     field = f"actions[{last}].{place[2]}" if hasattr(actions[last], place[2]) else f"actions[{last}]"
     return msgspec.structs.replace(finding, field=field)
 

@@ -10,10 +10,10 @@ from typing import NamedTuple, cast
 import msgspec
 
 from canonical.amendments import (
-    Action,
     AddLine,
     Cancel,
     ChangeQuantity,
+    LineAction,
     NewAmendment,
     RecurringInterval,
     RemoveLine,
@@ -30,7 +30,7 @@ from process_apis.records.amendments import Applied
 class Sold(NamedTuple):
     """An action, and the place of the line of the deal that it comes from."""
 
-    action: Action
+    action: LineAction | AddLine | Cancel
     place: int
 
 

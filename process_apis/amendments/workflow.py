@@ -24,9 +24,10 @@ from canonical.orders import Order
 from canonical.states import AmendmentState
 from policies.context.correlation import correlated
 from policies.problems import ProblemError
-from process_apis.amendments.contract import lasting, running
+from process_apis.amendments.contract import RunningContract, lasting, running
 from process_apis.amendments.preview import billing_change, preview
-from process_apis.amendments.request import NotPossible, check, planned
+from process_apis.amendments.request import NotPossible, PlannedChange, check, planned
+from process_apis.amendments.reversal import reversal_in
 from process_apis.records.amendments import ENDED, Amendments, preview_of, request_of, wake
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
@@ -113,7 +114,7 @@ class Amending(DBOSConfiguredInstance):
         self._amendments.change(row.id, **kept)
         if said.differences:
             raise Stopped("amendment_not_agreed", list(said.differences), ("retry", "compensate"))
-        return self._decided(row, said, made.effective_at)
+        return self._decided(row, said, made)
 
     def _after_what_comes_first(self, row: sa.Row[Any], order: Order) -> None:
         """Raise `Waits` while the contract is being activated, or an earlier change of it is to be decided."""
@@ -125,7 +126,7 @@ class Amending(DBOSConfiguredInstance):
         if first := self._amendments.before(row.contract_id, row.seq):
             raise Waits(f"{first}, which comes first", self._context.stalled_at())
 
-    def _decided(self, row: sa.Row[Any], said: AmendmentPreview, effective_at: datetime) -> Outcome:
+    def _decided(self, row: sa.Row[Any], said: AmendmentPreview, made: PlannedChange) -> Outcome:
         """Let an amendment that all agree to go on: to who approves it, to its day, or to its delivery."""
         context = self._context
         approvals = "; ".join(said.approvals)
@@ -138,10 +139,11 @@ class Amending(DBOSConfiguredInstance):
                 if not is_approved:
                     one.advance("awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {approvals}")
                     return "stopped"
-                if effective_at > context.clock():
-                    one.advance("scheduled", next_attempt_at=effective_at, blocked_reason="its day")
+                if made.effective_at > context.clock():
+                    one.advance("scheduled", next_attempt_at=made.effective_at, blocked_reason="its day")
                     return "stopped"
-                one.advance("provisioning" if more(said) else "applying", next_attempt_at=context.stalled_at())
+                delivers = more(said) and not made.is_in_time
+                one.advance("provisioning" if delivers else "applying", next_attempt_at=context.stalled_at())
                 return "done"
         self._close_cases(row.id)  # it was withdrawn meanwhile
         return "stopped"
@@ -187,6 +189,7 @@ class Amending(DBOSConfiguredInstance):
         at = said.effective_at if wanted.effective != "period_end" else datetime.fromisoformat(row.requested_at)
         known = {each.id for each in (*said.before, *said.after)}
         late = (each for each in found.contract.lines if said.after and each.id not in known)
+        _check_in_time(row, found, said)
         change = billing_change(row.id, found, wanted, (*said.after, *late), at.replace(microsecond=0))
         changed = context.platforms.change_contract(change)
         if order.plan:
@@ -197,6 +200,8 @@ class Amending(DBOSConfiguredInstance):
             invoices = " ".join(changed.named("invoice"))
             until = said.effective_at if less(said) else None
             one.advance("applied", next_attempt_at=until, version=version, invoices=invoices)
+            if (action := reversal_in(wanted)) and change.at_period_end:
+                one.take_nothing_back(action.amendment)
         wake(context.database, row.contract_id, context.clock())
         context.orders.change(order.id, crm_status="")  # the poll shows it, if this process does not
         write_status_to_crm(context, order.id)
@@ -310,6 +315,16 @@ class Amending(DBOSConfiguredInstance):
         row = self._amendments.row(amendment_id)
         if row.state == "given_up":
             self._context.cases.end(row.id, row.blocked_reason, KINDS)
+
+
+def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPreview) -> None:
+    """Raise `Stopped` where the day has come of what was to be taken back before it: billing and the target have it
+    since, and that was not previewed."""
+    asked, is_reversal = datetime.fromisoformat(row.requested_at), reversal_in(request_of(row)) is not None
+    untouched = not row.delivery_attempt and not said.invoices
+    if is_reversal and untouched and asked < said.effective_at <= found.read_at:
+        reason = "what it takes back counts since the period ended: give it up, and ask again"
+        raise Stopped("amendment_invalid", [Finding("actions[0]", reason)], ("compensate",))
 
 
 def open_case(

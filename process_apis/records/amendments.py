@@ -108,6 +108,10 @@ class OneAmendment:
         }
         self.row = self._connection.execute(CHANGED, NOT_FAILED | changes | values).one()
 
+    def take_nothing_back(self, amendment_id: str) -> None:
+        """Let what another amendment was to take back stay: it is taken back itself before it counts."""
+        self._connection.execute(CHANGE, {"of": amendment_id, "next_attempt_at": None})
+
     def next_version(self) -> int:
         """Return the number of the contract's version that this amendment makes, which stays once it was given."""
         return self.row.version or 1 + (self._connection.scalar(LAST_VERSION, {"of": self.row.contract_id}) or 0)

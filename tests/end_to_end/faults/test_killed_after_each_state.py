@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from canonical.states import ORDER_STATES
+from canonical.amendments import Amendment
+from canonical.states import AMENDMENT_STATES, ORDER_STATES, AmendmentState
 from sandbox.salesperson import SaleLine
-from tests.support.amending import agrees_everywhere, amend, amendment_in, quantity, timeline
+from tests.support.amending import agrees_everywhere, amend, amendment_in, contract_of, quantity, timeline
 from tests.support.environment import Environment
 from tests.support.platforms import EXACTLY_ONE, wait_until
 
 STATES = ("received", "validating", "credit_review", "onboarding", "subscribing", "provisioning", "active")
 SLOW = ("crm", "erp", "billing", "provisioning")
-AMENDED = ("checking", "provisioning", "applying", "applied")
+AMENDED: tuple[AmendmentState, ...] = ("checking", "provisioning", "applying", "applied")
 POSTINGS = ("account.invoice.post", "account.invoice.pay.execute")
 
 
@@ -53,11 +54,7 @@ def test_a_kill_after_each_state_of_an_amendment_charges_and_delivers_once(envir
         environment.fault(platform, kind="slow", milliseconds=120, times=0)
     asked = amend(environment, order, quantity(order, "SEAT", 15), "killed-amendment")
 
-    for state in AMENDED:
-        further = AMENDED[AMENDED.index(state) :]
-        amendment_in(environment, asked, *further)
-        environment.kill("process")
-        environment.start("process")
+    killed_after_each(environment, asked, AMENDED)
     environment.calm()
 
     done = amendment_in(environment, asked, "applied")
@@ -65,6 +62,32 @@ def test_a_kill_after_each_state_of_an_amendment_charges_and_delivers_once(envir
     requested = [each for each in environment.jobs(order.id) if each["quantity"] == "15"]
     assert len(requested) == 1
     assert len(timeline(environment, order).versions) == 2
+
+    for platform in SLOW:
+        environment.fault(platform, kind="slow", milliseconds=120, times=0)
+    reversal = amend(environment, order, {"actions": [{"action": "reverse", "amendment": done.id}]}, "killed-reversal")
+    killed_after_each(environment, reversal, ("checking", "awaiting_approval"))
+    (case,) = environment.cases_of(reversal.id)
+    environment.decide(case.id, "approve", "sold by mistake", on_behalf_of="kim@finance.example")
+    killed_after_each(environment, reversal, ("applying", "applied"))
+    environment.calm()
+
+    reversed_by = amendment_in(environment, reversal, "applied")
+    assert len(reversed_by.invoices) == 1
+    issued = environment.stripe.v1.invoices.list({"customer": contract_of(order).references["customer"]}).data
+    assert len(issued) == 3
+    assert [each.mrr.amount for each in timeline(environment, order).versions] == [70_000, 80_000, 70_000]
+    left = "SELECT next_attempt_at FROM amendments WHERE id = ?"
+    wait_until(lambda: environment.record(left, reversal.id) is None, 30, "what there was more of is taken back")
+    assert [each["quantity"] for each in environment.jobs(order.id) if each["sku"] == "SEAT"][-1] == "10"
+
+
+def killed_after_each(environment: Environment, asked: Amendment, states: tuple[AmendmentState, ...]) -> None:
+    """Kill the process layer and start it again, once an amendment has come to each of some states."""
+    for state in states:
+        amendment_in(environment, asked, *AMENDMENT_STATES[AMENDMENT_STATES.index(state) :])
+        environment.kill("process")
+        environment.start("process")
 
 
 def seen(environment: Environment, deal: str, state: str) -> str | None:

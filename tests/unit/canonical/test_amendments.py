@@ -21,12 +21,15 @@ from canonical.amendments import (
     ChangePrice,
     ChangeQuantity,
     RemoveLine,
+    Reverse,
     amended,
     contract_value,
     deltas,
     months_after,
     months_between,
     mrr,
+    reversal_deltas,
+    reversed_lines,
 )
 from canonical.billing import Contract
 from canonical.deals import DealLine, PricedLine, priced_line
@@ -201,18 +204,50 @@ ACTIONS = st.one_of(
 )
 
 
+def allowed_of(of: Contract, actions: list[Action]) -> list[Action]:
+    """Return those of some actions that a contract allows one after the other."""
+    allowed: list[Action] = []
+    for each in actions:
+        try:
+            amended(of.lines, (*allowed, each), of.currency)
+        except ActionRefused:
+            continue
+        allowed.append(each)
+    return allowed
+
+
+@given(st.lists(ACTIONS, max_size=8), st.lists(ACTIONS, max_size=4), DAYS, st.sampled_from(["JPY", "EUR", "KWD"]))
+def test_the_reversal_of_any_change_leaves_the_former_lines_and_deltas_that_sum_to_nothing(
+    actions: list[Action], others: list[Action], since: date, currency: str
+) -> None:
+    of = contract(
+        line("seat", "3", "19", currency=currency), line("a", "2", "7", "year", currency), starts_on=date(2020, 1, 31)
+    )
+    allowed = allowed_of(of, actions)
+    made, after = deltas(of, allowed, since), amended(of.lines, allowed, currency)
+    changed = msgspec.structs.replace(of, lines=after)
+
+    former = reversed_lines(after, of.lines, after)
+    taken_back = reversal_deltas(changed, Reverse("amd_1"), former, since)
+
+    assert former == of.lines
+    every = (*made, *taken_back)
+    assert sum(each.mrr.amount for each in every) == 0
+    assert sum(each.contract_value.amount for each in every if each.contract_value) == 0
+    assert sum(each.list_value.amount for each in every if each.list_value) == 0
+    elsewhere = tuple(
+        msgspec.structs.replace(each, id=f"other {each.id}")
+        for each in amended((), [each for each in others if isinstance(each, AddLine)][:1], currency)
+    )
+    assert set(reversed_lines((*after, *elsewhere), of.lines, after)) == {*of.lines, *elsewhere}
+
+
 @given(st.lists(ACTIONS, max_size=8), DAYS, st.sampled_from(["JPY", "EUR", "KWD"]), st.integers(0, 36))
 def test_the_deltas_of_actions_add_up_to_the_difference_of_the_contract(
     actions: list[Action], since: date, currency: str, term_months: int
 ) -> None:
     of = contract(line("seat", "3", "19", currency=currency), starts_on=date(2020, 1, 31), term_months=term_months)
-    allowed: list[Action] = []
-    for each in actions:
-        try:
-            amended(of.lines, (*allowed, each), currency)
-        except ActionRefused:
-            continue
-        allowed.append(each)
+    allowed = allowed_of(of, actions)
 
     found, after = deltas(of, allowed, since), amended(of.lines, allowed, currency)
 

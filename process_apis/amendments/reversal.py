@@ -1,0 +1,64 @@
+"""Reversals: which change of a contract is taken back, and whether that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from canonical.amendments import ActionRefused, AmendmentRequest, Reverse, changed_lines, reversed_lines
+from canonical.deals import PricedLine
+from process_apis.amendments.contract import RunningContract
+from process_apis.records.amendments import Applied
+
+FIELD = "actions[0].amendment"
+
+
+def reversal_in(wanted: AmendmentRequest) -> Reverse | None:
+    """Return the action of a request that takes a change back, None for any other request."""
+    return next((each for each in wanted.actions[:1] if isinstance(each, Reverse) and len(wanted.actions) == 1), None)
+
+
+def is_to_come(found: RunningContract, wanted: AmendmentRequest) -> bool:
+    """Return whether a request takes back what is carried out and does not count yet, as the end of the contract with
+    the period that runs: it never counts then."""
+    action = reversal_in(wanted)
+    return any(
+        action is not None and each.id == action.amendment and not each.is_future and each.since > found.read_at
+        for each in found.versions
+    )
+
+
+def after_reversal(found: RunningContract, action: Reverse) -> tuple[PricedLine, ...]:
+    """Return the lines of a contract without a change. Raises `ActionRefused` for one that cannot be taken back: it is
+    not one of the contract's that was carried out, or another change has come after it for the same lines."""
+    places = [place for place, each in enumerate(found.versions) if each.id == action.amendment]
+    if not places:
+        raise ActionRefused(FIELD, f"{action.amendment} is no change of this contract that was carried out")
+    undone, later = found.versions[places[0]], found.versions[places[0] + 1 :]
+    if undone.is_future:
+        raise ActionRefused(FIELD, f"{undone.id} is not carried out yet: withdraw it")
+    _check_untouched(undone, later)
+    _check_one_end(undone)
+    return reversed_lines(found.contract.lines, undone.preview.before, undone.preview.after)
+
+
+def _check_untouched(undone: Applied, later: Iterable[Applied]) -> None:
+    names = _changed_by(undone)
+    for each in later:
+        if same := [name for key, name in _changed_by(each).items() if key in names]:
+            what = "withdraw" if each.is_future else "reverse"
+            raise ActionRefused(FIELD, f"{same[0]} was changed again with {each.id}: {what} that one first")
+
+
+def _check_one_end(undone: Applied) -> None:
+    """Raise `ActionRefused` for lines of several intervals that end with their periods: the first may be over."""
+    pairs = changed_lines(undone.preview.before, undone.preview.after)
+    intervals = {was.interval for was, now in pairs if was and now is None}
+    if len(intervals) > 1:
+        reason = f"{undone.id} has ended lines of several intervals, each with a period of its own: add them again"
+        raise ActionRefused(FIELD, reason)
+
+
+def _changed_by(made: Applied) -> dict[str, str]:
+    """Return the names of the lines that a change has changed, by their ids."""
+    pairs = changed_lines(made.preview.before, made.preview.after)
+    return {line.id: line.name for pair in pairs for line in pair if line}
