@@ -81,12 +81,14 @@ class RemoveLine(msgspec.Struct, frozen=True, tag_field="action", tag="remove"):
     """A line that ends. The others go on as they are."""
 
     line: Key
+    """The id of the line."""
 
 
 class ChangeQuantity(msgspec.Struct, frozen=True, tag_field="action", tag="quantity"):
     """Another quantity of a line, in all and not in addition."""
 
     line: Key
+    """The id of the line."""
     quantity: Quantity
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class ChangePrice(msgspec.Struct, frozen=True, tag_field="action", tag="price"):
     """Another price of one unit of a line, for each of its invoices. A discount from the former price ends with it."""
 
     line: Key
+    """The id of the line."""
     unit_price: Price
 
     def __post_init__(self) -> None:
@@ -107,6 +110,7 @@ class ChangeDiscount(msgspec.Struct, frozen=True, tag_field="action", tag="disco
     """Another discount of a line from its list price, in percent; 0 for none."""
 
     line: Key
+    """The id of the line."""
     discount_percent: Annotated[Decimal, msgspec.Meta(description="The discount from the list price, in percent.")]
 
     def __post_init__(self) -> None:
@@ -117,6 +121,7 @@ class ChangePlan(msgspec.Struct, frozen=True, tag_field="action", tag="plan"):
     """Another product in the place of a line's, in the same quantity and at the same interval."""
 
     line: Key
+    """The id of the line."""
     sku: Key
     name: LineName
     unit_price: Price

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 
-def describe(schemas: Mapping[str, Any], structs: Mapping[str, type]) -> None:
+def describe(schemas: Mapping[str, Any], structs: Mapping[str, type[msgspec.Struct]]) -> None:
     """Add a description to each property whose field has a docstring. Schemas and structs are by the same names."""
     for name in schemas.keys() & structs.keys():
         said = said_of(structs[name])
@@ -23,13 +23,16 @@ def describe(schemas: Mapping[str, Any], structs: Mapping[str, type]) -> None:
 
 
 @cache
-def said_of(struct: type) -> dict[str, str]:
-    """Return the docstrings of a struct's fields, its own and those that it inherits, by their names in a document."""
+def said_of(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the docstrings of a struct's fields, its own and those that it inherits, by their names in a document,
+    and what its tag is."""
     names = {each.name: each.encode_name for each in msgspec.structs.fields(struct)}
     found: dict[str, str] = {}
     for kind in reversed(struct.__mro__):
         if issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct:
             found |= {names[name]: text for name, text in _docstrings(kind).items() if name in names}
+    if tag_field := struct.__struct_config__.tag_field:
+        found[tag_field] = f"Tells this from the others: it is `{struct.__struct_config__.tag}`."
     return found
 
 
