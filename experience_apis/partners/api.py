@@ -9,7 +9,6 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.amendments import Amendment, AmendmentPreview, ContractSummary, ContractTimeline, NewAmendment
-from canonical.ids import Instant
 from canonical.orders import NewOrder, Order, OrderSummary, Page, PostingStatus
 from canonical.parties import Customer
 from canonical.states import AmendmentState, OrderState
@@ -29,7 +28,7 @@ from experience_apis.partners.contract import (
 from experience_apis.process_client import Process
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
+from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION
@@ -142,12 +141,10 @@ async def get_contract(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],
     contract_id: CanonicalId,
-    as_of: Annotated[
-        Instant | None, QueryParameter(description="The moment at which it is read; now by default.")
-    ] = None,
+    as_of: Moment = None,
 ) -> PartnerContractTimeline:
     """Show every version of the contract, and which of them counts at `as_of`."""
-    query = {"as_of": as_of and as_of.isoformat()}
+    query = {"as_of": as_of}
     return contract.timeline(await process.read(principal, f"contracts/{contract_id}", query, ContractTimeline))
 
 

@@ -17,13 +17,12 @@ from canonical.amendments import (
     ContractTimeline,
     NewAmendment,
 )
-from canonical.ids import Instant
 from canonical.orders import Order, OrderSummary, Page
 from canonical.states import AmendmentState, OrderState
 from experience_apis.process_client import Process
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
+from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW, OUTSIDE_REGION
@@ -96,12 +95,10 @@ async def get_contract(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],
     contract_id: CanonicalId,
-    as_of: Annotated[
-        Instant | None, QueryParameter(description="The moment at which it is read; now by default.")
-    ] = None,
+    as_of: Moment = None,
 ) -> Response[bytes]:
     """Show every version of the contract, what each change was worth, and which version counts at `as_of`."""
-    return await process.get(principal, f"contracts/{contract_id}", {"as_of": as_of and as_of.isoformat()})
+    return await process.get(principal, f"contracts/{contract_id}", {"as_of": as_of})
 
 
 @operation(

@@ -71,15 +71,6 @@ def moment(name: str, text: str | None) -> datetime | None:
         raise ProblemError(INVALID, "There is no such moment.", (FieldError(f"$.{name}", str(error)),)) from error
 
 
-def with_offset(moment: datetime | None, name: str) -> datetime | None:
-    """Return a moment that a query names. Refuse one of an unknown zone (422): of a parameter Litestar drops the bound
-    that `Instant` has."""
-    if moment is not None and moment.tzinfo is None:
-        reason = "it is a time of an unknown zone: write Z, or its offset from UTC, after it"
-        raise ProblemError(INVALID, "The query names no moment.", (FieldError(f"$.{name}", reason),))
-    return moment
-
-
 @cache
 def sent_names(handler: HTTPRouteHandler) -> dict[str, str]:
     """Return the query parameters of a route: the name under which each is sent, by its name in the code."""

@@ -143,11 +143,13 @@ class VersionChain:
                 if not isinstance(value, dict):
                     return value  # the route says what it should be
                 members = cast("Object", value)
-                if place == 0 and (unknown := members.keys() - fields.keys()):
+                if place == 0 and (unknown := members.keys() - fields.keys() - {struct.tag_field}):
                     wrong.extend(self._unknown(struct, path, each) for each in sorted(unknown))
                     return members
                 value = {
                     name: self._walk(fields[name], inner, f"{path}.{self._name(struct.cls, name, place)}", visit)
+                    if name in fields
+                    else inner  # its tag
                     for name, inner in members.items()
                 }
             try:

@@ -16,22 +16,18 @@ from canonical.amendments import (
     ContractTimeline,
     NewAmendment,
 )
-from canonical.ids import Instant
 from canonical.orders import Page
 from canonical.states import AmendmentState
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.context import correlation
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer, with_offset
+from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCustomer, moment
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, ProblemError
 from process_apis.amendments.contract import find, page, timeline
 from process_apis.amendments.runs import AmendmentRuns
 from process_apis.runtime.context import WorkflowContext
 
-AsOf = Annotated[
-    Instant | None, QueryParameter(name="as_of", description="The moment at which it is read; now by default.")
-]
 OfContract = Annotated[str | None, QueryParameter(name="contract_id", description="Of one contract alone.")]
 
 
@@ -61,11 +57,11 @@ def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHand
         sync_to_thread=True,
     )
     def get_contract(
-        principal: NamedDependency[Principal], contract_id: CanonicalId, as_of: AsOf = None
+        principal: NamedDependency[Principal], contract_id: CanonicalId, as_of: Moment = None
     ) -> ContractTimeline:
         """Return every version of the contract, and which of them counts at `as_of`."""
         found = find(context, runs.records, contract_id, principal)
-        return timeline(runs.records, found, with_offset(as_of, "as_of") or context.clock())
+        return timeline(runs.records, found, moment("as_of", as_of) or context.clock())
 
     @operation(
         "preview_amendment",

@@ -27,6 +27,8 @@ ENDS: dict[str, object] = {"actions": [{"action": "cancel"}]}
 BODIES: dict[str, object] = {
     "sales_preview_amendment": ENDS,
     "sales_request_amendment": ENDS,
+    "partners_preview_amendment": ENDS,
+    "partners_request_amendment": ENDS,
     "support_act_on_case": {"action": "retry"},
     "support_give_up_order": {"reason": "it is not ours"},
     "finance_decide_approval": {"decision": "approve"},

@@ -172,6 +172,7 @@ def test_a_partner_previews_and_asks_for_a_change_at_the_prices_of_the_contract(
     body = {"actions": [{"action": "quantity", "line": seats, "quantity": "30"}]}
 
     previewed = partner.call("POST", f"{path}/amendments/preview", json=body)
+    in_old_words = partner.call("POST", f"/partners/v1/contracts/{contract.id}/amendments/preview", json=body)
     asked = [
         partner.call("POST", f"{path}/amendments", json=body, headers={"idempotency-key": "partner-30"})
         for _ in range(2)
@@ -179,6 +180,8 @@ def test_a_partner_previews_and_asks_for_a_change_at_the_prices_of_the_contract(
 
     assert previewed.status_code == 200
     expected = previewed.json()
+    old_invoices = in_old_words.raise_for_status().json()["invoices"]
+    assert [each["total"].endswith(" EUR") for each in old_invoices] == [True] * len(expected["invoices"])
     assert (expected["is_agreed"], expected["needs_approval"]) == (True, False)
     assert [each.status_code for each in asked] == [201, 201]
     assert asked[0].json()["id"] == asked[1].json()["id"]
@@ -190,6 +193,10 @@ def test_a_partner_previews_and_asks_for_a_change_at_the_prices_of_the_contract(
     agreed = {each["sku"]: each["terms"]["quantity"] for each in now["present"]["lines"]}
     assert agreed["SEAT"] == "30"
     assert [each["amendment_id"] for each in now["versions"]] == ["", done.id]
+    later = partner.call("GET", f"{path}?as_of=2100-01-01T00:00:00Z").json()
+    assert later["present"] == now["versions"][-1]
+    for no_moment in ("null", "2026-02-30T00:00:00Z", "2026-03-01T00:00:00"):
+        assert partner.call("GET", f"{path}?as_of={no_moment}").status_code == 422, no_moment
     in_v1 = partner.call("GET", f"/partners/v1/amendments/{done.id}").json()
     total = f"{Decimal(charged.total) / 100:.2f} EUR"
     assert [each["total"] for each in in_v1["preview"]["invoices"]] == [total]

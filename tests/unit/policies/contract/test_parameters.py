@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from policies.contract.parameters import with_offset
+from policies.contract.parameters import moment
 from policies.problems import ProblemError
 
 
-def test_a_moment_of_an_unknown_zone_is_refused_with_its_parameter() -> None:
-    moment = datetime(2026, 3, 1, tzinfo=UTC)
-    assert (with_offset(moment, "as_of"), with_offset(None, "as_of")) == (moment, None)
+def test_a_moment_that_is_in_no_calendar_is_refused_with_its_parameter() -> None:
+    assert moment("as_of", "2026-03-01T12:00:05Z") == datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
+    assert moment("as_of", None) is None
 
     with pytest.raises(ProblemError) as refused:
-        with_offset(moment.replace(tzinfo=None), "as_of")
+        moment("as_of", "2026-02-30T12:00:05Z")
 
     assert [each.path for each in refused.value.errors] == ["$.as_of"]
