@@ -4,6 +4,7 @@ never a difference between one that is somebody else's and one that does not exi
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def ask(environment: Environment, client: str, method: str, path: str, body: obj
 
 def reported(answer: httpx.Response, key: str) -> tuple[int, str]:
     body = {name: value for name, value in answer.json().items() if name != "correlation_id"}
-    return answer.status_code, json.dumps(body).replace(key, "…")
+    return answer.status_code, re.sub(rf"\b{re.escape(key)}\b", "…", json.dumps(body))  # an event's may be one digit
 
 
 KEYED = [each for each in operations() if "{" in each[2] and "explanations" not in each[2]]
