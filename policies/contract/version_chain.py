@@ -119,8 +119,11 @@ class VersionChain:
             yield from reversed(self._changes(kind, each))
 
     def _fields(self, struct: inspect.StructType, place: int) -> Fields | None:
-        """Return the fields of a struct in the version at `place`; None when it is something else altogether there."""
+        """Return the fields of a struct in the version at `place`, its tag among them; None when it is something else
+        altogether there."""
         fields: Fields = {field.encode_name: field.type for field in struct.fields}
+        if struct.tag_field is not None:
+            fields[struct.tag_field] = inspect.AnyType()
         for change in self._from_the_newest(struct.cls, place):
             if isinstance(change, ValueRewritten):
                 return None
@@ -143,13 +146,11 @@ class VersionChain:
                 if not isinstance(value, dict):
                     return value  # the route says what it should be
                 members = cast("Object", value)
-                if place == 0 and (unknown := members.keys() - fields.keys() - {struct.tag_field}):
+                if place == 0 and (unknown := members.keys() - fields.keys()):
                     wrong.extend(self._unknown(struct, path, each) for each in sorted(unknown))
                     return members
                 value = {
                     name: self._walk(fields[name], inner, f"{path}.{self._name(struct.cls, name, place)}", visit)
-                    if name in fields
-                    else inner  # its tag
                     for name, inner in members.items()
                 }
             try:
