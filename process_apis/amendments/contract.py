@@ -42,6 +42,7 @@ class RunningContract(msgspec.Struct, frozen=True):
     versions: tuple[Applied, ...]
     """What amendments have made of it, and will make when their day comes."""
     read_at: datetime
+    """The moment at which it is that."""
 
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
@@ -138,39 +139,53 @@ def page(
 ) -> Page[ContractSummary]:
     """Return a page of the contracts that came into force, as they are now, newest first: those that the caller may
     see."""
-    found = context.orders.in_force(principal, IN_FORCE, customer_id, cursor, limit)
-    now = context.clock()
-    shown = (timeline(amendments, running(context, amendments, order), now) for order in found.items)
-    rows = (_summary(order, each) for order, each in zip(found.items, shown, strict=True))
-    return Page(tuple(rows), found.next_cursor)
+    found = context.orders.page_with_lines(principal, IN_FORCE, customer_id, cursor, limit)
+    return Page(tuple(_summary(running(context, amendments, order)) for order in found.items), found.next_cursor)
 
 
-def _summary(order: Order, shown: ContractTimeline) -> ContractSummary:
-    """Return a contract as it is at the moment of its timeline; before its first day as it will be, and worth nothing
-    yet."""
-    present = shown.present
-    counting = present or next(iter(shown.versions), None)  # none while no recurring line is delivered
+def _summary(found: RunningContract) -> ContractSummary:
+    """Return a contract as it is now; before its first day as it will be, and worth nothing yet."""
+    contract, versions = found.contract, _versions(found)
+    present = _counting(versions, found.read_at)
+    shown = present or next(iter(versions), None)  # none while no recurring line is delivered
     return ContractSummary(
-        shown.id,
-        shown.order_id,
-        shown.customer_id,
-        order.name,
-        shown.legal_entity,
+        contract.id,
+        contract.order_id,
+        contract.customer_id,
+        found.order.name,
+        contract.legal_entity,
         present.state if present else "pending",
-        shown.starts_on,
-        shown.ends_on,
-        present.mrr if present else Money(0, shown.currency),
-        tuple(dict.fromkeys(each.sku for each in counting.lines)) if counting else (),
+        contract.starts_on,
+        ends_on(contract),
+        present.mrr if present else Money(0, contract.currency),
+        tuple(dict.fromkeys(each.sku for each in shown.lines)) if shown else (),
     )
 
 
 def timeline(amendments: Amendments, found: RunningContract, as_of: datetime) -> ContractTimeline:
     """Return a contract with all its versions, and which of them counts at `as_of`."""
-    order, contract = found.order, found.contract
-    sold = _delivered(order)
+    contract, versions = found.contract, _versions(found)
+    return ContractTimeline(
+        contract.id,
+        contract.order_id,
+        contract.customer_id,
+        contract.legal_entity,
+        contract.currency,
+        contract.starts_on,
+        ends_on(contract),
+        as_of,
+        _counting(versions, as_of),
+        versions,
+        amendments.undecided(contract.id),
+    )
+
+
+def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
+    """Return what was sold, and what each amendment has made of it or will make."""
+    contract, sold = found.contract, _delivered(found.order)
     versions: list[ContractVersion] = []
     if sold:
-        first = began(order, contract, found.zone)
+        first = began(found.order, contract, found.zone)
         versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency)))
     for each in found.versions:
         after = each.preview.after
@@ -184,17 +199,10 @@ def timeline(amendments: Amendments, found: RunningContract, as_of: datetime) ->
                 each.preview.deltas,
             )
         )
+    return tuple(versions)
+
+
+def _counting(versions: Iterable[ContractVersion], as_of: datetime) -> ContractVersion | None:
+    """Return the version that counts at a moment, None before the first day."""
     counting = [each for each in versions if each.since <= as_of]
-    return ContractTimeline(
-        contract.id,
-        contract.order_id,
-        contract.customer_id,
-        contract.legal_entity,
-        contract.currency,
-        contract.starts_on,
-        ends_on(contract),
-        as_of,
-        counting[-1] if counting else None,
-        tuple(versions),
-        amendments.undecided(contract.id),
-    )
+    return counting[-1] if counting else None

@@ -360,10 +360,7 @@ class Orders:
     def get(self, order_id: str) -> Order:
         """Return an order with its history. Raises `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
         with self._engine.connect() as connection:
-            row = connection.execute(ROW, {"of": order_id}).one()
-            reached = connection.execute(HISTORY, {"of": order_id})
-            history = tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in reached)
-            return _order(connection, row, _lines(connection, LINES, order_id), history)
+            return _whole(connection, connection.execute(ROW, {"of": order_id}).one())
 
     def as_it_stands(self, order_id: str, *, with_lines: bool = True) -> Order:
         """Return an order without its history, which no work of ours needs, and with its lines unless they are not
@@ -377,18 +374,15 @@ class Orders:
             return _lines(connection, UNBILLED if unbilled else LINES, order_id)
 
     def page(
-        self, principal: Principal, state: str | None, customer_id: str | None, cursor: str | None, limit: int
+        self, principal: Principal, state: OrderState | None, customer_id: str | None, cursor: str | None, limit: int
     ) -> Page[OrderSummary]:
-        where = [visibility.visible(orders, principal)]
-        if state:
-            where.append(orders.c.state == state)
-        if customer_id:
-            where.append(orders.c.customer_id == customer_id)
+        """Return a page of the orders that the caller may see, newest first."""
+        where = _among(principal, (state,) if state else (), customer_id)
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit)
         return paging.page([_summary(row) for row in rows], next_cursor)
 
-    def in_force(
+    def page_with_lines(
         self,
         principal: Principal,
         states: Sequence[OrderState],
@@ -397,12 +391,10 @@ class Orders:
         limit: int,
     ) -> Page[Order]:
         """Return a page of the orders in some states, each with its lines and its history, newest first."""
-        where = [visibility.visible(orders, principal), orders.c.state.in_(states)]
-        if customer_id:
-            where.append(orders.c.customer_id == customer_id)
         with self._engine.connect() as connection:
+            where = _among(principal, states, customer_id)
             rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit)
-        return paging.page([self.get(row.id) for row in rows], next_cursor)
+            return paging.page([_whole(connection, row) for row in rows], next_cursor)
 
     def sold_by(self, customer_id: str) -> dict[str, TaxTreatment]:
         """Return the legal entities for which a customer was onboarded, the latest last, each with the tax of the
@@ -430,6 +422,23 @@ class Orders:
         """Orders whose state the CRM does not show yet, though it should."""
         with self._engine.connect() as connection:
             return list(connection.execute(STATUS_NOT_IN_CRM))
+
+
+def _among(principal: Principal, states: Sequence[OrderState], customer_id: str | None) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of a list: of what the caller may see, those in some states, or all where none is named."""
+    where = [visibility.visible(orders, principal)]
+    if states:
+        where.append(orders.c.state.in_(states))
+    if customer_id:
+        where.append(orders.c.customer_id == customer_id)
+    return where
+
+
+def _whole(connection: sa.Connection, row: sa.Row[Any]) -> Order:
+    """Return an order with its lines and its history."""
+    reached = connection.execute(HISTORY, {"of": row.id})
+    history = tuple(StateChange(each.state, datetime.fromisoformat(each.at)) for each in reached)
+    return _order(connection, row, _lines(connection, LINES, row.id), history)
 
 
 def _order(
