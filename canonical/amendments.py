@@ -401,12 +401,17 @@ def changed_lines(
             yield was.get(key), now.get(key)
 
 
+def touched_lines(before: Sequence[PricedLine], after: Sequence[PricedLine]) -> dict[str, PricedLine]:
+    """Return each line that is not the same in both, by its id: as it is then, or as it was when it has ended."""
+    return {line.id: line for pair in changed_lines(before, after) for line in pair if line}
+
+
 def reversed_lines(
     lines: Sequence[PricedLine], before: Sequence[PricedLine], after: Sequence[PricedLine]
 ) -> tuple[PricedLine, ...]:
     """Return the lines of a contract without a change that has made `after` of `before`: the lines that it changed are
     what they were before it, under their own ids, and the others are as they are."""
-    changed = {line.id for pair in changed_lines(before, after) for line in pair if line}
+    changed = touched_lines(before, after)
     found = {each.id: each for each in lines if each.id not in changed}
     found |= {each.id: each for each in before if each.id in changed}
     order = dict.fromkeys(each.id for each in (*before, *lines))

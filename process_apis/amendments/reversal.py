@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from canonical.amendments import ActionRefused, AmendmentRequest, Reverse, changed_lines, reversed_lines
+from canonical.amendments import ActionRefused, AmendmentRequest, Reverse, changed_lines, reversed_lines, touched_lines
 from canonical.deals import PricedLine
 from process_apis.amendments.contract import RunningContract
 from process_apis.records.amendments import Applied
@@ -42,9 +42,10 @@ def after_reversal(found: RunningContract, action: Reverse) -> tuple[PricedLine,
 
 
 def _check_untouched(undone: Applied, later: Iterable[Applied]) -> None:
-    names = _changed_by(undone)
+    touched = touched_lines(undone.preview.before, undone.preview.after)
     for each in later:
-        if same := [name for key, name in _changed_by(each).items() if key in names]:
+        again = touched_lines(each.preview.before, each.preview.after)
+        if same := [line.name for key, line in again.items() if key in touched]:
             what = "withdraw" if each.is_future else "reverse"
             raise ActionRefused(FIELD, f"{same[0]} was changed again with {each.id}: {what} that one first")
 
@@ -56,9 +57,3 @@ def _check_one_end(undone: Applied) -> None:
     if len(intervals) > 1:
         reason = f"{undone.id} has ended lines of several intervals, each with a period of its own: add them again"
         raise ActionRefused(FIELD, reason)
-
-
-def _changed_by(made: Applied) -> dict[str, str]:
-    """Return the names of the lines that a change has changed, by their ids."""
-    pairs = changed_lines(made.preview.before, made.preview.after)
-    return {line.id: line.name for pair in pairs for line in pair if line}

@@ -17,7 +17,7 @@ from canonical.amendments import (
     NewAmendment,
     RecurringInterval,
     RemoveLine,
-    changed_lines,
+    touched_lines,
 )
 from canonical.cases import Finding
 from canonical.deals import MONTHS, Deal, DealLine, PricedLine, deal_line, plain
@@ -133,7 +133,7 @@ def _check_to_come(sold: Sequence[Sold], to_come: Sequence[Applied]) -> None:
     """Raise `NotPossible` for a line that has a change of a day to come: that one holds how many there are in all."""
     wrong: list[Finding] = []
     for each in to_come:
-        changed = {line.id for pair in changed_lines(each.preview.before, each.preview.after) for line in pair if line}
+        changed = touched_lines(each.preview.before, each.preview.after)
         for action, place in sold:
             if isinstance(action, Cancel) or action.line in changed:
                 reason = f"{each.id} changes this from {each.since:%Y-%m-%d} on: withdraw it, and sell both together"
