@@ -17,7 +17,7 @@ from canonical.amendments import Amendment, months_after
 from canonical.cases import Case
 from canonical.orders import Order, Page, PostingStatus
 from tiergate.dev.channels import Channels, DemoFailed
-from tiergate.dev.platform_views import PlatformViews, plan_of, platform_views
+from tiergate.dev.platform_views import PlatformViews, plan_of, platform_views, systems_table
 from tiergate.dev.sandbox import Sandbox
 
 SECONDS = 60.0
@@ -125,9 +125,7 @@ class ContractLife:
 
 def by_system(found: PlatformViews) -> Table:
     """Return what each system says of an invoice, side by side."""
-    table = Table()
-    for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
-        table.add_column(name, overflow="fold")
+    table = systems_table()
     crm, billing, erp = found.crm, found.billing, found.erp
     table.add_row("invoice", "–", billing.invoice_number, erp.invoice_number)
     table.add_row("total", "–", f"{billing.total}", f"{erp.total}")

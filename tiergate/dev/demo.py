@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from canonical.ids import utc_now
 from canonical.money import Money
@@ -24,7 +23,7 @@ from tiergate.dev import unusual_sales
 from tiergate.dev.channels import Channels, DemoFailed
 from tiergate.dev.contract_life import ContractLife
 from tiergate.dev.layers import start_layers, wait_for_the_end
-from tiergate.dev.platform_views import PlatformViews, platform_views
+from tiergate.dev.platform_views import PlatformViews, platform_views, systems_table
 from tiergate.dev.ports import choose_ports, displaced
 from tiergate.dev.processes import Child, stopped_at_the_end
 from tiergate.dev.sandbox import Sandbox, lock_folder, prepare_sandbox, templates_of
@@ -228,9 +227,7 @@ def settle(console: Console, channels: Channels, order: Order, closed: datetime)
 
 def show(console: Console, found: PlatformViews) -> None:
     """Print what each system holds of the same deal, read from the systems themselves."""
-    table = Table(title="\nThe same deal, as each system holds it", title_justify="left", title_style="bold")
-    for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
-        table.add_column(name, overflow="fold")
+    table = systems_table("The same deal, as each system holds it")
     crm, billing, erp = found.crm, found.billing, found.erp
     table.add_row("customer", crm.account_id, billing.customer_id, erp.party_id)
     table.add_row("contract", crm.contract_number, billing.subscription_id, "–")

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import msgspec
+from rich.table import Table
 
 from canonical.money import Money
 from canonical.orders import Order, Plan
@@ -60,6 +61,14 @@ class PlatformViews(msgspec.Struct, frozen=True):
     billing: InBilling
     erp: InErp
     counts: dict[str, dict[str, int]]
+
+
+def systems_table(title: str = "") -> Table:
+    """Return a table with a column for each system."""
+    table = Table(title=f"\n{title}" if title else None, title_justify="left", title_style="bold")
+    for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def plan_of(order: Order) -> Plan:

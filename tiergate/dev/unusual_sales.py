@@ -20,7 +20,7 @@ from canonical.orders import Order
 from sandbox.salesperson import Sale, SaleLine
 from system_apis.billing.stripe.client import at
 from system_apis.erp.tryton.mapping import from_decimal
-from tiergate.dev.platform_views import billing_of, erp_of, plan_of
+from tiergate.dev.platform_views import billing_of, erp_of, plan_of, systems_table
 from tiergate.dev.sandbox import Sandbox
 
 TWO_RATES = Sale(
@@ -125,9 +125,7 @@ def before_its_start(sandbox: Sandbox, order: Order) -> Table:
     crm.close()
     in_billing = asyncio.run(_scheduled(sandbox, plan.contract.references["schedule"]))
     party, number, invoices = asyncio.run(_party(sandbox, order.customer_id))
-    table = Table(title="\nA Swiss buyer, from next month on", title_justify="left", title_style="bold")
-    for name in ("", "CRM (Salesforce)", "Billing (Stripe)", "ERP (Tryton)"):
-        table.add_column(name, overflow="fold")
+    table = systems_table("A Swiss buyer, from next month on")
     table.add_row("customer", order.name.partition(" – ")[0], in_billing.customer, party)
     table.add_row("tax number", account["VatNumber__c"], in_billing.tax_number, number)
     table.add_row("tax", "–", in_billing.tax, "–")
