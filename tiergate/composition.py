@@ -58,9 +58,8 @@ LEAST_OF_A_TOKEN = 16
 
 
 def issuer(settings: Settings) -> Issuer:
-    """Return the local issuer, for commands: a layer has one that knows of revocations."""
-    shared = SharedState(settings)
-    return Issuer(shared.keys, shared.clock)
+    """Return the local issuer, as commands have it."""
+    return SharedState(settings).issuer()
 
 
 def open_catalogue(settings: Settings) -> LiveCatalogue:

@@ -100,8 +100,8 @@ class Governance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whose tokens the channels accept; empty for the local one. `issuer_key_file`, `client_secrets_file` and
     `audit_key_file` are the paths of what replicas have in common; empty for the state folder. `local_tokens` is
     whether clients with a secret get tokens of the local one at `/oauth/token`. `clock_file` is for sandboxes alone: a
-    file that says by how many seconds time is ahead. `secrets_seconds` is how old the output
-    of a secret's command may be.
+    file that says by how many seconds time is ahead. `secrets_seconds` is how old the output of a secret's command may
+    be.
     """
 
     catalogue: str = ""

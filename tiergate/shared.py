@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from canonical.ids import Clock, utc_now
 from policies.background import Job
 from policies.identity.client_secrets import ClientSecrets
+from policies.identity.issuer import Issuer
 from policies.identity.key_ring import KeyRing
 from policies.identity.revocation import KEY, RevocationDocument, Revocations, RevocationStore, begin
 from policies.store.documents import Document, FileDocument, StoreAway
@@ -57,6 +58,10 @@ class SharedState:
             self.clock, self.jobs = clock, (clock.watch,)
         self.keys = self._keys()
         """Published already: others take a token that is signed with them."""
+
+    def issuer(self) -> Issuer:
+        """Return the local issuer, for commands: a layer has one that knows of revocations."""
+        return Issuer(self.keys, self.clock)
 
     def client_secrets(self) -> ClientSecrets:
         return ClientSecrets(self._document("client-secrets", self._settings.client_secrets()))

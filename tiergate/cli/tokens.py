@@ -33,14 +33,12 @@ def token(client: str, config: Path, minutes: int) -> None:
     """Print an access token of the local issuer for CLIENT, as the catalogue defines it."""
     from datetime import timedelta
 
-    from policies.identity.issuer import Issuer
-
     settings = load_settings(config)
     clients = load_catalogue(settings.governance.path()).clients
     require_client(client, clients)
     shared = shared_state(settings)
     shared.begin_revocations()
-    click.echo(Issuer(shared.keys, shared.clock).token(client, clients[client], ttl=timedelta(minutes=minutes)))
+    click.echo(shared.issuer().token(client, clients[client], ttl=timedelta(minutes=minutes)))
 
 
 @click.command()

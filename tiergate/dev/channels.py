@@ -9,7 +9,6 @@ import msgspec
 
 from canonical.orders import Order, OrderSummary, Page, PostingStatus
 from policies.catalogue.check import load as load_catalogue
-from policies.identity.issuer import Issuer
 from tiergate.settings import Settings
 from tiergate.shared import SharedState
 
@@ -23,7 +22,7 @@ class Channels:
 
     def __init__(self, settings: Settings) -> None:
         shared = SharedState(settings)
-        self._issuer = Issuer(shared.keys, shared.clock)
+        self._issuer = shared.issuer()
         self.clock = shared.clock
         """The time that the layers have."""
         self._clients = load_catalogue(settings.governance.path()).clients
