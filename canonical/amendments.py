@@ -140,7 +140,16 @@ class Reverse(msgspec.Struct, frozen=True, tag_field="action", tag="reverse"):
     amendment: Annotated[Key, msgspec.Meta(description="The id of the amendment that is taken back.")]
 
 
-Action = AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | Cancel | Reverse
+class ChangeTerm(msgspec.Struct, frozen=True, tag_field="action", tag="term"):
+    """Another end of the contract: `ends_on` is the first day on which it is over, null for one without end. Its lines
+    and prices stay as they are. It stands alone."""
+
+    ends_on: date | None
+
+
+Action = (
+    AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | Cancel | Reverse | ChangeTerm
+)
 LineAction = RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan
 """An action on a line that the contract has."""
 
@@ -183,7 +192,8 @@ class ContractChange(msgspec.Struct, frozen=True):
     """What billing is to make of a contract: `lines` are those that it has from `effective_at` on; none when it ends.
 
     `contract` is as it runs until then, with the recurring lines that billing bills. `id` is the natural key: the same
-    again is done once. With `at_period_end` what is paid already stays as it is, and nothing is prorated.
+    again is done once. With `at_period_end` what is paid already stays as it is, and nothing is prorated. With a `term`
+    the lines stay as they are, and end on its day.
     """
 
     id: Key
@@ -192,6 +202,7 @@ class ContractChange(msgspec.Struct, frozen=True):
     effective_at: Instant
     at_period_end: bool = False
     settlement: Settlement = "at_once"
+    term: ChangeTerm | None = None
 
 
 class ChargedPart(msgspec.Struct, frozen=True):
@@ -226,11 +237,12 @@ class BillingPreview(msgspec.Struct, frozen=True):
     ones, with all that they charge. There is none where nothing is charged for the change itself, as without a
     settlement and at the end of the period: the next invoice has the new lines then. New lines that begin a period of
     their own are invoiced for it at once, whatever the settlement. What ends has no next invoice: it is credited at
-    once, and the customer has the credit.
+    once, and the customer has the credit. `ends_at` is the moment at which a contract ends that gets another term.
     """
 
     effective_at: Instant
     invoices: tuple[InvoicePreview, ...]
+    ends_at: Instant | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -260,7 +272,8 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
 
     `invoices` are billing's, `postings` what the ERP would book for each of them. `differences` say where the two, or a
     platform and its rule, are not of one mind: such a change is not carried out. `approvals` say what somebody else has
-    to approve.
+    to approve. Of another term, `ends_on` is its day and `ends_at` the moment at which billing ends the contract then;
+    both are null for one without end.
     """
 
     contract_id: str
@@ -273,10 +286,19 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     explanations: tuple[Explanation, ...] = ()
     differences: tuple[Finding, ...] = ()
     approvals: tuple[str, ...] = ()
+    ends_on: date | None = None
+    ends_at: Instant | None = None
+
+    @property
+    def is_term(self) -> bool:
+        """Return whether the change is one of the contract's end alone."""
+        return any(each.action == "term" for each in self.deltas)
 
     def in_words(self) -> str:
         """Return what the change is, as the CRM shows it: `Seat 10 → 15 from 2026-12-01`."""
         since = f"from {self.effective_at:%Y-%m-%d}"
+        if self.is_term:
+            return f"ends on {self.ends_on}" if self.ends_on else f"without end {since}"
         if not self.after:
             return f"ended {since}"
         changed = (_in_words(was, now) for was, now in changed_lines(self.before, self.after))
@@ -335,6 +357,8 @@ class ContractVersion(msgspec.Struct, frozen=True):
     amendment_id: str = ""
     """The amendment that made it; empty for what was sold at first."""
     deltas: tuple[Delta, ...] = ()
+    ends_on: date | None = None
+    """The first day on which the contract is over, as was agreed then; null for one without end."""
 
 
 class ContractSummary(msgspec.Struct, frozen=True):
@@ -433,6 +457,8 @@ def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, curr
             return ()
         case Reverse():
             raise ActionRefused(field, "the reversal of a change stands alone")
+        case ChangeTerm():
+            return lines
         case AddLine():
             if any(each.id == action.line for each in lines):
                 raise ActionRefused(f"{field}.line", f"the contract has a line {action.line} already")
@@ -552,7 +578,16 @@ def months_after(day: date, months: int) -> date:
 
 def ends_on(contract: Contract) -> date | None:
     """Return the day on which a contract is over, the first after its term; None for one without end."""
+    if contract.ends_on is not None:
+        return contract.ends_on
     return months_after(contract.starts_on, contract.term_months) if contract.term_months else None
+
+
+def with_end(contract: Contract, day: date | None) -> Contract:
+    """Return a contract that is over on a day, or one without end for None."""
+    if day is None:
+        return msgspec.structs.replace(contract, term_months=0, ends_on=None)
+    return msgspec.structs.replace(contract, ends_on=day)
 
 
 def deltas(contract: Contract, actions: Sequence[Action], since: date) -> tuple[Delta, ...]:
@@ -574,14 +609,15 @@ def reversal_deltas(contract: Contract, action: Reverse, after: Sequence[PricedL
 def _delta(
     contract: Contract, action: Action, before: Sequence[PricedLine], after: Sequence[PricedLine], since: date
 ) -> Delta:
-    line = "" if isinstance(action, (Cancel, Reverse)) else action.line
-    until, currency = ends_on(contract), contract.currency
+    line = "" if isinstance(action, Cancel | Reverse | ChangeTerm) else action.line
+    was, currency = ends_on(contract), contract.currency
+    until = action.ends_on if isinstance(action, ChangeTerm) else was
     worth = listed = None
-    if until is not None:
+    if was is not None and until is not None:
         first = max(since, contract.starts_on)
-        worth = contract_value(after, first, until, currency) - contract_value(before, first, until, currency)
+        worth = contract_value(after, first, until, currency) - contract_value(before, first, was, currency)
         ours, theirs = ([_at_list_price(each) for each in lines] for lines in (after, before))
-        listed = contract_value(ours, first, until, currency) - contract_value(theirs, first, until, currency)
+        listed = contract_value(ours, first, until, currency) - contract_value(theirs, first, was, currency)
     return Delta(
         str(action.__struct_config__.tag),
         line,

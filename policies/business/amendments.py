@@ -44,11 +44,14 @@ class AmendmentApprovals(Fact, frozen=True):
 
     `discount_percent` is the largest discount that needs none: from the list price, from the price before, or from that
     at which the line began, so that small steps add up. `credit` is the largest credit that needs none, in minor units
-    by currency; a credit in any other currency always does.
+    by currency; a credit in any other currency always does. `lost_value` is the largest part of what the rest of the
+    term is worth that a contract may lose without one, in minor units by currency: as by fewer units, by an earlier end
+    or by a cancellation. There is no such limit for a currency that it does not name.
     """
 
     discount_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0
     credit: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = msgspec.field(default_factory=dict[str, int])
+    lost_value: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = msgspec.field(default_factory=dict[str, int])
 
 
 def approvals_for(
@@ -57,10 +60,11 @@ def approvals_for(
     before: Sequence[PricedLine],
     after: Sequence[PricedLine],
     charged: Money,
+    value: Money | None = None,
 ) -> tuple[str, ...]:
     """Return what of a change somebody else has to approve, each in a sentence. `began_at` is the unit price at which
     each line began with its product, by its id. `charged` is what billing charges for the change, less what it credits,
-    net of tax."""
+    `value` what the rest of the term is worth more than before, both net of tax."""
     limits = AMENDMENT_APPROVALS.of(catalogue)
     former = {each.id: each for each in before}
     found: list[str] = []
@@ -77,6 +81,10 @@ def approvals_for(
     credit = Money(limits.credit.get(charged.currency, 0), charged.currency)
     if charged.amount < -credit.amount:
         found.append(f"a credit of {-charged}, and one of {credit} needs no approval")
+    if value is not None and value.currency in limits.lost_value:
+        lost = Money(limits.lost_value[value.currency], value.currency)
+        if value.amount < -lost.amount:
+            found.append(f"the contract loses {-value} of its value, and a loss of {lost} needs no approval")
     return tuple(found)
 
 
@@ -89,11 +97,13 @@ def _discount(was: LineTerms, now: LineTerms, began_at: Decimal) -> Decimal:
 
 
 def _check(catalogue: Catalogue) -> Iterator[Report]:
-    for currency in AMENDMENT_APPROVALS.of(catalogue).credit:
-        try:
-            exponent(currency)
-        except UnknownCurrency as error:
-            yield ("amendment_approvals", "credit", currency), str(error), "write an ISO 4217 code, as in EUR"
+    limits = AMENDMENT_APPROVALS.of(catalogue)
+    for name, by_currency in (("credit", limits.credit), ("lost_value", limits.lost_value)):
+        for currency in by_currency:
+            try:
+                exponent(currency)
+            except UnknownCurrency as error:
+                yield ("amendment_approvals", name, currency), str(error), "write an ISO 4217 code, as in EUR"
 
 
 AMENDMENT_APPROVALS = section("amendment_approvals", AmendmentApprovals, check=_check, title="Amendments to approve")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from canonical.amendments import ContractSummary, ContractTimeline, ContractVersion, ends_on, mrr
+from canonical.amendments import ContractSummary, ContractTimeline, ContractVersion, ends_on, mrr, with_end
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.money import Money
@@ -43,6 +43,12 @@ class RunningContract(msgspec.Struct, frozen=True):
     """What amendments have made of it, and will make when their day comes."""
     read_at: datetime
     """The moment at which it is that."""
+    today: date
+    """The day that it is now in the zone of the books."""
+    ends_at: datetime | None = None
+    """The moment at which it ends, or has ended, where an amendment has agreed to that."""
+    ended_by: str = ""
+    """The id of the amendment that has agreed to its end, or to none, last."""
 
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
@@ -78,10 +84,15 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
     now = context.clock()
     counted = _counted(made, now)
     since, changed_by = (counted[-1].since, counted[-1].id) if counted else (began(order, sold, zone), "")
-    state = "cancelled" if made and not lines else sold.state
+    contract = msgspec.structs.replace(sold, lines=lines, references=lasting(sold))
+    terms = [each for each in made if each.preview.is_term]
+    ends_at, ended_by = (terms[-1].preview.ends_at, terms[-1].id) if terms and lines else (None, "")
+    if terms:
+        contract = with_end(contract, terms[-1].preview.ends_on)
+    is_over = bool(made and not lines) or (ends_at is not None and ends_at <= now)
     return RunningContract(
         order,
-        msgspec.structs.replace(sold, lines=lines, references=lasting(sold), state=state),
+        msgspec.structs.replace(contract, state="cancelled") if is_over else contract,
         since,
         changed_by,
         zone,
@@ -89,6 +100,9 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         _first_prices(delivered, made),
         tuple(versions),
         now,
+        now.astimezone(zone).date(),
+        ends_at,
+        ended_by,
     )
 
 
@@ -183,12 +197,14 @@ def timeline(amendments: Amendments, found: RunningContract, as_of: datetime) ->
 def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
     """Return what was sold, and what each amendment has made of it or will make."""
     contract, sold = found.contract, _delivered(found.order)
+    until = ends_on(found.order.plan.contract if found.order.plan else contract)
     versions: list[ContractVersion] = []
     if sold:
         first = began(found.order, contract, found.zone)
-        versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency)))
+        versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency), ends_on=until))
     for each in found.versions:
         after = each.preview.after
+        until = each.preview.ends_on if each.preview.is_term else until
         versions.append(
             ContractVersion(
                 each.since,
@@ -197,8 +213,13 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
                 mrr(after, contract.currency),
                 each.id,
                 each.preview.deltas,
+                until,
             )
         )
+    ends_at = found.ends_at
+    if ends_at and versions[-1].state == "active" and versions[-1].since < ends_at:
+        nothing = mrr((), contract.currency)
+        versions.append(ContractVersion(ends_at, "cancelled", (), nothing, found.ended_by, ends_on=until))
     return tuple(versions)
 
 

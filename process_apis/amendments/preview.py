@@ -6,7 +6,7 @@ by which the platform prorates: it says why the amount is what it is, and never 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -14,8 +14,10 @@ from canonical.amendments import (
     AmendmentPreview,
     AmendmentRequest,
     BillingPreview,
+    ChangeTerm,
     ChargedPart,
     ContractChange,
+    Delta,
     Explanation,
     InvoicePreview,
 )
@@ -43,6 +45,7 @@ def billing_change(
     effective_at: datetime,
 ) -> ContractChange:
     """Return what billing is to make of a contract, which has the lines `after` from `effective_at` on."""
+    first = wanted.actions[0]
     return ContractChange(
         amendment_id,
         found.contract,
@@ -50,6 +53,7 @@ def billing_change(
         effective_at,
         at_period_end=wanted.effective == "period_end" or is_to_come(found, wanted),
         settlement=wanted.settlement,
+        term=first if isinstance(first, ChangeTerm) else None,
     )
 
 
@@ -64,8 +68,8 @@ def preview(
 
     A change of which the day is too far away for billing has no invoices yet: they are asked for on the day.
     """
+    asked = billing_change(amendment_id, found, wanted, change.after, change.effective_at)
     try:
-        asked = billing_change(amendment_id, found, wanted, change.after, change.effective_at)
         said = context.platforms.preview_change(asked)
     except Rejected as refused:
         if refused.field != "effective_at" or change.effective_at <= context.clock():
@@ -89,8 +93,16 @@ def preview(
         postings,
         every,
         (*_differences(said, postings), *map(_unexplained, (each for each in every if not each.explained))),
-        approvals_for(catalogue, found.began_at, contract.lines, change.after, charged),
+        approvals_for(catalogue, found.began_at, contract.lines, change.after, charged, _value(change.deltas)),
+        asked.term.ends_on if asked.term else None,
+        said.ends_at,
     )
+
+
+def _value(deltas: Sequence[Delta]) -> Money | None:
+    """Return what the rest of the term is worth more than before, None for a contract without end."""
+    worth = [each.contract_value for each in deltas if each.contract_value is not None]
+    return total(worth, worth[0].currency) if worth else None
 
 
 def _explained(one: InvoicePreview, platform: str, rule: ProrationRule, zone: ZoneInfo) -> list[Explanation]:

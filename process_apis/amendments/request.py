@@ -14,6 +14,7 @@ from canonical.amendments import (
     AddLine,
     AmendmentRequest,
     Cancel,
+    ChangeTerm,
     Delta,
     amended,
     deltas,
@@ -59,12 +60,13 @@ def check(found: RunningContract, wanted: AmendmentRequest) -> None:
     run, 422 for actions or a day that cannot be."""
     if found.contract.state == "cancelled" and not is_to_come(found, wanted):
         why = "" if reversal_in(wanted) is None else " Billing has ended with it, so it cannot be reversed."
-        raise ProblemError(CONTRACT_OVER, f"The contract was cancelled with {found.changed_by}.{why}")
+        over = f"The contract was cancelled with {found.changed_by}.{why}"
+        raise ProblemError(CONTRACT_OVER, over if found.ends_at is None else f"The contract ended on {found.ends_at}.")
     if found.order.state in NOT_IN_FORCE:
         raise ProblemError(CONTRACT_OVER, f"The contract is not in force: its order is {found.order.state}.")
     if found.order.state not in IN_FORCE:
         return  # it waits for the activation, and is checked again then
-    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted)]
+    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *_of_term(found, wanted)]
     if errors:
         raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
 
@@ -88,7 +90,7 @@ def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldEr
 
 def _of_actions(found: RunningContract, wanted: AmendmentRequest) -> list[FieldError]:
     actions = wanted.actions
-    if len(actions) > 1 and any(isinstance(each, Cancel) for each in actions):
+    if len(actions) > 1 and any(isinstance(each, Cancel | ChangeTerm) for each in actions):
         return [FieldError("$.actions", "the end of a contract stands alone")]
     if errors := list(_of_new_lines(found, actions)):
         return errors
@@ -96,7 +98,7 @@ def _of_actions(found: RunningContract, wanted: AmendmentRequest) -> list[FieldE
         after = _after(found, wanted)
     except ActionRefused as refused:
         return [FieldError(f"$.{refused.field}", refused.reason)]
-    if after == found.contract.lines:
+    if after == found.contract.lines and not any(isinstance(each, ChangeTerm) for each in actions):
         return [FieldError("$.actions", "together they change nothing")]
     if not after and not any(isinstance(each, Cancel) for each in actions):
         return [FieldError("$.actions", "nothing would be left of the contract: cancel it")]
@@ -108,6 +110,22 @@ def _after(found: RunningContract, wanted: AmendmentRequest) -> tuple[PricedLine
     if action := reversal_in(wanted):
         return after_reversal(found, action)
     return amended(found.contract.lines, wanted.actions, found.contract.currency)
+
+
+def _of_term(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
+    """Yield what is wrong with another end of a contract, but for what only billing knows: the periods that it ends
+    with."""
+    action = wanted.actions[0]
+    if not isinstance(action, ChangeTerm):
+        return
+    if wanted.effective != "now":
+        yield FieldError("$.effective", "another end is agreed now, whatever its day: leave this out")
+    day, present = action.ends_on, ends_on(found.contract)
+    if day == present and day == found.contract.ends_on:
+        that = "has no end" if day is None else f"ends on {day}"
+        yield FieldError("$.actions[0].ends_on", f"the contract {that} already")
+    elif day is not None and day <= max(found.today, found.contract.starts_on):
+        yield FieldError("$.actions[0].ends_on", f"take a day after {max(found.today, found.contract.starts_on)}")
 
 
 def _of_new_lines(found: RunningContract, actions: tuple[Action, ...]) -> Iterator[FieldError]:

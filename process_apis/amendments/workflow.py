@@ -198,8 +198,9 @@ class Amending(DBOSConfiguredInstance):
         with self._amendments.at(row.id) as one:
             version = one.next_version()
             invoices = " ".join(changed.named("invoice"))
-            until = said.effective_at if less(said) else None
-            one.advance("applied", next_attempt_at=until, version=version, invoices=invoices)
+            until = said.ends_at or (said.effective_at if less(said) else None)
+            ends_at = said.ends_at and said.ends_at.isoformat()
+            one.advance("applied", next_attempt_at=until, version=version, invoices=invoices, ends_at=ends_at)
             if (action := reversal_in(wanted)) and change.at_period_end:
                 one.take_nothing_back(action.amendment)
         wake(context.database, row.contract_id, context.clock())
@@ -215,13 +216,18 @@ class Amending(DBOSConfiguredInstance):
         row = self._amendments.row(amendment_id)
         if row.next_attempt_at is None or row.state not in ("applied", "given_up"):
             return "done"
-        if row.state == "applied" and datetime.fromisoformat(row.effective_at) > self._context.clock():
+        begins = datetime.fromisoformat(row.ends_at or row.effective_at)
+        if row.state == "applied" and begins > self._context.clock():
             return "stopped"
         return self._guarded(row, self._end)
 
     def _end(self, row: sa.Row[Any]) -> Outcome:
         context, said = self._context, _preview(row)
-        if row.state == "applied" and not said.after:
+        if row.state == "applied" and row.ends_at:
+            found = running(context, self._amendments, context.orders.get(row.order_id))
+            if found.ended_by == row.id:  # no later change has taken its place
+                context.platforms.deprovision(row.order_id, row.legal_entity)
+        elif row.state == "applied" and not said.after:
             context.platforms.deprovision(row.order_id, row.legal_entity)
         else:
             lines = less(said) if row.state == "applied" else former(said)

@@ -41,7 +41,10 @@ TAKES_BACK = sa.and_(
     amendments.c.next_attempt_at.is_not(None),
     sa.or_(
         amendments.c.state == "given_up",
-        sa.and_(amendments.c.state == "applied", amendments.c.effective_at <= sa.bindparam("now")),
+        sa.and_(
+            amendments.c.state == "applied",
+            sa.func.coalesce(amendments.c.ends_at, amendments.c.effective_at) <= sa.bindparam("now"),
+        ),
     ),
 )
 """Of which the target has to take something back still: what it is asked for later would be undone by that."""

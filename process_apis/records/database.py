@@ -177,6 +177,7 @@ amendments = sa.Table(
     sa.Column("preview", sa.LargeBinary, info=DOCUMENT),
     sa.Column("approved", sa.String(120), nullable=False, default=""),
     sa.Column("effective_at", sa.String(40)),
+    sa.Column("ends_at", sa.String(40)),
     sa.Column("version", sa.Integer),
     sa.Column("invoices", sa.Text, nullable=False, default=""),
     sa.Column("delivery_attempt", sa.Integer, nullable=False, default=0),

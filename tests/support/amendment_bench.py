@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -124,6 +124,9 @@ class Everybody:
                 return shown
 
     def _preview(self, change: ContractChange) -> BillingPreview:
+        if change.term is not None:
+            day = change.term.ends_on
+            return BillingPreview(change.effective_at, (), day and datetime.combine(day, time(12), UTC))
         if change.at_period_end:
             return BillingPreview(MONTH.end, ())
         counted = share("seconds", MONTH, change.effective_at, MONTH.end)

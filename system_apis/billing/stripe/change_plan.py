@@ -85,8 +85,10 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
     placed: list[tuple[Row, list[PricedLine]]] = []
     unplaced = [line for line in wanted.values() if line.id not in homes]
     touched = {key for key in present.keys() | wanted.keys() if present.get(key) != wanted.get(key)}
+    if change.term is not None:
+        touched = set(present)
     _check_begun(change, touched, waiting)
-    free: list[Row] = [each for each in running if each not in done and not each["cancel_at"]]
+    free = [each for each in running if each not in done and _goes_on(change, each, present)]
     for row in running:
         if row in done:
             continue
@@ -101,6 +103,7 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
                 touched.add(line.id)
                 unplaced.remove(line)
                 break
+    _check_end(change, unplaced)
     to_change = tuple(
         ChangedSubscription(row, tuple(parts.merged(lines)))
         for row, lines in placed
@@ -127,6 +130,24 @@ def _named(row: Row) -> list[str]:
 def _ends(row: Row, present: Mapping[str, PricedLine]) -> bool:
     """Return whether a subscription only waits for the end of its period: an earlier change has ended all its lines."""
     return bool(row["cancel_at"]) and present.keys().isdisjoint(_named(row))
+
+
+def _goes_on(change: ContractChange, row: Row, present: Mapping[str, PricedLine]) -> bool:
+    """Return whether a subscription bills as long as its contract, which may have an end that was agreed."""
+    ends_with_it = change.contract.ends_on is not None and not _ends(row, present)
+    return not row["cancel_at"] or ends_with_it
+
+
+def _check_end(change: ContractChange, unplaced: Sequence[PricedLine]) -> None:
+    """Raise `Rejected` for lines that would begin a subscription of their own, of which the last period would go beyond
+    the end that was agreed for the contract."""
+    until = change.contract.ends_on
+    if until is not None and unplaced:
+        reason = (
+            f"{change.contract.id} ends on {until}, and no subscription of it has room for {unplaced[0].name} every "
+            f"{parts.months(unplaced[0])} months: give the contract another end first, or none"
+        )
+        raise Rejected("billing", reason, field="lines")
 
 
 def _homes(running: Sequence[Row], done: Sequence[Row], waiting: Iterable[Row]) -> dict[str, str]:

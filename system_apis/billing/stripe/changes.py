@@ -9,11 +9,11 @@ subscription that it manages (Update a subscription, `cancel_at_period_end`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import msgspec
 
-from canonical.amendments import BillingPreview, ContractChange, InvoicePreview, months_after
+from canonical.amendments import BillingPreview, ContractChange, InvoicePreview, months_after, with_end
 from canonical.billing import Contract
 from canonical.faults import Rejected
 from canonical.ids import Clock
@@ -72,6 +72,9 @@ class ContractChanges:
         """Return what a change would bill."""
         known = await self._known(change.contract)
         plan = await self._planned(change, known)
+        if change.term is not None:
+            ends = [self._end_of(change, each.subscription, change.term.ends_on) for each in plan.to_change]
+            return BillingPreview(change.effective_at, (), max((each for each in ends if each), default=None))
         if change.at_period_end:
             return BillingPreview(known.end_of_period(change, plan.concerned), ())
         made: list[InvoicePreview] = []
@@ -124,6 +127,9 @@ class ContractChanges:
         plan = change_plan.planned(change, known.subscriptions, waiting)
         if not change.at_period_end:
             self._check_moment(change, plan)
+        if change.term is not None:
+            for each in plan.to_change:
+                self._end_of(change, each.subscription, change.term.ends_on)
         _check_schedules(change, plan, known.schedules)
         items = [item for each in plan.to_change for item in each.items]
         items += [item for each in plan.to_begin for item in each]
@@ -146,6 +152,20 @@ class ContractChanges:
             until = _moment(min(ends for _, ends in periods))
             reason = f"{what} until {until.isoformat()}, the end of the period that runs"
             raise Rejected("billing", reason, field="effective_at")
+
+    def _end_of(self, change: ContractChange, row: Row, day: date | None) -> datetime | None:
+        """Return when a subscription is to end that ends on `day`: with a period, so that nothing is prorated; None for
+        one that has no end. Raises `Rejected` for a day on which no period ends, or a period that is paid beyond."""
+        if day is None:
+            return None
+        ends = _ends_near(row, day)
+        zone, paid = self._timezone(change.contract.legal_entity), _moment(_period(row)[1])
+        if found := [each for each in ends if each.astimezone(zone).date() == day and each >= paid]:
+            return found[0]
+        days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each >= paid]
+        possible = " or ".join(days) or f"{paid.astimezone(zone):%Y-%m-%d}"
+        reason = f"a period of {change.contract.id} has to end on the day: take {possible}"
+        raise Rejected("billing", reason, field="actions[0].ends_on")
 
     # ---- previews
 
@@ -258,6 +278,9 @@ class ContractChanges:
     def _wanted(self, change: ContractChange, target: ChangedSubscription) -> Row:
         """Return how one subscription is changed."""
         row, how = target.subscription, _prorated(change, target)
+        if change.term is not None:
+            ends = self._end_of(change, row, change.term.ends_on)
+            return {"cancel_at": int(ends.timestamp()) if ends else "", "proration_behavior": "none"}
         if target.ends and change.at_period_end:
             return {"cancel_at_period_end": True}
         wanted: Row = {"proration_behavior": how}
@@ -330,6 +353,8 @@ def _after(
     """Return a contract as it runs after a change, which names the invoices of the change alone."""
     before = change.contract
     kept = {name: each for name, each in before.references.items() if name.partition(".")[0] != "invoice"}
+    if change.term is not None:
+        before = with_end(before, change.term.ends_on)
     after = msgspec.structs.replace(
         before, lines=change.lines, state="active" if change.lines else "cancelled", references=kept
     )
@@ -347,6 +372,15 @@ def _period(row: Row) -> tuple[int, int]:
     """Return the seconds since 1970 at which the present period of a subscription starts and ends."""
     first: Row = row["items"]["data"][0]
     return first["current_period_start"], first["current_period_end"]
+
+
+def _ends_near(row: Row, day: date) -> list[datetime]:
+    """Return the ends of periods of a subscription round a day, which count from its anchor (Billing cycle)."""
+    anchor = _moment(row["billing_cycle_anchor"])
+    step = mapping.months_of(row["items"]["data"][0]["price"])
+    near = (12 * (day.year - anchor.year) + day.month - anchor.month) // step
+    counts = (each for each in range(near - 1, near + 3) if each > 0)
+    return [datetime.combine(months_after(anchor.date(), each * step), anchor.timetz()) for each in counts]
 
 
 def _earliest(item: Item, now: datetime) -> int:

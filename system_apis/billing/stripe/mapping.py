@@ -84,6 +84,7 @@ FIELDS: dict[str, Fields] = {
         "proration_behavior": "change.settlement",
         "proration_date": "change.effective_at",
         "cancel_at_period_end": "contract.state",
+        "cancel_at": "contract.term_months",
         "off_session": TECHNICAL,
     },
     "subscription_schedules/cancel": {"invoice_now": TECHNICAL, "prorate": TECHNICAL},

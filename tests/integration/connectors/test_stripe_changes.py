@@ -15,7 +15,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from canonical.amendments import BillingPreview, ChargedPart, ContractChange, Settlement
+from canonical.amendments import (
+    BillingPreview,
+    ChangeTerm,
+    ChargedPart,
+    ContractChange,
+    Settlement,
+    months_after,
+)
 from canonical.billing import Contract, Invoice
 from canonical.deals import PricedLine, with_terms
 from canonical.events import INVOICE_FINALIZED, INVOICE_PAID
@@ -383,6 +390,40 @@ def test_an_end_with_the_period_that_is_taken_back_in_time_lets_the_same_subscri
     run(account, tmp_path, act)
 
 
+def test_another_end_of_a_contract_ends_its_subscriptions_with_a_period_and_may_be_replaced(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        lines = seat(), seat(1, 120_000, "lin_2", "year")
+        await sale.start(*lines)
+        sale.wait(10)
+        first = sale.contract.starts_on
+        year, two = (months_after(first, each) for each in (12, 24))
+        change = sale.change(*lines, term=ChangeTerm(two))
+        preview = await sale.preview(change)
+        assert await sale.amend(change) == []
+        state = sale.state()
+        assert (await sale.carry_out(change), sale.state()) == (sale.contract, state)
+        assert (sale.contract.state, sale.contract.ends_on, preview.invoices) == ("active", two, ())
+        assert preview.ends_at
+        assert max(each["cancel_at"] for each in sale.subscriptions()) == int(preview.ends_at.timestamp())
+
+        await sale.amend(sale.change(*lines, key="amd_2", term=ChangeTerm(None)))
+        assert {each["cancel_at"] for each in sale.subscriptions()} == {None}
+
+        await sale.amend(sale.change(*lines, key="amd_3", term=ChangeTerm(year)))
+        more = seat(12), lines[1]
+        await sale.amend(sale.change(*more, key="amd_4", settlement="none"))
+        refused = await sale.refused(sale.change(*more, seat(1, 300, "lin_3", "quarter"), key="amd_5"))
+        assert f"ends on {year}" in refused.reason
+        sale.wait(400)
+        sale.wait(400)
+        assert {each["status"] for each in sale.subscriptions()} == {"canceled"}
+        assert sorted(sale.totals()) == [10_000, *[12_000] * 11, 120_000]
+
+    run(account, tmp_path, act)
+
+
 def test_a_line_that_ended_comes_back_under_its_own_id(account: StripeAccount, tmp_path: Path) -> None:
     async def act(sale: Sale) -> None:
         await sale.start(seat(), seat(1, 120_000, "lin_2", "year"))
@@ -394,6 +435,23 @@ def test_a_line_that_ended_comes_back_under_its_own_id(account: StripeAccount, t
             assert [amounts(each.invoice) for each in preview.invoices] == [amounts(each) for each in issued]
             assert unexplained(preview) == []
         assert sale.statuses() == [("active", False), ("canceled", False), ("active", False)]
+
+    run(account, tmp_path, act)
+
+
+def test_an_end_inside_of_a_period_is_refused_with_the_days_on_which_one_ends(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        yearly = seat(1, 120_000, "lin_1", "year")
+        await sale.start(yearly)
+        sale.wait(40)
+        year, two = (months_after(sale.contract.starts_on, each) for each in (12, 24))
+        for day in (months_after(year, -3), months_after(year, 3), year - timedelta(days=1)):
+            refused = await sale.refused(sale.change(yearly, term=ChangeTerm(day)))
+            assert refused.field == "actions[0].ends_on"
+            assert f"take {year}" in refused.reason
+        assert await sale.amend(sale.change(yearly, term=ChangeTerm(two))) == []
 
     run(account, tmp_path, act)
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from canonical.amendments import (
@@ -20,16 +20,19 @@ from canonical.amendments import (
     ChangePlan,
     ChangePrice,
     ChangeQuantity,
+    ChangeTerm,
     RemoveLine,
     Reverse,
     amended,
     contract_value,
     deltas,
+    ends_on,
     months_after,
     months_between,
     mrr,
     reversal_deltas,
     reversed_lines,
+    with_end,
 )
 from canonical.billing import Contract
 from canonical.deals import DealLine, PricedLine, priced_line
@@ -269,3 +272,36 @@ def test_months_are_never_negative_and_grow_with_each_day(since: date, until: da
 @given(DAYS, st.integers(0, 60))
 def test_the_months_up_to_the_same_day_of_a_later_month_are_whole(since: date, months: int) -> None:
     assert months_between(since, months_after(since, months)) == Fraction(months)
+
+
+@given(
+    starts_on=st.dates(date(2020, 1, 1), date(2032, 12, 31)),
+    former=st.integers(1, 60),
+    wanted=st.integers(1, 60),
+    waited=st.integers(0, 400),
+)
+@example(starts_on=date(2024, 2, 29), former=12, wanted=24, waited=0)
+@example(starts_on=date(2023, 1, 31), former=1, wanted=13, waited=28)
+def test_another_end_is_worth_the_months_between_both_ends_and_no_monthly_revenue(
+    starts_on: date, former: int, wanted: int, waited: int
+) -> None:
+    of = contract(line("seat", "3", "20"), starts_on=starts_on, term_months=former)
+    day, since = months_after(starts_on, wanted), starts_on + timedelta(days=waited)
+
+    (delta,) = deltas(of, (ChangeTerm(day),), since)
+
+    assert ends_on(with_end(of, day)) == day
+    assert (delta.action, delta.line, delta.quantity, delta.mrr) == ("term", "", 0, Money(0, "EUR"))
+    left = [contract_value(of.lines, since, each, "EUR") for each in (day, months_after(starts_on, former))]
+    assert delta.contract_value == left[0] - left[1]
+    if not waited:
+        assert delta.contract_value == Money(6000 * (wanted - former), "EUR")
+
+
+def test_a_contract_without_end_is_worth_no_sum_and_may_have_an_end_again() -> None:
+    of = contract(line("seat", "3", "20"))
+    endless = with_end(of, None)
+
+    assert ends_on(endless) is None
+    assert ends_on(with_end(endless, date(2019, 7, 1))) == date(2019, 7, 1)
+    assert [each.contract_value for each in deltas(of, (ChangeTerm(None),), date(2018, 4, 1))] == [None]

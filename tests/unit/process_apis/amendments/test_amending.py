@@ -13,7 +13,10 @@ from canonical.amendments import (
     Cancel,
     ChangeDiscount,
     ChangePrice,
+    ChangeTerm,
     RemoveLine,
+    Reverse,
+    months_after,
 )
 from canonical.money import Money
 from canonical.states import IllegalTransition
@@ -107,6 +110,61 @@ def test_a_contract_that_ends_with_its_period_is_delivered_until_then(bench: Ben
     assert refused.value.problem.name == "contract-over"
 
 
+def test_a_contract_ends_on_the_day_that_was_agreed_and_is_delivered_and_changed_until_then(bench: Bench) -> None:
+    day, noon = date(2026, 9, 1), datetime(2026, 9, 1, 12, tzinfo=UTC)
+    asked = bench.ask(ChangeTerm(day))
+
+    assert bench.run(asked).state == "applied"
+    assert [each.term for each in bench.everybody.changes] == [ChangeTerm(day)]
+    assert (bench.everybody.requests, bench.everybody.shown[-1]) == ([], "ends on 2026-09-01")
+    assert bench.run(bench.ask(seats(9), key="fewer", settlement="none")).state == "applied"
+    assert bench.everybody.changes[-1].contract.ends_on == day
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    shown = timeline(bench.records, found, bench.clock.now)
+    assert shown.ends_on == day
+    assert [(each.state, each.ends_on) for each in shown.versions] == [
+        ("active", months_after(found.contract.starts_on, found.contract.term_months)),
+        ("active", day),
+        ("active", day),
+        ("cancelled", day),
+    ]
+
+    bench.clock.now = noon
+    bench.run(asked)
+    bench.run(asked)
+
+    assert bench.everybody.removed == 1
+    with pytest.raises(ProblemError, match="ended on 2026-09-01") as refused:
+        bench.ask(seats(11), key="late")
+    assert refused.value.problem.name == "contract-over"
+
+
+def test_another_end_is_taken_back_by_the_former_one_and_not_by_a_reversal(bench: Bench) -> None:
+    ended = bench.ask(ChangeTerm(date(2026, 9, 1)))
+    bench.run(ended)
+
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(Reverse(ended), key="back")
+
+    (error,) = refused.value.errors
+    assert error.reason == f"{ended} has changed the end alone: agree to the former one with `term`"
+
+
+@pytest.mark.parametrize("later", [date(2027, 9, 1), None])
+def test_an_end_that_another_one_has_replaced_takes_nothing_back(bench: Bench, later: date | None) -> None:
+    first = bench.ask(ChangeTerm(date(2026, 9, 1)))
+    bench.run(first)
+    second = bench.ask(ChangeTerm(later), key="later")
+    assert bench.run(second).state == "applied"
+
+    bench.clock.now = datetime(2026, 9, 1, 12, tzinfo=UTC)
+    bench.run(first)
+
+    assert (bench.everybody.removed, bench.records.row(first).next_attempt_at) == (0, None)
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    assert (found.contract.state, timeline(bench.records, found, bench.clock.now).ends_on) == ("active", later)
+
+
 def test_a_change_for_a_day_to_come_waits_for_it_and_is_previewed_again(bench: Bench) -> None:
     asked = bench.ask(seats(9), effective="date", effective_on=date(2026, 3, 20))
 
@@ -185,6 +243,14 @@ def test_what_billing_refuses_at_the_last_moment_is_a_case_and_changes_nothing_o
     [
         ((seats(10),), {}, "$.actions[0]", "Seat is that already"),
         ((Cancel(), seats(9)), {}, "$.actions", "the end of a contract stands alone"),
+        ((seats(9), ChangeTerm(None)), {}, "$.actions", "the end of a contract stands alone"),
+        ((ChangeTerm(date(2026, 3, 10)),), {}, "$.actions[0].ends_on", "take a day after 2026-03-10"),
+        (
+            (ChangeTerm(None),),
+            {"effective": "period_end"},
+            "$.effective",
+            "another end is agreed now, whatever its day",
+        ),
         ((RemoveLine("seat"), RemoveLine("support")), {}, "$.actions", "nothing would be left of the contract"),
         ((seats(9), seats(10)), {}, "$.actions", "together they change nothing"),
         ((RemoveLine("seat"), a_line("seat")), {}, "$.actions[1].line", "the contract has or had a line seat: take an"),
