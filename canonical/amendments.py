@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from itertools import pairwise
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal, assert_never, cast
 
 import msgspec
 
@@ -19,7 +19,7 @@ from canonical.billing import Contract, Invoice, Posting
 from canonical.cases import Finding
 from canonical.deals import MONTHS, TOO_MUCH, DealLine, LineTerms, PricedLine, plain, priced_line, with_terms
 from canonical.ids import Instant, Key
-from canonical.money import Money, total
+from canonical.money import Money, exponent, total
 from canonical.proration import ProrationRule
 from canonical.states import AmendmentState, ContractState
 
@@ -147,9 +147,25 @@ class ChangeTerm(msgspec.Struct, frozen=True, tag_field="action", tag="term"):
     ends_on: date | None
 
 
-Action = (
-    AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | Cancel | Reverse | ChangeTerm
-)
+class Renew(msgspec.Struct, frozen=True, tag_field="action", tag="renew"):
+    """Another term, from the end of the one that runs up to `ends_on`: the first day on which it is over.
+
+    It comes first, and the actions that follow count from the end of the term as well. Before them the price of every
+    line rises by `uplift_percent`, rounded half up to its digits, or to the currency's where these are more.
+    """
+
+    ends_on: date
+    uplift_percent: Annotated[
+        Decimal, msgspec.Meta(description="By how much the price of every line rises, from 0 to 100 percent.")
+    ] = Decimal(0)
+
+    def __post_init__(self) -> None:
+        _check_number(self.uplift_percent, "uplift_percent")
+
+
+OfContract = Cancel | Reverse | ChangeTerm | Renew
+"""An action on the contract as a whole, which names no line."""
+Action = AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | OfContract
 LineAction = RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan
 """An action on a line that the contract has."""
 
@@ -193,7 +209,8 @@ class ContractChange(msgspec.Struct, frozen=True):
 
     `contract` is as it runs until then, with the recurring lines that billing bills. `id` is the natural key: the same
     again is done once. With `at_period_end` what is paid already stays as it is, and nothing is prorated. With a `term`
-    the lines stay as they are, and end on its day.
+    the lines stay as they are, and end on its day. With a `renewal` the lines count from the period that begins with
+    the end of the term, at `effective_at`, and an end of billing that was agreed before is taken away.
     """
 
     id: Key
@@ -203,6 +220,7 @@ class ContractChange(msgspec.Struct, frozen=True):
     at_period_end: bool = False
     settlement: Settlement = "at_once"
     term: ChangeTerm | None = None
+    renewal: Renew | None = None
 
 
 class ChargedPart(msgspec.Struct, frozen=True):
@@ -237,7 +255,8 @@ class BillingPreview(msgspec.Struct, frozen=True):
     ones, with all that they charge. There is none where nothing is charged for the change itself, as without a
     settlement and at the end of the period: the next invoice has the new lines then. New lines that begin a period of
     their own are invoiced for it at once, whatever the settlement. What ends has no next invoice: it is credited at
-    once, and the customer has the credit. `ends_at` is the moment at which a contract ends that gets another term.
+    once, and the customer has the credit. A renewal has the invoices of its first periods, once the last period of the
+    term before runs; sooner there are none. `ends_at` is the moment at which a contract ends that gets another term.
     """
 
     effective_at: Instant
@@ -273,7 +292,7 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     `invoices` are billing's, `postings` what the ERP would book for each of them. `differences` say where the two, or a
     platform and its rule, are not of one mind: such a change is not carried out. `approvals` say what somebody else has
     to approve. Of another term, `ends_on` is its day and `ends_at` the moment at which billing ends the contract then;
-    both are null for one without end.
+    both are null for one without end. Of a renewal, `ends_on` is the end of the new term.
     """
 
     contract_id: str
@@ -294,6 +313,11 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
         """Return whether the change is one of the contract's end alone."""
         return any(each.action == "term" for each in self.deltas)
 
+    @property
+    def is_renewal(self) -> bool:
+        """Return whether the change is a renewal, with whatever it changes besides."""
+        return any(each.action == "renew" for each in self.deltas)
+
     def in_words(self) -> str:
         """Return what the change is, as the CRM shows it: `Seat 10 → 15 from 2026-12-01`."""
         since = f"from {self.effective_at:%Y-%m-%d}"
@@ -301,8 +325,11 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
             return f"ends on {self.ends_on}" if self.ends_on else f"without end {since}"
         if not self.after:
             return f"ended {since}"
-        changed = (_in_words(was, now) for was, now in changed_lines(self.before, self.after))
-        return f"{', '.join(changed)} {since}"
+        changed = ", ".join(_in_words(was, now) for was, now in changed_lines(self.before, self.after))
+        if self.is_renewal:
+            renewed = f"renewed {since} until {self.ends_on}"
+            return f"{renewed}: {changed}" if changed else renewed
+        return f"{changed} {since}"
 
 
 def _in_words(was: PricedLine | None, now: PricedLine | None) -> str:
@@ -459,6 +486,10 @@ def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, curr
             raise ActionRefused(field, "the reversal of a change stands alone")
         case ChangeTerm():
             return lines
+        case Renew():
+            if not 0 <= action.uplift_percent <= WHOLE:
+                raise ActionRefused(f"{field}.uplift_percent", "prices rise by 0 to 100 percent")
+            return tuple(_dearer(each, action.uplift_percent, currency) for each in lines)
         case AddLine():
             if any(each.id == action.line for each in lines):
                 raise ActionRefused(f"{field}.line", f"the contract has a line {action.line} already")
@@ -511,6 +542,16 @@ def _discounted(terms: LineTerms, percent: Decimal) -> LineTerms:
     if not percent:
         return LineTerms(terms.quantity, listed)
     return LineTerms(terms.quantity, listed * (WHOLE - percent) / WHOLE, listed, percent)
+
+
+def _dearer(line: PricedLine, percent: Decimal, currency: str) -> PricedLine:
+    """Return a line at a price that is higher by some percent. A discount from the former price ends with it."""
+    if not percent or line.interval == "one_time":
+        return line
+    was = line.terms.unit_price
+    digits = max(exponent(currency), -cast("int", was.as_tuple().exponent))
+    raised = (was * (WHOLE + percent) / WHOLE).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return with_terms(line, LineTerms(line.terms.quantity, raised))
 
 
 def _added(action: AddLine, currency: str) -> PricedLine:
@@ -580,14 +621,21 @@ def ends_on(contract: Contract) -> date | None:
     """Return the day on which a contract is over, the first after its term; None for one without end."""
     if contract.ends_on is not None:
         return contract.ends_on
+    if contract.renewed_until is not None:
+        return contract.renewed_until
     return months_after(contract.starts_on, contract.term_months) if contract.term_months else None
 
 
 def with_end(contract: Contract, day: date | None) -> Contract:
     """Return a contract that is over on a day, or one without end for None."""
     if day is None:
-        return msgspec.structs.replace(contract, term_months=0, ends_on=None)
+        return msgspec.structs.replace(contract, term_months=0, ends_on=None, renewed_until=None)
     return msgspec.structs.replace(contract, ends_on=day)
+
+
+def renewed(contract: Contract, day: date) -> Contract:
+    """Return a contract with another term, which is over on a day; billing goes on with it."""
+    return msgspec.structs.replace(contract, ends_on=None, renewed_until=day)
 
 
 def deltas(contract: Contract, actions: Sequence[Action], since: date) -> tuple[Delta, ...]:
@@ -597,8 +645,12 @@ def deltas(contract: Contract, actions: Sequence[Action], since: date) -> tuple[
     Raises `ActionRefused` as `amended` does.
     """
     stages = _stages(contract.lines, actions, contract.currency)
-    changes = zip(actions, pairwise(stages), strict=True)
-    return tuple(_delta(contract, action, before, after, since) for action, (before, after) in changes)
+    found: list[Delta] = []
+    for action, (before, after) in zip(actions, pairwise(stages), strict=True):
+        found.append(_delta(contract, action, before, after, since))
+        if isinstance(action, Renew):
+            contract = renewed(contract, action.ends_on)
+    return tuple(found)
 
 
 def reversal_deltas(contract: Contract, action: Reverse, after: Sequence[PricedLine], since: date) -> tuple[Delta, ...]:
@@ -609,9 +661,9 @@ def reversal_deltas(contract: Contract, action: Reverse, after: Sequence[PricedL
 def _delta(
     contract: Contract, action: Action, before: Sequence[PricedLine], after: Sequence[PricedLine], since: date
 ) -> Delta:
-    line = "" if isinstance(action, Cancel | Reverse | ChangeTerm) else action.line
+    line = "" if isinstance(action, OfContract) else action.line
     was, currency = ends_on(contract), contract.currency
-    until = action.ends_on if isinstance(action, ChangeTerm) else was
+    until = action.ends_on if isinstance(action, ChangeTerm | Renew) else was
     worth = listed = None
     if was is not None and until is not None:
         first = max(since, contract.starts_on)

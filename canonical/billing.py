@@ -31,7 +31,8 @@ class Contract(msgspec.Struct, frozen=True):
     """A contract: what a customer has bought, and for how long. Billing owns its state and schedule once it exists.
 
     `starts_on` is its first day; `term_months` are 0 for one without end. `ends_on` is the first day on which it is
-    over, where that was agreed later; else its term says it. `tax` and `tax_percent` are those of each
+    over, where that was agreed later: billing ends with it. `renewed_until` is the end of the term that the last
+    renewal has agreed; without the two, its first term says its end. `tax` and `tax_percent` are those of each
     line that names no other; where it is `taxed_by_billing`, its own engine decides, and these are what is expected at
     most. Lines of the interval `one_time` are charged once. `group` names the lines that are billed
     together: "main", or a line that was provisioned later than the others.
@@ -54,6 +55,7 @@ class Contract(msgspec.Struct, frozen=True):
     invoicing: InvoiceTerms = InvoiceTerms()
     taxed_by_billing: bool = False
     ends_on: date | None = None
+    renewed_until: date | None = None
 
     @property
     def net(self) -> Money:

@@ -123,8 +123,9 @@ class Deal(msgspec.Struct, frozen=True):
     custom: Custom = {}
     invoicing: InvoiceTerms = InvoiceTerms()
     contract_id: str = ""
-    change: Literal["amendment", "cancellation"] = "amendment"
-    """What it makes of the contract that it names."""
+    change: Literal["amendment", "renewal", "cancellation"] = "amendment"
+    """What it makes of the contract that it names. The lines of a renewal are all that the next term has, and its term
+    is that of the next; without lines, they are as they run."""
 
 
 class PlacedLine(msgspec.Struct, frozen=True):

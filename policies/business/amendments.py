@@ -29,6 +29,13 @@ CHANGE_REFUSED = problem_type(
     "An action names a line that the contract does not have, changes nothing, or says an amount that cannot be; or the "
     "day from which it counts is outside the term, or before an earlier change. Nothing was done.",
 )
+ALREADY_RENEWED = problem_type(
+    "already-renewed",
+    409,
+    "The contract is renewed already",
+    "Read the renewal that is named. Withdraw it before you ask for another, or change what it has agreed.",
+    "A term is renewed once. Once the new term has begun, it can be renewed itself. Nothing was done.",
+)
 KEY_TAKEN = problem_type(
     "key-taken",
     409,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from canonical.amendments import ContractSummary, ContractTimeline, ContractVersion, ends_on, mrr, with_end
+from canonical.amendments import ContractSummary, ContractTimeline, ContractVersion, ends_on, mrr, renewed, with_end
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.money import Money
@@ -85,10 +85,11 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
     counted = _counted(made, now)
     since, changed_by = (counted[-1].since, counted[-1].id) if counted else (began(order, sold, zone), "")
     contract = msgspec.structs.replace(sold, lines=lines, references=lasting(sold))
-    terms = [each for each in made if each.preview.is_term]
+    terms = [each for each in made if each.preview.is_term or each.preview.is_renewal]
     ends_at, ended_by = (terms[-1].preview.ends_at, terms[-1].id) if terms and lines else (None, "")
-    if terms:
-        contract = with_end(contract, terms[-1].preview.ends_on)
+    for each in terms:
+        until = each.preview.ends_on
+        contract = renewed(contract, until) if until and each.preview.is_renewal else with_end(contract, until)
     is_over = bool(made and not lines) or (ends_at is not None and ends_at <= now)
     return RunningContract(
         order,
@@ -204,7 +205,7 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
         versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency), ends_on=until))
     for each in found.versions:
         after = each.preview.after
-        until = each.preview.ends_on if each.preview.is_term else until
+        until = each.preview.ends_on if each.preview.is_term or each.preview.is_renewal else until
         versions.append(
             ContractVersion(
                 each.since,

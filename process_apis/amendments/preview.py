@@ -21,16 +21,16 @@ from canonical.amendments import (
     Explanation,
     InvoicePreview,
 )
-from canonical.billing import InvoiceLine, Posting
+from canonical.billing import ClosedPeriod, InvoiceLine, Posting
 from canonical.cases import Finding
 from canonical.deals import PricedLine
-from canonical.faults import Rejected
+from canonical.faults import Conflict, Rejected
 from canonical.money import Money, smallest_charge, total
 from canonical.proration import Period, ProrationRule, share
 from policies.business.amendments import approvals_for
 from policies.business.posting_windows import window_of
 from process_apis.amendments.contract import RunningContract
-from process_apis.amendments.request import PlannedChange
+from process_apis.amendments.request import PlannedChange, renewal_in
 from process_apis.amendments.reversal import is_to_come
 from process_apis.runtime.context import WorkflowContext
 
@@ -45,15 +45,16 @@ def billing_change(
     effective_at: datetime,
 ) -> ContractChange:
     """Return what billing is to make of a contract, which has the lines `after` from `effective_at` on."""
-    first = wanted.actions[0]
+    first, renewal = wanted.actions[0], renewal_in(wanted)
     return ContractChange(
         amendment_id,
         found.contract,
         after,
         effective_at,
-        at_period_end=wanted.effective == "period_end" or is_to_come(found, wanted),
+        at_period_end=wanted.effective == "period_end" or is_to_come(found, wanted) or renewal is not None,
         settlement=wanted.settlement,
         term=first if isinstance(first, ChangeTerm) else None,
+        renewal=renewal,
     )
 
 
@@ -77,7 +78,7 @@ def preview(
         said = BillingPreview(change.effective_at, ())
     contract, catalogue = found.contract, context.live_catalogue.current
     closed = window_of(catalogue, contract.legal_entity).closed_period
-    postings = tuple(context.platforms.preview_erp_invoice(each.invoice, closed) for each in said.invoices)
+    postings = _postings(context, said, closed)
     billing = catalogue.instance_for("billing", contract.legal_entity)
     rule = catalogue.platforms[billing].proration if billing else "seconds"
     explanations = tuple(_explained(each, billing or "billing", rule, found.zone) for each in said.invoices)
@@ -90,13 +91,26 @@ def preview(
         change.after,
         change.deltas,
         tuple(each.invoice for each in said.invoices),
-        postings,
+        tuple(each for each in postings if each),
         every,
         (*_differences(said, postings), *map(_unexplained, (each for each in every if not each.explained))),
         approvals_for(catalogue, found.began_at, contract.lines, change.after, charged, _value(change.deltas)),
-        asked.term.ends_on if asked.term else None,
+        end.ends_on if (end := asked.term or asked.renewal) else None,
         said.ends_at,
     )
+
+
+def _postings(context: WorkflowContext, said: BillingPreview, closed: ClosedPeriod) -> tuple[Posting | None, ...]:
+    """Return what the ERP would book for each invoice, None for one of a day to come that no fiscal year has yet."""
+    found: list[Posting | None] = []
+    for each in said.invoices:
+        try:
+            found.append(context.platforms.preview_erp_invoice(each.invoice, closed))
+        except Conflict as fault:
+            if fault.field != "fiscal_year" or each.invoice.issued_on <= context.clock().date():
+                raise
+            found.append(None)
+    return tuple(found)
 
 
 def _value(deltas: Sequence[Delta]) -> Money | None:
@@ -139,9 +153,11 @@ def _unexplained(one: Explanation) -> Finding:
     return Finding("billing.amount", reason, "billing")
 
 
-def _differences(said: BillingPreview, postings: tuple[Posting, ...]) -> Iterator[Finding]:
+def _differences(said: BillingPreview, postings: tuple[Posting | None, ...]) -> Iterator[Finding]:
     """Yield a finding for each invoice of which the ERP would book another amount."""
     for each, posting in zip(said.invoices, postings, strict=True):
+        if posting is None:
+            continue
         ours: tuple[tuple[str, Money, Money], ...] = (
             ("total", each.invoice.total, posting.total),
             ("tax", each.invoice.tax, posting.tax),

@@ -16,20 +16,23 @@ from canonical.amendments import (
     Cancel,
     ChangeTerm,
     Delta,
+    Renew,
     amended,
     deltas,
     ends_on,
+    months_after,
     reversal_deltas,
 )
 from canonical.cases import Finding
 from canonical.deals import Deal, PricedLine, deal_line
 from canonical.faults import NotFound
-from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER
+from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER
 from policies.problems import FieldError, ProblemError
 from process_apis import onboarding, validation
 from process_apis.amendments.contract import RunningContract
 from process_apis.amendments.reversal import after_reversal, is_to_come, reversal_in
 from process_apis.records import customers
+from process_apis.records.amendments import Applied
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
 
@@ -64,9 +67,13 @@ def check(found: RunningContract, wanted: AmendmentRequest) -> None:
         raise ProblemError(CONTRACT_OVER, over if found.ends_at is None else f"The contract ended on {found.ends_at}.")
     if found.order.state in NOT_IN_FORCE:
         raise ProblemError(CONTRACT_OVER, f"The contract is not in force: its order is {found.order.state}.")
+    if renewal_in(wanted) and (first := _not_begun(found)):
+        began = f"{first.id} renews the contract from {first.since:%Y-%m-%d} on."
+        raise ProblemError(ALREADY_RENEWED, began)
     if found.order.state not in IN_FORCE:
         return  # it waits for the activation, and is checked again then
-    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *_of_term(found, wanted)]
+    of_end = (*_of_term(found, wanted), *_of_renewal(found, wanted))
+    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *of_end]
     if errors:
         raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
 
@@ -90,19 +97,24 @@ def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldEr
 
 def _of_actions(found: RunningContract, wanted: AmendmentRequest) -> list[FieldError]:
     actions = wanted.actions
-    if len(actions) > 1 and any(isinstance(each, Cancel | ChangeTerm) for each in actions):
-        return [FieldError("$.actions", "the end of a contract stands alone")]
-    if errors := list(_of_new_lines(found, actions)):
+    if errors := list(_of_order(actions)) or list(_of_new_lines(found, actions)):
         return errors
     try:
         after = _after(found, wanted)
     except ActionRefused as refused:
         return [FieldError(f"$.{refused.field}", refused.reason)]
-    if after == found.contract.lines and not any(isinstance(each, ChangeTerm) for each in actions):
+    if after == found.contract.lines and not any(isinstance(each, ChangeTerm | Renew) for each in actions):
         return [FieldError("$.actions", "together they change nothing")]
     if not after and not any(isinstance(each, Cancel) for each in actions):
         return [FieldError("$.actions", "nothing would be left of the contract: cancel it")]
     return []
+
+
+def _of_order(actions: tuple[Action, ...]) -> Iterator[FieldError]:
+    if len(actions) > 1 and any(isinstance(each, Cancel | ChangeTerm) for each in actions):
+        yield FieldError("$.actions", "the end of a contract stands alone")
+    if any(isinstance(each, Renew) for each in actions[1:]):
+        yield FieldError("$.actions", "a renewal comes first, and once")
 
 
 def _after(found: RunningContract, wanted: AmendmentRequest) -> tuple[PricedLine, ...]:
@@ -128,6 +140,35 @@ def _of_term(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Field
         yield FieldError("$.actions[0].ends_on", f"take a day after {max(found.today, found.contract.starts_on)}")
 
 
+def renewal_in(wanted: AmendmentRequest) -> Renew | None:
+    """Return the renewal that a request is, None for any other."""
+    first = wanted.actions[0]
+    return first if isinstance(first, Renew) else None
+
+
+def _not_begun(found: RunningContract) -> Applied | None:
+    """Return the renewal of a contract that is agreed, and of which the term has not begun."""
+    return next((each for each in found.versions if each.preview.is_renewal and each.since > found.read_at), None)
+
+
+def _of_renewal(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
+    """Yield what is wrong with another term, but for what only billing knows: the periods that the present one ends
+    with."""
+    action, until = renewal_in(wanted), ends_on(found.contract)
+    if action is None:
+        return
+    if wanted.effective != "now":
+        yield FieldError("$.effective", "a renewal counts from the end of the term: leave this out")
+    if until is None:
+        yield FieldError("$.actions[0]", "the contract has no end: there is nothing to renew")
+    elif until <= found.today:
+        reason = f"the term was over on {until}: give the contract an end to come first, with `term`"
+        yield FieldError("$.actions[0]", reason)
+    elif not until < action.ends_on <= months_after(until, validation.LONGEST_TERM):
+        last = months_after(until, validation.LONGEST_TERM)
+        yield FieldError("$.actions[0].ends_on", f"take a day after {until}, the end of the term, and until {last}")
+
+
 def _of_new_lines(found: RunningContract, actions: tuple[Action, ...]) -> Iterator[FieldError]:
     """Yield what is wrong with the ids of new lines: what was billed and delivered is known by them ever after."""
     taken = set(found.line_ids)
@@ -140,9 +181,9 @@ def _of_new_lines(found: RunningContract, actions: tuple[Action, ...]) -> Iterat
 
 
 def moment_of(found: RunningContract, wanted: AmendmentRequest, asked_at: datetime) -> datetime:
-    """Return the moment from which a change counts that was asked for at `asked_at`, in whole seconds. One of the day
-    on which the contract became what it is counts from that moment."""
-    day = wanted.effective_on
+    """Return the moment from which a change counts that was asked for at `asked_at`, in whole seconds: that of a
+    renewal from the end of the term. One of the day on which the contract became what it is counts from that moment."""
+    day = ends_on(found.contract) if renewal_in(wanted) else wanted.effective_on
     moment = asked_at if day is None else datetime.combine(day, time(), found.zone)
     return max(moment, found.since).astimezone(UTC).replace(microsecond=0)
 

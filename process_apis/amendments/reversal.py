@@ -36,6 +36,8 @@ def after_reversal(found: RunningContract, action: Reverse) -> tuple[PricedLine,
     undone, later = found.versions[places[0]], found.versions[places[0] + 1 :]
     if undone.is_future:
         raise ActionRefused(FIELD, f"{undone.id} is not carried out yet: withdraw it")
+    if undone.preview.is_renewal:
+        raise ActionRefused(FIELD, f"{undone.id} has renewed the contract: change what it has agreed, `term` the end")
     if undone.preview.is_term:
         raise ActionRefused(FIELD, f"{undone.id} has changed the end alone: agree to the former one with `term`")
     _check_untouched(undone, later)

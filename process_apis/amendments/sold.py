@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple, cast
@@ -12,11 +12,15 @@ import msgspec
 from canonical.amendments import (
     AddLine,
     Cancel,
+    ChangePrice,
     ChangeQuantity,
     LineAction,
     NewAmendment,
     RecurringInterval,
     RemoveLine,
+    Renew,
+    ends_on,
+    months_after,
     touched_lines,
 )
 from canonical.cases import Finding
@@ -30,17 +34,18 @@ from process_apis.records.amendments import Applied
 class Sold(NamedTuple):
     """An action, and the place of the line of the deal that it comes from."""
 
-    action: LineAction | AddLine | Cancel
+    action: LineAction | AddLine | Cancel | Renew
     place: int
 
 
 def wanted(deal: Deal, found: RunningContract, to_come: Sequence[Applied], key: str, now: datetime) -> NewAmendment:
     """Return what a deal asks of a contract at `now`. `to_come` are changes of days to come. Raises `NotPossible`, with
     fields of the deal."""
-    sold = _actions(deal, found.contract.lines)
+    sold = _renewal(deal, found) if deal.change == "renewal" else _actions(deal, found.contract.lines)
     _check_to_come(sold, to_come)
     today = now.astimezone(found.zone).date()
-    effective_on: date | None = deal.starts_on if deal.starts_on > today else None
+    is_later = deal.change != "renewal" and deal.starts_on > today
+    effective_on: date | None = deal.starts_on if is_later else None
     asked = NewAmendment(
         tuple(each.action for each in sold),
         effective="date" if effective_on else "now",
@@ -64,6 +69,8 @@ def _field(path: str, sold: Sequence[Sold]) -> str:
     if path == "$.effective_on":
         return "deal.starts_on"
     for number, each in enumerate(sold):
+        if path.startswith(f"$.actions[{number}]") and isinstance(each.action, Renew):
+            return "deal.term_months"
         if path.startswith(f"$.actions[{number}]") and not isinstance(each.action, Cancel):
             return f"deal.lines[{each.place}].quantity"
     return "deal.lines"
@@ -85,9 +92,7 @@ def _actions(deal: Deal, lines: Sequence[PricedLine]) -> list[Sold]:
             reason = f"the contract has no line of {each.sku} at this price, of which there could be fewer"
             wrong.append(Finding(f"deal.lines[{place}].quantity", reason))
         else:
-            interval = cast("RecurringInterval", each.interval)
-            new = AddLine(each.id, each.sku, each.name, each.quantity, each.unit_price, interval)
-            added.append(Sold(new, place))
+            added.append(Sold(_new(each), place))
     for line_id, place in places.items():
         if left[line_id] < 0:
             reason = f"{plain(had[line_id] - left[line_id])} fewer are sold, and the contract has {plain(had[line_id])}"
@@ -98,6 +103,57 @@ def _actions(deal: Deal, lines: Sequence[PricedLine]) -> list[Sold]:
     if wrong:
         raise NotPossible(wrong)
     return [*changed, *added]
+
+
+def _renewal(deal: Deal, found: RunningContract) -> list[Sold]:
+    """Return what a renewal makes of a contract: its lines are all that the next term has. A line of the contract has
+    the price and the quantity of the deal's line of its product, of several the one at its price."""
+    contract, until = found.contract, ends_on(found.contract)
+    if until is None:
+        raise NotPossible([Finding("deal.contract_id", "the contract has no end: there is nothing to renew")])
+    if deal.evergreen or deal.term_months < 1:
+        raise NotPossible([Finding("deal.term_months", "a renewal has a term: say for how many months")])
+    renewed = Sold(Renew(months_after(until, deal.term_months)), 0)
+    return [renewed, *_next_term(deal.lines, contract.lines)] if deal.lines else [renewed]
+
+
+def _next_term(sold: Sequence[DealLine], lines: Sequence[PricedLine]) -> list[Sold]:
+    """Return what makes the lines of a contract those that are sold."""
+    wrong: list[Finding] = []
+    for place, each in enumerate(sold):
+        if reason := _not_sold(each):
+            wrong.append(Finding(f"deal.lines[{place}].{reason[0]}", reason[1]))
+        elif each.quantity < 0:
+            wrong.append(Finding(f"deal.lines[{place}].quantity", "it is how many the next term has, in all"))
+    if wrong:
+        raise NotPossible(wrong)
+    left, places, found = {each.id: each for each in lines}, dict(enumerate(sold)), list[Sold]()
+    for exact in (True, False):
+        for place, each in list(places.items()):
+            same = [line for line in left.values() if _is_again(line, each, exact=exact)]
+            if same:
+                found += _again(left.pop(same[0].id), each, place)
+                del places[place]
+    found += [Sold(RemoveLine(key), 0) for key in left]
+    return [*found, *(Sold(_new(each), place) for place, each in places.items())]
+
+
+def _is_again(line: PricedLine, sold: DealLine, *, exact: bool) -> bool:
+    """Return whether a deal sells a product of the contract again, at the price that it has now if that is `exact`."""
+    price, interval = _price(deal_line(line))
+    return line.sku == sold.sku and interval == sold.interval and (price == sold.unit_price or not exact)
+
+
+def _again(line: PricedLine, sold: DealLine, place: int) -> Iterator[Sold]:
+    if line.terms.quantity != sold.quantity:
+        yield Sold(ChangeQuantity(line.id, sold.quantity), place)
+    if _price(deal_line(line))[0] != sold.unit_price:
+        yield Sold(ChangePrice(line.id, sold.unit_price), place)
+
+
+def _new(line: DealLine) -> AddLine:
+    interval = cast("RecurringInterval", line.interval)
+    return AddLine(line.id, line.sku, line.name, line.quantity, line.unit_price, interval)
 
 
 def _changed(line_id: str, quantity: Decimal, place: int) -> Sold:
@@ -134,7 +190,11 @@ def _check_to_come(sold: Sequence[Sold], to_come: Sequence[Applied]) -> None:
     wrong: list[Finding] = []
     for each in to_come:
         changed = touched_lines(each.preview.before, each.preview.after)
+        if each.preview.is_renewal:
+            changed = {key: changed[key] for delta in each.preview.deltas if (key := delta.line) in changed}
         for action, place in sold:
+            if isinstance(action, Renew):
+                continue
             if isinstance(action, Cancel) or action.line in changed:
                 reason = f"{each.id} changes this from {each.since:%Y-%m-%d} on: withdraw it, and sell both together"
                 field = "deal.contract_id" if isinstance(action, Cancel) else f"deal.lines[{place}].quantity"

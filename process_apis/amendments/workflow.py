@@ -7,7 +7,7 @@ finds what an earlier run left behind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import AmendmentPreview, changed_lines
+from canonical.amendments import AmendmentPreview, NewAmendment, changed_lines
 from canonical.cases import Action, CaseKind, Finding
 from canonical.deals import PricedLine, ProvisioningRequest, with_terms
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
@@ -26,7 +26,7 @@ from policies.context.correlation import correlated
 from policies.problems import ProblemError
 from process_apis.amendments.contract import RunningContract, lasting, running
 from process_apis.amendments.preview import billing_change, preview
-from process_apis.amendments.request import NotPossible, PlannedChange, check, planned
+from process_apis.amendments.request import NotPossible, PlannedChange, check, planned, renewal_in
 from process_apis.amendments.reversal import reversal_in
 from process_apis.records.amendments import ENDED, Amendments, preview_of, request_of, wake
 from process_apis.runtime import outages
@@ -41,6 +41,9 @@ KINDS: frozenset[CaseKind] = frozenset(
 )
 OVER = ("compensating", "cancelled", "failed")
 """The states of an order of which no contract comes any more."""
+BEFORE_A_TERM = timedelta(days=3)
+"""How long before its term begins a renewal is carried out: late, since what is asked for after it counts from that
+term on; and early enough for a platform that is away, before billing issues the first invoice."""
 ON_THE_WAY = ("waiting", "requested")
 PATH: tuple[AmendmentState, ...] = ("requested", "checking", "provisioning", "applying", "applied")
 log = structlog.get_logger("tiergate.amendments")
@@ -139,8 +142,9 @@ class Amending(DBOSConfiguredInstance):
                 if not is_approved:
                     one.advance("awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {approvals}")
                     return "stopped"
-                if made.effective_at > context.clock():
-                    one.advance("scheduled", next_attempt_at=made.effective_at, blocked_reason="its day")
+                begins = _begins(request_of(row), said.effective_at if said.is_renewal else made.effective_at)
+                if begins > context.clock():
+                    one.advance("scheduled", next_attempt_at=begins, blocked_reason="its day")
                     return "stopped"
                 delivers = more(said) and not made.is_in_time
                 one.advance("provisioning" if delivers else "applying", next_attempt_at=context.stalled_at())
@@ -246,7 +250,7 @@ class Amending(DBOSConfiguredInstance):
         context = self._context
         with self._amendments.at(amendment_id) as one:
             present: AmendmentState = one.row.state
-            is_its_day = present == "scheduled" and datetime.fromisoformat(one.row.effective_at) <= context.clock()
+            is_its_day = present == "scheduled" and _due(one.row) <= context.clock()
             if present == "given_up":
                 return "done"
             if present not in PATH and not is_its_day:
@@ -331,6 +335,15 @@ def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPrev
     if is_reversal and untouched and asked < said.effective_at <= found.read_at:
         reason = "what it takes back counts since the period ended: give it up, and ask again"
         raise Stopped("amendment_invalid", [Finding("actions[0]", reason)], ("compensate",))
+
+
+def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:
+    """Return from when a change is carried out that counts from a moment."""
+    return effective_at - BEFORE_A_TERM if renewal_in(wanted) else effective_at
+
+
+def _due(row: sa.Row[Any]) -> datetime:
+    return _begins(request_of(row), datetime.fromisoformat(row.effective_at))
 
 
 def open_case(

@@ -64,6 +64,8 @@ class Everybody:
         """Whether the target works, is `away`, or `refuses`."""
         self.away = False
         """Whether billing is, when it is asked for a preview."""
+        self.last_period = False
+        """Whether the last period of the term runs, so that billing says what a renewal would bill."""
         self.changes: list[ContractChange] = []
         self.requests: list[ProvisioningRequest] = []
         self.removed = 0
@@ -127,10 +129,12 @@ class Everybody:
         if change.term is not None:
             day = change.term.ends_on
             return BillingPreview(change.effective_at, (), day and datetime.combine(day, time(12), UTC))
-        if change.at_period_end:
-            return BillingPreview(MONTH.end, ())
-        counted = share("seconds", MONTH, change.effective_at, MONTH.end)
+        if change.at_period_end and not (change.renewal and self.last_period):
+            return BillingPreview(MONTH.end if change.renewal is None else change.effective_at, ())
+        since = MONTH.start if change.renewal else change.effective_at
+        counted = share("seconds", MONTH, since, MONTH.end)
         before, after = (sum(each.net.amount for each in lines) for lines in (change.contract.lines, change.lines))
+        before = 0 if change.renewal else before
         lines: list[InvoiceLine] = []
         parts: list[ChargedPart] = []
         for sign, amount in ((-1, before), (1, after)):
@@ -140,11 +144,7 @@ class Everybody:
             net = counted.of_price(price) + Money(self.cent if sign > 0 else 0, "EUR")
             tax = net.times(VAT)
             lines.append(InvoiceLine("SEAT", "Seats", 1, net, tax, date(2026, 3, 10), date(2026, 3, 31)))
-            parts.append(
-                ChargedPart(
-                    ("seat",), change.effective_at, MONTH.end, True, price, MONTH.start, MONTH.end, MONTH.months
-                )
-            )
+            parts.append(ChargedPart(("seat",), since, MONTH.end, True, price, MONTH.start, MONTH.end, MONTH.months))
         tax = sum((each.tax for each in lines[1:]), lines[0].tax)
         total = sum((each.net for each in lines[1:]), lines[0].net) + tax
         draft = Invoice(

@@ -85,8 +85,8 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
     placed: list[tuple[Row, list[PricedLine]]] = []
     unplaced = [line for line in wanted.values() if line.id not in homes]
     touched = {key for key in present.keys() | wanted.keys() if present.get(key) != wanted.get(key)}
-    if change.term is not None:
-        touched = set(present)
+    if change.term is not None or change.renewal is not None:
+        touched |= set(present)
     _check_begun(change, touched, waiting)
     free = [each for each in running if each not in done and _goes_on(change, each, present)]
     for row in running:
@@ -142,7 +142,7 @@ def _check_end(change: ContractChange, unplaced: Sequence[PricedLine]) -> None:
     """Raise `Rejected` for lines that would begin a subscription of their own, of which the last period would go beyond
     the end that was agreed for the contract."""
     until = change.contract.ends_on
-    if until is not None and unplaced:
+    if until is not None and unplaced and change.renewal is None:
         reason = (
             f"{change.contract.id} ends on {until}, and no subscription of it has room for {unplaced[0].name} every "
             f"{parts.months(unplaced[0])} months: give the contract another end first, or none"

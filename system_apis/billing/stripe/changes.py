@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import msgspec
 
-from canonical.amendments import BillingPreview, ContractChange, InvoicePreview, months_after, with_end
+from canonical.amendments import BillingPreview, ContractChange, InvoicePreview, months_after, renewed, with_end
 from canonical.billing import Contract
 from canonical.faults import Rejected
 from canonical.ids import Clock
@@ -27,8 +27,11 @@ from system_apis.billing.stripe.price_list import PriceList
 
 PRORATED = {"at_once": "always_invoice", "next_invoice": "create_prorations", "none": "none"}
 """How Stripe settles the part of a period that is affected (Update a subscription, `proration_behavior`)."""
-PREVIEWED = ("items", "proration_behavior", "proration_date")
+PREVIEWED = ("cancel_at", "cancel_at_period_end", "items", "proration_behavior", "proration_date")
 """What a preview is given of the parameters of a change (Create a preview invoice, `subscription_details`)."""
+A_MONTHS_END = timedelta(days=2)
+"""By how much a period's end may be off the end of the term that it belongs to: Stripe counts months in UTC from the
+moment at which the first began, and the term is in days of the seller's books."""
 OF_A_CHANGE = ("subscription_update", "subscription_create")
 """Why an invoice was issued that a change has brought (The Invoice object, `billing_reason`)."""
 
@@ -75,8 +78,13 @@ class ContractChanges:
         if change.term is not None:
             ends = [self._end_of(change, each.subscription, change.term.ends_on) for each in plan.to_change]
             return BillingPreview(change.effective_at, (), max((each for each in ends if each), default=None))
-        if change.at_period_end:
+        if change.at_period_end and change.renewal is None:
             return BillingPreview(known.end_of_period(change, plan.concerned), ())
+        if change.renewal is not None:
+            begins = [term_end(change, each.subscription) for each in plan.to_change]
+            change = msgspec.structs.replace(change, effective_at=max(begins, default=change.effective_at))
+            if _before_last_period(change, plan):
+                return BillingPreview(change.effective_at, ())
         made: list[InvoicePreview] = []
         for target in plan.to_change:
             if found := await self._preview(change, target, len(made)):
@@ -90,6 +98,10 @@ class ContractChanges:
         no other can. Return the contract as it runs then."""
         known = await self._known(change.contract)
         plan = await self._planned(change, known)
+        if change.renewal is not None and (early := _before_last_period(change, plan)):
+            until = _moment(_period(early)[1]).isoformat()
+            reason = f"{change.contract.id} is renewed in the last period of its term, and the one until {until} runs"
+            raise Rejected("billing", reason, field="effective_at")
         for target in plan.to_change:
             await self._update(change, target)
         ended = [each.subscription for each in plan.to_change if each.ends and not change.at_period_end]
@@ -130,6 +142,8 @@ class ContractChanges:
         if change.term is not None:
             for each in plan.to_change:
                 self._end_of(change, each.subscription, change.term.ends_on)
+        if change.renewal is not None:
+            self._check_terms(change, plan, change.renewal.ends_on)
         _check_schedules(change, plan, known.schedules)
         items = [item for each in plan.to_change for item in each.items]
         items += [item for each in plan.to_begin for item in each]
@@ -153,12 +167,27 @@ class ContractChanges:
             reason = f"{what} until {until.isoformat()}, the end of the period that runs"
             raise Rejected("billing", reason, field="effective_at")
 
+    def _check_terms(self, change: ContractChange, plan: Remaining, ends_on: date) -> None:
+        """Raise `Rejected` for a renewal of a term, or for another one, with which not all periods end."""
+        begins = [term_end(change, each.subscription) for each in plan.to_change]
+        running = [each.subscription for each in plan.to_change if not each.ends]
+        cycles = [(_moment(each["billing_cycle_anchor"]), _months(each)) for each in running]
+        cycles += [(max(begins), parts.months(items[0].lines[0]) or 1) for items in plan.to_begin if begins]
+        zone = self._timezone(change.contract.legal_entity)
+        until = datetime.combine(ends_on, time(), zone)
+        for anchor, months in cycles:
+            ends = _ends_near(anchor, months, ends_on)
+            if not any(abs(each - until) <= A_MONTHS_END for each in ends):
+                days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each > change.effective_at]
+                reason = f"a period of {months} months has to end with the new term: take {' or '.join(days)}"
+                raise Rejected("billing", reason, field="actions[0].ends_on")
+
     def _end_of(self, change: ContractChange, row: Row, day: date | None) -> datetime | None:
         """Return when a subscription is to end that ends on `day`: with a period, so that nothing is prorated; None for
         one that has no end. Raises `Rejected` for a day on which no period ends, or a period that is paid beyond."""
         if day is None:
             return None
-        ends = _ends_near(row, day)
+        ends = _ends_near(_moment(row["billing_cycle_anchor"]), _months(row), day)
         zone, paid = self._timezone(change.contract.legal_entity), _moment(_period(row)[1])
         if found := [each for each in ends if each.astimezone(zone).date() == day and each >= paid]:
             return found[0]
@@ -172,7 +201,7 @@ class ContractChanges:
     async def _preview(self, change: ContractChange, target: ChangedSubscription, place: int) -> InvoicePreview | None:
         """Return the invoice that a change of one subscription brings, None where it brings none."""
         row, how = target.subscription, _prorated(change, target)
-        if how != "none":
+        if how != "none" or (change.renewal is not None and not target.ends):
             details = {name: each for name, each in self._wanted(change, target).items() if name in PREVIEWED}
         elif target.ends and await self._has_pending(row):
             details = {"cancel_now": True, "proration_behavior": "none"}
@@ -290,6 +319,8 @@ class ContractChanges:
             return wanted | {"items": mapping.ended_items(row)}
         if row["cancel_at_period_end"]:
             wanted["cancel_at_period_end"] = False  # it was to end, and goes on
+        elif change.renewal is not None and row["cancel_at"]:
+            wanted["cancel_at"] = ""
         known = self._price_list
         wanted["items"] = mapping.changed_items(row, target.items, change.contract, known.prices, known.tax_rates)
         memo = mapping.memo(target.items)
@@ -355,6 +386,8 @@ def _after(
     kept = {name: each for name, each in before.references.items() if name.partition(".")[0] != "invoice"}
     if change.term is not None:
         before = with_end(before, change.term.ends_on)
+    if change.renewal is not None:
+        before = renewed(before, change.renewal.ends_on)
     after = msgspec.structs.replace(
         before, lines=change.lines, state="active" if change.lines else "cancelled", references=kept
     )
@@ -374,10 +407,33 @@ def _period(row: Row) -> tuple[int, int]:
     return first["current_period_start"], first["current_period_end"]
 
 
-def _ends_near(row: Row, day: date) -> list[datetime]:
-    """Return the ends of periods of a subscription round a day, which count from its anchor (Billing cycle)."""
-    anchor = _moment(row["billing_cycle_anchor"])
-    step = mapping.months_of(row["items"]["data"][0]["price"])
+def term_end(change: ContractChange, row: Row) -> datetime:
+    """Return the end of the last period of a subscription in the term that a renewal follows. Raises `Rejected` where
+    no period ends with the term."""
+    paid, until = _moment(_period(row)[1]), change.effective_at
+    for each in _ends_near(_moment(row["billing_cycle_anchor"]), _months(row), until.date()):
+        if abs(each - until) <= A_MONTHS_END and each >= paid:
+            return each
+    reason = (
+        f"the term of {change.contract.id} ends on {until:%Y-%m-%d}, and no period of {_months(row)} months ends with "
+        f"it: the one that runs ends on {paid:%Y-%m-%d}"
+    )
+    raise Rejected("billing", reason, field="actions[0]")
+
+
+def _before_last_period(change: ContractChange, plan: Remaining) -> Row | None:
+    """Return a subscription that a renewal changes, and that has more periods in the term; None if there is none."""
+    rows = (each.subscription for each in plan.to_change)
+    return next((each for each in rows if _moment(_period(each)[1]) != term_end(change, each)), None)
+
+
+def _months(row: Row) -> int:
+    """Return the months of each period of a subscription."""
+    return mapping.months_of(row["items"]["data"][0]["price"])
+
+
+def _ends_near(anchor: datetime, step: int, day: date) -> list[datetime]:
+    """Return the ends of periods of so many months round a day, which count from their anchor (Billing cycle)."""
     near = (12 * (day.year - anchor.year) + day.month - anchor.month) // step
     counts = (each for each in range(near - 1, near + 3) if each > 0)
     return [datetime.combine(months_after(anchor.date(), each * step), anchor.timetz()) for each in counts]

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from math import isfinite
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pycountry
 
@@ -89,8 +89,11 @@ def contract_of(row: Row, org: Org) -> str:
     return org.deal["contract_id"].text(row, "deal").strip() or str(named) if named else ""
 
 
-def _ends_contract(row: Row, org: Org) -> bool:
-    return org.deal["change"].raw(row) == org.names.cancellation
+def _change(row: Row, org: Org) -> Literal["amendment", "renewal", "cancellation"]:
+    said = org.deal["change"].raw(row)
+    if said == org.names.cancellation:
+        return "cancellation"
+    return "renewal" if said == org.names.renewal else "amendment"
 
 
 @cache
@@ -187,7 +190,10 @@ def sale_digest(row: Row, org: Org) -> str:
     sold = [row.get("IsWon"), row.get("AccountId"), *(org.deal[each].first(row) for each in SOLD)]
     sold += [lines.get("totalSize"), *filter(None, (each.first(row) for each in _sold_later(org)))]
     if named := _contract_named(row, org):
-        sold += [named, _ends_contract(row, org)]
+        change = _change(row, org)
+        sold += [named, change == "cancellation"]
+        if change == "renewal":  # what was sold before there were any has the digest that it had
+            sold.append(change)
     of_line = _sold_of_line(org)
     for each in lines_of(row):
         sold += [each.get("Id"), *(reader.first(each) for reader in of_line), each.get("Product2Id")]
@@ -256,7 +262,7 @@ def to_deal(
         custom={name: value for name, value in custom.items() if value},
         invoicing=_invoicing(row, org),
         contract_id=contract_of(row, org),
-        change="cancellation" if _ends_contract(row, org) else "amendment",
+        change=_change(row, org),
     )
 
 

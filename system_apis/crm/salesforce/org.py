@@ -76,8 +76,8 @@ An account's fields are read through its deal, which is one of them."""
 
 class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names of values. `open_stage` is that of a deal which a channel has placed, until its lines are there;
-    `active_contract` is the status of a contract in force, `cancellation` the `change` of a deal that ends the contract
-    which it names.
+    `active_contract` is the status of a contract in force, `renewal` and `cancellation` the `change` of a deal that
+    renews or ends the contract which it names.
 
     `price_book` names the price book of deals that are placed, the standard one if empty. Only deals of the
     `record_types` (developer names) are sales here; the first is that of a deal that is placed.
@@ -86,6 +86,7 @@ class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     open_stage: str
     won_stage: str
     active_contract: str
+    renewal: str = "Renewal"
     cancellation: str = "Cancellation"
     price_book: str = ""
     record_types: tuple[str, ...] = ()
@@ -95,7 +96,7 @@ class DealFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a deal's own fields are.
 
     `contract_id` is our id of the contract that a deal changes, by default that of its `ContractId`; `change` is what
-    says that it ends the contract.
+    says that it renews or ends the contract.
     """
 
     name: Source

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from canonical.amendments import (
     ChangeTerm,
     ChargedPart,
     ContractChange,
+    Renew,
     Settlement,
     months_after,
 )
@@ -31,6 +33,7 @@ from canonical.money import Money, smallest_charge
 from canonical.proration import Period, share
 from system_apis.billing.port import Billing
 from system_apis.billing.stripe.change_plan import CHANGES, changes_of, with_change
+from system_apis.billing.stripe.changes import term_end
 from system_apis.billing.stripe.parts import MAX_VALUE
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import MAX_WRITES
@@ -94,12 +97,12 @@ class Sale:
     async def read(self, invoice: str) -> Invoice:
         return await self.made.call(lambda: self.made.connector.invoice(invoice))
 
-    def _own(self, kind: str) -> list[dict[str, Any]]:
+    def own(self, kind: str) -> list[dict[str, Any]]:
         customer = self.contract.references["customer"]
         return [each for each in self.account.account.all(kind) if each["customer"] == customer]
 
     def subscriptions(self) -> list[dict[str, Any]]:
-        return self._own("subscription")
+        return self.own("subscription")
 
     def items(self) -> list[list[tuple[int, int]]]:
         """Return amount and quantity of all items of each subscription that is not over."""
@@ -113,12 +116,12 @@ class Sale:
         return [(each["status"], each["cancel_at_period_end"]) for each in self.subscriptions()]
 
     def totals(self) -> list[int]:
-        return [each["subtotal"] for each in self._own("invoice")]
+        return [each["subtotal"] for each in self.own("invoice")]
 
     def state(self) -> tuple[Any, ...]:
         """Return all that bills."""
         kinds = ("subscription", "subscription_schedule", "invoice", "invoiceitem")
-        return tuple(self._own(each) for each in kinds)
+        return tuple(self.own(each) for each in kinds)
 
 
 Act = Callable[[Sale], Awaitable[None]]
@@ -689,6 +692,145 @@ def test_of_the_changes_of_a_subscription_metadata_holds_the_latest() -> None:
 # ---- interruptions, and changes drawn at random
 
 
+def renewal(sale: Sale, *lines: PricedLine, months: int = 12, key: str = AMENDMENT) -> ContractChange:
+    """Return a renewal for as long again of a contract that has lasted so many months."""
+    first = sale.contract.starts_on
+    begins = datetime.combine(months_after(first, months), time(), UTC)
+    wanted = Renew(months_after(first, 2 * months))
+    return sale.change(*lines, key=key, effective_at=begins, at_period_end=True, renewal=wanted)
+
+
+def days_until(sale: Sale, day: date) -> int:
+    return (day - sale.made.clock().date()).days
+
+
+def test_a_renewal_is_billed_from_the_first_period_of_its_term_on_as_previewed(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        yearly = seat(1, 120_000, "lin_2", "year")
+        await sale.start(seat(), yearly)
+        sale.wait(40)
+        change = renewal(sale, seat(10, 1_050), seat(1, 126_000, "lin_2", "year"))
+        early = await sale.preview(change)
+        assert (early.invoices, abs(early.effective_at - change.effective_at) < timedelta(days=2)) == ((), True)
+        with pytest.raises(Rejected, match="is renewed in the last period of its term") as refused:
+            await sale.carry_out(change)
+        assert refused.value.field == "effective_at"
+
+        sale.wait(days_until(sale, change.effective_at.date()) - 3)
+        before = sale.state()
+        preview = await sale.preview(change)
+        assert (preview.effective_at, sale.state()) == (early.effective_at, before)
+        assert await sale.amend(change) == []
+        assert sale.contract.renewed_until == months_after(sale.contract.starts_on, 24)
+        assert len(sale.totals()) == 13
+
+        state = sale.state()
+        assert (await sale.carry_out(change), sale.state()) == (sale.contract, state)
+        sale.wait(4)
+        made = [each["id"] for each in sale.own("invoice")][13:]
+        billed = [amounts(await sale.read(each)) for each in made]
+        assert sorted(billed, key=str) == sorted((amounts(each.invoice) for each in preview.invoices), key=str)
+        assert sorted(sale.totals()[13:]) == [10_500, 126_000]
+        assert unexplained(preview) == []
+        assert {part.lines: part.price.amount for each in preview.invoices for part in each.parts} == {
+            ("lin_1",): 10_500,
+            ("lin_2",): 126_000,
+        }
+
+    run(account, tmp_path, act)
+
+
+def test_a_renewal_takes_an_end_that_was_agreed_before_away(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        sale.wait(1)
+        day = months_after(sale.contract.starts_on, 1)
+        await sale.amend(sale.change(seat(), term=ChangeTerm(day)))
+        sale.wait(days_until(sale, day) - 2)
+        change = renewal(sale, seat(10, 1_050), months=1, key="amd_2")
+        preview = await sale.preview(change)
+        assert [each.invoice.total.amount > 0 for each in preview.invoices] == [True]
+        await sale.amend(change)
+        assert [each["cancel_at"] for each in sale.subscriptions()] == [None]
+        assert (sale.contract.ends_on, sale.contract.renewed_until) == (None, months_after(sale.contract.starts_on, 2))
+        sale.wait(60)
+        assert sale.totals() == [10_000, 10_500, 10_500]
+
+    run(account, tmp_path, act)
+
+
+def test_a_renewal_may_end_a_line_and_begin_one_that_needs_a_subscription_of_its_own(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        quarterly = sold_by(3, seat(1, 120_000, "lin_2", "year"))
+        await sale.start(seat(), quarterly)
+        sale.wait(1)
+        sale.wait(days_until(sale, months_after(sale.contract.starts_on, 12)) - 2)
+        change = renewal(sale, seat(), seat(1, 120_000, "lin_3", "year"))
+        preview = await sale.preview(change)
+        assert sorted(each.invoice.total.amount > 0 for each in preview.invoices) == [True, True]
+        await sale.amend(change)
+        before = len(sale.totals())
+        sale.wait(4)
+        assert sorted(sale.totals()[before:]) == [10_000, 120_000]
+        assert sorted(each["status"] for each in sale.subscriptions()) == ["active", "active", "canceled"]
+
+    run(account, tmp_path, act)
+
+
+def test_a_renewal_is_refused_where_no_period_ends_with_the_term(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 120_000, "lin_2", "year"))
+        sale.wait(40)
+        lines = seat(), seat(1, 126_000, "lin_2", "year")
+        refused = await sale.refused(renewal(sale, *lines, months=18))
+        assert refused.field == "actions[0]"
+        assert "no period of 12 months ends with it" in refused.reason
+
+        year, two = (months_after(sale.contract.starts_on, each) for each in (12, 24))
+        change = renewal(sale, *lines)
+        longer = msgspec.structs.replace(change, renewal=Renew(months_after(year, 7)))
+        with pytest.raises(Rejected, match=f"has to end with the new term: take .*{two}") as other:
+            await sale.preview(longer)
+        assert other.value.field == "actions[0].ends_on"
+        begun = msgspec.structs.replace(longer, lines=(seat(), sold_by(6, seat(1, 9_000, "lin_3", "year"))))
+        with pytest.raises(Rejected, match="has to end with the new term"):
+            await sale.preview(begun)
+        monthly = msgspec.structs.replace(longer, lines=(seat(),))
+        assert (await sale.preview(monthly)).invoices == ()
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("months", range(1, 13))
+@pytest.mark.parametrize("first", [date(2026, 7, 1), date(2026, 12, 1), date(2026, 10, 31), date(2027, 1, 29)])
+def test_a_period_ends_with_the_term_though_billing_counts_months_in_utc(first: date, months: int) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    anchor = datetime.combine(first, time(), zone).astimezone(UTC)
+    until = datetime.combine(months_after(first, months), time(), zone)
+    paid = datetime.combine(months_after(anchor.date(), months), anchor.timetz())
+    row = {
+        "billing_cycle_anchor": int(anchor.timestamp()),
+        "items": {
+            "data": [
+                {
+                    "current_period_start": int(anchor.timestamp()),
+                    "current_period_end": int(paid.timestamp()),
+                    "price": {"recurring": {"interval": "month", "interval_count": 1}},
+                }
+            ]
+        },
+    }
+    lines = (seat(),)
+    contract = samples.contract("con_1", "", "", lines, first)
+    change = ContractChange("amd_1", contract, lines, until, at_period_end=True, renewal=Renew(date(2030, 1, 1)))
+
+    assert term_end(change, row) == paid
+
+
 @pytest.mark.parametrize("how", [{}, {"settlement": "next_invoice"}, {"at_period_end": True}])
 def test_a_change_that_was_interrupted_anywhere_goes_on_where_it_was(
     account: StripeAccount, tmp_path: Path, how: dict[str, Any]
@@ -708,6 +850,33 @@ def test_a_change_that_was_interrupted_anywhere_goes_on_where_it_was(
             came_to_it = not place or await interrupted(sale, change, place)
             after = await made.settled(lambda change=change: made.connector.change(change, "correlation-1"))
             found = (sale.items(), len(sale.totals()), len(after.named("invoice")), sale.statuses())
+            undisturbed = undisturbed or [found]
+            assert found == undisturbed[0], f"write {place}"
+            if not came_to_it:
+                return
+        raise AssertionError("it writes more than that")
+
+    run(account, tmp_path, act)
+
+
+def test_a_renewal_that_was_interrupted_anywhere_goes_on_where_it_was(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(first: Sale) -> None:
+        made, undisturbed = first.made, list[Any]()
+        for place in range(MAX_WRITES):
+            sale = Sale(account, made, str(place))
+            await sale.start(
+                seat(), sold_by(6, seat(1, 120_000, "lin_2", "year")), sold_by(3, seat(1, 9_000, "lin_3", "year"))
+            )
+            sale.wait(1)
+            sale.wait(days_until(sale, months_after(sale.contract.starts_on, 6)) - 2)
+            lines = seat(10, 1_050), sold_by(6, seat(2, 126_000, "lin_2", "year")), seat(1, 90_000, "lin_4", "year")
+            change = renewal(sale, *lines, months=6, key=f"amd_{place}")
+            of_years = Renew(months_after(sale.contract.starts_on, 18))
+            change = msgspec.structs.replace(change, renewal=of_years)
+            came_to_it = not place or await interrupted(sale, change, place)
+            await made.settled(lambda change=change: made.connector.change(change, "correlation-1"))
+            sale.wait(4)
+            found = (sale.items(), sorted(sale.totals()), sorted(sale.statuses()))
             undisturbed = undisturbed or [found]
             assert found == undisturbed[0], f"write {place}"
             if not came_to_it:

@@ -22,6 +22,7 @@ from canonical.amendments import (
     ChangeQuantity,
     ChangeTerm,
     RemoveLine,
+    Renew,
     Reverse,
     amended,
     contract_value,
@@ -30,6 +31,7 @@ from canonical.amendments import (
     months_after,
     months_between,
     mrr,
+    renewed,
     reversal_deltas,
     reversed_lines,
     with_end,
@@ -305,3 +307,68 @@ def test_a_contract_without_end_is_worth_no_sum_and_may_have_an_end_again() -> N
     assert ends_on(endless) is None
     assert ends_on(with_end(endless, date(2019, 7, 1))) == date(2019, 7, 1)
     assert [each.contract_value for each in deltas(of, (ChangeTerm(None),), date(2018, 4, 1))] == [None]
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "percent", "raised"),
+    [
+        ("20", "EUR", "5", "21.00"),
+        ("19.99", "EUR", "5", "20.99"),
+        ("0.0333", "EUR", "5", "0.0350"),
+        ("150", "JPY", "1.5", "152"),
+        ("1.2345", "KWD", "10", "1.3580"),
+        ("0.333", "KWD", "0.1", "0.333"),
+        ("20", "EUR", "0", "20"),
+    ],
+)
+def test_an_uplift_is_rounded_half_up_to_the_digits_of_the_price_or_those_of_the_currency(
+    price: str, currency: str, percent: str, raised: str
+) -> None:
+    (after,) = amended(
+        (line("seat", "3", price, currency=currency),), (Renew(date(2020, 1, 1), Decimal(percent)),), currency
+    )
+
+    assert after.terms.unit_price == Decimal(raised)
+
+
+def test_what_is_charged_once_and_a_discount_are_no_part_of_an_uplift() -> None:
+    before = line("seat", "3", "18", listed="20"), line("setup", "1", "500", "one_time")
+
+    after = amended(before, (Renew(date(2020, 1, 1), Decimal(10)),), "EUR")
+
+    assert after[1] == before[1]
+    assert (after[0].terms.unit_price, after[0].terms.list_price) == (Decimal("19.80"), None)
+
+
+@pytest.mark.parametrize("percent", ["-0.1", "100.1"])
+def test_an_uplift_is_no_discount_and_at_most_doubles_a_price(percent: str) -> None:
+    with pytest.raises(ActionRefused, match="rise by 0 to 100 percent") as refused:
+        amended((line("seat", "3", "20"),), (Renew(date(2020, 1, 1), Decimal(percent)),), "EUR")
+
+    assert refused.value.field == "actions[0].uplift_percent"
+
+
+@given(
+    starts_on=DAYS,
+    term=st.integers(1, 60),
+    more=st.integers(1, 60),
+    percent=st.integers(0, 1000),
+    quantity=st.integers(1, 50),
+)
+def test_a_renewal_adds_the_new_term_at_the_new_prices_and_what_follows_is_worth_the_new_term_too(
+    starts_on: date, term: int, more: int, percent: int, quantity: int
+) -> None:
+    of = contract(line("seat", "3", "20"), line("support", "1", "99.50"), starts_on=starts_on, term_months=term)
+    until = ends_on(of)
+    assert until is not None
+    renew = Renew(months_after(starts_on, term + more), Decimal(percent) / 10)
+    actions = (renew, ChangeQuantity("seat", Decimal(quantity))) if quantity != 3 else (renew,)
+
+    made = deltas(of, actions, until)
+
+    after = amended(of.lines, actions, "EUR")
+    assert sum((each.contract_value.amount for each in made if each.contract_value), 0) == (
+        contract_value(after, until, renew.ends_on, "EUR").amount
+    )
+    assert sum(each.mrr.amount for each in made) == mrr(after, "EUR").amount - mrr(of.lines, "EUR").amount
+    assert ends_on(renewed(with_end(of, starts_on), renew.ends_on)) == renew.ends_on

@@ -163,9 +163,10 @@ def test_a_deal_that_names_a_contract_changes_it_unless_it_has_come_of_the_deal_
 
 
 @pytest.mark.parametrize(
-    ("kind", "change"), [("Cancellation", "cancellation"), ("New Business", "amendment"), (None, "amendment")]
+    ("kind", "change"),
+    [("Cancellation", "cancellation"), ("Renewal", "renewal"), ("New Business", "amendment"), (None, "amendment")],
 )
-def test_the_type_of_a_deal_says_whether_its_contract_ends(kind: str | None, change: str) -> None:
+def test_the_type_of_a_deal_says_whether_its_contract_ends_or_is_renewed(kind: str | None, change: str) -> None:
     contract = {"Contract": {"Id": "800A", "TiergateContract__c": "con_1", "Opportunity__c": None}}
     sold, org = {"Id": "006", "IsWon": True} | contract, org_of("")
 

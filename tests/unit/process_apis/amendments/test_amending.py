@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from canonical.amendments import (
     ChangePrice,
     ChangeTerm,
     RemoveLine,
+    Renew,
     Reverse,
     months_after,
 )
@@ -432,3 +433,140 @@ def test_of_two_who_try_again_at_once_the_second_one_takes_nothing_back(bench: B
     with pytest.raises(IllegalTransition, match="an amendment that is provisioning allows no retry"):
         bench.runs.act(case, "retry")
     assert bench.deliver(asked).state == "applied"
+
+
+YEARS_END, NEW_END = date(2027, 3, 1), date(2028, 3, 1)
+BEGINS = datetime(2027, 2, 28, 23, tzinfo=UTC)
+"""Midnight of the last day of the term in Berlin."""
+
+
+def test_a_renewal_waits_for_the_last_days_of_the_term_and_is_of_what_the_contract_has_then(bench: Bench) -> None:
+    asked = bench.ask(Renew(NEW_END, Decimal(5)), key="renewal")
+
+    waiting = bench.run(asked)
+    assert (waiting.state, waiting.effective_at) == ("scheduled", BEGINS)
+    assert bench.run(bench.ask(seats(9), settlement="none")).state == "applied"
+    bench.clock.now = BEGINS - timedelta(days=3, seconds=1)
+    assert bench.run(asked).state == "scheduled"
+
+    bench.clock.now += timedelta(seconds=1)
+    bench.everybody.last_period = True
+    done = bench.run(asked)
+
+    assert done.state == "applied"
+    assert done.preview
+    assert [each.total for each in done.preview.invoices] == [Money(34924, "EUR")]
+    assert [each.total for each in done.preview.postings] == [Money(34924, "EUR")]
+    assert (done.preview.ends_on, done.preview.is_renewal, done.preview.is_term) == (NEW_END, True, False)
+    change = bench.everybody.changes[-1]
+    assert (change.at_period_end, change.renewal, change.effective_at) == (True, Renew(NEW_END, Decimal(5)), BEGINS)
+    assert [str(each.terms.unit_price) for each in change.lines] == ["21.00", "104.48"]
+    assert bench.everybody.shown[-1].startswith("renewed from 2027-02-28 until 2028-03-01: Seat ")
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    shown = timeline(bench.records, found, bench.clock.now)
+    assert shown.ends_on == NEW_END
+    assert [(each.since, each.ends_on) for each in shown.versions][1:] == [
+        (datetime(2026, 3, 10, 12, tzinfo=UTC), YEARS_END),
+        (BEGINS, NEW_END),
+    ]
+    assert shown.present == shown.versions[1]
+    value = done.preview.deltas[0].contract_value
+    assert value == Money(12 * (9 * 2100 + 10448), "EUR")
+
+
+def test_a_term_is_renewed_once_until_the_new_one_has_begun(bench: Bench) -> None:
+    first = bench.ask(Renew(NEW_END), key="first")
+    bench.run(first)
+    for move in (timedelta(), BEGINS - timedelta(days=2) - bench.clock.now):
+        bench.clock.now += move
+        bench.run(first)
+        with pytest.raises(ProblemError, match=f"{first} renews the contract from 2027-02-28 on") as refused:
+            bench.ask(Renew(date(2029, 3, 1)), key="second")
+        assert (refused.value.problem.name, refused.value.problem.status) == ("already-renewed", 409)
+    assert bench.of(first).state == "applied"
+
+    bench.clock.now = BEGINS + timedelta(days=30)
+    second = bench.ask(Renew(date(2029, 3, 1)), key="second")
+    assert bench.run(second).effective_at == datetime(2028, 2, 29, 23, tzinfo=UTC)
+
+
+def test_a_renewal_that_waits_can_be_withdrawn_and_another_one_takes_its_place(bench: Bench) -> None:
+    first = bench.ask(Renew(NEW_END), key="first")
+    bench.run(first)
+    with bench.records.at(first) as one:
+        one.advance("given_up", next_attempt_at=None)
+
+    assert bench.run(bench.ask(Renew(date(2027, 9, 1)), key="second")).state == "scheduled"
+
+
+def test_a_renewal_takes_the_place_of_an_end_that_was_agreed(bench: Bench) -> None:
+    ended = bench.ask(ChangeTerm(date(2026, 9, 1)))
+    bench.run(ended)
+    renewal = bench.ask(Renew(date(2027, 9, 1)), key="renewal")
+    bench.run(renewal)
+    bench.clock.now = datetime(2026, 8, 30, 12, tzinfo=UTC)
+    assert bench.run(renewal).state == "applied"
+    assert bench.everybody.changes[-1].contract.ends_on == date(2026, 9, 1)
+
+    bench.clock.now = datetime(2026, 9, 1, 13, tzinfo=UTC)
+    bench.run(ended)
+
+    assert bench.everybody.removed == 0
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    assert (found.contract.state, found.contract.ends_on, found.contract.renewed_until) == (
+        "active",
+        None,
+        date(2027, 9, 1),
+    )
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(Reverse(renewal), key="back")
+    assert "has renewed the contract" in refused.value.errors[0].reason
+
+
+@pytest.mark.parametrize(
+    ("actions", "how", "path", "reason"),
+    [
+        ((Renew(YEARS_END),), {}, "$.actions[0].ends_on", "take a day after 2027-03-01, the end of the term"),
+        ((Renew(date(2037, 3, 2)),), {}, "$.actions[0].ends_on", "and until 2037-03-01"),
+        ((Renew(NEW_END, Decimal(101)),), {}, "$.actions[0].uplift_percent", "rise by 0 to 100 percent"),
+        ((Renew(NEW_END),), {"effective": "period_end"}, "$.effective", "leave this out"),
+        ((seats(9), Renew(NEW_END)), {}, "$.actions", "a renewal comes first, and once"),
+        ((Renew(NEW_END), Renew(NEW_END)), {}, "$.actions", "a renewal comes first, and once"),
+        ((Renew(NEW_END), Cancel()), {}, "$.actions", "the end of a contract stands alone"),
+        ((Renew(NEW_END), RemoveLine("nothing")), {}, "$.actions[1].line", "no line nothing"),
+    ],
+)
+def test_what_no_renewal_can_be_is_refused_with_its_place(
+    bench: Bench, actions: tuple[Action, ...], how: dict[str, Any], path: str, reason: str
+) -> None:
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(*actions, **how)
+
+    assert [(each.path, reason in each.reason) for each in refused.value.errors] == [(path, True)]
+
+
+def test_a_contract_without_end_or_after_its_term_is_not_renewed(bench: Bench) -> None:
+    bench.run(bench.ask(ChangeTerm(None)))
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(Renew(NEW_END), key="endless")
+    assert "nothing to renew" in refused.value.errors[0].reason
+
+    bench.run(bench.ask(ChangeTerm(YEARS_END), key="an-end"))
+    bench.run(bench.ask(Renew(NEW_END), key="renewal"))
+    bench.clock.now = datetime(2027, 3, 2, tzinfo=UTC)
+    with pytest.raises(ProblemError) as over:
+        bench.ask(Renew(NEW_END), key="late")
+    assert over.value.problem.name in ("contract-over", "change-refused")
+
+
+def test_more_seats_for_the_new_term_are_delivered_before_it_begins(bench: Bench) -> None:
+    asked = bench.ask(Renew(NEW_END), seats(15), key="renewal")
+    bench.run(asked)
+    assert bench.everybody.requests == []
+    bench.clock.now = BEGINS - timedelta(days=3)
+
+    bench.run(asked)
+    (request,) = bench.everybody.requests
+    assert [each.quantity for each in request.lines] == [15]
+    assert bench.deliver(asked).state == "applied"
+    assert bench.everybody.changes[-1].lines[0].quantity == 15

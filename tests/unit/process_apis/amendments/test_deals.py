@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from canonical.amendments import Action, AddLine, Cancel, ChangeQuantity, NewAmendment, RemoveLine
+from canonical.amendments import Action, AddLine, Cancel, ChangePrice, ChangeQuantity, NewAmendment, RemoveLine, Renew
 from canonical.cases import Case
 from canonical.deals import Deal, DealLine
 from canonical.events import CONTRACT, DEAL_CLOSED, DEAL_LOST, Event
@@ -138,6 +138,72 @@ def test_a_cancellation_ends_the_contract_whatever_its_lines_are(sales: Sales) -
 
     (asked,) = sales.asked
     assert (asked.actions, asked.effective, asked.effective_on) == ((Cancel(),), "date", date(2026, 3, 20))
+
+
+SUPPORT_AGAIN = line(id="00k2", sku="SUPPORT", name="Support", quantity=Decimal(1), unit_price=Decimal("99.50"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "actions"),
+    [
+        ((), ()),
+        ((line(quantity=Decimal(10)), SUPPORT_AGAIN), ()),
+        (
+            (line(quantity=Decimal(12), unit_price=Decimal(21)), SUPPORT_AGAIN),
+            (ChangeQuantity("seat", Decimal(12)), ChangePrice("seat", Decimal(21))),
+        ),
+        ((line(quantity=Decimal(10)),), (RemoveLine("support"),)),
+        (
+            (line(quantity=Decimal(10)), msgspec.structs.replace(SUPPORT_AGAIN, interval="year")),
+            (RemoveLine("support"), AddLine("00k2", "SUPPORT", "Support", Decimal(1), Decimal("99.50"), "year")),
+        ),
+        (
+            (line(quantity=Decimal(2), unit_price=Decimal(18)), line(id="00k3", quantity=Decimal(8)), SUPPORT_AGAIN),
+            (
+                ChangeQuantity("seat", Decimal(8)),
+                AddLine("00k1", "SEAT", "Seat", Decimal(2), Decimal(18), "month"),
+            ),
+        ),
+    ],
+    ids=["without-lines", "as-they-are", "more-and-dearer", "one-ends", "another-interval", "split"],
+)
+def test_the_lines_of_a_renewal_are_all_that_the_next_term_has(
+    sales: Sales, lines: tuple[DealLine, ...], actions: tuple[Action, ...]
+) -> None:
+    sales.deal = msgspec.structs.replace(sales.deal, lines=lines, change="renewal", term_months=24)
+    sales.sell(starts_on=date(2026, 4, 1))
+
+    (asked,) = sales.asked
+    assert asked.actions == (Renew(date(2029, 3, 1)), *actions)
+    assert (asked.effective, asked.effective_on) == ("now", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "reason"),
+    [
+        ({"evergreen": True, "term_months": 0}, "deal.term_months", "say for how many months"),
+        ({"term_months": 121}, "deal.term_months", "take a day after 2027-03-01"),
+        ({"lines": (line(quantity=Decimal(-1)),)}, "deal.lines[0].quantity", "how many the next term has"),
+        ({"lines": (line(interval="one_time"),)}, "deal.lines[0].interval", "charged once"),
+    ],
+)
+def test_a_renewal_that_cannot_be_is_a_case(sales: Sales, fields: dict[str, Any], field: str, reason: str) -> None:
+    sales.deal = msgspec.structs.replace(sales.deal, change="renewal", **fields)
+    sales.sell()
+
+    (case,) = sales.cases
+    assert (case.field, reason in case.reason) == (field, True)
+
+
+def test_a_renewal_after_another_one_is_a_case_and_more_seats_are_sold_meanwhile(sales: Sales) -> None:
+    first = sales.bench.ask(Renew(date(2028, 3, 1), Decimal(5)), key="first")
+    assert sales.bench.run(first).state == "scheduled"
+
+    sales.sell(change="renewal")
+    assert [(each.field, first in each.reason) for each in sales.cases] == [("deal.contract_id", True)]
+
+    sales.sell(change="amendment", digest="more")
+    assert sales.asked[-1].actions == (ChangeQuantity("seat", Decimal(15)),)
 
 
 @pytest.mark.parametrize(
