@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,18 +60,29 @@ class Environment(PlatformSet):
         recorded: Path | None = None,
         beside: tuple[Site, ...] = (),
         mappings: Mapping[str, tuple[Dialect, Path]] | None = None,
+        *,
+        virtual_time: bool = False,
     ) -> None:
         """Start everything, but for the process layer when there is a `recorded` state to begin with.
 
         `beside` are companies that sell from platforms of their own in the same deployment. `mappings` says, for the
-        code of a company, what its CRM calls things, and which file maps it.
+        code of a company, what its CRM calls things, and which file maps it. With `virtual_time` the layers have the
+        time of the stand-ins, which `wait` sets forward.
         """
         self._variables = VARIABLES | (variables or {})
         today = utc_now().date()
         others = tuple(self._sandbox(folder, templates, each, (mappings or {}).get(each.code)) for each in beside)
         super().__init__(
             Sandbox(
-                folder, templates, choose_ports(usual=False), today, database_url, POLL, erp_database, beside=others
+                folder,
+                templates,
+                choose_ports(usual=False),
+                today,
+                database_url,
+                POLL,
+                erp_database,
+                beside=others,
+                virtual_time=virtual_time,
             )
         )
         self.twins = tuple(PlatformSet(each) for each in others)
@@ -104,6 +116,11 @@ class Environment(PlatformSet):
             dialect=dialect,
             crm_mapping=str(file),
         )
+
+    def wait(self, span: timedelta) -> datetime:
+        """Set the time of everything forward, of those who have a virtual one, and return the time that it is then."""
+        answer = httpx.post(f"{self.sandbox.url('control')}/clock", json={"seconds": span.total_seconds()}, timeout=60)
+        return datetime.fromisoformat(answer.raise_for_status().json()["now"])
 
     # ---- processes
 
