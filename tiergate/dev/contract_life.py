@@ -1,4 +1,4 @@
-"""What comes after the first deal, in virtual time: more seats, another price from the next period on, fewer seats."""
+"""What comes after the first deal, in virtual time: more seats, a renewal at higher prices, fewer seats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ from rich.table import Table
 from canonical.amendments import Amendment, months_after
 from canonical.cases import Case
 from canonical.orders import Order, Page, PostingStatus
+from canonical.states import AmendmentState
 from tiergate.dev.channels import Channels, DemoFailed
 from tiergate.dev.platform_views import PlatformViews, plan_of, platform_views, systems_table
 from tiergate.dev.sandbox import Sandbox
@@ -25,7 +25,10 @@ SECONDS = 60.0
 BOTH = 2
 """An invoice, and what was paid for it; a credit is nothing to pay, and booked as paid."""
 MID_TERM = timedelta(days=150)
-UPLIFT = Decimal("1.05")
+UPLIFT = "5"
+"""Percent."""
+BEFORE_A_TERM = timedelta(days=2)
+"""When a renewal is carried out by."""
 SALES, FINANCE = "sales@example.com", "finance@example.com"
 
 
@@ -48,11 +51,16 @@ class ContractLife:
         began = self._channels.clock()
         self._pass(MID_TERM)
         self._change("Seats 25 → 40 in mid-term", [quantity | {"quantity": "40"}])
-        price = {"action": "price", "line": seat.id, "unit_price": f"{seat.terms.unit_price * UPLIFT:.2f}"}
-        self._change("Seats 5 % dearer from the next period on", [price], effective="period_end")
-        next_year = datetime.combine(months_after(began.date(), 12), began.timetz())
-        self._pass(next_year + timedelta(hours=1) - began - MID_TERM)
-        self._console.print("\n[bold]The next period, at the new price[/]")
+        first, second = (months_after(self._contract.starts_on, each) for each in (12, 24))
+        renew = {"action": "renew", "ends_on": f"{second}", "uplift_percent": UPLIFT}
+        renewal = self._ask("Renewed for another year, 5 % dearer", [renew])
+        self._in(renewal.id, "scheduled")
+        self._console.print("        agreed, and waits for the end of the term")
+        next_year = datetime.combine(first, began.timetz())
+        self._pass(next_year - BEFORE_A_TERM - began - MID_TERM)
+        self._carried_out(renewal)
+        self._pass(BEFORE_A_TERM + timedelta(hours=1))
+        self._console.print("\n[bold]The first invoice of the new term[/]")
         self._show(self._posted(lambda each: each.invoice_id not in self._known))
         self._change("Seats 40 → 30, with a credit", [quantity | {"quantity": "30"}])
 
@@ -63,14 +71,19 @@ class ContractLife:
         now = datetime.fromisoformat(answer.json()["now"])
         self._console.print(f"\n[bold]{span.days} days later[/], on {now:%-d %B %Y}:")
 
-    def _change(self, title: str, actions: list[dict[str, Any]], effective: str = "now") -> None:
-        """Ask for a change, let finance approve it where that is needed, and show what came of it."""
-        body = {"actions": actions, "effective": effective}
-        path = f"/sales/v1/contracts/{self._contract.id}/amendments"
-        began, key = time.monotonic(), f"change-{next(self._numbers)}"
+    def _change(self, title: str, actions: list[dict[str, Any]]) -> None:
+        """Ask for a change, and show what came of it."""
+        self._carried_out(self._ask(title, actions))
+
+    def _ask(self, title: str, actions: list[dict[str, Any]]) -> Amendment:
+        path, key = f"/sales/v1/contracts/{self._contract.id}/amendments", f"change-{next(self._numbers)}"
         self._console.print(f"\n[bold]{title}[/]")
-        asked: Amendment = self._channels.post("sales-app", path, body, Amendment, SALES, key)
-        done = self._applied(asked.id)
+        return self._channels.post("sales-app", path, {"actions": actions}, Amendment, SALES, key)
+
+    def _carried_out(self, asked: Amendment) -> None:
+        """Let finance approve a change where that is needed, and show what came of it."""
+        began = time.monotonic()
+        done = self._in(asked.id, "applied")
         self._console.print(f"{time.monotonic() - began:6.2f} s  applied")
         for each in done.preview.explanations if done.preview else ():
             verdict = "as its rule says" if each.explained else f"off by {each.difference}"
@@ -79,11 +92,11 @@ class ContractLife:
         for each in done.invoices:
             self._show(each)
 
-    def _applied(self, amendment_id: str) -> Amendment:
+    def _in(self, amendment_id: str, state: AmendmentState) -> Amendment:
         deadline, is_approved = time.monotonic() + SECONDS, False
         while time.monotonic() < deadline:
             found: Amendment = self._channels.get("sales-app", f"/sales/v1/amendments/{amendment_id}", Amendment)
-            if found.state == "applied":
+            if found.state == state:
                 return found
             if found.state in ("on_hold", "given_up"):
                 raise DemoFailed(f"the change is {found.state}: {found.blocked_reason}")
