@@ -23,13 +23,15 @@ from canonical.amendments import (
     ChangePlan,
     ChangePrice,
     ChangeQuantity,
+    ChangeTerm,
     RemoveLine,
+    Renew,
     Reverse,
     mrr,
 )
 from canonical.cases import Case
 from canonical.money import Money, total
-from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER
+from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER
 from policies.problems import ProblemError
 from process_apis.amendments.runs import give_up
 from process_apis.records.amendments import ENDED
@@ -58,6 +60,12 @@ ACTION: st.SearchStrategy[Action] = st.one_of(
     ),
     st.builds(RemoveLine, line=LINE),
     st.builds(Cancel),
+    st.builds(ChangeTerm, ends_on=st.sampled_from([None, *(date(2026, 3, each) for each in (9, 20, 24, 29, 30))])),
+    st.builds(
+        Renew,
+        ends_on=st.sampled_from([date(2026, 3, 29), date(2026, 6, 1), date(2028, 3, 1)]),
+        uplift_percent=st.sampled_from([Decimal(each) for each in ("0", "2.5", "100", "101")]),
+    ),
 )
 AT_ONCE: list[dict[str, Any]] = [
     {},
@@ -112,7 +120,7 @@ class Changes(RuleBasedStateMachine):
             assert self.ids == [*before, made]
             self.asked[key] = (tuple(actions), when)
             return
-        assert refused in (CONTRACT_OVER, CHANGE_REFUSED)
+        assert refused in (CONTRACT_OVER, CHANGE_REFUSED, ALREADY_RENEWED)
         assert self.ids == before
 
     @precondition(lambda self: self.ids)
@@ -148,6 +156,14 @@ class Changes(RuleBasedStateMachine):
             row = self.bench.records.row(key)
             for line in row.undelivered.split()[:1]:
                 self.bench.not_delivered(key, line)
+
+    @rule(data=st.data(), day=st.sampled_from([date(2026, 3, 24), date(2026, 3, 29)]))
+    def end_and_renew(self, data: st.DataObject, day: date) -> None:
+        """Agree to an end that comes soon, and to another term after it."""
+        self.ask([ChangeTerm(day)], {})
+        self.run(data)
+        self.everybody.last_period = data.draw(st.booleans())
+        self.ask([Renew(date(2026, 9, 1), Decimal(5)), *data.draw(st.lists(ACTION, max_size=1))], {})
 
     @rule(provisioning=st.sampled_from(["works", "away", "refuses"]), away=st.booleans(), refuses=st.booleans())
     def trouble(self, provisioning: str, *, away: bool, refuses: bool) -> None:
