@@ -404,6 +404,24 @@ class ContractSummary(msgspec.Struct, frozen=True):
     products: tuple[str, ...]
 
 
+class ContractFilter(msgspec.Struct, frozen=True):
+    """Which contracts are wanted, as each is now: those that have a product among their lines, are in a state, are
+    billed in a currency, and so on. What is not said may be anything."""
+
+    customer_id: str | None = None
+    sku: str | None = None
+    legal_entity: str | None = None
+    state: ContractState | None = None
+    currency: str | None = None
+
+    def takes(self, found: ContractSummary) -> bool:
+        """Return whether a contract is such as is wanted."""
+        of_product = self.sku is None or self.sku in found.products
+        asked = ((self.customer_id, found.customer_id), (self.legal_entity, found.legal_entity))
+        asked = (*asked, (self.state, found.state), (self.currency, found.mrr.currency))
+        return of_product and all(wanted in (None, present) for wanted, present in asked)
+
+
 class ContractTimeline(msgspec.Struct, frozen=True):
     """A contract with what it was, is and will be: its versions, the earliest first, and what is still to be decided.
 

@@ -18,11 +18,11 @@ from canonical.amendments import (
     NewAmendment,
 )
 from canonical.orders import Order, OrderSummary, Page
-from canonical.states import AmendmentState, OrderState
+from canonical.states import AmendmentState, ContractState, OrderState
 from experience_apis.process_client import Process
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCustomer
+from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCurrency, OfCustomer, OfProduct, OfSeller
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW, OUTSIDE_REGION
@@ -76,11 +76,18 @@ async def list_contracts(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],
     customer_id: OfCustomer = None,
+    sku: OfProduct = None,
+    legal_entity: OfSeller = None,
+    contract_state: Annotated[ContractState | None, QueryParameter(name="state")] = None,
+    currency: OfCurrency = None,
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Response[bytes]:
-    """Show what runs, and what was ended. Follow `next_cursor` for the rest."""
-    return await process.get(principal, "contracts", {"customer_id": customer_id, "cursor": cursor, "limit": limit})
+    """Show what runs, and what was ended. Follow `next_cursor` for the rest: with a filter, a page may have fewer than
+    `limit` before the last one."""
+    wanted = {"customer_id": customer_id, "sku": sku, "legal_entity": legal_entity, "currency": currency}
+    query = wanted | {"state": contract_state, "cursor": cursor, "limit": limit}
+    return await process.get(principal, "contracts", query)
 
 
 @operation(

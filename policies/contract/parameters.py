@@ -23,6 +23,21 @@ Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items 
 OfCustomer = Annotated[
     str | None, QueryParameter(pattern=rf"^{CANONICAL}\Z", description="Only those of this customer")
 ]
+OfProduct = Annotated[
+    str | None, QueryParameter(name="sku", pattern=KEY, description="Only those that have this product")
+]
+OfSeller = Annotated[
+    str | None,
+    QueryParameter(
+        name="legal_entity",
+        pattern=rf"^{LEGAL_ENTITY}\Z",
+        description="Only those of this selling company",
+    ),
+]
+OfCurrency = Annotated[
+    str | None,
+    QueryParameter(name="currency", pattern=r"^[A-Z]{3}\Z", description="Only those in this currency (ISO 4217)"),
+]
 CanonicalId = Annotated[str, PathParameter(pattern=rf"^{CANONICAL}\Z", description="A canonical id")]
 ForeignKey = Annotated[
     str,

@@ -9,7 +9,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from canonical.amendments import ContractSummary, ContractTimeline, ContractVersion, ends_on, mrr, renewed, with_end
+from canonical.amendments import (
+    ContractFilter,
+    ContractSummary,
+    ContractTimeline,
+    ContractVersion,
+    ends_on,
+    mrr,
+    renewed,
+    with_end,
+)
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.money import Money
@@ -22,6 +31,9 @@ from process_apis.records import cross_references
 from process_apis.records.amendments import Amendments, Applied
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
+
+READS = 4
+"""How often a page of a list is read on for, where what it has read is not wanted."""
 
 
 class RunningContract(msgspec.Struct, frozen=True):
@@ -148,14 +160,22 @@ def page(
     context: WorkflowContext,
     amendments: Amendments,
     principal: Principal,
-    customer_id: str | None,
+    wanted: ContractFilter,
     cursor: str | None,
     limit: int,
 ) -> Page[ContractSummary]:
-    """Return a page of the contracts that came into force, as they are now, newest first: those that the caller may
-    see."""
-    found = context.orders.page_with_lines(principal, IN_FORCE, customer_id, cursor, limit)
-    return Page(tuple(_summary(running(context, amendments, order)) for order in found.items), found.next_cursor)
+    """Return a page of the contracts that came into force, as they are now, newest first: those that are wanted and
+    that the caller may see. What may be wanted is read `READS` times at the most: where few of that are, the page is
+    shorter than `limit`, and its cursor goes on."""
+    items: list[ContractSummary] = []
+    for _ in range(READS):
+        found = context.orders.page_with_lines(principal, IN_FORCE, wanted, cursor, limit - len(items))
+        rows = (_summary(running(context, amendments, order)) for order in found.items)
+        items += filter(wanted.takes, rows)
+        cursor = found.next_cursor
+        if cursor is None or len(items) == limit:
+            break
+    return Page(tuple(items), cursor)
 
 
 def _summary(found: RunningContract) -> ContractSummary:

@@ -12,16 +12,27 @@ from canonical.amendments import (
     Amendment,
     AmendmentPreview,
     AmendmentRequest,
+    ContractFilter,
     ContractSummary,
     ContractTimeline,
     NewAmendment,
 )
 from canonical.orders import Page
-from canonical.states import AmendmentState
+from canonical.states import AmendmentState, ContractState
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.context import correlation
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCustomer, moment
+from policies.contract.parameters import (
+    CanonicalId,
+    Cursor,
+    Limit,
+    Moment,
+    OfCurrency,
+    OfCustomer,
+    OfProduct,
+    OfSeller,
+    moment,
+)
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, ProblemError
 from process_apis.amendments.contract import find, page, timeline
@@ -43,10 +54,19 @@ def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHand
         sync_to_thread=True,
     )
     def list_contracts(
-        principal: NamedDependency[Principal], customer_id: OfCustomer = None, cursor: Cursor = None, limit: Limit = 25
+        principal: NamedDependency[Principal],
+        customer_id: OfCustomer = None,
+        sku: OfProduct = None,
+        legal_entity: OfSeller = None,
+        contract_state: Annotated[ContractState | None, QueryParameter(name="state")] = None,
+        currency: OfCurrency = None,
+        cursor: Cursor = None,
+        limit: Limit = 25,
     ) -> Page[ContractSummary]:
-        """Contracts that came into force, those that were ended included."""
-        return page(context, runs.records, principal, customer_id, cursor, limit)
+        """Contracts that came into force, those that were ended included. With a filter, a page may have fewer than
+        `limit` before the last one: follow `next_cursor`."""
+        wanted = ContractFilter(customer_id, sku, legal_entity, contract_state, currency)
+        return page(context, runs.records, principal, wanted, cursor, limit)
 
     @operation(
         "get_contract",

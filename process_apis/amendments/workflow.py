@@ -145,6 +145,7 @@ class Amending(DBOSConfiguredInstance):
                 begins = _begins(request_of(row), said.effective_at if said.is_renewal else made.effective_at)
                 if begins > context.clock():
                     one.advance("scheduled", next_attempt_at=begins, blocked_reason="its day")
+                    one.note_products(said.after)
                     return "stopped"
                 delivers = more(said) and not made.is_in_time
                 one.advance("provisioning" if delivers else "applying", next_attempt_at=context.stalled_at())
@@ -207,6 +208,7 @@ class Amending(DBOSConfiguredInstance):
             one.advance("applied", next_attempt_at=until, version=version, invoices=invoices, ends_at=ends_at)
             if (action := reversal_in(wanted)) and change.at_period_end:
                 one.take_nothing_back(action.amendment)
+            one.note_products(said.after)
         wake(context.database, row.contract_id, context.clock())
         context.orders.change(order.id, crm_status="")  # the poll shows it, if this process does not
         write_status_to_crm(context, order.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple, cast
@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from canonical.amendments import Amendment, AmendmentPreview, NewAmendment
 from canonical.billing import Contract
+from canonical.deals import PricedLine
 from canonical.ids import Clock, derived
 from canonical.orders import Page
 from canonical.states import AmendmentState, check_amendment
 from policies.identity.authentication import Principal
-from process_apis.records import paging, visibility
+from process_apis.records import contract_products, paging, visibility
 from process_apis.records.database import NOT_BLOCKED, amending_deals, amendments, insert_once, writing
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -114,6 +115,10 @@ class OneAmendment:
     def take_nothing_back(self, amendment_id: str) -> None:
         """Let what another amendment was to take back stay: it is taken back itself before it counts."""
         self._connection.execute(CHANGE, {"of": amendment_id, "next_attempt_at": None})
+
+    def note_products(self, lines: Iterable[PricedLine]) -> None:
+        """Note the products that the contract gets, so that it is found by them."""
+        contract_products.note(self._connection, self.row.order_id, lines)
 
     def next_version(self) -> int:
         """Return the number of the contract's version that this amendment makes, which stays once it was given."""

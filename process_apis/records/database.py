@@ -209,6 +209,12 @@ amending_deals = sa.Table(
     sa.Column("next_attempt_at", sa.String(40), index=True),
     sa.UniqueConstraint("crm", "deal_id"),
 )
+contract_products = sa.Table(
+    "contract_products",
+    metadata,
+    sa.Column("sku", KEY, primary_key=True),
+    sa.Column("order_seq", sa.Integer, primary_key=True),
+)
 OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN

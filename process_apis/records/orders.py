@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import sqlalchemy as sa
 
+from canonical.amendments import ContractFilter
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.ids import Clock, derived
@@ -18,9 +19,10 @@ from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Pl
 from canonical.states import BEFORE_CREATION, OrderState, check_order
 from canonical.tax import TaxTreatment
 from policies.identity.authentication import Principal
-from process_apis.records import paging, visibility, waiting
+from process_apis.records import contract_products, paging, visibility, waiting
 from process_apis.records.database import (
     NOT_BLOCKED,
+    amendments,
     insert_once,
     order_lines,
     order_states,
@@ -28,6 +30,7 @@ from process_apis.records.database import (
     postings,
     writing,
 )
+from process_apis.records.database import contract_products as has_had
 
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -272,6 +275,7 @@ class Orders:
             connection.execute(CHANGE, accepted)
             connection.execute(DROP_LINES, {"of": order_id})
             connection.execute(NEW_LINE, rows)
+            contract_products.note(connection, order_id, plan.contract.lines)
 
     def keep_plan(self, order_id: str, plan: Plan) -> None:
         """Keep the plan with what the platforms answered. An id that a platform gave meanwhile is not forgotten: an
@@ -386,14 +390,16 @@ class Orders:
         self,
         principal: Principal,
         states: Sequence[OrderState],
-        customer_id: str | None,
+        wanted: ContractFilter,
         cursor: str | None,
         limit: int,
     ) -> Page[Order]:
-        """Return a page of the orders in some states, each with its lines and its history, newest first."""
+        """Return a page of the orders in some states whose contracts may be such as are wanted, each with its lines and
+        its history, newest first. Of its products and its state a contract has to be asked still."""
+        where = [*_among(principal, states, wanted.customer_id), *_may_be(wanted)]
+        place = has_had.c.order_seq if wanted.sku else orders.c.seq
         with self._engine.connect() as connection:
-            where = _among(principal, states, customer_id)
-            rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit)
+            rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit, place)
             return paging.page([_whole(connection, row) for row in rows], next_cursor)
 
     def sold_by(self, customer_id: str) -> dict[str, TaxTreatment]:
@@ -432,6 +438,17 @@ def _among(principal: Principal, states: Sequence[OrderState], customer_id: str 
     if customer_id:
         where.append(orders.c.customer_id == customer_id)
     return where
+
+
+def _may_be(wanted: ContractFilter) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield what holds for each order whose contract is such as is wanted, and for some others."""
+    for column in (orders.c.legal_entity, orders.c.currency):
+        if value := getattr(wanted, column.name):
+            yield column == value
+    if wanted.sku:
+        yield sa.and_(has_had.c.order_seq == orders.c.seq, has_had.c.sku == wanted.sku)
+    if wanted.state == "cancelled":
+        yield sa.exists().where(amendments.c.order_id == orders.c.id, amendments.c.state.in_(("applied", "scheduled")))
 
 
 def _whole(connection: sa.Connection, row: sa.Row[Any]) -> Order:

@@ -15,9 +15,16 @@ CURSOR_DIGITS = 18
 
 
 def page_of(
-    connection: sa.Connection, table: sa.Table, where: list[sa.ColumnElement[bool]], cursor: str | None, limit: int
+    connection: sa.Connection,
+    table: sa.Table,
+    where: list[sa.ColumnElement[bool]],
+    cursor: str | None,
+    limit: int,
+    place: sa.ColumnElement[int] | None = None,
 ) -> tuple[list[sa.Row[Any]], str | None]:
-    """Newest first. Raises `ProblemError` (422) for a cursor that is none of ours, and for a page that is too large."""
+    """Newest first. `place` is a column that is equal to the table's `seq`, where the index of another table is to be
+    read. Raises `ProblemError` (422) for a cursor that is none of ours, and for a page that is too large."""
+    by = table.c.seq if place is None else place
     if not 1 <= limit <= MAX_PAGE:
         raise ProblemError(INVALID, "The page size is out of bounds.", (FieldError("$.limit", f"1 to {MAX_PAGE}"),))
     if cursor is not None:
@@ -25,8 +32,8 @@ def page_of(
             raise ProblemError(
                 INVALID, "The cursor is not one of ours.", (FieldError("$.cursor", "take it from an answer"),)
             )
-        where = [*where, table.c.seq < int(cursor)]
-    rows = list(connection.execute(sa.select(table).where(*where).order_by(table.c.seq.desc()).limit(limit + 1)))
+        where = [*where, by < int(cursor)]
+    rows = list(connection.execute(sa.select(table).where(*where).order_by(by.desc()).limit(limit + 1)))
     return rows[:limit], str(rows[limit - 1].seq) if len(rows) > limit else None
 
 

@@ -98,7 +98,7 @@ class Everybody:
                 taxes = (Tax("standard", "standard", Decimal(19)),)
                 return LegalEntity(code, "Seller", "DE", "EUR", {}, taxes, (TaxRule(tax="standard"),))
             case ["erp", "v1", "products"]:
-                return KnownProducts(("SEAT", "SUPPORT"))
+                return KnownProducts(("SEAT", "SUPPORT", "EXTRA"))
             case _:
                 raise AssertionError(f"{place} is not expected")
 

@@ -51,7 +51,7 @@ PARAMETERS = {
     "code": "DE01",
     "legal_entity": "DE01",
     "currency": "EUR",
-    "sku": ["SEAT"],
+    "sku": "SEAT",
     "client": "sales-app",
     "operation": "sales_get_order",
 }
@@ -237,7 +237,8 @@ def _parameter(found: Json) -> Json:
         schema["default"] = found["schema"]["default"]
     made["schema"] = schema
     if found["name"] in PARAMETERS:
-        made["example"] = PARAMETERS[found["name"]]
+        example = PARAMETERS[found["name"]]
+        made["example"] = [example] if schema.get("type") == "array" else example
     return made
 
 

@@ -40,7 +40,7 @@ from tests.support.recorded_states import PROCESS, STATES, load
 
 FIRST_STATE = STATES / "state-0.1" / PROCESS
 FIRST = "0001"
-LATER = {"matches", "leases", "oldest_code", "amendments", "amending_deals"}
+LATER = {"contract_products", "matches", "leases", "oldest_code", "amendments", "amending_deals"}
 """Tables that version 0.1 did not have."""
 INSTANCES = {"crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner"}
 
@@ -279,3 +279,31 @@ def test_a_revision_says_whether_the_code_before_works_with_it(number: str) -> N
     nodes = ast.walk(ast.parse(Path(script.path).read_text()))
     called = {each.attr for each in nodes if isinstance(each, ast.Attribute)}
     assert not (script.module.works_with_former and called & removes), "it takes away what the code before uses"
+
+
+def test_contracts_that_were_there_are_found_by_their_products(database: sa.Engine) -> None:
+    brought_to(database, "0017")
+    orders, lines, amendments = (metadata.tables[each] for each in ("orders", "order_lines", "amendments"))
+    with database.begin() as connection:
+        for number in range(1, 1203):
+            row = {each.name: "" for each in orders.columns if not each.nullable and not each.default} | {
+                "seq": number,
+                "id": f"ord_{number}",
+                "revision": number,
+            }
+            connection.execute(orders.insert(), row)
+        line = {"position": 0, "state": "provisioned"}
+        for order, name in ((1, "SEAT"), (600, "SEAT"), (1202, "PLAN")):
+            said = {"order_id": f"ord_{order}", "line_id": "1", "line": f'{{"sku": "{name}"}}'.encode()}
+            connection.execute(lines.insert(), line | said)
+        row = {each.name: "" for each in amendments.columns if not each.nullable and not each.default}
+        after = b'{"before": [], "after": [{"sku": "MORE"}, {"sku": "SEAT"}]}'
+        for number, preview in ((1, after), (2, None)):
+            of = {"seq": number, "id": f"amd_{number}", "order_id": "ord_600", "request": b"{}", "preview": preview}
+            connection.execute(amendments.insert(), row | of)
+
+    upgrade(database)
+
+    with database.connect() as connection:
+        noted = connection.execute(sa.select(metadata.tables["contract_products"])).all()
+    assert sorted(tuple(each) for each in noted) == [("MORE", 600), ("PLAN", 1202), ("SEAT", 1), ("SEAT", 600)]

@@ -85,6 +85,7 @@ TECHNICAL = {
         "requested_at",
         "updated_at",
     },
+    "contract_products": {"sku"},
     "postings": {
         "kind",
         "billing",
