@@ -34,6 +34,8 @@ CaseKind = Literal[
     "amendment_not_agreed",
     "amendment_approval",
     "amendment_not_delivered",
+    "mass_change_approval",
+    "mass_change_incomplete",
     "record_not_read",
     "feed_stopped",
     "event_not_taken",

@@ -1,4 +1,5 @@
-"""The states of an order, a contract and an amendment: a table each, checked at every change and drawn in the docs."""
+"""The states of an order, a contract, an amendment and a mass change: a table each, checked at every change, and drawn
+in the docs."""
 
 from __future__ import annotations
 
@@ -97,6 +98,16 @@ AMENDMENT_TRANSITIONS: dict[AmendmentState, frozenset[AmendmentState]] = {
     "on_hold": frozenset({"checking", "provisioning", "applying", "given_up"}),
     "given_up": frozenset(),
 }
+MassChangeState = Literal["selecting", "previewed", "awaiting_approval", "running", "paused", "done", "cancelled"]
+MASS_CHANGE_TRANSITIONS: dict[MassChangeState, frozenset[MassChangeState]] = {
+    "selecting": frozenset({"previewed", "cancelled"}),
+    "previewed": frozenset({"awaiting_approval", "cancelled"}),
+    "awaiting_approval": frozenset({"running", "done", "cancelled"}),
+    "running": frozenset({"paused", "done", "cancelled"}),
+    "paused": frozenset({"running", "cancelled"}),
+    "done": frozenset({"running", "awaiting_approval"}),
+    "cancelled": frozenset({"awaiting_approval"}),
+}
 
 
 class IllegalTransition(ValueError):
@@ -121,10 +132,17 @@ def check_amendment(present: AmendmentState, wanted: AmendmentState) -> None:
         raise IllegalTransition(f"an amendment cannot go from {present} to {wanted}")
 
 
+def check_mass_change(present: MassChangeState, wanted: MassChangeState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    if wanted != present and wanted not in MASS_CHANGE_TRANSITIONS[present]:
+        raise IllegalTransition(f"a mass change cannot go from {present} to {wanted}")
+
+
 def mermaid(
     transitions: dict[OrderState, frozenset[OrderState]]
     | dict[ContractState, frozenset[ContractState]]
-    | dict[AmendmentState, frozenset[AmendmentState]],
+    | dict[AmendmentState, frozenset[AmendmentState]]
+    | dict[MassChangeState, frozenset[MassChangeState]],
 ) -> str:
     """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2"]

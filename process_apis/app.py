@@ -17,7 +17,18 @@ from policies.background import Background
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
 from policies.observe.metrics import gauge
-from process_apis import accounting, amendments, api, change_feeds, customer_sync, fulfilment, incidents, jobs, lineage
+from process_apis import (
+    accounting,
+    amendments,
+    api,
+    change_feeds,
+    customer_sync,
+    fulfilment,
+    incidents,
+    jobs,
+    lineage,
+    mass_change,
+)
 from process_apis.case_actions import CaseActions
 from process_apis.events.api import OWN as EVENT_ROUTES
 from process_apis.events.dispatch import Dispatcher
@@ -32,6 +43,7 @@ from process_apis.runtime.engine import Engine, EngineSettings
 CAPABILITIES = (
     fulfilment.capability,
     amendments.capability,
+    mass_change.capability,
     accounting.capability,
     customer_sync.capability,
     change_feeds.capability,

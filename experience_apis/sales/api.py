@@ -17,8 +17,17 @@ from canonical.amendments import (
     ContractTimeline,
     NewAmendment,
 )
+from canonical.mass_changes import (
+    MassChange,
+    MassChangeAction,
+    MassChangeItem,
+    MassChangeRequest,
+    MassChangeSummary,
+    MassItemState,
+    NewMassChange,
+)
 from canonical.orders import Order, OrderSummary, Page
-from canonical.states import AmendmentState, ContractState, OrderState
+from canonical.states import AmendmentState, ContractState, MassChangeState, OrderState
 from experience_apis.process_client import Process
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
@@ -201,6 +210,101 @@ async def withdraw_amendment(
     return await process.write(principal, f"amendments/{amendment_id}/withdrawal", None, Amendment)
 
 
+@operation(
+    "sales_plan_mass_change",
+    "POST",
+    "/mass-changes",
+    summary="Select the contracts of a new price, and see what it is worth",
+    problems=(CHANGE_REFUSED, KEY_TAKEN, OUTSIDE_REGION),
+    links={"sales_get_mass_change": ("mass_change_id", "/id")},
+)
+async def plan_mass_change(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    act: NamedDependency[str],
+    data: JSONBody[MassChangeRequest],
+) -> MassChange:
+    """Select the contracts as they are now. Follow it with its id: once it is `previewed` it says what it is worth and
+    what is left out. Nothing is changed before it is submitted and approved."""
+    wanted = NewMassChange(**msgspec.structs.asdict(data), key=act)
+    return await process.write(principal, "mass-changes", wanted, MassChange)
+
+
+@operation(
+    "sales_list_mass_changes",
+    "GET",
+    "/mass-changes",
+    summary="List changes of many contracts, newest first",
+    answers=Page[MassChangeSummary],
+    passes="mass-changes",
+    links={"sales_get_mass_change": ("mass_change_id", "/items/0/id")},
+)
+async def list_mass_changes(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    mass_change_state: Annotated[MassChangeState | None, QueryParameter(name="state")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Follow `next_cursor` for the rest."""
+    return await process.get(principal, "mass-changes", {"state": mass_change_state, "cursor": cursor, "limit": limit})
+
+
+@operation(
+    "sales_get_mass_change",
+    "GET",
+    "/mass-changes/{mass_change_id:str}",
+    summary="Read a mass change: what it is worth, and how many contracts are in which state",
+    answers=MassChange,
+    passes="mass-changes/{mass_change_id}",
+    links={"sales_list_mass_change_items": ("mass_change_id", "/id")},
+)
+async def get_mass_change(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], mass_change_id: CanonicalId
+) -> Response[bytes]:
+    """Show the revenue before and after, by currency, and how far the change is."""
+    return await process.get(principal, f"mass-changes/{mass_change_id}", {})
+
+
+@operation(
+    "sales_list_mass_change_items",
+    "GET",
+    "/mass-changes/{mass_change_id:str}/items",
+    summary="List the contracts of a mass change, and what became of each",
+    answers=Page[MassChangeItem],
+    links={"sales_get_contract": ("contract_id", "/items/0/contract_id")},
+)
+async def list_mass_change_items(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    mass_change_id: CanonicalId,
+    item_state: Annotated[MassItemState | None, QueryParameter(name="state")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Show every contract that was selected, with those that are left out and why."""
+    query = {"state": item_state, "cursor": cursor, "limit": limit}
+    return await process.get(principal, f"mass-changes/{mass_change_id}/items", query)
+
+
+@operation(
+    "sales_act_on_mass_change",
+    "POST",
+    "/mass-changes/{mass_change_id:str}/actions",
+    summary="Submit, pause, resume, cancel, retry or undo a mass change",
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+)
+async def act_on_mass_change(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    mass_change_id: CanonicalId,
+    data: JSONBody[MassChangeAction],
+) -> MassChange:
+    """Do the next step. What was submitted waits for an approval of somebody else."""
+    return await process.write(principal, f"mass-changes/{mass_change_id}/actions", data, MassChange)
+
+
 routers = versioned(
     "sales",
     __name__,
@@ -214,5 +318,10 @@ routers = versioned(
         list_amendments,
         get_amendment,
         withdraw_amendment,
+        plan_mass_change,
+        list_mass_changes,
+        get_mass_change,
+        list_mass_change_items,
+        act_on_mass_change,
     ],
 )

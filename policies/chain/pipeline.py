@@ -22,6 +22,7 @@ from policies.audit.writes import AuditedWrites, RecordableWrites
 from policies.business.amendments import AMENDMENT_APPROVALS
 from policies.business.case_routing import CASE_ROUTING
 from policies.business.events import EVENTS
+from policies.business.mass_changes import MASS_CHANGE_PACE
 from policies.business.posting_windows import POSTING_WINDOWS
 from policies.business.start_window import START_WINDOW
 from policies.catalogue.explain import Explanation, asked, explained
@@ -81,6 +82,7 @@ FACTS: tuple[Section[Any], ...] = (
     POSTING_WINDOWS,
     START_WINDOW,
     AMENDMENT_APPROVALS,
+    MASS_CHANGE_PACE,
     CASE_ROUTING,
     EVENTS,
     ISSUERS,

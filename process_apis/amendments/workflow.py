@@ -29,6 +29,7 @@ from process_apis.amendments.preview import billing_change, preview
 from process_apis.amendments.request import NotPossible, PlannedChange, check, planned, renewal_in
 from process_apis.amendments.reversal import reversal_in
 from process_apis.records.amendments import ENDED, Amendments, preview_of, request_of, wake
+from process_apis.records.mass_changes import covers
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
@@ -133,7 +134,7 @@ class Amending(DBOSConfiguredInstance):
         """Let an amendment that all agree to go on: to who approves it, to its day, or to its delivery."""
         context = self._context
         approvals = "; ".join(said.approvals)
-        is_approved = not approvals or row.approved == digest(said)
+        is_approved = not approvals or row.approved == digest(said) or covers(context.database, row.id, said)
         if not is_approved:
             finding = Finding("approvals", approvals)
             open_case(context, row, "amendment_approval", finding, ("approve", "reject"), order=row.order_id)

@@ -14,6 +14,8 @@ from process_apis.records.database import (
     cases,
     customers,
     events,
+    mass_change_items,
+    mass_changes,
     order_lines,
     orders,
     postings,
@@ -21,7 +23,7 @@ from process_apis.records.database import (
 
 BATCH = 200
 """Rows that are read, and at most changed, at a time."""
-TABLES = (events, cases, postings, amendments, order_lines, orders, customers)
+TABLES = (events, cases, postings, mass_change_items, mass_changes, amendments, order_lines, orders, customers)
 """What names people. The customers come last: they say which names are a person's."""
 Kind = Literal["text", "document"]
 

@@ -215,6 +215,45 @@ contract_products = sa.Table(
     sa.Column("sku", KEY, primary_key=True),
     sa.Column("order_seq", sa.Integer, primary_key=True),
 )
+mass_changes = sa.Table(
+    "mass_changes",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("legal_entity", sa.String(20), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("undoing", sa.Boolean, nullable=False, default=False),
+    sa.Column("sku", KEY, nullable=False),
+    sa.Column("requested_by", KEY, nullable=False, info=TEXT),
+    sa.Column("request", sa.LargeBinary, nullable=False, info=DOCUMENT),
+    sa.Column("cursor", sa.String(20)),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.Column("requested_at", sa.String(40), nullable=False),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+)
+mass_change_items = sa.Table(
+    "mass_change_items",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("mass_change_id", KEY, nullable=False),
+    sa.Column("contract_id", KEY, nullable=False),
+    sa.Column("order_id", KEY, nullable=False),
+    sa.Column("customer_id", KEY, nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("mrr_before", sa.BigInteger, nullable=False),
+    sa.Column("mrr_after", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("reason", sa.String(40), nullable=False, default=""),
+    sa.Column("detail", sa.Text, nullable=False, default="", info=TEXT),
+    sa.Column("attempt", sa.Integer, nullable=False, default=1),
+    sa.Column("amendment_id", KEY, nullable=False, default="", index=True),
+    sa.Column("reversal_id", KEY, nullable=False, default="", index=True),
+    sa.Column("asked_at", sa.String(40)),
+    sa.UniqueConstraint("mass_change_id", "contract_id"),
+)
+sa.Index("ix_mass_change_items_in_turn", mass_change_items.c.mass_change_id, mass_change_items.c.state)
 OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN

@@ -16,7 +16,7 @@ CURSOR_DIGITS = 18
 
 def page_of(
     connection: sa.Connection,
-    table: sa.Table,
+    table: sa.FromClause,
     where: list[sa.ColumnElement[bool]],
     cursor: str | None,
     limit: int,

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from canonical.states import AMENDMENT_TRANSITIONS, CONTRACT_TRANSITIONS, ORDER_TRANSITIONS, mermaid
+from canonical.states import (
+    AMENDMENT_TRANSITIONS,
+    CONTRACT_TRANSITIONS,
+    MASS_CHANGE_TRANSITIONS,
+    ORDER_TRANSITIONS,
+    mermaid,
+)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
 DIAGRAMS = {
     "an order": mermaid(ORDER_TRANSITIONS),
     "a contract": mermaid(CONTRACT_TRANSITIONS),
     "an amendment": mermaid(AMENDMENT_TRANSITIONS),
+    "a mass change": mermaid(MASS_CHANGE_TRANSITIONS),
 }
 
 

@@ -66,6 +66,17 @@ from canonical.event_log import (
 from canonical.events import DEAL_CLOSED, Event, EventReceipt, WebhookReceipt
 from canonical.jobs import JobsReceipt, JobsReport
 from canonical.lineage import Lineage, LineageEntry, LineageRecord
+from canonical.mass_changes import (
+    MassChange,
+    MassChangeAction,
+    MassChangeItem,
+    MassChangeRequest,
+    MassChangeSummary,
+    NewMassChange,
+    PricePercentage,
+    RevenueChange,
+    StateCount,
+)
 from canonical.money import Money
 from canonical.orders import (
     Cancellation,
@@ -93,8 +104,8 @@ from canonical.parties import (
     PlatformId,
 )
 
-CUS, ORD, CON, CAS, COR, ACT = (
-    f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act")
+CUS, ORD, CON, CAS, COR, ACT, MAS = (
+    f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act", "mas")
 )
 DAY = date(2026, 11, 1)
 NOON = datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
@@ -266,6 +277,23 @@ AMENDMENT = Amendment(
 SOLD = ContractVersion(NOON, "active", CONTRACT.lines, mrr(CONTRACT.lines, "EUR"))
 GROWN = ContractVersion(HALF, "active", AFTER, mrr(AFTER, "EUR"), AMD, WORTH)
 TIMELINE = ContractTimeline(CON, ORD, CUS, "DE01", "EUR", DAY, ends_on(CONTRACT), HALF, GROWN, (SOLD, GROWN))
+DEARER = MassChangeRequest("SEAT", "DE01", PricePercentage(500), currency="EUR", reason="the prices of 2027")
+NEW_PRICES = NewMassChange(
+    DEARER.sku, DEARER.legal_entity, DEARER.price, currency=DEARER.currency, reason=DEARER.reason, key=ACT
+)
+MASS_CHANGE = MassChange(
+    MAS,
+    "running",
+    False,
+    "DE01",
+    NEW_PRICES,
+    "kim@example.com",
+    HALF,
+    HALF,
+    COR,
+    (RevenueChange(2, Money(100000, "EUR"), Money(105000, "EUR"), Money(5000, "EUR")),),
+    (StateCount("changed", 1), StateCount("left_out", 1, "change_on_its_way"), StateCount("to_do", 1)),
+)
 SUMMARY_OF_CONTRACT = ContractSummary(
     CON, ORD, CUS, "Example platform", "DE01", "active", DAY, ends_on(CONTRACT), GROWN.mrr, ("PLATFORM", "SEAT")
 )
@@ -363,6 +391,12 @@ SAMPLES: dict[Any, Any] = {
         AMENDMENT,
         TIMELINE,
         SUMMARY_OF_CONTRACT,
+        DEARER,
+        NEW_PRICES,
+        MASS_CHANGE,
+        MassChangeAction("pause"),
+        MassChangeSummary(MAS, "running", False, "DE01", "SEAT", "kim@example.com", HALF, HALF),
+        MassChangeItem(CON, CUS, "changed", Money(50000, "EUR"), Money(52500, "EUR"), amendment_id=AMENDMENT.id),
     )
 }
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from canonical.ids import utc_now
+from canonical.mass_changes import MassChange
 from canonical.orders import Order
 from policies.catalogue.check import load
 from tests.support.amending import amend, contract_of
@@ -30,6 +31,7 @@ BODIES: dict[str, object] = {
     "sales_request_amendment": ENDS,
     "partners_preview_amendment": ENDS,
     "partners_request_amendment": ENDS,
+    "sales_act_on_mass_change": {"action": "cancel"},
     "support_act_on_case": {"action": "retry"},
     "support_give_up_order": {"reason": "it is not ours"},
     "finance_decide_approval": {"decision": "approve"},
@@ -37,14 +39,16 @@ BODIES: dict[str, object] = {
 
 
 class Target:
-    """What the strangers want to see: an order of Nord's customer with its contract, a change of that, and a case."""
+    """What the strangers want to see: an order of Nord's customer with its contract, a change of that, one of many, and
+    a case."""
 
-    def __init__(self, order: Order, case_id: str, amendment_id: str, event: str) -> None:
+    def __init__(self, order: Order, case_id: str, amendment_id: str, mass_change_id: str, event: str) -> None:
         self.ids = {
             "order_id": order.id,
             "customer_id": order.customer_id,
             "contract_id": contract_of(order).id,
             "amendment_id": amendment_id,
+            "mass_change_id": mass_change_id,
             "case_id": case_id,
             "record": order.id,
             "number": event,
@@ -64,8 +68,11 @@ def target(running: Environment) -> Target:
     waiting = running.order_in(held, "on_hold")
     later = (utc_now() + timedelta(days=30)).date().isoformat()
     asked = amend(running, order, ENDS | {"effective": "date", "effective_on": later}, "of-another")
+    dearer = {"by": "percentage", "basis_points": 100}
+    many = {"sku": "SEAT", "legal_entity": "DE01", "price": dearer, "customers": [order.customer_id]}
+    change = running.channels.post("sales-app", "/sales/v1/mass-changes", many, MassChange, key="many-of-another")
     event = str(running.record("SELECT seq FROM events WHERE subject = ?", order.deal_id))
-    return Target(order, running.cases_of(waiting.id)[0].id, asked.id, event)
+    return Target(order, running.cases_of(waiting.id)[0].id, asked.id, change.id, event)
 
 
 def operations() -> list[tuple[str, str, str, dict[str, Any]]]:

@@ -127,7 +127,13 @@ def test_a_token_is_what_the_catalogue_says(environment: Environment) -> None:
 
     claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
     assert (claims["client_id"], claims["aud"]) == ("sales-app", "tiergate:experience")
-    assert claims["scope"].split() == ["cases:act", "cases:read", "contracts:amend", "orders:read"]
+    assert claims["scope"].split() == [
+        "cases:act",
+        "cases:read",
+        "contracts:amend",
+        "contracts:mass_change",
+        "orders:read",
+    ]
     assert claims["exp"] - time.time() <= 300
 
 

@@ -40,7 +40,16 @@ from tests.support.recorded_states import PROCESS, STATES, load
 
 FIRST_STATE = STATES / "state-0.1" / PROCESS
 FIRST = "0001"
-LATER = {"contract_products", "matches", "leases", "oldest_code", "amendments", "amending_deals"}
+LATER = {
+    "contract_products",
+    "matches",
+    "leases",
+    "oldest_code",
+    "amendments",
+    "amending_deals",
+    "mass_changes",
+    "mass_change_items",
+}
 """Tables that version 0.1 did not have."""
 INSTANCES = {"crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner"}
 

@@ -20,6 +20,7 @@ NAMES = {
         "Collections.run",
         "CustomerChanges.run",
         "Invoicing.run",
+        "MassChanging.run",
         "QuoteToCash.compensate",
         "QuoteToCash.run",
     },
@@ -33,6 +34,7 @@ NAMES = {
         "Collections.post_payments",
         "CustomerChanges.follow",
         "Invoicing.post_invoice",
+        "MassChanging.go_on",
         "QuoteToCash.deprovision",
         "QuoteToCash.finish_compensation",
         "QuoteToCash.onboard",
@@ -49,6 +51,7 @@ NAMES = {
         "Collections",
         "CustomerChanges",
         "Invoicing",
+        "MassChanging",
         "QuoteToCash",
     },
     "instance": {
@@ -58,6 +61,7 @@ NAMES = {
         "collections",
         "customer_changes",
         "invoicing",
+        "mass_changing",
         "quote_to_cash",
     },
 }
