@@ -78,6 +78,7 @@ TECHNICAL = {
         "blocked_since",
         "approved",
         "effective_at",
+        "ends_at",
         "invoices",
         "undelivered",
         "correlation_id",
