@@ -74,7 +74,7 @@ COUNTS = (
     sa.select(SHOWN.label("shown"), items.c.reason, sa.func.count().label("contracts"))
     .select_from(JOINED)
     .where(items.c.mass_change_id == OF)
-    .group_by(SHOWN, items.c.reason)
+    .group_by("shown", items.c.reason)
 )
 REVENUE = (
     sa.select(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from policies.problems import ProblemError
 from process_apis.records.amendments import amendment_id
 from tests.support.amendment_bench import seats
 from tests.support.mass_change_bench import CHEAP, MassBench
-from tests.support.process_context import SOMEBODY
+from tests.support.process_context import SOMEBODY, at_once
 
 
 def prices(mass: MassBench) -> Counter[str]:
@@ -217,7 +218,39 @@ def test_a_process_that_ends_between_the_note_and_the_asking_asks_once(
     assert len(mass.bench.everybody.changes) == len({each.contract.id for each in mass.bench.everybody.changes}) == 3
 
 
-def test_what_fails_is_reported_stops_no_other_and_is_tried_again(mass: MassBench) -> None:
+def test_two_processes_that_are_at_it_at_once_ask_for_each_change_once(mass: MassBench) -> None:
+    mass.sell(2)
+    found = mass.plan()
+    mass.approved(found.id)
+
+    at_once(*[partial(mass.runs.changing.go_on, found.id)] * 3)
+
+    asked = mass.bench.records.page(SOMEBODY, None, None, None, 25).items
+    assert len({each.contract_id for each in asked}) == len(asked) == 3
+    assert mass.counts(found.id) == {"on_its_way": 3}
+
+
+def test_nothing_more_is_begun_while_a_platform_is_away(mass: MassBench) -> None:
+    mass.sell(5)
+    found = mass.plan()
+    mass.approved(found.id)
+    mass.bench.everybody.away = True
+
+    for _ in range(4):
+        mass.go_on(found.id)
+        mass.amend()
+        mass.bench.clock.move(60)
+    assert mass.counts(found.id) == {"on_its_way": 3, "to_do": 3}
+    assert {each.kind for each in mass.context.cases.page(SOMEBODY, "open", None, None, 25).items} <= {
+        "waiting_for_platform"
+    }
+
+    mass.bench.everybody.away = False
+    assert mass.to_its_end(found.id).state == "done"
+    assert mass.counts(found.id) == {"changed": 6}
+
+
+def test_what_fails_is_reported_and_stops_no_other(mass: MassBench) -> None:
     mass.sell(2)
     found = mass.plan()
     mass.approved(found.id)
