@@ -210,6 +210,8 @@ class Org:
                 record |= {"IsClosed": stage.closed, "IsWon": stage.won}
             case "OpportunityLineItem":
                 self._price(record)
+            case "PricebookEntry":
+                self._check_entry(record)
             case "Contact":  # Object Reference: Contact, Name
                 record["Name"] = " ".join(filter(None, (record["FirstName"], record["LastName"])))
             case "Contract":
@@ -222,6 +224,23 @@ class Org:
             raise SalesforceError(400, "UNABLE_TO_LOCK_ROW", reason)
         self._written.append((sobject.name, record["Id"], self._store.get(sobject.name, record["Id"])))
         return self._store.put(sobject.name, record["Id"], record)
+
+    def _check_entry(self, entry: Record) -> None:
+        """Refuse a second price of a product in a book and a currency, and one in another book before there is a
+        standard price (Object Reference: PricebookEntry, Usage)."""
+        same = [
+            each
+            for each in self.live(self.objects["PricebookEntry"])
+            if each["Id"] != entry["Id"]
+            and each["Product2Id"] == entry["Product2Id"]
+            and each.get("CurrencyIsoCode") == entry.get("CurrencyIsoCode")
+        ]
+        if any(each["Pricebook2Id"] == entry["Pricebook2Id"] for each in same):
+            raise SalesforceError(400, "DUPLICATE_VALUE", "This price definition already exists in this price book")
+        books = [each["Pricebook2Id"] for each in same] + [entry["Pricebook2Id"]]
+        if not any(self.get("Pricebook2", each)["IsStandard"] for each in books):
+            reason = "Before creating a custom price, create a standard price."
+            raise SalesforceError(400, "STANDARD_PRICE_NOT_DEFINED", reason)
 
     def _price(self, line: Record) -> None:
         if line["PricebookEntryId"]:

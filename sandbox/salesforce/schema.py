@@ -252,6 +252,7 @@ OBJECTS: dict[str, SObject] = {
                 "ProductCode": Field(external_id=True),
                 "Description": AREA,
                 "Family": TEXT,
+                "QuantityUnitOfMeasure": Field("picklist"),
                 "IsActive": FLAG,
                 "BillingInterval__c": Field("picklist", values=("one_time", "month", "quarter", "half_year", "year")),
             },

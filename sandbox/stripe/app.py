@@ -202,6 +202,8 @@ class Stripe:
                 kind = _kind(collection)
                 if kind not in ("coupon", "product", "webhook_endpoint"):
                     raise unrecognized(method, path)
+                if kind == "product":
+                    self.prices.check_deletable(self.account.get(kind, key))
                 return self.account.remove(
                     self.account.get(kind, key), f"{kind}.deleted" if kind != "webhook_endpoint" else ""
                 )
@@ -263,6 +265,8 @@ class Stripe:
             thing = self.account.get(kind, key)
         before = dict(thing)
         check_update(kind, thing, params)
+        if kind in ("price", "product"):
+            self.prices.check_update(kind, thing, params)
         if "automatic_tax" in params:
             thing["automatic_tax"] |= self.invoicing.tax.wanted({"automatic_tax": params.pop("automatic_tax")})
         if kind == "customer":

@@ -24,6 +24,11 @@ ACCEPTED = {
         "active currency lookup_key metadata nickname product recurring tax_behavior transfer_lookup_key unit_amount "
         "unit_amount_decimal"
     ),
+    "price.updated": "active lookup_key metadata nickname tax_behavior transfer_lookup_key",
+    "product.updated": (
+        "active default_price description images marketing_features metadata name statement_descriptor tax_code "
+        "unit_label url"
+    ),
     "tax_rate": "active country description display_name inclusive jurisdiction metadata percentage state tax_type",
     "subscription": (
         "add_invoice_items automatic_tax backdate_start_date billing_cycle_anchor billing_mode cancel_at "

@@ -34,11 +34,6 @@ class Prices:
     def price(self, params: Params) -> Object:
         require(params, "currency", "product")
         self.account.get("product", params["product"], "product")
-        lookup = params.get("lookup_key")
-        if lookup and any(each["lookup_key"] == lookup for each in self.account.all("price")):
-            raise invalid(
-                f"A price (`{lookup}`) already uses that lookup key.", "lookup_key", "resource_already_exists"
-            )
         given = [name for name in ("unit_amount", "unit_amount_decimal") if params.get(name)]
         if not given:
             raise invalid(
@@ -63,7 +58,41 @@ class Prices:
             unit_amount=int(amount) if amount == amount.to_integral_value() else None,
             unit_amount_decimal=f"{amount.normalize():f}",
         )
+        self.take_lookup_key(params, made["id"])
         return self.account.save(made, "price.created")
+
+    def take_lookup_key(self, params: Params, own: str) -> None:
+        """Take the lookup key that is asked for from the price that has it, where that is asked for too; refuse it
+        otherwise (API reference: Create a price, `lookup_key`, `transfer_lookup_key`)."""
+        lookup, moves = params.get("lookup_key"), forms.flag(params.pop("transfer_lookup_key", "false"))
+        for each in self.account.all("price"):
+            if lookup and each["lookup_key"] == lookup and each["id"] != own:
+                if not moves:
+                    raise invalid(
+                        f"A price (`{lookup}`) already uses that lookup key.", "lookup_key", "resource_already_exists"
+                    )
+                self.account.save(each | {"lookup_key": None}, "price.updated", each)
+
+    def check_update(self, kind: str, thing: Object, params: Params) -> None:
+        """Raise `StripeError` for what a product or a price cannot become (API reference: Update a product, Update a
+        price; what is refused of the default price is stripe-python issue 658)."""
+        if kind == "price":
+            self.take_lookup_key(params, thing["id"])
+            product = self.account.find("product", thing["product"]) or {"default_price": None}
+            if params.get("active") == "false" and product["default_price"] == thing["id"]:
+                raise invalid("This price cannot be archived because it is the default price of its product.", "", "")
+        if kind == "product" and params.get("default_price"):
+            price = self.account.get("price", params["default_price"], "default_price")
+            if price["product"] != thing["id"]:
+                raise invalid("The price specified is not of this product.", "default_price", "")
+            if not price["active"]:
+                raise invalid(f"The price specified is inactive: {price['id']}.", "default_price", "")
+
+    def check_deletable(self, product: Object) -> None:
+        """Refuse to delete a product that has a price (API reference: Delete a product)."""
+        if any(each["product"] == product["id"] for each in self.account.all("price")):
+            reason = "This product cannot be deleted because it has one or more user-created prices."
+            raise invalid(reason, "", "")
 
     def tax_rate(self, params: Params) -> Object:
         require(params, "display_name", "inclusive", "percentage")

@@ -58,6 +58,8 @@ class Schedules:
         )
         self._settle(schedule, params)
         start = self.phases.moment(params.get("start_date", "now"))
+        for place, each in enumerate(params.get("phases", [])):
+            self.items.on_sale([*each.get("items", []), *each.get("add_invoice_items", [])], f"phases[{place}][items]")
         schedule["phases"] = self.phases.make(customer, schedule["default_settings"], params.get("phases", []), start)
         self.account.save(schedule, "subscription_schedule.created")
         return self.begin(schedule) if start <= self.account.clock.seconds() else schedule

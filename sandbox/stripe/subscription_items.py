@@ -49,6 +49,22 @@ class SubscriptionItems:
         self.of_one_currency(customer, [each["currency"] for each in (*prices, *once)])
         return prices
 
+    def on_sale(self, rows: Iterable[Params], at: str) -> None:
+        """Refuse prices that are out of use, or whose product is: nothing new is sold of them (API reference: The Price
+        object, `active`; The Product object, `active`; stripe-go issue 1031)."""
+        for each in rows:
+            price = self.account.get("price", each.get("price", ""), f"{at}[0][price]")
+            if not price["active"]:
+                reason = f"The price specified is inactive: {price['id']}. This field only accepts active prices."
+                raise invalid(reason, f"{at}[0][price]", "")
+            product = self.account.find("product", price["product"])
+            if product and not product["active"]:
+                reason = (
+                    f"The product {product['id']} is marked as inactive, and thus no new subscriptions can be created "
+                    "to any prices of this product."
+                )
+                raise invalid(reason, f"{at}[0][price]", "")
+
     def together(self, prices: list[Object], name: str) -> None:
         """Raise `StripeError` for prices that one subscription cannot have together."""
         if any(each["recurring"] is None for each in prices):

@@ -65,6 +65,7 @@ class Subscriptions:
         """Create a subscription. Its first invoice is finalized, and charged where that is the collection method."""
         customer = self.account.get("customer", params.get("customer", ""), "customer")
         check_due(params)
+        self.items.on_sale([*params.get("items", []), *params.get("add_invoice_items", [])], "items")
         params["automatic_tax"] = self.items.automatic_tax(customer, params)
         free = behavior(params) == "none"
         start, now = int(params.get("backdate_start_date", self.account.clock.seconds())), self.account.clock.seconds()

@@ -463,3 +463,20 @@ def test_a_value_of_the_wrong_kind_is_refused(crm: Any, values: dict[str, Any], 
 def test_part_of_an_employee_is_refused(crm: Any) -> None:
     with pytest.raises(SalesforceMalformedRequest, match="JSON_PARSER_ERROR"):
         crm.Account.create({"Name": "Half", "NumberOfEmployees": 1.5})
+
+
+def test_a_standard_price_comes_before_any_other_and_a_product_has_one_in_a_book_and_a_currency(crm: Any) -> None:
+    (standard,) = crm.query("SELECT Id FROM Pricebook2 WHERE IsStandard = true")["records"]
+    own = crm.Pricebook2.create({"Name": "Partners", "IsActive": True})["id"]
+    product = crm.Product2.create({"Name": "Priced", "ProductCode": uuid4().hex, "IsActive": True})["id"]
+    price = {"Product2Id": product, "UnitPrice": 10.0, "CurrencyIsoCode": "EUR", "IsActive": True}
+
+    with pytest.raises(SalesforceMalformedRequest) as too_early:
+        crm.PricebookEntry.create(price | {"Pricebook2Id": own})
+    crm.PricebookEntry.create(price | {"Pricebook2Id": standard["Id"]})
+    crm.PricebookEntry.create(price | {"Pricebook2Id": own})
+    with pytest.raises(SalesforceMalformedRequest) as twice:
+        crm.PricebookEntry.create(price | {"Pricebook2Id": own, "UnitPrice": 11.0})
+
+    refusals: list[Any] = [too_early.value.content, twice.value.content]
+    assert [each[0]["errorCode"] for each in refusals] == ["STANDARD_PRICE_NOT_DEFINED", "DUPLICATE_VALUE"]

@@ -81,6 +81,68 @@ def test_products_take_their_own_id_once_and_prices_a_lookup_key_once(api: strip
     assert [each.id for each in api.v1.prices.list({"lookup_keys": [key]}).data] == [made.id]
 
 
+def test_a_price_keeps_its_amount_and_gives_its_lookup_key_to_the_next_one_that_asks(api: stripe.StripeClient) -> None:
+    sku, key = fresh("sku"), fresh("key")
+    api.v1.products.create({"id": sku, "name": "Seat"})
+    first = api.v1.prices.create({"product": sku, "currency": "eur", "unit_amount": 500, "lookup_key": key})
+
+    with pytest.raises(stripe.InvalidRequestError) as other_amount:
+        api.v1.prices.update(first.id, {"unit_amount": 600})  # pyright: ignore[reportArgumentType]
+    second = api.v1.prices.create(
+        {"product": sku, "currency": "eur", "unit_amount": 600, "lookup_key": key, "transfer_lookup_key": True}
+    )
+
+    assert other_amount.value.code == "parameter_unknown"
+    assert api.v1.prices.retrieve(first.id).lookup_key is None
+    assert (second.lookup_key, [each.id for each in api.v1.prices.list({"lookup_keys": [key]}).data]) == (
+        key,
+        [second.id],
+    )
+    with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
+        api.v1.prices.update(first.id, {"lookup_key": key})
+    assert api.v1.prices.update(first.id, {"lookup_key": key, "transfer_lookup_key": True}).lookup_key == key
+
+
+def test_the_default_price_of_a_product_stays_in_use_and_a_product_with_prices_is_not_deleted(
+    api: stripe.StripeClient,
+) -> None:
+    seat, other = price(api, 500), price(api, 600)
+    sku = str(seat.product)
+    api.v1.products.update(sku, {"default_price": seat.id})
+
+    with pytest.raises(stripe.InvalidRequestError, match="default price of its product"):
+        api.v1.prices.update(seat.id, {"active": False})
+    with pytest.raises(stripe.InvalidRequestError, match="not of this product"):
+        api.v1.products.update(sku, {"default_price": other.id})
+    with pytest.raises(stripe.InvalidRequestError, match="user-created prices"):
+        api.v1.products.delete(sku)
+
+    api.v1.products.update(sku, {"default_price": ""})
+    assert not api.v1.prices.update(seat.id, {"active": False}).active
+    bare = api.v1.products.create({"id": fresh("sku"), "name": "Bare"})
+    assert api.v1.products.delete(bare.id).deleted
+
+
+def test_nothing_new_is_sold_of_what_is_out_of_use_and_what_runs_goes_on(api: stripe.StripeClient) -> None:
+    buyer, seat = customer(api), price(api, 500)
+    running = api.v1.subscriptions.create({"customer": buyer.id, "items": [{"price": seat.id, "quantity": 1}]})
+    api.v1.products.update(str(seat.product), {"active": False})
+    sold = {"customer": buyer.id, "items": [{"price": seat.id, "quantity": 1}]}
+
+    with pytest.raises(stripe.InvalidRequestError, match="marked as inactive"):
+        api.v1.subscriptions.create(sold)  # pyright: ignore[reportArgumentType]
+    api.v1.products.update(str(seat.product), {"active": True})
+    api.v1.prices.update(seat.id, {"active": False})
+    with pytest.raises(stripe.InvalidRequestError, match="only accepts active prices"):
+        api.v1.subscription_schedules.create(
+            {"customer": buyer.id, "start_date": "now", "phases": [{"items": [{"price": seat.id, "quantity": 1}]}]}
+        )
+
+    item = running["items"].data[0].id
+    more = api.v1.subscriptions.update(running.id, {"items": [{"id": item, "quantity": 2}]})
+    assert more["items"].data[0].quantity == 2
+
+
 def test_a_held_schedule_bills_nothing_until_it_is_started(api: stripe.StripeClient) -> None:
     buyer, seat, setup = customer(api), price(api, 24_000), price(api, 150_000, recurring=False)
     rate = api.v1.tax_rates.create({"display_name": "VAT", "inclusive": False, "percentage": 19})
