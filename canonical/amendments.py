@@ -51,7 +51,7 @@ class NumberRefused(ValueError):
         self.member = member
 
 
-def _check_number(number: Decimal, member: str) -> None:
+def check_number(number: Decimal, member: str) -> None:
     """Raise `NumberRefused` for what is no number, and for one of which no computer should write all the digits."""
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int):
@@ -73,8 +73,8 @@ class AddLine(msgspec.Struct, frozen=True, tag_field="action", tag="add"):
     interval: RecurringInterval
 
     def __post_init__(self) -> None:
-        _check_number(self.quantity, "quantity")
-        _check_number(self.unit_price, "unit_price")
+        check_number(self.quantity, "quantity")
+        check_number(self.unit_price, "unit_price")
 
 
 class RemoveLine(msgspec.Struct, frozen=True, tag_field="action", tag="remove"):
@@ -92,7 +92,7 @@ class ChangeQuantity(msgspec.Struct, frozen=True, tag_field="action", tag="quant
     quantity: Quantity
 
     def __post_init__(self) -> None:
-        _check_number(self.quantity, "quantity")
+        check_number(self.quantity, "quantity")
 
 
 class ChangePrice(msgspec.Struct, frozen=True, tag_field="action", tag="price"):
@@ -103,7 +103,7 @@ class ChangePrice(msgspec.Struct, frozen=True, tag_field="action", tag="price"):
     unit_price: Price
 
     def __post_init__(self) -> None:
-        _check_number(self.unit_price, "unit_price")
+        check_number(self.unit_price, "unit_price")
 
 
 class ChangeDiscount(msgspec.Struct, frozen=True, tag_field="action", tag="discount"):
@@ -114,7 +114,7 @@ class ChangeDiscount(msgspec.Struct, frozen=True, tag_field="action", tag="disco
     discount_percent: Annotated[Decimal, msgspec.Meta(description="The discount from the list price, in percent.")]
 
     def __post_init__(self) -> None:
-        _check_number(self.discount_percent, "discount_percent")
+        check_number(self.discount_percent, "discount_percent")
 
 
 class ChangePlan(msgspec.Struct, frozen=True, tag_field="action", tag="plan"):
@@ -127,7 +127,7 @@ class ChangePlan(msgspec.Struct, frozen=True, tag_field="action", tag="plan"):
     unit_price: Price
 
     def __post_init__(self) -> None:
-        _check_number(self.unit_price, "unit_price")
+        check_number(self.unit_price, "unit_price")
 
 
 class Cancel(msgspec.Struct, frozen=True, tag_field="action", tag="cancel"):
@@ -160,7 +160,7 @@ class Renew(msgspec.Struct, frozen=True, tag_field="action", tag="renew"):
     ] = Decimal(0)
 
     def __post_init__(self) -> None:
-        _check_number(self.uplift_percent, "uplift_percent")
+        check_number(self.uplift_percent, "uplift_percent")
 
 
 OfContract = Cancel | Reverse | ChangeTerm | Renew

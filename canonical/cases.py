@@ -36,6 +36,8 @@ CaseKind = Literal[
     "amendment_not_delivered",
     "mass_change_approval",
     "mass_change_incomplete",
+    "catalogue_not_synced",
+    "catalogue_item_refused",
     "record_not_read",
     "feed_stopped",
     "event_not_taken",
@@ -90,6 +92,8 @@ class Incident(msgspec.Struct, frozen=True):
     """Customers whose changes are to be followed."""
     amendments: Waiting = Waiting(0)
     """Changes of contracts that are to be carried out."""
+    catalogue_syncs: Waiting = Waiting(0)
+    """Products and prices that are to be brought to the platforms."""
 
 
 class Case(msgspec.Struct, frozen=True):

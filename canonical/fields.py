@@ -11,6 +11,7 @@ from canonical.billing import Contract, Invoice, Payment
 from canonical.deals import Deal, PricedLine
 from canonical.orders import Order
 from canonical.parties import Customer
+from canonical.products import CatalogueProduct
 
 ENTITIES: dict[str, type[msgspec.Struct]] = {
     "customer": Customer,
@@ -21,6 +22,7 @@ ENTITIES: dict[str, type[msgspec.Struct]] = {
     "change": ContractChange,
     "invoice": Invoice,
     "payment": Payment,
+    "product": CatalogueProduct,
 }
 
 

@@ -147,21 +147,25 @@ class CustomerMatches(msgspec.Struct, frozen=True):
 
 
 class Product(msgspec.Struct, frozen=True):
-    """What the ERP says of a product: its tax class, and how many digits after the point its quantities may have."""
+    """What the ERP says of a product: its tax class, and how many digits after the point its quantities may have. One
+    that is `withdrawn` is posted still, for contracts that have it, and sold no more."""
 
     tax_class: str = STANDARD_CLASS
     quantity_digits: int = 0
+    withdrawn: bool = False
 
 
 class KnownProducts(msgspec.Struct, frozen=True):
     """Those of the SKUs asked for that the ERP can post, with the tax class of each.
 
     `quantity_digits` is how many digits after the point a quantity of each may have: none for pieces, two for hours.
+    Those that are `withdrawn` are sold no more, but to contracts that have them.
     """
 
     skus: tuple[str, ...]
     tax_classes: dict[str, str] = {}
     quantity_digits: dict[str, int] = {}
+    withdrawn: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, products: Mapping[str, Product]) -> KnownProducts:
@@ -169,12 +173,15 @@ class KnownProducts(msgspec.Struct, frozen=True):
             tuple(products),
             {sku: each.tax_class for sku, each in products.items()},
             {sku: each.quantity_digits for sku, each in products.items()},
+            tuple(sku for sku, each in products.items() if each.withdrawn),
         )
 
     @property
     def by_sku(self) -> dict[str, Product]:
         return {
-            sku: Product(self.tax_classes.get(sku, STANDARD_CLASS), self.quantity_digits.get(sku, 0))
+            sku: Product(
+                self.tax_classes.get(sku, STANDARD_CLASS), self.quantity_digits.get(sku, 0), sku in self.withdrawn
+            )
             for sku in self.skus
         }
 

@@ -1,5 +1,5 @@
-"""The states of an order, a contract, an amendment and a mass change: a table each, checked at every change, and drawn
-in the docs."""
+"""The states of orders, contracts, amendments, mass changes and catalogue syncs: a table each, checked at every change
+and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -108,6 +108,15 @@ MASS_CHANGE_TRANSITIONS: dict[MassChangeState, frozenset[MassChangeState]] = {
     "done": frozenset({"running", "awaiting_approval"}),
     "cancelled": frozenset({"awaiting_approval"}),
 }
+CatalogueSyncState = Literal["planning", "planned", "applying", "applied", "on_hold", "given_up"]
+CATALOGUE_SYNC_TRANSITIONS: dict[CatalogueSyncState, frozenset[CatalogueSyncState]] = {
+    "planning": frozenset({"planned", "on_hold"}),
+    "planned": frozenset({"applying"}),
+    "applying": frozenset({"applied", "on_hold"}),
+    "applied": frozenset({"applying"}),
+    "on_hold": frozenset({"planning", "applying", "given_up"}),
+    "given_up": frozenset(),
+}
 
 
 class IllegalTransition(ValueError):
@@ -138,11 +147,18 @@ def check_mass_change(present: MassChangeState, wanted: MassChangeState) -> None
         raise IllegalTransition(f"a mass change cannot go from {present} to {wanted}")
 
 
+def check_catalogue_sync(present: CatalogueSyncState, wanted: CatalogueSyncState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    if wanted != present and wanted not in CATALOGUE_SYNC_TRANSITIONS[present]:
+        raise IllegalTransition(f"a catalogue sync cannot go from {present} to {wanted}")
+
+
 def mermaid(
     transitions: dict[OrderState, frozenset[OrderState]]
     | dict[ContractState, frozenset[ContractState]]
     | dict[AmendmentState, frozenset[AmendmentState]]
-    | dict[MassChangeState, frozenset[MassChangeState]],
+    | dict[MassChangeState, frozenset[MassChangeState]]
+    | dict[CatalogueSyncState, frozenset[CatalogueSyncState]],
 ) -> str:
     """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2"]
@@ -154,3 +170,4 @@ def mermaid(
 ORDER_STATES: tuple[OrderState, ...] = get_args(OrderState)
 CONTRACT_STATES: tuple[ContractState, ...] = get_args(ContractState)
 AMENDMENT_STATES: tuple[AmendmentState, ...] = get_args(AmendmentState)
+CATALOGUE_SYNC_STATES: tuple[CatalogueSyncState, ...] = get_args(CatalogueSyncState)

@@ -31,6 +31,8 @@ from canonical.parties import (
     PlatformId,
     Product,
 )
+from canonical.products import CatalogueProduct, OwnedProducts, PriceChange, ProductBatch, ProductMatch, ProductMatches
+from policies.catalogue.model import Domain
 from policies.outbound.layer_client import LayerClient
 from policies.outbound.paths import path_of
 
@@ -68,6 +70,26 @@ class Platforms:
 
     def put_deal_status(self, crm: str, deal_id: str, status: DealStatus) -> None:
         self._client.call("PUT", f"/crm/v1/deals/{_key(deal_id)}/status?{_at(crm)}", DealStatus, status)
+
+    # ---- what is sold
+
+    def products(self, crm: str, cursor: str, limit: int) -> OwnedProducts:
+        query = urlencode({"instance": crm, "limit": limit} | ({"cursor": cursor} if cursor else {}))
+        return self._client.call("GET", f"/crm/v1/products?{query}", OwnedProducts)
+
+    def match_products(
+        self, domain: Domain, instance: str, products: tuple[CatalogueProduct, ...]
+    ) -> tuple[ProductMatch, ...]:
+        path = f"/{domain}/v1/products/matches?{_at(instance)}"
+        return self._client.call("POST", path, ProductMatches, ProductBatch(products)).items
+
+    def put_product(self, domain: Domain, instance: str, product: CatalogueProduct) -> None:
+        path = f"/{domain}/v1/products/{_key(product.sku)}?{_at(instance)}"
+        self._client.call("PUT", path, CatalogueProduct, product)
+
+    def put_price(self, instance: str, change: PriceChange) -> None:
+        path = f"/billing/v1/products/{_key(change.sku)}/price?{_at(instance)}"
+        self._client.call("PUT", path, PriceChange, change)
 
     # ---- ERP
 

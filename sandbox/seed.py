@@ -45,6 +45,9 @@ class Crm:
         path = f"/services/data/v66.0/sobjects/{sobject}/{record_id}"
         self._http.patch(path, json=self._dialect.fields(fields)).raise_for_status()
 
+    def delete(self, sobject: str, record_id: str) -> None:
+        self._http.delete(f"/services/data/v66.0/sobjects/{sobject}/{record_id}").raise_for_status()
+
     def read(self, path: str) -> dict[str, Any]:
         return self._http.get(f"/services/data/v66.0/{path}").raise_for_status().json()
 

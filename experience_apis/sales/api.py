@@ -17,6 +17,14 @@ from canonical.amendments import (
     ContractTimeline,
     NewAmendment,
 )
+from canonical.catalogue_sync import (
+    CatalogueAction,
+    CatalogueItem,
+    CatalogueItemState,
+    CatalogueSync,
+    NewCatalogueSync,
+    PreviewWanted,
+)
 from canonical.mass_changes import (
     MassChange,
     MassChangeAction,
@@ -27,9 +35,10 @@ from canonical.mass_changes import (
     NewMassChange,
 )
 from canonical.orders import Order, OrderSummary, Page
-from canonical.states import AmendmentState, ContractState, MassChangeState, OrderState
+from canonical.states import AmendmentState, CatalogueSyncState, ContractState, MassChangeState, OrderState
 from experience_apis.process_client import Process
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
+from policies.business.catalogue_sync import OWNED_ELSEWHERE, PREVIEW_OUTDATED
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCurrency, OfCustomer, OfProduct, OfSeller
 from policies.contract.version_chain import versioned
@@ -305,6 +314,97 @@ async def act_on_mass_change(
     return await process.write(principal, f"mass-changes/{mass_change_id}/actions", data, MassChange)
 
 
+@operation(
+    "sales_preview_catalogue_sync",
+    "POST",
+    "/catalogue-syncs",
+    summary="See what differs from the CRM's catalogue",
+    problems=(OWNED_ELSEWHERE,),
+    links={"sales_get_catalogue_sync": ("sync_id", "/id")},
+)
+async def preview_catalogue_sync(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    act: NamedDependency[str],
+    data: JSONBody[PreviewWanted],
+) -> CatalogueSync:
+    """Compare the products and list prices of the CRM with what the ERP and billing have of them. Nothing is written to
+    them. The same `Idempotency-Key` again is the same preview."""
+    return await process.write(principal, "catalogue-syncs", NewCatalogueSync(act, data.crm), CatalogueSync)
+
+
+@operation(
+    "sales_start_catalogue_sync",
+    "POST",
+    "/catalogue-syncs/{sync_id:str}/start",
+    summary="Carry out what a preview has shown",
+    status=200,
+    problems=(PREVIEW_OUTDATED,),
+)
+async def start_catalogue_sync(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], sync_id: CanonicalId
+) -> CatalogueSync:
+    """Create, rename and retire products and prices as the preview says. What is refused is a case, and stops nothing
+    else. Contracts that run keep their prices."""
+    return await process.write(principal, f"catalogue-syncs/{sync_id}/start", None, CatalogueSync)
+
+
+@operation(
+    "sales_list_catalogue_syncs",
+    "GET",
+    "/catalogue-syncs",
+    summary="List catalogue syncs, newest first",
+    answers=Page[CatalogueSync],
+    passes="catalogue-syncs",
+    links={"sales_get_catalogue_sync": ("sync_id", "/items/0/id")},
+)
+async def list_catalogue_syncs(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    sync_state: Annotated[CatalogueSyncState | None, QueryParameter(name="state")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Previews, and those that were carried out."""
+    return await process.get(principal, "catalogue-syncs", {"state": sync_state, "cursor": cursor, "limit": limit})
+
+
+@operation(
+    "sales_get_catalogue_sync",
+    "GET",
+    "/catalogue-syncs/{sync_id:str}",
+    summary="Read a catalogue sync: how far it is",
+    answers=CatalogueSync,
+    passes="catalogue-syncs/{sync_id}",
+)
+async def get_catalogue_sync(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], sync_id: CanonicalId
+) -> Response[bytes]:
+    """Show what it waits for, and how many items it has by action and by state."""
+    return await process.get(principal, f"catalogue-syncs/{sync_id}", {})
+
+
+@operation(
+    "sales_list_catalogue_items",
+    "GET",
+    "/catalogue-syncs/{sync_id:str}/items",
+    summary="List what a catalogue sync does, in its order",
+    answers=Page[CatalogueItem],
+)
+async def list_catalogue_items(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    sync_id: CanonicalId,
+    item_state: Annotated[CatalogueItemState | None, QueryParameter(name="state")] = None,
+    action: CatalogueAction | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Show each product and each price that is created, changed, replaced, retired or refused on a platform."""
+    query = {"state": item_state, "action": action, "cursor": cursor, "limit": limit}
+    return await process.get(principal, f"catalogue-syncs/{sync_id}/items", query)
+
+
 routers = versioned(
     "sales",
     __name__,
@@ -318,6 +418,11 @@ routers = versioned(
         list_amendments,
         get_amendment,
         withdraw_amendment,
+        preview_catalogue_sync,
+        start_catalogue_sync,
+        list_catalogue_syncs,
+        get_catalogue_sync,
+        list_catalogue_items,
         plan_mass_change,
         list_mass_changes,
         get_mass_change,

@@ -12,6 +12,8 @@ from process_apis.records.database import (
     PERSONAL,
     amendments,
     cases,
+    catalogue_items,
+    catalogue_syncs,
     customers,
     events,
     mass_change_items,
@@ -23,7 +25,19 @@ from process_apis.records.database import (
 
 BATCH = 200
 """Rows that are read, and at most changed, at a time."""
-TABLES = (events, cases, postings, mass_change_items, mass_changes, amendments, order_lines, orders, customers)
+TABLES = (
+    events,
+    cases,
+    postings,
+    mass_change_items,
+    mass_changes,
+    amendments,
+    catalogue_items,
+    catalogue_syncs,
+    order_lines,
+    orders,
+    customers,
+)
 """What names people. The customers come last: they say which names are a person's."""
 Kind = Literal["text", "document"]
 

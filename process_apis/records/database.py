@@ -209,6 +209,56 @@ amending_deals = sa.Table(
     sa.Column("next_attempt_at", sa.String(40), index=True),
     sa.UniqueConstraint("crm", "deal_id"),
 )
+catalogue_syncs = sa.Table(
+    "catalogue_syncs",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("crm", INSTANCE, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("held_in", sa.String(20), nullable=False, default=""),
+    sa.Column("requested_by", KEY, nullable=False, info=TEXT),
+    sa.Column("blocked_reason", sa.Text, nullable=False, default="", info=TEXT),
+    sa.Column("blocked_by", INSTANCE),
+    sa.Column("blocked_since", sa.String(40)),
+    sa.Column("cursor", KEY, nullable=False, default=""),
+    sa.Column("listed", sa.Boolean, nullable=False, default=False),
+    sa.Column("pages", sa.Integer, nullable=False, default=0),
+    sa.Column("products", sa.Integer, nullable=False, default=0),
+    sa.Column("run", sa.Integer, nullable=False, default=1),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.Column("requested_at", sa.String(40), nullable=False),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+)
+catalogue_items = sa.Table(
+    "catalogue_items",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("sync_id", KEY, nullable=False),
+    sa.Column("place", sa.BigInteger, nullable=False),
+    sa.Column("platform", INSTANCE, nullable=False),
+    sa.Column("domain", sa.String(20), nullable=False),
+    sa.Column("sku", KEY, nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("action", sa.String(10), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("field", KEY, nullable=False),
+    sa.Column("was", sa.Text, nullable=False, info=TEXT),
+    sa.Column("becomes", sa.Text, nullable=False, info=TEXT),
+    sa.Column("reason", sa.Text, nullable=False, info=TEXT),
+    sa.Column("document", sa.LargeBinary),
+    sa.UniqueConstraint("sync_id", "place"),
+)
+catalogue_products = sa.Table(
+    "catalogue_products",
+    metadata,
+    sa.Column("platform", INSTANCE, primary_key=True),
+    sa.Column("sku", KEY, primary_key=True),
+    sa.Column("crm", INSTANCE, nullable=False),
+    sa.Column("seen_by", KEY, nullable=False),
+)
 contract_products = sa.Table(
     "contract_products",
     metadata,
@@ -262,7 +312,9 @@ sa.Index(
 sa.Index("ix_orders_received_at_state", orders.c.received_at, orders.c.state)
 sa.Index("ix_postings_in_turn", postings.c.contract_id, postings.c.kind, postings.c.state, postings.c.seq)
 sa.Index("ix_cases_open_kind", cases.c.kind, sqlite_where=OPEN, postgresql_where=OPEN)
-for _table in (orders, postings, customers, amendments):
+sa.Index("ix_catalogue_items_state", catalogue_items.c.sync_id, catalogue_items.c.state, catalogue_items.c.place)
+sa.Index("ix_catalogue_products_crm", catalogue_products.c.crm, catalogue_products.c.seen_by)
+for _table in (orders, postings, customers, amendments, catalogue_syncs):
     _blocked = _table.c.blocked_by.is_not(None)
     sa.Index(
         f"ix_{_table.name}_blocked_by",

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from canonical.cases import Incident, Waiting
 from canonical.money import Money
 from canonical.orders import QueuePlace
-from process_apis.records.database import amendments, customers, orders, postings
+from process_apis.records.database import amendments, catalogue_syncs, customers, orders, postings
 
-TABLES = (orders, postings, customers, amendments)
+TABLES = (orders, postings, customers, amendments, catalogue_syncs)
 """The rows that may wait for a platform."""
 OLDEST = 5
 """How many of what waits longest are named."""

@@ -41,7 +41,13 @@ CURRENCIES = (("EUR", "Euro", 2), ("USD", "US Dollar", 2), ("JPY", "Yen", 0), ("
 
 
 APPLICATION = "tiergate"
-"""The user of the books that Tiergate works as. It may do what an accountant may, and nothing else."""
+GROUPS = (
+    "account.group_account",
+    "product.group_product_admin",
+    "account_product.group_account_product_admin",
+)
+"""The user of the books that Tiergate works as, and its groups. It may do what an accountant may, and create products,
+and nothing else."""
 
 
 def open_books(config: Any, year: int, site: Site, password: str) -> None:
@@ -220,10 +226,10 @@ def _payment_term() -> None:
 
 
 def _application(company: Any, password: str) -> None:
-    group = Model.get("ir.model.data").get_id("account.group_account", {})
     user = Model.get("res.user")(name="Tiergate", login=APPLICATION, password=password)
     user.companies.append(Model.get("company.company")(company.id))
-    user.groups.append(Model.get("res.group")(group))
+    for each in GROUPS:
+        user.groups.append(Model.get("res.group")(Model.get("ir.model.data").get_id(each, {})))
     user.save()
     user.company = Model.get("company.company")(company.id)
     user.save()

@@ -12,6 +12,7 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerMatches, PlatformId
+from canonical.products import CatalogueProduct, PriceChange, ProductBatch, ProductMatches
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
@@ -145,6 +146,61 @@ async def change_contract(
         return await billings.serving(contract.legal_entity).change(data, correlation.current())
 
 
+@operation(
+    "match_billing_products",
+    "POST",
+    "/products/matches",
+    summary="Say what billing has of products, and would not take",
+    status=200,
+    problems=WRITES,
+)
+async def match_billing_products(
+    billings: NamedDependency[Instances[Billing]], data: JSONBody[ProductBatch], instance: Instance = None
+) -> ProductMatches:
+    """Look products and their list prices up before they are written, and write nothing."""
+    return ProductMatches(await billings.named(instance).match_products(data.items))
+
+
+@operation(
+    "put_billing_product",
+    "PUT",
+    "/products/{product:str}",
+    summary="Create, rename or retire a product",
+    problems=WRITES,
+)
+async def put_billing_product(
+    billings: NamedDependency[Instances[Billing]],
+    product: ForeignKey,
+    data: JSONBody[CatalogueProduct],
+    instance: Instance = None,
+) -> CatalogueProduct:
+    """Find the product by its SKU before it creates one. One that is sold no more is put out of use, and not
+    deleted."""
+    names_the_same(product, data.sku, "sku")
+    return await billings.named(instance).put_product(data)
+
+
+@operation(
+    "put_billing_price",
+    "PUT",
+    "/products/{product:str}/price",
+    summary="Set or retire the list price of a product in a currency",
+    problems=WRITES,
+)
+async def put_billing_price(
+    billings: NamedDependency[Instances[Billing]],
+    product: ForeignKey,
+    data: JSONBody[PriceChange],
+    instance: Instance = None,
+) -> PriceChange:
+    """Create a price where the amount is another one, and put the former one out of use. Contracts keep the prices that
+    they have."""
+    names_the_same(product, data.sku, "sku")
+    if data.price is not None:
+        names_the_same(data.currency, data.price.currency, "price.currency")
+    return await billings.named(instance).put_price(data)
+
+
 @operation("get_invoice", "GET", "/invoices/{invoice_id:str}", summary="Read an invoice with its lines and payments")
 async def get_invoice(
     billings: NamedDependency[Instances[Billing]], invoice_id: ForeignKey, instance: Instance = None
@@ -180,6 +236,9 @@ router = Router(
         cancel_contract,
         preview_contract_change,
         change_contract,
+        match_billing_products,
+        put_billing_product,
+        put_billing_price,
         get_invoice,
         receive_billing_webhook,
     ],

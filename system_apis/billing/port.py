@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.events import Event
 from canonical.parties import Customer, CustomerMatch
+from canonical.products import CatalogueProduct, PriceChange, ProductMatch
 from system_apis.feed import Look
 from system_apis.intake import Intake
 
@@ -78,6 +79,20 @@ class Billing(Protocol):
 
     async def cancel(self, contract: Contract) -> None:
         """Undo `put_contract` and what followed from it. Do nothing for a contract that does not exist."""
+        ...
+
+    async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:
+        """Return what billing has of each product, in their order, and what of it billing would not take. Nothing is
+        written."""
+        ...
+
+    async def put_product(self, product: CatalogueProduct) -> CatalogueProduct:
+        """Let billing have the product, by its SKU: created, renamed, put in use or out of use, and never deleted."""
+        ...
+
+    async def put_price(self, change: PriceChange) -> PriceChange:
+        """Let the product have this list price in a currency, or none. A price in use is never changed: another amount
+        is another price, and the former one is put out of use. Contracts keep the prices that they have."""
         ...
 
     async def invoice(self, invoice_id: str) -> Invoice:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from litestar import Router
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
+from canonical.ids import KEY
 from canonical.parties import Account, AccountSync
+from canonical.products import OwnedProducts
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
-from policies.contract.parameters import ForeignKey, Instance
+from policies.contract.parameters import ForeignKey, Instance, Limit
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
 from system_apis.connector import Instances
 from system_apis.crm.port import Crm
+
+After = Annotated[
+    str | None, QueryParameter(name="cursor", pattern=KEY, description="`next_cursor` of the page before")
+]
 
 
 @operation("get_deal", "GET", "/deals/{deal_id:str}", summary="Read a closed deal with all that decides about it")
@@ -85,8 +93,19 @@ async def put_placed_deal(
         return await crms.named(instance).put_deal(data)
 
 
+@operation("list_products", "GET", "/products", summary="List what is sold, with its list prices")
+async def list_products(
+    crms: NamedDependency[Instances[Crm]],
+    after: After = None,
+    limit: Limit = 50,
+    instance: Instance = None,
+) -> OwnedProducts:
+    """Return products by pages, those that are out of use included. One that cannot be read says why."""
+    return await crms.named(instance).products(after or "", limit)
+
+
 router = Router(
     "/crm/v1",
-    route_handlers=[get_deal, put_deal_status, put_placed_deal, get_account, put_followed_account],
+    route_handlers=[get_deal, put_deal_status, put_placed_deal, get_account, put_followed_account, list_products],
     tags=["crm"],
 )

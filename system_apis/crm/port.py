@@ -6,6 +6,7 @@ from typing import Protocol
 
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.parties import Account, AccountSync
+from canonical.products import OwnedProducts
 from system_apis.feed import Look, Reader
 from system_apis.intake import Intake
 
@@ -39,6 +40,12 @@ class Crm(Reader, Protocol):
 
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
         """Show the state of an order on its deal; with a contract, create or update that contract too."""
+        ...
+
+    async def products(self, after: str, limit: int) -> OwnedProducts:
+        """Return a page of the products, those that are out of use included, with their list prices in every currency.
+        `after` is the cursor of the page before, empty for the first one. A product that cannot be read, or of which a
+        price cannot, says so in its findings, and holds up no other."""
         ...
 
     async def look(self, intake: Intake) -> Look:

@@ -13,10 +13,11 @@ from litestar.params import JSONBody, QueryParameter
 from canonical.billing import ClosedPeriod, Invoice, InvoiceBatch, Payment, Posting, PostingResults, result_of
 from canonical.ids import KEY
 from canonical.parties import Credit, Customer, CustomerMatches, KnownProducts, LegalEntity, PlatformId
+from canonical.products import CatalogueProduct, ProductBatch, ProductMatches
 from policies.audit.writes import note_item
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
-from policies.contract.parameters import CurrencyCode, ForeignKey, LegalEntityCode, OfLegalEntity
+from policies.contract.parameters import CurrencyCode, ForeignKey, Instance, LegalEntityCode, OfLegalEntity
 from policies.outbound.residency import record_of
 from policies.problems import INVALID, WRITES, FieldError, ProblemError
 from system_apis.connector import Instances
@@ -51,6 +52,36 @@ async def list_known_products(
 ) -> KnownProducts:
     """Asked before a deal is accepted, so that no invoice fails on a product that the ERP does not know."""
     return KnownProducts.of(await erps.serving(legal_entity).known_products(sku))
+
+
+@operation(
+    "match_erp_products",
+    "POST",
+    "/products/matches",
+    summary="Say what the ERP has of products, and would not take",
+    status=200,
+    problems=WRITES,
+)
+async def match_erp_products(
+    erps: NamedDependency[Instances[Erp]], data: JSONBody[ProductBatch], instance: Instance = None
+) -> ProductMatches:
+    """Look products up before they are written, and write nothing."""
+    return ProductMatches(await erps.named(instance).match_products(data.items))
+
+
+@operation(
+    "put_erp_product", "PUT", "/products/{product:str}", summary="Create, rename or retire a product", problems=WRITES
+)
+async def put_erp_product(
+    erps: NamedDependency[Instances[Erp]],
+    product: ForeignKey,
+    data: JSONBody[CatalogueProduct],
+    instance: Instance = None,
+) -> CatalogueProduct:
+    """Find the product by its SKU before it creates one. One that is sold no more is put out of use, and not
+    deleted."""
+    names_the_same(product, data.sku, "sku")
+    return await erps.named(instance).put_product(data)
 
 
 @operation("get_credit", "GET", "/customers/{customer_id:str}/credit", summary="Read a customer's credit")
@@ -210,6 +241,8 @@ router = Router(
     route_handlers=[
         get_legal_entity,
         list_known_products,
+        match_erp_products,
+        put_erp_product,
         get_credit,
         match_erp_customer,
         put_erp_customer,

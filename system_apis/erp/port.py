@@ -8,6 +8,7 @@ from typing import Protocol
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
 from canonical.faults import PlatformFault
 from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
+from canonical.products import CatalogueProduct, ProductMatch
 from policies.context import correlation
 
 
@@ -22,7 +23,18 @@ class Erp(Protocol):
         ...
 
     async def known_products(self, skus: Sequence[str]) -> dict[str, Product]:
-        """Return those of `skus` that can be posted."""
+        """Return those of `skus` that can be posted, those that are withdrawn included: contracts may have them."""
+        ...
+
+    async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:
+        """Return what the ERP has of each product, in their order, and what of it the ERP would not take: a unit or a
+        category that it does not have, another unit than that in which it is sold. Nothing is written."""
+        ...
+
+    async def put_product(self, product: CatalogueProduct) -> CatalogueProduct:
+        """Let the ERP have the product, by its SKU: created, renamed, put in use or out of use, and never deleted. Its
+        unit and its category are used when it is created, and are the ERP's own from then on. Raises `Rejected` for
+        what `match_products` finds."""
         ...
 
     async def credit(

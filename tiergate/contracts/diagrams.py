@@ -6,6 +6,7 @@ from pathlib import Path
 
 from canonical.states import (
     AMENDMENT_TRANSITIONS,
+    CATALOGUE_SYNC_TRANSITIONS,
     CONTRACT_TRANSITIONS,
     MASS_CHANGE_TRANSITIONS,
     ORDER_TRANSITIONS,
@@ -18,6 +19,7 @@ DIAGRAMS = {
     "a contract": mermaid(CONTRACT_TRANSITIONS),
     "an amendment": mermaid(AMENDMENT_TRANSITIONS),
     "a mass change": mermaid(MASS_CHANGE_TRANSITIONS),
+    "a catalogue sync": mermaid(CATALOGUE_SYNC_TRANSITIONS),
 }
 
 

@@ -43,6 +43,7 @@ from canonical.billing import (
     PostingResults,
 )
 from canonical.cases import Approval, Case, CaseAction
+from canonical.catalogue_sync import CatalogueItem, CatalogueSync, NewCatalogueSync, PreviewWanted
 from canonical.deals import (
     Deal,
     DealLine,
@@ -102,6 +103,16 @@ from canonical.parties import (
     KnownProducts,
     LegalEntity,
     PlatformId,
+)
+from canonical.products import (
+    CatalogueProduct,
+    ListPrice,
+    OwnedProduct,
+    OwnedProducts,
+    PriceChange,
+    ProductBatch,
+    ProductMatch,
+    ProductMatches,
 )
 
 CUS, ORD, CON, CAS, COR, ACT, MAS = (
@@ -308,6 +319,9 @@ CLOSED = Event(
 LOGGED = LoggedEvent(42, CLOSED, COR, NOON)
 HAPPENED = LineageEntry(NOON, "salesforce", f"the deal {DEAL_ID} was closed as won, as revision 1", (DEAL_ID,), COR)
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
+SYN = f"syn_{ORD[4:]}"
+PRODUCT = CatalogueProduct("SEAT", "Seat", "Each", "Subscriptions", prices=(ListPrice("EUR", Decimal(252), "year"),))
+COPY = CatalogueProduct("SEAT", "Seat", prices=(ListPrice("EUR", Decimal(240), "year"),))
 SAMPLES: dict[Any, Any] = {
     type(each): each
     for each in (
@@ -397,6 +411,19 @@ SAMPLES: dict[Any, Any] = {
         MassChangeAction("pause"),
         MassChangeSummary(MAS, "running", False, "DE01", "SEAT", "kim@example.com", HALF, HALF),
         MassChangeItem(CON, CUS, "changed", Money(50000, "EUR"), Money(52500, "EUR"), amendment_id=AMENDMENT.id),
+        PRODUCT,
+        OwnedProducts((OwnedProduct("01tgK0000000001AAA", "SEAT", PRODUCT),), "01tgK0000000001AAA"),
+        ProductBatch((PRODUCT,)),
+        ProductMatches((ProductMatch("SEAT", COPY),)),
+        PriceChange("SEAT", "EUR", PRODUCT.prices[0]),
+        NewCatalogueSync(ACT, "salesforce"),
+        PreviewWanted("salesforce"),
+        CatalogueSync(
+            SYN, "salesforce", "planned", "kim@example.com", NOON, NOON, COR, "", 6, {"replace": 1}, {"planned": 1}
+        ),
+        CatalogueItem(
+            "stripe", "SEAT", "EUR", "replace", "planned", COPY.prices[0].in_words(), PRODUCT.prices[0].in_words(), ""
+        ),
     )
 }
 

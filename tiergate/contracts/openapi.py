@@ -31,7 +31,7 @@ from policies.traffic.rate_limit import THROTTLED
 from process_apis.records.database import open_database
 from tiergate import composition
 from tiergate.contracts import descriptions
-from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, sample
+from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, SYN, sample
 from tiergate.settings import Settings
 
 Json = dict[str, Any]
@@ -52,6 +52,8 @@ PARAMETERS = {
     "legal_entity": "DE01",
     "currency": "EUR",
     "sku": "SEAT",
+    "product": "SEAT",
+    "sync_id": SYN,
     "client": "sales-app",
     "operation": "sales_get_order",
 }

@@ -277,6 +277,7 @@ client_secret_file = "{kept / "crm_client_secret"}"
 url = "{self.url("erp")}"
 database = "{DATABASE}"
 user = "tiergate"
+products = true
 password_file = "{self._password_file.resolve()}"
 mapping = "{self._erp_mapping().resolve()}"
 

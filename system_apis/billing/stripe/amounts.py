@@ -36,6 +36,11 @@ def price_to_stripe(price: Decimal, currency: str) -> Decimal:
     return price.scaleb(DIGITS.get(currency, exponent(currency)))
 
 
+def price_from_stripe(price: Decimal, currency: str) -> Decimal:
+    """Return a price in major units that Stripe has, with whatever digits."""
+    return price.scaleb(-DIGITS.get(currency, exponent(currency))).normalize()
+
+
 def takes_decimals(price: Decimal, currency: str) -> bool:
     """Return whether Stripe takes a price of more digits than its currency has (Decimal amounts for pricing).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -14,9 +14,11 @@ from canonical.billing import Contract, Invoice
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
 from canonical.parties import Customer, CustomerMatch
+from canonical.products import CatalogueProduct, PriceChange, ProductMatch
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import invoices, mapping, matching, webhooks
+from system_apis.billing.stripe.catalogue import StripeProducts
 from system_apis.billing.stripe.changes import ContractChanges
 from system_apis.billing.stripe.client import (
     PAGE,
@@ -59,6 +61,7 @@ class Stripe:
         self._timezone = context.timezone
         self._automatic_tax = settings.automatic_tax
         self._price_list = PriceList(self._client, automatic_tax=settings.automatic_tax, tax_codes=settings.tax_codes)
+        self._catalogue = StripeProducts(self._client)
         self._contracts = Contracts(
             self._client, self._price_list, settings, context.instance, context.clock, context.timezone
         )
@@ -205,6 +208,17 @@ class Stripe:
 
     async def change(self, change: ContractChange, correlation_id: str) -> Contract:
         return await self._changes.carry_out(change, correlation_id)
+
+    # ---- what is sold
+
+    async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:
+        return await self._catalogue.match(products)
+
+    async def put_product(self, product: CatalogueProduct) -> CatalogueProduct:
+        return await self._catalogue.put(product)
+
+    async def put_price(self, change: PriceChange) -> PriceChange:
+        return await self._catalogue.put_price(change)
 
     # ---- invoices
 

@@ -14,6 +14,7 @@ from canonical.deals import MONTHS, Custom, PricedLine, plain
 from canonical.faults import Rejected
 from canonical.money import Money, exponent
 from canonical.parties import Customer, Recipient
+from canonical.products import ListInterval, ListPrice
 from canonical.tax import STANDARD_CLASS, TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
 from system_apis.billing.stripe import amounts, parts, tax_ids
@@ -29,6 +30,9 @@ DAYS_UNTIL_DUE = 30
 PURCHASE_ORDER = "PO number"
 """The name of the custom field of an invoice."""
 BILL_TO = "tiergate_bill_to"
+LIST = "tiergate_list"
+"""The metadata of a list price: its lookup key, which goes to the next one when the price changes."""
+YEAR = 12
 OVER = "canceled"
 """The state of a schedule that bills nothing more. The subscription of one that was released, or completed its last
 phase, goes on (Subscription schedules: Completing a schedule)."""
@@ -52,15 +56,24 @@ FIELDS: dict[str, Fields] = {
     "webhook_endpoints": dict.fromkeys(
         ("url", "enabled_events", "api_version", "disabled", "metadata.tiergate"), TECHNICAL
     ),
-    "products": {"id": "line.sku", "name": "line.name", "tax_code": "line.tax_class"},
+    "products": {
+        "id": "line.sku",
+        "name": "line.name",
+        "tax_code": "line.tax_class",
+        "active": "product.active",
+        "default_price": "product.prices",
+    },
     "prices": {
         "product": "line.sku",
         "currency": "line.unit_price",
         "unit_amount": "line.unit_price",
         "unit_amount_decimal": "line.unit_price",
         "nickname": "line.agreed",
+        "metadata.tiergate_list": "product.prices",
         "metadata.*": "line.agreed",
+        "active": "product.prices",
         "lookup_key": "line.sku",
+        "transfer_lookup_key": TECHNICAL,
         "tax_behavior": TECHNICAL,
         "recurring.interval": "line.interval",
         "recurring.interval_count": "line.billing_months",
@@ -212,6 +225,52 @@ def price(line: PricedLine) -> Row:
     if piece != round(piece, exponent(money.currency)):
         return made | {"unit_amount_decimal": plain(amounts.price_to_stripe(piece, money.currency))}
     return made | {"unit_amount": amounts.to_stripe(Money.of(piece, money.currency), "line.unit_price")}
+
+
+def list_price_key(sku: str, currency: str) -> str:
+    """Return the lookup key of a list price. The price of a line of a contract has another one."""
+    return f"list:{sku}:{currency}"
+
+
+def list_price(sku: str, price: ListPrice) -> Row:
+    """Return a list price, which no contract is billed by. Raises `Rejected` for one that Stripe cannot bill."""
+    field, key = f"prices.{price.currency}", list_price_key(sku, price.currency)
+    if price.interval == "other":
+        raise Rejected("billing", "it is for no interval that is known here", field=field)
+    scaled = amounts.price_to_stripe(price.unit_price, price.currency)
+    amount: Row = {"unit_amount_decimal": plain(scaled)}
+    if price.unit_price == round(price.unit_price, exponent(price.currency)):
+        amount = {"unit_amount": amounts.to_stripe(Money.of(price.unit_price, price.currency), field)}
+    elif not amounts.takes_decimals(price.unit_price, price.currency):
+        reason = f"{plain(price.unit_price)} {price.currency} has more digits than Stripe bills"
+        raise Rejected("billing", reason, field=field)
+    months = MONTHS.get(price.interval)
+    return {
+        "product": sku,
+        "currency": price.currency.lower(),
+        "lookup_key": key,
+        "transfer_lookup_key": True,
+        "tax_behavior": "exclusive",
+        "recurring": None if months is None else _every(months),
+        "metadata": {LIST: key},
+        **amount,
+    }
+
+
+def listed_price(row: Row) -> ListPrice:
+    """Return what a list price in Stripe stands for; of another interval than ours, with none."""
+    currency: str = row["currency"].upper()
+    decimal = Decimal(str(row["unit_amount_decimal"] or row["unit_amount"] or 0))
+    months = months_of(row)
+    known = next((name for name, each in MONTHS.items() if each == months), "other")
+    interval = cast("ListInterval", known if row["recurring"] else "one_time")
+    return ListPrice(currency, amounts.price_from_stripe(decimal, currency), interval)
+
+
+def _every(months: int) -> Row:
+    return (
+        {"interval": "year", "interval_count": 1} if months == YEAR else {"interval": "month", "interval_count": months}
+    )
 
 
 def _recurring(line: PricedLine) -> Row | None:

@@ -10,8 +10,10 @@ import msgspec
 from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import Conflict, NotFound, Rejected, Unavailable
 from canonical.parties import Account, AccountSync
+from canonical.products import OwnedProducts
 from system_apis.connector import ConnectorContext, Misfit, Translation
 from system_apis.crm.salesforce import fit, mapping
+from system_apis.crm.salesforce.catalogue import SalesforceProducts
 from system_apis.crm.salesforce.changes import Changes
 from system_apis.crm.salesforce.client import SalesforceClient, Settings
 from system_apis.crm.salesforce.columns import Row, Unreadable
@@ -33,6 +35,7 @@ class Salesforce:
         self._changes = Changes(self._client, context, settings.cut_over)
         self._sweep = Sweep(self._client, self._changes, context.clock, settings.sweep_seconds)
         self._org = self._client.org
+        self._catalogue = SalesforceProducts(self._client, self._org)
         self._instance = context.instance
         self._clock = context.clock
         self._record_types: dict[str, str] = {}
@@ -225,6 +228,9 @@ class Salesforce:
                 raise
             self._detail_length = await self._client.length("Opportunity", detail)
             await self._client.composite(requests())
+
+    async def products(self, after: str, limit: int) -> OwnedProducts:
+        return await self._catalogue.page(after, limit)
 
     async def begin(self) -> None:
         await self._changes.begin()

@@ -15,7 +15,7 @@ from system_apis.crm.salesforce.columns import Kind, Reader, Row, Unreadable
 from system_apis.crm.salesforce.org import KINDS, PLACED, RECORD_TYPE, Org
 
 OBJECTS = ("Opportunity", "OpportunityLineItem", "Account", "Contract")
-TABLES = {"Opportunity": "deal", "Account": "account", "OpportunityLineItems": "line"}
+TABLES = {"Opportunity": "deal", "Account": "account", "OpportunityLineItems": "line", "Product2": "product"}
 """The table of the mapping file for what the org calls a kind of record."""
 TEXTS = {"string", "textarea", "picklist", "combobox", "email", "phone", "url", "id", "reference", "encryptedstring"}
 NUMBERS = {"int", "long", "double", "currency", "percent"}
@@ -86,7 +86,7 @@ class _Fit:
         for name in OBJECTS:
             await self._described(name)
         org = self._org
-        for readers in (org.deal, org.account, org.line, org.custom, org.invoicing):
+        for readers in (org.deal, org.account, org.line, org.product, org.custom, org.invoicing):
             for each in readers.values():
                 async for wrong in self._of_reader(each):
                     yield wrong

@@ -26,7 +26,7 @@ SHIPPED = Path(__file__).with_name("mapping.toml")
 Source = str | Column
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 FIELD = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
-DEAL, ACCOUNT, LINE = "Opportunity", "Account", "OpportunityLineItems"
+DEAL, ACCOUNT, LINE, PRODUCT = "Opportunity", "Account", "OpportunityLineItems", "Product2"
 CURRENCY, COUNTRY, STATE = "CurrencyIsoCode", "BillingCountryCode", "BillingStateCode"
 WITHOUT_CODES = {COUNTRY: Column("BillingCountry", transform="country"), STATE: Column("BillingState")}
 """What an org without state and country picklists has in the place of their codes."""
@@ -162,6 +162,16 @@ class LineFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     discount_percent: Source = Column(constant=0)
 
 
+class ProductFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the fields of a product are that only its copies need. Its other ones are those of a line.
+
+    `category` says what accounting category it is created with in the ERP, `unit` in what it is sold.
+    """
+
+    category: Source = Column(constant="")
+    unit: Source = Column(constant="")
+
+
 class WrittenDeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fields that show an order on its deal. `key` is the external id of one that a channel has placed."""
 
@@ -217,6 +227,7 @@ class OrgMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     written: Written
     custom: Custom = Custom()
     invoicing: InvoicingFields = InvoicingFields()
+    product: ProductFields = ProductFields()
 
     @property
     def contract(self) -> Source:
@@ -227,7 +238,12 @@ class OrgMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def columns(self) -> Iterator[tuple[tuple[str, ...], Source]]:
         """Yield each readable field with its path in the file."""
         deal = msgspec.structs.replace(self.deal, contract_id=self.contract)
-        for record, fields in (("deal", deal), ("account", self.account), ("line", self.line)):
+        for record, fields in (
+            ("deal", deal),
+            ("account", self.account),
+            ("line", self.line),
+            ("product", self.product),
+        ):
             for name, source in msgspec.structs.asdict(fields).items():
                 if not isinstance(source, AddressFields):
                     yield (record, name), source
@@ -255,20 +271,21 @@ class Org:
         self.deal: dict[str, Reader] = {}
         self.account: dict[str, Reader] = {}
         self.line: dict[str, Reader] = {}
+        self.product: dict[str, Reader] = {}
         self.custom: dict[str, Reader] = {}
         self.invoicing: dict[str, Reader] = {}
         self._reads_invoicing("days_until_due", Column())
+        own = {"deal": (DEAL, self.deal), "line": (LINE, self.line), "product": (PRODUCT, self.product)}
         for (table, *path), source in mapping.columns():
             column = _column(source)
             if not country_codes and column.field in WITHOUT_CODES and not column.otherwise:
                 column = WITHOUT_CODES[column.field]
             match table:
-                case "deal":
-                    self.deal[path[0]] = Reader(DEAL, path[0], column)
+                case "deal" | "line" | "product":
+                    record, readers = own[table]
+                    readers[path[0]] = Reader(record, path[0], column)
                 case "account":
                     self.account[".".join(path)] = Reader(ACCOUNT, ".".join(path), column)
-                case "line":
-                    self.line[path[0]] = Reader(LINE, path[0], column)
                 case "invoicing":
                     self._reads_invoicing(".".join(path), column)
                 case _:

@@ -24,7 +24,12 @@ from system_apis.setup import MARK, Act, Made, Step
 
 NAME = "Tiergate"
 """The permission set."""
-SOBJECTS = {"Opportunity": "Opportunity", "OpportunityLineItems": "OpportunityLineItem", "Account": "Account"}
+SOBJECTS = {
+    "Opportunity": "Opportunity",
+    "OpportunityLineItems": "OpportunityLineItem",
+    "Account": "Account",
+    "Product2": "Product2",
+}
 CUSTOM, RELATIONSHIP = "__c", "__r"
 RECIPIENT = "invoicing.bill_to."
 TEXT: Row = {"type": "Text", "length": 255}
@@ -64,7 +69,7 @@ def needed(org: Org) -> dict[str, Needed]:
 
 
 def _needed(org: Org) -> Iterator[Needed]:
-    for readers in (org.deal, org.custom, org.line, org.account, org.invoicing):
+    for readers in (org.deal, org.custom, org.line, org.product, org.account, org.invoicing):
         for each in readers.values():
             yield from _read(each)
     deal, contract = org.written.deal, org.written.contract

@@ -90,6 +90,25 @@ class Custom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     invoice: dict[str, str] = {}
 
 
+class NewProducts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How products are created that the CRM's catalogue has.
+
+    `unit` and `category` are the names of the unit, and of the accounting category, of one of which the CRM says
+    neither. `units` and `categories` hold the names by the CRM's own; what is not there has the same name here.
+    """
+
+    unit: str = "Unit"
+    category: str = ""
+    units: dict[str, str] = {}
+    categories: dict[str, str] = {}
+
+    def unit_of(self, named: str) -> str:
+        return self.units.get(named, named) or self.unit
+
+    def category_of(self, named: str) -> str:
+        return self.categories.get(named, named) or self.category
+
+
 class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The mapping of one Tryton.
 
@@ -98,6 +117,7 @@ class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     legal_entities: dict[str, Entity]
     product_classes: dict[str, str] = {}
+    products: NewProducts = NewProducts()
     custom: Custom = Custom()
 
     def of(self, legal_entity: str) -> Entity | None:

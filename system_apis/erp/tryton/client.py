@@ -51,13 +51,15 @@ FUTURE = "invoice_date_future"
 class Settings(PlatformServer, frozen=True, kw_only=True):
     """The database with the books, and the user that opens them.
 
-    `mapping` names the file that says what the books' taxes are called; empty for the shipped one.
+    `mapping` names the file that says what the books' taxes are called; empty for the shipped one. With `products` the
+    user creates and renames products, for which it needs more rights.
     """
 
     database: str
     user: str
     password: Secret
     mapping: str = ""
+    products: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,12 +15,14 @@ from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Pos
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
+from canonical.products import CatalogueProduct, ProductMatch
 from canonical.tax import Tax
 from policies.context import correlation
 from system_apis.connector import ConnectorContext, Misfit
 from system_apis.erp.port import Erp, put_invoice
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import books
+from system_apis.erp.tryton.catalogue import TrytonProducts
 from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.invoices import Invoices, in_books_of, posted_of
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row, from_decimal
@@ -65,6 +67,9 @@ class Tryton:
             return context.clock().astimezone(context.timezone(legal_entity)).date()
 
         self._invoices = Invoices(self._client, self.master_data, self._mapping, context.clock, today)
+        self._catalogue = TrytonProducts(
+            self._client, self.master_data, self._mapping.products, allowed=settings.products
+        )
         self._user = ApplicationUser(self._client, settings, context.instance)
 
     @_as_the_books_are
@@ -94,7 +99,17 @@ class Tryton:
     @_as_the_books_are
     async def known_products(self, skus: Sequence[str]) -> dict[str, Product]:
         found = await self.master_data.products(skus)
-        return {sku: Product(each["tax_class"], each["digits"]) for sku, each in found.items()}
+        return {sku: Product(each["tax_class"], each["digits"], not each["active"]) for sku, each in found.items()}
+
+    @_as_the_books_are
+    async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:
+        return await self._catalogue.match(products)
+
+    @_as_the_books_are
+    async def put_product(self, product: CatalogueProduct) -> CatalogueProduct:
+        put = await self._catalogue.put(product)
+        self.master_data.forget()  # it is another one than was read before
+        return put
 
     @_as_the_books_are
     async def credit(

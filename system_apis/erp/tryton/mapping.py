@@ -83,7 +83,18 @@ _PARTY = {
     "contact_mechanisms.value": "customer.contact",
 }
 _USER: Fields = dict.fromkeys(("name", "login", "password", "active", "company", "companies", "groups"), TECHNICAL)
+_TEMPLATE: Fields = {"name": "product.name"}
 FIELDS: dict[str, Fields] = {
+    "model.product.template.create": _TEMPLATE
+    | {
+        "code": "product.sku",
+        "type": TECHNICAL,
+        "default_uom": "product.unit",
+        "account_category": "product.category",
+        "products": TECHNICAL,
+    },
+    "model.product.template.write": IDS | _TEMPLATE,
+    "model.product.product.write": IDS | {"active": "product.active"},
     "model.party.party.create": _PARTY,
     "model.party.party.write": IDS | _PARTY,
     INVOICE: {

@@ -138,30 +138,34 @@ class MasterData:
         return msgspec.structs.replace(tax, code=code)
 
     async def products(self, skus: Sequence[str]) -> dict[str, Row]:
-        """Return those of `skus` that the ERP has."""
+        """Return those of `skus` that the ERP has, those that are out of use included."""
         await self.load_products(skus)
         return {sku: self._products[sku] for sku in skus if sku in self._products}
 
     async def load_products(self, skus: Sequence[str]) -> None:
-        """Read products that are not known yet."""
+        """Read products that are not known yet, those that are out of use included: contracts may have them."""
         missing = [sku for sku in skus if sku and ("product", sku) not in self._fresh]
         if not missing:
             return
         fields = [
             "code",
+            "active",
+            "template.active",
             "default_uom",
             "default_uom.digits",
             "account_category.account_revenue",
             "account_category.name",
         ]
-        company = next(iter(self._companies.values()), {"id": 0})["id"] or (await self._any_company())
-        found = await self._client.rows("product.product", [["code", "in", missing]], fields, company)
+        coded = [["code", "in", missing]]
+        found = await self._client.rows("product.product", coded, fields, await self.any_company(), inactive=True)
+        found.sort(key=is_on_sale)  # of several with a code, which are out of use but for one, that one counts
         for sku in set(missing) - {each["code"] for each in found}:
             self._products.pop(sku, None)
         for each in found:
             category: Row = each["account_category."] or {}
             self._products[each["code"]] = {
                 "id": each["id"],
+                "active": is_on_sale(each),
                 "default_uom": each["default_uom"],
                 "digits": each["default_uom."]["digits"],
                 "account": category.get("account_revenue"),
@@ -169,7 +173,10 @@ class MasterData:
             }
             self._fresh.add(("product", each["code"]))
 
-    async def _any_company(self) -> int:
+    async def any_company(self) -> int:
+        """Return Tryton's id of a company: what is read of products depends on which, and is the same for all."""
+        if known := next(iter(self._companies.values()), None):
+            return known["id"]
         rows = await self._client.rows("company.company", [], ["id"], 0, 1)
         return rows[0]["id"]
 
@@ -240,3 +247,8 @@ class MasterData:
             self._identifier_types = {kind for kind, _ in types if kind}
             self._fresh.add("identifier_types")
         return self._identifier_types
+
+
+def is_on_sale(product: Row) -> bool:
+    """Return whether a product that was read with its template is in use."""
+    return bool(product["active"] and product["template."]["active"])

@@ -1,7 +1,8 @@
 """The user of the books that we work as: what it may do too little or too much of, and how setup makes it.
 
-What we do takes Tryton's group Accounting and nothing else (the access rights of the modules party, account and
-account_invoice, as their `ir.model.access` records declare them).
+What we do takes Tryton's group Accounting, and where products are written those that may write them, and nothing else
+(the access rights of the modules party, account, account_invoice, product and account_product, as their
+`ir.model.access` and `ir.model.field.access` records declare them).
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.mapping import Row
 from system_apis.setup import MARK, Act, Made, Step
 
-GROUP = "account.group_account"
+GROUPS = {"account.group_account": "Accounting"}
+PRODUCT_GROUPS = {
+    "product.group_product_admin": "Product Administration",
+    "account_product.group_account_product_admin": "Account Product Administration",
+}
+"""What it takes beside to create a product, with its accounting category."""
 MODEL = "res.user"
 
 
@@ -25,6 +31,8 @@ class ApplicationUser:
         self._client = client
         self._login = settings.user
         self._password = settings.password
+        self._groups = GROUPS | (PRODUCT_GROUPS if settings.products else {})
+        self._names = " and ".join(self._groups.values())
         self._what = f"user {settings.user!r}"
         self._setup = f"tiergate setup erp {instance}"
 
@@ -39,10 +47,10 @@ class ApplicationUser:
         remedy = f"run `{self._setup}` as an administrator, or let one change it"
         found = [Misfit(f"the {self._what} {each}", remedy) for each in await self._lacks(user, companies)]
         if user["administrator"]:
-            remedy = f"name one in `user` that is in the group Accounting alone: `{self._setup}` makes it"
+            remedy = f"name one in `user` that is in the group {self._names} alone: `{self._setup}` makes it"
             found.append(Misfit(f"the {self._what} is an administrator, who may do everything", remedy, blocks=False))
         for each in await self._others(user):
-            remedy = "take it out: Accounting is enough"
+            remedy = f"take it out: {self._names} is enough"
             found.append(Misfit(f"the {self._what} is in the group {each['name']}", remedy, blocks=False))
         return found
 
@@ -51,7 +59,7 @@ class ApplicationUser:
         user = await self._read()
         if user is None or not user["active"]:
             plan = (
-                "create it, in the group Accounting"
+                f"create it, in the group {self._names}"
                 if user is None
                 else "put it in use again, with the password that it had"
             )
@@ -78,24 +86,24 @@ class ApplicationUser:
 
     async def _lacks(self, user: Row, companies: Iterable[Row]) -> list[str]:
         lacks: list[str] = []
-        group = await self._group()
-        own = [["id", "in", user["groups"]], ["parent", "child_of", [group]]]
-        if not user["administrator"] and not await self._client.rows("res.group", own, ["id"], 0, 1):
-            lacks.append("is not in the group Accounting")
+        for group, name in zip(await self._group_ids(), self._groups.values(), strict=True):
+            own = [["id", "in", user["groups"]], ["parent", "child_of", [group]]]
+            if not user["administrator"] and not await self._client.rows("res.group", own, ["id"], 0, 1):
+                lacks.append(f"is not in the group {name}")
         lacks += [f"may not work for {each['name']}" for each in companies if each["id"] not in user["companies"]]
         return lacks
 
     async def _others(self, user: Row) -> list[Row]:
-        others = [["id", "in", user["groups"]], ["id", "!=", await self._group()]]
+        others = [["id", "in", user["groups"]], ["id", "not in", await self._group_ids()]]
         return await self._client.rows("res.group", others, ["name"], 0)
 
-    async def _group(self) -> int:
-        return await self._client.call("model.ir.model.data.get_id", GROUP)
+    async def _group_ids(self) -> list[int]:
+        return [await self._client.call("model.ir.model.data.get_id", each) for each in self._groups]
 
     def _made(self, user: Row | None, companies: list[Row]) -> Act:
         async def act() -> Made:
             allowed = {"companies": [["add", [each["id"] for each in companies]]]}
-            allowed["groups"] = [["add", [await self._group()]]]
+            allowed["groups"] = [["add", await self._group_ids()]]
             if user is not None:
                 await self._write(user["id"], active=True, **allowed)
                 if user["company"] is None and companies:  # it is one of those that the user has already

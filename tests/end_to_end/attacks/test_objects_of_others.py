@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from canonical.catalogue_sync import CatalogueSync
 from canonical.ids import utc_now
 from canonical.mass_changes import MassChange
 from canonical.orders import Order
@@ -30,6 +31,7 @@ BODIES: dict[str, object] = {
     "sales_preview_amendment": ENDS,
     "sales_request_amendment": ENDS,
     "partners_preview_amendment": ENDS,
+    "sales_preview_catalogue_sync": {},
     "partners_request_amendment": ENDS,
     "sales_act_on_mass_change": {"action": "cancel"},
     "support_act_on_case": {"action": "retry"},
@@ -39,19 +41,16 @@ BODIES: dict[str, object] = {
 
 
 class Target:
-    """What the strangers want to see: an order of Nord's customer with its contract, a change of that, one of many, and
-    a case."""
+    """What the strangers want to see: an order of Nord's customer with its contract, and what else there is by now."""
 
-    def __init__(self, order: Order, case_id: str, amendment_id: str, mass_change_id: str, event: str) -> None:
+    def __init__(self, order: Order, event: str, **ids: str) -> None:
         self.ids = {
             "order_id": order.id,
             "customer_id": order.customer_id,
             "contract_id": contract_of(order).id,
-            "amendment_id": amendment_id,
-            "mass_change_id": mass_change_id,
-            "case_id": case_id,
             "record": order.id,
             "number": event,
+            **ids,
         }
         self.order = order
 
@@ -72,7 +71,10 @@ def target(running: Environment) -> Target:
     many = {"sku": "SEAT", "legal_entity": "DE01", "price": dearer, "customers": [order.customer_id]}
     change = running.channels.post("sales-app", "/sales/v1/mass-changes", many, MassChange, key="many-of-another")
     event = str(running.record("SELECT seq FROM events WHERE subject = ?", order.deal_id))
-    return Target(order, running.cases_of(waiting.id)[0].id, asked.id, change.id, event)
+    syncs = "/sales/v1/catalogue-syncs"
+    sync: CatalogueSync = running.channels.post("sales-app", syncs, {}, CatalogueSync, key="of-another")
+    ids = {"amendment_id": asked.id, "mass_change_id": change.id, "sync_id": sync.id}
+    return Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
 
 
 def operations() -> list[tuple[str, str, str, dict[str, Any]]]:

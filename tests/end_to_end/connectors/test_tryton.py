@@ -21,6 +21,7 @@ from canonical.faults import Conflict, Misconfigured, Rejected, UnknownOutcome
 from canonical.ids import identifiers, utc_now
 from canonical.money import Money
 from canonical.parties import Address, Contact, Credit, Recipient
+from canonical.products import CatalogueProduct
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.site import GERMANY
@@ -72,7 +73,9 @@ class Books(ErpSubject):
         self._http = httpx.AsyncClient(base_url=url, timeout=20)
 
     def settings(self, url: str) -> PlatformServer:
-        return tryton.Settings(url=url, database=DATABASE, user="tiergate", password=Secret(self._password))
+        return tryton.Settings(
+            url=url, database=DATABASE, user="tiergate", password=Secret(self._password), products=True
+        )
 
     def platform(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self._url, timeout=20)
@@ -657,6 +660,85 @@ class TrytonKit(ErpKit):
         for theirs in (others, unused, "999999", "cus_of_stripe"):
             customer = samples.customer(new_id("cus"), references={INSTANCE: theirs})
             assert await self.bench.settled(lambda customer=customer: self.connector.put_customer(customer)) != theirs
+
+    @behaviour
+    async def a_product_is_created_once_with_its_unit_and_category_and_then_renamed(self) -> None:
+        wanted = CatalogueProduct("CREATED", "Created", "Hour", "Printed matter")
+        await self.settled_twice(wanted)
+        await self.bench.settled(lambda: self.connector.put_product(CatalogueProduct("CREATED", "Renamed")))
+
+        assert await self.products("CREATED") == [("Renamed", True, "Hour", "Printed matter")]
+        (match,) = await self.bench.settled(lambda: self.connector.match_products([wanted]))
+        assert match.present == msgspec.structs.replace(wanted, name="Renamed")
+
+    @behaviour
+    async def a_product_that_is_withdrawn_is_put_out_of_use_and_is_posted_still(self) -> None:
+        wanted = CatalogueProduct("WITHDRAWN", "Withdrawn", category="Subscriptions")
+        unused = msgspec.structs.replace(wanted, active=False)
+        await self.bench.settled(lambda: self.connector.put_product(wanted))
+        await self.settled_twice(unused)
+        await self.bench.settled(lambda: self.connector.put_customer(samples.customer("of_withdrawn")))
+        sold = samples.invoice("in_withdrawn", "of_withdrawn", "WITHDRAWN", (Money(100, "EUR"),), utc_now().date())
+        posting = await self.bench.settled(lambda: put_invoice(self.connector, sold, "next"))
+
+        assert [active for _, active, _, _ in await self.products("WITHDRAWN")] == [False]
+        assert posting.total == sold.total
+        known = await self.bench.settled(lambda: self.connector.known_products(["WITHDRAWN", "PLATFORM"]))
+        assert {sku: each.withdrawn for sku, each in known.items()} == {"WITHDRAWN": True, "PLATFORM": False}
+        await self.bench.settled(lambda: self.connector.put_product(wanted))
+        assert [active for _, active, _, _ in await self.products("WITHDRAWN")] == [True]
+
+    @behaviour
+    async def what_a_product_lacks_is_said_before_it_is_put_and_refused_after(self) -> None:
+        refused = {
+            "unit": CatalogueProduct("LACKING", "Lacking", "Parsec", "Subscriptions"),
+            "category": CatalogueProduct("LACKING", "Lacking", category="Nothing"),
+        }
+        for field, each in refused.items():
+            (match,) = await self.bench.settled(lambda each=each: self.connector.match_products([each]))
+            fault = await self.bench.fault(lambda each=each: self.connector.put_product(each))
+            assert [found.field for found in match.findings] == [field]
+            assert isinstance(fault, Rejected)
+            assert fault.field == field
+        other_unit = CatalogueProduct("PLATFORM", "Platform fee", "Hour")
+        fault = await self.bench.fault(lambda: self.connector.put_product(other_unit))
+        assert "a unit in use is never changed" in fault.reason
+        assert await self.products("LACKING") == []
+
+    @behaviour
+    async def a_product_that_is_sold_no_more_is_not_created(self) -> None:
+        await self.settled_twice(CatalogueProduct("NEVER", "Never", category="Subscriptions", active=False))
+
+        assert await self.products("NEVER") == []
+
+    @behaviour
+    async def products_are_written_only_where_the_settings_say_so(self) -> None:
+        self.bench.settings = msgspec.structs.replace(self.bench.settings, products=False)
+        connector = self.bench.connect()
+        wanted = CatalogueProduct("UNWANTED", "Unwanted", category="Subscriptions")
+
+        fault = await self.bench.fault(lambda: connector.put_product(wanted))
+        there = CatalogueProduct("PLATFORM", "Platform fee")
+        (match,) = await self.bench.settled(lambda: connector.match_products([there]))
+
+        assert isinstance(fault, Rejected)
+        assert fault.field == "products"
+        assert match.findings == ()
+
+    async def settled_twice(self, product: CatalogueProduct) -> None:
+        for _ in range(2):
+            await self.bench.settled(lambda: self.connector.put_product(product))
+
+    async def products(self, sku: str) -> list[tuple[str, bool, str, str]]:
+        """Return what Tryton has under a code: name, whether it is in use, unit and category."""
+        fields = ["name", "active", "default_uom.name", "account_category.name"]
+        rows = await cast("Books", self.subject).rows(
+            "product.product", [["code", "=", sku], ["active", "in", [True, False]]], fields
+        )
+        return [
+            (each["name"], bool(each["active"]), each["default_uom."]["name"], each["account_category."]["name"])
+            for each in rows
+        ]
 
     @behaviour
     async def a_wrong_password_is_named(self) -> None:

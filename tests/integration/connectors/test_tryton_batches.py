@@ -61,6 +61,8 @@ FIXED: dict[str, list[Row]] = {
         {
             "id": 1,
             "code": "SEAT",
+            "active": True,
+            "template.": {"active": True},
             "default_uom": 1,
             "default_uom.": {"digits": 0},
             "account_category.": {"account_revenue": 1, "name": ""},

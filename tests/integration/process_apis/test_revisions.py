@@ -49,6 +49,9 @@ LATER = {
     "amending_deals",
     "mass_changes",
     "mass_change_items",
+    "catalogue_syncs",
+    "catalogue_items",
+    "catalogue_products",
 }
 """Tables that version 0.1 did not have."""
 INSTANCES = {"crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner"}

@@ -25,7 +25,7 @@ from tiergate.doctor import RUNBOOK, Trouble, Word
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "docs/runbooks"
-CASES = ("amendments.md", "deals.md", "deliveries.md", "money.md", "platforms.md")
+CASES = ("amendments.md", "catalogue.md", "deals.md", "deliveries.md", "money.md", "platforms.md")
 KINDS: tuple[CaseKind, ...] = get_args(CaseKind)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 PARTS = ("You see", "It means", "Do:", "It is over", "Do not")
