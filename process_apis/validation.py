@@ -188,7 +188,10 @@ def _of_custom(deal: Deal) -> Iterator[Finding]:
 
 def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, Product]) -> list[Finding]:
     found: list[Finding] = []
-    if line.sku not in products:
+    known = products.get(line.sku)
+    if known and known.withdrawn:
+        found.append(Finding(f"{place}.sku", f"{line.sku} is sold no more: it is out of use in the ERP"))
+    if known is None:
         found.append(Finding(f"{place}.sku", f"the ERP has no product {line.sku or '(none)'}"))
     found += _of_quantity(line, f"{place}.quantity", products.get(line.sku))
     if line.interval not in INTERVALS:

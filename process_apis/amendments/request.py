@@ -237,6 +237,11 @@ def _taxed(
     )
     seller = context.platforms.legal_entity(contract.legal_entity)
     products = context.platforms.known_products(sorted({each.sku for each in changed}), contract.legal_entity)
+    had = {each.sku for each in contract.lines}  # of what is sold no more, a contract keeps what it has
+    products = {
+        sku: msgspec.structs.replace(each, withdrawn=each.withdrawn and sku not in had)
+        for sku, each in products.items()
+    }
     if findings := validation.findings_of_lines(deal, seller, products):
         raise NotPossible([_at_its_action(each, changed, actions) for each in findings])
     decided = {each.id: each for each in validation.priced(deal, seller, products)}

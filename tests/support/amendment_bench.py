@@ -62,6 +62,8 @@ class Everybody:
         """What billing answers a change."""
         self.target = "works"
         """Whether the target works, is `away`, or `refuses`."""
+        self.withdrawn: tuple[str, ...] = ()
+        """The products that the ERP has out of use."""
         self.away = False
         """Whether billing is, when it is asked for a preview."""
         self.last_period = False
@@ -98,7 +100,7 @@ class Everybody:
                 taxes = (Tax("standard", "standard", Decimal(19)),)
                 return LegalEntity(code, "Seller", "DE", "EUR", {}, taxes, (TaxRule(tax="standard"),))
             case ["erp", "v1", "products"]:
-                return KnownProducts(("SEAT", "SUPPORT", "EXTRA"))
+                return KnownProducts(("SEAT", "SUPPORT", "EXTRA"), withdrawn=self.withdrawn)
             case _:
                 raise AssertionError(f"{place} is not expected")
 

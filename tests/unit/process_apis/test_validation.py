@@ -274,3 +274,11 @@ def test_what_was_agreed_for_the_invoices_is_in_the_contract() -> None:
 
     assert fields(deal(invoicing=agreed)) == []
     assert planned(deal(invoicing=agreed)).invoicing == agreed
+
+
+def test_a_product_that_is_withdrawn_is_not_sold_any_more() -> None:
+    products = PRODUCTS | {"SEAT": Product(withdrawn=True)}
+
+    (found,) = findings(deal(), SELLER, products, (), STARTS)
+
+    assert (found.field, "sold no more" in found.reason) == ("deal.lines[0].sku", True)

@@ -38,7 +38,10 @@ def sales(*versions: str) -> tuple[str, str]:
 
 APP = '[clients.sales-app]\nkind = "internal"'
 APIS = 'apis = ["sales", "support"]'
-SCOPES = 'scopes = ["orders:read", "contracts:amend", "contracts:mass_change", "cases:read", "cases:act"]'
+SCOPES = (
+    'scopes = ["orders:read", "contracts:amend", "contracts:mass_change", "cases:read", "cases:act", '
+    '"catalogue:read", "catalogue:sync"]'
+)
 SEES_ALL = f'{APIS}\n{SCOPES}\nlegal_entities = ["*"]'
 GATEWAY_DAYS = "The gateway: audit records are kept for 30 days instead of 365."
 GET_DEAL = 'get_deal = { scope = "crm:read", tier = "near_real_time", idempotency = "safe" }'

@@ -353,6 +353,19 @@ def test_what_the_erp_lacks_is_named_at_the_action_that_asks_for_it(bench: Bench
     assert {each.field for each in bench.cases(asked)} == {"actions[1].sku", "actions[2].unit_price"}
 
 
+def test_a_line_of_a_product_that_is_withdrawn_is_changed_and_no_new_one_is_sold(bench: Bench) -> None:
+    bench.everybody.withdrawn = ("SEAT", "SUPPORT")
+
+    fewer = bench.ask(seats(9))
+
+    assert bench.run(fewer).state == "applied"
+    ended = bench.ask(RemoveLine("support"), key="ended")
+    assert bench.run(ended).state == "applied"
+    again = bench.ask(a_line("more"), key="again")
+    assert bench.run(again).state == "on_hold"
+    assert {each.field for each in bench.cases(again)} == {"actions[0].sku"}
+
+
 def test_what_the_target_refuses_to_take_back_is_tried_again_or_left(bench: Bench) -> None:
     bench.everybody.target = "refuses"
     asked = bench.ask(seats(9))
