@@ -160,6 +160,16 @@ class DealReference(msgspec.Struct, frozen=True):
     id: str
 
 
+class ContractCopy(msgspec.Struct, frozen=True):
+    """What the CRM holds of a contract of ours now. `id` and `account_id` are the CRM's own."""
+
+    id: str
+    account_id: str
+    starts_on: date | None
+    term_months: int
+    """0 for one without end."""
+
+
 class DealStatus(msgspec.Struct, frozen=True):
     """What the CRM shows of an order, or of the amendment that a deal has become: a projection.
 

@@ -146,6 +146,19 @@ class CustomerMatches(msgspec.Struct, frozen=True):
     items: tuple[CustomerMatch, ...]
 
 
+class CustomerCopy(msgspec.Struct, frozen=True):
+    """What a platform holds of a customer of ours now. `id` is the platform's own.
+
+    What it does not keep, and what it writes in a form of its own that says the same, is as it was asked with.
+    """
+
+    id: str
+    name: str
+    address: Address
+    email: str = ""
+    tax_number: str = ""
+
+
 class Product(msgspec.Struct, frozen=True):
     """What the ERP says of a product: its tax class, and how many digits after the point its quantities may have. One
     that is `withdrawn` is posted still, for contracts that have it, and sold no more."""

@@ -1,5 +1,5 @@
-"""The states of orders, contracts, amendments, mass changes and catalogue syncs: a table each, checked at every change
-and drawn in the docs."""
+"""The states of orders, contracts, amendments, mass changes, catalogue syncs and drifts: a table each, checked at every
+change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -118,6 +118,14 @@ CATALOGUE_SYNC_TRANSITIONS: dict[CatalogueSyncState, frozenset[CatalogueSyncStat
     "given_up": frozenset(),
 }
 
+DriftState = Literal["open", "repaired", "accepted", "gone"]
+DRIFT_TRANSITIONS: dict[DriftState, frozenset[DriftState]] = {
+    "open": frozenset({"repaired", "accepted", "gone"}),
+    "accepted": frozenset({"open", "repaired", "gone"}),
+    "repaired": frozenset({"open"}),
+    "gone": frozenset({"open"}),
+}
+
 
 class IllegalTransition(ValueError):
     """The table has no such change: the caller acted on an outdated state of the record."""
@@ -153,12 +161,19 @@ def check_catalogue_sync(present: CatalogueSyncState, wanted: CatalogueSyncState
         raise IllegalTransition(f"a catalogue sync cannot go from {present} to {wanted}")
 
 
+def check_drift(present: DriftState, wanted: DriftState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    if wanted != present and wanted not in DRIFT_TRANSITIONS[present]:
+        raise IllegalTransition(f"a drift cannot go from {present} to {wanted}")
+
+
 def mermaid(
     transitions: dict[OrderState, frozenset[OrderState]]
     | dict[ContractState, frozenset[ContractState]]
     | dict[AmendmentState, frozenset[AmendmentState]]
     | dict[MassChangeState, frozenset[MassChangeState]]
-    | dict[CatalogueSyncState, frozenset[CatalogueSyncState]],
+    | dict[CatalogueSyncState, frozenset[CatalogueSyncState]]
+    | dict[DriftState, frozenset[DriftState]],
 ) -> str:
     """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2"]

@@ -158,6 +158,20 @@ NOT_ALLOWED_NOW = problem_type(
     "Read the record again and choose one of its allowed actions.",
     "The record has moved on: what you ask for does not fit the state that it is in.",
 )
+OWNER_CHANGED = problem_type(
+    "owner-changed",
+    409,
+    "The owner says something else by now",
+    "Read the drift again: it has the owner's value of now. Repair it if that is what the other system is to hold.",
+    "What was seen when the drift was read is not what would be written. Nothing was done.",
+)
+DRIFT_STAYS = problem_type(
+    "drift-stays",
+    409,
+    "The other system holds its value all the same",
+    "Correct it in that system, or accept it. Somebody may have added a value there that is not ours to take away.",
+    "The owner's value was written, and a look after it found another one still: the drift stays open.",
+)
 REQUEST = problem_type(
     "bad-request",
     400,

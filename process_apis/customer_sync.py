@@ -93,9 +93,9 @@ def _follow(context: WorkflowContext, customer_id: str) -> None:
     account = onboarding.account_of(context, known)
     wanted = onboarding.refreshed(context, known, account)
     sold = context.orders.sold_by(customer_id)
-    for copy in _copies(context, "billing", wanted, sold):
+    for copy in copies(context, "billing", wanted, sold):
         context.platforms.put_billing_customer(copy)
-    for copy in _copies(context, "erp", wanted, sold):
+    for copy in copies(context, "erp", wanted, sold):
         context.platforms.put_erp_customer(copy)
     customers.keep(context.database, wanted)
     context.orders.hand_over(customer_id, wanted.partner)
@@ -104,19 +104,17 @@ def _follow(context: WorkflowContext, customer_id: str) -> None:
         context.platforms.put_account_sync(known.crm, account.id, followed)
 
 
-def _copies(
-    context: WorkflowContext, domain: Domain, wanted: Customer, sold: dict[str, TaxTreatment]
-) -> list[Customer]:
+def copies(context: WorkflowContext, domain: Domain, wanted: Customer, sold: dict[str, TaxTreatment]) -> list[Customer]:
     """Return a customer for each platform of a domain that has it, with the tax that the legal entity which sold last
     through that platform has decided. `sold` is as `Orders.sold_by` returns it."""
     platforms = context.live_catalogue.current
-    copies: dict[str | None, Customer] = {}
+    found: dict[str | None, Customer] = {}
     others = [(seller, tax) for seller, tax in sold.items() if seller != wanted.legal_entity]
     for seller, tax in (*others, (wanted.legal_entity, wanted.tax_treatment)):
         instance = platforms.instance_for(domain, seller)
         if instance in wanted.references or seller == wanted.legal_entity:
-            copies[instance] = msgspec.structs.replace(wanted, legal_entity=seller, tax_treatment=tax)
-    return list(copies.values())
+            found[instance] = msgspec.structs.replace(wanted, legal_entity=seller, tax_treatment=tax)
+    return list(found.values())
 
 
 def _tell(context: WorkflowContext, customer_id: str, fault: PlatformFault) -> None:

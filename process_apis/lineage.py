@@ -413,6 +413,10 @@ def _changed(event: Event, _: Mapping[str, str]) -> str:
     return f"the account {event.data.get('account', '')} of the customer was changed"
 
 
+def _changed_in_billing(event: Event, _: Mapping[str, str]) -> str:
+    return f"somebody changed the customer in {event.instance}"
+
+
 def _refused(event: Event, _: Mapping[str, str]) -> str:
     return f"{event.subject} could not be read: {event.data.get('field', '')}: {event.data.get('reason', '')}"
 
@@ -426,6 +430,7 @@ WORDS: Mapping[str, Callable[[Event, Mapping[str, str]], str]] = {
     types.PAYMENT_RECEIVED: _paid_in_part,
     types.INVOICE_CANCELLED: _cancelled,
     types.CUSTOMER_CHANGED: _changed,
+    types.BILLED_CUSTOMER_CHANGED: _changed_in_billing,
     types.RECORD_REFUSED: _refused,
 }
 """What an event says, by its type; the summary of the catalogue for any other."""

@@ -18,12 +18,21 @@ from canonical.billing import (
     PostingResult,
     PostingResults,
 )
-from canonical.deals import Deal, DealReference, DealStatus, OrderReference, PlacedDeal, ProvisioningRequest
+from canonical.deals import (
+    ContractCopy,
+    Deal,
+    DealReference,
+    DealStatus,
+    OrderReference,
+    PlacedDeal,
+    ProvisioningRequest,
+)
 from canonical.parties import (
     Account,
     AccountSync,
     Credit,
     Customer,
+    CustomerCopy,
     CustomerMatch,
     CustomerMatches,
     KnownProducts,
@@ -61,6 +70,9 @@ class Platforms:
 
     def account(self, crm: str, account_id: str) -> Account:
         return self._client.call("GET", f"/crm/v1/accounts/{_key(account_id)}?{_at(crm)}", Account)
+
+    def crm_contract(self, crm: str, contract_id: str) -> ContractCopy:
+        return self._client.call("GET", f"/crm/v1/contracts/{_key(contract_id)}?{_at(crm)}", ContractCopy)
 
     def put_account_sync(self, crm: str, account_id: str, sync: AccountSync) -> None:
         self._client.call("PUT", f"/crm/v1/accounts/{_key(account_id)}/followed?{_at(crm)}", AccountSync, sync)
@@ -122,6 +134,10 @@ class Platforms:
         path = f"/erp/v1/customers/{_key(customer.id)}/matches"
         return self._client.call("POST", path, CustomerMatches, customer).items
 
+    def erp_customer(self, customer: Customer) -> CustomerCopy:
+        path = f"/erp/v1/customers/{_key(customer.id)}/copy"
+        return self._client.call("POST", path, CustomerCopy, customer)
+
     def put_erp_customer(self, customer: Customer) -> str:
         return self._client.call("PUT", f"/erp/v1/customers/{_key(customer.id)}", PlatformId, customer).id
 
@@ -154,6 +170,10 @@ class Platforms:
     def match_billing_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
         path = f"/billing/v1/customers/{_key(customer.id)}/matches"
         return self._client.call("POST", path, CustomerMatches, customer).items
+
+    def billing_customer(self, customer: Customer) -> CustomerCopy:
+        path = f"/billing/v1/customers/{_key(customer.id)}/copy"
+        return self._client.call("POST", path, CustomerCopy, customer)
 
     def put_billing_customer(self, customer: Customer) -> str:
         return self._client.call("PUT", f"/billing/v1/customers/{_key(customer.id)}", PlatformId, customer).id

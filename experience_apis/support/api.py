@@ -9,13 +9,15 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Case, CaseAction, CaseState, Team
+from canonical.drift import Drift, DriftAcceptance
 from canonical.orders import Cancellation, CustomerOverview, Order, Page
+from canonical.states import DriftState
 from experience_apis.process_client import Process
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit
+from policies.contract.parameters import CanonicalId, Cursor, Instance, Limit, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
-from policies.problems import NOT_ALLOWED_NOW
+from policies.problems import DRIFT_STAYS, NOT_ALLOWED_NOW, OWNER_CHANGED
 
 
 @operation(
@@ -110,4 +112,110 @@ async def give_up_order(
     return await process.post(principal, f"orders/{order_id}/cancellation", data)
 
 
-routers = versioned("support", __name__, [list_cases, get_case, act_on_case, give_up_order, get_customer])
+@operation(
+    "support_list_drifts",
+    "GET",
+    "/drifts",
+    summary="List where a system holds another value than the owner of the field, newest first",
+    answers=Page[Drift],
+    passes="drifts",
+    links={"support_get_drift": ("drift_id", "/items/0/id")},
+)
+async def list_drifts(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    drift_state: Annotated[DriftState | None, QueryParameter(name="state")] = None,
+    system: Instance = None,
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Filter by state, by the system that holds the other value, or by customer."""
+    wanted = {"state": drift_state, "system": system, "customer_id": customer_id}
+    return await process.get(principal, "drifts", wanted | {"cursor": cursor, "limit": limit})
+
+
+@operation(
+    "support_get_drift",
+    "GET",
+    "/drifts/{drift_id:str}",
+    summary="Read a drift",
+    answers=Drift,
+    passes="drifts/{drift_id}",
+)
+async def get_drift(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], drift_id: CanonicalId
+) -> Response[bytes]:
+    """Return what the owner says and what the other system says, as they were seen last."""
+    return await process.get(principal, f"drifts/{drift_id}", {})
+
+
+@operation(
+    "support_repair_drift",
+    "POST",
+    "/drifts/{drift_id:str}/repair",
+    summary="Write the owner's value to the system that holds another",
+    answers=Drift,
+    status=200,
+    problems=(NOT_ALLOWED_NOW, OWNER_CHANGED, DRIFT_STAYS),
+    asks_platforms=True,
+)
+async def repair_drift(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], drift_id: CanonicalId
+) -> Response[bytes]:
+    """Look first, write the one field, and look again. What is repaired or gone already is left as it is."""
+    return await process.post(principal, f"drifts/{drift_id}/repair", None)
+
+
+@operation(
+    "support_accept_drift",
+    "POST",
+    "/drifts/{drift_id:str}/acceptance",
+    summary="Let a system keep a value of its own",
+    answers=Drift,
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+)
+async def accept_drift(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    drift_id: CanonicalId,
+    data: JSONBody[DriftAcceptance],
+) -> Response[bytes]:
+    """Say why. It is open again when either value changes."""
+    return await process.post(principal, f"drifts/{drift_id}/acceptance", data)
+
+
+@operation(
+    "support_look_for_drift",
+    "POST",
+    "/drift-looks/{record:str}",
+    summary="Compare a customer or a contract in every system now",
+    answers=Page[Drift],
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+    asks_platforms=True,
+)
+async def look_for_drift(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], record: CanonicalId
+) -> Response[bytes]:
+    """Return the differences that are there now, accepted ones included. Nothing is written to any system."""
+    return await process.post(principal, f"drift-looks/{record}", None)
+
+
+routers = versioned(
+    "support",
+    __name__,
+    [
+        list_cases,
+        get_case,
+        act_on_case,
+        give_up_order,
+        get_customer,
+        list_drifts,
+        get_drift,
+        repair_drift,
+        accept_drift,
+        look_for_drift,
+    ],
+)

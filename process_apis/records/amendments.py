@@ -35,6 +35,9 @@ UNDECIDED: tuple[AmendmentState, ...] = (
     "on_hold",
 )
 """Where an amendment is that those after it wait for."""
+ON_ITS_WAY = sa.select(amendments.c.seq).where(
+    amendments.c.contract_id == OF, amendments.c.state.in_(("provisioning", "applying"))
+)
 FUTURE: tuple[AmendmentState, ...] = ("scheduled",)
 ENDED: tuple[AmendmentState, ...] = ("applied", "given_up")
 IS_UNDECIDED = sa.and_(amendments.c.seq < sa.bindparam("seq"), amendments.c.state.in_(UNDECIDED))
@@ -231,6 +234,11 @@ class Amendments:
         with self._engine.connect() as connection:
             rows = connection.execute(OF_CONTRACT, {"of": contract_id}).all()
         return tuple(row.id for row in rows if row.state not in ENDED)
+
+    def being_carried_out(self, contract_id: str) -> bool:
+        """Return whether a change of a contract is on its way to the platforms."""
+        with self._engine.connect() as connection:
+            return connection.execute(ON_ITS_WAY, {"of": contract_id}).first() is not None
 
     def visible(self, amendment_id: str, principal: Principal) -> Amendment | None:
         """Return None when there is no such amendment, or none that the caller may see."""

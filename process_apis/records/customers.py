@@ -36,6 +36,15 @@ def keep(engine: sa.Engine, customer: Customer) -> None:
         connection.execute(CHANGE, {"of": customer.id} | kept)
 
 
+def refer(engine: sa.Engine, customer_id: str, platform: str, reference: str) -> None:
+    """Remember what a platform calls a customer by now; all else of it stays as it was last seen."""
+    with writing(engine) as connection:
+        known = CUSTOMER.decode(connection.execute(LOCKED, {"of": customer_id}).scalar_one())
+        if known.references.get(platform) != reference:
+            moved = msgspec.structs.replace(known, references=known.references | {platform: reference})
+            connection.execute(CHANGE, {"of": customer_id, "document": msgspec.json.encode(moved)})
+
+
 # ---- customers that share an account of the CRM
 
 

@@ -209,6 +209,44 @@ amending_deals = sa.Table(
     sa.Column("next_attempt_at", sa.String(40), index=True),
     sa.UniqueConstraint("crm", "deal_id"),
 )
+drifts = sa.Table(
+    "drifts",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("subject", KEY, nullable=False, index=True),
+    sa.Column("field", sa.String(60), nullable=False),
+    sa.Column("system", INSTANCE, nullable=False),
+    sa.Column("owner", INSTANCE, nullable=False),
+    sa.Column("owner_value", sa.Text, nullable=False, info=TEXT),
+    sa.Column("value", sa.Text, nullable=False, info=TEXT),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("customer_id", KEY, nullable=False, index=True),
+    sa.Column("legal_entity", sa.String(20), nullable=False),
+    sa.Column("since", sa.String(40), nullable=False),
+    sa.Column("seen_at", sa.String(40), nullable=False),
+    sa.Column("settled_at", sa.String(40)),
+    sa.Column("settled_by", KEY, nullable=False, default="", info=TEXT),
+    sa.Column("reason", sa.Text, nullable=False, default="", info=TEXT),
+    sa.Column("correlation_id", KEY, nullable=False),
+)
+drift_looks = sa.Table(
+    "drift_looks",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+)
+drift_sweeps = sa.Table(
+    "drift_sweeps",
+    metadata,
+    sa.Column("name", KEY, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("next_at", sa.String(40), nullable=False),
+)
 catalogue_syncs = sa.Table(
     "catalogue_syncs",
     metadata,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from canonical.cases import Finding
 from canonical.deals import DealStatus
 from canonical.faults import TRANSIENT, NotFound, Rejected
+from canonical.orders import Order
 from canonical.states import OrderState
 from policies.context.correlation import correlated
 from process_apis.records import customers
@@ -19,25 +20,7 @@ IN_FORCE: tuple[OrderState, ...] = ("partially_active", "active")
 def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
     order = context.orders.as_it_stands(order_id, with_lines=False)
-    findings = context.cases.findings_of(order_id) if order.state == "on_hold" else ()
-    status = DealStatus(order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings)
-    if order.plan and order.state in IN_FORCE:
-        contract = order.plan.contract
-        # What was followed since the order was accepted stays followed: the account's mark never goes back. An account
-        # of two customers has the mark of the one that gets its deals.
-        customer = customers.last_seen(context.database, order.customer_id) or order.plan.customer
-        status = DealStatus(
-            order_id=order.id,
-            state=order.state,
-            detail=order.blocked_reason or _changed(context, contract.id),
-            account_id=customer.references.get(order.crm, order.plan.account_id),
-            customer_id="" if customers.shares_with(context.database, customer.id) else customer.id,
-            contract_id=contract.id,
-            starts_on=contract.starts_on,
-            term_months=contract.term_months,
-            legal_entity=order.legal_entity,
-            revision=customer.revision,
-        )
+    status = status_of(context, order)
     with correlated(order.correlation_id):
         try:
             context.platforms.put_deal_status(order.crm, order.deal_id, status)
@@ -49,6 +32,31 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
         else:
             context.cases.resolve(order.id, "the CRM shows it", kind="status_not_shown")
     context.orders.change(order.id, crm_status=order.state)
+
+
+def status_of(context: WorkflowContext, order: Order) -> DealStatus:
+    """Return what the CRM is to show of an order as it is now, with its contract once that is in force."""
+    findings = context.cases.findings_of(order.id) if order.state == "on_hold" else ()
+    if order.plan is None or order.state not in IN_FORCE:
+        return DealStatus(
+            order.id, order.state, order.blocked_reason, legal_entity=order.legal_entity, findings=findings
+        )
+    contract = order.plan.contract
+    # What was followed since the order was accepted stays followed: the account's mark never goes back. An account
+    # of two customers has the mark of the one that gets its deals.
+    customer = customers.last_seen(context.database, order.customer_id) or order.plan.customer
+    return DealStatus(
+        order_id=order.id,
+        state=order.state,
+        detail=order.blocked_reason or _changed(context, contract.id),
+        account_id=customer.references.get(order.crm, order.plan.account_id),
+        customer_id="" if customers.shares_with(context.database, customer.id) else customer.id,
+        contract_id=contract.id,
+        starts_on=contract.starts_on,
+        term_months=contract.term_months,
+        legal_entity=order.legal_entity,
+        revision=customer.revision,
+    )
 
 
 def _changed(context: WorkflowContext, contract_id: str) -> str:

@@ -11,7 +11,7 @@ from litestar.params import JSONBody
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.events import WebhookReceipt
-from canonical.parties import Customer, CustomerMatches, PlatformId
+from canonical.parties import Customer, CustomerCopy, CustomerMatches, PlatformId
 from canonical.products import CatalogueProduct, PriceChange, ProductBatch, ProductMatches
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
@@ -55,6 +55,24 @@ async def match_billing_customer(
     names_the_same(customer_id, data.id)
     with record_of(data.legal_entity):
         return CustomerMatches(await billings.serving(data.legal_entity).match_customer(data))
+
+
+@operation(
+    "copy_of_billing_customer",
+    "POST",
+    "/customers/{customer_id:str}/copy",
+    summary="Read what billing holds of a customer",
+    status=200,
+    problems=WRITES,
+)
+async def copy_of_billing_customer(
+    billings: NamedDependency[Instances[Billing]], customer_id: ForeignKey, data: JSONBody[Customer]
+) -> CustomerCopy:
+    """Return the fields that are copies there, in the words of the canonical model, and write nothing. Name and address
+    are kept out of the URL."""
+    names_the_same(customer_id, data.id)
+    with record_of(data.legal_entity):
+        return await billings.serving(data.legal_entity).customer_copy(data)
 
 
 @operation(
@@ -231,6 +249,7 @@ router = Router(
     route_handlers=[
         match_billing_customer,
         put_billing_customer,
+        copy_of_billing_customer,
         put_contract,
         start_contract,
         cancel_contract,

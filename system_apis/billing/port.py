@@ -10,7 +10,7 @@ import msgspec
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.events import Event
-from canonical.parties import Customer, CustomerMatch
+from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
 from system_apis.feed import Look
 from system_apis.intake import Intake
@@ -34,6 +34,14 @@ class Billing(Protocol):
         """Return the records that may be a customer whom we do not know here yet: with its tax number, its e-mail or
         its name, and the one that its `references` name. Records of other customers of ours are left out. Return the
         one record alone that has our id already.
+        """
+        ...
+
+    async def customer_copy(self, customer: Customer) -> CustomerCopy:
+        """Return what the platform holds of a customer of ours. `customer` is as its owners have it: what the platform
+        does not keep, or holds in another form that says the same, is returned as it is there.
+
+        Raises `NotFound` for one that is not there with our id.
         """
         ...
 

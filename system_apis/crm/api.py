@@ -8,7 +8,7 @@ from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
+from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal
 from canonical.ids import KEY
 from canonical.parties import Account, AccountSync
 from canonical.products import OwnedProducts
@@ -39,6 +39,16 @@ async def get_account(
 ) -> Account:
     """Return the account as the CRM has it at this moment, with its revision."""
     return await crms.named(instance).account(account_id)
+
+
+@operation(
+    "copy_of_crm_contract", "GET", "/contracts/{contract_id:str}", summary="Read what the CRM holds of a contract"
+)
+async def copy_of_crm_contract(
+    crms: NamedDependency[Instances[Crm]], contract_id: ForeignKey, instance: Instance = None
+) -> ContractCopy:
+    """Return the fields that are copies there, by our own id of the contract."""
+    return await crms.named(instance).contract_copy(contract_id)
 
 
 @operation(
@@ -106,6 +116,14 @@ async def list_products(
 
 router = Router(
     "/crm/v1",
-    route_handlers=[get_deal, put_deal_status, put_placed_deal, get_account, put_followed_account, list_products],
+    route_handlers=[
+        get_deal,
+        put_deal_status,
+        put_placed_deal,
+        get_account,
+        copy_of_crm_contract,
+        put_followed_account,
+        list_products,
+    ],
     tags=["crm"],
 )

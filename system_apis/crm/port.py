@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
+from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal
 from canonical.parties import Account, AccountSync
 from canonical.products import OwnedProducts
 from system_apis.feed import Look, Reader
@@ -32,6 +32,10 @@ class Crm(Reader, Protocol):
 
         Of its ancestors it holds the parent only, and no potential duplicates: `deal` returns those.
         """
+        ...
+
+    async def contract_copy(self, contract_id: str) -> ContractCopy:
+        """Return what the CRM holds of a contract, by our id of it. Raises `NotFound`."""
         ...
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:

@@ -12,7 +12,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceBatch, Payment, Posting, PostingResults, result_of
 from canonical.ids import KEY
-from canonical.parties import Credit, Customer, CustomerMatches, KnownProducts, LegalEntity, PlatformId
+from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatches, KnownProducts, LegalEntity, PlatformId
 from canonical.products import CatalogueProduct, ProductBatch, ProductMatches
 from policies.audit.writes import note_item
 from policies.contract.bodies import names_the_same
@@ -124,6 +124,24 @@ async def match_erp_customer(
     names_the_same(customer_id, data.id)
     with record_of(data.legal_entity):
         return CustomerMatches(await erps.serving(data.legal_entity).match_customer(data))
+
+
+@operation(
+    "copy_of_erp_customer",
+    "POST",
+    "/customers/{customer_id:str}/copy",
+    summary="Read what the ERP holds of a customer",
+    status=200,
+    problems=WRITES,
+)
+async def copy_of_erp_customer(
+    erps: NamedDependency[Instances[Erp]], customer_id: ForeignKey, data: JSONBody[Customer]
+) -> CustomerCopy:
+    """Return the fields that are copies there, in the words of the canonical model, and write nothing. Name and address
+    are kept out of the URL."""
+    names_the_same(customer_id, data.id)
+    with record_of(data.legal_entity):
+        return await erps.serving(data.legal_entity).customer_copy(data)
 
 
 @operation(
@@ -246,6 +264,7 @@ router = Router(
         get_credit,
         match_erp_customer,
         put_erp_customer,
+        copy_of_erp_customer,
         put_erp_invoice,
         put_erp_invoices,
         preview_erp_invoice,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
 from canonical.faults import PlatformFault
-from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
+from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatch, LegalEntity, Product
 from canonical.products import CatalogueProduct, ProductMatch
 from policies.context import correlation
 
@@ -52,6 +52,14 @@ class Erp(Protocol):
         """Return the records that may be a customer whom we do not know here yet: with its tax number, its e-mail or
         its name, and the one that its `references` name. Records of other customers of ours are left out. Return the
         one record alone that has our id already.
+        """
+        ...
+
+    async def customer_copy(self, customer: Customer) -> CustomerCopy:
+        """Return what the platform holds of a customer of ours. `customer` is as its owners have it: what the platform
+        does not keep, or holds in another form that says the same, is returned as it is there.
+
+        Raises `NotFound` for one that is not there with our id.
         """
         ...
 

@@ -8,6 +8,7 @@ from canonical.states import (
     AMENDMENT_TRANSITIONS,
     CATALOGUE_SYNC_TRANSITIONS,
     CONTRACT_TRANSITIONS,
+    DRIFT_TRANSITIONS,
     MASS_CHANGE_TRANSITIONS,
     ORDER_TRANSITIONS,
     mermaid,
@@ -20,6 +21,7 @@ DIAGRAMS = {
     "an amendment": mermaid(AMENDMENT_TRANSITIONS),
     "a mass change": mermaid(MASS_CHANGE_TRANSITIONS),
     "a catalogue sync": mermaid(CATALOGUE_SYNC_TRANSITIONS),
+    "a drift": mermaid(DRIFT_TRANSITIONS),
 }
 
 

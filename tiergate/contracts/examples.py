@@ -45,6 +45,7 @@ from canonical.billing import (
 from canonical.cases import Approval, Case, CaseAction
 from canonical.catalogue_sync import CatalogueItem, CatalogueSync, NewCatalogueSync, PreviewWanted
 from canonical.deals import (
+    ContractCopy,
     Deal,
     DealLine,
     DealReference,
@@ -55,6 +56,7 @@ from canonical.deals import (
     PricedLine,
     ProvisioningRequest,
 )
+from canonical.drift import Drift, DriftAcceptance
 from canonical.event_log import (
     EventDetail,
     LoggedEvent,
@@ -98,6 +100,7 @@ from canonical.parties import (
     Contact,
     Credit,
     Customer,
+    CustomerCopy,
     CustomerMatch,
     CustomerMatches,
     KnownProducts,
@@ -345,6 +348,7 @@ SAMPLES: dict[Any, Any] = {
             placed_by="salesperson@example.com",
         ),
         DealReference(DEAL_ID),
+        ContractCopy("800gK0000000001AAA", "001gK0000000001AAA", DAY, 12),
         DealStatus(ORD, "active", "", "001gK0000000001AAA", CUS, CON, DAY, 12, "DE01", CUSTOMER.revision),
         CUSTOMER_ACCOUNT,
         AccountSync(CUS, CUSTOMER.revision, "DE01"),
@@ -356,6 +360,26 @@ SAMPLES: dict[Any, Any] = {
         KnownProducts(("PLATFORM", "SEAT")),
         Credit(Money(0, "EUR"), Money(5000000, "EUR")),
         PlatformId("12"),
+        Drift(
+            f"drf_{CUS[4:]}",
+            "accepted",
+            CUS,
+            "customer.name",
+            "crm",
+            CUSTOMER.name,
+            "stripe",
+            "Beispiel GmbH (Zentrale)",
+            CUS,
+            "DE01",
+            NOON,
+            NOON,
+            COR,
+            NOON,
+            "kim@tiergate.example",
+            "the invoices need it",
+        ),
+        DriftAcceptance("the invoices need it"),
+        CustomerCopy("12", CUSTOMER.name, ADDRESS, KIM.email, "DE129273398"),
         CustomerMatches((CustomerMatch("12", CUSTOMER.name, KIM.email, ADDRESS.city, "DE136695976", True),)),
         INVOICE,
         InvoiceBatch((InvoiceToPost(INVOICE, COR),)),

@@ -11,9 +11,9 @@ import msgspec
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
-from canonical.events import Event
+from canonical.events import BILLED_CUSTOMER_CHANGED, Event
 from canonical.faults import NotFound, Rejected
-from canonical.parties import Customer, CustomerMatch
+from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
 from policies.context import correlation
 from system_apis.billing.port import Reported
@@ -100,6 +100,14 @@ class Stripe:
                 numbers["data"] = await self._client.whole(numbers, at("customers", each["id"], "tax_ids"))
         return tuple(matching.match(each, customer) for each in free)
 
+    async def customer_copy(self, customer: Customer) -> CustomerCopy:
+        row = await self._customer(customer)
+        if row is None or _is_free(row):
+            raise NotFound("billing", f"there is no customer {customer.id}")
+        numbers = await self._client.listed(at("customers", row["id"], "tax_ids"))
+        recipient = mapping.recipient(await self._contracts.schedules_of(row["id"]))
+        return mapping.customer_copy(row, numbers, customer, recipient)
+
     async def put_customer(self, customer: Customer) -> str:
         wanted = mapping.customer(customer, correlation.current())
         row, recipient = await self._customer(customer), ""
@@ -110,11 +118,9 @@ class Stripe:
             recipient = mapping.recipient(await self._contracts.schedules_of(row["id"]))
         noted: str = row["metadata"].get("tiergate_tax_number", "")
         await self._follow_tax_number(customer, row["id"], noted)
-        changes = {
-            key: wanted[key]
-            for key in ("name", "tax_exempt", "address")
-            if wanted[key] and not mapping.holds(row[key], wanted[key])
-        }
+        changes = {key: wanted[key] for key in ("name", "tax_exempt") if wanted[key] and row[key] != wanted[key]}
+        if mapping.address_held(row) != customer.address:  # what people have put on a second line goes, too
+            changes["address"] = wanted["address"] | {"line2": ""}
         mail = recipient or wanted["email"] or ""
         if mail != (row["email"] or ""):
             changes["email"] = mail  # empty: there is none any more
@@ -185,7 +191,8 @@ class Stripe:
             return
         present = await self._client.listed(at("customers", owner, "tax_ids"))
         if wanted and wanted.value not in [each["value"] for each in present]:
-            path, key = at("customers", owner, "tax_ids"), f"tax_id:{owner}:{wanted.type}:{wanted.value}"
+            path, what = at("customers", owner, "tax_ids"), f"{wanted.type}:{wanted.value}"
+            key = f"tax_id:{owner}:{what}:{correlation.current()}"  # people may have deleted it since
             with contextlib.suppress(InvalidTaxId):
                 await self._client.create(path, key, type=wanted.type, value=wanted.value)
         for each in present:
@@ -263,6 +270,8 @@ class Stripe:
     async def _canonical(self, event: webhooks.StripeEvent) -> Reported | None:
         """Return the canonical event, None for one that is of no interest."""
         thing = event.data.object
+        if webhooks.TYPES[event.type] == BILLED_CUSTOMER_CHANGED:
+            return await self._changed_customer(event, thing)
         about = thing.get("id")
         if thing.get("object") == "invoice_payment":
             if not webhooks.is_part(event):
@@ -274,6 +283,14 @@ class Stripe:
             except NotFound:
                 return None
         return webhooks.canonical_event(event, thing, self._source)
+
+    async def _changed_customer(self, event: webhooks.StripeEvent, thing: Row) -> Reported | None:
+        """Return the canonical event, None for one that we have made ourselves or that is about no customer of ours."""
+        if webhooks.is_own(event):
+            return None
+        if thing.get("object") == "tax_id":
+            thing = await self._present(str(thing.get("customer"))) or {}
+        return webhooks.changed_customer(event, thing, self._source)
 
     async def check(self) -> None:
         await self._client.get(at("account"))

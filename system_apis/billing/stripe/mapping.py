@@ -13,7 +13,7 @@ from canonical.billing import Contract
 from canonical.deals import MONTHS, Custom, PricedLine, plain
 from canonical.faults import Rejected
 from canonical.money import Money, exponent
-from canonical.parties import Customer, Recipient
+from canonical.parties import Address, Customer, CustomerCopy, Recipient, compact_number
 from canonical.products import ListInterval, ListPrice
 from canonical.tax import STANDARD_CLASS, TaxTreatment
 from policies.outbound.ownership import TECHNICAL, Fields
@@ -189,15 +189,36 @@ def tax_number(source: Customer) -> str:
     return known.value if known else (source.tax_number or "")[:MAX_VALUE]
 
 
-def holds(present: Any, wanted: Any) -> bool:
-    """Return whether `present`, what Stripe has, equals `wanted`.
+def address_held(row: Row) -> Address:
+    """Return the address of a customer as Stripe has it."""
+    found: Row = row["address"] or {}
+    street = filter(None, (found.get("line1"), found.get("line2")))
+    return Address("\n".join(street), *(found.get(name) or "" for name in ("postal_code", "city", "country", "state")))
 
-    An address is compared in the parts that are given.
-    """
-    if isinstance(wanted, dict):
-        parts = cast("Row", present or {})
-        return all((parts.get(name) or "") == (value or "") for name, value in cast("Row", wanted).items())
-    return present == wanted
+
+def customer_copy(row: Row, tax_ids: Iterable[Row], source: Customer, recipient: str) -> CustomerCopy:
+    """Return what Stripe holds of a customer, whose owners say `source`. `recipient` is who gets its invoices in its
+    place, as `recipient` returns it: Stripe has one address for both."""
+    mail, own = row["email"] or "", source.contact.email if source.contact else ""
+    numbers = [each["value"] for each in tax_ids]
+    return CustomerCopy(
+        row["id"],
+        row["name"] or "",
+        address_held(row),
+        own if recipient and mail == recipient else mail,
+        _number_held(row, numbers, source),
+    )
+
+
+def _number_held(row: Row, numbers: list[str], source: Customer) -> str:
+    """Return the tax number of a customer; the one of `source` where Stripe has that in a form of its own. One that is
+    of no kind which Stripe knows is in the metadata alone."""
+    noted: str = row["metadata"].get("tiergate_tax_number", "")
+    present = numbers or ([noted] if noted and tax_id(source) is None else [])
+    wanted = compact_number(tax_number(source))
+    if wanted and wanted in map(compact_number, present):
+        return source.tax_number or ""
+    return next(iter(present), "")
 
 
 def at_creation(source: Customer) -> Row:

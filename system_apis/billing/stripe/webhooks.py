@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 from stripe import SignatureVerificationError, WebhookSignature
 
-from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, PAYMENT_RECEIVED, Event
+from canonical.events import (
+    BILLED_CUSTOMER_CHANGED,
+    INVOICE_CANCELLED,
+    INVOICE_FINALIZED,
+    INVOICE_PAID,
+    PAYMENT_RECEIVED,
+    Event,
+)
 from canonical.ids import Clock
 from policies.http import client
 from policies.problems import INVALID, UNAUTHENTICATED, ProblemError
@@ -24,12 +32,23 @@ TYPES = {
     "invoice_payment.paid": PAYMENT_RECEIVED,
     "invoice.voided": INVOICE_CANCELLED,
     "invoice.marked_uncollectible": INVOICE_CANCELLED,
+    "customer.updated": BILLED_CUSTOMER_CHANGED,
+    "customer.deleted": BILLED_CUSTOMER_CHANGED,
+    "customer.tax_id.created": BILLED_CUSTOMER_CHANGED,
+    "customer.tax_id.updated": BILLED_CUSTOMER_CHANGED,
+    "customer.tax_id.deleted": BILLED_CUSTOMER_CHANGED,
 }
+OWN_KEY = re.compile(r"[0-9a-f]{64}")
+"""The idempotency keys of our own requests (`StripeClient`): a change with one is no news to us."""
 Row = dict[str, Any]
 
 
 class _Data(msgspec.Struct, frozen=True):
     object: Row
+
+
+class _Request(msgspec.Struct, frozen=True):
+    idempotency_key: str | None = None
 
 
 class StripeEvent(msgspec.Struct, frozen=True):
@@ -40,6 +59,7 @@ class StripeEvent(msgspec.Struct, frozen=True):
     created: Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
     data: _Data
     api_version: str | None = None
+    request: _Request | None = None
 
 
 def verify(secret: str, header: str, body: bytes, clock: Clock) -> None:
@@ -76,6 +96,22 @@ def is_part(source: StripeEvent) -> bool:
     paid the invoice is, and its own event says so.
     """
     return TYPES[source.type] == PAYMENT_RECEIVED and not source.data.object.get("is_default")
+
+
+def is_own(source: StripeEvent) -> bool:
+    """Return whether a request of ours has made an event (The Event object, `request.idempotency_key`)."""
+    key = source.request.idempotency_key if source.request else None
+    return bool(key and OWN_KEY.fullmatch(key))
+
+
+def changed_customer(source: StripeEvent, customer: Row, event_source: str) -> Reported | None:
+    """Return the canonical event about a customer that somebody else has changed; None for one that is none of ours."""
+    metadata: Row = customer.get("metadata") or {}
+    if not (owner := metadata.get("tiergate_id")):
+        return None
+    moment = datetime.fromtimestamp(source.created, UTC)
+    event = Event(id=source.id, source=event_source, type=BILLED_CUSTOMER_CHANGED, subject=owner, time=moment)
+    return Reported(event, "")
 
 
 def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Reported | None:

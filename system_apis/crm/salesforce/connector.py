@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from canonical.deals import Deal, DealReference, DealStatus, PlacedDeal
+from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal
 from canonical.faults import Conflict, NotFound, Rejected, Unavailable
 from canonical.parties import Account, AccountSync
 from canonical.products import OwnedProducts
@@ -137,6 +137,12 @@ class Salesforce:
 
     async def _merged(self, account_id: str) -> tuple[str, ...]:
         return tuple((await merged_into(self._client, [account_id])).get(account_id, ()))
+
+    async def contract_copy(self, contract_id: str) -> ContractCopy:
+        found = await self._client.query(mapping.contract_query(contract_id, self._org))
+        if not found:
+            raise NotFound("crm", f"there is no contract {contract_id}")
+        return mapping.contract_copy(found[0])
 
     async def put_followed(self, account_id: str, followed: AccountSync) -> None:
         await self._client.composite([mapping.followed_request(account_id, followed, self._org)])

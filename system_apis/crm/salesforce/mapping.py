@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 import pycountry
 
-from canonical.deals import Deal, DealLine, DealStatus, InvoiceTerms, PlacedDeal
+from canonical.deals import ContractCopy, Deal, DealLine, DealStatus, InvoiceTerms, PlacedDeal
 from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact, Recipient
 from canonical.states import OrderState
@@ -24,6 +24,7 @@ from system_apis.crm.salesforce.org import Org, org_of, quoted
 LEVELS = ("Account", "Account.Parent", "Account.Parent.Parent", "Account.Parent.Parent.Parent")
 """How far up one query sees; SOQL follows at most five relationships."""
 CONTACT = ("FirstName", "LastName", "Email")
+CONTRACT = ("AccountId", "StartDate", "ContractTerm")
 CONTACT_READERS = [
     Reader("Contact", key, Column(name)) for key, name in zip(("name", "name", "email"), CONTACT, strict=True)
 ]
@@ -534,6 +535,18 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detai
         active = {"Status": org.names.active_contract}
         requests += [_patch(url, "contract", contract), _patch(url, "activation", active)]
     return requests
+
+
+def contract_query(contract_id: str, org: Org) -> str:
+    """Return the query for what we write to a contract, by our id of it."""
+    key = org.written.contract.contract
+    return f"SELECT Id, {', '.join(CONTRACT)} FROM Contract WHERE {key} = {quoted(contract_id)}"
+
+
+def contract_copy(row: Row) -> ContractCopy:
+    """Return what the org holds of a contract."""
+    begins = date.fromisoformat(row["StartDate"]) if row["StartDate"] else None
+    return ContractCopy(row["Id"], row["AccountId"], begins, row["ContractTerm"] or 0)
 
 
 def followed_request(account_id: str, followed: AccountSync, org: Org) -> Row:

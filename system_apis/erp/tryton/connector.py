@@ -14,7 +14,7 @@ from stdnum.eu import vat as eu_vat
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
-from canonical.parties import Credit, Customer, CustomerMatch, LegalEntity, Product
+from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatch, LegalEntity, Product
 from canonical.products import CatalogueProduct, ProductMatch
 from canonical.tax import Tax
 from policies.context import correlation
@@ -144,6 +144,15 @@ class Tryton:
         own = [each for each in found if each.customer_id]
         return tuple(own[:1] or found)
 
+    async def customer_copy(self, customer: Customer) -> CustomerCopy:
+        party = await self._record(customer)
+        if party is None or not matching.is_linked(party, customer.id):
+            raise NotFound("erp", f"there is no customer {customer.id}")
+        own = [["party", "=", party["id"]]]
+        addresses = await self._client.rows("party.address", own, mapping.ADDRESS, 0, 1)
+        mails = await self._client.rows("party.contact_mechanism", [*own, ["type", "=", "email"]], ["value"], 0, 1)
+        return mapping.customer_copy(party, addresses, mails, customer, matching.number_held(party, customer))
+
     @_as_the_books_are
     async def put_customer(self, customer: Customer) -> str:
         countries = await self.master_data.countries()
@@ -174,7 +183,9 @@ class Tryton:
         changes: Row = {} if party["name"] == customer.name else {"name": customer.name}
         (address,) = wanted["addresses"][0][1]
         present = await self._client.rows("party.address", own, list(address), 0, 1)
-        if present and any(present[0][key] != value for key, value in address.items()):
+        if not present:
+            changes["addresses"] = wanted["addresses"]
+        elif any(present[0][key] != value for key, value in address.items()):
             changes["addresses"] = [["write", [present[0]["id"]], address]]
         mail = customer.contact.email if customer.contact else ""
         known = await self._client.rows("party.contact_mechanism", [*own, ["type", "=", "email"]], ["value"], 0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,7 @@ from stdnum.eu import vat as eu_vat
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
 from canonical.faults import Rejected
 from canonical.money import Money, digits_of, exponent
-from canonical.parties import Address, Customer
+from canonical.parties import Address, Customer, CustomerCopy
 from policies.outbound.ownership import TECHNICAL, Fields
 
 Row = dict[str, Any]
@@ -63,6 +63,8 @@ PREVIEWED = "/preview"
 """What the reference of a draft ends with that is made for a preview, and deleted."""
 DELTA = ("days", "weeks", "months", "day", "month", "weekday")
 """What a delta of a payment term says (`account.invoice.payment_term.line.delta`, 8.2)."""
+ADDRESS = ["street", "postal_code", "city", "country.code"]
+"""What is read of an address to say where a customer is."""
 IDS = {"": TECHNICAL}
 """The ids of records that are named, and not written to."""
 INVOICE = "model.account.invoice.create"
@@ -224,6 +226,19 @@ def postal_address(name: str, address: Address, countries: dict[str, int]) -> Ro
         "country": countries.get(address.country),
         "party_name": name,
     }
+
+
+def customer_copy(
+    party: Row, addresses: Sequence[Row], mails: Sequence[Row], source: Customer, tax_number: str
+) -> CustomerCopy:
+    """Return what Tryton holds of a customer, whose owners say `source`: of its addresses and e-mails the first one,
+    which is the one that is written. Of a state it keeps none that we write."""
+    first: Row = addresses[0] if addresses else {}
+    country: Row = first.get("country.") or {}
+    street, postal_code, city = (first.get(name) or "" for name in ("street", "postal_code", "city"))
+    address = Address(street, postal_code, city, country.get("code", ""), source.address.state)
+    mail: str = next((each["value"] or "" for each in mails), "")
+    return CustomerCopy(str(party["id"]), party["name"] or "", address, mail, tax_number)
 
 
 def identifier_type(number: str, country: str, known: Collection[str]) -> str | None:

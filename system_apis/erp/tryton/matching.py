@@ -97,6 +97,14 @@ def has_number(row: Row, number: str) -> bool:
     return compact_number(number) in [_number(each) for each in _identifiers(row)]
 
 
+def number_held(row: Row, customer: Customer) -> str:
+    """Return the tax number of a party: the customer's own where the party has it in any form, else the first that is
+    of a kind which Tryton checks; empty for none."""
+    if customer.tax_number and has_number(row, customer.tax_number):
+        return customer.tax_number
+    return next((_number(each) for each in _identifiers(row) if each["type"]), "")
+
+
 def _identifiers(row: Row) -> list[Row]:
     return [each for each in row["identifiers."] if each["active"]]
 

@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from canonical.catalogue_sync import CatalogueSync
+from canonical.drift import Drift
 from canonical.ids import utc_now
 from canonical.mass_changes import MassChange
-from canonical.orders import Order
+from canonical.orders import Order, Page
 from policies.catalogue.check import load
 from tests.support.amending import amend, contract_of
 from tests.support.environment import Environment
@@ -36,6 +37,7 @@ BODIES: dict[str, object] = {
     "sales_act_on_mass_change": {"action": "cancel"},
     "support_act_on_case": {"action": "retry"},
     "support_give_up_order": {"reason": "it is not ours"},
+    "support_accept_drift": {"reason": "it is not ours"},
     "finance_decide_approval": {"decision": "approve"},
 }
 
@@ -73,8 +75,17 @@ def target(running: Environment) -> Target:
     event = str(running.record("SELECT seq FROM events WHERE subject = ?", order.deal_id))
     syncs = "/sales/v1/catalogue-syncs"
     sync: CatalogueSync = running.channels.post("sales-app", syncs, {}, CatalogueSync, key="of-another")
-    ids = {"amendment_id": asked.id, "mass_change_id": change.id, "sync_id": sync.id}
+    (found,) = drifting(running, order)
+    ids = {"amendment_id": asked.id, "mass_change_id": change.id, "sync_id": sync.id, "drift_id": found.id}
     return Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
+
+
+def drifting(environment: Environment, order: Order) -> tuple[Drift, ...]:
+    """Let somebody change the customer in billing. Return the drift that is seen then."""
+    billed = contract_of(order).references["customer"]
+    environment.stripe.v1.customers.update(billed, {"name": "Not the owner's"})
+    path = f"/support/v1/drift-looks/{order.customer_id}"
+    return environment.channels.post("support-desk", path, None, Page[Drift]).items
 
 
 def operations() -> list[tuple[str, str, str, dict[str, Any]]]:

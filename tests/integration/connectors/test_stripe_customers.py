@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from canonical.events import BILLED_CUSTOMER_CHANGED
 from canonical.faults import NotFound, Rejected
 from canonical.parties import Address, Contact, Customer
 from system_apis.billing.port import Billing
 from system_apis.billing.stripe.client import PAGES
 from tests.support.connector_kit import samples
-from tests.support.connector_kit.subject import INSTANCE, Bench, bench
+from tests.support.connector_kit.subject import INSTANCE, Bench, KitIntake, bench
 from tests.support.stripe_account import StripeAccount
 
 Act = Callable[[Bench[Billing]], Awaitable[None]]
@@ -319,3 +320,71 @@ def test_a_means_of_payment_of_the_crm_leads_to_no_other_call(
     assert [
         each for each in account.account.all("customer") if each["invoice_settings"]["default_payment_method"]
     ] == []
+
+
+def test_a_copy_is_in_the_words_of_the_owners_whatever_form_stripe_has_it_in(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        for country, number in (("NO", "123456785"), ("CH", "CHE116281710"), ("BR", "a number of no known form")):
+            customer = buyer(country, number, id=f"cus_{country}")
+            await put(made, customer)
+            copy = await made.call(lambda customer=customer: made.connector.customer_copy(customer))
+            assert copy.tax_number == number
+
+    run(account, tmp_path, act)
+
+
+def test_what_people_change_in_stripe_is_seen_and_taken_back(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        customer = buyer("DE", "DE129273398")
+        reference = await put(made, customer)
+        row = account.account.get("customer", reference)
+        row["name"], row["email"] = "Other GmbH", "other@example.com"
+        row["address"] |= {"line1": "Elsewhere 2", "line2": "2nd floor"}
+        (number,) = account.account.all("tax_id")
+        number["value"] = "DE136695976"
+
+        copy = await made.call(lambda: made.connector.customer_copy(customer))
+        assert (copy.name, copy.email, copy.tax_number) == ("Other GmbH", "other@example.com", "DE136695976")
+        assert copy.address.street == "Elsewhere 2\n2nd floor"
+
+        await put(made, customer)
+        again = await made.call(lambda: made.connector.customer_copy(customer))
+        assert (again.name, again.address) == (customer.name, customer.address)
+        assert customer.contact is not None
+        assert again.email == customer.contact.email
+
+    run(account, tmp_path, act)
+
+
+def test_what_others_change_of_a_customer_is_an_event_and_our_own_writing_is_none(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        taken = KitIntake()
+        await made.connector.look(taken)
+        customer = buyer("DE", "DE129273398")
+        reference = await put(made, customer)
+        await put(made, msgspec.structs.replace(customer, name="Ours GmbH", tax_number="DE136695976"))
+        stranger = account.api.v1.customers.create({"name": "None of ours"})
+        account.api.v1.customers.update(stranger.id, {"name": "Still none of ours"})
+        own = [each for each in account.account.all("event") if each["type"] == "customer.updated"]
+        assert own
+        await made.connector.look(taken)
+        deleted = [each.id for each in taken.events]  # a request to delete has no key that would tell whose it is
+        theirs: list[list[str]] = []
+
+        account.api.v1.customers.update(reference, {"email": "other@example.com"})
+        account.api.v1.customers.tax_ids.create(reference, {"type": "eu_vat", "value": "ATU12345675"})
+        await made.connector.look(taken)
+        theirs.append([each.subject for each in taken.events if each.id not in deleted])
+        account.api.v1.customers.delete(reference)
+        await made.connector.look(taken)
+        theirs.append([each.subject for each in taken.events if each.id not in deleted])
+
+        assert len(deleted) == 1
+        assert theirs == [2 * ["cus_1"], 3 * ["cus_1"]]
+        assert {each.type for each in taken.events} == {BILLED_CUSTOMER_CHANGED}
+
+    run(account, tmp_path, act)

@@ -52,6 +52,9 @@ LATER = {
     "catalogue_syncs",
     "catalogue_items",
     "catalogue_products",
+    "drifts",
+    "drift_looks",
+    "drift_sweeps",
 }
 """Tables that version 0.1 did not have."""
 INSTANCES = {"crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner"}

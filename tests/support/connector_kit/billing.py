@@ -13,6 +13,7 @@ from canonical.billing import Contract
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
 from canonical.money import Money
+from canonical.parties import CustomerCopy
 from system_apis.billing.port import Billing
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import NAME, Act, Put, behaviour
@@ -107,6 +108,16 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
             self.loopback.before = add
             await self.bench.settled(lambda each=each: self.connector.put_contract(each, "correlation-1"))
             assert await self.subject.contracts(each.id) == 1
+
+    @behaviour
+    async def what_is_held_of_a_customer_is_read_as_it_was_written(self) -> None:
+        made = samples.customer("copied", tax_number="DE129273398")
+        reference = await self.bench.settled(lambda: self.connector.put_customer(made))
+        copy = await self.bench.settled(lambda: self.connector.customer_copy(made))
+        mail = made.contact.email if made.contact else ""
+        assert copy == CustomerCopy(reference, made.name, made.address, mail, made.tax_number or "")
+        fault = await self.bench.fault(lambda: self.connector.customer_copy(samples.customer("missing")))
+        assert isinstance(fault, NotFound), repr(fault)
 
     @behaviour
     async def amounts_are_the_same_in_currencies_with_none_two_and_three_digits(self) -> None:

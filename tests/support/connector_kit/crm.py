@@ -11,8 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from canonical.cases import Finding
-from canonical.deals import DealReference, DealStatus
+from canonical.deals import ContractCopy, DealReference, DealStatus
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, Event
+from canonical.faults import NotFound
 from canonical.ids import identifiers
 from canonical.parties import AccountSync
 from system_apis.crm.port import Crm
@@ -114,6 +115,17 @@ class CrmKit(Kit[Crm, CrmSubject]):
             return (await self.subject.deals(key))[0][0]
 
         return (lambda: self.connector.put_deal(placed)), stored
+
+    @behaviour
+    async def what_is_held_of_a_contract_is_read_as_it_was_written(self) -> None:
+        await self.bench.settled(await self._status("con_copied"))
+        copy = await self.bench.settled(lambda: self.connector.contract_copy("con_copied"))
+        account = await self.bench.settled(lambda: self.connector.account(copy.account_id))
+        assert copy == ContractCopy(copy.id, account.id, STARTS_ON, 12)
+        assert account.name == "Buyer con_copied"
+        for key in ("con_missing", "none' OR Name != '"):
+            fault = await self.bench.fault(lambda key=key: self.connector.contract_copy(key))
+            assert isinstance(fault, NotFound), repr(fault)
 
     @behaviour
     async def a_closed_deal_is_one_event_of_its_instance(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from canonical.billing import Invoice, InvoiceState, InvoiceToPost, LineTax, Posting
 from canonical.faults import TRANSIENT, Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
-from canonical.parties import Product
+from canonical.parties import CustomerCopy, Product
 from system_apis.erp.port import Erp, put_invoice
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import MAX_WRITES, NAME, Act, Kit, Put, behaviour
@@ -87,6 +87,16 @@ class ErpKit(Kit[Erp, ErpSubject]):
             return (await self.subject.customers(key))[0]
 
         return (lambda: self.connector.put_customer(samples.customer(key, NAME))), stored
+
+    @behaviour
+    async def what_is_held_of_a_customer_is_read_as_it_was_written(self) -> None:
+        made = samples.customer("copied", tax_number="DE129273398")
+        reference = await self.bench.settled(lambda: self.connector.put_customer(made))
+        copy = await self.bench.settled(lambda: self.connector.customer_copy(made))
+        mail = made.contact.email if made.contact else ""
+        assert copy == CustomerCopy(reference, made.name, made.address, mail, made.tax_number or "")
+        fault = await self.bench.fault(lambda: self.connector.customer_copy(samples.customer("missing")))
+        assert isinstance(fault, NotFound), repr(fault)
 
     @behaviour
     async def amounts_are_the_same_in_currencies_with_none_two_and_three_digits(self) -> None:

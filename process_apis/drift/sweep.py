@@ -1,0 +1,80 @@
+"""The sweep: every customer and every contract is looked at now and then, a few at a time.
+
+Nobody tells of a change in the ERP, nor of one to a contract in the CRM. The position is stored, so that a pass goes on
+where it was after a restart. Of several processes that take the same page, each has the same looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from canonical.ids import derived
+from process_apis.drift.records import Drifts
+from process_apis.records.database import customers, drift_sweeps, insert_once, orders, references, writing
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.crm_status import IN_FORCE
+
+PAGE = 20
+"""Records that a page has."""
+PACE = timedelta(minutes=1)
+"""From one page to the next: nearly 30,000 records of each sort a day, and never more than a page at once."""
+PASS = timedelta(days=1)
+"""From the end of a pass to the next one, and from the first start to the first."""
+AFTER: sa.BindParameter[int] = sa.bindparam("after")
+OF_ORDER = sa.and_(references.c.kind == "con", references.c.platform == "order", references.c.foreign_id == orders.c.id)
+PAGES: Mapping[str, sa.Select[Any, Any]] = {
+    "customers": sa.select(customers.c.seq, customers.c.id)
+    .where(customers.c.seq > AFTER)
+    .order_by(customers.c.seq)
+    .limit(PAGE),
+    "contracts": sa.select(orders.c.seq, references.c.canonical_id.label("id"))
+    .join(references, OF_ORDER)
+    .where(orders.c.seq > AFTER, orders.c.state.in_(IN_FORCE))
+    .order_by(orders.c.seq)
+    .limit(PAGE),
+}
+"""The query for a page of each sort of records, after a position."""
+
+
+class Sweep:
+    """Has a page of records looked at when its time has come."""
+
+    def __init__(self, context: WorkflowContext, records: Drifts) -> None:
+        self._context = context
+        self._records = records
+        self._not_before: dict[str, datetime] = {}
+
+    def go_on(self) -> None:
+        """Have the next page of each sort looked at, if it is time."""
+        now = self._context.clock()
+        for name in PAGES:
+            if name not in self._not_before or now >= self._not_before[name]:
+                self._not_before[name] = self._go_on(name, now)
+
+    def _go_on(self, name: str, now: datetime) -> datetime:
+        """Return when to come by again."""
+        position, due = self._position(name, now)
+        if due > now:
+            return due
+        with self._context.database.connect() as connection:
+            rows = connection.execute(PAGES[name], {"after": position}).all()
+        self._records.expect_looks([row.id for row in rows], derived("cor", "drift", name, now.isoformat()))
+        is_last = len(rows) < PAGE
+        due = now + (PASS if is_last else PACE)
+        same = sa.and_(drift_sweeps.c.name == name, drift_sweeps.c.position == position)
+        with writing(self._context.database) as connection:
+            later = {"position": 0 if is_last else rows[-1].seq, "next_at": due.isoformat()}
+            connection.execute(drift_sweeps.update().where(same).values(**later))
+        return due
+
+    def _position(self, name: str, now: datetime) -> tuple[int, datetime]:
+        """Return after which row the next page begins, and when its time comes."""
+        first = {"name": name, "position": 0, "next_at": (now + PASS).isoformat()}
+        with writing(self._context.database) as connection:
+            insert_once(connection, drift_sweeps, first)
+            row = connection.execute(sa.select(drift_sweeps).where(drift_sweeps.c.name == name)).one()
+        return row.position, datetime.fromisoformat(row.next_at)
