@@ -79,9 +79,6 @@ class ContractLook:
         if held:
             says |= {field: getattr(self._status, name) for field, name in NAMES.items()}
             holds |= {field: getattr(held, name) for field, name in NAMES.items()}
-        versions = Amendments(self._context.database, self._context.clock).versions(self._contract_id)
-        if any(each.preview.is_term or each.preview.is_renewal for each in versions if not each.is_future):
-            holds.pop("term_months", None)  # the CRM goes on to show the term that was sold
         for field, value in holds.items():
             rule = self._rules.get(field)
             if rule and "crm" in rule.projections:

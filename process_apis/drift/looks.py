@@ -45,7 +45,7 @@ def keep(records: Drifts, record: str, look: Look) -> list[Drift]:
 
 @DBOS.dbos_class("DriftLooks")
 class DriftLooks(DBOSConfiguredInstance):
-    """Looks at one record that is to be looked at."""
+    """Looks at one record whose turn it is."""
 
     def __init__(self, context: WorkflowContext, records: Drifts) -> None:
         super().__init__("drift_looks")

@@ -1,4 +1,4 @@
-"""The records of drifts: one for one difference, and when each customer and contract is looked at for them."""
+"""The records of drifts: one for one difference, and when each customer and contract is checked for them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Drifts:
     # ---- looks
 
     def expect_looks(self, subjects: Sequence[str], correlation_id: str) -> None:
-        """Have records of ours looked at now: after a look that runs already, which may have seen what was before."""
+        """Have records of ours checked now: after a look that runs already, which may have seen what was before."""
         found = {"correlation_id": correlation_id, "next_attempt_at": self._clock().isoformat()}
         with writing(self._engine) as connection:
             for each in sorted(subjects):

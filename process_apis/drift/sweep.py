@@ -1,7 +1,7 @@
-"""The sweep: every customer and every contract is looked at now and then, a few at a time.
+"""The sweep: every customer and every contract is checked now and then, a few at a time.
 
 Nobody tells of a change in the ERP, nor of one to a contract in the CRM. The position is stored, so that a pass goes on
-where it was after a restart. Of several processes that take the same page, each has the same looked at.
+where it was after a restart. Of several processes that take the same page, each has the same checked.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PAGES: Mapping[str, sa.Select[Any, Any]] = {
 
 
 class Sweep:
-    """Has a page of records looked at when its time has come."""
+    """Has a page of records checked when its time has come."""
 
     def __init__(self, context: WorkflowContext, records: Drifts) -> None:
         self._context = context
@@ -49,7 +49,7 @@ class Sweep:
         self._not_before: dict[str, datetime] = {}
 
     def go_on(self) -> None:
-        """Have the next page of each sort looked at, if it is time."""
+        """Have the next page of each sort checked, if it is time."""
         now = self._context.clock()
         for name in PAGES:
             if name not in self._not_before or now >= self._not_before[name]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import ceil
+
+from canonical.amendments import AmendmentPreview, months_between
+from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.deals import DealStatus
 from canonical.faults import TRANSIENT, NotFound, Rejected
@@ -45,21 +50,25 @@ def status_of(context: WorkflowContext, order: Order) -> DealStatus:
     # What was followed since the order was accepted stays followed: the account's mark never goes back. An account
     # of two customers has the mark of the one that gets its deals.
     customer = customers.last_seen(context.database, order.customer_id) or order.plan.customer
+    made = [each for each in Amendments(context.database, context.clock).versions(contract.id) if not each.is_future]
     return DealStatus(
         order_id=order.id,
         state=order.state,
-        detail=order.blocked_reason or _changed(context, contract.id),
+        detail=order.blocked_reason or (made[-1].preview.in_words() if made else ""),
         account_id=customer.references.get(order.crm, order.plan.account_id),
         customer_id="" if customers.shares_with(context.database, customer.id) else customer.id,
         contract_id=contract.id,
         starts_on=contract.starts_on,
-        term_months=contract.term_months,
+        term_months=_term_months(contract, [each.preview for each in made]),
         legal_entity=order.legal_entity,
         revision=customer.revision,
     )
 
 
-def _changed(context: WorkflowContext, contract_id: str) -> str:
-    """Return what was changed of a contract last, in words; empty for one that is as it was sold."""
-    made = [each for each in Amendments(context.database, context.clock).versions(contract_id) if not each.is_future]
-    return made[-1].preview.in_words() if made else ""
+def _term_months(contract: Contract, changes: Sequence[AmendmentPreview]) -> int:
+    """Return the months from a contract's first day until its end as it is agreed now, a part of one as a whole; 0 for
+    one without end."""
+    ends = [each.ends_on for each in changes if each.is_term or each.is_renewal]
+    if not ends:
+        return contract.term_months
+    return ceil(months_between(contract.starts_on, ends[-1])) if ends[-1] else 0

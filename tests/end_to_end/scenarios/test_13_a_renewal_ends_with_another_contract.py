@@ -78,6 +78,8 @@ def test_a_renewed_contract_ends_with_another_one_at_the_amounts_of_the_preview(
     assert (posting.amount, posting.tax) == (previewed.total, previewed.tax)
     (subscription,) = later.stripe.v1.subscriptions.list({"customer": customer, "status": "all"}).data
     assert (subscription.status, subscription.cancel_at) == ("active", None)
+    query = f"SELECT ContractTerm FROM Contract WHERE TiergateContract__c = '{contract_of(renewed).id}'"
+    assert [each["ContractTerm"] for each in later.crm.query(query)] == [24]
     shown = timeline(later, renewed)
     assert (shown.ends_on, timeline(later, other).ends_on) == (both, both)
     assert shown.present

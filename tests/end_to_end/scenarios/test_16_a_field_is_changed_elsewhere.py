@@ -29,12 +29,12 @@ def order(running: Environment) -> Order:
     order = running.order_in(deal, "active")
     running.shown(deal, "active")
     wait_until(lambda: running.record("SELECT crm_status FROM orders WHERE id = ?", order.id) == "active", 10)
-    assert looked_at(running, order.customer_id) == []
+    assert checked_now(running, order.customer_id) == []
     return order
 
 
-def looked_at(environment: Environment, record: str) -> list[Drift]:
-    """Have a record looked at now. Return the differences."""
+def checked_now(environment: Environment, record: str) -> list[Drift]:
+    """Have a record checked now. Return the differences."""
     page: Page[Drift] = environment.channels.post(DESK, f"/support/v1/drift-looks/{record}", None, Page[Drift])
     return list(page.items)
 
@@ -93,7 +93,7 @@ def test_a_change_in_billing_is_found_by_its_event_and_repaired_when_asked(
     assert (name.field, name.owner, name.owner_value) == ("customer.name", "crm", customer.name)
     assert (name.system, name.value, name.subject) == ("stripe", "Other GmbH", order.customer_id)
     assert (address.field, address.value[:21]) == ("customer.address", "Nowhere 1, back yard,")
-    again = looked_at(environment, order.customer_id)
+    again = checked_now(environment, order.customer_id)
     assert [(each.id, each.since) for each in sorted(again, key=lambda each: each.field)] == [
         (address.id, address.since),
         (name.id, name.since),
@@ -108,7 +108,7 @@ def test_a_change_in_billing_is_found_by_its_event_and_repaired_when_asked(
     assert repaired(environment, address).state == "repaired"
     kept = in_billing(environment, order).address
     assert (kept.line1, kept.line2 or "", kept.city) == (customer.address.line1, "", customer.address.city)
-    assert looked_at(environment, order.customer_id) == []
+    assert checked_now(environment, order.customer_id) == []
 
 
 def test_a_change_in_the_erp_is_reported_and_repaired(environment: Environment, order: Order) -> None:
@@ -118,7 +118,7 @@ def test_a_change_in_the_erp_is_reported_and_repaired(environment: Environment, 
     party.name, mail.value = "Renamed in the books", "books@example.com"
     party.save()
 
-    found = {each.field: each for each in looked_at(environment, order.customer_id)}
+    found = {each.field: each for each in checked_now(environment, order.customer_id)}
 
     assert seen(list(found.values())) == [
         ("customer.contact", "crm", owned, "tryton", "books@example.com", "open"),
@@ -127,7 +127,7 @@ def test_a_change_in_the_erp_is_reported_and_repaired(environment: Environment, 
     assert [repaired(environment, each).state for each in found.values()] == ["repaired", "repaired"]
     now = in_erp(environment, order)
     assert (now.name, [each.value for each in now.contact_mechanisms]) == (name, [owned])
-    assert looked_at(environment, order.customer_id) == []
+    assert checked_now(environment, order.customer_id) == []
 
 
 def test_the_books_own_the_tax_number_that_billing_has_a_copy_of(environment: Environment, order: Order) -> None:
@@ -135,12 +135,12 @@ def test_the_books_own_the_tax_number_that_billing_has_a_copy_of(environment: En
     (number,) = environment.stripe.v1.customers.tax_ids.list(customer.id).data
     environment.stripe.v1.customers.tax_ids.delete(customer.id, number.id)
 
-    (found,) = looked_at(environment, order.customer_id)
+    (found,) = checked_now(environment, order.customer_id)
 
     assert seen([found]) == [("customer.tax_number", "erp", number.value, "stripe", "", "open")]
     assert repaired(environment, found).state == "repaired"
     assert [each.value for each in environment.stripe.v1.customers.tax_ids.list(customer.id).data] == [number.value]
-    assert looked_at(environment, order.customer_id) == []
+    assert checked_now(environment, order.customer_id) == []
 
 
 def test_a_field_of_billing_that_is_changed_in_the_crm_is_reported_and_repaired(
@@ -151,7 +151,7 @@ def test_a_field_of_billing_that_is_changed_in_the_crm_is_reported_and_repaired(
     (row,) = environment.crm.query(f"SELECT Id, StartDate FROM Contract WHERE TiergateContract__c = '{contract.id}'")
     environment.crm.update("Contract", row["Id"], ContractTerm=36, StartDate="2026-01-01")
 
-    start, term = sorted(looked_at(environment, contract.id), key=lambda each: each.field)
+    start, term = sorted(checked_now(environment, contract.id), key=lambda each: each.field)
 
     assert seen([term]) == [("contract.term_months", "billing", "12", "salesforce", "36", "open")]
     assert (start.field, start.owner_value, start.value) == ("contract.starts_on", row["StartDate"], "2026-01-01")
@@ -163,7 +163,7 @@ def test_a_field_of_billing_that_is_changed_in_the_crm_is_reported_and_repaired(
     assert repaired(environment, start).state == "repaired"
     (now,) = environment.crm.query(f"{kept} WHERE Id = '{row['Id']}'")
     assert (now["StartDate"], now["ContractTerm"]) == (row["StartDate"], 12)
-    assert looked_at(environment, contract.id) == []
+    assert checked_now(environment, contract.id) == []
 
 
 def test_what_is_accepted_stays_until_a_side_changes_and_a_changed_owner_is_never_overruled(
@@ -173,15 +173,15 @@ def test_what_is_accepted_stays_until_a_side_changes_and_a_changed_owner_is_neve
     assert order.plan
     account, owned = order.plan.account_id, customer.name
     environment.stripe.v1.customers.update(customer.id, {"name": "Trading Name"})
-    (found,) = looked_at(environment, order.customer_id)
+    (found,) = checked_now(environment, order.customer_id)
     body = {"reason": "its invoices need it"}
 
     accepted = environment.channels.post(DESK, f"/support/v1/drifts/{found.id}/acceptance", body, Drift)
 
     assert (accepted.state, accepted.reason, accepted.settled_by) == ("accepted", "its invoices need it", DESK)
-    assert [each.state for each in looked_at(environment, order.customer_id)] == ["accepted"]
+    assert [each.state for each in checked_now(environment, order.customer_id)] == ["accepted"]
     environment.stripe.v1.customers.update(customer.id, {"name": "Another Name"})
-    assert seen(looked_at(environment, order.customer_id)) == [
+    assert seen(checked_now(environment, order.customer_id)) == [
         ("customer.name", "crm", owned, "stripe", "Another Name", "open")
     ]
 
