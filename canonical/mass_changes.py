@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from canonical.amendments import NumberRefused, RecurringInterval, Settlement
+from canonical.amendments import NumberRefused, RecurringInterval, Settlement, check_number
 from canonical.ids import Instant, Key
 from canonical.money import CurrencyCode, Money
 from canonical.states import MassChangeState
@@ -30,8 +30,8 @@ LeftOut = Literal[
     "not_allowed",
 ]
 """Why a contract is left out: it has ended, its term is over, it has the product no more, no price is given for its
-currency and interval, it has the price already, another change of it is not carried out yet, or it does not allow
-it."""
+currency and interval, it has the price already, its activation or another change of it is not carried out yet, or it
+does not allow it."""
 MassItemState = Literal[
     "to_do",
     "left_out",
@@ -69,6 +69,7 @@ class NewPrice(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.unit_price.amount < 0:
             raise NumberRefused("unit_price", "it cannot be less than 0")
+        check_number(self.unit_price.decimal, "unit_price")
 
 
 class PriceList(msgspec.Struct, frozen=True, tag_field="by", tag="prices"):

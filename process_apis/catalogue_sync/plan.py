@@ -48,11 +48,15 @@ def items(
     """
     findings = tuple(each for each in match.findings if not _currency(each))
     if owner:
-        reason = f"it is of the catalogue of {owner}: give one of the two another SKU"
-        findings = (Finding("sku", reason), *findings)
+        findings = (Finding("sku", of_another(owner)), *findings)
     yield from _of_product(domain, platform, wanted, match.present, findings)
     if prices:
         yield from _of_prices(platform, wanted, match, unread)
+
+
+def of_another(crm: str) -> str:
+    """Return why a product of another CRM's catalogue stays as it is."""
+    return f"it is of the catalogue of {crm}: give one of the two another SKU"
 
 
 def _of_product(
@@ -64,7 +68,7 @@ def _of_product(
 ) -> Iterator[PlannedItem]:
     document = CatalogueProduct(wanted.sku, wanted.name, wanted.unit, wanted.category, active=wanted.active)
     rank, was, becomes = PRODUCT_RANK[domain], _words(present), _words(wanted)
-    if findings and (wanted.active or present is not None):
+    if findings and (wanted.active or (present is not None and present.active)):
         first = findings[0]
         reason = "; ".join(each.reason for each in findings)
         yield PlannedItem(

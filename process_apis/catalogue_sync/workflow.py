@@ -179,7 +179,7 @@ class CatalogueSyncing(DBOSConfiguredInstance):
             self._records.settle(item, row.crm, reason="its product is refused", field="product")
             return
         try:
-            self._put(item)
+            self._put(row.crm, item)
         except (Rejected, NotFound) as fault:
             field = fault.field or item.field or "product"
             reason = fault.reason
@@ -191,10 +191,13 @@ class CatalogueSyncing(DBOSConfiguredInstance):
         self._records.settle(item, row.crm)
         self._context.cases.resolve(subject_of(item), "it was brought there", kind=REFUSED)
 
-    def _put(self, item: sa.Row[Any]) -> None:
+    def _put(self, crm: str, item: sa.Row[Any]) -> None:
         document, platforms = document_of(item), self._context.platforms
         if item.action == "refuse":
             raise Rejected(item.domain, item.reason, field=item.field)
+        owner = self._records.owners(item.platform, (item.sku,)).get(item.sku, crm)
+        if owner != crm:
+            raise Rejected(item.domain, plan.of_another(owner), field="sku")
         if isinstance(document, PriceChange):
             platforms.put_price(item.platform, document)
         elif document is not None:
@@ -202,6 +205,7 @@ class CatalogueSyncing(DBOSConfiguredInstance):
 
     def _open(self, row: sa.Row[Any], item: sa.Row[Any], finding: Finding) -> None:
         actions: tuple[Action, ...] = ("skip",) if item.document is None else ("retry", "skip")
+        self._context.cases.resolve(subject_of(item), f"tried again by {row.id}", kind=REFUSED)
         self._context.cases.open(
             REFUSED,
             subject_of(item),

@@ -73,8 +73,8 @@ class DriftLooks(DBOSConfiguredInstance):
         context = self._context
         try:
             keep(self._records, record, look_at(context, record))
-        except OnItsWay:
-            return context.stalled_at(), 0
+        except OnItsWay:  # it may wait for people for days
+            return retry(context, attempts).at, attempts
         except TRANSIENT as fault:
             return retry(context, attempts, fault.retry_after).at, attempts
         except NotKnown:  # what another installation has written to the same platform, for example

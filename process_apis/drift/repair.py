@@ -31,7 +31,8 @@ class Repairs:
             find(context, Amendments(context.database, context.clock), record, principal)
         elif customers.visible(context.database, record, principal) is None:
             raise ProblemError(MISSING, f"There is no customer or contract {record}.")
-        return keep(self._records, record, self._look_at(record))
+        found = keep(self._records, record, self._look_at(record))
+        return [each for each in found if principal.may_see(each.legal_entity)]
 
     def find(self, drift_id: str, principal: Principal) -> Drift:
         """Return a drift. Raises `ProblemError` (404) for one that is not there for this caller."""

@@ -13,6 +13,7 @@ from canonical.amendments import (
     ChangeDiscount,
     ChangePrice,
     NewAmendment,
+    NumberRefused,
     amended,
     ends_on,
     mrr,
@@ -23,6 +24,7 @@ from canonical.money import Money, digits_of, exponent
 from policies.problems import ProblemError
 from process_apis.amendments.contract import RunningContract, began
 from process_apis.amendments.request import check
+from process_apis.amendments.workflow import ON_THE_WAY
 from process_apis.records.amendments import Amendments
 
 
@@ -59,6 +61,16 @@ def plan(amendments: Amendments, found: RunningContract, wanted: MassChangeReque
     """Return what a mass change makes of a contract as it is now."""
     contract = found.contract
     before = mrr(contract.lines, contract.currency)
+    try:
+        return _plan(amendments, found, wanted, before)
+    except NumberRefused as refused:  # a line has digits that no change may have
+        return PlannedItem(before, before, reason="not_allowed", detail=f"{refused.member}: {refused}")
+
+
+def _plan(amendments: Amendments, found: RunningContract, wanted: MassChangeRequest, before: Money) -> PlannedItem:
+    contract = found.contract
+    if contract.state != "cancelled" and any(each.state in ON_THE_WAY for each in found.order.lines):
+        return PlannedItem(before, before, reason="change_on_its_way", detail=found.order.id)
     prices = [(line, _new_price(line, wanted)) for line in contract.lines if line.sku == wanted.sku]
     actions = tuple(each for line, price in prices if price is not None for each in _actions(line, price))
     reasons: tuple[tuple[LeftOut, bool], ...] = (

@@ -70,7 +70,7 @@ class MassChangeRuns:
             with self.records.at(mass_change_id) as one:
                 self._step(one, step)
                 if one.row.state == "awaiting_approval":
-                    self._ask_for_approval(one)
+                    self._ask_for_approval(one, principal.subject)
         except IllegalTransition as error:
             raise ProblemError(NOT_ALLOWED_NOW, f"{error}.".capitalize()) from error
         if step in ("cancel", "retry"):
@@ -93,6 +93,9 @@ class MassChangeRuns:
                 one.advance("running", next_attempt_at=now)
             case "cancel":
                 _require(state, *STOPS, "cancelled")
+                if state == "awaiting_approval" and one.row.undoing:
+                    one.advance("done", next_attempt_at=None, undoing=False)
+                    return
                 one.change_items(items.c.state == "selected", state="cancelled")
                 one.change_items(items.c.state == "to_reverse", state="asked")
                 one.advance("cancelled", next_attempt_at=now)
@@ -125,12 +128,16 @@ class MassChangeRuns:
             raise IllegalTransition("no contract was changed")
         one.advance("awaiting_approval", next_attempt_at=None, undoing=True)
 
-    def _ask_for_approval(self, one: OneMassChange) -> None:
+    def _ask_for_approval(self, one: OneMassChange, asked_by: str) -> None:
         """Open the case in the same transaction: what waits for an approval has one."""
-        row, revenue = one.row, self.records.revenue(one.row.id)
-        amounts = [f"{each.contracts} contracts, MRR {each.before} → {each.after}" for each in revenue]
-        what = "the undoing of a price change" if row.undoing else "a price change"
-        finding = Finding("approvals", f"{what} of {row.sku} for {'; '.join(amounts)}")
+        row = one.row
+        if row.undoing:
+            count = one.count(items.c.state == "asked", items.c.amendment_id.in_(IN_PLACE))
+            finding = Finding("undo", f"the undoing of a price change of {row.sku} for {count} contracts")
+        else:
+            revenue = self.records.revenue(row.id)
+            amounts = [f"{each.contracts} contracts, MRR {each.before} → {each.after}" for each in revenue]
+            finding = Finding("approvals", f"a price change of {row.sku} for {'; '.join(amounts)}")
         self._context.cases.open(
             "mass_change_approval",
             row.id,
@@ -138,7 +145,7 @@ class MassChangeRuns:
             ("approve", "reject"),
             correlation_id=row.correlation_id,
             legal_entity=row.legal_entity,
-            given={"sku": row.sku},
+            given={"sku": row.sku, "asked_by": asked_by},
             connection=one.connection,
         )
 
@@ -154,8 +161,8 @@ class MassChangeRuns:
     # ---- cases
 
     def asked_by(self, case: Case) -> str:
-        """Return who asked for the mass change."""
-        return str(self.records.row(case.subject).requested_by)
+        """Return who has asked for what is to be approved: who submitted the mass change, or wants it undone."""
+        return case.input.get("asked_by") or str(self.records.row(case.subject).requested_by)
 
     def allowed(self, case: Case) -> tuple[Action, ...]:
         """Return what a case allows in the state that its mass change has come to."""

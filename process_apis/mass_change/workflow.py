@@ -35,6 +35,8 @@ PAGE = 100
 """Contracts that are read at a time."""
 PAUSE = 1.0
 """Seconds from one run to the next, while contracts are changed."""
+LONGER_PAUSE = 5.0
+"""The same while those on their way leave no room for another."""
 MINUTE = 60.0
 ON_THE_WAY: tuple[MassItemState, ...] = ("on_its_way", "undo_on_its_way")
 log = structlog.get_logger("tiergate.mass_changes")
@@ -124,10 +126,11 @@ class MassChanging(DBOSConfiguredInstance):
         on_the_way = sum(counts.get(each, 0) for each in ON_THE_WAY)
         room = min(pace.at_once - on_the_way, pace.per_minute - self._records.begun(row.id, MINUTE))
         former = "to_reverse" if row.undoing else "selected"
-        for item in self._records.next_items(row.id, former, max(room, 0)):
+        begun = self._records.next_items(row.id, former, max(room, 0))
+        for item in begun:
             if not self._begin(row, item):
                 return  # it was paused or cancelled meanwhile
-        self._go_on_or_end(row)
+        self._go_on_or_end(row, PAUSE if begun else LONGER_PAUSE)
 
     def _begin(self, row: sa.Row[Any], item: sa.Row[Any]) -> bool:
         """Note what is asked for, and ask for it. Return whether the mass change goes on."""
@@ -172,7 +175,7 @@ class MassChanging(DBOSConfiguredInstance):
             wanted = made.request(request_of(row), key)
         self._amendments.receive(found.contract, wanted, row.requested_by, row.correlation_id, context.clock())
 
-    def _go_on_or_end(self, row: sa.Row[Any]) -> None:
+    def _go_on_or_end(self, row: sa.Row[Any], pause: float) -> None:
         counts = self._records.counts(row.id)
         is_over = not any(counts.get(each) for each in ("to_do", "to_undo", *ON_THE_WAY))
         left = sum(counts.get(each, 0) for each in ("failed", "not_undone"))
@@ -184,7 +187,7 @@ class MassChanging(DBOSConfiguredInstance):
             if is_over:
                 one.advance("done", next_attempt_at=None)
             else:
-                one.advance("running", next_attempt_at=self._context.later(PAUSE))
+                one.advance("running", next_attempt_at=self._context.later(pause))
         if is_over:
             log.info("mass change done", mass_change=row.id, **counts)
 

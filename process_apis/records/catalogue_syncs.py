@@ -113,13 +113,20 @@ class OneSync:
 
 
 def keep(connection: sa.Connection, platform: str, sku: str, crm: str, seen_by: str) -> None:
-    """Keep that a platform has a product of a CRM's catalogue. One of another CRM's stays that."""
+    """Keep that a platform has a product of a CRM's catalogue. One of another CRM's stays that, and what a later sync
+    has seen stays seen by that one."""
     row = {"platform": platform, "sku": sku, "crm": crm, "seen_by": seen_by}
     if not insert_once(connection, catalogue_products, row):
         known = (catalogue_products.c.platform == platform) & (catalogue_products.c.sku == sku)
-        connection.execute(
-            catalogue_products.update().where(known, catalogue_products.c.crm == crm).values(seen_by=seen_by)
-        )
+        of_it = catalogue_products.c.crm == crm
+        earlier = catalogue_products.c.seen_by.not_in(_later_than(seen_by))
+        connection.execute(catalogue_products.update().where(known, of_it, earlier).values(seen_by=seen_by))
+
+
+def _later_than(sync_id: str) -> sa.Select[tuple[str]]:
+    """Return the ids of the syncs that were asked for after one."""
+    its_place = sa.select(catalogue_syncs.c.seq).where(catalogue_syncs.c.id == sync_id).scalar_subquery()
+    return sa.select(catalogue_syncs.c.id).where(catalogue_syncs.c.seq > its_place)
 
 
 class CatalogueSyncs:
@@ -238,10 +245,11 @@ class CatalogueSyncs:
             return {row.sku: row.crm for row in connection.execute(query)}
 
     def unseen(self, crm: str, sync_id: str, limit: int) -> dict[str, list[str]]:
-        """Return products of a CRM's catalogue that a sync has not seen, by the platform that has them: at most `limit`
-        of them."""
+        """Return products of a CRM's catalogue that neither a sync nor a later one has seen, by the platform that has
+        them: at most `limit` of them."""
         products = catalogue_products.c
-        query = sa.select(products.platform, products.sku).where(products.crm == crm, products.seen_by != sync_id)
+        not_seen = sa.and_(products.seen_by != sync_id, products.seen_by.not_in(_later_than(sync_id)))
+        query = sa.select(products.platform, products.sku).where(products.crm == crm, not_seen)
         found: dict[str, list[str]] = {}
         with self._engine.connect() as connection:
             for row in connection.execute(query.order_by(products.platform, products.sku).limit(limit)):

@@ -37,7 +37,8 @@ class StripeProducts:
         return CatalogueProduct(row["id"], row["name"], active=row["active"], prices=prices)
 
     async def put(self, product: CatalogueProduct) -> CatalogueProduct:
-        """Let Stripe have a product, by its SKU. One that is sold no more and is not there is not created."""
+        """Let Stripe have a product, by its SKU. One that is sold no more and is not there is not created, and
+        one that is there keeps its name: contracts that run may have it."""
         row = await self._product(product.sku)
         if row is None and product.active:
             key = f"product:{product.sku}:{correlation.current()}"
@@ -46,7 +47,7 @@ class StripeProducts:
             except Conflict:  # an order made it in this moment
                 row = await self._product(product.sku)
         if row is not None:
-            wanted: Row = {"name": product.name, "active": product.active}
+            wanted: Row = {"name": product.name, "active": True} if product.active else {"active": False}
             changes = {name: value for name, value in wanted.items() if row[name] != value}
             if changes:
                 key = f"product:{product.sku}:{sorted(changes.items())}:{correlation.current()}"

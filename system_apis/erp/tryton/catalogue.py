@@ -113,7 +113,7 @@ class TrytonProducts:
             yield Finding("products", "products are not written here: set `products` of the ERP's settings", "erp")
         elif row is None and wanted.active:
             yield from self._missing(wanted, units, categories)
-        elif row is not None:
+        elif row is not None and wanted.active:
             yield from self._differing(wanted, row)
 
     def _differs(self, wanted: CatalogueProduct, row: Row | None) -> bool:
@@ -141,5 +141,5 @@ class TrytonProducts:
             yield Finding("unit", reason, "erp")
         if len(template["products"]) > 1 and template["name"] != wanted.name:
             yield Finding("name", "it is a variant of a product that has others: rename it in the ERP", "erp")
-        if wanted.active and not template["active"]:
+        if not template["active"]:
             yield Finding("active", "its template is out of use: put it in use in the ERP", "erp")

@@ -126,7 +126,7 @@ def test_a_withdrawn_product_is_out_of_use_with_its_prices_and_a_contract_keeps_
         contract = await put(made, line(1, "SEAT", 3000))
         running = await start(made, contract)
         await made.call(lambda: made.connector.put_price(PriceChange("SEAT", "EUR", None)))
-        await made.call(lambda: made.connector.put_product(CatalogueProduct("SEAT", "Seat", active=False)))
+        await made.call(lambda: made.connector.put_product(CatalogueProduct("SEAT", "SEAT", active=False)))
         account.wait(32 * 24 * 3600)
         account.wait(2 * 3600)  # the invoice is open an hour after it was made
         account.wait(60)
@@ -134,7 +134,8 @@ def test_a_withdrawn_product_is_out_of_use_with_its_prices_and_a_contract_keeps_
 
     run(account, tmp_path, act)
 
-    assert not account.account.get("product", "SEAT")["active"]
+    product = account.account.get("product", "SEAT")
+    assert (product["active"], product["name"]) == (False, "Seat")
     assert listed(account) == [("3000", False, KEY)]
     assert [each["status"] for each in account.account.all("invoice")] == ["paid", "paid"]
     assert [each["subtotal"] for each in account.account.all("invoice")] == [3000, 3000]

@@ -29,6 +29,7 @@ from policies.outbound.layer_client import LayerClient
 from policies.problems import ProblemError
 from process_apis.catalogue_sync import workflow
 from process_apis.catalogue_sync.runs import CatalogueSyncRuns
+from process_apis.records.catalogue_syncs import keep
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
 from tests.support.answering_layer import answering, no_workflows
@@ -301,6 +302,46 @@ def test_what_the_crm_lists_no_more_is_retired_but_not_when_it_lists_nothing(des
         ("stripe", "TWO", "", "retire", "done"),
     ]
     assert not desk.shop.erp["TWO"].active
+
+
+def test_what_a_later_preview_has_seen_is_not_retired_by_one_that_was_held_up(desk: Desk) -> None:
+    desk.shop.sell(*(f"P{each}" for each in range(workflow.PAGE + 2)))
+    desk.start(desk.preview().id)
+    older, _ = desk.runs.records.receive("salesforce", "older", "kim@example.com", "cor_1", desk.clock())
+    assert desk.syncing.plan(older.id) == "more"
+
+    later = desk.preview()
+    done = desk.go_on(older.id)
+
+    assert (done.state, later.state, desk.items(done.id), desk.items(later.id)) == ("planned", "planned", [], [])
+
+
+def test_a_product_of_another_crm_s_catalogue_is_not_written_whoever_tries_again(desk: Desk) -> None:
+    desk.shop.sell("ONE")
+    found = desk.preview()
+    with desk.context.database.begin() as connection:
+        keep(connection, "tryton", "ONE", "another", "syn_of_another")
+
+    done = desk.start(found.id)
+
+    refused = [each for each in desk.items(done.id) if each[4] == "refused"]
+    assert refused == [("tryton", "ONE", "", "create", "refused")]
+    assert "ONE" not in desk.shop.erp
+    (case,) = desk.cases()
+    assert case.reason == "it is of the catalogue of another: give one of the two another SKU"
+    desk.runs.act(case, "retry")
+    desk.go_on(done.id)
+    assert "ONE" not in desk.shop.erp
+
+
+def test_an_item_that_a_later_sync_is_refused_can_be_tried_again_there(desk: Desk) -> None:
+    desk.shop.sell("BAD")
+    desk.shop.refuses = {"BAD"}
+    desk.start(desk.preview().id)
+    done = desk.start(desk.preview().id)
+
+    (case,) = desk.cases()
+    assert (case.input["sync"], desk.runs.allowed(case)) == (done.id, ("retry", "skip"))
 
 
 def test_a_product_that_can_be_read_no_more_stays_as_it_is(desk: Desk) -> None:

@@ -220,7 +220,7 @@ def test_what_a_change_of_ours_explains_is_no_drift(bench: Bench, happens: Calla
 
     assert refused(lambda: look(bench)) == "not-allowed-now"
     row = expect(bench)
-    assert (row.next_attempt_at, row.attempts) == (bench.context.stalled_at().isoformat(), 0)
+    assert (row.next_attempt_at, row.attempts) == (bench.context.pause(1).isoformat(), 1)
     assert bench.records.page(SOMEBODY, {}, None, 100).items == ()
 
 

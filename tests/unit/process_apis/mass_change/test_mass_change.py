@@ -84,6 +84,42 @@ def test_each_reason_for_which_a_contract_is_left_out_is_said(mass: MassBench) -
     assert left_out(mass, over.id)[many] == "term_over"
 
 
+def test_a_contract_that_is_being_activated_and_one_with_too_many_digits_are_left_out(mass: MassBench) -> None:
+    long = msgspec.structs.replace(CHEAP.terms, unit_price=Decimal("9.3333333333333"))
+    (activated,) = mass.sell(1)
+    (many_digits,) = mass.sell(1, with_terms(CHEAP, long), 1)
+    with mass.context.database.begin() as connection:
+        order = "SELECT id FROM orders WHERE deal_id = 'deal-0'"
+        connection.exec_driver_sql(f"UPDATE order_lines SET state = 'requested' WHERE order_id = ({order})")
+
+    found = mass.plan()
+
+    assert left_out(mass, found.id) == {activated: "change_on_its_way", many_digits: "not_allowed"}
+
+
+def test_who_wants_it_undone_is_who_cannot_approve_that(mass: MassBench) -> None:
+    somebody_else = msgspec.structs.replace(SOMEBODY, subject="lee@example.com")
+    found = mass.plan()
+    mass.approved(found.id)
+    mass.to_its_end(found.id)
+
+    mass.runs.do(found.id, "undo", somebody_else)
+
+    (case,) = mass.bench.cases(found.id)
+    assert (mass.runs.asked_by(case), case.reason) == (
+        "lee@example.com",
+        "the undoing of a price change of SEAT for 1 contracts",
+    )
+    mass.runs.do(found.id, "cancel", SOMEBODY)
+    left = mass.runs.find(found.id, SOMEBODY)
+    assert (left.state, left.undoing, mass.counts(found.id), mass.bench.cases(found.id)) == (
+        "done",
+        False,
+        {"changed": 1},
+        [],
+    )
+
+
 def test_nothing_is_changed_before_somebody_else_approves_it_once_for_all(mass: MassBench) -> None:
     mass.sell(4)
     found = mass.plan(-20)
