@@ -19,7 +19,7 @@ from canonical.billing import Contract, Invoice, Posting
 from canonical.cases import Finding
 from canonical.deals import MONTHS, TOO_MUCH, DealLine, LineTerms, PricedLine, plain, priced_line, with_terms
 from canonical.ids import Instant, Key
-from canonical.money import Money, exponent, total
+from canonical.money import Money, exponent, smallest_charge, total
 from canonical.proration import ProrationRule
 from canonical.states import AmendmentState, ContractState
 
@@ -327,7 +327,7 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
             return f"ended {since}"
         changed = ", ".join(_in_words(was, now) for was, now in changed_lines(self.before, self.after))
         if self.is_renewal:
-            renewed = f"renewed {since} until {self.ends_on}"
+            renewed = f"renewed until {self.ends_on}"
             return f"{renewed}: {changed}" if changed else renewed
         return f"{changed} {since}"
 
@@ -451,6 +451,10 @@ class ActionRefused(ValueError):
         self.reason = reason
 
 
+class AlreadySo(ActionRefused):
+    """An action that changes nothing. In a renewal it is no fault: what was agreed for the next term is so already."""
+
+
 def amended(lines: Sequence[PricedLine], actions: Sequence[Action], currency: str) -> tuple[PricedLine, ...]:
     """Return the lines of a contract after the actions, each of them on what those before have left.
 
@@ -491,7 +495,12 @@ def _stages(lines: Sequence[PricedLine], actions: Sequence[Action], currency: st
     """Return the lines at first, and after each action. Raises `ActionRefused` as `amended` does."""
     stages = [tuple(lines)]
     for place, action in enumerate(actions):
-        stages.append(after_action(stages[-1], action, f"actions[{place}]", currency))
+        try:
+            stages.append(after_action(stages[-1], action, f"actions[{place}]", currency))
+        except AlreadySo:
+            if not isinstance(actions[0], Renew):
+                raise
+            stages.append(stages[-1])
     return stages
 
 
@@ -551,7 +560,7 @@ def _changed(line: PricedLine, action: LineAction, field: str) -> PricedLine | N
     _check_amount(wanted.quantity, wanted.unit_price, field)
     changed = with_terms(line, wanted)
     if changed == line:
-        raise ActionRefused(field, f"{line.name} is that already")
+        raise AlreadySo(field, f"{line.name} is that already")
     return changed
 
 
@@ -567,7 +576,8 @@ def _dearer(line: PricedLine, percent: Decimal, currency: str) -> PricedLine:
     if not percent or line.interval == "one_time":
         return line
     was = line.terms.unit_price
-    digits = max(exponent(currency), -cast("int", was.as_tuple().exponent))
+    charged = exponent(currency) - len(str(smallest_charge(currency).amount)) + 1
+    digits = max(charged, -cast("int", was.normalize().as_tuple().exponent))
     raised = (was * (WHOLE + percent) / WHOLE).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     return with_terms(line, LineTerms(line.terms.quantity, raised))
 
@@ -642,6 +652,18 @@ def ends_on(contract: Contract) -> date | None:
     if contract.renewed_until is not None:
         return contract.renewed_until
     return months_after(contract.starts_on, contract.term_months) if contract.term_months else None
+
+
+def end_after(contract: Contract, months: int) -> date:
+    """Return the end of another term of so many months after a contract's present one, which has an end. Whole months
+    are counted from its first day, so that a shorter month moves no later one."""
+    until = ends_on(contract)
+    if until is None:
+        raise ValueError(f"{contract.id} has no end")
+    passed = months_between(contract.starts_on, until)
+    if passed.denominator == 1:
+        return months_after(contract.starts_on, passed.numerator + months)
+    return months_after(until, months)
 
 
 def with_end(contract: Contract, day: date | None) -> Contract:

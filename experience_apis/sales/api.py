@@ -37,7 +37,7 @@ from canonical.mass_changes import (
 from canonical.orders import Order, OrderSummary, Page
 from canonical.states import AmendmentState, CatalogueSyncState, ContractState, MassChangeState, OrderState
 from experience_apis.process_client import Process
-from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
+from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.business.catalogue_sync import OWNED_ELSEWHERE, PREVIEW_OUTDATED
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCurrency, OfCustomer, OfProduct, OfSeller
@@ -132,7 +132,7 @@ async def get_contract(
     "/contracts/{contract_id:str}/amendments/preview",
     summary="See what a change of a contract would cost, on every platform",
     status=200,
-    problems=(CONTRACT_OVER, CHANGE_REFUSED),
+    problems=(CONTRACT_OVER, ALREADY_RENEWED, CHANGE_REFUSED),
     asks_platforms=True,
 )
 async def preview_amendment(
@@ -151,7 +151,7 @@ async def preview_amendment(
     "POST",
     "/contracts/{contract_id:str}/amendments",
     summary="Change a contract",
-    problems=(CONTRACT_OVER, CHANGE_REFUSED, KEY_TAKEN, OUTSIDE_REGION),
+    problems=(CONTRACT_OVER, ALREADY_RENEWED, CHANGE_REFUSED, KEY_TAKEN, OUTSIDE_REGION),
     links={"sales_get_amendment": ("amendment_id", "/id")},
 )
 async def request_amendment(

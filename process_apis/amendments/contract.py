@@ -225,6 +225,8 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
         versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency), ends_on=until))
     for each in found.versions:
         after = each.preview.after
+        if each.is_future and versions and versions[-1].state == "cancelled":
+            break
         until = each.preview.ends_on if each.preview.is_term or each.preview.is_renewal else until
         versions.append(
             ContractVersion(
@@ -238,7 +240,9 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
             )
         )
     ends_at = found.ends_at
-    if ends_at and versions[-1].state == "active" and versions[-1].since < ends_at:
+    if ends_at:
+        versions = [each for each in versions if each.since < ends_at]  # what was to come after it does not come
+    if ends_at and versions and versions[-1].state == "active":
         nothing = mrr((), contract.currency)
         versions.append(ContractVersion(ends_at, "cancelled", (), nothing, found.ended_by, ends_on=until))
     return tuple(versions)

@@ -73,7 +73,8 @@ def preview(
     try:
         said = context.platforms.preview_change(asked)
     except Rejected as refused:
-        if refused.field != "effective_at" or change.effective_at <= context.clock():
+        is_early = refused.field == "effective_at" and change.effective_at > context.clock()
+        if not is_early or asked.renewal is not None:
             raise
         said = BillingPreview(change.effective_at, ())
     contract, catalogue = found.contract, context.live_catalogue.current

@@ -68,7 +68,7 @@ def check(found: RunningContract, wanted: AmendmentRequest) -> None:
     if found.order.state in NOT_IN_FORCE:
         raise ProblemError(CONTRACT_OVER, f"The contract is not in force: its order is {found.order.state}.")
     if renewal_in(wanted) and (first := _not_begun(found)):
-        began = f"{first.id} renews the contract from {first.since:%Y-%m-%d} on."
+        began = f"{first.id} renews the contract until {first.preview.ends_on}, and that term has not begun."
         raise ProblemError(ALREADY_RENEWED, began)
     if found.order.state not in IN_FORCE:
         return  # it waits for the activation, and is checked again then
@@ -136,8 +136,11 @@ def _of_term(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Field
     if day == present and day == found.contract.ends_on:
         that = "has no end" if day is None else f"ends on {day}"
         yield FieldError("$.actions[0].ends_on", f"the contract {that} already")
-    elif day is not None and day <= max(found.today, found.contract.starts_on):
-        yield FieldError("$.actions[0].ends_on", f"take a day after {max(found.today, found.contract.starts_on)}")
+    elif day is not None:
+        after = max(found.today, found.contract.starts_on)
+        until = months_after(max(after, present or after), validation.LONGEST_TERM)
+        if not after < day <= until:
+            yield FieldError("$.actions[0].ends_on", f"take a day after {after}, and until {until}")
 
 
 def renewal_in(wanted: AmendmentRequest) -> Renew | None:

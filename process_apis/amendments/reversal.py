@@ -49,9 +49,13 @@ def _check_untouched(undone: Applied, later: Iterable[Applied]) -> None:
     touched = touched_lines(undone.preview.before, undone.preview.after)
     for each in later:
         again = touched_lines(each.preview.before, each.preview.after)
+        if each.preview.is_renewal and each.is_future:  # its uplift is of whatever the contract has on its day
+            again = {key: again[key] for delta in each.preview.deltas if (key := delta.line) in again}
         if same := [line.name for key, line in again.items() if key in touched]:
-            what = "withdraw" if each.is_future else "reverse"
-            raise ActionRefused(FIELD, f"{same[0]} was changed again with {each.id}: {what} that one first")
+            what = "withdraw that one first" if each.is_future else "reverse that one first"
+            if each.preview.is_renewal and not each.is_future:
+                what = "that has renewed the contract, so change what is to be different"
+            raise ActionRefused(FIELD, f"{same[0]} was changed again with {each.id}: {what}")
 
 
 def _check_one_end(undone: Applied) -> None:

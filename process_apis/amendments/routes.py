@@ -19,7 +19,7 @@ from canonical.amendments import (
 )
 from canonical.orders import Page
 from canonical.states import AmendmentState, ContractState
-from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
+from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.context import correlation
 from policies.contract.operation import operation
 from policies.contract.parameters import (
@@ -89,7 +89,7 @@ def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHand
         "/contracts/{contract_id:str}/amendments/preview",
         summary="See what a change would be on every platform",
         status=200,
-        problems=(CONTRACT_OVER, CHANGE_REFUSED),
+        problems=(CONTRACT_OVER, ALREADY_RENEWED, CHANGE_REFUSED),
         asks_platforms=True,
         sync_to_thread=True,
     )
@@ -105,7 +105,7 @@ def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHand
         "POST",
         "/contracts/{contract_id:str}/amendments",
         summary="Change a contract, once for each key",
-        problems=(CONTRACT_OVER, CHANGE_REFUSED, KEY_TAKEN, OUTSIDE_REGION),
+        problems=(CONTRACT_OVER, ALREADY_RENEWED, CHANGE_REFUSED, KEY_TAKEN, OUTSIDE_REGION),
         links={"get_amendment": ("amendment_id", "/id")},
         sync_to_thread=True,
     )

@@ -19,8 +19,8 @@ from canonical.amendments import (
     RecurringInterval,
     RemoveLine,
     Renew,
+    end_after,
     ends_on,
-    months_after,
     touched_lines,
 )
 from canonical.cases import Finding
@@ -108,12 +108,12 @@ def _actions(deal: Deal, lines: Sequence[PricedLine]) -> list[Sold]:
 def _renewal(deal: Deal, found: RunningContract) -> list[Sold]:
     """Return what a renewal makes of a contract: its lines are all that the next term has. A line of the contract has
     the price and the quantity of the deal's line of its product, of several the one at its price."""
-    contract, until = found.contract, ends_on(found.contract)
-    if until is None:
+    contract = found.contract
+    if ends_on(contract) is None:
         raise NotPossible([Finding("deal.contract_id", "the contract has no end: there is nothing to renew")])
     if deal.evergreen or deal.term_months < 1:
         raise NotPossible([Finding("deal.term_months", "a renewal has a term: say for how many months")])
-    renewed = Sold(Renew(months_after(until, deal.term_months)), 0)
+    renewed = Sold(Renew(end_after(contract, deal.term_months)), 0)
     return [renewed, *_next_term(deal.lines, contract.lines)] if deal.lines else [renewed]
 
 

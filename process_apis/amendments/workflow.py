@@ -6,8 +6,8 @@ finds what an earlier run left behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import AmendmentPreview, NewAmendment, changed_lines
+from canonical.amendments import AmendmentPreview, ChangeTerm, NewAmendment, changed_lines
 from canonical.cases import Action, CaseKind, Finding
 from canonical.deals import PricedLine, ProvisioningRequest, with_terms
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
@@ -118,7 +118,7 @@ class Amending(DBOSConfiguredInstance):
         self._amendments.change(row.id, **kept)
         if said.differences:
             raise Stopped("amendment_not_agreed", list(said.differences), ("retry", "compensate"))
-        return self._decided(row, said, made)
+        return self._decided(row, found, said, made)
 
     def _after_what_comes_first(self, row: sa.Row[Any], order: Order) -> None:
         """Raise `Waits` while the contract is being activated, or an earlier change of it is to be decided."""
@@ -130,7 +130,9 @@ class Amending(DBOSConfiguredInstance):
         if first := self._amendments.before(row.contract_id, row.seq):
             raise Waits(f"{first}, which comes first", self._context.stalled_at())
 
-    def _decided(self, row: sa.Row[Any], said: AmendmentPreview, made: PlannedChange) -> Outcome:
+    def _decided(
+        self, row: sa.Row[Any], found: RunningContract, said: AmendmentPreview, made: PlannedChange
+    ) -> Outcome:
         """Let an amendment that all agree to go on: to who approves it, to its day, or to its delivery."""
         context = self._context
         approvals = "; ".join(said.approvals)
@@ -144,6 +146,8 @@ class Amending(DBOSConfiguredInstance):
                     one.advance("awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {approvals}")
                     return "stopped"
                 begins = _begins(request_of(row), said.effective_at if said.is_renewal else made.effective_at)
+                if said.is_renewal:
+                    begins = max([begins, *_days_before(found, row.id, said.effective_at)])
                 if begins > context.clock():
                     one.advance("scheduled", next_attempt_at=begins, blocked_reason="its day")
                     one.note_products(said.after)
@@ -230,13 +234,15 @@ class Amending(DBOSConfiguredInstance):
 
     def _end(self, row: sa.Row[Any]) -> Outcome:
         context, said = self._context, _preview(row)
+        found = running(context, self._amendments, context.orders.get(row.order_id))
         if row.state == "applied" and row.ends_at:
-            found = running(context, self._amendments, context.orders.get(row.order_id))
+            if self._amendments.being_carried_out(row.contract_id):
+                raise Waits("a change of the contract that is being carried out", context.stalled_at())
             if found.ended_by == row.id:  # no later change has taken its place
                 context.platforms.deprovision(row.order_id, row.legal_entity)
         elif row.state == "applied" and not said.after:
             context.platforms.deprovision(row.order_id, row.legal_entity)
-        else:
+        elif row.state == "applied" or found.contract.state != "cancelled":
             lines = less(said) if row.state == "applied" else former(said)
             attempt = context.orders.next_attempt(row.order_id)
             self._amendments.change(row.id, delivery_attempt=attempt)
@@ -341,8 +347,17 @@ def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPrev
 
 
 def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:
-    """Return from when a change is carried out that counts from a moment."""
+    """Return from when a change is carried out that counts from a moment. Another end is agreed at once."""
+    if isinstance(wanted.actions[0], ChangeTerm):
+        return datetime.fromtimestamp(0, UTC)
     return effective_at - BEFORE_A_TERM if renewal_in(wanted) else effective_at
+
+
+def _days_before(found: RunningContract, renewal_id: str, until: datetime) -> Iterator[datetime]:
+    """Yield when changes are done that count from days of the term which a renewal follows: it comes after them."""
+    for each in found.versions:
+        if each.is_future and each.id != renewal_id and each.since < until:
+            yield each.since + timedelta(minutes=1)
 
 
 def _due(row: sa.Row[Any]) -> datetime:

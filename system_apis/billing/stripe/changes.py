@@ -29,7 +29,7 @@ PRORATED = {"at_once": "always_invoice", "next_invoice": "create_prorations", "n
 """How Stripe settles the part of a period that is affected (Update a subscription, `proration_behavior`)."""
 PREVIEWED = ("cancel_at", "cancel_at_period_end", "items", "proration_behavior", "proration_date")
 """What a preview is given of the parameters of a change (Create a preview invoice, `subscription_details`)."""
-A_MONTHS_END = timedelta(days=2)
+A_MONTHS_END = timedelta(days=3, hours=2)
 """By how much a period's end may be off the end of the term that it belongs to: Stripe counts months in UTC from the
 moment at which the first began, and the term is in days of the seller's books."""
 OF_A_CHANGE = ("subscription_update", "subscription_create")
@@ -107,7 +107,8 @@ class ContractChanges:
         ended = [each.subscription for each in plan.to_change if each.ends and not change.at_period_end]
         for row in (*ended, *plan.to_cancel):
             await self._end(row)
-        begins = known.end_of_period(change, plan.concerned) if change.at_period_end else change.effective_at
+        is_next = change.at_period_end and change.renewal is None  # a renewal says itself when its term begins
+        begins = known.end_of_period(change, plan.concerned) if is_next else change.effective_at
         begun = known.of_change(change)
         for items, key in zip(plan.to_begin, _keys(change, len(plan.to_begin), begun), strict=True):
             begun[key] = await self._begin(change, items, key, int(begins.timestamp()), correlation_id)
@@ -137,7 +138,7 @@ class ContractChanges:
             if each["status"] == "not_started" and _is_of(each["phases"][0]["metadata"], contract)
         ]
         plan = change_plan.planned(change, known.subscriptions, waiting)
-        if not change.at_period_end:
+        if not change.at_period_end and change.term is None:
             self._check_moment(change, plan)
         if change.term is not None:
             for each in plan.to_change:
@@ -177,8 +178,9 @@ class ContractChanges:
         until = datetime.combine(ends_on, time(), zone)
         for anchor, months in cycles:
             ends = _ends_near(anchor, months, ends_on)
-            if not any(abs(each - until) <= A_MONTHS_END for each in ends):
-                days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each > change.effective_at]
+            begun = max(begins, default=change.effective_at)
+            if not any(abs(each - until) <= A_MONTHS_END and each > begun for each in ends):
+                days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each > begun]
                 reason = f"a period of {months} months has to end with the new term: take {' or '.join(days)}"
                 raise Rejected("billing", reason, field="actions[0].ends_on")
 
@@ -317,8 +319,9 @@ class ContractChanges:
             wanted |= {"proration_date": int(change.effective_at.timestamp()), "off_session": True}
         if target.ends:
             return wanted | {"items": mapping.ended_items(row)}
-        if row["cancel_at_period_end"]:
-            wanted["cancel_at_period_end"] = False  # it was to end, and goes on
+        if row["cancel_at_period_end"]:  # it was to end, and goes on: to the end that was agreed, if there is one
+            agreed = self._end_of(change, row, change.contract.ends_on if change.renewal is None else None)
+            wanted |= {"cancel_at": int(agreed.timestamp())} if agreed else {"cancel_at_period_end": False}
         elif change.renewal is not None and row["cancel_at"]:
             wanted["cancel_at"] = ""
         known = self._price_list

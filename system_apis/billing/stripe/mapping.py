@@ -57,8 +57,8 @@ FIELDS: dict[str, Fields] = {
         ("url", "enabled_events", "api_version", "disabled", "metadata.tiergate"), TECHNICAL
     ),
     "products": {
-        "id": "line.sku",
-        "name": "line.name",
+        "id": "line.sku product.sku",
+        "name": "line.name product.name",
         "tax_code": "line.tax_class",
         "active": "product.active",
         "default_price": "product.prices",

@@ -130,6 +130,8 @@ def test_a_token_is_what_the_catalogue_says(environment: Environment) -> None:
     assert claims["scope"].split() == [
         "cases:act",
         "cases:read",
+        "catalogue:read",
+        "catalogue:sync",
         "contracts:amend",
         "contracts:mass_change",
         "orders:read",

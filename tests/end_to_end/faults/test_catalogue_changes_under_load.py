@@ -17,7 +17,7 @@ from tests.support.platforms import wait_until
 ROUNDS = 100
 SHIPPED_TEXT = SHIPPED.read_text().replace("200/second; 6000/minute", "100000/second")  # nothing but the change refuses
 WITHOUT = SHIPPED_TEXT.replace(
-    'scopes = ["orders:read", "cases:read", "customers:read", "postings:read"]', 'scopes = ["cases:read"]'
+    'scopes = ["orders:read", "cases:read", "customers:read", "postings:read", "drift:read"]', 'scopes = ["cases:read"]'
 )
 
 

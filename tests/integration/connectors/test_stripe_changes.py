@@ -427,6 +427,24 @@ def test_another_end_of_a_contract_ends_its_subscriptions_with_a_period_and_may_
     run(account, tmp_path, act)
 
 
+def test_an_end_that_was_agreed_stays_when_an_end_with_the_period_is_taken_back(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        sale.wait(10)
+        day = months_after(sale.contract.starts_on, 3)
+        await sale.amend(sale.change(seat(), term=ChangeTerm(day)))
+        (agreed,) = [each["cancel_at"] for each in sale.subscriptions()]
+        running = sale.contract
+        await sale.amend(sale.change(key="amd_2", at_period_end=True))
+        sale.contract = msgspec.structs.replace(sale.contract, lines=(), state="active")
+        await sale.amend(sale.change(*running.lines, key="amd_3", at_period_end=True))
+        assert [(each["cancel_at"], each["cancel_at_period_end"]) for each in sale.subscriptions()] == [(agreed, False)]
+
+    run(account, tmp_path, act)
+
+
 def test_a_line_that_ended_comes_back_under_its_own_id(account: StripeAccount, tmp_path: Path) -> None:
     async def act(sale: Sale) -> None:
         await sale.start(seat(), seat(1, 120_000, "lin_2", "year"))
@@ -796,6 +814,10 @@ def test_a_renewal_is_refused_where_no_period_ends_with_the_term(account: Stripe
         with pytest.raises(Rejected, match=f"has to end with the new term: take .*{two}") as other:
             await sale.preview(longer)
         assert other.value.field == "actions[0].ends_on"
+        as_long = msgspec.structs.replace(change, renewal=Renew(year + timedelta(days=1)))
+        with pytest.raises(Rejected, match="has to end with the new term") as too_short:
+            await sale.preview(as_long)
+        assert f"take {year}" not in too_short.value.reason
         begun = msgspec.structs.replace(longer, lines=(seat(), sold_by(6, seat(1, 9_000, "lin_3", "year"))))
         with pytest.raises(Rejected, match="has to end with the new term"):
             await sale.preview(begun)
@@ -806,7 +828,9 @@ def test_a_renewal_is_refused_where_no_period_ends_with_the_term(account: Stripe
 
 
 @pytest.mark.parametrize("months", range(1, 13))
-@pytest.mark.parametrize("first", [date(2026, 7, 1), date(2026, 12, 1), date(2026, 10, 31), date(2027, 1, 29)])
+@pytest.mark.parametrize(
+    "first", [date(2026, 7, 1), date(2027, 3, 1), date(2026, 12, 1), date(2026, 10, 31), date(2027, 1, 29)]
+)
 def test_a_period_ends_with_the_term_though_billing_counts_months_in_utc(first: date, months: int) -> None:
     zone = ZoneInfo("Europe/Berlin")
     anchor = datetime.combine(first, time(), zone).astimezone(UTC)

@@ -27,6 +27,7 @@ from canonical.amendments import (
     amended,
     contract_value,
     deltas,
+    end_after,
     ends_on,
     months_after,
     months_between,
@@ -318,6 +319,8 @@ def test_a_contract_without_end_is_worth_no_sum_and_may_have_an_end_again() -> N
         ("150", "JPY", "1.5", "152"),
         ("1.2345", "KWD", "10", "1.3580"),
         ("0.333", "KWD", "0.1", "0.333"),
+        ("10", "KWD", "1.25", "10.13"),
+        ("5", "MGA", "5", "5"),
         ("20", "EUR", "0", "20"),
     ],
 )
@@ -372,3 +375,21 @@ def test_a_renewal_adds_the_new_term_at_the_new_prices_and_what_follows_is_worth
     )
     assert sum(each.mrr.amount for each in made) == mrr(after, "EUR").amount - mrr(of.lines, "EUR").amount
     assert ends_on(renewed(with_end(of, starts_on), renew.ends_on)) == renew.ends_on
+
+
+@pytest.mark.parametrize(
+    ("starts_on", "term", "until"),
+    [
+        (date(2026, 8, 31), 6, date(2027, 8, 31)),
+        (date(2026, 1, 15), 12, date(2027, 7, 15)),
+        (date(2026, 3, 1), 1, date(2026, 10, 1)),
+    ],
+)
+def test_the_months_of_another_term_are_counted_from_the_first_day(starts_on: date, term: int, until: date) -> None:
+    assert end_after(contract(line("seat", "3", "20"), starts_on=starts_on, term_months=term), 6) == until
+
+
+def test_another_term_after_an_end_inside_of_a_month_is_counted_from_that_end() -> None:
+    of = renewed(contract(line("seat", "3", "20"), starts_on=date(2026, 1, 1)), date(2026, 7, 15))
+
+    assert end_after(of, 6) == date(2027, 1, 15)

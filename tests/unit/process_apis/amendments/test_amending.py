@@ -474,7 +474,7 @@ def test_a_renewal_waits_for_the_last_days_of_the_term_and_is_of_what_the_contra
     change = bench.everybody.changes[-1]
     assert (change.at_period_end, change.renewal, change.effective_at) == (True, Renew(NEW_END, Decimal(5)), BEGINS)
     assert [str(each.terms.unit_price) for each in change.lines] == ["21.00", "104.48"]
-    assert bench.everybody.shown[-1].startswith("renewed from 2027-02-28 until 2028-03-01: Seat ")
+    assert bench.everybody.shown[-1].startswith("renewed until 2028-03-01: Seat ")
     found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
     shown = timeline(bench.records, found, bench.clock.now)
     assert shown.ends_on == NEW_END
@@ -493,7 +493,7 @@ def test_a_term_is_renewed_once_until_the_new_one_has_begun(bench: Bench) -> Non
     for move in (timedelta(), BEGINS - timedelta(days=2) - bench.clock.now):
         bench.clock.now += move
         bench.run(first)
-        with pytest.raises(ProblemError, match=f"{first} renews the contract from 2027-02-28 on") as refused:
+        with pytest.raises(ProblemError, match=f"{first} renews the contract until 2028-03-01") as refused:
             bench.ask(Renew(date(2029, 3, 1)), key="second")
         assert (refused.value.problem.name, refused.value.problem.status) == ("already-renewed", 409)
     assert bench.of(first).state == "applied"
@@ -583,3 +583,78 @@ def test_more_seats_for_the_new_term_are_delivered_before_it_begins(bench: Bench
     assert [each.quantity for each in request.lines] == [15]
     assert bench.deliver(asked).state == "applied"
     assert bench.everybody.changes[-1].lines[0].quantity == 15
+
+
+def test_what_was_agreed_for_the_next_term_and_is_so_before_it_stops_no_renewal(bench: Bench) -> None:
+    asked = bench.ask(Renew(NEW_END), seats(15), ChangePrice("seat", Decimal(19)), key="renewal")
+    bench.run(asked)
+    sooner = bench.ask(seats(15), key="sooner", settlement="none")
+    bench.run(sooner)
+    assert bench.deliver(sooner).state == "applied"
+    bench.clock.now = BEGINS - timedelta(days=3)
+
+    assert bench.run(asked).state == "applied"
+    assert (bench.lines()[0].quantity, bench.lines()[0].terms.unit_price) == (15, Decimal(19))
+
+
+def test_a_renewal_comes_after_a_change_that_counts_from_one_of_the_last_days_of_the_term(bench: Bench) -> None:
+    bench.run(bench.ask(ChangeTerm(date(2026, 3, 25)), key="end"))
+    day = date(2026, 3, 24)
+    dated = bench.ask(seats(9), key="dated", effective="date", effective_on=day, settlement="none")
+    asked = bench.ask(Renew(date(2026, 9, 25)), key="renewal")
+    for each in (dated, asked):
+        assert bench.run(each).state == "scheduled"
+    bench.clock.now = datetime(2026, 3, 22, tzinfo=UTC)
+    assert bench.run(asked).state == "scheduled"
+
+    bench.clock.now = datetime(2026, 3, 23, 23, tzinfo=UTC)
+    assert bench.run(dated).state == "applied"
+    bench.clock.now += timedelta(minutes=1)
+    assert bench.run(asked).state == "applied"
+    assert [each.lines[0].quantity for each in bench.everybody.changes] == [10, 9, 9]
+
+
+def test_another_end_is_agreed_at_once_though_a_change_before_it_counts_later(bench: Bench) -> None:
+    bench.run(bench.ask(seats(9), effective="period_end"))
+
+    done = bench.run(bench.ask(ChangeTerm(date(2026, 9, 1)), key="end"))
+
+    assert done.state == "applied"
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    assert found.contract.ends_on == date(2026, 9, 1)
+    assert found.since == MONTH.end
+
+
+@pytest.mark.parametrize("day", [date(9999, 12, 31), date(2037, 3, 2)])
+def test_an_end_is_no_further_away_than_a_term_may_last(bench: Bench, day: date) -> None:
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(ChangeTerm(day))
+
+    assert refused.value.errors[0].reason == "take a day after 2026-03-10, and until 2037-03-01"
+
+
+def test_a_change_is_reversed_while_a_renewal_is_to_come_and_not_after_that(bench: Bench) -> None:
+    fewer = bench.ask(seats(9), key="fewer", settlement="none")
+    bench.run(fewer)
+    renewal = bench.ask(Renew(NEW_END, Decimal(5)), key="renewal")
+    bench.run(renewal)
+    back = bench.ask(Reverse(fewer), key="back", settlement="none")
+    bench.run(back)
+    assert bench.deliver(back).state == "applied"
+
+    bench.clock.now = BEGINS - timedelta(days=3)
+    assert bench.run(renewal).state == "applied"
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(Reverse(back), key="again")
+    assert f"with {renewal}: that has renewed the contract" in refused.value.errors[0].reason
+
+
+def test_an_end_before_a_renewal_to_come_is_the_end_in_the_timeline(bench: Bench) -> None:
+    bench.run(bench.ask(Renew(NEW_END, Decimal(5)), key="renewal"))
+    ended = bench.ask(ChangeTerm(date(2026, 9, 1)), key="end")
+    bench.run(ended)
+
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    shown = timeline(bench.records, found, datetime(2026, 9, 2, tzinfo=UTC))
+    assert [each.state for each in shown.versions] == ["active", "active", "cancelled"]
+    assert shown.present == shown.versions[-1]
