@@ -132,7 +132,7 @@ class ContractLife:
         """Print what each system holds of an invoice, once it is posted."""
         self._posted(lambda each: each.invoice_id == invoice_id)
         found = platform_views(self._sandbox, self._order, invoice_id)
-        self._console.print(f"  in the CRM: {found.crm.detail}")
+        self._console.print(f"  in the CRM: {found.crm.detail.partition(': ')[0]}")  # of a renewal without its lines
         self._console.print(by_system(found))
 
 
