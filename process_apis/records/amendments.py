@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -18,13 +18,13 @@ from canonical.orders import Page
 from canonical.states import AmendmentState, check_amendment
 from policies.identity.authentication import Principal
 from process_apis.records import contract_products, paging, visibility
-from process_apis.records.database import NOT_BLOCKED, amending_deals, amendments, insert_once, writing
+from process_apis.records.database import amending_deals, amendments, insert_once, writing
+from process_apis.records.one_row import OneRow
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(amendments).where(amendments.c.id == OF)
 LOCKED = ROW.with_for_update()
 CHANGE = amendments.update().where(amendments.c.id == OF)
-CHANGED = CHANGE.returning(amendments)
 OF_CONTRACT = sa.select(amendments).where(amendments.c.contract_id == OF).order_by(amendments.c.seq)
 UNDECIDED: tuple[AmendmentState, ...] = (
     "requested",
@@ -65,7 +65,6 @@ WAKE_DEALS = amending_deals.update().where(
     amending_deals.c.contract_id == OF, amending_deals.c.next_attempt_at.is_not(None)
 )
 LAST_VERSION = sa.select(sa.func.max(amendments.c.version)).where(amendments.c.contract_id == OF)
-NOT_FAILED: dict[str, Any] = {"attempts": 0} | NOT_BLOCKED
 _REQUEST = msgspec.json.Decoder(NewAmendment)
 _PREVIEW = msgspec.json.Decoder(AmendmentPreview)
 
@@ -92,40 +91,20 @@ def invoices_of(row: sa.Row[Any]) -> tuple[str, ...]:
     return tuple(row.invoices.split())
 
 
-class OneAmendment:
-    """An amendment in one transaction, while nobody else changes it."""
-
-    def __init__(self, connection: sa.Connection, amendment_id: str, now: str) -> None:
-        """Raise `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
-        self._connection = connection
-        self._now = now
-        self.row: sa.Row[Any] = connection.execute(LOCKED, {"of": amendment_id}).one()
-
-    def advance(
-        self, state: AmendmentState, *, next_attempt_at: datetime | None, blocked_reason: str = "", **changes: Any
-    ) -> None:
-        """Go to `state`. Raises `IllegalTransition` when the table of states has no such change."""
-        check_amendment(cast("AmendmentState", self.row.state), state)
-        values = {
-            "of": self.row.id,
-            "state": state,
-            "blocked_reason": blocked_reason,
-            "updated_at": self._now,
-            "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
-        }
-        self.row = self._connection.execute(CHANGED, NOT_FAILED | changes | values).one()
+class OneAmendment(OneRow[AmendmentState], table=amendments, check=check_amendment):
+    """An amendment in one transaction."""
 
     def take_nothing_back(self, amendment_id: str) -> None:
         """Let what another amendment was to take back stay: it is taken back itself before it counts."""
-        self._connection.execute(CHANGE, {"of": amendment_id, "next_attempt_at": None})
+        self.connection.execute(CHANGE, {"of": amendment_id, "next_attempt_at": None})
 
     def note_products(self, lines: Iterable[PricedLine]) -> None:
         """Note the products that the contract gets, so that it is found by them."""
-        contract_products.note(self._connection, self.row.order_id, lines)
+        contract_products.note(self.connection, self.row.order_id, lines)
 
     def next_version(self) -> int:
         """Return the number of the contract's version that this amendment makes, which stays once it was given."""
-        return self.row.version or 1 + (self._connection.scalar(LAST_VERSION, {"of": self.row.contract_id}) or 0)
+        return self.row.version or 1 + (self.connection.scalar(LAST_VERSION, {"of": self.row.contract_id}) or 0)
 
 
 class Amendments:

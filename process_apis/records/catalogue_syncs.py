@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -19,20 +19,17 @@ from policies.catalogue.model import Domain
 from policies.problems import INVALID, FieldError, ProblemError
 from process_apis.records import paging
 from process_apis.records.database import (
-    NOT_BLOCKED,
     catalogue_items,
     catalogue_products,
     catalogue_syncs,
     insert_once,
     writing,
 )
+from process_apis.records.one_row import OneRow
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(catalogue_syncs).where(catalogue_syncs.c.id == OF)
-LOCKED = ROW.with_for_update()
-CHANGED = catalogue_syncs.update().where(catalogue_syncs.c.id == OF).returning(catalogue_syncs)
 STARTED: tuple[CatalogueSyncState, ...] = ("applying", "applied")
-NOT_FAILED: dict[str, Any] = {"attempts": 0} | NOT_BLOCKED
 NEXT = (
     sa.select(catalogue_items)
     .where(catalogue_items.c.sync_id == OF, catalogue_items.c.state == "planned")
@@ -62,28 +59,8 @@ class PlannedItem(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class OneSync:
-    """A sync in one transaction, while nobody else changes it."""
-
-    def __init__(self, connection: sa.Connection, sync_id: str, now: str) -> None:
-        """Raise `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
-        self.connection = connection
-        self._now = now
-        self.row: sa.Row[Any] = connection.execute(LOCKED, {"of": sync_id}).one()
-
-    def advance(
-        self, state: CatalogueSyncState, *, next_attempt_at: datetime | None, blocked_reason: str = "", **changes: Any
-    ) -> None:
-        """Go to `state`. Raises `IllegalTransition` when the table of states has no such change."""
-        check_catalogue_sync(cast("CatalogueSyncState", self.row.state), state)
-        values = {
-            "of": self.row.id,
-            "state": state,
-            "blocked_reason": blocked_reason,
-            "updated_at": self._now,
-            "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
-        }
-        self.row = self.connection.execute(CHANGED, NOT_FAILED | changes | values).one()
+class OneSync(OneRow[CatalogueSyncState], table=catalogue_syncs, check=check_catalogue_sync):
+    """A sync in one transaction."""
 
     def is_outdated(self) -> bool:
         """Return whether a later sync of the same catalogue was started."""

@@ -32,14 +32,11 @@ from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
 from process_apis.records.database import amendments, insert_once, mass_changes, writing
 from process_apis.records.database import mass_change_items as items
+from process_apis.records.one_row import OneRow
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(mass_changes).where(mass_changes.c.id == OF)
-LOCKED = ROW.with_for_update()
-CHANGED = mass_changes.update().where(mass_changes.c.id == OF).returning(mass_changes)
 IS_RUNNING = sa.exists().where(mass_changes.c.id == items.c.mass_change_id, mass_changes.c.state == "running")
-ON_THE_WAY = ("requested", "checking", "provisioning", "applying")
-"""Where an amendment is that is carried out by itself."""
 change, reversal = amendments.alias("change"), amendments.alias("reversal")
 IS_HELD = sa.and_(amendments.c.state == "on_hold", amendments.c.held_in == "checking")
 """An amendment that no platform has anything of: another can take its place."""
@@ -113,25 +110,8 @@ def covers(engine: sa.Engine, amendment_id: str, said: AmendmentPreview) -> bool
     return sum(each.mrr.amount for each in said.deltas) >= least
 
 
-class OneMassChange:
-    """A mass change in one transaction, while nobody else changes it."""
-
-    def __init__(self, connection: sa.Connection, mass_change_id: str, now: str) -> None:
-        """Raise `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
-        self.connection = connection
-        self._now = now
-        self.row: sa.Row[Any] = connection.execute(LOCKED, {"of": mass_change_id}).one()
-
-    def advance(self, state: MassChangeState, *, next_attempt_at: datetime | None, **changes: Any) -> None:
-        """Go to `state`. Raises `IllegalTransition` when the table of states has no such change."""
-        check_mass_change(cast("MassChangeState", self.row.state), state)
-        values = {
-            "of": self.row.id,
-            "state": state,
-            "updated_at": self._now,
-            "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
-        }
-        self.row = self.connection.execute(CHANGED, changes | values).one()
+class OneMassChange(OneRow[MassChangeState], table=mass_changes, check=check_mass_change):
+    """A mass change in one transaction."""
 
     def count(self, *where: sa.ColumnElement[bool]) -> int:
         """Return how many of its items there are of which something holds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -31,6 +31,7 @@ from process_apis.records.database import (
     writing,
 )
 from process_apis.records.database import contract_products as has_had
+from process_apis.records.one_row import NOT_FAILED, OneRow
 
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -43,7 +44,6 @@ NEWEST_OF = (
     .limit(1)
 )
 CHANGE = orders.update().where(orders.c.id == OF)
-CHANGED = CHANGE.returning(orders)
 GOES_ON = CHANGE.where(orders.c.blocked_by.is_not(None)).values(blocked_reason="", attempts=0, **NOT_BLOCKED)
 NEXT_ATTEMPT = CHANGE.values(provisioning_attempt=orders.c.provisioning_attempt + 1)
 REACHED = order_states.insert()
@@ -98,8 +98,6 @@ OWED_SOON = sa.select(orders.c.plan).where(
 POSTED_CONTRACTS = sa.select(postings.c.contract_id).where(
     postings.c.customer_id == OF, postings.c.kind == "invoice", postings.c.state == "posted"
 )
-NOT_FAILED: dict[str, Any] = {"attempts": 0} | NOT_BLOCKED
-"""What the columns of an order hold that has not failed since it came into its state."""
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
 
@@ -117,40 +115,17 @@ def ask_targets_again(engine: sa.Engine, now: datetime) -> None:
         connection.execute(waiting.values(next_attempt_at=now.isoformat()))
 
 
-class OneOrder:
-    """An order in one transaction: read, changed and read again over one connection, while nobody else changes it."""
+class OneOrder(OneRow[OrderState], table=orders, check=check_order):
+    """An order in one transaction."""
 
-    def __init__(self, connection: sa.Connection, order_id: str, now: str) -> None:
-        """Raise `sqlalchemy.exc.NoResultFound` for an id that is none of ours."""
-        self._connection = connection
-        self._now = now
-        self.row: sa.Row[Any] = connection.execute(LOCKED, {"of": order_id}).one()
-
-    def advance(
-        self, state: OrderState, *, next_attempt_at: datetime | None, blocked_reason: str = "", **changes: Any
-    ) -> None:
-        """Go to `state`. Raises `IllegalTransition` when the table of states has no such change.
-
-        `next_attempt_at` is when somebody has to look at the order again if nothing happens until then.
-        """
-        present = cast("OrderState", self.row.state)
-        check_order(present, state)
-        if present != state:  # what is shown of an earlier stay is not of this one
+    def advance(self, state: OrderState, *, next_attempt_at: datetime | None, **changes: Any) -> None:
+        """Go to `state`, and note since when."""
+        is_new = self.row.state != state
+        if is_new:  # what is shown of an earlier stay is not of this one
             changes = {"crm_status": ""} | changes
-        values = (
-            NOT_FAILED
-            | changes
-            | {
-                "of": self.row.id,
-                "state": state,
-                "blocked_reason": blocked_reason,
-                "updated_at": self._now,
-                "next_attempt_at": next_attempt_at and next_attempt_at.isoformat(),
-            }
-        )
-        self.row = self._connection.execute(CHANGED, values).one()
-        if present != state:
-            self._connection.execute(REACHED, {"order_id": self.row.id, "state": state, "at": self._now})
+        super().advance(state, next_attempt_at=next_attempt_at, **changes)
+        if is_new:
+            self.connection.execute(REACHED, {"order_id": self.row.id, "state": state, "at": self._now})
 
     def next_attempt_at(self) -> datetime | None:
         """Return when somebody has to look at the order again (UTC)."""
@@ -158,8 +133,8 @@ class OneOrder:
 
     def order(self, *, with_lines: bool = True) -> Order:
         """Return the order as it stands, with its lines unless they are not wanted, and without its history."""
-        lines = _lines(self._connection, LINES, self.row.id) if with_lines else ()
-        return _order(self._connection, self.row, lines)
+        lines = _lines(self.connection, LINES, self.row.id) if with_lines else ()
+        return _order(self.connection, self.row, lines)
 
 
 class Orders:
@@ -306,7 +281,7 @@ class Orders:
         with writing(self._engine) as connection:
             connection.execute(
                 CHANGE_BEING_DELIVERED,
-                {"of": order_id, "next_attempt_at": until.isoformat(), "blocked_reason": ""} | NOT_FAILED,
+                {"of": order_id, "next_attempt_at": until.isoformat()} | NOT_FAILED,
             )
 
     def retry_lines(self, order_id: str, line_id: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Fields in which a system holds another value than their owner, and when each record is looked at for them."""
+"""Fields in which a system holds another value than their owner, and when each record is checked for them."""
 
 from __future__ import annotations
 
