@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
-from typing import Annotated, Literal, assert_never, cast
+from typing import Annotated, Literal, assert_never
 
 import msgspec
 
@@ -19,7 +19,7 @@ from canonical.billing import Contract, Invoice, Posting
 from canonical.cases import Finding
 from canonical.deals import MONTHS, TOO_MUCH, DealLine, LineTerms, PricedLine, plain, priced_line, with_terms
 from canonical.ids import Instant, Key
-from canonical.money import Money, exponent, smallest_charge, total
+from canonical.money import Money, scaled_price, total
 from canonical.proration import ProrationRule
 from canonical.states import AmendmentState, ContractState
 
@@ -318,6 +318,11 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
         """Return whether the change is a renewal, with whatever it changes besides."""
         return any(each.action == "renew" for each in self.deltas)
 
+    @property
+    def sets_end(self) -> bool:
+        """Return whether the change has agreed to `ends_on`."""
+        return self.is_term or self.is_renewal
+
     def in_words(self) -> str:
         """Return what the change is, as the CRM shows it: `Seat 10 → 15 from 2026-12-01`."""
         since = f"from {self.effective_at:%Y-%m-%d}"
@@ -565,20 +570,16 @@ def _changed(line: PricedLine, action: LineAction, field: str) -> PricedLine | N
 
 
 def _discounted(terms: LineTerms, percent: Decimal) -> LineTerms:
-    listed = terms.unit_price if terms.list_price is None else terms.list_price
     if not percent:
-        return LineTerms(terms.quantity, listed)
-    return LineTerms(terms.quantity, listed * (WHOLE - percent) / WHOLE, listed, percent)
+        return LineTerms(terms.quantity, terms.listed)
+    return LineTerms(terms.quantity, terms.listed * (WHOLE - percent) / WHOLE, terms.listed, percent)
 
 
 def _dearer(line: PricedLine, percent: Decimal, currency: str) -> PricedLine:
     """Return a line at a price that is higher by some percent. A discount from the former price ends with it."""
     if not percent or line.interval == "one_time":
         return line
-    was = line.terms.unit_price
-    charged = exponent(currency) - len(str(smallest_charge(currency).amount)) + 1
-    digits = max(charged, -cast("int", was.normalize().as_tuple().exponent))
-    raised = (was * (WHOLE + percent) / WHOLE).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    raised = scaled_price(line.terms.unit_price, (WHOLE + percent) / WHOLE, currency)
     return with_terms(line, LineTerms(line.terms.quantity, raised))
 
 

@@ -47,6 +47,11 @@ class LineTerms(msgspec.Struct, frozen=True):
     discount_percent: Decimal = Decimal(0)
     """The discount from the list price, in percent."""
 
+    @property
+    def listed(self) -> Decimal:
+        """Return the price of one unit before a discount, in major units."""
+        return self.unit_price if self.list_price is None else self.list_price
+
     def times(self, factor: Decimal) -> LineTerms:
         """Return the terms for a longer or shorter time: the same quantity at `factor` times the price."""
         listed = None if self.list_price is None else self.list_price * factor
@@ -58,8 +63,7 @@ class LineTerms(msgspec.Struct, frozen=True):
 
     def in_words(self, currency: str) -> str:
         """Return what was agreed, as people read it: `2.5 × 100.00 EUR less 15 %`."""
-        listed = self.unit_price if self.list_price is None else self.list_price
-        price = round(listed, max(exponent(currency), digits_of(listed)))
+        price = round(self.listed, max(exponent(currency), digits_of(self.listed)))
         less = f" less {plain(self.discount_percent)} %" if self.discount_percent else ""
         return f"{plain(self.quantity)} × {price:,f} {currency}{less}"
 

@@ -56,6 +56,16 @@ def smallest_charge(currency: str) -> Money:
     return Money(10 ** (digits if currency == "MGA" else max(digits - HUNDREDTHS, 0)), currency)
 
 
+def scaled_price(price: Decimal, factor: Decimal, currency: str) -> Decimal:
+    """Return another price of one unit, in major units: `factor` times the present one, rounded half up to the digits
+    that it has, or to those of what is charged in the currency where these are more.
+
+    Raises `UnknownCurrency`.
+    """
+    digits = max(digits_of(smallest_charge(currency).decimal), digits_of(price))
+    return (price * factor).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+
+
 CODES = sorted(each.code for each in Currency if each.exponent is not None)
 CurrencyCode = Annotated[str, msgspec.Meta(extra_json_schema={"enum": CODES})]
 """An ISO 4217 code with a minor unit."""

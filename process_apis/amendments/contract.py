@@ -97,7 +97,7 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
     counted = _counted(made, now)
     since, changed_by = (counted[-1].since, counted[-1].id) if counted else (began(order, sold, zone), "")
     contract = msgspec.structs.replace(sold, lines=lines, references=lasting(sold))
-    terms = [each for each in made if each.preview.is_term or each.preview.is_renewal]
+    terms = [each for each in made if each.preview.sets_end]
     ends_at, ended_by = (terms[-1].preview.ends_at, terms[-1].id) if terms and lines else (None, "")
     for each in terms:
         until = each.preview.ends_on
@@ -227,7 +227,7 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
         after = each.preview.after
         if each.is_future and versions and versions[-1].state == "cancelled":
             break
-        until = each.preview.ends_on if each.preview.is_term or each.preview.is_renewal else until
+        until = each.preview.ends_on if each.preview.sets_end else until
         versions.append(
             ContractVersion(
                 each.since,

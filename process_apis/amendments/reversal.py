@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from canonical.amendments import ActionRefused, AmendmentRequest, Reverse, changed_lines, reversed_lines, touched_lines
+from canonical.amendments import ActionRefused, AmendmentRequest, Reverse, changed_lines, reversed_lines
 from canonical.deals import PricedLine
 from process_apis.amendments.contract import RunningContract
 from process_apis.records.amendments import Applied
@@ -46,12 +46,9 @@ def after_reversal(found: RunningContract, action: Reverse) -> tuple[PricedLine,
 
 
 def _check_untouched(undone: Applied, later: Iterable[Applied]) -> None:
-    touched = touched_lines(undone.preview.before, undone.preview.after)
+    touched = undone.touched()
     for each in later:
-        again = touched_lines(each.preview.before, each.preview.after)
-        if each.preview.is_renewal and each.is_future:  # its uplift is of whatever the contract has on its day
-            again = {key: again[key] for delta in each.preview.deltas if (key := delta.line) in again}
-        if same := [line.name for key, line in again.items() if key in touched]:
+        if same := [line.name for key, line in each.touched().items() if key in touched]:
             what = "withdraw that one first" if each.is_future else "reverse that one first"
             if each.preview.is_renewal and not each.is_future:
                 what = "that has renewed the contract, so change what is to be different"

@@ -21,7 +21,6 @@ from canonical.amendments import (
     Renew,
     end_after,
     ends_on,
-    touched_lines,
 )
 from canonical.cases import Finding
 from canonical.deals import MONTHS, Deal, DealLine, PricedLine, deal_line, plain
@@ -189,9 +188,7 @@ def _check_to_come(sold: Sequence[Sold], to_come: Sequence[Applied]) -> None:
     """Raise `NotPossible` for a line that has a change of a day to come: that one holds how many there are in all."""
     wrong: list[Finding] = []
     for each in to_come:
-        changed = touched_lines(each.preview.before, each.preview.after)
-        if each.preview.is_renewal:
-            changed = {key: changed[key] for delta in each.preview.deltas if (key := delta.line) in changed}
+        changed = each.touched()
         for action, place in sold:
             if isinstance(action, Renew):
                 continue

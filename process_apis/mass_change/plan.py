@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 import msgspec
 
@@ -20,7 +20,7 @@ from canonical.amendments import (
 )
 from canonical.deals import PricedLine
 from canonical.mass_changes import HUNDRED_PERCENT, LeftOut, MassChangeRequest, PricePercentage, SelectedState
-from canonical.money import Money, digits_of, exponent
+from canonical.money import Money, scaled_price
 from policies.problems import ProblemError
 from process_apis.amendments.contract import RunningContract, began
 from process_apis.amendments.request import check
@@ -114,19 +114,13 @@ def _new_price(line: PricedLine, wanted: MassChangeRequest) -> Decimal | None:
     if not isinstance(price, PricePercentage):
         given = price.of(currency, line.interval)
         return None if given is None else given.decimal
-    digits = Decimal(1).scaleb(-max(exponent(currency), digits_of(_listed(line))))
     factor = Decimal(HUNDRED_PERCENT + price.basis_points) / HUNDRED_PERCENT
-    return (_listed(line) * factor).quantize(digits, rounding=ROUND_HALF_UP)
-
-
-def _listed(line: PricedLine) -> Decimal:
-    """Return what one unit of a line costs before its discount, in major units."""
-    return line.terms.unit_price if line.terms.list_price is None else line.terms.list_price
+    return scaled_price(line.terms.listed, factor, currency)
 
 
 def _actions(line: PricedLine, price: Decimal) -> Iterator[Action]:
     """Yield what gives a line another price and leaves its discount; nothing for one that has the price already."""
-    if price == _listed(line):
+    if price == line.terms.listed:
         return
     yield ChangePrice(line.id, price)
     if line.terms.discount_percent:

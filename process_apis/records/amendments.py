@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from canonical.amendments import Amendment, AmendmentPreview, NewAmendment
+from canonical.amendments import Amendment, AmendmentPreview, NewAmendment, touched_lines
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.ids import Clock, derived
@@ -76,6 +76,14 @@ class Applied(NamedTuple):
     since: datetime
     preview: AmendmentPreview
     is_future: bool
+
+    def touched(self) -> dict[str, PricedLine]:
+        """Return the lines that it touches, by their ids. Of a renewal to come they are those that it names: its uplift
+        is of whatever the contract has on its day."""
+        changed = touched_lines(self.preview.before, self.preview.after)
+        if not (self.is_future and self.preview.is_renewal):
+            return changed
+        return {key: changed[key] for delta in self.preview.deltas if (key := delta.line) in changed}
 
 
 def wake(engine: sa.Engine, contract_id: str, now: datetime) -> None:

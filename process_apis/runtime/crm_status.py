@@ -68,7 +68,7 @@ def status_of(context: WorkflowContext, order: Order) -> DealStatus:
 def _term_months(contract: Contract, changes: Sequence[AmendmentPreview]) -> int:
     """Return the months from a contract's first day until its end as it is agreed now, a part of one as a whole; 0 for
     one without end."""
-    ends = [each.ends_on for each in changes if each.is_term or each.is_renewal]
+    ends = [each.ends_on for each in changes if each.sets_end]
     if not ends:
         return contract.term_months
     return ceil(months_between(contract.starts_on, ends[-1])) if ends[-1] else 0
