@@ -130,8 +130,14 @@ class ChangePlan(msgspec.Struct, frozen=True, tag_field="action", tag="plan"):
         check_number(self.unit_price, "unit_price")
 
 
+EndedBy = Literal["customer", "us"]
+"""Who ends a contract."""
+
+
 class Cancel(msgspec.Struct, frozen=True, tag_field="action", tag="cancel"):
-    """The end of the contract with all of its lines. It stands alone."""
+    """The end of the contract with all of its lines, by the customer or by us. It stands alone."""
+
+    by: EndedBy = "customer"
 
 
 class Reverse(msgspec.Struct, frozen=True, tag_field="action", tag="reverse"):
@@ -307,6 +313,7 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     approvals: tuple[str, ...] = ()
     ends_on: date | None = None
     ends_at: Instant | None = None
+    ended_by: EndedBy | None = None
 
     @property
     def is_term(self) -> bool:
@@ -329,7 +336,7 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
         if self.is_term:
             return f"ends on {self.ends_on}" if self.ends_on else f"without end {since}"
         if not self.after:
-            return f"ended {since}"
+            return f"ended {since}, by us" if self.ended_by == "us" else f"ended {since}"
         changed = ", ".join(_in_words(was, now) for was, now in changed_lines(self.before, self.after))
         if self.is_renewal:
             renewed = f"renewed until {self.ends_on}"

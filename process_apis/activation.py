@@ -11,7 +11,9 @@ from canonical.deals import PricedLine
 from canonical.orders import Order, OrderLine
 from canonical.states import check_contract
 from policies.context.correlation import correlated
+from process_apis.amendments.contract import running
 from process_apis.records import amendments
+from process_apis.records.amendments import Amendments
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import write_status_to_crm
 from process_apis.runtime.holds import Held, line_field
@@ -71,17 +73,27 @@ class Activation(DBOSConfiguredInstance):
             kept = msgspec.structs.replace(plan.contract, state="active", references=started.references)
             context.orders.keep_plan(order.id, msgspec.structs.replace(plan, contract=kept))
         else:
-            for line in lines:
-                self._bill_late(order, plan.contract, line)
+            self._bill_late(order, plan.contract, lines)
         context.orders.set_billed(order.id, [line.id for line in lines])
 
-    def _bill_late(self, order: Order, contract: Contract, line: PricedLine) -> None:
-        if line.interval == "one_time":
-            reason = f"{line.name} was delivered late: charge {line.net} by hand"
-            finding = Finding(line_field(order.lines, line.id), reason)
-            raise Held("charge_by_hand", [finding], ("skip",), line.id)
-        late = msgspec.structs.replace(contract, group=line.id, lines=(line,))
-        self._context.platforms.start_contract(self._context.platforms.put_contract(late))
+    def _bill_late(self, order: Order, contract: Contract, lines: tuple[PricedLine, ...]) -> None:
+        """Bill lines that were delivered after the contract had started, each from now on. Of a contract that is over
+        by then the target takes them back."""
+        platforms = self._context.platforms
+        found = running(self._context, Amendments(self._context.database, self._context.clock), order)
+        if found.over_at is not None and found.over_at <= found.read_at:
+            platforms.deprovision(order.id, order.legal_entity)
+            return
+        for line in lines:
+            if line.interval == "one_time":
+                raise _by_hand(order, line, f"{line.name} was delivered late: charge {line.net} by hand")
+            if found.over_at is not None:  # a subscription of its own could not end with it
+                until, since = found.over_at.astimezone(found.zone).date(), found.today
+                what = f"{line.terms.in_words(contract.currency)} each {line.interval}"
+                reason = f"{line.name} was delivered after its end on {until} was agreed: charge {what} from {since}"
+                raise _by_hand(order, line, f"{reason} by hand")
+            late = msgspec.structs.replace(contract, group=line.id, lines=(line,))
+            platforms.start_contract(platforms.put_contract(late))
 
 
 def conclude(context: WorkflowContext, order: Order) -> None:
@@ -111,6 +123,10 @@ def conclude(context: WorkflowContext, order: Order) -> None:
         )
     if order.plan:
         amendments.wake(context.database, order.plan.contract.id, context.clock())
+
+
+def _by_hand(order: Order, line: PricedLine, reason: str) -> Held:
+    return Held("charge_by_hand", [Finding(line_field(order.lines, line.id), reason)], ("skip",), line.id)
 
 
 def _failure(order: Order, line: OrderLine) -> Finding:

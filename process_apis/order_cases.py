@@ -10,7 +10,9 @@ from typing import assert_never
 from canonical.cases import Action, Case, CaseKind
 from canonical.states import BEFORE_CREATION, OrderState
 from process_apis import account_merges
+from process_apis.amendments.contract import running
 from process_apis.records import matches
+from process_apis.records.amendments import Amendments
 from process_apis.records.orders import BEING_DELIVERED, OneOrder
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -61,9 +63,19 @@ class OrderCases:
         row = self._context.orders.row(case.subject)
         is_waiting = row.blocked_by is not None and row.state not in GIVEN_UP
         goes_on = case.kind not in HOLDING and (is_waiting or row.state in BEING_DELIVERED)
+        if case.kind == "line_failed" and self._is_over(case.subject):
+            return tuple(each for each in case.actions if each != "retry")
         if row.state == "on_hold" or goes_on:
             return case.actions
         return tuple(each for each in case.actions if each != "compensate")
+
+    def _is_over(self, order_id: str) -> bool:
+        """Return whether the contract of an order was cancelled, by now or with the period that runs."""
+        order = self._context.orders.get(order_id)
+        if order.plan is None or order.state not in IN_FORCE:
+            return False
+        records = Amendments(self._context.database, self._context.clock)
+        return running(self._context, records, order).contract.state == "cancelled"
 
     def asked_by(self, case: Case) -> str:
         """Return who placed the order."""

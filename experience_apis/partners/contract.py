@@ -218,11 +218,15 @@ class PartnerContractTimeline(msgspec.Struct, frozen=True):
     """The ids of amendments that are neither carried out nor given up."""
 
 
+class EndContract(msgspec.Struct, frozen=True, tag_field="action", tag="cancel"):
+    """The end of the contract with all of its lines, by the customer. It stands alone."""
+
+
 class PartnerAmendmentRequest(msgspec.Struct, frozen=True):
     """A change of a contract at the prices that it has. A product that is new to a customer is an order."""
 
     actions: Annotated[
-        tuple[ChangeQuantity | RemoveLine | Cancel, ...], msgspec.Meta(min_length=1, max_length=MOST_ACTIONS)
+        tuple[ChangeQuantity | RemoveLine | EndContract, ...], msgspec.Meta(min_length=1, max_length=MOST_ACTIONS)
     ]
     """What changes, in this order, as one change."""
     effective: Effective = "now"
@@ -384,7 +388,8 @@ def timeline(of: ContractTimeline) -> PartnerContractTimeline:
 
 
 def wanted(of: PartnerAmendmentRequest) -> AmendmentRequest:
-    return AmendmentRequest(of.actions, of.effective, of.effective_on, reason=of.reason)
+    actions = tuple(Cancel() if isinstance(each, EndContract) else each for each in of.actions)
+    return AmendmentRequest(actions, of.effective, of.effective_on, reason=of.reason)
 
 
 def preview(of: AmendmentPreview) -> PartnerAmendmentPreview:

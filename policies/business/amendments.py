@@ -47,7 +47,7 @@ KEY_TAKEN = problem_type(
 
 class AmendmentApprovals(Fact, frozen=True):
     """From where on a change of a contract needs a yes of somebody else. A product that is new in it always does: who
-    asks says its price.
+    asks says its price. So does an end of the contract by us.
 
     `discount_percent` is the largest discount that needs none: from the list price, from the price before, or from that
     at which the line began, so that small steps add up. `credit` is the largest credit that needs none, in minor units
@@ -68,13 +68,15 @@ def approvals_for(
     after: Sequence[PricedLine],
     charged: Money,
     value: Money | None = None,
+    *,
+    ended_by_us: bool = False,
 ) -> tuple[str, ...]:
     """Return what of a change somebody else has to approve, each in a sentence. `began_at` is the unit price at which
     each line began with its product, by its id. `charged` is what billing charges for the change, less what it credits,
     `value` what the rest of the term is worth more than before, both net of tax."""
     limits = AMENDMENT_APPROVALS.of(catalogue)
     former = {each.id: each for each in before}
-    found: list[str] = []
+    found: list[str] = ["we end the contract, and not the customer"] if ended_by_us else []
     for line in after:
         was = former.get(line.id)
         if was is None or was.sku != line.sku:

@@ -1,8 +1,8 @@
 """Amendments: a contract that runs is changed when every system agrees to what that costs.
 
 `contract` says what a contract is now, `request` what may be asked of it, `reversal` what of it may be taken back,
-`preview` what every platform would make of it, `workflow` carries it out, `runs` starts what is due and acts on cases,
-`routes` are what others call.
+`preview` what every platform would make of it, `workflow` carries it out, `withdrawal` gives up what no platform has,
+`runs` starts what is due and acts on cases, `routes` are what others call.
 `deals` takes what was sold in the CRM as a change of a contract, and `sold` says which actions that is.
 """
 
@@ -13,7 +13,7 @@ from canonical.events import DEAL_CLOSED, DEAL_LOST, LINE_PROVISIONED
 from process_apis.amendments.deals import DealAmendments
 from process_apis.amendments.routes import routes
 from process_apis.amendments.runs import AmendmentRuns
-from process_apis.amendments.workflow import KINDS
+from process_apis.amendments.withdrawal import KINDS
 from process_apis.runtime.agenda import Due
 from process_apis.runtime.capability import Capability, CaseOwner, Next
 from process_apis.runtime.context import WorkflowContext

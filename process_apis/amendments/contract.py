@@ -62,6 +62,11 @@ class RunningContract(msgspec.Struct, frozen=True):
     ended_by: str = ""
     """The id of the amendment that has agreed to its end, or to none, last."""
 
+    @property
+    def over_at(self) -> datetime | None:
+        """Return the moment at which it is over, which may be to come; None where nobody has ended it."""
+        return self.ends_at or (self.since if self.contract.state == "cancelled" else None)
+
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
     """Return a contract that the caller may see. Raises `ProblemError` (404) when there is none."""

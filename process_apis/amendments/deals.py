@@ -25,8 +25,8 @@ from canonical.states import BEFORE_CREATION, IllegalTransition
 from policies.context.correlation import correlated
 from process_apis.amendments.contract import RunningContract, order_of, running
 from process_apis.amendments.request import NotPossible
-from process_apis.amendments.runs import give_up
 from process_apis.amendments.sold import wanted
+from process_apis.amendments.withdrawal import give_up
 from process_apis.amendments.workflow import OVER, Waits, wait_for_activation
 from process_apis.deal_changes import NOT_SOLD, revision_of, state_of
 from process_apis.records import customers

@@ -14,6 +14,7 @@ from canonical.amendments import (
     AmendmentPreview,
     AmendmentRequest,
     BillingPreview,
+    Cancel,
     ChangeTerm,
     ChargedPart,
     ContractChange,
@@ -85,6 +86,8 @@ def preview(
     explanations = tuple(_explained(each, billing or "billing", rule, found.zone) for each in said.invoices)
     every = tuple(each for some in explanations for each in some)
     charged = total((each.invoice.total - each.invoice.tax for each in said.invoices), contract.currency)
+    first = wanted.actions[0]
+    ended_by = first.by if isinstance(first, Cancel) else None
     return AmendmentPreview(
         contract.id,
         said.effective_at,
@@ -95,9 +98,18 @@ def preview(
         tuple(each for each in postings if each),
         every,
         (*_differences(said, postings), *map(_unexplained, (each for each in every if not each.explained))),
-        approvals_for(catalogue, found.began_at, contract.lines, change.after, charged, _value(change.deltas)),
+        approvals_for(
+            catalogue,
+            found.began_at,
+            contract.lines,
+            change.after,
+            charged,
+            _value(change.deltas),
+            ended_by_us=ended_by == "us",
+        ),
         end.ends_on if (end := asked.term or asked.renewal) else None,
         said.ends_at,
+        ended_by,
     )
 
 

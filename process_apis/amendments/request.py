@@ -87,6 +87,8 @@ def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldEr
     until = ends_on(contract)
     if day < contract.starts_on or (until is not None and day >= until):
         last = f", and ends with the day before {until}" if until else ""
+        if until and isinstance(wanted.actions[0], Cancel):
+            last += ": for an end with the term use `term`"
         return [FieldError("$.effective_on", f"the contract starts on {contract.starts_on}{last}")]
     since = found.since.astimezone(found.zone)
     if day < since.date():

@@ -20,7 +20,8 @@ from policies.problems import MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.amendments import request
 from process_apis.amendments.contract import find
 from process_apis.amendments.preview import preview
-from process_apis.amendments.workflow import KINDS, Amending, digest, open_case
+from process_apis.amendments.withdrawal import give_up
+from process_apis.amendments.workflow import Amending, digest, open_case
 from process_apis.records.amendments import (
     Amendments,
     OneAmendment,
@@ -35,10 +36,6 @@ from process_apis.runtime.agenda import Agenda
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
-
-WITHDRAWN: tuple[AmendmentState, ...] = ("requested", "checking", "awaiting_approval", "scheduled", "on_hold")
-"""Where an amendment can be given up."""
-
 
 PREVIEW = "preview"
 """The key in the place of that of a change which is not asked for yet."""
@@ -185,20 +182,6 @@ def _allowed_in(state: AmendmentState, case: Case) -> tuple[Action, ...]:
     if case.kind == "amendment_approval":
         return case.actions if state == "awaiting_approval" else ()
     return case.actions if state in ("on_hold", "applied", "given_up") else ()
-
-
-def give_up(context: WorkflowContext, records: Amendments, amendment_id: str, why: str) -> bool:
-    """Give up an amendment, and return whether it is: not one that is on its way to the platforms, or there."""
-    with records.at(amendment_id) as one:
-        row = one.row
-        if row.state == "given_up":
-            return True
-        if row.state not in WITHDRAWN or row.held_in in ("provisioning", "applying"):
-            return False
-        one.advance("given_up", next_attempt_at=None, blocked_reason=why)
-    context.cases.end(amendment_id, why, KINDS)
-    wake(context.database, row.contract_id, context.clock())
-    return True
 
 
 def amendment_run(amendment_id: str, run: int) -> str:

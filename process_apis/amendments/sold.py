@@ -14,6 +14,7 @@ from canonical.amendments import (
     Cancel,
     ChangePrice,
     ChangeQuantity,
+    ChangeTerm,
     LineAction,
     NewAmendment,
     RecurringInterval,
@@ -22,6 +23,7 @@ from canonical.amendments import (
     end_after,
     ends_on,
 )
+from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.deals import MONTHS, Deal, DealLine, PricedLine, deal_line, plain
 from policies.problems import ProblemError
@@ -33,17 +35,17 @@ from process_apis.records.amendments import Applied
 class Sold(NamedTuple):
     """An action, and the place of the line of the deal that it comes from."""
 
-    action: LineAction | AddLine | Cancel | Renew
+    action: LineAction | AddLine | Cancel | ChangeTerm | Renew
     place: int
 
 
 def wanted(deal: Deal, found: RunningContract, to_come: Sequence[Applied], key: str, now: datetime) -> NewAmendment:
     """Return what a deal asks of a contract at `now`. `to_come` are changes of days to come. Raises `NotPossible`, with
     fields of the deal."""
-    sold = _renewal(deal, found) if deal.change == "renewal" else _actions(deal, found.contract.lines)
+    sold = _renewal(deal, found) if deal.change == "renewal" else _actions(deal, found.contract)
     _check_to_come(sold, to_come)
     today = now.astimezone(found.zone).date()
-    is_later = deal.change != "renewal" and deal.starts_on > today
+    is_later = deal.starts_on > today and not isinstance(sold[0].action, Renew | ChangeTerm)
     effective_on: date | None = deal.starts_on if is_later else None
     asked = NewAmendment(
         tuple(each.action for each in sold),
@@ -68,16 +70,25 @@ def _field(path: str, sold: Sequence[Sold]) -> str:
     if path == "$.effective_on":
         return "deal.starts_on"
     for number, each in enumerate(sold):
-        if path.startswith(f"$.actions[{number}]") and isinstance(each.action, Renew):
-            return "deal.term_months"
-        if path.startswith(f"$.actions[{number}]") and not isinstance(each.action, Cancel):
-            return f"deal.lines[{each.place}].quantity"
+        if path.startswith(f"$.actions[{number}]"):
+            match each.action:
+                case Renew():
+                    return "deal.term_months"
+                case ChangeTerm():
+                    return "deal.starts_on"
+                case Cancel():
+                    return "deal.lines"
+                case _:
+                    return f"deal.lines[{each.place}].quantity"
     return "deal.lines"
 
 
-def _actions(deal: Deal, lines: Sequence[PricedLine]) -> list[Sold]:
+def _actions(deal: Deal, contract: Contract) -> list[Sold]:
+    """Return what a deal changes of a contract, or its end: with its term, where that is over on the deal's day."""
+    lines = contract.lines
     if deal.change == "cancellation":
-        return [Sold(Cancel(), 0)]
+        until = ends_on(contract)
+        return [Sold(ChangeTerm(until) if until == deal.starts_on else Cancel(), 0)]
     had = {each.id: each.terms.quantity for each in lines}
     left, places, added, wrong = dict(had), dict[str, int](), list[Sold](), list[Finding]()
     for place, each in enumerate(deal.lines):
@@ -185,16 +196,14 @@ def _price(line: DealLine) -> tuple[Decimal, str]:
 
 
 def _check_to_come(sold: Sequence[Sold], to_come: Sequence[Applied]) -> None:
-    """Raise `NotPossible` for a line that has a change of a day to come: that one holds how many there are in all."""
+    """Raise `NotPossible` for a line that has a change of a day to come: that one holds how many there are in all. The
+    end of a contract stops none: what was to come after it is given up."""
     wrong: list[Finding] = []
     for each in to_come:
         changed = each.touched()
         for action, place in sold:
-            if isinstance(action, Renew):
-                continue
-            if isinstance(action, Cancel) or action.line in changed:
+            if not isinstance(action, Cancel | ChangeTerm | Renew) and action.line in changed:
                 reason = f"{each.id} changes this from {each.since:%Y-%m-%d} on: withdraw it, and sell both together"
-                field = "deal.contract_id" if isinstance(action, Cancel) else f"deal.lines[{place}].quantity"
-                wrong.append(Finding(field, reason))
+                wrong.append(Finding(f"deal.lines[{place}].quantity", reason))
     if wrong:
         raise NotPossible(wrong)

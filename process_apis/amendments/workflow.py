@@ -28,6 +28,7 @@ from process_apis.amendments.contract import RunningContract, lasting, running
 from process_apis.amendments.preview import billing_change, preview
 from process_apis.amendments.request import NotPossible, PlannedChange, check, planned, renewal_in
 from process_apis.amendments.reversal import reversal_in
+from process_apis.amendments.withdrawal import KINDS, give_up_what_follows
 from process_apis.records.amendments import ENDED, Amendments, preview_of, request_of, wake
 from process_apis.records.mass_changes import covers
 from process_apis.runtime import outages
@@ -37,9 +38,6 @@ from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, with_retries
 
-KINDS: frozenset[CaseKind] = frozenset(
-    {"amendment_invalid", "amendment_not_agreed", "amendment_approval", "amendment_not_delivered"}
-)
 OVER = ("compensating", "cancelled", "failed")
 """The states of an order of which no contract comes any more."""
 BEFORE_A_TERM = timedelta(days=3)
@@ -205,6 +203,7 @@ class Amending(DBOSConfiguredInstance):
         if order.plan:
             contract = msgspec.structs.replace(order.plan.contract, references=lasting(changed))
             context.orders.keep_plan(order.id, msgspec.structs.replace(order.plan, contract=contract))
+        give_up_what_follows(context, self._amendments, row.id, said)
         with self._amendments.at(row.id) as one:
             version = one.next_version()
             invoices = " ".join(changed.named("invoice"))

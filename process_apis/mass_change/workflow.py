@@ -22,7 +22,7 @@ from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis.amendments.contract import running
 from process_apis.amendments.request import check
-from process_apis.amendments.runs import give_up
+from process_apis.amendments.withdrawal import give_up
 from process_apis.mass_change.plan import is_selected, plan
 from process_apis.records.amendments import Amendments, amendment_id
 from process_apis.records.mass_changes import MassChanges, request_of

@@ -33,7 +33,7 @@ from canonical.tax import Tax, TaxRule
 from process_apis.amendments.contract import running
 from process_apis.amendments.request import check
 from process_apis.amendments.runs import AmendmentRuns
-from process_apis.amendments.workflow import KINDS
+from process_apis.amendments.withdrawal import KINDS
 from process_apis.records import cross_references, customers
 from process_apis.records.amendments import amendment
 from process_apis.runtime.context import WorkflowContext

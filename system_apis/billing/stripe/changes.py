@@ -13,7 +13,15 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import msgspec
 
-from canonical.amendments import BillingPreview, ContractChange, InvoicePreview, months_after, renewed, with_end
+from canonical.amendments import (
+    BillingPreview,
+    ContractChange,
+    InvoicePreview,
+    ends_on,
+    months_after,
+    renewed,
+    with_end,
+)
 from canonical.billing import Contract
 from canonical.faults import Rejected
 from canonical.ids import Clock
@@ -168,16 +176,16 @@ class ContractChanges:
             reason = f"{what} until {until.isoformat()}, the end of the period that runs"
             raise Rejected("billing", reason, field="effective_at")
 
-    def _check_terms(self, change: ContractChange, plan: Remaining, ends_on: date) -> None:
+    def _check_terms(self, change: ContractChange, plan: Remaining, day: date) -> None:
         """Raise `Rejected` for a renewal of a term, or for another one, with which not all periods end."""
         begins = [term_end(change, each.subscription) for each in plan.to_change]
         running = [each.subscription for each in plan.to_change if not each.ends]
         cycles = [(_moment(each["billing_cycle_anchor"]), _months(each)) for each in running]
         cycles += [(max(begins), parts.months(items[0].lines[0]) or 1) for items in plan.to_begin if begins]
         zone = self._timezone(change.contract.legal_entity)
-        until = datetime.combine(ends_on, time(), zone)
+        until = datetime.combine(day, time(), zone)
         for anchor, months in cycles:
-            ends = _ends_near(anchor, months, ends_on)
+            ends = _ends_near(anchor, months, day)
             begun = max(begins, default=change.effective_at)
             if not any(abs(each - until) <= A_MONTHS_END and each > begun for each in ends):
                 days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each > begun]
@@ -418,8 +426,8 @@ def term_end(change: ContractChange, row: Row) -> datetime:
         if abs(each - until) <= A_MONTHS_END and each >= paid:
             return each
     reason = (
-        f"the term of {change.contract.id} ends on {until:%Y-%m-%d}, and no period of {_months(row)} months ends with "
-        f"it: the one that runs ends on {paid:%Y-%m-%d}"
+        f"the term of {change.contract.id} ends on {ends_on(change.contract)}, and no period of {_months(row)} months "
+        f"ends with it: the one that runs ends on {paid:%Y-%m-%d}. Agree to that end first, with `term`"
     )
     raise Rejected("billing", reason, field="actions[0]")
 

@@ -145,7 +145,9 @@ def test_the_salesperson_sees_why_and_a_mended_deal_goes_on_when_retried(environ
 def test_a_status_that_the_crm_refused_is_no_trouble_any_more_when_a_later_one_is_shown(
     environment: Environment,
 ) -> None:
-    environment.fault("crm", kind="status", status=400, times=0, matching='TiergateStatus__c":')  # written, not asked for
+    environment.fault(
+        "crm", kind="status", status=400, times=0, matching='TiergateStatus__c":'
+    )  # written, not asked for
     _, deal = environment.sell(environment.sale("Refused Once", legal_entity=None))
     order = stopped(environment, deal)
 

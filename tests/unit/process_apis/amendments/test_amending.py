@@ -14,15 +14,19 @@ from canonical.amendments import (
     ChangeDiscount,
     ChangePrice,
     ChangeTerm,
+    Effective,
     RemoveLine,
     Renew,
     Reverse,
     months_after,
 )
+from canonical.cases import Finding
 from canonical.money import Money
 from canonical.states import IllegalTransition
 from policies.problems import ProblemError
+from process_apis.activation import Activation
 from process_apis.amendments.contract import running, timeline
+from process_apis.order_cases import OrderCases
 from tests.support.amendment_bench import MONTH, SEAT, SUPPORT, Bench, a_line, seats
 from tests.support.process_context import SOMEBODY
 
@@ -658,3 +662,104 @@ def test_an_end_before_a_renewal_to_come_is_the_end_in_the_timeline(bench: Bench
     shown = timeline(bench.records, found, datetime(2026, 9, 2, tzinfo=UTC))
     assert [each.state for each in shown.versions] == ["active", "active", "cancelled"]
     assert shown.present == shown.versions[-1]
+
+
+@pytest.mark.parametrize(
+    ("action", "effective"),
+    [(Cancel(), "now"), (Cancel(), "period_end"), (ChangeTerm(date(2026, 9, 1)), "now")],
+    ids=["ended-now", "ended-with-the-period", "ended-on-a-day"],
+)
+def test_what_was_to_come_after_the_end_of_a_contract_is_given_up_with_it(
+    bench: Bench, action: Action, effective: Effective
+) -> None:
+    renewal = bench.ask(Renew(NEW_END, Decimal(5)), key="renewal")
+    assert bench.run(renewal).state == "scheduled"
+
+    ended = bench.ask(action, key="end", effective=effective, settlement="none")
+    assert bench.run(ended).state == "applied"
+
+    row = bench.records.row(renewal)
+    assert row.state == "given_up"
+    assert row.blocked_reason.startswith("the contract ends on 2026-")
+    assert row.blocked_reason.endswith(f"with {ended}")
+
+
+@pytest.mark.parametrize(("effective", "state"), [("now", "given_up"), ("period_end", "scheduled")])
+def test_what_counts_before_the_end_of_a_contract_stays_to_come(bench: Bench, effective: Effective, state: str) -> None:
+    later = bench.ask(seats(12), key="later", effective="date", effective_on=date(2026, 3, 20))
+    assert bench.run(later).state == "scheduled"
+
+    assert bench.run(bench.ask(Cancel(), key="end", effective=effective, settlement="none")).state == "applied"
+    assert bench.records.row(later).state == state
+
+
+def test_a_later_end_leaves_a_renewal_to_come_which_counts_from_it_then(bench: Bench) -> None:
+    renewal = bench.ask(Renew(NEW_END, Decimal(5)), key="renewal")
+    bench.run(renewal)
+    assert bench.run(bench.ask(ChangeTerm(date(2027, 6, 1)), key="end")).state == "applied"
+
+    bench.clock.now = BEGINS - timedelta(days=3)
+    again = bench.run(renewal)
+
+    assert (again.state, again.effective_at) == ("scheduled", datetime(2027, 5, 31, 22, tzinfo=UTC))
+
+
+def test_an_end_by_us_needs_a_yes_and_the_crm_says_whose_it_was(bench: Bench) -> None:
+    asked = bench.ask(Cancel("us"), settlement="none")
+
+    assert bench.run(asked).state == "awaiting_approval"
+    (case,) = bench.cases(asked)
+    assert (case.kind, case.reason) == ("amendment_approval", "we end the contract, and not the customer")
+    bench.runs.act(case, "approve")
+    assert bench.run(asked).state == "applied"
+    assert bench.everybody.shown[-1] == "ended from 2026-03-10, by us"
+
+
+def failed_line(bench: Bench, state: str = "failed") -> None:
+    """Let the support not be delivered yet."""
+    with bench.context.database.begin() as connection:
+        connection.exec_driver_sql("UPDATE orders SET state = 'partially_active'")
+        connection.exec_driver_sql(f"UPDATE order_lines SET state = '{state}', billed = 0 WHERE line_id = 'support'")
+
+
+def test_a_line_that_failed_is_not_tried_again_for_a_contract_that_is_cancelled(bench: Bench) -> None:
+    failed_line(bench)
+    orders, finding = OrderCases(bench.context, lambda _: None), Finding("lines[1].SUPPORT", "no room")
+    bench.context.cases.open(
+        "line_failed", bench.order_id, finding, ("retry", "skip", "compensate"), correlation_id="cor_1"
+    )
+    (case,) = bench.context.cases.page(SOMEBODY, "open", "support", None, 25).items
+    assert orders.allowed(case) == case.actions
+
+    bench.run(bench.ask(Cancel(), effective="period_end"))
+
+    assert orders.allowed(case) == ("skip", "compensate")
+
+
+def test_a_line_that_is_delivered_after_the_end_of_its_contract_is_taken_back_and_never_billed(bench: Bench) -> None:
+    failed_line(bench)
+    bench.run(bench.ask(Cancel(), settlement="none"))
+    taken_back = bench.everybody.removed
+    failed_line(bench, "provisioned")
+
+    Activation(bench.context).activate(bench.order_id)
+
+    assert bench.everybody.removed == taken_back + 1
+    assert not bench.context.orders.lines(bench.order_id, unbilled=True)
+    assert bench.context.orders.row(bench.order_id).state == "active"
+
+
+def test_a_line_that_is_delivered_after_an_end_was_agreed_is_charged_by_hand_until_then(bench: Bench) -> None:
+    failed_line(bench)
+    bench.run(bench.ask(ChangeTerm(date(2026, 9, 1))))
+    failed_line(bench, "provisioned")
+
+    Activation(bench.context).activate(bench.order_id)
+
+    (case,) = bench.context.cases.page(SOMEBODY, "open", "finance", None, 25).items
+    assert (case.kind, case.field, case.actions) == ("charge_by_hand", "lines[1].SUPPORT", ("skip",))
+    assert case.reason == (
+        "Support was delivered after its end on 2026-09-01 was agreed: "
+        "charge 1 × 99.50 EUR each month from 2026-03-10 by hand"
+    )
+    assert bench.context.orders.row(bench.order_id).state == "on_hold"

@@ -9,7 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from canonical.amendments import Action, AddLine, Cancel, ChangePrice, ChangeQuantity, NewAmendment, RemoveLine, Renew
+from canonical.amendments import (
+    Action,
+    AddLine,
+    Cancel,
+    ChangePrice,
+    ChangeQuantity,
+    ChangeTerm,
+    NewAmendment,
+    RemoveLine,
+    Renew,
+    months_after,
+)
 from canonical.cases import Case
 from canonical.deals import Deal, DealLine
 from canonical.events import CONTRACT, DEAL_CLOSED, DEAL_LOST, Event
@@ -138,6 +149,28 @@ def test_a_cancellation_ends_the_contract_whatever_its_lines_are(sales: Sales) -
 
     (asked,) = sales.asked
     assert (asked.actions, asked.effective, asked.effective_on) == ((Cancel(),), "date", date(2026, 3, 20))
+
+
+def test_a_cancellation_with_the_end_of_the_term_lets_the_contract_end_with_it(sales: Sales) -> None:
+    until = months_after(date(2026, 3, 1), 12)
+    sales.sell(change="cancellation", starts_on=until)
+
+    (asked,) = sales.asked
+    assert (asked.actions, asked.effective, asked.effective_on) == ((ChangeTerm(until),), "now", None)
+    assert sales.bench.run(sales.row.amendment_id).state == "applied"
+
+    sales.sell(id="007", change="cancellation", starts_on=until)
+    (case,) = sales.cases
+    assert (case.field, case.reason) == ("deal.starts_on", "the contract ends on 2027-03-01 already")
+
+
+def test_a_cancellation_is_taken_though_a_change_is_to_come_after_it(sales: Sales) -> None:
+    later = sales.bench.ask(seats(12), key="later", effective="date", effective_on=date(2026, 3, 20))
+    assert sales.bench.run(later).state == "scheduled"
+
+    sales.sell(change="cancellation")
+
+    assert [each.actions for each in sales.asked][1:] == [(Cancel(),)]
 
 
 SUPPORT_AGAIN = line(id="00k2", sku="SUPPORT", name="Support", quantity=Decimal(1), unit_price=Decimal("99.50"))

@@ -33,7 +33,7 @@ from canonical.cases import Case
 from canonical.money import Money, total
 from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER
 from policies.problems import ProblemError
-from process_apis.amendments.runs import give_up
+from process_apis.amendments.withdrawal import give_up
 from process_apis.records.amendments import ENDED
 from tests.support.amendment_bench import MONTH, Bench, Everybody
 from tests.support.answering_layer import answering, no_workflows
