@@ -26,6 +26,7 @@ INVOICE_FINALIZED = "com.tiergate.billing.invoice.finalized.v1"
 INVOICE_PAID = "com.tiergate.billing.invoice.paid.v1"
 PAYMENT_RECEIVED = "com.tiergate.billing.payment.received.v1"
 BILLED_CUSTOMER_CHANGED = "com.tiergate.billing.customer.changed.v1"
+CONTRACT_ENDED = "com.tiergate.billing.contract.ended.v1"
 INVOICE_CANCELLED = "com.tiergate.billing.invoice.cancelled.v1"
 
 

@@ -409,6 +409,10 @@ def _cancelled(event: Event, _: Mapping[str, str]) -> str:
     return f"the invoice {event.subject} is {event.data.get('state') or 'cancelled'}"
 
 
+def _ended(event: Event, _: Mapping[str, str]) -> str:
+    return f"{event.instance} bills the contract {event.subject} no more, or a part of it"
+
+
 def _changed(event: Event, _: Mapping[str, str]) -> str:
     return f"the account {event.data.get('account', '')} of the customer was changed"
 
@@ -429,6 +433,7 @@ WORDS: Mapping[str, Callable[[Event, Mapping[str, str]], str]] = {
     types.INVOICE_PAID: _paid,
     types.PAYMENT_RECEIVED: _paid_in_part,
     types.INVOICE_CANCELLED: _cancelled,
+    types.CONTRACT_ENDED: _ended,
     types.CUSTOMER_CHANGED: _changed,
     types.BILLED_CUSTOMER_CHANGED: _changed_in_billing,
     types.RECORD_REFUSED: _refused,

@@ -187,6 +187,9 @@ class Platforms:
     def cancel_contract(self, contract: Contract) -> None:
         self._client.call("POST", f"/billing/v1/contracts/{_key(contract.id)}/cancel", Contract, contract)
 
+    def collect_open_invoices(self, contract: Contract) -> None:
+        self._client.call("POST", f"/billing/v1/contracts/{_key(contract.id)}/collection", Contract, contract)
+
     def preview_change(self, change: ContractChange) -> BillingPreview:
         path = f"/billing/v1/contracts/{_key(change.contract.id)}/change/preview"
         return self._client.call("POST", path, BillingPreview, change)

@@ -389,6 +389,12 @@ class Orders:
                 newest[each.contract.legal_entity] = each.customer.tax_treatment
         return newest
 
+    def contracts_of(self, customer_id: str, states: Sequence[OrderState]) -> list[Contract]:
+        """Return the contracts of a customer's orders in some states, as they were sold, the first one first."""
+        query = PLANS.where(orders.c.state.in_(states))
+        with self._engine.connect() as connection:
+            return [_PLAN.decode(each).contract for each in connection.scalars(query, {"of": customer_id})]
+
     def on_their_way(self, order_id: str, contract: Contract) -> tuple[Money, ...]:
         """Return what each other order of the customer will bring into the same books, in its currency: accepted, and
         not posted yet. Of two that are reviewed at once, the later one counts the earlier one."""

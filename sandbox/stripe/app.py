@@ -276,7 +276,9 @@ class Stripe:
             if isinstance(value, dict) and isinstance(thing.get(name), dict):
                 merged: Params = {**thing[name], **value}
                 thing[name] = {key: each for key, each in merged.items() if each != "" or name != "metadata"}
-            elif name in ("active", "auto_advance"):
+            elif name == "auto_advance":
+                thing = self.invoicing.advance(thing, wanted=forms.flag(value))
+            elif name == "active":
                 thing[name] = forms.flag(value)
             else:
                 thing[name] = value if value != "" else None

@@ -169,9 +169,7 @@ class Due:
         for subscription in self.account.all("subscription"):
             if subscription["customer"] == customer["id"] and subscription["status"] != "canceled":
                 self.subscriptions.cancel(subscription, {})
-        for invoice in self.account.all("invoice"):
-            if invoice["customer"] == customer["id"] and invoice["status"] in ("draft", "open"):
-                self.account.save(invoice | {"auto_advance": False, "next_payment_attempt": None}, "invoice.updated")
+        self.invoicing.stop_collection(customer["id"], "draft", "open")
 
 
 def _phases(schedule: Object) -> Iterator[Object]:

@@ -13,6 +13,7 @@ from sandbox.stripe.discounts import Discounts, net
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.objects import Object, listing
+from sandbox.stripe.periods import HOUR
 from sandbox.stripe.tax import NO_LOCATION, Tax
 
 
@@ -247,6 +248,24 @@ class Invoicing:
         }
         self.account.save(invoice, "invoice.paid")
         return self.account.save(invoice, "invoice.payment_succeeded") if by_payment else invoice
+
+    def stop_collection(self, customer: str, *statuses: str) -> None:
+        """Collect the invoices of a customer that are in one of these states no more by itself."""
+        for each in self.account.all("invoice"):
+            if each["customer"] == customer and each["status"] in statuses and each["auto_advance"]:
+                before = dict(each)
+                stopped: Object = {"auto_advance": False, "next_payment_attempt": None}
+                self.account.save(each | stopped, "invoice.updated", before)
+
+    def advance(self, invoice: Object, *, wanted: bool) -> Object:
+        """Return an invoice that is to be collected by itself, or no more. An hour later it is tried (Automatic invoice
+        advancement: only a draft or an open invoice has it)."""
+        if invoice["status"] not in ("draft", "open"):
+            reason = "You can only update automatic advancement of invoices that are draft or open."
+            raise invalid(reason, "auto_advance", "invoice_not_editable")
+        is_tried = wanted and invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically"
+        attempt = self.account.clock.seconds() + HOUR if is_tried else None
+        return invoice | {"auto_advance": wanted, "next_payment_attempt": invoice["next_payment_attempt"] or attempt}
 
     def void(self, invoice: Object) -> Object:
         """Void the invoice: it is owed no longer, and a balance that was used for it is given back."""

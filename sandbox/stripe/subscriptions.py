@@ -166,7 +166,8 @@ class Subscriptions:
         self, subscription: Object, params: Params, *, prorate: bool | None = None, invoice_now: bool | None = None
     ) -> Object:
         """End a subscription now. What is unused is credited with `prorate`, and what is pending is billed with
-        `invoice_now`; neither is, where nothing is said, and pending prorations are removed then.
+        `invoice_now`; neither is, where nothing is said, and pending prorations are removed then. All invoices of the
+        customer that are open, those of other subscriptions too, are collected no more by themselves.
 
         (API reference: Cancel a subscription.)
         """
@@ -197,6 +198,7 @@ class Subscriptions:
             | {"reason": "cancellation_requested"},
         }
         gone = self.account.save(subscription | ended, "customer.subscription.deleted")
+        self.billing.invoicing.stop_collection(subscription["customer"], "open")
         schedule = self.account.find("subscription_schedule", subscription["schedule"] or "")
         if schedule and schedule["status"] == "active":
             over: Object = {"status": "canceled", "canceled_at": now, "current_phase": None}

@@ -128,6 +128,24 @@ async def cancel_contract(
 
 
 @operation(
+    "collect_open_invoices",
+    "POST",
+    "/contracts/{contract_id:str}/collection",
+    summary="Go on to collect what is open of a contract",
+    status=200,
+    problems=WRITES,
+)
+async def collect_open_invoices(
+    billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
+) -> Contract:
+    """Let billing collect the open invoices of a contract, where the end of one of its customer's has stopped that."""
+    names_the_same(contract_id, data.id)
+    with record_of(data.legal_entity):
+        await billings.serving(data.legal_entity).collect(data)
+    return data
+
+
+@operation(
     "preview_contract_change",
     "POST",
     "/contracts/{contract_id:str}/change/preview",
@@ -253,6 +271,7 @@ router = Router(
         put_contract,
         start_contract,
         cancel_contract,
+        collect_open_invoices,
         preview_contract_change,
         change_contract,
         match_billing_products,

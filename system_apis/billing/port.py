@@ -89,6 +89,11 @@ class Billing(Protocol):
         """Undo `put_contract` and what followed from it. Do nothing for a contract that does not exist."""
         ...
 
+    async def collect(self, contract: Contract) -> None:
+        """Let the open invoices of a contract be collected on, where the end of it, or of another one of its customer,
+        has stopped that. What people have taken out of collection stays out of it."""
+        ...
+
     async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:
         """Return what billing has of each product, in their order, and what of it billing would not take. Nothing is
         written."""

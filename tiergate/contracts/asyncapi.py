@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
         ORD,
         {"line": "00kgK0000000001AAA", "succeeded": "true"},
     ),
+    "com.tiergate.billing.contract.ended.v1": ("billing/stripe", INVOICED["contract"], INVOICED),
     "com.tiergate.billing.customer.changed.v1": ("billing/stripe", CUS, {}),
     "com.tiergate.billing.invoice.finalized.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
     "com.tiergate.billing.invoice.paid.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),

@@ -11,7 +11,7 @@ import msgspec
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
-from canonical.events import BILLED_CUSTOMER_CHANGED, Event
+from canonical.events import BILLED_CUSTOMER_CHANGED, CONTRACT_ENDED, Event
 from canonical.faults import NotFound, Rejected
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
@@ -210,6 +210,9 @@ class Stripe:
     async def cancel(self, contract: Contract) -> None:
         await self._contracts.cancel(contract)
 
+    async def collect(self, contract: Contract) -> None:
+        await self._contracts.collect(contract)
+
     async def preview_change(self, change: ContractChange, correlation_id: str) -> BillingPreview:
         return await self._changes.preview(change, correlation_id)
 
@@ -272,6 +275,8 @@ class Stripe:
         thing = event.data.object
         if webhooks.TYPES[event.type] == BILLED_CUSTOMER_CHANGED:
             return await self._changed_customer(event, thing)
+        if webhooks.TYPES[event.type] == CONTRACT_ENDED:
+            return webhooks.ended_contract(event, self._source)
         about = thing.get("id")
         if thing.get("object") == "invoice_payment":
             if not webhooks.is_part(event):

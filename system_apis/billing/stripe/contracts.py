@@ -18,6 +18,8 @@ from system_apis.billing.stripe.parts import Part
 from system_apis.billing.stripe.price_list import PriceList
 
 FIRST_INVOICE = ["subscription.latest_invoice"]
+NOT_COLLECTED = ("tiergate_collection", "stopped")
+"""What people write to the metadata of an invoice that is not to be collected, as one that is in dispute."""
 TWO_CURRENCIES = "combine currencies"
 """What Stripe says, without a code or a field, when a customer is billed in another currency already."""
 
@@ -200,6 +202,19 @@ class Contracts:
             elif left := schedule["released_subscription"] or schedule["subscription"]:
                 await self._end(left)
 
+    async def collect(self, contract: Contract) -> None:
+        """Let the open invoices of a contract be collected by Stripe again.
+
+        Stripe stops that for all that a customer owes when any of its subscriptions is cancelled (API reference: Cancel
+        a subscription). An invoice that people have marked as `NOT_COLLECTED` is left as it is.
+        """
+        owner = reference(contract, "customer")
+        for each in await self._client.listed(at("invoices"), customer=owner, status="open"):
+            is_stopped = not each["auto_advance"] and NOT_COLLECTED not in each["metadata"].items()
+            if is_stopped and _contract_of(each) == contract.id:
+                key = f"collect:{each['id']}:{correlation.current()}"
+                await self._client.post(at("invoices", each["id"]), key, auto_advance=True)
+
     async def _end(self, subscription_id: str) -> None:
         """Cancel a subscription that has outlived its schedule, unless it is over."""
         subscription = await self._client.get(at("subscriptions", subscription_id))
@@ -214,6 +229,14 @@ class Contracts:
     async def _phase(self, contract: Contract, part: Part, correlation_id: str) -> Row:
         await self._price_list.ensure(contract, [each.lines[0] for each in part.items])
         return mapping.phase(contract, part, self._price_list.prices, self._price_list.tax_rates, correlation_id)
+
+
+def _contract_of(invoice: Row) -> str:
+    """Return the id of the contract that an invoice is of, empty for one of no contract."""
+    parent: Row = invoice["parent"] or {}
+    details: Row = parent.get("subscription_details") or {}
+    metadata: Row = details.get("metadata") or {}
+    return metadata.get("tiergate_contract", "")
 
 
 def _keyed(schedules: list[Row], contract: Contract) -> dict[str, Row]:

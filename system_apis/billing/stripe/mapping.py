@@ -100,6 +100,7 @@ FIELDS: dict[str, Fields] = {
         "cancel_at": "contract.term_months",
         "off_session": TECHNICAL,
     },
+    "invoices": {"auto_advance": TECHNICAL},
     "subscription_schedules/cancel": {"invoice_now": TECHNICAL, "prorate": TECHNICAL},
     "subscription_schedules": {
         "customer": "contract.customer_id",

@@ -11,6 +11,7 @@ from stripe import SignatureVerificationError, WebhookSignature
 
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
+    CONTRACT_ENDED,
     INVOICE_CANCELLED,
     INVOICE_FINALIZED,
     INVOICE_PAID,
@@ -32,6 +33,7 @@ TYPES = {
     "invoice_payment.paid": PAYMENT_RECEIVED,
     "invoice.voided": INVOICE_CANCELLED,
     "invoice.marked_uncollectible": INVOICE_CANCELLED,
+    "customer.subscription.deleted": CONTRACT_ENDED,
     "customer.updated": BILLED_CUSTOMER_CHANGED,
     "customer.deleted": BILLED_CUSTOMER_CHANGED,
     "customer.tax_id.created": BILLED_CUSTOMER_CHANGED,
@@ -114,6 +116,22 @@ def changed_customer(source: StripeEvent, customer: Row, event_source: str) -> R
     return Reported(event, "")
 
 
+def ended_contract(source: StripeEvent, event_source: str) -> Reported | None:
+    """Return the canonical event about a subscription that has ended; None for one of no contract of ours."""
+    metadata: Row = source.data.object.get("metadata") or {}
+    if not (contract := metadata.get("tiergate_contract")):
+        return None
+    event = Event(
+        id=source.id,
+        source=event_source,
+        type=CONTRACT_ENDED,
+        subject=contract,
+        time=datetime.fromtimestamp(source.created, UTC),
+        data=_of_contract(metadata),
+    )
+    return Reported(event, metadata.get("tiergate_correlation", ""))
+
+
 def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Reported | None:
     """Return the canonical event about an invoice, as our version of Stripe's API shows it.
 
@@ -134,12 +152,17 @@ def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Repor
         type=type_,
         subject=thing["id"],
         time=datetime.fromtimestamp(source.created, UTC),
-        data={
-            "contract": metadata["tiergate_contract"],
-            "customer": metadata.get("tiergate_customer", ""),
-            "legal_entity": metadata.get("tiergate_legal_entity", ""),
-        }
+        data=_of_contract(metadata)
         | ({"state": thing["status"]} if type_ == INVOICE_CANCELLED else {})
         | ({"payment": payment_id(source.data.object)} if type_ == PAYMENT_RECEIVED else {}),
     )
     return Reported(event, metadata.get("tiergate_correlation", ""))
+
+
+def _of_contract(metadata: Row) -> dict[str, str]:
+    """Return what an event says of the contract whose metadata it has."""
+    return {
+        "contract": metadata["tiergate_contract"],
+        "customer": metadata.get("tiergate_customer", ""),
+        "legal_entity": metadata.get("tiergate_legal_entity", ""),
+    }

@@ -88,3 +88,25 @@ def test_twenty_items_are_taken_and_one_more_is_refused(api: stripe.StripeClient
     assert items.value.error
     assert extra.value.error
     assert (items.value.error.param, extra.value.error.param) == ("phases[0][items]", "phases[1][add_invoice_items]")
+
+
+def test_all_that_a_customer_owes_is_collected_no_more_when_one_of_its_subscriptions_is_cancelled(
+    api: stripe.StripeClient,
+) -> None:
+    buyer, seat, platform = api.v1.customers.create().id, price(api), price(api)
+    sent: Any = {"customer": buyer, "collection_method": "send_invoice", "days_until_due": 30}
+    kept = api.v1.subscriptions.create(sent | {"items": [{"price": seat}]})
+    ended = api.v1.subscriptions.create(sent | {"items": [{"price": platform}]})
+    owed = [str(each.latest_invoice) for each in (kept, ended)]
+    for each in owed:
+        if api.v1.invoices.retrieve(each).status == "draft":
+            api.v1.invoices.finalize_invoice(each)
+    assert [api.v1.invoices.retrieve(each).auto_advance for each in owed] == [True, True]
+
+    api.v1.subscriptions.cancel(ended.id)
+
+    assert [api.v1.invoices.retrieve(each).auto_advance for each in owed] == [False, False]
+    assert api.v1.invoices.update(owed[0], {"auto_advance": True}).auto_advance
+    api.v1.invoices.void_invoice(owed[1])
+    with pytest.raises(stripe.InvalidRequestError, match="draft or open"):
+        api.v1.invoices.update(owed[1], {"auto_advance": True})

@@ -6,6 +6,7 @@ A deal has one term, so that lines with another are a contract of their own, of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -58,6 +59,36 @@ def test_an_evergreen_line_that_is_cancelled_at_once_ends_alone_and_its_unused_t
     assert len(timeline(environment, fixed).versions) == 1
     shown = timeline(environment, evergreen)
     assert (shown.ends_on, [each.state for each in shown.versions]) == (None, ["active", "active"])
+
+
+def test_what_is_owed_is_collected_on_when_a_contract_of_the_customer_ends(environment: Environment) -> None:
+    pays_later = environment.sale("Owes Still", lines=(SaleLine("SEAT", 4),), payment_method=None)
+    account, deal = environment.sell(pays_later)
+    kept = environment.order_in(deal, "active")
+    _, other = environment.sell(environment.sale("Owes Still", lines=(SaleLine("SUPPORT", 1),)), account)
+    ended = environment.order_in(other, "active")
+    customer = contract_of(kept).references["customer"]
+    invoices = environment.stripe.v1.invoices
+    disputed = contract_of(ended).references["invoice"]
+    invoices.update(disputed, {"auto_advance": False, "metadata": {"tiergate_collection": "stopped"}})
+
+    asked = amend(environment, ended, {"actions": [{"action": "cancel"}], "settlement": "none"}, "owes-still")
+    amendment_in(environment, asked, "applied")
+
+    first = contract_of(kept).references["invoice"]
+    wait_until(lambda: stopped_at(environment, first) > 0, 30, "the end of one contract stops what others owe")
+    wait_until(lambda: invoices.retrieve(first).auto_advance, 30, "the invoice of the other contract is collected on")
+    assert {each.id: each.auto_advance for each in invoices.list({"customer": customer, "status": "open"}).data} == {
+        first: True,
+        disputed: False,
+    }
+
+
+def stopped_at(environment: Environment, invoice: str) -> int:
+    """Return how often billing has stopped to collect an invoice by itself."""
+    events = environment.stripe.v1.events.list({"type": "invoice.updated", "limit": 100}).data
+    about = [each.data.to_dict() for each in events if each.data.object["id"] == invoice]
+    return sum('"auto_advance": true' in json.dumps(each["previous_attributes"]) for each in about)
 
 
 @contextmanager

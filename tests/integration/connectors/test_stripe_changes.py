@@ -1094,3 +1094,25 @@ def test_a_line_that_begins_with_the_next_period_is_billed_from_then_on_and_chan
         assert len(await sale.amend(sale.change(*sooner.lines, key="amd_3"))) == 1
 
     run(account, tmp_path, act)
+
+
+def test_what_a_contract_owes_is_collected_on_after_an_end_has_stopped_it(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        owing = msgspec.structs.replace(sale.contract.invoicing, days_until_due=30)
+        await sale.start(seat(), seat(1, 120_000, "lin_2", "year"), invoicing=owing)
+        await sale.amend(sale.change(settlement="none"))
+        assert [each["auto_advance"] for each in sale.own("invoice")] == [False, False]
+        first, second = sale.own("invoice")
+        account.account.save(second | {"metadata": {"tiergate_collection": "stopped"}})
+
+        other = msgspec.structs.replace(sale.contract, id="con_other")
+        await sale.made.call(lambda: sale.made.connector.collect(other))
+        assert [each["auto_advance"] for each in sale.own("invoice")] == [False, False]
+        for _ in range(2):
+            await sale.made.call(lambda: sale.made.connector.collect(sale.contract))
+        collected = {each["id"]: each["auto_advance"] for each in sale.own("invoice")}
+        assert collected == {first["id"]: True, second["id"]: False}
+
+    run(account, tmp_path, act)
