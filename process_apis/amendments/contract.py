@@ -10,10 +10,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from canonical.amendments import (
+    ActionRefused,
     ContractFilter,
     ContractSummary,
     ContractTimeline,
     ContractVersion,
+    Delta,
+    amended,
+    deltas,
     ends_on,
     mrr,
     renewed,
@@ -229,7 +233,9 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
         first = began(found.order, contract, found.zone)
         versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency), ends_on=until))
     for each in found.versions:
-        after = each.preview.after
+        after, worth = each.preview.after, each.preview.deltas
+        if each.is_future and versions:
+            after, worth = _to_come(found, versions[-1].lines, each)
         if each.is_future and versions and versions[-1].state == "cancelled":
             break
         until = each.preview.ends_on if each.preview.sets_end else until
@@ -240,7 +246,7 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
                 after,
                 mrr(after, contract.currency),
                 each.id,
-                each.preview.deltas,
+                worth,
                 until,
             )
         )
@@ -251,6 +257,26 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
         nothing = mrr((), contract.currency)
         versions.append(ContractVersion(ends_at, "cancelled", (), nothing, found.ended_by, ends_on=until))
     return tuple(versions)
+
+
+def _to_come(
+    found: RunningContract, before: tuple[PricedLine, ...], change: Applied
+) -> tuple[tuple[PricedLine, ...], tuple[Delta, ...]]:
+    """Return the lines after a change of a day to come and what it is worth, of the lines that the contract will have
+    by then: its preview is of those that it had when it was asked for. What cannot be any more is shown as it was."""
+    contract = msgspec.structs.replace(found.contract, lines=before)
+    try:
+        after = amended(before, change.actions, contract.currency)
+        worth = deltas(contract, change.actions, change.since.astimezone(found.zone).date())
+    except ActionRefused:
+        return change.preview.after, change.preview.deltas
+    decided = {each.id: each for each in change.preview.after}
+    return tuple(decided[each.id] if _is_same(decided.get(each.id), each) else each for each in after), worth
+
+
+def _is_same(decided: PricedLine | None, line: PricedLine) -> bool:
+    """Return whether a line is as it was previewed, with the tax that was decided then."""
+    return decided is not None and (decided.sku, decided.terms) == (line.sku, line.terms)
 
 
 def _counting(versions: Iterable[ContractVersion], as_of: datetime) -> ContractVersion | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from canonical.amendments import Amendment, AmendmentPreview, NewAmendment, touched_lines
+from canonical.amendments import Action, Amendment, AmendmentPreview, NewAmendment, touched_lines
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.ids import Clock, derived
@@ -76,6 +76,7 @@ class Applied(NamedTuple):
     since: datetime
     preview: AmendmentPreview
     is_future: bool
+    actions: tuple[Action, ...] = ()
 
     def touched(self) -> dict[str, PricedLine]:
         """Return the lines that it touches, by their ids. Of a renewal to come they are those that it names: its uplift
@@ -212,7 +213,13 @@ class Amendments:
             (row for row in rows if row.state in FUTURE and row.preview), key=lambda row: (row.effective_at, row.seq)
         )
         return [
-            Applied(row.id, datetime.fromisoformat(row.effective_at), _PREVIEW.decode(row.preview), row.version is None)
+            Applied(
+                row.id,
+                datetime.fromisoformat(row.effective_at),
+                _PREVIEW.decode(row.preview),
+                row.version is None,
+                request_of(row).actions,
+            )
             for row in (*made, *to_come)
         ]
 

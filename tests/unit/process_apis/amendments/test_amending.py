@@ -763,3 +763,15 @@ def test_a_line_that_is_delivered_after_an_end_was_agreed_is_charged_by_hand_unt
         "charge 1 × 99.50 EUR each month from 2026-03-10 by hand"
     )
     assert bench.context.orders.row(bench.order_id).state == "on_hold"
+
+
+def test_a_renewal_to_come_is_shown_with_what_the_contract_has_by_then(bench: Bench) -> None:
+    bench.run(bench.ask(Renew(NEW_END, Decimal(10)), key="renewal"))
+    assert bench.run(bench.ask(seats(9), settlement="none")).state == "applied"
+
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    *_, now, then = timeline(bench.records, found, bench.clock.now).versions
+
+    assert [(each.id, each.terms.quantity) for each in then.lines] == [("seat", 9), ("support", 1)]
+    assert then.mrr == now.mrr.times(Decimal("1.1"))
+    assert now.mrr + then.deltas[0].mrr == then.mrr
