@@ -226,12 +226,19 @@ class Amending(DBOSConfiguredInstance):
         row = self._amendments.row(amendment_id)
         if row.next_attempt_at is None or row.state not in ("applied", "given_up"):
             return "done"
-        begins = datetime.fromisoformat(row.ends_at or row.effective_at)
-        if row.state == "applied" and begins > self._context.clock():
+        if row.state == "applied" and datetime.fromisoformat(row.ends_at or row.effective_at) > self._context.clock():
             return "stopped"
         return self._guarded(row, self._end)
 
     def _end(self, row: sa.Row[Any]) -> Outcome:
+        if row.state == "applied" or row.delivery_attempt:
+            self._take_back(row)
+        with self._amendments.at(row.id) as one:
+            one.advance(one.row.state, next_attempt_at=None)
+        wake(self._context.database, row.contract_id, self._context.clock())
+        return "done"
+
+    def _take_back(self, row: sa.Row[Any]) -> None:
         context, said = self._context, _preview(row)
         found = running(context, self._amendments, context.orders.get(row.order_id))
         if row.state == "applied" and row.ends_at:
@@ -246,10 +253,6 @@ class Amending(DBOSConfiguredInstance):
             attempt = context.orders.next_attempt(row.order_id)
             self._amendments.change(row.id, delivery_attempt=attempt)
             context.platforms.provision(ProvisioningRequest(row.order_id, lines, attempt, row.legal_entity))
-        with self._amendments.at(row.id) as one:
-            one.advance(one.row.state, next_attempt_at=None)
-        wake(context.database, row.contract_id, context.clock())
-        return "done"
 
     # ---- what every step has in common
 

@@ -775,3 +775,21 @@ def test_a_renewal_to_come_is_shown_with_what_the_contract_has_by_then(bench: Be
     assert [(each.id, each.terms.quantity) for each in then.lines] == [("seat", 9), ("support", 1)]
     assert then.mrr == now.mrr.times(Decimal("1.1"))
     assert now.mrr + then.deltas[0].mrr == then.mrr
+
+
+def test_a_change_that_is_given_up_before_it_was_previewed_lets_the_next_one_go_on(bench: Bench) -> None:
+    renewal = bench.ask(Renew(NEW_END), key="renewal")
+    first = bench.ask(Renew(NEW_END), key="again")
+    bench.run(renewal)
+    assert bench.run(first).state == "on_hold"
+    (case,) = bench.cases(first)
+    bench.runs.act(case, "compensate")
+    second = bench.ask(seats(9), key="second", settlement="none")
+    bench.runs.agenda.claim(bench.records.row(first))  # as the run does that follows the action
+
+    assert bench.run(second).blocked_reason == f"{first}, which comes first"
+    bench.run(first)
+
+    assert bench.records.row(first).next_attempt_at is None
+    assert bench.everybody.requests == []
+    assert bench.run(second).state == "applied"
