@@ -116,7 +116,10 @@ class Amending(DBOSConfiguredInstance):
         self._amendments.change(row.id, **kept)
         if said.differences:
             raise Stopped("amendment_not_agreed", list(said.differences), ("retry", "compensate"))
-        return self._decided(row, found, said, made)
+        outcome = self._decided(row, found, said, made)
+        if outcome == "stopped" and self._amendments.row(row.id).state == "scheduled":
+            wake(context.database, row.contract_id, context.clock())  # what comes after it need not wait for its day
+        return outcome
 
     def _after_what_comes_first(self, row: sa.Row[Any], order: Order) -> None:
         """Raise `Waits` while the contract is being activated, or an earlier change of it is to be decided."""

@@ -793,3 +793,14 @@ def test_a_change_that_is_given_up_before_it_was_previewed_lets_the_next_one_go_
     assert bench.records.row(first).next_attempt_at is None
     assert bench.everybody.requests == []
     assert bench.run(second).state == "applied"
+
+
+def test_what_waits_for_a_change_goes_on_as_soon_as_that_waits_for_its_day(bench: Bench) -> None:
+    renewal = bench.ask(Renew(NEW_END), key="renewal")
+    second = bench.ask(seats(9), key="second", settlement="none")
+    bench.run(second)
+    assert datetime.fromisoformat(bench.records.row(second).next_attempt_at) > bench.clock.now
+
+    assert bench.run(renewal).state == "scheduled"
+
+    assert datetime.fromisoformat(bench.records.row(second).next_attempt_at) == bench.clock.now
