@@ -16,11 +16,14 @@ from canonical.amendments import (
     ContractTimeline,
     ContractVersion,
     Delta,
+    Reverse,
     amended,
     deltas,
     ends_on,
     mrr,
     renewed,
+    reversal_deltas,
+    reversed_lines,
     with_end,
 )
 from canonical.billing import Contract
@@ -235,7 +238,10 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
     for each in found.versions:
         after, worth = each.preview.after, each.preview.deltas
         if each.is_future and versions:
-            after, worth = _to_come(found, versions[-1].lines, each)
+            to_come = _to_come(found, versions[-1].lines, each)
+            if to_come is None:
+                continue
+            after, worth = to_come
         if each.is_future and versions and versions[-1].state == "cancelled":
             break
         until = each.preview.ends_on if each.preview.sets_end else until
@@ -261,16 +267,21 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
 
 def _to_come(
     found: RunningContract, before: tuple[PricedLine, ...], change: Applied
-) -> tuple[tuple[PricedLine, ...], tuple[Delta, ...]]:
+) -> tuple[tuple[PricedLine, ...], tuple[Delta, ...]] | None:
     """Return the lines after a change of a day to come and what it is worth, of the lines that the contract will have
-    by then: its preview is of those that it had when it was asked for. What cannot be any more is shown as it was."""
+    by then: its preview is of those that it had when it was asked for. Return None for what cannot be any more, as
+    another price of a line that ends before: it will be a case."""
     contract = msgspec.structs.replace(found.contract, lines=before)
+    day, first, said = change.since.astimezone(found.zone).date(), change.actions[0], change.preview
+    if isinstance(first, Reverse):
+        after = reversed_lines(before, said.after, said.before)
+        return after, reversal_deltas(contract, first, after, day)
     try:
         after = amended(before, change.actions, contract.currency)
-        worth = deltas(contract, change.actions, change.since.astimezone(found.zone).date())
+        worth = deltas(contract, change.actions, day)
     except ActionRefused:
-        return change.preview.after, change.preview.deltas
-    decided = {each.id: each for each in change.preview.after}
+        return None
+    decided = {each.id: each for each in said.after}
     return tuple(decided[each.id] if _is_same(decided.get(each.id), each) else each for each in after), worth
 
 

@@ -804,3 +804,30 @@ def test_what_waits_for_a_change_goes_on_as_soon_as_that_waits_for_its_day(bench
     assert bench.run(renewal).state == "scheduled"
 
     assert datetime.fromisoformat(bench.records.row(second).next_attempt_at) == bench.clock.now
+
+
+def test_a_change_to_come_of_a_line_that_ends_before_it_is_not_shown_as_what_will_be(bench: Bench) -> None:
+    day: dict[str, Any] = {"effective": "date", "settlement": "none"}
+    gone = bench.ask(RemoveLine("support"), key="gone", effective_on=date(2026, 3, 20), **day)
+    dearer = bench.ask(ChangePrice("support", Decimal(120)), key="dearer", effective_on=date(2026, 3, 25), **day)
+    assert [bench.run(each).state for each in (gone, dearer)] == ["scheduled", "scheduled"]
+
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    shown = timeline(bench.records, found, bench.clock.now)
+
+    assert [each.amendment_id for each in shown.versions] == ["", gone]
+    assert shown.pending == (gone, dearer)
+
+
+def test_a_reversal_to_come_is_shown_with_what_the_contract_has_by_then(bench: Bench) -> None:
+    fewer = bench.ask(seats(9), key="fewer", settlement="none")
+    bench.run(fewer)
+    back = bench.ask(Reverse(fewer), key="back", effective="date", effective_on=date(2026, 3, 20), settlement="none")
+    assert bench.run(back).state == "scheduled"
+    assert bench.run(bench.ask(RemoveLine("support"), key="gone", settlement="none")).state == "applied"
+
+    found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+    *_, now, then = timeline(bench.records, found, bench.clock.now).versions
+
+    assert [(each.id, each.terms.quantity) for each in then.lines] == [("seat", 10)]
+    assert now.mrr + then.deltas[0].mrr == then.mrr
