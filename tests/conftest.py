@@ -17,11 +17,13 @@ from tests.support.redis_server import RedisServer
 # All that tests ask is on loopback: each HTTP client reads the world's authorities for a twentieth of a second.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = os.devnull
+gc.disable()  # while all is imported: nothing of it is garbage
 
 
 def pytest_collection_finish() -> None:
     """Leave all that was imported out of every later garbage collection: it stays."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
