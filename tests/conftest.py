@@ -18,6 +18,13 @@ from tests.support.redis_server import RedisServer
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = os.devnull
 gc.disable()  # while all is imported: nothing of it is garbage
+MEMORY = Path("/dev/shm")  # noqa: S108 - in it are folders of our own, as in the usual place
+ROOM = 2 << 30
+"""Bytes that are free in memory before tests write there: several times what all of them leave."""
+if MEMORY.is_mount() and os.statvfs(MEMORY).f_bavail * os.statvfs(MEMORY).f_frsize > ROOM:
+    # Each commit waits for the disk, for the case of a loss of power, which no test has: its processes are killed, its
+    # machine is not.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_collection_finish() -> None:

@@ -90,7 +90,7 @@ class Changes(RuleBasedStateMachine):
         super().__init__()
         self.open = ExitStack()
         self.everybody, self.clock = Everybody(), TestClock()
-        folder = self.open.enter_context(tempfile.TemporaryDirectory())
+        folder = self.open.enter_context(tempfile.TemporaryDirectory(dir=self.tables.parent))
         self.open.enter_context(no_workflows())
         system = self.open.enter_context(answering(self.everybody.answer))
         url = f"sqlite:///{shutil.copy(self.tables, folder)}"
