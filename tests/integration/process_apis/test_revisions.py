@@ -57,6 +57,7 @@ LATER = {
     "drift_sweeps",
 }
 """Tables that version 0.1 did not have."""
+Contents = dict[str, list[dict[str, Any]]]
 INSTANCES = {"crm": "salesforce", "erp": "tryton", "billing": "stripe", "provisioning": "provisioner"}
 
 
@@ -67,13 +68,15 @@ def database(database_url: str) -> Generator[sa.Engine]:
     engine.dispose()
 
 
-@pytest.fixture
-def recorded(tmp_path: Path) -> Generator[sa.Engine]:
-    """What version 0.1 left, in SQLite."""
-    load(FIRST_STATE.read_text(), tmp_path / "recorded.sqlite")
-    engine = open_database(f"sqlite:///{tmp_path / 'recorded.sqlite'}")
-    yield engine
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Contents:
+    """All rows that version 0.1 left, by the table."""
+    path = tmp_path_factory.mktemp("recorded") / "recorded.sqlite"
+    load(FIRST_STATE.read_text(), path)
+    engine = open_database(f"sqlite:///{path}")
+    found = contents(engine)
     engine.dispose()
+    return found
 
 
 def brought_to(database: sa.Engine, number: str) -> None:
@@ -83,20 +86,19 @@ def brought_to(database: sa.Engine, number: str) -> None:
         command.upgrade(config, number)
 
 
-def as_version_0_1_left_it(database: sa.Engine, recorded: sa.Engine) -> None:
+def as_version_0_1_left_it(database: sa.Engine, recorded: Contents) -> None:
     """Make its tables with all their rows, and no revision."""
     brought_to(database, FIRST)
     with database.begin() as connection:
-        for name, rows in contents(recorded).items():
-            table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+        for name, rows in recorded.items():
             if rows:
-                connection.execute(table.insert(), rows)
+                connection.execute(sa.table(name, *map(sa.column, rows[0])).insert(), rows)
         connection.execute(sa.text("DROP TABLE alembic_version"))
 
 
-def contents(database: sa.Engine) -> dict[str, list[dict[str, Any]]]:
+def contents(database: sa.Engine) -> Contents:
     """Return all rows of the tables that version 0.1 had."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: Contents = {}
     with database.connect() as connection:
         for name in metadata.tables.keys() - LATER:
             table = sa.Table(name, sa.MetaData(), autoload_with=connection)
@@ -123,9 +125,8 @@ def test_the_migrations_of_an_empty_database_make_the_tables_that_the_code_uses(
 
 
 @pytest.mark.parametrize("found", ["", *REVISIONS])
-def test_every_earlier_revision_is_upgraded_with_its_rows(database: sa.Engine, recorded: sa.Engine, found: str) -> None:
+def test_every_earlier_revision_is_upgraded_with_its_rows(database: sa.Engine, recorded: Contents, found: str) -> None:
     as_version_0_1_left_it(database, recorded)
-    before = contents(database)
     if found:
         brought_to(database, found)
 
@@ -133,14 +134,13 @@ def test_every_earlier_revision_is_upgraded_with_its_rows(database: sa.Engine, r
 
     assert differences(database) == []
     assert upgrade(database) == ()
-    assert {name: len(rows) for name, rows in contents(database).items()} == {
-        name: len(rows) for name, rows in before.items()
-    }
-    assert [each["id"] for each in contents(database)["orders"]] == [each["id"] for each in before["orders"]]
+    now = contents(database)
+    assert {name: len(rows) for name, rows in now.items()} == {name: len(rows) for name, rows in recorded.items()}
+    assert [each["id"] for each in now["orders"]] == [each["id"] for each in recorded["orders"]]
 
 
 def test_what_was_recorded_before_instances_had_names_is_given_to_the_only_ones(
-    database: sa.Engine, recorded: sa.Engine
+    database: sa.Engine, recorded: Contents
 ) -> None:
     as_version_0_1_left_it(database, recorded)
 
@@ -159,18 +159,17 @@ def test_what_was_recorded_before_instances_had_names_is_given_to_the_only_ones(
 
 
 def test_records_without_names_are_not_upgraded_while_a_domain_has_several_platforms(
-    database: sa.Engine, recorded: sa.Engine
+    database: sa.Engine, recorded: Contents
 ) -> None:
     as_version_0_1_left_it(database, recorded)
-    before = contents(database)
 
     with pytest.raises(RevisionError, match="none or several for crm: upgrade with a catalogue that has the one"):
         upgrade(database, {domain: name for domain, name in INSTANCES.items() if domain != "crm"})
 
-    assert contents(database) == before
+    assert contents(database) == recorded
 
 
-def test_tables_that_an_interrupted_first_start_left_are_completed(database: sa.Engine, recorded: sa.Engine) -> None:
+def test_tables_that_an_interrupted_first_start_left_are_completed(database: sa.Engine, recorded: Contents) -> None:
     as_version_0_1_left_it(database, recorded)
     with database.begin() as connection:
         connection.execute(sa.text("DROP TABLE executors"))
