@@ -40,9 +40,10 @@ def line_of(lines: dict[Path, int], path: Path) -> int:
 
 def located(text: str, reports: Iterable[Report]) -> list[Violation]:
     """Return what was reported with its lines, in their order."""
-    lines = lines_of(text)
+    flaws = list(reports)
+    lines = lines_of(text) if flaws else {}
     found = [
-        Violation(line_of(lines, path), ".".join(path) or "(file)", reason, remedy) for path, reason, remedy in reports
+        Violation(line_of(lines, path), ".".join(path) or "(file)", reason, remedy) for path, reason, remedy in flaws
     ]
     return sorted(found, key=lambda each: (each.line, each.key))
 
