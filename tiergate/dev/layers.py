@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import click
 
@@ -49,10 +50,13 @@ def fail(child: Child) -> None:
 def wait_for_the_end(children: list[Child], when_ended: Callable[[Child], None] = fail) -> None:
     """Wait until Ctrl-C, SIGTERM, or the end of the terminal. `when_ended` is called once for each child that ends by
     itself."""
-    stop = threading.Event()
-    handle_signals(lambda _number, _frame: stop.set(), signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    asked: SimpleQueue[int] = SimpleQueue()  # unlike an event, it may be set by a handler that interrupts its own wait
+    handle_signals(lambda number, _frame: asked.put(number), signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     reported: set[str] = set()
-    while not stop.wait(0.5):
+    while True:
+        with contextlib.suppress(Empty):
+            asked.get(timeout=0.5)
+            return
         for child in children:
             if child.ended and child.name not in reported:
                 reported.add(child.name)

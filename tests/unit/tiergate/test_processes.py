@@ -29,7 +29,18 @@ with stopped_at_the_end() as children:
         children[0].process.wait()
 """
 
+WAITER = """
+import os, signal
+from tiergate.dev.layers import wait_for_the_end
 
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+for microseconds in range(2000):
+    signal.setitimer(signal.ITIMER_REAL, (5 + microseconds % 100) / 1e6, 0.001)
+    wait_for_the_end([])
+    signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+"""Waits again and again, and is asked to end at another moment of each wait."""
 IN_A_TERMINAL = ("env", "--default-signal=HUP,INT")
 """Start it as from a terminal, however these tests were started."""
 IN_THE_BACKGROUND = ("env", "--ignore-signal=INT")
@@ -83,3 +94,7 @@ def test_the_end_of_a_terminal_is_ignored_under_nohup(tmp_path: Path, how_far: s
         assert starter.returncode == -signal.SIGUSR1
         assert runs(child)
         os.kill(child, signal.SIGKILL)
+
+
+def test_a_wait_ends_at_whatever_moment_of_it_the_end_is_asked_for() -> None:
+    subprocess.run([sys.executable, "-c", WAITER], check=True, timeout=30)
