@@ -33,10 +33,10 @@ class PostgresqlServer:
     def pid(self) -> int:
         return int((self.folder / "postmaster.pid").read_text().split()[0])
 
-    def new_database(self) -> str:
-        """Return the address of an empty database."""
+    def new_database(self, template: str = "template1") -> str:
+        """Return the address of a copy of a database, an empty one if none is named."""
         name = f"process_{next(self._numbers)}"
-        self._create(name)
+        self._create(name, template)
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
     def ask_for_password(self, user: str, password: str) -> None:
@@ -67,9 +67,9 @@ class PostgresqlServer:
                 connection.execute(f"ALTER SYSTEM SET {name} = {value}".encode())
             connection.execute("SELECT pg_reload_conf()")
 
-    def _create(self, name: str) -> None:
+    def _create(self, name: str, template: str = "template1") -> None:
         with self._connection() as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run([PROGRAMS / program, f"--host={self.folder}", "--username=postgres", *arguments], check=True)

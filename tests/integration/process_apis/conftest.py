@@ -6,8 +6,6 @@ from collections.abc import Generator
 
 import pytest
 
-from process_apis.records.database import open_database
-from process_apis.records.revisions import upgrade
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine
 from tests.support.partition_worker import JOBS, engine_over
@@ -20,20 +18,17 @@ def clock() -> TestClock:
 
 
 @pytest.fixture
-def context(database_url: str, clock: TestClock) -> Generator[WorkflowContext]:
-    """A context over an empty database."""
-    with context_over(database_url, clock) as made:
+def context(tables_url: str, clock: TestClock) -> Generator[WorkflowContext]:
+    """A context over tables that are empty."""
+    with context_over(tables_url, clock) as made:
         yield made
 
 
 @pytest.fixture
-def url(database_url: str) -> Generator[str]:
+def url(tables_url: str) -> Generator[str]:
     """A database with our tables. No job was done yet."""
-    database = open_database(database_url)
-    upgrade(database)
-    database.dispose()
     JOBS.forget()
-    yield database_url
+    yield tables_url
     JOBS.forget()
 
 

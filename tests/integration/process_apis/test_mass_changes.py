@@ -14,9 +14,9 @@ from tests.support.process_context import SOMEBODY, TestClock, context_over
 
 
 @pytest.fixture
-def mass(database_url: str) -> Generator[MassBench]:
+def mass(tables_url: str) -> Generator[MassBench]:
     everybody, clock = Everybody(), TestClock()
-    with no_workflows(), answering(everybody.answer) as system, context_over(database_url, clock, system) as context:
+    with no_workflows(), answering(everybody.answer) as system, context_over(tables_url, clock, system) as context:
         yield MassBench(Bench(context, clock, everybody))
 
 
