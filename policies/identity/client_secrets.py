@@ -45,7 +45,7 @@ class ClientSecrets:
         self._proved: dict[bytes, tuple[str, str]] = {}
         """By what was proved, under a key of this process: the client and the digest of its secret."""
         self._hasher = argon2.PasswordHasher()
-        self._unowned = self._hasher.hash(secrets.token_urlsafe(32))
+        self._unowned = ""
         self._busy = asyncio.Semaphore(AT_ONCE)
         self._digests: Digests = {}
 
@@ -74,8 +74,10 @@ class ClientSecrets:
     async def prove(self, client: str, secret: str) -> bool:
         """Return whether the secret is the client's. A wrong one takes as long for every name."""
         known = (await self._known()).get(client, [])
-        digests = [*known, *[self._unowned] * (VALID - len(known))]
         async with self._busy:
+            if not self._unowned:  # made when somebody first asks, whoever that is: a start has no time for it
+                self._unowned = await asyncio.to_thread(self._hasher.hash, secrets.token_urlsafe(32))
+            digests = [*known, *[self._unowned] * (VALID - len(known))]
             if self._wrong_lately() > FREE:
                 await asyncio.sleep(BRAKE)
             for digest in reversed(digests):
