@@ -152,7 +152,8 @@ class MassChanging(DBOSConfiguredInstance):
     def _send(self, row: sa.Row[Any], item: sa.Row[Any]) -> None:
         """Ask for the amendment of an item, unless it is there. What the contract does not allow any more is noted."""
         context, key = self._context, _key(row, item)
-        if self._amendments.is_known(amendment_id(item.contract_id, key)):
+        wanted_id = amendment_id(item.contract_id, key)
+        if self._amendments.is_known(wanted_id):
             return
         found = running(context, self._amendments, context.orders.get(item.order_id))
         if row.undoing:
@@ -162,15 +163,17 @@ class MassChanging(DBOSConfiguredInstance):
             try:
                 check(found, wanted)
             except ProblemError as refused:
-                said = "; ".join(each.reason for each in refused.errors) or refused.detail
-                self._records.settle(item.seq, "reversing", "not_reversed", reversal_id="", detail=said)
+                if not self._amendments.is_known(wanted_id):
+                    said = "; ".join(each.reason for each in refused.errors) or refused.detail
+                    self._records.settle(item.seq, "reversing", "not_reversed", reversal_id="", detail=said)
                 return
         else:
             made = plan(self._amendments, found, request_of(row))
             if made.reason:
-                self._records.settle(
-                    item.seq, "asked", "failed", amendment_id="", reason=made.reason, detail=made.detail
-                )
+                if not self._amendments.is_known(wanted_id):  # another process asks at the same time: it is that one
+                    self._records.settle(
+                        item.seq, "asked", "failed", amendment_id="", reason=made.reason, detail=made.detail
+                    )
                 return
             wanted = made.request(request_of(row), key)
         self._amendments.receive(found.contract, wanted, row.requested_by, row.correlation_id, context.clock())
