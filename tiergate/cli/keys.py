@@ -42,7 +42,11 @@ def rotate(config: Path) -> None:
     click.echo(f"made: {shared_state(settings).keys.follow()}. It signs after a minute, when all replicas know it.")
 
 
-@keys.command("withdraw")
+ANY_ID = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+"""A thumbprint may begin with a hyphen, and is no option then."""
+
+
+@keys.command("withdraw", context_settings=ANY_ID)
 @click.argument("key_id", metavar="ID")
 @config_option
 def withdraw(key_id: str, config: Path) -> None:

@@ -165,11 +165,12 @@ def test_keys_are_listed_followed_by_new_ones_and_withdrawn(config: Path) -> Non
     assert listed()[0].endswith("signs here")
 
 
-def test_a_key_that_nobody_has_published_cannot_be_withdrawn(config: Path) -> None:
-    done = invoke(config, "keys", "withdraw", "unknown", TIERGATE_FOLDER=str(config.parent))
+@pytest.mark.parametrize("name", ["unknown", "-a thumbprint may begin so", "-h"])
+def test_a_key_that_nobody_has_published_cannot_be_withdrawn(config: Path, name: str) -> None:
+    done = invoke(config, "keys", "withdraw", name, TIERGATE_FOLDER=str(config.parent))
 
     assert done.exit_code == 2
-    assert "`tiergate keys list`" in done.stderr
+    assert f"no replica has published a key '{name}': see `tiergate keys list`" in done.stderr
 
 
 def test_a_key_that_the_settings_name_is_neither_made_nor_rotated_here(config: Path) -> None:
