@@ -31,8 +31,10 @@ class TrytonError(RuntimeError):
 
 
 def fingerprint(year: int, site: Site) -> str:
-    """Return a digest that changes when a template is outdated: modules, version, books, site or year."""
-    facts = f"{version('trytond')} {MODULES} {year} {site}".encode() + BOOKS.read_bytes()
+    """Return a digest that changes when a template is outdated: modules, version, books, site or year. The books of a
+    site are the same whoever decides about tax."""
+    of = msgspec.structs.replace(site, taxed_by_billing=False)
+    facts = f"{version('trytond')} {MODULES} {year} {of}".encode() + BOOKS.read_bytes()
     return hashlib.sha256(facts).hexdigest()[:12]
 
 
