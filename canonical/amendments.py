@@ -151,6 +151,10 @@ class ChangeTerm(msgspec.Struct, frozen=True, tag_field="action", tag="term"):
     and prices stay as they are. It stands alone."""
 
     ends_on: date | None
+    grace_days: Annotated[
+        int,
+        msgspec.Meta(ge=0, le=90, description="How many days after the end the target keeps what was delivered."),
+    ] = 0
 
 
 class Renew(msgspec.Struct, frozen=True, tag_field="action", tag="renew"):

@@ -36,6 +36,7 @@ CaseKind = Literal[
     "amendment_not_delivered",
     "mass_change_approval",
     "mass_change_incomplete",
+    "renewal_blocked",
     "catalogue_not_synced",
     "catalogue_item_refused",
     "record_not_read",

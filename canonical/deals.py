@@ -158,6 +158,34 @@ class PlacedDeal(msgspec.Struct, frozen=True):
     placed_by: str
 
 
+class RenewalLine(msgspec.Struct, frozen=True):
+    """What is offered again of one line of a contract. The price is that of one unit for an invoice, in major units."""
+
+    sku: str
+    quantity: Decimal
+    unit_price: Decimal
+    interval: str
+
+
+class RenewalDeal(msgspec.Struct, frozen=True):
+    """An opportunity that offers another term of a contract, on its way to the CRM. It is open, and people close it.
+
+    `key` is its natural key in the CRM. `sold_with` is the CRM's own id of the deal that the contract came of: whose it
+    was, this is. The term begins on `starts_on`, by which it is to be closed.
+    """
+
+    key: Key
+    renewal_id: str
+    name: str
+    sold_with: str
+    contract_id: str
+    legal_entity: str
+    currency: str
+    starts_on: date
+    term_months: int
+    lines: tuple[RenewalLine, ...]
+
+
 class DealReference(msgspec.Struct, frozen=True):
     """The CRM's own id of a deal."""
 

@@ -14,7 +14,23 @@ import msgspec
 from uuid_utils import UUID, uuid5, uuid7
 
 Prefix = Literal[
-    "cus", "ord", "lin", "con", "amd", "mas", "dea", "inv", "pay", "cas", "evt", "aud", "cor", "act", "syn", "drf"
+    "cus",
+    "ord",
+    "lin",
+    "con",
+    "amd",
+    "mas",
+    "dea",
+    "inv",
+    "pay",
+    "cas",
+    "evt",
+    "aud",
+    "cor",
+    "act",
+    "syn",
+    "drf",
+    "rnw",
 ]
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}\Z"
 """`\\Z` and not `$`, which takes a line end after the id. The contracts say `$`, which in ECMA-262 is `\\Z`."""

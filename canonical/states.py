@@ -1,5 +1,5 @@
-"""The states of orders, contracts, amendments, mass changes, catalogue syncs and drifts: a table each, checked at every
-change and drawn in the docs."""
+"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs and drifts: a table each, which
+is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -126,6 +126,31 @@ DRIFT_TRANSITIONS: dict[DriftState, frozenset[DriftState]] = {
     "gone": frozenset({"open"}),
 }
 
+RenewalState = Literal[
+    "found",
+    "quoted",
+    "scheduled",
+    "blocked",
+    "renewed",
+    "lapsing",
+    "grace",
+    "expired",
+    "dropped",
+    "by_hand",
+]
+RENEWAL_TRANSITIONS: dict[RenewalState, frozenset[RenewalState]] = {
+    "found": frozenset({"quoted", "scheduled", "blocked", "renewed", "lapsing", "dropped"}),
+    "blocked": frozenset({"found", "quoted", "scheduled", "renewed", "lapsing", "dropped", "by_hand"}),
+    "quoted": frozenset({"scheduled", "blocked", "renewed", "lapsing", "dropped"}),
+    "scheduled": frozenset({"found", "quoted", "blocked", "renewed", "lapsing", "dropped"}),
+    "lapsing": frozenset({"scheduled", "renewed", "grace", "expired", "dropped", "by_hand"}),
+    "grace": frozenset({"expired"}),
+    "renewed": frozenset(),
+    "expired": frozenset(),
+    "dropped": frozenset({"found"}),
+    "by_hand": frozenset(),
+}
+
 
 class IllegalTransition(ValueError):
     """The table has no such change: the caller acted on an outdated state of the record."""
@@ -167,13 +192,20 @@ def check_drift(present: DriftState, wanted: DriftState) -> None:
         raise IllegalTransition(f"a drift cannot go from {present} to {wanted}")
 
 
+def check_renewal(present: RenewalState, wanted: RenewalState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    if wanted != present and wanted not in RENEWAL_TRANSITIONS[present]:
+        raise IllegalTransition(f"a renewal cannot go from {present} to {wanted}")
+
+
 def mermaid(
     transitions: dict[OrderState, frozenset[OrderState]]
     | dict[ContractState, frozenset[ContractState]]
     | dict[AmendmentState, frozenset[AmendmentState]]
     | dict[MassChangeState, frozenset[MassChangeState]]
     | dict[CatalogueSyncState, frozenset[CatalogueSyncState]]
-    | dict[DriftState, frozenset[DriftState]],
+    | dict[DriftState, frozenset[DriftState]]
+    | dict[RenewalState, frozenset[RenewalState]],
 ) -> str:
     """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2"]
@@ -185,4 +217,5 @@ def mermaid(
 ORDER_STATES: tuple[OrderState, ...] = get_args(OrderState)
 CONTRACT_STATES: tuple[ContractState, ...] = get_args(ContractState)
 AMENDMENT_STATES: tuple[AmendmentState, ...] = get_args(AmendmentState)
+RENEWAL_STATES: tuple[RenewalState, ...] = get_args(RenewalState)
 CATALOGUE_SYNC_STATES: tuple[CatalogueSyncState, ...] = get_args(CatalogueSyncState)

@@ -31,6 +31,7 @@ from process_apis import (
     jobs,
     lineage,
     mass_change,
+    renewals,
 )
 from process_apis.case_actions import CaseActions
 from process_apis.events.api import OWN as EVENT_ROUTES
@@ -47,6 +48,7 @@ CAPABILITIES = (
     fulfilment.capability,
     amendments.capability,
     mass_change.capability,
+    renewals.capability,
     accounting.capability,
     collection.capability,
     customer_sync.capability,

@@ -26,6 +26,7 @@ from canonical.deals import (
     OrderReference,
     PlacedDeal,
     ProvisioningRequest,
+    RenewalDeal,
 )
 from canonical.parties import (
     Account,
@@ -79,6 +80,9 @@ class Platforms:
 
     def put_deal(self, crm: str, deal: PlacedDeal) -> DealReference:
         return self._client.call("PUT", f"/crm/v1/placed-deals/{_key(deal.key)}?{_at(crm)}", DealReference, deal)
+
+    def put_renewal_deal(self, crm: str, deal: RenewalDeal) -> DealReference:
+        return self._client.call("PUT", f"/crm/v1/renewal-deals/{_key(deal.key)}?{_at(crm)}", DealReference, deal)
 
     def put_deal_status(self, crm: str, deal_id: str, status: DealStatus) -> None:
         self._client.call("PUT", f"/crm/v1/deals/{_key(deal_id)}/status?{_at(crm)}", DealStatus, status)

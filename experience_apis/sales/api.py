@@ -35,12 +35,30 @@ from canonical.mass_changes import (
     NewMassChange,
 )
 from canonical.orders import Order, OrderSummary, Page
-from canonical.states import AmendmentState, CatalogueSyncState, ContractState, MassChangeState, OrderState
+from canonical.renewals import Renewal
+from canonical.states import (
+    AmendmentState,
+    CatalogueSyncState,
+    ContractState,
+    MassChangeState,
+    OrderState,
+    RenewalState,
+)
 from experience_apis.process_client import Process
 from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.business.catalogue_sync import OWNED_ELSEWHERE, PREVIEW_OUTDATED
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCurrency, OfCustomer, OfProduct, OfSeller
+from policies.contract.parameters import (
+    CanonicalId,
+    Cursor,
+    Day,
+    Limit,
+    Moment,
+    OfCurrency,
+    OfCustomer,
+    OfProduct,
+    OfSeller,
+)
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW, OUTSIDE_REGION
@@ -217,6 +235,48 @@ async def withdraw_amendment(
 ) -> Amendment:
     """Give up a change that waits: for its day, an approval or a correction."""
     return await process.write(principal, f"amendments/{amendment_id}/withdrawal", None, Amendment)
+
+
+@operation(
+    "sales_list_renewals",
+    "GET",
+    "/renewals",
+    summary="List the terms that end, and what becomes of each, newest first",
+    answers=Page[Renewal],
+    passes="renewals",
+    links={"sales_get_renewal": ("renewal_id", "/items/0/id")},
+)
+async def list_renewals(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    renewal_state: Annotated[RenewalState | None, QueryParameter(name="state")] = None,
+    legal_entity: OfSeller = None,
+    customer_id: OfCustomer = None,
+    ends_before: Day = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Show what each contract is worth now and in the next term, why one is blocked, its deal and its amendment. Follow
+    `next_cursor` for the rest."""
+    wanted = {"state": renewal_state, "legal_entity": legal_entity, "customer_id": customer_id}
+    query = wanted | {"ends_before": ends_before, "cursor": cursor, "limit": limit}
+    return await process.get(principal, "renewals", query)
+
+
+@operation(
+    "sales_get_renewal",
+    "GET",
+    "/renewals/{renewal_id:str}",
+    summary="Read what becomes of a term that ends",
+    answers=Renewal,
+    passes="renewals/{renewal_id}",
+    links={"sales_get_contract": ("contract_id", "/contract_id")},
+)
+async def get_renewal(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], renewal_id: CanonicalId
+) -> Response[bytes]:
+    """Show what the renewal waits for in words, and what it is worth."""
+    return await process.get(principal, f"renewals/{renewal_id}", {})
 
 
 @operation(
@@ -423,6 +483,8 @@ routers = versioned(
         list_catalogue_syncs,
         get_catalogue_sync,
         list_catalogue_items,
+        list_renewals,
+        get_renewal,
         plan_mass_change,
         list_mass_changes,
         get_mass_change,

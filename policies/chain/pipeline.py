@@ -24,6 +24,7 @@ from policies.business.case_routing import CASE_ROUTING
 from policies.business.events import EVENTS
 from policies.business.mass_changes import MASS_CHANGE_PACE
 from policies.business.posting_windows import POSTING_WINDOWS
+from policies.business.renewals import RENEWALS
 from policies.business.start_window import START_WINDOW
 from policies.catalogue.explain import Explanation, asked, explained
 from policies.catalogue.model import Catalogue
@@ -83,6 +84,7 @@ FACTS: tuple[Section[Any], ...] = (
     START_WINDOW,
     AMENDMENT_APPROVALS,
     MASS_CHANGE_PACE,
+    RENEWALS,
     CASE_ROUTING,
     EVENTS,
     ISSUERS,

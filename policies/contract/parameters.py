@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any
 
@@ -74,6 +74,10 @@ Moment = Annotated[
         description="A moment in UTC, such as 2026-11-01T12:00:05Z",
     ),
 ]
+Day = Annotated[
+    str | None,
+    QueryParameter(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", description="A day, such as 2026-11-01"),
+]
 CurrencyCode = Annotated[str, QueryParameter(pattern=r"^[A-Z]{3}\Z", description="An ISO 4217 code")]
 
 
@@ -84,6 +88,15 @@ def moment(name: str, text: str | None) -> datetime | None:
         return datetime.fromisoformat(text) if text else None
     except ValueError as error:
         raise ProblemError(INVALID, "There is no such moment.", (FieldError(f"$.{name}", str(error)),)) from error
+
+
+def day(name: str, text: str | None) -> date | None:
+    """Return the day in the parameter `name`, None where it is not there. Raises `ProblemError` (422) for one that is
+    in no calendar."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ProblemError(INVALID, "There is no such day.", (FieldError(f"$.{name}", str(error)),)) from error
 
 
 @cache

@@ -31,6 +31,7 @@ from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.orders import Order, Page
 from canonical.parties import References
+from canonical.states import ContractState
 from policies.business.posting_windows import window_of
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
@@ -48,7 +49,8 @@ class RunningContract(msgspec.Struct, frozen=True):
 
     order: Order
     contract: Contract
-    """As it is now: its recurring lines, and what billing calls its records. It is `cancelled` when it was ended."""
+    """As it is now: its recurring lines, and what billing calls its records. It is `cancelled` when it was ended,
+    `expired` when nobody has renewed it."""
     since: datetime
     """From when it is that. An earlier change of it is not possible any more."""
     changed_by: str
@@ -68,6 +70,13 @@ class RunningContract(msgspec.Struct, frozen=True):
     """The moment at which it ends, or has ended, where an amendment has agreed to that."""
     ended_by: str = ""
     """The id of the amendment that has agreed to its end, or to none, last."""
+    lapses: bool = False
+    """Whether it ends because nobody has renewed it."""
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether it was ended, or nobody has renewed it."""
+        return self.contract.state in ("cancelled", "expired")
 
     @property
     def over_at(self) -> datetime | None:
@@ -111,13 +120,14 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
     contract = msgspec.structs.replace(sold, lines=lines, references=lasting(sold))
     terms = [each for each in made if each.preview.sets_end]
     ends_at, ended_by = (terms[-1].preview.ends_at, terms[-1].id) if terms and lines else (None, "")
+    lapses = ends_at is not None and terms[-1].is_lapse
     for each in terms:
         until = each.preview.ends_on
         contract = renewed(contract, until) if until and each.preview.is_renewal else with_end(contract, until)
     is_over = bool(made and not lines) or (ends_at is not None and ends_at <= now)
     return RunningContract(
         order,
-        msgspec.structs.replace(contract, state="cancelled") if is_over else contract,
+        msgspec.structs.replace(contract, state="expired" if lapses else "cancelled") if is_over else contract,
         since,
         changed_by,
         zone,
@@ -128,6 +138,7 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         now.astimezone(zone).date(),
         ends_at,
         ended_by,
+        lapses,
     )
 
 
@@ -261,7 +272,8 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
         versions = [each for each in versions if each.since < ends_at]  # what was to come after it does not come
     if ends_at and versions and versions[-1].state == "active":
         nothing = mrr((), contract.currency)
-        versions.append(ContractVersion(ends_at, "cancelled", (), nothing, found.ended_by, ends_on=until))
+        how: ContractState = "expired" if found.lapses else "cancelled"
+        versions.append(ContractVersion(ends_at, how, (), nothing, found.ended_by, ends_on=until))
     return tuple(versions)
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import Amendment
+from canonical.amendments import Amendment, ends_on
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.deals import Deal, DealStatus
 from canonical.events import CONTRACT, Event
@@ -134,8 +134,12 @@ class DealReading(DBOSConfiguredInstance):
             raise NotPossible(wrong)
         wait_for_activation(context, order)
         found = running(context, self._amendments, order)
-        if found.contract.state == "cancelled":
-            raise NotPossible([Finding("deal.contract_id", f"the contract was cancelled with {found.changed_by}")])
+        if found.is_over:
+            how = f"was cancelled with {found.changed_by}"
+            if found.lapses:
+                day = ends_on(found.contract)
+                how = f"ended on {day}, and nobody had renewed it: sell it again as a deal that names none"
+            raise NotPossible([Finding("deal.contract_id", f"the contract {how}")])
         return found
 
     def _wait(self, row: sa.Row[Any], waits: Waits) -> None:

@@ -61,10 +61,8 @@ class PlannedChange(msgspec.Struct, frozen=True):
 def check(found: RunningContract, wanted: AmendmentRequest) -> None:
     """Raise `ProblemError` for a change that the contract does not allow as it is now: 409 for a contract that does not
     run, 422 for actions or a day that cannot be."""
-    if found.contract.state == "cancelled" and not is_to_come(found, wanted):
-        why = "" if reversal_in(wanted) is None else " Billing has ended with it, so it cannot be reversed."
-        over = f"The contract was cancelled with {found.changed_by}.{why}"
-        raise ProblemError(CONTRACT_OVER, over if found.ends_at is None else f"The contract ended on {found.ends_at}.")
+    if found.is_over and not is_to_come(found, wanted):
+        raise ProblemError(CONTRACT_OVER, _over(found, wanted))
     if found.order.state in NOT_IN_FORCE:
         raise ProblemError(CONTRACT_OVER, f"The contract is not in force: its order is {found.order.state}.")
     if renewal_in(wanted) and (first := _not_begun(found)):
@@ -76,6 +74,18 @@ def check(found: RunningContract, wanted: AmendmentRequest) -> None:
     errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *of_end]
     if errors:
         raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
+
+
+def _over(found: RunningContract, wanted: AmendmentRequest) -> str:
+    """Return how a contract has ended, and what to do."""
+    if found.lapses:
+        return (
+            f"The contract ended on {ends_on(found.contract)}, and nobody had renewed it: sell it again as a new deal."
+        )
+    if found.ends_at is not None:
+        return f"The contract ended on {found.ends_at}."
+    why = "" if reversal_in(wanted) is None else " Billing has ended with it, so it cannot be reversed."
+    return f"The contract was cancelled with {found.changed_by}.{why}"
 
 
 def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldError]:
@@ -135,6 +145,8 @@ def _of_term(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Field
     if wanted.effective != "now":
         yield FieldError("$.effective", "another end is agreed now, whatever its day: leave this out")
     day, present = action.ends_on, ends_on(found.contract)
+    if day is None and action.grace_days:
+        yield FieldError("$.actions[0].grace_days", "a contract without end has no days after it: leave this out")
     if day == present and day == found.contract.ends_on:
         that = "has no end" if day is None else f"ends on {day}"
         yield FieldError("$.actions[0].ends_on", f"the contract {that} already")

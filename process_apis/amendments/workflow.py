@@ -149,14 +149,14 @@ class Amending(DBOSConfiguredInstance):
                 begins = _begins(request_of(row), said.effective_at if said.is_renewal else made.effective_at)
                 if said.is_renewal:
                     begins = max([begins, *_days_before(found, row.id, said.effective_at)])
-                if begins > context.clock():
-                    one.advance("scheduled", next_attempt_at=begins, blocked_reason="its day")
-                    one.note_products(said.after)
-                    return "stopped"
-                delivers = more(said) and not made.is_in_time
-                one.advance("provisioning" if delivers else "applying", next_attempt_at=context.stalled_at())
-                return "done"
+                if begins <= context.clock():
+                    delivers = more(said) and not made.is_in_time
+                    one.advance("provisioning" if delivers else "applying", next_attempt_at=context.stalled_at())
+                    return "done"
+                one.advance("scheduled", next_attempt_at=begins, blocked_reason="its day")
+                one.note_products(said.after)
         self._close_cases(row.id)  # it was withdrawn meanwhile
+        wake(context.database, row.contract_id, context.clock())
         return "stopped"
 
     # ---- what there is more of, before it is billed
@@ -210,7 +210,7 @@ class Amending(DBOSConfiguredInstance):
         with self._amendments.at(row.id) as one:
             version = one.next_version()
             invoices = " ".join(changed.named("invoice"))
-            until = said.ends_at or (said.effective_at if less(said) else None)
+            until = (said.ends_at and said.ends_at + _grace(wanted)) or (said.effective_at if less(said) else None)
             ends_at = said.ends_at and said.ends_at.isoformat()
             one.advance("applied", next_attempt_at=until, version=version, invoices=invoices, ends_at=ends_at)
             if (action := reversal_in(wanted)) and change.at_period_end:
@@ -229,7 +229,7 @@ class Amending(DBOSConfiguredInstance):
         row = self._amendments.row(amendment_id)
         if row.next_attempt_at is None or row.state not in ("applied", "given_up"):
             return "done"
-        if row.state == "applied" and datetime.fromisoformat(row.ends_at or row.effective_at) > self._context.clock():
+        if row.state == "applied" and _taken_back_at(row) > self._context.clock():
             return "stopped"
         return self._guarded(row, self._end)
 
@@ -251,7 +251,7 @@ class Amending(DBOSConfiguredInstance):
                 context.platforms.deprovision(row.order_id, row.legal_entity)
         elif row.state == "applied" and not said.after:
             context.platforms.deprovision(row.order_id, row.legal_entity)
-        elif row.state == "applied" or found.contract.state != "cancelled":
+        elif row.state == "applied" or not found.is_over:
             lines = less(said) if row.state == "applied" else former(said)
             attempt = context.orders.next_attempt(row.order_id)
             self._amendments.change(row.id, delivery_attempt=attempt)
@@ -356,6 +356,17 @@ def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:
     if isinstance(wanted.actions[0], ChangeTerm):
         return datetime.fromtimestamp(0, UTC)
     return effective_at - BEFORE_A_TERM if renewal_in(wanted) else effective_at
+
+
+def _grace(wanted: NewAmendment) -> timedelta:
+    """Return for how long after the end of a contract the target keeps what was delivered."""
+    first = wanted.actions[0]
+    return timedelta(days=first.grace_days if isinstance(first, ChangeTerm) else 0)
+
+
+def _taken_back_at(row: sa.Row[Any]) -> datetime:
+    """Return when the target takes back what there is less of, or all of a contract that has ended: after its grace."""
+    return datetime.fromisoformat(row.ends_at or row.effective_at) + _grace(request_of(row))
 
 
 def _days_before(found: RunningContract, renewal_id: str, until: datetime) -> Iterator[datetime]:

@@ -1,7 +1,7 @@
 """The sweep: every customer and every contract is checked now and then, a few at a time.
 
-Nobody tells of a change in the ERP, nor of one to a contract in the CRM. The position is stored, so that a pass goes on
-where it was after a restart. Of several processes that take the same page, each has the same checked.
+Nobody tells of a change in the ERP, nor of one to a contract in the CRM. Of several processes that take the same page,
+each has the same checked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from canonical.ids import derived
 from process_apis.drift.records import Drifts
-from process_apis.records.database import customers, drift_sweeps, insert_once, orders, references, writing
+from process_apis.records.database import customers, orders, references
+from process_apis.records.sweeps import SweepPlace
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
 
@@ -57,7 +58,8 @@ class Sweep:
 
     def _go_on(self, name: str, now: datetime) -> datetime:
         """Return when to come by again."""
-        position, due = self._position(name, now)
+        place = SweepPlace(self._context.database, name)
+        position, due = place.read(first_at=now + PASS)
         if due > now:
             return due
         with self._context.database.connect() as connection:
@@ -65,16 +67,5 @@ class Sweep:
         self._records.expect_looks([row.id for row in rows], derived("cor", "drift", name, now.isoformat()))
         is_last = len(rows) < PAGE
         due = now + (PASS if is_last else PACE)
-        same = sa.and_(drift_sweeps.c.name == name, drift_sweeps.c.position == position)
-        with writing(self._context.database) as connection:
-            later = {"position": 0 if is_last else rows[-1].seq, "next_at": due.isoformat()}
-            connection.execute(drift_sweeps.update().where(same).values(**later))
+        place.move(position, 0 if is_last else rows[-1].seq, due)
         return due
-
-    def _position(self, name: str, now: datetime) -> tuple[int, datetime]:
-        """Return after which row the next page begins, and when its time comes."""
-        first = {"name": name, "position": 0, "next_at": (now + PASS).isoformat()}
-        with writing(self._context.database) as connection:
-            insert_once(connection, drift_sweeps, first)
-            row = connection.execute(sa.select(drift_sweeps).where(drift_sweeps.c.name == name)).one()
-        return row.position, datetime.fromisoformat(row.next_at)

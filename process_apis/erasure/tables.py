@@ -22,6 +22,7 @@ from process_apis.records.database import (
     order_lines,
     orders,
     postings,
+    renewals,
 )
 
 BATCH = 200
@@ -31,6 +32,7 @@ TABLES = (
     cases,
     postings,
     drifts,
+    renewals,
     mass_change_items,
     mass_changes,
     amendments,

@@ -54,7 +54,7 @@ def is_selected(found: RunningContract, wanted: MassChangeRequest) -> bool:
     if wanted.customers and found.contract.customer_id not in wanted.customers:
         return False
     state: SelectedState = "pending" if began(found.order, found.contract, found.zone) > found.read_at else "active"
-    return found.contract.state == "cancelled" or state in wanted.states
+    return found.is_over or state in wanted.states
 
 
 def plan(amendments: Amendments, found: RunningContract, wanted: MassChangeRequest) -> PlannedItem:
@@ -69,12 +69,12 @@ def plan(amendments: Amendments, found: RunningContract, wanted: MassChangeReque
 
 def _plan(amendments: Amendments, found: RunningContract, wanted: MassChangeRequest, before: Money) -> PlannedItem:
     contract = found.contract
-    if contract.state != "cancelled" and any(each.state in ON_THE_WAY for each in found.order.lines):
+    if not found.is_over and any(each.state in ON_THE_WAY for each in found.order.lines):
         return PlannedItem(before, before, reason="change_on_its_way", detail=found.order.id)
     prices = [(line, _new_price(line, wanted)) for line in contract.lines if line.sku == wanted.sku]
     actions = tuple(each for line, price in prices if price is not None for each in _actions(line, price))
     reasons: tuple[tuple[LeftOut, bool], ...] = (
-        ("cancelled", contract.state == "cancelled"),
+        ("cancelled", found.is_over),
         ("term_over", _is_over(found)),
         ("without_product", not prices),
         ("no_price", all(price is None for _, price in prices)),

@@ -18,7 +18,7 @@ from canonical.orders import Page
 from canonical.states import AmendmentState, check_amendment
 from policies.identity.authentication import Principal
 from process_apis.records import contract_products, paging, visibility
-from process_apis.records.database import amending_deals, amendments, insert_once, writing
+from process_apis.records.database import amending_deals, amendments, insert_once, renewals, writing
 from process_apis.records.one_row import OneRow
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -61,10 +61,13 @@ BEFORE = (
 MOST = 2**31 - 1
 """A number that no row has."""
 WAKE = amendments.update().where(amendments.c.contract_id == OF, amendments.c.state == "checking")
+WAKE_RENEWALS = renewals.update().where(renewals.c.contract_id == OF, renewals.c.next_attempt_at.is_not(None))
 WAKE_DEALS = amending_deals.update().where(
     amending_deals.c.contract_id == OF, amending_deals.c.next_attempt_at.is_not(None)
 )
 LAST_VERSION = sa.select(sa.func.max(amendments.c.version)).where(amendments.c.contract_id == OF)
+OURS = "process-layer"
+"""Who has asked for a change that nobody asked for: our own name in the catalogue, under which no channel can ask."""
 _REQUEST = msgspec.json.Decoder(NewAmendment)
 _PREVIEW = msgspec.json.Decoder(AmendmentPreview)
 
@@ -77,6 +80,8 @@ class Applied(NamedTuple):
     preview: AmendmentPreview
     is_future: bool
     actions: tuple[Action, ...] = ()
+    is_lapse: bool = False
+    """Whether it is an end that was agreed because nobody has renewed the contract."""
 
     def touched(self) -> dict[str, PricedLine]:
         """Return the lines that it touches, by their ids. Of a renewal to come they are those that it names: its uplift
@@ -88,10 +93,10 @@ class Applied(NamedTuple):
 
 
 def wake(engine: sa.Engine, contract_id: str, now: datetime) -> None:
-    """Let the amendments of a contract that wait for others, or for its activation, be taken up at `now`, and deals
-    that are to become some."""
+    """Let the amendments of a contract that wait for others, or for its activation, be taken up at `now`, deals that
+    are to become some, and its renewal."""
     with writing(engine) as connection:
-        for each in (WAKE, WAKE_DEALS):
+        for each in (WAKE, WAKE_DEALS, WAKE_RENEWALS):
             connection.execute(each, {"of": contract_id, "next_attempt_at": now.isoformat()})
 
 
@@ -212,16 +217,7 @@ class Amendments:
         to_come = sorted(
             (row for row in rows if row.state in FUTURE and row.preview), key=lambda row: (row.effective_at, row.seq)
         )
-        return [
-            Applied(
-                row.id,
-                datetime.fromisoformat(row.effective_at),
-                _PREVIEW.decode(row.preview),
-                row.version is None,
-                request_of(row).actions,
-            )
-            for row in (*made, *to_come)
-        ]
+        return [_applied(row) for row in (*made, *to_come)]
 
     def undecided(self, contract_id: str) -> tuple[str, ...]:
         """Return the ids of the amendments of a contract that are neither carried out nor given up."""
@@ -258,6 +254,18 @@ class Amendments:
 def amendment_id(contract_id: str, key: str) -> str:
     """Return the id of the amendment of a contract with a key of the caller's."""
     return derived("amd", contract_id, key)
+
+
+def _applied(row: sa.Row[Any]) -> Applied:
+    said = _PREVIEW.decode(row.preview)
+    return Applied(
+        row.id,
+        datetime.fromisoformat(row.effective_at),
+        said,
+        is_future=row.version is None,
+        actions=request_of(row).actions,
+        is_lapse=said.is_term and row.requested_by == OURS,
+    )
 
 
 def request_of(row: sa.Row[Any]) -> NewAmendment:

@@ -342,6 +342,36 @@ mass_change_items = sa.Table(
     sa.UniqueConstraint("mass_change_id", "contract_id"),
 )
 sa.Index("ix_mass_change_items_in_turn", mass_change_items.c.mass_change_id, mass_change_items.c.state)
+renewals = sa.Table(
+    "renewals",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("contract_id", KEY, nullable=False, index=True),
+    sa.Column("order_id", KEY, nullable=False),
+    sa.Column("customer_id", KEY, nullable=False, index=True),
+    sa.Column("legal_entity", sa.String(20), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("mode", sa.String(20), nullable=False),
+    sa.Column("ends_on", sa.String(10), nullable=False, index=True),
+    sa.Column("renews_until", sa.String(10)),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("mrr_before", sa.BigInteger, nullable=False),
+    sa.Column("mrr_after", sa.BigInteger, nullable=False),
+    sa.Column("blocked_reason", sa.Text, nullable=False, default="", info=TEXT),
+    sa.Column("crm", INSTANCE, nullable=False, default=""),
+    sa.Column("deal_id", KEY, nullable=False, default="", index=True),
+    sa.Column("deal_lost", sa.Boolean, nullable=False, default=False),
+    sa.Column("asked_again", sa.Boolean, nullable=False, default=False),
+    sa.Column("amendment_id", KEY, nullable=False, default=""),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.Column("found_at", sa.String(40), nullable=False),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+    sa.UniqueConstraint("contract_id", "ends_on"),
+)
 OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN

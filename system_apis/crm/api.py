@@ -8,7 +8,7 @@ from litestar import Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal
+from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal, RenewalDeal
 from canonical.ids import KEY
 from canonical.parties import Account, AccountSync
 from canonical.products import OwnedProducts
@@ -103,6 +103,23 @@ async def put_placed_deal(
         return await crms.named(instance).put_deal(data)
 
 
+@operation(
+    "put_renewal_deal",
+    "PUT",
+    "/renewal-deals/{key:str}",
+    summary="Offer another term of a contract as an open opportunity",
+    problems=WRITES,
+)
+async def put_renewal_deal(
+    crms: NamedDependency[Instances[Crm]], key: ForeignKey, data: JSONBody[RenewalDeal], instance: Instance = None
+) -> DealReference:
+    """Create the opportunity with its lines at the prices that are offered. The same key again finds the first one, and
+    leaves what people have made of it."""
+    names_the_same(key, data.key, "key")
+    with record_of(data.legal_entity):
+        return await crms.named(instance).put_renewal(data)
+
+
 @operation("list_products", "GET", "/products", summary="List what is sold, with its list prices")
 async def list_products(
     crms: NamedDependency[Instances[Crm]],
@@ -120,6 +137,7 @@ router = Router(
         get_deal,
         put_deal_status,
         put_placed_deal,
+        put_renewal_deal,
         get_account,
         copy_of_crm_contract,
         put_followed_account,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal
+from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal, RenewalDeal
 from canonical.parties import Account, AccountSync
 from canonical.products import OwnedProducts
 from system_apis.feed import Look, Reader
@@ -25,6 +25,12 @@ class Crm(Reader, Protocol):
 
         An account that was merged into another is that other, here and in `put_status`.
         """
+        ...
+
+    async def put_renewal(self, deal: RenewalDeal) -> DealReference:
+        """Create the opportunity that offers another term of a contract, for the account of the contract and the owner
+        of the deal that it came of, with its lines. If there is one with the same key, go on from where it is, and
+        leave what people have made of it. Raises `NotFound` for a contract that the CRM does not have."""
         ...
 
     async def account(self, account_id: str) -> Account:

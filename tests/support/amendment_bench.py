@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -23,7 +24,7 @@ from canonical.amendments import (
 from canonical.billing import Contract, Invoice, InvoiceLine, Posting
 from canonical.cases import Action as CaseAction
 from canonical.cases import Case
-from canonical.deals import Deal, DealStatus, PricedLine, ProvisioningRequest
+from canonical.deals import Deal, DealStatus, PricedLine, ProvisioningRequest, RenewalDeal
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.money import Money
 from canonical.orders import Plan
@@ -66,6 +67,8 @@ class Everybody:
         """The products that the ERP has out of use."""
         self.away = False
         """Whether billing is, when it is asked for a preview."""
+        self.period = MONTH
+        """The period of billing that runs."""
         self.last_period = False
         """Whether the last period of the term runs, so that billing says what a renewal would bill."""
         self.changes: list[ContractChange] = []
@@ -75,6 +78,10 @@ class Everybody:
         self.states: list[DealStatus] = []
         self.deal: Deal | None = None
         """What the CRM has of any deal."""
+        self.offers: dict[str, RenewalDeal] = {}
+        """What the CRM was asked to offer again, by its key."""
+        self.crm = "works"
+        """Whether the CRM works when it is to offer something, is `away`, or `refuses`."""
         self.meanwhile: Callable[[], object] = lambda: None
         """What happens while billing works a preview out."""
 
@@ -87,6 +94,8 @@ class Everybody:
             return AWAY
         if self.status != 200 and place[-1] == "change":
             return NO
+        if self.crm != "works" and "renewal-deals" in place:
+            return NO if self.crm == "refuses" else AWAY
         found = self._known(place) if method == "GET" else self._done(method, place, body)
         return 200, msgspec.json.encode(found)
 
@@ -122,19 +131,26 @@ class Everybody:
                 self.removed += 1
                 return {"id": "ord"}
             case _:
-                shown = msgspec.json.decode(body, type=DealStatus)
-                self.shown.append(shown.detail)
-                self.states.append(shown)
-                return shown
+                return self._crm(place, body)
+
+    def _crm(self, place: list[str], body: bytes) -> Any:
+        if "renewal-deals" in place:
+            self.offers.setdefault(unquote(place[-1]), msgspec.json.decode(body, type=RenewalDeal))
+            return {"id": f"006R{len(self.offers)}"}
+        shown = msgspec.json.decode(body, type=DealStatus)
+        self.shown.append(shown.detail)
+        self.states.append(shown)
+        return shown
 
     def _preview(self, change: ContractChange) -> BillingPreview:
+        period = self.period
         if change.term is not None:
             day = change.term.ends_on
             return BillingPreview(change.effective_at, (), day and datetime.combine(day, time(12), UTC))
         if change.at_period_end and not (change.renewal and self.last_period):
-            return BillingPreview(MONTH.end if change.renewal is None else change.effective_at, ())
-        since = MONTH.start if change.renewal else change.effective_at
-        counted = share("seconds", MONTH, since, MONTH.end)
+            return BillingPreview(period.end if change.renewal is None else change.effective_at, ())
+        since = period.start if change.renewal else change.effective_at
+        counted = share("seconds", period, since, period.end)
         before, after = (sum(each.net.amount for each in lines) for lines in (change.contract.lines, change.lines))
         before = 0 if change.renewal else before
         lines: list[InvoiceLine] = []
@@ -146,7 +162,9 @@ class Everybody:
             net = counted.of_price(price) + Money(self.cent if sign > 0 else 0, "EUR")
             tax = net.times(VAT)
             lines.append(InvoiceLine("SEAT", "Seats", 1, net, tax, date(2026, 3, 10), date(2026, 3, 31)))
-            parts.append(ChargedPart(("seat",), since, MONTH.end, True, price, MONTH.start, MONTH.end, MONTH.months))
+            parts.append(
+                ChargedPart(("seat",), since, period.end, True, price, period.start, period.end, period.months)
+            )
         tax = sum((each.tax for each in lines[1:]), lines[0].tax)
         total = sum((each.net for each in lines[1:]), lines[0].net) + tax
         draft = Invoice(

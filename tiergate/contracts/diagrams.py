@@ -11,6 +11,7 @@ from canonical.states import (
     DRIFT_TRANSITIONS,
     MASS_CHANGE_TRANSITIONS,
     ORDER_TRANSITIONS,
+    RENEWAL_TRANSITIONS,
     mermaid,
 )
 
@@ -19,6 +20,7 @@ DIAGRAMS = {
     "an order": mermaid(ORDER_TRANSITIONS),
     "a contract": mermaid(CONTRACT_TRANSITIONS),
     "an amendment": mermaid(AMENDMENT_TRANSITIONS),
+    "a renewal": mermaid(RENEWAL_TRANSITIONS),
     "a mass change": mermaid(MASS_CHANGE_TRANSITIONS),
     "a catalogue sync": mermaid(CATALOGUE_SYNC_TRANSITIONS),
     "a drift": mermaid(DRIFT_TRANSITIONS),

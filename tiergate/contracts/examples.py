@@ -55,6 +55,8 @@ from canonical.deals import (
     PlacedLine,
     PricedLine,
     ProvisioningRequest,
+    RenewalDeal,
+    RenewalLine,
 )
 from canonical.drift import Drift, DriftAcceptance
 from canonical.event_log import (
@@ -117,11 +119,13 @@ from canonical.products import (
     ProductMatch,
     ProductMatches,
 )
+from canonical.renewals import Renewal
 
 CUS, ORD, CON, CAS, COR, ACT, MAS = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act", "mas")
 )
 DAY = date(2026, 11, 1)
+RENEWED_ON = date(2027, 11, 1)
 NOON = datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
 ADDRESS = Address("Hauptstraße 1", "10115", "Berlin", "DE")
 KIM = Contact("Kim Beispiel", "kim@example.com")
@@ -347,6 +351,18 @@ SAMPLES: dict[Any, Any] = {
             won=True,
             placed_by="salesperson@example.com",
         ),
+        RenewalDeal(
+            f"renewal:{CON}:{RENEWED_ON}",
+            f"rnw_{CON[4:]}",
+            SUMMARY.name,
+            DEAL_ID,
+            CON,
+            "DE01",
+            "EUR",
+            RENEWED_ON,
+            12,
+            (RenewalLine("SEAT", Decimal(25), Decimal(252), "year"),),
+        ),
         DealReference(DEAL_ID),
         ContractCopy("800gK0000000001AAA", "001gK0000000001AAA", DAY, 12),
         DealStatus(ORD, "active", "", "001gK0000000001AAA", CUS, CON, DAY, 12, "DE01", CUSTOMER.revision),
@@ -432,6 +448,25 @@ SAMPLES: dict[Any, Any] = {
         DEARER,
         NEW_PRICES,
         MASS_CHANGE,
+        Renewal(
+            f"rnw_{CON[4:]}",
+            "quoted",
+            "quoted",
+            CON,
+            ORD,
+            CUS,
+            "DE01",
+            RENEWED_ON,
+            Money(50000, "EUR"),
+            Money(52500, "EUR"),
+            NOON,
+            NOON,
+            COR,
+            date(2028, 11, 1),
+            "the deal to be won before 2027-10-28",
+            "salesforce",
+            DEAL_ID,
+        ),
         MassChangeAction("pause"),
         MassChangeSummary(MAS, "running", False, "DE01", "SEAT", "kim@example.com", HALF, HALF),
         MassChangeItem(CON, CUS, "changed", Money(50000, "EUR"), Money(52500, "EUR"), amendment_id=AMENDMENT.id),

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal
+from canonical.deals import ContractCopy, Deal, DealReference, DealStatus, PlacedDeal, RenewalDeal
 from canonical.faults import Conflict, NotFound, Rejected, Unavailable
 from canonical.parties import Account, AccountSync
 from canonical.products import OwnedProducts
@@ -19,6 +19,7 @@ from system_apis.crm.salesforce.client import SalesforceClient, Settings
 from system_apis.crm.salesforce.columns import Row, Unreadable
 from system_apis.crm.salesforce.merges import merged_into
 from system_apis.crm.salesforce.org import quoted
+from system_apis.crm.salesforce.renewals import SalesforceRenewals
 from system_apis.crm.salesforce.sweep import Sweep
 from system_apis.feed import Look
 from system_apis.intake import Intake
@@ -36,6 +37,7 @@ class Salesforce:
         self._sweep = Sweep(self._client, self._changes, context.clock, settings.sweep_seconds)
         self._org = self._client.org
         self._catalogue = SalesforceProducts(self._client, self._org)
+        self._renewals = SalesforceRenewals(self._client, self._org)
         self._instance = context.instance
         self._clock = context.clock
         self._record_types: dict[str, str] = {}
@@ -173,6 +175,9 @@ class Salesforce:
             if not (now and now["IsWon"]):
                 raise
         return DealReference(placed["Id"])  # closed by us, or in this moment by another with the same key
+
+    async def put_renewal(self, deal: RenewalDeal) -> DealReference:
+        return await self._renewals.put(deal)
 
     async def _check_placed(self, deal: PlacedDeal, entries: Mapping[str, Row]) -> None:
         """Raise `NotFound` or `Rejected`, with the field of the deal, for one that could never be fulfilled."""

@@ -392,7 +392,7 @@ def prices_query(deal: PlacedDeal, org: Org) -> str:
     """Return the query for the price book's entries of the products that are ordered."""
     skus = ", ".join(sorted({quoted(line.sku) for line in deal.lines}))
     code = product_code(org)
-    read = ["Id", "UnitPrice", code, "Pricebook2Id", *(_intervals_of_products(org) or ())]
+    read = ["Id", "UnitPrice", code, "Pricebook2Id", *(intervals_of_products(org) or ())]
     return f"SELECT {', '.join(dict.fromkeys(read))} FROM PricebookEntry{_on_sale(deal, org)} AND {code} IN ({skus})"
 
 
@@ -405,7 +405,7 @@ def _on_sale(deal: PlacedDeal, org: Org) -> str:
     return f" WHERE IsActive = true AND {org.price_book()}{org.in_currency(deal.currency)}"
 
 
-def _intervals_of_products(org: Org) -> tuple[str, ...] | None:
+def intervals_of_products(org: Org) -> tuple[str, ...] | None:
     """Return the paths from a price to the interval of its product; None where a line says it, which is not there
     yet."""
     paths = org.line["interval"].fields
@@ -416,9 +416,7 @@ def recurs(prices: Iterable[Row], org: Org) -> bool:
     """Return whether one of the products that these are the prices of may be billed more than once. Raises
     `Unreadable`."""
     interval = org.line["interval"]
-    return _intervals_of_products(org) is None or any(
-        interval.text(each, "deal.lines") != "one_time" for each in prices
-    )
+    return intervals_of_products(org) is None or any(interval.text(each, "deal.lines") != "one_time" for each in prices)
 
 
 def product_code(org: Org) -> str:
@@ -465,14 +463,13 @@ def placing_request(deal: PlacedDeal, price_list: str, record_type: str, today: 
             body[field] = org.deal[name].written(value)
         elif name in AGREED and not (record_type and name == "legal_entity"):
             org.deal[name].check_constant(value)
-    return _patch(path_of("crm", "sobjects", "Opportunity", org.written.deal.key, deal.key), "deal", body)
+    return patch(path_of("crm", "sobjects", "Opportunity", org.written.deal.key, deal.key), "deal", body)
 
 
 def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row], org: Org) -> list[Row]:
     """Return the requests for the lines, each with a key of its own, and for the close.
 
-    They are sent all or nothing, so that lines which exist belong to a deal that is won. A composite has 25 requests at
-    most: the lines are in collections, of 200 each (REST API: sObject Collections).
+    They are sent all or nothing, so that lines which exist belong to a deal that is won.
     """
     key = org.written.line.key
     lines: list[Row] = [
@@ -487,17 +484,22 @@ def line_requests(deal: PlacedDeal, deal_id: str, entries: dict[str, Row], org: 
         }
         for index, line in enumerate(deal.lines)
     ]
-    requests = [
-        _patch(
+    return [
+        *in_collections(lines, key),
+        patch(path_of("crm", "sobjects", "Opportunity", deal_id), "close", {"StageName": org.names.won_stage}),
+    ]
+
+
+def in_collections(lines: list[Row], key: str) -> list[Row]:
+    """Return the requests for lines. A composite has 25 requests at most: they are in collections, of 200 lines each
+    (REST API: sObject Collections)."""
+    return [
+        patch(
             path_of("crm", "composite", "sobjects", "OpportunityLineItem", key),
             f"lines{start}",
             {"allOrNone": True, "records": lines[start : start + COLLECTION]},
         )
         for start in range(0, len(lines), COLLECTION)
-    ]
-    return [
-        *requests,
-        _patch(path_of("crm", "sobjects", "Opportunity", deal_id), "close", {"StageName": org.names.won_stage}),
     ]
 
 
@@ -519,7 +521,7 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detai
         written.order: status.order_id,
         written.correlation: correlation_id,
     }
-    requests = [_patch(path_of("crm", "sobjects", "Opportunity", deal_id), "deal", shown)]
+    requests = [patch(path_of("crm", "sobjects", "Opportunity", deal_id), "deal", shown)]
     if status.customer_id:
         followed = AccountSync(status.customer_id, status.revision)
         requests.append(followed_request(status.account_id, followed, org))
@@ -533,7 +535,7 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detai
         }
         # A contract cannot be created as activated; it is drafted, then activated.
         active = {"Status": org.names.active_contract}
-        requests += [_patch(url, "contract", contract), _patch(url, "activation", active)]
+        requests += [patch(url, "contract", contract), patch(url, "activation", active)]
     return requests
 
 
@@ -553,7 +555,7 @@ def followed_request(account_id: str, followed: AccountSync, org: Org) -> Row:
     """Return the request that writes which customer an account is, and the revision that was synced."""
     written = org.written.account
     body = {written.customer: followed.customer_id, written.revision: followed.revision}
-    return _patch(path_of("crm", "sobjects", "Account", account_id), "account", body)
+    return patch(path_of("crm", "sobjects", "Account", account_id), "account", body)
 
 
 def contact_query(account_id: str) -> str:
@@ -601,5 +603,5 @@ def contacts_of(account: Row) -> list[Row]:
     return _children(account, "Contacts")
 
 
-def _patch(url: PlatformPath, reference: str, body: Row) -> Row:
+def patch(url: PlatformPath, reference: str, body: Row) -> Row:
     return {"method": "PATCH", "url": url, "referenceId": reference, "body": body}

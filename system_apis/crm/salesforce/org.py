@@ -348,6 +348,21 @@ class Org:
         words |= {f"deal.{each.name}": each.words() for each in (*self.custom.values(), *self.invoicing.values())}
         return words
 
+    @property
+    def names_contract(self) -> str:
+        """Return the field in which a deal names the contract that it changes by the org's own id of that; empty where
+        it does so in another way."""
+        if len(self.contract) != 1:
+            return ""
+        (relation,) = self.contract
+        return f"{relation.removesuffix('__r')}__c" if relation.endswith("__r") else f"{relation}Id"
+
+    def _offered(self) -> Fields:
+        """Return what is written of a deal that offers another term of a contract, beside what is of any deal."""
+        own = {self.names_contract: "deal.contract_id"}
+        own |= {self.deal[name].own_field: f"deal.{name}" for name in ("contract_id", "change")}
+        return {field: name for field, name in own.items() if field}
+
     def writable(self) -> dict[str, Fields]:
         """Return the fields that may be written, each with its field of the canonical model."""
         written = self.written
@@ -361,7 +376,9 @@ class Org:
                 "StageName": "deal.won",
                 "CloseDate": TECHNICAL,
                 "RecordTypeId": "deal.legal_entity" if self.record_type else TECHNICAL,
+                "OwnerId": TECHNICAL,
                 **placed,
+                **self._offered(),
                 written.deal.key: TECHNICAL,
                 written.deal.state: "order.state",
                 written.deal.detail: "order.blocked_reason",
@@ -374,6 +391,7 @@ class Org:
                 "Quantity": "deal.lines",
                 "UnitPrice": "deal.lines",
                 "SortOrder": TECHNICAL,
+                **({field: "deal.lines"} if (field := self.line["interval"].own_field) else {}),
                 written.line.key: TECHNICAL,
             },
             "Account": {written.account.customer: "customer.id", written.account.revision: "customer.revision"},
@@ -389,7 +407,7 @@ class Org:
 
 
 SET = {
-    "deal": ("AccountId", "Pricebook2Id", "StageName", "CloseDate", "RecordTypeId"),
+    "deal": ("AccountId", "Pricebook2Id", "StageName", "CloseDate", "RecordTypeId", "OwnerId"),
     "line": ("OpportunityId", "PricebookEntryId", "Quantity", "UnitPrice", "SortOrder"),
     "account": (),
     "contract": ("AccountId", "StartDate", "ContractTerm", "Status"),

@@ -109,6 +109,9 @@ class Org(CrmSubject):
         self._org.update("Opportunity", deal, self.dialect.fields({"StageName": "Closed Won"}), PERSON)
         return deal
 
+    async def lose(self, deal_id: str) -> None:
+        self._org.update("Opportunity", deal_id, self.dialect.fields({"StageName": "Closed Lost"}), PERSON)
+
     async def touch_deal(self, deal_id: str) -> None:
         self._org.update("Opportunity", deal_id, {"Name": "Deal, touched"}, PERSON)
 
@@ -118,6 +121,15 @@ class Org(CrmSubject):
         ]
         lines = [each["OpportunityId"] for each in self._live("OpportunityLineItem")]
         return [(each["Name"], lines.count(each["Id"])) for each in found]
+
+    async def offers(self, key: str) -> list[int]:
+        found = [
+            each["Id"]
+            for each in self._live("Opportunity")
+            if each[self._named("TiergateKey__c")] == key and not each["IsClosed"]
+        ]
+        lines = [each["OpportunityId"] for each in self._live("OpportunityLineItem")]
+        return [lines.count(each) for each in found]
 
     async def contracts(self, contract_id: str) -> int:
         return [each[self._named("TiergateContract__c")] for each in self._live("Contract")].count(contract_id)

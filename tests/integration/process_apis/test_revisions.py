@@ -55,6 +55,7 @@ LATER = {
     "drifts",
     "drift_looks",
     "drift_sweeps",
+    "renewals",
 }
 """Tables that version 0.1 did not have."""
 Contents = dict[str, list[dict[str, Any]]]

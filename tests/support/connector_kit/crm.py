@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from canonical.cases import Finding
-from canonical.deals import ContractCopy, DealReference, DealStatus
-from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, Event
-from canonical.faults import NotFound
+from canonical.deals import ContractCopy, DealReference, DealStatus, RenewalDeal, RenewalLine
+from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, DEAL_LOST, Event
+from canonical.faults import NotFound, Rejected
 from canonical.ids import identifiers
 from canonical.parties import AccountSync
 from system_apis.crm.port import Crm
@@ -52,12 +54,20 @@ class CrmSubject(Subject[Crm]):
         """Close a deal, with so many lines at `price`. Return its id."""
 
     @abstractmethod
+    async def lose(self, deal_id: str) -> None:
+        """Close an open deal as lost."""
+
+    @abstractmethod
     async def touch_deal(self, deal_id: str) -> None:
         """Change something of a closed deal that is of no concern to us."""
 
     @abstractmethod
     async def deals(self, key: str) -> list[tuple[str, int]]:
         """Return the name, and the number of lines, of each closed deal with this key of ours."""
+
+    @abstractmethod
+    async def offers(self, key: str) -> list[int]:
+        """Return the number of lines of each open deal with this key of ours."""
 
     @abstractmethod
     async def contracts(self, contract_id: str) -> int:
@@ -85,6 +95,7 @@ class CrmKit(Kit[Crm, CrmSubject]):
         return (
             Put("deal", self._placed, self._deals),
             Put("status", self._status, self.subject.contracts),
+            Put("renewal", self._renewal, self._offers),
         )
 
     async def read(self) -> Act:
@@ -211,6 +222,39 @@ class CrmKit(Kit[Crm, CrmSubject]):
         assert [line.quantity for line in deal.lines] == [Decimal(place) for place in range(1, self.LINES + 1)]
 
     @behaviour
+    async def an_offer_of_another_term_is_open_and_names_its_contract(self) -> None:
+        _, account, offer = await self._offer("offer")
+        reference = await self.bench.settled(lambda: self.connector.put_renewal(offer))
+        made = await self.bench.settled(lambda: self.connector.deal(reference.id))
+        assert (made.won, made.change, made.contract_id) == (False, "renewal", "con_offer")
+        assert (made.account.id, made.term_months, made.starts_on) == (account, 12, offer.starts_on)
+        assert [(each.quantity, each.unit_price) for each in made.lines] == [(3, Decimal("1.05"))]
+        assert offer.renewal_id in await self.subject.shown_on(reference.id)
+
+    @behaviour
+    async def an_offer_that_people_have_closed_as_lost_is_one_event_and_stays_lost(self) -> None:
+        _, _, offer = await self._offer("closed")
+        reference = await self.bench.settled(lambda: self.connector.put_renewal(offer))
+        await self.subject.lose(reference.id)
+        assert await self.bench.settled(lambda: self.connector.put_renewal(offer)) == reference
+        offered = await self._offered(DEAL_LOST, 1)
+        assert [each.subject for each in offered] == [reference.id]
+        assert await self.subject.offers(offer.key) == []
+
+    @behaviour
+    async def an_offer_of_a_contract_that_is_not_there_or_of_what_is_not_sold_is_refused(self) -> None:
+        _, _, offer = await self._offer("refused")
+        for wrong in (
+            replace(offer, key="no-contract", contract_id="con_missing"),
+            replace(offer, key="no-product", lines=(replace(offer.lines[0], sku="NONE"),)),
+            replace(offer, key="no-interval", lines=(replace(offer.lines[0], interval="half_year"),)),
+        ):
+            fault = await self.bench.fault(lambda wrong=wrong: self.connector.put_renewal(wrong))
+            assert isinstance(fault, NotFound | Rejected), repr(fault)
+            assert fault.field.startswith("deal."), repr(fault)
+            assert await self.subject.offers(wrong.key) == []
+
+    @behaviour
     async def prices_are_the_same_in_currencies_with_none_two_and_three_digits(self) -> None:
         account = await self.subject.account("Money")
         for price in samples.PRICES:
@@ -259,6 +303,26 @@ class CrmKit(Kit[Crm, CrmSubject]):
         account = await self.subject.account(f"Buyer {key}")
         placed = samples.placed_deal(key, account, self.subject.sku, STARTS_ON, lines=self.LINES)
         return lambda: self.connector.put_deal(placed)
+
+    async def _offers(self, key: str) -> int:
+        found = await self.subject.offers(f"renewal:{key}")
+        assert all(lines == 1 for lines in found), found
+        return len(found)
+
+    async def _renewal(self, key: str) -> Act:
+        _, _, offer = await self._offer(key)
+        return lambda: self.connector.put_renewal(offer)
+
+    async def _offer(self, key: str) -> tuple[str, str, RenewalDeal]:
+        """Return a deal that became a contract, its account, and the offer of another term of that."""
+        account = await self.subject.account(f"Buyer {key}")
+        deal = await self.subject.close_deal(account)
+        status = DealStatus("ord_offered", "active", "", account, "", f"con_{key}", STARTS_ON, 12)
+        await self.bench.settled(lambda: self.connector.put_status(deal, status, "correlation-1"))
+        sold = (await self.bench.settled(lambda: self.connector.deal(deal))).lines[0]
+        lines = (RenewalLine(sold.sku, Decimal(3), Decimal("1.05"), sold.interval),)
+        about = (deal, f"con_{key}", samples.LEGAL_ENTITY, "EUR", date(2027, 2, 28), 12)
+        return deal, account, RenewalDeal(f"renewal:{key}", f"rnw_{key}", "Seats", *about, lines)
 
     async def _status(self, key: str) -> Act:
         account = await self.subject.account(f"Buyer {key}")

@@ -25,6 +25,7 @@ NAMES = {
         "MassChanging.run",
         "QuoteToCash.compensate",
         "QuoteToCash.run",
+        "Renewing.run",
     },
     "step": {
         "Activation.activate",
@@ -48,6 +49,7 @@ NAMES = {
         "QuoteToCash.subscribe",
         "QuoteToCash.unsubscribe",
         "QuoteToCash.validate",
+        "Renewing.look",
     },
     "dbos_class": {
         "Activation",
@@ -60,6 +62,7 @@ NAMES = {
         "Invoicing",
         "MassChanging",
         "QuoteToCash",
+        "Renewing",
     },
     "instance": {
         "activation",
@@ -72,6 +75,7 @@ NAMES = {
         "invoicing",
         "mass_changing",
         "quote_to_cash",
+        "renewing",
     },
 }
 """A name leaves this list when no database can have work under it any more, and not because code was renamed."""

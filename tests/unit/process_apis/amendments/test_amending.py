@@ -144,6 +144,29 @@ def test_a_contract_ends_on_the_day_that_was_agreed_and_is_delivered_and_changed
     assert refused.value.problem.name == "contract-over"
 
 
+def test_what_was_delivered_stays_for_the_days_of_grace_and_the_contract_is_over_all_the_same(bench: Bench) -> None:
+    noon = datetime(2026, 9, 1, 12, tzinfo=UTC)
+    asked = bench.ask(ChangeTerm(date(2026, 9, 1), grace_days=14))
+    assert bench.run(asked).state == "applied"
+
+    for moment in (noon, noon + timedelta(days=14, seconds=-1)):
+        bench.clock.now = moment
+        bench.run(asked)
+        found = running(bench.context, bench.records, bench.context.orders.get(bench.order_id))
+        assert (found.contract.state, bench.everybody.removed) == ("cancelled", 0)
+    bench.clock.now = noon + timedelta(days=14)
+    bench.run(asked)
+
+    assert bench.everybody.removed == 1
+
+
+def test_a_contract_without_end_has_no_days_of_grace(bench: Bench) -> None:
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(ChangeTerm(None, grace_days=14))
+
+    assert [each.path for each in refused.value.errors] == ["$.actions[0].grace_days"]
+
+
 def test_another_end_is_taken_back_by_the_former_one_and_not_by_a_reversal(bench: Bench) -> None:
     ended = bench.ask(ChangeTerm(date(2026, 9, 1)))
     bench.run(ended)

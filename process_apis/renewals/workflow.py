@@ -1,0 +1,231 @@
+"""A renewal on its way: looked at when its time has come or something happened to its contract, until it is renewed or
+the contract has ended.
+
+Each look decides by what is there now, so that it may be done again whenever a process ends: a deal is asked of the CRM
+by a key of its own, and so is an amendment of the contract. It is done in the partition of the contract.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any, cast
+
+import sqlalchemy as sa
+import structlog
+from dbos import DBOS, DBOSConfiguredInstance
+
+from canonical.amendments import NewAmendment
+from canonical.cases import CaseKind, Finding
+from canonical.faults import TRANSIENT, NotFound, Rejected
+from canonical.states import RenewalState
+from policies.business.renewals import RENEWALS, RenewalPolicy
+from policies.context.correlation import correlated
+from policies.problems import ProblemError
+from process_apis.amendments.contract import RunningContract, running
+from process_apis.amendments.request import check
+from process_apis.records.amending_deals import AmendingDeals
+from process_apis.records.amendments import OURS, Amendments, amendment_id
+from process_apis.records.renewals import Renewals
+from process_apis.renewals.plan import HEARD_OF, Standing, Verdict, lapsing, offered, renewing, verdict, worth
+from process_apis.runtime.agenda import retry
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.crm_status import IN_FORCE
+from process_apis.runtime.interruptions import resumable
+from process_apis.runtime.steps import Outcome
+
+KIND: CaseKind = "renewal_blocked"
+LOOK_AGAIN = timedelta(hours=6)
+"""From one look to the next, while nothing is known to happen."""
+OVER: tuple[RenewalState, ...] = ("renewed", "expired", "dropped", "by_hand")
+log = structlog.get_logger("tiergate.renewals")
+
+
+class Refused(Exception):
+    """A platform, or the contract itself, does not allow what a renewal needs."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding)
+        self.finding = finding
+
+
+@DBOS.dbos_class("Renewing")
+class Renewing(DBOSConfiguredInstance):
+    """The workflow of a renewal."""
+
+    def __init__(self, context: WorkflowContext, records: Renewals, amendments: Amendments) -> None:
+        super().__init__("renewing")
+        self._context = context
+        self._records = records
+        self._amendments = amendments
+        self._deals = AmendingDeals(context.database)
+
+    @DBOS.workflow(name="Renewing.run")
+    def run(self, renewal_id: str) -> Outcome:
+        return self.look(renewal_id)
+
+    @DBOS.step(name="Renewing.look")
+    @resumable
+    def look(self, renewal_id: str) -> Outcome:
+        """Bring a renewal to where it belongs now, and say when to look again."""
+        row = self._records.row(renewal_id)
+        if row.next_attempt_at is None:
+            return "done"
+        with correlated(row.correlation_id):
+            try:
+                self._look(row)
+            except TRANSIENT as fault:
+                again = retry(self._context, row.attempts + 1, fault.retry_after).at
+                reason = f"{fault.platform}: {fault.reason}"
+                self._enter(row, row.state, again, blocked_reason=reason, attempts=row.attempts + 1)
+            except (Rejected, NotFound) as fault:
+                self._block(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
+            except Refused as refused:
+                self._block(row, refused.finding)
+            else:
+                return "done"
+        return "stopped"
+
+    def _look(self, row: sa.Row[Any]) -> None:
+        order = self._context.orders.get(row.order_id)
+        if order.state not in IN_FORCE:
+            self._enter(row, "dropped", None, blocked_reason=f"its order is {order.state}")
+            return
+        found = running(self._context, self._amendments, order)
+        now = self._standing(row, found)
+        said = verdict(now)
+        known: dict[str, Any] = _amounts(now, said) | {"amendment_id": said.amendment_id}
+        match said.needs:
+            case "quote":
+                key = _renewal_key(row)
+                made = self._context.platforms.put_renewal_deal(order.crm, offered(found, _policy(now), key, row.id))
+                known |= {"crm": order.crm, "deal_id": made.id}
+            case "renew":
+                known["amendment_id"] = self._ask(found, renewing(found, _policy(now), _renewal_key(row)))
+            case "lapse":
+                grace = now.policy.grace_days if now.policy else 0
+                wanted = lapsing(now.term_ends_on, grace, _lapse_key(row))
+                known["amendment_id"] = self._ask(found, wanted)
+            case "nothing":
+                pass
+        if said.needs_case:
+            self._open_case(row, Finding("renewal", said.reason))
+        state, again = self._next(now, said)
+        self._enter(row, state, again, blocked_reason=said.reason, **known)
+
+    def _standing(self, row: sa.Row[Any], found: RunningContract) -> Standing:
+        """Return all that decides about a renewal."""
+        context, contract = self._context, row.contract_id
+        deal = self._deals.of(row.crm, row.deal_id) if row.deal_id else None
+        own, lapse = (amendment_id(contract, key) for key in (_renewal_key(row), _lapse_key(row)))
+        known = [each for each in (own, lapse) if self._amendments.is_known(each)]
+        renewal = deal.amendment_id if deal and deal.amendment_id else own if own in known else ""
+        asked = [each for each in (renewal, lapse if lapse in known else "") if each]
+        return Standing(
+            found,
+            date.fromisoformat(row.ends_on),
+            row.mode,
+            RENEWALS.of(context.live_catalogue.current).get(row.legal_entity),
+            datetime.fromisoformat(row.found_at),
+            self._amendments.before(contract),
+            renewal,
+            lapse if lapse in known else "",
+            frozenset(each for each in asked if self._amendments.row(each).state == "given_up"),
+            self._records.open_deal(contract),
+            self._records.open_case(row),
+            row.deal_id,
+            row.deal_lost,
+            row.asked_again,
+        )
+
+    def _next(self, now: Standing, said: Verdict) -> tuple[RenewalState, datetime | None]:
+        """Return the state that a renewal comes to, and when to look again."""
+        at = now.found.read_at
+        if said.state == "grace":
+            takes_back = self._amendments.row(said.amendment_id).next_attempt_at
+            if takes_back is None:
+                return "expired", None
+            return "grace", max(datetime.fromisoformat(takes_back) + timedelta(minutes=1), self._context.later(60))
+        if said.state in OVER:
+            return said.state, None
+        known = (now.last_call - HEARD_OF, now.last_call, now.ends_at, now.found.ends_at)
+        return said.state, min(each for each in (at + LOOK_AGAIN, *known) if each is not None and each > at)
+
+    # ---- what it needs
+
+    def _ask(self, found: RunningContract, wanted: NewAmendment) -> str:
+        """Ask for an amendment of the contract, once. Return its id. Raises `Refused` for what the contract does not
+        allow."""
+        key = amendment_id(found.contract.id, wanted.key)
+        if self._amendments.is_known(key):
+            return key
+        try:
+            check(found, wanted)
+        except ProblemError as refused:
+            said = "; ".join(f"{each.path.removeprefix('$.')}: {each.reason}" for each in refused.errors)
+            raise Refused(Finding("contract", said or refused.detail)) from refused
+        context = self._context
+        row, _ = self._amendments.receive(found.contract, wanted, OURS, found.order.correlation_id, context.clock())
+        if row.requested_by != OURS:
+            raise Refused(Finding("contract", f"{key} has the key of its renewal, and is another change"))
+        return str(row.id)
+
+    # ---- where it stands
+
+    def _enter(self, row: sa.Row[Any], state: RenewalState, next_attempt_at: datetime | None, **known: Any) -> None:
+        """Bring a renewal into a state, unless people have done so meanwhile."""
+        with self._records.at(row.id) as one:
+            if one.row.next_attempt_at is None:
+                return
+            former = cast("RenewalState", one.row.state)
+            if state in ("grace", "expired") and former not in ("lapsing", "grace"):
+                one.advance("lapsing", next_attempt_at=next_attempt_at)
+            one.advance(state, next_attempt_at=next_attempt_at, **known)
+        if state != "blocked":
+            self._context.cases.end(row.id, f"it is {state}", {KIND})
+        if state != former:
+            log.info("renewal", renewal=row.id, contract=row.contract_id, state=state)
+
+    def _block(self, row: sa.Row[Any], finding: Finding) -> None:
+        """Leave to sales what a platform or the contract refuses."""
+        self._open_case(row, finding)
+        reason = f"{finding.field}: {finding.reason}"
+        self._enter(row, "blocked", self._context.clock() + LOOK_AGAIN, blocked_reason=reason)
+
+    def _open_case(self, row: sa.Row[Any], finding: Finding) -> None:
+        self._context.cases.open(
+            KIND,
+            row.id,
+            finding,
+            ("retry", "skip"),
+            correlation_id=row.correlation_id,
+            legal_entity=row.legal_entity,
+            customer_id=row.customer_id,
+            given={"contract": row.contract_id, "ends_on": row.ends_on},
+        )
+
+
+def _amounts(now: Standing, said: Verdict) -> dict[str, Any]:
+    """Return what a renewal keeps of what its contract is worth."""
+    found = worth(now, said)
+    if found is None:
+        return {}
+    before, after, until = found
+    return {
+        "mrr_before": before.amount,
+        "mrr_after": after.amount,
+        "renews_until": until.isoformat() if until else None,
+    }
+
+
+def _policy(now: Standing) -> RenewalPolicy:
+    if now.policy is None:
+        raise LookupError(f"the catalogue has no renewals of {now.found.contract.legal_entity}")
+    return now.policy
+
+
+def _renewal_key(row: sa.Row[Any]) -> str:
+    return f"renewal:{row.contract_id}:{row.ends_on}"
+
+
+def _lapse_key(row: sa.Row[Any]) -> str:
+    return f"lapse:{row.contract_id}:{row.ends_on}"
