@@ -11,7 +11,7 @@ class LineageRecord(msgspec.Struct, frozen=True):
     """A record that the lineage is about, as it is now."""
 
     kind: str
-    """What it is: `order`, `contract`, `amendment`, `customer`, `invoice`, `payment` or `case`."""
+    """What it is: `order`, `contract`, `amendment`, `renewal`, `customer`, `invoice`, `payment` or `case`."""
     id: str
     state: str = ""
     references: dict[str, str] = {}

@@ -24,6 +24,7 @@ from canonical.lineage import Lineage, LineageEntry, LineageRecord
 from canonical.money import Money
 from canonical.orders import Plan
 from canonical.parties import Customer
+from canonical.renewals import RenewalMode
 from canonical.states import MEANING, OrderState
 from policies.business.events import EVENTS
 from policies.catalogue.model import Catalogue
@@ -44,6 +45,7 @@ from process_apis.records.database import (
     orders,
     postings,
     references,
+    renewals,
 )
 from process_apis.runtime.capability import Capability
 from process_apis.runtime.context import WorkflowContext
@@ -54,6 +56,11 @@ MOST = 1000
 MOST_ROWS = 200
 """Rows of a table that a lineage is made of."""
 OWN = "tiergate"
+AT_THE_END: dict[RenewalMode, str] = {
+    "quoted": "it is offered again",
+    "automatic": "it is renewed by itself",
+    "lapse": "it ends unless somebody renews it",
+}
 _PLAN = msgspec.json.Decoder(Plan)
 _CUSTOMER = msgspec.json.Decoder(Customer)
 _CASE = msgspec.json.Decoder(Case)
@@ -68,6 +75,7 @@ class _Rows:
         self.postings: dict[int, sa.Row[Any]] = {}
         self.customers: dict[str, sa.Row[Any]] = {}
         self.amendments: dict[str, sa.Row[Any]] = {}
+        self.renewals: dict[str, sa.Row[Any]] = {}
         self.cases: dict[str, sa.Row[Any]] = {}
         self.of_customers: set[str] = set()
         """Customers of whom everything was asked for."""
@@ -97,6 +105,7 @@ class LineageReader:
             self._of_events(rows),
             self._of_orders(rows),
             self._of_amendments(rows),
+            self._of_renewals(rows),
             self._of_cases(rows),
             self._of_postings(rows),
         )
@@ -119,6 +128,10 @@ class LineageReader:
         self._add_postings(rows, of_posting)
         of_amendment = sa.select(amendments.c.order_id).where(amendments.c.id == record, self._visible(amendments))
         self._add_orders(rows, orders.c.id.in_(of_amendment))
+        of_renewal = sa.select(renewals.c.order_id).where(
+            self._unless_partner(sa.or_(renewals.c.id == record, renewals.c.deal_id == record))
+        )
+        self._add_orders(rows, orders.c.id.in_(of_renewal))
         if self._may("cases:read"):
             one = sa.select(cases).where(cases.c.id == record, self._visible(cases))
             for row in self._connection.execute(one):
@@ -143,8 +156,15 @@ class LineageReader:
             self._add_postings(rows, sa.and_(postings.c.kind == kind, postings.c.id == key))
             return
         of_amendment = sa.select(amendments.c.order_id).where(amendments.c.id == subject)
+        of_renewal = sa.select(renewals.c.order_id).where(renewals.c.id == subject)
         self._add_orders(
-            rows, sa.or_(orders.c.id == subject, orders.c.deal_id == subject, orders.c.id.in_(of_amendment))
+            rows,
+            sa.or_(
+                orders.c.id == subject,
+                orders.c.deal_id == subject,
+                orders.c.id.in_(of_amendment),
+                orders.c.id.in_(of_renewal),
+            ),
         )
         self._add_postings(rows, postings.c.invoice_id == subject)
         self._add_customers(rows, customers.c.id == subject)
@@ -201,10 +221,15 @@ class LineageReader:
         changes = sa.select(amendments).where(amendments.c.order_id.in_(set(rows.orders)), self._visible(amendments))
         found = self._connection.execute(changes.order_by(amendments.c.seq).limit(MOST_ROWS))
         rows.amendments |= {row.id: row for row in found}
+        if not self._is_partner:
+            terms = sa.select(renewals).where(renewals.c.order_id.in_(set(rows.orders)), self._visible(renewals))
+            found = self._connection.execute(terms.order_by(renewals.c.seq).limit(MOST_ROWS))
+            rows.renewals |= {row.id: row for row in found}
         if self._may("cases:read") and not self._is_partner:
             subjects = {
                 *rows.orders,
                 *rows.amendments,
+                *rows.renewals,
                 *rows.of_customers,
                 *(row.deal_id for row in rows.orders.values()),
                 *(f"{row.kind}:{row.id}" for row in rows.postings.values()),
@@ -260,6 +285,17 @@ class LineageReader:
             words = f"the change of the contract is {row.state.replace('_', ' ')}{of_version}{why}"
             yield LineageEntry(datetime.fromisoformat(row.updated_at), OWN, words, ids, row.correlation_id)
 
+    def _of_renewals(self, rows: _Rows) -> Iterator[LineageEntry]:
+        """Yield that a term ends, and what has become of that: of its states the last one has a moment."""
+        for row in rows.renewals.values():
+            ids = (row.id, row.contract_id, row.amendment_id)[: 3 if row.amendment_id else 2]
+            found = f"the term of the contract ends on {row.ends_on}: {AT_THE_END[row.mode]}"
+            yield LineageEntry(datetime.fromisoformat(row.found_at), OWN, found, ids, row.correlation_id)
+            offer = f" with the deal {row.deal_id}" if row.deal_id else ""
+            why = f": {row.blocked_reason}" if row.blocked_reason else ""
+            words = f"the renewal is {row.state.replace('_', ' ')}{offer}{why}"
+            yield LineageEntry(datetime.fromisoformat(row.updated_at), OWN, words, ids, row.correlation_id)
+
     def _of_postings(self, rows: _Rows) -> Iterator[LineageEntry]:
         for row in sorted(rows.postings.values(), key=lambda each: (each.kind, each.seq)):
             books = OWN if self._is_partner else self._platform("erp", row.legal_entity)
@@ -298,6 +334,7 @@ class LineageReader:
             *rows.amendments,
             *rows.of_customers,
             *(row.deal_id for row in rows.orders.values()),
+            *(row.deal_id for row in rows.renewals.values() if row.deal_id),
             *(row.invoice_id for row in rows.postings.values()),
         }
         names = self._lines_of(rows)
@@ -332,6 +369,8 @@ class LineageReader:
             yield LineageRecord(row.kind, row.id, row.state, {"number": row.number} if row.number else {})
         for row in rows.amendments.values():
             yield LineageRecord("amendment", row.id, row.state)
+        for row in rows.renewals.values():
+            yield LineageRecord("renewal", row.id, row.state, {row.crm: row.deal_id} if row.deal_id else {})
         for row in rows.cases.values():
             yield LineageRecord("case", row.id, row.state)
 
@@ -360,7 +399,7 @@ class LineageReader:
 
 def is_ours(record: str) -> bool:
     """Return whether an id is one of ours, which no platform has as its own."""
-    return any(is_identifier(record, each) for each in ("ord", "con", "cus", "cas", "amd"))
+    return any(is_identifier(record, each) for each in ("ord", "con", "cus", "cas", "amd", "rnw"))
 
 
 def _money(row: sa.Row[Any], amount: int | None) -> str:

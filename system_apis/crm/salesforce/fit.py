@@ -90,7 +90,7 @@ class _Fit:
             for each in readers.values():
                 async for wrong in self._of_reader(each):
                     yield wrong
-        for each in self._of_written():
+        for each in (*self._of_written(), *self._of_offers()):
             yield each
         async for each in self._of_values():
             yield each
@@ -170,6 +170,19 @@ class _Fit:
                 field = self._named(described, sobject, name)
                 for each in [field] if isinstance(field, Misfit) else _unwritable(sobject, key, field):
                     yield Misfit(f"written.{table}.{key}: {each.what}", each.remedy)
+
+    def _of_offers(self) -> Iterator[Misfit]:
+        """Yield what of a deal that offers a contract again cannot be written: nothing else needs it."""
+        if not self._org.offers:
+            what = "deal.contract_id and deal.change name no field of a deal that can be written"
+            yield Misfit(what, "name one of its own each, or no contract is offered again", blocks=False)
+        for name in sorted({"OwnerId", *self._org.offers}):
+            field = self._named(self._objects["Opportunity"], "Opportunity", name)
+            if isinstance(field, Misfit):
+                yield Misfit(f"{field.what}, which renewals are written to", field.remedy, blocks=False)
+            elif not (field.createable and field.updateable):
+                remedy = "let the integration user edit it, or no contract is offered again"
+                yield Misfit(f"Opportunity.{name} cannot be written", remedy, blocks=False)
 
     # ---- stages, statuses, price books, record types
 

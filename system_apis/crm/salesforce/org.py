@@ -357,11 +357,12 @@ class Org:
         (relation,) = self.contract
         return f"{relation.removesuffix('__r')}__c" if relation.endswith("__r") else f"{relation}Id"
 
-    def _offered(self) -> Fields:
-        """Return what is written of a deal that offers another term of a contract, beside what is of any deal."""
-        own = {self.names_contract: "deal.contract_id"}
-        own |= {self.deal[name].own_field: f"deal.{name}" for name in ("contract_id", "change")}
-        return {field: name for field, name in own.items() if field}
+    @property
+    def offers(self) -> Fields:
+        """Return what is written of a deal that offers another term of a contract, beside what is of any deal; nothing
+        where the mapping names no field for one of both, so that none can be offered."""
+        contract, change = self.names_contract or self.deal["contract_id"].own_field, self.deal["change"].own_field
+        return {contract: "deal.contract_id", change: "deal.change"} if contract and change else {}
 
     def writable(self) -> dict[str, Fields]:
         """Return the fields that may be written, each with its field of the canonical model."""
@@ -378,7 +379,7 @@ class Org:
                 "RecordTypeId": "deal.legal_entity" if self.record_type else TECHNICAL,
                 "OwnerId": TECHNICAL,
                 **placed,
-                **self._offered(),
+                **self.offers,
                 written.deal.key: TECHNICAL,
                 written.deal.state: "order.state",
                 written.deal.detail: "order.blocked_reason",

@@ -58,7 +58,7 @@ class SalesforceRenewals:
     async def _sold(self, deal: RenewalDeal) -> tuple[Row, Row]:
         """Return the contract, and the deal that it came of, empty where that is gone."""
         org = self._org
-        if not (org.deal["change"].own_field and (org.names_contract or org.deal["contract_id"].own_field)):
+        if not org.offers:
             reason = "the mapping names no field of a deal in which a renewal and its contract can be written"
             raise Rejected("crm", reason, field="deal.change")
         queries = {"contract": mapping.contract_query(deal.contract_id, org), "sold": _sold_with_query(deal, org)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from canonical.drift import Drift
 from canonical.ids import utc_now
 from canonical.mass_changes import MassChange
 from canonical.orders import Order, Page
+from canonical.renewals import Renewal
 from policies.catalogue.check import load
+from policies.catalogue.model import SHIPPED
 from tests.support.amending import amend, contract_of
 from tests.support.environment import Environment
 from tests.support.partners import NORD, customer_of, patiently
+from tests.support.platforms import wait_until
 
 CATALOGUE = load()
 CLIENTS = sorted(name for name, client in CATALOGUE.clients.items() if client.audience == "experience")
@@ -61,7 +65,7 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def target(running: Environment) -> Target:
+def target(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Generator[Target]:
     running.calm()
     order = customer_of(running, NORD, "Object of others")
     account = running.crm.query(f"SELECT AccountId FROM Opportunity WHERE Id = '{order.deal_id}'")[0]["AccountId"]
@@ -77,7 +81,10 @@ def target(running: Environment) -> Target:
     sync: CatalogueSync = running.channels.post("sales-app", syncs, {}, CatalogueSync, key="of-another")
     (found,) = drifting(running, order)
     ids = {"amendment_id": asked.id, "mass_change_id": change.id, "sync_id": sync.id, "drift_id": found.id}
-    return Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
+    ids["renewal_id"] = ending(running, order, tmp_path_factory.mktemp("governed")).id
+    yield Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
+    running.children["process"].stop()
+    running.start("process")
 
 
 def drifting(environment: Environment, order: Order) -> tuple[Drift, ...]:
@@ -86,6 +93,21 @@ def drifting(environment: Environment, order: Order) -> tuple[Drift, ...]:
     environment.stripe.v1.customers.update(billed, {"name": "Not the owner's"})
     path = f"/support/v1/drift-looks/{order.customer_id}"
     return environment.channels.post("support-desk", path, None, Page[Drift]).items
+
+
+def ending(environment: Environment, order: Order, folder: Path) -> Renewal:
+    """Let the term of the order's contract be one that ends soon enough to be seen to. Return its renewal."""
+    catalogue = folder / "catalogue.toml"
+    catalogue.write_text(f"{SHIPPED.read_text()}\n[renewals.DE01]\nmode = 'lapse'\nnotice_days = 365\n")
+    environment.children["process"].stop()
+    environment.start("process", {"TIERGATE_GOVERNANCE_CATALOGUE": str(catalogue)})
+    path = f"/sales/v1/renewals?customer_id={order.customer_id}"
+
+    def look() -> Renewal | None:
+        found: Page[Renewal] = environment.channels.get("sales-app", path, Page[Renewal])
+        return next(iter(found.items), None)
+
+    return wait_until(look, 30, "the renewal of the contract")
 
 
 def operations() -> list[tuple[str, str, str, dict[str, Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from canonical.deals import Deal
+from canonical.deals import Deal, RenewalDeal
 from canonical.faults import NotFound, PlatformFault, Rejected
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
@@ -271,6 +272,27 @@ def test_a_value_of_a_picklist_that_the_mapping_has_not_is_said_before_a_deal_ha
     run(
         tmp_path, act, {"[written.deal]": f'[custom.deal]\nstage = {{ field = "StageName", {stages} }}\n[written.deal]'}
     )
+
+
+def test_what_contracts_cannot_be_offered_again_by_is_said_and_stops_nothing_else(tmp_path: Path) -> None:
+    async def hidden(org: Mapped, made: Bench[Crm]) -> None:
+        org.without("Opportunity", "OwnerId")
+        found = await made.call(cast("Salesforce", made.connector).misfits)
+        own = {each.what: each.blocks for each in found if "renewals are written to" in each.what}
+        assert own == {"Opportunity has no field 'OwnerId', which renewals are written to": False}
+
+    async def unnamed(_: Mapped, made: Bench[Crm]) -> None:
+        found = await made.call(cast("Salesforce", made.connector).misfits)
+        assert [each.blocks for each in found if "deal.contract_id and deal.change" in each.what] == [False]
+        offer = RenewalDeal("k", "rnw_1", "Seats", "006", "con_1", "DE01", "EUR", date(2027, 3, 1), 12, ())
+        fault = await made.fault(lambda: made.connector.put_renewal(offer))
+        assert fault.field == "deal.change"
+
+    for each in ("hidden", "unnamed"):
+        (tmp_path / each).mkdir()
+    run(tmp_path / "hidden", hidden)
+    constant = '[deal]\nchange = { constant = "Renewal" }'
+    run(tmp_path / "unnamed", unnamed, {"[deal]": constant})
 
 
 def test_a_mapping_is_held_against_the_org_in_a_request_for_each_object(tmp_path: Path) -> None:

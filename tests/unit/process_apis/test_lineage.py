@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from process_apis import lineage
 from process_apis.events import log
 from process_apis.lineage import WORDS
 from process_apis.records import cross_references, customers
+from process_apis.records.renewals import Renewals, renewal_id
 from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import LINES, SOMEBODY, TestClock, contract_of
 
@@ -145,6 +146,31 @@ def test_every_id_of_it_leads_to_the_same_whether_ours_or_a_platforms(sold: Sold
     )
     assert sold.tell("in_unknown") is None
     assert sold.tell("ord_" + "0" * 32) is None
+
+
+def test_the_end_of_a_term_and_what_became_of_it_are_in_it(sold: Sold) -> None:
+    renewals, until = Renewals(sold.context.database, sold.clock), date(2027, 3, 1)
+    about = {"order_id": sold.order, "customer_id": sold.customer, "legal_entity": "DE01", "currency": "EUR"}
+    renewals.find(sold.contract, until, mode="quoted", mrr_before=1, mrr_after=1, correlation_id="cor_9", **about)
+    renewal = renewal_id(sold.contract, until)
+    sold.clock.move(60)
+    with renewals.at(renewal) as one:
+        one.advance("quoted", next_attempt_at=None, crm="salesforce", deal_id="006R", blocked_reason="the deal")
+    sold.context.cases.open("renewal_blocked", renewal, Finding("renewal", "late"), ("skip",), correlation_id="cor_9")
+
+    for record in (renewal, "006R", sold.contract):
+        found = sold.tell(record)
+        assert found
+        assert ("renewal", renewal, "quoted") in [(each.kind, each.id, each.state) for each in found.records]
+        assert [each.words for each in found.entries if renewal in each.records] == [
+            "the term of the contract ends on 2027-03-01: it is offered again",
+            "the renewal is quoted with the deal 006R: the deal",
+            "a case for sales, renewal blocked: renewal: late",
+        ]
+    of_partner = sold.tell(sold.contract, PARTNER)
+    assert of_partner
+    assert not any(renewal in each.records for each in of_partner.entries)
+    assert sold.tell(renewal, PARTNER) is None
 
 
 def test_as_of_a_moment_nothing_later_is_shown(sold: Sold) -> None:
