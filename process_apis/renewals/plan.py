@@ -22,6 +22,9 @@ LAST_CALL = BEFORE_A_TERM + timedelta(days=1)
 be over three days before the term, and a day is for a platform that is away."""
 HEARD_OF = timedelta(days=7)
 """How long before that people hear of a renewal that is blocked."""
+LEAST_WARNING = timedelta(days=1)
+"""How long before its last call a renewal is found at the latest of which the policy takes its course without people:
+of one that is found later nobody could know."""
 Need = Literal["nothing", "quote", "renew", "lapse"]
 
 
@@ -130,8 +133,8 @@ def _held(now: Standing) -> Verdict | None:
         return Verdict("quoted", f"the deal {now.open_deal}, which is won, to be read")
     if reason := _blocks(now):
         return Verdict("blocked", reason, needs_case=at >= now.last_call - HEARD_OF)
-    if is_last_call and now.found_at >= now.last_call and not now.asked_again:
-        reason = f"it was found after its last call, which was at {now.last_call:%Y-%m-%d %H:%M} UTC"
+    if is_last_call and now.found_at > now.last_call - LEAST_WARNING and not now.asked_again:
+        reason = f"it was found too late: its last call was at {now.last_call:%Y-%m-%d %H:%M} UTC"
         return Verdict("blocked", reason, needs_case=True)
     return None
 

@@ -77,7 +77,7 @@ class RenewalRuns:
                 now = self._context.clock()
                 one.advance("blocked", next_attempt_at=now, blocked_reason=one.row.blocked_reason, asked_again=True)
             else:
-                one.advance("by_hand", next_attempt_at=None, blocked_reason=case.reason)
+                one.advance("by_hand", next_attempt_at=None, blocked_reason=f"{action}: {case.reason}")
         return nothing
 
 

@@ -172,10 +172,13 @@ class Renewing(DBOSConfiguredInstance):
     # ---- where it stands
 
     def _enter(self, row: sa.Row[Any], state: RenewalState, next_attempt_at: datetime | None, **known: Any) -> None:
-        """Bring a renewal into a state, unless people have done so meanwhile."""
+        """Bring a renewal into a state, unless people have done so meanwhile. One that was woken since the look began
+        is looked at again."""
         with self._records.at(row.id) as one:
             if one.row.next_attempt_at is None:
                 return
+            if next_attempt_at is not None and one.row.next_attempt_at != row.next_attempt_at:
+                next_attempt_at = datetime.fromisoformat(one.row.next_attempt_at)
             former = cast("RenewalState", one.row.state)
             if state in ("grace", "expired") and former not in ("lapsing", "grace"):
                 one.advance("lapsing", next_attempt_at=next_attempt_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from policies.problems import ProblemError
 from process_apis.amendments.contract import timeline
 from process_apis.records.amendments import OURS
 from process_apis.records.database import orders
-from process_apis.renewals.plan import LAST_CALL
+from process_apis.renewals.plan import LAST_CALL, Standing
 from tests.support.amendment_bench import a_line
 from tests.support.process_context import SOMEBODY
 from tests.unit.process_apis.renewals.conftest import AUTOMATIC, LAPSE, QUOTED, TERM_ENDS, Make, RenewalBench
@@ -288,13 +289,32 @@ def test_a_crm_that_refuses_is_a_case_and_one_that_is_away_is_asked_again(renewa
     assert (found.state, made.cases(found)) == ("quoted", [])
 
 
+def test_a_deal_that_is_lost_while_its_renewal_is_looked_at_is_not_overlooked(renewals: Make) -> None:
+    made = renewals(QUOTED)
+    found = made.at(NOTICE)
+    made.clock.now = NOTICE + DAY
+    standing = made.runs.renewing._standing  # pyright: ignore[reportPrivateUsage]
+
+    def meanwhile(*known: Any) -> Standing:
+        now = standing(*known)
+        made.clock.move(1)
+        made.lose(found)
+        return now
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made.runs.renewing, "_standing", meanwhile)
+        made.runs.renewing.look(found.id)
+
+    assert made.look().state == "lapsing"
+
+
 def test_what_is_found_after_its_last_call_is_left_to_people(renewals: Make) -> None:
     made = renewals(LAPSE)
 
     found = made.at(LAST + DAY)
     (case,) = made.cases(found)
     assert (found.state, made.everybody.changes) == ("blocked", [])
-    assert "last call" in case.reason
+    assert case.reason == "it was found too late: its last call was at 2027-02-24 23:00 UTC"
 
     made.act(case, "retry")
     assert made.look().state == "lapsing"
