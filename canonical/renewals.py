@@ -45,3 +45,5 @@ class Renewal(msgspec.Struct, frozen=True):
     """The opportunity's id in the CRM; empty where there is none."""
     amendment_id: str = ""
     """The amendment that renews the contract, or ends it."""
+    note: str = ""
+    """Why the next term does not end with another contract of the customer, where it was to."""

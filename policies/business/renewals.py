@@ -21,8 +21,9 @@ class RenewalPolicy(Fact, frozen=True):
 
     With `quoted` the CRM gets an opportunity, and the contract ends with its term unless that is won; with `automatic`
     it is renewed without one; with `lapse` it ends unless somebody renews it. That begins `notice_days` before the end
-    of the term. Prices rise by `uplift_percent`. The new term has `term_months`, 0 for as many as the present one. What
-    was delivered stays for `grace_days` after an end.
+    of the term. Prices rise by `uplift_percent`. The new term has `term_months`, 0 for as many as the present one; with
+    `co_term` it ends earlier where that is the end of another contract of the customer, and billing allows it. What was
+    delivered stays for `grace_days` after an end.
     """
 
     mode: RenewalMode
@@ -30,6 +31,7 @@ class RenewalPolicy(Fact, frozen=True):
     uplift_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0
     term_months: Annotated[int, msgspec.Meta(ge=0, le=120)] = 0
     grace_days: Annotated[int, msgspec.Meta(ge=0, le=90)] = 0
+    co_term: bool = False
 
     @property
     def uplift(self) -> Decimal:
@@ -46,9 +48,10 @@ def _check(catalogue: Catalogue) -> Iterator[Report]:
         if round(policy.uplift, 2) != policy.uplift:
             reason = f"{policy.uplift} has more than two digits after the point"
             yield (*path, "uplift_percent"), reason, "write percent such as 5 or 3.25"
-        if policy.mode == "lapse" and (policy.uplift_percent or policy.term_months):
+        if policy.mode == "lapse" and (policy.uplift_percent or policy.term_months or policy.co_term):
             reason = "what lapses has no new term, and so neither months nor an uplift"
-            yield (*path, "mode"), reason, "leave uplift_percent and term_months out, or write another mode"
+            remedy = "leave uplift_percent, term_months and co_term out, or write another mode"
+            yield (*path, "mode"), reason, remedy
 
 
 RENEWALS = section("renewals", dict[str, RenewalPolicy], check=_check, title="Renewals of")

@@ -359,6 +359,7 @@ renewals = sa.Table(
     sa.Column("mrr_before", sa.BigInteger, nullable=False),
     sa.Column("mrr_after", sa.BigInteger, nullable=False),
     sa.Column("blocked_reason", sa.Text, nullable=False, default="", info=TEXT),
+    sa.Column("note", sa.Text, nullable=False, default="", info=TEXT),
     sa.Column("crm", INSTANCE, nullable=False, default=""),
     sa.Column("deal_id", KEY, nullable=False, default="", index=True),
     sa.Column("deal_lost", sa.Boolean, nullable=False, default=False),

@@ -198,4 +198,5 @@ def renewal(row: sa.Row[Any]) -> Renewal:
         crm=row.crm,
         deal_id=row.deal_id,
         amendment_id=row.amendment_id,
+        note=row.note,
     )

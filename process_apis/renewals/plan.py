@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import count
 from math import ceil
 from typing import Literal
 
@@ -51,6 +53,8 @@ class Standing(msgspec.Struct, frozen=True):
     deal_id: str = ""
     """Its opportunity in the CRM."""
     deal_lost: bool = False
+    next_ends_on: date | None = None
+    """The first day after the next term; None without a policy."""
     asked_again: bool = False
     """Whether people want what was found too late to go on."""
 
@@ -192,9 +196,20 @@ def next_term(found: RunningContract, policy: RenewalPolicy) -> Renew:
     return Renew(end_after(found.contract, months_of_next_term(found, policy)), policy.uplift)
 
 
-def renewing(found: RunningContract, policy: RenewalPolicy, key: str) -> NewAmendment:
+def together(found: RunningContract, policy: RenewalPolicy, ends: Iterable[date], mode: RenewalMode) -> date | None:
+    """Return the latest of the ends of other contracts that the next term can end with, earlier than by its months;
+    None where there is none. A deal says its term in whole months."""
+    first, last = ends_on(found.contract), months_of_next_term(found, policy)
+    whole = [end_after(found.contract, months) for months in range(1, last + 1)]
+    possible = [each for each in ends if first is not None and first < each < whole[-1]]
+    if mode == "quoted":
+        possible = [each for each in possible if each in whole]
+    return max(possible, default=None)
+
+
+def renewing(term: Renew, key: str) -> NewAmendment:
     """Return the renewal of a contract, as it is asked for without a deal."""
-    return NewAmendment((next_term(found, policy),), reason="renewed by itself at the end of its term", key=key)
+    return NewAmendment((term,), reason="renewed by itself at the end of its term", key=key)
 
 
 def lapsing(term_ends_on: date, grace_days: int, key: str) -> NewAmendment:
@@ -202,12 +217,13 @@ def lapsing(term_ends_on: date, grace_days: int, key: str) -> NewAmendment:
     return NewAmendment((ChangeTerm(term_ends_on, grace_days),), reason="nobody has renewed it", key=key)
 
 
-def offered(found: RunningContract, policy: RenewalPolicy, key: str, renewal_id: str) -> RenewalDeal:
-    """Return the opportunity that offers the next term of a contract."""
+def offered(found: RunningContract, term: Renew, key: str, renewal_id: str) -> RenewalDeal:
+    """Return the opportunity that offers another term of a contract, which has whole months. Raises `ValueError` for a
+    contract without end."""
     order, contract, until = found.order, found.contract, ends_on(found.contract)
     if until is None:
         raise ValueError(f"{contract.id} has no end")
-    lines = amended(contract.lines, (next_term(found, policy),), contract.currency)
+    lines = amended(contract.lines, (term,), contract.currency)
     return RenewalDeal(
         key=key,
         renewal_id=renewal_id,
@@ -217,7 +233,7 @@ def offered(found: RunningContract, policy: RenewalPolicy, key: str, renewal_id:
         legal_entity=contract.legal_entity,
         currency=contract.currency,
         starts_on=until,
-        term_months=months_of_next_term(found, policy),
+        term_months=next(months for months in count(1) if end_after(contract, months) >= term.ends_on),
         lines=tuple(
             RenewalLine(each.sku, each.quantity, each.unit_price, each.interval) for each in map(deal_line, lines)
         ),
@@ -235,9 +251,9 @@ def worth(now: Standing, said: Verdict) -> tuple[Money, Money, date | None] | No
         lines, until = (), None
     elif to_come is not None:
         lines, until = to_come.preview.after, to_come.preview.ends_on
-    elif policy is not None:
-        term = next_term(found, policy)
-        lines, until = amended(contract.lines, (term,), contract.currency), term.ends_on
+    elif policy is not None and now.next_ends_on is not None:
+        until = now.next_ends_on
+        lines = amended(contract.lines, (Renew(until, policy.uplift),), contract.currency)
     else:
         return None
     return mrr(contract.lines, contract.currency), mrr(lines, contract.currency), until

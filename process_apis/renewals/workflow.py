@@ -10,11 +10,12 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
+import msgspec
 import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import NewAmendment
+from canonical.amendments import NewAmendment, Renew, amended, ends_on
 from canonical.cases import CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.states import RenewalState
@@ -22,11 +23,24 @@ from policies.business.renewals import RENEWALS, RenewalPolicy
 from policies.context.correlation import correlated
 from policies.problems import ProblemError
 from process_apis.amendments.contract import RunningContract, running
-from process_apis.amendments.request import check
+from process_apis.amendments.preview import billing_change
+from process_apis.amendments.request import check, moment_of, renewal_in
 from process_apis.records.amending_deals import AmendingDeals
-from process_apis.records.amendments import OURS, Amendments, amendment_id
+from process_apis.records.amendments import OURS, Amendments, amendment_id, request_of
+from process_apis.records.database import orders
 from process_apis.records.renewals import Renewals
-from process_apis.renewals.plan import HEARD_OF, Standing, Verdict, lapsing, offered, renewing, verdict, worth
+from process_apis.renewals.plan import (
+    HEARD_OF,
+    Standing,
+    Verdict,
+    lapsing,
+    next_term,
+    offered,
+    renewing,
+    together,
+    verdict,
+    worth,
+)
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
@@ -36,6 +50,19 @@ from process_apis.runtime.steps import Outcome
 KIND: CaseKind = "renewal_blocked"
 LOOK_AGAIN = timedelta(hours=6)
 """From one look to the next, while nothing is known to happen."""
+MOST_OTHERS = 50
+"""Contracts of a customer among which one is looked for that another is to end with."""
+OTHERS = (
+    sa.select(orders.c.id)
+    .where(
+        orders.c.customer_id == sa.bindparam("customer"),
+        orders.c.legal_entity == sa.bindparam("legal_entity"),
+        orders.c.id != sa.bindparam("own"),
+        orders.c.state.in_(IN_FORCE),
+    )
+    .order_by(orders.c.seq.desc())
+    .limit(MOST_OTHERS)
+)
 OVER: tuple[RenewalState, ...] = ("renewed", "expired", "dropped", "by_hand")
 log = structlog.get_logger("tiergate.renewals")
 
@@ -92,15 +119,16 @@ class Renewing(DBOSConfiguredInstance):
             return
         found = running(self._context, self._amendments, order)
         now = self._standing(row, found)
-        said = verdict(now)
-        known: dict[str, Any] = _amounts(now, said) | {"amendment_id": said.amendment_id}
+        said, note, key = verdict(now), row.note, _renewal_key(row)
+        if said.needs in ("quote", "renew"):
+            now, note = self._with_next_end(now, key)
+        known: dict[str, Any] = _amounts(now, said) | {"amendment_id": said.amendment_id, "note": note}
         match said.needs:
             case "quote":
-                key = _renewal_key(row)
-                made = self._context.platforms.put_renewal_deal(order.crm, offered(found, _policy(now), key, row.id))
+                made = self._context.platforms.put_renewal_deal(order.crm, offered(found, _term(now), key, row.id))
                 known |= {"crm": order.crm, "deal_id": made.id}
             case "renew":
-                known["amendment_id"] = self._ask(found, renewing(found, _policy(now), _renewal_key(row)))
+                known["amendment_id"] = self._ask(found, renewing(_term(now), key))
             case "lapse":
                 grace = now.policy.grace_days if now.policy else 0
                 wanted = lapsing(now.term_ends_on, grace, _lapse_key(row))
@@ -120,11 +148,12 @@ class Renewing(DBOSConfiguredInstance):
         known = [each for each in (own, lapse) if self._amendments.is_known(each)]
         renewal = deal.amendment_id if deal and deal.amendment_id else own if own in known else ""
         asked = [each for each in (renewal, lapse if lapse in known else "") if each]
+        policy = RENEWALS.of(context.live_catalogue.current).get(row.legal_entity)
         return Standing(
             found,
             date.fromisoformat(row.ends_on),
             row.mode,
-            RENEWALS.of(context.live_catalogue.current).get(row.legal_entity),
+            policy,
             datetime.fromisoformat(row.found_at),
             self._amendments.before(contract),
             renewal,
@@ -134,8 +163,50 @@ class Renewing(DBOSConfiguredInstance):
             self._records.open_case(row),
             row.deal_id,
             row.deal_lost,
+            self._next_end(row, found, policy, renewal),
             row.asked_again,
         )
+
+    # ---- the next term
+
+    def _next_end(
+        self, row: sa.Row[Any], found: RunningContract, policy: RenewalPolicy | None, renewal: str
+    ) -> date | None:
+        """Return the first day after the next term: as it was asked for or offered, else by the months of the
+        policy."""
+        action = renewal_in(request_of(self._amendments.row(renewal))) if renewal else None
+        if action is not None:
+            return action.ends_on
+        if row.deal_id and row.renews_until:
+            return date.fromisoformat(row.renews_until)
+        is_open = policy is not None and not found.is_over and ends_on(found.contract) is not None
+        return next_term(found, policy).ends_on if is_open and policy else None
+
+    def _with_next_end(self, now: Standing, key: str) -> tuple[Standing, str]:
+        """Return how things stand when the next term ends with another contract of the customer, where the policy wants
+        that and billing allows it; else why not. Raises the faults of billing, but for a refusal."""
+        found, policy = now.found, _policy(now)
+        wanted = together(found, policy, self._other_ends(found), now.mode) if policy.co_term else None
+        if wanted is None:
+            return now, ""
+        renewal = renewing(Renew(wanted, policy.uplift), key)
+        lines = amended(found.contract.lines, renewal.actions, found.contract.currency)
+        begins = moment_of(found, renewal, found.read_at)
+        change = billing_change(amendment_id(found.contract.id, key), found, renewal, lines, begins)
+        try:
+            self._context.platforms.preview_change(change)
+        except Rejected as refused:
+            return now, f"it does not end on {wanted}, with another contract: {refused.platform}: {refused.reason}"
+        return msgspec.structs.replace(now, next_ends_on=wanted), ""
+
+    def _other_ends(self, found: RunningContract) -> list[date]:
+        """Return when other contracts of the customer with the same seller end, of those that run."""
+        context, contract = self._context, found.contract
+        of = {"customer": contract.customer_id, "legal_entity": contract.legal_entity, "own": contract.order_id}
+        with context.database.connect() as connection:
+            others = connection.scalars(OTHERS, of).all()
+        every = [running(context, self._amendments, context.orders.get(each)) for each in others]
+        return [day for each in every if not each.is_over and (day := ends_on(each.contract)) is not None]
 
     def _next(self, now: Standing, said: Verdict) -> tuple[RenewalState, datetime | None]:
         """Return the state that a renewal comes to, and when to look again."""
@@ -218,6 +289,13 @@ def _amounts(now: Standing, said: Verdict) -> dict[str, Any]:
         "mrr_after": after.amount,
         "renews_until": until.isoformat() if until else None,
     }
+
+
+def _term(now: Standing) -> Renew:
+    """Return the next term, and by how much its prices rise."""
+    if now.next_ends_on is None:
+        raise LookupError(f"{now.found.contract.id} has no next term")
+    return Renew(now.next_ends_on, _policy(now).uplift)
 
 
 def _policy(now: Standing) -> RenewalPolicy:

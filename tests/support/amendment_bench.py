@@ -69,6 +69,8 @@ class Everybody:
         """Whether billing is, when it is asked for a preview."""
         self.period = MONTH
         """The period of billing that runs."""
+        self.refused_end: date | None = None
+        """The end of a term with which billing has no period that ends."""
         self.last_period = False
         """Whether the last period of the term runs, so that billing says what a renewal would bill."""
         self.changes: list[ContractChange] = []
@@ -92,6 +94,8 @@ class Everybody:
         if self.away and place[-1] == "preview":
             self.meanwhile()
             return AWAY
+        if self.refused_end and place[-1] == "preview" and f'"{self.refused_end}"'.encode() in body:
+            return NO
         if self.status != 200 and place[-1] == "change":
             return NO
         if self.crm != "works" and "renewal-deals" in place:

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("mrr_before", sa.BigInteger, nullable=False),
         sa.Column("mrr_after", sa.BigInteger, nullable=False),
         sa.Column("blocked_reason", sa.Text, nullable=False),
+        sa.Column("note", sa.Text, nullable=False),
         sa.Column("crm", sa.String(40), nullable=False),
         sa.Column("deal_id", sa.String(120), nullable=False),
         sa.Column("deal_lost", sa.Boolean, nullable=False),

@@ -15,19 +15,21 @@ from canonical.amendments import Amendment
 from canonical.cases import Action, Case
 from canonical.deals import Deal, DealLine
 from canonical.events import CONTRACT, DEAL_CLOSED, DEAL_LOST, Event
+from canonical.orders import Plan
 from canonical.parties import Account, Address
 from canonical.renewals import Renewal
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import SHIPPED
 from process_apis.amendments.contract import RunningContract, running
 from process_apis.amendments.deals import DealAmendments
+from process_apis.records import cross_references
 from process_apis.records.renewals import Renewals
 from process_apis.renewals.runs import RenewalRuns
 from process_apis.renewals.sweep import RenewalSweep
 from process_apis.runtime.engine import Engine, EngineSettings
-from tests.support.amendment_bench import Bench, Everybody
+from tests.support.amendment_bench import BUYER, SEAT, Bench, Everybody
 from tests.support.answering_layer import answering, no_workflows
-from tests.support.process_context import SOMEBODY, TestClock, context_over
+from tests.support.process_context import DELIVERED, SOMEBODY, TestClock, context_over, contract_of
 
 TERM_ENDS = datetime(2027, 2, 28, 23, tzinfo=UTC)
 """Midnight of the last day of the term in Berlin."""
@@ -47,6 +49,21 @@ class RenewalBench:
         self.runs = RenewalRuns(self.context, engine)
         self.records: Renewals = self.runs.records
         self.deals = DealAmendments(self.context, bench.records, lambda work: work.arguments[0], lambda _: False)
+
+    def sell_another(self, months: int) -> None:
+        """Let the customer have another contract, of so many months from 1 March 2026 on."""
+        orders, database = self.context.orders, self.context.database
+        order_id, _ = orders.receive("salesforce", "another", 1, "cor_1", self.context.stalled_at())
+        contract_id = cross_references.canonical_id(database, "con", "order", order_id)
+        contract = contract_of(contract_id, order_id, BUYER.id, (SEAT,), state="active")
+        contract = msgspec.structs.replace(contract, term_months=months)
+        orders.accept(order_id, "Another", "seller", Plan(BUYER, contract, "001"))
+        for state in DELIVERED:
+            orders.advance(order_id, state, next_attempt_at=None)
+        orders.request_lines(order_id)
+        orders.report_line(order_id, SEAT.id, "provisioned", "")
+        orders.set_billed(order_id, [SEAT.id])
+        orders.advance(order_id, "active", next_attempt_at=None)
 
     def find(self) -> list[Renewal]:
         """Let the sweep come by, and return all that was found."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canonical.amendments import AmendmentPreview, Delta, ends_on, months_after, mrr, renewed
+from canonical.amendments import AmendmentPreview, Delta, Renew, ends_on, months_after, mrr, renewed
 from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.orders import Order, Plan
@@ -22,7 +22,7 @@ from policies.business.renewals import RenewalPolicy
 from process_apis.amendments.contract import RunningContract
 from process_apis.records.amendments import Applied
 from process_apis.records.renewals import renewal_id
-from process_apis.renewals.plan import Standing, Verdict, next_term, offered, verdict, worth
+from process_apis.renewals.plan import Standing, Verdict, next_term, offered, together, verdict, worth
 from tests.support.process_context import contract_of
 
 NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
@@ -61,13 +61,14 @@ def test_a_price_rises_by_the_percentage_to_the_digits_that_are_charged_or_that_
     found = running((line(amount, currency, quantity),), currency)
     policy = RenewalPolicy("quoted", uplift_percent=float(percent))
 
-    deal = offered(found, policy, "key", "rnw_1")
+    term = next_term(found, policy)
+    deal = offered(found, term, "key", "rnw_1")
 
     before = Money(amount, currency).decimal
     digits = max(CHARGED[currency], -int(before.normalize().as_tuple().exponent))
     price = (before * (100 + percent) / 100).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
     assert [each.unit_price for each in deal.lines] == [price]
-    said = worth(standing(found, policy=policy), Verdict("quoted"))
+    said = worth(standing(found, policy=policy, next_ends_on=term.ends_on), Verdict("quoted"))
     assert said
     assert said[0] == mrr(found.contract.lines, currency)
     assert said[1] == Money.of(deal.lines[0].unit_price * quantity, currency)
@@ -88,7 +89,7 @@ def test_the_next_term_has_the_months_of_the_policy_or_those_of_the_present_term
     until = next_term(found, policy).ends_on
 
     assert until == months_after(starts_on, months + (wanted or months))
-    assert offered(found, policy, "key", "rnw_1").term_months == (wanted or months)
+    assert offered(found, next_term(found, policy), "key", "rnw_1").term_months == (wanted or months)
 
 
 def test_a_term_that_was_renewed_has_the_months_of_that_renewal() -> None:
@@ -102,6 +103,25 @@ def test_a_term_that_was_renewed_has_the_months_of_that_renewal() -> None:
     found = msgspec.structs.replace(found, contract=renewed(found.contract, after), versions=(made,))
 
     assert next_term(found, RenewalPolicy("automatic")).ends_on == date(2028, 3, 1)
+
+
+@given(st.lists(st.dates(date(2026, 3, 1), date(2030, 3, 1)), max_size=5), st.integers(1, 36))
+def test_a_term_that_ends_with_another_contract_is_shorter_and_never_over_before_it_begins(
+    ends: list[date], months: int
+) -> None:
+    found, policy = running((line(100),)), RenewalPolicy("quoted", term_months=months, co_term=True)
+    last = next_term(found, policy).ends_on
+
+    anyday = together(found, policy, ends, "automatic")
+    whole = together(found, policy, ends, "quoted")
+
+    possible = [each for each in ends if date(2027, 3, 1) < each < last]
+    assert anyday == max(possible, default=None)
+    if whole is not None:
+        assert whole in possible
+        assert whole.day == 1
+        renew = Renew(whole)
+        assert months_after(date(2027, 3, 1), offered(found, renew, "key", "rnw_1").term_months) == whole
 
 
 def test_one_term_is_one_renewal_and_another_end_is_another() -> None:

@@ -168,6 +168,39 @@ def test_a_contract_is_renewed_by_itself_once(renewals: Make) -> None:
     assert (found.state, made.amendment(found).state) == ("renewed", "applied")
 
 
+TOGETHER = "co_term = true\n"
+
+
+@pytest.mark.parametrize("policy", [AUTOMATIC, QUOTED])
+def test_the_next_term_ends_with_another_contract_of_the_customer(renewals: Make, policy: str) -> None:
+    made = renewals(policy + TOGETHER)
+    made.sell_another(18)
+
+    found = made.at(NOTICE)
+
+    assert (found.renews_until, found.note) == (date(2027, 9, 1), "")
+    if policy == QUOTED:
+        assert [each.term_months for each in made.everybody.offers.values()] == [6]
+        assert made.at(NOTICE + DAY).renews_until == date(2027, 9, 1)
+    else:
+        assert made.amendment(found).request.actions == (Renew(date(2027, 9, 1), Decimal(5)),)
+
+
+@pytest.mark.parametrize("policy", [AUTOMATIC, QUOTED])
+def test_where_billing_has_no_period_that_ends_then_the_next_term_is_a_plain_one_and_says_so(
+    renewals: Make, policy: str
+) -> None:
+    made = renewals(policy + TOGETHER)
+    made.sell_another(18)
+    made.everybody.refused_end = date(2027, 9, 1)
+
+    for moment in (NOTICE, NOTICE + DAY):
+        found = made.at(moment)
+
+        assert (found.renews_until, found.state) == (NEXT_END, "quoted" if policy == QUOTED else "scheduled")
+        assert found.note == "it does not end on 2027-09-01, with another contract: system: no"
+
+
 def test_a_renewal_by_itself_that_is_withdrawn_is_not_asked_for_again(renewals: Make) -> None:
     made = renewals(AUTOMATIC)
     found = made.at(NOTICE)
