@@ -20,7 +20,8 @@ from process_apis.records.database import orders
 from process_apis.renewals.plan import LAST_CALL, Standing
 from tests.support.amendment_bench import a_line
 from tests.support.process_context import SOMEBODY
-from tests.unit.process_apis.renewals.conftest import AUTOMATIC, LAPSE, QUOTED, TERM_ENDS, Make, RenewalBench
+from tests.support.renewal_bench import AUTOMATIC, LAPSE, QUOTED, TERM_ENDS, RenewalBench
+from tests.unit.process_apis.renewals.conftest import Make
 
 DAY = timedelta(days=1)
 NOTICE = TERM_ENDS - timedelta(days=59)
@@ -339,6 +340,30 @@ def test_a_deal_that_is_lost_while_its_renewal_is_looked_at_is_not_overlooked(re
         made.runs.renewing.look(found.id)
 
     assert made.look().state == "lapsing"
+
+
+@pytest.mark.parametrize("policy", [QUOTED, AUTOMATIC, LAPSE])
+def test_a_process_that_ends_before_it_keeps_what_it_has_asked_for_asks_for_nothing_twice(
+    renewals: Make, policy: str
+) -> None:
+    made = renewals(policy)
+    made.at(NOTICE) if policy == LAPSE else made.find()
+    made.clock.now = LAST if policy == LAPSE else NOTICE
+    (found,) = made.find()
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made.runs.renewing, "_enter", killed)
+        with pytest.raises(KeyboardInterrupt):
+            made.runs.renewing.look(found.id)
+    made.clock.move(60)
+
+    found = made.look()
+    asked = made.bench.records.page(SOMEBODY, found.contract_id, None, None, 100).items
+    expected = {QUOTED: ("quoted", 0, 1), AUTOMATIC: ("scheduled", 1, 0), LAPSE: ("lapsing", 1, 0)}[policy]
+    assert (found.state, len(asked), len(made.everybody.offers)) == expected
 
 
 def test_what_is_found_after_its_last_call_is_left_to_people(renewals: Make) -> None:
