@@ -19,7 +19,7 @@ class Renewal(msgspec.Struct, frozen=True):
     """The end of one term of one contract, and how far its renewal is.
 
     `blocked_reason` says in words what it waits for. Both amounts are the monthly recurring revenue, net of tax: as the
-    contract was when it was looked at last, and in the next term. What lapses has none then.
+    contract was when it was checked last, and in the next term. What lapses has none then.
     """
 
     id: str

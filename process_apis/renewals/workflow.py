@@ -1,4 +1,4 @@
-"""A renewal on its way: looked at when its time has come or something happened to its contract, until it is renewed or
+"""A renewal on its way: checked when its time has come or something happened to its contract, until it is renewed or
 the contract has ended.
 
 Each look decides by what is there now, so that it may be done again whenever a process ends: a deal is asked of the CRM
@@ -67,7 +67,7 @@ OVER: tuple[RenewalState, ...] = ("renewed", "expired", "dropped", "by_hand")
 log = structlog.get_logger("tiergate.renewals")
 
 
-class Refused(Exception):
+class NotRenewable(Exception):
     """A platform, or the contract itself, does not allow what a renewal needs."""
 
     def __init__(self, finding: Finding) -> None:
@@ -106,7 +106,7 @@ class Renewing(DBOSConfiguredInstance):
                 self._enter(row, row.state, again, blocked_reason=reason, attempts=row.attempts + 1)
             except (Rejected, NotFound) as fault:
                 self._block(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
-            except Refused as refused:
+            except NotRenewable as refused:
                 self._block(row, refused.finding)
             else:
                 return "done"
@@ -224,7 +224,7 @@ class Renewing(DBOSConfiguredInstance):
     # ---- what it needs
 
     def _ask(self, found: RunningContract, wanted: NewAmendment) -> str:
-        """Ask for an amendment of the contract, once. Return its id. Raises `Refused` for what the contract does not
+        """Ask for an amendment of the contract, once, and return its id. Raises `NotRenewable` for what it does not
         allow."""
         key = amendment_id(found.contract.id, wanted.key)
         if self._amendments.is_known(key):
@@ -233,18 +233,18 @@ class Renewing(DBOSConfiguredInstance):
             check(found, wanted)
         except ProblemError as refused:
             said = "; ".join(f"{each.path.removeprefix('$.')}: {each.reason}" for each in refused.errors)
-            raise Refused(Finding("contract", said or refused.detail)) from refused
+            raise NotRenewable(Finding("contract", said or refused.detail)) from refused
         context = self._context
         row, _ = self._amendments.receive(found.contract, wanted, OURS, found.order.correlation_id, context.clock())
         if row.requested_by != OURS:
-            raise Refused(Finding("contract", f"{key} has the key of its renewal, and is another change"))
+            raise NotRenewable(Finding("contract", f"{key} has the key of its renewal, and is another change"))
         return str(row.id)
 
     # ---- where it stands
 
     def _enter(self, row: sa.Row[Any], state: RenewalState, next_attempt_at: datetime | None, **known: Any) -> None:
         """Bring a renewal into a state, unless people have done so meanwhile. One that was woken since the look began
-        is looked at again."""
+        is checked again."""
         with self._records.at(row.id) as one:
             if one.row.next_attempt_at is None:
                 return
