@@ -144,28 +144,33 @@ class Renewing(DBOSConfiguredInstance):
         """Return all that decides about a renewal."""
         context, contract = self._context, row.contract_id
         deal = self._deals.of(row.crm, row.deal_id) if row.deal_id else None
-        own, lapse = (amendment_id(contract, key) for key in (_renewal_key(row), _lapse_key(row)))
-        known = [each for each in (own, lapse) if self._amendments.is_known(each)]
-        renewal = deal.amendment_id if deal and deal.amendment_id else own if own in known else ""
-        asked = [each for each in (renewal, lapse if lapse in known else "") if each]
+        own, lapse = (self._asked_for(contract, key) for key in (_renewal_key(row), _lapse_key(row)))
+        renewal = deal.amendment_id if deal and deal.amendment_id else own
         policy = RENEWALS.of(context.live_catalogue.current).get(row.legal_entity)
+        asked = filter(None, (renewal, lapse))
         return Standing(
             found,
-            date.fromisoformat(row.ends_on),
-            row.mode,
-            policy,
-            datetime.fromisoformat(row.found_at),
-            self._amendments.before(contract),
-            renewal,
-            lapse if lapse in known else "",
-            frozenset(each for each in asked if self._amendments.row(each).state == "given_up"),
-            self._records.open_deal(contract),
-            self._records.open_case(row),
-            row.deal_id,
-            row.deal_lost,
-            self._next_end(row, found, policy, renewal),
-            row.asked_again,
+            term_ends_on=date.fromisoformat(row.ends_on),
+            mode=row.mode,
+            policy=policy,
+            found_at=datetime.fromisoformat(row.found_at),
+            first=self._amendments.before(contract),
+            renewal=renewal,
+            lapse=lapse,
+            withdrawn=frozenset(each for each in asked if self._amendments.row(each).state == "given_up"),
+            open_deal=self._records.open_deal(contract),
+            open_case=self._records.open_case(row),
+            deal_id=row.deal_id,
+            deal_lost=row.deal_lost,
+            next_ends_on=self._next_end(row, found, policy, renewal),
+            asked_again=row.asked_again,
         )
+
+    def _asked_for(self, contract_id: str, key: str) -> str:
+        """Return the id of the amendment that we have asked for with a key, empty before that."""
+        made = amendment_id(contract_id, key)
+        is_ours = self._amendments.is_known(made) and self._amendments.row(made).requested_by == OURS
+        return made if is_ours else ""
 
     # ---- the next term
 
@@ -226,9 +231,6 @@ class Renewing(DBOSConfiguredInstance):
     def _ask(self, found: RunningContract, wanted: NewAmendment) -> str:
         """Ask for an amendment of the contract, once, and return its id. Raises `NotRenewable` for what it does not
         allow."""
-        key = amendment_id(found.contract.id, wanted.key)
-        if self._amendments.is_known(key):
-            return key
         try:
             check(found, wanted)
         except ProblemError as refused:
@@ -237,7 +239,7 @@ class Renewing(DBOSConfiguredInstance):
         context = self._context
         row, _ = self._amendments.receive(found.contract, wanted, OURS, found.order.correlation_id, context.clock())
         if row.requested_by != OURS:
-            raise NotRenewable(Finding("contract", f"{key} has the key of its renewal, and is another change"))
+            raise NotRenewable(Finding("contract", f"{row.id} has the key of its renewal, and is another change"))
         return str(row.id)
 
     # ---- where it stands

@@ -366,6 +366,25 @@ def test_a_process_that_ends_before_it_keeps_what_it_has_asked_for_asks_for_noth
     assert (found.state, len(asked), len(made.everybody.offers)) == expected
 
 
+@pytest.mark.parametrize(("policy", "name"), [(AUTOMATIC, "renewal"), (LAPSE, "lapse")])
+def test_a_change_of_others_with_the_key_of_a_renewal_is_not_taken_for_it(
+    renewals: Make, policy: str, name: str
+) -> None:
+    made = renewals(policy)
+    made.clock.now = NOTICE - DAY
+    key = f"{name}:{made.bench.contract_id}:2027-03-01"
+    asked = made.bench.ask(a_line("more"), key=key, effective="period_end")
+    made.bench.run(asked)
+    made.bench.runs.withdraw(asked, SOMEBODY)
+    made.at(NOTICE)
+
+    found = made.at(LAST)
+
+    (case,) = made.cases(found)
+    assert (found.state, case.field) == ("blocked", "contract")
+    assert case.reason == f"{asked} has the key of its renewal, and is another change"
+
+
 def test_what_is_found_after_its_last_call_is_left_to_people(renewals: Make) -> None:
     made = renewals(LAPSE)
 
