@@ -173,7 +173,7 @@ class Billing:
     def held(self, subscription: Object, invoice: Object) -> bool:
         """Do what a paused collection does with an invoice, and return whether it is paused (Pause payment collection).
 
-        It stays a draft, or is finalized and voided or marked as uncollectible.
+        It stays a draft, is finalized and marked as uncollectible, or is void at once, whatever it comes to.
         """
         paused: Object | None = subscription["pause_collection"]
         if paused is None:
@@ -182,9 +182,12 @@ class Billing:
             kept: Object = {"auto_advance": False, "automatically_finalizes_at": None}
             self.account.save(invoice | kept, "invoice.updated")
             return True
+        if paused["behavior"] == "void":
+            self.invoicing.void_at_once(invoice)
+            return True
         final = self.invoicing.finalize(invoice)
         if final["status"] == "open":
-            (self.invoicing.void if paused["behavior"] == "void" else self.invoicing.write_off)(final)
+            self.invoicing.write_off(final)
         return True
 
     def follow(self, key: str) -> None:

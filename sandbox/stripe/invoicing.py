@@ -167,29 +167,31 @@ class Invoicing:
         carried = owed < 0 or currencies.too_small(owed, invoice["currency"])
         due = 0 if carried else owed
         currencies.chargeable(due, invoice["currency"])
-        number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
-        customer |= {
-            "next_invoice_sequence": customer["next_invoice_sequence"] + 1,
-            "currency": invoice["currency"],
-        }
-        invoice |= {
-            "status": "open",
-            "number": number,
-            "effective_at": now,
-            "automatically_finalizes_at": None,
+        invoice |= self._numbered(customer, invoice) | {
             "starting_balance": customer["balance"],
             "ending_balance": owed if carried else 0,
             "amount_due": due,
             "amount_remaining": due,
-            "status_transitions": invoice["status_transitions"] | {"finalized_at": now},
             "next_payment_attempt": now if due and invoice["collection_method"] == "charge_automatically" else None,
         }
-        account.save(customer)
         self._carry(customer, invoice)
         if due:
             self._request(invoice)
         account.save(invoice, "invoice.finalized")
         return invoice if due else self.settled(invoice)
+
+    def _numbered(self, customer: Object, invoice: Object) -> Object:
+        """Give the customer's next number to an invoice, and return what it has with it."""
+        now, sequence = self.account.clock.seconds(), customer["next_invoice_sequence"]
+        customer |= {"next_invoice_sequence": sequence + 1, "currency": invoice["currency"]}
+        self.account.save(customer)
+        return {
+            "status": "open",
+            "number": f"{customer['invoice_prefix']}-{sequence:04d}",
+            "effective_at": now,
+            "automatically_finalizes_at": None,
+            "status_transitions": invoice["status_transitions"] | {"finalized_at": now},
+        }
 
     def _with_tax(self, invoice: Object, *, by_itself: bool) -> Object:
         found = self.totalled(invoice)
@@ -277,6 +279,16 @@ class Invoicing:
             customer = self.account.get("customer", invoice["customer"], "customer")
             self.balances.change(customer, -used, "unapplied_from_invoice", invoice["currency"], invoice=invoice["id"])
         return self._ended(invoice | {"amount_remaining": 0}, "void", "voided_at", "invoice.voided")
+
+    def void_at_once(self, draft: Object) -> Object:
+        """Void an invoice of a paused collection: it asks for no payment, and uses nothing of the customer's balance
+        (Pause payment collection)."""
+        customer = self.account.get("customer", draft["customer"], "customer")
+        invoice = self._with_tax(draft, by_itself=True) if draft["automatic_tax"]["enabled"] else draft
+        unused = {"starting_balance": customer["balance"], "ending_balance": customer["balance"]}
+        final = invoice | self._numbered(customer, invoice) | unused
+        self.account.save(final, "invoice.finalized")
+        return self._ended(final | {"amount_remaining": 0}, "void", "voided_at", "invoice.voided")
 
     def write_off(self, invoice: Object) -> Object:
         """Mark the invoice as one that will not be paid. It may be paid or voided all the same."""

@@ -367,6 +367,32 @@ def test_a_paused_collection_leaves_no_invoice_to_pay_until_it_resumes(shop: Sho
         shop.change(running, pause_collection={"behavior": "wait"})
 
 
+def test_what_is_void_while_collection_is_paused_uses_no_credit_of_the_customer(shop: Shop) -> None:
+    """docs.stripe.com/billing/subscriptions/pause-payment: with `behavior=void`, and until it is unset."""
+    running = shop.subscribe(shop.price(3_100))
+    credit = {"amount": -5_000, "currency": "usd"}
+    shop.api.v1.customers.balance_transactions.create(shop.customer, credit)  # pyright: ignore[reportArgumentType]
+    past = seconds(datetime(2021, 8, 1, tzinfo=UTC))
+    for wanted in ({"behavior": "void", "resumes_at": past}, {"resumes_at": seconds(CHANGE)}):
+        with pytest.raises(stripe.InvalidRequestError, match=r"in the future|behavior"):
+            shop.change(running, pause_collection=wanted)
+    paused = shop.change(running, pause_collection={"behavior": "void"})
+    assert paused.pause_collection
+    assert (paused.pause_collection.behavior, paused.pause_collection.resumes_at) == ("void", None)
+
+    shop.until(CHANGE)
+    shop.until(datetime(2021, 10, 26, tzinfo=UTC))
+    assert [each.status for each in shop.invoices()] == ["paid", "void", "void"]
+    assert [(each.amount_remaining, each.amount_paid) for each in shop.invoices()[1:]] == [(0, 0), (0, 0)]
+    assert shop.api.v1.customers.retrieve(shop.customer).balance == -5_000
+
+    assert shop.change(running, pause_collection="").pause_collection is None
+    assert shop.events("customer.subscription.updated")[-1]["previous_attributes"].keys() == {"pause_collection"}
+    shop.until(datetime(2021, 11, 26, tzinfo=UTC))
+    assert [each.status for each in shop.invoices()] == ["paid", "void", "void", "paid"]
+    assert shop.api.v1.customers.retrieve(shop.customer).balance == -1_900
+
+
 def test_an_event_names_what_was_before(shop: Shop) -> None:
     running = shop.subscribe({"price": shop.price(3_100), "quantity": 2})
 
