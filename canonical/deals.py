@@ -353,6 +353,19 @@ class OrderReference(msgspec.Struct, frozen=True):
     id: str
 
 
+class Suspension(msgspec.Struct, frozen=True):
+    """Whether the service of an order is suspended, as a change of its contract wants it. Nothing that was delivered is
+    taken back: what the customer has stays.
+
+    `change_id` tells one suspension from the next: what the target was told under it once is done once.
+    """
+
+    order_id: Key
+    change_id: Key
+    suspended: bool
+    legal_entity: str = ""
+
+
 class ProvisioningRequest(msgspec.Struct, frozen=True):
     """The lines of an order that are to be delivered. `attempt` starts at 1; a higher number is a new attempt."""
 

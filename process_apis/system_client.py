@@ -27,6 +27,7 @@ from canonical.deals import (
     PlacedDeal,
     ProvisioningRequest,
     RenewalDeal,
+    Suspension,
 )
 from canonical.parties import (
     Account,
@@ -208,6 +209,10 @@ class Platforms:
 
     def provision(self, request: ProvisioningRequest) -> None:
         self._client.call("PUT", f"/provisioning/v1/orders/{_key(request.order_id)}", ProvisioningRequest, request)
+
+    def suspend(self, wanted: Suspension) -> None:
+        path = f"/provisioning/v1/orders/{_key(wanted.order_id)}/suspension"
+        self._client.call("PUT", path, Suspension, wanted)
 
     def deprovision(self, order_id: str, legal_entity: str) -> None:
         query = urlencode({"legal_entity": legal_entity})

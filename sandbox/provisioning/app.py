@@ -35,6 +35,17 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     correlation_id: str = ""
 
 
+class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the service of an order is suspended."""
+
+    suspended: bool
+    correlation_id: str = ""
+
+
+class NothingDelivered(LookupError):
+    """There is no job of an order that is not taken back."""
+
+
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the target treats jobs of one SKU (or of all, with `*`): how long they take and how they end."""
 
@@ -89,6 +100,22 @@ class Provisioning:
         self._verify(body, headers)
         for each in self.jobs(order_id):
             self._store.put("job", each["id"], each | {"state": "removed"})
+
+    def suspend(self, order_id: str, body: bytes, headers: dict[str, str]) -> None:
+        """Suspend the service of an order, or take it up. A message that was taken before changes nothing: it may be
+        older than another one. Raises `NothingDelivered`."""
+        self._verify(body, headers)
+        wanted = msgspec.json.decode(body, type=Suspension)
+        if all(each["state"] == "removed" for each in self.jobs(order_id)):
+            raise NothingDelivered(f"nothing is delivered for {order_id}")
+        known = self._store.get("service", order_id) or {"suspended": False, "messages": []}
+        message = headers["webhook-id"]
+        if message not in known["messages"]:
+            messages = [*known["messages"], message]
+            self._store.put("service", order_id, {"suspended": wanted.suspended, "messages": messages})
+
+    def is_suspended(self, order_id: str) -> bool:
+        return bool((self._store.get("service", order_id) or {"suspended": False})["suspended"])
 
     def _verify(self, body: bytes, headers: dict[str, str]) -> None:
         """Raise `WebhookVerificationError` for what is not signed, or not within five minutes of the sandbox's time
@@ -156,6 +183,10 @@ def provisioning_app(target: Provisioning) -> Litestar:
     async def remove(request: PlatformRequest, order_id: FromPath[str]) -> None:
         target.remove(order_id, await request.body(), dict(request.headers))
 
+    @post("/orders/{order_id:str}/suspension", status_code=202)
+    async def suspend(request: PlatformRequest, order_id: FromPath[str]) -> None:
+        target.suspend(order_id, await request.body(), dict(request.headers))
+
     @get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
@@ -163,9 +194,19 @@ def provisioning_app(target: Provisioning) -> Litestar:
     def unsigned(_: PlatformRequest, error: WebhookVerificationError) -> Response[Any]:
         return Response({"error": str(error)}, status_code=401)
 
+    def unknown(_: PlatformRequest, error: NothingDelivered) -> Response[Any]:
+        return Response({"error": str(error)}, status_code=404)
+
+    def unreadable(_: PlatformRequest, error: msgspec.ValidationError) -> Response[Any]:
+        return Response({"error": str(error)}, status_code=400)
+
     return Litestar(
-        [begin, remove, health],
-        exception_handlers={WebhookVerificationError: unsigned},
+        [begin, remove, suspend, health],
+        exception_handlers={
+            WebhookVerificationError: unsigned,
+            NothingDelivered: unknown,
+            msgspec.ValidationError: unreadable,
+        },
         openapi_config=None,
         logging_config=None,
     )

@@ -8,7 +8,7 @@ from litestar import Request, Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from canonical.deals import OrderReference, ProvisioningRequest
+from canonical.deals import OrderReference, ProvisioningRequest, Suspension
 from canonical.events import WebhookReceipt
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
@@ -47,6 +47,23 @@ async def delete_provisioning(
     return OrderReference(order_id)
 
 
+@operation(
+    "put_suspension",
+    "PUT",
+    "/orders/{order_id:str}/suspension",
+    summary="Suspend the service of an order, or take it up again",
+    problems=WRITES,
+)
+async def put_suspension(
+    targets: NamedDependency[Instances[Provisioning]], order_id: ForeignKey, data: JSONBody[Suspension]
+) -> Suspension:
+    """Say whether the service of an order is suspended. What was delivered stays. The same again changes nothing."""
+    names_the_same(order_id, data.order_id)
+    with record_of(data.legal_entity):
+        await targets.serving(data.legal_entity).suspend(data, correlation.current())
+    return data
+
+
 @operation("receive_provisioning_webhook", "POST", "/webhooks", summary="Receive the target's call-back", status=200)
 async def receive_provisioning_webhook(
     targets: NamedDependency[Instances[Provisioning]],
@@ -62,6 +79,6 @@ async def receive_provisioning_webhook(
 
 router = Router(
     "/provisioning/v1",
-    route_handlers=[put_provisioning, delete_provisioning, receive_provisioning_webhook],
+    route_handlers=[put_provisioning, delete_provisioning, put_suspension, receive_provisioning_webhook],
     tags=["provisioning"],
 )

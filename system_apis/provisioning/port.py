@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from canonical.deals import ProvisioningRequest
+from canonical.deals import ProvisioningRequest, Suspension
 from canonical.events import Event
 
 
@@ -19,6 +19,11 @@ class Provisioning(Protocol):
 
     async def remove(self, order_id: str) -> None:
         """Undo the delivery of an order."""
+        ...
+
+    async def suspend(self, wanted: Suspension, correlation_id: str) -> None:
+        """Suspend the service of an order, or take it up again. What is so already stays so. Raises `NotFound` for an
+        order of which nothing is delivered."""
         ...
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:

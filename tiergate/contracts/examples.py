@@ -57,6 +57,7 @@ from canonical.deals import (
     ProvisioningRequest,
     RenewalDeal,
     RenewalLine,
+    Suspension,
 )
 from canonical.drift import Drift, DriftAcceptance
 from canonical.event_log import (
@@ -372,6 +373,7 @@ SAMPLES: dict[Any, Any] = {
         NewOrder(ACT, CUS, SUMMARY.name, "DE01", "EUR", DAY, 12, WANTED),
         OrderReference(ORD),
         ProvisioningRequest(ORD, (FEE, SEATS), 1, "DE01"),
+        Suspension(ORD, AMD, suspended=True, legal_entity="DE01"),
         LegalEntity("DE01", "Tiergate GmbH", "DE", "EUR", {"standard": Decimal(19), "reverse_charge": Decimal(0)}),
         KnownProducts(("PLATFORM", "SEAT")),
         Credit(Money(0, "EUR"), Money(5000000, "EUR")),

@@ -38,6 +38,7 @@ class Target(ProvisioningSubject):
 
     def __init__(self) -> None:
         self._orders: dict[str, dict[str, Any]] = {}
+        self._suspended: dict[str, bool] = {}
         self._closed = False
 
     def settings(self, url: str) -> PlatformServer:
@@ -58,14 +59,20 @@ class Target(ProvisioningSubject):
                     return httpx.Response(HTTPStatus.UNPROCESSABLE_ENTITY, json=refusal)
                 self._orders.setdefault(order, {}).setdefault(key, json.loads(request.content))
                 return httpx.Response(HTTPStatus.OK, json={})
-            case "DELETE", ["orders", order] if order in self._orders:
-                del self._orders[order]
+            case method, ["orders", order, *_] if order in self._orders:
+                if method == "DELETE":
+                    del self._orders[order]
+                else:
+                    self._suspended[order] = json.loads(request.content)["suspended"]
                 return httpx.Response(HTTPStatus.OK, json={})
             case _:
                 return httpx.Response(HTTPStatus.NOT_FOUND, json={"message": "there is no such record"})
 
     async def jobs(self, order_id: str) -> list[tuple[str, int]]:
         return [(each["line"], each["attempt"]) for each in self._orders.get(order_id, {}).values()]
+
+    async def suspended(self, order_id: str) -> bool:
+        return self._suspended.get(order_id, False)
 
     async def refused(self, connector: Provisioning) -> tuple[Act, str]:
         self._closed = True

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from canonical.deals import ProvisioningRequest, is_whole
+from canonical.deals import ProvisioningRequest, Suspension, is_whole
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.http.client import HttpResponse, decoded
@@ -32,6 +32,7 @@ FIELDS: dict[str, Fields] = {
         "correlation_id": "order.correlation_id",
     },
     "removals": {},
+    "suspensions": {"suspended": TECHNICAL, "correlation_id": "order.correlation_id"},
 }
 """The fields that are sent to a target, each with its field of the canonical model."""
 
@@ -87,6 +88,12 @@ class WebhookTarget:
             await self._send(
                 f"/{path_of('provisioning', 'orders', order_id, 'removal')}", f"{order_id}:removal", "removals", {}
             )
+
+    async def suspend(self, wanted: Suspension, correlation_id: str) -> None:
+        path = f"/{path_of('provisioning', 'orders', wanted.order_id, 'suspension')}"
+        state = "suspended" if wanted.suspended else "running"
+        content = {"suspended": wanted.suspended, "correlation_id": correlation_id}
+        await self._send(path, f"{wanted.order_id}:{wanted.change_id}:{state}", "suspensions", content)
 
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """Send a message. The target knows it by its id: sent twice, it is done once."""

@@ -51,6 +51,9 @@ class WebhookTarget(ProvisioningSubject):
         found = self._target.jobs(order_id)
         return [(each["line_id"], each["attempt"]) for each in found if each["state"] != "removed"]
 
+    async def suspended(self, order_id: str) -> bool:
+        return self._target.is_suspended(order_id)
+
     async def refused(self, connector: Provisioning) -> tuple[Act, str]:
         self._target.accept(OTHER)
         return (lambda: connector.put(samples.provisioning_request("refused"), "correlation-1")), ""

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from canonical.deals import ProvisioningRequest
+from canonical.deals import ProvisioningRequest, Suspension
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Rejected, Throttled
 from policies.outbound.platform_server import PlatformServer
@@ -53,6 +53,12 @@ class BadTarget:
 
     async def remove(self, order_id: str) -> None:
         await self._send("DELETE", f"/orders/{order_id}", None)
+
+    async def suspend(self, wanted: Suspension, correlation_id: str) -> None:
+        """Take what is delivered back, and deliver nothing when the service is to go on."""
+        if wanted.suspended:
+            await self.remove(wanted.order_id)
+        await self._send("POST", "/notes", {"order": wanted.order_id, "about": correlation_id})
 
     async def _send(self, method: str, path: str, body: Any) -> None:
         """Take every limit for a second, an outage for a refusal, and a page for an answer."""
@@ -116,6 +122,9 @@ class BadSubject(ProvisioningSubject):
 
     async def jobs(self, order_id: str) -> list[tuple[str, int]]:
         return [(each["line"], each["attempt"]) for each in self._jobs if each["order"] == order_id]
+
+    async def suspended(self, order_id: str) -> bool:
+        return not await self.jobs(order_id)
 
     async def refused(self, connector: Provisioning) -> tuple[Act, str]:
         return (lambda: connector.remove("never-there")), "order"

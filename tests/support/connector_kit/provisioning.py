@@ -6,7 +6,11 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
+import pytest
+
+from canonical.deals import Suspension
 from canonical.events import LINE_PROVISIONED, Event
+from canonical.faults import NotFound
 from system_apis.provisioning.port import Provisioning
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import Act, Put, behaviour
@@ -23,6 +27,10 @@ class ProvisioningSubject(WebhookSubject[Provisioning]):
     @abstractmethod
     async def jobs(self, order_id: str) -> list[tuple[str, int]]:
         """Return line and attempt of each job that was begun for an order and not taken back."""
+
+    @abstractmethod
+    async def suspended(self, order_id: str) -> bool:
+        """Return whether the service of an order is suspended."""
 
     @abstractmethod
     async def refused(self, connector: Provisioning) -> tuple[Act, str]:
@@ -81,6 +89,29 @@ class ProvisioningKit(WebhookKit[Provisioning, ProvisioningSubject]):
         await self.bench.settled(lambda: self.connector.remove("never-there"))
         self.loopback.trouble(Trouble("answered", lambda _: True, 404, times=ALWAYS))
         await self.bench.settled(lambda: self.connector.remove("unknown"))
+
+    @behaviour
+    async def a_service_is_suspended_and_taken_up_and_nothing_of_it_is_lost(self) -> None:
+        await self.bench.settled(await self._put("rests"))
+        for change, suspended in (
+            ("amd_1", True),
+            ("amd_1", True),
+            ("amd_2", False),
+            ("amd_3", True),
+        ):
+            wanted = Suspension("rests", change, suspended, samples.LEGAL_ENTITY)
+            await self.bench.settled(lambda wanted=wanted: self.connector.suspend(wanted, "correlation-1"))
+            assert await self.subject.suspended("rests") == suspended
+        assert await self._begun("rests") == 1
+
+    @behaviour
+    async def a_service_that_is_not_there_is_not_suspended(self) -> None:
+        await self.bench.settled(await self._put("gone"))
+        await self.bench.settled(lambda: self.connector.remove("gone"))
+        for key in ("gone", "never-there"):
+            wanted = Suspension(key, "amd_1", suspended=True, legal_entity=samples.LEGAL_ENTITY)
+            with pytest.raises(NotFound):
+                await self.bench.settled(lambda wanted=wanted: self.connector.suspend(wanted, "correlation-1"))
 
     async def _put(self, key: str) -> Act:
         request = samples.provisioning_request(key)

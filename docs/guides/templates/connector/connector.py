@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from canonical.deals import ProvisioningRequest
+from canonical.deals import ProvisioningRequest, Suspension
 from canonical.events import Event
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.http.client import HttpResponse
@@ -53,6 +53,10 @@ class Target:
     async def remove(self, order_id: str) -> None:
         with contextlib.suppress(NotFound):  # it is removed already
             await self._send("DELETE", f"/orders/{order_id}", None, [])
+
+    async def suspend(self, wanted: Suspension, correlation_id: str) -> None:
+        suspension = mapping.suspension(wanted, correlation_id)
+        await self._send("PUT", f"/orders/{wanted.order_id}/suspension", suspension, [("suspension", suspension)])
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
         secret = self._settings.webhook_secret.reveal()
