@@ -112,10 +112,11 @@ class Due:
             subscription = self.account.get("subscription", key)
             if subscription["status"] not in RUNNING:
                 return
-            self._resume(subscription, now)
             schedule = self.account.find("subscription_schedule", subscription["schedule"] or "")
             period: int = subscription["items"]["data"][0]["current_period_end"]
             phase: int = schedule["current_phase"]["end_date"] if schedule else now + 1
+            if self._resumed(subscription, min(phase, period, now)):
+                continue
             if min(phase, period) > now:
                 return
             if schedule and phase <= period:
@@ -125,12 +126,15 @@ class Due:
             else:
                 self.subscriptions.roll(subscription)
 
-    def _resume(self, subscription: Object, now: int) -> None:
-        """End a pause whose time is over (Pause payment collection)."""
+    def _resumed(self, subscription: Object, moment: int) -> bool:
+        """End a pause whose time is over at a moment, and return whether it is: what is billed after that is collected
+        (Pause payment collection)."""
         paused: Object | None = subscription["pause_collection"]
-        if paused and paused["resumes_at"] and paused["resumes_at"] <= now:
-            before = dict(subscription)
-            self.account.save(subscription | {"pause_collection": None}, "customer.subscription.updated", before)
+        if not paused or not paused["resumes_at"] or paused["resumes_at"] > moment:
+            return False
+        before = dict(subscription)
+        self.account.save(subscription | {"pause_collection": None}, "customer.subscription.updated", before)
+        return True
 
     def _collect(self, invoice: Object, now: int) -> None:
         if (
