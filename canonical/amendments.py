@@ -157,6 +157,19 @@ class ChangeTerm(msgspec.Struct, frozen=True, tag_field="action", tag="term"):
     ] = 0
 
 
+class Pause(msgspec.Struct, frozen=True, tag_field="action", tag="pause"):
+    """The contract rests from the end of the period that is paid: nothing is billed, and its service is suspended. On
+    `until` it goes on by itself; null for a day on which somebody asks for that. It stands alone."""
+
+    until: Annotated[
+        date | None, msgspec.Meta(description="The day on which the contract goes on: one on which a period begins.")
+    ] = None
+
+
+class Resume(msgspec.Struct, frozen=True, tag_field="action", tag="resume"):
+    """A contract that is paused goes on with its next period. It stands alone."""
+
+
 class Renew(msgspec.Struct, frozen=True, tag_field="action", tag="renew"):
     """Another term, from the end of the one that runs up to `ends_on`: the first day on which it is over.
 
@@ -173,7 +186,7 @@ class Renew(msgspec.Struct, frozen=True, tag_field="action", tag="renew"):
         check_number(self.uplift_percent, "uplift_percent")
 
 
-OfContract = Cancel | Reverse | ChangeTerm | Renew
+OfContract = Cancel | Reverse | ChangeTerm | Renew | Pause | Resume
 """An action on the contract as a whole, which names no line."""
 Action = AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | OfContract
 LineAction = RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan
@@ -203,7 +216,7 @@ class Delta(msgspec.Struct, frozen=True):
     """What one action changes of a contract: its monthly recurring revenue, and what the rest of its term is worth.
 
     `contract_value` is at the prices agreed, `list_value` at those before discounts; both are null for a contract
-    without end. All are net of tax, and of the contract: they are no charge.
+    without end, and for a pause without one. All are net of tax, and of the contract: they are no charge.
     """
 
     action: str
@@ -220,7 +233,9 @@ class ContractChange(msgspec.Struct, frozen=True):
     `contract` is as it runs until then, with the recurring lines that billing bills. `id` is the natural key: the same
     again is done once. With `at_period_end` what is paid already stays as it is, and nothing is prorated. With a `term`
     the lines stay as they are, and end on its day. With a `renewal` the lines count from the period that begins with
-    the end of the term, at `effective_at`, and an end of billing that was agreed before is taken away.
+    the end of the term, at `effective_at`, and an end of billing that was agreed before is taken away. With a `pause`
+    the lines stay as they are: nothing is billed from the end of the period that is paid, or everything again. Where
+    that has to be a certain moment, it is `effective_at`: when the change is carried out.
     """
 
     id: Key
@@ -231,6 +246,7 @@ class ContractChange(msgspec.Struct, frozen=True):
     settlement: Settlement = "at_once"
     term: ChangeTerm | None = None
     renewal: Renew | None = None
+    pause: Pause | Resume | None = None
 
 
 class ChargedPart(msgspec.Struct, frozen=True):
@@ -266,12 +282,14 @@ class BillingPreview(msgspec.Struct, frozen=True):
     settlement and at the end of the period: the next invoice has the new lines then. New lines that begin a period of
     their own are invoiced for it at once, whatever the settlement. What ends has no next invoice: it is credited at
     once, and the customer has the credit. A renewal has the invoices of its first periods, once the last period of the
-    term before runs; sooner there are none. `ends_at` is the moment at which a contract ends that gets another term.
+    term before runs; sooner there are none. `ends_at` is the moment at which a contract ends that gets another term,
+    `resumes_at` that at which a period begins with which a pause is over; null for one without end.
     """
 
     effective_at: Instant
     invoices: tuple[InvoicePreview, ...]
     ends_at: Instant | None = None
+    resumes_at: Instant | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -302,7 +320,9 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     `invoices` are billing's, `postings` what the ERP would book for each of them. `differences` say where the two, or a
     platform and its rule, are not of one mind: such a change is not carried out. `approvals` say what somebody else has
     to approve. Of another term, `ends_on` is its day and `ends_at` the moment at which billing ends the contract then;
-    both are null for one without end. Of a renewal, `ends_on` is the end of the new term.
+    both are null for one without end. Of a renewal, `ends_on` is the end of the new term. Of a pause, `pauses_on` is
+    its first day and `resumes_on` the first one after it, at `resumes_at`; of what takes a contract up again,
+    `resumes_on` is the day of that.
     """
 
     contract_id: str
@@ -318,6 +338,19 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     ends_on: date | None = None
     ends_at: Instant | None = None
     ended_by: EndedBy | None = None
+    pauses_on: date | None = None
+    resumes_on: date | None = None
+    resumes_at: Instant | None = None
+
+    @property
+    def is_pause(self) -> bool:
+        """Return whether the change lets the contract rest."""
+        return any(each.action == "pause" for each in self.deltas)
+
+    @property
+    def is_resumption(self) -> bool:
+        """Return whether the change takes up a contract that rests."""
+        return any(each.action == "resume" for each in self.deltas)
 
     @property
     def is_term(self) -> bool:
@@ -339,6 +372,10 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
         since = f"from {self.effective_at:%Y-%m-%d}"
         if self.is_term:
             return f"ends on {self.ends_on}" if self.ends_on else f"without end {since}"
+        if self.is_pause:
+            return f"paused from {self.pauses_on}" + (f" until {self.resumes_on}" if self.resumes_on else "")
+        if self.is_resumption:
+            return f"resumed from {self.resumes_on}"
         if not self.after:
             return f"ended {since}, by us" if self.ended_by == "us" else f"ended {since}"
         changed = ", ".join(_in_words(was, now) for was, now in changed_lines(self.before, self.after))
@@ -527,7 +564,7 @@ def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, curr
             return ()
         case Reverse():
             raise ActionRefused(field, "the reversal of a change stands alone")
-        case ChangeTerm():
+        case ChangeTerm() | Pause() | Resume():
             return lines
         case Renew():
             if not 0 <= action.uplift_percent <= WHOLE:
@@ -708,6 +745,19 @@ def deltas(contract: Contract, actions: Sequence[Action], since: date) -> tuple[
 def reversal_deltas(contract: Contract, action: Reverse, after: Sequence[PricedLine], since: date) -> tuple[Delta, ...]:
     """Return what the reversal of a change, which leaves the lines `after`, changes of a contract from `since` on."""
     return (_delta(contract, action, contract.lines, after, since),)
+
+
+def rest_delta(contract: Contract, action: Pause | Resume | Reverse, since: date, until: date | None) -> Delta:
+    """Return what the rest of a contract from `since` up to `until` takes of it, with `Pause`, or else gives back. What
+    a rest without end is worth is not known: it is null."""
+    sign, currency = -1 if isinstance(action, Pause) else 1, contract.currency
+    worth = listed = None
+    if until is not None:
+        first = max(since, contract.starts_on)
+        ours = [_at_list_price(each) for each in contract.lines]
+        worth, listed = (contract_value(each, first, until, currency).times(sign) for each in (contract.lines, ours))
+    revenue = mrr(contract.lines, currency).times(sign)
+    return Delta(str(action.__struct_config__.tag), "", Decimal(0), revenue, worth, listed)
 
 
 def _delta(

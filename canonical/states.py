@@ -38,7 +38,7 @@ MEANING: dict[OrderState, str] = {
 """What a state of an order means, for those who read of it in a contract."""
 BEFORE_CREATION: tuple[OrderState, ...] = ("validating", "credit_review")
 """Where an order is checked: nothing was created for it yet."""
-ContractState = Literal["pending", "active", "amending", "past_due", "renewing", "cancelled", "expired"]
+ContractState = Literal["pending", "active", "amending", "paused", "past_due", "renewing", "cancelled", "expired"]
 
 ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     "received": frozenset({"validating", "cancelled"}),
@@ -69,8 +69,9 @@ ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
 
 CONTRACT_TRANSITIONS: dict[ContractState, frozenset[ContractState]] = {
     "pending": frozenset({"active", "cancelled"}),
-    "active": frozenset({"amending", "past_due", "renewing", "cancelled", "expired"}),
+    "active": frozenset({"amending", "paused", "past_due", "renewing", "cancelled", "expired"}),
     "amending": frozenset({"active", "past_due", "cancelled"}),
+    "paused": frozenset({"active", "cancelled", "expired"}),
     "past_due": frozenset({"active", "cancelled", "expired"}),
     "renewing": frozenset({"active", "past_due", "cancelled", "expired"}),
     "cancelled": frozenset(),

@@ -18,7 +18,9 @@ from canonical.amendments import (
     ContractTimeline,
     ContractVersion,
     Effective,
+    Pause,
     RemoveLine,
+    Resume,
 )
 from canonical.deals import Interval, LineTerms, PlacedLine, PricedLine
 from canonical.ids import Instant
@@ -226,7 +228,8 @@ class PartnerAmendmentRequest(msgspec.Struct, frozen=True):
     """A change of a contract at the prices that it has. A product that is new to a customer is an order."""
 
     actions: Annotated[
-        tuple[ChangeQuantity | RemoveLine | EndContract, ...], msgspec.Meta(min_length=1, max_length=MOST_ACTIONS)
+        tuple[ChangeQuantity | RemoveLine | EndContract | Pause | Resume, ...],
+        msgspec.Meta(min_length=1, max_length=MOST_ACTIONS),
     ]
     """What changes, in this order, as one change."""
     effective: Effective = "now"
@@ -265,6 +268,11 @@ class PartnerAmendmentPreview(msgspec.Struct, frozen=True):
     """Whether somebody of ours has to approve it."""
     is_agreed: bool
     """Whether our billing and our books say the same: else we look into it before it is carried out."""
+    pauses_on: date | None = None
+    """The first day of a pause; null for any other change."""
+    resumes_on: date | None = None
+    """The first day on which the contract goes on after a pause; null where that is not known, or for any other
+    change."""
 
 
 class PartnerAmendment(msgspec.Struct, frozen=True):
@@ -401,6 +409,8 @@ def preview(of: AmendmentPreview) -> PartnerAmendmentPreview:
         tuple(PreviewedInvoice(each.total - each.tax, each.tax, each.total) for each in of.invoices),
         bool(of.approvals),
         not of.differences,
+        of.pauses_on,
+        of.resumes_on,
     )
 
 

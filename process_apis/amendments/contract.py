@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -16,6 +16,8 @@ from canonical.amendments import (
     ContractTimeline,
     ContractVersion,
     Delta,
+    Pause,
+    Resume,
     Reverse,
     amended,
     deltas,
@@ -44,13 +46,27 @@ READS = 4
 """How often a page of a list is read on for, where what it has read is not wanted."""
 
 
+class Rest(msgspec.Struct, frozen=True):
+    """A time for which a contract is paused: from `since` up to `until`, null for one without end."""
+
+    paused_by: str
+    """The id of the amendment that has paused it."""
+    since: datetime
+    until: datetime | None
+    resumed_by: str = ""
+    """The id of the amendment that has taken it up again; empty where the pause itself has an end, or there is none."""
+
+    def holds_at(self, moment: datetime) -> bool:
+        return self.since <= moment and (self.until is None or moment < self.until)
+
+
 class RunningContract(msgspec.Struct, frozen=True):
     """A contract with its order, and the zone of the books in which its days are counted."""
 
     order: Order
     contract: Contract
     """As it is now: its recurring lines, and what billing calls its records. It is `cancelled` when it was ended,
-    `expired` when nobody has renewed it."""
+    `expired` when nobody has renewed it, and `paused` while it rests."""
     since: datetime
     """From when it is that. An earlier change of it is not possible any more."""
     changed_by: str
@@ -82,6 +98,19 @@ class RunningContract(msgspec.Struct, frozen=True):
     def over_at(self) -> datetime | None:
         """Return the moment at which it is over, which may be to come; None where nobody has ended it."""
         return self.ends_at or (self.since if self.contract.state == "cancelled" else None)
+
+    rests: tuple[Rest, ...] = ()
+    """When it rested, rests or will rest, the earliest first."""
+
+    @property
+    def rest(self) -> Rest | None:
+        """Return the time for which it rests, or has agreed to rest; None for one that runs on."""
+        last = self.rests[-1] if self.rests else None
+        return last if last and (last.until is None or last.until > self.read_at) else None
+
+    def rests_at(self, moment: datetime) -> bool:
+        """Return whether it is paused at a moment."""
+        return any(each.holds_at(moment) for each in self.rests)
 
 
 def find(context: WorkflowContext, amendments: Amendments, contract_id: str, principal: Principal) -> RunningContract:
@@ -125,9 +154,14 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         until = each.preview.ends_on
         contract = renewed(contract, until) if until and each.preview.is_renewal else with_end(contract, until)
     is_over = bool(made and not lines) or (ends_at is not None and ends_at <= now)
+    rests = _rests(made)
+    if is_over:
+        contract = msgspec.structs.replace(contract, state="expired" if lapses else "cancelled")
+    elif any(each.holds_at(now) for each in rests):
+        contract = msgspec.structs.replace(contract, state="paused")
     return RunningContract(
         order,
-        msgspec.structs.replace(contract, state="expired" if lapses else "cancelled") if is_over else contract,
+        contract,
         since,
         changed_by,
         zone,
@@ -139,6 +173,7 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         ends_at,
         ended_by,
         lapses,
+        rests,
     )
 
 
@@ -146,11 +181,35 @@ def _counted(made: Iterable[Applied], now: datetime) -> list[Applied]:
     """Return the versions without those that were taken back before they counted, and what has taken them back."""
     left: list[Applied] = []
     for each in made:
-        if left and now < left[-1].since == each.since and each.preview.after == left[-1].preview.before:
+        if left and now < left[-1].since == each.since and _takes_back(each, left[-1]):
             left.pop()
         else:
             left.append(each)
     return left
+
+
+def _takes_back(later: Applied, earlier: Applied) -> bool:
+    """Return whether a change that counts from the same moment as an earlier one takes that back. A pause leaves the
+    lines as they are, as other changes do: what takes it back is a reversal."""
+    if later.preview.after != earlier.preview.before:
+        return False
+    return not earlier.preview.is_pause or any(each.action == "reverse" for each in later.preview.deltas)
+
+
+def _rests(made: Iterable[Applied]) -> tuple[Rest, ...]:
+    """Return the times for which a contract is paused, the earliest first."""
+    rests: list[Rest] = []
+    last: Applied | None = None
+    for each in made:
+        if each.preview.is_pause:
+            rests.append(Rest(each.id, each.since, each.preview.resumes_at))
+            last = each
+        elif last and each.since == last.since and _takes_back(each, last):
+            rests.pop()
+            last = None
+        elif each.preview.is_resumption and rests:
+            rests[-1] = msgspec.structs.replace(rests[-1], until=each.since, resumed_by=each.id)
+    return tuple(rests)
 
 
 def lasting(contract: Contract) -> References:
@@ -245,7 +304,7 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
     versions: list[ContractVersion] = []
     if sold:
         first = began(found.order, contract, found.zone)
-        versions.append(ContractVersion(first, "active", sold, mrr(sold, contract.currency), ends_on=until))
+        versions.append(_version(found, first, sold, until))
     for each in found.versions:
         after, worth = each.preview.after, each.preview.deltas
         if each.is_future and versions:
@@ -256,25 +315,44 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
         if each.is_future and versions and versions[-1].state == "cancelled":
             break
         until = each.preview.ends_on if each.preview.sets_end else until
-        versions.append(
-            ContractVersion(
-                each.since,
-                "active" if after else "cancelled",
-                after,
-                mrr(after, contract.currency),
-                each.id,
-                worth,
-                until,
-            )
-        )
+        versions.append(_version(found, each.since, after, until, each.id, worth))
+    for rest in found.rests:
+        if rest.until and not rest.resumed_by:
+            versions = [*_taken_up(found, versions, rest.paused_by, rest.until)]
     ends_at = found.ends_at
     if ends_at:
         versions = [each for each in versions if each.since < ends_at]  # what was to come after it does not come
-    if ends_at and versions and versions[-1].state == "active":
-        nothing = mrr((), contract.currency)
-        how: ContractState = "expired" if found.lapses else "cancelled"
-        versions.append(ContractVersion(ends_at, how, (), nothing, found.ended_by, ends_on=until))
+    if ends_at and versions and versions[-1].state != "cancelled":
+        over = _version(found, ends_at, (), until, found.ended_by)
+        versions.append(msgspec.structs.replace(over, state="expired") if found.lapses else over)
     return tuple(versions)
+
+
+def _version(
+    found: RunningContract,
+    since: datetime,
+    lines: tuple[PricedLine, ...],
+    until: date | None,
+    amendment_id: str = "",
+    deltas: tuple[Delta, ...] = (),
+) -> ContractVersion:
+    """Return what a contract is from a moment on. While it is paused it has its lines, and no revenue of them."""
+    state: ContractState = "active" if lines else "cancelled"
+    if lines and found.rests_at(since):
+        state = "paused"
+    revenue = mrr(lines if state == "active" else (), found.contract.currency)
+    return ContractVersion(since, state, lines, revenue, amendment_id, deltas, until)
+
+
+def _taken_up(
+    found: RunningContract, versions: Sequence[ContractVersion], paused_by: str, moment: datetime
+) -> Iterator[ContractVersion]:
+    """Yield versions with that of a contract which goes on by itself at a moment, if it is there then."""
+    before = [each for each in versions if each.since < moment]
+    yield from before
+    if before and before[-1].state != "cancelled":
+        yield _version(found, moment, before[-1].lines, before[-1].ends_on, paused_by)
+    yield from versions[len(before) :]
 
 
 def _to_come(
@@ -285,6 +363,8 @@ def _to_come(
     another price of a line that ends before: it will be a case."""
     contract = msgspec.structs.replace(found.contract, lines=before)
     day, first, said = change.since.astimezone(found.zone).date(), change.actions[0], change.preview
+    if isinstance(first, Pause | Resume):
+        return before, said.deltas
     if isinstance(first, Reverse):
         after = reversed_lines(before, said.after, said.before)
         return after, reversal_deltas(contract, first, after, day)

@@ -7,8 +7,11 @@ by which the platform prorates: it says why the amount is what it is, and never 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from canonical.amendments import (
     AmendmentPreview,
@@ -21,6 +24,11 @@ from canonical.amendments import (
     Delta,
     Explanation,
     InvoicePreview,
+    Pause,
+    Resume,
+    Reverse,
+    ends_on,
+    rest_delta,
 )
 from canonical.billing import ClosedPeriod, InvoiceLine, Posting
 from canonical.cases import Finding
@@ -31,8 +39,8 @@ from canonical.proration import Period, ProrationRule, share
 from policies.business.amendments import approvals_for
 from policies.business.posting_windows import window_of
 from process_apis.amendments.contract import RunningContract
-from process_apis.amendments.request import PlannedChange, renewal_in
-from process_apis.amendments.reversal import is_to_come
+from process_apis.amendments.request import PlannedChange, ends_rest, renewal_in, rest_in
+from process_apis.amendments.reversal import is_to_come, reversal_in
 from process_apis.runtime.context import WorkflowContext
 
 WHOLE = "the whole period"
@@ -46,16 +54,21 @@ def billing_change(
     effective_at: datetime,
 ) -> ContractChange:
     """Return what billing is to make of a contract, which has the lines `after` from `effective_at` on."""
-    first, renewal = wanted.actions[0], renewal_in(wanted)
+    first, renewal, pause = wanted.actions[0], renewal_in(wanted), rest_in(wanted)
+    contract = found.contract
+    if contract.state != "cancelled":
+        state = "paused" if found.rests_at(effective_at) else "active"
+        contract = msgspec.structs.replace(contract, state=state)
     return ContractChange(
         amendment_id,
-        found.contract,
+        contract,
         after,
         effective_at,
         at_period_end=wanted.effective == "period_end" or is_to_come(found, wanted) or renewal is not None,
         settlement=wanted.settlement,
         term=first if isinstance(first, ChangeTerm) else None,
         renewal=renewal,
+        pause=Resume() if ends_rest(found, wanted) else pause,
     )
 
 
@@ -85,6 +98,8 @@ def preview(
     rule = catalogue.platforms[billing].proration if billing else "seconds"
     explanations = tuple(_explained(each, billing or "billing", rule, found.zone) for each in said.invoices)
     every = tuple(each for some in explanations for each in some)
+    rest = _rest(found, wanted, said) if asked.pause is not None else None
+    worth, value = ((rest.delta,), rest.value) if rest else (change.deltas, _value(change.deltas))
     charged = total((each.invoice.total - each.invoice.tax for each in said.invoices), contract.currency)
     first = wanted.actions[0]
     ended_by = first.by if isinstance(first, Cancel) else None
@@ -93,7 +108,7 @@ def preview(
         said.effective_at,
         contract.lines,
         change.after,
-        change.deltas,
+        worth,
         tuple(each.invoice for each in said.invoices),
         tuple(each for each in postings if each),
         every,
@@ -104,13 +119,44 @@ def preview(
             contract.lines,
             change.after,
             charged,
-            _value(change.deltas),
+            value,
             ended_by_us=ended_by == "us",
         ),
         end.ends_on if (end := asked.term or asked.renewal) else None,
         said.ends_at,
-        ended_by,
+        ended_by=ended_by,
+        pauses_on=rest.pauses_on if rest else None,
+        resumes_on=rest.resumes_on if rest else None,
+        resumes_at=said.resumes_at,
     )
+
+
+class _Rest(NamedTuple):
+    """What a pause, or the end of one, is in days of the books, and what it is worth."""
+
+    delta: Delta
+    value: Money | None
+    """What the rest of the term is worth more than before, where a pause without end lasts as long as that."""
+    pauses_on: date | None = None
+    resumes_on: date | None = None
+
+
+def _rest(found: RunningContract, wanted: AmendmentRequest, said: BillingPreview) -> _Rest:
+    """Return what billing's moments make of a pause, of its end, or of one that is taken back before it has begun."""
+    contract, action = found.contract, rest_in(wanted) or reversal_in(wanted)
+    since = said.effective_at.astimezone(found.zone).date()
+    resumes_at = said.resumes_at if isinstance(action, Pause) else found.rest and found.rest.until
+    until = resumes_at and resumes_at.astimezone(found.zone).date()
+    match action:
+        case Pause():
+            at_most = rest_delta(contract, action, since, until or ends_on(contract))
+            return _Rest(rest_delta(contract, action, since, until), at_most.contract_value, since, until)
+        case Resume():
+            delta = rest_delta(contract, action, since, until)
+            return _Rest(delta, delta.contract_value, resumes_on=since)
+        case _:
+            delta = rest_delta(contract, Reverse(found.rest.paused_by if found.rest else ""), since, until)
+            return _Rest(delta, delta.contract_value)
 
 
 def _postings(context: WorkflowContext, said: BillingPreview, closed: ClosedPeriod) -> tuple[Posting | None, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 import msgspec
 
@@ -16,7 +16,9 @@ from canonical.amendments import (
     Cancel,
     ChangeTerm,
     Delta,
+    Pause,
     Renew,
+    Resume,
     amended,
     deltas,
     ends_on,
@@ -29,7 +31,7 @@ from canonical.faults import NotFound
 from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER
 from policies.problems import FieldError, ProblemError
 from process_apis import onboarding, validation
-from process_apis.amendments.contract import RunningContract
+from process_apis.amendments.contract import Rest, RunningContract
 from process_apis.amendments.reversal import after_reversal, is_to_come, reversal_in
 from process_apis.records import customers
 from process_apis.records.amendments import Applied
@@ -37,6 +39,9 @@ from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
 
 OF_A_LINE = re.compile(r"deal\.lines\[(\d+)\]\.(\w+)")
+BEFORE_A_TERM = timedelta(days=3)
+"""How long before its term begins a renewal is carried out: late, since what is asked for after it counts from that
+term on; and early enough for a platform that is away, before billing issues the first invoice."""
 NOT_IN_FORCE = ("on_hold", "compensating", "cancelled", "failed", "awaiting_approval")
 
 
@@ -71,7 +76,8 @@ def check(found: RunningContract, wanted: AmendmentRequest) -> None:
     if found.order.state not in IN_FORCE:
         return  # it waits for the activation, and is checked again then
     of_end = (*_of_term(found, wanted), *_of_renewal(found, wanted))
-    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *of_end]
+    of_rest = (*_of_pause(found, wanted), *_of_resumption(found, wanted), *_while_it_rests(found, wanted))
+    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *of_end, *of_rest]
     if errors:
         raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
 
@@ -115,7 +121,8 @@ def _of_actions(found: RunningContract, wanted: AmendmentRequest) -> list[FieldE
         after = _after(found, wanted)
     except ActionRefused as refused:
         return [FieldError(f"$.{refused.field}", refused.reason)]
-    if after == found.contract.lines and not any(isinstance(each, ChangeTerm | Renew) for each in actions):
+    is_of_lines = not isinstance(actions[0], ChangeTerm | Renew | Pause | Resume) and not ends_rest(found, wanted)
+    if after == found.contract.lines and is_of_lines:
         return [FieldError("$.actions", "together they change nothing")]
     if not after and not any(isinstance(each, Cancel) for each in actions):
         return [FieldError("$.actions", "nothing would be left of the contract: cancel it")]
@@ -125,6 +132,8 @@ def _of_actions(found: RunningContract, wanted: AmendmentRequest) -> list[FieldE
 def _of_order(actions: tuple[Action, ...]) -> Iterator[FieldError]:
     if len(actions) > 1 and any(isinstance(each, Cancel | ChangeTerm) for each in actions):
         yield FieldError("$.actions", "the end of a contract stands alone")
+    if len(actions) > 1 and any(isinstance(each, Pause | Resume) for each in actions):
+        yield FieldError("$.actions", "a pause stands alone, and so does its end")
     if any(isinstance(each, Renew) for each in actions[1:]):
         yield FieldError("$.actions", "a renewal comes first, and once")
 
@@ -184,6 +193,87 @@ def _of_renewal(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Fi
     elif not until < action.ends_on <= months_after(until, validation.LONGEST_TERM):
         last = months_after(until, validation.LONGEST_TERM)
         yield FieldError("$.actions[0].ends_on", f"take a day after {until}, the end of the term, and until {last}")
+
+
+def rest_in(wanted: AmendmentRequest) -> Pause | Resume | None:
+    """Return the pause that a request is, or the end of one; None for any other."""
+    first = wanted.actions[0]
+    return first if isinstance(first, Pause | Resume) else None
+
+
+def ends_rest(found: RunningContract, wanted: AmendmentRequest) -> bool:
+    """Return whether a request takes back a pause that has not begun."""
+    action, rest = reversal_in(wanted), found.rest
+    return action is not None and rest is not None and rest.paused_by == action.amendment and rest.since > found.read_at
+
+
+def _of_pause(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
+    """Yield what is wrong with a pause, but for what only billing knows: when its periods begin and end."""
+    action, rest = rest_in(wanted), found.rest
+    if not isinstance(action, Pause):
+        return
+    if wanted.effective != "period_end":
+        yield FieldError("$.effective", "a pause counts from the end of the period that is paid: say `period_end`")
+    if rest is not None and not rest.resumed_by:
+        yield FieldError("$.actions[0]", f"{rest.paused_by} pauses the contract {_in_words(found, rest)} already")
+    over, latest = ends_on(found.contract), months_after(found.today, validation.LONGEST_TERM)
+    if action.until is not None and not found.today < action.until < (over or date.max):
+        before = f", and before {over}, the end of the term" if over else ""
+        yield FieldError("$.actions[0].until", f"take a day after {found.today}{before}")
+    elif action.until is not None and action.until > latest:
+        yield FieldError("$.actions[0].until", f"take a day until {latest}")
+    elif first := next(_in_the_way(found, action.until), None):
+        reason = (
+            f"{first.id} counts from {first.since.astimezone(found.zone):%Y-%m-%d}: withdraw it, or pause until then"
+        )
+        yield FieldError("$.actions[0].until", reason)
+
+
+def _in_the_way(found: RunningContract, until: date | None) -> Iterator[Applied]:
+    """Yield what waits for a day before that on which a pause is over: it could not be carried out then."""
+    for each in found.versions:
+        begins = each.since - BEFORE_A_TERM if each.preview.is_renewal else each.since
+        if each.is_future and (until is None or begins < datetime.combine(until, time(), found.zone)):
+            yield each
+
+
+def _of_resumption(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
+    rest = found.rest
+    if not isinstance(rest_in(wanted), Resume):
+        return
+    if wanted.effective != "period_end":
+        yield FieldError("$.effective", "a contract goes on with its next period: say `period_end`")
+    if rest is None:
+        yield FieldError("$.actions[0]", "the contract is not paused")
+    elif rest.resumed_by:
+        yield FieldError("$.actions[0]", f"{rest.resumed_by} takes the contract up again already")
+    elif rest.since > found.read_at:
+        yield FieldError("$.actions[0]", f"the pause has not begun: reverse {rest.paused_by}")
+
+
+def _while_it_rests(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
+    """Yield why what changes lines, or renews, is not done in a pause: what is charged or credited then is void."""
+    rest, first = found.rest, wanted.actions[0]
+    if rest is None or isinstance(first, Cancel | ChangeTerm | Pause | Resume) or is_to_come(found, wanted):
+        return
+    begins = moment_of(found, wanted, found.read_at)
+    if isinstance(first, Renew):
+        begins -= BEFORE_A_TERM
+    if wanted.effective != "period_end" and rest.until is not None and begins >= rest.until:
+        return
+    later = "resume it first" if rest.until is None else f"it is changed from {_first_day(found, rest.until)} on"
+    yield FieldError("$.actions", f"the contract is paused {_in_words(found, rest)}: {later}")
+
+
+def _in_words(found: RunningContract, rest: Rest) -> str:
+    until = f" until {rest.until.astimezone(found.zone):%Y-%m-%d}" if rest.until else ""
+    return f"from {rest.since.astimezone(found.zone):%Y-%m-%d}{until}"
+
+
+def _first_day(found: RunningContract, moment: datetime) -> date:
+    """Return the first day that begins at a moment or after it, in the zone of the books."""
+    local = moment.astimezone(found.zone)
+    return local.date() + timedelta(days=local.time() > time())
 
 
 def _of_new_lines(found: RunningContract, actions: tuple[Action, ...]) -> Iterator[FieldError]:

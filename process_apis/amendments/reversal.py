@@ -40,6 +40,10 @@ def after_reversal(found: RunningContract, action: Reverse) -> tuple[PricedLine,
         raise ActionRefused(FIELD, f"{undone.id} has renewed the contract: change what it has agreed, `term` the end")
     if undone.preview.is_term:
         raise ActionRefused(FIELD, f"{undone.id} has changed the end alone: agree to the former one with `term`")
+    if undone.preview.is_resumption:
+        raise ActionRefused(FIELD, f"{undone.id} has taken the contract up again: pause it")
+    if undone.preview.is_pause and undone.since <= found.read_at:
+        raise ActionRefused(FIELD, f"{undone.id} has paused the contract since {undone.since}: resume it")
     _check_untouched(undone, later)
     _check_one_end(undone)
     return reversed_lines(found.contract.lines, undone.preview.before, undone.preview.after)

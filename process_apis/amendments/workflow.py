@@ -16,9 +16,9 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import AmendmentPreview, ChangeTerm, NewAmendment, changed_lines
+from canonical.amendments import AmendmentPreview, ChangeTerm, NewAmendment, Pause, Resume, changed_lines
 from canonical.cases import Action, CaseKind, Finding
-from canonical.deals import PricedLine, ProvisioningRequest, with_terms
+from canonical.deals import PricedLine, ProvisioningRequest, Suspension, with_terms
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import Order
 from canonical.states import AmendmentState
@@ -26,7 +26,16 @@ from policies.context.correlation import correlated
 from policies.problems import ProblemError
 from process_apis.amendments.contract import RunningContract, lasting, running
 from process_apis.amendments.preview import billing_change, preview
-from process_apis.amendments.request import NotPossible, PlannedChange, check, planned, renewal_in
+from process_apis.amendments.request import (
+    BEFORE_A_TERM,
+    NotPossible,
+    PlannedChange,
+    check,
+    ends_rest,
+    planned,
+    renewal_in,
+    rest_in,
+)
 from process_apis.amendments.reversal import reversal_in
 from process_apis.amendments.withdrawal import KINDS, give_up_what_follows
 from process_apis.records.amendments import ENDED, Amendments, preview_of, request_of, wake
@@ -40,9 +49,6 @@ from process_apis.runtime.steps import Outcome, with_retries
 
 OVER = ("compensating", "cancelled", "failed")
 """The states of an order of which no contract comes any more."""
-BEFORE_A_TERM = timedelta(days=3)
-"""How long before its term begins a renewal is carried out: late, since what is asked for after it counts from that
-term on; and early enough for a platform that is away, before billing issues the first invoice."""
 ON_THE_WAY = ("waiting", "requested")
 PATH: tuple[AmendmentState, ...] = ("requested", "checking", "provisioning", "applying", "applied")
 log = structlog.get_logger("tiergate.amendments")
@@ -197,7 +203,10 @@ class Amending(DBOSConfiguredInstance):
         order = context.orders.get(row.order_id)
         found = running(context, self._amendments, order)
         wanted = request_of(row)
-        at = said.effective_at if wanted.effective != "period_end" else datetime.fromisoformat(row.requested_at)
+        is_of_rest = rest_in(wanted) is not None or ends_rest(found, wanted)
+        at = said.effective_at  # of a pause, billing is held to it: what is paid until then is known
+        if wanted.effective == "period_end" and not is_of_rest:
+            at = datetime.fromisoformat(row.requested_at)
         known = {each.id for each in (*said.before, *said.after)}
         late = (each for each in found.contract.lines if said.after and each.id not in known)
         _check_in_time(row, found, said)
@@ -210,7 +219,8 @@ class Amending(DBOSConfiguredInstance):
         with self._amendments.at(row.id) as one:
             version = one.next_version()
             invoices = " ".join(changed.named("invoice"))
-            until = (said.ends_at and said.ends_at + _grace(wanted)) or (said.effective_at if less(said) else None)
+            is_less = less(said) or rest_in(wanted)
+            until = (said.ends_at and said.ends_at + _grace(wanted)) or (said.effective_at if is_less else None)
             ends_at = said.ends_at and said.ends_at.isoformat()
             one.advance("applied", next_attempt_at=until, version=version, invoices=invoices, ends_at=ends_at)
             if (action := reversal_in(wanted)) and change.at_period_end:
@@ -224,8 +234,8 @@ class Amending(DBOSConfiguredInstance):
     @DBOS.step(name="Amending.end")
     @resumable
     def end(self, amendment_id: str) -> Outcome:
-        """Let the target take back what there is less of, once that counts; of one that was given up, what it had
-        delivered."""
+        """Let the target take back what there is less of, once that counts, and suspend or take up the service; of one
+        that was given up, let it take back what it had delivered."""
         row = self._amendments.row(amendment_id)
         if row.next_attempt_at is None or row.state not in ("applied", "given_up"):
             return "done"
@@ -234,6 +244,8 @@ class Amending(DBOSConfiguredInstance):
         return self._guarded(row, self._end)
 
     def _end(self, row: sa.Row[Any]) -> Outcome:
+        if row.state == "applied" and rest_in(request_of(row)):
+            return self._rest(row)
         if row.state == "applied" or row.delivery_attempt:
             self._take_back(row)
         with self._amendments.at(row.id) as one:
@@ -256,6 +268,19 @@ class Amending(DBOSConfiguredInstance):
             attempt = context.orders.next_attempt(row.order_id)
             self._amendments.change(row.id, delivery_attempt=attempt)
             context.platforms.provision(ProvisioningRequest(row.order_id, lines, attempt, row.legal_entity))
+
+    def _rest(self, row: sa.Row[Any]) -> Outcome:
+        """Let the target have the service suspended, or not, as the contract is now; and again when a pause is over."""
+        context, resumes_at = self._context, _preview(row).resumes_at
+        found = running(context, self._amendments, context.orders.get(row.order_id))
+        if not found.is_over:
+            suspended = found.contract.state == "paused"
+            context.platforms.suspend(Suspension(row.order_id, row.id, suspended, row.legal_entity))
+        again = resumes_at if resumes_at and resumes_at > context.clock() else None
+        with self._amendments.at(row.id) as one:
+            one.advance(one.row.state, next_attempt_at=again, ends_at=again and again.isoformat())
+        wake(context.database, row.contract_id, context.clock())
+        return "done"
 
     # ---- what every step has in common
 
@@ -352,8 +377,8 @@ def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPrev
 
 
 def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:
-    """Return from when a change is carried out that counts from a moment. Another end is agreed at once."""
-    if isinstance(wanted.actions[0], ChangeTerm):
+    """Return from when a change is carried out that counts from a moment. An end and a pause are agreed at once."""
+    if isinstance(wanted.actions[0], ChangeTerm | Pause | Resume):
         return datetime.fromtimestamp(0, UTC)
     return effective_at - BEFORE_A_TERM if renewal_in(wanted) else effective_at
 

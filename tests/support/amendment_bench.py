@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote
@@ -20,11 +20,12 @@ from canonical.amendments import (
     ContractChange,
     InvoicePreview,
     NewAmendment,
+    Pause,
 )
 from canonical.billing import Contract, Invoice, InvoiceLine, Posting
 from canonical.cases import Action as CaseAction
 from canonical.cases import Case
-from canonical.deals import Deal, DealStatus, PricedLine, ProvisioningRequest, RenewalDeal
+from canonical.deals import Deal, DealStatus, PricedLine, ProvisioningRequest, RenewalDeal, Suspension
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.money import Money
 from canonical.orders import Plan
@@ -47,6 +48,7 @@ MONTH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC
 BUYER = Customer("cus_1", "Buyer", Address(country="DE"), crm="salesforce", references={"salesforce": "001"})
 VAT = Decimal("0.19")
 NO = (422, b'{"type": "/problems/platform-rejected", "title": "No", "status": 422, "detail": "no"}')
+EARLY = (422, NO[1].replace(b'"no"', b'"not yet", "field": "effective_at"'))
 AWAY = (503, b'{"type": "/problems/platform-unavailable", "title": "Away", "status": 503, "detail": "away"}')
 
 
@@ -67,14 +69,16 @@ class Everybody:
         """The products that the ERP has out of use."""
         self.away = False
         """Whether billing is, when it is asked for a preview."""
-        self.period = MONTH
-        """The period of billing that runs."""
+        self.period: Period | None = None
+        """The period of billing that runs, where it is not the calendar month."""
         self.refused_end: date | None = None
         """The end of a term with which billing has no period that ends."""
         self.last_period = False
         """Whether the last period of the term runs, so that billing says what a renewal would bill."""
         self.changes: list[ContractChange] = []
         self.requests: list[ProvisioningRequest] = []
+        self.suspensions: list[bool] = []
+        """Whether the service was to be suspended, each time that the target was told."""
         self.removed = 0
         self.shown: list[str] = []
         self.states: list[DealStatus] = []
@@ -84,24 +88,32 @@ class Everybody:
         """What the CRM was asked to offer again, by its key."""
         self.crm = "works"
         """Whether the CRM works when it is to offer something, is `away`, or `refuses`."""
+        self.now: Callable[[], datetime] = lambda: MONTH.start
+        """The moment that it is for billing."""
         self.meanwhile: Callable[[], object] = lambda: None
         """What happens while billing works a preview out."""
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         place = path.partition("?")[0].split("/")[1:]
+        if (refused := self._refused(place, body)) is not None:
+            return refused
+        found = self._known(place) if method == "GET" else self._done(method, place, body)
+        return 200, msgspec.json.encode(found)
+
+    def _refused(self, place: list[str], body: bytes) -> tuple[int, bytes] | None:
+        """Return the answer of a platform that is away, or refuses what it is asked; None for one that does it."""
         if self.target != "works" and place[0] == "provisioning":
             return NO if self.target == "refuses" else AWAY
+        if self.crm != "works" and "renewal-deals" in place:
+            return NO if self.crm == "refuses" else AWAY
+        is_preview, change = place[-2:] == ["change", "preview"], place[-1] == "change"
         if self.away and place[-1] == "preview":
             self.meanwhile()
             return AWAY
-        if self.refused_end and place[-1] == "preview" and f'"{self.refused_end}"'.encode() in body:
+        is_refused = self.refused_end is not None and is_preview and f'"{self.refused_end}"'.encode() in body
+        if is_refused or (change and (self.status != 200 or self._is_late(_change(body)))):
             return NO
-        if self.status != 200 and place[-1] == "change":
-            return NO
-        if self.crm != "works" and "renewal-deals" in place:
-            return NO if self.crm == "refuses" else AWAY
-        found = self._known(place) if method == "GET" else self._done(method, place, body)
-        return 200, msgspec.json.encode(found)
+        return EARLY if is_preview and self._is_early(_change(body)) else None
 
     def _known(self, place: list[str]) -> Any:
         match place:
@@ -128,12 +140,8 @@ class Everybody:
                 draft = msgspec.json.decode(body, type=Invoice)
                 more = Money(self.tax, "EUR")
                 return Posting("", draft.total + more, draft.tax + more, draft.total + more, draft.issued_on, key)
-            case "PUT", ["provisioning", "v1", "orders", _]:
-                self.requests.append(msgspec.json.decode(body, type=ProvisioningRequest))
-                return self.requests[-1]
-            case "DELETE", ["provisioning", *_]:
-                self.removed += 1
-                return {"id": "ord"}
+            case _, ["provisioning", "v1", "orders", _, *what]:
+                return self._delivered(method, what, body)
             case _:
                 return self._crm(place, body)
 
@@ -146,15 +154,49 @@ class Everybody:
         self.states.append(shown)
         return shown
 
+    def _delivered(self, method: str, what: list[str], body: bytes) -> Any:
+        if method == "DELETE":
+            self.removed += 1
+            return {"id": "ord"}
+        if what:
+            wanted = msgspec.json.decode(body, type=Suspension)
+            self.suspensions.append(wanted.suspended)
+            return wanted
+        self.requests.append(msgspec.json.decode(body, type=ProvisioningRequest))
+        return self.requests[-1]
+
+    def _is_early(self, change: ContractChange) -> bool:
+        """Return whether a change counts from a moment outside of the period that runs."""
+        is_of_period = change.at_period_end or change.term is not None
+        month = self._period()
+        return not is_of_period and not month.start <= change.effective_at <= month.end
+
+    def _is_late(self, change: ContractChange) -> bool:
+        """Return whether the period is over with which a contract was to rest, or to go on."""
+        is_done = any(each.id == change.id for each in self.changes)
+        return change.pause is not None and not is_done and change.effective_at != self._period().end
+
+    def _period(self) -> Period:
+        """Return the period that runs."""
+        if self.period:
+            return self.period
+        start = self.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return Period(start, (start + timedelta(days=31)).replace(day=1))
+
     def _preview(self, change: ContractChange) -> BillingPreview:
-        period = self.period
         if change.term is not None:
             day = change.term.ends_on
             return BillingPreview(change.effective_at, (), day and datetime.combine(day, time(12), UTC))
+        if change.pause is not None:
+            day = change.pause.until if isinstance(change.pause, Pause) else None
+            return BillingPreview(self._period().end, (), resumes_at=day and datetime.combine(day, time(), UTC))
         if change.at_period_end and not (change.renewal and self.last_period):
-            return BillingPreview(period.end if change.renewal is None else change.effective_at, ())
-        since = period.start if change.renewal else change.effective_at
-        counted = share("seconds", period, since, period.end)
+            return BillingPreview(self._period().end if change.renewal is None else change.effective_at, ())
+        if change.contract.state == "paused":
+            return BillingPreview(change.effective_at, ())
+        month = (self.period or MONTH) if change.renewal else self._period()
+        since = month.start if change.renewal else change.effective_at
+        counted = share("seconds", month, since, month.end)
         before, after = (sum(each.net.amount for each in lines) for lines in (change.contract.lines, change.lines))
         before = 0 if change.renewal else before
         lines: list[InvoiceLine] = []
@@ -166,9 +208,7 @@ class Everybody:
             net = counted.of_price(price) + Money(self.cent if sign > 0 else 0, "EUR")
             tax = net.times(VAT)
             lines.append(InvoiceLine("SEAT", "Seats", 1, net, tax, date(2026, 3, 10), date(2026, 3, 31)))
-            parts.append(
-                ChargedPart(("seat",), since, period.end, True, price, period.start, period.end, period.months)
-            )
+            parts.append(ChargedPart(("seat",), since, month.end, True, price, month.start, month.end, month.months))
         tax = sum((each.tax for each in lines[1:]), lines[0].tax)
         total = sum((each.net for each in lines[1:]), lines[0].net) + tax
         draft = Invoice(
@@ -200,6 +240,7 @@ class Bench:
         self.context = context
         self.clock = clock
         self.everybody = everybody
+        everybody.now = clock
         self.runs = AmendmentRuns(context, Engine(EngineSettings("sqlite://", "test"), context.database, clock))
         self.records, self.amending = self.runs.records, self.runs.amending
         orders = context.orders
@@ -267,3 +308,7 @@ def seats(quantity: int) -> ChangeQuantity:
 
 def a_line(key: str, sku: str = "SUPPORT") -> AddLine:
     return AddLine(key, sku, "More", Decimal(1), Decimal(5), "month")
+
+
+def _change(body: bytes) -> ContractChange:
+    return msgspec.json.decode(body, type=ContractChange)

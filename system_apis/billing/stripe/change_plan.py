@@ -85,7 +85,7 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
     placed: list[tuple[Row, list[PricedLine]]] = []
     unplaced = [line for line in wanted.values() if line.id not in homes]
     touched = {key for key in present.keys() | wanted.keys() if present.get(key) != wanted.get(key)}
-    if change.term is not None or change.renewal is not None:
+    if change.term is not None or change.renewal is not None or change.pause is not None:
         touched |= set(present)
     _check_begun(change, touched, waiting)
     free = [each for each in running if each not in done and _goes_on(change, each, present)]

@@ -17,6 +17,7 @@ from canonical.amendments import (
     BillingPreview,
     ContractChange,
     InvoicePreview,
+    Pause,
     ends_on,
     months_after,
     renewed,
@@ -25,13 +26,15 @@ from canonical.amendments import (
 from canonical.billing import Contract
 from canonical.faults import Rejected
 from canonical.ids import Clock
-from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews
+from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews, rests
 from system_apis.billing.stripe.change_plan import CHANGES, OVER, ChangedSubscription, Remaining
 from system_apis.billing.stripe.client import Row, StripeClient, at
 from system_apis.billing.stripe.contracts import Contracts, reference, with_references
 from system_apis.billing.stripe.parts import Item, Part
+from system_apis.billing.stripe.periods import ends_near, moment_of, months_of, period_of
 from system_apis.billing.stripe.previews import Sold
 from system_apis.billing.stripe.price_list import PriceList
+from system_apis.billing.stripe.rests import Rest
 
 PRORATED = {"at_once": "always_invoice", "next_invoice": "create_prorations", "none": "none"}
 """How Stripe settles the part of a period that is affected (Update a subscription, `proration_behavior`)."""
@@ -58,8 +61,8 @@ class Known(msgspec.Struct, frozen=True):
     def end_of_period(self, change: ContractChange, concerned: Sequence[str]) -> datetime:
         """Return the end of the period that is paid, the latest of the subscriptions that a change is about."""
         rows = [each for each in self.subscriptions if each["id"] in concerned] or self.subscriptions
-        ends = [_period(each)[1] for each in rows if each["status"] not in OVER]
-        return _moment(max(ends)) if ends else change.effective_at
+        ends = [period_of(each)[1] for each in rows if each["status"] not in OVER]
+        return moment_of(max(ends)) if ends else change.effective_at
 
 
 class ContractChanges:
@@ -86,6 +89,10 @@ class ContractChanges:
         if change.term is not None:
             ends = [self._end_of(change, each.subscription, change.term.ends_on) for each in plan.to_change]
             return BillingPreview(change.effective_at, (), max((each for each in ends if each), default=None))
+        if change.pause is not None:
+            found = self._rest(change, plan)
+            turns_at = found.turns_at or known.end_of_period(change, plan.concerned)
+            return BillingPreview(turns_at, (), resumes_at=found.resumes_at)
         if change.at_period_end and change.renewal is None:
             return BillingPreview(known.end_of_period(change, plan.concerned), ())
         if change.renewal is not None:
@@ -107,9 +114,11 @@ class ContractChanges:
         known = await self._known(change.contract)
         plan = await self._planned(change, known)
         if change.renewal is not None and (early := _before_last_period(change, plan)):
-            until = _moment(_period(early)[1]).isoformat()
+            until = moment_of(period_of(early)[1]).isoformat()
             reason = f"{change.contract.id} is renewed in the last period of its term, and the one until {until} runs"
             raise Rejected("billing", reason, field="effective_at")
+        if change.pause is not None:
+            rests.check_in_time(change, self._rest(change, plan), self._timezone(change.contract.legal_entity))
         for target in plan.to_change:
             await self._update(change, target)
         ended = [each.subscription for each in plan.to_change if each.ends and not change.at_period_end]
@@ -153,6 +162,9 @@ class ContractChanges:
                 self._end_of(change, each.subscription, change.term.ends_on)
         if change.renewal is not None:
             self._check_terms(change, plan, change.renewal.ends_on)
+        if isinstance(change.pause, Pause):
+            rests.check_begins(change, self._rest(change, plan), self._timezone(contract.legal_entity))
+            rests.check_settled([await self._has_pending(each.subscription) for each in plan.to_change])
         _check_schedules(change, plan, known.schedules)
         items = [item for each in plan.to_change for item in each.items]
         items += [item for each in plan.to_begin for item in each]
@@ -164,15 +176,15 @@ class ContractChanges:
     def _check_moment(self, change: ContractChange, plan: Remaining) -> None:
         """Raise `Rejected` for a moment outside of the period that runs: what was before is billed, and what comes is
         not yet."""
-        periods = [_period(each.subscription) for each in plan.to_change]
+        periods = [period_of(each.subscription) for each in plan.to_change]
         since = [starts for starts, _ in periods]
         since += [_earliest(items[0], self._clock()) for items in plan.to_begin]
         moment, what = int(change.effective_at.timestamp()), f"a change of {change.contract.id} may count"
         if since and moment < max(since):
-            reason = f"{what} from {_moment(max(since)).isoformat()} on: what was before is billed"
+            reason = f"{what} from {moment_of(max(since)).isoformat()} on: what was before is billed"
             raise Rejected("billing", reason, field="effective_at")
         if periods and moment > min(ends for _, ends in periods):
-            until = _moment(min(ends for _, ends in periods))
+            until = moment_of(min(ends for _, ends in periods))
             reason = f"{what} until {until.isoformat()}, the end of the period that runs"
             raise Rejected("billing", reason, field="effective_at")
 
@@ -180,12 +192,12 @@ class ContractChanges:
         """Raise `Rejected` for a renewal of a term, or for another one, with which not all periods end."""
         begins = [term_end(change, each.subscription) for each in plan.to_change]
         running = [each.subscription for each in plan.to_change if not each.ends]
-        cycles = [(_moment(each["billing_cycle_anchor"]), _months(each)) for each in running]
+        cycles = [(moment_of(each["billing_cycle_anchor"]), months_of(each)) for each in running]
         cycles += [(max(begins), parts.months(items[0].lines[0]) or 1) for items in plan.to_begin if begins]
         zone = self._timezone(change.contract.legal_entity)
         until = datetime.combine(day, time(), zone)
         for anchor, months in cycles:
-            ends = _ends_near(anchor, months, day)
+            ends = ends_near(anchor, months, day)
             begun = max(begins, default=change.effective_at)
             if not any(abs(each - until) <= A_MONTHS_END and each > begun for each in ends):
                 days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each > begun]
@@ -197,14 +209,18 @@ class ContractChanges:
         one that has no end. Raises `Rejected` for a day on which no period ends, or a period that is paid beyond."""
         if day is None:
             return None
-        ends = _ends_near(_moment(row["billing_cycle_anchor"]), _months(row), day)
-        zone, paid = self._timezone(change.contract.legal_entity), _moment(_period(row)[1])
+        ends = ends_near(moment_of(row["billing_cycle_anchor"]), months_of(row), day)
+        zone, paid = self._timezone(change.contract.legal_entity), moment_of(period_of(row)[1])
         if found := [each for each in ends if each.astimezone(zone).date() == day and each >= paid]:
             return found[0]
         days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each >= paid]
         possible = " or ".join(days) or f"{paid.astimezone(zone):%Y-%m-%d}"
         reason = f"a period of {change.contract.id} has to end on the day: take {possible}"
         raise Rejected("billing", reason, field="actions[0].ends_on")
+
+    def _rest(self, change: ContractChange, plan: Remaining) -> Rest:
+        rows = [each.subscription for each in plan.to_change]
+        return rests.rest(change, rows, self._timezone(change.contract.legal_entity))
 
     # ---- previews
 
@@ -229,7 +245,7 @@ class ContractChanges:
             change.contract.currency,
             {item["id"]: tuple(parts.line_ids(item["metadata"])) for item in row["items"]["data"]},
             self._sold_at(target.items),
-            _period(row),
+            period_of(row),
             await self._charges(source["id"], lines),
             self._price_list.months,
         )
@@ -320,6 +336,9 @@ class ContractChanges:
         if change.term is not None:
             ends = self._end_of(change, row, change.term.ends_on)
             return {"cancel_at": int(ends.timestamp()) if ends else "", "proration_behavior": "none"}
+        if change.pause is not None:
+            found = rests.rest(change, [row], self._timezone(change.contract.legal_entity))
+            return {"pause_collection": rests.collection(change.pause, found)}
         if target.ends and change.at_period_end:
             return {"cancel_at_period_end": True}
         wanted: Row = {"proration_behavior": how}
@@ -365,7 +384,7 @@ class ContractChanges:
 
 def _prorated(change: ContractChange, target: ChangedSubscription) -> str:
     """Return how the part of a period that is affected is settled. What ends has no next invoice."""
-    if change.at_period_end:
+    if change.at_period_end or change.contract.state == "paused":  # of what is void, nothing is paid
         return "none"
     return "always_invoice" if target.ends and change.settlement != "none" else PRORATED[change.settlement]
 
@@ -412,22 +431,16 @@ def _is_of(metadata: Row, contract: Contract) -> bool:
     return metadata.get("tiergate_contract") == contract.id
 
 
-def _period(row: Row) -> tuple[int, int]:
-    """Return the seconds since 1970 at which the present period of a subscription starts and ends."""
-    first: Row = row["items"]["data"][0]
-    return first["current_period_start"], first["current_period_end"]
-
-
 def term_end(change: ContractChange, row: Row) -> datetime:
     """Return the end of the last period of a subscription in the term that a renewal follows. Raises `Rejected` where
     no period ends with the term."""
-    paid, until = _moment(_period(row)[1]), change.effective_at
-    for each in _ends_near(_moment(row["billing_cycle_anchor"]), _months(row), until.date()):
+    paid, until = moment_of(period_of(row)[1]), change.effective_at
+    for each in ends_near(moment_of(row["billing_cycle_anchor"]), months_of(row), until.date()):
         if abs(each - until) <= A_MONTHS_END and each >= paid:
             return each
     reason = (
-        f"the term of {change.contract.id} ends on {ends_on(change.contract)}, and no period of {_months(row)} months "
-        f"ends with it: the one that runs ends on {paid:%Y-%m-%d}. Agree to that end first, with `term`"
+        f"the term of {change.contract.id} ends on {ends_on(change.contract)}, and no period of {months_of(row)} "
+        f"months ends with it: the one that runs ends on {paid:%Y-%m-%d}. Agree to that end first, with `term`"
     )
     raise Rejected("billing", reason, field="actions[0]")
 
@@ -435,26 +448,10 @@ def term_end(change: ContractChange, row: Row) -> datetime:
 def _before_last_period(change: ContractChange, plan: Remaining) -> Row | None:
     """Return a subscription that a renewal changes, and that has more periods in the term; None if there is none."""
     rows = (each.subscription for each in plan.to_change)
-    return next((each for each in rows if _moment(_period(each)[1]) != term_end(change, each)), None)
-
-
-def _months(row: Row) -> int:
-    """Return the months of each period of a subscription."""
-    return mapping.months_of(row["items"]["data"][0]["price"])
-
-
-def _ends_near(anchor: datetime, step: int, day: date) -> list[datetime]:
-    """Return the ends of periods of so many months round a day, which count from their anchor (Billing cycle)."""
-    near = (12 * (day.year - anchor.year) + day.month - anchor.month) // step
-    counts = (each for each in range(near - 1, near + 3) if each > 0)
-    return [datetime.combine(months_after(anchor.date(), each * step), anchor.timetz()) for each in counts]
+    return next((each for each in rows if moment_of(period_of(each)[1]) != term_end(change, each)), None)
 
 
 def _earliest(item: Item, now: datetime) -> int:
     """Return from when on a new item can begin, in seconds since 1970: its first period has to run still."""
     first = months_after(now.date(), -(parts.months(item.lines[0]) or 1)) + timedelta(days=1)
     return int(datetime.combine(first, time(), UTC).timestamp())
-
-
-def _moment(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -248,6 +248,29 @@ def test_a_partner_changes_no_price_and_sees_no_limit_of_ours(environment: Envir
     assert (withdrawn.status_code, withdrawn.json()["state"]) == (200, "given_up")
 
 
+def test_a_partner_pauses_the_contract_of_its_customer_and_nobody_elses(environment: Environment) -> None:
+    order = customer_of(environment, NORD, "Rests")
+    partner, path = Partner(environment), f"/partners/v2/contracts/{contract_of(order).id}"
+    body = {"actions": [{"action": "pause"}], "effective": "period_end"}
+
+    seen = partner.call("POST", f"{path}/amendments/preview", json=body).raise_for_status().json()
+    others = Partner(environment, SUED).call("POST", f"{path}/amendments/preview", json=body)
+    at_once = partner.call("POST", f"{path}/amendments/preview", json=body | {"effective": "now"})
+    asked = partner.call("POST", f"{path}/amendments", json=body, headers={"idempotency-key": "rests"}).json()
+
+    assert (seen["invoices"], seen["resumes_on"], seen["needs_approval"]) == ([], None, False)
+    assert (others.status_code, at_once.json()["errors"][0]["path"]) == (404, "$.effective")
+    done = amendment_in(environment, amendment_of(environment, asked["id"]), "applied")
+    assert done.preview
+    assert done.preview.in_words() == f"paused from {seen['pauses_on']}"
+    versions = partner.call("GET", path).json()["versions"]
+    assert [each["state"] for each in versions] == ["active", "paused"]
+    resumed = partner.call("POST", f"{path}/amendments/preview", json={**body, "actions": [{"action": "resume"}]})
+    assert resumed.json()["errors"] == [
+        {"path": "$.actions[0]", "reason": f"the pause has not begun: reverse {done.id}"}
+    ]
+
+
 def test_contracts_and_changes_of_another_partners_customers_are_not_there(
     environment: Environment, first: Order
 ) -> None:

@@ -18,14 +18,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from canonical.amendments import (
     Action,
     AddLine,
+    AmendmentPreview,
     Cancel,
     ChangeDiscount,
     ChangePlan,
     ChangePrice,
     ChangeQuantity,
     ChangeTerm,
+    Pause,
     RemoveLine,
     Renew,
+    Resume,
     Reverse,
     mrr,
 )
@@ -33,14 +36,15 @@ from canonical.cases import Case
 from canonical.money import Money, total
 from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER
 from policies.problems import ProblemError
+from process_apis.amendments.contract import RunningContract, running, timeline
 from process_apis.amendments.withdrawal import give_up
 from process_apis.records.amendments import ENDED
-from tests.support.amendment_bench import MONTH, Bench, Everybody
+from tests.support.amendment_bench import Bench, Everybody
 from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over
 
-LAST = datetime(2026, 3, 28, tzinfo=UTC)
-"""The clock stays within the period that the stand-in of billing knows."""
+LAST = datetime(2026, 6, 20, tzinfo=UTC)
+"""Where the clock stops."""
 LINE = st.sampled_from(["seat", "support", "new", "other", "nothing"])
 NUMBER = st.sampled_from([Decimal(each) for each in ("0", "1", "2.5", "7", "10", "40", "-3")])
 PRICE = st.sampled_from([Decimal(each) for each in ("0", "5", "19.99", "20", "30", "99.5")])
@@ -61,6 +65,7 @@ ACTION: st.SearchStrategy[Action] = st.one_of(
     st.builds(RemoveLine, line=LINE),
     st.builds(Cancel),
     st.builds(ChangeTerm, ends_on=st.sampled_from([None, *(date(2026, 3, each) for each in (9, 20, 24, 29, 30))])),
+    st.builds(ChangeTerm, ends_on=st.sampled_from([date(2026, each, 1) for each in (5, 6, 9)])),
     st.builds(
         Renew,
         ends_on=st.sampled_from([date(2026, 3, 29), date(2026, 6, 1), date(2028, 3, 1)]),
@@ -76,7 +81,7 @@ AT_ONCE: list[dict[str, Any]] = [
 WHEN: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.sampled_from(AT_ONCE),
     st.fixed_dictionaries(
-        {"effective": st.just("date"), "effective_on": st.dates(date(2026, 3, 8), date(2026, 3, 27))}
+        {"effective": st.just("date"), "effective_on": st.dates(date(2026, 3, 8), date(2026, 6, 19))}
     ),
 )
 
@@ -102,6 +107,9 @@ class Changes(RuleBasedStateMachine):
     def ids(self) -> list[str]:
         page = self.bench.records.page(SOMEBODY, self.bench.contract_id, None, None, 100)
         return [each.id for each in reversed(page.items)]
+
+    def found(self) -> RunningContract:
+        return running(self.bench.context, self.bench.records, self.bench.context.orders.get(self.bench.order_id))
 
     def cases(self) -> list[Case]:
         return [each for key in self.ids for each in self.bench.cases(key)]
@@ -165,13 +173,21 @@ class Changes(RuleBasedStateMachine):
         self.everybody.last_period = data.draw(st.booleans())
         self.ask([Renew(date(2026, 9, 1), Decimal(5)), *data.draw(st.lists(ACTION, max_size=1))], {})
 
+    @rule(until=st.sampled_from([None, *(date(2026, each, 1) for each in (4, 5, 6, 8))]))
+    def pause(self, until: date | None) -> None:
+        self.ask([Pause(until)], {"effective": "period_end"})
+
+    @rule()
+    def resume(self) -> None:
+        self.ask([Resume()], {"effective": "period_end"})
+
     @rule(provisioning=st.sampled_from(["works", "away", "refuses"]), away=st.booleans(), refuses=st.booleans())
     def trouble(self, provisioning: str, *, away: bool, refuses: bool) -> None:
         self.everybody.target, self.everybody.away = provisioning, away
         self.everybody.status = 422 if refuses else 200
 
     @precondition(lambda self: self.clock.now < LAST)
-    @rule(hours=st.integers(min_value=1, max_value=72))
+    @rule(hours=st.one_of(st.integers(min_value=1, max_value=72), st.sampled_from([24 * 20, 24 * 35])))
     def wait(self, hours: int) -> None:
         self.clock.now = min(LAST, self.clock.now + timedelta(hours=hours))
 
@@ -216,7 +232,29 @@ class Changes(RuleBasedStateMachine):
         for each in self.bench.records.versions(self.bench.contract_id):
             said = each.preview
             changed = mrr(said.after, "EUR") - mrr(said.before, "EUR")
+            if is_of_rest(said):
+                changed = mrr(said.after, "EUR").times(-1 if said.is_pause else 1)
             assert total((delta.mrr for delta in said.deltas), "EUR") == changed
+
+    @invariant()
+    def no_line_changes_while_the_contract_rests(self) -> None:
+        found = self.found()
+        for each in self.everybody.changes:
+            rests = [one.paused_by for one in found.rests if one.holds_at(each.effective_at)]
+            is_of_lines = bool(each.lines) and each.lines != each.contract.lines
+            agreed_after = [one.id for one in self.everybody.changes].index(each.id)
+            done_before = {one.id for one in self.everybody.changes[:agreed_after]}
+            assert not (is_of_lines and not each.at_period_end and done_before.intersection(rests))
+
+    @invariant()
+    def what_rests_brings_no_revenue(self) -> None:
+        found = self.found()
+        shown = timeline(self.bench.records, found, self.clock.now)
+        moments = [each.since for each in shown.versions]
+        assert moments == sorted(moments)
+        for each in shown.versions:
+            assert each.mrr == mrr(each.lines if each.state == "active" else (), "EUR")
+            assert (each.state == "paused") == (bool(each.lines) and found.rests_at(each.since))
 
     @invariant()
     def one_at_a_time(self) -> None:
@@ -239,17 +277,31 @@ class Changes(RuleBasedStateMachine):
             left = [each for each in map(self.bench.of, self.ids) if each.state not in ENDED]
             assert [each for each in left if each.state != "scheduled"] == []
             # what comes after a change for the end of the period counts from then on at the earliest
-            assert [each for each in left if each.effective_at is None or each.effective_at < MONTH.end] == []
+            assert [each for each in left if each.effective_at is None or each.effective_at < LAST] == []
             self.one_thing_of_each()
             self.the_versions_follow_each_other()
+            self.the_service_is_as_the_contract_is()
             before = Money(29950, "EUR")
             assert before + self._all_deltas() == mrr(self.bench.lines(), "EUR")
         finally:
             self.open.close()
 
+    def the_service_is_as_the_contract_is(self) -> None:
+        """Check that the target has suspended what rests, and nothing else, once it was told all."""
+        found = self.found().contract.state
+        assert found == "cancelled" or (self.everybody.suspensions or [False])[-1] == (found == "paused")
+
     def _all_deltas(self) -> Money:
+        """Return what all changes of lines are worth: a rest changes none."""
         made = self.bench.records.versions(self.bench.contract_id)
-        return total((delta.mrr for each in made if not each.is_future for delta in each.preview.deltas), "EUR")
+        of_lines = (each.preview for each in made if not each.is_future and not is_of_rest(each.preview))
+        return total((delta.mrr for each in of_lines for delta in each.deltas), "EUR")
+
+
+def is_of_rest(said: AmendmentPreview) -> bool:
+    """Return whether a change lets a contract rest, takes it up, or takes a pause back before that has begun."""
+    takes_back = said.before == said.after and [each.action for each in said.deltas] == ["reverse"]
+    return said.is_pause or said.is_resumption or takes_back
 
 
 END_WITH = ("approve", "compensate")
