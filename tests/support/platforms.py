@@ -100,6 +100,11 @@ class PlatformSet:
         """Return what the provisioning target itself has of an order."""
         return httpx.get(f"{self.sandbox.url('control')}/provisioning/{order_id}").raise_for_status().json()
 
+    def is_suspended(self, order_id: str) -> bool:
+        """Return whether the target has suspended the service of an order."""
+        answer = httpx.get(f"{self.sandbox.url('control')}/provisioning/{order_id}/suspension").raise_for_status()
+        return bool(answer.json()["suspended"])
+
     def hold_back(self, event: str) -> None:
         """Let billing report every event but `event`, until `let_go`."""
         (endpoint,) = self.stripe.v1.webhook_endpoints.list().data
