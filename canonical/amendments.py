@@ -235,7 +235,8 @@ class ContractChange(msgspec.Struct, frozen=True):
     the lines stay as they are, and end on its day. With a `renewal` the lines count from the period that begins with
     the end of the term, at `effective_at`, and an end of billing that was agreed before is taken away. With a `pause`
     the lines stay as they are: nothing is billed from the end of the period that is paid, or everything again. Where
-    that has to be a certain moment, it is `effective_at`: when the change is carried out.
+    that has to be a certain moment, it is `effective_at`: when the change is carried out. A contract that is `paused`
+    then has paid nothing of the period.
     """
 
     id: Key
@@ -247,6 +248,7 @@ class ContractChange(msgspec.Struct, frozen=True):
     term: ChangeTerm | None = None
     renewal: Renew | None = None
     pause: Pause | Resume | None = None
+    paused: bool = False
 
 
 class ChargedPart(msgspec.Struct, frozen=True):

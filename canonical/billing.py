@@ -14,7 +14,7 @@ from canonical.faults import TRANSIENT, PlatformFault
 from canonical.ids import Key
 from canonical.money import Money, total
 from canonical.parties import Recipient, References
-from canonical.states import ContractState
+from canonical.states import BilledState
 from canonical.tax import ChargedTax, TaxTreatment
 
 ClosedPeriod = Literal["wait", "next"]
@@ -49,7 +49,7 @@ class Contract(msgspec.Struct, frozen=True):
     tax: TaxTreatment
     tax_percent: str
     group: str = "main"
-    state: ContractState = "pending"
+    state: BilledState = "pending"
     references: References = {}
     custom: Custom = {}
     invoicing: InvoiceTerms = InvoiceTerms()

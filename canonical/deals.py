@@ -357,7 +357,7 @@ class Suspension(msgspec.Struct, frozen=True):
     """Whether the service of an order is suspended, as a change of its contract wants it. Nothing that was delivered is
     taken back: what the customer has stays.
 
-    `change_id` tells one suspension from the next: what the target was told under it once is done once.
+    `change_id` tells one suspension from the next: what the target has heard under it once is done once.
     """
 
     order_id: Key

@@ -38,7 +38,10 @@ MEANING: dict[OrderState, str] = {
 """What a state of an order means, for those who read of it in a contract."""
 BEFORE_CREATION: tuple[OrderState, ...] = ("validating", "credit_review")
 """Where an order is checked: nothing was created for it yet."""
-ContractState = Literal["pending", "active", "amending", "paused", "past_due", "renewing", "cancelled", "expired"]
+BilledState = Literal["pending", "active", "amending", "past_due", "renewing", "cancelled", "expired"]
+"""What a contract may be for billing, which bills on while it is paused, and voids that."""
+ContractState = Literal[BilledState, "paused"]
+"""What a contract may be at a moment."""
 
 ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     "received": frozenset({"validating", "cancelled"}),

@@ -65,8 +65,8 @@ class RunningContract(msgspec.Struct, frozen=True):
 
     order: Order
     contract: Contract
-    """As it is now: its recurring lines, and what billing calls its records. It is `cancelled` when it was ended,
-    `expired` when nobody has renewed it, and `paused` while it rests."""
+    """As it is now: its recurring lines, and what billing calls its records. It is `cancelled` when it was ended, and
+    `expired` when nobody has renewed it."""
     since: datetime
     """From when it is that. An earlier change of it is not possible any more."""
     changed_by: str
@@ -154,14 +154,9 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         until = each.preview.ends_on
         contract = renewed(contract, until) if until and each.preview.is_renewal else with_end(contract, until)
     is_over = bool(made and not lines) or (ends_at is not None and ends_at <= now)
-    rests = _rests(made)
-    if is_over:
-        contract = msgspec.structs.replace(contract, state="expired" if lapses else "cancelled")
-    elif any(each.holds_at(now) for each in rests):
-        contract = msgspec.structs.replace(contract, state="paused")
     return RunningContract(
         order,
-        contract,
+        msgspec.structs.replace(contract, state="expired" if lapses else "cancelled") if is_over else contract,
         since,
         changed_by,
         zone,
@@ -173,7 +168,7 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         ends_at,
         ended_by,
         lapses,
-        rests,
+        _rests(made),
     )
 
 

@@ -11,8 +11,6 @@ from datetime import date, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from canonical.amendments import (
     AmendmentPreview,
     AmendmentRequest,
@@ -55,13 +53,9 @@ def billing_change(
 ) -> ContractChange:
     """Return what billing is to make of a contract, which has the lines `after` from `effective_at` on."""
     first, renewal, pause = wanted.actions[0], renewal_in(wanted), rest_in(wanted)
-    contract = found.contract
-    if contract.state != "cancelled":
-        state = "paused" if found.rests_at(effective_at) else "active"
-        contract = msgspec.structs.replace(contract, state=state)
     return ContractChange(
         amendment_id,
-        contract,
+        found.contract,
         after,
         effective_at,
         at_period_end=wanted.effective == "period_end" or is_to_come(found, wanted) or renewal is not None,
@@ -69,6 +63,7 @@ def billing_change(
         term=first if isinstance(first, ChangeTerm) else None,
         renewal=renewal,
         pause=Resume() if ends_rest(found, wanted) else pause,
+        paused=found.rests_at(effective_at),
     )
 
 

@@ -274,7 +274,7 @@ class Amending(DBOSConfiguredInstance):
         context, resumes_at = self._context, _preview(row).resumes_at
         found = running(context, self._amendments, context.orders.get(row.order_id))
         if not found.is_over:
-            suspended = found.contract.state == "paused"
+            suspended = found.rests_at(found.read_at)
             context.platforms.suspend(Suspension(row.order_id, row.id, suspended, row.legal_entity))
         again = resumes_at if resumes_at and resumes_at > context.clock() else None
         with self._amendments.at(row.id) as one:

@@ -428,7 +428,7 @@ def _may_be(wanted: ContractFilter) -> Iterator[sa.ColumnElement[bool]]:
             yield column == value
     if wanted.sku:
         yield sa.and_(has_had.c.order_seq == orders.c.seq, has_had.c.sku == wanted.sku)
-    if wanted.state == "cancelled":
+    if wanted.state in ("cancelled", "paused"):
         yield sa.exists().where(amendments.c.order_id == orders.c.id, amendments.c.state.in_(("applied", "scheduled")))
 
 

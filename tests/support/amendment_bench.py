@@ -78,7 +78,7 @@ class Everybody:
         self.changes: list[ContractChange] = []
         self.requests: list[ProvisioningRequest] = []
         self.suspensions: list[bool] = []
-        """Whether the service was to be suspended, each time that the target was told."""
+        """Whether the service was to be suspended, each time that the target heard of it."""
         self.removed = 0
         self.shown: list[str] = []
         self.states: list[DealStatus] = []
@@ -192,7 +192,7 @@ class Everybody:
             return BillingPreview(self._period().end, (), resumes_at=day and datetime.combine(day, time(), UTC))
         if change.at_period_end and not (change.renewal and self.last_period):
             return BillingPreview(self._period().end if change.renewal is None else change.effective_at, ())
-        if change.contract.state == "paused":
+        if change.paused:
             return BillingPreview(change.effective_at, ())
         month = (self.period or MONTH) if change.renewal else self._period()
         since = month.start if change.renewal else change.effective_at

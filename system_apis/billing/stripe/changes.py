@@ -384,7 +384,7 @@ class ContractChanges:
 
 def _prorated(change: ContractChange, target: ChangedSubscription) -> str:
     """Return how the part of a period that is affected is settled. What ends has no next invoice."""
-    if change.at_period_end or change.contract.state == "paused":  # of what is void, nothing is paid
+    if change.at_period_end or change.paused:  # of what is void, nothing is paid
         return "none"
     return "always_invoice" if target.ends and change.settlement != "none" else PRORATED[change.settlement]
 

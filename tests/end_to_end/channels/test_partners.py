@@ -249,7 +249,7 @@ def test_a_partner_changes_no_price_and_sees_no_limit_of_ours(environment: Envir
 
 
 def test_a_partner_pauses_the_contract_of_its_customer_and_nobody_elses(environment: Environment) -> None:
-    order = customer_of(environment, NORD, "Rests")
+    order = environment.paid_order(environment.sale("Rests With Nord", partner=NORD, evergreen=True))
     partner, path = Partner(environment), f"/partners/v2/contracts/{contract_of(order).id}"
     body = {"actions": [{"action": "pause"}], "effective": "period_end"}
 

@@ -193,7 +193,7 @@ def test_a_kill_after_each_step_of_a_pause_voids_and_suspends_once(later: Enviro
     for moment, suspended in ((done.preview.effective_at, True), (done.preview.resumes_at, False)):
         later.fault("provisioning", kind="late", matching="suspension", milliseconds=1500)
         go_on(later, moment + timedelta(hours=2))
-        wait_until(lambda: later.faults_left("provisioning") == 0, 40, "the target is told")
+        wait_until(lambda: later.faults_left("provisioning") == 0, 40, "the target has heard of it")
         later.kill("process")
         later.start("process")
         wait_until(lambda suspended=suspended: later.is_suspended(order.id) == suspended, 30, "the target has it")

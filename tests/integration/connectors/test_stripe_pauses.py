@@ -206,8 +206,7 @@ def test_a_contract_that_rests_is_ended_without_a_credit_or_a_charge(account: St
         sale.wait(10)
         await sale.amend(rest(sale, Pause()))
         sale.wait(30)
-        sale.contract = msgspec.structs.replace(sale.contract, state="paused")
-        change = sale.change(key="amd_2")
+        change = sale.change(key="amd_2", paused=True)
 
         assert (await sale.preview(change)).invoices == ()
         assert await sale.amend(change) == []

@@ -287,9 +287,10 @@ class Changes(RuleBasedStateMachine):
             self.open.close()
 
     def the_service_is_as_the_contract_is(self) -> None:
-        """Check that the target has suspended what rests, and nothing else, once it was told all."""
-        found = self.found().contract.state
-        assert found == "cancelled" or (self.everybody.suspensions or [False])[-1] == (found == "paused")
+        """Check that the target has suspended what rests, and nothing else, once it has heard all."""
+        found = self.found()
+        is_suspended = (self.everybody.suspensions or [False])[-1]
+        assert found.contract.state == "cancelled" or is_suspended == found.rests_at(self.clock.now)
 
     def _all_deltas(self) -> Money:
         """Return what all changes of lines are worth: a rest changes none."""
