@@ -374,17 +374,16 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
         since = f"from {self.effective_at:%Y-%m-%d}"
         if self.is_term:
             return f"ends on {self.ends_on}" if self.ends_on else f"without end {since}"
-        if self.is_pause:
-            return f"paused from {self.pauses_on}" + (f" until {self.resumes_on}" if self.resumes_on else "")
-        if self.is_resumption:
-            return f"resumed from {self.resumes_on}"
+        if self.is_pause or self.is_resumption:
+            until = f" until {self.resumes_on}" if self.resumes_on else ""
+            return f"paused from {self.pauses_on}{until}" if self.is_pause else f"resumed from {self.resumes_on}"
         if not self.after:
             return f"ended {since}, by us" if self.ended_by == "us" else f"ended {since}"
         changed = ", ".join(_in_words(was, now) for was, now in changed_lines(self.before, self.after))
         if self.is_renewal:
             renewed = f"renewed until {self.ends_on}"
             return f"{renewed}: {changed}" if changed else renewed
-        return f"{changed} {since}"
+        return f"{changed} {since}" if changed else "not paused after all"
 
 
 def _in_words(was: PricedLine | None, now: PricedLine | None) -> str:

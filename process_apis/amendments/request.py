@@ -216,7 +216,13 @@ def _of_pause(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Fiel
         yield FieldError("$.effective", "a pause counts from the end of the period that is paid: say `period_end`")
     if rest is not None and not rest.resumed_by:
         yield FieldError("$.actions[0]", f"{rest.paused_by} pauses the contract {_in_words(found, rest)} already")
+    for each in found.order.lines:
+        if each.state == "failed":  # what is delivered late is billed at once
+            reason = f"{each.line.name} could not be delivered: let it be tried again, or skip it"
+            yield FieldError("$.actions[0]", reason)
     over, latest = ends_on(found.contract), months_after(found.today, validation.LONGEST_TERM)
+    if over is not None and over <= found.today:
+        over = None  # it goes on after its term
     if action.until is not None and not found.today < action.until < (over or date.max):
         before = f", and before {over}, the end of the term" if over else ""
         yield FieldError("$.actions[0].until", f"take a day after {found.today}{before}")

@@ -82,6 +82,10 @@ class Billing(Protocol):
         The same change again, also days later or after it was interrupted, changes nothing and returns the same. Raises
         `NotFound` for a contract that is not there, and `Rejected` for one that has ended, that is billed otherwise
         than it says, or for a moment before the period that runs (field `effective_at`).
+
+        With a `pause` nothing of what is billed from the end of the present period on is charged, up to the period that
+        begins on its day or until the contract is resumed, and that period is charged whole. `Rejected` names the days
+        that are possible, and says where a part of the contract would be paid for any longer.
         """
         ...
 

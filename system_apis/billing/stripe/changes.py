@@ -163,7 +163,8 @@ class ContractChanges:
         if change.renewal is not None:
             self._check_terms(change, plan, change.renewal.ends_on)
         if isinstance(change.pause, Pause):
-            rests.check_begins(change, self._rest(change, plan), self._timezone(contract.legal_entity))
+            zone = self._timezone(contract.legal_entity)
+            rests.check_begins(change, self._rest(change, plan), self._clock(), zone)
             rests.check_settled([await self._has_pending(each.subscription) for each in plan.to_change])
         _check_schedules(change, plan, known.schedules)
         items = [item for each in plan.to_change for item in each.items]

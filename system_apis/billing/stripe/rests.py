@@ -70,11 +70,16 @@ def check_in_time(change: ContractChange, found: Rest, zone: tzinfo) -> None:
         raise Rejected("billing", reason, field="effective_at")
 
 
-def check_begins(change: ContractChange, found: Rest, zone: tzinfo) -> None:
-    """Raise `Rejected` for a pause that would begin when the contract is over."""
-    over = ends_on(change.contract)
-    if found.turns_at is not None and over is not None and found.turns_at.astimezone(zone).date() >= over:
-        reason = f"the period that is paid is the last one of {change.contract.id}, which ends on {over}"
+def check_begins(change: ContractChange, found: Rest, now: datetime, zone: tzinfo) -> None:
+    """Raise `Rejected` for a pause that would begin when the contract is over. One that has gone on after its term has
+    no such end."""
+    over, turns_at = ends_on(change.contract), found.turns_at
+    if over is None or turns_at is None or over <= now.astimezone(zone).date():
+        return
+    if turns_at.astimezone(zone).date() >= over:
+        reason = (
+            f"the period that is paid is the last one of {change.contract.id}, which ends on {over}: renew it first"
+        )
         raise Rejected("billing", reason, field="actions[0]")
 
 

@@ -180,6 +180,8 @@ def test_a_pause_does_not_begin_with_the_end_of_the_contract(account: StripeAcco
         refused = await sale.refused(rest(sale, Pause()))
 
         assert (refused.field, "is the last one of" in refused.reason) == ("actions[0]", True)
+        sale.wait(30)
+        assert await sale.amend(rest(sale, Pause())) == []  # nobody has ended it, so it goes on after its term
 
     run(account, tmp_path, act)
 

@@ -21,8 +21,10 @@ from canonical.amendments import (
     ChangePrice,
     ChangeQuantity,
     ChangeTerm,
+    Pause,
     RemoveLine,
     Renew,
+    Resume,
     Reverse,
     amended,
     contract_value,
@@ -33,6 +35,7 @@ from canonical.amendments import (
     months_between,
     mrr,
     renewed,
+    rest_delta,
     reversal_deltas,
     reversed_lines,
     with_end,
@@ -262,6 +265,23 @@ def test_the_deltas_of_actions_add_up_to_the_difference_of_the_contract(
         first, until = max(since, of.starts_on), months_after(of.starts_on, term_months)
         whole = contract_value(after, first, until, currency) - contract_value(of.lines, first, until, currency)
         assert sum(each.contract_value.amount for each in found if each.contract_value) == whole.amount
+
+
+@given(starts_on=DAYS, begins=st.integers(0, 40), months=st.integers(0, 40), cents=st.integers(0, 10**7))
+def test_a_pause_takes_the_revenue_and_the_value_of_its_months_and_its_end_gives_them_back(
+    starts_on: date, begins: int, months: int, cents: int
+) -> None:
+    of = contract(line("seat", "3", str(Decimal(cents) / 100), listed="100000"), starts_on=starts_on, term_months=0)
+    since, until = months_after(starts_on, begins), months_after(starts_on, begins + months)
+
+    taken, back = (rest_delta(of, action, since, until) for action in (Pause(until), Resume()))
+
+    assert (taken.mrr, taken.contract_value) == (-mrr(of.lines, "EUR"), mrr(of.lines, "EUR").times(-months))
+    assert taken.list_value == Money(-30_000_000 * months, "EUR")
+    for which in ("mrr", "contract_value", "list_value"):
+        assert getattr(taken, which) + getattr(back, which) == Money(0, "EUR")
+    endless = rest_delta(of, Pause(), since, None)
+    assert (endless.mrr, endless.contract_value, endless.list_value) == (taken.mrr, None, None)
 
 
 @given(DAYS, DAYS)

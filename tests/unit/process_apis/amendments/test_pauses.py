@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from canonical.amendments import (
@@ -23,8 +25,13 @@ from canonical.amendments import (
     Reverse,
 )
 from canonical.money import Money
+from policies.catalogue.live import LiveCatalogue
+from policies.catalogue.model import SHIPPED
 from policies.problems import ProblemError
 from process_apis.amendments.contract import page, running, timeline
+from process_apis.amendments.preview import preview
+from process_apis.amendments.request import planned
+from process_apis.records.database import order_lines, writing
 from tests.support.amendment_bench import MONTH, Bench, a_line, seats
 from tests.support.process_context import SOMEBODY
 
@@ -203,6 +210,24 @@ def test_a_contract_without_end_is_paused_for_no_longer_than_a_term_may_be(bench
     assert far == {"$.actions[0].until": "take a day until 2036-03-10"}
 
 
+def test_a_contract_that_goes_on_after_its_term_is_paused_as_one_without_end(bench: Bench) -> None:
+    bench.clock.now = datetime(2027, 4, 10, 12, tzinfo=UTC)
+
+    asked = bench.ask(Pause(date(2027, 7, 1)), key="pause", effective="period_end")
+
+    assert bench.run(asked).state == "applied"
+    assert [state for _, state, _ in versions(bench)] == ["active", "paused", "active"]
+
+
+def test_a_line_that_could_not_be_delivered_is_cleared_up_before_a_pause(bench: Bench) -> None:
+    with writing(bench.context.database) as connection:
+        connection.execute(order_lines.update().where(order_lines.c.line_id == "support").values(state="failed"))
+
+    assert refusals(bench, Pause(), effective="period_end") == {
+        "$.actions[0]": "Support could not be delivered: let it be tried again, or skip it"
+    }
+
+
 def test_a_contract_is_paused_and_taken_up_once(bench: Bench) -> None:
     paused = rest(bench)
     again = refusals(bench, Pause(), effective="period_end")
@@ -276,6 +301,7 @@ def test_a_pause_that_has_not_begun_is_taken_back_from_billing_and_the_target_he
     assert [(each.action, each.mrr, each.contract_value) for each in done.preview.deltas] == [
         ("reverse", REVENUE, Money(59900, "EUR"))
     ]
+    assert bench.everybody.shown[-1] == "not paused after all"
     assert bench.run(bench.ask(seats(9), key="fewer", settlement="none")).state == "applied"
     bench.clock.now = NOON
     for each in (paused, back):
@@ -356,3 +382,19 @@ def test_a_preview_says_what_a_pause_takes_and_changes_nothing(bench: Bench) -> 
     assert (said.pauses_on, said.resumes_on, said.resumes_at) == (date(2026, 4, 1), JUNE, GOES_ON)
     assert (said.invoices, said.before == said.after) == ((), True)
     assert (bench.everybody.changes, bench.records.undecided(bench.contract_id)) == ([], ())
+
+
+@pytest.mark.parametrize(("until", "lost"), [(None, 329450), (JUNE, 59900), (date(2026, 5, 1), None)])
+def test_a_pause_is_held_to_what_a_contract_may_lose_and_one_without_end_to_the_whole_term(
+    bench: Bench, tmp_path: Path, until: date | None, lost: int | None
+) -> None:
+    file, said = tmp_path / "catalogue.toml", "[amendment_approvals]\n"
+    file.write_text(SHIPPED.read_text().replace(said, f"{said}lost_value = {{ EUR = 50000 }}\n"))
+    context = msgspec.structs.replace(bench.context, live_catalogue=LiveCatalogue(file))
+    wanted = AmendmentRequest((Pause(until),), "period_end")
+    found = running(context, bench.records, context.orders.get(bench.order_id))
+
+    said_of_it = preview(context, "amd_1", found, wanted, planned(context, found, wanted, bench.clock.now))
+
+    expected = [f"the contract loses {Money(lost, 'EUR')} of its value"] if lost else []
+    assert [each.partition(", and")[0] for each in said_of_it.approvals] == expected
