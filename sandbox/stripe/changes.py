@@ -321,10 +321,14 @@ class Changes:
         """Return how collection is paused; `""` ends that (Pause payment collection)."""
         if wanted == "":
             return None
+        for name in wanted:
+            if name not in ("behavior", "resumes_at"):
+                at = f"pause_collection[{name}]"
+                raise invalid(f"Received unknown parameter: {at}", at, "parameter_unknown")
         if wanted.get("behavior") not in PAUSES:
             name = "pause_collection[behavior]"
             raise invalid(f"Invalid {name}: must be one of {', '.join(PAUSES)}", name, "")
-        until = int(wanted["resumes_at"]) if wanted.get("resumes_at") else None
+        until = forms.whole(wanted, "resumes_at", "pause_collection") if wanted.get("resumes_at") else None
         if until is not None and until <= self.account.clock.seconds():
             raise invalid("`resumes_at` must be in the future.", "pause_collection[resumes_at]", "")
         return {"behavior": wanted["behavior"], "resumes_at": until}

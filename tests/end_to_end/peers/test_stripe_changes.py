@@ -373,8 +373,8 @@ def test_what_is_void_while_collection_is_paused_uses_no_credit_of_the_customer(
     credit = {"amount": -5_000, "currency": "usd"}
     shop.api.v1.customers.balance_transactions.create(shop.customer, credit)  # pyright: ignore[reportArgumentType]
     past = seconds(datetime(2021, 8, 1, tzinfo=UTC))
-    for wanted in ({"behavior": "void", "resumes_at": past}, {"resumes_at": seconds(CHANGE)}):
-        with pytest.raises(stripe.InvalidRequestError, match=r"in the future|behavior"):
+    for wanted in ({"behavior": "void", "resumes_at": past}, {"resumes_at": seconds(CHANGE)}, {"until": past}):
+        with pytest.raises(stripe.InvalidRequestError, match=r"in the future|behavior|unknown parameter"):
             shop.change(running, pause_collection=wanted)
     paused = shop.change(running, pause_collection={"behavior": "void"})
     assert paused.pause_collection
