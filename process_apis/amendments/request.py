@@ -236,10 +236,11 @@ def _of_pause(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Fiel
 
 
 def _in_the_way(found: RunningContract, until: date | None) -> Iterator[Applied]:
-    """Yield what waits for a day before that on which a pause is over: it could not be carried out then."""
+    """Yield what waits for a day before that on which a pause is over, and could not be carried out then."""
     for each in found.versions:
         begins = each.since - BEFORE_A_TERM if each.preview.is_renewal else each.since
-        if each.is_future and (until is None or begins < datetime.combine(until, time(), found.zone)):
+        ends_it = not each.preview.after
+        if each.is_future and not ends_it and (until is None or begins < datetime.combine(until, time(), found.zone)):
             yield each
 
 

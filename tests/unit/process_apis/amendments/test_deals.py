@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,8 +17,10 @@ from canonical.amendments import (
     ChangeQuantity,
     ChangeTerm,
     NewAmendment,
+    Pause,
     RemoveLine,
     Renew,
+    Resume,
     months_after,
 )
 from canonical.cases import Case
@@ -142,6 +144,26 @@ def test_a_line_is_how_many_more_or_less_there_are_to_be(
     sales.sell(*lines)
 
     assert [each.actions for each in sales.asked] == [actions]
+
+
+def test_a_deal_of_a_contract_that_is_paused_is_a_case_and_holds_up_nothing(sales: Sales) -> None:
+    bench = sales.bench
+    paused = bench.run(bench.ask(Pause(), key="pause", effective="period_end"))
+    bench.clock.now = datetime(2026, 4, 10, 12, tzinfo=UTC)
+    bench.run(paused.id)
+
+    sales.sell()
+
+    (case,) = sales.cases
+    reason = "the contract is paused from 2026-04-01: resume it first"
+    assert (case.kind, case.reason, len(sales.asked)) == ("amendment_invalid", reason, 1)
+    assert bench.run(bench.ask(Resume(), key="resume", effective="period_end")).state == "applied"
+    go_on = sales.deals.act(case, "retry")
+    assert go_on
+    go_on()
+    sales.read()
+    assert sales.asked[-1].actions == (ChangeQuantity("seat", Decimal(15)),)
+    assert bench.run(sales.row.amendment_id).effective_at == datetime(2026, 5, 1, tzinfo=UTC)
 
 
 def test_a_cancellation_ends_the_contract_whatever_its_lines_are(sales: Sales) -> None:

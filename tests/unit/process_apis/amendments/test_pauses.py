@@ -275,6 +275,32 @@ def test_what_counts_after_a_pause_is_agreed_within_it(bench: Bench) -> None:
     assert [state for _, state, _ in versions(bench)] == ["active", "paused", "active", "active", "active"]
 
 
+def test_what_is_asked_for_after_a_contract_is_resumed_counts_from_the_day_on_which_it_goes_on(bench: Bench) -> None:
+    paused = rest(bench, None)
+    bench.clock.now = NOON
+    bench.run(paused)
+    resume(bench)
+
+    more = bench.run(bench.ask(seats(9), key="fewer", settlement="none"))
+
+    assert (more.state, more.effective_at) == ("scheduled", datetime(2026, 5, 1, tzinfo=UTC))
+
+
+def test_a_contract_that_is_to_end_in_a_pause_is_paused_until_then(bench: Bench) -> None:
+    ends = bench.ask(Cancel(), key="ends", effective="date", effective_on=date(2026, 5, 10))
+    assert bench.run(ends).state == "scheduled"
+    paused = rest(bench, None)
+    assert [state for _, state, _ in versions(bench)] == ["active", "paused", "cancelled"]
+
+    for moment in (MONTH.end, datetime(2026, 5, 10, tzinfo=UTC)):
+        bench.clock.now = moment
+        for each in (paused, ends):
+            bench.run(each)
+
+    assert (bench.everybody.suspensions, bench.everybody.removed, present(bench)) == ([True], 1, "cancelled")
+    assert bench.everybody.changes[-1].paused
+
+
 @pytest.mark.parametrize("action", [seats(11), Renew(date(2028, 3, 1))])
 def test_what_waits_for_a_day_in_a_pause_is_withdrawn_first(bench: Bench, action: Action) -> None:
     on = {} if isinstance(action, Renew) else {"effective": "date", "effective_on": date(2027, 2, 27)}
