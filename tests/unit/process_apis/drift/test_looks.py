@@ -31,6 +31,9 @@ from tests.unit.process_apis.drift.conftest import ADDRESS, CUSTOMER, KIM, NUMBE
 
 FRENCH = Principal("else", "sales-france", frozenset({"drift:read"}), frozenset({"FR01"}), "jti", 0.0, 0.0)
 
+REQUEST = b'{"key": "one", "actions": [{"action": "cancel"}]}'
+"""What was asked for does not matter here."""
+
 
 def look(bench: Bench, record: str = CUSTOMER) -> list[Drift]:
     return bench.repairs.look(record, SOMEBODY)
@@ -160,7 +163,7 @@ def test_the_term_in_the_crm_is_held_against_the_end_that_is_agreed_now(
     preview = AmendmentPreview(bench.contract, now, LINES, LINES, (delta,), ends_on=ends_on)
     about = {"contract_id": bench.contract, "order_id": bench.order, "customer_id": CUSTOMER, "legal_entity": "DE01"}
     made = {"state": "applied", "version": 1, "effective_at": now.isoformat(), "preview": msgspec.json.encode(preview)}
-    at = {"requested_at": "", "updated_at": "", "requested_by": "", "request": b"{}", "correlation_id": "cor_1"}
+    at = {"requested_at": "", "updated_at": "", "requested_by": "", "request": REQUEST, "correlation_id": "cor_1"}
     with bench.context.database.begin() as connection:
         connection.execute(amendments.insert().values(id="amd_1", **about, **made, **at))
 
@@ -230,7 +233,7 @@ def test_a_contract_waits_for_its_amendment_and_for_its_state_in_the_crm(bench: 
     assert held
     bench.systems.contract = msgspec.structs.replace(held, term_months=1)
     about = {"contract_id": bench.contract, "order_id": bench.order, "customer_id": CUSTOMER, "legal_entity": "DE01"}
-    at = {"requested_at": "", "updated_at": "", "requested_by": "", "request": b"{}", "correlation_id": "cor_1"}
+    at = {"requested_at": "", "updated_at": "", "requested_by": "", "request": REQUEST, "correlation_id": "cor_1"}
     with bench.context.database.begin() as connection:
         connection.execute(amendments.insert().values(id="amd_1", state=state, **about, **at))
     assert refused(lambda: look(bench, bench.contract)) == "not-allowed-now"
