@@ -75,7 +75,7 @@ class ClientSecrets:
         """Return whether the secret is the client's. A wrong one takes as long for every name."""
         known = (await self._known()).get(client, [])
         async with self._busy:
-            if not self._unowned:  # made when somebody first asks, whoever that is: a start has no time for it
+            if not self._unowned:  # made for the first guess of all, at whatever name: a start has no time for it
                 self._unowned = await asyncio.to_thread(self._hasher.hash, secrets.token_urlsafe(32))
             digests = [*known, *[self._unowned] * (VALID - len(known))]
             if self._wrong_lately() > FREE:

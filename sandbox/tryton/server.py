@@ -31,8 +31,8 @@ class TrytonError(RuntimeError):
 
 
 def fingerprint(year: int, site: Site) -> str:
-    """Return a digest that changes when a template is outdated: modules, version, books, site or year. The books of a
-    site are the same whoever decides about tax."""
+    """Return a digest that changes when a template is outdated: modules, version, books, site or year. The books
+    are the same whether the mapping decides about tax or billing."""
     of = msgspec.structs.replace(site, taxed_by_billing=False)
     facts = f"{version('trytond')} {MODULES} {year} {of}".encode() + BOOKS.read_bytes()
     return hashlib.sha256(facts).hexdigest()[:12]

@@ -71,7 +71,7 @@ def database(database_url: str) -> Generator[sa.Engine]:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Contents:
-    """All rows that version 0.1 left, by the table."""
+    """Return all rows that version 0.1 left, by the table."""
     path = tmp_path_factory.mktemp("recorded") / "recorded.sqlite"
     load(FIRST_STATE.read_text(), path)
     engine = open_database(f"sqlite:///{path}")
