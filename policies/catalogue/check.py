@@ -6,7 +6,6 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date
-from functools import lru_cache
 from itertools import chain
 from typing import Any, get_args
 
@@ -47,17 +46,10 @@ def load(path: pathlib.Path = SHIPPED) -> Catalogue:
 def load_with_text(path: pathlib.Path) -> tuple[Catalogue, str]:
     """Return what `load` does, with the text of the same moment."""
     raw = path.read_bytes()
-    catalogue, violations = _read_once(raw, catalogue_type())
+    catalogue, violations = read(raw)
     if catalogue is None or violations:
         raise CatalogueError(path.name, violations)
     return catalogue, document.text_of(raw)
-
-
-@lru_cache(maxsize=4)
-def _read_once(raw: bytes, _of: type[Catalogue]) -> tuple[Catalogue | None, list[Violation]]:
-    """Return what `read` does. A process asks several times for the same bytes at its start, and a catalogue never
-    changes; the type of it does when a policy declares another section."""
-    return read(raw)
 
 
 def read(raw: bytes, today: date | None = None) -> tuple[Catalogue | None, list[Violation]]:
