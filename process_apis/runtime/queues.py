@@ -121,8 +121,7 @@ class PartitionQueue(WatchedQueue):
         super().__init__(database, PARTITIONS, poll)
         self._poll = poll
         of_one = self._here & (self._jobs.queue_partition_key == sa.bindparam("partition"))
-        on_sqlite = database.dialect.name == "sqlite"
-        self._last_place = sa.select(sa.func.max(self._jobs.priority)).where(of_one) if on_sqlite else None
+        self._last_place = sa.select(sa.func.max(self._jobs.priority)).where(of_one)
 
     def launch(self, dbos: DBOS) -> None:
         """Begin to poll, once the engine is launched."""
@@ -134,11 +133,9 @@ class PartitionQueue(WatchedQueue):
             DBOS.enqueue_workflow(PARTITIONS, workflow, *arguments)
         self.wake()
 
-    def _place(self, partition: str) -> int | None:
+    def _place(self, partition: str) -> int:
         """Return the place of what comes last in `partition`. The engine goes by the time at which a workflow was put
-        into its queue, which on SQLite it knows by the second only."""
-        if self._last_place is None:
-            return None
+        into its queue, which it knows by the millisecond on PostgreSQL, and on SQLite by the second only."""
         with self._database.connect() as connection:
             return 1 + (connection.scalar(self._last_place, {"partition": partition}) or 0)
 
