@@ -309,6 +309,11 @@ def with_terms(line: PricedLine, terms: LineTerms) -> PricedLine:
     )
 
 
+def nothing_of(line: PricedLine) -> PricedLine:
+    """Return a line in a quantity of 0: what a target is to have of one that it takes back."""
+    return with_terms(line, msgspec.structs.replace(line.terms, quantity=line.terms.quantity * 0))
+
+
 def deal_line(line: PricedLine) -> DealLine:
     """Return a recurring line of a contract as one of a deal, which `priced_line` makes the same line of."""
     months = MONTHS[line.interval] if line.billing_months is None else line.billing_months

@@ -148,7 +148,7 @@ RENEWAL_TRANSITIONS: dict[RenewalState, frozenset[RenewalState]] = {
     "quoted": frozenset({"scheduled", "blocked", "renewed", "lapsing", "dropped"}),
     "scheduled": frozenset({"found", "quoted", "blocked", "renewed", "lapsing", "dropped"}),
     "lapsing": frozenset({"scheduled", "renewed", "grace", "expired", "dropped", "by_hand"}),
-    "grace": frozenset({"expired"}),
+    "grace": frozenset({"expired", "renewed", "dropped"}),
     "renewed": frozenset(),
     "expired": frozenset(),
     "dropped": frozenset({"found"}),

@@ -7,7 +7,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.billing import Contract
 from canonical.cases import Finding
-from canonical.deals import PricedLine
+from canonical.deals import PricedLine, ProvisioningRequest, nothing_of
 from canonical.orders import Order, OrderLine
 from canonical.states import check_contract
 from policies.context.correlation import correlated
@@ -78,11 +78,13 @@ class Activation(DBOSConfiguredInstance):
 
     def _bill_late(self, order: Order, contract: Contract, lines: tuple[PricedLine, ...]) -> None:
         """Bill lines that were delivered after the contract had started, each from now on. Of a contract that is over
-        by then the target takes them back."""
+        by then the target takes back these lines alone: of the others it may have to keep them for days of grace."""
         platforms = self._context.platforms
         found = running(self._context, Amendments(self._context.database, self._context.clock), order)
         if found.over_at is not None and found.over_at <= found.read_at:
-            platforms.deprovision(order.id, order.legal_entity)
+            attempt = self._context.orders.next_attempt(order.id)
+            nothing = tuple(map(nothing_of, lines))
+            platforms.provision(ProvisioningRequest(order.id, nothing, attempt, order.legal_entity))
             return
         for line in lines:
             if line.interval == "one_time":

@@ -70,12 +70,12 @@ class OrderCases:
         return tuple(each for each in case.actions if each != "compensate")
 
     def _is_over(self, order_id: str) -> bool:
-        """Return whether the contract of an order was cancelled, by now or with the period that runs."""
+        """Return whether the contract of an order has expired, or was cancelled by now or with the period that runs."""
         order = self._context.orders.get(order_id)
         if order.plan is None or order.state not in IN_FORCE:
             return False
         records = Amendments(self._context.database, self._context.clock)
-        return running(self._context, records, order).contract.state == "cancelled"
+        return running(self._context, records, order).is_over
 
     def asked_by(self, case: Case) -> str:
         """Return who placed the order."""

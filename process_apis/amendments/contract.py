@@ -185,10 +185,11 @@ def _counted(made: Iterable[Applied], now: datetime) -> list[Applied]:
 
 def _takes_back(later: Applied, earlier: Applied) -> bool:
     """Return whether a change that counts from the same moment as an earlier one takes that back. A pause leaves the
-    lines as they are, as other changes do: what takes it back is a reversal."""
+    lines as they are, as other changes do: what takes it back is its own reversal."""
     if later.preview.after != earlier.preview.before:
         return False
-    return not earlier.preview.is_pause or any(each.action == "reverse" for each in later.preview.deltas)
+    first = later.actions[0]
+    return not earlier.preview.is_pause or (isinstance(first, Reverse) and first.amendment == earlier.id)
 
 
 def _rests(made: Iterable[Applied]) -> tuple[Rest, ...]:

@@ -86,6 +86,8 @@ def preview(
         if not is_early or asked.renewal is not None:
             raise
         said = BillingPreview(change.effective_at, ())
+    if isinstance(asked.pause, Pause):
+        _check_end(found, said.effective_at)
     contract, catalogue = found.contract, context.live_catalogue.current
     closed = window_of(catalogue, contract.legal_entity).closed_period
     postings = _postings(context, said, closed)
@@ -152,6 +154,15 @@ def _rest(found: RunningContract, wanted: AmendmentRequest, said: BillingPreview
         case _:
             delta = rest_delta(contract, Reverse(found.rest.paused_by if found.rest else ""), since, until)
             return _Rest(delta, delta.contract_value)
+
+
+def _check_end(found: RunningContract, rests_at: datetime) -> None:
+    """Raise `Rejected` for a pause where the contract is to end before it begins: that would count from it then."""
+    for each in found.versions:
+        if each.is_future and not each.preview.after and each.since < rests_at:
+            day = f"{each.since.astimezone(found.zone):%Y-%m-%d}"
+            reason = f"{each.id} is to end the contract on {day}, before the pause would begin: withdraw it first"
+            raise Rejected("tiergate", reason, field="actions[0]")
 
 
 def _postings(context: WorkflowContext, said: BillingPreview, closed: ClosedPeriod) -> tuple[Posting | None, ...]:

@@ -101,6 +101,8 @@ def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldEr
     if day is None:
         return []
     until = ends_on(contract)
+    if until is not None and until <= found.today:
+        until = None  # it goes on after its term
     if day < contract.starts_on or (until is not None and day >= until):
         last = f", and ends with the day before {until}" if until else ""
         if until and isinstance(wanted.actions[0], Cancel):
@@ -240,7 +242,8 @@ def _in_the_way(found: RunningContract, until: date | None) -> Iterator[Applied]
     for each in found.versions:
         begins = each.since - BEFORE_A_TERM if each.preview.is_renewal else each.since
         ends_it = not each.preview.after
-        if each.is_future and not ends_it and (until is None or begins < datetime.combine(until, time(), found.zone)):
+        goes_on = until and datetime.combine(until + timedelta(days=1), time(), found.zone)  # some time on that day
+        if each.is_future and not ends_it and (goes_on is None or begins < goes_on):
             yield each
 
 
@@ -261,15 +264,24 @@ def _of_resumption(found: RunningContract, wanted: AmendmentRequest) -> Iterator
 def _while_it_rests(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
     """Yield why what changes lines, or renews, is not done in a pause: what is charged or credited then is void."""
     rest, first = found.rest, wanted.actions[0]
-    if rest is None or isinstance(first, Cancel | ChangeTerm | Pause | Resume) or is_to_come(found, wanted):
+    if rest is None or isinstance(first, Cancel | ChangeTerm | Pause | Resume) or _goes_on_as_it_was(found, wanted):
         return
     begins = moment_of(found, wanted, found.read_at)
-    if isinstance(first, Renew):
-        begins -= BEFORE_A_TERM
+    if isinstance(first, Renew):  # a period that ends within days of the term ends with it
+        begins += BEFORE_A_TERM
     if wanted.effective != "period_end" and rest.until is not None and begins >= rest.until:
         return
     later = "resume it first" if rest.until is None else f"it is changed from {_first_day(found, rest.until)} on"
     yield FieldError("$.actions", f"the contract is paused {_in_words(found, rest)}: {later}")
+
+
+def _goes_on_as_it_was(found: RunningContract, wanted: AmendmentRequest) -> bool:
+    """Return whether a request takes back the pause itself, or the end of the whole contract, before it counts. Of a
+    part that was to end, what is paid in the pause could be no more than the others are."""
+    action = reversal_in(wanted)
+    undone = [each for each in found.versions if action is not None and each.id == action.amendment]
+    is_whole = bool(undone) and not undone[0].preview.after
+    return ends_rest(found, wanted) or (is_whole and is_to_come(found, wanted))
 
 
 def _in_words(found: RunningContract, rest: Rest) -> str:

@@ -18,7 +18,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.amendments import AmendmentPreview, ChangeTerm, NewAmendment, Pause, Resume, changed_lines
 from canonical.cases import Action, CaseKind, Finding
-from canonical.deals import PricedLine, ProvisioningRequest, Suspension, with_terms
+from canonical.deals import PricedLine, ProvisioningRequest, Suspension, nothing_of
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import Order
 from canonical.states import AmendmentState
@@ -37,8 +37,8 @@ from process_apis.amendments.request import (
     rest_in,
 )
 from process_apis.amendments.reversal import reversal_in
-from process_apis.amendments.withdrawal import KINDS, give_up_what_follows
-from process_apis.records.amendments import ENDED, Amendments, preview_of, request_of, wake
+from process_apis.amendments.withdrawal import KINDS, give_up, give_up_what_follows
+from process_apis.records.amendments import ENDED, OURS, Amendments, preview_of, request_of, wake
 from process_apis.records.mass_changes import covers
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
@@ -107,6 +107,10 @@ class Amending(DBOSConfiguredInstance):
         self._after_what_comes_first(row, order)
         found = running(context, self._amendments, order)
         asked_at = datetime.fromisoformat(row.requested_at)
+        if row.requested_by == OURS and isinstance(wanted.actions[0], ChangeTerm):
+            renewed = next((each.id for each in found.versions if each.is_future and each.preview.is_renewal), "")
+            if renewed and give_up(context, self._amendments, row.id, f"{renewed} has renewed the contract meanwhile"):
+                return "stopped"
         try:
             check(found, wanted)
             made = planned(context, found, wanted, asked_at)
@@ -117,6 +121,9 @@ class Amending(DBOSConfiguredInstance):
             ) from refused
         except NotPossible as refused:
             raise Stopped("amendment_invalid", refused.findings, ("retry", "compensate")) from refused
+        if isinstance(wanted.actions[0], Pause) and row.effective_at and _effective(row) <= context.clock():
+            reason = f"the period that it was to begin after ended on {_effective(row):%Y-%m-%d}: ask again"
+            raise Stopped("amendment_invalid", [Finding("actions[0]", reason)], ("compensate",))
         said = preview(context, row.id, found, wanted, made)
         kept = {"preview": msgspec.json.encode(said), "effective_at": said.effective_at.isoformat()}
         self._amendments.change(row.id, **kept)
@@ -225,6 +232,8 @@ class Amending(DBOSConfiguredInstance):
             one.advance("applied", next_attempt_at=until, version=version, invoices=invoices, ends_at=ends_at)
             if (action := reversal_in(wanted)) and change.at_period_end:
                 one.take_nothing_back(action.amendment)
+            if said.sets_end and found.ended_by not in ("", row.id):
+                one.take_nothing_back(found.ended_by)  # the end that was agreed before does not come
             one.note_products(said.after)
         wake(context.database, row.contract_id, context.clock())
         context.orders.change(order.id, crm_status="")  # the poll shows it, if this process does not
@@ -271,16 +280,20 @@ class Amending(DBOSConfiguredInstance):
 
     def _rest(self, row: sa.Row[Any]) -> Outcome:
         """Let the target have the service suspended, or not, as the contract is now; and again when a pause is over."""
-        context, resumes_at = self._context, _preview(row).resumes_at
+        context, again = self._context, self._resumes_at(row)
         found = running(context, self._amendments, context.orders.get(row.order_id))
         if not found.is_over:
             suspended = found.rests_at(found.read_at)
             context.platforms.suspend(Suspension(row.order_id, row.id, suspended, row.legal_entity))
-        again = resumes_at if resumes_at and resumes_at > context.clock() else None
         with self._amendments.at(row.id) as one:
             one.advance(one.row.state, next_attempt_at=again, ends_at=again and again.isoformat())
         wake(context.database, row.contract_id, context.clock())
         return "done"
+
+    def _resumes_at(self, row: sa.Row[Any]) -> datetime | None:
+        """Return when a pause is over by itself, None where that is not to come."""
+        said = preview_of(row) if rest_in(request_of(row)) else None
+        return said.resumes_at if said and said.resumes_at and said.resumes_at > self._context.clock() else None
 
     # ---- what every step has in common
 
@@ -351,7 +364,9 @@ class Amending(DBOSConfiguredInstance):
         with self._amendments.at(row.id) as one:
             is_left = one.row.state != row.state
             if not is_left and row.state in ENDED:
-                one.advance(row.state, next_attempt_at=None, blocked_reason=reasons)
+                again = self._resumes_at(row)  # whatever people do about the pause, its end is reported to the target
+                ends_at = again.isoformat() if again else one.row.ends_at
+                one.advance(row.state, next_attempt_at=again, ends_at=ends_at, blocked_reason=reasons)
             elif not is_left:
                 one.advance("on_hold", next_attempt_at=None, blocked_reason=reasons, held_in=row.state)
         if is_left:
@@ -401,8 +416,12 @@ def _days_before(found: RunningContract, renewal_id: str, until: datetime) -> It
             yield each.since + timedelta(minutes=1)
 
 
+def _effective(row: sa.Row[Any]) -> datetime:
+    return datetime.fromisoformat(row.effective_at)
+
+
 def _due(row: sa.Row[Any]) -> datetime:
-    return _begins(request_of(row), datetime.fromisoformat(row.effective_at))
+    return _begins(request_of(row), _effective(row))
 
 
 def open_case(
@@ -460,18 +479,14 @@ def _grows(before: PricedLine | None, line: PricedLine) -> bool:
 def less(said: AmendmentPreview) -> tuple[PricedLine, ...]:
     """Return the lines of which there is less than before, those that ended in a quantity of 0."""
     gone = [(was, now) for was, now in changed_lines(said.before, said.after) if was is not None]
-    ended = (_nothing_of(was) for was, now in gone if now is None)
+    ended = (nothing_of(was) for was, now in gone if now is None)
     return (*ended, *(now for was, now in gone if now is not None and was.sku == now.sku and _grows(now, was)))
 
 
 def former(said: AmendmentPreview) -> tuple[PricedLine, ...]:
     """Return the lines that were to grow, as they were before: those that were not there in a quantity of 0."""
     changed = changed_lines(said.before, said.after)
-    return tuple(was or _nothing_of(now) for was, now in changed if now is not None and _grows(was, now))
-
-
-def _nothing_of(line: PricedLine) -> PricedLine:
-    return with_terms(line, msgspec.structs.replace(line.terms, quantity=line.terms.quantity * 0))
+    return tuple(was or nothing_of(now) for was, now in changed if now is not None and _grows(was, now))
 
 
 def _preview(row: sa.Row[Any]) -> AmendmentPreview:

@@ -364,6 +364,7 @@ renewals = sa.Table(
     sa.Column("deal_id", KEY, nullable=False, default="", index=True),
     sa.Column("deal_lost", sa.Boolean, nullable=False, default=False),
     sa.Column("asked_again", sa.Boolean, nullable=False, default=False),
+    sa.Column("found_again", sa.Integer, nullable=False, default=0),
     sa.Column("amendment_id", KEY, nullable=False, default=""),
     sa.Column("run", sa.Integer, nullable=False, default=0),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),

@@ -37,6 +37,11 @@ OPEN_DEAL = (
     )
     .limit(1)
 )
+TAKEN_DEAL = sa.select(amending_deals.c.id).where(
+    amending_deals.c.crm == sa.bindparam("crm"),
+    amending_deals.c.deal_id == sa.bindparam("deal"),
+    amending_deals.c.amendment_id != "",
+)
 CONCERN_A_CONTRACT: tuple[CaseKind, ...] = (
     "deal_changed",
     "platform_rejected",
@@ -97,7 +102,8 @@ class Renewals:
 
     def find(self, contract_id: str, ends_on: date, **values: Any) -> None:
         """Keep that a term ends, with `values` when that is new. One that was dropped is found again: the contract has
-        this end again."""
+        this end again. What was asked for before has gone with the end that was to come meanwhile, so it is asked for
+        again, and a deal that was won before is no offer any more."""
         now = self._clock()
         row = {
             "id": renewal_id(contract_id, ends_on),
@@ -113,7 +119,10 @@ class Renewals:
                 return
             one = OneRenewal(connection, row["id"], now.isoformat())
             if one.row.state == "dropped":
-                one.advance("found", next_attempt_at=now, deal_lost=False, asked_again=False, **values)
+                again = {"found_again": one.row.found_again + 1, "deal_lost": False, "asked_again": False}
+                if connection.execute(TAKEN_DEAL, {"crm": one.row.crm, "deal": one.row.deal_id}).first():
+                    again |= {"deal_id": "", "crm": ""}
+                one.advance("found", next_attempt_at=now, amendment_id="", **again, **values)
 
     def wake(self, crm: str, deal_id: str, **changes: Any) -> None:
         """Look at the renewal of an opportunity now, if there is one, and change what is not its state."""

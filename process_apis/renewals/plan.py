@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from math import ceil
@@ -18,6 +18,7 @@ from canonical.states import RenewalState
 from policies.business.renewals import RenewalPolicy
 from process_apis.amendments.contract import RunningContract
 from process_apis.amendments.workflow import BEFORE_A_TERM
+from process_apis.records.amendments import Applied
 
 LAST_CALL = BEFORE_A_TERM + timedelta(days=1)
 """How long before the end of its term a contract gets that end which nobody has renewed: the last period of billing may
@@ -47,6 +48,8 @@ class Standing(msgspec.Struct, frozen=True):
     """The id of the amendment that ends the contract, once that was asked for."""
     withdrawn: frozenset[str] = frozenset()
     """Which of the two were withdrawn."""
+    is_under_way: bool = False
+    """Whether the renewal is being carried out, or is about to be."""
     open_deal: str = ""
     """A won deal that is to change the contract, and has not become an amendment."""
     open_case: str = ""
@@ -110,7 +113,9 @@ def _over(now: Standing) -> Verdict | None:
 def _agreed(now: Standing) -> Verdict | None:
     """Return what becomes of a contract of which a renewal or an end is agreed, or asked for by us."""
     found = now.found
-    if to_come := next((each for each in found.versions if each.is_future and each.preview.is_renewal), None):
+    to_come = next((each for each in found.versions if each.is_future and each.preview.is_renewal), None)
+    ending = next(_ending(found), None)
+    if to_come and not (ending and ending.since < to_come.since):
         return Verdict("scheduled", "its day", amendment_id=to_come.id)
     if found.contract.ends_on is not None:
         if found.lapses:
@@ -131,7 +136,7 @@ def _held(now: Standing) -> Verdict | None:
     at, is_last_call = now.found.read_at, now.is_last_call
     if now.policy is None:
         return Verdict("dropped", f"the catalogue has no renewals of {now.found.contract.legal_entity}")
-    if now.first and now.first == now.renewal and not is_last_call:
+    if now.first and now.first == now.renewal and (now.is_under_way or not is_last_call):
         return _asked("scheduled", now.first)
     if now.open_deal and now.open_deal == now.deal_id and not (now.first or is_last_call):
         return Verdict("quoted", f"the deal {now.open_deal}, which is won, to be read")
@@ -163,12 +168,16 @@ def _blocks(now: Standing) -> str:
     charged because nobody has seen to it."""
     if now.first:
         return f"{now.first}, an amendment that is to be decided first"
-    ending = (each for each in now.found.versions if each.is_future and not each.preview.after)
-    if agreed := next(ending, None):
+    if agreed := next(_ending(now.found), None):
         return f"{agreed.id}, which is to end the contract on {agreed.since:%Y-%m-%d}"
     if now.open_deal:
         return f"the deal {now.open_deal}, which is won and changes the contract"
     return f"the case {now.open_case}" if now.open_case and not now.is_last_call else ""
+
+
+def _ending(found: RunningContract) -> Iterator[Applied]:
+    """Yield the changes to come that end a contract."""
+    return (each for each in found.versions if each.is_future and not each.preview.after)
 
 
 def months_of_next_term(found: RunningContract, policy: RenewalPolicy) -> int:

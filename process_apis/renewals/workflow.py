@@ -18,7 +18,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.amendments import NewAmendment, Renew, amended, ends_on
 from canonical.cases import CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, Rejected
-from canonical.states import RenewalState
+from canonical.states import AmendmentState, OrderState, RenewalState
 from policies.business.renewals import RENEWALS, RenewalPolicy
 from policies.context.correlation import correlated
 from policies.problems import ProblemError
@@ -63,6 +63,8 @@ OTHERS = (
     .order_by(orders.c.seq.desc())
     .limit(MOST_OTHERS)
 )
+UNDER_WAY: tuple[AmendmentState, ...] = ("requested", "checking", "provisioning", "applying")
+"""Where an amendment is that goes on by itself."""
 OVER: tuple[RenewalState, ...] = ("renewed", "expired", "dropped", "by_hand")
 log = structlog.get_logger("tiergate.renewals")
 
@@ -101,9 +103,12 @@ class Renewing(DBOSConfiguredInstance):
             try:
                 self._look(row)
             except TRANSIENT as fault:
-                again = retry(self._context, row.attempts + 1, fault.retry_after).at
+                again = retry(self._context, row.attempts + 1, fault.retry_after)
                 reason = f"{fault.platform}: {fault.reason}"
-                self._enter(row, row.state, again, blocked_reason=reason, attempts=row.attempts + 1)
+                if again.needs_case and row.state not in ("lapsing", "grace"):
+                    self._block(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
+                else:
+                    self._enter(row, row.state, again.at, blocked_reason=reason, attempts=row.attempts + 1)
             except (Rejected, NotFound) as fault:
                 self._block(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
             except NotRenewable as refused:
@@ -115,7 +120,7 @@ class Renewing(DBOSConfiguredInstance):
     def _look(self, row: sa.Row[Any]) -> None:
         order = self._context.orders.get(row.order_id)
         if order.state not in IN_FORCE:
-            self._enter(row, "dropped", None, blocked_reason=f"its order is {order.state}")
+            self._without_order(row, order.state)
             return
         found = running(self._context, self._amendments, order)
         now = self._standing(row, found)
@@ -140,6 +145,18 @@ class Renewing(DBOSConfiguredInstance):
         state, again = self._next(now, said)
         self._enter(row, state, again, blocked_reason=said.reason, **known)
 
+    def _without_order(self, row: sa.Row[Any], state: OrderState) -> None:
+        """Drop the renewal of an order that is given up. One that is held in force, as for a charge by hand, comes
+        back: what was agreed stays, and anything else is blocked."""
+        is_held = state == "on_hold" and self._context.orders.row(row.order_id).held_in in IN_FORCE
+        reason, again = f"its order is {state}", self._context.clock() + LOOK_AGAIN
+        if not is_held:
+            self._enter(row, "dropped", None, blocked_reason=reason)
+        elif row.state in ("lapsing", "grace"):
+            self._enter(row, row.state, again, blocked_reason=reason)
+        else:
+            self._block(row, Finding("order", reason))
+
     def _standing(self, row: sa.Row[Any], found: RunningContract) -> Standing:
         """Return all that decides about a renewal."""
         context, contract = self._context, row.contract_id
@@ -158,6 +175,7 @@ class Renewing(DBOSConfiguredInstance):
             renewal=renewal,
             lapse=lapse,
             withdrawn=frozenset(each for each in asked if self._amendments.row(each).state == "given_up"),
+            is_under_way=bool(renewal) and self._amendments.row(renewal).state in UNDER_WAY,
             open_deal=self._records.open_deal(contract),
             open_case=self._records.open_case(row),
             deal_id=row.deal_id,
@@ -307,8 +325,14 @@ def _policy(now: Standing) -> RenewalPolicy:
 
 
 def _renewal_key(row: sa.Row[Any]) -> str:
-    return f"renewal:{row.contract_id}:{row.ends_on}"
+    return f"renewal:{_term_key(row)}"
 
 
 def _lapse_key(row: sa.Row[Any]) -> str:
-    return f"lapse:{row.contract_id}:{row.ends_on}"
+    return f"lapse:{_term_key(row)}"
+
+
+def _term_key(row: sa.Row[Any]) -> str:
+    """Return what tells a term from others, and from itself where the contract has had another end meanwhile."""
+    key = f"{row.contract_id}:{row.ends_on}"
+    return f"{key}:{row.found_again}" if row.found_again else key

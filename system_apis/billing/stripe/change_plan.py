@@ -66,6 +66,11 @@ def with_change(metadata: Mapping[str, str], change_id: str) -> str:
     return " ".join(named)
 
 
+def without_change(metadata: Mapping[str, str], change_id: str) -> str:
+    """Return the ids of changes without one that was taken back."""
+    return " ".join(each for each in changes_of(metadata) if each != change_id)
+
+
 def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Sequence[Row]) -> Remaining:
     """Return what is left to be done for a change.
 

@@ -43,6 +43,9 @@ PREVIEWED = ("cancel_at", "cancel_at_period_end", "items", "proration_behavior",
 A_MONTHS_END = timedelta(days=3, hours=2)
 """By how much a period's end may be off the end of the term that it belongs to: Stripe counts months in UTC from the
 moment at which the first began, and the term is in days of the seller's books."""
+BEGUN_LATE = timedelta(days=16)
+"""By how much later than the term a period may end: billing begins with the delivery, and each period is as much later
+as the first. Half a month, so that of monthly periods one alone is meant."""
 OF_A_CHANGE = ("subscription_update", "subscription_create")
 """Why an invoice was issued that a change has brought (The Invoice object, `billing_reason`)."""
 
@@ -96,9 +99,9 @@ class ContractChanges:
         if change.at_period_end and change.renewal is None:
             return BillingPreview(known.end_of_period(change, plan.concerned), ())
         if change.renewal is not None:
-            begins = [term_end(change, each.subscription) for each in plan.to_change]
+            begins = [self._term_end(change, each.subscription) for each in plan.to_change]
             change = msgspec.structs.replace(change, effective_at=max(begins, default=change.effective_at))
-            if _before_last_period(change, plan):
+            if _before_last_period(change, plan, self._timezone(change.contract.legal_entity)):
                 return BillingPreview(change.effective_at, ())
         made: list[InvoicePreview] = []
         for target in plan.to_change:
@@ -113,12 +116,14 @@ class ContractChanges:
         no other can. Return the contract as it runs then."""
         known = await self._known(change.contract)
         plan = await self._planned(change, known)
-        if change.renewal is not None and (early := _before_last_period(change, plan)):
+        if change.renewal is not None and (
+            early := _before_last_period(change, plan, self._timezone(change.contract.legal_entity))
+        ):
             until = moment_of(period_of(early)[1]).isoformat()
             reason = f"{change.contract.id} is renewed in the last period of its term, and the one until {until} runs"
             raise Rejected("billing", reason, field="effective_at")
         if change.pause is not None:
-            rests.check_in_time(change, self._rest(change, plan), self._timezone(change.contract.legal_entity))
+            await self._check_in_time(change, plan, known)
         for target in plan.to_change:
             await self._update(change, target)
         ended = [each.subscription for each in plan.to_change if each.ends and not change.at_period_end]
@@ -133,6 +138,23 @@ class ContractChanges:
         concerned = list(dict.fromkeys((*plan.concerned, *further)))
         issued = [invoice for key in concerned for invoice in await self._issued(change, key)]
         return _after(change, [each["id"] for each in begun.values()], further, issued)
+
+    async def _check_in_time(self, change: ContractChange, plan: Remaining, known: Known) -> None:
+        """Raise `Rejected` for a pause, or a resumption, of which the period is over. What a part of the contract has
+        of it already is taken back, since it will never be whole."""
+        try:
+            rests.check_in_time(change, self._rest(change, plan), self._timezone(change.contract.legal_entity))
+        except Rejected:
+            left = [each.subscription["pause_collection"] for each in plan.to_change]
+            for row in known.subscriptions:
+                if row["status"] not in OVER and change_plan.has(row, change.id):
+                    await self._client.post(
+                        at("subscriptions", row["id"]),
+                        f"undo:{change.id}:{row['id']}",
+                        pause_collection=rests.former(next(iter(left), None)),
+                        metadata={CHANGES: change_plan.without_change(row["metadata"], change.id)},
+                    )
+            raise
 
     # ---- what is there, and what is to be done
 
@@ -164,7 +186,10 @@ class ContractChanges:
             self._check_terms(change, plan, change.renewal.ends_on)
         if isinstance(change.pause, Pause):
             zone = self._timezone(contract.legal_entity)
-            rests.check_begins(change, self._rest(change, plan), self._clock(), zone)
+            found = self._rest(change, plan)
+            rests.check_begins(change, found, self._clock(), zone)
+            others = [each for each in known.subscriptions if each["id"] not in plan.concerned]
+            rests.check_paid(change, found, [each for each in others if each["status"] not in OVER], zone)
             rests.check_settled([await self._has_pending(each.subscription) for each in plan.to_change])
         _check_schedules(change, plan, known.schedules)
         items = [item for each in plan.to_change for item in each.items]
@@ -191,33 +216,44 @@ class ContractChanges:
 
     def _check_terms(self, change: ContractChange, plan: Remaining, day: date) -> None:
         """Raise `Rejected` for a renewal of a term, or for another one, with which not all periods end."""
-        begins = [term_end(change, each.subscription) for each in plan.to_change]
+        begins = [self._term_end(change, each.subscription) for each in plan.to_change]
         running = [each.subscription for each in plan.to_change if not each.ends]
-        cycles = [(moment_of(each["billing_cycle_anchor"]), months_of(each)) for each in running]
-        cycles += [(max(begins), parts.months(items[0].lines[0]) or 1) for items in plan.to_begin if begins]
-        zone = self._timezone(change.contract.legal_entity)
+        zone, begun = self._timezone(change.contract.legal_entity), max(begins, default=change.effective_at)
+        term = _end_of_term(change, zone)
+        cycles = [
+            (moment_of(each["billing_cycle_anchor"]), months_of(each), self._term_end(change, each) - term)
+            for each in running
+        ]
+        cycles += [(begun, parts.months(items[0].lines[0]) or 1, begun - term) for items in plan.to_begin if begins]
         until = datetime.combine(day, time(), zone)
-        for anchor, months in cycles:
-            ends = ends_near(anchor, months, day)
-            begun = max(begins, default=change.effective_at)
-            if not any(abs(each - until) <= A_MONTHS_END and each > begun for each in ends):
-                days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each > begun]
+        for anchor, months, later in cycles:
+            ends = [each for each in ends_near(anchor, months, (until + later).date()) if each > begun]
+            if not any(abs(each - later - until) <= A_MONTHS_END for each in ends):
+                days = [f"{(each - later).astimezone(zone):%Y-%m-%d}" for each in ends]
                 reason = f"a period of {months} months has to end with the new term: take {' or '.join(days)}"
                 raise Rejected("billing", reason, field="actions[0].ends_on")
 
     def _end_of(self, change: ContractChange, row: Row, day: date | None) -> datetime | None:
         """Return when a subscription is to end that ends on `day`: with a period, so that nothing is prorated; None for
-        one that has no end. Raises `Rejected` for a day on which no period ends, or a period that is paid beyond."""
+        one that has no end. The day on which the contract's own term is over is that of the period which ends nearest
+        to it: billing may have begun days after the contract. Raises `Rejected` for any other day on which no period
+        ends, or a period that is paid beyond."""
         if day is None:
             return None
         ends = ends_near(moment_of(row["billing_cycle_anchor"]), months_of(row), day)
         zone, paid = self._timezone(change.contract.legal_entity), moment_of(period_of(row)[1])
         if found := [each for each in ends if each.astimezone(zone).date() == day and each >= paid]:
             return found[0]
+        if day == ends_on(change.contract):
+            midnight = datetime.combine(day, time(), zone)
+            return min((each for each in (*ends, paid) if each >= paid), key=lambda each: abs(each - midnight))
         days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each >= paid]
         possible = " or ".join(days) or f"{paid.astimezone(zone):%Y-%m-%d}"
         reason = f"a period of {change.contract.id} has to end on the day: take {possible}"
         raise Rejected("billing", reason, field="actions[0].ends_on")
+
+    def _term_end(self, change: ContractChange, row: Row) -> datetime:
+        return term_end(change, row, self._timezone(change.contract.legal_entity))
 
     def _rest(self, change: ContractChange, plan: Remaining) -> Rest:
         rows = [each.subscription for each in plan.to_change]
@@ -432,12 +468,12 @@ def _is_of(metadata: Row, contract: Contract) -> bool:
     return metadata.get("tiergate_contract") == contract.id
 
 
-def term_end(change: ContractChange, row: Row) -> datetime:
-    """Return the end of the last period of a subscription in the term that a renewal follows. Raises `Rejected` where
-    no period ends with the term."""
-    paid, until = moment_of(period_of(row)[1]), change.effective_at
+def term_end(change: ContractChange, row: Row, zone: tzinfo) -> datetime:
+    """Return the end of the last period of a subscription in the term that a renewal follows: within days of the term,
+    or later by as much as billing began later than the contract. Raises `Rejected` where no period ends so."""
+    paid, until = moment_of(period_of(row)[1]), _end_of_term(change, zone)
     for each in ends_near(moment_of(row["billing_cycle_anchor"]), months_of(row), until.date()):
-        if abs(each - until) <= A_MONTHS_END and each >= paid:
+        if -A_MONTHS_END <= each - until <= BEGUN_LATE and each >= paid:
             return each
     reason = (
         f"the term of {change.contract.id} ends on {ends_on(change.contract)}, and no period of {months_of(row)} "
@@ -446,10 +482,15 @@ def term_end(change: ContractChange, row: Row) -> datetime:
     raise Rejected("billing", reason, field="actions[0]")
 
 
-def _before_last_period(change: ContractChange, plan: Remaining) -> Row | None:
+def _end_of_term(change: ContractChange, zone: tzinfo) -> datetime:
+    day = ends_on(change.contract)
+    return datetime.combine(day, time(), zone) if day else change.effective_at
+
+
+def _before_last_period(change: ContractChange, plan: Remaining, zone: tzinfo) -> Row | None:
     """Return a subscription that a renewal changes, and that has more periods in the term; None if there is none."""
     rows = (each.subscription for each in plan.to_change)
-    return next((each for each in rows if moment_of(period_of(each)[1]) != term_end(change, each)), None)
+    return next((each for each in rows if moment_of(period_of(each)[1]) != term_end(change, each, zone)), None)
 
 
 def _earliest(item: Item, now: datetime) -> int:

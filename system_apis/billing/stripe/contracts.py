@@ -212,7 +212,7 @@ class Contracts:
         for each in await self._client.listed(at("invoices"), customer=owner, status="open"):
             is_stopped = not each["auto_advance"] and NOT_COLLECTED not in each["metadata"].items()
             if is_stopped and _contract_of(each) == contract.id:
-                key = f"collect:{each['id']}:{correlation.current()}"
+                key = f"collect:{each['id']}:{int(self._clock().timestamp())}"  # it may be stopped again soon
                 await self._client.post(at("invoices", each["id"]), key, auto_advance=True)
 
     async def _end(self, subscription_id: str) -> None:

@@ -42,7 +42,8 @@ def rest(change: ContractChange, rows: Sequence[Row], zone: tzinfo) -> Rest:
     if len({each.astimezone(zone).date() for each in ends}) > 1:
         reason = (
             f"the periods of {change.contract.id} end on different days, the last one on "
-            f"{max(ends).astimezone(zone):%Y-%m-%d}: ask once all that run end on one day"
+            f"{max(ends).astimezone(zone):%Y-%m-%d}: ask once all that run end on one day. Those that begin on "
+            "different days of a month never do"
         )
         raise Rejected("billing", reason, field="actions[0]")
     turns_at = max(ends, default=None)
@@ -81,6 +82,25 @@ def check_begins(change: ContractChange, found: Rest, now: datetime, zone: tzinf
             f"the period that is paid is the last one of {change.contract.id}, which ends on {over}: renew it first"
         )
         raise Rejected("billing", reason, field="actions[0]")
+
+
+def check_paid(change: ContractChange, found: Rest, others: Iterable[Row], zone: tzinfo) -> None:
+    """Raise `Rejected` where a part of a contract that is to end is paid beyond the moment at which the others would
+    begin to rest: its service would be suspended though it is paid."""
+    paid = max((moment_of(period_of(each)[1]) for each in others), default=None)
+    if paid and found.turns_at and paid.astimezone(zone).date() > found.turns_at.astimezone(zone).date():
+        until = f"{paid.astimezone(zone):%Y-%m-%d}"
+        reason = f"a part of {change.contract.id} that is to end is paid until {until}: ask once that is over"
+        raise Rejected("billing", reason, field="actions[0]")
+
+
+def former(collection_of_others: Row | None) -> Row | str:
+    """Return how the collection of a subscription is paused as that of others is; an empty text where it is not."""
+    if collection_of_others is None:
+        return ""
+    resumes_at = collection_of_others.get("resumes_at")
+    until = {"resumes_at": resumes_at} if resumes_at else {}
+    return {"behavior": collection_of_others["behavior"]} | until
 
 
 def check_settled(has_pending: Iterable[bool]) -> None:

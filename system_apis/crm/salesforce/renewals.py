@@ -29,7 +29,7 @@ class SalesforceRenewals:
         known = await self._offered(deal.key)
         if known and self._is_whole(known):
             return DealReference(known["Id"])
-        if known and known["IsClosed"]:  # people were faster than its lines
+        if known and (known["IsClosed"] or await self._has_others_lines(deal, known["Id"])):  # people were faster
             await self._client.composite([_mark(deal, known["Id"], self._org)])
             return DealReference(known["Id"])
         contract, sold_with = await self._sold(deal)
@@ -50,6 +50,13 @@ class SalesforceRenewals:
     async def _offered(self, key: str) -> Row | None:
         found = await self._client.query(_offered_query(key, self._org))
         return found[0] if found else None
+
+    async def _has_others_lines(self, deal: RenewalDeal, deal_id: str) -> bool:
+        """Return whether people have written lines to a deal: with ours beside them all would be sold twice."""
+        key = self._org.written.line.key
+        of = f"OpportunityId = {quoted(deal_id)}"
+        lines = await self._client.query(f"SELECT {key} FROM OpportunityLineItem WHERE {of}")
+        return any(not (each[key] or "").startswith(f"{deal.key}.") for each in lines)
 
     def _is_whole(self, row: Row) -> bool:
         """Return whether a deal has our mark, which comes with its lines."""

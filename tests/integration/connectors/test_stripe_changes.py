@@ -715,7 +715,8 @@ def renewal(sale: Sale, *lines: PricedLine, months: int = 12, key: str = AMENDME
     first = sale.contract.starts_on
     begins = datetime.combine(months_after(first, months), time(), UTC)
     wanted = Renew(months_after(first, 2 * months))
-    return sale.change(*lines, key=key, effective_at=begins, at_period_end=True, renewal=wanted)
+    change = sale.change(*lines, key=key, effective_at=begins, at_period_end=True, renewal=wanted)
+    return msgspec.structs.replace(change, contract=msgspec.structs.replace(change.contract, term_months=months))
 
 
 def days_until(sale: Sale, day: date) -> int:
@@ -849,10 +850,10 @@ def test_a_period_ends_with_the_term_though_billing_counts_months_in_utc(first: 
         },
     }
     lines = (seat(),)
-    contract = samples.contract("con_1", "", "", lines, first)
+    contract = msgspec.structs.replace(samples.contract("con_1", "", "", lines, first), term_months=months)
     change = ContractChange("amd_1", contract, lines, until, at_period_end=True, renewal=Renew(date(2030, 1, 1)))
 
-    assert term_end(change, row) == paid
+    assert term_end(change, row, zone) == paid
 
 
 @pytest.mark.parametrize("how", [{}, {"settlement": "next_invoice"}, {"at_period_end": True}])
@@ -1114,5 +1115,82 @@ def test_what_a_contract_owes_is_collected_on_after_an_end_has_stopped_it(
             await sale.made.call(lambda: sale.made.connector.collect(sale.contract))
         collected = {each["id"]: each["auto_advance"] for each in sale.own("invoice")}
         assert collected == {first["id"]: True, second["id"]: False}
+
+        again = account.account.get("invoice", first["id"])
+        account.account.save(again | {"auto_advance": False})  # another end has stopped it since
+        sale.wait(1 / 24)
+        await sale.made.call(lambda: sale.made.connector.collect(sale.contract))
+        assert account.account.get("invoice", first["id"])["auto_advance"]
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize(
+    ("late", "line"),
+    [(5, seat()), (12, seat(1, 120_000, "lin_1", "year")), (9, sold_by(3, seat(1, 4_000, "lin_1", "year")))],
+    ids=["monthly", "yearly", "quarterly"],
+)
+def test_a_contract_is_renewed_though_billing_began_days_after_it(
+    account: StripeAccount, tmp_path: Path, late: float, line: PricedLine
+) -> None:
+    async def act(sale: Sale) -> None:
+        began = sale.made.clock().date()
+        sale.wait(late)
+        await sale.start(line)
+        sale.contract = msgspec.structs.replace(sale.contract, starts_on=began)
+        until = months_after(began, 12)
+        while days_until(sale, until) > 3:
+            sale.wait(min(25, days_until(sale, until) - 3))
+        dearer = msgspec.structs.replace(line, unit_price=line.unit_price + line.unit_price)
+        change = renewal(sale, dearer)
+        before = sale.totals()
+        odd = Renew(months_after(until, 12) + timedelta(days=9))
+        assert (await sale.refused(msgspec.structs.replace(change, renewal=odd))).field == "actions[0].ends_on"
+
+        said = await sale.preview(change)
+        await sale.amend(msgspec.structs.replace(change, effective_at=said.effective_at))
+
+        assert timedelta(days=late - 1) <= said.effective_at.date() - until <= timedelta(days=late + 1)
+        assert sale.totals() == before
+        while sale.made.clock() < said.effective_at + timedelta(days=1):
+            sale.wait(4)
+        assert sale.totals()[len(before) :] == [2 * before[0]]
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize(
+    ("late", "line"),
+    [
+        (0.5, seat()),
+        (5, seat()),
+        (10, seat(1, 120_000, "lin_1", "year")),
+        (27, sold_by(3, seat(1, 4_000, "lin_1", "year"))),
+    ],
+    ids=["hours", "days", "yearly", "nearly-a-month"],
+)
+def test_a_contract_ends_with_its_term_though_billing_began_days_after_it(
+    account: StripeAccount, tmp_path: Path, late: float, line: PricedLine
+) -> None:
+    async def act(sale: Sale) -> None:
+        began = sale.made.clock().date()
+        sale.wait(late)
+        await sale.start(line)
+        sale.contract = msgspec.structs.replace(sale.contract, starts_on=began)
+        until = months_after(began, sale.contract.term_months)
+        while (left := (until - sale.made.clock().date()).days) > 5:
+            sale.wait(min(25, left - 5))
+        issued = len(sale.totals())
+        paid = max(each["items"]["data"][0]["current_period_end"] for each in sale.subscriptions())
+
+        said = await sale.preview(sale.change(line, term=ChangeTerm(until)))
+        await sale.amend(sale.change(line, term=ChangeTerm(until)))
+
+        assert said.ends_at
+        assert said.ends_at.timestamp() >= paid
+        while sale.made.clock() < said.ends_at + timedelta(days=1):
+            sale.wait(9)
+        assert len(sale.totals()) - issued == (said.ends_at.timestamp() > paid)
+        assert [each["status"] for each in sale.subscriptions()] == ["canceled"]
 
     run(account, tmp_path, act)

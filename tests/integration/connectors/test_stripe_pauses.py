@@ -241,3 +241,45 @@ def test_a_pause_that_was_interrupted_anywhere_goes_on_where_it_was(account: Str
             await act(made)
 
     asyncio.run(connected())
+
+
+def test_what_a_part_has_of_a_pause_that_comes_too_late_for_the_other_is_taken_back(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), quarterly())
+        for _ in range(3):
+            sale.wait(24)
+        change = rest(sale, Pause())
+        await interrupted(sale, change, 2)  # the schedule is released, and one subscription paused
+        assert sorted(map(str, paused(sale))) == ["('void', None)", "None"]
+        sale.wait(30)
+
+        for reason in ("give the change up", "on different days"):
+            with pytest.raises(Exception, match=reason):
+                await sale.carry_out(change)
+
+        assert paused(sale) == [None, None]
+        assert [each["metadata"].get("tiergate_changes", "") for each in sale.subscriptions()] == ["", ""]
+
+    run(account, tmp_path, act)
+
+
+def test_nothing_is_suspended_while_a_part_that_is_to_end_is_paid(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), seat(1, 120_000, "lin_2", "year"))
+        sale.wait(10)
+        await sale.amend(sale.change(seat(), key="amd_0", at_period_end=True))
+
+        refused = await sale.refused(rest_of(sale, seat()))
+
+        assert (refused.field, str(first_days(sale, 12)) in refused.reason) == ("actions[0]", True)
+
+    run(account, tmp_path, act)
+
+
+def rest_of(sale: Sale, line: PricedLine) -> ContractChange:
+    """Return a pause with the end of the period of a line."""
+    row = next(each for each in sale.subscriptions() if each["items"]["data"][0]["price"]["product"] == line.sku)
+    turns_at = datetime.fromtimestamp(row["items"]["data"][0]["current_period_end"], UTC)
+    return sale.change(line, key="amd_1", effective_at=turns_at, at_period_end=True, pause=Pause())

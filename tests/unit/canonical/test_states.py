@@ -13,8 +13,10 @@ from canonical.states import (
     ORDER_TRANSITIONS,
     IllegalTransition,
     OrderState,
+    RenewalState,
     check_contract,
     check_order,
+    check_renewal,
     mermaid,
 )
 
@@ -46,6 +48,14 @@ def test_exactly_the_changes_of_the_table_are_allowed() -> None:
         else:
             with pytest.raises(IllegalTransition, match=f"from {present} to {wanted}"):
                 check_order(present, wanted)
+
+
+@pytest.mark.parametrize("wanted", ["expired", "renewed", "dropped"])
+def test_days_of_grace_end_as_the_contract_stands_then(wanted: RenewalState) -> None:
+    check_renewal("grace", wanted)
+
+    with pytest.raises(IllegalTransition, match=f"from {wanted} to grace"):
+        check_renewal(wanted, "grace")
 
 
 def test_from_every_state_an_end_can_be_reached() -> None:

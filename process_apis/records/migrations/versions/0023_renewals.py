@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("deal_id", sa.String(120), nullable=False),
         sa.Column("deal_lost", sa.Boolean, nullable=False),
         sa.Column("asked_again", sa.Boolean, nullable=False),
+        sa.Column("found_again", sa.Integer, nullable=False),
         sa.Column("amendment_id", sa.String(120), nullable=False),
         sa.Column("run", sa.Integer, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),

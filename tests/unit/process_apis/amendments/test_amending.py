@@ -762,12 +762,12 @@ def test_a_line_that_failed_is_not_tried_again_for_a_contract_that_is_cancelled(
 def test_a_line_that_is_delivered_after_the_end_of_its_contract_is_taken_back_and_never_billed(bench: Bench) -> None:
     failed_line(bench)
     bench.run(bench.ask(Cancel(), settlement="none"))
-    taken_back = bench.everybody.removed
     failed_line(bench, "provisioned")
 
     Activation(bench.context).activate(bench.order_id)
 
-    assert bench.everybody.removed == taken_back + 1
+    assert [(each.id, each.quantity) for each in bench.everybody.requests[-1].lines] == [("support", 0)]
+    assert bench.everybody.removed == 1
     assert not bench.context.orders.lines(bench.order_id, unbilled=True)
     assert bench.context.orders.row(bench.order_id).state == "active"
 
@@ -854,3 +854,11 @@ def test_a_reversal_to_come_is_shown_with_what_the_contract_has_by_then(bench: B
 
     assert [(each.id, each.terms.quantity) for each in then.lines] == [("seat", 10)]
     assert now.mrr + then.deltas[0].mrr == then.mrr
+
+
+def test_a_contract_that_goes_on_after_its_term_is_cancelled_with_any_day(bench: Bench) -> None:
+    bench.clock.now = datetime(2027, 3, 10, 12, tzinfo=UTC)
+
+    asked = bench.ask(Cancel(), key="end", effective="date", effective_on=date(2027, 3, 20))
+
+    assert bench.run(asked).state in ("scheduled", "checking")

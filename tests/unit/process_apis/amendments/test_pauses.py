@@ -275,6 +275,23 @@ def test_what_counts_after_a_pause_is_agreed_within_it(bench: Bench) -> None:
     assert [state for _, state, _ in versions(bench)] == ["active", "paused", "active", "active", "active"]
 
 
+@pytest.mark.parametrize("until", [date(2027, 2, 26), date(2027, 2, 28)])
+def test_a_contract_that_rests_until_about_the_end_of_its_term_can_be_renewed(bench: Bench, until: date) -> None:
+    rest(bench, until)
+
+    renewal = bench.run(bench.ask(Renew(date(2028, 3, 1)), key="renewal"))
+
+    assert (renewal.state, renewal.effective_at) == ("scheduled", datetime(2027, 2, 28, 23, tzinfo=UTC))
+
+
+def test_a_contract_that_rests_without_end_is_not_renewed(bench: Bench) -> None:
+    rest(bench, None)
+
+    refused = refusals(bench, Renew(date(2028, 3, 1)))
+
+    assert refused == {"$.actions": "the contract is paused from 2026-04-01: resume it first"}
+
+
 def test_what_is_asked_for_after_a_contract_is_resumed_counts_from_the_day_on_which_it_goes_on(bench: Bench) -> None:
     paused = rest(bench, None)
     bench.clock.now = NOON
@@ -424,3 +441,52 @@ def test_a_pause_is_held_to_what_a_contract_may_lose_and_one_without_end_to_the_
 
     expected = [f"the contract loses {Money(lost, 'EUR')} of its value"] if lost else []
     assert [each.partition(", and")[0] for each in said_of_it.approvals] == expected
+
+
+def test_an_end_before_the_pause_would_begin_is_withdrawn_first(bench: Bench) -> None:
+    ends = bench.ask(Cancel(), key="ends", effective="date", effective_on=date(2026, 3, 20))
+    assert bench.run(ends).state == "scheduled"
+
+    asked = bench.ask(Pause(JUNE), key="pause", effective="period_end")
+
+    assert bench.run(asked).state == "on_hold"
+    (case,) = bench.cases(asked)
+    assert (
+        case.reason == f"{ends} is to end the contract on 2026-03-20, before the pause would begin: withdraw it first"
+    )
+
+
+def test_what_counts_on_the_day_on_which_a_pause_is_over_is_withdrawn_first(bench: Bench) -> None:
+    waits = bench.ask(seats(11), key="waits", effective="date", effective_on=JUNE)
+    bench.run(waits)
+
+    assert list(refusals(bench, Pause(JUNE), effective="period_end")) == ["$.actions[0].until"]
+
+
+def test_a_pause_whose_beginning_support_has_seen_to_ends_for_the_target_by_itself(bench: Bench) -> None:
+    paused = rest(bench)
+    bench.clock.now, bench.everybody.target = NOON, "refuses"
+    bench.run(paused)
+    (case,) = bench.cases(paused)
+    bench.act(case, "skip")
+
+    bench.clock.now, bench.everybody.target = GOES_ON, "works"
+    assert bench.records.row(paused).next_attempt_at == GOES_ON.isoformat()
+    bench.run(paused)
+
+    assert bench.everybody.suspensions == [False]
+    assert bench.records.row(paused).next_attempt_at is None
+
+
+def test_a_pause_that_waited_for_a_yes_beyond_its_period_moves_to_no_other(bench: Bench) -> None:
+    second = bench.ask(Pause(JUNE), key="pause", effective="period_end")
+    bench.records.change(second, effective_at=MONTH.end.isoformat())  # as its preview had said
+
+    bench.clock.now = NOON
+
+    assert bench.run(second).state == "on_hold"
+    (case,) = bench.cases(second)
+    assert (case.reason, case.actions) == (
+        "the period that it was to begin after ended on 2026-04-01: ask again",
+        ("compensate",),
+    )

@@ -9,16 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from canonical.amendments import Cancel, ChangeTerm, Renew, Reverse
+from canonical.amendments import Cancel, ChangeTerm, Pause, Renew, Resume, Reverse
 from canonical.cases import Finding
 from canonical.money import Money
 from canonical.proration import Period
+from canonical.renewals import Renewal
+from canonical.states import OrderState
 from policies.problems import ProblemError
 from process_apis.amendments.contract import timeline
 from process_apis.records.amendments import OURS
 from process_apis.records.database import orders
 from process_apis.renewals.plan import LAST_CALL, Standing
-from tests.support.amendment_bench import a_line
+from process_apis.renewals.workflow import LOOK_AGAIN
+from process_apis.runtime.agenda import CASE_AFTER
+from tests.support.amendment_bench import a_line, seats
 from tests.support.process_context import SOMEBODY
 from tests.support.renewal_bench import AUTOMATIC, LAPSE, QUOTED, TERM_ENDS, RenewalBench
 from tests.unit.process_apis.renewals.conftest import Make
@@ -435,3 +439,199 @@ def test_a_broken_contract_stops_no_other(renewals: Make) -> None:
         )
 
     assert made.at(NOTICE).state == "quoted"
+
+
+@pytest.mark.parametrize("action", [Renew(NEXT_END), ChangeTerm(date(2027, 6, 1))])
+def test_an_end_that_another_has_replaced_takes_nothing_back_and_holds_up_no_later_change(
+    renewals: Make, action: Renew | ChangeTerm
+) -> None:
+    made = renewals(LAPSE)
+    made.at(NOTICE)
+    lapse = made.at(LAST).amendment_id
+    made.everybody.last_period = True
+    replacing = made.bench.ask(action, key="after-all")
+    made.bench.run(replacing)
+    made.at(TERM_ENDS - 2 * DAY)
+    assert made.bench.of(replacing).state == "applied"
+
+    made.clock.now = TERM_ENDS + DAY
+    later = made.bench.run(made.bench.ask(seats(9), key="later", settlement="none"))
+
+    assert later.state == "applied"
+    made.at(TERM_ENDS + 20 * DAY)
+    assert (made.bench.records.row(lapse).next_attempt_at, made.everybody.removed) == (None, 0)
+
+
+def cancelled_and_taken_back(made: RenewalBench) -> Renewal:
+    """Have the contract end with its period, and take that back in time. Return the renewal in between."""
+    made.everybody.period = Period(TERM_ENDS - 59 * DAY, TERM_ENDS - 27 * DAY)
+    ended = made.bench.ask(Cancel(), key="end", effective="period_end")
+    made.bench.run(ended)
+    between = made.look()
+    back = made.bench.run(made.bench.ask(Reverse(ended), key="back"))
+    (case,) = made.bench.cases(back.id)
+    made.bench.act(case, "approve")
+    assert made.bench.run(back.id).state == "applied"
+    return between
+
+
+def test_a_renewal_by_itself_that_went_with_a_cancellation_is_asked_for_anew(renewals: Make) -> None:
+    made = renewals(AUTOMATIC)
+    first = made.at(NOTICE)
+    assert cancelled_and_taken_back(made).state == "dropped"
+    assert made.amendment(first).state == "given_up"
+
+    found = made.at(NOTICE + 2 * DAY)
+
+    assert (found.id, found.state, made.amendment(found).state) == (first.id, "scheduled", "scheduled")
+    assert made.amendment(found).request.key == f"renewal:{found.contract_id}:2027-03-01:1"
+
+
+def test_a_deal_that_was_won_before_a_cancellation_is_no_offer_any_more(renewals: Make) -> None:
+    made = renewals(QUOTED)
+    first = made.at(NOTICE)
+    made.win(first, lines=())
+    assert made.look().state == "scheduled"
+    assert cancelled_and_taken_back(made).state == "dropped"
+
+    found = made.at(NOTICE + 2 * DAY)
+
+    assert (found.state, found.deal_id, found.amendment_id) == ("quoted", "006R2", "")
+    assert list(made.everybody.offers)[1:] == [f"renewal:{found.contract_id}:2027-03-01:1"]
+
+
+def move(made: RenewalBench, *states: OrderState) -> None:
+    """Bring the order from where a line is missing to other states."""
+    order_id = made.bench.order_id
+    with made.context.database.begin() as connection:
+        connection.execute(orders.update().where(orders.c.id == order_id).values(state="partially_active"))
+    for state in states:
+        held_in = "partially_active" if state == "on_hold" else ""
+        made.context.orders.advance(order_id, state, next_attempt_at=None, held_in=held_in)
+
+
+@pytest.mark.parametrize(("policy", "before"), [(QUOTED, "quoted"), (AUTOMATIC, "scheduled"), (LAPSE, "found")])
+def test_an_order_that_is_held_in_force_blocks_its_renewal_until_it_goes_on(
+    renewals: Make, policy: str, before: str
+) -> None:
+    made = renewals(policy)
+    assert made.at(NOTICE).state == before
+    move(made, "on_hold")
+
+    found = made.at(NOTICE + DAY)
+
+    (case,) = made.cases(found)
+    assert (found.state, case.kind, case.reason) == ("blocked", "renewal_blocked", "its order is on_hold")
+    made.context.orders.release(made.bench.order_id, made.context.stalled_at())
+    found = made.at(NOTICE + 2 * DAY)
+    assert (found.state, made.cases(found)) == (before, [])
+
+
+def test_an_order_that_is_held_in_force_leaves_an_end_that_is_agreed_as_it_is(renewals: Make) -> None:
+    made = renewals(LAPSE)
+    made.at(NOTICE)
+    made.at(LAST)
+    move(made, "on_hold")
+
+    found = made.at(LAST + DAY)
+    assert (found.state, found.blocked_reason, made.cases(found)) == ("lapsing", "its order is on_hold", [])
+    made.context.orders.release(made.bench.order_id, made.context.stalled_at())
+    assert made.at(TERM_ENDS + DAY).state == "grace"
+
+
+def test_an_order_that_is_given_up_drops_its_renewal(renewals: Make) -> None:
+    made = renewals(QUOTED)
+    made.at(NOTICE)
+    move(made, "compensating")
+
+    made.clock.now = NOTICE + DAY
+    found = made.look()
+
+    assert (found.state, found.blocked_reason) == ("dropped", "its order is compensating")
+
+
+def test_a_crm_that_stays_away_is_a_case_until_it_is_back(renewals: Make) -> None:
+    made = renewals(QUOTED)
+    made.everybody.crm = "away"
+    attempts = [NOTICE + place * DAY for place in range(CASE_AFTER)]
+
+    states = [made.at(moment).state for moment in attempts]
+
+    assert states == [*["found"] * (CASE_AFTER - 1), "blocked"]
+    found = made.look()
+    (case,) = made.cases(found)
+    assert (case.kind, case.team, case.reason) == ("renewal_blocked", "sales", "away")
+    assert (made.at(attempts[-1] + DAY).state, made.cases(found)) == ("blocked", [case])
+    made.everybody.crm = "works"
+    assert (made.at(attempts[-1] + 2 * DAY).state, made.cases(found)) == ("quoted", [])
+
+
+def test_a_renewal_that_is_carried_out_in_the_last_days_is_not_blocked(renewals: Make) -> None:
+    made = renewals(QUOTED)
+    found = made.at(NOTICE)
+    seat, support = made.offered(found).lines
+    made.everybody.last_period = True
+    made.win(found, lines=(msgspec.structs.replace(seat, quantity=Decimal(12)), support))
+    made.look()
+
+    made.at(TERM_ENDS - 2 * DAY)
+    found = made.at(TERM_ENDS - 2 * DAY + LOOK_AGAIN)
+
+    assert made.amendment(found).state == "provisioning"
+    assert (found.state, found.blocked_reason, made.cases(found)) == ("scheduled", found.amendment_id, [])
+
+
+def test_a_contract_that_is_paused_without_end_is_a_case_and_renewed_by_itself_once_it_goes_on(renewals: Make) -> None:
+    made = renewals(AUTOMATIC)
+    assert made.bench.run(made.bench.ask(Pause(), key="pause", effective="period_end")).state == "applied"
+
+    for moment in (NOTICE, LAST + DAY):
+        found = made.at(moment)
+        (case,) = made.cases(found)
+        assert (found.state, case.field) == ("blocked", "contract")
+        assert case.reason == "actions: the contract is paused from 2026-04-01: resume it first"
+    assert [each.pause for each in made.everybody.changes] == [Pause()]
+
+    made.everybody.last_period = True
+    made.bench.run(made.bench.ask(Resume(), key="resume", effective="period_end"))
+    found = made.look()
+    assert (found.state, made.cases(found)) == ("scheduled", [])
+
+
+def test_a_renewal_to_come_after_a_cancellation_to_come_is_blocked(renewals: Make) -> None:
+    made = renewals(AUTOMATIC)
+    assert made.at(NOTICE).state == "scheduled"
+    made.everybody.period = Period(TERM_ENDS - 59 * DAY, TERM_ENDS - 27 * DAY)
+    ending = made.bench.ask(Cancel(), key="end", effective="date", effective_on=date(2027, 2, 20))
+    assert made.bench.run(ending).state == "scheduled"
+
+    found = made.look()
+
+    assert found.state == "blocked"
+    assert found.blocked_reason == f"{ending}, which is to end the contract on 2027-02-19"
+
+
+def test_an_end_with_the_term_that_meets_a_renewal_to_come_gives_itself_up(renewals: Make) -> None:
+    made = renewals(LAPSE)
+    found = made.at(NOTICE)
+    made.clock.now = LAST
+    standing = made.runs.renewing._standing  # pyright: ignore[reportPrivateUsage]
+    asked: list[str] = []
+
+    def meanwhile(*known: Any) -> Standing:
+        now = standing(*known)
+        asked.append(made.bench.ask(Renew(NEXT_END), key="people"))
+        return now
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made.runs.renewing, "_standing", meanwhile)
+        made.runs.renewing.look(found.id)
+    (renewal,) = asked
+    lapse = made.bench.records.undecided(found.contract_id)[-1]
+    made.bench.run(renewal)
+
+    found = made.look()
+
+    assert (made.bench.of(renewal).state, made.bench.of(lapse).state) == ("scheduled", "given_up")
+    assert made.bench.of(lapse).blocked_reason == f"{renewal} has renewed the contract meanwhile"
+    assert (found.state, found.amendment_id, made.everybody.changes) == ("scheduled", renewal, [])
