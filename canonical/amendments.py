@@ -670,7 +670,10 @@ def _recurring(line: PricedLine) -> Money:
 
 def contract_value(lines: Sequence[PricedLine], since: date, until: date, currency: str) -> Money:
     """Return what recurring lines are worth from `since` up to `until`, each rounded half up."""
-    months = months_between(since, until)
+    return _value(lines, months_between(since, until), currency)
+
+
+def _value(lines: Sequence[PricedLine], months: Fraction, currency: str) -> Money:
     recurring = (each for each in lines if each.interval != "one_time")
     return total((_recurring(each).times(months / MONTHS[each.interval]) for each in recurring), currency)
 
@@ -754,9 +757,10 @@ def rest_delta(contract: Contract, action: Pause | Resume | Reverse, since: date
     sign, currency = -1 if isinstance(action, Pause) else 1, contract.currency
     worth = listed = None
     if until is not None:
-        first = max(since, contract.starts_on)
+        start = contract.starts_on  # from which its months are counted: some have no day as late as that
+        months = months_between(start, until) - months_between(start, since)
         ours = [_at_list_price(each) for each in contract.lines]
-        worth, listed = (contract_value(each, first, until, currency).times(sign) for each in (contract.lines, ours))
+        worth, listed = (_value(each, months, currency).times(sign) for each in (contract.lines, ours))
     revenue = mrr(contract.lines, currency).times(sign)
     return Delta(str(action.__struct_config__.tag), "", Decimal(0), revenue, worth, listed)
 
