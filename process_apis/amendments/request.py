@@ -39,6 +39,9 @@ from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
 
 OF_A_LINE = re.compile(r"deal\.lines\[(\d+)\]\.(\w+)")
+BEGUN_LATE = timedelta(days=16)
+"""By how much later than the contract billing may have begun: the last period of a term ends as much later, and so a
+renewal is carried out as much later. Whether one ends so, billing says."""
 BEFORE_A_TERM = timedelta(days=3)
 """How long before its term begins a renewal is carried out: late, since what is asked for after it counts from that
 term on; and early enough for a platform that is away, before billing issues the first invoice."""
@@ -189,7 +192,7 @@ def _of_renewal(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Fi
         yield FieldError("$.effective", "a renewal counts from the end of the term: leave this out")
     if until is None:
         yield FieldError("$.actions[0]", "the contract has no end: there is nothing to renew")
-    elif until <= found.today:
+    elif until + BEGUN_LATE <= found.today:
         reason = f"the term was over on {until}: give the contract an end to come first, with `term`"
         yield FieldError("$.actions[0]", reason)
     elif not until < action.ends_on <= months_after(until, validation.LONGEST_TERM):

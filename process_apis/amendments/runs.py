@@ -20,6 +20,7 @@ from policies.problems import MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.amendments import request
 from process_apis.amendments.contract import find
 from process_apis.amendments.preview import preview
+from process_apis.amendments.request import rest_in
 from process_apis.amendments.withdrawal import give_up
 from process_apis.amendments.workflow import Amending, digest, open_case
 from process_apis.records.amendments import (
@@ -169,7 +170,9 @@ class AmendmentRuns:
 
     def _try_again(self, one: OneAmendment, row: sa.Row[Any]) -> None:
         again = self._context.stalled_at()
-        if row.state in ("applied", "given_up"):
+        if row.state == "applied" and rest_in(request_of(row)):
+            one.advance(row.state, next_attempt_at=again, ends_at=None)  # the target hears how it is now
+        elif row.state in ("applied", "given_up"):
             one.advance(row.state, next_attempt_at=again)
         elif row.held_in == "provisioning":  # what was delivered stays; what was not is asked for in a new attempt
             one.advance("provisioning", next_attempt_at=again, delivery_attempt=0, undelivered="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from canonical.amendments import AmendmentPreview
 from canonical.cases import CaseKind
 from canonical.states import AmendmentState
-from process_apis.records.amendments import Amendments, wake
+from process_apis.records.amendments import WENT_WITH_THE_END, Amendments, wake
 from process_apis.runtime.context import WorkflowContext
 
 KINDS: frozenset[CaseKind] = frozenset(
@@ -40,4 +40,4 @@ def give_up_what_follows(
         return
     for each in records.versions(said.contract_id):
         if each.is_future and each.id != amendment_id and each.since >= over:
-            give_up(context, records, each.id, f"the contract ends on {over:%Y-%m-%d}, with {amendment_id}")
+            give_up(context, records, each.id, f"{WENT_WITH_THE_END} {over:%Y-%m-%d}, with {amendment_id}")

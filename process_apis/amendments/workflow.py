@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import AmendmentPreview, ChangeTerm, NewAmendment, Pause, Resume, changed_lines
+from canonical.amendments import AmendmentPreview, ChangeTerm, NewAmendment, Pause, Resume, changed_lines, ends_on
 from canonical.cases import Action, CaseKind, Finding
 from canonical.deals import PricedLine, ProvisioningRequest, Suspension, nothing_of
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
@@ -108,8 +108,10 @@ class Amending(DBOSConfiguredInstance):
         found = running(context, self._amendments, order)
         asked_at = datetime.fromisoformat(row.requested_at)
         if row.requested_by == OURS and isinstance(wanted.actions[0], ChangeTerm):
-            renewed = next((each.id for each in found.versions if each.is_future and each.preview.is_renewal), "")
-            if renewed and give_up(context, self._amendments, row.id, f"{renewed} has renewed the contract meanwhile"):
+            if renewed := next((each.id for each in found.versions if each.is_future and each.preview.is_renewal), ""):
+                raise Waits(f"{renewed}, which is to renew the contract", context.stalled_at())
+            if ends_on(found.contract) != wanted.actions[0].ends_on:
+                give_up(context, self._amendments, row.id, "the contract has another end meanwhile")
                 return "stopped"
         try:
             check(found, wanted)
@@ -232,7 +234,7 @@ class Amending(DBOSConfiguredInstance):
             one.advance("applied", next_attempt_at=until, version=version, invoices=invoices, ends_at=ends_at)
             if (action := reversal_in(wanted)) and change.at_period_end:
                 one.take_nothing_back(action.amendment)
-            if said.sets_end and found.ended_by not in ("", row.id):
+            if said.sets_end and found.ends_at is not None and found.ended_by != row.id:
                 one.take_nothing_back(found.ended_by)  # the end that was agreed before does not come
             one.note_products(said.after)
         wake(context.database, row.contract_id, context.clock())

@@ -38,6 +38,8 @@ UNDECIDED: tuple[AmendmentState, ...] = (
 ON_ITS_WAY = sa.select(amendments.c.seq).where(
     amendments.c.contract_id == OF, amendments.c.state.in_(("provisioning", "applying"))
 )
+WENT_WITH_THE_END = "the contract ends on"
+"""How the reason begins for which a change is given up that was to count once the contract is over."""
 FUTURE: tuple[AmendmentState, ...] = ("scheduled",)
 ENDED: tuple[AmendmentState, ...] = ("applied", "given_up")
 IS_UNDECIDED = sa.and_(amendments.c.seq < sa.bindparam("seq"), amendments.c.state.in_(UNDECIDED))

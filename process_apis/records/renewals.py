@@ -17,6 +17,7 @@ from canonical.renewals import Renewal
 from canonical.states import RenewalState, check_renewal
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
+from process_apis.records.amendments import WENT_WITH_THE_END, amendment_id
 from process_apis.records.database import amending_deals, amendments, cases, insert_once, postings, renewals, writing
 from process_apis.records.one_row import OneRow
 
@@ -37,11 +38,19 @@ OPEN_DEAL = (
     )
     .limit(1)
 )
-TAKEN_DEAL = sa.select(amending_deals.c.id).where(
-    amending_deals.c.crm == sa.bindparam("crm"),
-    amending_deals.c.deal_id == sa.bindparam("deal"),
-    amending_deals.c.amendment_id != "",
+WENT = sa.select(amendments.c.id).where(
+    sa.or_(
+        amendments.c.id == sa.bindparam("own"),
+        amendments.c.id.in_(
+            sa.select(amending_deals.c.amendment_id).where(
+                amending_deals.c.crm == sa.bindparam("crm"), amending_deals.c.deal_id == sa.bindparam("deal")
+            )
+        ),
+    ),
+    amendments.c.state == "given_up",
+    amendments.c.blocked_reason.startswith(WENT_WITH_THE_END, autoescape=True),
 )
+"""A renewal that was agreed, and given up with an end of the contract that was to come before it."""
 CONCERN_A_CONTRACT: tuple[CaseKind, ...] = (
     "deal_changed",
     "platform_rejected",
@@ -102,8 +111,8 @@ class Renewals:
 
     def find(self, contract_id: str, ends_on: date, **values: Any) -> None:
         """Keep that a term ends, with `values` when that is new. One that was dropped is found again: the contract has
-        this end again. What was asked for before has gone with the end that was to come meanwhile, so it is asked for
-        again, and a deal that was won before is no offer any more."""
+        this end again. What was agreed before and went with another end is asked for again, as is what was lost while
+        that was to come; what people have withdrawn stays withdrawn."""
         now = self._clock()
         row = {
             "id": renewal_id(contract_id, ends_on),
@@ -119,9 +128,12 @@ class Renewals:
                 return
             one = OneRenewal(connection, row["id"], now.isoformat())
             if one.row.state == "dropped":
-                again = {"found_again": one.row.found_again + 1, "deal_lost": False, "asked_again": False}
-                if connection.execute(TAKEN_DEAL, {"crm": one.row.crm, "deal": one.row.deal_id}).first():
-                    again |= {"deal_id": "", "crm": ""}
+                own = amendment_id(contract_id, renewal_key(one.row))
+                of = {"own": own, "crm": one.row.crm, "deal": one.row.deal_id}
+                again: dict[str, Any] = {"asked_again": False}
+                if one.row.deal_lost or connection.execute(WENT, of).first():
+                    number = one.row.found_again + 1
+                    again |= {"found_again": number, "deal_id": "", "crm": "", "deal_lost": False}
                 one.advance("found", next_attempt_at=now, amendment_id="", **again, **values)
 
     def wake(self, crm: str, deal_id: str, **changes: Any) -> None:
@@ -129,9 +141,10 @@ class Renewals:
         with writing(self._engine) as connection:
             for key in connection.scalars(OF_DEAL, {"crm": crm, "deal": deal_id}).all():
                 one = OneRenewal(connection, key, self._clock().isoformat())
-                if one.row.next_attempt_at is not None:
-                    reason = one.row.blocked_reason
-                    one.advance(one.row.state, next_attempt_at=self._clock(), blocked_reason=reason, **changes)
+                is_open = one.row.next_attempt_at is not None
+                if is_open or one.row.state == "dropped":  # which may be found again
+                    at, reason = self._clock() if is_open else None, one.row.blocked_reason
+                    one.advance(one.row.state, next_attempt_at=at, blocked_reason=reason, **changes)
 
     # ---- reading
 
@@ -174,6 +187,22 @@ class Renewals:
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, renewals, where, cursor, limit)
         return paging.page([renewal(row) for row in rows], next_cursor)
+
+
+def renewal_key(row: sa.Row[Any]) -> str:
+    """Return the key of what renews a contract at the end of a term: its amendment, or its deal."""
+    return f"renewal:{_term_key(row)}"
+
+
+def lapse_key(row: sa.Row[Any]) -> str:
+    """Return the key of the amendment that ends a contract with a term that nobody has renewed."""
+    return f"lapse:{_term_key(row)}"
+
+
+def _term_key(row: sa.Row[Any]) -> str:
+    """Return what tells a term from others, and from itself where the contract has had another end meanwhile."""
+    key = f"{row.contract_id}:{row.ends_on}"
+    return f"{key}:{row.found_again}" if row.found_again else key
 
 
 def renewal_id(contract_id: str, ends_on: date) -> str:

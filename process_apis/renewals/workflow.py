@@ -28,7 +28,7 @@ from process_apis.amendments.request import check, moment_of, renewal_in
 from process_apis.records.amending_deals import AmendingDeals
 from process_apis.records.amendments import OURS, Amendments, amendment_id, request_of
 from process_apis.records.database import orders
-from process_apis.records.renewals import Renewals
+from process_apis.records.renewals import Renewals, lapse_key, renewal_key
 from process_apis.renewals.plan import (
     HEARD_OF,
     Standing,
@@ -124,7 +124,7 @@ class Renewing(DBOSConfiguredInstance):
             return
         found = running(self._context, self._amendments, order)
         now = self._standing(row, found)
-        said, note, key = verdict(now), row.note, _renewal_key(row)
+        said, note, key = verdict(now), row.note, renewal_key(row)
         if said.needs in ("quote", "renew"):
             now, note = self._with_next_end(now, key)
         known: dict[str, Any] = _amounts(now, said) | {"amendment_id": said.amendment_id, "note": note}
@@ -136,7 +136,7 @@ class Renewing(DBOSConfiguredInstance):
                 known["amendment_id"] = self._ask(found, renewing(_term(now), key))
             case "lapse":
                 grace = now.policy.grace_days if now.policy else 0
-                wanted = lapsing(now.term_ends_on, grace, _lapse_key(row))
+                wanted = lapsing(now.term_ends_on, grace, lapse_key(row))
                 known["amendment_id"] = self._ask(found, wanted)
             case "nothing":
                 pass
@@ -161,7 +161,7 @@ class Renewing(DBOSConfiguredInstance):
         """Return all that decides about a renewal."""
         context, contract = self._context, row.contract_id
         deal = self._deals.of(row.crm, row.deal_id) if row.deal_id else None
-        own, lapse = (self._asked_for(contract, key) for key in (_renewal_key(row), _lapse_key(row)))
+        own, lapse = (self._asked_for(contract, key) for key in (renewal_key(row), lapse_key(row)))
         renewal = deal.amendment_id if deal and deal.amendment_id else own
         policy = RENEWALS.of(context.live_catalogue.current).get(row.legal_entity)
         asked = filter(None, (renewal, lapse))
@@ -322,17 +322,3 @@ def _policy(now: Standing) -> RenewalPolicy:
     if now.policy is None:
         raise LookupError(f"the catalogue has no renewals of {now.found.contract.legal_entity}")
     return now.policy
-
-
-def _renewal_key(row: sa.Row[Any]) -> str:
-    return f"renewal:{_term_key(row)}"
-
-
-def _lapse_key(row: sa.Row[Any]) -> str:
-    return f"lapse:{_term_key(row)}"
-
-
-def _term_key(row: sa.Row[Any]) -> str:
-    """Return what tells a term from others, and from itself where the contract has had another end meanwhile."""
-    key = f"{row.contract_id}:{row.ends_on}"
-    return f"{key}:{row.found_again}" if row.found_again else key

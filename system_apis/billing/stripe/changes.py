@@ -18,6 +18,7 @@ from canonical.amendments import (
     ContractChange,
     InvoicePreview,
     Pause,
+    Resume,
     ends_on,
     months_after,
     renewed,
@@ -115,15 +116,13 @@ class ContractChanges:
         """Change the subscriptions of a contract, end those that bill nothing any more, and begin those that bill what
         no other can. Return the contract as it runs then."""
         known = await self._known(change.contract)
-        plan = await self._planned(change, known)
+        plan = await self._planned_in_time(change, known)
         if change.renewal is not None and (
             early := _before_last_period(change, plan, self._timezone(change.contract.legal_entity))
         ):
             until = moment_of(period_of(early)[1]).isoformat()
             reason = f"{change.contract.id} is renewed in the last period of its term, and the one until {until} runs"
             raise Rejected("billing", reason, field="effective_at")
-        if change.pause is not None:
-            await self._check_in_time(change, plan, known)
         for target in plan.to_change:
             await self._update(change, target)
         ended = [each.subscription for each in plan.to_change if each.ends and not change.at_period_end]
@@ -139,22 +138,26 @@ class ContractChanges:
         issued = [invoice for key in concerned for invoice in await self._issued(change, key)]
         return _after(change, [each["id"] for each in begun.values()], further, issued)
 
-    async def _check_in_time(self, change: ContractChange, plan: Remaining, known: Known) -> None:
-        """Raise `Rejected` for a pause, or a resumption, of which the period is over. What a part of the contract has
-        of it already is taken back, since it will never be whole."""
+    async def _planned_in_time(self, change: ContractChange, known: Known) -> Remaining:
+        """Return what is left to be done. Raises `Rejected` for what cannot be done, and for a pause of which the
+        period is over: what a part of the contract has of that already is taken back, since it will never be whole. A
+        resumption that a part has already is completed, however late."""
+        running = [each for each in known.subscriptions if each["status"] not in OVER]
+        done = [each for each in running if change_plan.has(each, change.id)]
         try:
-            rests.check_in_time(change, self._rest(change, plan), self._timezone(change.contract.legal_entity))
+            plan = await self._planned(change, known)
+            if change.pause is not None and not (done and isinstance(change.pause, Resume)):
+                rests.check_in_time(change, self._rest(change, plan), self._timezone(change.contract.legal_entity))
         except Rejected:
-            left = [each.subscription["pause_collection"] for each in plan.to_change]
-            for row in known.subscriptions:
-                if row["status"] not in OVER and change_plan.has(row, change.id):
-                    await self._client.post(
-                        at("subscriptions", row["id"]),
-                        f"undo:{change.id}:{row['id']}",
-                        pause_collection=rests.former(next(iter(left), None)),
-                        metadata={CHANGES: change_plan.without_change(row["metadata"], change.id)},
-                    )
+            for row in done if isinstance(change.pause, Pause) and len(done) < len(running) else ():
+                await self._client.post(
+                    at("subscriptions", row["id"]),
+                    f"undo:{change.id}:{row['id']}",
+                    pause_collection="",
+                    metadata={CHANGES: change_plan.without_change(row["metadata"], change.id)},
+                )
             raise
+        return plan
 
     # ---- what is there, and what is to be done
 
@@ -220,6 +223,10 @@ class ContractChanges:
         running = [each.subscription for each in plan.to_change if not each.ends]
         zone, begun = self._timezone(change.contract.legal_entity), max(begins, default=change.effective_at)
         term = _end_of_term(change, zone)
+        if begins and max(begins) - min(begins) > A_MONTHS_END:
+            first, last = (f"{each.astimezone(zone):%Y-%m-%d}" for each in (min(begins), max(begins)))
+            reason = f"the last periods of the term of {change.contract.id} end on different days, {first} to {last}"
+            raise Rejected("billing", f"{reason}: remove what began later, and add it again", field="actions[0]")
         cycles = [
             (moment_of(each["billing_cycle_anchor"]), months_of(each), self._term_end(change, each) - term)
             for each in running
@@ -235,8 +242,8 @@ class ContractChanges:
 
     def _end_of(self, change: ContractChange, row: Row, day: date | None) -> datetime | None:
         """Return when a subscription is to end that ends on `day`: with a period, so that nothing is prorated; None for
-        one that has no end. The day on which the contract's own term is over is that of the period which ends nearest
-        to it: billing may have begun days after the contract. Raises `Rejected` for any other day on which no period
+        one that has no end. The day on which the contract's own term is over is that of the period which ends next:
+        billing may have begun days after the contract. Raises `Rejected` for any other day on which no period
         ends, or a period that is paid beyond."""
         if day is None:
             return None
@@ -246,7 +253,9 @@ class ContractChanges:
             return found[0]
         if day == ends_on(change.contract):
             midnight = datetime.combine(day, time(), zone)
-            return min((each for each in (*ends, paid) if each >= paid), key=lambda each: abs(each - midnight))
+            next_one = min(each for each in (*ends, paid) if each >= max(paid, midnight - A_MONTHS_END))
+            if next_one == paid or next_one - midnight <= BEGUN_LATE:
+                return next_one
         days = [f"{each.astimezone(zone):%Y-%m-%d}" for each in ends if each >= paid]
         possible = " or ".join(days) or f"{paid.astimezone(zone):%Y-%m-%d}"
         reason = f"a period of {change.contract.id} has to end on the day: take {possible}"

@@ -94,15 +94,6 @@ def check_paid(change: ContractChange, found: Rest, others: Iterable[Row], zone:
         raise Rejected("billing", reason, field="actions[0]")
 
 
-def former(collection_of_others: Row | None) -> Row | str:
-    """Return how the collection of a subscription is paused as that of others is; an empty text where it is not."""
-    if collection_of_others is None:
-        return ""
-    resumes_at = collection_of_others.get("resumes_at")
-    until = {"resumes_at": resumes_at} if resumes_at else {}
-    return {"behavior": collection_of_others["behavior"]} | until
-
-
 def check_settled(has_pending: Iterable[bool]) -> None:
     """Raise `Rejected` where a subscription has what is settled with its next invoice, which would be void."""
     if any(has_pending):

@@ -862,3 +862,25 @@ def test_a_contract_that_goes_on_after_its_term_is_cancelled_with_any_day(bench:
     asked = bench.ask(Cancel(), key="end", effective="date", effective_on=date(2027, 3, 20))
 
     assert bench.run(asked).state in ("scheduled", "checking")
+
+
+def test_a_renewal_is_carried_out_though_billing_says_that_its_periods_end_days_after_the_term(bench: Bench) -> None:
+    asked = bench.ask(Renew(NEW_END, Decimal(5)), key="renewal")
+    bench.run(asked)
+    bench.records.change(asked, effective_at=(BEGINS + timedelta(days=12)).isoformat())
+    bench.clock.now = BEGINS + timedelta(days=9, seconds=1)
+    bench.everybody.last_period = True
+
+    assert bench.run(asked).state == "applied"
+
+
+def test_an_end_after_a_renewal_leaves_the_target_what_that_is_to_take_back(bench: Bench) -> None:
+    renewal = bench.ask(Renew(NEW_END), seats(6), key="renewal")
+    bench.run(renewal)
+    bench.clock.now = BEGINS - timedelta(days=3)
+    bench.everybody.last_period = True
+    assert bench.run(renewal).state == "applied"
+
+    bench.run(bench.ask(ChangeTerm(date(2027, 9, 1)), key="end"))
+
+    assert bench.records.row(renewal).next_attempt_at is not None

@@ -490,3 +490,18 @@ def test_a_pause_that_waited_for_a_yes_beyond_its_period_moves_to_no_other(bench
         "the period that it was to begin after ended on 2026-04-01: ask again",
         ("compensate",),
     )
+
+
+def test_a_target_that_is_corrected_in_a_pause_hears_of_it_at_once_and_of_its_end(bench: Bench) -> None:
+    paused = rest(bench)
+    bench.clock.now, bench.everybody.target = NOON, "refuses"
+    bench.run(paused)
+    (case,) = bench.cases(paused)
+    bench.everybody.target = "works"
+
+    bench.act(case, "retry")
+    bench.run(paused)
+    assert bench.everybody.suspensions == [True]
+    bench.clock.now = GOES_ON
+    bench.run(paused)
+    assert bench.everybody.suspensions == [True, False]

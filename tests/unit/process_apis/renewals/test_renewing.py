@@ -500,6 +500,39 @@ def test_a_deal_that_was_won_before_a_cancellation_is_no_offer_any_more(renewals
     assert list(made.everybody.offers)[1:] == [f"renewal:{found.contract_id}:2027-03-01:1"]
 
 
+def test_what_people_have_withdrawn_is_not_asked_for_again_after_a_cancellation_that_was_taken_back(
+    renewals: Make,
+) -> None:
+    made = renewals(AUTOMATIC)
+    first = made.at(NOTICE)
+    made.bench.runs.withdraw(first.amendment_id, SOMEBODY)
+    made.look()
+    assert cancelled_and_taken_back(made).state == "dropped"
+
+    found = made.at(NOTICE + 2 * DAY)
+
+    assert found.state == "found"
+    assert "was withdrawn" in found.blocked_reason
+
+
+def test_a_deal_that_was_lost_while_the_contract_was_to_end_is_offered_again(renewals: Make) -> None:
+    made = renewals(QUOTED)
+    first = made.at(NOTICE)
+    made.everybody.period = Period(TERM_ENDS - 59 * DAY, TERM_ENDS - 27 * DAY)
+    ended = made.bench.ask(Cancel(), key="end", effective="period_end")
+    made.bench.run(ended)
+    assert made.look().state == "dropped"
+    made.lose(first)
+    back = made.bench.run(made.bench.ask(Reverse(ended), key="back"))
+    (case,) = made.bench.cases(back.id)
+    made.bench.act(case, "approve")
+    made.bench.run(back.id)
+
+    found = made.at(NOTICE + 2 * DAY)
+
+    assert (found.state, found.deal_id) == ("quoted", "006R2")
+
+
 def move(made: RenewalBench, *states: OrderState) -> None:
     """Bring the order from where a line is missing to other states."""
     order_id = made.bench.order_id
@@ -611,7 +644,7 @@ def test_a_renewal_to_come_after_a_cancellation_to_come_is_blocked(renewals: Mak
     assert found.blocked_reason == f"{ending}, which is to end the contract on 2027-02-19"
 
 
-def test_an_end_with_the_term_that_meets_a_renewal_to_come_gives_itself_up(renewals: Make) -> None:
+def test_an_end_with_the_term_that_meets_a_renewal_to_come_waits_for_what_becomes_of_that(renewals: Make) -> None:
     made = renewals(LAPSE)
     found = made.at(NOTICE)
     made.clock.now = LAST
@@ -632,6 +665,10 @@ def test_an_end_with_the_term_that_meets_a_renewal_to_come_gives_itself_up(renew
 
     found = made.look()
 
-    assert (made.bench.of(renewal).state, made.bench.of(lapse).state) == ("scheduled", "given_up")
-    assert made.bench.of(lapse).blocked_reason == f"{renewal} has renewed the contract meanwhile"
+    assert (made.bench.of(renewal).state, made.bench.run(lapse).state) == ("scheduled", "checking")
+    assert made.bench.of(lapse).blocked_reason == f"{renewal}, which is to renew the contract"
     assert (found.state, found.amendment_id, made.everybody.changes) == ("scheduled", renewal, [])
+    made.clock.now = TERM_ENDS - 3 * DAY
+    assert made.bench.run(renewal).state == "applied"
+    assert made.bench.run(lapse).state == "given_up"
+    assert made.bench.of(lapse).blocked_reason == "the contract has another end meanwhile"
