@@ -127,7 +127,7 @@ DRIFT_TRANSITIONS: dict[DriftState, frozenset[DriftState]] = {
     "open": frozenset({"repaired", "accepted", "gone"}),
     "accepted": frozenset({"open", "repaired", "gone"}),
     "repaired": frozenset({"open"}),
-    "gone": frozenset({"open"}),
+    "gone": frozenset({"open", "repaired"}),  # a look may come between a repair's writing and its note
 }
 
 RenewalState = Literal[

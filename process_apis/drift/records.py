@@ -64,8 +64,8 @@ class Drifts:
         return [drift(row) for row in rows if row.state in STANDING]
 
     def settle(self, drift_id: str, state: DriftState, principal: Principal, reason: str = "") -> Drift:
-        """Keep that somebody repaired or accepted a difference. Raises `IllegalTransition` for one that is neither open
-        nor accepted."""
+        """Keep that somebody repaired or accepted a difference. Raises `IllegalTransition` for one that is over: what
+        is gone may have gone with the repair."""
         by = {"settled_by": principal.subject, "reason": reason, "settled_at": self._clock().isoformat()}
         with writing(self._engine) as connection:
             _enter(connection, connection.execute(ROW.with_for_update(), {"of": drift_id}).one(), state, **by)

@@ -18,6 +18,7 @@ from canonical.deals import DealStatus
 from canonical.drift import Drift
 from canonical.money import Money
 from canonical.parties import Customer
+from canonical.states import IllegalTransition
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import SHIPPED
 from policies.identity.authentication import Principal
@@ -290,6 +291,19 @@ def test_a_repair_is_refused_when_the_owner_says_something_else_by_now(bench: Be
     assert bench.systems.puts == []
     assert bench.repairs.find(found.id, SOMEBODY).owner_value == "New"
     assert bench.repairs.repair(found.id, SOMEBODY).state == "repaired"
+
+
+def test_a_look_between_the_writing_of_a_repair_and_its_note_takes_nothing_from_it(bench: Bench) -> None:
+    bench.systems.change("billing", name="Other")
+    (found,) = look(bench)
+    bench.systems.change("billing", name="Buyer GmbH")  # as the repair has written it
+    assert look(bench) == []
+
+    done = bench.records.settle(found.id, "repaired", SOMEBODY)
+
+    assert (done.state, done.settled_by) == ("repaired", "somebody")
+    with pytest.raises(IllegalTransition):
+        bench.records.settle(found.id, "accepted", SOMEBODY)
 
 
 def test_a_repair_of_what_is_gone_writes_nothing(bench: Bench) -> None:
