@@ -88,7 +88,8 @@ def test_reversed_and_stale_events_end_in_the_present_state(environment: Environ
 
     for each in (ended, written_off, issued):
         report(environment, each)
-    wait_until(lambda: booked(environment, order, ends), 40, f"the books as billing has it: {ends}")
+    # what is reported while its posting is at work waits for the end of that run's claim, which lasts a minute
+    wait_until(lambda: booked(environment, order, ends), 100, f"the books as billing has it: {ends}")
     for each in (written_off, issued):
         report(environment, each)
     waiting = "SELECT count(*) FROM postings WHERE invoice_id = ? AND next_attempt_at IS NOT NULL"
