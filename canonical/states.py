@@ -3,7 +3,10 @@ is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Literal, TypeVar, get_args
+
+State = TypeVar("State", bound=str)
 
 OrderState = Literal[
     "received",
@@ -162,55 +165,45 @@ class IllegalTransition(ValueError):
 
 def check_order(present: OrderState, wanted: OrderState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
-    if wanted != present and wanted not in ORDER_TRANSITIONS[present]:
-        raise IllegalTransition(f"an order cannot go from {present} to {wanted}")
+    _check("an order", ORDER_TRANSITIONS, present, wanted)
 
 
 def check_contract(present: ContractState, wanted: ContractState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
-    if wanted != present and wanted not in CONTRACT_TRANSITIONS[present]:
-        raise IllegalTransition(f"a contract cannot go from {present} to {wanted}")
+    _check("a contract", CONTRACT_TRANSITIONS, present, wanted)
 
 
 def check_amendment(present: AmendmentState, wanted: AmendmentState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
-    if wanted != present and wanted not in AMENDMENT_TRANSITIONS[present]:
-        raise IllegalTransition(f"an amendment cannot go from {present} to {wanted}")
+    _check("an amendment", AMENDMENT_TRANSITIONS, present, wanted)
 
 
 def check_mass_change(present: MassChangeState, wanted: MassChangeState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
-    if wanted != present and wanted not in MASS_CHANGE_TRANSITIONS[present]:
-        raise IllegalTransition(f"a mass change cannot go from {present} to {wanted}")
+    _check("a mass change", MASS_CHANGE_TRANSITIONS, present, wanted)
 
 
 def check_catalogue_sync(present: CatalogueSyncState, wanted: CatalogueSyncState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
-    if wanted != present and wanted not in CATALOGUE_SYNC_TRANSITIONS[present]:
-        raise IllegalTransition(f"a catalogue sync cannot go from {present} to {wanted}")
+    _check("a catalogue sync", CATALOGUE_SYNC_TRANSITIONS, present, wanted)
 
 
 def check_drift(present: DriftState, wanted: DriftState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
-    if wanted != present and wanted not in DRIFT_TRANSITIONS[present]:
-        raise IllegalTransition(f"a drift cannot go from {present} to {wanted}")
+    _check("a drift", DRIFT_TRANSITIONS, present, wanted)
 
 
 def check_renewal(present: RenewalState, wanted: RenewalState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
-    if wanted != present and wanted not in RENEWAL_TRANSITIONS[present]:
-        raise IllegalTransition(f"a renewal cannot go from {present} to {wanted}")
+    _check("a renewal", RENEWAL_TRANSITIONS, present, wanted)
 
 
-def mermaid(
-    transitions: dict[OrderState, frozenset[OrderState]]
-    | dict[ContractState, frozenset[ContractState]]
-    | dict[AmendmentState, frozenset[AmendmentState]]
-    | dict[MassChangeState, frozenset[MassChangeState]]
-    | dict[CatalogueSyncState, frozenset[CatalogueSyncState]]
-    | dict[DriftState, frozenset[DriftState]]
-    | dict[RenewalState, frozenset[RenewalState]],
-) -> str:
+def _check(what: str, transitions: Mapping[State, frozenset[State]], present: State, wanted: State) -> None:
+    if wanted != present and wanted not in transitions[present]:
+        raise IllegalTransition(f"{what} cannot go from {present} to {wanted}")
+
+
+def mermaid(transitions: Mapping[State, frozenset[State]]) -> str:
     """Return the table as a Mermaid state diagram, for the documentation."""
     lines = ["stateDiagram-v2"]
     for source, targets in transitions.items():
