@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from canonical.deals import DealReference, RenewalDeal
+from canonical.deals import DealReference, RenewalDeal, is_whole
 from canonical.faults import Conflict, NotFound, Rejected, Unavailable
 from policies.outbound.paths import path_of
 from system_apis.crm.salesforce import mapping
@@ -185,4 +185,4 @@ def _mark(deal: RenewalDeal, deal_id: str, org: Org) -> Row:
 
 def _number(value: Decimal) -> int | float:
     """Return a number as JSON has it, and Salesforce takes it: with some fifteen digits."""
-    return int(value) if value == value.to_integral_value() else float(value)
+    return int(value) if is_whole(value) else float(value)
