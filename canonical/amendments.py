@@ -37,6 +37,9 @@ Price = Annotated[
 LineName = Annotated[str, msgspec.Meta(pattern=r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*\Z", max_length=255)]
 """What a line is called on invoices: it begins with no blank, and is one line."""
 MOST_ACTIONS = 100
+BEGUN_LATE = timedelta(days=16)
+"""By how much later than the contract billing may have begun, with the delivery: each period, and so the last one of a
+term, ends as much later. Half a month, so that of monthly periods one alone is meant."""
 WHOLE = Decimal(100)
 """Percent."""
 MOST_DIGITS = 12

@@ -88,6 +88,8 @@ class RunningContract(msgspec.Struct, frozen=True):
     """The id of the amendment that has agreed to its end, or to none, last."""
     lapses: bool = False
     """Whether it ends because nobody has renewed it."""
+    rests: tuple[Rest, ...] = ()
+    """When it rested, rests or will rest, the earliest first."""
 
     @property
     def is_over(self) -> bool:
@@ -95,12 +97,15 @@ class RunningContract(msgspec.Struct, frozen=True):
         return self.contract.state in ("cancelled", "expired")
 
     @property
+    def is_after_term(self) -> bool:
+        """Return whether its term is over: where nobody has ended it, it goes on."""
+        until = ends_on(self.contract)
+        return until is not None and until <= self.today
+
+    @property
     def over_at(self) -> datetime | None:
         """Return the moment at which it is over, which may be to come; None where nobody has ended it."""
         return self.ends_at or (self.since if self.contract.state == "cancelled" else None)
-
-    rests: tuple[Rest, ...] = ()
-    """When it rested, rests or will rest, the earliest first."""
 
     @property
     def rest(self) -> Rest | None:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import msgspec
 
 from canonical.amendments import (
+    BEGUN_LATE,
     Action,
     ActionRefused,
     AddLine,
@@ -39,9 +40,6 @@ from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
 
 OF_A_LINE = re.compile(r"deal\.lines\[(\d+)\]\.(\w+)")
-BEGUN_LATE = timedelta(days=16)
-"""By how much later than the contract billing may have begun: the last period of a term ends as much later, and so a
-renewal is carried out as much later. Whether one ends so, billing says."""
 BEFORE_A_TERM = timedelta(days=3)
 """How long before its term begins a renewal is carried out: late, since what is asked for after it counts from that
 term on; and early enough for a platform that is away, before billing issues the first invoice."""
@@ -103,9 +101,7 @@ def _of_moment(found: RunningContract, wanted: AmendmentRequest) -> list[FieldEr
         return [FieldError("$.effective_on", "it is given for what is effective at a date, and for nothing else")]
     if day is None:
         return []
-    until = ends_on(contract)
-    if until is not None and until <= found.today:
-        until = None  # it goes on after its term
+    until = None if found.is_after_term else ends_on(contract)
     if day < contract.starts_on or (until is not None and day >= until):
         last = f", and ends with the day before {until}" if until else ""
         if until and isinstance(wanted.actions[0], Cancel):
@@ -225,9 +221,8 @@ def _of_pause(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Fiel
         if each.state == "failed":  # what is delivered late is billed at once
             reason = f"{each.line.name} could not be delivered: let it be tried again, or skip it"
             yield FieldError("$.actions[0]", reason)
-    over, latest = ends_on(found.contract), months_after(found.today, validation.LONGEST_TERM)
-    if over is not None and over <= found.today:
-        over = None  # it goes on after its term
+    over = None if found.is_after_term else ends_on(found.contract)
+    latest = months_after(found.today, validation.LONGEST_TERM)
     if action.until is not None and not found.today < action.until < (over or date.max):
         before = f", and before {over}, the end of the term" if over else ""
         yield FieldError("$.actions[0].until", f"take a day after {found.today}{before}")
@@ -242,10 +237,10 @@ def _of_pause(found: RunningContract, wanted: AmendmentRequest) -> Iterator[Fiel
 
 def _in_the_way(found: RunningContract, until: date | None) -> Iterator[Applied]:
     """Yield what waits for a day before that on which a pause is over, and could not be carried out then."""
+    goes_on = until and datetime.combine(until + timedelta(days=1), time(), found.zone)  # some time on that day
     for each in found.versions:
         begins = each.since - BEFORE_A_TERM if each.preview.is_renewal else each.since
         ends_it = not each.preview.after
-        goes_on = until and datetime.combine(until + timedelta(days=1), time(), found.zone)  # some time on that day
         if each.is_future and not ends_it and (goes_on is None or begins < goes_on):
             yield each
 

@@ -131,10 +131,7 @@ class Amending(DBOSConfiguredInstance):
         self._amendments.change(row.id, **kept)
         if said.differences:
             raise Stopped("amendment_not_agreed", list(said.differences), ("retry", "compensate"))
-        outcome = self._decided(row, found, said, made)
-        if outcome == "stopped" and self._amendments.row(row.id).state == "scheduled":
-            wake(context.database, row.contract_id, context.clock())  # what comes after it need not wait for its day
-        return outcome
+        return self._decided(row, found, said, made)
 
     def _after_what_comes_first(self, row: sa.Row[Any], order: Order) -> None:
         """Raise `Waits` while the contract is being activated, or an earlier change of it is to be decided."""
@@ -170,8 +167,8 @@ class Amending(DBOSConfiguredInstance):
                     return "done"
                 one.advance("scheduled", next_attempt_at=begins, blocked_reason="its day")
                 one.note_products(said.after)
-        self._close_cases(row.id)  # it was withdrawn meanwhile
-        wake(context.database, row.contract_id, context.clock())
+        self._close_cases(row.id)  # it may have been withdrawn meanwhile
+        wake(context.database, row.contract_id, context.clock())  # what comes after it need not wait for its day
         return "stopped"
 
     # ---- what there is more of, before it is billed
@@ -255,12 +252,14 @@ class Amending(DBOSConfiguredInstance):
         return self._guarded(row, self._end)
 
     def _end(self, row: sa.Row[Any]) -> Outcome:
+        again, ends_at = None, row.ends_at
         if row.state == "applied" and rest_in(request_of(row)):
-            return self._rest(row)
-        if row.state == "applied" or row.delivery_attempt:
+            again = self._rest(row)
+            ends_at = again and again.isoformat()
+        elif row.state == "applied" or row.delivery_attempt:
             self._take_back(row)
         with self._amendments.at(row.id) as one:
-            one.advance(one.row.state, next_attempt_at=None)
+            one.advance(one.row.state, next_attempt_at=again, ends_at=ends_at)
         wake(self._context.database, row.contract_id, self._context.clock())
         return "done"
 
@@ -280,17 +279,15 @@ class Amending(DBOSConfiguredInstance):
             self._amendments.change(row.id, delivery_attempt=attempt)
             context.platforms.provision(ProvisioningRequest(row.order_id, lines, attempt, row.legal_entity))
 
-    def _rest(self, row: sa.Row[Any]) -> Outcome:
-        """Let the target have the service suspended, or not, as the contract is now; and again when a pause is over."""
+    def _rest(self, row: sa.Row[Any]) -> datetime | None:
+        """Let the target have the service suspended, or not, as the contract is now. Return when that is to be done
+        again: when a pause is over."""
         context, again = self._context, self._resumes_at(row)
         found = running(context, self._amendments, context.orders.get(row.order_id))
         if not found.is_over:
             suspended = found.rests_at(found.read_at)
             context.platforms.suspend(Suspension(row.order_id, row.id, suspended, row.legal_entity))
-        with self._amendments.at(row.id) as one:
-            one.advance(one.row.state, next_attempt_at=again, ends_at=again and again.isoformat())
-        wake(context.database, row.contract_id, context.clock())
-        return "done"
+        return again
 
     def _resumes_at(self, row: sa.Row[Any]) -> datetime | None:
         """Return when a pause is over by itself, None where that is not to come."""

@@ -15,7 +15,6 @@ from canonical.amendments import (
     NewAmendment,
     NumberRefused,
     amended,
-    ends_on,
     mrr,
 )
 from canonical.deals import PricedLine
@@ -75,7 +74,7 @@ def _plan(amendments: Amendments, found: RunningContract, wanted: MassChangeRequ
     actions = tuple(each for line, price in prices if price is not None for each in _actions(line, price))
     reasons: tuple[tuple[LeftOut, bool], ...] = (
         ("cancelled", found.is_over),
-        ("term_over", _is_over(found)),
+        ("term_over", found.is_after_term),
         ("without_product", not prices),
         ("no_price", all(price is None for _, price in prices)),
         ("already_at_price", not actions),
@@ -90,11 +89,6 @@ def _plan(amendments: Amendments, found: RunningContract, wanted: MassChangeRequ
         return PlannedItem(before, before, reason="not_allowed", detail=refused)
     after = amended(contract.lines, actions, contract.currency)
     return msgspec.structs.replace(made, after=mrr(after, contract.currency))
-
-
-def _is_over(found: RunningContract) -> bool:
-    until = ends_on(found.contract)
-    return until is not None and until <= found.read_at.astimezone(found.zone).date()
 
 
 def _refused(found: RunningContract, wanted: NewAmendment) -> str:

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 import msgspec
 
 from canonical.amendments import (
+    BEGUN_LATE,
     BillingPreview,
     ContractChange,
     InvoicePreview,
@@ -44,9 +45,6 @@ PREVIEWED = ("cancel_at", "cancel_at_period_end", "items", "proration_behavior",
 A_MONTHS_END = timedelta(days=3, hours=2)
 """By how much a period's end may be off the end of the term that it belongs to: Stripe counts months in UTC from the
 moment at which the first began, and the term is in days of the seller's books."""
-BEGUN_LATE = timedelta(days=16)
-"""By how much later than the term a period may end: billing begins with the delivery, and each period is as much later
-as the first. Half a month, so that of monthly periods one alone is meant."""
 OF_A_CHANGE = ("subscription_update", "subscription_create")
 """Why an invoice was issued that a change has brought (The Invoice object, `billing_reason`)."""
 
@@ -56,6 +54,11 @@ class Known(msgspec.Struct, frozen=True):
 
     subscriptions: Sequence[Row]
     schedules: Sequence[Row]
+
+    @property
+    def running(self) -> list[Row]:
+        """Return the subscriptions that bill still."""
+        return [each for each in self.subscriptions if each["status"] not in OVER]
 
     def of_change(self, change: ContractChange) -> dict[str, Row]:
         """Return the schedules that a change has made, by their natural keys."""
@@ -142,7 +145,7 @@ class ContractChanges:
         """Return what is left to be done. Raises `Rejected` for what cannot be done, and for a pause of which the
         period is over: what a part of the contract has of that already is taken back, since it will never be whole. A
         resumption that a part has already is completed, however late."""
-        running = [each for each in known.subscriptions if each["status"] not in OVER]
+        running = known.running
         done = [each for each in running if change_plan.has(each, change.id)]
         try:
             plan = await self._planned(change, known)
@@ -191,8 +194,8 @@ class ContractChanges:
             zone = self._timezone(contract.legal_entity)
             found = self._rest(change, plan)
             rests.check_begins(change, found, self._clock(), zone)
-            others = [each for each in known.subscriptions if each["id"] not in plan.concerned]
-            rests.check_paid(change, found, [each for each in others if each["status"] not in OVER], zone)
+            others = [each for each in known.running if each["id"] not in plan.concerned]
+            rests.check_paid(change, found, others, zone)
             rests.check_settled([await self._has_pending(each.subscription) for each in plan.to_change])
         _check_schedules(change, plan, known.schedules)
         items = [item for each in plan.to_change for item in each.items]
@@ -219,17 +222,18 @@ class ContractChanges:
 
     def _check_terms(self, change: ContractChange, plan: Remaining, day: date) -> None:
         """Raise `Rejected` for a renewal of a term, or for another one, with which not all periods end."""
-        begins = [self._term_end(change, each.subscription) for each in plan.to_change]
-        running = [each.subscription for each in plan.to_change if not each.ends]
+        last = [(each, self._term_end(change, each.subscription)) for each in plan.to_change]
+        begins = [end for _, end in last]
         zone, begun = self._timezone(change.contract.legal_entity), max(begins, default=change.effective_at)
         term = _end_of_term(change, zone)
         if begins and max(begins) - min(begins) > A_MONTHS_END:
-            first, last = (f"{each.astimezone(zone):%Y-%m-%d}" for each in (min(begins), max(begins)))
-            reason = f"the last periods of the term of {change.contract.id} end on different days, {first} to {last}"
+            days = " to ".join(f"{each.astimezone(zone):%Y-%m-%d}" for each in (min(begins), max(begins)))
+            reason = f"the last periods of the term of {change.contract.id} end on different days, {days}"
             raise Rejected("billing", f"{reason}: remove what began later, and add it again", field="actions[0]")
         cycles = [
-            (moment_of(each["billing_cycle_anchor"]), months_of(each), self._term_end(change, each) - term)
-            for each in running
+            (moment_of(each.subscription["billing_cycle_anchor"]), months_of(each.subscription), end - term)
+            for each, end in last
+            if not each.ends
         ]
         cycles += [(begun, parts.months(items[0].lines[0]) or 1, begun - term) for items in plan.to_begin if begins]
         until = datetime.combine(day, time(), zone)
