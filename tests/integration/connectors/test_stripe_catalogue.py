@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -15,25 +14,12 @@ from canonical.money import Money
 from canonical.products import CatalogueProduct, ListInterval, ListPrice, PriceChange
 from system_apis.billing.port import Billing
 from tests.integration.connectors.test_stripe_contracts import line, put, start
-from tests.support.connector_kit.subject import Bench, bench
+from tests.support.connector_kit.subject import Bench, run_over
 from tests.support.stripe_account import StripeAccount
 
 Act = Callable[[Bench[Billing]], Awaitable[None]]
 SEAT = CatalogueProduct("SEAT", "Seat")
 KEY = "list:SEAT:EUR"
-
-
-@pytest.fixture
-def account(tmp_path: Path) -> StripeAccount:
-    return StripeAccount(tmp_path)
-
-
-def run(account: StripeAccount, folder: Path, act: Act) -> None:
-    async def connected() -> None:
-        async with bench(account, folder) as made:
-            await act(made)
-
-    asyncio.run(connected())
 
 
 def costs(price: str, currency: str = "EUR", interval: ListInterval = "month") -> PriceChange:
@@ -52,7 +38,7 @@ def listed(account: StripeAccount) -> list[tuple[Any, bool, str | None]]:
 
 
 def test_the_same_price_again_is_the_same_one(account: StripeAccount, tmp_path: Path) -> None:
-    run(account, tmp_path, lambda made: have(made, costs("30"), costs("30.00"), costs("30")))
+    run_over(account, tmp_path, lambda made: have(made, costs("30"), costs("30.00"), costs("30")))
 
     assert listed(account) == [("3000", True, KEY)]
 
@@ -60,7 +46,7 @@ def test_the_same_price_again_is_the_same_one(account: StripeAccount, tmp_path: 
 def test_another_amount_is_another_price_also_when_it_is_the_first_one_again(
     account: StripeAccount, tmp_path: Path
 ) -> None:
-    run(account, tmp_path, lambda made: have(made, costs("30"), costs("35"), costs("30")))
+    run_over(account, tmp_path, lambda made: have(made, costs("30"), costs("35"), costs("30")))
 
     assert sorted(listed(account), key=str) == [("3000", False, None), ("3000", True, KEY), ("3500", False, None)]
 
@@ -81,7 +67,7 @@ def test_prices_of_several_currencies_and_intervals_are_read_as_they_were_put(
         assert match.present
         assert {each.currency: each for each in match.present.prices} == {each.currency: each.price for each in wanted}
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("broken", range(1, 4))
@@ -108,7 +94,7 @@ def test_a_change_of_price_that_breaks_off_anywhere_leaves_one_in_use(
         account.stand_in.handle = real
         await made.call(lambda: made.connector.put_price(costs("35")))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
     assert listed(account) == [("3000", False, None), ("3500", True, KEY)]
     assert account.account.get("product", "SEAT")["default_price"] == listed_ids(account)[1]
@@ -132,7 +118,7 @@ def test_a_withdrawn_product_is_out_of_use_with_its_prices_and_a_contract_keeps_
         account.wait(60)
         assert running.state == "active"
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
     product = account.account.get("product", "SEAT")
     assert (product["active"], product["name"]) == (False, "Seat")
@@ -145,7 +131,7 @@ def test_a_product_that_is_sold_no_more_is_not_created(account: StripeAccount, t
     async def act(made: Bench[Billing]) -> None:
         await made.call(lambda: made.connector.put_product(CatalogueProduct("SEAT", "Seat", active=False)))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
     assert list(account.account.all("product")) == []
 
@@ -155,7 +141,7 @@ def test_a_product_that_an_order_made_is_renamed_and_its_prices_stay(account: St
         await put(made, line(1, "SEAT", 3000))
         await made.call(lambda: made.connector.put_product(CatalogueProduct("SEAT", "Chair")))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
     assert account.account.get("product", "SEAT")["name"] == "Chair"
     assert [each["active"] for each in account.account.all("price")] == [True]
@@ -172,5 +158,5 @@ def test_a_price_that_cannot_be_billed_is_said_before_it_is_put(account: StripeA
         with pytest.raises(Rejected, match="cannot be billed"):
             await made.call(lambda: made.connector.put_price(PriceChange("SEAT", "KWD", wrong.prices[0])))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
     assert listed(account) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -17,16 +16,11 @@ from canonical.faults import Rejected
 from canonical.money import Money
 from system_apis.billing.port import Billing
 from tests.support.connector_kit import samples
-from tests.support.connector_kit.subject import Bench, bench
+from tests.support.connector_kit.subject import Bench, run_over
 from tests.support.stripe_account import StripeAccount
 
 Act = Callable[[StripeAccount, Bench[Billing]], Awaitable[None]]
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def account(tmp_path: Path) -> StripeAccount:
-    return StripeAccount(tmp_path)
 
 
 def line(place: int, sku: str, cents: int = 1_000, quantity: int = 1, interval: str = "month") -> PricedLine:
@@ -34,11 +28,7 @@ def line(place: int, sku: str, cents: int = 1_000, quantity: int = 1, interval: 
 
 
 def run(account: StripeAccount, folder: Path, act: Act) -> None:
-    async def connected() -> None:
-        async with bench(account, folder) as made:
-            await act(account, made)
-
-    asyncio.run(connected())
+    run_over(account, folder, lambda made: act(account, made))
 
 
 async def put(made: Bench[Billing], *lines: PricedLine, key: str = "con_1", **terms: Any) -> Contract:

@@ -16,29 +16,16 @@ from canonical.parties import Address, Contact, Customer
 from system_apis.billing.port import Billing
 from system_apis.billing.stripe.client import PAGES
 from tests.support.connector_kit import samples
-from tests.support.connector_kit.subject import INSTANCE, Bench, KitIntake, bench
+from tests.support.connector_kit.subject import INSTANCE, Bench, KitIntake, run_over
 from tests.support.stripe_account import StripeAccount
 
 Act = Callable[[Bench[Billing]], Awaitable[None]]
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> StripeAccount:
-    return StripeAccount(tmp_path)
-
-
-@pytest.fixture
 def behind(tmp_path: Path) -> StripeAccount:
     """Return an account whose search is a minute behind."""
     return StripeAccount(tmp_path, search_lag=60)
-
-
-def run(account: StripeAccount, folder: Path, act: Act) -> None:
-    async def connected() -> None:
-        async with bench(account, folder) as made:
-            await act(made)
-
-    asyncio.run(connected())
 
 
 async def put(made: Bench[Billing], customer: Customer) -> str:
@@ -80,7 +67,7 @@ def test_a_customer_of_any_country_is_made_with_its_tax_number(
 
         assert taxed(account) == [sent]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize(("country", "number"), [("ZZ", "A-1"), ("DE", "DE12"), ("US", "unknown")])
@@ -94,7 +81,7 @@ def test_a_tax_number_that_stripe_does_not_take_is_noted_and_stops_no_sale(
         assert taxed(account) == []
         assert noted(account) == number
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_tax_number_that_changes_and_goes_is_followed_and_one_added_by_hand_stays(
@@ -113,7 +100,7 @@ def test_a_tax_number_that_changes_and_goes_is_followed_and_one_added_by_hand_st
         assert taxed(account) == [("gb_vat", "GB980780684")]
         assert not noted(account)
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_customer_that_a_search_does_not_see_yet_is_found_and_changed(behind: StripeAccount, tmp_path: Path) -> None:
@@ -126,7 +113,7 @@ def test_a_customer_that_a_search_does_not_see_yet_is_found_and_changed(behind: 
         assert behind.account.find("customer", first)
         assert len(await behind.customers("cus_1")) == 1
 
-    run(behind, tmp_path, act)
+    run_over(behind, tmp_path, act)
 
 
 def test_a_customer_is_read_by_billings_own_id_where_it_is_known(account: StripeAccount, tmp_path: Path) -> None:
@@ -138,7 +125,7 @@ def test_a_customer_is_read_by_billings_own_id_where_it_is_known(account: Stripe
         assert again == reference
         assert not [each for each in made.loopback.seen if "search" in each.path or "created" in each.path]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_customer_that_was_deleted_by_hand_is_made_again_even_if_its_old_id_is_known(
@@ -154,7 +141,7 @@ def test_a_customer_that_was_deleted_by_hand_is_made_again_even_if_its_old_id_is
         assert [each for each, _ in await account.customers("cus_1")] == [again]
         assert len(made.loopback.seen) < 10
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_an_id_that_is_another_customers_is_not_taken(account: StripeAccount, tmp_path: Path) -> None:
@@ -165,7 +152,7 @@ def test_an_id_that_is_another_customers_is_not_taken(account: StripeAccount, tm
         assert made_for_us != other
         assert account.api.v1.customers.retrieve(other).name == "Other"
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("contact", [None, Contact("Kim Beispiel", "")])
@@ -180,7 +167,7 @@ def test_an_address_for_mail_that_is_gone_is_gone_in_billing_as_well(
         assert before == "kim@example.com"
         assert account.api.v1.customers.retrieve(reference).email is None
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("reference", ["../account", "search?query=x", "cus_gone", "%2e%2e/account"])
@@ -194,7 +181,7 @@ def test_an_id_of_billing_that_is_none_is_looked_for_in_its_place_alone(
         assert made.loopback.seen[0].path.startswith("/v1/customers/")
         assert made.loopback.seen[0].path.count("/") == 3
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 # ---- customers that are there already
@@ -228,7 +215,7 @@ def test_who_may_be_the_customer_is_found_by_name_and_by_e_mail_with_its_tax_num
         assert sorted(found) == sorted([(by_number, True, ""), (by_mail, False, "")])
         assert not [each for each in made.loopback.seen if each.method != "GET"]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_tax_number_that_is_not_among_the_first_of_a_customer_is_found(
@@ -241,7 +228,7 @@ def test_a_tax_number_that_is_not_among_the_first_of_a_customer_is_found(
 
         assert await matched(made, buyer("DE", "DE136695976")) == [(many, True, "")]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_name_that_more_have_than_are_read_is_refused_until_one_of_them_is_ours(
@@ -259,7 +246,7 @@ def test_a_name_that_more_have_than_are_read_is_refused_until_one_of_them_is_our
         assert (refused.field, "write cus_1 to the metadata tiergate_id" in refused.reason) == ("customer.name", True)
         assert await matched(made, buyer()) == [(last, False, "cus_1")]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("name", ['Quote "and" Sons', "O'Brien AND Sons", "back\\slash", "-name:null OR"])
@@ -270,7 +257,7 @@ def test_a_name_with_any_signs_is_searched_for_as_it_is(account: StripeAccount, 
 
         assert await matched(made, buyer(name=name, contact=None)) == [(wanted, False, "")]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_customer_that_is_ours_already_is_the_only_match(account: StripeAccount, tmp_path: Path) -> None:
@@ -281,7 +268,7 @@ def test_a_customer_that_is_ours_already_is_the_only_match(account: StripeAccoun
         assert [(each, of) for each, _, of in await matched(made, buyer())] == [(ours, "cus_1")]
         assert await matched(made, buyer(references={INSTANCE: theirs(account, "Else")})) == [(ours, False, "cus_1")]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_customer_is_taken_over_with_what_the_crm_owns_and_keeps_the_rest(
@@ -300,7 +287,7 @@ def test_a_customer_is_taken_over_with_what_the_crm_owns_and_keeps_the_rest(
         assert taxed(account) == [("eu_vat", "DE136695976")]
         assert [each["id"] for each in account.account.all("customer")] == [theirs_before]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("token", ["../customers/{}?name=Mallory&x=", "pm_1?x=", "pm_1/../..", "pm_1#", "..", "."])
@@ -314,7 +301,7 @@ def test_a_means_of_payment_of_the_crm_leads_to_no_other_call(
         with pytest.raises((Rejected, NotFound)):
             await put(made, msgspec.structs.replace(other, payment_method=token.format(victim)))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
     assert {each["name"] for each in account.account.all("customer")} == {buyer().name}
     assert [
@@ -332,7 +319,7 @@ def test_a_copy_is_in_the_words_of_the_owners_whatever_form_stripe_has_it_in(
             copy = await made.call(lambda customer=customer: made.connector.customer_copy(customer))
             assert copy.tax_number == number
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_what_people_change_in_stripe_is_seen_and_taken_back(account: StripeAccount, tmp_path: Path) -> None:
@@ -355,7 +342,7 @@ def test_what_people_change_in_stripe_is_seen_and_taken_back(account: StripeAcco
         assert customer.contact is not None
         assert again.email == customer.contact.email
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_what_others_change_of_a_customer_is_an_event_and_our_own_writing_is_none(
@@ -387,4 +374,4 @@ def test_what_others_change_of_a_customer_is_an_event_and_our_own_writing_is_non
         assert theirs == [2 * ["cus_1"], 3 * ["cus_1"]]
         assert {each.type for each in taken.events} == {BILLED_CUSTOMER_CHANGED}
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)

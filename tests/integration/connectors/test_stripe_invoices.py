@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
@@ -25,23 +24,10 @@ from system_apis.billing.port import Billing
 from system_apis.billing.stripe import invoices
 from system_apis.billing.stripe.mapping import Rate
 from tests.support.connector_kit import samples
-from tests.support.connector_kit.subject import Bench, KitIntake, bench
+from tests.support.connector_kit.subject import Bench, KitIntake, run_over
 from tests.support.stripe_account import StripeAccount, bank_transfer
 
 Act = Callable[[Bench[Billing]], Awaitable[None]]
-
-
-@pytest.fixture
-def account(tmp_path: Path) -> StripeAccount:
-    return StripeAccount(tmp_path)
-
-
-def run(account: StripeAccount, folder: Path, act: Act) -> None:
-    async def connected() -> None:
-        async with bench(account, folder) as made:
-            await act(made)
-
-    asyncio.run(connected())
 
 
 async def started(
@@ -68,7 +54,7 @@ def test_the_custom_fields_of_a_contract_are_metadata_in_billing_and_are_on_its_
         assert subscription.metadata["custom_cost_center"] == "4711"
         assert (await read(made, contract.references["invoice"])).custom == custom | {longest: "x" * 500}
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 async def read(made: Bench[Billing], invoice: str) -> Invoice:
@@ -98,7 +84,7 @@ def test_an_invoice_bears_the_purchase_order_the_days_and_the_recipient_that_wer
         assert shown["custom_fields"] == [{"name": "PO number", "value": "4500012345"}]
         assert shown["footer"] == "Bill to: Accounts, Ring 2, 1010 Wien, AT, ap@example.com"
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_invoices_are_sent_to_who_gets_all_of_a_customers_and_else_to_its_contact(
@@ -122,7 +108,7 @@ def test_invoices_are_sent_to_who_gets_all_of_a_customers_and_else_to_its_contac
 
         assert mails == ["ap@example.com", "ap@example.com", "kim@example.com", "ap@example.com"]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize(("method", "days"), [(None, 30), ("pm_card_visa", None)])
@@ -135,7 +121,7 @@ def test_an_invoice_of_which_nothing_was_agreed_is_as_all_of_the_customer(
         assert found.due_on == (None if days is None else found.issued_on + timedelta(days=days))
         assert (found.purchase_order, found.bill_to) == ("", None)
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_an_invoice_that_is_due_at_once_is_so(account: StripeAccount, tmp_path: Path) -> None:
@@ -145,7 +131,7 @@ def test_an_invoice_that_is_due_at_once_is_so(account: StripeAccount, tmp_path: 
 
         assert (found.state, found.due_on) == ("open", found.issued_on)
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_an_invoice_that_is_paid_outside_of_stripe_has_one_payment_of_its_own_id(
@@ -160,7 +146,7 @@ def test_an_invoice_that_is_paid_outside_of_stripe_has_one_payment_of_its_own_id
         assert (found.state, found.balance) == ("paid", euros(0))
         assert (payment.id, payment.amount) == (f"{invoice}:out_of_band", euros(11_900))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_part_that_was_paid_is_a_payment_and_the_rest_is_the_balance(account: StripeAccount, tmp_path: Path) -> None:
@@ -179,7 +165,7 @@ def test_a_part_that_was_paid_is_a_payment_and_the_rest_is_the_balance(account: 
         assert found.state == "paid"
         assert [each.amount for each in found.payments] == [euros(6_000), euros(5_900)]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_what_was_overpaid_is_a_part_of_the_last_payment(account: StripeAccount, tmp_path: Path) -> None:
@@ -196,7 +182,7 @@ def test_what_was_overpaid_is_a_part_of_the_last_payment(account: StripeAccount,
             (last, euros(7_000), euros(1_100)),
         ]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 async def billed_again(account: StripeAccount, made: Bench[Billing], contract: Contract, cents: int) -> Invoice:
@@ -224,7 +210,7 @@ def test_what_was_too_small_to_be_charged_is_settled_with_the_next_payment(
         assert (payment.amount, payment.overpaid, payment.settles) == (euros(10_036), euros(36), (small.id,))
         assert (later.amount, later.overpaid, later.settles) == (euros(10_000), None, ())
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize(("next_cents", "paid"), [(1_500, 400), (1_100, 0)])
@@ -242,7 +228,7 @@ def test_what_was_overpaid_is_settled_with_the_invoice_that_it_is_used_for(
             (euros(paid), None, (first,))
         ]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_part_is_reported_when_it_arrives_and_what_completes_an_invoice_with_the_invoice(
@@ -268,7 +254,7 @@ def test_a_part_is_reported_when_it_arrives_and_what_completes_an_invoice_with_t
         bank_transfer(account.api, invoice, 5_900)
         assert await reported() == [(INVOICE_PAID, invoice, "")]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_payment_that_completes_its_invoice_costs_no_look_at_it(account: StripeAccount, tmp_path: Path) -> None:
@@ -282,7 +268,7 @@ def test_a_payment_that_completes_its_invoice_costs_no_look_at_it(account: Strip
         assert await made.call(lambda: made.connector.reported(headers, body)) is None
         assert made.loopback.seen == []
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_bank_transfer_that_was_reported_to_stripe_is_a_payment_of_its_own_id(
@@ -295,7 +281,7 @@ def test_a_bank_transfer_that_was_reported_to_stripe_is_a_payment_of_its_own_id(
         (payment,) = (await read(made, invoice)).payments
         assert (payment.id, payment.amount) == (transfer, euros(11_900))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_direct_debit_is_a_payment_on_the_day_that_it_arrives(account: StripeAccount, tmp_path: Path) -> None:
@@ -309,7 +295,7 @@ def test_a_direct_debit_is_a_payment_on_the_day_that_it_arrives(account: StripeA
         assert after.state == "paid"
         assert (after.payments[0].received_on - before.issued_on).days == 6
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("method", ["pm_success_de", "pm_card_chargeCustomerFail"])
@@ -325,7 +311,7 @@ def test_a_contract_that_is_started_again_days_later_is_not_charged_again(
         assert again.references == contract.references
         assert len(list(account.account.all("charge"))) == before
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("cents", [0, 30])
@@ -337,7 +323,7 @@ def test_what_is_not_charged_is_paid_without_a_payment(account: StripeAccount, t
         assert (found.state, found.balance, found.payments) == ("paid", euros(0), ())
         assert found.lines[0].net == euros(cents)
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize(("action", "state"), [("void_invoice", "void"), ("mark_uncollectible", "uncollectible")])
@@ -350,7 +336,7 @@ def test_an_invoice_that_was_voided_or_written_off_says_so(
 
         assert (await read(made, invoice)).state == state
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("given_up", [False, True])
@@ -366,7 +352,7 @@ def test_a_payment_of_an_invoice_that_was_written_off_says_so(
         found = await read(made, invoice)
         assert (found.state, [each.recovered for each in found.payments]) == ("paid", [given_up])
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_what_starts_later_is_billed_from_its_first_day_and_not_before(account: StripeAccount, tmp_path: Path) -> None:
@@ -385,7 +371,7 @@ def test_what_starts_later_is_billed_from_its_first_day_and_not_before(account: 
         assert "invoice" not in contract.references
         assert (found.state, found.lines[0].period_start) == ("paid", contract.starts_on)
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_nothing_is_billed_while_the_lines_of_a_contract_are_not_delivered(
@@ -401,7 +387,7 @@ def test_nothing_is_billed_while_the_lines_of_a_contract_are_not_delivered(
 
         assert await account.invoices("con_1") == []
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_the_day_of_an_invoice_is_that_of_its_sellers_books(account: StripeAccount, tmp_path: Path) -> None:
@@ -418,7 +404,7 @@ def test_the_day_of_an_invoice_is_that_of_its_sellers_books(account: StripeAccou
 
         assert days == [date(2027, 1, 1), date(2026, 12, 31)]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_line_that_was_made_by_hand_is_one_piece_of_its_amount(account: StripeAccount, tmp_path: Path) -> None:
@@ -436,7 +422,7 @@ def test_a_line_that_was_made_by_hand_is_one_piece_of_its_amount(account: Stripe
         assert (found.contract_id, found.total) == ("con_1", euros(2_500))
         assert (line.sku, line.description, line.quantity, line.net) == ("", "", 1, euros(2_500))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("kind", ["payment_intent", "charge", "payment_record"])
@@ -451,7 +437,7 @@ def test_a_payment_is_known_by_what_it_is_at_stripe(account: StripeAccount, tmp_
 
         assert (payment.id, payment.amount) == ("its_id", euros(11_900))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize("version", ["2024-06-20", "2025-02-24.acacia", None])
@@ -472,7 +458,7 @@ def test_an_event_in_an_older_version_is_read_under_our_own(
         assert reported.correlation_id == "correlation-1"
         assert len(made.loopback.seen) == (1 if version else 0)
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_an_event_in_an_older_version_about_an_invoice_that_is_gone_is_of_no_interest(
@@ -486,7 +472,7 @@ def test_an_event_in_an_older_version_about_an_invoice_that_is_gone_is_of_no_int
 
         assert await made.call(lambda: made.connector.reported(headers, body)) is None
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_contract_that_was_cancelled_is_not_taken_for_started(account: StripeAccount, tmp_path: Path) -> None:
@@ -499,7 +485,7 @@ def test_a_contract_that_was_cancelled_is_not_taken_for_started(account: StripeA
         assert isinstance(fault, Rejected)
         assert fault.field == "state"
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_what_no_webhook_has_brought_is_found_by_a_look_and_what_one_has_brought_is_not_offered_again(
@@ -521,7 +507,7 @@ def test_what_no_webhook_has_brought_is_found_by_a_look_and_what_one_has_brought
 
         assert [(each.type, each.subject) for each in taken.events] == [(INVOICE_PAID, invoice)]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_look_begins_again_where_an_older_position_says(account: StripeAccount, tmp_path: Path) -> None:
@@ -547,7 +533,7 @@ def test_a_look_begins_again_where_an_older_position_says(account: StripeAccount
             (INVOICE_PAID, invoice),
         ]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 class KitIntakeThatIsAway(KitIntake):

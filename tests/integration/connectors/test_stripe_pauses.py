@@ -12,23 +12,10 @@ import pytest
 from canonical.amendments import ContractChange, Pause, Resume, months_after
 from canonical.deals import PricedLine
 from system_apis.billing.port import Billing
-from tests.integration.connectors.test_stripe_changes import Act, Sale, interrupted, seat
 from tests.support.connector_kit.kit import MAX_WRITES
 from tests.support.connector_kit.subject import Bench, bench
 from tests.support.stripe_account import StripeAccount
-
-
-@pytest.fixture
-def account(tmp_path: Path) -> StripeAccount:
-    return StripeAccount(tmp_path)
-
-
-def run(account: StripeAccount, folder: Path, act: Act) -> None:
-    async def connected() -> None:
-        async with bench(account, folder) as made:
-            await act(Sale(account, made))
-
-    asyncio.run(connected())
+from tests.support.stripe_sale import Sale, interrupted, run, seat
 
 
 def quarterly(key: str = "lin_2") -> PricedLine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +22,7 @@ from policies.store.secret import Secret
 from system_apis.billing import stripe
 from system_apis.billing.port import Billing
 from tests.support.connector_kit import samples
-from tests.support.connector_kit.subject import Bench, bench
+from tests.support.connector_kit.subject import Bench, run_over
 from tests.support.stripe_account import API_KEY, SECRET, StripeAccount
 
 Act = Callable[[Bench[Billing]], Awaitable[None]]
@@ -53,14 +52,6 @@ def account(tmp_path: Path) -> TaxingAccount:
     made = TaxingAccount(tmp_path)
     made.activate()
     return made
-
-
-def run(account: StripeAccount, folder: Path, act: Act) -> None:
-    async def connected() -> None:
-        async with bench(account, folder) as made:
-            await act(made)
-
-    asyncio.run(connected())
 
 
 def line(sku: str = "SEAT", cents: int = 9_950, tax_class: str = "standard") -> PricedLine:
@@ -103,7 +94,7 @@ def test_stripe_decides_by_place_number_and_product_and_the_invoice_says_what(
         assert {each.id: each.tax_code for each in account.api.v1.products.list().data} == {"SEAT": None, "BOOK": BOOKS}
         assert {each.tax_behavior for each in account.api.v1.prices.list().data} == {"exclusive"}
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_change_is_taxed_by_stripe_as_it_was_previewed(account: TaxingAccount, tmp_path: Path) -> None:
@@ -124,7 +115,7 @@ def test_a_change_is_taxed_by_stripe_as_it_was_previewed(account: TaxingAccount,
         assert [charged(each) for each in issued] == [[(-70, "", reduced), (210, "", reduced)], [(148, "", full)]]
         assert [each.invoice.tax_treatment for each in preview.invoices] == ["standard", "standard"]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +137,7 @@ def test_a_sale_without_tax_says_why(
         assert charged(invoice) == [(0, "", ChargedTax(Decimal(0), country, "", reason))]
         assert (invoice.tax_treatment, invoice.total) == (treatment, Money(9_950, "EUR"))
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_product_follows_its_class_and_an_older_price_says_that_tax_comes_on_top(
@@ -162,7 +153,7 @@ def test_a_product_follows_its_class_and_an_older_price_says_that_tax_comes_on_t
         assert account.api.v1.products.retrieve("SEAT").tax_code == BOOKS
         assert [(each.id, each.tax_behavior) for each in account.api.v1.prices.list().data] == [(price, "exclusive")]
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_customer_whose_place_is_not_known_is_refused_at_its_address(account: TaxingAccount, tmp_path: Path) -> None:
@@ -178,7 +169,7 @@ def test_a_customer_whose_place_is_not_known_is_refused_at_its_address(account: 
             assert (fault.field, "isn't recognized" in fault.reason) == ("customer.address", True)
         assert account.account.get("customer", known)["address"]["country"] == "DE"
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_an_invoice_that_went_on_without_tax_says_so_in_place_of_a_tax(account: TaxingAccount, tmp_path: Path) -> None:
@@ -196,7 +187,7 @@ def test_an_invoice_that_went_on_without_tax_says_so_in_place_of_a_tax(account: 
         assert charged(invoice) == [(0, "", nowhere)]
         assert (invoice.state, invoice.tax_treatment) == ("open", "outside_scope")
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 @pytest.mark.parametrize(("automatic", "by_billing"), [(True, False), (False, True)])
@@ -213,7 +204,7 @@ def test_nothing_is_sold_where_the_mapping_and_the_settings_do_not_agree_who_dec
         assert "automatic_tax" in fault.reason
         assert account.api.v1.subscription_schedules.list().data == []
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 def test_a_class_without_a_tax_code_is_refused_before_anything_is_made(account: TaxingAccount, tmp_path: Path) -> None:
@@ -224,7 +215,7 @@ def test_a_class_without_a_tax_code_is_refused_before_anything_is_made(account: 
         assert "'alcohol'" in fault.reason
         assert account.api.v1.products.list().data == []
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)
 
 
 async def misfits(made: Bench[Any]) -> list[tuple[str, bool]]:
@@ -245,4 +236,4 @@ def test_the_doctor_says_that_stripe_tax_is_not_active_or_not_registered(tmp_pat
         assert ("no active registration" in unregistered, blocks_too) == (True, False)
         assert await misfits(made) == []
 
-    run(account, tmp_path, act)
+    run_over(account, tmp_path, act)

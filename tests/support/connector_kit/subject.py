@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from abc import ABC, abstractmethod
@@ -182,6 +183,16 @@ async def bench(subject: Subject[C], folder: Path) -> AsyncGenerator[Bench[C]]:
         await made.client.close()
         await loopback.close()
         await subject.close()
+
+
+def run_over(subject: Subject[C], folder: Path, act: Callable[[Bench[C]], Awaitable[None]]) -> None:
+    """Do something with a subject's connector, which is connected meanwhile."""
+
+    async def connected() -> None:
+        async with bench(subject, folder) as made:
+            await act(made)
+
+    asyncio.run(connected())
 
 
 def _governing(domain: Domain) -> str:

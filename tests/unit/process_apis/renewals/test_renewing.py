@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -415,16 +416,8 @@ def test_an_end_that_people_withdraw_is_left_to_them(renewals: Make) -> None:
 
 def test_a_cancellation_that_is_taken_back_in_time_lets_the_term_be_found_again(renewals: Make) -> None:
     made = renewals(QUOTED)
-    made.everybody.period = Period(TERM_ENDS - 59 * DAY, TERM_ENDS - 27 * DAY)
     made.at(NOTICE)
-    ended = made.bench.ask(Cancel(), key="end", effective="period_end")
-    made.bench.run(ended)
-    assert made.look().state == "dropped"
-
-    back = made.bench.run(made.bench.ask(Reverse(ended), key="back"))
-    (case,) = made.bench.cases(back.id)
-    made.bench.act(case, "approve")
-    assert made.bench.run(back.id).state == "applied"
+    assert cancelled_and_taken_back(made).state == "dropped"
 
     assert made.at(NOTICE + 2 * DAY).state == "quoted"
     assert len(made.everybody.offers) == 1
@@ -462,12 +455,13 @@ def test_an_end_that_another_has_replaced_takes_nothing_back_and_holds_up_no_lat
     assert (made.bench.records.row(lapse).next_attempt_at, made.everybody.removed) == (None, 0)
 
 
-def cancelled_and_taken_back(made: RenewalBench) -> Renewal:
+def cancelled_and_taken_back(made: RenewalBench, meanwhile: Callable[[], object] = lambda: None) -> Renewal:
     """Have the contract end with its period, and take that back in time. Return the renewal in between."""
     made.everybody.period = Period(TERM_ENDS - 59 * DAY, TERM_ENDS - 27 * DAY)
     ended = made.bench.ask(Cancel(), key="end", effective="period_end")
     made.bench.run(ended)
     between = made.look()
+    meanwhile()
     back = made.bench.run(made.bench.ask(Reverse(ended), key="back"))
     (case,) = made.bench.cases(back.id)
     made.bench.act(case, "approve")
@@ -518,15 +512,7 @@ def test_what_people_have_withdrawn_is_not_asked_for_again_after_a_cancellation_
 def test_a_deal_that_was_lost_while_the_contract_was_to_end_is_offered_again(renewals: Make) -> None:
     made = renewals(QUOTED)
     first = made.at(NOTICE)
-    made.everybody.period = Period(TERM_ENDS - 59 * DAY, TERM_ENDS - 27 * DAY)
-    ended = made.bench.ask(Cancel(), key="end", effective="period_end")
-    made.bench.run(ended)
-    assert made.look().state == "dropped"
-    made.lose(first)
-    back = made.bench.run(made.bench.ask(Reverse(ended), key="back"))
-    (case,) = made.bench.cases(back.id)
-    made.bench.act(case, "approve")
-    made.bench.run(back.id)
+    assert cancelled_and_taken_back(made, meanwhile=lambda: made.lose(first)).state == "dropped"
 
     found = made.at(NOTICE + 2 * DAY)
 
