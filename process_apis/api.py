@@ -22,6 +22,7 @@ from canonical.orders import (
     PostingStatus,
 )
 from canonical.parties import Customer
+from canonical.process_events import PROCESS_EVENTS
 from canonical.states import OrderState
 from policies.business.events import EVENTS
 from policies.catalogue.live import LiveCatalogue
@@ -49,8 +50,9 @@ def take_event(
 ) -> EventReceipt:
     """Take an event: the source's own event id tells a repeat from a new one. What an event sets in motion is set in
     motion once."""
-    if data.type not in EVENTS.of(live_catalogue.current):
-        refused = FieldError("$.type", f"the catalogue has no event {data.type}")
+    if data.type not in EVENTS.of(live_catalogue.current) or data.type in PROCESS_EVENTS:
+        whose = "comes from our own records alone" if data.type in PROCESS_EVENTS else "is not in the catalogue"
+        refused = FieldError("$.type", f"the event {data.type} {whose}")
         raise ProblemError(INVALID, "The event may not enter the log.", (refused,))
     return EventReceipt(dispatcher.take(data, correlation.current()))
 

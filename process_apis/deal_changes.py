@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from canonical.cases import Finding
 from canonical.events import Event
 from canonical.states import BEFORE_CREATION
-from process_apis.order_cases import HOLDING
+from process_apis.records.cases import HOLDING
 from process_apis.runtime.context import WorkflowContext
 
 NOT_SOLD = ("cancelled", "failed")

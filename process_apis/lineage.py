@@ -24,6 +24,7 @@ from canonical.lineage import Lineage, LineageEntry, LineageRecord
 from canonical.money import Money
 from canonical.orders import Plan
 from canonical.parties import Customer
+from canonical.process_events import SOURCE
 from canonical.renewals import RenewalMode
 from canonical.states import MEANING, OrderState
 from policies.business.events import EVENTS
@@ -338,7 +339,9 @@ class LineageReader:
             *(row.invoice_id for row in rows.postings.values()),
         }
         names = self._lines_of(rows)
-        query = sa.select(events).where(events.c.subject.in_(subjects), visibility.visible_events(self._principal))
+        of_platforms = events.c.source != SOURCE  # what our own tell of is in the records
+        of_them = sa.and_(events.c.subject.in_(subjects), of_platforms)
+        query = sa.select(events).where(of_them, visibility.visible_events(self._principal))
         for row in self._connection.execute(query.order_by(events.c.seq).limit(MOST)):
             event = _EVENT.decode(row.document)
             words = WORDS[event.type](event, names) if event.type in WORDS else self._summary(event)

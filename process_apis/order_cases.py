@@ -13,6 +13,7 @@ from process_apis import account_merges
 from process_apis.amendments.contract import running
 from process_apis.records import matches
 from process_apis.records.amendments import Amendments
+from process_apis.records.cases import HOLDING
 from process_apis.records.orders import BEING_DELIVERED, OneOrder
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -35,10 +36,6 @@ KINDS: frozenset[CaseKind] = frozenset(
         "deal_changed",
     }
 )
-HOLDING: frozenset[CaseKind] = frozenset(
-    {"deal_invalid", "duplicate_customer", "outside_region", "platform_rejected", "provisioning_failed"}
-)
-"""What an order is on hold for."""
 NOTHING_CREATED: tuple[OrderState, ...] = ("received", *BEFORE_CREATION, "awaiting_approval")
 """Where an order is for which nothing was created yet."""
 APPROVED: tuple[OrderState, ...] = (*PATH[PATH.index("onboarding") :], *IN_FORCE)

@@ -11,16 +11,18 @@ import sqlalchemy as sa
 from canonical.drift import Drift
 from canonical.ids import Clock, derived
 from canonical.orders import Page
+from canonical.process_events import DRIFT_EVENTS
 from canonical.states import DriftState, check_drift
 from policies.identity.authentication import Principal
 from process_apis.drift.comparison import Compared
 from process_apis.records import paging, visibility
 from process_apis.records.database import drift_looks, drifts, insert_once, writing
+from process_apis.records.published import publish
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(drifts).where(drifts.c.id == OF)
 OF_SUBJECT = sa.select(drifts).where(drifts.c.subject == OF).order_by(drifts.c.seq)
-CHANGE = drifts.update().where(drifts.c.id == OF)
+CHANGE = drifts.update().where(drifts.c.id == OF).returning(drifts)
 STANDING: tuple[DriftState, ...] = ("open", "accepted")
 """The states of a difference that is still there."""
 LOOK = sa.select(drift_looks).where(drift_looks.c.id == OF)
@@ -51,24 +53,26 @@ class Drifts:
                 if key not in known:
                     about = {"id": key, "subject": subject, "customer_id": customer_id, "state": "open", "since": now}
                     fresh = found | about | {"correlation_id": correlation_id, "settled_by": "", "reason": ""}
-                    insert_once(connection, drifts, fresh)
+                    if insert_once(connection, drifts, fresh):
+                        publish(connection, DRIFT_EVENTS["open"], fresh, now)
                 elif known[key].state == "open" or (known[key].state == "accepted" and _is_same(known[key], each)):
                     connection.execute(CHANGE, {"of": key} | found)
                 else:
                     again = {"since": now, "correlation_id": correlation_id, "settled_by": "", "reason": ""}
-                    _enter(connection, known[key], "open", **found, **again, settled_at=None)
+                    _enter(connection, known[key], "open", now, **found, **again, settled_at=None)
             for key, row in known.items():
                 if key not in differing and row.state in STANDING:
-                    _enter(connection, row, "gone", settled_at=now)
+                    _enter(connection, row, "gone", now, settled_at=now)
             rows = connection.execute(OF_SUBJECT, {"of": subject}).all()
         return [drift(row) for row in rows if row.state in STANDING]
 
     def settle(self, drift_id: str, state: DriftState, principal: Principal, reason: str = "") -> Drift:
         """Keep that somebody repaired or accepted a difference. Raises `IllegalTransition` for one that is over: what
         is gone may have gone with the repair."""
-        by = {"settled_by": principal.subject, "reason": reason, "settled_at": self._clock().isoformat()}
+        now = self._clock().isoformat()
+        by = {"settled_by": principal.subject, "reason": reason, "settled_at": now}
         with writing(self._engine) as connection:
-            _enter(connection, connection.execute(ROW.with_for_update(), {"of": drift_id}).one(), state, **by)
+            _enter(connection, connection.execute(ROW.with_for_update(), {"of": drift_id}).one(), state, now, **by)
             return drift(connection.execute(ROW, {"of": drift_id}).one())
 
     # ---- reading
@@ -118,10 +122,12 @@ class Drifts:
             connection.execute(same, {"of": expected.id, "next_attempt_at": at, "attempts": attempts})
 
 
-def _enter(connection: sa.Connection, row: sa.Row[Any], state: DriftState, **values: Any) -> None:
-    """Change the state of a drift. Raises `IllegalTransition` when the table of states has no such change."""
+def _enter(connection: sa.Connection, row: sa.Row[Any], state: DriftState, now: str, **values: Any) -> None:
+    """Change the state of a drift at `now`. Raises `IllegalTransition` when the table of states has no such change."""
     check_drift(cast("DriftState", row.state), state)
-    connection.execute(CHANGE, {"of": row.id, "state": state} | values)
+    changed = connection.execute(CHANGE, {"of": row.id, "state": state} | values).one()
+    if state != row.state:
+        publish(connection, DRIFT_EVENTS[state], changed, now)
 
 
 def _id(subject: str, compared: Compared) -> str:

@@ -17,6 +17,7 @@ import structlog
 
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.events import Event
+from canonical.process_events import PROCESS_EVENTS
 from canonical.states import IllegalTransition
 from process_apis.events import log
 from process_apis.records.cases import OF_EVENT
@@ -36,7 +37,11 @@ class Dispatcher:
     """Takes events in."""
 
     def __init__(self, context: WorkflowContext, subscriptions: Mapping[str, Mapping[str, Reaction]]) -> None:
-        """`subscriptions` are by the name of the subscriber: the types of events that it reacts to, and how."""
+        """`subscriptions` are by the name of the subscriber: the types of events that it reacts to, and how. Raises
+        `ValueError` for an event of our own records: who is inside reads the records."""
+        for name, reactions in subscriptions.items():
+            if own := PROCESS_EVENTS.keys() & reactions.keys():
+                raise ValueError(f"{name} subscribes to {', '.join(sorted(own))}, which call nobody inside")
         self._context = context
         self._subscriptions = subscriptions
 

@@ -27,6 +27,7 @@ from canonical.event_log import (
 )
 from canonical.ids import Clock
 from canonical.orders import Page
+from canonical.process_events import SOURCE
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.events import log
@@ -164,8 +165,8 @@ class EventLog:
             raise ProblemError(INVALID, "The replay cannot be planned.", tuple(wrong))
 
     def _selected(self, principal: Principal, wanted: ReplayRequest) -> Sequence[sa.Row[Any]]:
-        """Return the events that are to be replayed, the oldest first."""
-        conditions = _conditions(wanted)
+        """Return the events that are to be replayed, the oldest first. Nobody reacts to those of our own records."""
+        conditions = [events.c.source != SOURCE, *_conditions(wanted)]
         if wanted.subscriber is not None:
             conditions.append(events.c.type.in_(sorted(self._subscribers[wanted.subscriber].reactions)))
         query = sa.select(events).where(visibility.visible_events(principal), *conditions).order_by(events.c.seq)
@@ -287,7 +288,8 @@ def _set_in_motion(
         yield SetInMotion("customer", row.id, "to be synced" if row.next_attempt_at else "synced")
         runs |= {f"customer:{row.id}:{run}" for run in _newest(row.run)}
     subjects = (f"{OF_EVENT}{logged.number}", event.subject)
-    of_subject = sa.select(cases).where(cases.c.subject.in_(subjects), visibility.visible(cases, principal))
+    of_it = sa.or_(cases.c.subject.in_(subjects), cases.c.id == event.subject)
+    of_subject = sa.select(cases).where(of_it, visibility.visible(cases, principal))
     for row in connection.execute(of_subject.order_by(cases.c.seq)):
         yield SetInMotion("case", row.id, row.state)
     yield from _workflows(connection, database, runs)

@@ -50,6 +50,8 @@ def append(
         "type": event.type,
         "subject": event.subject,
         "correlation_id": correlation_id,
+        "legal_entity": event.data.get("legal_entity", ""),
+        "customer_id": event.data.get("customer", ""),
         "document": msgspec.json.encode(event),
         "taken_at": now.isoformat(),
         "untaken": untaken,

@@ -15,11 +15,13 @@ from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.ids import Clock, derived
 from canonical.orders import Page
+from canonical.process_events import AMENDMENT_EVENTS
 from canonical.states import AmendmentState, check_amendment
 from policies.identity.authentication import Principal
 from process_apis.records import contract_products, paging, visibility
 from process_apis.records.database import amending_deals, amendments, insert_once, renewals, writing
 from process_apis.records.one_row import OneRow
+from process_apis.records.published import publish
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(amendments).where(amendments.c.id == OF)
@@ -107,7 +109,7 @@ def invoices_of(row: sa.Row[Any]) -> tuple[str, ...]:
     return tuple(row.invoices.split())
 
 
-class OneAmendment(OneRow[AmendmentState], table=amendments, check=check_amendment):
+class OneAmendment(OneRow[AmendmentState], table=amendments, check=check_amendment, events=AMENDMENT_EVENTS):
     """An amendment in one transaction."""
 
     def take_nothing_back(self, amendment_id: str) -> None:
@@ -164,6 +166,8 @@ class Amendments:
         }
         with writing(self._engine) as connection:
             is_new = insert_once(connection, amendments, row)
+            if is_new:
+                publish(connection, AMENDMENT_EVENTS["requested"], row, now)
             return connection.execute(ROW, {"of": row["id"]}).one(), is_new
 
     def change(self, amendment_id: str, **changes: Any) -> None:

@@ -14,11 +14,13 @@ import structlog
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.ids import Clock, NewId
 from canonical.orders import Page
+from canonical.process_events import CASE_OPENED, CASE_RESOLVED
 from policies.business.case_routing import CASE_ROUTING
 from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility, waiting
 from process_apis.records.database import cases, insert_once, writing
+from process_apis.records.published import publish
 
 log = structlog.get_logger("tiergate.cases")
 OUTAGE: CaseKind = "waiting_for_platform"
@@ -41,7 +43,12 @@ CLOSE = (
     cases.update()
     .where(cases.c.id == sa.bindparam("case"), cases.c.state == "open")
     .values(state="resolved", resolved_at=sa.bindparam("at"))
+    .returning(cases)
 )
+HOLDING: frozenset[CaseKind] = frozenset(
+    {"deal_invalid", "duplicate_customer", "outside_region", "platform_rejected", "provisioning_failed"}
+)
+"""What an order is on hold for."""
 ATTEMPTS = 5
 """How often a case is opened that meets one which is closed in the same moment."""
 
@@ -107,6 +114,7 @@ class Cases:
         for _ in range(ATTEMPTS):
             with nullcontext(connection) if connection is not None else writing(self._engine) as used:
                 if insert_once(used, cases, row):
+                    publish(used, CASE_OPENED, row, case.opened_at.isoformat(), correlation_id)
                     about = {"kind": kind, "team": case.team, "subject": subject}
                     log.info("case opened", case=case.id, **about, correlation_id=correlation_id)
                     return case
@@ -144,7 +152,10 @@ class Cases:
                 now = self._clock()
                 resolved = msgspec.structs.replace(case, state="resolved", resolved_at=now, resolution=resolution)
                 values = {"case": case.id, "document": msgspec.json.encode(resolved), "at": now.isoformat()}
-                closed += connection.execute(CLOSE, values).rowcount
+                row = connection.execute(CLOSE, values).one_or_none()
+                if row is not None:
+                    closed += 1
+                    publish(connection, CASE_RESOLVED, row, now.isoformat(), case.correlation_id)
         return closed
 
     def open_of(self, customer_id: str, kind: CaseKind) -> list[Case]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from canonical.catalogue_sync import CatalogueAction, CatalogueItem, CatalogueSync
 from canonical.ids import Clock, derived
 from canonical.orders import Page
+from canonical.process_events import CATALOGUE_SYNC_EVENTS
 from canonical.products import CatalogueProduct, PriceChange
 from canonical.states import CatalogueSyncState, check_catalogue_sync
 from policies.catalogue.model import Domain
@@ -59,7 +60,9 @@ class PlannedItem(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class OneSync(OneRow[CatalogueSyncState], table=catalogue_syncs, check=check_catalogue_sync):
+class OneSync(
+    OneRow[CatalogueSyncState], table=catalogue_syncs, check=check_catalogue_sync, events=CATALOGUE_SYNC_EVENTS
+):
     """A sync in one transaction."""
 
     def is_outdated(self) -> bool:

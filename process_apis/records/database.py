@@ -405,6 +405,8 @@ events = sa.Table(
     sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("taken_at", sa.String(40)),
     sa.Column("untaken", sa.String(255), nullable=False, default="", server_default=""),
+    sa.Column("legal_entity", sa.String(20), nullable=False, default="", server_default=""),
+    sa.Column("customer_id", KEY, nullable=False, default="", server_default=""),
     sa.Column("run", sa.Integer, nullable=False, default=0, server_default="0"),
     sa.Column("attempts", sa.Integer, nullable=False, default=0, server_default="0"),
     sa.Column("next_attempt_at", sa.String(40)),

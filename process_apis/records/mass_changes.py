@@ -27,6 +27,7 @@ from canonical.mass_changes import (
 )
 from canonical.money import Money
 from canonical.orders import Page
+from canonical.process_events import MASS_CHANGE_EVENTS
 from canonical.states import MassChangeState, check_mass_change
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
@@ -110,7 +111,7 @@ def covers(engine: sa.Engine, amendment_id: str, said: AmendmentPreview) -> bool
     return sum(each.mrr.amount for each in said.deltas) >= least
 
 
-class OneMassChange(OneRow[MassChangeState], table=mass_changes, check=check_mass_change):
+class OneMassChange(OneRow[MassChangeState], table=mass_changes, check=check_mass_change, events=MASS_CHANGE_EVENTS):
     """A mass change in one transaction."""
 
     def count(self, *where: sa.ColumnElement[bool]) -> int:

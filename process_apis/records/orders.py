@@ -16,6 +16,7 @@ from canonical.deals import PricedLine
 from canonical.ids import Clock, derived
 from canonical.money import Money
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
+from canonical.process_events import ORDER_EVENTS
 from canonical.states import BEFORE_CREATION, OrderState, check_order
 from canonical.tax import TaxTreatment
 from policies.identity.authentication import Principal
@@ -32,6 +33,7 @@ from process_apis.records.database import (
 )
 from process_apis.records.database import contract_products as has_had
 from process_apis.records.one_row import NOT_FAILED, OneRow
+from process_apis.records.published import publish
 
 # Statements that every order needs are made once: making them costs more than the database takes to do them.
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -115,7 +117,7 @@ def ask_targets_again(engine: sa.Engine, now: datetime) -> None:
         connection.execute(waiting.values(next_attempt_at=now.isoformat()))
 
 
-class OneOrder(OneRow[OrderState], table=orders, check=check_order):
+class OneOrder(OneRow[OrderState], table=orders, check=check_order, events=ORDER_EVENTS):
     """An order in one transaction."""
 
     def advance(self, state: OrderState, *, next_attempt_at: datetime | None, **changes: Any) -> None:
@@ -182,6 +184,7 @@ class Orders:
         with writing(self._engine) as connection:
             if insert_once(connection, orders, row):
                 connection.execute(REACHED, {"order_id": row["id"], "state": "received", "at": now})
+                publish(connection, ORDER_EVENTS["received"], row, now)
                 return row["id"], "received"
             same = sa.select(orders.c.id, orders.c.state).where(
                 orders.c.crm == crm, orders.c.deal_id == deal_id, orders.c.revision == revision

@@ -15,9 +15,11 @@ from canonical.billing import Posting
 from canonical.ids import Clock
 from canonical.money import Money
 from canonical.orders import Page, PostingKind, PostingStatus, QueuePlace
+from canonical.process_events import INVOICE_CREDITED, INVOICE_POSTED, PAYMENT_BOOKED, POSTING_FAILED
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility, waiting
 from process_apis.records.database import NOT_BLOCKED, insert_once, postings, writing
+from process_apis.records.published import publish
 
 KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
 KEY: sa.BindParameter[str] = sa.bindparam("of")
@@ -41,7 +43,7 @@ CANCEL = CHANGE.values(
     **{name: sa.case((WAITS, postings.c[name]), else_=sa.null()) for name in NOT_BLOCKED},
 )
 _SEEN = sa.or_(postings.c.cancelled == sa.bindparam("as_read"), postings.c.cancelled == sa.bindparam("shown"))
-END = CHANGE.values(
+ENDING_WITH = CHANGE.values(
     state=sa.case((_SEEN, sa.bindparam("ended", type_=sa.String)), else_="waiting"),
     attempts=sa.case((_SEEN, sa.bindparam("tried", type_=sa.Integer)), else_=0),
     blocked_reason=sa.case((_SEEN, sa.bindparam("why", type_=sa.Text)), else_=""),
@@ -49,10 +51,13 @@ END = CHANGE.values(
     skipped=False,
     **NOT_BLOCKED,
 )
-FAIL = END.where(WAITS).returning(postings.c.state)
+END = ENDING_WITH.returning(postings)
+FAIL = END.where(WAITS)
 """What somebody else has ended meanwhile does not fail."""
-DROP = END.where(postings.c.number == sa.bindparam("number_read"))
+DROP = ENDING_WITH.where(postings.c.number == sa.bindparam("number_read"))
 """What somebody else has posted meanwhile is not dropped."""
+CANCELLED = ("void", "uncollectible")
+"""In which states billing shows an invoice that it has cancelled."""
 ENDING = timedelta(seconds=1)
 """How long a run may take to end that leaves its posting to the next one."""
 
@@ -149,7 +154,9 @@ class Postings:
         posting as it was read, `shown` the state in which billing showed the invoice.
         """
         with writing(self._engine) as connection:
-            connection.execute(END, self._end(row, shown, "posted") | _booked(posting, amount))
+            ended = connection.execute(END, self._end(row, shown, "posted") | _booked(posting, amount)).one()
+            if ended.state == "posted":
+                publish(connection, _event_of(ended, shown), ended, ended.updated_at)
 
     def fail(
         self,
@@ -165,7 +172,11 @@ class Postings:
         Return False when there is nothing for people to do: it waits again, or somebody else has ended it.
         """
         values = self._end(row, shown, "failed", why, row.attempts + 1) | (_booked(*booked) if booked else {})
-        return connection.scalar(FAIL, values) == "failed"
+        ended = connection.execute(FAIL, values).one_or_none()
+        if ended is None or ended.state != "failed":
+            return False
+        publish(connection, POSTING_FAILED, ended, ended.updated_at)
+        return True
 
     def drop(self, row: sa.Row[Any], why: str, shown: str) -> None:
         """Close a posting of which nothing is booked; it waits again as one that is posted does."""
@@ -232,6 +243,13 @@ class Postings:
             rows, next_cursor = paging.page_of(connection, postings, where, cursor, limit)
             places = waiting.places(connection, postings, rows)
         return paging.page([_status(row, places.get(row.seq)) for row in rows], next_cursor)
+
+
+def _event_of(row: sa.Row[Any], shown: str) -> str:
+    """Return the type of the event of a posting that is booked, for what billing `shown` the invoice as."""
+    if row.kind == "payment":
+        return PAYMENT_BOOKED
+    return INVOICE_CREDITED if shown in CANCELLED else INVOICE_POSTED
 
 
 def _booked(posting: Posting, amount: Money) -> dict[str, Any]:

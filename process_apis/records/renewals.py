@@ -13,6 +13,7 @@ from canonical.cases import CaseKind
 from canonical.ids import Clock, derived
 from canonical.money import Money
 from canonical.orders import Page
+from canonical.process_events import RENEWAL_EVENTS
 from canonical.renewals import Renewal
 from canonical.states import RenewalState, check_renewal
 from policies.identity.authentication import Principal
@@ -20,6 +21,7 @@ from process_apis.records import paging, visibility
 from process_apis.records.amendments import WENT_WITH_THE_END, amendment_id
 from process_apis.records.database import amending_deals, amendments, cases, insert_once, postings, renewals, writing
 from process_apis.records.one_row import OneRow
+from process_apis.records.published import publish
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(renewals).where(renewals.c.id == OF)
@@ -90,7 +92,7 @@ OPEN_CASE = (
 )
 
 
-class OneRenewal(OneRow[RenewalState], table=renewals, check=check_renewal):
+class OneRenewal(OneRow[RenewalState], table=renewals, check=check_renewal, events=RENEWAL_EVENTS):
     """A renewal in one transaction."""
 
 
@@ -125,6 +127,7 @@ class Renewals:
         }
         with writing(self._engine) as connection:
             if insert_once(connection, renewals, row | values):
+                publish(connection, RENEWAL_EVENTS["found"], row | values, now.isoformat())
                 return
             one = OneRenewal(connection, row["id"], now.isoformat())
             if one.row.state == "dropped":

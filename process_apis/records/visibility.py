@@ -36,6 +36,7 @@ def visible_events(principal: Principal) -> sa.ColumnElement[bool]:
         return sa.true()
     sold = visible(orders, principal)
     return sa.or_(
+        events.c.legal_entity.in_(sorted(principal.entities)),
         *(
             events.c.subject.in_(sa.select(each).where(sold))
             for each in (orders.c.id, orders.c.deal_id, orders.c.customer_id)

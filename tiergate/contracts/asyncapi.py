@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 
 from canonical.events import Event
+from canonical.process_events import PROCESS_EVENTS, SOURCE
 from policies.business.events import EVENTS
 from policies.catalogue.model import Catalogue
-from tiergate.contracts.examples import CON, CUS, NOON, ORD
+from tiergate.contracts.examples import AMD, CAS, CON, CUS, DRF, MAS, NOON, ORD, RNW, SYN
 
 Json = dict[str, Any]
 NAME = "events.v1.json"
+INV = "in_1MtHbELkdIwHu7ixl4OzzPMv"
 INVOICED = {"contract": CON, "customer": CUS, "legal_entity": "DE01"}
 EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
     "com.tiergate.crm.deal.closed.v1": (
@@ -44,20 +46,33 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "com.tiergate.billing.contract.ended.v1": ("billing/stripe", INVOICED["contract"], INVOICED),
     "com.tiergate.billing.customer.changed.v1": ("billing/stripe", CUS, {}),
-    "com.tiergate.billing.invoice.finalized.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
-    "com.tiergate.billing.invoice.paid.v1": ("billing/stripe", "in_1MtHbELkdIwHu7ixl4OzzPMv", INVOICED),
+    "com.tiergate.billing.invoice.finalized.v1": ("billing/stripe", INV, INVOICED),
+    "com.tiergate.billing.invoice.paid.v1": ("billing/stripe", INV, INVOICED),
     "com.tiergate.billing.payment.received.v1": (
         "billing/stripe",
-        "in_1MtHbELkdIwHu7ixl4OzzPMv",
+        INV,
         INVOICED | {"payment": "pi_3MtwBwLkdIwHu7ix28a3tqPa"},
     ),
     "com.tiergate.billing.invoice.cancelled.v1": (
         "billing/stripe",
-        "in_1MtHbELkdIwHu7ixl4OzzPMv",
+        INV,
         INVOICED | {"state": "void"},
     ),
 }
-"""Of each event: the source, the subject and the data that it usually comes with."""
+"""Of each event of a platform: the source, the subject and the data that it usually comes with."""
+OWN: dict[str, tuple[str, dict[str, str]]] = {
+    "order": (ORD, {"customer": CUS, "legal_entity": "DE01", "deal": "006gK0000000001AAA"}),
+    "amendment": (AMD, INVOICED | {"order": ORD}),
+    "renewal": (RNW, INVOICED | {"order": ORD}),
+    "mass_change": (MAS, {"legal_entity": "DE01"}),
+    "catalogue_sync": (SYN, {}),
+    "drift": (DRF, {"customer": CUS, "legal_entity": "DE01"}),
+    "invoice": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
+    "payment": (INV, INVOICED | {"kind": "payment", "invoice": INV}),
+    "posting": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
+    "case": (CAS, {"customer": CUS, "legal_entity": "DE01", "kind": "deal_invalid", "team": "sales"}),
+}
+"""The same of the events of our own records, by the record."""
 
 
 def document(catalogue: Catalogue) -> Json:
@@ -103,6 +118,14 @@ def document(catalogue: Catalogue) -> Json:
                 "action": "receive",
                 "channel": {"$ref": "#/channels/eventLog"},
                 "summary": "Take an event once, however often it is offered",
+                "messages": [_in_log(names[name]) for name in names if name not in PROCESS_EVENTS],
+                "security": [_scheme("token")],
+            },
+            "sayOfRecords": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/eventLog"},
+                "summary": "Say that one of our own records has changed its state",
+                "messages": [_in_log(names[name]) for name in names if name in PROCESS_EVENTS],
                 "security": [_scheme("token")],
             },
             **{
@@ -139,8 +162,18 @@ def document(catalogue: Catalogue) -> Json:
     }
 
 
+def _in_log(message: str) -> Json:
+    return {"$ref": f"#/channels/eventLog/messages/{message}"}
+
+
+def _own(name: str) -> tuple[str, str, dict[str, str]]:
+    """Return the example of an event of our own records."""
+    subject, data = OWN[name.split(".")[3]]
+    return SOURCE, subject, data | {"state": PROCESS_EVENTS[name]}
+
+
 def _message(name: str, owner: str, summary: str) -> Json:
-    source, subject, data = EXAMPLES[name]
+    source, subject, data = EXAMPLES[name] if name in EXAMPLES else _own(name)
     example = Event(id=f"{subject}:1", source=source, type=name, subject=subject, time=NOON, data=data)
     return {
         "name": name,

@@ -327,7 +327,7 @@ CLOSED = Event(
 LOGGED = LoggedEvent(42, CLOSED, COR, NOON)
 HAPPENED = LineageEntry(NOON, "salesforce", f"the deal {DEAL_ID} was closed as won, as revision 1", (DEAL_ID,), COR)
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
-SYN = f"syn_{ORD[4:]}"
+SYN, RNW, DRF = f"syn_{ORD[4:]}", f"rnw_{CON[4:]}", f"drf_{CUS[4:]}"
 PRODUCT = CatalogueProduct("SEAT", "Seat", "Each", "Subscriptions", prices=(ListPrice("EUR", Decimal(252), "year"),))
 COPY = CatalogueProduct("SEAT", "Seat", prices=(ListPrice("EUR", Decimal(240), "year"),))
 SAMPLES: dict[Any, Any] = {
@@ -354,7 +354,7 @@ SAMPLES: dict[Any, Any] = {
         ),
         RenewalDeal(
             f"renewal:{CON}:{RENEWED_ON}",
-            f"rnw_{CON[4:]}",
+            RNW,
             SUMMARY.name,
             DEAL_ID,
             CON,
@@ -379,7 +379,7 @@ SAMPLES: dict[Any, Any] = {
         Credit(Money(0, "EUR"), Money(5000000, "EUR")),
         PlatformId("12"),
         Drift(
-            f"drf_{CUS[4:]}",
+            DRF,
             "accepted",
             CUS,
             "customer.name",
@@ -451,7 +451,7 @@ SAMPLES: dict[Any, Any] = {
         NEW_PRICES,
         MASS_CHANGE,
         Renewal(
-            f"rnw_{CON[4:]}",
+            RNW,
             "quoted",
             "quoted",
             CON,

@@ -12,8 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from canonical.event_log import LoggedEvent, ReplayPlan
+from canonical.faults import Rejected
 from canonical.lineage import Lineage
 from canonical.orders import Order, Page
+from canonical.process_events import SOURCE
 from process_apis.records.database import open_database, postings
 from tests.end_to_end.scenarios.test_02_the_same_close_five_times import offer
 from tests.support.environment import Environment
@@ -89,7 +91,7 @@ def test_all_that_the_sources_offer_again_changes_nothing_but_the_customer_is_re
 ) -> None:
     before = environment.counted(sold)
     page: Page[LoggedEvent] = environment.channels.get(CLIENT, "/operations/v1/events?limit=100", Page[LoggedEvent])
-    of_order = [each.event for each in reversed(page.items)]
+    of_order = [each.event for each in reversed(page.items) if each.event.source != SOURCE]
 
     again = [offer(environment, each) for each in of_order]
     synced = "SELECT count(*) FROM customers WHERE next_attempt_at IS NOT NULL"
@@ -97,6 +99,8 @@ def test_all_that_the_sources_offer_again_changes_nothing_but_the_customer_is_re
     environment.settled(sold)
 
     assert again == [False] * len(of_order)
+    with pytest.raises(Rejected, match="may not enter the log"):
+        offer(environment, next(each.event for each in page.items if each.event.source == SOURCE))
     assert environment.counted(sold) == before
     assert [each.kind for each in environment.cases_of(sold.id)] == []
 

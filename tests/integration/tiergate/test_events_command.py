@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 from canonical.events import DEAL_CLOSED, Event
+from canonical.process_events import ORDER_EVENTS
 from process_apis.events import log
 from process_apis.runtime.context import WorkflowContext
 from tests.integration.tiergate.test_person_command import Machine
@@ -43,29 +44,30 @@ def closed(context: WorkflowContext, deal: str, *not_taken_by: str) -> None:
 
 
 def test_events_are_listed_and_shown_with_who_has_not_taken_them(machine: Machine, run: Run) -> None:
-    accepted_order(machine.context, "006", "validating")
+    order = accepted_order(machine.context, "006", "validating")
     closed(machine.context, "006")
     closed(machine.context, "007", "fulfilment")
 
     listed = run("events", "list")
     of_one = run("events", "list", "--object", "006", "--json")
-    shown = run("events", "show", "1")
+    shown = run("events", "show", "2")
     missing = run("events", "show", "9")
     far = run("events", "subscribers")
 
     assert listed.stdout.splitlines() == [
-        f"       2 2026-03-01 12:00:00 {DEAL_CLOSED} 007, not taken by fulfilment",
-        f"       1 2026-03-01 12:00:00 {DEAL_CLOSED} 006",
-        "2 events",
+        f"       3 2026-03-01 12:00:00 {DEAL_CLOSED} 007, not taken by fulfilment",
+        f"       2 2026-03-01 12:00:00 {DEAL_CLOSED} 006",
+        f"       1 2026-03-01 12:00:00 {ORDER_EVENTS['received']} {order}",
+        "3 events",
     ]
-    assert [each["number"] for each in json.loads(of_one.stdout)] == [1]
+    assert [each["number"] for each in json.loads(of_one.stdout)] == [2]
     assert "  taken by amendments, change_feeds, fulfilment" in shown.stdout
     assert "  correlation id cor_1" in shown.stdout
     assert (missing.exit_code, missing.stderr) == (
         3,
         "tiergate: there is no event 9: it was never there, or was kept long enough\n",
     )
-    assert "fulfilment: 1 waiting, 0 left to people, the oldest is 2 of 2026-03-01 12:00:00" in far.stdout
+    assert "fulfilment: 1 waiting, 0 left to people, the oldest is 3 of 2026-03-01 12:00:00" in far.stdout
     assert "accounting: has taken all" in far.stdout
 
 

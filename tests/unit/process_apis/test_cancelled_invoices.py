@@ -234,7 +234,7 @@ def test_an_invoice_that_is_cancelled_while_it_is_posted_is_taken_back(
     assert accounts.end() == ("posted", 0)
 
 
-@pytest.mark.parametrize("statement", range(12))
+@pytest.mark.parametrize("statement", range(14))
 @pytest.mark.parametrize("state", ["void", "uncollectible"])
 def test_a_cancelled_invoice_is_taken_back_whatever_statement_its_process_dies_before(
     accounts: Accounts, state: InvoiceState, statement: int
@@ -278,7 +278,7 @@ def test_what_is_booked_of_an_invoice_is_shown_when_its_write_off_fails(accounts
     assert (row.state, row.number, row.balance, accounts.cases) == ("failed", "1", 11900, ["invoice_cancelled"])
 
 
-@pytest.mark.parametrize("statement", range(7))
+@pytest.mark.parametrize("statement", range(9))
 def test_a_posting_that_fails_is_a_case_whatever_statement_its_process_dies_before(
     accounts: Accounts, statement: int
 ) -> None:
@@ -366,7 +366,7 @@ def test_a_case_that_a_process_left_open_when_it_died_is_closed(accounts: Accoun
     finding = Finding("erp", "it is away")
     accounts.context.cases.open("invoice_not_posted", "invoice:in_14", finding, ("retry",), correlation_id="cor_1")
 
-    with suppress(Killed), before_statement(accounts.context.database, 3, dies):
+    with suppress(Killed), before_statement(accounts.context.database, 4, dies):
         accounts.post()
     assert (accounts.row.state, accounts.cases) == ("posted", ["invoice_not_posted"])
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from canonical.cases import Case
 from canonical.events import DEAL_CLOSED, FEED_STOPPED, Event
+from canonical.process_events import SOURCE
 from policies.problems import ProblemError
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
@@ -77,7 +78,8 @@ class Log:
 
     def untaken(self) -> dict[str, str]:
         with self.context.database.connect() as connection:
-            return {row.id: row.untaken for row in connection.execute(sa.select(events))}
+            of_platforms = sa.select(events).where(events.c.source != SOURCE)
+            return {row.id: row.untaken for row in connection.execute(of_platforms)}
 
 
 def test_all_who_subscribed_react_and_a_repeat_keeps_the_first_correlation_id(

@@ -26,6 +26,8 @@ from tests.support.process_context import SOMEBODY, TestClock
 MAKE = (fulfilment.capability, accounting.capability, customer_sync.capability, change_feeds.capability)
 FRANCE = replace(SOMEBODY, entities=frozenset({"FR01"}))
 PARTNER = replace(SOMEBODY, partner="reseller-nord")
+SOLD, INVOICED, REFUSED = 1, 3, 4
+"""The numbers of the platforms' events of a day: between and after them are those of an order and of a case."""
 
 
 class IdleEngine(Engine):
@@ -94,14 +96,15 @@ def test_the_log_is_read_by_number_moment_type_and_record(day: Day) -> None:
     def numbers(**wanted: object) -> list[int]:
         return [each.number for each in day.log.page(SOMEBODY, ReplayRequest(**wanted)).items]  # pyright: ignore[reportArgumentType]
 
-    assert numbers() == [3, 2, 1]
-    assert numbers(from_number=2) == [3, 2]
-    assert numbers(to_number=2) == [2, 1]
-    assert numbers(since=day.clock() - timedelta(seconds=1)) == [3, 2]
-    assert numbers(since=(day.clock() - timedelta(seconds=1)).astimezone(timezone(timedelta(hours=9)))) == [3, 2]
-    assert numbers(until=day.clock() - timedelta(seconds=1)) == [2, 1]
-    assert numbers(type=DEAL_CLOSED) == [1]
-    assert numbers(subject="in_1") == [2]
+    assert numbers() == [6, 5, REFUSED, INVOICED, 2, SOLD]
+    assert numbers(from_number=REFUSED) == [6, 5, REFUSED]
+    assert numbers(to_number=INVOICED) == [INVOICED, 2, SOLD]
+    a_second_ago = day.clock() - timedelta(seconds=1)
+    assert numbers(since=a_second_ago) == [6, 5, REFUSED, INVOICED]
+    assert numbers(since=a_second_ago.astimezone(timezone(timedelta(hours=9)))) == [6, 5, REFUSED, INVOICED]
+    assert numbers(until=a_second_ago) == [INVOICED, 2, SOLD]
+    assert numbers(type=DEAL_CLOSED) == [SOLD]
+    assert numbers(subject="in_1") == [INVOICED]
 
 
 def test_an_event_shows_who_has_taken_it_and_what_it_set_in_motion(day: Day) -> None:
@@ -109,7 +112,7 @@ def test_an_event_shows_who_has_taken_it_and_what_it_set_in_motion(day: Day) -> 
     order = day.context.orders.newest_of("salesforce", "006")
     assert order
 
-    deal, invoice, refused = (day.log.find(SOMEBODY, number) for number in (1, 2, 3))
+    deal, invoice, refused = (day.log.find(SOMEBODY, number) for number in (SOLD, INVOICED, REFUSED))
 
     assert deal
     assert (deal.taken_by, deal.logged.correlation_id) == (("change_feeds", "fulfilment"), "cor_d1")
@@ -118,7 +121,7 @@ def test_an_event_shows_who_has_taken_it_and_what_it_set_in_motion(day: Day) -> 
     assert invoice.set_in_motion == (SetInMotion("posting", "invoice:in_1", "waiting"),)
     assert refused
     assert [(each.kind, each.state) for each in refused.set_in_motion] == [("case", "resolved")]
-    assert day.log.find(SOMEBODY, 4) is None
+    assert day.log.find(SOMEBODY, 7) is None
 
 
 @pytest.mark.parametrize("caller", [FRANCE, PARTNER])
@@ -134,7 +137,7 @@ def test_a_caller_of_the_legal_entity_sees_the_events_about_its_records(day: Day
     day.pass_by()
     germany = replace(SOMEBODY, entities=frozenset({"DE01"}))
 
-    assert [each.number for each in day.log.page(germany, ReplayRequest()).items] == [2, 1]
+    assert [each.number for each in day.log.page(germany, ReplayRequest()).items] == [INVOICED, 2, SOLD]
 
 
 def test_each_subscriber_says_how_far_it_is(day: Day) -> None:
@@ -146,7 +149,7 @@ def test_each_subscriber_says_how_far_it_is(day: Day) -> None:
     assert set(found) == {"accounting", "change_feeds", "customer_sync", "fulfilment"}
     assert found["customer_sync"].types == (CUSTOMER_CHANGED,)
     late = found["fulfilment"]
-    assert (late.waiting, late.left_to_people, late.oldest, late.oldest_at) == (1, 0, 4, day.clock())
+    assert (late.waiting, late.left_to_people, late.oldest, late.oldest_at) == (1, 0, 7, day.clock())
     assert (found["accounting"].waiting, found["accounting"].oldest) == (0, None)
 
 
@@ -158,7 +161,7 @@ def test_a_replay_of_what_was_done_says_that_nothing_changes_and_changes_nothing
     plan = day.plan(from_number=1, go=go)
     day.clock.move(60)
 
-    assert (plan.events, plan.missing, plan.begun, plan.first, plan.last) == (3, 0, False, 1, 3)
+    assert (plan.events, plan.missing, plan.begun, plan.first, plan.last) == (3, 0, False, SOLD, REFUSED)
     assert {(each.subscriber, each.missing) for each in plan.shares} == {
         ("accounting", 0),
         ("change_feeds", 0),
@@ -178,7 +181,7 @@ def forget_order(day: Day) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forget", "subscriber", "number"), [(forget_posting, "accounting", 2), (forget_order, "fulfilment", 1)]
+    ("forget", "subscriber", "number"), [(forget_posting, "accounting", INVOICED), (forget_order, "fulfilment", SOLD)]
 )
 def test_what_is_missing_is_done_again_after_a_dry_run_that_said_so(
     day: Day, forget: Callable[[Day], None], subscriber: str, number: int
@@ -190,13 +193,13 @@ def test_what_is_missing_is_done_again_after_a_dry_run_that_said_so(
     untouched = day.poll()
     begun = day.plan(from_number=1, go=True)
     again = day.plan(from_number=1, go=True)
-    waiting = day.log.waiting(1, 3)
+    waiting = day.log.waiting(SOLD, REFUSED)
     polled = day.poll()
 
     assert [(each.subscriber, each.missing) for each in dry.shares if each.missing] == [(subscriber, 1)]
     assert (dry.missing, dry.begun, untouched) == (1, False, 0)
     assert (begun.begun, again.begun, waiting, polled) == (True, True, 1, 1)
-    assert day.log.waiting(1, 3) == 0
+    assert day.log.waiting(SOLD, REFUSED) == 0
     assert day.plan(from_number=number, to_number=number).missing == 0
 
 
@@ -235,7 +238,7 @@ def test_events_that_name_who_was_erased_are_left_out(day: Day) -> None:
 
     assert day.plan(from_number=1).erased == 1
     with pytest.raises(ProblemError, match="erased"):
-        day.plan(from_number=4)
+        day.plan(from_number=7)
 
 
 @pytest.mark.parametrize(

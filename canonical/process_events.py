@@ -1,0 +1,101 @@
+"""The events of our own records: which event follows from which change of state.
+
+A state that is not named here has none: it is a step on the way to one that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from canonical.states import (
+    AmendmentState,
+    CatalogueSyncState,
+    DriftState,
+    MassChangeState,
+    OrderState,
+    RenewalState,
+    State,
+)
+
+SOURCE = "process/tiergate"
+"""What their events name as source, which no platform does."""
+PREFIX = "com.tiergate.process."
+
+
+def _types(entity: str, words: Mapping[State, str]) -> Mapping[str, str]:
+    return {str(state): f"{PREFIX}{entity}.{word}.v1" for state, word in words.items()}
+
+
+_ORDER: dict[OrderState, str] = {
+    "received": "received",
+    "on_hold": "held",
+    "partially_active": "partially_activated",
+    "active": "activated",
+    "cancelled": "cancelled",
+    "failed": "failed",
+}
+_AMENDMENT: dict[AmendmentState, str] = {
+    "requested": "requested",
+    "scheduled": "scheduled",
+    "on_hold": "held",
+    "applied": "applied",
+    "given_up": "withdrawn",
+}
+_RENEWAL: dict[RenewalState, str] = {
+    "found": "found",
+    "quoted": "quoted",
+    "scheduled": "scheduled",
+    "blocked": "blocked",
+    "renewed": "renewed",
+    "lapsing": "lapsed",
+    "expired": "expired",
+    "dropped": "withdrawn",
+}
+_MASS_CHANGE: dict[MassChangeState, str] = {
+    "previewed": "previewed",
+    "running": "started",
+    "paused": "paused",
+    "done": "completed",
+    "cancelled": "cancelled",
+}
+_CATALOGUE_SYNC: dict[CatalogueSyncState, str] = {
+    "planned": "planned",
+    "applied": "applied",
+    "on_hold": "held",
+    "given_up": "withdrawn",
+}
+_DRIFT: dict[DriftState, str] = {"open": "found", "repaired": "repaired", "accepted": "accepted", "gone": "gone"}
+
+ORDER_EVENTS = _types("order", _ORDER)
+AMENDMENT_EVENTS = _types("amendment", _AMENDMENT)
+RENEWAL_EVENTS = _types("renewal", _RENEWAL)
+MASS_CHANGE_EVENTS = _types("mass_change", _MASS_CHANGE)
+CATALOGUE_SYNC_EVENTS = _types("catalogue_sync", _CATALOGUE_SYNC)
+DRIFT_EVENTS = _types("drift", _DRIFT)
+INVOICE_POSTED = PREFIX + "invoice.posted.v1"
+INVOICE_CREDITED = PREFIX + "invoice.credited.v1"
+PAYMENT_BOOKED = PREFIX + "payment.booked.v1"
+POSTING_FAILED = PREFIX + "posting.failed.v1"
+CASE_OPENED = PREFIX + "case.opened.v1"
+CASE_RESOLVED = PREFIX + "case.resolved.v1"
+PROCESS_EVENTS: dict[str, str] = {
+    **{
+        event_type: state
+        for events in (
+            ORDER_EVENTS,
+            AMENDMENT_EVENTS,
+            RENEWAL_EVENTS,
+            MASS_CHANGE_EVENTS,
+            CATALOGUE_SYNC_EVENTS,
+            DRIFT_EVENTS,
+        )
+        for state, event_type in events.items()
+    },
+    INVOICE_POSTED: "posted",
+    INVOICE_CREDITED: "posted",
+    PAYMENT_BOOKED: "posted",
+    POSTING_FAILED: "failed",
+    CASE_OPENED: "open",
+    CASE_RESOLVED: "resolved",
+}
+"""All of them, and the state in which each finds its record. They come from our records alone, never from outside."""
