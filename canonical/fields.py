@@ -8,6 +8,7 @@ import msgspec
 
 from canonical.amendments import ContractChange
 from canonical.billing import Contract, Invoice, Payment
+from canonical.credits import CreditNote, PaymentReversal
 from canonical.deals import Deal, PricedLine
 from canonical.orders import Order
 from canonical.parties import Customer
@@ -22,6 +23,8 @@ ENTITIES: dict[str, type[msgspec.Struct]] = {
     "change": ContractChange,
     "invoice": Invoice,
     "payment": Payment,
+    "credit_note": CreditNote,
+    "reversal": PaymentReversal,
     "product": CatalogueProduct,
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
+from canonical.credits import CreditNote, PaymentReversal
 from canonical.faults import PlatformFault
 from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatch, LegalEntity, Product
 from canonical.products import CatalogueProduct, ProductMatch
@@ -106,6 +107,26 @@ class Erp(Protocol):
 
         Before one that is `recovered`, the write-off of its invoice is undone on its day. Raises `Conflict` while its
         invoice is not posted, and `Rejected` when people have written it off by another way.
+        """
+        ...
+
+    async def put_credit_note(self, note: CreditNote, closed: ClosedPeriod) -> Posting:
+        """Post a credit note exactly once; its natural key is its id. So much as it is `off_due` is no more due of its
+        invoice; the rest is in credit for the customer until it is refunded. Return what is booked for the note.
+
+        One that is `void` is taken back: what it took off is due again. `closed` is as for an invoice. Raises
+        `Conflict` while its invoice is not posted, `NotFound` for a void one that was never posted, and `Rejected` when
+        less is due of the invoice than the note takes off, or what is void was refunded.
+        """
+        ...
+
+    async def put_reversal(self, reversal: PaymentReversal, closed: ClosedPeriod) -> Posting:
+        """Book money that went back to the customer exactly once; its natural key is its id. Return what is booked for
+        the credit note that it was refunded for, or for the invoice, of which so much is due again. `closed` is as for
+        an invoice.
+
+        Raises `Conflict` while the credit note, or the payment, is not booked, and `Rejected` for more than is in
+        credit, or was paid.
         """
         ...
 

@@ -12,6 +12,7 @@ import structlog
 from stdnum.eu import vat as eu_vat
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
+from canonical.credits import CreditNote, PaymentReversal
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatch, LegalEntity, Product
@@ -24,7 +25,9 @@ from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.catalogue import TrytonProducts
 from system_apis.erp.tryton.client import Settings, TrytonClient
+from system_apis.erp.tryton.credits import Credits
 from system_apis.erp.tryton.invoices import Invoices, in_books_of, posted_of
+from system_apis.erp.tryton.ledger import Ledger
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row, from_decimal
 from system_apis.erp.tryton.master_data import MasterData
 from system_apis.erp.tryton.misfits import misfits
@@ -67,6 +70,8 @@ class Tryton:
             return context.clock().astimezone(context.timezone(legal_entity)).date()
 
         self._invoices = Invoices(self._client, self.master_data, self._mapping, context.clock, today)
+        self._ledger = Ledger(self._client)
+        self._credits = Credits(self._client, self.master_data, self._invoices, self._ledger)
         self._catalogue = TrytonProducts(
             self._client, self.master_data, self._mapping.products, allowed=settings.products
         )
@@ -267,13 +272,13 @@ class Tryton:
         note = mapping.credit_note(invoice)
         await put_invoice(cast("Erp", self), note, closed)
         moves = [row["move"], *(each["move"] for each in await self._invoices.of(note.id, company, ["move"]))]
-        await self._reconcile([["move", "in", moves], ["account", "=", row["account"]]], {}, company)
+        await self._ledger.reconcile([["move", "in", moves], ["account", "=", row["account"]]], {}, company)
 
     async def _write_off(self, row: Row, legal_entity: str, on: date, closed: ClosedPeriod, company: Row) -> None:
         """Write off what is due of an invoice, with the method that the mapping names."""
         form = await self._write_off_form(row, legal_entity, on, closed, company)
         unpaid = [["move", "=", row["move"]], ["account", "=", row["account"]]]
-        await self._reconcile(["OR", unpaid, [["id", "in", row["payment_lines"]]]], form, company)
+        await self._ledger.reconcile(["OR", unpaid, [["id", "in", row["payment_lines"]]]], form, company)
 
     async def _write_off_form(
         self, row: Row, legal_entity: str, on: date, closed: ClosedPeriod, company: Row
@@ -317,28 +322,11 @@ class Tryton:
             return False
         form = await self._write_off_form(row, legal_entity, on, closed, company)
         if joined:
-            name = "account.move.unreconcile_lines"
-            async with self._client.wizard(name, "account.move.line", joined, in_books_of(company)) as go:
-                await go({}, "unreconcile")
-        await self._reconcile(["id", "in", [*joined, *left]], form, company)
+            await self._ledger.unreconcile(joined, company)
+        await self._ledger.reconcile(["id", "in", [*joined, *left]], form, company)
         if not (await self.posting(row["reference"], legal_entity)).balance.amount:  # Tryton may do it a little later
             raise Conflict("erp", f"{row['number']} is not owed again yet", field="write_off")
         return True
-
-    async def _reconcile(self, domain: list[Any], write_off: Row, company: Row) -> None:
-        """Reconcile lines of moves with each other, and what is left of them with a write-off."""
-        open_lines = [domain, ["reconciliation", "=", None]]
-        lines = [each["id"] for each in await self._client.rows("account.move.line", open_lines, ["id"], company["id"])]
-        if not lines:
-            return  # somebody else has reconciled them in this moment
-        form, state = ({"writeoff": write_off}, "reconcile") if write_off else ({}, "start")
-        name = "account.move.reconcile_lines"
-        try:
-            async with self._client.wizard(name, "account.move.line", lines, in_books_of(company)) as go:
-                await go(form, state)
-        except Rejected:
-            if await self._client.rows("account.move.line", open_lines, ["id"], company["id"], 1):
-                raise  # else somebody else has done it in this moment
 
     # ---- payments
 
@@ -386,7 +374,7 @@ class Tryton:
         lines = await self._client.rows("account.move.line", opened, fields, company["id"])
         if not lines or mapping.left_of(lines):
             return
-        await self._reconcile(left, {}, company)
+        await self._ledger.reconcile(left, {}, company)
 
     async def _due(self, payment: Payment, company: Row) -> tuple[Row, bool]:
         """Return the posted invoice that is paid, and whether this payment of it is booked. Raises `Conflict` while
@@ -395,19 +383,24 @@ class Tryton:
         row = posted_of(found)
         if row is None:
             raise Conflict("erp", f"the invoice {payment.invoice_id} is not posted yet", field="invoice_id")
-        return row, payment.id in [each["move."]["description"] for each in row["payment_lines."]]
+        counted = payment.id in [each["move."]["description"] for each in row["payment_lines."]]
+        # one that went back since is counted no more, and is booked all the same
+        return row, counted or await self._ledger.is_booked(payment.id, company)
 
     async def _pay(self, invoice: Row, payment: Payment, on: date, company: Row) -> None:
-        record = invoice["id"]
         kind = mapping.payment_type(payment, mapping.posting(invoice).balance)
         form = mapping.payment(payment, invoice, on, (await self.master_data.opened(company))["payment_method"])
-        # Of two that book at once only one finds the invoice as it was read: a part would be booked twice otherwise.
-        context = in_books_of(company) | {"_timestamp": {f"account.invoice,{record}": invoice["_timestamp"]}}
-        async with self._client.wizard("account.invoice.pay", "account.invoice", [record], context) as go:
-            asked = await go({"start": form}, "choice")
-            if view := asked.get("view"):
-                proposed = {name: value for name, value in view["defaults"].items() if not name.endswith(".")}
-                await go({"ask": proposed | {"type": kind}}, "pay")
+        await self._ledger.pay(invoice, form, kind, company)
+
+    # ---- credit notes, and what went back
+
+    @_as_the_books_are
+    async def put_credit_note(self, note: CreditNote, closed: ClosedPeriod) -> Posting:
+        return await self._credits.put(note, closed, await self.master_data.company(note.legal_entity))
+
+    @_as_the_books_are
+    async def put_reversal(self, reversal: PaymentReversal, closed: ClosedPeriod) -> Posting:
+        return await self._credits.reverse(reversal, closed, await self.master_data.company(reversal.legal_entity))
 
     async def check(self) -> None:
         await self._client.rows("company.company", [], ["id"], 0, 1)

@@ -7,10 +7,12 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
+from fractions import Fraction
 
 import msgspec
+from msgspec.structs import replace
 
-from canonical.billing import Invoice, InvoiceState, InvoiceToPost, LineTax, Posting
+from canonical.billing import Invoice, InvoiceState, InvoiceToPost, LineTax, Payment, Posting
 from canonical.faults import TRANSIENT, Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import CustomerCopy, Product
@@ -63,6 +65,8 @@ class ErpKit(Kit[Erp, ErpSubject]):
             Put("customer", self._customer, self._customers),
             Put("invoices", self._batch, self._posted_of_batch),
             Put("payment", self._payment, self._payments),
+            Put("credit note", self._credit_note, self._credit_notes),
+            Put("reversal", self._reversal, self._reversals),
         )
 
     async def read(self) -> Act:
@@ -395,6 +399,97 @@ class ErpKit(Kit[Erp, ErpSubject]):
         assert isinstance(fault, Rejected), repr(fault)
 
     @behaviour
+    async def a_credit_note_takes_off_what_is_due_and_pays_the_invoice_when_nothing_is_left(self) -> None:
+        for price in samples.PRICES:
+            made = await self._credited(f"due_{price.currency}", price)
+            half = samples.credit_note(made, Fraction(1, 2))
+            note = await self._twice(lambda half=half: self.connector.put_credit_note(half, "next"))
+            assert (note.total, note.tax, note.reference) == (-half.total, -half.tax, half.id)
+            assert (await self._due(made)) == made.total - half.total
+            rest = replace(samples.payment(made), amount=made.total - half.total)
+            paid = await self._twice(lambda rest=rest: self.connector.put_payment(rest, LEGAL_ENTITY, "next"))
+            assert paid.balance == Money.zero(price.currency)
+            whole = await self._credited(f"whole_{price.currency}", price)
+            await self._twice(lambda whole=whole: self.connector.put_credit_note(samples.credit_note(whole), "next"))
+            assert (await self._due(whole)) == Money.zero(price.currency)
+
+    @behaviour
+    async def a_credit_note_of_a_paid_invoice_is_in_credit_until_it_is_refunded(self) -> None:
+        made, payment = await self._paid("refunded")
+        note = samples.credit_note(made, Fraction(1, 3), off_due=False)
+        early = samples.reversal(payment, note.total, credit_note_id=note.id)
+        fault = await self.bench.fault(lambda: self.connector.put_reversal(early, "next"))
+        assert isinstance(fault, Conflict), repr(fault)
+        posted = await self._twice(lambda: self.connector.put_credit_note(note, "next"))
+        assert posted.balance == -note.total
+        first = samples.reversal(payment, Money(1000, "EUR"), "re_refunded_1", note.id)
+        rest = samples.reversal(payment, note.total - first.amount, "re_refunded_2", note.id)
+        booked = await self._twice(lambda: self.connector.put_reversal(first, "next"))
+        assert booked.balance == -rest.amount
+        more = replace(rest, id="re_refunded_3", amount=rest.amount + Money(1, "EUR"))
+        fault = await self.bench.fault(lambda: self.connector.put_reversal(more, "next"))
+        assert isinstance(fault, Rejected), repr(fault)
+        booked = await self._twice(lambda: self.connector.put_reversal(rest, "next"))
+        assert booked.balance == await self._due(made) == Money.zero("EUR")
+        assert [await self.subject.payments(each.id) for each in (first, rest, more)] == [1, 1, 0]
+
+    @behaviour
+    async def a_credit_note_of_an_invoice_that_is_paid_in_part_is_taken_off_and_refunded(self) -> None:
+        made = await self._credited("mixed", Money(20000, "EUR"))
+        part = replace(samples.payment(made), amount=Money(10000, "EUR"))
+        await self._twice(lambda: self.connector.put_payment(part, LEGAL_ENTITY, "next"))
+        whole = samples.credit_note(made)
+        note = replace(whole, off_due=made.total - part.amount, refunded=part.amount)
+        await self._twice(lambda: self.connector.put_credit_note(note, "next"))
+        assert await self._due(made) == Money.zero("EUR")
+        refund = samples.reversal(part, part.amount, credit_note_id=note.id)
+        booked = await self._twice(lambda: self.connector.put_reversal(refund, "next"))
+        assert booked.balance == Money.zero("EUR")
+        credit = await self.bench.settled(lambda: self.connector.credit("mixed", LEGAL_ENTITY, ["EUR"]))
+        assert credit.used == Money.zero("EUR")
+
+    @behaviour
+    async def money_that_went_back_without_a_credit_note_is_due_again_and_can_be_paid_again(self) -> None:
+        for price in samples.PRICES:
+            made, payment = await self._paid(f"back_{price.currency}", price)
+            part = Money(payment.amount.amount // 10 * 3, price.currency)
+            returned = samples.reversal(payment, part, f"re_part_{price.currency}")
+            reopened = await self._twice(lambda returned=returned: self.connector.put_reversal(returned, "next"))
+            assert reopened.balance == part
+            disputed = samples.reversal(payment, payment.amount - part, f"dp_{price.currency}")
+            reopened = await self._twice(lambda disputed=disputed: self.connector.put_reversal(disputed, "next"))
+            assert reopened.balance == made.total
+            too_much = samples.reversal(payment, Money(1000, price.currency), f"re_more_{price.currency}")
+            fault = await self.bench.fault(lambda too_much=too_much: self.connector.put_reversal(too_much, "next"))
+            assert isinstance(fault, Rejected), repr(fault)
+            first = await self._twice(lambda payment=payment: self.connector.put_payment(payment, LEGAL_ENTITY, "next"))
+            assert first.balance == made.total  # what was booked is not booked again
+            again = replace(payment, id=f"again_{payment.id}")
+            paid = await self._twice(lambda again=again: self.connector.put_payment(again, LEGAL_ENTITY, "next"))
+            assert paid.balance == Money.zero(price.currency)
+
+    @behaviour
+    async def what_a_void_credit_note_took_off_is_due_again(self) -> None:
+        for part, due in ((Fraction(1, 2), "half"), (Fraction(1), "all")):
+            made = await self._credited(f"void_{due}", Money(20000, "EUR"))
+            void = samples.credit_note(made, part, void=True)
+            nothing = await self.bench.fault(lambda void=void: self.connector.put_credit_note(void, "next"))
+            assert isinstance(nothing, NotFound), repr(nothing)
+            await self._twice(
+                lambda made=made, part=part: self.connector.put_credit_note(samples.credit_note(made, part), "next")
+            )
+            taken = await self._twice(lambda void=void: self.connector.put_credit_note(void, "next"))
+            assert (taken.balance, await self._due(made)) == (Money.zero("EUR"), made.total)
+
+    @behaviour
+    async def a_credit_note_of_more_than_is_due_is_refused(self) -> None:
+        made = await self._credited("over", Money(20000, "EUR"))
+        part = replace(samples.payment(made), amount=Money(10000, "EUR"))
+        await self._twice(lambda: self.connector.put_payment(part, LEGAL_ENTITY, "next"))
+        fault = await self.bench.fault(lambda: self.connector.put_credit_note(samples.credit_note(made), "next"))
+        assert isinstance(fault, Rejected), repr(fault)
+
+    @behaviour
     async def a_deleted_customer_is_created_again(self) -> None:
         act = await self._customer("deleted")
         await self.bench.settled(act)
@@ -452,6 +547,54 @@ class ErpKit(Kit[Erp, ErpSubject]):
         made = self._sample(f"paid.{key}")
         await self.bench.settled(await self._invoice(f"paid.{key}"))
         return lambda: self.connector.put_payment(samples.payment(made), LEGAL_ENTITY, "next")
+
+    async def _credit_note(self, key: str) -> Act:
+        made = self._sample(f"credited.{key}")
+        await self.bench.settled(await self._invoice(f"credited.{key}"))
+        return lambda: self.connector.put_credit_note(samples.credit_note(made), "next")
+
+    async def _credit_notes(self, key: str) -> int:
+        """Return how many credit notes there are of an invoice; -1 when they do not pay it."""
+        made = self._sample(f"credited.{key}")
+        is_paid = not (await self._due(made)).amount
+        return await self.subject.posted(samples.credit_note(made).id) if is_paid else -1
+
+    async def _reversal(self, key: str) -> Act:
+        await self.bench.settled(await self._payment(f"back.{key}"))
+        payment = samples.payment(self._sample(f"paid.back.{key}"))
+        back = samples.reversal(payment, Money(1000, "EUR"))
+        return lambda: self.connector.put_reversal(back, "next")
+
+    async def _reversals(self, key: str) -> int:
+        """Return how often money is booked that went back; -1 when it is not what is due then."""
+        made = self._sample(f"paid.back.{key}")
+        is_due = await self._due(made) == Money(1000, "EUR")
+        return await self.subject.payments(f"re_{samples.payment(made).id}") if is_due else -1
+
+    async def _credited(self, key: str, price: Money) -> Invoice:
+        """Return an invoice of two lines that is posted, and due."""
+        await self.bench.settled(await self._customer(key))
+        made = samples.invoice(f"in_{key}", key, self.subject.sku, (price, price), self._today())
+        await self.bench.settled(lambda: put_invoice(self.connector, made, "next"))
+        return made
+
+    async def _paid(self, key: str, price: Money = NETS[0]) -> tuple[Invoice, Payment]:
+        """Return an invoice that is posted and paid, and its payment."""
+        made = await self._credited(key, price)
+        payment = samples.payment(made)
+        await self.bench.settled(lambda: self.connector.put_payment(payment, LEGAL_ENTITY, "next"))
+        return made, payment
+
+    async def _due(self, made: Invoice) -> Money:
+        posting = await self.bench.settled(lambda: self.connector.posting(made.id, LEGAL_ENTITY))
+        return posting.balance
+
+    async def _twice(self, act: Callable[[], Awaitable[Posting]]) -> Posting:
+        """Return what is booked by a call, which is the same when it is made again."""
+        first = await self.bench.settled(act)
+        again = await self.bench.settled(act)
+        assert (again.number, again.total, again.balance) == (first.number, first.total, first.balance)
+        return again
 
     def _prorations(self) -> tuple[Invoice, ...]:
         """Return invoices of changes: more charged than credited, less, nothing at all, and in other currencies."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+from msgspec.structs import replace
+
 from canonical.billing import Contract, Invoice, InvoiceLine, Payment
+from canonical.credits import CreditNote, PaymentReversal
 from canonical.deals import LineTerms, PlacedDeal, PlacedLine, PricedLine, ProvisioningRequest
 from canonical.money import Money
 from canonical.parties import Address, Contact, Customer
@@ -101,6 +105,53 @@ def invoice_of(key: str, customer_id: str, lines: tuple[InvoiceLine, ...], issue
 
 def payment(of: Invoice) -> Payment:
     return Payment(f"pay_{of.id}", of.id, of.total, of.issued_on)
+
+
+def credit_note(of: Invoice, part: Fraction = Fraction(1), *, off_due: bool = True, void: bool = False) -> CreditNote:
+    """Return a credit note of a part of each line of an invoice: off what is due of it, or to be refunded."""
+    lines = tuple(_part_of(each, part) for each in of.lines)
+    zero = Money.zero(of.total.currency)
+    tax = sum((each.tax for each in lines), zero)
+    total = sum((each.net for each in lines), tax)
+    return CreditNote(
+        id=f"cn_{of.id}",
+        number=f"{of.number}-CN-01",
+        invoice_id=of.id,
+        customer_id=of.customer_id,
+        contract_id=of.contract_id,
+        legal_entity=of.legal_entity,
+        state="void" if void else "issued",
+        issued_on=of.issued_on,
+        total=total,
+        tax=tax,
+        off_due=total if off_due else zero,
+        refunded=zero if off_due else total,
+        to_balance=zero,
+        outside=zero,
+        tax_treatment=of.tax_treatment,
+        lines=lines,
+        cancelled_on=of.issued_on if void else None,
+    )
+
+
+def reversal(of: Payment, amount: Money, key: str = "", credit_note_id: str = "") -> PaymentReversal:
+    """Return a part of a payment that went back."""
+    return PaymentReversal(
+        id=key or f"re_{of.id}",
+        kind="refund",
+        invoice_id=of.invoice_id,
+        payment_id=of.id,
+        customer_id="",
+        legal_entity=LEGAL_ENTITY,
+        amount=amount,
+        reversed_on=of.received_on,
+        credit_note_id=credit_note_id,
+    )
+
+
+def _part_of(line: InvoiceLine, part: Fraction) -> InvoiceLine:
+    net = Money(round(line.net.amount * part), line.net.currency)
+    return replace(line, net=net, tax=net.times(TAX_PERCENT / 100), taxes=())
 
 
 def placed_deal(key: str, account: str, sku: str, starts_on: date, name: str = "Placed", lines: int = 3) -> PlacedDeal:

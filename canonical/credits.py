@@ -1,0 +1,93 @@
+"""What billing takes back of an invoice that it has issued, and of the money that was paid for one."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+import msgspec
+
+from canonical.billing import Invoice, InvoiceLine, LineTax
+from canonical.deals import Custom
+from canonical.ids import Key
+from canonical.money import Money
+from canonical.tax import TaxTreatment
+
+
+class CreditNote(msgspec.Struct, frozen=True):
+    """A credit note as billing issued it. `id` is billing's, and so the natural key everywhere else.
+
+    All amounts are above nothing, those of its `lines` too. What it is worth is `total`: so much of it is `off_due`,
+    that is less to be paid for the invoice; is `refunded`; is `to_balance`, in credit for the customer's next invoices;
+    or was settled `outside` of billing. Once it is `void`, on `cancelled_on`, it is worth nothing.
+    """
+
+    id: Key
+    number: str
+    invoice_id: Key
+    customer_id: str
+    contract_id: str | None
+    legal_entity: str
+    state: Literal["issued", "void"]
+    issued_on: date
+    total: Money
+    tax: Money
+    off_due: Money
+    refunded: Money
+    to_balance: Money
+    outside: Money
+    tax_treatment: TaxTreatment
+    lines: tuple[InvoiceLine, ...]
+    reason: str = ""
+    custom: Custom = {}
+    """The custom fields of its contract."""
+    cancelled_on: date | None = None
+
+    def as_invoice(self) -> Invoice:
+        """Return what is booked for it: an invoice below nothing."""
+        return Invoice(
+            id=self.id,
+            number=self.number,
+            customer_id=self.customer_id,
+            contract_id=self.contract_id,
+            legal_entity=self.legal_entity,
+            state="open",
+            issued_on=self.issued_on,
+            total=-self.total,
+            tax=-self.tax,
+            balance=-self.total,
+            tax_treatment=self.tax_treatment,
+            lines=tuple(_below_nothing(each) for each in self.lines),
+            custom=self.custom,
+        )
+
+
+class PaymentReversal(msgspec.Struct, frozen=True):
+    """Money that was received for an invoice, and went back to the customer. `id` is billing's.
+
+    What is refunded for a credit note names it. Any other one leaves so much of the invoice to be paid again: a refund
+    without a credit note, a disputed payment whose amount was withdrawn, a direct debit that was returned.
+    `payment_id` is the payment that it was part of.
+    """
+
+    id: Key
+    kind: Literal["refund", "dispute", "return"]
+    invoice_id: Key
+    payment_id: Key
+    customer_id: str
+    legal_entity: str
+    amount: Money
+    reversed_on: date
+    credit_note_id: str = ""
+
+
+def _below_nothing(line: InvoiceLine) -> InvoiceLine:
+    agreed = line.agreed
+    return msgspec.structs.replace(
+        line,
+        quantity=-line.quantity,
+        net=-line.net,
+        tax=-line.tax,
+        taxes=tuple(LineTax(each.code, -each.amount, each.charged) for each in line.taxes),
+        agreed=agreed and msgspec.structs.replace(agreed, quantity=-agreed.quantity),
+    )
