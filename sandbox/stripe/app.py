@@ -28,7 +28,9 @@ from sandbox.stripe.errors import StripeError, declined, invalid, unrecognized
 from sandbox.stripe.expansion import Expansion
 from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
+from sandbox.stripe.ledger import Ledger
 from sandbox.stripe.lists import Lists
+from sandbox.stripe.money_routes import MoneyRoutes
 from sandbox.stripe.objects import Object
 from sandbox.stripe.parameters import ACCEPTED, accept
 from sandbox.stripe.payment_records import PaymentRecords
@@ -36,6 +38,7 @@ from sandbox.stripe.payments import Payments
 from sandbox.stripe.previews import Previews
 from sandbox.stripe.prices import Prices, check_update
 from sandbox.stripe.prorations import Prorations
+from sandbox.stripe.refunds import Refunds
 from sandbox.stripe.schedules import Schedules
 from sandbox.stripe.subscription_items import SubscriptionItems
 from sandbox.stripe.subscription_routes import SubscriptionRoutes
@@ -57,6 +60,8 @@ KINDS = (
     "invoiceitem",
     "payment_intent",
     "charge",
+    "refund",
+    "balance_transaction",
     "event",
     "payment_method",
     "webhook_endpoint",
@@ -85,7 +90,9 @@ class Stripe:
         self.coupons = Coupons(account)
         self.pending = InvoiceItems(account, self.invoicing, self.coupons)
         self.records = PaymentRecords(account)
-        self.payments = Payments(account, self.invoicing)
+        ledger = Ledger(account)
+        self.payments = Payments(account, self.invoicing, ledger)
+        self.refunds = Refunds(account, ledger)
         items = SubscriptionItems(account, self.invoicing.tax)
         prorations = Prorations(account, self.invoicing)
         billing = Billing(account, self.invoicing, self.pending, self.payments, items, self.coupons)
@@ -94,17 +101,18 @@ class Stripe:
         self.subscriptions = Subscriptions(account, items, billing, self.coupons, prorations)
         self.changes = Changes(account, items, prorations, billing, self.coupons, self.subscriptions)
         self.schedules = Schedules(account, items, self.coupons, billing, self.subscriptions, self.changes)
-        self.due = Due(account, billing, self.payments, self.subscriptions, self.schedules)
+        self.due = Due(account, billing, self.payments, self.subscriptions, self.schedules, self.refunds)
         self.clocks = TestClocks(account, self.due)
         self.previewed: dict[str, Object] = {}
         """The lines of the newest previews by the previews' ids: a preview shows ten (The Invoice object, `lines`)."""
         self.routes = SubscriptionRoutes(account, self.lists, self.changes, self.schedules, self.clocks, self.preview)
+        self.money = MoneyRoutes(account, self.lists, self.refunds)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
         """Return the object that one request answers with, before expansion, at the time of whom it concerns."""
         with self.account.at(self.clocks.time(self._customer(path, params), params.get("test_clock"))):
             self._check_paid(method, path, params)
-            answer = self.routes.answer(method, path, params)
+            answer = self.routes.answer(method, path, params) or self.money.answer(method, path, params)
             return self._handle(method, path, params) if answer is None else answer
 
     def _check_paid(self, method: str, path: list[str], params: Params) -> None:
@@ -138,6 +146,8 @@ class Stripe:
         key = params.get("subscription") or params.get("from_subscription") or ""
         found: Object = self.account.find("subscription", key) or {}
         found = self.account.find("subscription_schedule", params.get("schedule") or "") or found
+        for name in ("charge", "payment_intent", "invoice"):
+            found = self.account.find(name, params.get(name) or "") or found
         if len(path) > 1 and path[0] in COLLECTIONS:
             found = self.account.find(COLLECTIONS[path[0]], path[1]) or found
         if len(path) > 1 and path[0] == "subscription_items":

@@ -9,6 +9,7 @@ from sandbox.stripe.billing import Billing
 from sandbox.stripe.objects import Object
 from sandbox.stripe.payments import SEPA_DAYS, Payments
 from sandbox.stripe.periods import DAY
+from sandbox.stripe.refunds import Refunds
 from sandbox.stripe.schedules import Schedules
 from sandbox.stripe.subscriptions import Subscriptions
 
@@ -21,7 +22,13 @@ class Due:
     """Do what is due at the account's time, for what belongs to one test clock or to none."""
 
     def __init__(
-        self, account: Account, billing: Billing, payments: Payments, subscriptions: Subscriptions, schedules: Schedules
+        self,
+        account: Account,
+        billing: Billing,
+        payments: Payments,
+        subscriptions: Subscriptions,
+        schedules: Schedules,
+        refunds: Refunds,
     ) -> None:
         self.account = account
         self.billing = billing
@@ -29,6 +36,7 @@ class Due:
         self.payments = payments
         self.subscriptions = subscriptions
         self.schedules = schedules
+        self.refunds = refunds
 
     def tick(self, clock: str | None = None) -> None:
         """Do what is due: start schedules, go on to phases and periods, finalize drafts, retry payments."""
@@ -43,6 +51,8 @@ class Due:
                 self.billing.follow(each["subscription"])
         for each in self._of("invoice", clock):
             self._collect(each, now)
+        self.refunds.tick(clock)
+        self.payments.ledger.tick()
 
     def catch_up(self, clock: str | None, start: int, target: int) -> None:
         """Do all that is due from `start` to `target`, each at its own moment."""
@@ -102,6 +112,7 @@ class Due:
         for each in self._of("charge", clock):
             if each["status"] == "pending":
                 yield each["created"] + SEPA_DAYS * DAY
+        yield from self.refunds.moments(clock)
 
     def go_on(self, key: str, now: int) -> None:
         """Take a subscription through the phases and periods that have passed, in their order.

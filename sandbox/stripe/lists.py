@@ -27,6 +27,8 @@ FILTERS = {
     "invoice_payment": "invoice status",
     "payment_intent": "customer",
     "charge": "customer payment_intent",
+    "refund": "charge payment_intent",
+    "balance_transaction": "currency payout source type",
     "event": "type types",
     "payment_method": "customer type",
     "webhook_endpoint": "",

@@ -295,6 +295,28 @@ def _charge() -> Object:
     }
 
 
+def _refund() -> Object:
+    return {
+        **empty("balance_transaction charge customer customer_account destination_details payment_intent"),
+        **empty("payment_method reason receipt_number source_transfer_reversal transfer_reversal"),
+        "amount": 0,
+        "currency": "",
+        "metadata": {},
+        "status": "pending",
+    }
+
+
+def _balance_transaction() -> Object:
+    return {
+        **empty("description exchange_rate source"),
+        **_all(0, "amount available_on fee net"),
+        **_all("", "currency reporting_category type"),
+        "balance_type": "payments",
+        "fee_details": [],
+        "status": "available",
+    }
+
+
 def _event() -> Object:
     return {
         "api_version": None,
@@ -388,6 +410,8 @@ KINDS: dict[str, tuple[str, Callable[[], Object]]] = {
     "invoice_payment": ("inpay", _invoice_payment),
     "payment_intent": ("pi", _payment_intent),
     "charge": ("ch", _charge),
+    "refund": ("re", _refund),
+    "balance_transaction": ("txn", _balance_transaction),
     "event": ("evt", _event),
     "webhook_endpoint": ("we", _webhook_endpoint),
     "tax.settings": ("tax_settings", _tax_settings),

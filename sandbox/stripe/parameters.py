@@ -78,6 +78,8 @@ ACCEPTED = {
     "payment_intent": (
         "amount currency customer payment_method payment_method_types confirm description metadata off_session"
     ),
+    "refund": "amount charge metadata payment_intent reason",
+    "refund.updated": "metadata",
     "payment_record": (
         "amount_requested customer_details customer_presence description failed guaranteed initiated_at metadata "
         "outcome payment_method_details processor_details"

@@ -9,6 +9,7 @@ from sandbox.stripe.account import Account
 from sandbox.stripe.errors import StripeError, declined, invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.invoicing import Invoicing
+from sandbox.stripe.ledger import Ledger
 from sandbox.stripe.objects import Object
 from sandbox.stripe.parameters import require
 from sandbox.stripe.periods import DAY
@@ -28,9 +29,10 @@ SEPA_DAYS = 5
 class Payments:
     """Pay invoices, at once or after days; `tick` does what is due."""
 
-    def __init__(self, account: Account, invoicing: Invoicing) -> None:
+    def __init__(self, account: Account, invoicing: Invoicing, ledger: Ledger) -> None:
         self.account = account
         self.invoicing = invoicing
+        self.ledger = ledger
 
     def pay(self, invoice: Object, method: str = "", *, out_of_band: bool = False) -> Object:
         """Charge the invoice now. Raises the card error of a decline, after the attempt is recorded.
@@ -58,7 +60,7 @@ class Payments:
         if chosen["type"] == "sepa_debit":
             return self._debit(invoice, intent, chosen)
         reason = DECLINES.get(chosen["metadata"].get("token", ""))
-        charge = self._charge(invoice, chosen, "failed" if reason else "succeeded")
+        charge = self._charge(intent, chosen, "failed" if reason else "succeeded", _of(invoice))
         if reason is None:
             return self._paid(invoice, charge)
         error = declined(reason, charge=charge["id"], payment_intent={"id": intent["id"]})
@@ -147,8 +149,9 @@ class Payments:
         )
         made["client_secret"] = f"{made['id']}_secret_{secrets.token_hex(12)}"
         if forms.flag(params.get("confirm")):
-            self.account.get("payment_method", params.get("payment_method", ""), "payment_method")
-            made |= {"status": "succeeded", "amount_received": amount}
+            method = self.account.get("payment_method", params.get("payment_method", ""), "payment_method")
+            charge = self._charge(made, method, "succeeded", params.get("description"))
+            made |= {"status": "succeeded", "amount_received": amount, "latest_charge": charge["id"]}
         return self.account.save(made, f"payment_intent.{'succeeded' if made['status'] == 'succeeded' else 'created'}")
 
     # ---- by direct debit
@@ -157,7 +160,7 @@ class Payments:
         """Begin a direct debit. It is processing for days, and then it has succeeded or failed."""
         if invoice["currency"] != "eur":
             raise invalid("The payment method type `sepa_debit` only supports eur.", "payment_method")
-        charge = self._charge(invoice, method, "pending")
+        charge = self._charge(intent, method, "pending", _of(invoice))
         self.account.save(
             intent
             | {"status": "processing", "latest_charge": charge["id"], "payment_method": method["id"], "processing": {}},
@@ -189,7 +192,7 @@ class Payments:
         invoice = self.account.get("invoice", payment["invoice"])
         if SEPA_TOKENS[method["metadata"]["token"]]:
             amount = {"amount_captured": charge["amount"], "captured": True, "paid": True}
-            self.account.save(charge | amount | {"status": "succeeded"}, "charge.succeeded")
+            self.account.save(self.ledger.charged(charge | amount | {"status": "succeeded"}), "charge.succeeded")
             return self._paid(invoice, charge)
         failure = {"failure_code": "debit_not_authorized", "failure_message": "The direct debit was not authorized."}
         self.account.save(charge | failure | {"status": "failed"}, "charge.failed")
@@ -230,26 +233,30 @@ class Payments:
         invoice["next_payment_attempt"] = now + RETRY_DAYS[tries - 1] * DAY if tries <= len(RETRY_DAYS) else None
         self.account.save(invoice, "invoice.payment_failed")
 
-    def _charge(self, invoice: Object, method: Object, status: str) -> Object:
+    def _charge(self, intent: Object, method: Object, status: str, description: str | None) -> Object:
         paid = status == "succeeded"
         kind = method["type"]
         failure: Object = {"failure_code": "card_declined", "failure_message": "Your card was declined."}
         charge = self.account.make(
             "charge",
-            amount=invoice["amount_remaining"],
-            amount_captured=invoice["amount_remaining"] if paid else 0,
+            amount=intent["amount"],
+            amount_captured=intent["amount"] if paid else 0,
             captured=paid,
             paid=paid,
-            currency=invoice["currency"],
-            customer=invoice["customer"],
-            payment_intent=self.invoicing.intent(invoice)["id"],
+            currency=intent["currency"],
+            customer=intent["customer"],
+            payment_intent=intent["id"],
             payment_method=method["id"],
             payment_method_details={"type": kind, kind: _shown(method)},
             status=status,
-            description=f"Invoice {invoice['number']}",
+            description=description,
             **(failure if status == "failed" else {}),
         )
-        return self.account.save(charge, f"charge.{status}")
+        return self.account.save(self.ledger.charged(charge) if paid else charge, f"charge.{status}")
+
+
+def _of(invoice: Object) -> str:
+    return f"Invoice {invoice['number']}"
 
 
 def _shown(method: Object) -> Object:

@@ -31,6 +31,8 @@ OBJECTS = {
     "invoice_payment": "InvoicePayment",
     "payment_intent": "PaymentIntent",
     "charge": "Charge",
+    "refund": "Refund",
+    "balance_transaction": "BalanceTransaction",
     "event": "Event",
     "webhook_endpoint": "WebhookEndpoint",
 }
