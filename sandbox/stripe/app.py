@@ -21,6 +21,7 @@ from sandbox.stripe.balances import Balances
 from sandbox.stripe.billing import Billing
 from sandbox.stripe.changes import Changes
 from sandbox.stripe.coupons import Coupons
+from sandbox.stripe.credit_notes import CreditNotes
 from sandbox.stripe.customers import Customers
 from sandbox.stripe.due import Due
 from sandbox.stripe.endpoints import Endpoints
@@ -60,6 +61,7 @@ KINDS = (
     "invoiceitem",
     "payment_intent",
     "charge",
+    "credit_note",
     "refund",
     "balance_transaction",
     "event",
@@ -98,6 +100,7 @@ class Stripe:
         billing = Billing(account, self.invoicing, self.pending, self.payments, items, self.coupons)
         self.items = items
         self.billing = billing
+        self.credit_notes = CreditNotes(account, self.invoicing, self.refunds, billing.follow)
         self.subscriptions = Subscriptions(account, items, billing, self.coupons, prorations)
         self.changes = Changes(account, items, prorations, billing, self.coupons, self.subscriptions)
         self.schedules = Schedules(account, items, self.coupons, billing, self.subscriptions, self.changes)
@@ -106,7 +109,7 @@ class Stripe:
         self.previewed: dict[str, Object] = {}
         """The lines of the newest previews by the previews' ids: a preview shows ten (The Invoice object, `lines`)."""
         self.routes = SubscriptionRoutes(account, self.lists, self.changes, self.schedules, self.clocks, self.preview)
-        self.money = MoneyRoutes(account, self.lists, self.refunds)
+        self.money = MoneyRoutes(account, self.lists, self.refunds, self.credit_notes, self.preview_note)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
         """Return the object that one request answers with, before expansion, at the time of whom it concerns."""
@@ -138,6 +141,10 @@ class Stripe:
         made = Previews(copy.account, copy.changes, copy.pending, copy.due, copy.coupons).create(params)
         self.previewed = dict(list(self.previewed.items())[1 - MOST_PREVIEWED :]) | {made["id"]: made["lines"]}
         return made
+
+    def preview_note(self, params: Params) -> Object:
+        """Return the credit note that would be created, made on a copy of the account."""
+        return Stripe(self.account.copied(), self.api_key).credit_notes.create(params)
 
     def _customer(self, path: list[str], params: Params) -> str | None:
         """Return the customer that a request concerns."""

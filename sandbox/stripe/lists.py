@@ -27,6 +27,7 @@ FILTERS = {
     "invoice_payment": "invoice status",
     "payment_intent": "customer",
     "charge": "customer payment_intent",
+    "credit_note": "customer invoice",
     "refund": "charge payment_intent",
     "balance_transaction": "currency payout source type",
     "event": "type types",

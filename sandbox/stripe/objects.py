@@ -317,6 +317,30 @@ def _balance_transaction() -> Object:
     }
 
 
+def _credit_note() -> Object:
+    return {
+        **empty("customer_account customer_balance_transaction effective_at memo out_of_band_amount reason"),
+        **empty("shipping_cost subtotal_excluding_tax total_excluding_tax voided_at"),
+        **_all(0, "amount amount_shipping discount_amount post_payment_amount pre_payment_amount subtotal total"),
+        **_all("", "currency customer invoice number pdf"),
+        **_lists("discount_amounts pretax_credit_amounts refunds total_taxes"),
+        "lines": {},
+        "metadata": {},
+        "status": "issued",
+        "type": "pre_payment",
+    }
+
+
+def _credit_note_line_item() -> Object:
+    return {
+        **empty("description invoice_line_item quantity unit_amount unit_amount_decimal"),
+        **_all(0, "amount discount_amount"),
+        **_lists("discount_amounts pretax_credit_amounts tax_rates taxes"),
+        "metadata": {},
+        "type": "custom_line_item",
+    }
+
+
 def _event() -> Object:
     return {
         "api_version": None,
@@ -411,6 +435,8 @@ KINDS: dict[str, tuple[str, Callable[[], Object]]] = {
     "payment_intent": ("pi", _payment_intent),
     "charge": ("ch", _charge),
     "refund": ("re", _refund),
+    "credit_note": ("cn", _credit_note),
+    "credit_note_line_item": ("cnli", _credit_note_line_item),
     "balance_transaction": ("txn", _balance_transaction),
     "event": ("evt", _event),
     "webhook_endpoint": ("we", _webhook_endpoint),

@@ -78,6 +78,11 @@ ACCEPTED = {
     "payment_intent": (
         "amount currency customer payment_method payment_method_types confirm description metadata off_session"
     ),
+    "credit_note": (
+        "amount credit_amount effective_at email_type invoice lines memo metadata out_of_band_amount reason "
+        "refund_amount refunds"
+    ),
+    "credit_note.updated": "memo metadata",
     "refund": "amount charge metadata payment_intent reason",
     "refund.updated": "metadata",
     "payment_record": (

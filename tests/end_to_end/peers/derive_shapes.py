@@ -31,6 +31,8 @@ OBJECTS = {
     "invoice_payment": "InvoicePayment",
     "payment_intent": "PaymentIntent",
     "charge": "Charge",
+    "credit_note": "CreditNote",
+    "credit_note_line_item": "CreditNoteLineItem",
     "refund": "Refund",
     "balance_transaction": "BalanceTransaction",
     "event": "Event",

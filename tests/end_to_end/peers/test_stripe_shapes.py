@@ -21,7 +21,7 @@ TABLE: list[tuple[str, str, list[str], bool]] = msgspec.json.decode(
     Path(__file__).with_name("stripe_shapes.json").read_bytes(), type=list[tuple[str, str, list[str], bool]]
 )
 KINDS = sorted({row[0] for row in TABLE})
-AFTERWARDS = {"refund"}
+AFTERWARDS = {"credit_note", "credit_note_line_item", "refund"}
 """Kinds that no sale makes: what comes after it does."""
 LISTS = (
     "customers",
@@ -143,6 +143,11 @@ def test_what_a_change_a_preview_and_a_schedule_make_has_stripes_keys_and_types(
 def test_what_comes_after_a_sale_has_stripes_keys_and_types(api: stripe.StripeClient, account: StripeAccount) -> None:
     charge = paid(api)
     api.v1.refunds.create({"charge": charge.id, "amount": 100})
+    invoice = api.v1.invoices.list().data[0]
+    credit: Any = {"type": "invoice_line_item", "invoice_line_item": invoice.lines.data[0].id, "quantity": 1}
+    own: Any = {"type": "custom_line_item", "description": "Goodwill", "unit_amount": 0}
+    refund: Any = {"invoice": invoice.id, "lines": [credit, own], "credit_amount": 200, "refund_amount": 9_800}
+    api.v1.credit_notes.create(refund)
 
     made = [each for kind in ("charge", "event", *AFTERWARDS) for each in account.account.all(kind)]
     found = [each for row in made for each in objects(row)]
