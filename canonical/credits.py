@@ -14,6 +14,13 @@ from canonical.money import Money
 from canonical.tax import TaxTreatment
 
 
+class RefundPart(msgspec.Struct, frozen=True):
+    """So much of a refund as is for one credit note. `id` is billing's, that of a `PaymentReversal`."""
+
+    id: Key
+    amount: Money
+
+
 class CreditNote(msgspec.Struct, frozen=True):
     """A credit note as billing issued it. `id` is billing's, and so the natural key everywhere else.
 
@@ -42,6 +49,8 @@ class CreditNote(msgspec.Struct, frozen=True):
     custom: Custom = {}
     """The custom fields of its contract."""
     cancelled_on: date | None = None
+    refunds: tuple[RefundPart, ...] = ()
+    """What of the refunds it is for, that may have been made before it."""
 
     def as_invoice(self) -> Invoice:
         """Return what is booked for it: an invoice below nothing."""

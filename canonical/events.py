@@ -27,6 +27,9 @@ INVOICE_PAID = "com.tiergate.billing.invoice.paid.v1"
 PAYMENT_RECEIVED = "com.tiergate.billing.payment.received.v1"
 BILLED_CUSTOMER_CHANGED = "com.tiergate.billing.customer.changed.v1"
 CONTRACT_ENDED = "com.tiergate.billing.contract.ended.v1"
+CREDIT_NOTE_ISSUED = "com.tiergate.billing.credit_note.issued.v1"
+CREDIT_NOTE_VOIDED = "com.tiergate.billing.credit_note.voided.v1"
+PAYMENT_REVERSED = "com.tiergate.billing.payment.reversed.v1"
 INVOICE_CANCELLED = "com.tiergate.billing.invoice.cancelled.v1"
 
 

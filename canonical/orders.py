@@ -18,6 +18,8 @@ T = TypeVar("T")
 LineState = Literal["waiting", "requested", "provisioned", "failed", "skipped"]
 PostingState = Literal["waiting", "posted", "failed"]
 PostingKind = Literal["invoice", "payment"]
+PostingEntry = Literal["invoice", "payment", "credit", "reversal"]
+"""What is booked: a credit note is an invoice below nothing, and what went back a payment below nothing."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -116,7 +118,7 @@ class OrderSummary(msgspec.Struct, frozen=True):
 
 
 class PostingStatus(msgspec.Struct, frozen=True):
-    """The state of the posting of an invoice or a payment.
+    """The state of the posting of an invoice or a payment, also of one below nothing: `entry` says what it is.
 
     `blocked_reason` says in words what it is waiting for; `number` and `balance` are the ERP's.
     """
@@ -141,6 +143,7 @@ class PostingStatus(msgspec.Struct, frozen=True):
     """Whether people have seen to it in another way; its last case says who, and why."""
     queue: QueuePlace | None = None
     """Its place among those that wait for a platform that is away; None for one that does not."""
+    entry: PostingEntry = "invoice"
 
 
 class CustomerOverview(msgspec.Struct, frozen=True):

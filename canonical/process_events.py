@@ -75,6 +75,9 @@ DRIFT_EVENTS = _types("drift", _DRIFT)
 INVOICE_POSTED = PREFIX + "invoice.posted.v1"
 INVOICE_CREDITED = PREFIX + "invoice.credited.v1"
 PAYMENT_BOOKED = PREFIX + "payment.booked.v1"
+CREDIT_NOTE_POSTED = PREFIX + "credit_note.posted.v1"
+CREDIT_NOTE_VOIDED = PREFIX + "credit_note.voided.v1"
+PAYMENT_REVERSED = PREFIX + "payment.reversed.v1"
 POSTING_FAILED = PREFIX + "posting.failed.v1"
 CASE_OPENED = PREFIX + "case.opened.v1"
 CASE_RESOLVED = PREFIX + "case.resolved.v1"
@@ -94,6 +97,9 @@ PROCESS_EVENTS: dict[str, str] = {
     INVOICE_POSTED: "posted",
     INVOICE_CREDITED: "posted",
     PAYMENT_BOOKED: "posted",
+    CREDIT_NOTE_POSTED: "posted",
+    CREDIT_NOTE_VOIDED: "posted",
+    PAYMENT_REVERSED: "posted",
     POSTING_FAILED: "failed",
     CASE_OPENED: "open",
     CASE_RESOLVED: "resolved",

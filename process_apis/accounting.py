@@ -3,6 +3,7 @@ booked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -11,9 +12,19 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.cases import Action, Case
-from canonical.events import INVOICE_CANCELLED, INVOICE_FINALIZED, INVOICE_PAID, PAYMENT_RECEIVED, Event
-from canonical.orders import PostingKind
+from canonical.events import (
+    CREDIT_NOTE_ISSUED,
+    CREDIT_NOTE_VOIDED,
+    INVOICE_CANCELLED,
+    INVOICE_FINALIZED,
+    INVOICE_PAID,
+    PAYMENT_RECEIVED,
+    PAYMENT_REVERSED,
+    Event,
+)
+from canonical.orders import PostingEntry
 from process_apis.batch_sizes import BatchSizes
+from process_apis.credits import DUE_AGAIN, Credits
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
 from process_apis.posting import CANCELLED, NOT_POSTED, posting_run, subject_of
@@ -22,6 +33,7 @@ from process_apis.runtime.agenda import Agenda, Due
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
+from process_apis.runtime.steps import Outcome
 
 _EARLIER = postings.alias("earlier")
 IN_TURN = sa.or_(
@@ -49,18 +61,27 @@ class Accounting:
         self._engine = engine
         self.agenda = Agenda(context, postings, only=sa.and_(postings.c.state == "waiting", IN_TURN))
         self._sizes = BatchSizes(context.live_catalogue)
-        self._payments = Payments(context)
-        self._invoicing = Invoicing(context, self._payments, self._sizes)
+        payments = Payments(context)
+        credits_of = Credits(context)
+        self._workflows: dict[PostingEntry, Callable[..., Outcome]] = {
+            "invoice": Invoicing(context, payments, self._sizes).run,
+            "payment": payments.run,
+            "credit": credits_of.credit,
+            "reversal": credits_of.reverse,
+        }
 
-    def expect(self, kind: PostingKind, event: Event, correlation_id: str) -> None:
+    def expect(self, kind: PostingEntry, event: Event, correlation_id: str) -> None:
         """Remember what is to be booked: an invoice, all that is paid for it once it is paid, or one part before."""
+        self._expect(kind, event, event.data.get("payment", event.subject), event.subject, correlation_id)
+
+    def _expect(self, kind: PostingEntry, event: Event, key: str, invoice_id: str, correlation_id: str) -> None:
         now = self._context.postings.expect(
             kind,
             event.instance,
-            event.data.get("payment", event.subject),
+            key,
             correlation_id,
             self._context.stalled_at(),
-            invoice_id=event.subject,
+            invoice_id=invoice_id,
             contract_id=event.data.get("contract", ""),
             customer_id=event.data.get("customer", ""),
             legal_entity=event.data.get("legal_entity", ""),
@@ -68,19 +89,29 @@ class Accounting:
         if now:
             self._engine.wake()
 
-    def is_expected(self, kind: PostingKind, event: Event) -> bool:
+    def is_expected(self, kind: PostingEntry, event: Event) -> bool:
         """Return whether what an event wants to be booked is in the table."""
         return self._context.postings.find(kind, event.data.get("payment", event.subject)) is not None
 
     def cancelled(self, event: Event, correlation_id: str) -> None:
         """Take an invoice that billing voided or wrote off: what is booked for it is taken back."""
         self.expect("invoice", event, correlation_id)  # the event that it was finalized may come later
-        self._context.postings.cancel(event.subject, event.data.get("state", ""))
+        self._context.postings.cancel("invoice", event.subject, event.data.get("state", ""))
         self._engine.wake()
 
+    def went_back(self, event: Event, correlation_id: str) -> None:
+        """Remember that money that went back is to be booked."""
+        self._expect("reversal", event, event.subject, event.data.get("invoice", ""), correlation_id)
+
+    def credited(self, event: Event, correlation_id: str) -> None:
+        """Remember that a credit note is to be booked; one that is void is taken back."""
+        self._expect("credit", event, event.subject, event.data.get("invoice", ""), correlation_id)
+        if event.type == CREDIT_NOTE_VOIDED:
+            self._context.postings.cancel("credit", event.subject, "void")
+            self._engine.wake()
+
     def begin(self, row: sa.Row[Any], run: int) -> Work:
-        workflow = self._invoicing.run if row.kind == "invoice" else self._payments.run
-        return Work(posting_run(row.kind, row.id, run), workflow, (row.id,))
+        return Work(posting_run(row.kind, row.id, run), self._workflows[row.kind], (row.id,))
 
     def gather(self, work: Work, row: sa.Row[Any]) -> Work:
         """Return the work of an invoice with others of its legal entity that are due, as many as go to its ERP
@@ -146,15 +177,23 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             INVOICE_PAID: partial(accounting.expect, "payment"),
             PAYMENT_RECEIVED: partial(accounting.expect, "payment"),
             INVOICE_CANCELLED: accounting.cancelled,
+            CREDIT_NOTE_ISSUED: accounting.credited,
+            CREDIT_NOTE_VOIDED: accounting.credited,
+            PAYMENT_REVERSED: accounting.went_back,
         },
         is_made={
             INVOICE_FINALIZED: partial(accounting.is_expected, "invoice"),
             INVOICE_PAID: partial(accounting.is_expected, "payment"),
             PAYMENT_RECEIVED: partial(accounting.is_expected, "payment"),
             INVOICE_CANCELLED: partial(accounting.is_expected, "invoice"),
+            CREDIT_NOTE_ISSUED: partial(accounting.is_expected, "credit"),
+            CREDIT_NOTE_VOIDED: partial(accounting.is_expected, "credit"),
+            PAYMENT_REVERSED: partial(accounting.is_expected, "reversal"),
         },
         due=[Due(accounting.agenda, accounting.begin, accounting.in_hand, can_wait=True, gather=accounting.gather)],
         cases=CaseOwner(
-            frozenset({*NOT_POSTED.values(), CANCELLED}), partial(act, context), allowed=partial(allowed, context)
+            frozenset({*NOT_POSTED.values(), CANCELLED, DUE_AGAIN}),
+            partial(act, context),
+            allowed=partial(allowed, context),
         ),
     )

@@ -17,6 +17,7 @@ from canonical.orders import (
     Order,
     OrderSummary,
     Page,
+    PostingEntry,
     PostingKind,
     PostingState,
     PostingStatus,
@@ -127,12 +128,14 @@ def list_postings(
     principal: NamedDependency[Principal],
     posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
     kind: FromQuery[PostingKind | None] = None,
+    entry: FromQuery[PostingEntry | None] = None,
     customer_id: OfCustomer = None,
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Page[PostingStatus]:
-    """Return one entry for each invoice and each payment that has to be booked in the ERP."""
-    found = context.postings.page(principal, posting_state, kind, customer_id, cursor, limit)
+    """Return one entry for each invoice, payment, credit note and payment that went back, which has to be booked in the
+    ERP. `kind` counts the latter two among the former."""
+    found = context.postings.page(principal, posting_state, kind, entry, customer_id, cursor, limit)
     return Page(tuple(visibility.posting_for(principal, each) for each in found.items), found.next_cursor)
 
 
@@ -218,7 +221,7 @@ def get_customer_overview(
     if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
     orders = context.orders.page(principal, None, customer_id, None, 25).items
-    postings = context.postings.page(principal, None, None, customer_id, None, 25).items
+    postings = context.postings.page(principal, None, None, None, customer_id, None, 25).items
     overview = CustomerOverview(customer, orders, postings, context.cases.count_open(customer_id))
     return visibility.overview_for(principal, overview)
 

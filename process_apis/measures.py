@@ -18,7 +18,7 @@ from prometheus_client.core import Metric
 from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock, Instant
-from canonical.orders import PostingKind, PostingState
+from canonical.orders import PostingEntry, PostingState
 from canonical.states import OrderState
 from policies.chain.exposition import Asked
 from policies.observe.metrics import Values, gauge
@@ -33,7 +33,7 @@ RECENT = 10.0
 LONGEST = sa.text("SET LOCAL statement_timeout = '5s'")
 """No query of these is worth more of the database's time."""
 ORDER_STATES: tuple[OrderState, ...] = get_args(OrderState)
-POSTING_STATES = tuple(product(get_args(PostingKind), get_args(PostingState)))
+POSTING_STATES = tuple(product(get_args(PostingEntry), get_args(PostingState)))
 ORDERS = sa.select(*(sa.func.count().filter(orders.c.state == each) for each in ORDER_STATES))
 POSTINGS = sa.select(
     *(sa.func.count().filter(postings.c.kind == kind, postings.c.state == state) for kind, state in POSTING_STATES)

@@ -10,7 +10,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.billing import Invoice
 from canonical.faults import Conflict, NotFound
 from canonical.money import total
-from process_apis.posting import attempt, open_window
+from process_apis.posting import attempt, open_window, show_balance
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome
@@ -55,19 +55,11 @@ class Payments(DBOSConfiguredInstance):
         closed = open_window(context, invoice.legal_entity)
         booked = [context.platforms.put_erp_payment(each, invoice.legal_entity, closed) for each in wanted]
         if invoice.state == "uncollectible":  # it was owed again for the payment: what is left of it is written off
-            context.postings.cancel(invoice.id, invoice.state)
+            context.postings.cancel("invoice", invoice.id, invoice.state)
         context.postings.posted(row, booked[-1], received)
         context.postings.change("invoice", invoice.id, balance=booked[-1].balance.amount)
         for settled in (earlier for each in wanted for earlier in each.settles):
-            self._show_balance(settled, invoice.legal_entity)
-
-    def _show_balance(self, invoice_id: str, legal_entity: str) -> None:
-        """Show what is left of an earlier invoice, which was settled with this payment."""
-        if self._context.postings.find("invoice", invoice_id) is None:
-            return
-        left = self._context.platforms.erp_posting(invoice_id, legal_entity).balance.amount
-        for kind in ("invoice", "payment"):
-            self._context.postings.change(kind, invoice_id, balance=left)
+            show_balance(context, settled, invoice.legal_entity)
 
     def _settle(self, row: sa.Row[Any], invoice: Invoice) -> None:
         """Take an invoice that was paid without money: of nothing, from the customer's balance, or carried over to it.

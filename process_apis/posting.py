@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 import structlog
@@ -13,7 +13,7 @@ from canonical.billing import ClosedPeriod, Posting
 from canonical.cases import Case, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.money import Money
-from canonical.orders import PostingKind
+from canonical.orders import PostingEntry
 from policies.business.posting_windows import window_of
 from policies.context.correlation import correlated
 from process_apis.records.database import NOT_BLOCKED, writing
@@ -24,18 +24,23 @@ from process_apis.runtime.steps import Outcome, passes_by_itself
 
 CANCELLED: CaseKind = "invoice_cancelled"
 log = structlog.get_logger("tiergate.postings")
-NOT_POSTED: dict[PostingKind, CaseKind] = {"invoice": "invoice_not_posted", "payment": "payment_not_posted"}
+NOT_POSTED: dict[PostingEntry, CaseKind] = {
+    "invoice": "invoice_not_posted",
+    "payment": "payment_not_posted",
+    "credit": "credit_note_not_posted",
+    "reversal": "reversal_not_posted",
+}
 
 
-def posting_run(kind: PostingKind, key: str, run: int) -> str:
+def posting_run(kind: PostingEntry, key: str, run: int) -> str:
     """Return the identity of a posting's workflow. A new `run` is a new try after a pause."""
     return f"{kind}:{key}:{run}"
 
 
-def subject_of(case: Case) -> tuple[PostingKind, str]:
+def subject_of(case: Case) -> tuple[PostingEntry, str]:
     """Return which posting a case is about: its kind and its key."""
-    kind: PostingKind = "payment" if case.kind == NOT_POSTED["payment"] else "invoice"
-    return kind, case.subject.removeprefix(f"{kind}:")
+    kind, _, key = case.subject.partition(":")
+    return cast("PostingEntry", kind), key
 
 
 class WindowShut(Exception):
@@ -57,7 +62,17 @@ def open_window(context: WorkflowContext, legal_entity: str) -> ClosedPeriod:
     return window.closed_period
 
 
-def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable[[sa.Row[Any]], None]) -> Outcome:
+def show_balance(context: WorkflowContext, invoice_id: str, legal_entity: str) -> None:
+    """Show what the ERP says is left of an invoice that something else has changed. Do nothing for one that is not
+    posted."""
+    if context.postings.find("invoice", invoice_id) is None:
+        return
+    left = context.platforms.erp_posting(invoice_id, legal_entity).balance.amount
+    for kind in ("invoice", "payment"):
+        context.postings.change(kind, invoice_id, balance=left)
+
+
+def attempt(context: WorkflowContext, kind: PostingEntry, key: str, act: Callable[[sa.Row[Any]], None]) -> Outcome:
     """Do the work of a posting that waits, on its row. What cannot be done now waits on, what can never be done becomes
     a case."""
     row = to_do(context, kind, key)
@@ -67,7 +82,7 @@ def attempt(context: WorkflowContext, kind: PostingKind, key: str, act: Callable
     return "done"
 
 
-def to_do(context: WorkflowContext, kind: PostingKind, key: str) -> sa.Row[Any] | None:
+def to_do(context: WorkflowContext, kind: PostingEntry, key: str) -> sa.Row[Any] | None:
     """Return the row of a posting that waits."""
     row = context.postings.find(kind, key)
     if row is None or row.state == "waiting":

@@ -18,6 +18,7 @@ from canonical.billing import (
     PostingResult,
     PostingResults,
 )
+from canonical.credits import CreditNote, PaymentReversal
 from canonical.deals import (
     ContractCopy,
     Deal,
@@ -166,6 +167,14 @@ class Platforms:
         query = urlencode({"legal_entity": legal_entity, "closed_period": closed})
         return self._client.call("PUT", f"/erp/v1/payments/{_key(payment.id)}?{query}", Posting, payment)
 
+    def put_erp_credit_note(self, note: CreditNote, closed: ClosedPeriod) -> Posting:
+        query = urlencode({"closed_period": closed})
+        return self._client.call("PUT", f"/erp/v1/credit-notes/{_key(note.id)}?{query}", Posting, note)
+
+    def put_erp_reversal(self, reversal: PaymentReversal, closed: ClosedPeriod) -> Posting:
+        query = urlencode({"closed_period": closed})
+        return self._client.call("PUT", f"/erp/v1/payment-reversals/{_key(reversal.id)}?{query}", Posting, reversal)
+
     def erp_posting(self, invoice_id: str, legal_entity: str) -> Posting:
         query = urlencode({"legal_entity": legal_entity})
         return self._client.call("GET", f"/erp/v1/invoices/{_key(invoice_id)}?{query}", Posting)
@@ -204,6 +213,14 @@ class Platforms:
 
     def invoice(self, billing: str, invoice_id: str) -> Invoice:
         return self._client.call("GET", f"/billing/v1/invoices/{_key(invoice_id)}?{_at(billing)}", Invoice)
+
+    def credit_note(self, billing: str, credit_note_id: str) -> CreditNote:
+        path = f"/billing/v1/credit-notes/{_key(credit_note_id)}?{_at(billing)}"
+        return self._client.call("GET", path, CreditNote)
+
+    def reversal(self, billing: str, reversal_id: str) -> PaymentReversal:
+        path = f"/billing/v1/payment-reversals/{_key(reversal_id)}?{_at(billing)}"
+        return self._client.call("GET", path, PaymentReversal)
 
     # ---- provisioning
 

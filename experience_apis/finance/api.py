@@ -6,10 +6,10 @@ from typing import Annotated
 
 from litestar import Response
 from litestar.di import NamedDependency
-from litestar.params import JSONBody, QueryParameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Approval, Case
-from canonical.orders import Page, PostingState, PostingStatus
+from canonical.orders import Page, PostingEntry, PostingState, PostingStatus
 from experience_apis.process_client import Process
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit
@@ -30,11 +30,14 @@ async def list_postings(
     process: NamedDependency[Process],
     principal: NamedDependency[Principal],
     posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
+    entry: FromQuery[PostingEntry | None] = None,
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Response[bytes]:
     """Return what waits, and why, what is posted under which number, and what is still due."""
-    return await process.get(principal, "postings", {"state": posting_state, "cursor": cursor, "limit": limit})
+    return await process.get(
+        principal, "postings", {"state": posting_state, "entry": entry, "cursor": cursor, "limit": limit}
+    )
 
 
 @operation(

@@ -106,7 +106,7 @@ async def list_invoices(
     limit: Limit = 25,
 ) -> Page[PartnerInvoice]:
     """Invoices as they are in the books, with what is still due."""
-    query = {"state": "posted", "kind": "invoice", "customer_id": customer_id, "cursor": cursor, "limit": limit}
+    query = {"state": "posted", "entry": "invoice", "customer_id": customer_id, "cursor": cursor, "limit": limit}
     found = await process.read(principal, "postings", query, Page[PostingStatus])
     return Page(tuple(map(contract.invoice, found.items)), found.next_cursor)
 

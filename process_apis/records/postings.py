@@ -14,8 +14,16 @@ import sqlalchemy as sa
 from canonical.billing import Posting
 from canonical.ids import Clock
 from canonical.money import Money
-from canonical.orders import Page, PostingKind, PostingStatus, QueuePlace
-from canonical.process_events import INVOICE_CREDITED, INVOICE_POSTED, PAYMENT_BOOKED, POSTING_FAILED
+from canonical.orders import Page, PostingEntry, PostingKind, PostingStatus, QueuePlace
+from canonical.process_events import (
+    CREDIT_NOTE_POSTED,
+    CREDIT_NOTE_VOIDED,
+    INVOICE_CREDITED,
+    INVOICE_POSTED,
+    PAYMENT_BOOKED,
+    PAYMENT_REVERSED,
+    POSTING_FAILED,
+)
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility, waiting
 from process_apis.records.database import NOT_BLOCKED, insert_once, postings, writing
@@ -56,6 +64,11 @@ FAIL = END.where(WAITS)
 """What somebody else has ended meanwhile does not fail."""
 DROP = ENDING_WITH.where(postings.c.number == sa.bindparam("number_read"))
 """What somebody else has posted meanwhile is not dropped."""
+ENTRIES: dict[PostingKind, tuple[PostingEntry, ...]] = {
+    "invoice": ("invoice", "credit"),
+    "payment": ("payment", "reversal"),
+}
+"""What is booked, by what it is to those who know invoices and payments alone."""
 CANCELLED = ("void", "uncollectible")
 """In which states billing shows an invoice that it has cancelled."""
 ENDING = timedelta(seconds=1)
@@ -71,7 +84,7 @@ class Postings:
 
     def expect(
         self,
-        kind: PostingKind,
+        kind: PostingEntry,
         billing: str,
         key: str,
         correlation_id: str,
@@ -114,7 +127,7 @@ class Postings:
                 connection.execute(CHANGE, later)
         return not together
 
-    def find(self, kind: PostingKind, key: str) -> sa.Row[Any] | None:
+    def find(self, kind: PostingEntry, key: str) -> sa.Row[Any] | None:
         with self._engine.connect() as connection:
             return connection.execute(FIND, {"of_kind": kind, "of": key}).one_or_none()
 
@@ -124,7 +137,7 @@ class Postings:
         with self._engine.connect() as connection:
             return tuple(connection.scalars(of_parts))
 
-    def skip(self, kind: PostingKind, key: str) -> None:
+    def skip(self, kind: PostingEntry, key: str) -> None:
         """Remember that people have seen to a posting in another way: it is tried no more. One that is posted stays
         so."""
         with writing(self._engine) as connection:
@@ -135,7 +148,7 @@ class Postings:
         if row.attempts and row.amount is None:
             self.change(row.kind, row.id, currency=amount.currency, amount=amount.amount)
 
-    def change(self, kind: PostingKind, key: str, **changes: Any) -> None:
+    def change(self, kind: PostingEntry, key: str, **changes: Any) -> None:
         values = changes | {"updated_at": self._clock().isoformat(), "of_kind": kind, "of": key}
         with writing(self._engine) as connection:
             connection.execute(CHANGE, values)
@@ -199,11 +212,11 @@ class Postings:
             "updated_at": now.isoformat(),
         }
 
-    def cancel(self, invoice_id: str, state: str) -> None:
-        """Remember that billing has cancelled an invoice, and let its posting wait again: what is booked is taken back.
-        One that waits already is attempted once more when it is posted."""
+    def cancel(self, kind: PostingEntry, key: str, state: str) -> None:
+        """Remember that billing has cancelled an invoice or a credit note, and let its posting wait again: what is
+        booked is taken back. One that waits already is attempted once more when it is posted."""
         now = self._clock().isoformat()
-        values = {"of_kind": "invoice", "of": invoice_id, "cancelled": state, "now": now, "updated_at": now}
+        values = {"of_kind": kind, "of": key, "cancelled": state, "now": now, "updated_at": now}
         with writing(self._engine) as connection:
             connection.execute(CANCEL, values)
 
@@ -228,13 +241,16 @@ class Postings:
         principal: Principal,
         state: str | None,
         kind: PostingKind | None,
+        entry: PostingEntry | None,
         customer_id: str | None,
         cursor: str | None,
         limit: int,
     ) -> Page[PostingStatus]:
         where = [visibility.visible(postings, principal)]
         if kind:
-            where.append(postings.c.kind == kind)
+            where.append(postings.c.kind.in_(ENTRIES[kind]))
+        if entry:
+            where.append(postings.c.kind == entry)
         if state:
             where.append(postings.c.state == state)
         if customer_id:
@@ -247,9 +263,11 @@ class Postings:
 
 def _event_of(row: sa.Row[Any], shown: str) -> str:
     """Return the type of the event of a posting that is booked, for what billing `shown` the invoice as."""
-    if row.kind == "payment":
-        return PAYMENT_BOOKED
-    return INVOICE_CREDITED if shown in CANCELLED else INVOICE_POSTED
+    if row.kind == "invoice":
+        return INVOICE_CREDITED if shown in CANCELLED else INVOICE_POSTED
+    if row.kind == "credit":
+        return CREDIT_NOTE_VOIDED if shown in CANCELLED else CREDIT_NOTE_POSTED
+    return PAYMENT_BOOKED if row.kind == "payment" else PAYMENT_REVERSED
 
 
 def _booked(posting: Posting, amount: Money) -> dict[str, Any]:
@@ -267,7 +285,7 @@ def _status(row: sa.Row[Any], queue: QueuePlace | None) -> PostingStatus:
         return None if amount is None or row.currency is None else Money(amount, row.currency)
 
     return PostingStatus(
-        kind=row.kind,
+        kind=next(kind for kind, entries in ENTRIES.items() if row.kind in entries),
         id=row.id,
         invoice_id=row.invoice_id,
         customer_id=row.customer_id,
@@ -284,4 +302,5 @@ def _status(row: sa.Row[Any], queue: QueuePlace | None) -> PostingStatus:
         billing=row.billing,
         queue=queue,
         skipped=row.skipped,
+        entry=row.kind,
     )

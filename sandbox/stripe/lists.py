@@ -24,7 +24,7 @@ FILTERS = {
     "invoiceitem": "customer invoice pending",
     "coupon": "",
     "customer_balance_transaction": "customer invoice",
-    "invoice_payment": "invoice status",
+    "invoice_payment": "invoice payment status",
     "payment_intent": "customer",
     "charge": "customer payment_intent",
     "credit_note": "customer invoice",
@@ -163,6 +163,9 @@ def _fits(thing: Object, name: str, wanted: Any) -> bool:
             return wanted in [each["price"]["id"] for each in thing["items"]["data"]]
         case "pending", _:
             return (thing["invoice"] is None) == forms.flag(wanted)
+        case "payment", dict():
+            asked = cast("dict[str, str]", wanted)
+            return all(thing["payment"].get(key) == value for key, value in asked.items())
         case "status", "all":
             return True
         case _:

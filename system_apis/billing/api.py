@@ -10,6 +10,7 @@ from litestar.params import JSONBody
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
+from canonical.credits import CreditNote, PaymentReversal
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerCopy, CustomerMatches, PlatformId
 from canonical.products import CatalogueProduct, PriceChange, ProductBatch, ProductMatches
@@ -245,6 +246,27 @@ async def get_invoice(
     return await billings.named(instance).invoice(invoice_id)
 
 
+@operation(
+    "get_credit_note",
+    "GET",
+    "/credit-notes/{credit_note_id:str}",
+    summary="Read a credit note with its lines and where it went",
+)
+async def get_credit_note(
+    billings: NamedDependency[Instances[Billing]], credit_note_id: ForeignKey, instance: Instance = None
+) -> CreditNote:
+    """Return the credit note as billing has it at this moment."""
+    return await billings.named(instance).credit_note(credit_note_id)
+
+
+@operation("get_reversal", "GET", "/payment-reversals/{reversal_id:str}", summary="Read a payment that went back")
+async def get_reversal(
+    billings: NamedDependency[Instances[Billing]], reversal_id: ForeignKey, instance: Instance = None
+) -> PaymentReversal:
+    """Return what went back, of which invoice and payment, and for which credit note."""
+    return await billings.named(instance).reversal(reversal_id)
+
+
 @operation("receive_billing_webhook", "POST", "/webhooks", summary="Receive the platform's webhook", status=200)
 async def receive_billing_webhook(
     billings: NamedDependency[Instances[Billing]],
@@ -278,6 +300,8 @@ router = Router(
         put_billing_product,
         put_billing_price,
         get_invoice,
+        get_credit_note,
+        get_reversal,
         receive_billing_webhook,
     ],
     tags=["billing"],

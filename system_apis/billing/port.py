@@ -9,6 +9,7 @@ import msgspec
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
+from canonical.credits import CreditNote, PaymentReversal
 from canonical.events import Event
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
@@ -114,6 +115,15 @@ class Billing(Protocol):
 
     async def invoice(self, invoice_id: str) -> Invoice:
         """Return an invoice as it is now, with its lines and payments."""
+        ...
+
+    async def credit_note(self, credit_note_id: str) -> CreditNote:
+        """Return a credit note as it is now, with its lines and where its amount went."""
+        ...
+
+    async def reversal(self, reversal_id: str) -> PaymentReversal:
+        """Return money that went back to a customer. Raises `Conflict` (field `status`) while it has not, and
+        `Rejected` when it was no payment of an invoice."""
         ...
 
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:

@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceBatch, Payment, Posting, PostingResults, result_of
+from canonical.credits import CreditNote, PaymentReversal
 from canonical.ids import KEY
 from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatches, KnownProducts, LegalEntity, PlatformId
 from canonical.products import CatalogueProduct, ProductBatch, ProductMatches
@@ -254,6 +255,46 @@ async def put_erp_payment(
         return await erps.serving(legal_entity).put_payment(data, legal_entity, closed_period)
 
 
+@operation(
+    "put_erp_credit_note",
+    "PUT",
+    "/credit-notes/{credit_note_id:str}",
+    summary="Post a credit note exactly once",
+    problems=WRITES,
+)
+async def put_erp_credit_note(
+    erps: NamedDependency[Instances[Erp]],
+    credit_note_id: ForeignKey,
+    data: JSONBody[CreditNote],
+    closed_period: WhenClosed = "wait",
+) -> Posting:
+    """Find the credit note by billing's id before it posts one; one that is void is taken back. Its invoice has to be
+    posted."""
+    names_the_same(credit_note_id, data.id)
+    with record_of(data.legal_entity):
+        return await erps.serving(data.legal_entity).put_credit_note(data, closed_period)
+
+
+@operation(
+    "put_erp_reversal",
+    "PUT",
+    "/payment-reversals/{reversal_id:str}",
+    summary="Book money that went back exactly once",
+    problems=WRITES,
+)
+async def put_erp_reversal(
+    erps: NamedDependency[Instances[Erp]],
+    reversal_id: ForeignKey,
+    data: JSONBody[PaymentReversal],
+    closed_period: WhenClosed = "wait",
+) -> Posting:
+    """Find it by billing's id before it books it: for a credit note, or else so that so much of the invoice is due
+    again."""
+    names_the_same(reversal_id, data.id)
+    with record_of(data.legal_entity):
+        return await erps.serving(data.legal_entity).put_reversal(data, closed_period)
+
+
 router = Router(
     "/erp/v1",
     route_handlers=[
@@ -271,6 +312,8 @@ router = Router(
         cancel_erp_invoice,
         get_posting,
         put_erp_payment,
+        put_erp_credit_note,
+        put_erp_reversal,
     ],
     tags=["erp"],
 )

@@ -14,6 +14,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from canonical.ids import utc_now
+from canonical.money import Money
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.store import SandboxClock, Store
@@ -109,6 +110,24 @@ class StripeAccount(BillingSubject):
 
     async def delete_customer(self, reference: str) -> None:
         self.stand_in.handle("DELETE", ["customers", reference], {})
+
+    async def credit(self, invoice_id: str, *, refunded: bool = False, half: bool = False) -> str:
+        invoice = self.api.v1.invoices.retrieve(invoice_id)
+        params: Any = {"invoice": invoice_id, "lines": []}
+        for each in invoice.lines.data:
+            part = {"amount": each.amount // 2} if half else {"quantity": each.quantity}
+            params["lines"].append({"type": "invoice_line_item", "invoice_line_item": each.id, **part})
+        if refunded:
+            params["refund_amount"] = invoice.total
+        return self.api.v1.credit_notes.create(params).id
+
+    async def void(self, credit_note_id: str) -> None:
+        self.api.v1.credit_notes.void_credit_note(credit_note_id)
+
+    async def refund(self, invoice_id: str, amount: Money) -> str:
+        (paid,) = self.api.v1.invoice_payments.list({"invoice": invoice_id, "status": "paid"}).data
+        intent = str(paid.payment.payment_intent)
+        return self.api.v1.refunds.create({"payment_intent": intent, "amount": amount.amount}).id
 
     def set_clock(self, now: datetime) -> None:
         self._clock.offset = (now - utc_now()).total_seconds()

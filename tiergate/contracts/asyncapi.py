@@ -53,6 +53,21 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
         INV,
         INVOICED | {"payment": "pi_3MtwBwLkdIwHu7ix28a3tqPa"},
     ),
+    "com.tiergate.billing.credit_note.issued.v1": (
+        "billing/stripe",
+        "cn_1MxvRqLkdIwHu7ixY0xbUcxk",
+        INVOICED | {"invoice": INV},
+    ),
+    "com.tiergate.billing.credit_note.voided.v1": (
+        "billing/stripe",
+        "cn_1MxvRqLkdIwHu7ixY0xbUcxk",
+        INVOICED | {"invoice": INV},
+    ),
+    "com.tiergate.billing.payment.reversed.v1": (
+        "billing/stripe",
+        "re_1Nispe2eZvKYlo2Cd31jOCgZ",
+        INVOICED | {"invoice": INV},
+    ),
     "com.tiergate.billing.invoice.cancelled.v1": (
         "billing/stripe",
         INV,
@@ -69,6 +84,7 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "drift": (DRF, {"customer": CUS, "legal_entity": "DE01"}),
     "invoice": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
     "payment": (INV, INVOICED | {"kind": "payment", "invoice": INV}),
+    "credit_note": ("cn_1MxvRqLkdIwHu7ixY0xbUcxk", INVOICED | {"kind": "credit", "invoice": INV}),
     "posting": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
     "case": (CAS, {"customer": CUS, "legal_entity": "DE01", "kind": "deal_invalid", "team": "sales"}),
 }

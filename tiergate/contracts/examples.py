@@ -44,6 +44,7 @@ from canonical.billing import (
 )
 from canonical.cases import Approval, Case, CaseAction
 from canonical.catalogue_sync import CatalogueItem, CatalogueSync, NewCatalogueSync, PreviewWanted
+from canonical.credits import CreditNote, PaymentReversal, RefundPart
 from canonical.deals import (
     ContractCopy,
     Deal,
@@ -165,6 +166,36 @@ CONTRACT = Contract(
     {"customer": "cus_QXg1o8vcGmoR32", "schedule": "sub_sched_1MrLf72eZvKYlo2C"},
 )
 PAYMENT = Payment("pi_3MtwBwLkdIwHu7ix28a3tqPa", "in_1MtHbELkdIwHu7ixl4OzzPMv", Money(1428000, "EUR"), DAY)
+CREDIT_NOTE = CreditNote(
+    "cn_1MxvRqLkdIwHu7ixY0xbUcxk",
+    "R-2026-7-CN-01",
+    PAYMENT.invoice_id,
+    CUS,
+    CON,
+    "DE01",
+    "issued",
+    DAY,
+    Money(11900, "EUR"),
+    Money(1900, "EUR"),
+    off_due=Money(0, "EUR"),
+    refunded=Money(11900, "EUR"),
+    to_balance=Money(0, "EUR"),
+    outside=Money(0, "EUR"),
+    tax_treatment="standard",
+    lines=(InvoiceLine("SEAT", "Seat", 1, Money(10000, "EUR"), Money(1900, "EUR"), DAY, DAY),),
+    refunds=(RefundPart("re_1Nispe2eZvKYlo2Cd31jOCgZ", Money(11900, "EUR")),),
+)
+REVERSAL = PaymentReversal(
+    "re_1Nispe2eZvKYlo2Cd31jOCgZ",
+    "refund",
+    PAYMENT.invoice_id,
+    PAYMENT.id,
+    CUS,
+    "DE01",
+    Money(11900, "EUR"),
+    DAY,
+    CREDIT_NOTE.id,
+)
 SUMMARY = OrderSummary(ORD, "Beispiel GmbH – subscription", "active", "", CUS, NOON)
 POSTING = PostingStatus(
     "invoice",
@@ -336,6 +367,8 @@ SAMPLES: dict[Any, Any] = {
         CUSTOMER,
         CONTRACT,
         PAYMENT,
+        CREDIT_NOTE,
+        REVERSAL,
         SUMMARY,
         POSTING,
         ORDER,

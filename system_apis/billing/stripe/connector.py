@@ -11,12 +11,21 @@ import msgspec
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
-from canonical.events import BILLED_CUSTOMER_CHANGED, CONTRACT_ENDED, Event
-from canonical.faults import NotFound, Rejected
+from canonical.credits import CreditNote, PaymentReversal
+from canonical.events import (
+    BILLED_CUSTOMER_CHANGED,
+    CONTRACT_ENDED,
+    CREDIT_NOTE_ISSUED,
+    CREDIT_NOTE_VOIDED,
+    PAYMENT_REVERSED,
+    Event,
+)
+from canonical.faults import Conflict, NotFound, Rejected
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
 from policies.context import correlation
 from system_apis.billing.port import Reported
+from system_apis.billing.stripe import credits as credits_
 from system_apis.billing.stripe import invoices, mapping, matching, webhooks
 from system_apis.billing.stripe.catalogue import StripeProducts
 from system_apis.billing.stripe.changes import ContractChanges
@@ -40,6 +49,9 @@ from system_apis.intake import Intake
 
 NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
+CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED)
+REFUNDED = ("succeeded",)
+"""The states of a refund in which the money is with the customer (API reference: The Refund object, `status`)."""
 NOTES = ("tiergate_id", "tiergate_parent", "tiergate_tax_number", "tiergate_email")
 """What is kept in the metadata of a customer as it is now."""
 
@@ -246,6 +258,50 @@ class Stripe:
                 "billing", f"the invoice {invoice_id} belongs to no contract of ours", field="metadata"
             ) from error
 
+    async def credit_note(self, credit_note_id: str) -> CreditNote:
+        row = await self._client.get(at("credit_notes", credit_note_id))
+        rows = await self._client.whole(row["lines"], at("credit_notes", credit_note_id, "lines"))
+        of, whole = await self._with_lines(row["invoice"])
+        made = credits_.lines(rows, whole)
+        try:
+            return credits_.credit_note(row, made, of, await self._reading(of, made))
+        except (KeyError, TypeError) as error:
+            reason = f"the credit note {credit_note_id} belongs to no contract of ours"
+            raise Rejected("billing", reason, field="metadata") from error
+
+    async def reversal(self, reversal_id: str) -> PaymentReversal:
+        row = await self._client.get(at("refunds", reversal_id))
+        if row["status"] not in REFUNDED:
+            raise Conflict("billing", f"the refund {reversal_id} is {row['status']}", field="status")
+        paid = await self._paid_with(row)
+        if paid is None:
+            raise Rejected("billing", f"the refund {reversal_id} is of no invoice", field="payment_id")
+        of = await self._client.get(at("invoices", paid["invoice"]))
+        notes = await self._client.listed(at("credit_notes"), invoice=of["id"])
+        try:
+            return credits_.reversal(row, invoices.payment_id(paid), notes, of, await self._reading(of, []))
+        except (KeyError, TypeError) as error:
+            reason = f"the refund {reversal_id} belongs to no contract of ours"
+            raise Rejected("billing", reason, field="metadata") from error
+
+    async def _paid_with(self, refund: Row) -> Row | None:
+        """Return the payment of an invoice that a refund is a part of; None where it is of no invoice."""
+        asked = {"type": "payment_intent", "payment_intent": refund["payment_intent"]}
+        if not refund["payment_intent"]:
+            asked = {"type": "charge", "charge": refund["charge"]}
+        found = await self._client.listed(at("invoice_payments"), payment=asked)
+        return found[0] if found else None
+
+    async def _with_lines(self, invoice_id: str) -> tuple[Row, list[Row]]:
+        """Return an invoice, and all its lines."""
+        row = await self._client.get(at("invoices", invoice_id))
+        return row, await self._client.whole(row["lines"], at("invoices", invoice_id, "lines"))
+
+    async def _reading(self, of: Row, lines: list[Row]) -> invoices.Reading:
+        """Return what lines that are an invoice's, or of a credit note of it, are read with."""
+        await self._price_list.learn(lines)
+        return invoices.reading(of, self._price_list.rates, self._price_list.terms, self._timezone)
+
     async def _settled_with(self, row: Row) -> tuple[str, ...]:
         """Return the earlier invoices that are settled with one: those that changed the customer's balance since it was
         nothing, if it is nothing again (The Customer Balance Transaction object)."""
@@ -254,7 +310,8 @@ class Stripe:
         newest_first = iter(await self._client.listed(at("customers", row["customer"], "balance_transactions")))
         any(each["invoice"] == row["id"] and not each["ending_balance"] for each in newest_first)  # up to its own
         before = itertools.takewhile(lambda each: each["ending_balance"], newest_first)
-        return tuple(dict.fromkeys(each["invoice"] for each in before if each["invoice"]))
+        left = (each["invoice"] or each["credit_note"] for each in before)
+        return tuple(dict.fromkeys(each for each in left if each))
 
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
         webhooks.verify(self._secret.reveal(), headers.get("stripe-signature", ""), body, self._clock)
@@ -275,6 +332,8 @@ class Stripe:
         thing = event.data.object
         if webhooks.TYPES[event.type] == BILLED_CUSTOMER_CHANGED:
             return await self._changed_customer(event, thing)
+        if webhooks.TYPES[event.type] in CREDITS:
+            return await self._credited(event, thing)
         if webhooks.TYPES[event.type] == CONTRACT_ENDED:
             return webhooks.ended_contract(event, self._source)
         about = thing.get("id")
@@ -288,6 +347,16 @@ class Stripe:
             except NotFound:
                 return None
         return webhooks.canonical_event(event, thing, self._source)
+
+    async def _credited(self, event: webhooks.StripeEvent, thing: Row) -> Reported | None:
+        """Return the canonical event about a credit note, or a refund that has succeeded."""
+        about = thing.get("invoice")
+        if thing.get("object") == "refund":
+            paid = await self._paid_with(thing) if thing["status"] in REFUNDED else None
+            about = paid["invoice"] if paid else None
+        if not about:
+            return None
+        return credits_.canonical_event(event, await self._client.get(at("invoices", str(about))), self._source)
 
     async def _changed_customer(self, event: webhooks.StripeEvent, thing: Row) -> Reported | None:
         """Return the canonical event, None for one that we have made ourselves or that is about no customer of ours."""

@@ -37,9 +37,8 @@ def invoice(
     of 23:30 UTC on 31 December is one of January in Berlin. `settles` are the earlier invoices that are settled with
     it. Raises `KeyError` or `TypeError` for an invoice that belongs to no contract of ours.
     """
-    metadata: Row = source["parent"]["subscription_details"]["metadata"]
-    currency, zone = source["currency"].upper(), timezone(metadata["tiergate_legal_entity"])
-    read = _Reading(currency, zone, rates, terms, _untaxed(source, metadata))
+    metadata = metadata_of(source)
+    read = reading(source, rates, terms, timezone)
     made = tuple(read.line(each) for each in lines)
     transitions: Row = source["status_transitions"]
     finalized = transitions["finalized_at"] or source["created"]
@@ -63,6 +62,20 @@ def invoice(
         purchase_order=_purchase_order(source),
         bill_to=mapping.bill_to(metadata),
     )
+
+
+def metadata_of(source: Row) -> Row:
+    """Return what an invoice says of its contract. Raises `KeyError` or `TypeError` for one of no subscription."""
+    return source["parent"]["subscription_details"]["metadata"]
+
+
+def reading(
+    source: Row, rates: dict[str, mapping.Rate], terms: dict[str, LineTerms | None], timezone: Callable[[str], tzinfo]
+) -> Reading:
+    """Return what the parts of an invoice are read with. Raises as `invoice` does."""
+    metadata = metadata_of(source)
+    zone = timezone(metadata["tiergate_legal_entity"])
+    return Reading(source["currency"].upper(), zone, rates, terms, _untaxed(source, metadata))
 
 
 def _purchase_order(source: Row) -> str:
@@ -112,8 +125,8 @@ def rate_of(tax: Row) -> str:
     return tax["tax_rate_details"]["tax_rate"]
 
 
-class _Reading(msgspec.Struct, frozen=True):
-    """What the parts of one invoice are read with."""
+class Reading(msgspec.Struct, frozen=True):
+    """What the parts of one invoice are read with, and of its credit notes."""
 
     currency: str
     zone: tzinfo

@@ -12,10 +12,13 @@ from stripe import SignatureVerificationError, WebhookSignature
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
     CONTRACT_ENDED,
+    CREDIT_NOTE_ISSUED,
+    CREDIT_NOTE_VOIDED,
     INVOICE_CANCELLED,
     INVOICE_FINALIZED,
     INVOICE_PAID,
     PAYMENT_RECEIVED,
+    PAYMENT_REVERSED,
     Event,
 )
 from canonical.ids import Clock
@@ -34,6 +37,10 @@ TYPES = {
     "invoice.voided": INVOICE_CANCELLED,
     "invoice.marked_uncollectible": INVOICE_CANCELLED,
     "customer.subscription.deleted": CONTRACT_ENDED,
+    "credit_note.created": CREDIT_NOTE_ISSUED,
+    "credit_note.voided": CREDIT_NOTE_VOIDED,
+    "refund.created": PAYMENT_REVERSED,
+    "refund.updated": PAYMENT_REVERSED,
     "customer.updated": BILLED_CUSTOMER_CHANGED,
     "customer.deleted": BILLED_CUSTOMER_CHANGED,
     "customer.tax_id.created": BILLED_CUSTOMER_CHANGED,
@@ -127,7 +134,7 @@ def ended_contract(source: StripeEvent, event_source: str) -> Reported | None:
         type=CONTRACT_ENDED,
         subject=contract,
         time=datetime.fromtimestamp(source.created, UTC),
-        data=_of_contract(metadata),
+        data=of_contract(metadata),
     )
     return Reported(event, metadata.get("tiergate_correlation", ""))
 
@@ -152,14 +159,14 @@ def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Repor
         type=type_,
         subject=thing["id"],
         time=datetime.fromtimestamp(source.created, UTC),
-        data=_of_contract(metadata)
+        data=of_contract(metadata)
         | ({"state": thing["status"]} if type_ == INVOICE_CANCELLED else {})
         | ({"payment": payment_id(source.data.object)} if type_ == PAYMENT_RECEIVED else {}),
     )
     return Reported(event, metadata.get("tiergate_correlation", ""))
 
 
-def _of_contract(metadata: Row) -> dict[str, str]:
+def of_contract(metadata: Row) -> dict[str, str]:
     """Return what an event says of the contract whose metadata it has."""
     return {
         "contract": metadata["tiergate_contract"],

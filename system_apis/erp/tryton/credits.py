@@ -16,7 +16,7 @@ import msgspec
 from canonical.billing import ClosedPeriod, InvoiceToPost, Payment, Posting
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
-from canonical.money import Money
+from canonical.money import Money, total
 from policies.context import correlation
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.client import TrytonClient
@@ -47,8 +47,9 @@ class Credits:
             await self._take_back(note, closed, company)
         else:
             await self._post(InvoiceToPost(note.as_invoice(), correlation.current()), closed)
-            if note.off_due.amount:
-                await self._take_off(note, company)
+            off = note.off_due + await self._refunded_before(note, company)
+            if off.amount:
+                await self._take_off(note, off, company)
         return mapping.posting(await self._read(note.id, company, "id"))
 
     async def _post(self, note: InvoiceToPost, closed: ClosedPeriod) -> None:
@@ -56,7 +57,18 @@ class Credits:
         if isinstance(result, PlatformFault):
             raise result
 
-    async def _take_off(self, note: CreditNote, company: Row) -> None:
+    async def _refunded_before(self, note: CreditNote, company: Row) -> Money:
+        """Return what of a credit note was refunded before it was there: so much of the invoice is due again."""
+        own = await self._read(note.id, company, "id")
+        for_it = [each["move."]["description"] for each in own["payment_lines."]]
+        before = [
+            each.amount
+            for each in note.refunds
+            if each.id not in for_it and await self._ledger.is_booked(each.id, company)
+        ]
+        return total(before, note.total.currency)
+
+    async def _take_off(self, note: CreditNote, off: Money, company: Row) -> None:
         """Count so much of a credit note towards its invoice as it takes off, once."""
         own, invoice = (
             await self._read(note.id, company, "id"),
@@ -64,10 +76,10 @@ class Credits:
         )
         if not set(own["lines_to_pay"]) & set(invoice["payment_lines"]):
             balance = mapping.posting(invoice).balance
-            if note.off_due.amount > balance.amount:
-                reason = f"{note.number} takes {note.off_due} off {invoice['number']}, of which {balance} is due"
+            if off.amount > balance.amount:
+                reason = f"{note.number} takes {off} off {invoice['number']}, of which {balance} is due"
                 raise Rejected("erp", reason, field="off_due")
-            line = await self._line_of(own["lines_to_pay"], note.off_due, note.id, note.issued_on, company)
+            line = await self._line_of(own["lines_to_pay"], off, note.id, note.issued_on, company)
             await self._ledger.attach(invoice, [line["id"]], (), company)
             invoice = await self._read(note.invoice_id, company, "invoice_id")
         if not mapping.posting(invoice).balance.amount:

@@ -216,7 +216,7 @@ def test_who_waits_sees_since_when_and_how_many_are_before(context: WorkflowCont
     goes_on(context, made[0])
 
     places = [context.orders.get(each).queue for each in made]
-    postings = context.postings.page(SOMEBODY, None, None, None, None, 25).items
+    postings = context.postings.page(SOMEBODY, None, None, None, None, None, 25).items
 
     assert [each and (each.platform, each.ahead) for each in places] == [None, ("tryton", 0), ("tryton", 1)]
     assert places[1]

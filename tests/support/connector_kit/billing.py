@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from canonical.amendments import ContractChange
-from canonical.billing import Contract
+from canonical.billing import Contract, Invoice
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
 from canonical.money import Money
@@ -48,6 +49,19 @@ class BillingSubject(WebhookSubject[Billing]):
         """Delete a customer by the platform's own id."""
 
     @abstractmethod
+    async def credit(self, invoice_id: str, *, refunded: bool = False, half: bool = False) -> str:
+        """Issue a credit note of all lines of an invoice, or of half of each, off what is due or refunded. Return the
+        platform's id."""
+
+    @abstractmethod
+    async def void(self, credit_note_id: str) -> None:
+        """Void a credit note."""
+
+    @abstractmethod
+    async def refund(self, invoice_id: str, amount: Money) -> str:
+        """Refund a part of what was paid for an invoice. Return the platform's id."""
+
+    @abstractmethod
     def set_clock(self, now: datetime) -> None:
         """Set the platform's clock: what is issued now is issued then."""
 
@@ -74,7 +88,11 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         return lambda: self.connector.invoice(invoice_id)
 
     async def missing(self) -> Sequence[Act]:
-        return (lambda: self.connector.invoice("in_missing"),)
+        return (
+            lambda: self.connector.invoice("in_missing"),
+            lambda: self.connector.credit_note("cn_missing"),
+            lambda: self.connector.reversal("re_missing"),
+        )
 
     async def refused(self) -> tuple[Act, str]:
         return await self.subject.refused(self.connector)
@@ -132,6 +150,49 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         for place, at in enumerate((midnight - timedelta(seconds=1), midnight)):
             self.subject.set_clock(at)
             assert (await self._first_invoice(f"midnight-{place}", PRICE)).issued_on == at.date()
+
+    @behaviour
+    async def a_credit_note_of_what_is_due_is_read_as_it_was_issued_and_voided(self) -> None:
+        for price in (*samples.PRICES, *WRITTEN_OTHERWISE):
+            invoice = await self._first_invoice(f"due-{price.currency}", price)
+            issued = await self.subject.credit(invoice.id)
+            note = await self.bench.settled(lambda issued=issued: self.connector.credit_note(issued))
+            zero = Money.zero(price.currency)
+            assert (note.state, note.invoice_id, note.contract_id) == ("issued", invoice.id, invoice.contract_id)
+            assert (note.total, note.tax, note.off_due) == (invoice.total, invoice.tax, invoice.total)
+            assert (note.refunded, note.to_balance, note.outside, note.refunds) == (zero, zero, zero, ())
+            credited = [(each.sku, each.net, each.tax, each.taxes) for each in note.lines]
+            assert credited == [(each.sku, each.net, each.tax, each.taxes) for each in invoice.lines]
+            left = await self.bench.settled(lambda invoice=invoice: self.connector.invoice(invoice.id))
+            assert (left.total, left.balance, left.state, left.payments) == (invoice.total, zero, "paid", ())
+
+    @behaviour
+    async def a_credit_note_that_is_void_is_read_as_such(self) -> None:
+        invoice = await self._first_invoice("void", PRICE)
+        issued = await self.subject.credit(invoice.id, half=True)
+        await self.subject.void(issued)
+        void = await self.bench.settled(lambda: self.connector.credit_note(issued))
+        assert (void.state, void.cancelled_on) == ("void", self.bench.clock().date())
+        assert void.total - void.tax == sum((each.net for each in void.lines), Money.zero(PRICE.currency))
+
+    @behaviour
+    async def what_went_back_is_read_with_its_payment_and_its_credit_note(self) -> None:
+        invoice = await self._first_invoice("back", PRICE, payment_method="pm_card_visa")
+        (payment,) = invoice.payments
+        part = Money(1000, PRICE.currency)
+        alone = await self.subject.refund(invoice.id, part)
+        found = await self.bench.settled(lambda: self.connector.reversal(alone))
+        assert (found.kind, found.invoice_id, found.payment_id) == ("refund", invoice.id, payment.id)
+        assert (found.amount, found.credit_note_id) == (part, "")
+        other = await self._first_invoice("back-2", PRICE, payment_method="pm_card_visa")
+        note_id = await self.subject.credit(other.id, refunded=True)
+        note = await self.bench.settled(lambda: self.connector.credit_note(note_id))
+        assert (note.total, note.refunded, note.off_due) == (other.total, other.total, Money.zero(PRICE.currency))
+        (named,) = note.refunds
+        refund = await self.bench.settled(lambda: self.connector.reversal(named.id))
+        assert (refund.credit_note_id, refund.amount, named.amount) == (note_id, other.total, other.total)
+        unchanged = await self.bench.settled(lambda: self.connector.invoice(other.id))
+        assert (unchanged.state, unchanged.payments) == ("paid", other.payments)
 
     @behaviour
     async def a_cancelled_contract_stays_cancelled_and_one_that_is_not_there_is_cancelled_already(self) -> None:
@@ -201,13 +262,13 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
     async def _customer(self, key: str) -> Act:
         return lambda: self.connector.put_customer(samples.customer(key))
 
-    async def _contract(self, key: str, price: Money = PRICE) -> Act:
-        reference = await self.bench.settled(lambda: self.connector.put_customer(samples.customer(key)))
+    async def _contract(self, key: str, price: Money = PRICE, **facts: Any) -> Act:
+        reference = await self.bench.settled(lambda: self.connector.put_customer(samples.customer(key, **facts)))
         made = self._sample(key, key, reference, price)
         return lambda: self.connector.put_contract(made, "correlation-1")
 
-    async def _start(self, key: str, price: Money = PRICE) -> Act:
-        made = await self.bench.settled(await self._contract(key, price))
+    async def _start(self, key: str, price: Money = PRICE, **facts: Any) -> Act:
+        made = await self.bench.settled(await self._contract(key, price, **facts))
         assert isinstance(made, Contract)
         return lambda: self.connector.start(made)
 
@@ -227,8 +288,8 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         now = self.bench.clock().replace(microsecond=0)
         return ContractChange(f"amd_{contract.id}", contract, lines, now)
 
-    async def _first_invoice(self, key: str, price: Money):  # noqa: ANN202
-        started = await self.bench.settled(await self._start(key, price))
+    async def _first_invoice(self, key: str, price: Money, **facts: Any) -> Invoice:
+        started = await self.bench.settled(await self._start(key, price, **facts))
         assert isinstance(started, Contract)
         (invoice_id,) = await self.subject.invoices(key)
         return await self.bench.settled(lambda: self.connector.invoice(invoice_id))

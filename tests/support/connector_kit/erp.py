@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from canonical.billing import Invoice, InvoiceState, InvoiceToPost, LineTax, Payment, Posting
+from canonical.credits import RefundPart
 from canonical.faults import TRANSIENT, Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import CustomerCopy, Product
@@ -467,6 +468,17 @@ class ErpKit(Kit[Erp, ErpSubject]):
             again = replace(payment, id=f"again_{payment.id}")
             paid = await self._twice(lambda again=again: self.connector.put_payment(again, LEGAL_ENTITY, "next"))
             assert paid.balance == Money.zero(price.currency)
+
+    @behaviour
+    async def a_credit_note_for_a_refund_that_was_there_before_it_takes_off_what_that_left_due(self) -> None:
+        made, payment = await self._paid("before")
+        whole = samples.credit_note(made, Fraction(1, 2), off_due=False)
+        refund = samples.reversal(payment, whole.total)
+        reopened = await self._twice(lambda: self.connector.put_reversal(refund, "next"))
+        assert reopened.balance == whole.total
+        note = replace(whole, refunds=(RefundPart(refund.id, refund.amount),))
+        posted = await self._twice(lambda: self.connector.put_credit_note(note, "next"))
+        assert posted.balance == await self._due(made) == Money.zero("EUR")
 
     @behaviour
     async def what_a_void_credit_note_took_off_is_due_again(self) -> None:

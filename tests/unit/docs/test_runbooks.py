@@ -7,12 +7,17 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import get_args
 
 import msgspec
 import pytest
 
+import experience_apis
+import policies
+import process_apis
 from canonical.cases import Action, Approval, CaseAction, CaseKind
 from experience_apis.portal import pages
 from policies.business.case_routing import CASE_ROUTING
@@ -23,6 +28,7 @@ from policies.chain.readiness import UNKNOWN
 from policies.problems import TYPES
 from tiergate.doctor import RUNBOOK, Trouble, Word
 
+LAYERS = (policies, process_apis, experience_apis)
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "docs/runbooks"
 CASES = ("amendments.md", "catalogue.md", "deals.md", "deliveries.md", "money.md", "platforms.md")
@@ -105,6 +111,10 @@ def test_there_is_a_heading_for_each_kind_of_case_and_for_no_other() -> None:
 
 
 def test_there_is_a_heading_for_each_type_of_problem_and_for_no_other() -> None:
+    for package in LAYERS:  # a type is known once its module is there
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            if ".migrations." not in module.name:
+                import_module(module.name)
     assert sorted(headed("problems.md", "###")) == sorted(TYPES)
 
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
+from canonical.process_events import SOURCE
 from experience_apis.portal import pages
 from policies.catalogue.check import load
 from policies.catalogue.model import Version
@@ -106,4 +107,4 @@ def test_the_page_about_events_says_who_gets_them_and_each_comes_from_an_instanc
     assert "the process layer receives them" in page
     assert events
     instances = {f"{platform.domain}/{name}" for name, platform in load().platforms.items()}
-    assert {each["source"] for each in events} <= instances
+    assert {each["source"] for each in events} <= {*instances, SOURCE}

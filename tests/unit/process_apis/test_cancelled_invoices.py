@@ -114,7 +114,7 @@ class Accounts:
         )
 
     def cancel(self, state: InvoiceState) -> None:
-        self.context.postings.cancel(self.books.invoice_id, state)
+        self.context.postings.cancel("invoice", self.books.invoice_id, state)
 
     def cancelled(self, state: InvoiceState) -> None:
         """Let billing cancel the invoice, and report it."""

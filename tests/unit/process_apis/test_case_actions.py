@@ -259,7 +259,7 @@ def test_a_posting_that_was_skipped_is_tried_no_more_and_said_to_be_so(context: 
 
     acts.act(case.id, "skip", "written by hand", SOMEBODY)
 
-    (shown,) = context.postings.page(SOMEBODY, None, None, None, None, 25).items
+    (shown,) = context.postings.page(SOMEBODY, None, None, None, None, None, 25).items
     row = context.postings.find("invoice", "in_1")
     assert row
     assert (shown.state, shown.skipped, row.next_attempt_at) == ("failed", True, None)
@@ -308,7 +308,7 @@ def test_a_posting_that_was_skipped_and_is_done_after_all_is_posted(context: Wor
     context.postings.posted(row, Posting("1", money, money, money, context.clock().date(), "in_1"), money)
     context.postings.skip("invoice", "in_1")
 
-    (shown,) = context.postings.page(SOMEBODY, None, None, None, None, 25).items
+    (shown,) = context.postings.page(SOMEBODY, None, None, None, None, None, 25).items
     assert (shown.state, shown.skipped) == ("posted", False)
 
 

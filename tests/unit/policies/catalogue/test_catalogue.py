@@ -508,7 +508,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "v<major>",
     ),
     "event owner": (
-        ('{ owner = "sales operations", summary', "{ summary"),
+        ('closed.v1" = { owner = "sales operations", summary', 'closed.v1" = { summary'),
         "events.com.tiergate.crm.deal.closed.v1.owner",
         "missing",
         "add owner",

@@ -1,0 +1,106 @@
+"""Stripe's credit notes and refunds to canonical ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from canonical.credits import CreditNote, PaymentReversal, RefundPart
+from canonical.events import Event
+from system_apis.billing.port import Reported
+from system_apis.billing.stripe import mapping
+from system_apis.billing.stripe.invoices import Reading, metadata_of
+from system_apis.billing.stripe.webhooks import TYPES, StripeEvent, of_contract
+
+Row = dict[str, Any]
+
+
+def lines(rows: list[Row], of: list[Row]) -> list[Row]:
+    """Return the lines of a credit note as lines of its invoice, whose lines are `of`: with price and period.
+
+    One that was made by hand is of the price that most of the invoice is about (API reference: The Credit Note Line
+    Item object).
+    """
+    by_id = {each["id"]: each for each in of}
+    most = max(of, key=lambda each: each["amount"])
+    found: list[Row] = []
+    for row in rows:
+        about = by_id.get(row["invoice_line_item"] or "", most)
+        discounts: list[Row] = row["discount_amounts"] or []
+        own = {
+            "amount": row["amount"] - sum(each["amount"] for each in discounts),
+            "description": row["description"] or about["description"],
+            "quantity": row["quantity"] or 1,
+            "quantity_decimal": None,
+            "taxes": row["taxes"],
+        }
+        found.append(about | own)
+    return found
+
+
+def credit_note(source: Row, made: list[Row], of: Row, read: Reading) -> CreditNote:
+    """Return a Stripe credit note as a canonical one. `made` are all its `lines`, `of` is its invoice, with which it is
+    read. Raises `KeyError` or `TypeError` for one of an invoice of no contract of ours."""
+    metadata = metadata_of(of)
+    refunds: list[Row] = source["refunds"] or []
+    refunded = sum(each["amount_refunded"] for each in refunds)
+    outside = source["out_of_band_amount"] or 0
+    return CreditNote(
+        id=source["id"],
+        number=source["number"],
+        invoice_id=of["id"],
+        customer_id=metadata["tiergate_customer"],
+        contract_id=metadata["tiergate_contract"],
+        legal_entity=metadata["tiergate_legal_entity"],
+        state="void" if source["status"] == "void" else "issued",
+        issued_on=read.day(source["effective_at"] or source["created"]),
+        total=read.money(source["total"]),
+        tax=read.sum(source["total_taxes"]),
+        off_due=read.money(source["pre_payment_amount"]),
+        refunded=read.money(refunded),
+        to_balance=read.money(source["post_payment_amount"] - refunded - outside),
+        outside=read.money(outside),
+        tax_treatment=metadata["tiergate_tax"] if metadata["tiergate_tax"] != mapping.BY_BILLING else "standard",
+        lines=tuple(read.line(each) for each in made),
+        reason=source["reason"] or "",
+        custom=mapping.custom(metadata),
+        cancelled_on=read.day(source["voided_at"]) if source["voided_at"] else None,
+        refunds=tuple(RefundPart(each["refund"], read.money(each["amount_refunded"])) for each in refunds),
+    )
+
+
+def reversal(source: Row, payment_id: str, notes: list[Row], of: Row, read: Reading) -> PaymentReversal:
+    """Return a refund as money that went back, for the one of its invoice's credit `notes` that names it. Raises as
+    `credit_note` does."""
+    metadata = metadata_of(of)
+    named = (note["id"] for note in notes if source["id"] in [each["refund"] for each in note["refunds"] or ()])
+    return PaymentReversal(
+        id=source["id"],
+        kind="refund",
+        invoice_id=of["id"],
+        payment_id=payment_id,
+        customer_id=metadata["tiergate_customer"],
+        legal_entity=metadata["tiergate_legal_entity"],
+        amount=read.money(source["amount"]),
+        reversed_on=read.day(source["created"]),
+        credit_note_id=next(named, ""),
+    )
+
+
+def canonical_event(source: StripeEvent, of: Row, event_source: str) -> Reported | None:
+    """Return the canonical event about a credit note or a refund of an invoice `of`; None for one of no contract of
+    ours."""
+    parent: Row = of.get("parent") or {}
+    details: Row = parent.get("subscription_details") or {}
+    metadata: Row = details.get("metadata") or {}
+    if "tiergate_contract" not in metadata:
+        return None
+    event = Event(
+        id=source.id,
+        source=event_source,
+        type=TYPES[source.type],
+        subject=source.data.object["id"],
+        time=datetime.fromtimestamp(source.created, UTC),
+        data=of_contract(metadata) | {"invoice": of["id"]},
+    )
+    return Reported(event, metadata.get("tiergate_correlation", ""))
