@@ -207,7 +207,7 @@ class DealStatus(msgspec.Struct, frozen=True):
 
     `order_id` is the id of either. `findings` say why it stopped and replace `detail`: the CRM shows each with its own
     label of the field. With a `contract_id`, the CRM gets that contract too, as activated. One without end has 0
-    `term_months`.
+    `term_months`. One that was transferred begins, for its present customer, on `transferred_on`.
     """
 
     order_id: str
@@ -222,6 +222,7 @@ class DealStatus(msgspec.Struct, frozen=True):
     revision: str = ""
     """The revision of the account that the customer's data was read from."""
     findings: tuple[Finding, ...] = ()
+    transferred_on: date | None = None
 
 
 class PricedLine(msgspec.Struct, frozen=True):
@@ -368,6 +369,19 @@ class Suspension(msgspec.Struct, frozen=True):
     order_id: Key
     change_id: Key
     suspended: bool
+    legal_entity: str = ""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who has what was delivered for an order, since its contract went to another customer. Nothing is delivered for
+    that, and nothing is taken back.
+
+    `change_id` is the id of the change that it came with: what the target has heard under it once is done once.
+    """
+
+    order_id: Key
+    change_id: Key
+    customer_id: Key
     legal_entity: str = ""
 
 

@@ -24,6 +24,7 @@ from canonical.deals import (
     Deal,
     DealReference,
     DealStatus,
+    Holder,
     OrderReference,
     PlacedDeal,
     ProvisioningRequest,
@@ -230,6 +231,9 @@ class Platforms:
     def suspend(self, wanted: Suspension) -> None:
         path = f"/provisioning/v1/orders/{_key(wanted.order_id)}/suspension"
         self._client.call("PUT", path, Suspension, wanted)
+
+    def put_holder(self, wanted: Holder) -> None:
+        self._client.call("PUT", f"/provisioning/v1/orders/{_key(wanted.order_id)}/holder", Holder, wanted)
 
     def deprovision(self, order_id: str, legal_entity: str) -> None:
         query = urlencode({"legal_entity": legal_entity})

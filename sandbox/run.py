@@ -188,9 +188,9 @@ def control_app(
     async def jobs(order_id: FromPath[str]) -> list[dict[str, Any]]:
         return target.jobs(order_id)
 
-    @get("/provisioning/{order_id:str}/suspension")
-    async def suspension(order_id: FromPath[str]) -> dict[str, bool]:
-        return {"suspended": target.is_suspended(order_id)}
+    @get("/provisioning/{order_id:str}/service")
+    async def service(order_id: FromPath[str]) -> dict[str, Any]:
+        return target.service(order_id)
 
     @post("/billing/events/{event_id:str}")
     async def resend(event_id: FromPath[str]) -> None:
@@ -201,7 +201,7 @@ def control_app(
         crm.org.merge("Account", data.master, data.loser, data.values, crm.person)
 
     return Litestar(
-        [faults, add, clear, read_clock, advance, behave, jobs, suspension, resend, merge],
+        [faults, add, clear, read_clock, advance, behave, jobs, service, resend, merge],
         openapi_config=None,
         logging_config=None,
     )

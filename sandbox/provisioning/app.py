@@ -42,6 +42,13 @@ class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     correlation_id: str = ""
 
 
+class Holder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who has the service of an order."""
+
+    customer_id: str
+    correlation_id: str = ""
+
+
 class NothingDelivered(LookupError):
     """There is no job of an order that is not taken back."""
 
@@ -106,16 +113,27 @@ class Provisioning:
         older than another one. Raises `NothingDelivered`."""
         self._verify(body, headers)
         wanted = msgspec.json.decode(body, type=Suspension)
+        self._note(order_id, headers["webhook-id"], suspended=wanted.suspended)
+
+    def hand_over(self, order_id: str, body: bytes, headers: dict[str, str]) -> None:
+        """Let another customer have the service of an order, as it is. A message that was taken before changes
+        nothing. Raises `NothingDelivered`."""
+        self._verify(body, headers)
+        wanted = msgspec.json.decode(body, type=Holder)
+        self._note(order_id, headers["webhook-id"], holder=wanted.customer_id)
+
+    def _note(self, order_id: str, message: str, **what: Any) -> None:
         if all(each["state"] == "removed" for each in self.jobs(order_id)):
             raise NothingDelivered(f"nothing is delivered for {order_id}")
-        known = self._store.get("service", order_id) or {"suspended": False, "messages": []}
-        message = headers["webhook-id"]
+        known = self.service(order_id)
         if message not in known["messages"]:
-            messages = [*known["messages"], message]
-            self._store.put("service", order_id, {"suspended": wanted.suspended, "messages": messages})
+            self._store.put("service", order_id, known | what | {"messages": [*known["messages"], message]})
 
-    def is_suspended(self, order_id: str) -> bool:
-        return bool((self._store.get("service", order_id) or {"suspended": False})["suspended"])
+    def service(self, order_id: str) -> dict[str, Any]:
+        """Return whether the service of an order is suspended, who has it (empty for who has ordered it), and the ids
+        of the messages about that."""
+        nothing_said: dict[str, Any] = {"suspended": False, "holder": "", "messages": []}
+        return nothing_said | (self._store.get("service", order_id) or {})
 
     def _verify(self, body: bytes, headers: dict[str, str]) -> None:
         """Raise `WebhookVerificationError` for what is not signed, or not within five minutes of the sandbox's time
@@ -187,6 +205,10 @@ def provisioning_app(target: Provisioning) -> Litestar:
     async def suspend(request: PlatformRequest, order_id: FromPath[str]) -> None:
         target.suspend(order_id, await request.body(), dict(request.headers))
 
+    @post("/orders/{order_id:str}/holder", status_code=202)
+    async def hand_over(request: PlatformRequest, order_id: FromPath[str]) -> None:
+        target.hand_over(order_id, await request.body(), dict(request.headers))
+
     @get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
@@ -201,7 +223,7 @@ def provisioning_app(target: Provisioning) -> Litestar:
         return Response({"error": str(error)}, status_code=400)
 
     return Litestar(
-        [begin, remove, suspend, health],
+        [begin, remove, suspend, hand_over, health],
         exception_handlers={
             WebhookVerificationError: unsigned,
             NothingDelivered: unknown,

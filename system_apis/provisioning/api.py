@@ -8,7 +8,7 @@ from litestar import Request, Router
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from canonical.deals import OrderReference, ProvisioningRequest, Suspension
+from canonical.deals import Holder, OrderReference, ProvisioningRequest, Suspension
 from canonical.events import WebhookReceipt
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
@@ -64,6 +64,24 @@ async def put_suspension(
     return data
 
 
+@operation(
+    "put_holder",
+    "PUT",
+    "/orders/{order_id:str}/holder",
+    summary="Say who has what was delivered for an order",
+    problems=WRITES,
+)
+async def put_holder(
+    targets: NamedDependency[Instances[Provisioning]], order_id: ForeignKey, data: JSONBody[Holder]
+) -> Holder:
+    """Say which customer has what was delivered, since its contract went to another. Nothing is delivered for that, and
+    nothing is taken back. The same again changes nothing."""
+    names_the_same(order_id, data.order_id)
+    with record_of(data.legal_entity):
+        await targets.serving(data.legal_entity).hand_over(data, correlation.current())
+    return data
+
+
 @operation("receive_provisioning_webhook", "POST", "/webhooks", summary="Receive the target's call-back", status=200)
 async def receive_provisioning_webhook(
     targets: NamedDependency[Instances[Provisioning]],
@@ -79,6 +97,6 @@ async def receive_provisioning_webhook(
 
 router = Router(
     "/provisioning/v1",
-    route_handlers=[put_provisioning, delete_provisioning, put_suspension, receive_provisioning_webhook],
+    route_handlers=[put_provisioning, delete_provisioning, put_suspension, put_holder, receive_provisioning_webhook],
     tags=["provisioning"],
 )

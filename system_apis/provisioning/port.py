@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from canonical.deals import ProvisioningRequest, Suspension
+from canonical.deals import Holder, ProvisioningRequest, Suspension
 from canonical.events import Event
 
 
@@ -24,6 +24,11 @@ class Provisioning(Protocol):
     async def suspend(self, wanted: Suspension, correlation_id: str) -> None:
         """Suspend the service of an order, or take it up again. What is so already stays so. Raises `NotFound` for an
         order of which nothing is delivered."""
+        ...
+
+    async def hand_over(self, wanted: Holder, correlation_id: str) -> None:
+        """Say who has what was delivered for an order from now on. Nothing is delivered for that, taken back or
+        suspended. The same again changes nothing. Raises `NotFound` for an order of which nothing is delivered."""
         ...
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:

@@ -102,8 +102,14 @@ class PlatformSet:
 
     def is_suspended(self, order_id: str) -> bool:
         """Return whether the target has suspended the service of an order."""
-        answer = httpx.get(f"{self.sandbox.url('control')}/provisioning/{order_id}/suspension").raise_for_status()
-        return bool(answer.json()["suspended"])
+        return bool(self._service(order_id)["suspended"])
+
+    def holder(self, order_id: str) -> str:
+        """Return who has the service of an order, by the target; empty for who has ordered it."""
+        return str(self._service(order_id)["holder"])
+
+    def _service(self, order_id: str) -> dict[str, Any]:
+        return httpx.get(f"{self.sandbox.url('control')}/provisioning/{order_id}/service").raise_for_status().json()
 
     def hold_back(self, event: str) -> None:
         """Let billing report every event but `event`, until `let_go`."""

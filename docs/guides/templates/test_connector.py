@@ -39,6 +39,7 @@ class Target(ProvisioningSubject):
     def __init__(self) -> None:
         self._orders: dict[str, dict[str, Any]] = {}
         self._suspended: dict[str, bool] = {}
+        self._holders: dict[str, str] = {}
         self._closed = False
 
     def settings(self, url: str) -> PlatformServer:
@@ -62,6 +63,8 @@ class Target(ProvisioningSubject):
             case method, ["orders", order, *_] if order in self._orders:
                 if method == "DELETE":
                     del self._orders[order]
+                elif request.url.path.endswith("/holder"):
+                    self._holders[order] = json.loads(request.content)["customer"]
                 else:
                     self._suspended[order] = json.loads(request.content)["suspended"]
                 return httpx.Response(HTTPStatus.OK, json={})
@@ -73,6 +76,9 @@ class Target(ProvisioningSubject):
 
     async def suspended(self, order_id: str) -> bool:
         return self._suspended.get(order_id, False)
+
+    async def holder(self, order_id: str) -> str:
+        return self._holders.get(order_id, "")
 
     async def refused(self, connector: Provisioning) -> tuple[Act, str]:
         self._closed = True

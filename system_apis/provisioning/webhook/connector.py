@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from canonical.deals import ProvisioningRequest, Suspension, is_whole
+from canonical.deals import Holder, ProvisioningRequest, Suspension, is_whole
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Conflict, NotFound, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.http.client import HttpResponse, decoded
@@ -33,6 +33,7 @@ FIELDS: dict[str, Fields] = {
     },
     "removals": {},
     "suspensions": {"suspended": TECHNICAL, "correlation_id": "order.correlation_id"},
+    "holders": {"customer_id": "customer.id", "correlation_id": "order.correlation_id"},
 }
 """The fields that are sent to a target, each with its field of the canonical model."""
 
@@ -94,6 +95,11 @@ class WebhookTarget:
         state = "suspended" if wanted.suspended else "running"
         content = {"suspended": wanted.suspended, "correlation_id": correlation_id}
         await self._send(path, f"{wanted.order_id}:{wanted.change_id}:{state}", "suspensions", content)
+
+    async def hand_over(self, wanted: Holder, correlation_id: str) -> None:
+        path = f"/{path_of('provisioning', 'orders', wanted.order_id, 'holder')}"
+        content = {"customer_id": wanted.customer_id, "correlation_id": correlation_id}
+        await self._send(path, f"{wanted.order_id}:{wanted.change_id}:holder", "holders", content)
 
     async def _send(self, path: str, message_id: str, record: str, content: Any) -> None:
         """Send a message. The target knows it by its id: sent twice, it is done once."""

@@ -52,7 +52,10 @@ class WebhookTarget(ProvisioningSubject):
         return [(each["line_id"], each["attempt"]) for each in found if each["state"] != "removed"]
 
     async def suspended(self, order_id: str) -> bool:
-        return self._target.is_suspended(order_id)
+        return bool(self._target.service(order_id)["suspended"])
+
+    async def holder(self, order_id: str) -> str:
+        return str(self._target.service(order_id)["holder"])
 
     async def refused(self, connector: Provisioning) -> tuple[Act, str]:
         self._target.accept(OTHER)

@@ -32,6 +32,7 @@ WRONG = [
     "a_removal_takes_back_all_and_what_is_not_there_is_removed_already",
     "a_service_is_suspended_and_taken_up_and_nothing_of_it_is_lost",
     "a_service_that_is_not_there_is_not_suspended",
+    "a_service_goes_to_another_customer_as_it_is",
     "every_write_says_what_it_carries",
     "no_secret_is_ever_seen",
     "a_signed_webhook_is_an_event_of_its_instance",

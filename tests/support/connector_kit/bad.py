@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from canonical.deals import ProvisioningRequest, Suspension
+from canonical.deals import Holder, ProvisioningRequest, Suspension
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import Rejected, Throttled
 from policies.outbound.platform_server import PlatformServer
@@ -59,6 +59,11 @@ class BadTarget:
         if wanted.suspended:
             await self.remove(wanted.order_id)
         await self._send("POST", "/notes", {"order": wanted.order_id, "about": correlation_id})
+
+    async def hand_over(self, wanted: Holder, correlation_id: str) -> None:
+        """Deliver all of it again, to the other customer."""
+        job = {"order": wanted.order_id, "line": wanted.customer_id, "attempt": 1, "about": correlation_id}
+        await self._send("POST", "/jobs", job)
 
     async def _send(self, method: str, path: str, body: Any) -> None:
         """Take every limit for a second, an outage for a refusal, and a page for an answer."""
@@ -125,6 +130,9 @@ class BadSubject(ProvisioningSubject):
 
     async def suspended(self, order_id: str) -> bool:
         return not await self.jobs(order_id)
+
+    async def holder(self, order_id: str) -> str:
+        return str((await self.jobs(order_id))[-1:] or "")
 
     async def refused(self, connector: Provisioning) -> tuple[Act, str]:
         return (lambda: connector.remove("never-there")), "order"

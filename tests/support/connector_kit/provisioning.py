@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from canonical.deals import Suspension
+from canonical.deals import Holder, Suspension
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.faults import NotFound
 from system_apis.provisioning.port import Provisioning
@@ -31,6 +31,10 @@ class ProvisioningSubject(WebhookSubject[Provisioning]):
     @abstractmethod
     async def suspended(self, order_id: str) -> bool:
         """Return whether the service of an order is suspended."""
+
+    @abstractmethod
+    async def holder(self, order_id: str) -> str:
+        """Return who has the service of an order, empty where the target has not heard that it is another customer."""
 
     @abstractmethod
     async def refused(self, connector: Provisioning) -> tuple[Act, str]:
@@ -112,6 +116,18 @@ class ProvisioningKit(WebhookKit[Provisioning, ProvisioningSubject]):
             wanted = Suspension(key, "amd_1", suspended=True, legal_entity=samples.LEGAL_ENTITY)
             with pytest.raises(NotFound):
                 await self.bench.settled(lambda wanted=wanted: self.connector.suspend(wanted, "correlation-1"))
+
+    @behaviour
+    async def a_service_goes_to_another_customer_as_it_is(self) -> None:
+        await self.bench.settled(await self._put("moves"))
+        for change, customer in (("amd_1", "cus_2"), ("amd_1", "cus_2"), ("amd_2", "cus_3")):
+            wanted = Holder("moves", change, customer, samples.LEGAL_ENTITY)
+            await self.bench.settled(lambda wanted=wanted: self.connector.hand_over(wanted, "correlation-1"))
+            assert await self.subject.holder("moves") == customer
+        assert (await self._begun("moves"), await self.subject.suspended("moves")) == (1, False)
+        missing = Holder("never-there", "amd_1", "cus_2", samples.LEGAL_ENTITY)
+        with pytest.raises(NotFound):
+            await self.bench.settled(lambda: self.connector.hand_over(missing, "correlation-1"))
 
     async def _put(self, key: str) -> Act:
         request = samples.provisioning_request(key)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from canonical.deals import ProvisioningRequest, Suspension
+from canonical.deals import Holder, ProvisioningRequest, Suspension
 from canonical.events import Event
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected, Throttled, Unavailable, UnknownOutcome
 from policies.http.client import HttpResponse
@@ -57,6 +57,10 @@ class Target:
     async def suspend(self, wanted: Suspension, correlation_id: str) -> None:
         suspension = mapping.suspension(wanted, correlation_id)
         await self._send("PUT", f"/orders/{wanted.order_id}/suspension", suspension, [("suspension", suspension)])
+
+    async def hand_over(self, wanted: Holder, correlation_id: str) -> None:
+        holder = mapping.holder(wanted, correlation_id)
+        await self._send("PUT", f"/orders/{wanted.order_id}/holder", holder, [("holder", holder)])
 
     def reported(self, headers: Mapping[str, str], body: bytes) -> Event:
         secret = self._settings.webhook_secret.reveal()

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from canonical.deals import PricedLine, ProvisioningRequest, Suspension
+from canonical.deals import Holder, PricedLine, ProvisioningRequest, Suspension
 from canonical.events import LINE_PROVISIONED, Event
 from policies.outbound.ownership import TECHNICAL, Fields
 
@@ -22,6 +22,7 @@ FIELDS: dict[str, Fields] = {
         "correlation_id": "order.correlation_id",
     },
     "suspension": {"suspended": TECHNICAL, "correlation_id": "order.correlation_id"},
+    "holder": {"customer": "customer.id", "correlation_id": "order.correlation_id"},
 }
 """What is written to each kind of record, and which field of the canonical model it is. What is not here is not
 sent."""
@@ -56,6 +57,10 @@ def job(request: ProvisioningRequest, line: PricedLine, report_to: str, correlat
 
 def suspension(wanted: Suspension, correlation_id: str) -> dict[str, Any]:
     return {"suspended": wanted.suspended, "correlation_id": correlation_id}
+
+
+def holder(wanted: Holder, correlation_id: str) -> dict[str, Any]:
+    return {"customer": wanted.customer_id, "correlation_id": correlation_id}
 
 
 def event(report: Report, instance: str, at: datetime) -> Event:
