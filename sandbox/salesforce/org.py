@@ -146,7 +146,16 @@ class Org:
         sobject = self.sobject(name)
         record = self._to_change(name, record_id)
         self._check(sobject, values, is_new=False)
+        self._check_account(sobject, record, values)
         return self._save(sobject, record | _with_whole_ids(sobject, values), user)
+
+    def _check_account(self, sobject: SObject, record: Record, values: Record) -> None:
+        """Refuse another account for a contract that is activated (Salesforce Help, 000385190: Cannot Edit a Salesforce
+        Contract's Account Name After It Has Been Activated)."""
+        wanted = values.get("AccountId", record.get("AccountId"))
+        is_moved = sobject.name == "Contract" and case_safe_id(str(wanted)) != record["AccountId"]
+        if is_moved and record["Status"] == "Activated":
+            raise SalesforceError(400, "ENTITY_IS_LOCKED", "the entity is locked for editing", ("AccountId",))
 
     def delete(self, name: str, record_id: str, user: str) -> None:
         sobject = self.sobject(name)

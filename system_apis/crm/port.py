@@ -49,7 +49,8 @@ class Crm(Reader, Protocol):
         ...
 
     async def put_status(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
-        """Show the state of an order on its deal; with a contract, create or update that contract too."""
+        """Show the state of an order on its deal; with a contract, create or update that contract too. One that was
+        transferred is the account's from that day on; what the former account had of it stays there."""
         ...
 
     async def products(self, after: str, limit: int) -> OwnedProducts:

@@ -228,8 +228,11 @@ class Salesforce:
         return msgspec.structs.replace(about, account_id=present)
 
     async def _show(self, deal_id: str, status: DealStatus, correlation_id: str) -> None:
+        former = await self._former(status)
+
         def requests() -> list[Row]:
-            return mapping.status_requests(deal_id, status, correlation_id, self._detail_length, self._org)
+            shown = mapping.status_requests(deal_id, status, correlation_id, self._detail_length, self._org)
+            return [*former, *shown]
 
         detail = self._org.written.deal.detail
         try:
@@ -239,6 +242,16 @@ class Salesforce:
                 raise
             self._detail_length = await self._client.length("Opportunity", detail)
             await self._client.composite(requests())
+
+    async def _former(self, status: DealStatus) -> list[Row]:
+        """Return the request that leaves the record of a transferred contract to the account that it is of, if it is
+        that account's still: another account gets a record of its own."""
+        if status.transferred_on is None:
+            return []
+        found = await self._client.query(mapping.contract_query(status.contract_id, self._org))
+        return [
+            mapping.former_request(each, status, self._org) for each in found if each["AccountId"] != status.account_id
+        ]
 
     async def products(self, after: str, limit: int) -> OwnedProducts:
         return await self._catalogue.page(after, limit)

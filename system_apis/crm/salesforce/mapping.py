@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any, Literal, cast
 
 import pycountry
 
+from canonical.amendments import months_between
 from canonical.deals import ContractCopy, Deal, DealLine, DealStatus, InvoiceTerms, PlacedDeal
 from canonical.faults import Unavailable
 from canonical.parties import Account, AccountSync, Address, Contact, Recipient
@@ -537,6 +538,20 @@ def status_requests(deal_id: str, status: DealStatus, correlation_id: str, detai
         active = {"Status": org.names.active_contract}
         requests += [patch(url, "contract", contract), patch(url, "activation", active)]
     return requests
+
+
+def former_request(row: Row, status: DealStatus, org: Org) -> Row:
+    """Return the request by which the record of a contract stays what it was for its account until it was transferred.
+
+    The account of an activated contract cannot be changed (Salesforce Help, 000385190: Cannot Edit a Salesforce
+    Contract's Account Name After It Has Been Activated). So the record ends with the transfer and gives up our id of
+    the contract, by which the other account's is made.
+    """
+    since, until = contract_copy(row).starts_on, status.transferred_on
+    ended: Row = {org.written.contract.contract: f"{status.contract_id}:{until}"}
+    if since and until and (months := ceil(months_between(since, until))):
+        ended["ContractTerm"] = months
+    return patch(path_of("crm", "sobjects", "Contract", row["Id"]), "former", ended)
 
 
 def contract_query(contract_id: str, org: Org) -> str:

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from canonical.amendments import months_after
 from canonical.cases import Finding
 from canonical.deals import ContractCopy, DealReference, DealStatus, RenewalDeal, RenewalLine
 from canonical.events import CUSTOMER_CHANGED, DEAL_CLOSED, DEAL_LOST, Event
@@ -23,7 +24,7 @@ from system_apis.feed import Feed
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import NAME, Act, Kit, Put, behaviour
 from tests.support.connector_kit.loopback import ALWAYS, PAGE, Seen, Trouble
-from tests.support.connector_kit.subject import KitIntake, Subject
+from tests.support.connector_kit.subject import Bench, KitIntake, Subject
 from tests.support.held_lease import held_lease
 
 CHANGE_FEED_SECONDS = 15.0
@@ -91,6 +92,11 @@ class CrmKit(Kit[Crm, CrmSubject]):
 
     LINES = 3
 
+    def __init__(self, made: Bench[Crm]) -> None:
+        super().__init__(made)
+        self._sold: dict[str, tuple[str, str]] = {}
+        """The deal and the account of each contract that was shown: neither becomes another."""
+
     def puts(self) -> Sequence[Put]:
         return (
             Put("deal", self._placed, self._deals),
@@ -137,6 +143,23 @@ class CrmKit(Kit[Crm, CrmSubject]):
         for key in ("con_missing", "none' OR Name != '"):
             fault = await self.bench.fault(lambda key=key: self.connector.contract_copy(key))
             assert isinstance(fault, NotFound), repr(fault)
+
+    @behaviour
+    async def a_contract_that_was_transferred_is_the_other_accounts_from_its_day_on(self) -> None:
+        await self.bench.settled(await self._status("con_moves"))
+        deal, former = self._sold["con_moves"]
+        other = await self.subject.account("Other")
+        until = STARTS_ON
+        for account, months in ((other, 11), (former, 10), (other, 9)):
+            until = months_after(until, 1)
+            status = DealStatus(
+                "ord_con_moves", "active", "", account, "", "con_moves", until, months, transferred_on=until
+            )
+            for _ in range(2):
+                await self.bench.settled(lambda status=status: self.connector.put_status(deal, status, "correlation-1"))
+            copy = await self.bench.settled(lambda: self.connector.contract_copy("con_moves"))
+            assert copy == ContractCopy(copy.id, account, until, months)
+            assert await self.subject.contracts("con_moves") == 1
 
     @behaviour
     async def a_closed_deal_is_one_event_of_its_instance(self) -> None:
@@ -315,8 +338,7 @@ class CrmKit(Kit[Crm, CrmSubject]):
 
     async def _offer(self, key: str) -> tuple[str, str, RenewalDeal]:
         """Return a deal that became a contract, its account, and the offer of another term of that."""
-        account = await self.subject.account(f"Buyer {key}")
-        deal = await self.subject.close_deal(account)
+        deal, account = await self._contract(f"con_{key}", f"Buyer {key}")
         status = DealStatus("ord_offered", "active", "", account, "", f"con_{key}", STARTS_ON, 12)
         await self.bench.settled(lambda: self.connector.put_status(deal, status, "correlation-1"))
         sold = (await self.bench.settled(lambda: self.connector.deal(deal))).lines[0]
@@ -325,10 +347,16 @@ class CrmKit(Kit[Crm, CrmSubject]):
         return deal, account, RenewalDeal(f"renewal:{key}", f"rnw_{key}", "Seats", *about, lines)
 
     async def _status(self, key: str) -> Act:
-        account = await self.subject.account(f"Buyer {key}")
-        deal = await self.subject.close_deal(account)
+        deal, account = await self._contract(key, f"Buyer {key}")
         status = DealStatus(f"ord_{key}", "active", "", account, f"cus_{key}", key, STARTS_ON, 12, revision="r1")
         return lambda: self.connector.put_status(deal, status, "correlation-1")
+
+    async def _contract(self, key: str, buyer: str) -> tuple[str, str]:
+        """Return the deal and the account of a contract: the same ones ever after."""
+        if key not in self._sold:
+            account = await self.subject.account(buyer)
+            self._sold[key] = (await self.subject.close_deal(account), account)
+        return self._sold[key]
 
     async def _followed(self, name: str, customer_id: str) -> tuple[str, str]:
         """Return a deal and its account, followed as a customer at its present revision."""
