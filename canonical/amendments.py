@@ -22,6 +22,7 @@ from canonical.ids import Instant, Key
 from canonical.money import Money, scaled_price, total
 from canonical.proration import ProrationRule
 from canonical.states import AmendmentState, ContractState
+from canonical.tax import TaxTreatment
 
 Effective = Literal["now", "date", "period_end"]
 """From when a change counts: from the moment at which it is accepted, from the start of a day, or from the end of the
@@ -173,6 +174,13 @@ class Resume(msgspec.Struct, frozen=True, tag_field="action", tag="resume"):
     """A contract that is paused goes on with its next period. It stands alone."""
 
 
+class Transfer(msgspec.Struct, frozen=True, tag_field="action", tag="transfer"):
+    """The contract goes to another customer, with the end of the period that is paid: its lines, prices and term stay
+    as they are. It stands alone."""
+
+    customer: Annotated[Key, msgspec.Meta(description="Our id of the customer that has the contract from then on.")]
+
+
 class Renew(msgspec.Struct, frozen=True, tag_field="action", tag="renew"):
     """Another term, from the end of the one that runs up to `ends_on`: the first day on which it is over.
 
@@ -189,7 +197,7 @@ class Renew(msgspec.Struct, frozen=True, tag_field="action", tag="renew"):
         check_number(self.uplift_percent, "uplift_percent")
 
 
-OfContract = Cancel | Reverse | ChangeTerm | Renew | Pause | Resume
+OfContract = Cancel | Reverse | ChangeTerm | Renew | Pause | Resume | Transfer
 """An action on the contract as a whole, which names no line."""
 Action = AddLine | RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan | OfContract
 LineAction = RemoveLine | ChangeQuantity | ChangePrice | ChangeDiscount | ChangePlan
@@ -230,6 +238,14 @@ class Delta(msgspec.Struct, frozen=True):
     list_value: Money | None = None
 
 
+class Handover(msgspec.Struct, frozen=True):
+    """What a contract is for the customer that it goes to: with that one's taxes, and billing's id of it where billing
+    knows it. Of one that is taken back before it counts, `taken_back` is the id of the change that it came with."""
+
+    contract: Contract
+    taken_back: str = ""
+
+
 class ContractChange(msgspec.Struct, frozen=True):
     """What billing is to make of a contract: `lines` are those that it has from `effective_at` on; none when it ends.
 
@@ -252,6 +268,7 @@ class ContractChange(msgspec.Struct, frozen=True):
     renewal: Renew | None = None
     pause: Pause | Resume | None = None
     paused: bool = False
+    handover: Handover | None = None
 
 
 class ChargedPart(msgspec.Struct, frozen=True):
@@ -319,6 +336,18 @@ class Explanation(msgspec.Struct, frozen=True):
         return self.charged - self.expected
 
 
+class TransferTerms(msgspec.Struct, frozen=True):
+    """What a transfer agrees: who has the contract from `transfers_on` on, who had it before, and the tax of the
+    contract from then on."""
+
+    customer_id: str
+    former_id: str
+    transfers_on: date
+    tax: TaxTreatment
+    tax_percent: str
+    taxed_by_billing: bool = False
+
+
 class AmendmentPreview(msgspec.Struct, frozen=True):
     """What a change would be on every platform. Nothing was written, but for a draft in the ERP that is gone.
 
@@ -327,7 +356,8 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     to approve. Of another term, `ends_on` is its day and `ends_at` the moment at which billing ends the contract then;
     both are null for one without end. Of a renewal, `ends_on` is the end of the new term. Of a pause, `pauses_on` is
     its first day and `resumes_on` the first one after it, at `resumes_at`; of what takes a contract up again,
-    `resumes_on` is the day of that.
+    `resumes_on` is the day of that. Of a transfer, `transfer` says to whom, and `invoices` are the first that the other
+    customer gets; there are none before both platforms know it.
     """
 
     contract_id: str
@@ -346,6 +376,7 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     pauses_on: date | None = None
     resumes_on: date | None = None
     resumes_at: Instant | None = None
+    transfer: TransferTerms | None = None
 
     @property
     def is_pause(self) -> bool:
@@ -375,6 +406,8 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
     def in_words(self) -> str:
         """Return what the change is, as the CRM shows it: `Seat 10 → 15 from 2026-12-01`."""
         since = f"from {self.effective_at:%Y-%m-%d}"
+        if self.transfer:
+            return f"transferred to {self.transfer.customer_id} on {self.transfer.transfers_on}"
         if self.is_term:
             return f"ends on {self.ends_on}" if self.ends_on else f"without end {since}"
         if self.is_pause or self.is_resumption:
@@ -382,11 +415,17 @@ class AmendmentPreview(msgspec.Struct, frozen=True):
             return f"paused from {self.pauses_on}{until}" if self.is_pause else f"resumed from {self.resumes_on}"
         if not self.after:
             return f"ended {since}, by us" if self.ended_by == "us" else f"ended {since}"
-        changed = ", ".join(_in_words(was, now) for was, now in changed_lines(self.before, self.after))
+        pairs = ((was, now) for was, now in changed_lines(self.before, self.after) if _is_seen(was, now))
+        changed = ", ".join(_in_words(was, now) for was, now in pairs)
         if self.is_renewal:
             renewed = f"renewed until {self.ends_on}"
             return f"{renewed}: {changed}" if changed else renewed
-        return f"{changed} {since}" if changed else "not paused after all"
+        return f"{changed} {since}" if changed else "goes on as before"
+
+
+def _is_seen(was: PricedLine | None, now: PricedLine | None) -> bool:
+    """Return whether a line is another one in words: its tax is said by the invoice alone."""
+    return was is None or now is None or (was.sku, was.terms) != (now.sku, now.terms)
 
 
 def _in_words(was: PricedLine | None, now: PricedLine | None) -> str:
@@ -443,6 +482,8 @@ class ContractVersion(msgspec.Struct, frozen=True):
     deltas: tuple[Delta, ...] = ()
     ends_on: date | None = None
     """The first day on which the contract is over, as was agreed then; null for one without end."""
+    customer_id: str = ""
+    """Who has it then."""
 
 
 class ContractSummary(msgspec.Struct, frozen=True):
@@ -568,7 +609,7 @@ def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, curr
             return ()
         case Reverse():
             raise ActionRefused(field, "the reversal of a change stands alone")
-        case ChangeTerm() | Pause() | Resume():
+        case ChangeTerm() | Pause() | Resume() | Transfer():
             return lines
         case Renew():
             if not 0 <= action.uplift_percent <= WHOLE:

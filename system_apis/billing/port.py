@@ -87,6 +87,11 @@ class Billing(Protocol):
         With a `pause` nothing of what is billed from the end of the present period on is charged, up to the period that
         begins on its day or until the contract is resumed, and that period is charged whole. `Rejected` names the days
         that are possible, and says where a part of the contract would be paid for any longer.
+
+        With a `handover` the customer that it names is billed for all that the contract has, from the end of the
+        present period on, and the present one until then: at every moment one of the two, also where this was
+        interrupted. A handover that is `taken_back` before that leaves it at the present one. What is refused leaves
+        the present customer billed on; where its last period is over by then, the reason says so.
         """
         ...
 

@@ -17,6 +17,7 @@ from canonical.amendments import (
     BEGUN_LATE,
     BillingPreview,
     ContractChange,
+    Handover,
     InvoicePreview,
     Pause,
     Resume,
@@ -26,9 +27,9 @@ from canonical.amendments import (
     with_end,
 )
 from canonical.billing import Contract
-from canonical.faults import Rejected
+from canonical.faults import NotFound, PlatformFault, Rejected
 from canonical.ids import Clock
-from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews, rests
+from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews, rests, transfers
 from system_apis.billing.stripe.change_plan import CHANGES, OVER, ChangedSubscription, Remaining
 from system_apis.billing.stripe.client import Row, StripeClient, at
 from system_apis.billing.stripe.contracts import Contracts, reference, with_references
@@ -92,6 +93,8 @@ class ContractChanges:
     async def preview(self, change: ContractChange, correlation_id: str) -> BillingPreview:
         """Return what a change would bill."""
         known = await self._known(change.contract)
+        if change.handover is not None:
+            return await self._preview_transfer(change, change.handover, known, correlation_id)
         plan = await self._planned(change, known)
         if change.term is not None:
             ends = [self._end_of(change, each.subscription, change.term.ends_on) for each in plan.to_change]
@@ -119,6 +122,8 @@ class ContractChanges:
         """Change the subscriptions of a contract, end those that bill nothing any more, and begin those that bill what
         no other can. Return the contract as it runs then."""
         known = await self._known(change.contract)
+        if change.handover is not None:
+            return await self._transfer(change, change.handover, known, correlation_id)
         plan = await self._planned_in_time(change, known)
         if change.renewal is not None and (
             early := _before_last_period(change, plan, self._timezone(change.contract.legal_entity))
@@ -161,6 +166,109 @@ class ContractChanges:
                 )
             raise
         return plan
+
+    # ---- another customer
+
+    async def _preview_transfer(
+        self, change: ContractChange, handover: Handover, known: Known, correlation_id: str
+    ) -> BillingPreview:
+        """Return when a contract would go to another customer, and the first invoice of that one, if it is known."""
+        row = await self._handed_over(change, handover, known)
+        ends = moment_of(period_of(row)[1])
+        if handover.taken_back or "customer" not in handover.contract.references:
+            return BillingPreview(ends, ())
+        asked = transfers.for_the_other(msgspec.structs.replace(change, effective_at=ends), handover.contract)
+        items = transfers.items_of(handover.contract)
+        return BillingPreview(ends, (await self._preview_new(asked, items, correlation_id, 0),))
+
+    async def _transfer(
+        self, change: ContractChange, handover: Handover, known: Known, correlation_id: str
+    ) -> Contract:
+        """Let a contract be billed to another customer from the end of the period that is paid, or let it stay after
+        all. Return it as it runs then.
+
+        The former subscription is to end before the other one is to begin: whatever happens in between, nobody is
+        charged twice. Where the other is refused, the former goes on.
+        """
+        contract, key = handover.contract, transfers.schedule_key(change)
+        owner = reference(contract, "customer")
+        begun = {each["metadata"].get("tiergate_key"): each for each in await self._contracts.schedules_of(owner)}
+        if handover.taken_back:
+            await self._stays(change, await self._handed_over(change, handover, known), begun.get(key))
+            return change.contract
+        done = [each for each in known.subscriptions if change_plan.has(each, change.id)]
+        row = done[-1] if done else await self._handed_over(change, handover, known)
+        if not done:
+            transfers.check_in_time(change, row, self._timezone(change.contract.legal_entity))
+            await self._end_with_period(change, row)
+        schedule = begun.get(key)
+        if schedule and schedule["status"] == mapping.OVER:
+            gone = Rejected("billing", f"people have cancelled {schedule['id']}, the schedule of the other customer")
+            raise await self._goes_on(change, row, gone)
+        if schedule is None:
+            asked, begins = transfers.for_the_other(change, contract), int(change.effective_at.timestamp())
+            try:
+                self._contracts.check_tax(contract)
+                schedule = await self._begin(asked, transfers.items_of(contract), key, begins, correlation_id)
+            except (Rejected, NotFound) as refused:
+                raise await self._goes_on(change, row, refused) from refused
+        subscription = schedule["subscription"] or schedule["released_subscription"]
+        names = {"customer": owner, "schedule": schedule["id"]} | (
+            {"subscription": subscription} if subscription else {}
+        )
+        return msgspec.structs.replace(contract, state="active", references=names)
+
+    async def _handed_over(self, change: ContractChange, handover: Handover, known: Known) -> Row:
+        """Return the subscription that bills a contract which goes to another customer, or stays after all. Raises
+        `Rejected` and `NotFound` for a contract that cannot go there, as it is billed now."""
+        if not handover.taken_back:
+            await self._planned(transfers.ending(change), known)
+        row = transfers.the_only_one(change.contract, known.running)
+        if not handover.taken_back:
+            transfers.check_settled([await self._has_pending(row)])
+        return row
+
+    async def _end_with_period(self, change: ContractChange, row: Row) -> None:
+        """End a subscription with its period. It may go on in between, so each time has a key of its own."""
+        if row["schedule"]:
+            path = at("subscription_schedules", row["schedule"], "release")
+            await self._client.post(path, f"release:{row['schedule']}")
+        await self._client.post(
+            at("subscriptions", row["id"]),
+            f"transfer:{change.id}:{row['id']}:{self._clock().timestamp()}",
+            cancel_at_period_end=True,
+            metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
+        )
+
+    async def _stays(self, change: ContractChange, row: Row, schedule: Row | None) -> None:
+        """Let the former customer be billed on: what was to begin for the other one is taken back before."""
+        if schedule and schedule["status"] == transfers.NOT_STARTED:
+            path = at("subscription_schedules", schedule["id"], "cancel")
+            await self._client.post(path, f"cancel:{schedule['id']}")
+        elif schedule and schedule["status"] != mapping.OVER:
+            reason = f"{change.contract.id} is billed to the other customer already: transfer it back"
+            raise Rejected("billing", reason, field="actions[0]")
+        if row["cancel_at_period_end"]:
+            await self._client.post(
+                at("subscriptions", row["id"]),
+                f"change:{change.id}:{row['id']}",
+                cancel_at_period_end=False,
+                metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
+            )
+
+    async def _goes_on(self, change: ContractChange, row: Row, refused: PlatformFault) -> PlatformFault:
+        """Let the former customer be billed on, where the other one cannot be, and return why. Where its last period is
+        over by then, the reason says what stands."""
+        if row["status"] in OVER:
+            reason = f"{row['id']} of the former customer has ended, and nobody is billed since: {refused.reason}"
+            return Rejected("billing", reason, field=refused.field)
+        await self._client.post(
+            at("subscriptions", row["id"]),
+            f"undo:{change.id}:{row['id']}:{self._clock().timestamp()}",
+            cancel_at_period_end=False,
+            metadata={CHANGES: change_plan.without_change(row["metadata"], change.id)},
+        )
+        return refused
 
     # ---- what is there, and what is to be done
 

@@ -344,7 +344,7 @@ def test_a_pause_that_has_not_begun_is_taken_back_from_billing_and_the_target_he
     assert [(each.action, each.mrr, each.contract_value) for each in done.preview.deltas] == [
         ("reverse", REVENUE, Money(59900, "EUR"))
     ]
-    assert bench.everybody.shown[-1] == "not paused after all"
+    assert bench.everybody.shown[-1] == "goes on as before"
     assert bench.run(bench.ask(seats(9), key="fewer", settlement="none")).state == "applied"
     bench.clock.now = NOON
     for each in (paused, back):
