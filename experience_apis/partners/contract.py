@@ -21,7 +21,9 @@ from canonical.amendments import (
     Pause,
     RemoveLine,
     Resume,
+    Transfer,
 )
+from canonical.billing import Invoice
 from canonical.deals import Interval, LineTerms, PlacedLine, PricedLine
 from canonical.ids import Instant
 from canonical.money import CurrencyCode, Money, exponent
@@ -400,13 +402,17 @@ def wanted(of: PartnerAmendmentRequest) -> AmendmentRequest:
     return AmendmentRequest(actions, of.effective, of.effective_on, reason=of.reason)
 
 
+def _previewed(of: Invoice) -> PreviewedInvoice:
+    return PreviewedInvoice(of.total - of.tax, of.tax, of.total)
+
+
 def preview(of: AmendmentPreview) -> PartnerAmendmentPreview:
     return PartnerAmendmentPreview(
         of.contract_id,
         of.effective_at,
         tuple(map(_line, of.before)),
         tuple(map(_line, of.after)),
-        tuple(PreviewedInvoice(each.total - each.tax, each.tax, each.total) for each in of.invoices),
+        () if of.transfer else tuple(map(_previewed, of.invoices)),  # those are another customer's
         bool(of.approvals),
         not of.differences,
         of.pauses_on,
@@ -415,14 +421,16 @@ def preview(of: AmendmentPreview) -> PartnerAmendmentPreview:
 
 
 def amendment(of: Amendment) -> PartnerAmendment:
-    """Return an amendment without our limits for approvals, which its reason for waiting names."""
+    """Return an amendment without our limits for approvals, which its reason for waiting names, and without what a
+    transfer says of another customer."""
+    is_ours = of.state == "awaiting_approval" or isinstance(of.request.actions[0], Transfer)
     return PartnerAmendment(
         of.id,
         of.contract_id,
         of.order_id,
         of.customer_id,
         of.state,
-        "our approval" if of.state == "awaiting_approval" else of.blocked_reason,
+        "our approval" if of.blocked_reason and is_ours else of.blocked_reason,
         of.requested_at,
         of.updated_at,
         of.effective_at,
