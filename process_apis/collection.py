@@ -5,13 +5,28 @@ Billing may stop to collect all that a customer owes with the end of any contrac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
+
+from canonical.billing import Contract
 from canonical.events import CONTRACT_ENDED, Event
 from policies.context.correlation import correlated
 from process_apis.amendments.contract import order_of
+from process_apis.records import customers
 from process_apis.runtime.capability import Capability
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
 from process_apis.runtime.engine import Engine
+
+
+def _handed_over(context: WorkflowContext, customer_id: str) -> Iterator[Contract]:
+    """Yield the contracts that a customer had before they went to others, each as billing knows it of that customer."""
+    known = customers.last_seen(context.database, customer_id)
+    for each in context.orders.handed_over_by(customer_id):
+        billing = context.live_catalogue.current.instance_for("billing", each.legal_entity)
+        if known and (owner := known.references.get(billing or "")):
+            yield msgspec.structs.replace(each, customer_id=customer_id, references={"customer": owner})
 
 
 def capability(context: WorkflowContext, engine: Engine) -> Capability:
@@ -19,14 +34,14 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
     del engine  # the event log tries a reaction that failed again
 
     def contract_ended(event: Event, correlation_id: str) -> None:
-        """Let billing go on with the contracts of the customer, the one that has ended included. What was invoiced for
-        an order that was taken back is left to finance."""
+        """Let billing go on with the contracts of the customer, the one that has ended included, and what it had before
+        it went to another customer. What was invoiced for an order that was taken back is left to finance."""
         order_id = order_of(context, event.subject)
         if not order_id:
             return
-        customer_id = context.orders.row(order_id).customer_id
+        customer_id = event.data.get("customer") or context.orders.row(order_id).customer_id
         with correlated(correlation_id):
-            for contract in context.orders.contracts_of(customer_id, IN_FORCE):
+            for contract in (*context.orders.contracts_of(customer_id, IN_FORCE), *_handed_over(context, customer_id)):
                 context.platforms.collect_open_invoices(contract)
 
     return Capability("collection", reactions={CONTRACT_ENDED: contract_ended})

@@ -19,6 +19,7 @@ from canonical.amendments import (
     Pause,
     Resume,
     Reverse,
+    Transfer,
     amended,
     deltas,
     ends_on,
@@ -29,21 +30,30 @@ from canonical.amendments import (
     with_end,
 )
 from canonical.billing import Contract
+from canonical.cases import Finding
 from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.orders import Order, Page
-from canonical.parties import References
+from canonical.parties import Product, References
 from canonical.states import ContractState
 from policies.business.posting_windows import window_of
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
 from process_apis.records import cross_references
-from process_apis.records.amendments import Amendments, Applied
+from process_apis.records.amendments import Amendments, Applied, handovers
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
 
 READS = 4
 """How often a page of a list is read on for, where what it has read is not wanted."""
+
+
+class NotPossible(Exception):
+    """What is wrong with a change, each with its field."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__(findings)
+        self.findings = findings
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -90,6 +100,9 @@ class RunningContract(msgspec.Struct, frozen=True):
     """Whether it ends because nobody has renewed it."""
     rests: tuple[Rest, ...] = ()
     """When it rested, rests or will rest, the earliest first."""
+    handover: Applied | None = None
+    """The transfer by which it goes to another customer, where that is carried out and its moment is to come, or has
+    come just now: the contract is the former customer's until then."""
 
     @property
     def is_over(self) -> bool:
@@ -133,6 +146,15 @@ def order_of(context: WorkflowContext, contract_id: str) -> str:
         return connection.scalar(cross_references.foreign_ids("con", "order", (contract_id,))) or ""
 
 
+def known_products(context: WorkflowContext, contract: Contract, lines: Iterable[PricedLine]) -> dict[str, Product]:
+    """Return what the ERP says of the products of some lines. Of what is sold no more, a contract keeps what it has."""
+    had = {each.sku for each in contract.lines}
+    found = context.platforms.known_products(sorted({each.sku for each in lines}), contract.legal_entity)
+    return {
+        sku: msgspec.structs.replace(each, withdrawn=each.withdrawn and sku not in had) for sku, each in found.items()
+    }
+
+
 def running(context: WorkflowContext, amendments: Amendments, order: Order) -> RunningContract:
     """Return the contract of an accepted order, as it is now."""
     if order.plan is None:
@@ -174,7 +196,15 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         ended_by,
         lapses,
         _rests(made),
+        _on_its_way(made, contract),
     )
+
+
+def _on_its_way(made: Iterable[Applied], contract: Contract) -> Applied | None:
+    """Return the transfer of a contract to a customer that it is not handed over to yet."""
+    last = next(reversed(handovers(made)), None)
+    terms = last.preview.transfer if last else None
+    return last if terms and terms.customer_id != contract.customer_id else None
 
 
 def _counted(made: Iterable[Applied], now: datetime) -> list[Applied]:
@@ -190,11 +220,11 @@ def _counted(made: Iterable[Applied], now: datetime) -> list[Applied]:
 
 def _takes_back(later: Applied, earlier: Applied) -> bool:
     """Return whether a change that counts from the same moment as an earlier one takes that back. A pause leaves the
-    lines as they are, as other changes do: what takes it back is its own reversal."""
+    lines as they are, as other changes do, and so does a transfer: what takes it back is its own reversal."""
     if later.preview.after != earlier.preview.before:
         return False
-    first = later.actions[0]
-    return not earlier.preview.is_pause or (isinstance(first, Reverse) and first.amendment == earlier.id)
+    first, keeps_lines = later.actions[0], earlier.preview.is_pause or earlier.preview.transfer is not None
+    return not keeps_lines or (isinstance(first, Reverse) and first.amendment == earlier.id)
 
 
 def _rests(made: Iterable[Applied]) -> tuple[Rest, ...]:
@@ -326,7 +356,27 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
     if ends_at and versions and versions[-1].state != "cancelled":
         over = _version(found, ends_at, (), until, found.ended_by)
         versions.append(msgspec.structs.replace(over, state="expired") if found.lapses else over)
-    return tuple(versions)
+    return tuple(_with_holders(found, versions))
+
+
+def _with_holders(found: RunningContract, versions: Iterable[ContractVersion]) -> Iterator[ContractVersion]:
+    """Yield versions, each with the customer who has the contract then: of what is to come, as it is agreed by now."""
+    done = handovers(found.versions)
+    agreed = [*done, *(each for each in found.versions if each.is_future)]
+    moves = [(each.since, terms) for each in agreed if (terms := each.preview.transfer)]
+    first = moves[0][1].former_id if moves else found.contract.customer_id
+    for each in versions:
+        had = [terms.customer_id for since, terms in moves if since <= each.since]
+        yield msgspec.structs.replace(each, customer_id=had[-1] if had else first)
+
+
+def seen_by(principal: Principal, of: ContractTimeline) -> ContractTimeline:
+    """Return what a caller sees of a contract: a partner nothing of when another customer had it, or is to have it."""
+    if not principal.partner:
+        return of
+    own = tuple(each for each in of.versions if each.customer_id == of.customer_id)
+    present = of.present if of.present in own else None
+    return msgspec.structs.replace(of, versions=own, present=present)
 
 
 def _version(
@@ -364,7 +414,7 @@ def _to_come(
     another price of a line that ends before: it will be a case."""
     contract = msgspec.structs.replace(found.contract, lines=before)
     day, first, said = change.since.astimezone(found.zone).date(), change.actions[0], change.preview
-    if isinstance(first, Pause | Resume):
+    if isinstance(first, Pause | Resume | Transfer):
         return before, said.deltas
     if isinstance(first, Reverse):
         after = reversed_lines(before, said.after, said.before)

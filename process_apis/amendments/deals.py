@@ -23,8 +23,7 @@ from canonical.events import CONTRACT, Event
 from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.states import BEFORE_CREATION, IllegalTransition
 from policies.context.correlation import correlated
-from process_apis.amendments.contract import RunningContract, order_of, running
-from process_apis.amendments.request import NotPossible
+from process_apis.amendments.contract import NotPossible, RunningContract, order_of, running
 from process_apis.amendments.sold import wanted
 from process_apis.amendments.withdrawal import give_up
 from process_apis.amendments.workflow import OVER, Waits, wait_for_activation

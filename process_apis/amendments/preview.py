@@ -21,6 +21,7 @@ from canonical.amendments import (
     ContractChange,
     Delta,
     Explanation,
+    Handover,
     InvoicePreview,
     Pause,
     Resume,
@@ -39,6 +40,7 @@ from policies.business.posting_windows import window_of
 from process_apis.amendments.contract import RunningContract
 from process_apis.amendments.request import PlannedChange, ends_rest, renewal_in, rest_in
 from process_apis.amendments.reversal import is_to_come, reversal_in
+from process_apis.amendments.transfers import taken_back, terms
 from process_apis.runtime.context import WorkflowContext
 
 WHOLE = "the whole period"
@@ -50,8 +52,10 @@ def billing_change(
     wanted: AmendmentRequest,
     after: tuple[PricedLine, ...],
     effective_at: datetime,
+    handover: Handover | None = None,
 ) -> ContractChange:
-    """Return what billing is to make of a contract, which has the lines `after` from `effective_at` on."""
+    """Return what billing is to make of a contract, which has the lines `after` from `effective_at` on. With a
+    `handover` another customer has it from then on, or is not to have it after all."""
     first, renewal, pause = wanted.actions[0], renewal_in(wanted), rest_in(wanted)
     return ContractChange(
         amendment_id,
@@ -64,6 +68,7 @@ def billing_change(
         renewal=renewal,
         pause=Resume() if ends_rest(found, wanted) else pause,
         paused=found.rests_at(effective_at),
+        handover=handover,
     )
 
 
@@ -78,7 +83,9 @@ def preview(
 
     A change of which the day is too far away for billing has no invoices yet: they are asked for on the day.
     """
-    asked = billing_change(amendment_id, found, wanted, change.after, change.effective_at)
+    to = change.successor
+    handover = Handover(to.plan.contract) if to else taken_back(context, found, wanted)
+    asked = billing_change(amendment_id, found, wanted, change.after, change.effective_at, handover)
     try:
         said = context.platforms.preview_change(asked)
     except Rejected as refused:
@@ -110,14 +117,17 @@ def preview(
         tuple(each for each in postings if each),
         every,
         (*_differences(said, postings), *map(_unexplained, (each for each in every if not each.explained))),
-        approvals_for(
-            catalogue,
-            found.began_at,
-            contract.lines,
-            change.after,
-            charged,
-            value,
-            ended_by_us=ended_by == "us",
+        (
+            *approvals_for(
+                catalogue,
+                found.began_at,
+                contract.lines,
+                change.after,
+                charged,
+                value,
+                ended_by_us=ended_by == "us",
+            ),
+            *(to.approvals if to else ()),
         ),
         end.ends_on if (end := asked.term or asked.renewal) else None,
         said.ends_at,
@@ -125,6 +135,7 @@ def preview(
         pauses_on=rest.pauses_on if rest else None,
         resumes_on=rest.resumes_on if rest else None,
         resumes_at=said.resumes_at,
+        transfer=terms(found, to) if to else None,
     )
 
 

@@ -20,6 +20,7 @@ from canonical.amendments import (
     Pause,
     Renew,
     Resume,
+    Transfer,
     amended,
     deltas,
     ends_on,
@@ -32,8 +33,10 @@ from canonical.faults import NotFound
 from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER
 from policies.problems import FieldError, ProblemError
 from process_apis import onboarding, validation
-from process_apis.amendments.contract import Rest, RunningContract
+from process_apis.amendments import transfers
+from process_apis.amendments.contract import NotPossible, Rest, RunningContract, known_products
 from process_apis.amendments.reversal import after_reversal, is_to_come, reversal_in
+from process_apis.amendments.transfers import Successor
 from process_apis.records import customers
 from process_apis.records.amendments import Applied
 from process_apis.runtime.context import WorkflowContext
@@ -46,14 +49,6 @@ term on; and early enough for a platform that is away, before billing issues the
 NOT_IN_FORCE = ("on_hold", "compensating", "cancelled", "failed", "awaiting_approval")
 
 
-class NotPossible(Exception):
-    """What is wrong with a change, each with its field."""
-
-    def __init__(self, findings: list[Finding]) -> None:
-        super().__init__(findings)
-        self.findings = findings
-
-
 class PlannedChange(msgspec.Struct, frozen=True):
     """What a change makes of a contract: its lines from `effective_at` on, and what each action is worth."""
 
@@ -62,6 +57,8 @@ class PlannedChange(msgspec.Struct, frozen=True):
     deltas: tuple[Delta, ...]
     is_in_time: bool = False
     """Whether it takes back what does not count yet: the target has everything still, so nothing is delivered."""
+    successor: Successor | None = None
+    """Who has the contract from then on, where it goes to another customer."""
 
 
 def check(found: RunningContract, wanted: AmendmentRequest) -> None:
@@ -78,7 +75,8 @@ def check(found: RunningContract, wanted: AmendmentRequest) -> None:
         return  # it waits for the activation, and is checked again then
     of_end = (*_of_term(found, wanted), *_of_renewal(found, wanted))
     of_rest = (*_of_pause(found, wanted), *_of_resumption(found, wanted), *_while_it_rests(found, wanted))
-    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *of_end, *of_rest]
+    of_handover = (*transfers.of_transfer(found, wanted), *_before_it_goes(found, wanted))
+    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *of_end, *of_rest, *of_handover]
     if errors:
         raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
 
@@ -122,8 +120,9 @@ def _of_actions(found: RunningContract, wanted: AmendmentRequest) -> list[FieldE
         after = _after(found, wanted)
     except ActionRefused as refused:
         return [FieldError(f"$.{refused.field}", refused.reason)]
-    is_of_lines = not isinstance(actions[0], ChangeTerm | Renew | Pause | Resume) and not ends_rest(found, wanted)
-    if after == found.contract.lines and is_of_lines:
+    keeps_lines = isinstance(actions[0], ChangeTerm | Renew | Pause | Resume | Transfer)
+    keeps_lines = keeps_lines or ends_rest(found, wanted) or transfers.stays_after_all(found, wanted)
+    if after == found.contract.lines and not keeps_lines:
         return [FieldError("$.actions", "together they change nothing")]
     if not after and not any(isinstance(each, Cancel) for each in actions):
         return [FieldError("$.actions", "nothing would be left of the contract: cancel it")]
@@ -273,6 +272,14 @@ def _while_it_rests(found: RunningContract, wanted: AmendmentRequest) -> Iterato
     yield FieldError("$.actions", f"the contract is paused {_in_words(found, rest)}: {later}")
 
 
+def _before_it_goes(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
+    """Yield why a change is not taken while the contract is on its way to another customer."""
+    agreed = transfers.agreed_transfer(found)
+    lead = agreed.since - BEFORE_A_TERM if agreed else found.read_at
+    begins = moment_of(found, wanted, found.read_at)
+    yield from (FieldError("$.actions", why) for why in transfers.before_it_goes(found, wanted, begins, lead))
+
+
 def _goes_on_as_it_was(found: RunningContract, wanted: AmendmentRequest) -> bool:
     """Return whether a request takes back the pause itself, or the end of the whole contract, before it counts. Of a
     part that was to end, what is paid in the pause could be no more than the others are."""
@@ -318,6 +325,12 @@ def planned(
     """Return what a change makes of a contract, with the products, amounts and taxes as the ERP and the CRM have them
     now. Raises `NotPossible`, and the faults of the platforms."""
     contract = found.contract
+    if action := transfers.transfer_in(wanted):
+        to = transfers.successor(context, found, action)
+        day = to.transfers_at.astimezone(found.zone).date()
+        return PlannedChange(
+            to.transfers_at, to.plan.contract.lines, deltas(contract, wanted.actions, day), successor=to
+        )
     try:
         after = _after(found, wanted)
         at = moment_of(found, wanted, asked_at)
@@ -360,12 +373,7 @@ def _taxed(
         won=True,
     )
     seller = context.platforms.legal_entity(contract.legal_entity)
-    products = context.platforms.known_products(sorted({each.sku for each in changed}), contract.legal_entity)
-    had = {each.sku for each in contract.lines}  # of what is sold no more, a contract keeps what it has
-    products = {
-        sku: msgspec.structs.replace(each, withdrawn=each.withdrawn and sku not in had)
-        for sku, each in products.items()
-    }
+    products = known_products(context, contract, changed)
     if findings := validation.findings_of_lines(deal, seller, products):
         raise NotPossible([_at_its_action(each, changed, actions) for each in findings])
     decided = {each.id: each for each in validation.priced(deal, seller, products)}

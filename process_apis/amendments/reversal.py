@@ -42,6 +42,9 @@ def after_reversal(found: RunningContract, action: Reverse) -> tuple[PricedLine,
         raise ActionRefused(FIELD, f"{undone.id} has changed the end alone: agree to the former one with `term`")
     if undone.preview.is_resumption:
         raise ActionRefused(FIELD, f"{undone.id} has taken the contract up again: pause it")
+    if undone.preview.transfer and undone.since <= found.read_at:
+        former = undone.preview.transfer.former_id
+        raise ActionRefused(FIELD, f"{undone.id} has transferred the contract: transfer it back, to {former}")
     if undone.preview.is_pause and undone.since <= found.read_at:
         raise ActionRefused(FIELD, f"{undone.id} has paused the contract since {undone.since}: resume it")
     _check_untouched(undone, later)
@@ -54,8 +57,9 @@ def _check_untouched(undone: Applied, later: Iterable[Applied]) -> None:
     for each in later:
         if same := [line.name for key, line in each.touched().items() if key in touched]:
             what = "withdraw that one first" if each.is_future else "reverse that one first"
-            if each.preview.is_renewal and not each.is_future:
-                what = "that has renewed the contract, so change what is to be different"
+            if not each.is_future and (each.preview.is_renewal or each.preview.transfer):
+                how = "renewed" if each.preview.is_renewal else "transferred"
+                what = f"that has {how} the contract, so change what is to be different"
             raise ActionRefused(FIELD, f"{same[0]} was changed again with {each.id}: {what}")
 
 

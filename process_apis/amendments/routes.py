@@ -35,7 +35,7 @@ from policies.contract.parameters import (
 )
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, OUTSIDE_REGION, ProblemError
-from process_apis.amendments.contract import find, page, timeline
+from process_apis.amendments.contract import find, page, seen_by, timeline
 from process_apis.amendments.runs import AmendmentRuns
 from process_apis.runtime.context import WorkflowContext
 
@@ -81,7 +81,7 @@ def routes(context: WorkflowContext, runs: AmendmentRuns) -> tuple[HTTPRouteHand
     ) -> ContractTimeline:
         """Return every version of the contract, and which of them counts at `as_of`."""
         found = find(context, runs.records, contract_id, principal)
-        return timeline(runs.records, found, moment("as_of", as_of) or context.clock())
+        return seen_by(principal, timeline(runs.records, found, moment("as_of", as_of) or context.clock()))
 
     @operation(
         "preview_amendment",

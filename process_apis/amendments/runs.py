@@ -18,9 +18,10 @@ from policies.context.correlation import correlated
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.amendments import request
-from process_apis.amendments.contract import find
+from process_apis.amendments.contract import NotPossible, find
 from process_apis.amendments.preview import preview
 from process_apis.amendments.request import rest_in
+from process_apis.amendments.transfers import check_customer
 from process_apis.amendments.withdrawal import give_up
 from process_apis.amendments.workflow import Amending, digest, open_case
 from process_apis.records.amendments import (
@@ -62,6 +63,7 @@ class AmendmentRuns:
         known = self.records.visible(amendment_id(contract_id, wanted.key), principal)
         if known is None:
             request.check(found, wanted)
+            check_customer(self._context, found, wanted, principal)
             self._context.residency.check(found.contract.legal_entity)
         row, is_new = self.records.receive(
             found.contract, wanted, principal.subject, correlation_id, self._context.stalled_at()
@@ -78,10 +80,11 @@ class AmendmentRuns:
         context = self._context
         found = find(context, self.records, contract_id, principal)
         request.check(found, wanted)
+        check_customer(context, found, wanted, principal)
         try:
             made = request.planned(context, found, wanted, context.clock())
             return preview(context, amendment_id(contract_id, PREVIEW), found, wanted, made)
-        except request.NotPossible as refused:
+        except NotPossible as refused:
             errors = tuple(FieldError(f"$.{each.field}", each.reason) for each in refused.findings)
             raise ProblemError(CHANGE_REFUSED, "The change could never be carried out.", errors) from refused
         except (Rejected, NotFound) as fault:

@@ -27,8 +27,8 @@ from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.deals import MONTHS, Deal, DealLine, PricedLine, deal_line, plain
 from policies.problems import ProblemError
-from process_apis.amendments.contract import RunningContract
-from process_apis.amendments.request import NotPossible, check
+from process_apis.amendments.contract import NotPossible, RunningContract
+from process_apis.amendments.request import check
 from process_apis.records.amendments import Applied
 
 

@@ -16,19 +16,29 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import AmendmentPreview, ChangeTerm, NewAmendment, Pause, Resume, changed_lines, ends_on
+from canonical.amendments import (
+    AmendmentPreview,
+    ChangeTerm,
+    Handover,
+    NewAmendment,
+    Pause,
+    Resume,
+    Transfer,
+    TransferTerms,
+    changed_lines,
+    ends_on,
+)
 from canonical.cases import Action, CaseKind, Finding
-from canonical.deals import PricedLine, ProvisioningRequest, Suspension, nothing_of
+from canonical.deals import Holder, PricedLine, ProvisioningRequest, Suspension, nothing_of
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import Order
 from canonical.states import AmendmentState
 from policies.context.correlation import correlated
 from policies.problems import ProblemError
-from process_apis.amendments.contract import RunningContract, lasting, running
+from process_apis.amendments.contract import NotPossible, RunningContract, lasting, running
 from process_apis.amendments.preview import billing_change, preview
 from process_apis.amendments.request import (
     BEFORE_A_TERM,
-    NotPossible,
     PlannedChange,
     check,
     ends_rest,
@@ -37,6 +47,7 @@ from process_apis.amendments.request import (
     rest_in,
 )
 from process_apis.amendments.reversal import reversal_in
+from process_apis.amendments.transfers import agreed_plan, check_customer, onboarded, taken_back, transfer_in
 from process_apis.amendments.withdrawal import KINDS, give_up, give_up_what_follows
 from process_apis.records.amendments import ENDED, OURS, Amendments, preview_of, request_of, wake
 from process_apis.records.mass_changes import covers
@@ -113,8 +124,12 @@ class Amending(DBOSConfiguredInstance):
             if ends_on(found.contract) != wanted.actions[0].ends_on:
                 give_up(context, self._amendments, row.id, "the contract has another end meanwhile")
                 return "stopped"
+        if row.customer_id != found.contract.customer_id:
+            reason = f"it was asked for while {row.customer_id} had the contract: give it up, and ask again"
+            raise Stopped("amendment_invalid", [Finding("contract", reason)], ("compensate",))
         try:
             check(found, wanted)
+            check_customer(context, found, wanted)
             made = planned(context, found, wanted, asked_at)
         except ProblemError as refused:
             findings = [Finding(each.path.removeprefix("$."), each.reason) for each in refused.errors]
@@ -123,7 +138,7 @@ class Amending(DBOSConfiguredInstance):
             ) from refused
         except NotPossible as refused:
             raise Stopped("amendment_invalid", refused.findings, ("retry", "compensate")) from refused
-        if isinstance(wanted.actions[0], Pause) and row.effective_at and _effective(row) <= context.clock():
+        if isinstance(wanted.actions[0], Pause | Transfer) and row.effective_at and _effective(row) <= context.clock():
             reason = f"the period that it was to begin after ended on {_effective(row):%Y-%m-%d}: ask again"
             raise Stopped("amendment_invalid", [Finding("actions[0]", reason)], ("compensate",))
         said = preview(context, row.id, found, wanted, made)
@@ -216,16 +231,18 @@ class Amending(DBOSConfiguredInstance):
         known = {each.id for each in (*said.before, *said.after)}
         late = (each for each in found.contract.lines if said.after and each.id not in known)
         _check_in_time(row, found, said)
-        change = billing_change(row.id, found, wanted, (*said.after, *late), at.replace(microsecond=0))
+        handover = self._to_another(found, said) or taken_back(context, found, wanted)
+        at = said.effective_at if handover else at
+        change = billing_change(row.id, found, wanted, (*said.after, *late), at.replace(microsecond=0), handover)
         changed = context.platforms.change_contract(change)
-        if order.plan:
+        if order.plan and not handover:
             contract = msgspec.structs.replace(order.plan.contract, references=lasting(changed))
             context.orders.keep_plan(order.id, msgspec.structs.replace(order.plan, contract=contract))
         give_up_what_follows(context, self._amendments, row.id, said)
         with self._amendments.at(row.id) as one:
             version = one.next_version()
             invoices = " ".join(changed.named("invoice"))
-            is_less = less(said) or rest_in(wanted)
+            is_less = less(said) or rest_in(wanted) or said.transfer
             until = (said.ends_at and said.ends_at + _grace(wanted)) or (said.effective_at if is_less else None)
             ends_at = said.ends_at and said.ends_at.isoformat()
             one.advance("applied", next_attempt_at=until, version=version, invoices=invoices, ends_at=ends_at)
@@ -238,6 +255,17 @@ class Amending(DBOSConfiguredInstance):
         context.orders.change(order.id, crm_status="")  # the poll shows it, if this process does not
         write_status_to_crm(context, order.id)
         return "done"
+
+    def _to_another(self, found: RunningContract, said: AmendmentPreview) -> Handover | None:
+        """Return a contract as billing is to have it for another customer, which is known on both platforms then; None
+        for any other change."""
+        if said.transfer is None:
+            return None
+        try:
+            plan = onboarded(self._context, agreed_plan(self._context, found, said, said.transfer))
+        except NotPossible as refused:
+            raise Stopped("amendment_invalid", refused.findings, ("retry", "compensate")) from refused
+        return Handover(plan.contract)
 
     @DBOS.step(name="Amending.end")
     @resumable
@@ -256,6 +284,8 @@ class Amending(DBOSConfiguredInstance):
         if row.state == "applied" and rest_in(request_of(row)):
             again = self._rest(row)
             ends_at = again and again.isoformat()
+        elif row.state == "applied" and (agreed := _preview(row).transfer):
+            self._hand_over(row, agreed)
         elif row.state == "applied" or row.delivery_attempt:
             self._take_back(row)
         with self._amendments.at(row.id) as one:
@@ -278,6 +308,19 @@ class Amending(DBOSConfiguredInstance):
             attempt = context.orders.next_attempt(row.order_id)
             self._amendments.change(row.id, delivery_attempt=attempt)
             context.platforms.provision(ProvisioningRequest(row.order_id, lines, attempt, row.legal_entity))
+
+    def _hand_over(self, row: sa.Row[Any], agreed: TransferTerms) -> None:
+        """Let the other customer have the contract, and let the target and the CRM know."""
+        context, order = self._context, self._context.orders.get(row.order_id)
+        found = running(context, self._amendments, order)
+        if found.handover and found.handover.id == row.id:
+            plan = agreed_plan(context, found, _preview(row), agreed)
+            context.orders.hand_to(order.id, agreed.former_id, plan)
+        holder = context.orders.row(order.id).customer_id  # by now it may be one after that
+        if not found.is_over:
+            context.platforms.put_holder(Holder(order.id, row.id, holder, row.legal_entity))
+        context.orders.change(order.id, crm_status="")
+        write_status_to_crm(context, order.id)
 
     def _rest(self, row: sa.Row[Any]) -> datetime | None:
         """Let the target have the service suspended, or not, as the contract is now. Return when that is to be done
@@ -394,7 +437,8 @@ def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:
     """Return from when a change is carried out that counts from a moment. An end and a pause are agreed at once."""
     if isinstance(wanted.actions[0], ChangeTerm | Pause | Resume):
         return datetime.fromtimestamp(0, UTC)
-    return effective_at - BEFORE_A_TERM if renewal_in(wanted) else effective_at
+    is_before = renewal_in(wanted) or transfer_in(wanted)
+    return effective_at - BEFORE_A_TERM if is_before else effective_at
 
 
 def _grace(wanted: NewAmendment) -> timedelta:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from canonical.amendments import Action, Amendment, AmendmentPreview, NewAmendment, touched_lines
+from canonical.amendments import Action, Amendment, AmendmentPreview, NewAmendment, Reverse, touched_lines
 from canonical.billing import Contract
 from canonical.deals import PricedLine
 from canonical.ids import Clock, derived
@@ -94,6 +94,14 @@ class Applied(NamedTuple):
         if not (self.is_future and self.preview.is_renewal):
             return changed
         return {key: changed[key] for delta in self.preview.deltas if (key := delta.line) in changed}
+
+
+def handovers(versions: Iterable[Applied]) -> tuple[Applied, ...]:
+    """Return the transfers of a contract that are carried out, the earliest first, without those that were taken back
+    before they counted. The last one may be still to come."""
+    made = [each for each in versions if not each.is_future]
+    undone = {action.amendment for each in made for action in each.actions[:1] if isinstance(action, Reverse)}
+    return tuple(each for each in made if each.preview.transfer and each.id not in undone)
 
 
 def wake(engine: sa.Engine, contract_id: str, now: datetime) -> None:

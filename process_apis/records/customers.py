@@ -13,7 +13,7 @@ from canonical.orders import Page
 from canonical.parties import Customer
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
-from process_apis.records.database import NOT_BLOCKED, customers, insert_once, orders, writing
+from process_apis.records.database import NOT_BLOCKED, amendments, customers, insert_once, orders, writing
 
 DOCUMENT = sa.select(customers.c.document).where(customers.c.id == sa.bindparam("of"))
 LOCKED = DOCUMENT.with_for_update()
@@ -120,7 +120,7 @@ def last_seen(engine: sa.Engine, customer_id: str) -> Customer | None:
 
 
 def visible(engine: sa.Engine, customer_id: str, principal: Principal) -> Customer | None:
-    """Return a customer, if the caller may see one of its orders."""
+    """Return a customer, if the caller may see one of its orders, or a change of what was one."""
     query = sa.select(customers.c.document).where(customers.c.id == customer_id, _seen_by(principal))
     with engine.connect() as connection:
         document = connection.scalar(query)
@@ -135,5 +135,10 @@ def page(engine: sa.Engine, principal: Principal, cursor: str | None, limit: int
 
 
 def _seen_by(principal: Principal) -> sa.ColumnElement[bool]:
-    seen = sa.select(orders.c.customer_id).where(visibility.visible(orders, principal))
-    return customers.c.id.in_(seen)
+    """Return the condition: customers that have an order which the caller may see, or had one until they transferred
+    its contract to another."""
+    has, had = (
+        customers.c.id.in_(sa.select(each.c.customer_id).where(visibility.visible(each, principal)))
+        for each in (orders, amendments)
+    )
+    return sa.or_(has, had)

@@ -16,6 +16,7 @@ from canonical.deals import PricedLine
 from canonical.ids import Clock, derived
 from canonical.money import Money
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
+from canonical.parties import Customer
 from canonical.process_events import ORDER_EVENTS
 from canonical.states import BEFORE_CREATION, OrderState, check_order
 from canonical.tax import TaxTreatment
@@ -24,11 +25,13 @@ from process_apis.records import contract_products, paging, visibility, waiting
 from process_apis.records.database import (
     NOT_BLOCKED,
     amendments,
+    customers,
     insert_once,
     order_lines,
     order_states,
     orders,
     postings,
+    renewals,
     writing,
 )
 from process_apis.records.database import contract_products as has_had
@@ -75,6 +78,12 @@ STATUS_NOT_IN_CRM = (
     .order_by(sa.func.random())  # those of a CRM that is away do not keep others from being shown
     .limit(20)
 )
+HAD = sa.select(amendments.c.order_id).where(amendments.c.customer_id == OF, amendments.c.state == "applied")
+PLANS_HANDED_OVER = (
+    sa.select(orders.c.plan).where(orders.c.customer_id != OF, orders.c.id.in_(HAD)).order_by(orders.c.seq)
+)
+"""What a customer had before it transferred it to another, by its changes then: the transfer is one."""
+DOCUMENT = sa.select(customers.c.document).where(customers.c.id == OF)
 PLANS = sa.select(orders.c.plan).where(orders.c.customer_id == OF, orders.c.plan.is_not(None)).order_by(orders.c.seq)
 UNPOSTED: tuple[OrderState, ...] = (
     "onboarding",
@@ -102,6 +111,7 @@ POSTED_CONTRACTS = sa.select(postings.c.contract_id).where(
 )
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
+_CUSTOMER = msgspec.json.Decoder(Customer)
 
 
 def contract_of(row: sa.Row[Any]) -> str:
@@ -267,6 +277,22 @@ class Orders:
             kept = msgspec.structs.replace(plan, customer=customer, contract=contract)
             connection.execute(CHANGE, {"of": order_id, "plan": msgspec.json.encode(kept)})
 
+    def hand_to(self, order_id: str, former_id: str, plan: Plan) -> None:
+        """Let another customer have the contract of an order, which `former_id` has until now, and the partner of that
+        customer see it, with the renewal that is to come. Nothing that was written to the plan for the former customer
+        stays in it. One that is handed over already is left alone."""
+        known = {
+            "customer_id": plan.customer.id,
+            "partner": plan.customer.partner,
+            "plan": msgspec.json.encode(plan),
+            "crm_status": "",
+        }
+        to_come = renewals.c.order_id == order_id, renewals.c.next_attempt_at.is_not(None)
+        with writing(self._engine) as connection:
+            connection.execute(LOCKED, {"of": order_id}).one()
+            if connection.execute(CHANGE.where(orders.c.customer_id == former_id), known | {"of": order_id}).rowcount:
+                connection.execute(renewals.update().where(*to_come).values(customer_id=plan.customer.id))
+
     def request_lines(self, order_id: str) -> dict[int, tuple[PricedLine, ...]]:
         """Mark the waiting lines as requested in the order's present attempt. Return all lines that are on their way to
         the target, by the attempt in which each was requested: to ask again under that number is to ask once."""
@@ -385,7 +411,11 @@ class Orders:
         newest of those orders. One that was rejected or still waits has sold nothing."""
         with self._engine.connect() as connection:
             plans = [_PLAN.decode(each) for each in connection.scalars(PLANS, {"of": customer_id})]
+            document = connection.scalar(DOCUMENT, {"of": customer_id})
         newest: dict[str, TaxTreatment] = {}
+        if document:  # what it has handed over says its seller; its tax is what was decided for it last
+            tax = _CUSTOMER.decode(document).tax_treatment
+            newest |= {each.legal_entity: tax for each in self.handed_over_by(customer_id)}
         for each in plans:
             if "customer" in each.contract.references:
                 newest.pop(each.contract.legal_entity, None)  # so that it comes last
@@ -397,6 +427,12 @@ class Orders:
         query = PLANS.where(orders.c.state.in_(states))
         with self._engine.connect() as connection:
             return [_PLAN.decode(each).contract for each in connection.scalars(query, {"of": customer_id})]
+
+    def handed_over_by(self, customer_id: str) -> list[Contract]:
+        """Return the contracts that a customer had before they went to others, as these have them now."""
+        with self._engine.connect() as connection:
+            plans = connection.scalars(PLANS_HANDED_OVER, {"of": customer_id})
+            return [_PLAN.decode(each).contract for each in plans]
 
     def on_their_way(self, order_id: str, contract: Contract) -> tuple[Money, ...]:
         """Return what each other order of the customer will bring into the same books, in its currency: accepted, and

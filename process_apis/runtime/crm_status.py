@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from math import ceil
 
-from canonical.amendments import AmendmentPreview, months_between
+from canonical.amendments import AmendmentPreview, ends_on, months_between
 from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.deals import DealStatus
@@ -14,7 +15,7 @@ from canonical.orders import Order
 from canonical.states import OrderState
 from policies.context.correlation import correlated
 from process_apis.records import customers
-from process_apis.records.amendments import Amendments
+from process_apis.records.amendments import Amendments, Applied, handovers
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.holds import Held, open_cases
 
@@ -51,6 +52,9 @@ def status_of(context: WorkflowContext, order: Order) -> DealStatus:
     # of two customers has the mark of the one that gets its deals.
     customer = customers.last_seen(context.database, order.customer_id) or order.plan.customer
     made = [each for each in Amendments(context.database, context.clock).versions(contract.id) if not each.is_future]
+    until = _ends_on(contract, [each.preview for each in made])
+    transferred_on = _transferred_on(order.customer_id, made)
+    begins = transferred_on or contract.starts_on
     return DealStatus(
         order_id=order.id,
         state=order.state,
@@ -58,17 +62,21 @@ def status_of(context: WorkflowContext, order: Order) -> DealStatus:
         account_id=customer.references.get(order.crm, order.plan.account_id),
         customer_id="" if customers.shares_with(context.database, customer.id) else customer.id,
         contract_id=contract.id,
-        starts_on=contract.starts_on,
-        term_months=_term_months(contract, [each.preview for each in made]),
+        starts_on=begins,
+        term_months=ceil(months_between(begins, until)) if until else 0,
         legal_entity=order.legal_entity,
         revision=customer.revision,
+        transferred_on=transferred_on,
     )
 
 
-def _term_months(contract: Contract, changes: Sequence[AmendmentPreview]) -> int:
-    """Return the months from a contract's first day until its end as it is agreed now, a part of one as a whole; 0 for
-    one without end."""
+def _ends_on(contract: Contract, changes: Sequence[AmendmentPreview]) -> date | None:
+    """Return the end of a contract as it is agreed now, None for one without end."""
     ends = [each.ends_on for each in changes if each.sets_end]
-    if not ends:
-        return contract.term_months
-    return ceil(months_between(contract.starts_on, ends[-1])) if ends[-1] else 0
+    return ends[-1] if ends else ends_on(contract)
+
+
+def _transferred_on(customer_id: str, made: Sequence[Applied]) -> date | None:
+    """Return the day since when the present customer has a contract that another one had before; None for the first."""
+    every = [terms for each in handovers(made) if (terms := each.preview.transfer)]
+    return next((each.transfers_on for each in reversed(every) if each.customer_id == customer_id), None)

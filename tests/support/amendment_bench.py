@@ -18,6 +18,7 @@ from canonical.amendments import (
     ChangeQuantity,
     ChargedPart,
     ContractChange,
+    Handover,
     InvoicePreview,
     NewAmendment,
     Pause,
@@ -25,11 +26,20 @@ from canonical.amendments import (
 from canonical.billing import Contract, Invoice, InvoiceLine, Posting
 from canonical.cases import Action as CaseAction
 from canonical.cases import Case
-from canonical.deals import Deal, DealStatus, PricedLine, ProvisioningRequest, RenewalDeal, Suspension
+from canonical.deals import Deal, DealStatus, Holder, PricedLine, ProvisioningRequest, RenewalDeal, Suspension
 from canonical.events import LINE_PROVISIONED, Event
 from canonical.money import Money
 from canonical.orders import Plan
-from canonical.parties import Account, Address, Customer, KnownProducts, LegalEntity
+from canonical.parties import (
+    Account,
+    Address,
+    Credit,
+    Customer,
+    CustomerMatches,
+    KnownProducts,
+    LegalEntity,
+    PlatformId,
+)
 from canonical.proration import Period, share
 from canonical.tax import Tax, TaxRule
 from process_apis.amendments.contract import running
@@ -40,12 +50,23 @@ from process_apis.records import cross_references, customers
 from process_apis.records.amendments import amendment
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
-from tests.support.process_context import SOMEBODY, TestClock, contract_of
+from tests.support.process_context import DELIVERED, SOMEBODY, TestClock, contract_of
 
 SEAT = PricedLine("seat", "SEAT", "Seat", 10, Money(2000, "EUR"), "month")
 SUPPORT = PricedLine("support", "SUPPORT", "Support", 1, Money(9950, "EUR"), "month")
 MONTH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
 BUYER = Customer("cus_1", "Buyer", Address(country="DE"), crm="salesforce", references={"salesforce": "001"})
+OTHER = Customer(
+    "cus_2",
+    "Other",
+    Address(country="AT"),
+    tax_number="ATU13585627",
+    tax_treatment="reverse_charge",
+    partner="reseller-nord",
+    legal_entity="DE01",
+    crm="salesforce",
+    references={"salesforce": "002", "stripe": "cus_S2", "tryton": "2"},
+)
 VAT = Decimal("0.19")
 NO = (422, b'{"type": "/problems/platform-rejected", "title": "No", "status": 422, "detail": "no"}')
 EARLY = (422, NO[1].replace(b'"no"', b'"not yet", "field": "effective_at"'))
@@ -77,6 +98,14 @@ class Everybody:
         """Whether the last period of the term runs, so that billing says what a renewal would bill."""
         self.changes: list[ContractChange] = []
         self.requests: list[ProvisioningRequest] = []
+        self.holders: list[str] = []
+        """Who has the service, each time that the target heard of it."""
+        self.accounts = {"001": Account("001", "Buyer", Address(country="DE"))}
+        """The accounts of the CRM by their ids."""
+        self.collected: list[Contract] = []
+        """The contracts of which billing was to collect what is open."""
+        self.owed = 0
+        """What a customer owes, in cents, of a limit of 1000 euros."""
         self.suspensions: list[bool] = []
         """Whether the service was to be suspended, each time that the target heard of it."""
         self.removed = 0
@@ -119,11 +148,17 @@ class Everybody:
         match place:
             case ["crm", "v1", "deals", _] if self.deal:
                 return self.deal
-            case ["crm", "v1", "accounts", _]:
-                return Account("001", "Buyer", Address(country="DE"))
+            case ["crm", "v1", "accounts", key]:
+                return self.accounts[key]
+            case ["erp", "v1", "customers", _, "credit"]:
+                return Credit(Money(self.owed, "EUR"), Money(100_000, "EUR"))
             case ["erp", "v1", "legal-entities", code]:
-                taxes = (Tax("standard", "standard", Decimal(19)),)
-                return LegalEntity(code, "Seller", "DE", "EUR", {}, taxes, (TaxRule(tax="standard"),))
+                taxes = (
+                    Tax("standard", "standard", Decimal(19)),
+                    Tax("reverse", "reverse_charge", Decimal(0)),
+                )
+                rules = (TaxRule(tax="reverse", buyer="union", registered=True), TaxRule(tax="standard"))
+                return LegalEntity(code, "Seller", "DE", "EUR", {}, taxes, rules)
             case ["erp", "v1", "products"]:
                 return KnownProducts(("SEAT", "SUPPORT", "EXTRA"), withdrawn=self.withdrawn)
             case _:
@@ -146,6 +181,11 @@ class Everybody:
                 return self._crm(place, body)
 
     def _crm(self, place: list[str], body: bytes) -> Any:
+        if place[-1] == "collection":
+            self.collected.append(msgspec.json.decode(body, type=Contract))
+            return self.collected[-1]
+        if "customers" in place:
+            return CustomerMatches(()) if place[-1] == "matches" else PlatformId(f"{place[0]}-{place[-1]}")
         if "renewal-deals" in place:
             self.offers.setdefault(unquote(place[-1]), msgspec.json.decode(body, type=RenewalDeal))
             return {"id": f"006R{len(self.offers)}"}
@@ -158,6 +198,10 @@ class Everybody:
         if method == "DELETE":
             self.removed += 1
             return {"id": "ord"}
+        if what == ["holder"]:
+            holder = msgspec.json.decode(body, type=Holder)
+            self.holders.append(holder.customer_id)
+            return holder
         if what:
             wanted = msgspec.json.decode(body, type=Suspension)
             self.suspensions.append(wanted.suspended)
@@ -172,9 +216,14 @@ class Everybody:
         return not is_of_period and not month.start <= change.effective_at <= month.end
 
     def _is_late(self, change: ContractChange) -> bool:
-        """Return whether the period is over with which a contract was to rest, or to go on."""
+        """Return whether the period is over with which a contract was to rest, to go on, or to go to another."""
         is_done = any(each.id == change.id for each in self.changes)
-        return change.pause is not None and not is_done and change.effective_at != self._period().end
+        is_of_period = change.pause is not None or (change.handover is not None and not change.handover.taken_back)
+        return is_of_period and not is_done and change.effective_at != self._period().end
+
+    def period_end(self) -> datetime:
+        """Return when the period of billing ends that runs."""
+        return self._period().end
 
     def _period(self) -> Period:
         """Return the period that runs."""
@@ -190,6 +239,8 @@ class Everybody:
         if change.pause is not None:
             day = change.pause.until if isinstance(change.pause, Pause) else None
             return BillingPreview(self._period().end, (), resumes_at=day and datetime.combine(day, time(), UTC))
+        if change.handover is not None:
+            return self._preview_transfer(change.handover)
         if change.at_period_end and not (change.renewal and self.last_period):
             return BillingPreview(self._period().end if change.renewal is None else change.effective_at, ())
         if change.paused:
@@ -227,8 +278,27 @@ class Everybody:
         )
         return BillingPreview(change.effective_at, (InvoicePreview(draft, tuple(parts)),))
 
+    def _preview_transfer(self, handover: Handover) -> BillingPreview:
+        """Return the first invoice of a customer that billing knows: a month of all lines, with the contract's tax."""
+        month, contract = self._period(), handover.contract
+        if handover.taken_back or "customer" not in contract.references:
+            return BillingPreview(month.end, ())
+        net, day = contract.net, month.end.date()
+        gross = sum(
+            (each.net.times(1 + Decimal(contract.tax_of(each)[1]) / 100) for each in contract.lines), Money(0, "EUR")
+        )
+        line = InvoiceLine("SEAT", "Seats", 1, net, gross - net, day, day)
+        following = Period(month.end, (month.end + timedelta(days=31)).replace(day=1))
+        ids = tuple(each.id for each in contract.lines)
+        part = ChargedPart(ids, following.start, following.end, False, net, following.start, following.end, 1)
+        about = (contract.customer_id, contract.id, "DE01", "draft", day)
+        draft = Invoice("preview", "", *about, gross, gross - net, gross, contract.tax, (line,))
+        return BillingPreview(month.end, (InvoicePreview(draft, (part,)),))
+
     def _change(self, change: ContractChange) -> Contract:
         self.changes.append(change)
+        if change.handover is not None and not change.handover.taken_back:
+            return msgspec.structs.replace(change.handover.contract, state="active")
         names = change.contract.references | {"invoice": f"in_{change.id[-4:]}"}
         return msgspec.structs.replace(change.contract, lines=change.lines, references=names)
 
@@ -300,6 +370,23 @@ class Bench:
     def cases(self, subject: str) -> list[Case]:
         found = self.context.cases.page(SOMEBODY, "open", None, None, 25).items
         return [each for each in found if each.subject == subject]
+
+
+def is_customer(bench: Bench, customer: Customer, currency: str = "EUR", seller: str = "DE01") -> Contract:
+    """Let somebody be a customer of ours, with a contract of its own, which is returned."""
+    orders = bench.context.orders
+    order_id, _ = orders.receive("salesforce", f"deal-{customer.id}", 1, "cor_9", bench.context.stalled_at())
+    line = msgspec.structs.replace(SEAT, unit_price=Money(2000, currency))
+    contract = contract_of(f"con_of_{customer.id}", order_id, customer.id, (line,), references={"customer": "cus_S2"})
+    contract = msgspec.structs.replace(contract, currency=currency, legal_entity=seller)
+    orders.accept(order_id, "Deal", "seller", Plan(customer, contract, "002"))
+    for state in (*DELIVERED, "active"):
+        orders.advance(order_id, state, next_attempt_at=None)
+    customers.keep(bench.context.database, customer)
+    bench.everybody.accounts["002"] = Account(
+        "002", "Other", customer.address, customer.tax_number, partner=customer.partner
+    )
+    return contract
 
 
 def seats(quantity: int) -> ChangeQuantity:

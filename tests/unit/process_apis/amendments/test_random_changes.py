@@ -30,6 +30,7 @@ from canonical.amendments import (
     Renew,
     Resume,
     Reverse,
+    Transfer,
     mrr,
 )
 from canonical.cases import Case
@@ -38,8 +39,8 @@ from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRA
 from policies.problems import ProblemError
 from process_apis.amendments.contract import RunningContract, running, timeline
 from process_apis.amendments.withdrawal import give_up
-from process_apis.records.amendments import ENDED
-from tests.support.amendment_bench import Bench, Everybody
+from process_apis.records.amendments import ENDED, handovers
+from tests.support.amendment_bench import BUYER, OTHER, Bench, Everybody, is_customer
 from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over
 
@@ -100,8 +101,11 @@ class Changes(RuleBasedStateMachine):
         system = self.open.enter_context(answering(self.everybody.answer))
         url = f"sqlite:///{shutil.copy(self.tables, folder)}"
         self.bench = Bench(self.open.enter_context(context_over(url, self.clock, system)), self.clock, self.everybody)
+        is_customer(self.bench, OTHER)
         self.asked: dict[str, tuple[tuple[Action, ...], dict[str, Any]]] = {}
         """What was taken, by the key of each."""
+        self.left_alone = False
+        """Whether people have left it at a target that did not take what it was sent."""
 
     @property
     def ids(self) -> list[str]:
@@ -181,6 +185,18 @@ class Changes(RuleBasedStateMachine):
     def resume(self) -> None:
         self.ask([Resume()], {"effective": "period_end"})
 
+    @rule(data=st.data(), customer=st.sampled_from([BUYER.id, OTHER.id, "cus_nobody"]), days=st.integers(0, 3))
+    def transfer(self, data: st.DataObject, customer: str, days: int) -> None:
+        """Ask for a transfer, and let somebody approve it; some days before the end of the period, or long before."""
+        if days:
+            self.clock.now = max(self.clock.now, min(LAST, self.everybody.period_end() - timedelta(days=days)))
+        self.ask([Transfer(customer)], {"effective": "period_end"})
+        self.run(data)
+        for case in self.cases():
+            if "approve" in self.bench.runs.allowed(case):
+                self.bench.act(case, "approve")
+        self.run(data)
+
     @rule(provisioning=st.sampled_from(["works", "away", "refuses"]), away=st.booleans(), refuses=st.booleans())
     def trouble(self, provisioning: str, *, away: bool, refuses: bool) -> None:
         self.everybody.target, self.everybody.away = provisioning, away
@@ -198,7 +214,9 @@ class Changes(RuleBasedStateMachine):
         case = data.draw(st.sampled_from(self.cases()))
         allowed = self.bench.runs.allowed(case)
         if allowed:
-            self.bench.act(case, data.draw(st.sampled_from(list(allowed))))
+            action = data.draw(st.sampled_from(list(allowed)))
+            self.left_alone |= action == "skip"
+            self.bench.act(case, action)
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data())
@@ -257,6 +275,25 @@ class Changes(RuleBasedStateMachine):
             assert (each.state == "paused") == (bool(each.lines) and found.rests_at(each.since))
 
     @invariant()
+    def each_has_the_contract_from_who_had_it(self) -> None:
+        found, made = self.found(), handovers(self.bench.records.versions(self.bench.contract_id))
+        moves = [terms for each in made if (terms := each.preview.transfer)]
+        had = [BUYER.id, *(each.customer_id for each in moves)]
+        assert [each.former_id for each in moves] == had[:-1]
+        assert found.contract.customer_id == (had[-2] if found.handover else had[-1])
+        assert found.contract.term_months in (0, ONE_YEAR)
+        for each in made:
+            said = each.preview
+            assert mrr(said.before, "EUR") == mrr(said.after, "EUR")
+            assert [line.terms for line in said.before] == [line.terms for line in said.after]
+            assert [delta.contract_value for delta in said.deltas] in ([None], [Money(0, "EUR")])
+            assert (said.ends_on, said.ends_at) == (None, None)
+        shown = timeline(self.bench.records, found, self.clock.now)
+        for each in shown.versions:
+            mine = [terms.customer_id for one, terms in zip(made, moves, strict=True) if one.since <= each.since]
+            assert each.customer_id == (mine or [BUYER.id])[-1] or each.since > self.clock.now
+
+    @invariant()
     def one_at_a_time(self) -> None:
         on_the_way = [key for key in self.ids if self.bench.of(key).state in ("provisioning", "applying")]
         assert len(on_the_way) <= 1
@@ -281,6 +318,7 @@ class Changes(RuleBasedStateMachine):
             self.one_thing_of_each()
             self.the_versions_follow_each_other()
             self.the_service_is_as_the_contract_is()
+            self.each_has_the_contract_from_who_had_it()
             before = Money(29950, "EUR")
             assert before + self._all_deltas() == mrr(self.bench.lines(), "EUR")
         finally:
@@ -291,12 +329,18 @@ class Changes(RuleBasedStateMachine):
         found = self.found()
         is_suspended = (self.everybody.suspensions or [False])[-1]
         assert found.contract.state == "cancelled" or is_suspended == found.rests_at(self.clock.now)
+        holder = (self.everybody.holders or [BUYER.id])[-1]
+        assert self.left_alone or found.is_over or holder == found.contract.customer_id
 
     def _all_deltas(self) -> Money:
         """Return what all changes of lines are worth: a rest changes none."""
         made = self.bench.records.versions(self.bench.contract_id)
         of_lines = (each.preview for each in made if not each.is_future and not is_of_rest(each.preview))
         return total((delta.mrr for each in of_lines for delta in each.deltas), "EUR")
+
+
+ONE_YEAR = 12
+"""Months of the term that was sold."""
 
 
 def is_of_rest(said: AmendmentPreview) -> bool:
