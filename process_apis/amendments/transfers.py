@@ -283,9 +283,10 @@ def onboarded(context: WorkflowContext, plan: Plan) -> Plan:
 
 
 def taken_back(context: WorkflowContext, found: RunningContract, wanted: AmendmentRequest) -> Handover | None:
-    """Return the transfer that a request takes back before it counts, as billing has it; None for any other request."""
-    handover = found.handover if stays_after_all(found, wanted) else None
-    if handover is None or handover.preview.transfer is None:
+    """Return the transfer that a request takes back before it counts, as billing has it; None for any other request.
+    Whether it is still in time, billing says when it is carried out."""
+    action, handover = reversal_in(wanted), found.handover
+    if action is None or handover is None or handover.id != action.amendment or handover.preview.transfer is None:
         return None
     plan = agreed_plan(context, found, handover.preview, handover.preview.transfer)
     return Handover(plan.contract, handover.id)

@@ -230,9 +230,11 @@ class Amending(DBOSConfiguredInstance):
             at = datetime.fromisoformat(row.requested_at)
         known = {each.id for each in (*said.before, *said.after)}
         late = (each for each in found.contract.lines if said.after and each.id not in known)
-        _check_in_time(row, found, said)
         handover = self._to_another(found, said) or taken_back(context, found, wanted)
-        at = said.effective_at if handover else at
+        if handover is None:
+            _check_in_time(row, found, said)
+        else:
+            at = said.effective_at
         change = billing_change(row.id, found, wanted, (*said.after, *late), at.replace(microsecond=0), handover)
         changed = context.platforms.change_contract(change)
         if order.plan and not handover:
@@ -246,7 +248,7 @@ class Amending(DBOSConfiguredInstance):
             until = (said.ends_at and said.ends_at + _grace(wanted)) or (said.effective_at if is_less else None)
             ends_at = said.ends_at and said.ends_at.isoformat()
             one.advance("applied", next_attempt_at=until, version=version, invoices=invoices, ends_at=ends_at)
-            if (action := reversal_in(wanted)) and change.at_period_end:
+            if (action := reversal_in(wanted)) and (change.at_period_end or handover):
                 one.take_nothing_back(action.amendment)
             if said.sets_end and found.ends_at is not None and found.ended_by != row.id:
                 one.take_nothing_back(found.ended_by)  # the end that was agreed before does not come
@@ -313,6 +315,8 @@ class Amending(DBOSConfiguredInstance):
         """Let the other customer have the contract, and let the target and the CRM know."""
         context, order = self._context, self._context.orders.get(row.order_id)
         found = running(context, self._amendments, order)
+        if self._amendments.being_carried_out(row.contract_id):  # it may take this one back
+            raise Waits("a change of the contract that is being carried out", context.stalled_at())
         if found.handover and found.handover.id == row.id:
             plan = agreed_plan(context, found, _preview(row), agreed)
             context.orders.hand_to(order.id, agreed.former_id, plan)

@@ -194,7 +194,7 @@ class ContractChanges:
         owner = reference(contract, "customer")
         begun = {each["metadata"].get("tiergate_key"): each for each in await self._contracts.schedules_of(owner)}
         if handover.taken_back:
-            await self._stays(change, await self._handed_over(change, handover, known), begun.get(key))
+            await self._stays(change, known, begun.get(key))
             return change.contract
         done = [each for each in known.subscriptions if change_plan.has(each, change.id)]
         row = done[-1] if done else await self._handed_over(change, handover, known)
@@ -240,14 +240,22 @@ class ContractChanges:
             metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
         )
 
-    async def _stays(self, change: ContractChange, row: Row, schedule: Row | None) -> None:
-        """Let the former customer be billed on: what was to begin for the other one is taken back before."""
+    async def _stays(self, change: ContractChange, known: Known, schedule: Row | None) -> None:
+        """Let the former customer be billed on: what was to begin for the other one is taken back before. Raises
+        `Rejected` where it has begun, or where the last period of the former is over and nobody is billed since."""
         if schedule and schedule["status"] == transfers.NOT_STARTED:
             path = at("subscription_schedules", schedule["id"], "cancel")
             await self._client.post(path, f"cancel:{schedule['id']}")
         elif schedule and schedule["status"] != mapping.OVER:
             reason = f"{change.contract.id} is billed to the other customer already: transfer it back"
             raise Rejected("billing", reason, field="actions[0]")
+        if not known.running:
+            reason = (
+                f"what bills {change.contract.id} has ended for the former customer, and for the other it was taken "
+                "back before it began: nobody is billed. Give this up, and begin a subscription for the other in Stripe"
+            )
+            raise Rejected("billing", reason, field="actions[0]")
+        row = transfers.the_only_one(change.contract, known.running)
         if row["cancel_at_period_end"]:
             await self._client.post(
                 at("subscriptions", row["id"]),

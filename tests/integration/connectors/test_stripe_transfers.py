@@ -211,3 +211,41 @@ def test_a_transfer_is_refused_once_the_period_is_over(account: StripeAccount, t
         assert sale.statuses() == [("active", False)]
 
     run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_transfer_that_is_taken_back_and_interrupted_anywhere_charges_nobody_twice(
+    account: StripeAccount, tmp_path: Path, *, late: bool
+) -> None:
+    """Where it goes on in time the former customer is billed on; else billing says who is."""
+    ends: list[str] = []
+
+    async def act(sale: Sale) -> None:
+        for place in range(1, MAX_WRITES):
+            one = Sale(sale.account, sale.made, f"place-{place}")
+            former = await one.start(seat())
+            to = await other(one)
+            change = transfer(one, to)
+            await one.carry_out(change)
+            back = transfer(one, to, "amd_2", "amd_1")
+            if not await interrupted(one, back, place):
+                break
+            if late:
+                one.wait((change.effective_at - one.made.clock()) / timedelta(days=1) + 2)
+            try:
+                await one.carry_out(back)
+            except Rejected as refused:
+                ends.append(refused.reason)
+            else:
+                ends.append("done")
+            while one.made.clock() < change.effective_at + timedelta(days=5):
+                one.wait(6)
+            at = int(change.effective_at.timestamp())
+            others = [each for each in subscriptions(one, to) if each == ("active", at)]
+            running = [state for state, _ in subscriptions(one, former) if state == "active"]
+            assert len(running) + len(others) == (0 if "nobody is billed" in ends[-1] else 1)
+            assert ends[-1] == "done" or late
+
+    run(account, tmp_path, act)
+    assert len(ends) == 2
+    assert ends[-1] == "done"

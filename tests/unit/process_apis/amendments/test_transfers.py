@@ -192,6 +192,25 @@ def test_a_transfer_that_is_carried_out_is_reversed_in_time(two: Bench) -> None:
     assert two.deliver(two.run(two.ask(seats(12), key="more")).id).state == "applied"
 
 
+def test_a_reversal_that_is_on_its_way_at_the_moment_comes_first(two: Bench) -> None:
+    asked = carried_out(two)
+    back = two.ask(Reverse(asked), key="back")
+    assert two.amending.check(back) == "done"
+    two.clock.now = APRIL + timedelta(minutes=1)
+    two.run(asked)
+    assert two.context.orders.row(two.order_id).customer_id == BUYER.id
+    assert back not in two.of(asked).blocked_reason
+    assert "carried out" in two.of(asked).blocked_reason
+
+    assert two.run(back).state == "applied"
+    change = two.everybody.changes[-1]
+    assert change.handover
+    assert change.handover.taken_back == asked
+    two.run(asked)
+    assert two.context.orders.row(two.order_id).customer_id == BUYER.id
+    assert two.everybody.holders == []
+
+
 def test_a_transfer_that_counts_is_transferred_back(two: Bench) -> None:
     asked = handed_over(two)
     (why,) = refusals(two, Reverse(asked)).values()
