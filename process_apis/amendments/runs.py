@@ -98,8 +98,10 @@ class AmendmentRuns:
         if found is None:
             raise ProblemError(MISSING, f"There is no amendment {amendment_id}.")
         if not give_up(self._context, self.records, amendment_id, f"withdrawn by {principal.subject}"):
-            state = self.records.row(amendment_id).state
-            raise ProblemError(NOT_ALLOWED_NOW, f"The amendment is {state}: it cannot be withdrawn.")
+            row = self.records.row(amendment_id)
+            is_to_come = row.state == "applied" and datetime.fromisoformat(row.effective_at) > self._context.clock()
+            hint = " It does not count yet: reverse it." if is_to_come else ""
+            raise ProblemError(NOT_ALLOWED_NOW, f"The amendment is {row.state}: it cannot be withdrawn.{hint}")
         return amendment(self.records.row(amendment_id))
 
     # ---- reports of the target

@@ -175,6 +175,9 @@ def test_a_transfer_that_is_carried_out_is_reversed_in_time(two: Bench) -> None:
     asked = carried_out(two)
     (why,) = refusals(two, seats(12)).values()
     assert f"reverse {asked}" in why
+    with pytest.raises(ProblemError) as refused:
+        two.runs.withdraw(asked, SOMEBODY)
+    assert "reverse it" in refused.value.detail
 
     back = two.run(two.ask(Reverse(asked), key="back"))
     assert (back.state, back.effective_at) == ("applied", APRIL)
