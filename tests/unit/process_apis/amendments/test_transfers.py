@@ -395,7 +395,32 @@ def test_an_outage_beyond_the_end_of_the_period_is_a_case(two: Bench) -> None:
     two.clock.now = APRIL + timedelta(hours=1)
     assert two.run(asked).state == "on_hold"
     (case,) = two.cases(asked)
-    assert case.actions == ("compensate",)
+    assert case.actions == ("retry", "compensate")
+    two.act(case, "compensate")
+    assert two.run(asked).state == "given_up"
+    assert two.context.orders.row(two.order_id).customer_id == BUYER.id
+    assert two.everybody.changes == []
+
+
+def test_one_that_is_not_approved_before_its_moment_is_a_case(two: Bench) -> None:
+    asked = ask(two)
+    assert two.run(asked).state == "awaiting_approval"
+    two.clock.now = APRIL + timedelta(hours=1)
+    (case,) = two.cases(asked)
+    two.act(case, "approve")
+    two.everybody.owed = 99_000
+    assert two.run(asked).state == "on_hold"
+
+
+def test_tables_that_were_restored_to_before_a_transfer_follow_what_billing_has(two: Bench) -> None:
+    asked = carried_out(two)
+    waits = {"state": "scheduled", "version": None, "next_attempt_at": BEFORE_APRIL.isoformat()}
+    two.records.change(asked, **waits)
+    two.clock.now = APRIL + timedelta(hours=1)
+    assert two.run(asked).state == "applied"
+    assert two.context.orders.row(two.order_id).customer_id == "cus_2"
+    assert two.everybody.holders == ["cus_2"]
+    assert {each.id for each in two.everybody.changes} == {asked}
 
 
 @pytest.mark.parametrize("target", ["away", "refuses"])
