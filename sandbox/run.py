@@ -25,6 +25,7 @@ from sandbox.salesforce.dialect import DEMO, Dialect
 from sandbox.site import GERMANY, Site
 from sandbox.store import SandboxClock, Store
 from sandbox.stripe import app as stripe
+from sandbox.stripe import control as banks
 from sandbox.stripe.account import Account
 from sandbox.tryton import proxy
 from sandbox.tryton.server import TrytonServer
@@ -201,7 +202,7 @@ def control_app(
         crm.org.merge("Account", data.master, data.loser, data.values, crm.person)
 
     return Litestar(
-        [faults, add, clear, read_clock, advance, behave, jobs, service, resend, merge],
+        [faults, add, clear, read_clock, advance, behave, jobs, service, resend, merge, *banks.routes(billing)],
         openapi_config=None,
         logging_config=None,
     )

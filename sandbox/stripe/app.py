@@ -23,6 +23,7 @@ from sandbox.stripe.changes import Changes
 from sandbox.stripe.coupons import Coupons
 from sandbox.stripe.credit_notes import CreditNotes
 from sandbox.stripe.customers import Customers
+from sandbox.stripe.disputes import Disputes
 from sandbox.stripe.due import Due
 from sandbox.stripe.endpoints import Endpoints
 from sandbox.stripe.errors import StripeError, declined, invalid, unrecognized
@@ -62,6 +63,7 @@ KINDS = (
     "payment_intent",
     "charge",
     "credit_note",
+    "dispute",
     "refund",
     "balance_transaction",
     "event",
@@ -95,6 +97,7 @@ class Stripe:
         ledger = Ledger(account)
         self.payments = Payments(account, self.invoicing, ledger)
         self.refunds = Refunds(account, ledger)
+        self.disputes = Disputes(account, ledger)
         items = SubscriptionItems(account, self.invoicing.tax)
         prorations = Prorations(account, self.invoicing)
         billing = Billing(account, self.invoicing, self.pending, self.payments, items, self.coupons)
@@ -104,12 +107,14 @@ class Stripe:
         self.subscriptions = Subscriptions(account, items, billing, self.coupons, prorations)
         self.changes = Changes(account, items, prorations, billing, self.coupons, self.subscriptions)
         self.schedules = Schedules(account, items, self.coupons, billing, self.subscriptions, self.changes)
-        self.due = Due(account, billing, self.payments, self.subscriptions, self.schedules, self.refunds)
+        self.due = Due(
+            account, billing, self.payments, self.subscriptions, self.schedules, (self.refunds, self.disputes)
+        )
         self.clocks = TestClocks(account, self.due)
         self.previewed: dict[str, Object] = {}
         """The lines of the newest previews by the previews' ids: a preview shows ten (The Invoice object, `lines`)."""
         self.routes = SubscriptionRoutes(account, self.lists, self.changes, self.schedules, self.clocks, self.preview)
-        self.money = MoneyRoutes(account, self.lists, self.refunds, self.credit_notes, self.preview_note)
+        self.money = MoneyRoutes(account, self.lists, self.refunds, self.credit_notes, self.disputes, self.preview_note)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
         """Return the object that one request answers with, before expansion, at the time of whom it concerns."""
@@ -159,6 +164,8 @@ class Stripe:
             found = self.account.find(COLLECTIONS[path[0]], path[1]) or found
         if len(path) > 1 and path[0] == "subscription_items":
             found = self.items.find(path[1])[1]
+        if found.get("object") == "dispute":
+            found = self.account.get("charge", found["charge"])
         return found["id"] if found.get("object") == "customer" else found.get("customer")
 
     def _handle(self, method: str, path: list[str], params: Params) -> Object:

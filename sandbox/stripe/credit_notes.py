@@ -13,7 +13,7 @@ from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.invoicing import Invoicing, rounded_amount
 from sandbox.stripe.objects import Object, listing
-from sandbox.stripe.parameters import require
+from sandbox.stripe.parameters import require, unknown
 from sandbox.stripe.refunds import Refunds
 
 REASONS = ("duplicate", "fraudulent", "order_change", "product_unsatisfactory")
@@ -169,7 +169,7 @@ class CreditNotes:
             raise invalid(f"Invalid {at}[type]: must be one of {', '.join(LINE)}", f"{at}[type]", "")
         for key in row:
             if key not in LINE[kind]:
-                raise invalid(f"Received unknown parameter: {at}[{key}]", f"{at}[{key}]", "parameter_unknown")
+                raise unknown(f"{at}[{key}]")
         automatic: bool = invoice["automatic_tax"]["enabled"]
         if automatic and (kind == "custom_line_item" or row.get("tax_amounts")):
             reason = "An invoice with automatic tax takes neither custom lines nor tax amounts."

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sandbox.stripe.account import Account
 from sandbox.stripe.billing import Billing
+from sandbox.stripe.disputes import Disputes
 from sandbox.stripe.objects import Object
 from sandbox.stripe.payments import SEPA_DAYS, Payments
 from sandbox.stripe.periods import DAY
@@ -28,7 +29,7 @@ class Due:
         payments: Payments,
         subscriptions: Subscriptions,
         schedules: Schedules,
-        refunds: Refunds,
+        later: tuple[Refunds, Disputes],
     ) -> None:
         self.account = account
         self.billing = billing
@@ -36,7 +37,7 @@ class Due:
         self.payments = payments
         self.subscriptions = subscriptions
         self.schedules = schedules
-        self.refunds = refunds
+        self.later = later
 
     def tick(self, clock: str | None = None) -> None:
         """Do what is due: start schedules, go on to phases and periods, finalize drafts, retry payments."""
@@ -51,7 +52,8 @@ class Due:
                 self.billing.follow(each["subscription"])
         for each in self._of("invoice", clock):
             self._collect(each, now)
-        self.refunds.tick(clock)
+        for each in self.later:
+            each.tick(clock)
         self.payments.ledger.tick()
 
     def catch_up(self, clock: str | None, start: int, target: int) -> None:
@@ -112,7 +114,8 @@ class Due:
         for each in self._of("charge", clock):
             if each["status"] == "pending":
                 yield each["created"] + SEPA_DAYS * DAY
-        yield from self.refunds.moments(clock)
+        for each in self.later:
+            yield from each.moments(clock)
 
     def go_on(self, key: str, now: int) -> None:
         """Take a subscription through the phases and periods that have passed, in their order.

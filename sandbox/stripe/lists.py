@@ -28,6 +28,7 @@ FILTERS = {
     "payment_intent": "customer",
     "charge": "customer payment_intent",
     "credit_note": "customer invoice",
+    "dispute": "charge payment_intent",
     "refund": "charge payment_intent",
     "balance_transaction": "currency payout source type",
     "event": "type types",

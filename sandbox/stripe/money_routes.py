@@ -1,4 +1,4 @@
-"""The routes of what is taken off and goes back: credit notes and refunds."""
+"""The routes of what is taken off and goes back: credit notes, refunds and disputes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sandbox.stripe.account import Account
 from sandbox.stripe.credit_notes import CreditNotes
+from sandbox.stripe.disputes import Disputes
 from sandbox.stripe.errors import unrecognized
 from sandbox.stripe.forms import Params
 from sandbox.stripe.lists import PAGING, Lists
@@ -25,6 +26,7 @@ class MoneyRoutes:
         lists: Lists,
         refunds: Refunds,
         credit_notes: CreditNotes,
+        disputes: Disputes,
         preview: Callable[[Params], Object],
     ) -> None:
         """Answer previews of credit notes with `preview`, which stores nothing."""
@@ -32,12 +34,13 @@ class MoneyRoutes:
         self.lists = lists
         self.refunds = refunds
         self.credit_notes = credit_notes
+        self.disputes = disputes
         self.preview = preview
         self.previewed: list[list[Object]] = []
         """The lines of the newest previews of credit notes, of which further pages may be asked for."""
 
     def answer(self, method: str, path: list[str], params: Params) -> Object | None:
-        """Return the answer of a request about credit notes or refunds that is no plain one."""
+        """Return the answer of a request about credit notes, refunds or disputes that is no plain one."""
         match method, path:
             case "POST", ["refunds", *rest]:
                 return self._refund(rest, params)
@@ -46,7 +49,12 @@ class MoneyRoutes:
             case "GET", ["charges", key, "refunds"]:
                 rows = self.refunds.of(self.account.get("charge", key))[::-1]
                 return self.lists.cut("refund", f"/v1/charges/{key}/refunds", rows, params)
-            case "POST", ["balance_transactions", *_]:
+            case "POST", ["disputes", key]:
+                accept("dispute.updated", params)
+                return self.disputes.update(self.account.get("dispute", key), params)
+            case "POST", ["disputes", key, "close"]:
+                return self.disputes.close(self.account.get("dispute", key))
+            case "POST", ["balance_transactions" | "disputes", *_]:
                 raise unrecognized(method, path)
             case _:
                 return None

@@ -341,6 +341,29 @@ def _credit_note_line_item() -> Object:
     }
 
 
+def _dispute() -> Object:
+    return {
+        **empty("payment_intent payment_method_details"),
+        **_all("", "charge currency reason"),
+        **_lists("balance_transactions enhanced_eligibility_types"),
+        "amount": 0,
+        "evidence": {
+            **empty("access_activity_log billing_address cancellation_policy cancellation_policy_disclosure"),
+            **empty("cancellation_rebuttal customer_communication customer_email_address customer_name"),
+            **empty("customer_purchase_ip customer_signature duplicate_charge_documentation"),
+            **empty("duplicate_charge_explanation duplicate_charge_id product_description receipt refund_policy"),
+            **empty("refund_policy_disclosure refund_refusal_explanation service_date service_documentation"),
+            **empty("shipping_address shipping_carrier shipping_date shipping_documentation"),
+            **empty("shipping_tracking_number uncategorized_file uncategorized_text"),
+            "enhanced_evidence": {},
+        },
+        "evidence_details": {},
+        "is_charge_refundable": False,
+        "metadata": {},
+        "status": "needs_response",
+    }
+
+
 def _event() -> Object:
     return {
         "api_version": None,
@@ -437,6 +460,7 @@ KINDS: dict[str, tuple[str, Callable[[], Object]]] = {
     "refund": ("re", _refund),
     "credit_note": ("cn", _credit_note),
     "credit_note_line_item": ("cnli", _credit_note_line_item),
+    "dispute": ("du", _dispute),
     "balance_transaction": ("txn", _balance_transaction),
     "event": ("evt", _event),
     "webhook_endpoint": ("we", _webhook_endpoint),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sandbox.stripe.errors import invalid
+from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.forms import Params
 
 ACCEPTED = {
@@ -83,6 +83,7 @@ ACCEPTED = {
         "refund_amount refunds"
     ),
     "credit_note.updated": "memo metadata",
+    "dispute.updated": "evidence metadata submit",
     "refund": "amount charge metadata payment_intent reason",
     "refund.updated": "metadata",
     "payment_record": (
@@ -104,7 +105,7 @@ def accept(kind: str, params: Params) -> None:
     known = {*ACCEPTED.get(kind, "").split(), "expand"}
     for key in params:
         if key not in known:
-            raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
+            raise unknown(key)
     params.pop("expand", None)
     _check_metadata(params)
 
@@ -126,6 +127,11 @@ def _check_metadata(params: Any) -> None:
                 raise invalid(f"Invalid key: {key} must be a string under {METADATA_KEY} characters", "metadata")
             if len(str(each)) > METADATA_VALUE:
                 raise invalid(f"Invalid val: {each} must be a string under {METADATA_VALUE} characters", "metadata")
+
+
+def unknown(name: str) -> StripeError:
+    """Return the refusal of a parameter that is not taken."""
+    return invalid(f"Received unknown parameter: {name}", name, "parameter_unknown")
 
 
 def require(params: Params, *names: str) -> None:

@@ -20,7 +20,7 @@ DECLINES = {
     "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
 }
 REFUSED_AT_ATTACH = {"pm_card_chargeDeclined": "generic_decline", "pm_card_visa_chargeDeclined": "generic_decline"}
-SEPA_TOKENS = {"pm_success_de": True, "pm_failed_de": False}
+SEPA_TOKENS = {"pm_success_de": True, "pm_failed_de": False, "pm_disputed_de": True}
 """Test payment methods of SEPA Direct Debit, and whether they pay (SEPA Direct Debit: Test your integration)."""
 SEPA_DAYS = 5
 """How long a direct debit is on its way (SEPA Direct Debit: a delayed notification payment method)."""

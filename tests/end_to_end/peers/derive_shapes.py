@@ -33,6 +33,7 @@ OBJECTS = {
     "charge": "Charge",
     "credit_note": "CreditNote",
     "credit_note_line_item": "CreditNoteLineItem",
+    "dispute": "Dispute",
     "refund": "Refund",
     "balance_transaction": "BalanceTransaction",
     "event": "Event",

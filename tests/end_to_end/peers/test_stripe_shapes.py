@@ -21,7 +21,7 @@ TABLE: list[tuple[str, str, list[str], bool]] = msgspec.json.decode(
     Path(__file__).with_name("stripe_shapes.json").read_bytes(), type=list[tuple[str, str, list[str], bool]]
 )
 KINDS = sorted({row[0] for row in TABLE})
-AFTERWARDS = {"credit_note", "credit_note_line_item", "refund"}
+AFTERWARDS = {"credit_note", "credit_note_line_item", "dispute", "refund"}
 """Kinds that no sale makes: what comes after it does."""
 LISTS = (
     "customers",
@@ -148,6 +148,9 @@ def test_what_comes_after_a_sale_has_stripes_keys_and_types(api: stripe.StripeCl
     own: Any = {"type": "custom_line_item", "description": "Goodwill", "unit_amount": 0}
     refund: Any = {"invoice": invoice.id, "lines": [credit, own], "credit_amount": 200, "refund_amount": 9_800}
     api.v1.credit_notes.create(refund)
+    disputed = [paid(api, method=f"pm_card_createDispute{each}") for each in ("", "Inquiry")]
+    account.wait(1)
+    assert len(api.v1.disputes.list().data) == len(disputed)
 
     made = [each for kind in ("charge", "event", *AFTERWARDS) for each in account.account.all(kind)]
     found = [each for row in made for each in objects(row)]
