@@ -15,6 +15,7 @@ from sandbox.stripe.payments import Payments
 from sandbox.stripe.periods import DAY, HOUR, times
 from sandbox.stripe.subscription_items import SubscriptionItems, metered
 
+LATE = ("past_due", "unpaid")
 SHOWN = ("custom_fields", "description", "footer")
 """What is said of the invoices of a subscription, and shown on each (API reference: Create a schedule,
 `phases.invoice_settings`)."""
@@ -173,15 +174,16 @@ class Billing:
     def held(self, subscription: Object, invoice: Object) -> bool:
         """Do what a paused collection does with an invoice, and return whether it is paused (Pause payment collection).
 
-        It stays a draft, is finalized and marked as uncollectible, or is void at once, whatever it comes to.
+        It stays a draft, is finalized and marked as uncollectible, or is void at once, whatever it comes to. One of a
+        subscription that is unpaid stays a draft as well (How subscriptions work: Unpaid subscriptions).
         """
+        if subscription["status"] == "unpaid":
+            return self._kept(invoice)
         paused: Object | None = subscription["pause_collection"]
         if paused is None:
             return False
         if paused["behavior"] == "keep_as_draft":
-            kept: Object = {"auto_advance": False, "automatically_finalizes_at": None}
-            self.account.save(invoice | kept, "invoice.updated")
-            return True
+            return self._kept(invoice)
         if paused["behavior"] == "void":
             self.invoicing.void_at_once(invoice)
             return True
@@ -190,29 +192,33 @@ class Billing:
             self.invoicing.write_off(final)
         return True
 
+    def _kept(self, draft: Object) -> bool:
+        kept: Object = {"auto_advance": False, "automatically_finalizes_at": None}
+        self.account.save(draft | kept, "invoice.updated")
+        return True
+
     def follow(self, key: str) -> None:
         """Set the status of a subscription to what follows from its latest invoice."""
         subscription = self.account.get("subscription", key)
         if subscription["status"] == "canceled":
             return
-        invoice = self.account.find("invoice", subscription["latest_invoice"] or "")
-        if (
-            invoice is None
-            or subscription["pause_collection"]
-            or (
-                invoice["status"] == "paid"
-                or invoice["collection_method"] == "send_invoice"
-                or not invoice["attempted"]
-                or self._on_its_way(invoice)
-            )
-        ):
-            status = "active"
-        else:
-            status = "past_due" if subscription["status"] in ("active", "past_due") else "incomplete"
+        status = self._status(subscription, self.account.find("invoice", subscription["latest_invoice"] or ""))
         if status != subscription["status"]:
             self.account.save(
                 subscription | {"status": status}, "customer.subscription.updated", {"status": subscription["status"]}
             )
+
+    def _status(self, subscription: Object, invoice: Object | None) -> str:
+        """Return the status that follows from the latest invoice. One that is late stays so until that is paid (How
+        subscriptions work: Payment status)."""
+        present: str = subscription["status"]
+        if invoice is None or subscription["pause_collection"]:
+            return "active"
+        if invoice["status"] == "paid" or invoice["collection_method"] == "send_invoice":
+            return "active"
+        if not invoice["attempted"] or self._on_its_way(invoice):
+            return present if present in LATE else "active"
+        return {"active": "past_due"}.get(present, present)
 
     def _on_its_way(self, invoice: Object) -> bool:
         """Return whether a direct debit is processing (Billing: Subscriptions with delayed notification payments)."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
-from litestar import Response, post
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from sandbox.stripe.app import Stripe
+from sandbox.stripe.dunning import Declines, Retries
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.objects import Object
 
@@ -41,7 +42,21 @@ def routes(stripe: Stripe) -> list[HTTPRouteHandler]:
         with stripe.account.at(stripe.clocks.time(stripe.account.get("charge", dispute["charge"])["customer"])):
             return stripe.disputes.decide(dispute, data.outcome)
 
-    return [give_back, decide]
+    @post("/billing/payment_methods/{method_id:str}", exception_handlers={StripeError: _refused})
+    async def decline(method_id: FromPath[str], data: Declines) -> Declines:
+        stripe.due.dunning.refuse(method_id, data)
+        return data
+
+    @get("/billing/retries")
+    async def retries() -> Retries:
+        return stripe.due.dunning.settings()
+
+    @post("/billing/retries")
+    async def retry(data: Retries) -> Retries:
+        stripe.due.dunning.configure(data)
+        return data
+
+    return [give_back, decide, decline, retries, retry]
 
 
 def _refused(_: object, error: StripeError) -> Response[Object]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sandbox.stripe.account import Account
 from sandbox.stripe.billing import Billing
 from sandbox.stripe.disputes import Disputes
+from sandbox.stripe.dunning import Dunning
 from sandbox.stripe.objects import Object
 from sandbox.stripe.payments import SEPA_DAYS, Payments
 from sandbox.stripe.periods import DAY
@@ -16,7 +17,7 @@ from sandbox.stripe.subscriptions import Subscriptions
 
 GRACE = 5
 """Seconds in which the client that finalized an invoice may also charge it, before the platform does."""
-RUNNING = ("active", "past_due", "incomplete")
+RUNNING = ("active", "past_due", "unpaid", "incomplete")
 
 
 class Due:
@@ -38,6 +39,7 @@ class Due:
         self.subscriptions = subscriptions
         self.schedules = schedules
         self.later = later
+        self.dunning = Dunning(account, billing, subscriptions)
 
     def tick(self, clock: str | None = None) -> None:
         """Do what is due: start schedules, go on to phases and periods, finalize drafts, retry payments."""
@@ -48,8 +50,7 @@ class Due:
         for subscription in self._of("subscription", clock):
             self.go_on(subscription["id"], now)
         for each in self.payments.tick(clock):
-            if each["subscription"]:
-                self.billing.follow(each["subscription"])
+            self.dunning.follow(each)
         for each in self._of("invoice", clock):
             self._collect(each, now)
         for each in self.later:
@@ -161,8 +162,7 @@ class Due:
         attempt = invoice["next_payment_attempt"]
         if invoice["status"] == "open" and attempt and attempt + GRACE <= now:
             self.payments.collect(invoice)
-            if invoice["subscription"]:
-                self.billing.follow(invoice["subscription"])
+            self.dunning.follow(invoice)
 
     def _without_tax(self, invoice: Object) -> None:
         """Stop to tax what went on without tax (Collect customer addresses: Invoice finalization errors)."""

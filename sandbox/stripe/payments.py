@@ -15,6 +15,15 @@ from sandbox.stripe.parameters import require
 from sandbox.stripe.periods import DAY
 
 RETRY_DAYS = (1, 3, 5, 7)
+"""After how many days each retry comes, where the account has set nothing."""
+HARD = (
+    *("authentication_required", "highest_risk_level", "incorrect_number", "lost_card", "pickup_card", "stolen_card"),
+    *("revocation_of_all_authorizations", "revocation_of_authorization", "transaction_not_allowed"),
+)
+"""Declines after which a card is not charged again: retries are scheduled on, and charge another one only (Automate
+payment retries: Non-retryable decline codes)."""
+RETRIES, DECLINED = "settings.retries", "bank.decline"
+"""The kinds under which is kept what people set in the dashboard, and which cards their banks refuse."""
 DECLINES = {
     "pm_card_chargeCustomerFail": "generic_decline",
     "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
@@ -34,10 +43,11 @@ class Payments:
         self.invoicing = invoicing
         self.ledger = ledger
 
-    def pay(self, invoice: Object, method: str = "", *, out_of_band: bool = False) -> Object:
+    def pay(self, invoice: Object, method: str = "", *, out_of_band: bool = False, by_itself: bool = False) -> Object:
         """Charge the invoice now. Raises the card error of a decline, after the attempt is recorded.
 
-        A direct debit leaves it open while it is on its way.
+        A direct debit leaves it open while it is on its way. The first attempt counts, and those that the platform
+        makes `by_itself` (The Invoice object, `attempt_count`).
         """
         if invoice["status"] == "paid":
             raise invalid("Invoice is already paid", code="invoice_already_paid")
@@ -56,21 +66,28 @@ class Payments:
         chosen = self.account.find("payment_method", method or self.invoicing.method(invoice) or "")
         if chosen is None:
             raise invalid("There is no `default_payment_method` set on this Customer or Invoice.", code="missing")
-        invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
+        counts = by_itself or not invoice["attempt_count"]
+        invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + counts}
         if chosen["type"] == "sepa_debit":
             return self._debit(invoice, intent, chosen)
-        reason = DECLINES.get(chosen["metadata"].get("token", ""))
-        charge = self._charge(intent, chosen, "failed" if reason else "succeeded", _of(invoice))
+        reason = self._decline(chosen)
+        charge = self._charge(intent, chosen, "failed" if reason else "succeeded", _of(invoice), reason)
         if reason is None:
             return self._paid(invoice, charge)
         error = declined(reason, charge=charge["id"], payment_intent={"id": intent["id"]})
-        self._failed(invoice, charge, error)
+        self._failed(invoice, charge, error, schedules=counts)
         raise error
 
     def collect(self, invoice: Object) -> Object:
-        """Charge the invoice as the platform itself does: a decline is recorded and raises nothing."""
+        """Charge the invoice as the platform itself does: a decline is recorded and raises nothing.
+
+        A card that was declined for good is not charged, and what was scheduled counts all the same.
+        """
+        if self._is_refused(invoice):
+            skipped = invoice | {"attempt_count": invoice["attempt_count"] + 1}
+            return self.account.save(skipped | self._next(skipped), "invoice.updated", invoice)
         try:
-            return self.pay(invoice)
+            return self.pay(invoice, by_itself=True)
         except StripeError:
             return self.account.get("invoice", invoice["id"]) | {}
 
@@ -196,7 +213,8 @@ class Payments:
             return self._paid(invoice, charge)
         failure = {"failure_code": "debit_not_authorized", "failure_message": "The direct debit was not authorized."}
         self.account.save(charge | failure | {"status": "failed"}, "charge.failed")
-        self._failed(invoice, charge, invalid(failure["failure_message"], code=failure["failure_code"]))
+        error = invalid(failure["failure_message"], code=failure["failure_code"])
+        self._failed(invoice, charge, error, schedules=True)
         return invoice
 
     # ---- how it ends
@@ -218,8 +236,31 @@ class Payments:
         self.account.save(request | paid, "invoice_payment.paid")
         return self.invoicing.settled(invoice)
 
-    def _failed(self, invoice: Object, charge: Object, error: StripeError) -> None:
-        """Record an attempt that failed. The platform tries again after days (Billing: Smart Retries)."""
+    def _decline(self, method: Object) -> str | None:
+        """Return the code with which a card is declined."""
+        kept = self.account.find(DECLINED, method["id"])
+        return kept["code"] if kept else DECLINES.get(method["metadata"].get("token", ""))
+
+    def _is_refused(self, invoice: Object) -> bool:
+        """Return whether the card that an invoice would be charged to was declined for good already."""
+        if invoice["status"] != "open":
+            return False
+        charge = self.account.find("charge", self.invoicing.intent(invoice)["latest_charge"] or "")
+        return (
+            charge is not None
+            and charge["outcome"]["reason"] in HARD
+            and charge["payment_method"] == self.invoicing.method(invoice)
+        )
+
+    def _next(self, invoice: Object) -> Object:
+        """Return when an invoice is tried again (Automate payment retries: Custom retry schedule)."""
+        kept = self.account.find(RETRIES, RETRIES)
+        days = kept["settings"]["days"] if kept else RETRY_DAYS
+        tries, now = invoice["attempt_count"], self.account.clock.seconds()
+        return {"next_payment_attempt": now + days[tries - 1] * DAY if tries <= len(days) else None}
+
+    def _failed(self, invoice: Object, charge: Object, error: StripeError, *, schedules: bool) -> None:
+        """Record an attempt that failed. The platform tries again after days."""
         self.account.save(
             self.invoicing.intent(invoice)
             | {
@@ -229,11 +270,11 @@ class Payments:
             },
             "payment_intent.payment_failed",
         )
-        tries, now = invoice["attempt_count"], self.account.clock.seconds()
-        invoice["next_payment_attempt"] = now + RETRY_DAYS[tries - 1] * DAY if tries <= len(RETRY_DAYS) else None
-        self.account.save(invoice, "invoice.payment_failed")
+        self.account.save(invoice | (self._next(invoice) if schedules else {}), "invoice.payment_failed")
 
-    def _charge(self, intent: Object, method: Object, status: str, description: str | None) -> Object:
+    def _charge(
+        self, intent: Object, method: Object, status: str, description: str | None, reason: str | None = None
+    ) -> Object:
         paid = status == "succeeded"
         kind = method["type"]
         failure: Object = {"failure_code": "card_declined", "failure_message": "Your card was declined."}
@@ -252,6 +293,9 @@ class Payments:
             description=description,
             **(failure if status == "failed" else {}),
         )
+        if reason:
+            refusal: Object = {"reason": reason, "network_status": "declined_by_network", "type": "issuer_declined"}
+            charge["outcome"] |= refusal
         return self.account.save(self.ledger.charged(charge) if paid else charge, f"charge.{status}")
 
 

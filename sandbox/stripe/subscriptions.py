@@ -163,7 +163,13 @@ class Subscriptions:
     # ---- the end
 
     def cancel(
-        self, subscription: Object, params: Params, *, prorate: bool | None = None, invoice_now: bool | None = None
+        self,
+        subscription: Object,
+        params: Params,
+        *,
+        prorate: bool | None = None,
+        invoice_now: bool | None = None,
+        reason: str = "cancellation_requested",
     ) -> Object:
         """End a subscription now. What is unused is credited with `prorate`, and what is pending is billed with
         `invoice_now`; neither is, where nothing is said, and pending prorations are removed then. All invoices of the
@@ -193,9 +199,7 @@ class Subscriptions:
             "status": "canceled",
             "canceled_at": subscription["canceled_at"] or now,
             "ended_at": now,
-            "cancellation_details": subscription["cancellation_details"]
-            | reasons
-            | {"reason": "cancellation_requested"},
+            "cancellation_details": subscription["cancellation_details"] | reasons | {"reason": reason},
         }
         gone = self.account.save(subscription | ended, "customer.subscription.deleted")
         self.billing.invoicing.stop_collection(subscription["customer"], "open")
