@@ -32,6 +32,8 @@ from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoicing import Invoicing
 from sandbox.stripe.ledger import Ledger
 from sandbox.stripe.lists import Lists
+from sandbox.stripe.meter_routes import MeterRoutes
+from sandbox.stripe.meters import Meters
 from sandbox.stripe.money_routes import MoneyRoutes
 from sandbox.stripe.objects import Object
 from sandbox.stripe.parameters import ACCEPTED, accept
@@ -46,6 +48,7 @@ from sandbox.stripe.subscription_items import SubscriptionItems
 from sandbox.stripe.subscription_routes import SubscriptionRoutes
 from sandbox.stripe.subscriptions import Subscriptions
 from sandbox.stripe.test_clocks import TestClocks
+from sandbox.stripe.usage import Usage
 
 Params = forms.Params
 PlatformRequest = Request[Any, Any, Any]
@@ -85,6 +88,7 @@ class Stripe:
         self.account = account
         self.api_key = api_key
         self.prices = Prices(account)
+        self.meters = Meters(account)
         self.lists = Lists(account, search_lag)
         self.endpoints = Endpoints(account)
         self.balances = Balances(account)
@@ -100,28 +104,32 @@ class Stripe:
         self.disputes = Disputes(account, ledger)
         items = SubscriptionItems(account, self.invoicing.tax)
         prorations = Prorations(account, self.invoicing)
-        billing = Billing(account, self.invoicing, self.pending, self.payments, items, self.coupons)
+        usage = Usage(account, self.invoicing, self.meters)
+        self.invoicing.counted = usage.counted_again
+        billing = Billing(account, self.invoicing, self.pending, self.payments, items, self.coupons, usage)
         self.items = items
         self.billing = billing
         self.credit_notes = CreditNotes(account, self.invoicing, self.refunds, billing.follow)
         self.subscriptions = Subscriptions(account, items, billing, self.coupons, prorations)
         self.changes = Changes(account, items, prorations, billing, self.coupons, self.subscriptions)
         self.schedules = Schedules(account, items, self.coupons, billing, self.subscriptions, self.changes)
-        self.due = Due(
-            account, billing, self.payments, self.subscriptions, self.schedules, (self.refunds, self.disputes)
-        )
+        later = (self.refunds, self.disputes, self.meters)
+        self.due = Due(account, billing, self.payments, self.subscriptions, self.schedules, later)
         self.clocks = TestClocks(account, self.due)
         self.previewed: dict[str, Object] = {}
         """The lines of the newest previews by the previews' ids: a preview shows ten (The Invoice object, `lines`)."""
         self.routes = SubscriptionRoutes(account, self.lists, self.changes, self.schedules, self.clocks, self.preview)
+        self.metering = MeterRoutes(account, self.lists, self.meters)
         self.money = MoneyRoutes(account, self.lists, self.refunds, self.credit_notes, self.disputes, self.preview_note)
 
     def handle(self, method: str, path: list[str], params: Params) -> Object:
         """Return the object that one request answers with, before expansion, at the time of whom it concerns."""
         with self.account.at(self.clocks.time(self._customer(path, params), params.get("test_clock"))):
             self._check_paid(method, path, params)
-            answer = self.routes.answer(method, path, params) or self.money.answer(method, path, params)
-            return self._handle(method, path, params) if answer is None else answer
+            for routes in (self.routes, self.money, self.metering):
+                if (answer := routes.answer(method, path, params)) is not None:
+                    return answer
+            return self._handle(method, path, params)
 
     def _check_paid(self, method: str, path: list[str], params: Params) -> None:
         """Refuse a change whose invoice cannot be paid, where that is asked: a copy of the account tries it first.
@@ -155,6 +163,8 @@ class Stripe:
         """Return the customer that a request concerns."""
         if "customer" in params:
             return params["customer"]
+        if path[:1] == ["billing"]:
+            return self.meters.owner(path, params)
         key = params.get("subscription") or params.get("from_subscription") or ""
         found: Object = self.account.find("subscription", key) or {}
         found = self.account.find("subscription_schedule", params.get("schedule") or "") or found
@@ -374,6 +384,16 @@ def stripe_app(stripe: Stripe) -> Litestar:
             account.remember(key, fingerprint, status, answer)
         return Response(answer, status_code=status, headers=headers)
 
+    @route("/v2/core/events", http_method=["GET"])
+    async def events(request: PlatformRequest) -> Response[Any]:
+        _authenticate(request, stripe.api_key)
+        return Response(stripe.metering.thin_events(forms.decode(request.scope["query_string"].decode())))
+
+    @route("/v2/core/events/{key:str}", http_method=["GET"])
+    async def event(request: PlatformRequest, key: FromPath[str]) -> Response[Any]:
+        _authenticate(request, stripe.api_key)
+        return Response(stripe.metering.thin_event(key))
+
     def refused(_: PlatformRequest, error: StripeError) -> Response[Any]:
         return Response(error.body, status_code=error.status, headers={"request-id": f"req_{secrets.token_hex(7)}"})
 
@@ -382,7 +402,7 @@ def stripe_app(stripe: Stripe) -> Litestar:
         return Response(body, status_code=error.status_code)
 
     return Litestar(
-        [v1],
+        [v1, events, event],
         exception_handlers={StripeError: refused, HTTPException: unknown},
         openapi_config=None,
         logging_config=None,

@@ -14,6 +14,7 @@ from sandbox.stripe.objects import Object
 from sandbox.stripe.payments import Payments
 from sandbox.stripe.periods import DAY, HOUR, times
 from sandbox.stripe.subscription_items import SubscriptionItems, metered
+from sandbox.stripe.usage import Usage
 
 LATE = ("past_due", "unpaid")
 SHOWN = ("custom_fields", "description", "footer")
@@ -32,6 +33,7 @@ class Billing:
         payments: Payments,
         items: SubscriptionItems,
         coupons: Coupons,
+        usage: Usage,
     ) -> None:
         self.account = account
         self.invoicing = invoicing
@@ -39,6 +41,7 @@ class Billing:
         self.payments = payments
         self.items = items
         self.coupons = coupons
+        self.usage = usage
 
     def bill(
         self,
@@ -49,11 +52,12 @@ class Billing:
         periods: bool = True,
         free: bool = False,
         since: int | None = None,
+        used: tuple[int, int] | None = None,
     ) -> Object:
         """Create a draft with the pending items, one-off prices and, with `periods`, the present period.
 
         A first period that is no whole one costs a part, or nothing where it is `free`. So does the time from `since`
-        to the present period (Backdate subscriptions).
+        to the present period (Backdate subscriptions). What is metered is billed for the time `used`, which is over.
         """
         account, key = self.account, subscription["id"]
         rates = subscription["default_tax_rates"]
@@ -63,7 +67,9 @@ class Billing:
         if since is not None and not free:
             lines += [line for each in items for line in self._lines(subscription, each, (since, period[0]))]
         if periods:
-            lines += [line for each in items for line in self._lines(subscription, each, period, free=free)]
+            lines += [line for each in items for line in self._lines(subscription, each, period, free=free, used=used)]
+        elif used:
+            lines += [line for each in items if metered(each["price"]) for line in self._used(subscription, each, used)]
         lines += [self._extra(subscription, each, period[0]) for each in extra]
         days, now = subscription["days_until_due"], account.clock.seconds()
         invoice = self.invoicing.draft(
@@ -97,16 +103,24 @@ class Billing:
         return invoice
 
     def _lines(
-        self, subscription: Object, item: Object, period: tuple[int, int], *, free: bool = False
+        self,
+        subscription: Object,
+        item: Object,
+        period: tuple[int, int],
+        *,
+        free: bool = False,
+        used: tuple[int, int] | None = None,
     ) -> list[Object]:
-        """Return the line of an item for a period: none for usage, which is billed afterwards and of which there is
-        none here, unless classic billing mode shows it as zero (Compare classic and flexible billing mode).
+        """Return the lines of an item for a period: of usage those of the time `used`. Before there is any, classic
+        billing mode shows it as zero, and flexible has no line (Compare classic and flexible billing mode).
 
         The metadata of a recurring line is its subscription's, not its item's (Invoice Line Item, `metadata`).
         """
-        usage = metered(item["price"])
-        if usage and subscription["billing_mode"]["type"] == "flexible":
-            return []
+        if metered(item["price"]):
+            if used:
+                return self._used(subscription, item, used)
+            is_shown = subscription["billing_mode"]["type"] == "classic"
+            return self.usage.lines(subscription, item, period, Decimal(0)) if is_shown else []
         price, key = item["price"], subscription["id"]
         number = times(subscription["billing_cycle_anchor"], *period, price["recurring"])
         is_part = number != 1
@@ -121,7 +135,7 @@ class Billing:
         }
         made = self.invoicing.line(
             price,
-            0 if usage else item["quantity"],
+            item["quantity"],
             item["tax_rates"] or subscription["default_tax_rates"],
             period,
             subscription=key,
@@ -137,6 +151,9 @@ class Billing:
             cost = Decimal(price["unit_amount_decimal"]) * made["quantity"] * number
             made["amount"] = made["subtotal"] = currencies.rounded(cost, price["currency"])
         return [made]
+
+    def _used(self, subscription: Object, item: Object, period: tuple[int, int]) -> list[Object]:
+        return self.usage.lines(subscription, item, period, self.usage.of(subscription, item, period))
 
     def _extra(self, subscription: Object, row: Params, at: int) -> Object:
         price = self.account.get("price", row.get("price", ""), "add_invoice_items[0][price]")

@@ -113,7 +113,8 @@ class Changes:
         made += self._stopped(before, after, how)
         self.account.save(after)
         if reset or extra or (how == "always_invoice" and any(made)):
-            invoice = self.billing.bill(after, extra or [], "subscription_update", periods=reset)
+            used = (before["items"]["data"][0]["current_period_start"], now) if reset else None
+            invoice = self.billing.bill(after, extra or [], "subscription_update", periods=reset, used=used)
             self.billing.issue(after, invoice)
             after = self.account.get("subscription", after["id"])
         if after != before:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from sandbox.stripe.account import Account
 from sandbox.stripe.billing import Billing
-from sandbox.stripe.disputes import Disputes
 from sandbox.stripe.dunning import Dunning
 from sandbox.stripe.objects import Object
 from sandbox.stripe.payments import SEPA_DAYS, Payments
 from sandbox.stripe.periods import DAY
-from sandbox.stripe.refunds import Refunds
 from sandbox.stripe.schedules import Schedules
 from sandbox.stripe.subscriptions import Subscriptions
 
 GRACE = 5
 """Seconds in which the client that finalized an invoice may also charge it, before the platform does."""
 RUNNING = ("active", "past_due", "unpaid", "incomplete")
+
+
+class Later(Protocol):
+    """What time does to one kind of object."""
+
+    def tick(self, clock: str | None) -> None:
+        """Do what is due."""
+        ...
+
+    def moments(self, clock: str | None) -> Iterator[int]:
+        """Return when something is due."""
+        ...
 
 
 class Due:
@@ -30,7 +41,7 @@ class Due:
         payments: Payments,
         subscriptions: Subscriptions,
         schedules: Schedules,
-        later: tuple[Refunds, Disputes],
+        later: Sequence[Later],
     ) -> None:
         self.account = account
         self.billing = billing

@@ -70,6 +70,8 @@ class Expansion:
             )
         if head == "tax_ids" and node.get("object") == "customer" and "tax_ids" not in node:
             node["tax_ids"] = listing(f"/v1/customers/{node['id']}/tax_ids", self.customers.of(node))
+        if head == "tiers" and node.get("object") == "price":
+            node["tiers"] = self._tiers(node)
         if head not in node:
             raise invalid(f"This property cannot be expanded ({whole}).", "expand", "parameter_invalid")
         value = node[head]
@@ -79,6 +81,10 @@ class Expansion:
             rows = cast("list[Any]", value)
             node[head] = value = [self._object(head, each) if isinstance(each, str) else each for each in rows]
         self._expand(value, rest, whole)
+
+    def _tiers(self, price: Object) -> list[Object] | None:
+        found = self.account.find("price.tiers", price["id"])
+        return [dict(each) for each in found["tiers"]] if found else None
 
     def _object(self, head: str, key: str) -> Object:
         return msgspec.json.decode(msgspec.json.encode(self.account.retrieve(EXPANDABLE[head], key)))

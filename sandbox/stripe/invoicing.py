@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -46,6 +47,8 @@ class Invoicing:
         self.balances = balances
         self.tax = Tax(account)
         self.discounts = Discounts(account)
+        self.counted: Callable[[Object], Object] = lambda draft: draft
+        """Counts the usage on a draft again, before it is finalized."""
 
     def draft(self, customer: Object, currency: str, lines: list[Object], **values: Any) -> Object:
         """Create a draft with `lines` made by `line`, and compute its totals."""
@@ -161,6 +164,7 @@ class Invoicing:
             )
         account, now = self.account, self.account.clock.seconds()
         customer = account.get("customer", invoice["customer"], "customer")
+        invoice = self.counted(invoice)
         if invoice["automatic_tax"]["enabled"]:
             invoice = self._with_tax(invoice, by_itself=by_itself)
         owed = invoice["total"] + customer["balance"]

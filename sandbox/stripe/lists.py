@@ -29,6 +29,7 @@ FILTERS = {
     "charge": "customer payment_intent",
     "credit_note": "customer invoice",
     "dispute": "charge payment_intent",
+    "billing.meter": "status",
     "refund": "charge payment_intent",
     "balance_transaction": "currency payout source type",
     "event": "type types",
@@ -39,7 +40,15 @@ FILTERS = {
 }
 """What the list of each kind is filtered by, besides `created` (API reference: the list of each object)."""
 NO_CREATED = (
-    *("invoice_payment", "payment_method", "tax_id", "tax.registration", "test_helpers.test_clock", "webhook_endpoint"),
+    *(
+        "billing.meter",
+        "invoice_payment",
+        "payment_method",
+        "tax_id",
+        "tax.registration",
+        "test_helpers.test_clock",
+        "webhook_endpoint",
+    ),
 )
 APART = ("customer", "subscription")
 """Kinds whose lists leave out what has a test clock, unless that or the customer is asked for (API reference: List

@@ -364,6 +364,23 @@ def _dispute() -> Object:
     }
 
 
+def _meter() -> Object:
+    return {
+        **empty("event_time_window"),
+        **_all("", "display_name event_name"),
+        "customer_mapping": {},
+        "default_aggregation": {},
+        "status": "active",
+        "status_transitions": empty("deactivated_at"),
+        "updated": 0,
+        "value_settings": {},
+    }
+
+
+def _meter_event() -> Object:
+    return {**_all("", "event_name identifier"), "payload": {}, "timestamp": 0}
+
+
 def _event() -> Object:
     return {
         "api_version": None,
@@ -461,6 +478,8 @@ KINDS: dict[str, tuple[str, Callable[[], Object]]] = {
     "credit_note": ("cn", _credit_note),
     "credit_note_line_item": ("cnli", _credit_note_line_item),
     "dispute": ("du", _dispute),
+    "billing.meter": ("mtr", _meter),
+    "billing.meter_event": ("", _meter_event),
     "balance_transaction": ("txn", _balance_transaction),
     "event": ("evt", _event),
     "webhook_endpoint": ("we", _webhook_endpoint),

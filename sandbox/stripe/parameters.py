@@ -21,8 +21,8 @@ ACCEPTED = {
         "type unit_label url"
     ),
     "price": (
-        "active currency lookup_key metadata nickname product recurring tax_behavior transfer_lookup_key unit_amount "
-        "unit_amount_decimal"
+        "active billing_scheme currency lookup_key metadata nickname product recurring tax_behavior tiers tiers_mode "
+        "transfer_lookup_key transform_quantity unit_amount unit_amount_decimal"
     ),
     "price.updated": "active lookup_key metadata nickname tax_behavior transfer_lookup_key",
     "product.updated": (
@@ -84,6 +84,11 @@ ACCEPTED = {
     ),
     "credit_note.updated": "memo metadata",
     "dispute.updated": "evidence metadata submit",
+    "billing.meter": "customer_mapping default_aggregation display_name event_name value_settings",
+    "billing.meter.updated": "display_name",
+    "billing.meter_event": "event_name identifier payload timestamp",
+    "billing.meter_event_adjustment": "cancel event_name type",
+    "billing.meter_event_summary": "customer end_time start_time value_grouping_window",
     "refund": "amount charge metadata payment_intent reason",
     "refund.updated": "metadata",
     "payment_record": (

@@ -159,13 +159,14 @@ def check_quantity(price: Object, item: Params, name: str) -> None:
 
 def _plan(price: Object) -> Object:
     return {
-        **empty("meter nickname tiers_mode transform_usage trial_period_days"),
-        **{name: price[name] for name in ("id", "currency", "created", "product")},
+        **empty("nickname trial_period_days"),
+        **{name: price[name] for name in ("id", "currency", "created", "product", "billing_scheme", "tiers_mode")},
+        "meter": price["recurring"]["meter"],
+        "transform_usage": price["transform_quantity"],
         "object": "plan",
         "active": True,
         "amount": price["unit_amount"],
         "amount_decimal": price["unit_amount_decimal"],
-        "billing_scheme": "per_unit",
         "interval": price["recurring"]["interval"],
         "interval_count": price["recurring"]["interval_count"],
         "livemode": False,

@@ -15,7 +15,7 @@ from sandbox.stripe.invoicing import check_due
 from sandbox.stripe.objects import Object, listing
 from sandbox.stripe.periods import next_after
 from sandbox.stripe.prorations import BEHAVIORS, Prorations
-from sandbox.stripe.subscription_items import SubscriptionItems
+from sandbox.stripe.subscription_items import SubscriptionItems, metered
 
 MODES = ("classic", "flexible")
 
@@ -151,14 +151,14 @@ class Subscriptions:
         if stop is not None and stop <= end:
             self.expire(subscription)
             return
-        before = deepcopy(subscription)
+        before, used = deepcopy(subscription), (items[0]["current_period_start"], end)
         for each in items:
             following = next_after(subscription["billing_cycle_anchor"], end, each["price"]["recurring"])
             each |= {"current_period_start": end, "current_period_end": min(following, stop or following)}
             each["discounts"] = self.coupons.holding(each["discounts"], end)
         subscription["discounts"] = self.coupons.holding(subscription["discounts"], end)
         self.account.save(subscription, "customer.subscription.updated", before)
-        self.billing.held(subscription, self.billing.bill(subscription, [], "subscription_cycle"))
+        self.billing.held(subscription, self.billing.bill(subscription, [], "subscription_cycle", used=used))
 
     # ---- the end
 
@@ -190,8 +190,10 @@ class Subscriptions:
             for each in self.billing.pending.of(subscription):
                 if each["proration"]:
                     self.account.remove(each, "invoiceitem.deleted")
-        if bills and self.billing.pending.of(subscription):
-            final = self.billing.bill(subscription, [], "subscription_update", periods=False)
+        first: Object = subscription["items"]["data"][0]
+        used = (first["current_period_start"], min(now + 1, first["current_period_end"]))
+        if bills and (self.billing.pending.of(subscription) or self._has_used(subscription, used)):
+            final = self.billing.bill(subscription, [], "subscription_update", periods=False, used=used)
             self.billing.issue(subscription, final)
             subscription = deepcopy(self.account.get("subscription", subscription["id"]))
         reasons = {name: each or None for name, each in params.get("cancellation_details", {}).items()}
@@ -208,6 +210,10 @@ class Subscriptions:
             over: Object = {"status": "canceled", "canceled_at": now, "current_phase": None}
             self.account.save(schedule | over, "subscription_schedule.canceled")
         return gone
+
+    def _has_used(self, subscription: Object, period: tuple[int, int]) -> bool:
+        rows = [each for each in subscription["items"]["data"] if metered(each["price"])]
+        return any(self.billing.usage.of(subscription, each, period) for each in rows)
 
     def expire(self, subscription: Object) -> None:
         """End a subscription at the time that was set for it. What is pending is billed (Cancel subscriptions)."""

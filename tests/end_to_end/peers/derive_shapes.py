@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import typing
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ OBJECTS = {
     "balance_transaction": "BalanceTransaction",
     "event": "Event",
     "webhook_endpoint": "WebhookEndpoint",
+    "billing.meter": "billing.Meter",
+    "billing.meter_event": "billing.MeterEvent",
+    "billing.meter_event_adjustment": "billing.MeterEventAdjustment",
+    "billing.meter_event_summary": "billing.MeterEventSummary",
 }
 NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", list: "array"}
 EXPANDED = "string"
@@ -47,7 +52,7 @@ def rows(fixtures: dict[str, Any]) -> list[list[Any]]:
     """Return one row for each key of each object."""
     found: list[list[Any]] = []
     for name, class_name in OBJECTS.items():
-        annotations = typing.cast("dict[str, Any]", getattr(stripe, class_name).__annotations__)
+        annotations = typing.cast("dict[str, Any]", attrgetter(class_name)(stripe).__annotations__)
         for key, value in sorted(fixtures[name].items()):
             alternatives = typing.get_args(annotations.get(key, typing.Any | None))
             nullable = value is None or type(None) in alternatives

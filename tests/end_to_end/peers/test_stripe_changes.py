@@ -404,14 +404,19 @@ def test_an_event_names_what_was_before(shop: Shop) -> None:
     assert data["object"]["items"]["data"][0]["quantity"] == 5
 
 
-METERED: Any = {"recurring": {"interval": "month", "usage_type": "metered"}}
+def metered(shop: Shop) -> str:
+    meter: Any = {"display_name": "Calls", "event_name": "call", "default_aggregation": {"formula": "sum"}}
+    by_usage = {"interval": "month", "usage_type": "metered", "meter": shop.api.v1.billing.meters.create(meter).id}
+    return shop.price(1, recurring=by_usage)
+
+
 REFUSED: list[tuple[str, Callable[[Shop, str], Any]]] = [
     ("No such subscription item", lambda shop, _: {"items": [{"id": first(shop.subscribe(shop.price(1))).id}]}),
     ("doesn't match the expected currency: `usd`", lambda s, _: {"items": [{"price": s.price(1, currency="eur")}]}),
     ("multiple subscription items", lambda _, seat: {"items": [{"price": seat}]}),
     ("outside of current subscription period", lambda _, __: {"proration_date": seconds(AUGUST) - 1}),
     ("outside of current subscription period", lambda _, __: {"proration_date": seconds(SEPTEMBER) + 1}),
-    ("quantity for metered plans", lambda s, _: {"items": [{"price": s.price(1, **METERED), "quantity": 1}]}),
+    ("quantity for metered plans", lambda s, _: {"items": [{"price": metered(s), "quantity": 1}]}),
     ("up to 20", lambda s, _: {"items": [{"price": s.price(1)} for _ in range(20)]}),
     ("type=one_time", lambda s, _: {"items": [{"price": s.price(1, recurring="")}]}),
     ("same `recurring.interval`", lambda s, _: {"items": [{"price": s.price(1, recurring={"interval": "year"})}]}),

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import stripe
 
+from tests.end_to_end.peers.test_stripe_meters import Metered
 from tests.end_to_end.peers.test_stripe_refunds import paid
 from tests.support.environment import Environment
 from tests.support.stripe_account import StripeAccount
@@ -21,6 +22,7 @@ TABLE: list[tuple[str, str, list[str], bool]] = msgspec.json.decode(
     Path(__file__).with_name("stripe_shapes.json").read_bytes(), type=list[tuple[str, str, list[str], bool]]
 )
 KINDS = sorted({row[0] for row in TABLE})
+USAGE = {f"billing.meter{each}" for each in ("", "_event", "_event_adjustment", "_event_summary")}
 AFTERWARDS = {"credit_note", "credit_note_line_item", "dispute", "refund"}
 """Kinds that no sale makes: what comes after it does."""
 LISTS = (
@@ -108,7 +110,7 @@ def test_every_object_has_stripes_keys_and_types(returned: list[dict[str, Any]])
     wrong = sorted({fault for each in returned for fault in faults(each)})
 
     assert not wrong, "; ".join(wrong)
-    assert set(KINDS) - seen == AFTERWARDS, "kinds that nothing returned"
+    assert set(KINDS) - seen == AFTERWARDS | USAGE, "kinds that nothing returned"
 
 
 def test_the_check_itself_sees_a_missing_key_a_null_and_a_wrong_type(returned: list[dict[str, Any]]) -> None:
@@ -156,3 +158,18 @@ def test_what_comes_after_a_sale_has_stripes_keys_and_types(api: stripe.StripeCl
     found = [each for row in made for each in objects(row)]
     assert sorted({fault for each in found for fault in faults(each)}) == []
     assert {each["object"] for each in found} >= AFTERWARDS
+
+
+def test_meters_and_what_they_count_have_stripes_keys_and_types(account: StripeAccount) -> None:
+    metered = Metered(account)
+    event = metered.use("5")
+    start = metered.now() // 60 * 60
+    period: Any = {"customer": metered.customer, "start_time": start, "end_time": start + 120}
+    cancel: Any = {"event_name": "call", "type": "cancel", "cancel": {"identifier": event.identifier}}
+
+    summary = metered.api.meters.event_summaries.list(metered.meter.id, period).data[0]
+    made: list[Any] = [metered.meter, event, summary, metered.api.meter_event_adjustments.create(cancel)]
+
+    found = [each for row in made for each in objects(row.to_dict())]
+    assert sorted({fault for each in found for fault in faults(each)}) == []
+    assert {each["object"] for each in found} == USAGE
