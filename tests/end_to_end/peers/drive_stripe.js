@@ -88,6 +88,31 @@ async function main() {
   seen.money = [paid.subtotal, paid.total_taxes.map((tax) => tax.amount), paid.total, paid.payments.data[0].amount_paid];
   seen.metadata = paid.parent.subscription_details.metadata;
 
+  const intent = paid.payments.data[0].payment.payment_intent;
+  const back = await stripe.refunds.create({ payment_intent: intent, amount: 1_000 });
+  const credited = { type: "invoice_line_item", invoice_line_item: paid.lines.data[0].id, quantity: 2_000 };
+  const refunds = [{ refund: back.id, amount_refunded: 1_000 }];
+  const asked = { invoice: paid.id, lines: [credited], refunds, credit_amount: 178 };
+  const shown = await stripe.creditNotes.preview(asked);
+  const note = await stripe.creditNotes.create(asked);
+  seen.note = [shown.total, note.total, note.post_payment_amount, note.number === `${paid.number}-CN-01`];
+  const balance = await stripe.balanceTransactions.retrieve(back.balance_transaction);
+  seen.refund = [back.status, balance.type, balance.net];
+  seen.tooMuch = await refused(() => stripe.refunds.create({ payment_intent: intent, amount: 100_000 }));
+
+  const meter = await stripe.billing.meters.create({
+    display_name: "Calls",
+    event_name: `call:${mark}`,
+    default_aggregation: { formula: "sum" },
+  });
+  const usage = { event_name: meter.event_name, payload: { stripe_customer_id: customer.id, value: "25" } };
+  const counted = await stripe.billing.meterEvents.create(usage);
+  seen.twice = await refused(() => stripe.billing.meterEvents.create({ ...usage, identifier: counted.identifier }));
+  const minute = Math.floor(counted.timestamp / 60) * 60;
+  const times = { customer: customer.id, start_time: minute, end_time: minute + 60 };
+  seen.used = (await stripe.billing.meters.listEventSummaries(meter.id, times)).data.map((each) => each.aggregated_value);
+  await stripe.billing.meters.deactivate(meter.id);
+
   for (let place = 0; place < 12; place++) {
     await stripe.invoiceItems.create({ customer: customer.id, amount: 100 + place, currency: "eur" });
   }

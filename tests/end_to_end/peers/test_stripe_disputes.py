@@ -14,6 +14,7 @@ from litestar.testing import TestClient
 from sandbox.stripe import control
 from tests.end_to_end.peers.test_stripe_payments import DAY, read
 from tests.end_to_end.peers.test_stripe_refunds import booked, events, paid
+from tests.support.environment import Environment
 from tests.support.stripe_account import StripeAccount
 
 
@@ -229,3 +230,13 @@ def test_the_control_port_decides_on_disputes(account: StripeAccount) -> None:
     assert asked(account, f"/billing/disputes/{inquiry.id}", outcome="escalated").status_code == 400
     assert asked(account, f"/billing/charges/{card.id}/return").status_code == 400
     assert asked(account, "/billing/disputes/du_1", outcome="won").status_code == 404
+
+
+def test_the_control_port_of_a_sandbox_has_what_banks_do(environment: Environment) -> None:
+    control_port = environment.sandbox.url("control")
+
+    settings = httpx.get(f"{control_port}/billing/retries").raise_for_status().json()
+    unknown = httpx.post(f"{control_port}/billing/charges/ch_none/return", json={})
+
+    assert settings == {"days": [1, 3, 5, 7], "subscription": "past_due", "invoice": "open"}
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "resource_missing")
