@@ -114,11 +114,15 @@ class Disputes:
     def tick(self, clock: str | None) -> None:
         """Open the disputes that are to be, and end those whose time is over, of one test clock or of none."""
         now = self.account.clock.seconds()
-        for charge in self.account.all("charge"):
-            if _is_disputable(charge) and self.account.clock_of(charge["customer"]) == clock:
-                method = self.account.find("payment_method", charge["payment_method"] or "") or {"metadata": {}}
-                if claim := DISPUTED.get(method["metadata"].get("token", "")):
-                    self._open(charge, claim)
+        claims = {
+            each["id"]: DISPUTED[each["metadata"]["token"]]
+            for each in self.account.all("payment_method")
+            if each["metadata"].get("token") in DISPUTED
+        }
+        for charge in self.account.all("charge") if claims else ():
+            claim = claims.get(charge["payment_method"] or "")
+            if claim and _is_disputable(charge) and self.account.clock_of(charge["customer"]) == clock:
+                self._open(charge, claim)
         for dispute in self._of(clock):
             word = WORDS.get(dispute["evidence"]["uncategorized_text"] or "")
             is_inquiry = dispute["status"].startswith("warning")
