@@ -13,6 +13,8 @@ from canonical.ids import Key
 from canonical.money import Money
 from canonical.tax import TaxTreatment
 
+ReversalKind = Literal["refund", "dispute", "return", "reinstatement"]
+
 
 class RefundPart(msgspec.Struct, frozen=True):
     """So much of a refund as is for one credit note. `id` is billing's, that of a `PaymentReversal`."""
@@ -76,11 +78,12 @@ class PaymentReversal(msgspec.Struct, frozen=True):
 
     What is refunded for a credit note names it. Any other one leaves so much of the invoice to be paid again: a refund
     without a credit note, a disputed payment whose amount was withdrawn, a direct debit that was returned.
+    A `reinstatement` is money that is ours again after all that: of a dispute that was won, or a refund that failed.
     `payment_id` is the payment that it was part of.
     """
 
     id: Key
-    kind: Literal["refund", "dispute", "return"]
+    kind: ReversalKind
     invoice_id: Key
     payment_id: Key
     customer_id: str

@@ -19,6 +19,7 @@ from canonical.events import (
     INVOICE_FINALIZED,
     INVOICE_PAID,
     PAYMENT_RECEIVED,
+    PAYMENT_REINSTATED,
     PAYMENT_REVERSED,
     Event,
 )
@@ -100,7 +101,7 @@ class Accounting:
         self._engine.wake()
 
     def went_back(self, event: Event, correlation_id: str) -> None:
-        """Remember that money that went back is to be booked."""
+        """Remember that money that went back, or is ours again, is to be booked."""
         self._expect("reversal", event, event.subject, event.data.get("invoice", ""), correlation_id)
 
     def credited(self, event: Event, correlation_id: str) -> None:
@@ -180,6 +181,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             CREDIT_NOTE_ISSUED: accounting.credited,
             CREDIT_NOTE_VOIDED: accounting.credited,
             PAYMENT_REVERSED: accounting.went_back,
+            PAYMENT_REINSTATED: accounting.went_back,
         },
         is_made={
             INVOICE_FINALIZED: partial(accounting.is_expected, "invoice"),
@@ -189,6 +191,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             CREDIT_NOTE_ISSUED: partial(accounting.is_expected, "credit"),
             CREDIT_NOTE_VOIDED: partial(accounting.is_expected, "credit"),
             PAYMENT_REVERSED: partial(accounting.is_expected, "reversal"),
+            PAYMENT_REINSTATED: partial(accounting.is_expected, "reversal"),
         },
         due=[Due(accounting.agenda, accounting.begin, accounting.in_hand, can_wait=True, gather=accounting.gather)],
         cases=CaseOwner(

@@ -7,9 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
+from canonical.billing import ClosedPeriod, Payment
 from canonical.cases import CaseKind, Finding
 from canonical.credits import CreditNote, PaymentReversal
-from canonical.faults import NotFound
+from canonical.faults import NotFound, Rejected
 from process_apis.posting import attempt, open_window, show_balance
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.interruptions import resumable
@@ -69,14 +70,33 @@ class Credits(DBOSConfiguredInstance):
         reversal: PaymentReversal = context.platforms.reversal(row.billing, row.id)
         context.postings.worth(row, reversal.amount)
         closed = open_window(context, reversal.legal_entity)
+        if reversal.kind == "reinstatement":
+            self._reinstate(row, reversal, closed)
+            return
         booked = context.platforms.put_erp_reversal(reversal, closed)
-        if not reversal.credit_note_id:
+        if reversal.kind == "refund" and not reversal.credit_note_id:
             self._report(row, reversal)
         context.postings.posted(row, booked, -reversal.amount)
         if reversal.credit_note_id:
             context.postings.change("credit", reversal.credit_note_id, balance=booked.balance.amount)
         else:
             show_balance(context, reversal.invoice_id, reversal.legal_entity)
+
+    def _reinstate(self, row: sa.Row[Any], reversal: PaymentReversal, closed: ClosedPeriod) -> None:
+        """Book money that is ours again as a payment of what it had left due. Raises `Rejected` for what was refunded
+        for a credit note: whether that stands is for people to decide."""
+        if reversal.credit_note_id:
+            reason = (
+                f"the refund of {reversal.amount} for the credit note {reversal.credit_note_id} has failed: pay it out"
+                " in another way, and book that"
+            )
+            raise Rejected("billing", reason, field="credit_note_id")
+        again = Payment(reversal.id, reversal.invoice_id, reversal.amount, reversal.reversed_on)
+        booked = self._context.platforms.put_erp_payment(again, reversal.legal_entity, closed)
+        self._context.postings.posted(row, booked, reversal.amount)
+        show_balance(self._context, reversal.invoice_id, reversal.legal_entity)
+        of = row.id.partition(":")[0]
+        self._context.cases.resolve(f"reversal:{of}", "the refund has failed, and the money is ours again", DUE_AGAIN)
 
     def _report(self, row: sa.Row[Any], reversal: PaymentReversal) -> None:
         """Let finance know that an invoice is due again which billing shows as paid."""

@@ -63,6 +63,11 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
         "cn_1MxvRqLkdIwHu7ixY0xbUcxk",
         INVOICED | {"invoice": INV},
     ),
+    "com.tiergate.billing.payment.reinstated.v1": (
+        "billing/stripe",
+        "du_1MtJUT2eZvKYlo2CNaw2HvEv:reinstated",
+        INVOICED | {"invoice": INV},
+    ),
     "com.tiergate.billing.payment.reversed.v1": (
         "billing/stripe",
         "re_1Nispe2eZvKYlo2Cd31jOCgZ",

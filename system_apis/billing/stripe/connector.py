@@ -17,6 +17,7 @@ from canonical.events import (
     CONTRACT_ENDED,
     CREDIT_NOTE_ISSUED,
     CREDIT_NOTE_VOIDED,
+    PAYMENT_REINSTATED,
     PAYMENT_REVERSED,
     Event,
 )
@@ -49,9 +50,10 @@ from system_apis.intake import Intake
 
 NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
-CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED)
-REFUNDED = ("succeeded",)
-"""The states of a refund in which the money is with the customer (API reference: The Refund object, `status`)."""
+CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED, PAYMENT_REINSTATED)
+REVERSALS = ("refund", "dispute")
+DISPUTE = ("du_", "dp_")
+"""What the ids of disputes begin with."""
 NOTES = ("tiergate_id", "tiergate_parent", "tiergate_tax_number", "tiergate_email")
 """What is kept in the metadata of a customer as it is now."""
 
@@ -270,25 +272,35 @@ class Stripe:
             raise Rejected("billing", reason, field="metadata") from error
 
     async def reversal(self, reversal_id: str) -> PaymentReversal:
-        row = await self._client.get(at("refunds", reversal_id))
-        if row["status"] not in REFUNDED:
-            raise Conflict("billing", f"the refund {reversal_id} is {row['status']}", field="status")
+        about = reversal_id.removesuffix(credits_.AGAIN)
+        row = await self._client.get(at("disputes" if about.startswith(DISPUTE) else "refunds", about))
+        went = credits_.moved(row, again=about != reversal_id)
+        if went is None:
+            raise Conflict("billing", f"{about} is {row['status']}", field="status")
         paid = await self._paid_with(row)
         if paid is None:
-            raise Rejected("billing", f"the refund {reversal_id} is of no invoice", field="payment_id")
+            raise Rejected("billing", f"{about} is of no invoice", field="payment_id")
         of = await self._client.get(at("invoices", paid["invoice"]))
         notes = await self._client.listed(at("credit_notes"), invoice=of["id"])
         try:
-            return credits_.reversal(row, invoices.payment_id(paid), notes, of, await self._reading(of, []))
+            if went[0] == "dispute" and await self._is_debit(row["charge"]):
+                went = "return", went[1]
+            read = await self._reading(of, [])
+            return credits_.reversal(row, went, invoices.payment_id(paid), notes, of, read)
         except (KeyError, TypeError) as error:
-            reason = f"the refund {reversal_id} belongs to no contract of ours"
+            reason = f"{about} belongs to no contract of ours"
             raise Rejected("billing", reason, field="metadata") from error
 
-    async def _paid_with(self, refund: Row) -> Row | None:
-        """Return the payment of an invoice that a refund is a part of; None where it is of no invoice."""
-        asked = {"type": "payment_intent", "payment_intent": refund["payment_intent"]}
-        if not refund["payment_intent"]:
-            asked = {"type": "charge", "charge": refund["charge"]}
+    async def _is_debit(self, charge_id: str) -> bool:
+        """Return whether a charge is a direct debit: its dispute is lost at once (SEPA Direct Debit: Disputes)."""
+        charge = await self._client.get(at("charges", charge_id))
+        return charge["payment_method_details"]["type"].endswith("_debit")
+
+    async def _paid_with(self, reversal: Row) -> Row | None:
+        """Return the payment of an invoice that a refund or a dispute is about; None where it is of no invoice."""
+        if not reversal["payment_intent"]:
+            return None  # Stripe finds payments of invoices by nothing else
+        asked = {"type": "payment_intent", "payment_intent": reversal["payment_intent"]}
         found = await self._client.listed(at("invoice_payments"), payment=asked)
         return found[0] if found else None
 
@@ -349,10 +361,11 @@ class Stripe:
         return webhooks.canonical_event(event, thing, self._source)
 
     async def _credited(self, event: webhooks.StripeEvent, thing: Row) -> Reported | None:
-        """Return the canonical event about a credit note, or a refund that has succeeded."""
+        """Return the canonical event about a credit note, or about money that went back or is ours again."""
         about = thing.get("invoice")
-        if thing.get("object") == "refund":
-            paid = await self._paid_with(thing) if thing["status"] in REFUNDED else None
+        if thing.get("object") in REVERSALS:
+            went = credits_.moved(thing, again=webhooks.TYPES[event.type] == PAYMENT_REINSTATED)
+            paid = await self._paid_with(thing) if went else None
             about = paid["invoice"] if paid else None
         if not about:
             return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from canonical.credits import CreditNote, PaymentReversal, RefundPart
-from canonical.events import Event
+from canonical.credits import CreditNote, PaymentReversal, RefundPart, ReversalKind
+from canonical.events import PAYMENT_REINSTATED, Event
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping
 from system_apis.billing.stripe.invoices import Reading, metadata_of
 from system_apis.billing.stripe.webhooks import TYPES, StripeEvent, of_contract
 
 Row = dict[str, Any]
+AGAIN = ":reinstated"
+"""What the id of money ends with that is ours again; what stands before is that of the refund or the dispute."""
 
 
 def lines(rows: list[Row], of: list[Row]) -> list[Row]:
@@ -69,20 +71,39 @@ def credit_note(source: Row, made: list[Row], of: Row, read: Reading) -> CreditN
     )
 
 
-def reversal(source: Row, payment_id: str, notes: list[Row], of: Row, read: Reading) -> PaymentReversal:
-    """Return a refund as money that went back, for the one of its invoice's credit `notes` that names it. Raises as
-    `credit_note` does."""
-    metadata = metadata_of(of)
+def moved(source: Row, *, again: bool) -> tuple[ReversalKind, int] | None:
+    """Return how the money of a refund or a dispute went back, and when (seconds since 1970); or, `again`, how it is
+    ours again. Return None where it did not.
+
+    A refund is booked once the money is with the customer (The Refund object, `status`), a dispute once its amount was
+    withdrawn (The Dispute object, `balance_transactions`).
+    """
+    if source["object"] == "refund":
+        wanted, kind = ("failed", "reinstatement") if again else ("succeeded", "refund")
+        return (cast("ReversalKind", kind), source["created"]) if source["status"] == wanted else None
+    transactions: list[Row] = source["balance_transactions"]
+    of_it = [each for each in transactions if (each["amount"] > 0) == again]
+    if not of_it:
+        return None
+    return "reinstatement" if again else "dispute", of_it[0]["created"]
+
+
+def reversal(
+    source: Row, went: tuple[ReversalKind, int], payment_id: str, notes: list[Row], of: Row, read: Reading
+) -> PaymentReversal:
+    """Return a refund or a dispute as money that went back, for the one of its invoice's credit `notes` that names it.
+    Raises as `credit_note` does."""
+    metadata, (kind, at) = metadata_of(of), went
     named = (note["id"] for note in notes if source["id"] in [each["refund"] for each in note["refunds"] or ()])
     return PaymentReversal(
-        id=source["id"],
-        kind="refund",
+        id=f"{source['id']}{AGAIN}" if kind == "reinstatement" else source["id"],
+        kind=kind,
         invoice_id=of["id"],
         payment_id=payment_id,
         customer_id=metadata["tiergate_customer"],
         legal_entity=metadata["tiergate_legal_entity"],
         amount=read.money(source["amount"]),
-        reversed_on=read.day(source["created"]),
+        reversed_on=read.day(at),
         credit_note_id=next(named, ""),
     )
 
@@ -99,7 +120,7 @@ def canonical_event(source: StripeEvent, of: Row, event_source: str) -> Reported
         id=source.id,
         source=event_source,
         type=TYPES[source.type],
-        subject=source.data.object["id"],
+        subject=source.data.object["id"] + (AGAIN if TYPES[source.type] == PAYMENT_REINSTATED else ""),
         time=datetime.fromtimestamp(source.created, UTC),
         data=of_contract(metadata) | {"invoice": of["id"]},
     )

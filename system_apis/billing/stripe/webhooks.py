@@ -18,6 +18,7 @@ from canonical.events import (
     INVOICE_FINALIZED,
     INVOICE_PAID,
     PAYMENT_RECEIVED,
+    PAYMENT_REINSTATED,
     PAYMENT_REVERSED,
     Event,
 )
@@ -41,6 +42,9 @@ TYPES = {
     "credit_note.voided": CREDIT_NOTE_VOIDED,
     "refund.created": PAYMENT_REVERSED,
     "refund.updated": PAYMENT_REVERSED,
+    "refund.failed": PAYMENT_REINSTATED,
+    "charge.dispute.funds_withdrawn": PAYMENT_REVERSED,
+    "charge.dispute.funds_reinstated": PAYMENT_REINSTATED,
     "customer.updated": BILLED_CUSTOMER_CHANGED,
     "customer.deleted": BILLED_CUSTOMER_CHANGED,
     "customer.tax_id.created": BILLED_CUSTOMER_CHANGED,
