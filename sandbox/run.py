@@ -72,6 +72,12 @@ class Merge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     values: dict[str, Any] = {}
 
 
+class Restoration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which account is restored from the recycle bin, as people do there."""
+
+    account: str
+
+
 async def run(plan: SandboxPlan) -> None:
     """Serve until SIGINT or SIGTERM, or until the process that holds the other end of standard input is gone."""
     stop = asyncio.Event()
@@ -201,8 +207,15 @@ def control_app(
     async def merge(data: Merge) -> None:
         crm.org.merge("Account", data.master, data.loser, data.values, crm.person)
 
+    @post("/crm/restorations")
+    async def restore(data: Restoration) -> None:
+        crm.org.undelete("Account", data.account, crm.person)
+
     return Litestar(
-        [faults, add, clear, read_clock, advance, behave, jobs, service, resend, merge, *banks.routes(billing)],
+        [
+            *(faults, add, clear, read_clock, advance, behave, jobs, service, resend, merge, restore),
+            *banks.routes(billing),
+        ],
         openapi_config=None,
         logging_config=None,
     )

@@ -190,6 +190,19 @@ class Org:
                 if moved and each["Id"] != master:
                     self._save(child, each | moved, user)
 
+    def undelete(self, name: str, record_id: str, user: str) -> None:
+        """Restore a record from the recycle bin, as people do there (SOAP API Developer Guide: undelete).
+
+        One that was merged away comes back with its own fields and without a master (Object Reference: Account,
+        MasterRecordId). What referred to it stays with the master: that cannot be undone.
+        """
+        sobject = self.sobject(name)
+        found = self._store.get(sobject.name, case_safe_id(record_id))
+        if found is None or not found["IsDeleted"]:  # SOAP API Developer Guide: Core Data Types, StatusCode
+            raise SalesforceError(400, "UNDELETE_FAILED", "Entity is not in the recycle bin")
+        without_master = {"MasterRecordId": None} if "MasterRecordId" in sobject.fields else {}
+        self._save(sobject, found | {"IsDeleted": False} | without_master, user)
+
     def begin(self) -> None:
         """Begin a transaction: what is written from here on can be rolled back."""
         self._written.clear()

@@ -93,6 +93,11 @@ class PlatformSet:
         merged = {"master": into, "loser": loser, "values": values}
         httpx.post(f"{self.sandbox.url('control')}/crm/merges", json=merged).raise_for_status()
 
+    def restore(self, account: str) -> None:
+        """Restore an account that was merged away from the recycle bin, as people do in the CRM."""
+        restored = {"account": account}
+        httpx.post(f"{self.sandbox.url('control')}/crm/restorations", json=restored).raise_for_status()
+
     def behave(self, **behaviour: Any) -> None:
         httpx.post(f"{self.sandbox.url('control')}/provisioning", json=behaviour).raise_for_status()
 

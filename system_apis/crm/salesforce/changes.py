@@ -38,6 +38,8 @@ IN_A_ROW = 3
 """Events in a row that the process layer does not take: then it is not the events."""
 REFUSED = "refused:"
 """What stands before the state of a deal that could not be read."""
+GONE = ":deleted"
+"""What stands at the end of the state of an account that was deleted or merged."""
 ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 REVISION = re.compile(r"[0-9a-f]{16}")
 Record = Literal["deal", "account", "gone"]
@@ -230,7 +232,9 @@ class Changes:
             return None
         mapping.to_account(row, mapping.contacts_of(row), self._org)
         revision = mapping.revision(row, mapping.contacts_of(row), self._org)
-        if row.get(self._org.written.account.revision) == revision and row["Id"] not in self._refused:
+        is_back = (self._seen.get(key) or "").endswith(GONE)  # restored, with the fields that it had
+        is_echo = row.get(self._org.written.account.revision) == revision
+        if is_echo and not is_back and row["Id"] not in self._refused:
             self._remember(key, state)
             return None
         # Of what was read, with a change that came meanwhile; and since when: what is changed and changed back within a
@@ -278,7 +282,7 @@ class Changes:
         if record == "deal":
             return row["Id"], mapping.sale_digest(row, self._org)
         if record == "gone":
-            return row["Id"], f"{row.get(STAMP)}:deleted"
+            return row["Id"], f"{row.get(STAMP)}{GONE}"
         return row["Id"], f"{row.get(STAMP)}:{mapping.revision(row, mapping.contacts_of(row), self._org)}"
 
     def _offered(self, row: Row, record: Record, before: str = "") -> None:

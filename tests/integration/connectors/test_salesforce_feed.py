@@ -18,6 +18,7 @@ from canonical.states import OrderState
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from sandbox.salesforce.app import Salesforce
+from sandbox.salesforce.org import SalesforceError
 from system_apis.crm import salesforce
 from system_apis.crm.port import Crm
 from tests.integration.connectors.test_salesforce import CUT_OVER, PERSON, SECRET, Org
@@ -56,8 +57,14 @@ class Quiet(Org):
     def contact_of(self, account_id: str) -> str:
         return next(str(each["Id"]) for each in self._live("Contact") if each["AccountId"] == account_id)
 
+    def contacts_of(self, account_id: str) -> list[dict[str, Any]]:
+        return [each for each in self._live("Contact") if each["AccountId"] == account_id]
+
     def merge(self, loser: str, into: str) -> None:
         self._org.merge("Account", into, loser, {}, PERSON)
+
+    def restore(self, account: str) -> None:
+        self._org.undelete("Account", account, PERSON)
 
     def remove(self, sobject: str, record_id: str) -> None:
         self._org.delete(sobject, record_id, PERSON)
@@ -628,6 +635,47 @@ def test_an_account_that_is_merged_is_a_change_and_is_read_as_the_one_that_is_le
         assert own == found
         assert isinstance(fault, NotFound)
         assert fault.reason == f"the account {account} was merged into {left}, which was deleted"
+
+    watch(tmp_path, case)
+
+
+def test_a_merged_account_that_is_restored_as_it_was_is_a_change_and_itself_again(
+    tmp_path: Path,
+) -> None:
+    async def case(watching: Watching) -> None:
+        account, left = await watching.customer(), await watching.org.account("A")
+        contact = watching.org.contact_of(account)
+        watching.org.remove("Contact", contact)
+        found = await watching.account(account)
+        followed = AccountSync(CUSTOMER, found.revision)
+        await watching.bench.call(lambda: watching.bench.connector.put_followed(account, followed))
+        watching.org.merge(account, left)
+        await watching.look()
+        seen = len(watching.taken.of(CUSTOMER_CHANGED))
+        watching.pass_time(minutes=1)
+        watching.org.restore(account)
+
+        await watching.look()
+        await watching.look()
+
+        assert watching.taken.of(CUSTOMER_CHANGED)[seen:] == [CUSTOMER]
+        assert [each.data for each in watching.taken.offered[-1:]] == [{"account": account}]
+        assert ((await watching.account(account)).id, (await watching.account(left)).merged) == (account, ())
+        with pytest.raises(SalesforceError, match="not in the recycle bin"):
+            watching.org.restore(account)
+
+    watch(tmp_path, case)
+
+
+def test_what_a_merge_has_moved_stays_with_the_account_that_was_left(tmp_path: Path) -> None:
+    async def case(watching: Watching) -> None:
+        account, left = await watching.customer(), await watching.org.account("A")
+        contact = watching.org.contact_of(account)
+        watching.org.merge(account, left)
+        watching.org.restore(account)
+
+        assert contact in [each["Id"] for each in watching.org.contacts_of(left)]
+        assert watching.org.contacts_of(account) == []
 
     watch(tmp_path, case)
 
