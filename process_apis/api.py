@@ -75,7 +75,7 @@ def list_orders(
     limit: Limit = 25,
 ) -> Page[OrderSummary]:
     """Orders of the legal entities, or of the partner's customers, that the caller may see."""
-    return context.orders.page(principal, order_state, customer_id, cursor, limit)
+    return context.orders.page(principal, (order_state,) if order_state else (), customer_id, cursor, limit)
 
 
 @operation(
@@ -220,7 +220,7 @@ def get_customer_overview(
     customer = customers.visible(context.database, customer_id, principal)
     if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
-    orders = context.orders.page(principal, None, customer_id, None, 25).items
+    orders = context.orders.page(principal, (), customer_id, None, 25).items
     postings = context.postings.page(principal, None, None, None, customer_id, None, 25).items
     overview = CustomerOverview(customer, orders, postings, context.cases.count_open(customer_id))
     return visibility.overview_for(principal, overview)

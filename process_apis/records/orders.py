@@ -96,8 +96,9 @@ UNPOSTED: tuple[OrderState, ...] = (
 """Where an order is that was accepted, and may not be in the books yet."""
 _OWN = orders.alias()
 SEQ = sa.select(_OWN.c.seq).where(_OWN.c.id == sa.bindparam("order")).scalar_subquery()
+CUSTOMERS: sa.BindParameter[list[str]] = sa.bindparam("customers", expanding=True)
 OWED_SOON = sa.select(orders.c.plan).where(
-    orders.c.customer_id == OF,
+    orders.c.customer_id.in_(CUSTOMERS),
     orders.c.id != sa.bindparam("order"),
     orders.c.plan.is_not(None),
     sa.or_(
@@ -107,7 +108,7 @@ OWED_SOON = sa.select(orders.c.plan).where(
     orders.c.held_in.not_in(BEFORE_CREATION),
 )
 POSTED_CONTRACTS = sa.select(postings.c.contract_id).where(
-    postings.c.customer_id == OF, postings.c.kind == "invoice", postings.c.state == "posted"
+    postings.c.customer_id.in_(CUSTOMERS), postings.c.kind == "invoice", postings.c.state == "posted"
 )
 _PLAN = msgspec.json.Decoder(Plan)
 _LINE = msgspec.json.Decoder(PricedLine)
@@ -382,10 +383,15 @@ class Orders:
             return _lines(connection, UNBILLED if unbilled else LINES, order_id)
 
     def page(
-        self, principal: Principal, state: OrderState | None, customer_id: str | None, cursor: str | None, limit: int
+        self,
+        principal: Principal,
+        states: Sequence[OrderState],
+        customer_id: str | None,
+        cursor: str | None,
+        limit: int,
     ) -> Page[OrderSummary]:
-        """Return a page of the orders that the caller may see, newest first."""
-        where = _among(principal, (state,) if state else (), customer_id)
+        """Return a page of the orders in some states, any if none is named, that the caller may see, newest first."""
+        where = _among(principal, states, customer_id)
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, orders, where, cursor, limit)
         return paging.page([_summary(row) for row in rows], next_cursor)
@@ -422,6 +428,11 @@ class Orders:
                 newest[each.contract.legal_entity] = each.customer.tax_treatment
         return newest
 
+    def accounts_of(self, customer_id: str) -> set[str]:
+        """Return the accounts of the CRM by which a customer has ordered."""
+        with self._engine.connect() as connection:
+            return {_PLAN.decode(each).account_id for each in connection.scalars(PLANS, {"of": customer_id})}
+
     def contracts_of(self, customer_id: str, states: Sequence[OrderState]) -> list[Contract]:
         """Return the contracts of a customer's orders in some states, as they were sold, the first one first."""
         query = PLANS.where(orders.c.state.in_(states))
@@ -434,13 +445,14 @@ class Orders:
             plans = connection.scalars(PLANS_HANDED_OVER, {"of": customer_id})
             return [_PLAN.decode(each).contract for each in plans]
 
-    def on_their_way(self, order_id: str, contract: Contract) -> tuple[Money, ...]:
-        """Return what each other order of the customer will bring into the same books, in its currency: accepted, and
+    def on_their_way(self, order_id: str, contract: Contract, customers: Sequence[str]) -> tuple[Money, ...]:
+        """Return what each other order of some customers will bring into the same books, in its currency: accepted, and
         not posted yet. Of two that are reviewed at once, the later one counts the earlier one."""
-        about = {"of": contract.customer_id, "order": order_id}
+        of = {"customers": list(customers)}
         with self._engine.connect() as connection:
-            others = [_PLAN.decode(each).contract for each in connection.scalars(OWED_SOON, about)]
-            posted = set(connection.scalars(POSTED_CONTRACTS, {"of": contract.customer_id}))
+            accepted = connection.scalars(OWED_SOON, of | {"order": order_id})
+            others = [_PLAN.decode(each).contract for each in accepted]
+            posted = set(connection.scalars(POSTED_CONTRACTS, of))
         same = [each for each in others if each.legal_entity == contract.legal_entity and each.id not in posted]
         return tuple(each.gross for each in same)
 

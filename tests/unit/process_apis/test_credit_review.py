@@ -11,7 +11,7 @@ import pytest
 from canonical.faults import Rejected
 from canonical.money import Money
 from canonical.orders import Plan
-from canonical.parties import Credit, Customer, CustomerMatch
+from canonical.parties import Address, Credit, Customer, CustomerMatch
 from process_apis import credit_review
 from process_apis.records import customers
 from process_apis.runtime.context import WorkflowContext
@@ -31,13 +31,17 @@ class Erp(Platforms):
         self.found: tuple[CustomerMatch, ...] = (CustomerMatch("12", "Buyer", same_tax_number=True),)
         self.used, self.limit = Money.zero("EUR"), Money(1000, "EUR")
         self.rates = RATES
+        self.others: dict[str, Money] = {}
+        self.limits: dict[str, Money] = {}
         self.asked: list[tuple[list[str], str]] = []
 
     def match_erp_customer(self, customer: Customer) -> tuple[CustomerMatch, ...]:
         return self.found if customer.id == "cus_1" else ()
 
     def credit(self, customer_id: str, legal_entity: str, currencies: Collection[str], record: str) -> Credit:
-        assert (customer_id, legal_entity) == ("cus_1", "DE01")
+        assert legal_entity == "DE01"
+        if customer_id != "cus_1":
+            return Credit(self.others[customer_id], self.limits.get(customer_id), {})
         self.asked.append((sorted(currencies), record))
         if missing := set(currencies) - {"EUR"} - self.rates.keys():
             raise Rejected("erp", f"no rate of {missing}", field="currency")
@@ -54,7 +58,9 @@ def at(context: WorkflowContext, erp: Erp) -> WorkflowContext:
     return msgspec.structs.replace(context, platforms=erp)
 
 
-def ordered(context: WorkflowContext, deal: str, currency: str, *, onboarding: bool = True) -> tuple[str, Plan]:
+def ordered(
+    context: WorkflowContext, deal: str, currency: str, *, onboarding: bool = True, buyer: str = "cus_1"
+) -> tuple[str, Plan]:
     """Return an order of one customer in a currency, and its plan."""
     states = ("validating", "credit_review", "onboarding")
     order_id = accepted_order(context, deal, *states[: 3 if onboarding else 2])
@@ -64,8 +70,8 @@ def ordered(context: WorkflowContext, deal: str, currency: str, *, onboarding: b
         msgspec.structs.replace(each, unit_price=Money(each.unit_price.amount, currency))
         for each in made.contract.lines
     )
-    contract = msgspec.structs.replace(made.contract, customer_id="cus_1", currency=currency, lines=lines)
-    plan = msgspec.structs.replace(made, customer=msgspec.structs.replace(made.customer, id="cus_1"), contract=contract)
+    contract = msgspec.structs.replace(made.contract, customer_id=buyer, currency=currency, lines=lines)
+    plan = msgspec.structs.replace(made, customer=msgspec.structs.replace(made.customer, id=buyer), contract=contract)
     context.orders.accept(order_id, "Deal", "seller", plan)
     return order_id, plan
 
@@ -141,3 +147,57 @@ def test_a_rate_that_is_missing_stops_the_review(at: WorkflowContext, erp: Erp, 
 
     with pytest.raises(Rejected):
         reviewed(at, deal)
+
+
+def with_another(context: WorkflowContext, erp: Erp, *, leads: bool, references: dict[str, str]) -> None:
+    """Let the buyer have one account with another customer, which owes something."""
+    for each in ("cus_1", "cus_2"):
+        of = {} if each == "cus_1" else references
+        customers.keep(context.database, Customer(each, "Buyer", Address(country="DE"), references=of))
+    first, second = ("cus_2", "cus_1") if leads else ("cus_1", "cus_2")
+    customers.share(context.database, second, first)
+    erp.others = {"cus_2": Money(300, "EUR")}
+    erp.limits = {"cus_2": Money(900, "EUR")}
+
+
+@pytest.mark.parametrize(("leads", "limit", "whose"), [(True, 900, "cus_2"), (False, 1000, "cus_1")])
+def test_what_customers_under_one_account_owe_and_have_ordered_counts_against_the_limit_of_the_one_that_leads(
+    at: WorkflowContext, erp: Erp, limit: int, whose: str, *, leads: bool
+) -> None:
+    with_another(at, erp, leads=leads, references={"tryton": "99"})
+    ordered(at, "theirs", "EUR", buyer="cus_2")
+    order = ordered(at, "reviewed", "EUR", onboarding=False)
+    room = limit - 300 - 2 * FIRST.amount
+    erp.used = Money(room, "EUR")
+    assert credit_review.over_the_limit(at, *order) == ""
+
+    erp.used = Money(room + 1, "EUR")
+
+    reason = credit_review.over_the_limit(at, *order)
+    owed, limited = Money(room + 301, "EUR"), Money(limit, "EUR")
+    assert reason.startswith(
+        f"{owed} owed, {FIRST} ordered and {FIRST} more is over the limit of {limited} of {whose}: "
+    )
+    assert all(each in reason for each in ("cus_1", "cus_2"))
+
+
+def test_the_limit_of_the_buyer_counts_where_the_customer_that_leads_is_not_in_these_books(
+    at: WorkflowContext, erp: Erp
+) -> None:
+    with_another(at, erp, leads=True, references={})
+    order = ordered(at, "reviewed", "EUR", onboarding=False)
+    erp.used = Money(1000 - FIRST.amount + 1, "EUR")
+
+    assert f"is over the limit of {erp.limit} of cus_1: " in credit_review.over_the_limit(at, *order)
+
+
+def test_a_buyer_that_is_new_in_the_books_is_held_to_the_limit_of_the_customer_that_leads(
+    at: WorkflowContext, erp: Erp
+) -> None:
+    with_another(at, erp, leads=True, references={"tryton": "99"})
+    erp.found, erp.others = (), {"cus_2": Money(900, "EUR")}
+
+    reason = credit_review.over_the_limit(at, *ordered(at, "reviewed", "EUR", onboarding=False))
+
+    assert reason.startswith(f"9.00 EUR owed and {FIRST} more is over the limit of 9.00 EUR of cus_2: ")
+    assert erp.asked == []
