@@ -14,6 +14,7 @@ Action = Literal["retry", "skip", "compensate", "approve", "reject"]
 CaseKind = Literal[
     "deal_invalid",
     "duplicate_customer",
+    "merge_undone",
     "outside_region",
     "credit_limit",
     "platform_rejected",

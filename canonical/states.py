@@ -1,5 +1,5 @@
-"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs and drifts: a table each, which
-is checked at every change and drawn in the docs."""
+"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts and merges of customers:
+a table each, which is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -158,6 +158,27 @@ RENEWAL_TRANSITIONS: dict[RenewalState, frozenset[RenewalState]] = {
     "by_hand": frozenset(),
 }
 
+CustomerMergeState = Literal["taken_over", "asked", "kept", "switched", "in_question", "stayed", "undone"]
+MERGED_MEANING: dict[CustomerMergeState, str] = {
+    "taken_over": "one customer: the account that is left has taken it over",
+    "asked": "two customers under one account, and nobody has said yet which leads",
+    "kept": "two customers, of which that of the account that was left leads",
+    "switched": "two customers, of which that of the merged account leads",
+    "in_question": "the account is alive again, and people say whether its customer goes back to it",
+    "stayed": "the account is alive again, and its customer stays where it was",
+    "undone": "the customer is its own account's again",
+}
+"""What a state of a merge means, for those who read of it in a contract."""
+CUSTOMER_MERGE_TRANSITIONS: dict[CustomerMergeState, frozenset[CustomerMergeState]] = {
+    "taken_over": frozenset({"in_question", "undone"}),
+    "asked": frozenset({"kept", "switched", "in_question", "undone"}),
+    "kept": frozenset({"switched", "in_question", "undone"}),
+    "switched": frozenset({"kept", "in_question", "undone"}),
+    "in_question": frozenset({"taken_over", "asked", "kept", "switched", "stayed", "undone"}),  # merged again meanwhile
+    "stayed": frozenset(),
+    "undone": frozenset(),
+}
+
 
 class IllegalTransition(ValueError):
     """The table has no such change: the caller acted on an outdated state of the record."""
@@ -196,6 +217,11 @@ def check_drift(present: DriftState, wanted: DriftState) -> None:
 def check_renewal(present: RenewalState, wanted: RenewalState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a renewal", RENEWAL_TRANSITIONS, present, wanted)
+
+
+def check_customer_merge(present: CustomerMergeState, wanted: CustomerMergeState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    _check("a merge of customers", CUSTOMER_MERGE_TRANSITIONS, present, wanted)
 
 
 def _check(what: str, transitions: Mapping[State, frozenset[State]], present: State, wanted: State) -> None:

@@ -59,6 +59,7 @@ class CaseActions:
             go_on = owner.act(case, action)
         except IllegalTransition as error:
             raise ProblemError(NOT_ALLOWED_NOW, f"{error}.".capitalize()) from error
+        owner.sign(case, principal.subject, reason)
         note = f"{action} by {principal.subject}{UNSEEN if unseen else ''}" + (f": {reason}" if reason else "")
         if owner.closed_by_action:
             self._context.cases.close(case, note, self._same_trouble(case, action, owner))

@@ -87,9 +87,11 @@ def _blocked(context: WorkflowContext, expected: sa.Row[Any], fault: PlatformFau
 
 
 def _follow(context: WorkflowContext, customer_id: str) -> None:
-    known = customers.last_seen(context.database, customer_id)
-    if known is None:
+    seen = customers.last_seen(context.database, customer_id)
+    if seen is None:
         return
+    account_merges.look_for_restored(context, seen)
+    known = customers.last_seen(context.database, customer_id) or seen
     account = onboarding.account_of(context, known)
     wanted = onboarding.refreshed(context, known, account)
     sold = context.orders.sold_by(customer_id)

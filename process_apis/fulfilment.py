@@ -181,7 +181,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
         is_made={DEAL_CLOSED: fulfilment.is_made},
         due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
         periodic_jobs=[fulfilment.show_what_the_crm_lacks],
-        cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE, allowed=cases.allowed),
+        cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE, allowed=cases.allowed, sign=cases.sign),
         routes=(
             *order_intake.routes(order_intake.OrderIntake(context, fulfilment.open_order)),
             *cancellation.routes(cancellation.Cancellations(context, cases)),

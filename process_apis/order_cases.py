@@ -78,6 +78,11 @@ class OrderCases:
         """Return who placed the order."""
         return str(self._context.orders.row(case.subject).placed_by)
 
+    def sign(self, case: Case, by: str, reason: str) -> None:
+        """Keep who said which of two customers leads, in the record of the merge."""
+        if account_merges.SHARED in case.input:
+            account_merges.sign(self._context, case, by, reason)
+
     def act(self, case: Case, action: Action) -> Next:
         """Do what `action` means for the order. Raises `IllegalTransition` when the order does not allow it any
         more."""
@@ -119,7 +124,7 @@ class OrderCases:
         if case.kind == "status_not_shown":
             return self._show(order_id)
         if account_merges.SHARED in case.input:
-            account_merges.lead(context, case)
+            account_merges.decide(context, case, "switch")
             return nothing
         if "record" in case.input:
             return self._match(case, case.input["record"])
@@ -135,6 +140,7 @@ class OrderCases:
         context, order_id = self._context, case.subject
         match case.kind:
             case "duplicate_customer" if account_merges.SHARED in case.input:
+                account_merges.decide(context, case, "keep")
                 return nothing
             case "duplicate_customer" if "record" in case.input:
                 return self._match(case, matches.NEW)

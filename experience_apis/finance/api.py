@@ -9,10 +9,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Approval, Case
+from canonical.customer_merges import CustomerMerge, CustomerMergeSummary
 from canonical.orders import Page, PostingEntry, PostingState, PostingStatus
+from canonical.states import CustomerMergeState
 from experience_apis.process_client import Process
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit
+from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW
@@ -61,4 +63,41 @@ async def decide_approval(
     return await process.post(principal, f"cases/{case_id}/approval", data)
 
 
-routers = versioned("finance", __name__, [list_postings, decide_approval])
+@operation(
+    "finance_list_customer_merges",
+    "GET",
+    "/customer-merges",
+    summary="List the accounts that were merged, and what became of their customers, newest first",
+    answers=Page[CustomerMergeSummary],
+    passes="customer-merges",
+    links={"finance_get_customer_merge": ("merge_id", "/items/0/id")},
+)
+async def list_customer_merges(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    merge_state: Annotated[CustomerMergeState | None, QueryParameter(name="state")] = None,
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Show where two customers have one credit limit, that of the customer that leads."""
+    query = {"state": merge_state, "customer_id": customer_id, "cursor": cursor, "limit": limit}
+    return await process.get(principal, "customer-merges", query)
+
+
+@operation(
+    "finance_get_customer_merge",
+    "GET",
+    "/customer-merges/{merge_id:str}",
+    summary="Read a merge with what each of its customers has",
+    answers=CustomerMerge,
+    asks_platforms=True,
+)
+async def get_customer_merge(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], merge_id: CanonicalId
+) -> Response[bytes]:
+    """Show what each customer owes by the ERP, and the limit of each; that of the one that leads counts for both."""
+    return await process.get(principal, f"customer-merges/{merge_id}", {})
+
+
+routers = versioned("finance", __name__, [list_postings, decide_approval, list_customer_merges, get_customer_merge])

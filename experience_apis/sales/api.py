@@ -25,6 +25,7 @@ from canonical.catalogue_sync import (
     NewCatalogueSync,
     PreviewWanted,
 )
+from canonical.customer_merges import CustomerMerge, CustomerMergeAction, CustomerMergeSummary
 from canonical.mass_changes import (
     MassChange,
     MassChangeAction,
@@ -40,6 +41,7 @@ from canonical.states import (
     AmendmentState,
     CatalogueSyncState,
     ContractState,
+    CustomerMergeState,
     MassChangeState,
     OrderState,
     RenewalState,
@@ -280,6 +282,63 @@ async def get_renewal(
 
 
 @operation(
+    "sales_list_customer_merges",
+    "GET",
+    "/customer-merges",
+    summary="List the accounts that were merged, and what became of their customers, newest first",
+    answers=Page[CustomerMergeSummary],
+    passes="customer-merges",
+    links={"sales_get_customer_merge": ("merge_id", "/items/0/id")},
+)
+async def list_customer_merges(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    merge_state: Annotated[CustomerMergeState | None, QueryParameter(name="state")] = None,
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Show merges that wait for a decision (`asked`, `in_question`), and those that are decided or undone."""
+    query = {"state": merge_state, "customer_id": customer_id, "cursor": cursor, "limit": limit}
+    return await process.get(principal, "customer-merges", query)
+
+
+@operation(
+    "sales_get_customer_merge",
+    "GET",
+    "/customer-merges/{merge_id:str}",
+    summary="Read a merge with what each of its customers has",
+    answers=CustomerMerge,
+    asks_platforms=True,
+)
+async def get_customer_merge(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], merge_id: CanonicalId
+) -> Response[bytes]:
+    """Show what each customer has: contracts, open orders and cases, what it owes; and what may be chosen."""
+    return await process.get(principal, f"customer-merges/{merge_id}", {})
+
+
+@operation(
+    "sales_act_on_customer_merge",
+    "POST",
+    "/customer-merges/{merge_id:str}/actions",
+    summary="Choose which of two customers under one account leads",
+    answers=CustomerMergeSummary,
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+)
+async def act_on_customer_merge(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    merge_id: CanonicalId,
+    data: JSONBody[CustomerMergeAction],
+) -> Response[bytes]:
+    """Let the customer of the account that was left lead (`keep`), or that of the merged account (`switch`). New deals
+    are those of the customer that leads. The case that asks for it is closed."""
+    return await process.post(principal, f"customer-merges/{merge_id}/actions", data)
+
+
+@operation(
     "sales_plan_mass_change",
     "POST",
     "/mass-changes",
@@ -485,6 +544,9 @@ routers = versioned(
         list_catalogue_items,
         list_renewals,
         get_renewal,
+        list_customer_merges,
+        get_customer_merge,
+        act_on_customer_merge,
         plan_mass_change,
         list_mass_changes,
         get_mass_change,

@@ -163,6 +163,14 @@ class Cases:
         with self._engine.connect() as connection:
             return [_decoded(each) for each in connection.scalars(OPEN_OF_CUSTOMER, {"of": customer_id, "kind": kind})]
 
+    def open_about(self, customer_id: str, principal: Principal, most: int) -> tuple[str, ...]:
+        """Return the ids of the newest open cases about a customer that the caller may see, `most` at the most."""
+        about = (cases.c.customer_id == customer_id, cases.c.state == "open", visibility.visible(cases, principal))
+        with self._engine.connect() as connection:
+            return tuple(
+                connection.scalars(sa.select(cases.c.id).where(*about).order_by(cases.c.seq.desc()).limit(most))
+            )
+
     def open_of_kind(self, kind: CaseKind) -> list[Case]:
         """Return the open cases of one kind of all subjects."""
         with self._engine.connect() as connection:

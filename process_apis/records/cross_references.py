@@ -45,12 +45,18 @@ def canonical_id(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str
 def move(engine: sa.Engine, kind: Prefix, platform: str, foreign_id: str, before: str | None, to: str) -> None:
     """Let a platform's record be another one of ours than `before` (None: it was none yet), unless that has changed."""
     with writing(engine) as connection:
-        if before is None:
-            record = {"kind": kind, "platform": platform, "foreign_id": foreign_id, "canonical_id": to}
-            insert_once(connection, references, record)
-        else:
-            at = {"of_kind": kind, "at": platform, "of": foreign_id, "before": before}
-            connection.execute(MOVE, at | {"to": to})
+        move_in(connection, kind, platform, foreign_id, before, to)
+
+
+def move_in(
+    connection: sa.Connection, kind: Prefix, platform: str, foreign_id: str, before: str | None, to: str
+) -> bool:
+    """Move a record as `move` does, in the caller's transaction. Return whether it was moved."""
+    if before is None:
+        record = {"kind": kind, "platform": platform, "foreign_id": foreign_id, "canonical_id": to}
+        return insert_once(connection, references, record)
+    at = {"of_kind": kind, "at": platform, "of": foreign_id, "before": before}
+    return connection.execute(MOVE, at | {"to": to}).rowcount == 1
 
 
 def foreign_ids(kind: Prefix, platform: str, canonical_ids: Collection[str]) -> sa.Select[str]:

@@ -39,10 +39,15 @@ def keep(engine: sa.Engine, customer: Customer) -> None:
 def refer(engine: sa.Engine, customer_id: str, platform: str, reference: str) -> None:
     """Remember what a platform calls a customer by now; all else of it stays as it was last seen."""
     with writing(engine) as connection:
-        known = CUSTOMER.decode(connection.execute(LOCKED, {"of": customer_id}).scalar_one())
-        if known.references.get(platform) != reference:
-            moved = msgspec.structs.replace(known, references=known.references | {platform: reference})
-            connection.execute(CHANGE, {"of": customer_id, "document": msgspec.json.encode(moved)})
+        refer_in(connection, customer_id, platform, reference)
+
+
+def refer_in(connection: sa.Connection, customer_id: str, platform: str, reference: str) -> None:
+    """Remember what a platform calls a customer as `refer` does, in the caller's transaction."""
+    known = CUSTOMER.decode(connection.execute(LOCKED, {"of": customer_id}).scalar_one())
+    if known.references.get(platform) != reference:
+        moved = msgspec.structs.replace(known, references=known.references | {platform: reference})
+        connection.execute(CHANGE, {"of": customer_id, "document": msgspec.json.encode(moved)})
 
 
 # ---- customers that share an account of the CRM
@@ -58,16 +63,6 @@ def shares_with(engine: sa.Engine, customer_id: str) -> str:
     """Return the customer that gets the deals of a customer's account, empty when it does so itself."""
     with engine.connect() as connection:
         return connection.scalar(SHARES, {"of": customer_id}) or ""
-
-
-def lead(engine: sa.Engine, customer_id: str, owner: str) -> None:
-    """Let a customer get the deals of the account that it shares with `owner`, and with others."""
-    others = sa.or_(customers.c.id == owner, customers.c.shares_with == owner)
-    all_of_them = sa.select(customers.c.id).where(sa.or_(others, customers.c.id == customer_id))
-    with writing(engine) as connection:
-        connection.execute(all_of_them.order_by(customers.c.seq).with_for_update()).all()
-        connection.execute(customers.update().where(others).values(shares_with=customer_id))
-        connection.execute(CHANGE, {"of": customer_id, "shares_with": ""})
 
 
 def with_its_account(engine: sa.Engine, customer_id: str) -> list[str]:

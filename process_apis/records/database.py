@@ -374,6 +374,41 @@ renewals = sa.Table(
     sa.Column("updated_at", sa.String(40), nullable=False),
     sa.UniqueConstraint("contract_id", "ends_on"),
 )
+customer_merges = sa.Table(
+    "customer_merges",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("crm", INSTANCE, nullable=False),
+    sa.Column("merged_account", KEY, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("account", KEY, nullable=False),
+    sa.Column("customer_id", KEY, nullable=False, index=True),
+    sa.Column("other_customer_id", KEY, nullable=False, default="", index=True),
+    sa.Column("legal_entity", sa.String(20), nullable=False),
+    sa.Column("other_legal_entity", sa.String(20), nullable=False, default=""),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("held_in", sa.String(20), nullable=False, default=""),
+    sa.Column("account_in_question", KEY, nullable=False, default=""),
+    sa.Column("answer", sa.String(10), nullable=False, default=""),
+    sa.Column("decided_at", sa.String(40)),
+    sa.Column("decided_by", KEY, nullable=False, default="", info=TEXT),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.Column("seen_at", sa.String(40), nullable=False),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+    sa.UniqueConstraint("crm", "merged_account", "times"),
+)
+customer_merge_states = sa.Table(
+    "customer_merge_states",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("merge_id", KEY, nullable=False, index=True),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("at", sa.String(40), nullable=False),
+    sa.Column("decided_by", KEY, nullable=False, default="", info=TEXT),
+    sa.Column("reason", sa.Text, nullable=False, default="", info=TEXT),
+)
 OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN

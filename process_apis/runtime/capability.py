@@ -27,6 +27,11 @@ def unowned(_: Case) -> str:
     return ""
 
 
+def unsigned(case: Case, by: str, reason: str) -> None:
+    """Leave it to the closed case to say who acted, and why."""
+    del case, by, reason
+
+
 def as_opened(case: Case) -> tuple[Action, ...]:
     """Return what a case was opened with: that does not change."""
     return case.actions
@@ -39,7 +44,8 @@ class CaseOwner(msgspec.Struct, frozen=True):
     opens another. It raises `IllegalTransition` where the subject does not allow it any more. `asked_by` says who asked
     for what the case wants approved, and cannot approve it. `outlive` are kinds that stay open when an action ends the
     subject. Cases that are not `closed_by_action` close themselves, when the trouble is over. `allowed` returns which
-    of the actions that an open case names its subject allows now.
+    of the actions that an open case names its subject allows now. `sign` hears who acted, and why, before the case is
+    closed.
     """
 
     kinds: frozenset[CaseKind]
@@ -48,6 +54,7 @@ class CaseOwner(msgspec.Struct, frozen=True):
     outlive: frozenset[CaseKind] = frozenset()
     closed_by_action: bool = True
     allowed: Callable[[Case], tuple[Action, ...]] = as_opened
+    sign: Callable[[Case, str, str], None] = unsigned
 
 
 class Capability(msgspec.Struct, frozen=True):

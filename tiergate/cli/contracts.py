@@ -34,6 +34,7 @@ def openapi(into: Path, *, check: bool, release: bool) -> None:
             *write(into),
             write_schema(shipped_catalogue().with_name("catalogue.schema.json")),
             diagrams.draw(),
+            *map(diagrams.draw, diagrams.GUIDES),
         ]:
             click.echo(path)
     if check or release:

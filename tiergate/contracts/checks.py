@@ -70,7 +70,8 @@ def judged(folder: Path, documentation: Path = diagrams.DOCUMENT) -> list[str]:
     """Return all that is wrong with the contracts and with the diagrams of the documentation, in words; nothing
     when they may be released."""
     stale = [f"{name}: the routes say something else; run `make openapi`" for name in drift(folder)]
-    return [*stale, *diagrams.stale(documentation), *style(folder), *map(str, breaks(folder))]
+    stale += [each for path in (documentation, *diagrams.GUIDES) for each in diagrams.stale(path)]
+    return [*stale, *style(folder), *map(str, breaks(folder))]
 
 
 def release(folder: Path) -> None:

@@ -45,6 +45,14 @@ from canonical.billing import (
 from canonical.cases import Approval, Case, CaseAction
 from canonical.catalogue_sync import CatalogueItem, CatalogueSync, NewCatalogueSync, PreviewWanted
 from canonical.credits import CreditNote, PaymentReversal, RefundPart
+from canonical.customer_merges import (
+    CustomerMerge,
+    CustomerMergeAction,
+    CustomerMergeStep,
+    CustomerMergeSummary,
+    MergedCustomer,
+    Receivable,
+)
 from canonical.deals import (
     ContractCopy,
     Deal,
@@ -360,6 +368,21 @@ LOGGED = LoggedEvent(42, CLOSED, COR, NOON)
 HAPPENED = LineageEntry(NOON, "salesforce", f"the deal {DEAL_ID} was closed as won, as revision 1", (DEAL_ID,), COR)
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
 SYN, RNW, DRF = f"syn_{ORD[4:]}", f"rnw_{CON[4:]}", f"drf_{CUS[4:]}"
+MERGE = CustomerMergeSummary(
+    id=f"mrg_{CUS[4:]}",
+    state="asked",
+    crm="salesforce",
+    merged_account_id="001gK0000000001AAA",
+    account_id="001gK0000000002AAA",
+    customer_id=CUS,
+    other_customer_id=f"cus_{ORD[4:]}",
+    leading_customer_id=f"cus_{ORD[4:]}",
+    legal_entity="DE01",
+    seen_at=NOON,
+    updated_at=NOON,
+    correlation_id=COR,
+    actions=("keep", "switch"),
+)
 PRODUCT = CatalogueProduct("SEAT", "Seat", "Each", "Subscriptions", prices=(ListPrice("EUR", Decimal(252), "year"),))
 COPY = CatalogueProduct("SEAT", "Seat", prices=(ListPrice("EUR", Decimal(240), "year"),))
 SAMPLES: dict[Any, Any] = {
@@ -432,6 +455,23 @@ SAMPLES: dict[Any, Any] = {
             "the invoices need it",
         ),
         DriftAcceptance("the invoices need it"),
+        MERGE,
+        CustomerMerge(
+            **msgspec.structs.asdict(MERGE),
+            history=(CustomerMergeStep("asked", NOON),),
+            customers=(
+                MergedCustomer(
+                    CUS,
+                    CUSTOMER.name,
+                    False,
+                    (SUMMARY_OF_CONTRACT,),
+                    (),
+                    (Receivable("DE01", Money(119000, "EUR"), Money(5000000, "EUR")),),
+                    (CAS,),
+                ),
+            ),
+        ),
+        CustomerMergeAction("switch", "they buy by the old name"),
         CustomerCopy("12", CUSTOMER.name, ADDRESS, KIM.email, "DE129273398"),
         CustomerMatches((CustomerMatch("12", CUSTOMER.name, KIM.email, ADDRESS.city, "DE136695976", True),)),
         INVOICE,

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from canonical.catalogue_sync import CatalogueSync
+from canonical.customer_merges import CustomerMergeSummary
 from canonical.drift import Drift
 from canonical.ids import utc_now
 from canonical.mass_changes import MassChange
@@ -39,6 +40,7 @@ BODIES: dict[str, object] = {
     "sales_preview_catalogue_sync": {},
     "partners_request_amendment": ENDS,
     "sales_act_on_mass_change": {"action": "cancel"},
+    "sales_act_on_customer_merge": {"action": "switch"},
     "support_act_on_case": {"action": "retry"},
     "support_give_up_order": {"reason": "it is not ours"},
     "support_accept_drift": {"reason": "it is not ours"},
@@ -81,6 +83,7 @@ def target(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Ge
     sync: CatalogueSync = running.channels.post("sales-app", syncs, {}, CatalogueSync, key="of-another")
     (found,) = drifting(running, order)
     ids = {"amendment_id": asked.id, "mass_change_id": change.id, "sync_id": sync.id, "drift_id": found.id}
+    ids["merge_id"] = merged(running, account).id
     ids["renewal_id"] = ending(running, order, tmp_path_factory.mktemp("governed")).id
     yield Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
     running.children["process"].stop()
@@ -93,6 +96,20 @@ def drifting(environment: Environment, order: Order) -> tuple[Drift, ...]:
     environment.stripe.v1.customers.update(billed, {"name": "Not the owner's"})
     path = f"/support/v1/drift-looks/{order.customer_id}"
     return environment.channels.post("support-desk", path, None, Page[Drift]).items
+
+
+def merged(environment: Environment, account: str) -> CustomerMergeSummary:
+    """Let an account be merged into one that never bought anything. Return the record of that."""
+    left = environment.crm.create("Account", Name="Left of another", BillingCountryCode="DE", Partner__c=NORD)
+    environment.merge(account, into=left)
+
+    def look() -> CustomerMergeSummary | None:
+        found: Page[CustomerMergeSummary] = environment.channels.get(
+            "sales-app", "/sales/v1/customer-merges", Page[CustomerMergeSummary]
+        )
+        return next((each for each in found.items if each.merged_account_id == account), None)
+
+    return wait_until(look, 20, "the record of the merge")
 
 
 def ending(environment: Environment, order: Order, folder: Path) -> Renewal:

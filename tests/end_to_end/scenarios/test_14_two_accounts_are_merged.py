@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from canonical.cases import Case
-from canonical.orders import Order
+from canonical.customer_merges import CustomerMerge, CustomerMergeSummary
+from canonical.orders import Order, Page
 from tests.end_to_end.scenarios.test_a_customer_changes import followed, in_billing, in_erp
 from tests.support.environment import Environment
 from tests.support.partners import NORD, Partner
@@ -29,6 +30,17 @@ def mark(environment: Environment, account: str) -> str:
 
 def open_cases(environment: Environment, *subjects: str) -> list[Case]:
     return [each for subject in subjects for each in environment.cases_of(subject) if each.state == "open"]
+
+
+def merge_of(environment: Environment, account: str, state: str, client: str = "sales-app") -> CustomerMergeSummary:
+    """Return the newest record of an account that was merged, once it is in a state."""
+    path = f"/{client.removesuffix('-app')}/v1/customer-merges?state={state}"
+
+    def look() -> CustomerMergeSummary | None:
+        found: Page[CustomerMergeSummary] = environment.channels.get(client, path, Page[CustomerMergeSummary])
+        return next((each for each in found.items if each.merged_account_id == account), None)
+
+    return wait_until(look, 20, f"a merge of {account} that is {state}")
 
 
 def test_an_account_that_never_bought_takes_over_the_customer(environment: Environment) -> None:
@@ -106,3 +118,42 @@ def test_two_customers_go_on_under_one_account(environment: Environment) -> None
     assert {(each.kind, each.field) for each in open_cases(environment, *subjects)} == {
         ("customer_tax_changed", "customer.tax_number")
     }
+
+
+def test_a_merge_is_decided_by_its_record_and_undone_with_its_account(environment: Environment) -> None:
+    sale, other = environment.sale("Restored One"), environment.sale("Restored Two")
+    account, first = environment.sell(sale)
+    left, second = environment.sell(other)
+    gone, kept = environment.order_in(first, "active"), environment.order_in(second, "active")
+    for order in (gone, kept):
+        environment.shown(order.deal_id, "active")
+        environment.settled(order)
+    environment.merge(account, into=left)
+    asked = merge_of(environment, account, "asked")
+    assert (asked.customer_id, asked.other_customer_id) == (gone.customer_id, kept.customer_id)
+
+    path = f"/sales/v1/customer-merges/{asked.id}"
+    decided: CustomerMergeSummary = environment.channels.post(
+        "sales-app", f"{path}/actions", {"action": "keep", "reason": "it is the one we bill"}, CustomerMergeSummary
+    )
+    read: CustomerMerge = environment.channels.get("finance-app", path.replace("/sales/", "/finance/"), CustomerMerge)
+
+    assert (decided.state, decided.leading_customer_id, decided.actions) == ("kept", kept.customer_id, ("switch",))
+    kinds = {each.kind for each in open_cases(environment, gone.customer_id, kept.customer_id)}
+    assert kinds <= {"customer_tax_changed"}  # they have a tax number each
+    assert [step.state for step in read.history] == ["asked", "kept"]
+    contracts_of = [[each.id for each in customer.contracts] for customer in read.customers]
+    assert contracts_of == [[order.plan.contract.id] for order in (gone, kept) if order.plan]
+    assert [each.receivables[0].legal_entity for each in read.customers] == ["DE01", "DE01"]
+
+    wait_until(lambda: in_billing(environment, gone.customer_id).name == other.buyer, 20, "the name in billing")
+    environment.restore(account)
+    merge_of(environment, account, "undone")
+    wait_until(lambda: in_billing(environment, gone.customer_id).name == sale.buyer, 20, "its own name in billing")
+    wait_until(lambda: followed(environment, account), 20)
+    _, third = environment.sell(sale, account)
+    _, fourth = environment.sell(other, left)
+    again = [environment.order_in(each, "active").customer_id for each in (third, fourth)]
+    assert again == [gone.customer_id, kept.customer_id]
+    assert (mark(environment, account), mark(environment, left)) == (gone.customer_id, kept.customer_id)
+    assert in_erp(environment, gone.customer_id).name == sale.buyer

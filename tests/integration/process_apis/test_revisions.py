@@ -22,7 +22,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from canonical.orders import Plan
-from canonical.parties import Customer
+from canonical.parties import Address, Customer
 from process_apis.records.database import OLDEST, insert_once, metadata, open_database
 from process_apis.records.database import cases as cases_table
 from process_apis.records.revisions import (
@@ -56,6 +56,8 @@ LATER = {
     "drift_looks",
     "drift_sweeps",
     "renewals",
+    "customer_merges",
+    "customer_merge_states",
 }
 """Tables that version 0.1 did not have."""
 Contents = dict[str, list[dict[str, Any]]]
@@ -322,3 +324,45 @@ def test_contracts_that_were_there_are_found_by_their_products(database: sa.Engi
     with database.connect() as connection:
         noted = connection.execute(sa.select(metadata.tables["contract_products"])).all()
     assert sorted(tuple(each) for each in noted) == [("MORE", 600), ("PLAN", 1202), ("SEAT", 1), ("SEAT", 600)]
+
+
+def test_merges_that_were_seen_before_there_were_records_have_one_each(database: sa.Engine) -> None:
+    brought_to(database, "0023")
+    references, customers, cases = (metadata.tables[each] for each in ("references_", "customers", "cases"))
+
+    def customer(name: str, account: str, shares_with: str, *accounts: str) -> None:
+        made = Customer(name, "Buyer", Address(), legal_entity="DE01", references={"crm": account}, crm="crm")
+        row = {"id": name, "document": msgspec.json.encode(made), "partner": "", "run": 0, "attempts": 0}
+        known = [{"kind": "cus", "platform": "crm", "foreign_id": each, "canonical_id": name} for each in accounts]
+        with database.begin() as connection:
+            connection.execute(customers.insert(), row | {"correlation_id": "", "shares_with": shares_with})
+            if known:
+                connection.execute(references.insert(), known)
+
+    customer("cus_alone", "001A", "", "001A")
+    customer("cus_taken", "001C", "", "001B", "001C")
+    customer("cus_kept", "001E", "cus_leads", "001D")
+    customer("cus_asked", "001E", "cus_leads", "001F")
+    customer("cus_leads", "001E", "", "001E")
+    customer("cus_switched", "001H", "", "001G", "001H")
+    customer("cus_former", "001H", "cus_switched")
+    case = {each.name: "" for each in cases.columns if each.name not in ("seq", "resolved_at")} | {"document": b"{}"}
+    about = {"id": "cas_1", "subject": "cus_asked", "kind": "duplicate_customer", "field": "customer.account"}
+    with database.begin() as connection:
+        connection.execute(cases.insert(), case | about | {"state": "open"})
+
+    upgrade(database)
+
+    merges, steps = metadata.tables["customer_merges"], metadata.tables["customer_merge_states"]
+    columns = [merges.c[each] for each in ("merged_account", "account", "customer_id", "other_customer_id", "state")]
+    with database.connect() as connection:
+        found = {tuple(row) for row in connection.execute(sa.select(*columns))}
+        reached = sorted(connection.scalars(sa.select(steps.c.state)))
+        looks = connection.scalar(sa.select(sa.func.count()).where(merges.c.next_attempt_at.is_not(None)))
+    assert found == {
+        ("001B", "001C", "cus_taken", "", "taken_over"),
+        ("001D", "001E", "cus_kept", "cus_leads", "kept"),
+        ("001F", "001E", "cus_asked", "cus_leads", "asked"),
+        ("001G", "001H", "cus_switched", "cus_former", "switched"),
+    }
+    assert (reached, looks) == (["asked", "kept", "switched", "taken_over"], 4)

@@ -38,6 +38,7 @@ def sales(*versions: str) -> tuple[str, str]:
 
 APP = '[clients.sales-app]\nkind = "internal"'
 APIS = 'apis = ["sales", "support"]'
+MERGES = "finance_get_customer_merge, finance_list_customer_merges"
 SCOPES = (
     'scopes = ["orders:read", "contracts:amend", "contracts:mass_change", "cases:read", "cases:act", '
     '"catalogue:read", "catalogue:sync"]'
@@ -669,7 +670,7 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
         (
             f"{APIS}\n{SCOPES}",
             'apis = ["sales", "support", "finance"]\n' + SCOPES.replace("]", ', "postings:read"]'),
-            "sales-app may now also call finance_list_postings.",
+            f"sales-app may now also call {MERGES}, finance_list_postings.",
         ),
         (
             '"cases:act", "customers:read"]\nlegal',

@@ -2,103 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
-from canonical.cases import Case, Finding
-from canonical.faults import NotFound
-from canonical.parties import Account, AccountSync, Address, Customer
-from process_apis import account_merges, customer_sync, onboarding
-from process_apis.case_actions import CaseActions
+from canonical.cases import Finding
+from canonical.parties import Account, Address
+from process_apis import customer_sync, onboarding
 from process_apis.change_feeds import ChangeFeeds
-from process_apis.order_cases import KINDS, OrderCases
-from process_apis.records import cross_references, customers
-from process_apis.runtime.capability import CaseOwner
-from process_apis.runtime.context import WorkflowContext
-from process_apis.system_client import Platforms
+from process_apis.records import customers
+from tests.support.merge_bench import CRM, FIRST, LEFT, LOSER, SECOND, Books
 from tests.support.process_context import SOMEBODY, accepted_order
-
-CRM, LOSER, LEFT = "salesforce", "001L", "001S"
-FIRST, SECOND = "cus_first", "cus_second"
-
-
-class Org(Platforms):
-    """A CRM with accounts, some of them merged, over billing and an ERP that take everything."""
-
-    def __init__(self) -> None:
-        self.accounts = {each: Account(each, f"Name of {each}", Address(country="DE")) for each in (LOSER, LEFT)}
-        self.into: dict[str, str] = {}
-        self.marks: dict[str, str] = {}
-        self.billed: dict[str, str] = {}
-
-    def merge(self, loser: str, into: str) -> None:
-        self.into[loser] = into
-        left = self.accounts[into]
-        self.accounts[into] = msgspec.structs.replace(left, merged=(*left.merged, loser))
-
-    def account(self, crm: str, account_id: str) -> Account:
-        assert crm == CRM
-        while account_id in self.into:
-            account_id = self.into[account_id]
-        if account_id not in self.accounts:
-            raise NotFound("crm", f"there is no account {account_id}")
-        return self.accounts[account_id]
-
-    def put_billing_customer(self, customer: Customer) -> str:
-        self.billed[customer.id] = customer.name
-        return customer.id
-
-    def put_erp_customer(self, customer: Customer) -> str:
-        return customer.id
-
-    def put_account_sync(self, crm: str, account_id: str, sync: AccountSync) -> None:
-        assert crm == CRM
-        self.marks[account_id] = sync.customer_id
-
-
-class Books:
-    """Customers, each synced when a test says so."""
-
-    def __init__(self, context: WorkflowContext) -> None:
-        self.org = Org()
-        self.context = msgspec.structs.replace(context, platforms=self.org)
-        owner = CaseOwner(KINDS, OrderCases(self.context, lambda _: None).act)
-        self._acts = CaseActions(self.context, dict.fromkeys(KINDS, owner))
-
-    def customer(self, customer_id: str, account: str, **facts: Any) -> None:
-        made = Customer(customer_id, "Before", Address(country="DE"), references={CRM: account}, crm=CRM)
-        cross_references.move(self.context.database, "cus", CRM, account, None, customer_id)
-        customers.keep(self.context.database, msgspec.structs.replace(made, legal_entity="DE01", **facts))
-
-    def seen(self, customer_id: str) -> Customer:
-        found = customers.last_seen(self.context.database, customer_id)
-        assert found
-        return found
-
-    def sync(self, customer_id: str) -> None:
-        """Sync a customer, and what is to be synced after it."""
-        customers.expect_change(self.context.database, customer_id, "cor_1", self.context.clock())
-        for each in (customer_id, FIRST, SECOND):
-            assert customer_sync.follow(self.context, each) == "done"
-
-    def of(self, account: str) -> str:
-        return account_merges.customer_of(self.context, CRM, self.org.accounts[account])
-
-    def cases(self, customer_id: str) -> list[Case]:
-        kinds = ("duplicate_customer", "customer_not_followed")
-        return [each for kind in kinds for each in self.context.cases.open_of(customer_id, kind)]
-
-    def act(self, case: Case, action: Any) -> None:
-        self._acts.act(case.id, action, "said so", SOMEBODY)
-
-
-@pytest.fixture
-def books(context: WorkflowContext) -> Books:
-    made = Books(context)
-    made.customer(FIRST, LOSER)
-    return made
 
 
 @pytest.mark.parametrize("known_before", [False, True])

@@ -1,0 +1,42 @@
+"""Merges of customers: what people see of them and decide about them, and when it is looked whether one was undone.
+
+`overview` shows a merge with what each customer has, `decisions` does what people choose, and `routes` are what others
+call. Whose customer an account is stands in `account_merges`, which those use that know no capability.
+"""
+
+from __future__ import annotations
+
+from canonical.events import CUSTOMER_CHANGED, Event
+from process_apis import account_merges
+from process_apis.customer_merge.decisions import MergeDecisions
+from process_apis.customer_merge.overview import MergeOverview
+from process_apis.customer_merge.routes import routes
+from process_apis.records import customers
+from process_apis.records.amendments import Amendments
+from process_apis.runtime.capability import Capability, CaseOwner
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.engine import Engine
+
+
+def capability(context: WorkflowContext, engine: Engine) -> Capability:
+    """Return what merges of customers bring."""
+    del engine  # a customer is looked after by the run that follows its account
+    records = account_merges.records(context)
+    overview = MergeOverview(context, records, Amendments(context.database, context.clock))
+    decisions = MergeDecisions(context, records)
+
+    def account_changed(event: Event, _: str) -> None:
+        if account := event.data.get("account"):
+            account_merges.suspect(context, event.subject, account)
+
+    def look_again() -> None:
+        for row in records.expect_looks():
+            customers.expect_change(context.database, row.customer_id, row.correlation_id, context.clock())
+
+    return Capability(
+        "customer_merge",
+        reactions={CUSTOMER_CHANGED: account_changed},
+        periodic_jobs=[look_again],
+        cases=CaseOwner(frozenset({"merge_undone"}), decisions.act, sign=decisions.sign),
+        routes=routes(records, overview, decisions),
+    )
