@@ -53,11 +53,11 @@ HISTORY = (
 )
 REACHED = customer_merge_states.insert()
 LOOKED_AFTER = timedelta(days=30)
-"""For how long after a merge it is looked whether it was undone. Salesforce keeps deleted records for 15 days."""
+"""For how long after a merge it is checked whether it was undone: longer than a CRM keeps deleted records."""
 LOOKS = timedelta(days=1)
 """From one such look to the next, where nobody tells that the account is back."""
 AT_ONCE = 100
-"""Merges that are looked at at once."""
+"""Merges that are checked at once."""
 
 
 class OneCustomerMerge(OneRow[CustomerMergeState], table=customer_merges, check=check_customer_merge):
@@ -100,6 +100,14 @@ class CustomerMerges:
         """Return one merge to change, in a transaction that ends with the block."""
         with writing(self._engine) as connection:
             yield OneCustomerMerge(connection, merge_id, self._clock().isoformat())
+
+    @contextmanager
+    def _with_its_group(self, row: sa.Row[Any]) -> Generator[tuple[OneCustomerMerge, list[str]]]:
+        """Return one merge to change, with the customers under the account of its customer, the one that leads first.
+        Those are locked before any merge: whoever changes several meets others there."""
+        with writing(self._engine) as connection:
+            group = _group(connection, row.customer_id, locked=True)
+            yield OneCustomerMerge(connection, row.id, self._clock().isoformat()), group
 
     def take_over(self, crm: str, account: str, before: str | None, merged_account: str, customer_id: str) -> None:
         """Let an account take over the customer of one that was merged into it, unless another one is there meanwhile.
@@ -173,9 +181,8 @@ class CustomerMerges:
     def choose(self, merge_id: str, choice: LeadChoice) -> list[str]:
         """Let one of two customers under one account lead. Return the customers that are to be looked after. Raises
         `IllegalTransition` for a merge that leaves nothing to choose."""
-        with self.at(merge_id) as one:
+        with self._with_its_group(self.row(merge_id)) as (one, group):
             row, wanted = one.row, CHOSEN[choice]
-            group = _group(one.connection, row.customer_id, locked=True)
             if row.state == wanted:
                 return []  # it was chosen before
             if choice not in _choices(row, group):
@@ -285,11 +292,10 @@ class CustomerMerges:
     def go_back(self, row: sa.Row[Any], account: str, below: Collection[str]) -> Departure | None:
         """Let the customer of a merge go (back) to an account, with those of the accounts that are merged into that.
         Return what was done; None when the merge is over already."""
-        with self.at(row.id) as one:
+        with self._with_its_group(row) as (one, _):
             if one.row.state in ENDED:
                 return None
             connection, crm = one.connection, row.crm
-            _group(connection, row.customer_id, locked=True)
             found = _departure(connection, one.row, account, below)
             for each, customer_id in found.accounts.items():
                 known = _customer_of(connection, crm, each)
@@ -431,9 +437,12 @@ def _group(connection: sa.Connection, customer_id: str, *, locked: bool = False)
     """Return the customers under the account of one of them: the one that leads first, then as they came. Nobody else
     changes those that are `locked`."""
     leads = connection.scalar(customer_records.SHARES, {"of": customer_id}) or customer_id
-    if locked:
+    seen = None if locked else leads
+    while seen != leads:  # somebody else may have let another one lead while this waited for the lock
+        seen = leads
         all_of_them = sa.select(customers.c.id).where(sa.or_(customers.c.id == leads, customers.c.shares_with == leads))
         connection.execute(all_of_them.order_by(customers.c.seq).with_for_update()).all()
+        leads = connection.scalar(customer_records.SHARES, {"of": customer_id}) or customer_id
     others = sa.select(customers.c.id).where(customers.c.shares_with == leads).order_by(customers.c.seq)
     return [leads, *connection.scalars(others)]
 

@@ -3,6 +3,7 @@ SQLite."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -10,8 +11,10 @@ import msgspec
 from canonical.cases import Finding
 from canonical.orders import Order
 from canonical.parties import Address, Customer
-from process_apis.records import customers
+from canonical.states import IllegalTransition
+from process_apis.records import cross_references, customers
 from process_apis.runtime.context import WorkflowContext
+from tests.support.merge_bench import CRM, Books
 from tests.support.process_context import DELIVERED, LINES, SOMEBODY, accepted_order, at_once
 
 ROUNDS = 25
@@ -81,3 +84,46 @@ def test_orders_of_a_customer_that_two_hand_over_at_once_go_to_one_partner(conte
         at_once(*(partial(context.orders.hand_over, "cus_006", each) for each in ("nord", "sued")))
 
         assert len({context.orders.row(each).partner for each in found}) == 1
+
+
+def test_a_merge_that_two_see_at_once_is_one_record_and_what_two_choose_at_once_is_one_choice(
+    context: WorkflowContext,
+) -> None:
+    books = Books(context)
+    for number in range(ROUNDS):
+        loser, left, first, second = (f"{each}{number}" for each in ("001L", "001S", "cus_first", "cus_second"))
+        books.customer(first, left)
+        books.customer(second, left)
+        customers.share(context.database, first, second)
+
+        seen = at_once(*[partial(books.records.see, CRM, loser, left, first, second)] * 2)
+        (merge,) = filter(None, seen)
+        at_once(*(partial(books.records.choose, str(merge), each) for each in ("keep", "switch")))
+
+        found = books.records.summary(books.records.row(str(merge)))
+        leads = {"kept": second, "switched": first}
+        assert found.leading_customer_id == leads[found.state]
+        assert sorted(customers.with_its_account(context.database, first)) == [first, second]
+
+
+def test_a_choice_and_a_way_back_at_once_leave_each_customer_its_account(context: WorkflowContext) -> None:
+    books = Books(context)
+    for number in range(ROUNDS):
+        loser, left, first, second = (f"{each}{number}" for each in ("001L", "001S", "cus_first", "cus_second"))
+        books.customer(first, loser)
+        books.customer(second, left)
+        customers.refer(context.database, first, CRM, left)
+        customers.share(context.database, first, second)
+        merge = books.records.see(CRM, loser, left, first, second)
+        row = books.records.row(merge)
+
+        def choose(of: str = merge) -> None:
+            with suppress(IllegalTransition):  # it was undone before
+                books.records.choose(of, "switch")
+
+        at_once(choose, partial(books.records.go_back, row, loser, ()))
+
+        assert books.records.summary(books.records.row(merge)).state == "undone"
+        assert [customers.with_its_account(context.database, each) for each in (first, second)] == [[first], [second]]
+        known = cross_references.known(context.database, "cus", CRM, (loser, left))
+        assert known == {loser: first, left: second}

@@ -56,7 +56,7 @@ class Merging(RuleBasedStateMachine):
         """How often each account was merged."""
         self.restored = 0
         self.unseen = False
-        """Whether an account is back of which nobody has told yet."""
+        """Whether an account is back that nobody has reported yet."""
         self.overtaken = False
         """Whether accounts were merged while that was so: then what was their own before cannot be known any more."""
 
@@ -152,7 +152,7 @@ class Merging(RuleBasedStateMachine):
 
     @invariant()
     def a_merge_is_one_record(self) -> None:
-        """Only an account that came back, or one in between that did, begins another one."""
+        """Take a merge that is seen again for the same, but for accounts that came back, or one in between that did."""
         of = Counter(each.merged_account_id for each in self.books.merges())
         standing = Counter(each.merged_account_id for each in self.books.merges() if each.state not in ENDED)
         assert all(count <= self.times[each] + self.restored for each, count in of.items()), (of, self.times)
