@@ -104,7 +104,7 @@ class CustomerMerges:
     @contextmanager
     def _with_its_group(self, row: sa.Row[Any]) -> Generator[tuple[OneCustomerMerge, list[str]]]:
         """Return one merge to change, with the customers under the account of its customer, the one that leads first.
-        Those are locked before any merge: whoever changes several meets others there."""
+        Those are locked before any merge, so that no two wait for each other."""
         with writing(self._engine) as connection:
             group = _group(connection, row.customer_id, locked=True)
             yield OneCustomerMerge(connection, row.id, self._clock().isoformat()), group
