@@ -327,7 +327,8 @@ class CustomerMerges:
             of = each.row
             leaves = of.customer_id in gone.leaving
             heir = _customer_of(connection, row.crm, of.merged_account)
-            if leaves and of.seq > row.seq and of.merged_account not in below:
+            is_over = of.merged_account not in below or heir != of.customer_id
+            if leaves and of.seq > row.seq and is_over:
                 if heir in gone.staying and heir != of.other_customer_id:
                     each.enter(of.state, customer_id=heir, legal_entity=_seller(connection, heir))
                     continue
@@ -516,7 +517,10 @@ def _departure(connection: sa.Connection, row: sa.Row[Any], account: str, below:
     theirs = sa.select(references.c.foreign_id).where(
         references.c.kind == "cus", references.c.platform == row.crm, references.c.canonical_id.in_(leaving)
     )
-    left = _beyond(connection, row, leaving, account, below) & set(connection.scalars(theirs))
+    beyond = _beyond(connection, row, leaving, account, below)
+    if row.merged_account == account:  # what was merged into it the other way round was not its customer's before
+        beyond |= _beyond(connection, row, [row.customer_id], account, ())
+    left = beyond & set(connection.scalars(theirs))
     accounts = {each: _new_id(connection, row, each) for each in sorted(left)}
     if row.other_customer_id in staying and row.account in accounts:
         accounts[row.account] = row.other_customer_id

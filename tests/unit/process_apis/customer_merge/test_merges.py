@@ -275,6 +275,22 @@ def test_a_customer_that_was_on_its_way_back_when_it_was_cut_short_goes_back_the
     assert books.of(LEFT) == books.org.marks[LEFT] != FIRST
 
 
+def test_an_account_that_is_merged_the_other_way_round_has_a_customer_of_its_own_once_it_is_restored(
+    books: Books,
+) -> None:
+    books.org.merge(LOSER, LEFT)
+    books.sync(FIRST)
+    books.org.restore(LOSER)
+    books.org.merge(LEFT, LOSER)
+    books.sync(FIRST)
+    books.org.restore(LEFT)
+
+    books.sync(FIRST)
+
+    assert books.sell(LOSER) == FIRST
+    assert books.sell(LEFT) != FIRST
+
+
 def test_an_account_that_is_merged_again_is_another_merge(books: Books) -> None:
     books.org.merge(LOSER, LEFT)
     books.sync(FIRST)
