@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from canonical.states import (
     AmendmentState,
     CatalogueSyncState,
+    CustomerMergeState,
     DriftState,
     MassChangeState,
     OrderState,
@@ -65,12 +66,22 @@ _CATALOGUE_SYNC: dict[CatalogueSyncState, str] = {
     "given_up": "withdrawn",
 }
 _DRIFT: dict[DriftState, str] = {"open": "found", "repaired": "repaired", "accepted": "accepted", "gone": "gone"}
+_CUSTOMER_MERGE: dict[CustomerMergeState, str] = {
+    "taken_over": "completed",
+    "asked": "asked",
+    "kept": "kept",
+    "switched": "switched",
+    "in_question": "questioned",
+    "stayed": "stayed",
+    "undone": "undone",
+}
 
 ORDER_EVENTS = _types("order", _ORDER)
 AMENDMENT_EVENTS = _types("amendment", _AMENDMENT)
 RENEWAL_EVENTS = _types("renewal", _RENEWAL)
 MASS_CHANGE_EVENTS = _types("mass_change", _MASS_CHANGE)
 CATALOGUE_SYNC_EVENTS = _types("catalogue_sync", _CATALOGUE_SYNC)
+CUSTOMER_MERGE_EVENTS = _types("customer_merge", _CUSTOMER_MERGE)
 DRIFT_EVENTS = _types("drift", _DRIFT)
 INVOICE_POSTED = PREFIX + "invoice.posted.v1"
 INVOICE_CREDITED = PREFIX + "invoice.credited.v1"
@@ -91,6 +102,7 @@ PROCESS_EVENTS: dict[str, str] = {
             MASS_CHANGE_EVENTS,
             CATALOGUE_SYNC_EVENTS,
             DRIFT_EVENTS,
+            CUSTOMER_MERGE_EVENTS,
         )
         for state, event_type in events.items()
     },

@@ -18,6 +18,7 @@ from canonical.customer_merges import CustomerMergeStep, CustomerMergeSummary, L
 from canonical.ids import Clock, derived
 from canonical.orders import Page
 from canonical.parties import Customer
+from canonical.process_events import CUSTOMER_MERGE_EVENTS
 from canonical.states import CustomerMergeState, IllegalTransition, check_customer_merge
 from policies.context import correlation
 from policies.identity.authentication import Principal
@@ -32,6 +33,7 @@ from process_apis.records.database import (
     writing,
 )
 from process_apis.records.one_row import OneRow
+from process_apis.records.published import publish
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
 ROW = sa.select(customer_merges).where(customer_merges.c.id == OF)
@@ -60,7 +62,9 @@ AT_ONCE = 100
 """Merges that are checked at once."""
 
 
-class OneCustomerMerge(OneRow[CustomerMergeState], table=customer_merges, check=check_customer_merge):
+class OneCustomerMerge(
+    OneRow[CustomerMergeState], table=customer_merges, check=check_customer_merge, events=CUSTOMER_MERGE_EVENTS
+):
     """A merge in one transaction."""
 
     def enter(self, state: CustomerMergeState, reason: str = "", *, by_people: bool = False, **changes: Any) -> None:
@@ -156,6 +160,7 @@ class CustomerMerges:
             return ""  # another process has seen it in this moment
         step = {"merge_id": row["id"], "state": state, "at": row["seen_at"], "decided_by": "", "reason": ""}
         connection.execute(REACHED, step)
+        publish(connection, CUSTOMER_MERGE_EVENTS[state], row, row["seen_at"])
         return str(row["id"])
 
     def expect_looks(self) -> list[sa.Row[Any]]:

@@ -10,7 +10,7 @@ from canonical.events import Event
 from canonical.process_events import PROCESS_EVENTS, SOURCE
 from policies.business.events import EVENTS
 from policies.catalogue.model import Catalogue
-from tiergate.contracts.examples import AMD, CAS, CON, CUS, DRF, MAS, NOON, ORD, RNW, SYN
+from tiergate.contracts.examples import AMD, CAS, CON, CUS, DRF, MAS, MRG, NOON, ORD, RNW, SYN
 
 Json = dict[str, Any]
 NAME = "events.v1.json"
@@ -86,6 +86,7 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "renewal": (RNW, INVOICED | {"order": ORD}),
     "mass_change": (MAS, {"legal_entity": "DE01"}),
     "catalogue_sync": (SYN, {}),
+    "customer_merge": (MRG, {"customer": CUS, "legal_entity": "DE01"}),
     "drift": (DRF, {"customer": CUS, "legal_entity": "DE01"}),
     "invoice": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
     "payment": (INV, INVOICED | {"kind": "payment", "invoice": INV}),

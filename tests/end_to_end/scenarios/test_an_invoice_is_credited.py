@@ -16,7 +16,9 @@ from tests.support.platforms import wait_until
 class Sold:
     """A deal that was sold for 1,190.00 EUR, and what is said of its money."""
 
-    def __init__(self, environment: Environment, name: str, payment_method: str | None = "pm_card_visa") -> None:
+    def __init__(
+        self, environment: Environment, name: str, payment_method: str | None = "pm_card_visa", postings: int = 2
+    ) -> None:
         sale = environment.sale(name, lines=(SaleLine("SEAT", 10, 100.0),), payment_method=payment_method)
         _, deal = environment.sell(sale)
         order = environment.order_in(deal, "active")
@@ -25,7 +27,7 @@ class Sold:
         self.contract, self.invoice = order.plan.contract.id, order.plan.contract.references["invoice"]
         self.customer = order.plan.customer.references["stripe"]
         self.stripe: Any = environment.stripe.v1
-        self.booked(1 if payment_method is None else 2)
+        self.booked(postings)
 
     def booked(self, postings: int) -> None:
         """Wait until so many postings of the contract are there, and all are done."""
@@ -71,7 +73,7 @@ class Sold:
 
 
 def test_a_credit_note_takes_off_what_is_due_and_is_due_again_when_it_is_void(environment: Environment) -> None:
-    sold = Sold(environment, "Credited Unpaid", payment_method=None)
+    sold = Sold(environment, "Credited Unpaid", payment_method=None, postings=1)
     sold.agrees(119000)
 
     environment.fault("erp", kind="drop", matching="account.invoice.write")  # done, and the answer is lost
@@ -135,8 +137,7 @@ def test_the_same_reported_again_is_booked_once(environment: Environment) -> Non
 
 
 def test_what_is_disputed_is_due_again_and_paid_when_the_dispute_is_won(environment: Environment) -> None:
-    sold = Sold(environment, "Disputed And Won", "pm_card_createDispute")
-    sold.booked(3)
+    sold = Sold(environment, "Disputed And Won", "pm_card_createDispute", postings=3)
     sold.agrees(119000, unexplained=119000)
     (dispute,) = sold.stripe.disputes.list({"payment_intent": sold.intent()}).data
     url = f"{environment.sandbox.url('control')}/billing/disputes/{dispute.id}"

@@ -13,7 +13,7 @@ from alembic import op
 
 from canonical.ids import derived
 
-revision = "0025"
+revision = "0024"
 down_revision = "0023"
 works_with_former = False
 """It only adds. But code before it makes no record of what it sees and decides."""
