@@ -22,6 +22,7 @@ def answering(answer: Answer) -> Generator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one piece: the second of two waits for a delayed acknowledgement (RFC 896)
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
