@@ -29,6 +29,7 @@ if MEMORY.is_mount() and os.statvfs(MEMORY).f_bavail * os.statvfs(MEMORY).f_frsi
     # Each commit waits for the disk, for the case of a loss of power, which no test has: its processes are killed, its
     # machine is not.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    tempfile.tempdir = os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"]
 
 
 def pytest_collection_finish() -> None:
