@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -353,12 +354,13 @@ END_WITH = ("approve", "compensate")
 """What is done about a case in the end: what can be is approved, what cannot be carried out is given up."""
 
 
-def test_whatever_is_asked_of_a_contract_it_ends_in_order(empty_tables: Path) -> None:
+@pytest.mark.parametrize("examples", [12, pytest.param(100, marks=pytest.mark.long)])
+def test_whatever_is_asked_of_a_contract_it_ends_in_order(empty_tables: Path, examples: int) -> None:
     Changes.tables = empty_tables
     run_state_machine_as_test(
         Changes,
         settings=settings(
-            max_examples=25,
+            max_examples=examples,
             stateful_step_count=20,
             derandomize=True,
             deadline=None,

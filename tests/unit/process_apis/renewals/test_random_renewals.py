@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from datetime import date, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -195,12 +196,15 @@ class Lives(RuleBasedStateMachine):
             assert found.state in ("dropped", "by_hand"), found
 
 
-def test_whatever_happens_to_a_contract_no_period_is_charged_that_nobody_agreed_to(empty_tables: Path) -> None:
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.long)])
+def test_whatever_happens_to_a_contract_no_period_is_charged_that_nobody_agreed_to(
+    empty_tables: Path, examples: int
+) -> None:
     Lives.tables = empty_tables
     run_state_machine_as_test(
         Lives,
         settings=settings(
-            max_examples=8,
+            max_examples=examples,
             stateful_step_count=15,
             derandomize=True,
             deadline=None,
