@@ -83,7 +83,7 @@ def create_app(
     retention = Retention(context.database, days, context.clock, settings.executor_id)
 
     async def start() -> None:
-        await asyncio.to_thread(engine.launch, periodic_jobs, poll.next_waiting)
+        await asyncio.to_thread(engine.launch, periodic_jobs, poll.next_waiting, poll.start_due_of)
 
     async def stop() -> None:
         await asyncio.to_thread(engine.close)

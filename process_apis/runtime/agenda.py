@@ -130,9 +130,18 @@ class Poll:
     def start_due(self) -> None:
         """Start the work of each row whose time has come."""
         for due in self._at_once:
-            for row in due.agenda.due(AT_ONCE):
-                if (work := due.claimed(row)) is not None:
-                    self._engine.start(work)
+            self._start(due)
+
+    def start_due_of(self, agenda: str) -> None:
+        """Start the work of each row of one agenda whose time has come."""
+        for due in self._at_once:
+            if due.agenda.name == agenda:
+                self._start(due)
+
+    def _start(self, due: Due) -> None:
+        for row in due.agenda.due(AT_ONCE):
+            if (work := due.claimed(row)) is not None:
+                self._engine.start(work)
 
     def next_waiting(self) -> Work | None:
         """Return work for a worker slot, claimed: of each agenda what waits longest, the agendas in turn."""

@@ -71,6 +71,9 @@ class Engine:
         self._workers: set[threading.Thread] = set()
         """Each has one of the places for work that can wait."""
         self._next: Callable[[], Work | None] = lambda: None
+        self._look: Callable[[str], None] = lambda _: None
+        self._news: set[str] = set()
+        """The agendas of which something is due now."""
         self._poller: KeptThread | None = None
         self._beater: KeptThread | None = None
         self._sweep: list[Routine] = []
@@ -100,11 +103,16 @@ class Engine:
         self._own_pending = sa.select(sa.exists().where(jobs.status == PENDING, own))
         self._dbos: DBOS | None = None
 
-    def launch(self, periodic_jobs: Sequence[Callable[[], None]], waiting: Callable[[], Work | None]) -> None:
+    def launch(
+        self,
+        periodic_jobs: Sequence[Callable[[], None]],
+        waiting: Callable[[], Work | None],
+        look: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Begin to work. `periodic_jobs` are done at each sweep: looking at what is due. `waiting` returns the next
         piece of the work that can wait, and claims it; it is asked by several threads at once, and by several
-        processes."""
-        self._next = waiting
+        processes. `look` starts what is due of the agenda that is named."""
+        self._next, self._look = waiting, look
         self._heartbeat()
         self._beater = KeptThread("heartbeat", self._beat)
         dbos = self._dbos = DBOS(config=self._config)  # a process has one: an app made to be described takes no part
@@ -149,6 +157,15 @@ class Engine:
     def wake(self) -> None:
         """Work that can wait may have come."""
         self._woken.set()
+
+    def look_at(self, agenda: str) -> None:
+        """Something of an agenda is due now: it is looked for at once, and not with the next sweep."""
+        self._news.add(agenda)
+        self._woken.set()
+
+    def rest(self, seconds: float) -> bool:
+        """Wait, in work that keeps a pace. Return whether it goes on: not in a process that ends."""
+        return not self._closing.wait(seconds)
 
     def _fill_worker_slots(self) -> None:
         """Work that can wait runs in places of its own, apart from what customers wait for."""
@@ -249,6 +266,8 @@ class Engine:
             if self._closing.is_set():
                 return
             try:
+                while self._news:
+                    self._look(self._news.pop())
                 if (now := monotonic()) >= poll:
                     poll = now + self._settings.poll
                     for each in self._sweep:

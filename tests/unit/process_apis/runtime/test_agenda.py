@@ -118,6 +118,21 @@ def test_what_is_due_is_started_once_under_its_identity(
     assert context.orders.row(order_id).run == 2
 
 
+def test_of_an_agenda_that_is_named_alone_what_is_due_is_started(
+    context: WorkflowContext, clock: TestClock, engine: Engine
+) -> None:
+    order_id = receive(context, "deal", clock())
+    poll = Poll(engine, [Due(Agenda(context, orders), work)])
+
+    poll.start_due_of("amendments")
+    untouched = context.orders.row(order_id).run
+    poll.start_due_of("orders")
+    wait_until(lambda: JOBS.done, 10, "the work is done")
+
+    assert untouched == 1
+    assert [name for name, _, _ in JOBS.done] == [order_id]
+
+
 def test_what_a_run_is_at_is_looked_at_later_and_not_begun_again(
     context: WorkflowContext, clock: TestClock, engine: Engine
 ) -> None:

@@ -106,6 +106,37 @@ def test_a_heartbeat_that_a_fault_has_ended_is_begun_again(context: WorkflowCont
     assert again
 
 
+def test_an_agenda_with_news_is_looked_at_without_a_sweep(context: WorkflowContext) -> None:
+    looked: list[str] = []
+    sweeps = threading.Event()
+    url = str(context.database.url)
+    engine = Engine(EngineSettings(url, "here", heartbeat=60, poll=60), context.database, context.clock)
+    engine.launch([sweeps.set], lambda: None, looked.append)
+    engine.look_at("amendments")
+    sweeps.wait(10)
+    sweeps.clear()
+    engine.look_at("amendments")
+    wait_until(lambda: len(looked) == 2, 10, "both looks")
+    swept = sweeps.is_set()
+    engine.close()
+
+    assert looked == ["amendments"] * 2
+    assert not swept
+
+
+def test_what_keeps_a_pace_waits_until_its_process_ends(context: WorkflowContext) -> None:
+    engine = launched(context, lambda: None)
+    goes_on = engine.rest(0.001)
+    waits = threading.Thread(target=engine.rest, args=(60,))
+    waits.start()
+    engine.close()
+    waits.join(10)
+
+    assert goes_on
+    assert not waits.is_alive()
+    assert not engine.rest(60)
+
+
 def test_an_engine_that_was_made_and_not_launched_takes_no_part(context: WorkflowContext, tmp_path: Path) -> None:
     Engine(
         EngineSettings(f"sqlite:///{tmp_path / 'gone' / 'process.sqlite'}", "other"), context.database, context.clock
