@@ -36,7 +36,7 @@ class MassChangeRuns:
         self._context = context
         self._engine = engine
         self.records = MassChanges(context.database, context.clock)
-        self.changing = MassChanging(context, self.records, Amendments(context.database, context.clock))
+        self.changing = MassChanging(context, self.records, Amendments(context.database, context.clock), engine)
         self.agenda = Agenda(context, mass_changes_table)
 
     # ---- asked for

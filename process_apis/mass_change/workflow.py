@@ -6,6 +6,7 @@ amendment is asked for, under a key of its own, so that nothing happens twice wh
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from canonical.amendments import ContractFilter, NewAmendment, Reverse
 from canonical.cases import CaseKind, Finding
 from canonical.mass_changes import MassChangeRequest, MassItemState
 from canonical.orders import Order
-from policies.business.mass_changes import MASS_CHANGE_PACE
+from policies.business.mass_changes import MASS_CHANGE_PACE, MassChangePace
 from policies.context.correlation import correlated
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
@@ -25,20 +26,25 @@ from process_apis.amendments.request import check
 from process_apis.amendments.withdrawal import give_up
 from process_apis.mass_change.plan import is_selected, plan
 from process_apis.records.amendments import Amendments, amendment_id
+from process_apis.records.database import amendments as amendments_table
 from process_apis.records.mass_changes import MassChanges, request_of
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
+from process_apis.runtime.engine import Engine
 from process_apis.runtime.interruptions import resumable
 
 KINDS: frozenset[CaseKind] = frozenset({"mass_change_approval", "mass_change_incomplete"})
 PAGE = 100
 """Contracts that are read at a time."""
-PAUSE = 1.0
-"""Seconds from one run to the next, while contracts are changed."""
-LONGER_PAUSE = 5.0
-"""The same while those on their way leave no room for another."""
+BEAT = 1.0
+"""Seconds from one look at what is on its way to the next; what is begun meanwhile is begun evenly: what customers ask
+for comes in between."""
+BEATS = 20
+"""Looks of a run. After that it ends, and another goes on."""
 MINUTE = 60.0
 ON_THE_WAY: tuple[MassItemState, ...] = ("on_its_way", "undo_on_its_way")
+LEFT: tuple[MassItemState, ...] = ("to_do", "to_undo", *ON_THE_WAY)
+"""Where contracts are for which a mass change goes on."""
 log = structlog.get_logger("tiergate.mass_changes")
 
 
@@ -46,9 +52,10 @@ log = structlog.get_logger("tiergate.mass_changes")
 class MassChanging(DBOSConfiguredInstance):
     """The workflow of a mass change."""
 
-    def __init__(self, context: WorkflowContext, records: MassChanges, amendments: Amendments) -> None:
+    def __init__(self, context: WorkflowContext, records: MassChanges, amendments: Amendments, engine: Engine) -> None:
         super().__init__("mass_changing")
         self._context = context
+        self._engine = engine
         self._records = records
         self._amendments = amendments
 
@@ -120,17 +127,30 @@ class MassChanging(DBOSConfiguredInstance):
             self._send(row, item)
 
     def _change(self, row: sa.Row[Any]) -> None:
+        """Begin one contract after the other, as evenly as the catalogue's pace lets, until a run has looked often
+        enough, or this process ends."""
         self._send_noted(row)
-        counts = self._records.counts(row.id)
-        pace = MASS_CHANGE_PACE.of(self._context.live_catalogue.current)
-        on_the_way = sum(counts.get(each, 0) for each in ON_THE_WAY)
-        room = min(pace.at_once - on_the_way, pace.per_minute - self._records.begun(row.id, MINUTE))
         former = "to_reverse" if row.undoing else "selected"
-        begun = self._records.next_items(row.id, former, max(room, 0))
-        for item in begun:
-            if not self._begin(row, item):
-                return  # it was paused or cancelled meanwhile
-        self._go_on_or_end(row, PAUSE if begun else LONGER_PAUSE)
+        for _ in range(BEATS):
+            counts = self._records.counts(row.id)
+            if not any(counts.get(each) for each in LEFT):
+                break
+            pace = MASS_CHANGE_PACE.of(self._context.live_catalogue.current)
+            gap = MINUTE / pace.per_minute
+            begun = self._records.next_items(row.id, former, min(self._room(row, counts, pace), ceil(BEAT / gap)))
+            for item in begun:
+                if not self._begin(row, item):
+                    return  # it was paused or cancelled meanwhile
+                self._engine.look_at(amendments_table.name)
+                self._engine.rest(gap)
+            if self._records.row(row.id).state != "running" or not self._engine.rest(0 if begun else BEAT):
+                break
+        self._go_on_or_end(row)
+
+    def _room(self, row: sa.Row[Any], counts: dict[MassItemState, int], pace: MassChangePace) -> int:
+        """Return how many more contracts may be begun now."""
+        on_the_way = sum(counts.get(each, 0) for each in ON_THE_WAY)
+        return max(0, min(pace.at_once - on_the_way, pace.per_minute - self._records.begun(row.id, MINUTE)))
 
     def _begin(self, row: sa.Row[Any], item: sa.Row[Any]) -> bool:
         """Note what is asked for, and ask for it. Return whether the mass change goes on."""
@@ -178,9 +198,9 @@ class MassChanging(DBOSConfiguredInstance):
             wanted = made.request(request_of(row), key)
         self._amendments.receive(found.contract, wanted, row.requested_by, row.correlation_id, context.clock())
 
-    def _go_on_or_end(self, row: sa.Row[Any], pause: float) -> None:
+    def _go_on_or_end(self, row: sa.Row[Any]) -> None:
         counts = self._records.counts(row.id)
-        is_over = not any(counts.get(each) for each in ("to_do", "to_undo", *ON_THE_WAY))
+        is_over = not any(counts.get(each) for each in LEFT)
         left = sum(counts.get(each, 0) for each in ("failed", "not_undone"))
         if is_over and left:
             self._open_incomplete(row, left)
@@ -190,7 +210,7 @@ class MassChanging(DBOSConfiguredInstance):
             if is_over:
                 one.advance("done", next_attempt_at=None)
             else:
-                one.advance("running", next_attempt_at=self._context.later(pause))
+                one.advance("running", next_attempt_at=self._context.clock())
         if is_over:
             log.info("mass change done", mass_change=row.id, **counts)
 

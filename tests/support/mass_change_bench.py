@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from canonical.deals import PricedLine
+from canonical.ids import Clock
 from canonical.mass_changes import MassChange, MassItemState, NewMassChange, PricePercentage
 from canonical.money import Money
 from canonical.orders import Plan
@@ -18,15 +21,32 @@ from tests.support.process_context import DELIVERED, SOMEBODY, contract_of
 CHEAP = PricedLine("seat", "SEAT", "Seat", 5, Money(1000, "EUR"), "month")
 
 
+class UnhurriedEngine(Engine):
+    """Lets time stand still: what keeps a pace does not wait. It `rested` for so many seconds each time, `looked` at
+    these agendas, and `ends` once a test says so."""
+
+    def __init__(self, settings: EngineSettings, database: sa.Engine, clock: Clock) -> None:
+        super().__init__(settings, database, clock)
+        self.rested: list[float] = []
+        self.looked: list[str] = []
+        self.ends = False
+
+    def look_at(self, agenda: str) -> None:
+        self.looked.append(agenda)
+
+    def rest(self, seconds: float) -> bool:
+        self.rested.append(seconds)
+        return not self.ends
+
+
 class MassBench:
     """The contract of the bench, more of them, and the runs of mass changes."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.context = bench.context
-        self.runs = MassChangeRuns(
-            self.context, Engine(EngineSettings("sqlite://", "test"), self.context.database, bench.clock)
-        )
+        self.engine = UnhurriedEngine(EngineSettings("sqlite://", "test"), self.context.database, bench.clock)
+        self.runs = MassChangeRuns(self.context, self.engine)
         self.records = self.runs.records
 
     def sell(self, number: int, line: PricedLine = CHEAP, first: int = 0) -> list[str]:

@@ -194,6 +194,31 @@ def test_no_more_are_begun_in_a_minute_than_the_catalogue_lets(mass: MassBench) 
     assert mass.counts(found.id) == {"changed": 8, "on_its_way": 2}
 
 
+def test_contracts_are_begun_evenly_over_the_minute_and_looked_for_at_once(mass: MassBench) -> None:
+    mass.sell(2)
+    found = mass.plan()
+    mass.approved(found.id)
+
+    mass.go_on(found.id)
+
+    assert mass.engine.looked == ["amendments"] * 3
+    assert mass.engine.rested[:6] == [60 / 8, 0] * 3
+
+
+def test_a_process_that_ends_while_contracts_are_begun_leaves_the_rest_to_the_next_run(mass: MassBench) -> None:
+    mass.sell(2)
+    found = mass.plan()
+    mass.approved(found.id)
+    mass.engine.ends = True
+    mass.go_on(found.id)
+    begun = mass.counts(found.id)
+    mass.engine.ends = False
+
+    assert begun == {"on_its_way": 1, "to_do": 2}
+    assert mass.records.row(found.id).next_attempt_at == mass.context.clock().isoformat()
+    assert mass.to_its_end(found.id).state == "done"
+
+
 def test_it_is_paused_between_two_contracts_and_goes_on_where_it_was(mass: MassBench) -> None:
     mass.sell(4)
     found = mass.plan()
