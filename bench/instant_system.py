@@ -1,7 +1,8 @@
 """A system layer whose platforms answer at once, for the bench: what is left is what the process layer itself costs.
 
 Takes a plan as JSON: port, config (of the process layers), processes (their URLs). Every deal is new and good, and each
-line is reported as delivered right after it was asked for.
+line is reported as delivered right after it was asked for. `GET /changes` shows which changes of contracts billing was
+asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ import uvicorn
 from litestar.types import Receive, Scope, Send
 from stdnum.iso7064 import mod_11_10
 
+from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract
 from canonical.deals import Deal, DealLine, ProvisioningRequest
 from canonical.events import LINE_PROVISIONED, Event
@@ -48,18 +52,33 @@ CALLER = "system-layer"
 SECONDS = 10.0
 DELIVERY = 0.02
 """Seconds that a target takes for its report."""
-PLACE = re.compile(r"/(?P<domain>\w+)/v1/(?P<what>[\w-]+)/(?P<key>[\w-]+)(?:/(?P<then>\w+))?")
+PLACE = re.compile(r"/(?P<domain>\w+)/v1/(?P<what>[\w-]+)/(?P<key>[\w-]+)(?:/(?P<then>[\w/]+))?")
+
+
+def account_of(key: str) -> Account:
+    """Return the account of a new customer."""
+    digits = key[7:15]
+    number = f"DE{digits}{mod_11_10.calc_check_digit(digits)}"
+    address, contact = Address("Hauptstraße 1", "10115", "Berlin", "DE"), Contact("Kim Beispiel", "kim@example.com")
+    return Account(key, f"Bench {key} GmbH", address, number, contact, "pm_card_visa", revision="1" * 16)
 
 
 def deal_of(key: str) -> Deal:
     """Return a deal of a new customer with one line."""
-    digits = key[7:15]
-    number = f"DE{digits}{mod_11_10.calc_check_digit(digits)}"
-    address, contact = Address("Hauptstraße 1", "10115", "Berlin", "DE"), Contact("Kim Beispiel", "kim@example.com")
-    account = Account(f"001{key[3:]}", f"Bench {key} GmbH", address, number, contact, "pm_card_visa", revision="1" * 16)
+    account = account_of(f"001{key[3:]}")
     line = DealLine(f"00k{key[3:]}", "PLATFORM", "Platform fee", Decimal(1), Decimal(6000), "year", listed=True)
     day = utc_now().date()
     return Deal(key, f"Deal {key}", 1, account, "EUR", "DE01", day, 12, (line,), won=True, placed_by="kim@example.com")
+
+
+RECORDS: dict[str, Callable[[str], object]] = {"deals": deal_of, "accounts": account_of}
+"""What the CRM has, by the name of its route."""
+
+
+class ChangesMade(msgspec.Struct, frozen=True):
+    """Which changes billing was asked for, and how often, by contract: the same again is done once."""
+
+    by_contract: dict[str, dict[str, int]]
 
 
 class InstantSystem:
@@ -72,6 +91,7 @@ class InstantSystem:
         processes = [AsyncLayerClient(each, "process", SECONDS) for each in plan["processes"]]
         self._next: Iterator[AsyncLayerClient] = itertools.cycle(processes)
         self._reports: set[asyncio.Task[None]] = set()
+        self._changes: dict[str, Counter[str]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,8 +108,8 @@ class InstantSystem:
         place = (found["domain"], found["what"], found["then"], method) if found else ("", path, None, method)
         key = found["key"] if found else ""
         match place:
-            case "crm", "deals", None, "GET":
-                answer = deal_of(key)
+            case "crm", ("deals" | "accounts") as what, None, "GET":
+                answer = RECORDS[what](key)
             case "", "/erp/v1/products", _, _:
                 answer = KnownProducts(("PLATFORM",), {"PLATFORM": "standard"})
             case "erp", "legal-entities", None, _:
@@ -102,8 +122,10 @@ class InstantSystem:
                 answer = CustomerMatches(())
             case domain, "customers", None, _:
                 answer = PlatformId(f"{domain}-{key}")
+            case _, "/changes", _, _:
+                answer = ChangesMade({key: dict(each) for key, each in self._changes.items()})
             case "billing", "contracts", then, _:
-                answer = _contract(msgspec.json.decode(body, type=Contract), then)
+                answer = self._contract(body, then)
             case "provisioning", "orders", None, "PUT":
                 asked = msgspec.json.decode(body, type=ProvisioningRequest)
                 report = asyncio.create_task(self._report(asked))
@@ -112,6 +134,21 @@ class InstantSystem:
             case _:
                 pass  # what was put is what is there
         return answer
+
+    def _contract(self, body: bytes, then: str | None) -> Contract | BillingPreview:
+        """Return what billing has once it has done something with a contract, or what a change of it would be."""
+        match then:
+            case "change/preview":
+                return _preview()
+            case "change":
+                change = msgspec.json.decode(body, type=ContractChange)
+                self._changes.setdefault(change.contract.id, Counter())[change.id] += 1
+                return msgspec.structs.replace(change.contract, lines=change.lines)
+            case _:
+                contract = msgspec.json.decode(body, type=Contract)
+        references = contract.references | {"customer": f"billing-{contract.customer_id}", "schedule": contract.id}
+        state = "active" if then == "start" else contract.state
+        return msgspec.structs.replace(contract, references=references, state=state)
 
     async def _report(self, asked: ProvisioningRequest) -> None:
         await asyncio.sleep(DELIVERY)
@@ -127,11 +164,11 @@ class InstantSystem:
             await next(self._next).call("POST", "/process/v1/events", self._token(), dict[str, bool], event)
 
 
-def _contract(contract: Contract, then: str | None) -> Contract:
-    """Return a contract as billing has it, or as it is once it has started."""
-    references = contract.references | {"customer": f"billing-{contract.customer_id}", "schedule": contract.id}
-    state = "active" if then == "start" else contract.state
-    return msgspec.structs.replace(contract, references=references, state=state)
+def _preview() -> BillingPreview:
+    """Return what billing says of a change that counts from the end of the month: nothing is charged for it now."""
+    month = utc_now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    following: datetime = (month + timedelta(days=31)).replace(day=1)
+    return BillingPreview(following, ())
 
 
 def main() -> None:
