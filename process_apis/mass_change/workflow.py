@@ -39,8 +39,8 @@ PAGE = 100
 BEAT = 1.0
 """Seconds from one look at what is on its way to the next; what is begun meanwhile is begun evenly: what customers ask
 for comes in between."""
-BEATS = 20
-"""Looks of a run. After that it ends, and another goes on."""
+LONGEST = 20.0
+"""Seconds that a run rests in all. After that it ends, and another goes on."""
 MINUTE = 60.0
 ON_THE_WAY: tuple[MassItemState, ...] = ("on_its_way", "undo_on_its_way")
 LEFT: tuple[MassItemState, ...] = ("to_do", "to_undo", *ON_THE_WAY)
@@ -127,11 +127,12 @@ class MassChanging(DBOSConfiguredInstance):
             self._send(row, item)
 
     def _change(self, row: sa.Row[Any]) -> None:
-        """Begin one contract after the other, as evenly as the catalogue's pace lets, until a run has looked often
+        """Begin one contract after the other, as evenly as the catalogue's pace lets, until a run has rested long
         enough, or this process ends."""
         self._send_noted(row)
         former = "to_reverse" if row.undoing else "selected"
-        for _ in range(BEATS):
+        rested = 0.0
+        while rested < LONGEST:
             counts = self._records.counts(row.id)
             if not any(counts.get(each) for each in LEFT):
                 break
@@ -143,6 +144,7 @@ class MassChanging(DBOSConfiguredInstance):
                     return  # it was paused or cancelled meanwhile
                 self._engine.look_at(amendments_table.name)
                 self._engine.rest(gap)
+            rested += gap * len(begun) or BEAT
             if self._records.row(row.id).state != "running" or not self._engine.rest(0 if begun else BEAT):
                 break
         self._go_on_or_end(row)
@@ -202,11 +204,11 @@ class MassChanging(DBOSConfiguredInstance):
         counts = self._records.counts(row.id)
         is_over = not any(counts.get(each) for each in LEFT)
         left = sum(counts.get(each, 0) for each in ("failed", "not_undone"))
-        if is_over and left:
-            self._open_incomplete(row, left)
         with self._records.at(row.id) as one:
             if one.row.state != "running":
-                return
+                return  # it was paused or cancelled meanwhile
+            if is_over and left:
+                self._open_incomplete(one.connection, row, left)
             if is_over:
                 one.advance("done", next_attempt_at=None)
             else:
@@ -214,7 +216,7 @@ class MassChanging(DBOSConfiguredInstance):
         if is_over:
             log.info("mass change done", mass_change=row.id, **counts)
 
-    def _open_incomplete(self, row: sa.Row[Any], left: int) -> None:
+    def _open_incomplete(self, connection: sa.Connection, row: sa.Row[Any], left: int) -> None:
         what = "were not changed back" if row.undoing else "were not changed"
         self._context.cases.open(
             "mass_change_incomplete",
@@ -223,6 +225,7 @@ class MassChanging(DBOSConfiguredInstance):
             ("retry", "skip"),
             correlation_id=row.correlation_id,
             legal_entity=row.legal_entity,
+            connection=connection,
         )
 
 

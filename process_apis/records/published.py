@@ -22,6 +22,7 @@ NAMED = {
     "invoice_id": "invoice",
     "kind": "kind",
     "team": "team",
+    "undoing": "undoing",
     "legal_entity": "legal_entity",
     "state": "state",
 }

@@ -74,6 +74,7 @@ class Engine:
         self._look: Callable[[str], None] = lambda _: None
         self._news: set[str] = set()
         """The agendas of which something is due now."""
+        self._at_news = Routine(self._look_at_news, SQLAlchemyError)
         self._poller: KeptThread | None = None
         self._beater: KeptThread | None = None
         self._sweep: list[Routine] = []
@@ -247,7 +248,7 @@ class Engine:
 
     def courses(self) -> list[Course]:
         """Return how each thread, and each thing that is done at a sweep, goes on."""
-        return [each.course for each in (*self._threads(), *self._sweep, self._slots)]
+        return [each.course for each in (*self._threads(), *self._sweep, self._at_news, self._slots)]
 
     async def keep_threads(self) -> None:
         """Begin each thread again that has ended, for as long as the layer runs. This is no thread itself: those that
@@ -266,8 +267,7 @@ class Engine:
             if self._closing.is_set():
                 return
             try:
-                while self._news:
-                    self._look(self._news.pop())
+                self._at_news.do()
                 if (now := monotonic()) >= poll:
                     poll = now + self._settings.poll
                     for each in self._sweep:
@@ -275,6 +275,11 @@ class Engine:
                 self._slots.do()
             except SQLAlchemyError as error:
                 log.warning("sweep interrupted, the next one goes on", reason=type(error).__name__)
+
+    def _look_at_news(self) -> None:
+        """Start what is due of the agendas that somebody has news of."""
+        while self._news:
+            self._look(self._news.pop())
 
     def seconds_without_heartbeat(self) -> float:
         """Return for how many seconds nothing could be written, 0 when that is as it should be."""
