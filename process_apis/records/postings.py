@@ -40,6 +40,18 @@ STATE = sa.select(postings.c.state).where(postings.c.kind == KIND, postings.c.id
 CHANGE = postings.update().where(postings.c.kind == KIND, postings.c.id == KEY)
 WAITS = postings.c.state == "waiting"
 CHANGE_WAITING = CHANGE.where(WAITS)
+_LATER = sa.and_(WAITS, postings.c.blocked_by.is_(None), postings.c.next_attempt_at > sa.bindparam("soon"))
+FOLLOWING = (
+    sa.select(postings.c.seq)
+    .where(postings.c.invoice_id == sa.bindparam("of_invoice"), _LATER)
+    .order_by(postings.c.seq)
+)
+"""What else waits to be booked of an invoice, and for no platform."""
+LET_FOLLOW = (
+    postings.update()
+    .where(postings.c.seq == sa.bindparam("of_seq"), _LATER)
+    .values(next_attempt_at=sa.bindparam("soon"))
+)
 SKIP = CHANGE.where(postings.c.state != "posted").values(
     skipped=True, state="failed", next_attempt_at=None, **NOT_BLOCKED
 )
@@ -170,6 +182,17 @@ class Postings:
             ended = connection.execute(END, self._end(row, shown, "posted") | _booked(posting, amount)).one()
             if ended.state == "posted":
                 publish(connection, _event_of(ended, shown), ended, ended.updated_at)
+        self._let_follow(ended.invoice_id)
+
+    def _let_follow(self, invoice_id: str) -> None:
+        """Let be attempted soon what else waits to be booked of an invoice: it may have waited for this, or for the end
+        of its run. One after the other, so that two who do it at once never wait for each other."""
+        soon = (self._clock() + ENDING).isoformat()
+        with self._engine.connect() as connection:
+            others = connection.scalars(FOLLOWING, {"of_invoice": invoice_id, "soon": soon}).all()
+        for seq in others:
+            with writing(self._engine) as connection:
+                connection.execute(LET_FOLLOW, {"of_seq": seq, "soon": soon})
 
     def fail(
         self,
