@@ -30,6 +30,7 @@ CaseKind = Literal[
     "credit_note_not_posted",
     "reversal_not_posted",
     "refunded_without_credit_note",
+    "payment_disputed",
     "customer_not_followed",
     "customer_tax_changed",
     "deal_changed",

@@ -30,6 +30,8 @@ CONTRACT_ENDED = "com.tiergate.billing.contract.ended.v1"
 CREDIT_NOTE_ISSUED = "com.tiergate.billing.credit_note.issued.v1"
 CREDIT_NOTE_VOIDED = "com.tiergate.billing.credit_note.voided.v1"
 PAYMENT_REVERSED = "com.tiergate.billing.payment.reversed.v1"
+DISPUTE_OPENED = "com.tiergate.billing.dispute.opened.v1"
+DISPUTE_CLOSED = "com.tiergate.billing.dispute.closed.v1"
 PAYMENT_REINSTATED = "com.tiergate.billing.payment.reinstated.v1"
 INVOICE_CANCELLED = "com.tiergate.billing.invoice.cancelled.v1"
 

@@ -62,6 +62,7 @@ CONCERN_A_CONTRACT: tuple[CaseKind, ...] = (
     "charge_by_hand",
     "cannot_undo",
     "invoice_cancelled",
+    "payment_disputed",
     "duplicate_customer",
     "customer_not_followed",
     "customer_tax_changed",

@@ -16,6 +16,12 @@ Json = dict[str, Any]
 NAME = "events.v1.json"
 INV = "in_1MtHbELkdIwHu7ixl4OzzPMv"
 INVOICED = {"contract": CON, "customer": CUS, "legal_entity": "DE01"}
+DISPUTED = INVOICED | {
+    "invoice": INV,
+    "amount": "119.00 EUR",
+    "reason": "fraudulent",
+    "respond_by": "2026-12-20 23:59",
+}
 EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
     "com.tiergate.crm.deal.closed.v1": (
         "crm/salesforce",
@@ -62,6 +68,16 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
         "billing/stripe",
         "cn_1MxvRqLkdIwHu7ixY0xbUcxk",
         INVOICED | {"invoice": INV},
+    ),
+    "com.tiergate.billing.dispute.opened.v1": (
+        "billing/stripe",
+        "du_1MtJUT2eZvKYlo2CNaw2HvEv",
+        DISPUTED | {"state": "needs_response"},
+    ),
+    "com.tiergate.billing.dispute.closed.v1": (
+        "billing/stripe",
+        "du_1MtJUT2eZvKYlo2CNaw2HvEv",
+        DISPUTED | {"state": "lost"},
     ),
     "com.tiergate.billing.payment.reinstated.v1": (
         "billing/stripe",

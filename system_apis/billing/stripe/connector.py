@@ -17,6 +17,8 @@ from canonical.events import (
     CONTRACT_ENDED,
     CREDIT_NOTE_ISSUED,
     CREDIT_NOTE_VOIDED,
+    DISPUTE_CLOSED,
+    DISPUTE_OPENED,
     PAYMENT_REINSTATED,
     PAYMENT_REVERSED,
     Event,
@@ -50,7 +52,8 @@ from system_apis.intake import Intake
 
 NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
-CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED, PAYMENT_REINSTATED)
+DISPUTES = (DISPUTE_OPENED, DISPUTE_CLOSED)
+CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED, PAYMENT_REINSTATED, *DISPUTES)
 REVERSALS = ("refund", "dispute")
 DISPUTE = ("du_", "dp_")
 """What the ids of disputes begin with."""
@@ -361,10 +364,11 @@ class Stripe:
         return webhooks.canonical_event(event, thing, self._source)
 
     async def _credited(self, event: webhooks.StripeEvent, thing: Row) -> Reported | None:
-        """Return the canonical event about a credit note, or about money that went back or is ours again."""
+        """Return the canonical event about a credit note, a dispute, or money that went back or is ours again."""
         about = thing.get("invoice")
         if thing.get("object") in REVERSALS:
-            went = credits_.moved(thing, again=webhooks.TYPES[event.type] == PAYMENT_REINSTATED)
+            type_ = webhooks.TYPES[event.type]
+            went = type_ in DISPUTES or credits_.moved(thing, again=type_ == PAYMENT_REINSTATED)
             paid = await self._paid_with(thing) if went else None
             about = paid["invoice"] if paid else None
         if not about:

@@ -9,6 +9,7 @@ from canonical.credits import CreditNote, PaymentReversal, RefundPart, ReversalK
 from canonical.events import PAYMENT_REINSTATED, Event
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping
+from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.invoices import Reading, metadata_of
 from system_apis.billing.stripe.webhooks import TYPES, StripeEvent, of_contract
 
@@ -109,8 +110,8 @@ def reversal(
 
 
 def canonical_event(source: StripeEvent, of: Row, event_source: str) -> Reported | None:
-    """Return the canonical event about a credit note or a refund of an invoice `of`; None for one of no contract of
-    ours."""
+    """Return the canonical event about a credit note, a refund or a dispute of an invoice `of`; None for one of no
+    contract of ours."""
     parent: Row = of.get("parent") or {}
     details: Row = parent.get("subscription_details") or {}
     metadata: Row = details.get("metadata") or {}
@@ -122,6 +123,20 @@ def canonical_event(source: StripeEvent, of: Row, event_source: str) -> Reported
         type=TYPES[source.type],
         subject=source.data.object["id"] + (AGAIN if TYPES[source.type] == PAYMENT_REINSTATED else ""),
         time=datetime.fromtimestamp(source.created, UTC),
-        data=of_contract(metadata) | {"invoice": of["id"]},
+        data=of_contract(metadata) | {"invoice": of["id"]} | _of_dispute(source.data.object),
     )
     return Reported(event, metadata.get("tiergate_correlation", ""))
+
+
+def _of_dispute(thing: Row) -> dict[str, str]:
+    """Return what an event says of a dispute: of what and why it is, how far it is, and until when an answer is taken
+    (UTC), where one is."""
+    if thing["object"] != "dispute":
+        return {}
+    until = thing["evidence_details"]["due_by"]
+    return {
+        "amount": str(from_stripe(thing["amount"], thing["currency"].upper())),
+        "reason": str(thing["reason"]).replace("_", " "),
+        "state": thing["status"],
+        "respond_by": f"{datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M}" if until else "",
+    } | ({"inquiry": "true"} if thing["status"].startswith("warning") else {})

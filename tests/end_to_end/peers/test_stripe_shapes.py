@@ -110,7 +110,7 @@ def test_every_object_has_stripes_keys_and_types(returned: list[dict[str, Any]])
     wrong = sorted({fault for each in returned for fault in faults(each)})
 
     assert not wrong, "; ".join(wrong)
-    assert set(KINDS) - seen == AFTERWARDS | USAGE, "kinds that nothing returned"
+    assert set(KINDS) - seen <= AFTERWARDS | USAGE, "kinds that nothing returned"
 
 
 def test_the_check_itself_sees_a_missing_key_a_null_and_a_wrong_type(returned: list[dict[str, Any]]) -> None:

@@ -67,7 +67,7 @@ class Sold:
         return self.environment.in_erp("account.invoice", ("reference", "like", "cn_%"), of_it)
 
     def open_cases(self) -> list[str]:
-        subjects = {f"{each.kind}:{each.id}" for each in self.environment.channels.postings(self.contract)}
+        subjects = {f"{each.entry}:{each.id}" for each in self.environment.channels.postings(self.contract)}
         cases = (case for each in sorted(subjects) for case in self.environment.cases_of(each))
         return [each.kind for each in cases if each.state == "open"]
 
@@ -139,6 +139,7 @@ def test_the_same_reported_again_is_booked_once(environment: Environment) -> Non
 def test_what_is_disputed_is_due_again_and_paid_when_the_dispute_is_won(environment: Environment) -> None:
     sold = Sold(environment, "Disputed And Won", "pm_card_createDispute", postings=3)
     sold.agrees(119000, unexplained=119000)
+    assert sold.open_cases() == ["payment_disputed"]
     (dispute,) = sold.stripe.disputes.list({"payment_intent": sold.intent()}).data
     url = f"{environment.sandbox.url('control')}/billing/disputes/{dispute.id}"
     httpx.post(url, json={"outcome": "won"}).raise_for_status()

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from canonical.credits import PaymentReversal
-from canonical.events import CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REINSTATED, PAYMENT_REVERSED
+from canonical.events import (
+    CREDIT_NOTE_ISSUED,
+    CREDIT_NOTE_VOIDED,
+    DISPUTE_CLOSED,
+    DISPUTE_OPENED,
+    PAYMENT_REINSTATED,
+    PAYMENT_REVERSED,
+)
 from canonical.faults import Conflict, Rejected
 from canonical.money import Money
 from sandbox.stripe.periods import DAY
@@ -54,9 +61,11 @@ def test_a_disputed_charge_goes_back_when_its_amount_is_withdrawn_and_comes_in_w
         account.stand_in.disputes.decide(account.account.get("dispute", dispute.id), "won")
         won = await read(f"{dispute.id}:reinstated")
         assert (won.id, won.kind, won.amount) == (f"{dispute.id}:reinstated", "reinstatement", withdrawn.amount)
-        assert await reported(made, PAYMENT_REVERSED, PAYMENT_REINSTATED) == [
+        assert await reported(made, PAYMENT_REVERSED, PAYMENT_REINSTATED, DISPUTE_OPENED, DISPUTE_CLOSED) == [
+            (DISPUTE_OPENED, dispute.id),
             (PAYMENT_REVERSED, dispute.id),
             (PAYMENT_REINSTATED, f"{dispute.id}:reinstated"),
+            (DISPUTE_CLOSED, dispute.id),
         ]
 
     run_over(account, tmp_path, act)
