@@ -167,6 +167,14 @@ class Amending(DBOSConfiguredInstance):
         wait_for_activation(self._context, order)
         if first := self._amendments.before(row.contract_id, row.seq):
             raise Waits(f"{first}, which comes first", self._context.stalled_at())
+        self._alone_if_it_transfers(row)
+
+    def _alone_if_it_transfers(self, row: sa.Row[Any]) -> None:
+        """Raise `Waits` for a transfer while any other change is carried out, also one that was asked for later: it
+        would be done to what bills the former customer, after the end of that was written."""
+        first = transfer_in(request_of(row)) and self._amendments.half_done(row.contract_id, row.id)
+        if first:
+            raise Waits(f"{first}, which is carried out", self._context.stalled_at())
 
     def _decided(
         self, row: sa.Row[Any], found: RunningContract, said: AmendmentPreview, made: PlannedChange
@@ -205,6 +213,7 @@ class Amending(DBOSConfiguredInstance):
 
     def _deliver(self, row: sa.Row[Any]) -> Outcome:
         context, said = self._context, _preview(row)
+        _check_holder(row, running(context, self._amendments, context.orders.get(row.order_id)))
         lines = more(said)
         attempt, left = row.delivery_attempt, row.undelivered.split()
         if not attempt:
@@ -234,6 +243,8 @@ class Amending(DBOSConfiguredInstance):
         order = context.orders.get(row.order_id)
         found = running(context, self._amendments, order)
         wanted = request_of(row)
+        self._alone_if_it_transfers(row)
+        _check_holder(row, found)
         is_of_rest = rest_in(wanted) is not None or ends_rest(found, wanted)
         at = said.effective_at  # of a pause, billing is held to it: what is paid until then is known
         if wanted.effective == "period_end" and not is_of_rest:
@@ -242,6 +253,7 @@ class Amending(DBOSConfiguredInstance):
         late = (each for each in found.contract.lines if said.after and each.id not in known)
         handover = self._to_another(found, said) or taken_back(context, found, wanted)
         if handover is None:
+            _check_stays(found)
             _check_in_time(row, found, said)
         else:
             at = said.effective_at
@@ -442,6 +454,13 @@ def _check_holder(row: sa.Row[Any], found: RunningContract) -> None:
     if row.customer_id != found.contract.customer_id:
         reason = f"it was asked for while {row.customer_id} had the contract: give it up, and ask again"
         raise Stopped("amendment_invalid", [Finding("contract", reason)], ("compensate",))
+
+
+def _check_stays(found: RunningContract) -> None:
+    """Raise `Stopped` for a change of a contract that billing has for another customer already, from a moment on."""
+    if found.handover:
+        reason = f"{found.handover.id} has transferred the contract: reverse it first, or ask again after its day"
+        raise Stopped("amendment_invalid", [Finding("contract", reason)], ("retry", "compensate"))
 
 
 def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPreview) -> None:

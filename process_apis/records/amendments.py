@@ -37,8 +37,20 @@ UNDECIDED: tuple[AmendmentState, ...] = (
     "on_hold",
 )
 """Where an amendment is that those after it wait for."""
-ON_ITS_WAY = sa.select(amendments.c.seq).where(
-    amendments.c.contract_id == OF, amendments.c.state.in_(("provisioning", "applying"))
+CARRIED_OUT_IN: tuple[AmendmentState, ...] = ("provisioning", "applying")
+ON_ITS_WAY = sa.select(amendments.c.seq).where(amendments.c.contract_id == OF, amendments.c.state.in_(CARRIED_OUT_IN))
+HALF_DONE = (
+    sa.select(amendments.c.id)
+    .where(
+        amendments.c.contract_id == OF,
+        amendments.c.id != sa.bindparam("besides"),
+        sa.or_(
+            amendments.c.state.in_(CARRIED_OUT_IN),
+            sa.and_(amendments.c.state == "on_hold", amendments.c.held_in.in_(CARRIED_OUT_IN)),
+        ),
+    )
+    .order_by(amendments.c.seq)
+    .limit(1)
 )
 WENT_WITH_THE_END = "the contract ends on"
 """How the reason begins for which a change is given up that was to count once the contract is over."""
@@ -243,6 +255,12 @@ class Amendments:
         """Return whether a change of a contract is on its way to the platforms."""
         with self._engine.connect() as connection:
             return connection.execute(ON_ITS_WAY, {"of": contract_id}).first() is not None
+
+    def half_done(self, contract_id: str, besides: str) -> str:
+        """Return the id of a change of a contract, other than `besides`, that the platforms may have a part of: it is
+        carried out, or was held in that; empty for none."""
+        with self._engine.connect() as connection:
+            return connection.scalar(HALF_DONE, {"of": contract_id, "besides": besides}) or ""
 
     def visible(self, amendment_id: str, principal: Principal) -> Amendment | None:
         """Return None when there is no such amendment, or none that the caller may see."""

@@ -15,6 +15,7 @@ from canonical.amendments import (
     Cancel,
     ChangeTerm,
     ContractTimeline,
+    NewAmendment,
     Pause,
     Renew,
     Reverse,
@@ -22,6 +23,7 @@ from canonical.amendments import (
 )
 from canonical.events import CONTRACT_ENDED, Event
 from canonical.money import Money
+from canonical.states import AmendmentState
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis.amendments.contract import find, running, seen_by, timeline
@@ -327,6 +329,90 @@ def test_an_end_before_the_transfer_gives_it_up(two: Bench) -> None:
     approved(two, asked)
     assert two.run(two.ask(Cancel(), key="ends", effective="period_end")).state == "applied"
     assert two.of(asked).state == "given_up"
+
+
+def on_its_way(bench: Bench) -> str:
+    """Return a change that was asked for after an agreed transfer, and that the target delivers."""
+    more = bench.ask(seats(12), key="more")
+    assert bench.run(more).state == "provisioning"
+    return more
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_transfer_waits_for_a_change_that_is_carried_out_though_it_was_asked_for_later(
+    two: Bench, *, held: bool
+) -> None:
+    asked = ask(two)
+    approved(two, asked)
+    more = on_its_way(two)
+    if held:
+        two.not_delivered(more, "seat")
+    two.clock.now = BEFORE_APRIL
+    waits = two.run(asked)
+    assert (waits.state, waits.blocked_reason) == ("checking", f"{more}, which is carried out")
+    assert two.everybody.changes == []
+
+    for case in two.cases(more):
+        two.act(case, "retry")
+    two.run(more)
+    assert two.deliver(more).state == "applied"
+    assert two.run(asked).state == "applied"
+    change = two.everybody.changes[-1]
+    assert change.handover
+    assert change.handover.contract.net == Money(33950, "EUR")
+
+
+def test_a_transfer_looks_again_before_billing_has_it(two: Bench) -> None:
+    asked = ask(two)
+    approved(two, asked)
+    two.clock.now = BEFORE_APRIL
+    assert two.amending.check(asked) == "done"
+    more, _ = two.records.receive(
+        _found(two).contract, NewAmendment((seats(12),), key="more"), "seller", "cor_3", two.clock.now
+    )
+    _is_being(two, more.id, "checking", "applying")
+    two.run(asked)
+    waits = two.of(asked)
+    assert (waits.state, waits.blocked_reason) == ("applying", f"{more.id}, which is carried out")
+    assert two.everybody.changes == []
+
+
+def _is_being(bench: Bench, amendment_id: str, *states: AmendmentState) -> None:
+    for state in states:
+        with bench.records.at(amendment_id) as one:
+            one.advance(state, next_attempt_at=bench.clock.now)
+
+
+def test_a_change_that_is_carried_out_after_a_transfer_all_the_same_does_not_reach_billing(two: Bench) -> None:
+    asked = ask(two)
+    approved(two, asked)
+    more = on_its_way(two)
+    waiting = two.records.row(more)
+    two.records.change(more, state="given_up", next_attempt_at=None)
+    two.clock.now = BEFORE_APRIL
+    assert two.run(asked).state == "applied"
+    two.records.change(more, state="provisioning", next_attempt_at=waiting.next_attempt_at)
+    assert two.deliver(more).state == "on_hold"
+    assert asked in two.of(more).blocked_reason
+    assert len(two.everybody.changes) == 1
+
+    two.clock.now = APRIL
+    two.run(asked)
+    (case,) = two.cases(more)
+    two.act(case, "retry")
+    assert two.run(more).state == "on_hold"
+    assert two.cases(more)[-1].actions == ("compensate",)
+    assert len(two.everybody.changes) == 1
+
+
+def test_what_the_former_customer_asked_for_is_not_delivered_to_the_other(two: Bench) -> None:
+    more = on_its_way(two)
+    two.records.change(more, state="given_up", next_attempt_at=None)
+    handed_over(two)
+    before = len(two.everybody.requests)
+    two.records.change(more, state="provisioning", delivery_attempt=0, undelivered="")
+    assert two.run(more).state == "on_hold"
+    assert len(two.everybody.requests) == before
 
 
 def test_a_change_that_was_asked_for_under_the_former_customer_is_not_done_for_the_other(two: Bench) -> None:
