@@ -38,6 +38,7 @@ from system_apis.billing.stripe.periods import ends_near, moment_of, months_of, 
 from system_apis.billing.stripe.previews import Sold
 from system_apis.billing.stripe.price_list import PriceList
 from system_apis.billing.stripe.rests import Rest
+from system_apis.billing.stripe.transfers import TRANSFER
 
 PRORATED = {"at_once": "always_invoice", "next_invoice": "create_prorations", "none": "none"}
 """How Stripe settles the part of a period that is affected (Update a subscription, `proration_behavior`)."""
@@ -95,6 +96,7 @@ class ContractChanges:
         known = await self._known(change.contract)
         if change.handover is not None:
             return await self._preview_transfer(change, change.handover, known, correlation_id)
+        transfers.check_keeps(change, known.running)
         plan = await self._planned(change, known)
         if change.term is not None:
             ends = [self._end_of(change, each.subscription, change.term.ends_on) for each in plan.to_change]
@@ -124,6 +126,7 @@ class ContractChanges:
         known = await self._known(change.contract)
         if change.handover is not None:
             return await self._transfer(change, change.handover, known, correlation_id)
+        transfers.check_keeps(change, known.running)
         plan = await self._planned_in_time(change, known)
         if change.renewal is not None and (
             early := _before_last_period(change, plan, self._timezone(change.contract.legal_entity))
@@ -237,7 +240,7 @@ class ContractChanges:
             at("subscriptions", row["id"]),
             f"transfer:{change.id}:{row['id']}:{self._clock().timestamp()}",
             cancel_at_period_end=True,
-            metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
+            metadata={CHANGES: change_plan.with_change(row["metadata"], change.id), TRANSFER: change.id},
         )
 
     async def _stays(self, change: ContractChange, known: Known, schedule: Row | None) -> None:
@@ -261,7 +264,7 @@ class ContractChanges:
                 at("subscriptions", row["id"]),
                 f"change:{change.id}:{row['id']}",
                 cancel_at_period_end=False,
-                metadata={CHANGES: change_plan.with_change(row["metadata"], change.id)},
+                metadata={CHANGES: change_plan.with_change(row["metadata"], change.id), TRANSFER: ""},
             )
 
     async def _goes_on(self, change: ContractChange, row: Row, refused: PlatformFault) -> PlatformFault:
@@ -274,7 +277,7 @@ class ContractChanges:
             at("subscriptions", row["id"]),
             f"undo:{change.id}:{row['id']}:{self._clock().timestamp()}",
             cancel_at_period_end=False,
-            metadata={CHANGES: change_plan.without_change(row["metadata"], change.id)},
+            metadata={CHANGES: change_plan.without_change(row["metadata"], change.id), TRANSFER: ""},
         )
         return refused
 

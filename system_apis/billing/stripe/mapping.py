@@ -94,6 +94,7 @@ FIELDS: dict[str, Fields] = {
         "items.metadata.*": "line.id",
         "invoice_settings.description": "line.agreed",
         "metadata.tiergate_changes": "change.id",
+        "metadata.tiergate_transfer": "change.id",
         "proration_behavior": "change.settlement",
         "proration_date": "change.effective_at",
         "cancel_at_period_end": "contract.state",

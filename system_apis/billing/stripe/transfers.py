@@ -16,10 +16,13 @@ from canonical.amendments import ContractChange
 from canonical.billing import Contract
 from canonical.faults import Rejected
 from system_apis.billing.stripe import mapping, parts
+from system_apis.billing.stripe.change_plan import has
 from system_apis.billing.stripe.parts import Item
 from system_apis.billing.stripe.periods import moment_of, period_of
 
 Row = dict[str, Any]
+TRANSFER = "tiergate_transfer"
+"""The id of the transfer with which a subscription of the former customer ends; none where it goes on."""
 NOT_STARTED = "not_started"
 """The state of a schedule that bills nothing yet (The Subscription Schedule object, `status`)."""
 
@@ -55,6 +58,15 @@ def the_only_one(contract: Contract, running: Sequence[Row]) -> Row:
     if len(running) != 1:
         raise _several(contract, len(running))
     return running[0]
+
+
+def check_keeps(change: ContractChange, running: Sequence[Row]) -> None:
+    """Raise `Rejected` for a change of what ends with a transfer: the former customer would be billed on by it, beside
+    the other one. What has the change already is left alone."""
+    if change.handover is None and not any(has(each, change.id) for each in running):
+        for by in filter(None, (each["metadata"].get(TRANSFER) for each in running)):
+            reason = f"{change.contract.id} goes to another customer with {by} when its period ends"
+            raise Rejected("billing", f"{reason}: reverse that first, or ask after it", field="actions[0]")
 
 
 def _several(contract: Contract, count: int) -> Rejected:

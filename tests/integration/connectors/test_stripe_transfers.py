@@ -111,6 +111,31 @@ def test_a_transfer_that_is_taken_back_in_time_leaves_all_as_it_was(account: Str
     run(account, tmp_path, act)
 
 
+def test_a_change_does_not_let_a_subscription_go_on_that_ends_with_a_transfer(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        former = await sale.start(seat())
+        to = await other(sale)
+        sale.wait(1)
+        await sale.amend(sale.change(seat(11), key="amd_0"))
+        done = sale.change(seat(11), key="amd_0")
+        await sale.carry_out(transfer(sale, to))
+        refused = await sale.refused(sale.change(seat(12), key="amd_2"))
+        assert refused.field == "actions[0]"
+        assert "amd_1" in refused.reason
+        await sale.carry_out(done)
+        assert sale.statuses() == [("active", True)]
+
+        await sale.carry_out(transfer(sale, to, "amd_3", "amd_1"))
+        sale.wait(1)
+        await sale.amend(sale.change(seat(12), key="amd_4"))
+        assert [state for state, _ in subscriptions(sale, former)] == ["active"]
+        assert sale.statuses() == [("active", False)]
+
+    run(account, tmp_path, act)
+
+
 def test_the_former_customer_is_billed_on_where_the_other_cannot_be(account: StripeAccount, tmp_path: Path) -> None:
     async def act(sale: Sale) -> None:
         former = await sale.start(seat())
