@@ -27,7 +27,7 @@ from canonical.amendments import (
 from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.deals import Deal, InvoiceTerms, deal_line
-from canonical.orders import Plan
+from canonical.orders import Order, Plan
 from canonical.parties import Customer
 from policies.business.amendments import CHANGE_REFUSED
 from policies.identity.authentication import Principal
@@ -269,6 +269,18 @@ def agreed_plan(
         taxed_by_billing=agreed.taxed_by_billing,
     )
     return Plan(customer, _held_by(found.contract, taxed, customer, context), customer.references[customer.crm])
+
+
+def sold_term_of(order: Order, plan: Plan) -> Plan:
+    """Return a plan with the term that an order was sold with: what renewals and ends have made of it, their own
+    versions say."""
+    if order.plan is None:
+        raise LookupError(f"the order {order.id} was not accepted yet")
+    sold = order.plan.contract
+    contract = msgspec.structs.replace(
+        plan.contract, term_months=sold.term_months, ends_on=sold.ends_on, renewed_until=sold.renewed_until
+    )
+    return msgspec.structs.replace(plan, contract=contract)
 
 
 def onboarded(context: WorkflowContext, plan: Plan) -> Plan:

@@ -47,7 +47,14 @@ from process_apis.amendments.request import (
     rest_in,
 )
 from process_apis.amendments.reversal import reversal_in
-from process_apis.amendments.transfers import agreed_plan, check_customer, onboarded, taken_back, transfer_in
+from process_apis.amendments.transfers import (
+    agreed_plan,
+    check_customer,
+    onboarded,
+    sold_term_of,
+    taken_back,
+    transfer_in,
+)
 from process_apis.amendments.withdrawal import KINDS, give_up, give_up_what_follows
 from process_apis.records.amendments import ENDED, OURS, Amendments, preview_of, request_of, wake
 from process_apis.records.mass_changes import covers
@@ -340,7 +347,7 @@ class Amending(DBOSConfiguredInstance):
         if self._amendments.being_carried_out(row.contract_id):  # it may take this one back
             raise Waits("a change of the contract that is being carried out", context.stalled_at())
         if found.handover and found.handover.id == row.id:
-            plan = agreed_plan(context, found, _preview(row), agreed)
+            plan = sold_term_of(order, agreed_plan(context, found, _preview(row), agreed))
             context.orders.hand_to(order.id, agreed.former_id, plan)
         holder = context.orders.row(order.id).customer_id  # by now it may be one after that
         if not found.is_over:

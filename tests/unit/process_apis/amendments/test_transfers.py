@@ -24,6 +24,7 @@ from canonical.amendments import (
 from canonical.events import CONTRACT_ENDED, Event
 from canonical.money import Money
 from canonical.states import AmendmentState
+from policies.business.renewals import RenewalPolicy
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis.amendments.contract import find, running, seen_by, timeline
@@ -31,6 +32,7 @@ from process_apis.amendments.transfers import check_customer
 from process_apis.amendments.withdrawal import give_up
 from process_apis.collection import capability
 from process_apis.records import customers
+from process_apis.renewals.plan import months_of_next_term
 from process_apis.runtime.engine import Engine, EngineSettings
 from tests.support.amendment_bench import BUYER, OTHER, Bench, is_customer, seats
 from tests.support.process_context import SOMEBODY
@@ -144,6 +146,28 @@ def test_the_end_of_the_term_and_the_revenue_stay_what_they_were(two: Bench) -> 
     assert (found.customer_id, found.ends_on, found.starts_on) == ("cus_2", until, date(2026, 3, 1))
     assert found.present
     assert (found.present.customer_id, found.present.mrr) == ("cus_2", REVENUE)
+
+
+def test_a_term_that_was_renewed_before_a_transfer_is_renewed_by_as_much_after_it(two: Bench) -> None:
+    two.clock.now = datetime(2027, 2, 10, tzinfo=UTC)
+    renews = two.ask(Renew(date(2028, 3, 1)), key="renews")
+    assert two.run(renews).state == "scheduled"
+    two.clock.now = datetime(2027, 2, 26, 12, tzinfo=UTC)
+    assert two.run(renews).state == "applied"
+    two.clock.now = datetime(2027, 3, 10, tzinfo=UTC)
+    before = [each.ends_on for each in shown(two).versions]
+    asked = ask(two)
+    assert approved(two, asked).state == "scheduled"
+    two.clock.now = datetime(2027, 3, 29, tzinfo=UTC)
+    assert two.run(asked).state == "applied"
+    two.clock.now = datetime(2027, 4, 1, tzinfo=UTC)
+    two.run(asked)
+
+    found = shown(two)
+    assert (found.customer_id, found.ends_on) == ("cus_2", date(2028, 3, 1))
+    assert [each.ends_on for each in found.versions] == [*before, date(2028, 3, 1)]
+    assert before == [date(2027, 3, 1), date(2028, 3, 1)]
+    assert months_of_next_term(_found(two), RenewalPolicy("automatic")) == 12
 
 
 def test_it_waits_until_three_days_before_and_may_be_withdrawn_until_then(two: Bench) -> None:
