@@ -246,6 +246,30 @@ class Amending(DBOSConfiguredInstance):
         return self._enter(amendment_id, "applying", self._apply)
 
     def _apply(self, row: sa.Row[Any]) -> Outcome:
+        try:
+            return self._carry_out(row)
+        except (Stopped, Rejected, NotFound) as refused:
+            agreed = _preview(row).transfer
+            if agreed is None:
+                raise
+            raise self._stays(row, agreed, refused) from refused
+
+    def _stays(self, row: sa.Row[Any], agreed: TransferTerms, refused: Stopped | Rejected | NotFound) -> Exception:
+        """Let billing leave a contract to the customer that has it, where its transfer cannot be completed: an earlier
+        try may have written the end of what bills that one. Return why it cannot be, with what billing says where it
+        does not take it back."""
+        context, said = self._context, _preview(row)
+        found = running(context, self._amendments, context.orders.get(row.order_id))
+        handover = Handover(agreed_plan(context, found, said, agreed).contract, row.id)
+        at = said.effective_at.replace(microsecond=0)
+        try:
+            context.platforms.change_contract(billing_change(row.id, found, request_of(row), said.after, at, handover))
+        except (Rejected, NotFound) as fault:
+            first = refused if isinstance(refused, Stopped) else _refused(row, _finding(refused))
+            return Stopped(first.kind, [*first.findings, _finding(fault)], first.actions)
+        return refused
+
+    def _carry_out(self, row: sa.Row[Any]) -> Outcome:
         context, said = self._context, _preview(row)
         order = context.orders.get(row.order_id)
         found = running(context, self._amendments, order)
@@ -404,8 +428,7 @@ class Amending(DBOSConfiguredInstance):
                 self._postpone(row, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
-                finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-                self._hold(row, _refused(row, finding))
+                self._hold(row, _refused(row, _finding(fault)))
                 return "stopped"
             except Stopped as stopped:
                 self._hold(row, stopped)
@@ -533,6 +556,10 @@ def open_case(
         customer_id=row.customer_id,
         given={"contract": row.contract_id} | given,
     )
+
+
+def _finding(fault: PlatformFault) -> Finding:
+    return Finding(fault.field or fault.platform, fault.reason, fault.platform)
 
 
 def _refused(row: sa.Row[Any], finding: Finding) -> Stopped:

@@ -90,8 +90,9 @@ class Billing(Protocol):
 
         With a `handover` the customer that it names is billed for all that the contract has, from the end of the
         present period on, and the present one until then: at every moment one of the two, also where this was
-        interrupted. A handover that is `taken_back` before that leaves it at the present one. What is refused leaves
-        the present customer billed on; where its last period is over by then, the reason says so.
+        interrupted. A handover that is `taken_back` before that leaves it at the present one; one that was not
+        completed is by the id of the change itself, which can be tried again then. What is refused leaves the present
+        customer billed on; where its last period is over by then, the reason says so.
         """
         ...
 

@@ -69,6 +69,7 @@ OTHER = Customer(
 )
 VAT = Decimal("0.19")
 NO = (422, b'{"type": "/problems/platform-rejected", "title": "No", "status": 422, "detail": "no"}')
+GONE = (404, b'{"type": "/problems/platform-not-found", "title": "No", "status": 404, "detail": "gone", "field": "id"}')
 EARLY = (422, NO[1].replace(b'"no"', b'"not yet", "field": "effective_at"'))
 AWAY = (503, b'{"type": "/problems/platform-unavailable", "title": "Away", "status": 503, "detail": "away"}')
 
@@ -97,6 +98,8 @@ class Everybody:
         self.last_period = False
         """Whether the last period of the term runs, so that billing says what a renewal would bill."""
         self.changes: list[ContractChange] = []
+        self.left: list[str] = []
+        """The transfers that were not completed, each time that billing was to leave a contract to who has it."""
         self.requests: list[ProvisioningRequest] = []
         self.holders: list[str] = []
         """Who has the service, each time that the target heard of it."""
@@ -136,6 +139,8 @@ class Everybody:
         if self.crm != "works" and "renewal-deals" in place:
             return NO if self.crm == "refuses" else AWAY
         is_preview, change = place[-2:] == ["change", "preview"], place[-1] == "change"
+        if place[:3] == ["crm", "v1", "accounts"] and place[-1] not in self.accounts:
+            return GONE
         if self.away and place[-1] == "preview":
             self.meanwhile()
             return AWAY
@@ -296,6 +301,9 @@ class Everybody:
         return BillingPreview(month.end, (InvoicePreview(draft, (part,)),))
 
     def _change(self, change: ContractChange) -> Contract:
+        if change.handover is not None and change.handover.taken_back == change.id:
+            self.left.append(change.id)
+            return change.contract
         self.changes.append(change)
         if change.handover is not None and not change.handover.taken_back:
             return msgspec.structs.replace(change.handover.contract, state="active")

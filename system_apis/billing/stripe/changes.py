@@ -194,19 +194,20 @@ class ContractChanges:
         charged twice. Where the other is refused, the former goes on.
         """
         contract, key = handover.contract, transfers.schedule_key(change)
-        owner = reference(contract, "customer")
-        begun = {each["metadata"].get("tiergate_key"): each for each in await self._contracts.schedules_of(owner)}
         if handover.taken_back:
-            await self._stays(change, known, begun.get(key))
+            of_other = "customer" in contract.references  # else nothing can have been begun for it
+            schedule = await self._schedule(contract, key) if of_other else None
+            await self._stays(change, handover.taken_back, known, schedule)
             return change.contract
+        schedule = await self._schedule(contract, key)
         done = [each for each in known.subscriptions if change_plan.has(each, change.id)]
         row = done[-1] if done else await self._handed_over(change, handover, known)
         if not done:
             transfers.check_in_time(change, row, self._timezone(change.contract.legal_entity))
             await self._end_with_period(change, row)
-        schedule = begun.get(key)
         if schedule and schedule["status"] == mapping.OVER:
-            gone = Rejected("billing", f"people have cancelled {schedule['id']}, the schedule of the other customer")
+            reason = f"{schedule['id']}, the schedule of the other customer, was cancelled: give the change up"
+            gone = Rejected("billing", f"{reason}, and ask again")
             raise await self._goes_on(change, row, gone)
         if schedule is None:
             asked, begins = transfers.for_the_other(change, contract), int(change.effective_at.timestamp())
@@ -216,7 +217,7 @@ class ContractChanges:
             except (Rejected, NotFound) as refused:
                 raise await self._goes_on(change, row, refused) from refused
         subscription = schedule["subscription"] or schedule["released_subscription"]
-        names = {"customer": owner, "schedule": schedule["id"]} | (
+        names = {"customer": reference(contract, "customer"), "schedule": schedule["id"]} | (
             {"subscription": subscription} if subscription else {}
         )
         return msgspec.structs.replace(contract, state="active", references=names)
@@ -243,9 +244,17 @@ class ContractChanges:
             metadata={CHANGES: change_plan.with_change(row["metadata"], change.id), TRANSFER: change.id},
         )
 
-    async def _stays(self, change: ContractChange, known: Known, schedule: Row | None) -> None:
-        """Let the former customer be billed on: what was to begin for the other one is taken back before. Raises
-        `Rejected` where it has begun, or where the last period of the former is over and nobody is billed since."""
+    async def _schedule(self, contract: Contract, key: str) -> Row | None:
+        """Return the schedule of a customer with a natural key."""
+        every = await self._contracts.schedules_of(reference(contract, "customer"))
+        return {each["metadata"].get("tiergate_key"): each for each in every}.get(key)
+
+    async def _stays(self, change: ContractChange, transfer: str, known: Known, schedule: Row | None) -> None:
+        """Let the former customer be billed on: what was to begin for the other one is taken back before. An end that
+        came with something else stays. Raises `Rejected` where the other one is billed already, or where the last
+        period of the former is over and nobody is billed since.
+
+        A transfer may take back itself, where it was not completed: it can be tried again then."""
         if schedule and schedule["status"] == transfers.NOT_STARTED:
             path = at("subscription_schedules", schedule["id"], "cancel")
             await self._client.post(path, f"cancel:{schedule['id']}")
@@ -258,8 +267,10 @@ class ContractChanges:
                 "back before it began: nobody is billed. Give this up, and begin a subscription for the other in Stripe"
             )
             raise Rejected("billing", reason, field="actions[0]")
-        row = transfers.the_only_one(change.contract, known.running)
-        if row["cancel_at_period_end"]:
+        row = next((each for each in known.running if change_plan.has(each, transfer)), None)
+        if row and change.id == transfer:
+            await self._bill_on(change, row)
+        elif row and row["cancel_at_period_end"]:
             await self._client.post(
                 at("subscriptions", row["id"]),
                 f"change:{change.id}:{row['id']}",
@@ -273,13 +284,17 @@ class ContractChanges:
         if row["status"] in OVER:
             reason = f"{row['id']} of the former customer has ended, and nobody is billed since: {refused.reason}"
             return Rejected("billing", reason, field=refused.field)
+        await self._bill_on(change, row)
+        return refused
+
+    async def _bill_on(self, change: ContractChange, row: Row) -> None:
+        """Let a subscription go on as if a transfer had never ended it."""
         await self._client.post(
             at("subscriptions", row["id"]),
             f"undo:{change.id}:{row['id']}:{self._clock().timestamp()}",
             cancel_at_period_end=False,
             metadata={CHANGES: change_plan.without_change(row["metadata"], change.id), TRANSFER: ""},
         )
-        return refused
 
     # ---- what is there, and what is to be done
 

@@ -161,6 +161,50 @@ def test_the_former_customer_is_billed_on_where_the_other_cannot_be(account: Str
     run(account, tmp_path, act)
 
 
+@pytest.mark.parametrize("places", [1, 2, 3])
+def test_a_transfer_that_was_cut_short_is_taken_back_and_tried_again(
+    account: StripeAccount, tmp_path: Path, *, places: int
+) -> None:
+    """The former customer is billed on, also where nobody knows the other one in billing yet."""
+
+    async def act(sale: Sale) -> None:
+        former = await sale.start(seat())
+        to = await other(sale)
+        change = transfer(sale, to)
+        await interrupted(sale, change, places)
+        has_begun = bool(schedules(sale, to))
+        unknown = to if has_begun else msgspec.structs.replace(to, references={})
+        for _ in range(2):
+            assert await sale.carry_out(transfer(sale, unknown, taken_back=change.id)) == sale.contract
+        assert sale.statuses() == [("active", False)]
+        assert schedules(sale, to) == (["canceled"] if has_begun else [])
+        again = transfer(sale, to, "amd_2" if has_begun else change.id)
+        await sale.carry_out(again)
+        assert sale.statuses() == [("active", True)]
+        for _ in range(3):
+            sale.wait(15)
+        assert [state for state, _ in subscriptions(sale, former)] == ["canceled"]
+        assert [state for state, _ in subscriptions(sale, to)] == ["active"]
+
+    run(account, tmp_path, act)
+
+
+def test_an_end_that_came_with_something_else_is_not_taken_back(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        former = await sale.start(seat())
+        to = await other(sale)
+        sale.wait(1)
+        await sale.carry_out(sale.change(key="amd_0", at_period_end=True))
+        assert sale.statuses() == [("active", True)]
+        before = sale.state()
+        await sale.carry_out(transfer(sale, to, taken_back="amd_1"))
+        assert sale.state() == before
+        sale.wait(40)
+        assert [state for state, _ in subscriptions(sale, former)] == ["canceled"]
+
+    run(account, tmp_path, act)
+
+
 def _in_francs(contract: Contract) -> Any:
     (line,) = contract.lines
     return msgspec.structs.replace(line, unit_price=Money(line.unit_price.amount, "CHF"))

@@ -499,6 +499,38 @@ def test_a_refusal_of_billing_is_a_case_and_the_contract_stays(two: Bench) -> No
     assert two.lines()[0].tax == ""
 
 
+def test_a_transfer_that_is_refused_before_billing_has_the_customer_is_taken_back_there(two: Bench) -> None:
+    """An earlier try may have written the end of the former customer before it was cut short."""
+    asked = ask(two)
+    approved(two, asked)
+    two.clock.now = BEFORE_APRIL
+    assert two.amending.check(asked) == "done"
+    known = two.everybody.accounts.pop("002")
+    two.run(asked)
+    held = two.of(asked)
+    assert (held.state, two.everybody.left) == ("on_hold", [asked])
+    (case,) = two.cases(asked)
+    assert case.reason == "gone"
+
+    two.everybody.accounts["002"] = known
+    two.act(case, "retry")
+    assert two.run(asked).state == "applied"
+    assert [each.id for each in two.everybody.changes] == [asked]
+
+
+def test_a_case_says_where_billing_cannot_take_an_incomplete_transfer_back(two: Bench) -> None:
+    asked = ask(two)
+    approved(two, asked)
+    two.clock.now = BEFORE_APRIL
+    assert two.amending.check(asked) == "done"
+    two.everybody.accounts.pop("002")
+    two.everybody.status = 422
+    two.run(asked)
+    assert two.of(asked).state == "on_hold"
+    reasons = {each.field: each.reason for each in two.cases(asked)}
+    assert reasons == {"id": "gone", "system": "no"}
+
+
 def test_an_outage_beyond_the_end_of_the_period_is_a_case(two: Bench) -> None:
     asked = ask(two)
     approved(two, asked)
@@ -509,7 +541,7 @@ def test_an_outage_beyond_the_end_of_the_period_is_a_case(two: Bench) -> None:
     two.act(case, "compensate")
     assert two.run(asked).state == "given_up"
     assert two.context.orders.row(two.order_id).customer_id == BUYER.id
-    assert two.everybody.changes == []
+    assert (two.everybody.changes, two.everybody.left) == ([], [asked])
 
 
 def test_one_that_is_not_approved_before_its_moment_is_a_case(two: Bench) -> None:
