@@ -12,6 +12,7 @@ from datetime import date, datetime
 import msgspec
 
 from canonical.amendments import (
+    BEGUN_LATE,
     AmendmentPreview,
     AmendmentRequest,
     Cancel,
@@ -23,6 +24,7 @@ from canonical.amendments import (
     Resume,
     Transfer,
     TransferTerms,
+    ends_on,
 )
 from canonical.billing import Contract
 from canonical.cases import Finding
@@ -170,6 +172,7 @@ def successor(context: WorkflowContext, found: RunningContract, action: Transfer
         contract.id, contract, contract.lines, found.read_at, at_period_end=True, handover=Handover(nobody)
     )
     at = context.platforms.preview_change(asked).effective_at
+    _check_term(found, at.astimezone(found.zone).date())
     known = customers.last_seen(database, action.customer)
     if known is None:
         raise NotPossible([Finding("actions[0].customer", f"there is no customer {action.customer}")])
@@ -179,6 +182,16 @@ def successor(context: WorkflowContext, found: RunningContract, action: Transfer
     except Held as held:
         raise NotPossible(held.findings) from held
     return Successor(plan, at, reason)
+
+
+def _check_term(found: RunningContract, day: date) -> None:
+    """Raise `NotPossible` for a transfer that falls on the end of the term: the other customer would be billed for a
+    period that nobody has agreed. Billing's last period may end as much later than the term as billing has begun."""
+    until = ends_on(found.contract)
+    if until is not None and not found.is_after_term and day >= until - BEGUN_LATE:
+        reason = f"the term ends on {until}, and the period on {day}"
+        reason = f"{reason}: renew it first, and transfer it with the period after that"
+        raise NotPossible([Finding(ACTION.removeprefix("$."), reason)])
 
 
 def _plan(context: WorkflowContext, found: RunningContract, known: Customer, day: date) -> Plan:

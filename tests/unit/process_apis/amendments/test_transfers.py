@@ -23,6 +23,7 @@ from canonical.amendments import (
 )
 from canonical.events import CONTRACT_ENDED, Event
 from canonical.money import Money
+from canonical.proration import Period
 from canonical.states import AmendmentState
 from policies.business.renewals import RenewalPolicy
 from policies.identity.authentication import Principal
@@ -289,6 +290,35 @@ def test_a_customer_that_cannot_have_the_contract_is_refused(two: Bench, custome
     (error,) = refused.value.errors
     assert error.path == "$.actions[0].customer"
     assert words in error.reason
+
+
+@pytest.mark.parametrize("days", [0, 15, -16])
+def test_a_transfer_with_the_end_of_the_term_comes_after_its_renewal(two: Bench, days: int) -> None:
+    two.clock.now = datetime(2027, 2, 10, tzinfo=UTC)
+    ends = datetime(2027, 3, 1, tzinfo=UTC) + timedelta(days=days)
+    two.everybody.period = Period(ends - timedelta(days=28), ends)
+    asked = ask(two)
+    assert two.run(asked).state == "on_hold"
+    (case,) = two.cases(asked)
+    assert (case.field, case.actions) == ("actions[0]", ("retry", "compensate"))
+    assert "the term ends on 2027-03-01" in case.reason
+    assert "renew it first" in case.reason
+
+
+def test_the_end_of_the_term_is_looked_at_again_before_a_transfer_goes(two: Bench) -> None:
+    two.clock.now = datetime(2027, 1, 10, tzinfo=UTC)
+    asked = ask(two)
+    assert approved(two, asked).state == "scheduled"
+    two.everybody.period = Period(datetime(2027, 1, 25, tzinfo=UTC), datetime(2027, 2, 25, tzinfo=UTC))
+    two.clock.now = datetime(2027, 1, 29, tzinfo=UTC)
+    assert two.run(asked).state == "on_hold"
+    (case,) = two.cases(asked)
+    assert "renew it first" in case.reason
+
+
+def test_a_contract_that_goes_on_after_its_term_is_transferred(two: Bench) -> None:
+    two.clock.now = datetime(2027, 3, 2, tzinfo=UTC)
+    assert approved(two, ask(two)).state == "scheduled"
 
 
 def test_a_customer_that_the_caller_may_not_see_is_none(two: Bench) -> None:
