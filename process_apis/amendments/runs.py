@@ -21,7 +21,7 @@ from process_apis.amendments import request
 from process_apis.amendments.contract import NotPossible, find
 from process_apis.amendments.preview import preview
 from process_apis.amendments.request import rest_in
-from process_apis.amendments.transfers import check_customer
+from process_apis.amendments.transfers import NOT_BY_PARTNERS, check_customer, transfer_in
 from process_apis.amendments.withdrawal import give_up
 from process_apis.amendments.workflow import Amending, digest, open_case
 from process_apis.records.amendments import (
@@ -93,10 +93,13 @@ class AmendmentRuns:
 
     def withdraw(self, amendment_id: str, principal: Principal) -> Amendment:
         """Give up an amendment that is not on its way to the platforms yet. The same again changes nothing. Raises
-        `ProblemError`: 404 when there is none for this caller, 409 for one that is carried out."""
+        `ProblemError`: 404 when there is none for this caller, 409 for one that is carried out, and for a transfer
+        where the caller is a partner."""
         found = self.records.visible(amendment_id, principal)
         if found is None:
             raise ProblemError(MISSING, f"There is no amendment {amendment_id}.")
+        if principal.partner and transfer_in(found.request):
+            raise ProblemError(NOT_ALLOWED_NOW, f"{amendment_id} is a transfer: {NOT_BY_PARTNERS}.")
         if not give_up(self._context, self.records, amendment_id, f"withdrawn by {principal.subject}"):
             row = self.records.row(amendment_id)
             is_to_come = row.state == "applied" and datetime.fromisoformat(row.effective_at) > self._context.clock()

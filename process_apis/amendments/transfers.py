@@ -44,6 +44,7 @@ from process_apis.runtime.crm_status import IN_FORCE
 from process_apis.runtime.holds import Held
 
 ACTION = "$.actions[0]"
+NOT_BY_PARTNERS = "partners do not transfer contracts, and take no transfer back: ask us"
 
 
 class Successor(msgspec.Struct, frozen=True):
@@ -136,16 +137,19 @@ def check_customer(
     context: WorkflowContext, found: RunningContract, wanted: AmendmentRequest, principal: Principal | None = None
 ) -> None:
     """Raise `ProblemError` (422) for a transfer to a customer that cannot have the contract: one that is not there for
-    the caller, the present one, or one of another legal entity or currency."""
+    the caller, the present one, or one of another legal entity or currency; and for a partner that takes one back."""
     action = transfer_in(wanted)
     if action and (wrong := _wrong_with(context, found.contract, action.customer, principal)):
         errors = (FieldError(f"{ACTION}.customer", wrong),)
         raise ProblemError(CHANGE_REFUSED, "The contract cannot go to this customer.", errors)
+    if principal and principal.partner and stays_after_all(found, wanted):
+        errors = (FieldError(f"{ACTION}.amendment", NOT_BY_PARTNERS),)
+        raise ProblemError(CHANGE_REFUSED, "The transfer cannot be taken back.", errors)
 
 
 def _wrong_with(context: WorkflowContext, contract: Contract, customer_id: str, principal: Principal | None) -> str:
     if principal and principal.partner:
-        return "partners do not transfer contracts: ask us"
+        return NOT_BY_PARTNERS
     if customer_id == contract.customer_id:
         return "it has the contract already"
     database = context.database

@@ -335,6 +335,26 @@ def test_a_partner_transfers_nothing(two: Bench) -> None:
         check_customer(two.context, _found(two), AmendmentRequest((Transfer("cus_2"),), "period_end"), PARTNER)
 
 
+def test_a_partner_of_the_former_customer_takes_no_transfer_back(two: Bench) -> None:
+    two.context.orders.change(two.order_id, partner=PARTNER.partner)
+    customers.keep(two.context.database, msgspec.structs.replace(BUYER, partner=PARTNER.partner))
+    asked = ask(two)
+    approved(two, asked)
+    with pytest.raises(ProblemError) as refused:
+        two.runs.withdraw(asked, PARTNER)
+    assert (refused.value.problem.name, two.of(asked).state) == ("not-allowed-now", "scheduled")
+    assert "ask us" in refused.value.detail
+
+    two.clock.now = BEFORE_APRIL
+    assert two.run(asked).state == "applied"
+    back = AmendmentRequest((Reverse(asked),))
+    with pytest.raises(ProblemError) as refused:
+        two.runs.preview(two.contract_id, back, PARTNER)
+    (error,) = refused.value.errors
+    assert error.path == "$.actions[0].amendment"
+    check_customer(two.context, _found(two), back, SOMEBODY)
+
+
 @pytest.mark.parametrize("more", [{}, {"effective": "date", "effective_on": date(2026, 3, 20)}])
 def test_a_transfer_counts_from_the_end_of_the_period_alone(two: Bench, more: dict[str, Any]) -> None:
     assert "period_end" in refusals(two, Transfer("cus_2"), **more)["$.effective"]
