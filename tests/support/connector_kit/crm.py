@@ -150,7 +150,8 @@ class CrmKit(Kit[Crm, CrmSubject]):
         deal, former = self._sold["con_moves"]
         other = await self.subject.account("Other")
         until = STARTS_ON
-        for account, months in ((other, 11), (former, 10), (other, 9)):
+        of_one_account = (other, 8)
+        for account, months in ((other, 11), (former, 10), (other, 9), of_one_account):
             until = months_after(until, 1)
             status = DealStatus(
                 "ord_con_moves", "active", "", account, "", "con_moves", until, months, transferred_on=until
