@@ -259,7 +259,8 @@ class ContractChanges:
             path = at("subscription_schedules", schedule["id"], "cancel")
             await self._client.post(path, f"cancel:{schedule['id']}")
         elif schedule and schedule["status"] != mapping.OVER:
-            reason = f"{change.contract.id} is billed to the other customer already: transfer it back"
+            then = "see to what else is refused, and try again" if change.id == transfer else "transfer it back"
+            reason = f"{change.contract.id} is billed to the other customer already: {then}"
             raise Rejected("billing", reason, field="actions[0]")
         if not known.running:
             reason = (

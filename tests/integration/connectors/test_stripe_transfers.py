@@ -189,6 +189,25 @@ def test_a_transfer_that_was_cut_short_is_taken_back_and_tried_again(
     run(account, tmp_path, act)
 
 
+def test_what_the_other_customer_is_billed_for_already_is_completed_and_not_taken_back(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        to = await other(sale)
+        change = transfer(sale, to)
+        await sale.carry_out(change)
+        back = transfer(sale, to, taken_back=change.id)
+        for _ in range(3):
+            sale.wait(15)
+        with pytest.raises(Rejected) as refused:
+            await sale.carry_out(back)
+        assert "try again" in refused.value.reason
+        assert [state for state, _ in subscriptions(sale, to)] == ["active"]
+
+    run(account, tmp_path, act)
+
+
 def test_an_end_that_came_with_something_else_is_not_taken_back(account: StripeAccount, tmp_path: Path) -> None:
     async def act(sale: Sale) -> None:
         former = await sale.start(seat())
