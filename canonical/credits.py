@@ -10,7 +10,7 @@ import msgspec
 from canonical.billing import Invoice, InvoiceLine, LineTax
 from canonical.deals import Custom
 from canonical.ids import Key
-from canonical.money import Money
+from canonical.money import Money, total
 from canonical.tax import TaxTreatment
 
 ReversalKind = Literal["refund", "dispute", "return", "reinstatement"]
@@ -20,6 +20,13 @@ class RefundPart(msgspec.Struct, frozen=True):
     """So much of a refund as is for one credit note. `id` is billing's, that of a `PaymentReversal`."""
 
     id: Key
+    amount: Money
+
+
+class CreditedPart(msgspec.Struct, frozen=True):
+    """So much of a refund as is for one credit note, by billing's id of that."""
+
+    credit_note_id: Key
     amount: Money
 
 
@@ -76,8 +83,9 @@ class CreditNote(msgspec.Struct, frozen=True):
 class PaymentReversal(msgspec.Struct, frozen=True):
     """Money that was received for an invoice, and went back to the customer. `id` is billing's.
 
-    What is refunded for a credit note names it. Any other one leaves so much of the invoice to be paid again: a refund
-    without a credit note, a disputed payment whose amount was withdrawn, a direct debit that was returned.
+    What is refunded for credit notes says so much for which in `credited`. The rest leaves so much of the invoice to be
+    paid again: of a refund without a credit note, of a disputed payment whose amount was withdrawn, of a direct debit
+    that was returned.
     A `reinstatement` is money that is ours again after all that: of a dispute that was won, or a refund that failed.
     `payment_id` is the payment that it was part of.
     """
@@ -90,7 +98,16 @@ class PaymentReversal(msgspec.Struct, frozen=True):
     legal_entity: str
     amount: Money
     reversed_on: date
-    credit_note_id: str = ""
+    credited: tuple[CreditedPart, ...] = ()
+
+    @property
+    def unexplained(self) -> Money:
+        """Return what of it no credit note names."""
+        return self.amount - total((each.amount for each in self.credited), self.amount.currency)
+
+    def key_for(self, credit_note_id: str) -> str:
+        """Return the natural key of what is for one credit note: the id itself where that is all of it."""
+        return self.id if len(self.credited) == 1 and not self.unexplained.amount else f"{self.id}:{credit_note_id}"
 
 
 def _below_nothing(line: InvoiceLine) -> InvoiceLine:

@@ -160,8 +160,8 @@ def allowed(context: WorkflowContext, case: Case) -> tuple[Action, ...]:
     that was."""
     kind, key = subject_of(case)
     row = context.postings.find(kind, key)
-    if row is None or row.state != "waiting":
-        return case.actions
+    if row is None or row.state != "waiting" or kind in {"credit", "reversal"}:
+        return case.actions  # what these two wait for may never come: an invoice or a payment that was seen to by hand
     invoice = context.postings.find("invoice", row.invoice_id) if kind == "payment" else None
     if invoice is not None and invoice.skipped:
         return case.actions

@@ -10,7 +10,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.billing import ClosedPeriod, Payment
 from canonical.cases import CaseKind, Finding
 from canonical.credits import CreditNote, PaymentReversal
-from canonical.faults import NotFound, Rejected
+from canonical.faults import Conflict, NotFound, Rejected
 from process_apis.posting import attempt, open_window, show_balance
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.interruptions import resumable
@@ -48,6 +48,7 @@ class Credits(DBOSConfiguredInstance):
         return attempt(self._context, "reversal", key, self._post_reversal)
 
     def _post_credit_note(self, row: sa.Row[Any]) -> None:
+        """Post it, show what follows from it, and close the row last: what is cut short is done again."""
         context = self._context
         note: CreditNote = context.platforms.credit_note(row.billing, row.id)
         context.postings.worth(row, note.total)
@@ -60,50 +61,82 @@ class Credits(DBOSConfiguredInstance):
                 raise
             context.postings.drop(row, "billing voided it before it was posted", shown)
             return
-        context.postings.posted(row, booked, -note.total, shown)
         show_balance(context, note.invoice_id, note.legal_entity)
+        self._explained(row, note)
+        context.postings.posted(row, booked, -note.total, shown)
+
+    def _explained(self, row: sa.Row[Any], note: CreditNote) -> None:
+        """Close the cases of refunds that are whole for credit notes, now that this one is there."""
+        subjects = {case.subject for case in self._context.cases.open_of(row.customer_id, DUE_AGAIN)}
         for each in note.refunds:
-            context.cases.resolve(f"reversal:{each.id}", f"the credit note {note.number} is for it", DUE_AGAIN)
+            if f"reversal:{each.id}" not in subjects:
+                continue
+            if not self._context.platforms.reversal(row.billing, each.id).unexplained.amount:
+                resolution = f"the credit note {note.number} is for it"
+                self._context.cases.resolve(f"reversal:{each.id}", resolution, DUE_AGAIN)
 
     def _post_reversal(self, row: sa.Row[Any]) -> None:
+        """Book it, show what follows from it, and close the row last."""
         context = self._context
-        reversal: PaymentReversal = context.platforms.reversal(row.billing, row.id)
+        try:
+            reversal: PaymentReversal = context.platforms.reversal(row.billing, row.id)
+        except NotFound as gone:
+            context.postings.drop(row, gone.reason, "")
+            return
         context.postings.worth(row, reversal.amount)
         closed = open_window(context, reversal.legal_entity)
         if reversal.kind == "reinstatement":
             self._reinstate(row, reversal, closed)
             return
         booked = context.platforms.put_erp_reversal(reversal, closed)
-        if reversal.kind == "refund" and not reversal.credit_note_id:
-            self._report(row, reversal)
+        show_balance(context, reversal.invoice_id, reversal.legal_entity)
+        for part in reversal.credited:
+            show_balance(context, part.credit_note_id, reversal.legal_entity, "credit")
+        if reversal.kind == "refund" and reversal.unexplained.amount:
+            self._ask(row, reversal)
         context.postings.posted(row, booked, -reversal.amount)
-        if reversal.credit_note_id:
-            context.postings.change("credit", reversal.credit_note_id, balance=booked.balance.amount)
-        else:
-            show_balance(context, reversal.invoice_id, reversal.legal_entity)
+
+    def _ask(self, row: sa.Row[Any], booked: PaymentReversal) -> None:
+        """Ask finance about a refund that no credit note names; one that a credit note names by now is counted by that
+        one, which is posted already or will be."""
+        now = self._context.platforms.reversal(row.billing, row.id)
+        for part in now.credited:
+            if part not in booked.credited:
+                self._context.postings.count_again(part.credit_note_id)
+        if now.unexplained.amount:
+            self._report(row, now)
 
     def _reinstate(self, row: sa.Row[Any], reversal: PaymentReversal, closed: ClosedPeriod) -> None:
-        """Book money that is ours again as a payment of what it had left due. Raises `Rejected` for what was refunded
-        for a credit note: whether that stands is for people to decide."""
-        if reversal.credit_note_id:
-            reason = (
-                f"the refund of {reversal.amount} for the credit note {reversal.credit_note_id} has failed: pay it out"
-                " in another way, and book that"
-            )
+        """Book money that is ours again as a payment of what it had left due.
+
+        Where nothing of what went back is booked, nothing of this is. Raises `Conflict` while that is to be seen, and
+        `Rejected` where people have to decide: they have seen to it, or it was for a credit note.
+        """
+        context, of = self._context, row.id.partition(":")[0]
+        before = context.postings.find("reversal", of)
+        if before is not None and before.state == "waiting":
+            raise Conflict("billing", f"{of} is not booked yet", field="payment_id")
+        if before is not None and before.skipped:
+            raise Rejected("billing", f"{of} was seen to by hand, and is ours again: book that", field="payment_id")
+        if before is None or before.state != "posted":
+            context.postings.drop(row, f"nothing of {of} is booked", "")
+            return
+        if reversal.credited:
+            notes = ", ".join(each.credit_note_id for each in reversal.credited)
+            reason = f"the refund of {reversal.amount} for {notes} has failed: pay it out in another way, and book that"
             raise Rejected("billing", reason, field="credit_note_id")
         again = Payment(reversal.id, reversal.invoice_id, reversal.amount, reversal.reversed_on)
-        booked = self._context.platforms.put_erp_payment(again, reversal.legal_entity, closed)
-        self._context.postings.posted(row, booked, reversal.amount)
-        show_balance(self._context, reversal.invoice_id, reversal.legal_entity)
-        of = row.id.partition(":")[0]
-        self._context.cases.resolve(f"reversal:{of}", "the refund has failed, and the money is ours again", DUE_AGAIN)
+        booked = context.platforms.put_erp_payment(again, reversal.legal_entity, closed)
+        show_balance(context, reversal.invoice_id, reversal.legal_entity)
+        context.cases.resolve(f"reversal:{of}", "the refund has failed, and the money is ours again", DUE_AGAIN)
+        context.postings.posted(row, booked, reversal.amount)
 
     def _report(self, row: sa.Row[Any], reversal: PaymentReversal) -> None:
         """Let finance know that an invoice is due again which billing shows as paid."""
         reason = (
-            f"{reversal.amount} of the invoice {reversal.invoice_id} were refunded, and no credit note says why: so"
-            " much of it is due again in the ERP, while billing shows it as paid. Issue a credit note in billing that"
-            " names the refund, or collect it again. Skip: it is known."
+            f"{reversal.unexplained} of the invoice {reversal.invoice_id} were refunded, and no credit note says why:"
+            " so much of it is due again in the ERP, while billing shows it as paid. Issue a credit note in billing"
+            " that names the refund, or collect it again. Skip: it is known."
         )
         self._context.cases.open(
             DUE_AGAIN,

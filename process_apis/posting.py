@@ -62,14 +62,15 @@ def open_window(context: WorkflowContext, legal_entity: str) -> ClosedPeriod:
     return window.closed_period
 
 
-def show_balance(context: WorkflowContext, invoice_id: str, legal_entity: str) -> None:
-    """Show what the ERP says is left of an invoice that something else has changed. Do nothing for one that is not
-    posted."""
-    if context.postings.find("invoice", invoice_id) is None:
+def show_balance(context: WorkflowContext, key: str, legal_entity: str, kind: PostingEntry = "invoice") -> None:
+    """Show what the ERP says is left of an invoice or a credit note that something else has changed. Do nothing for one
+    that is not posted."""
+    row = context.postings.find(kind, key)
+    if row is None or not row.number:
         return
-    left = context.platforms.erp_posting(invoice_id, legal_entity).balance.amount
-    for kind in ("invoice", "payment"):
-        context.postings.change(kind, invoice_id, balance=left)
+    left = context.platforms.erp_posting(key, legal_entity).balance.amount
+    for each in (kind, "payment") if kind == "invoice" else (kind,):
+        context.postings.change(each, key, balance=left)
 
 
 def attempt(context: WorkflowContext, kind: PostingEntry, key: str, act: Callable[[sa.Row[Any]], None]) -> Outcome:

@@ -243,6 +243,13 @@ class Postings:
         with writing(self._engine) as connection:
             connection.execute(CANCEL, values)
 
+    def count_again(self, credit_note_id: str) -> None:
+        """Let a credit note that is posted be put once more: what it is for has changed since."""
+        with writing(self._engine) as connection:
+            now = self._clock().isoformat()
+            again = CHANGE.where(postings.c.state == "posted").values(state="waiting", next_attempt_at=now)
+            connection.execute(again, {"of_kind": "credit", "of": credit_note_id})
+
     def settled(self, invoice: sa.Row[Any]) -> None:
         """Close the payment of a posted invoice that was paid without money."""
         self.change(

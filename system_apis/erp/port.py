@@ -121,9 +121,9 @@ class Erp(Protocol):
         ...
 
     async def put_reversal(self, reversal: PaymentReversal, closed: ClosedPeriod) -> Posting:
-        """Book money that went back to the customer exactly once; its natural key is its id. Return what is booked for
-        the credit note that it was refunded for, or for the invoice, of which so much is due again. `closed` is as for
-        an invoice.
+        """Book money that went back to the customer exactly once; its natural key is its id, of a part that is for one
+        of several credit notes `key_for`. What is for a credit note pays it, of the rest so much of the invoice is due
+        again. Return what is booked for the invoice. `closed` is as for an invoice.
 
         Raises `Conflict` while the credit note, or the payment, is not booked, and `Rejected` for more than is in
         credit, or was paid.

@@ -44,7 +44,7 @@ from canonical.billing import (
 )
 from canonical.cases import Approval, Case, CaseAction
 from canonical.catalogue_sync import CatalogueItem, CatalogueSync, NewCatalogueSync, PreviewWanted
-from canonical.credits import CreditNote, PaymentReversal, RefundPart
+from canonical.credits import CreditedPart, CreditNote, PaymentReversal, RefundPart
 from canonical.customer_merges import (
     CustomerMerge,
     CustomerMergeAction,
@@ -203,7 +203,7 @@ REVERSAL = PaymentReversal(
     "DE01",
     Money(11900, "EUR"),
     DAY,
-    CREDIT_NOTE.id,
+    (CreditedPart(CREDIT_NOTE.id, Money(11900, "EUR")),),
 )
 SUMMARY = OrderSummary(ORD, "Beispiel GmbH – subscription", "active", "", CUS, NOON)
 POSTING = PostingStatus(

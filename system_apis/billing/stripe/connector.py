@@ -55,6 +55,8 @@ NOT_SEARCHED_YET = timedelta(minutes=2)
 DISPUTES = (DISPUTE_OPENED, DISPUTE_CLOSED)
 CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED, PAYMENT_REINSTATED, *DISPUTES)
 REVERSALS = ("refund", "dispute")
+FAILED = ("failed", "canceled")
+"""The states of a refund of which no money went back (API reference: The Refund object, `status`)."""
 DISPUTE = ("du_", "dp_")
 """What the ids of disputes begin with."""
 NOTES = ("tiergate_id", "tiergate_parent", "tiergate_tax_number", "tiergate_email")
@@ -278,6 +280,8 @@ class Stripe:
         about = reversal_id.removesuffix(credits_.AGAIN)
         row = await self._client.get(at("disputes" if about.startswith(DISPUTE) else "refunds", about))
         went = credits_.moved(row, again=about != reversal_id)
+        if went is None and row["status"] in FAILED:
+            raise NotFound("billing", f"{about} is {row['status']}: no money went back", field="status")
         if went is None:
             raise Conflict("billing", f"{about} is {row['status']}", field="status")
         paid = await self._paid_with(row)
@@ -288,6 +292,9 @@ class Stripe:
         try:
             if went[0] == "dispute" and await self._is_debit(row["charge"]):
                 went = "return", went[1]
+            if failure := row.get("failure_balance_transaction"):
+                failed = await self._client.get(at("balance_transactions", failure))
+                went = went[0], failed["created"]
             read = await self._reading(of, [])
             return credits_.reversal(row, went, invoices.payment_id(paid), notes, of, read)
         except (KeyError, TypeError) as error:
@@ -325,7 +332,7 @@ class Stripe:
         newest_first = iter(await self._client.listed(at("customers", row["customer"], "balance_transactions")))
         any(each["invoice"] == row["id"] and not each["ending_balance"] for each in newest_first)  # up to its own
         before = itertools.takewhile(lambda each: each["ending_balance"], newest_first)
-        left = (each["invoice"] or each["credit_note"] for each in before)
+        left = (each["credit_note"] or each["invoice"] for each in before)
         return tuple(dict.fromkeys(each for each in left if each))
 
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
@@ -366,6 +373,8 @@ class Stripe:
     async def _credited(self, event: webhooks.StripeEvent, thing: Row) -> Reported | None:
         """Return the canonical event about a credit note, a dispute, or money that went back or is ours again."""
         about = thing.get("invoice")
+        if event.type == "refund.updated" and "status" not in event.data.previous_attributes:
+            return None  # it was booked, by us or by hand, when it became what it is
         if thing.get("object") in REVERSALS:
             type_ = webhooks.TYPES[event.type]
             went = type_ in DISPUTES or credits_.moved(thing, again=type_ == PAYMENT_REINSTATED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from canonical.credits import CreditNote, PaymentReversal, RefundPart, ReversalKind
+from canonical.credits import CreditedPart, CreditNote, PaymentReversal, RefundPart, ReversalKind
 from canonical.events import PAYMENT_REINSTATED, Event
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping
@@ -92,10 +92,15 @@ def moved(source: Row, *, again: bool) -> tuple[ReversalKind, int] | None:
 def reversal(
     source: Row, went: tuple[ReversalKind, int], payment_id: str, notes: list[Row], of: Row, read: Reading
 ) -> PaymentReversal:
-    """Return a refund or a dispute as money that went back, for the one of its invoice's credit `notes` that names it.
+    """Return a refund or a dispute as money that went back, for those of its invoice's credit `notes` that name it.
     Raises as `credit_note` does."""
     metadata, (kind, at) = metadata_of(of), went
-    named = (note["id"] for note in notes if source["id"] in [each["refund"] for each in note["refunds"] or ()])
+    credited = tuple(
+        CreditedPart(note["id"], read.money(each["amount_refunded"]))
+        for note in notes
+        for each in note["refunds"] or ()
+        if each["refund"] == source["id"] and note["status"] != "void"
+    )
     return PaymentReversal(
         id=f"{source['id']}{AGAIN}" if kind == "reinstatement" else source["id"],
         kind=kind,
@@ -105,7 +110,7 @@ def reversal(
         legal_entity=metadata["tiergate_legal_entity"],
         amount=read.money(source["amount"]),
         reversed_on=read.day(at),
-        credit_note_id=next(named, ""),
+        credited=credited,
     )
 
 

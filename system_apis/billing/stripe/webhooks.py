@@ -62,6 +62,7 @@ Row = dict[str, Any]
 
 class _Data(msgspec.Struct, frozen=True):
     object: Row
+    previous_attributes: Row = {}
 
 
 class _Request(msgspec.Struct, frozen=True):

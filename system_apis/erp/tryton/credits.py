@@ -7,6 +7,7 @@ paid again, as Tryton shows it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 
 from canonical.billing import ClosedPeriod, InvoiceToPost, Payment, Posting
-from canonical.credits import CreditNote, PaymentReversal
+from canonical.credits import CreditedPart, CreditNote, PaymentReversal
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money, total
 from policies.context import correlation
@@ -25,6 +26,8 @@ from system_apis.erp.tryton.ledger import SPLIT, Ledger, open_amount
 from system_apis.erp.tryton.mapping import PAYING, Row
 from system_apis.erp.tryton.master_data import MasterData
 
+SPLITS = 4
+"""How often a line is looked for, and split, that others split at the same time."""
 SETTLING = [*PAYING, "lines_to_pay", "payment_lines"]
 """What has to be known of a record to count lines towards it."""
 
@@ -46,8 +49,11 @@ class Credits:
         if note.state == "void":
             await self._take_back(note, closed, company)
         else:
-            await self._post(InvoiceToPost(note.as_invoice(), correlation.current()), closed)
             off = note.off_due + await self._refunded_before(note, company)
+            own = posted_of(await self._invoices.of(note.id, company, SETTLING))
+            if own is None:  # what cannot be counted is not posted
+                self._check_due(note, off, await self._read(note.invoice_id, company, "invoice_id"))
+                await self._post(InvoiceToPost(note.as_invoice(), correlation.current()), closed)
             if off.amount:
                 await self._take_off(note, off, company)
         return mapping.posting(await self._read(note.id, company, "id"))
@@ -59,12 +65,12 @@ class Credits:
 
     async def _refunded_before(self, note: CreditNote, company: Row) -> Money:
         """Return what of a credit note was refunded before it was there: so much of the invoice is due again."""
-        own = await self._read(note.id, company, "id")
-        for_it = [each["move."]["description"] for each in own["payment_lines."]]
+        own = posted_of(await self._invoices.of(note.id, company, SETTLING))
+        for_it = [each["move."]["description"] for each in own["payment_lines."]] if own else []
         before = [
             each.amount
             for each in note.refunds
-            if each.id not in for_it and await self._ledger.is_booked(each.id, company)
+            if not {each.id, f"{each.id}:{note.id}"} & set(for_it) and await self._ledger.is_booked(each.id, company)
         ]
         return total(before, note.total.currency)
 
@@ -75,16 +81,21 @@ class Credits:
             await self._read(note.invoice_id, company, "invoice_id"),
         )
         if not set(own["lines_to_pay"]) & set(invoice["payment_lines"]):
-            balance = mapping.posting(invoice).balance
-            if off.amount > balance.amount:
-                reason = f"{note.number} takes {off} off {invoice['number']}, of which {balance} is due"
-                raise Rejected("erp", reason, field="off_due")
+            self._check_due(note, off, invoice)
             line = await self._line_of(own["lines_to_pay"], off, note.id, note.issued_on, company)
             await self._ledger.attach(invoice, [line["id"]], (), company)
             invoice = await self._read(note.invoice_id, company, "invoice_id")
         if not mapping.posting(invoice).balance.amount:
             together = [*invoice["lines_to_pay"], *invoice["payment_lines"]]
             await self._ledger.reconcile(["id", "in", together], {}, company)
+
+    @staticmethod
+    def _check_due(note: CreditNote, off: Money, invoice: Row) -> None:
+        """Raise `Rejected` when less is due of an invoice than a credit note takes off."""
+        balance = mapping.posting(invoice).balance
+        if off.amount > balance.amount:
+            reason = f"{note.number} takes {off} off {invoice['number']}, of which {balance} is due"
+            raise Rejected("erp", reason, field="off_due")
 
     async def _take_back(self, note: CreditNote, closed: ClosedPeriod, company: Row) -> None:
         """Post the counterpart of a credit note that is void, and let be due what it took off."""
@@ -103,6 +114,7 @@ class Credits:
         invoice = await self._read(note.invoice_id, company, "invoice_id")
         if counted := set(own["lines_to_pay"]) & set(invoice["payment_lines"]):
             await self._ledger.part(sorted(counted), invoice["lines_to_pay"], company)
+            await self._ledger.cancel_exchange(invoice["account"], invoice["party"], company)
             invoice = await self._read(note.invoice_id, company, "invoice_id")
             await self._ledger.attach(invoice, (), counted & set(invoice["payment_lines"]), company)
         await self._post(InvoiceToPost(back, correlation.current()), closed)
@@ -113,69 +125,100 @@ class Credits:
 
     async def reverse(self, reversal: PaymentReversal, closed: ClosedPeriod, company: Row) -> Posting:
         """Do as `Erp.put_reversal` says."""
-        if reversal.credit_note_id:
-            await self._refund(reversal, closed, company)
-            return mapping.posting(await self._read(reversal.credit_note_id, company, "credit_note_id"))
-        await self._reopen(reversal, closed, company)
+        on = await self._invoices.open_day(
+            reversal.reversed_on, closed, company
+        )  # nothing is parted for one that waits
+        for part in reversal.credited:
+            await self._refund(reversal, part, on, company)
+        if reversal.unexplained.amount:
+            await self._reopen(reversal, on, company)
         return mapping.posting(await self._read(reversal.invoice_id, company, "invoice_id"))
 
-    async def _refund(self, reversal: PaymentReversal, closed: ClosedPeriod, company: Row) -> None:
+    async def _refund(self, reversal: PaymentReversal, part: CreditedPart, on: date, company: Row) -> None:
         """Pay a credit note, in whole or in part."""
-        note = await self._read(reversal.credit_note_id, company, "credit_note_id")
-        if reversal.id in [each["move."]["description"] for each in note["payment_lines."]]:
+        note = await self._read(part.credit_note_id, company, "credit_note_id")
+        key = reversal.key_for(part.credit_note_id)
+        if key in [each["move."]["description"] for each in note["payment_lines."]]:
             return
+        if await self._ledger.is_booked(reversal.id, company):
+            return  # it was there before the credit note, which took off what it had left due
+        await self._join_again(reversal, company)
         left = -mapping.posting(note).balance
-        if reversal.amount.amount > left.amount:
-            reason = f"{reversal.amount} are refunded for {note['number']}, of which {left} are in credit"
+        if part.amount.amount > left.amount:
+            reason = f"{part.amount} are refunded for {note['number']}, of which {left} are in credit"
             raise Rejected("erp", reason, field="amount")
-        paid = Payment(reversal.id, reversal.credit_note_id, -reversal.amount, reversal.reversed_on)
-        on = await self._invoices.open_day(reversal.reversed_on, closed, company)
+        paid = Payment(key, part.credit_note_id, -part.amount, on)
         method = (await self._master_data.opened(company))["payment_method"]
         form = mapping.payment(paid, note, on, method)
-        await self._ledger.pay(note, form, "" if reversal.amount == left else "partial", company)
+        await self._ledger.pay(note, form, "" if part.amount == left else "partial", company)
 
-    async def _reopen(self, reversal: PaymentReversal, closed: ClosedPeriod, company: Row) -> None:
+    async def _join_again(self, reversal: PaymentReversal, company: Row) -> None:
+        """Count a payment towards its invoice again that a run has parted from it which was cut short, before a credit
+        note was there for the refund."""
+        invoice = await self._read(reversal.invoice_id, company, "invoice_id")
+        due = mapping.posting(invoice).balance
+        paid = await self._paid(reversal, invoice, company)
+        loose = [each for each in paid if each["reconciliation"] is None and each["id"] not in invoice["payment_lines"]]
+        counted: list[int] = []
+        for line in loose:
+            amount = open_amount(line, due.currency)
+            if amount.amount <= due.amount:
+                counted.append(line["id"])
+                due -= amount
+        if not counted:
+            return
+        split = {each["id"] for each in paid if each["reconciliation"] is not None} & set(invoice["payment_lines"])
+        await self._ledger.attach(invoice, counted, split, company)
+        if not due.amount:
+            invoice = await self._read(reversal.invoice_id, company, "invoice_id")
+            together = [*invoice["lines_to_pay"], *invoice["payment_lines"]]
+            await self._ledger.reconcile(["id", "in", together], {}, company)
+
+    async def _paid(self, reversal: PaymentReversal, invoice: Row, company: Row) -> list[Row]:
+        """Return the lines by which a payment was counted towards its invoice, and what they were split into."""
+        nothing = mapping.decimal(Money.zero("EUR").decimal)
+        at = [["account", "=", invoice["account"]], ["credit", ">", nothing]]
+        return await self._ledger.lines([*self._of(reversal.payment_id, company), *at], company)
+
+    async def _reopen(self, reversal: PaymentReversal, on: date, company: Row) -> None:
         """Book money that went back against its payment, so that so much of the invoice is due again.
 
-        Each step finds what an earlier run has done.
+        Each step finds what an earlier run has done. Raises `Conflict` when somebody else has booked another reversal
+        of the same payment on the same line in this moment.
         """
         invoice = await self._read(reversal.invoice_id, company, "invoice_id")
-        booked = [["move.description", "=", reversal.id], ["move.company", "=", company["id"]]]
-        at = ["account", "=", invoice["account"]]
-        done = await self._ledger.lines([*booked, at, ["reconciliation", "!=", None]], company)
-        if done:
+        own = [["move.description", "=", reversal.id], ["move.company", "=", company["id"]]]
+        own.append(["account", "=", invoice["account"]])
+        if await self._ledger.lines([*own, ["reconciliation", "!=", None]], company):
             return
-        paid = [
-            *self._of(reversal.payment_id, company),
-            at,
-            ["credit", ">", mapping.decimal(Money.zero("EUR").decimal)],
-        ]
-        lines = await self._ledger.lines(paid, company)
+        lines = await self._paid(reversal, invoice, company)
         if not lines:
             raise Conflict("erp", f"the payment {reversal.payment_id} is not booked yet", field="payment_id")
         await self._ledger.part([each["id"] for each in lines], invoice["lines_to_pay"], company)
+        await self._ledger.cancel_exchange(invoice["account"], invoice["party"], company)
         keys = [each["id"] for each in lines]
-        line = await self._line_of(keys, reversal.amount, reversal.payment_id, reversal.reversed_on, company)
+        line = await self._line_of(keys, reversal.unexplained, reversal.payment_id, on, company)
         invoice = await self._read(reversal.invoice_id, company, "invoice_id")
-        of_payment = await self._ledger.lines(paid, company)
+        of_payment = await self._paid(reversal, invoice, company)
         counts = {each["id"] for each in of_payment if each["reconciliation"] is None} - {line["id"]}
         counted = {each["id"] for each in of_payment} & set(invoice["payment_lines"])
         await self._ledger.attach(invoice, counts - counted, counted - counts, company)
-        back = await self._counterpart(reversal, line, invoice, closed, company)
-        move = await self._ledger.move(reversal.id, back, company)
+        move = await self._ledger.move(
+            reversal.id, await self._counterpart(reversal, line, invoice, on, company), company
+        )
+        at = ["account", "=", invoice["account"]]
         against = await self._ledger.lines([["move", "=", move], at], company)
         together = [line["id"], *(each["id"] for each in against)]
         await self._ledger.reconcile(["id", "in", together], {}, company)
+        if any(each["reconciliation"] is None for each in await self._ledger.lines([["move", "=", move], at], company)):
+            raise Conflict("erp", f"another reversal of {reversal.payment_id} is being booked", field="payment_id")
 
-    async def _counterpart(
-        self, reversal: PaymentReversal, line: Row, invoice: Row, closed: ClosedPeriod, company: Row
-    ) -> Row:
+    async def _counterpart(self, reversal: PaymentReversal, line: Row, invoice: Row, on: date, company: Row) -> Row:
         """Return the move that takes back a line of a payment, from the account on which the payment came in."""
         elsewhere = [*self._of(reversal.payment_id, company), ["account", "!=", invoice["account"]]]
         came_in = await self._ledger.lines(elsewhere, company)
         if not came_in:
             raise Rejected("erp", f"the payment {reversal.payment_id} was booked on no account", field="payment_id")
-        on = await self._invoices.open_day(reversal.reversed_on, closed, company)
         nothing = mapping.decimal(Money.zero("EUR").decimal)
 
         def side(of: Row, **amounts: Any) -> Row:
@@ -211,23 +254,20 @@ class Credits:
 
     async def _line_of(self, keys: Sequence[int], amount: Money, about: str, on: date, company: Row) -> Row:
         """Return an open line of exactly this amount, split from a larger one if there is none."""
-        refusal = Rejected("erp", f"less than {amount} is left of {about}", field="amount")
-        for is_last in (False, True):
+        for _ in range(SPLITS):
             lines = await self._ledger.lines([["id", "in", list(keys)], ["reconciliation", "=", None]], company)
             amounts = [(open_amount(each, amount.currency).amount, each) for each in lines]
             exact = [each for value, each in amounts if value == amount.amount]
             if exact:
                 return exact[0]
             larger = [each for value, each in amounts if value > amount.amount]
-            if is_last or not larger:
-                break
+            if not larger:
+                raise Rejected("erp", f"less than {amount} is left of {about}", field="amount")
             currency = await self._master_data.currency(amount.currency)
-            try:
+            with contextlib.suppress(Rejected):  # somebody else has split it in this moment
                 await self._ledger.split(larger[0], amount, about, on, currency, company)
-            except Rejected as refused:
-                refusal = refused  # unless somebody else has split it in this moment
             split = await self._ledger.lines(
                 [*self._of(about, company), ["account", "=", larger[0]["account"]]], company
             )
             keys = [*keys, *(each["id"] for each in split)]
-        raise refusal
+        raise Conflict("erp", f"{about} is being split by somebody else", field="amount")

@@ -70,6 +70,25 @@ class Ledger:
                 if is_last:
                     raise  # else somebody else may have done it in this moment
 
+    async def cancel_exchange(self, account: int, party: int, company: Row) -> None:
+        """Cancel what was booked for a difference of rates between lines of a party that are parted since: Tryton books
+        it when lines are reconciled, and leaves it open on the account when they are not any more."""
+        key = company["id"]
+        (settings,) = await self._client.rows("account.configuration", [], ["currency_exchange_journal"], key, 1)
+        if settings["currency_exchange_journal"] is None:
+            return
+        left = [
+            ["account", "=", account],
+            ["party", "=", party],
+            ["reconciliation", "=", None],
+            ["move.journal", "=", settings["currency_exchange_journal"]],
+            ["move.company", "=", key],
+        ]
+        for line in await self.lines(left, company):
+            name = "account.move.cancel"
+            async with self._client.wizard(name, "account.move", [line["move"]], in_books_of(company)) as go:
+                await go({"default": {"reversal": True}}, "cancel")
+
     async def unreconcile(self, lines: list[int], company: Row) -> None:
         """Undo the reconciliations of some lines."""
         name = "account.move.unreconcile_lines"

@@ -161,6 +161,9 @@ FIELDS: dict[str, Fields] = {
     },
     "model.account.move.post": IDS,
     "model.account.move.delete": IDS,
+    "wizard.account.move.cancel.create": {},
+    "wizard.account.move.cancel.execute": {"default.reversal": TECHNICAL},
+    "wizard.account.move.cancel.delete": {},
     "wizard.account.move.line.reschedule.create": {},
     "wizard.account.move.line.reschedule.execute": {
         "preview.journal": TECHNICAL,

@@ -539,6 +539,32 @@ class TrytonKit(ErpKit):
         assert owed.used == Money.zero("EUR")
 
     @behaviour
+    async def what_went_back_of_an_invoice_in_another_currency_leaves_no_difference_of_rates(self) -> None:
+        books, today = cast("Books", self.subject), self._today()
+        await books.currency("NOK", {date(2020, 1, 1): "11.37", today: "10.91"})
+        await books.book_exchange_differences()
+        await self.bench.settled(await self._customer("returned"))
+        lines = (Money(1000_00, "NOK"),)
+        made = samples.invoice("in_returned", "returned", self.subject.sku, lines, today - timedelta(days=1))
+        paid = msgspec.structs.replace(samples.payment(made), received_on=today)
+        await self.bench.settled(lambda: put_invoice(self.connector, made, "next"))
+
+        async def owed() -> Money:
+            found = await self.bench.settled(lambda: self.connector.credit("returned", LEGAL_ENTITY, ["EUR"]))
+            return found.used
+
+        before = await owed()
+        await self.bench.settled(lambda: self.connector.put_payment(paid, LEGAL_ENTITY, "next"))
+        assert await owed() == Money.zero("EUR")
+        back = samples.reversal(paid, paid.amount)
+        for _ in ("once", "again"):
+            reopened = await self.bench.settled(lambda: self.connector.put_reversal(back, "next"))
+            assert (reopened.balance, await owed()) == (made.total, before)
+        again = msgspec.structs.replace(paid, id="pay_returned_again")
+        await self.bench.settled(lambda: self.connector.put_payment(again, LEGAL_ENTITY, "next"))
+        assert await owed() == Money.zero("EUR")
+
+    @behaviour
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:
         assert await self.bench.call(cast("Tryton", self.connector).misfits) == []
         wrong = SHIPPED.read_text().replace('"VAT19"', '"VAT 19"').replace("Printed matter", "Books")

@@ -44,6 +44,19 @@ class Sold:
         of_line = {"type": "invoice_line_item", "invoice_line_item": line.id, "quantity": 1}
         return self.stripe.credit_notes.create({"invoice": self.invoice, "lines": [of_line], **params})
 
+    def invoice_more(self) -> str:
+        """Invoice one seat more of the contract at once, and return the invoice's id. It is charged."""
+        (line,) = self.stripe.invoices.line_items.list(self.invoice).data
+        of_contract = {"customer": self.customer, "subscription": line.parent.subscription_item_details.subscription}
+        price = {"currency": "eur", "product": line.pricing.price_details.product, "unit_amount": 10000}
+        rates = [each.tax_rate_details.tax_rate for each in line.taxes]
+        once = {"price": self.stripe.prices.create(price).id}
+        self.stripe.invoice_items.create({**of_contract, "pricing": once, "quantity": 1, "tax_rates": rates})
+        made = self.stripe.invoices.create({**of_contract, "pending_invoice_items_behavior": "include"}).id
+        self.stripe.invoices.finalize_invoice(made)
+        self.stripe.invoices.pay(made)
+        return str(made)
+
     def intent(self) -> str:
         (payment,) = self.stripe.invoice_payments.list({"invoice": self.invoice, "status": "paid"}).data
         return str(payment.payment.payment_intent)
@@ -107,6 +120,12 @@ def test_what_is_refunded_or_left_in_credit_of_a_paid_invoice_is_the_same_in_bot
     sold.booked(6)
     sold.agrees(-5000)
     assert len(sold.notes()) == 2
+
+    later = sold.invoice_more()  # which uses the balance up
+    sold.booked(8)
+    sold.agrees(0)
+    owed = [each.amount_to_pay for each in environment.in_erp("account.invoice", ("reference", "=", later))]
+    assert [*owed, *(each.amount_to_pay for each in sold.notes())] == [0, 0, 0]
     assert sold.open_cases() == []
 
 

@@ -53,7 +53,7 @@ def test_a_disputed_charge_goes_back_when_its_amount_is_withdrawn_and_comes_in_w
         read = reader(made)
 
         withdrawn = await read(dispute.id)
-        assert (withdrawn.kind, withdrawn.amount, withdrawn.credit_note_id) == ("dispute", Money(11900, "EUR"), "")
+        assert (withdrawn.kind, withdrawn.amount, withdrawn.credited) == ("dispute", Money(11900, "EUR"), ())
         assert withdrawn.invoice_id == contract.references["invoice"]
         with pytest.raises(Conflict):
             await read(f"{dispute.id}:reinstated")

@@ -11,6 +11,7 @@ import msgspec
 
 from canonical.amendments import ContractChange
 from canonical.billing import Contract, Invoice
+from canonical.credits import CreditedPart
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
 from canonical.money import Money
@@ -183,14 +184,18 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         alone = await self.subject.refund(invoice.id, part)
         found = await self.bench.settled(lambda: self.connector.reversal(alone))
         assert (found.kind, found.invoice_id, found.payment_id) == ("refund", invoice.id, payment.id)
-        assert (found.amount, found.credit_note_id) == (part, "")
+        assert (found.amount, found.credited, found.unexplained) == (part, (), part)
         other = await self._first_invoice("back-2", PRICE, payment_method="pm_card_visa")
         note_id = await self.subject.credit(other.id, refunded=True)
         note = await self.bench.settled(lambda: self.connector.credit_note(note_id))
         assert (note.total, note.refunded, note.off_due) == (other.total, other.total, Money.zero(PRICE.currency))
         (named,) = note.refunds
         refund = await self.bench.settled(lambda: self.connector.reversal(named.id))
-        assert (refund.credit_note_id, refund.amount, named.amount) == (note_id, other.total, other.total)
+        assert (refund.credited, refund.amount, named.amount) == (
+            (CreditedPart(note_id, other.total),),
+            other.total,
+            other.total,
+        )
         unchanged = await self.bench.settled(lambda: self.connector.invoice(other.id))
         assert (unchanged.state, unchanged.payments) == ("paid", other.payments)
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from canonical.billing import Invoice, InvoiceState, InvoiceToPost, LineTax, Payment, Posting
-from canonical.credits import RefundPart
+from canonical.credits import CreditedPart, CreditNote, PaymentReversal, RefundPart
 from canonical.faults import TRANSIENT, Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import CustomerCopy, Product
@@ -425,13 +425,13 @@ class ErpKit(Kit[Erp, ErpSubject]):
         assert posted.balance == -note.total
         first = samples.reversal(payment, Money(1000, "EUR"), "re_refunded_1", note.id)
         rest = samples.reversal(payment, note.total - first.amount, "re_refunded_2", note.id)
-        booked = await self._twice(lambda: self.connector.put_reversal(first, "next"))
-        assert booked.balance == -rest.amount
-        more = replace(rest, id="re_refunded_3", amount=rest.amount + Money(1, "EUR"))
+        await self._twice(lambda: self.connector.put_reversal(first, "next"))
+        assert await self._due(note) == -rest.amount
+        more = samples.reversal(payment, rest.amount + Money(1, "EUR"), "re_refunded_3", note.id)
         fault = await self.bench.fault(lambda: self.connector.put_reversal(more, "next"))
         assert isinstance(fault, Rejected), repr(fault)
         booked = await self._twice(lambda: self.connector.put_reversal(rest, "next"))
-        assert booked.balance == await self._due(made) == Money.zero("EUR")
+        assert booked.balance == await self._due(note) == Money.zero("EUR")
         assert [await self.subject.payments(each.id) for each in (first, rest, more)] == [1, 1, 0]
 
     @behaviour
@@ -444,8 +444,8 @@ class ErpKit(Kit[Erp, ErpSubject]):
         await self._twice(lambda: self.connector.put_credit_note(note, "next"))
         assert await self._due(made) == Money.zero("EUR")
         refund = samples.reversal(part, part.amount, credit_note_id=note.id)
-        booked = await self._twice(lambda: self.connector.put_reversal(refund, "next"))
-        assert booked.balance == Money.zero("EUR")
+        await self._twice(lambda: self.connector.put_reversal(refund, "next"))
+        assert await self._due(note) == Money.zero("EUR")
         credit = await self.bench.settled(lambda: self.connector.credit("mixed", LEGAL_ENTITY, ["EUR"]))
         assert credit.used == Money.zero("EUR")
 
@@ -468,6 +468,59 @@ class ErpKit(Kit[Erp, ErpSubject]):
             again = replace(payment, id=f"again_{payment.id}")
             paid = await self._twice(lambda again=again: self.connector.put_payment(again, LEGAL_ENTITY, "next"))
             assert paid.balance == Money.zero(price.currency)
+
+    @behaviour
+    async def two_refunds_of_one_payment_at_once_leave_both_due(self) -> None:
+        for place, amounts in enumerate(((1000, 1000), (1000, 2000))):
+            made, payment = await self._paid(f"both-{place}")
+            backs = [
+                samples.reversal(payment, Money(each, "EUR"), f"re_both_{place}_{number}")
+                for number, each in enumerate(amounts)
+            ]
+
+            async def book(back: PaymentReversal) -> None:
+                await self.bench.settled(lambda: self.connector.put_reversal(back, "next"))
+
+            await asyncio.gather(*(book(each) for each in backs))
+            assert await self._due(made) == Money(sum(amounts), "EUR")
+            credit = await self.bench.settled(
+                lambda place=place: self.connector.credit(f"both-{place}", LEGAL_ENTITY, ["EUR"])
+            )
+            assert credit.used == Money(sum(amounts), "EUR")
+
+    @behaviour
+    async def a_refund_for_several_credit_notes_pays_each_and_the_rest_is_due_again(self) -> None:
+        made, payment = await self._paid("several")
+        parts = [samples.credit_note(made, Fraction(1, each), off_due=False) for each in (4, 8)]
+        notes = [replace(each, id=f"cn_several_{place}") for place, each in enumerate(parts)]
+        for each in notes:
+            await self._twice(lambda each=each: self.connector.put_credit_note(each, "next"))
+        rest = Money(500, "EUR")
+        amount = notes[0].total + notes[1].total + rest
+        credited = tuple(CreditedPart(each.id, each.total) for each in notes)
+        refund = replace(samples.reversal(payment, amount), credited=credited)
+        booked = await self._twice(lambda: self.connector.put_reversal(refund, "next"))
+        assert booked.balance == rest
+        assert [await self._due(each) for each in notes] == [Money.zero("EUR")] * len(notes)
+
+    @behaviour
+    async def a_reversal_that_was_cut_short_before_its_credit_note_leaves_the_invoice_paid(self) -> None:
+        for place in range(1, MAX_WRITES):
+            made, payment = await self._paid(f"cut-{place}")
+            alone = samples.reversal(payment, Money(1000, "EUR"), f"re_cut_{place}")
+            lost = self.lose_all_from(place)
+            with contextlib.suppress(*TRANSIENT):
+                await self.bench.call(lambda alone=alone: self.connector.put_reversal(alone, "next"))
+            self.loopback.calm()
+            whole = samples.credit_note(made, off_due=False)
+            note = replace(whole, refunds=(RefundPart(alone.id, alone.amount),), refunded=alone.amount)
+            await self._twice(lambda note=note: self.connector.put_credit_note(note, "next"))
+            named = replace(alone, credited=(CreditedPart(note.id, alone.amount),))
+            await self._twice(lambda named=named: self.connector.put_reversal(named, "next"))
+            assert await self._due(made) == Money.zero("EUR"), f"write {place}"
+            assert await self._due(note) == alone.amount - note.total, f"write {place}"
+            if not lost():
+                break
 
     @behaviour
     async def a_credit_note_for_a_refund_that_was_there_before_it_takes_off_what_that_left_due(self) -> None:
@@ -597,7 +650,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
         await self.bench.settled(lambda: self.connector.put_payment(payment, LEGAL_ENTITY, "next"))
         return made, payment
 
-    async def _due(self, made: Invoice) -> Money:
+    async def _due(self, made: Invoice | CreditNote) -> Money:
         posting = await self.bench.settled(lambda: self.connector.posting(made.id, LEGAL_ENTITY))
         return posting.balance
 

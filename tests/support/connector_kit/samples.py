@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from canonical.billing import Contract, Invoice, InvoiceLine, Payment
-from canonical.credits import CreditNote, PaymentReversal
+from canonical.credits import CreditedPart, CreditNote, PaymentReversal
 from canonical.deals import LineTerms, PlacedDeal, PlacedLine, PricedLine, ProvisioningRequest
 from canonical.money import Money
 from canonical.parties import Address, Contact, Customer
@@ -145,7 +145,7 @@ def reversal(of: Payment, amount: Money, key: str = "", credit_note_id: str = ""
         legal_entity=LEGAL_ENTITY,
         amount=amount,
         reversed_on=of.received_on,
-        credit_note_id=credit_note_id,
+        credited=(CreditedPart(credit_note_id, amount),) if credit_note_id else (),
     )
 
 
