@@ -10,6 +10,7 @@ Here is decided whose customer an account is. What people see and do about it is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -130,7 +131,14 @@ def _ask(context: WorkflowContext, merge: str, customer_id: str, owner: str, acc
     _open(context, "duplicate_customer", customer_id, Finding(FIELD, reason, "crm"), given)
 
 
-def _open(context: WorkflowContext, kind: CaseKind, customer_id: str, finding: Finding, given: dict[str, str]) -> None:
+def _open(
+    context: WorkflowContext,
+    kind: CaseKind,
+    customer_id: str,
+    finding: Finding,
+    given: dict[str, str],
+    connection: sa.Connection | None = None,
+) -> None:
     known = customers.last_seen(context.database, customer_id)
     context.cases.open(
         kind,
@@ -141,6 +149,7 @@ def _open(context: WorkflowContext, kind: CaseKind, customer_id: str, finding: F
         legal_entity=known.legal_entity if known else "",
         customer_id=customer_id,
         given=given,
+        connection=connection,
     )
 
 
@@ -191,6 +200,7 @@ def look_for_restored(context: WorkflowContext, customer: Customer) -> None:
             _is_back(context, row, found[0])
         elif known.withdraw_question(row.id):
             close_what_is_settled(context, row.customer_id, "the account is not there any more")
+    close_what_is_settled(context, customer.id, "it is not asked any more")  # by a run that was cut short
 
 
 def _read(context: WorkflowContext, crm: str, account_id: str) -> Account | None:
@@ -233,15 +243,14 @@ def _is_back(context: WorkflowContext, row: sa.Row[Any], account: Account) -> No
     if not sold and is_own:
         _go_back(context, row, account)
         return
-    known.ask(row.id, account.id)
     why = f"and has sold by {', '.join(sorted(sold))} since" if sold else "and never was its account"
     reason = (
         f"the account {account.id} is there, and says that it is the customer {row.customer_id}; that is under"
         f" {_present(context, row)}, {why}. Retry: the customer goes to {account.id}, with all of its contracts. Skip:"
         " it stays where it is, and new deals of that account are those of a new customer."
     )
-    given = {"account": account.id, MERGE: row.id}
-    _open(context, "merge_undone", row.customer_id, Finding(f"{FIELD}={account.id}", reason, "crm"), given)
+    given, finding = {"account": account.id, MERGE: row.id}, Finding(f"{FIELD}={account.id}", reason, "crm")
+    known.ask(row.id, account.id, partial(_open, context, "merge_undone", row.customer_id, finding, given))
 
 
 def _present(context: WorkflowContext, row: sa.Row[Any]) -> str:

@@ -6,7 +6,7 @@ one record. An account that came back and is merged again is the next one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -210,11 +210,13 @@ class CustomerMerges:
 
     # ---- an account that is alive again
 
-    def ask(self, merge_id: str, account: str) -> None:
-        """Keep that people have to say whether the customer goes to an account, unless they are asked already."""
+    def ask(self, merge_id: str, account: str, open_case: Callable[[sa.Connection], object]) -> None:
+        """Keep that people have to say whether the customer goes to an account, unless they are asked already, and open
+        the case that asks them in the same transaction."""
         with self.at(merge_id) as one:
             if one.row.state != "in_question":
                 one.enter("in_question", held_in=one.row.state, account_in_question=account, answer="")
+                open_case(one.connection)
 
     def suspect(self, merge_id: str, account: str) -> None:
         """Note that an account which is not known says that it is the customer of a merge."""

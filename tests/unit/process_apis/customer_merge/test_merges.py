@@ -14,6 +14,7 @@ from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis import account_merges, customer_merge, customer_sync
 from process_apis.records import cross_references, customers
+from process_apis.records.cases import Cases
 from process_apis.records.customer_merges import LOOKED_AFTER, LOOKS, CustomerMerges
 from process_apis.runtime.engine import Engine
 from tests.support.merge_bench import CRM, EVERYBODY, FIRST, LEFT, LOSER, SECOND, Books
@@ -35,6 +36,16 @@ def states(books: Books, merge: CustomerMergeSummary) -> list[str]:
 
 def may_see(*entities: str, partner: str = "") -> Principal:
     return msgspec.structs.replace(EVERYBODY, entities=frozenset(entities), partner=partner)
+
+
+def cut_short(*_: object, **__: object) -> None:
+    raise Unavailable("crm", "cut short")
+
+
+def stopped(books: Books) -> None:
+    """Follow the first customer in a run that is cut short."""
+    customers.expect_change(books.context.database, FIRST, "cor_1", books.context.clock())
+    assert customer_sync.follow(books.context, FIRST) == "stopped"
 
 
 # ---- one record for each merge
@@ -260,13 +271,9 @@ def test_a_customer_that_was_on_its_way_back_when_it_was_cut_short_goes_back_the
     books.sync(FIRST)
     books.org.restore(LOSER)
 
-    def cut_short(*_: object) -> None:
-        raise Unavailable("crm", "cut short")
-
     with monkeypatch.context() as patched:
         patched.setattr(books.org if at == "put_account_sync" else CustomerMerges, at, cut_short)
-        customers.expect_change(books.context.database, FIRST, "cor_1", books.context.clock())
-        assert customer_sync.follow(books.context, FIRST) == "stopped"
+        stopped(books)
     assert (books.one().state, books.of(LEFT), books.of(LOSER)) == ("taken_over", FIRST, FIRST)
 
     books.sync(FIRST)
@@ -347,6 +354,44 @@ def test_the_customer_stays_when_people_say_so_and_the_account_gets_one_of_its_o
     other = books.sell(LOSER)
     assert other != FIRST
     assert books.org.marks == {LEFT: FIRST, LOSER: other}
+
+
+def test_nothing_is_in_question_without_a_case_when_the_run_that_asks_is_cut_short(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.org.merge(LOSER, LEFT)
+    books.sync(FIRST)
+    books.sell(LEFT)
+    books.org.restore(LOSER)
+    with monkeypatch.context() as patched:
+        patched.setattr(Cases, "open", cut_short)
+        stopped(books)
+
+    assert books.one().state == "taken_over"
+    books.sync(FIRST)
+    assert (books.one().state, [each.kind for each in books.cases(FIRST)]) == ("in_question", ["merge_undone"])
+
+
+@pytest.mark.parametrize("action", ["", "retry", "skip"])
+def test_the_case_of_a_question_that_is_over_closes_though_the_run_before_was_cut_short(
+    books: Books, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    (case,) = asked_about(books).cases(FIRST)
+    with monkeypatch.context() as patched:
+        if action:
+            patched.setattr(Cases, "close", cut_short)
+            with pytest.raises(Unavailable):
+                books.act(case, action)
+        else:
+            books.org.merge(LOSER, LEFT)
+        patched.setattr(account_merges, "close_what_is_settled", cut_short)
+        stopped(books)
+    assert case in books.cases(FIRST)
+
+    books.sync(FIRST)
+
+    assert books.one().state == {"": "taken_over", "retry": "undone", "skip": "stayed"}[action]
+    assert books.cases(FIRST) == []
 
 
 def test_a_question_is_over_when_the_account_is_merged_again(books: Books) -> None:
