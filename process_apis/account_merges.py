@@ -22,7 +22,7 @@ from canonical.parties import Account, AccountSync, Customer
 from canonical.states import IllegalTransition
 from policies.context import correlation
 from process_apis.records import cross_references, customers
-from process_apis.records.customer_merges import ENDED, CustomerMerges
+from process_apis.records.customer_merges import CHOSEN, ENDED, CustomerMerges
 from process_apis.runtime.context import WorkflowContext
 
 FIELD = "customer.account"
@@ -156,27 +156,34 @@ def _open(
 # ---- who leads
 
 
-def choose(context: WorkflowContext, merge: str, choice: LeadChoice) -> None:
-    """Let one of two customers under one account lead. Those that it concerns are looked after next. Raises
-    `IllegalTransition` for a merge that leaves nothing to choose."""
-    for each in records(context).choose(merge, choice):
+def choose(
+    context: WorkflowContext, merge: str, choice: LeadChoice, by: str, reason: str, *, where_asked: bool = False
+) -> None:
+    """Let one of two customers under one account lead, and keep who says so, and why. Those that it concerns are looked
+    after next. Raises `IllegalTransition` as `CustomerMerges.choose` does."""
+    for each in records(context).choose(merge, choice, by, reason, where_asked=where_asked):
         customers.expect_change(context.database, each, correlation.current(), context.clock())
 
 
-def decide(context: WorkflowContext, case: Case, choice: LeadChoice) -> None:
+def decide(context: WorkflowContext, case: Case, choice: LeadChoice, by: str, reason: str) -> None:
     """Do what was decided with a case: for each merge of its customer about which nobody has said yet who leads.
-    Raises `IllegalTransition` while it is asked whether the merge was undone."""
+
+    Raises `IllegalTransition` while it is asked whether the merge was undone, and where nothing is asked any more and
+    the merge is not as wanted: somebody else has decided otherwise, or it is over. The case is closed then.
+    """
     standing = records(context).standing(case.subject)
     if any(row.state == "in_question" for row in standing):
         raise IllegalTransition("the account is alive again: the case merge_undone comes first")
-    for row in standing:
-        if row.state == "asked":
-            choose(context, row.id, choice)
-
-
-def sign(context: WorkflowContext, case: Case, by: str, reason: str) -> None:
-    """Keep who decided with a case, and why."""
-    records(context).sign(case.subject, by, reason)
+    asked = [row.id for row in standing if row.state == "asked"]
+    for merge in asked:
+        choose(context, merge, choice, by, reason, where_asked=True)
+    if asked:
+        return
+    about = [row.state for row in standing if case.input.get(MERGE, row.id) == row.id]
+    if CHOSEN[choice] not in about:
+        close_what_is_settled(context, case.subject, "it is not asked any more")
+        present = " and ".join(about) or "over"
+        raise IllegalTransition(f"the merge is {present.replace('_', ' ')} already: this case asks nothing any more")
 
 
 # ---- accounts that are alive again
@@ -299,7 +306,8 @@ def suspect(context: WorkflowContext, customer_id: str, account: str) -> None:
                 known.suspect(row.id, account)
 
 
-def answer(context: WorkflowContext, case: Case, said: str) -> None:
-    """Keep what people say about the account of a case. The customer is looked after next."""
-    if customer_id := records(context).answer(case.input[MERGE], said):
+def answer(context: WorkflowContext, case: Case, said: str, by: str, reason: str) -> None:
+    """Keep what people say about the account of a case, with who says it, and why. The customer is looked after
+    next."""
+    if customer_id := records(context).answer(case.input[MERGE], said, by, reason):
         customers.expect_change(context.database, customer_id, case.correlation_id, context.clock())

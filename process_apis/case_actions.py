@@ -23,7 +23,7 @@ from policies.problems import (
 )
 from policies.store.documents import StoreAway
 from process_apis.records.erased import is_placeholder, subject_name
-from process_apis.runtime.capability import CaseOwner
+from process_apis.runtime.capability import CaseOwner, Signed
 from process_apis.runtime.context import WorkflowContext
 
 ENDING: tuple[Action, ...] = ("compensate", "reject")
@@ -56,10 +56,12 @@ class CaseActions:
         if action == "skip" and not reason.strip():
             raise ProblemError(INVALID, "Skipping needs a reason.", (FieldError("$.reason", "say why"),))
         try:
-            go_on = owner.act(case, action)
+            if isinstance(owner.act, Signed):
+                go_on = owner.act.act(case, action, principal.subject, reason)
+            else:
+                go_on = owner.act(case, action)
         except IllegalTransition as error:
             raise ProblemError(NOT_ALLOWED_NOW, f"{error}.".capitalize()) from error
-        owner.sign(case, principal.subject, reason)
         note = f"{action} by {principal.subject}{UNSEEN if unseen else ''}" + (f": {reason}" if reason else "")
         if owner.closed_by_action:
             self._context.cases.close(case, note, self._same_trouble(case, action, owner))

@@ -24,7 +24,7 @@ from process_apis.records.amending_deals import AmendingDeals
 from process_apis.records.database import orders
 from process_apis.records.orders import BEING_DELIVERED, ENDED, contract_of
 from process_apis.runtime.agenda import Agenda, Due
-from process_apis.runtime.capability import Capability, CaseOwner
+from process_apis.runtime.capability import Capability, CaseOwner, Signed
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import write_status_to_crm
 from process_apis.runtime.engine import Engine, Work
@@ -181,7 +181,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
         is_made={DEAL_CLOSED: fulfilment.is_made},
         due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
         periodic_jobs=[fulfilment.show_what_the_crm_lacks],
-        cases=CaseOwner(KINDS, cases.act, cases.asked_by, OUTLIVE, allowed=cases.allowed, sign=cases.sign),
+        cases=CaseOwner(KINDS, Signed(cases.decide), cases.asked_by, OUTLIVE, allowed=cases.allowed),
         routes=(
             *order_intake.routes(order_intake.OrderIntake(context, fulfilment.open_order)),
             *cancellation.routes(cancellation.Cancellations(context, cases)),

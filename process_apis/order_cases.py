@@ -78,10 +78,13 @@ class OrderCases:
         """Return who placed the order."""
         return str(self._context.orders.row(case.subject).placed_by)
 
-    def sign(self, case: Case, by: str, reason: str) -> None:
-        """Keep who said which of two customers leads, in the record of the merge."""
-        if account_merges.SHARED in case.input:
-            account_merges.sign(self._context, case, by, reason)
+    def decide(self, case: Case, action: Action, by: str, reason: str) -> Next:
+        """Do as `act` does; for a case about two customers under one account, let one of them lead, and keep who said
+        which, and why, in the record of the merge."""
+        if account_merges.SHARED not in case.input:
+            return self.act(case, action)
+        account_merges.decide(self._context, case, "switch" if action == "retry" else "keep", by, reason)
+        return nothing
 
     def act(self, case: Case, action: Action) -> Next:
         """Do what `action` means for the order. Raises `IllegalTransition` when the order does not allow it any
@@ -123,9 +126,6 @@ class OrderCases:
         context, order_id = self._context, case.subject
         if case.kind == "status_not_shown":
             return self._show(order_id)
-        if account_merges.SHARED in case.input:
-            account_merges.decide(context, case, "switch")
-            return nothing
         if "record" in case.input:
             return self._match(case, case.input["record"])
         self._watch(order_id)
@@ -139,9 +139,6 @@ class OrderCases:
     def _skip(self, case: Case) -> Next:
         context, order_id = self._context, case.subject
         match case.kind:
-            case "duplicate_customer" if account_merges.SHARED in case.input:
-                account_merges.decide(context, case, "keep")
-                return nothing
             case "duplicate_customer" if "record" in case.input:
                 return self._match(case, matches.NEW)
             case "duplicate_customer":

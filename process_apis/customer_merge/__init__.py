@@ -13,7 +13,7 @@ from process_apis.customer_merge.overview import MergeOverview
 from process_apis.customer_merge.routes import routes
 from process_apis.records import customers
 from process_apis.records.amendments import Amendments
-from process_apis.runtime.capability import Capability, CaseOwner
+from process_apis.runtime.capability import Capability, CaseOwner, Signed
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine
 
@@ -37,6 +37,6 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
         "customer_merge",
         reactions={CUSTOMER_CHANGED: account_changed},
         periodic_jobs=[look_again],
-        cases=CaseOwner(frozenset({"merge_undone"}), decisions.act, sign=decisions.sign),
+        cases=CaseOwner(frozenset({"merge_undone"}), Signed(decisions.act)),
         routes=routes(records, overview, decisions),
     )

@@ -29,19 +29,15 @@ class MergeDecisions:
         if row is None:
             raise ProblemError(MISSING, f"There is no merge {merge_id}.")
         try:
-            account_merges.choose(self._context, merge_id, wanted.action)
+            account_merges.choose(self._context, merge_id, wanted.action, principal.subject, wanted.reason)
         except IllegalTransition as error:
             raise ProblemError(NOT_ALLOWED_NOW, f"{error}.".capitalize()) from error
-        self._records.sign(row.customer_id, principal.subject, wanted.reason)
         note = f"{wanted.action} by {principal.subject}" + (f": {wanted.reason}" if wanted.reason else "")
         account_merges.close_what_is_settled(self._context, row.customer_id, note)
         return self._records.row(merge_id)
 
-    def act(self, case: Case, action: Action) -> Next:
-        """Let a customer go to the account that a case is about, or stay where it is."""
-        account_merges.answer(self._context, case, account_merges.BACK if action == "retry" else account_merges.STAY)
+    def act(self, case: Case, action: Action, by: str, reason: str) -> Next:
+        """Let a customer go to the account that a case is about, or stay where it is, and keep who says so, and why."""
+        said = account_merges.BACK if action == "retry" else account_merges.STAY
+        account_merges.answer(self._context, case, said, by, reason)
         return nothing
-
-    def sign(self, case: Case, by: str, reason: str) -> None:
-        """Keep who decided with a case, and why."""
-        account_merges.sign(self._context, case, by, reason)

@@ -67,15 +67,15 @@ class OneCustomerMerge(
 ):
     """A merge in one transaction."""
 
-    def enter(self, state: CustomerMergeState, reason: str = "", *, by_people: bool = False, **changes: Any) -> None:
-        """Go to `state`, and note when and why. Who has decided signs next (`CustomerMerges.sign`). Raises
+    def enter(self, state: CustomerMergeState, reason: str = "", *, by: str = "", **changes: Any) -> None:
+        """Go to `state`, and note when and why, and `by` whom where people have decided it. Raises
         `IllegalTransition`."""
         look = None if state in ENDED or not self.row.next_attempt_at else self.row.next_attempt_at
         is_new = self.row.state != state
-        decided = {"decided_at": self._now, "decided_by": ""} if by_people else {}
+        decided = {"decided_at": self._now, "decided_by": by} if by else {}
         self.advance(state, next_attempt_at=datetime.fromisoformat(look) if look else None, **changes | decided)
-        if is_new or by_people:
-            step = {"merge_id": self.row.id, "state": state, "at": self._now, "decided_by": "", "reason": reason}
+        if is_new or by:
+            step = {"merge_id": self.row.id, "state": state, "at": self._now, "decided_by": by, "reason": reason}
             self.connection.execute(REACHED, step)
 
 
@@ -183,16 +183,22 @@ class CustomerMerges:
 
     # ---- who leads
 
-    def choose(self, merge_id: str, choice: LeadChoice) -> list[str]:
-        """Let one of two customers under one account lead. Return the customers that are to be looked after. Raises
-        `IllegalTransition` for a merge that leaves nothing to choose."""
+    def choose(
+        self, merge_id: str, choice: LeadChoice, by: str, reason: str, *, where_asked: bool = False
+    ) -> list[str]:
+        """Let one of two customers under one account lead, and keep who says so, and why. Return the customers that are
+        to be looked after. Raises `IllegalTransition` for a merge that leaves nothing to choose, and for one that is
+        not asked about any more where it has to be (`where_asked`)."""
         with self._with_its_group(self.row(merge_id)) as (one, group):
             row, wanted = one.row, CHOSEN[choice]
             if row.state == wanted:
                 return []  # it was chosen before
+            present = row.state.replace("_", " ")
+            if where_asked and row.state != "asked":
+                raise IllegalTransition(f"the merge is {present} already: this case asks nothing any more")
             if choice not in _choices(row, group):
-                raise IllegalTransition(f"the merge is {row.state.replace('_', ' ')}, and leaves nothing to choose")
-            one.enter(wanted, by_people=True)
+                raise IllegalTransition(f"the merge is {present}, and leaves nothing to choose")
+            one.enter(wanted, reason, by=by)
             return self._lead(one.connection, row, group, choice)
 
     @staticmethod
@@ -234,30 +240,15 @@ class CustomerMerges:
             is_new = suspected not in ("", row.merged_account) and _customer_of(connection, row.crm, suspected) is None
         return [*own, suspected] if is_new else own
 
-    def answer(self, merge_id: str, answer: str) -> str:
-        """Keep what people say about an account that is alive again: `back` or `stay`. Return the customer that it is
-        about; empty where the question is over."""
+    def answer(self, merge_id: str, answer: str, by: str, reason: str) -> str:
+        """Keep what people say about an account that is alive again: `back` or `stay`, with who says it, and why.
+        Return the customer that it is about; empty where the question is over."""
         with self.at(merge_id) as one:
             if one.row.state != "in_question":
                 return ""
             if one.row.answer != answer:
-                one.enter("in_question", by_people=True, answer=answer)
+                one.enter("in_question", reason, by=by, answer=answer)
             return str(one.row.customer_id)
-
-    def sign(self, customer_id: str, by: str, reason: str) -> None:
-        """Keep who decided about the merges of a customer, and why, where nobody has signed yet."""
-        unsigned = sa.select(customer_merges.c.id, customer_merges.c.decided_at).where(
-            customer_merges.c.customer_id == customer_id,
-            customer_merges.c.decided_at.is_not(None),
-            customer_merges.c.decided_by == "",
-        )
-        with writing(self._engine) as connection:
-            for row in connection.execute(unsigned.with_for_update()).all():
-                signed = customer_merges.update().where(customer_merges.c.id == row.id)
-                connection.execute(signed.values(decided_by=by))
-                of = customer_merge_states.c
-                steps = customer_merge_states.update().where(of.merge_id == row.id, of.at == row.decided_at)
-                connection.execute(steps.values(decided_by=by, reason=reason))
 
     def withdraw_question(self, merge_id: str) -> bool:
         """Take back the question about an account that is not there any more. Return whether there was one."""

@@ -27,14 +27,15 @@ def unowned(_: Case) -> str:
     return ""
 
 
-def unsigned(case: Case, by: str, reason: str) -> None:
-    """Leave it to the closed case to say who acted, and why."""
-    del case, by, reason
-
-
 def as_opened(case: Case) -> tuple[Action, ...]:
     """Return what a case was opened with: that does not change."""
     return case.actions
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """What acts on cases and keeps with it, in one transaction, who acts and why. Else the closed case says so."""
+
+    act: Callable[[Case, Action, str, str], Next]
 
 
 class CaseOwner(msgspec.Struct, frozen=True):
@@ -44,17 +45,15 @@ class CaseOwner(msgspec.Struct, frozen=True):
     opens another. It raises `IllegalTransition` where the subject does not allow it any more. `asked_by` says who asked
     for what the case wants approved, and cannot approve it. `outlive` are kinds that stay open when an action ends the
     subject. Cases that are not `closed_by_action` close themselves, when the trouble is over. `allowed` returns which
-    of the actions that an open case names its subject allows now. `sign` hears who acted, and why, before the case is
-    closed.
+    of the actions that an open case names its subject allows now.
     """
 
     kinds: frozenset[CaseKind]
-    act: Callable[[Case, Action], Next]
+    act: Callable[[Case, Action], Next] | Signed
     asked_by: Callable[[Case], str] = unowned
     outlive: frozenset[CaseKind] = frozenset()
     closed_by_action: bool = True
     allowed: Callable[[Case], tuple[Action, ...]] = as_opened
-    sign: Callable[[Case, str, str], None] = unsigned
 
 
 class Capability(msgspec.Struct, frozen=True):

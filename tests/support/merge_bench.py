@@ -21,7 +21,7 @@ from process_apis.customer_merge.overview import MergeOverview
 from process_apis.order_cases import KINDS, OrderCases
 from process_apis.records import cross_references, customers
 from process_apis.records.amendments import Amendments
-from process_apis.runtime.capability import CaseOwner
+from process_apis.runtime.capability import CaseOwner, Signed
 from process_apis.runtime.context import WorkflowContext
 from process_apis.system_client import Platforms
 from tests.support.process_context import LINES, SOMEBODY, contract_of
@@ -108,8 +108,8 @@ class Books:
         self.overview = MergeOverview(self.context, self.records, Amendments(context.database, context.clock))
         cases = OrderCases(self.context, lambda _: None)
         owners: dict[CaseKind, CaseOwner] = {
-            "duplicate_customer": CaseOwner(KINDS, cases.act, allowed=cases.allowed, sign=cases.sign),
-            "merge_undone": CaseOwner(frozenset({"merge_undone"}), self.decisions.act, sign=self.decisions.sign),
+            "duplicate_customer": CaseOwner(KINDS, Signed(cases.decide), allowed=cases.allowed),
+            "merge_undone": CaseOwner(frozenset({"merge_undone"}), Signed(self.decisions.act)),
         }
         self._acts = CaseActions(self.context, owners)
         self._sold = 0

@@ -98,8 +98,10 @@ def test_a_merge_that_two_see_at_once_is_one_record_and_what_two_choose_at_once_
 
         seen = at_once(*[partial(books.records.see, CRM, loser, left, first, second)] * 2)
         (merge,) = filter(None, seen)
-        at_once(*(partial(books.records.choose, str(merge), each) for each in ("keep", "switch")))
+        at_once(*(partial(books.records.choose, str(merge), each, f"for {each}", "") for each in ("keep", "switch")))
 
+        signed = {(step.state, step.by) for step in books.records.history(str(merge))[1:]}
+        assert signed == {("kept", "for keep"), ("switched", "for switch")}
         found = books.records.summary(books.records.row(str(merge)))
         leads = {"kept": second, "switched": first}
         assert found.leading_customer_id == leads[found.state]
@@ -119,7 +121,7 @@ def test_a_choice_and_a_way_back_at_once_leave_each_customer_its_account(context
 
         def choose(of: str = merge) -> None:
             with suppress(IllegalTransition):  # it was undone before
-                books.records.choose(of, "switch")
+                books.records.choose(of, "switch", SOMEBODY.subject, "")
 
         at_once(choose, partial(books.records.go_back, row, loser, ()))
 

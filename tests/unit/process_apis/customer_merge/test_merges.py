@@ -10,6 +10,7 @@ from canonical.customer_merges import CustomerMergeSummary, Receivable
 from canonical.events import CUSTOMER_CHANGED, Event
 from canonical.faults import Unavailable
 from canonical.money import Money
+from canonical.states import IllegalTransition
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis import account_merges, customer_merge, customer_sync
@@ -19,6 +20,8 @@ from process_apis.records.customer_merges import LOOKED_AFTER, LOOKS, CustomerMe
 from process_apis.runtime.engine import Engine
 from tests.support.merge_bench import CRM, EVERYBODY, FIRST, LEFT, LOSER, SECOND, Books
 from tests.support.process_context import TestClock
+
+SOMEBODY_ELSE = msgspec.structs.replace(EVERYBODY, subject="lee@tiergate.example")
 
 
 @pytest.fixture
@@ -121,6 +124,82 @@ def test_the_case_and_the_record_are_decided_together_by_the_record(
     assert (merge.state, merge.leading_customer_id, merge.decided_by) == (state, leads, EVERYBODY.subject)
     assert (two.of(LEFT), two.cases(FIRST)) == (leads, [])
     assert states(two, merge) == ["asked", state]
+
+
+def test_who_decided_is_kept_with_the_decision_though_nothing_after_it_is_done(
+    two: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(account_merges, "close_what_is_settled", cut_short)
+        with pytest.raises(Unavailable):
+            two.choose(two.one().id, "keep")
+    two.choose(two.one().id, "switch", SOMEBODY_ELSE)
+
+    history = two.records.history(two.one().id)
+    assert [(each.state, each.by, each.reason) for each in history[1:]] == [
+        ("kept", EVERYBODY.subject, "they buy by it"),
+        ("switched", SOMEBODY_ELSE.subject, "they buy by it"),
+    ]
+
+
+def test_who_answers_is_kept_with_the_answer_though_nothing_after_it_is_done(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = asked_about(books).cases(FIRST)
+    with monkeypatch.context() as patched:
+        patched.setattr(Cases, "close", cut_short)
+        patched.setattr(customers, "expect_change", cut_short)
+        with pytest.raises(Unavailable):
+            books.act(case, "retry")
+
+    last = books.records.history(books.one().id)[-1]
+    assert (last.state, last.by, last.reason) == ("in_question", EVERYBODY.subject, "said so")
+
+
+def test_a_case_does_not_change_what_somebody_else_has_decided_meanwhile(
+    two: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = two.cases(FIRST)
+    with monkeypatch.context() as patched:
+        patched.setattr(account_merges, "close_what_is_settled", cut_short)
+        with pytest.raises(Unavailable):
+            two.choose(two.one().id, "keep", SOMEBODY_ELSE)
+
+    with pytest.raises(ProblemError) as raised:
+        two.act(case, "retry")
+
+    assert (raised.value.problem.status, two.one().state, two.one().decided_by) == (409, "kept", SOMEBODY_ELSE.subject)
+    assert (two.of(LEFT), two.cases(FIRST)) == (SECOND, [])
+
+
+def test_of_two_who_decide_a_case_at_once_the_second_hears_of_the_first(
+    two: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = two.cases(FIRST)
+    standing = two.records.standing(FIRST)
+    two.choose(two.one().id, "keep", SOMEBODY_ELSE)
+
+    def as_it_was_read_before(*_: object) -> object:
+        return standing
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CustomerMerges, "standing", as_it_was_read_before)
+        with pytest.raises(IllegalTransition, match="asks nothing any more"):
+            account_merges.decide(two.context, case, "switch", EVERYBODY.subject, "")
+
+    assert (two.one().state, two.one().decided_by) == ("kept", SOMEBODY_ELSE.subject)
+
+
+def test_a_case_that_is_decided_as_it_was_decided_already_closes(two: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    (case,) = two.cases(FIRST)
+    with monkeypatch.context() as patched:
+        patched.setattr(Cases, "close", cut_short)
+        with pytest.raises(Unavailable):
+            two.act(case, "retry")
+
+    two.act(case, "retry")
+
+    assert (two.one().state, two.cases(FIRST), len(states(two, two.one()))) == ("switched", [], 2)
 
 
 def test_what_was_chosen_can_be_chosen_otherwise_later(two: Books) -> None:
