@@ -156,15 +156,6 @@ def _open(
 # ---- who leads
 
 
-def choose(
-    context: WorkflowContext, merge: str, choice: LeadChoice, by: str, reason: str, *, where_asked: bool = False
-) -> None:
-    """Let one of two customers under one account lead, and keep who says so, and why. Those that it concerns are looked
-    after next. Raises `IllegalTransition` as `CustomerMerges.choose` does."""
-    for each in records(context).choose(merge, choice, by, reason, where_asked=where_asked):
-        customers.expect_change(context.database, each, correlation.current(), context.clock())
-
-
 def decide(context: WorkflowContext, case: Case, choice: LeadChoice, by: str, reason: str) -> None:
     """Do what was decided with a case: for each merge of its customer about which nobody has said yet who leads.
 
@@ -176,7 +167,7 @@ def decide(context: WorkflowContext, case: Case, choice: LeadChoice, by: str, re
         raise IllegalTransition("the account is alive again: the case merge_undone comes first")
     asked = [row.id for row in standing if row.state == "asked"]
     for merge in asked:
-        choose(context, merge, choice, by, reason, where_asked=True)
+        records(context).choose(merge, choice, by, reason, where_asked=True)
     if asked:
         return
     about = [row.state for row in standing if case.input.get(MERGE, row.id) == row.id]
@@ -281,8 +272,6 @@ def _go_back(context: WorkflowContext, row: sa.Row[Any], account: Account) -> No
         return
     for each in (*done.leaving, *done.staying):
         close_what_is_settled(context, each, f"{row.customer_id} is under the account {account.id}")
-        if each != row.customer_id:
-            customers.expect_change(context.database, each, correlation.current(), context.clock())
 
 
 def close_what_is_settled(context: WorkflowContext, customer_id: str, why: str) -> None:

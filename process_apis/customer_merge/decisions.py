@@ -29,7 +29,7 @@ class MergeDecisions:
         if row is None:
             raise ProblemError(MISSING, f"There is no merge {merge_id}.")
         try:
-            account_merges.choose(self._context, merge_id, wanted.action, principal.subject, wanted.reason)
+            self._records.choose(merge_id, wanted.action, principal.subject, wanted.reason)
         except IllegalTransition as error:
             raise ProblemError(NOT_ALLOWED_NOW, f"{error}.".capitalize()) from error
         note = f"{wanted.action} by {principal.subject}" + (f": {wanted.reason}" if wanted.reason else "")

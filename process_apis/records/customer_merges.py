@@ -183,28 +183,31 @@ class CustomerMerges:
 
     # ---- who leads
 
-    def choose(
-        self, merge_id: str, choice: LeadChoice, by: str, reason: str, *, where_asked: bool = False
-    ) -> list[str]:
-        """Let one of two customers under one account lead, and keep who says so, and why. Return the customers that are
-        to be looked after. Raises `IllegalTransition` for a merge that leaves nothing to choose, and for one that is
-        not asked about any more where it has to be (`where_asked`)."""
+    def choose(self, merge_id: str, choice: LeadChoice, by: str, reason: str, *, where_asked: bool = False) -> None:
+        """Let one of two customers under one account lead, and keep who says so, and why. Those that it concerns are
+        looked after next. Raises `IllegalTransition` for a merge that leaves nothing to choose, and for one that is not
+        asked about any more where it has to be (`where_asked`)."""
         with self._with_its_group(self.row(merge_id)) as (one, group):
             row, wanted = one.row, CHOSEN[choice]
             if row.state == wanted:
-                return []  # it was chosen before
+                return  # it was chosen before
             present = row.state.replace("_", " ")
             if where_asked and row.state != "asked":
                 raise IllegalTransition(f"the merge is {present} already: this case asks nothing any more")
             if choice not in _choices(row, group):
                 raise IllegalTransition(f"the merge is {present}, and leaves nothing to choose")
             one.enter(wanted, reason, by=by)
-            return self._lead(one.connection, row, group, choice)
+            for each in self._lead(one.connection, row, group, choice):
+                self._expect_change(one.connection, each)
+
+    def _expect_change(self, connection: sa.Connection, customer_id: str) -> None:
+        """Let a customer be looked after next, whatever becomes of this process."""
+        customer_records.expect_change_in(connection, customer_id, correlation.current(), self._clock())
 
     @staticmethod
     def _lead(connection: sa.Connection, row: sa.Row[Any], group: list[str], choice: LeadChoice) -> list[str]:
-        """Let the chosen customer get the deals of the account that both have. Of more than two under it, to keep the
-        merge as it is means that the customer of the merged account does not lead."""
+        """Let the chosen customer get the deals of the account that both have, and return whom that concerns. Of more
+        than two under it, to keep the merge as it is means that the customer of the merged account does not lead."""
         leads = group[0]
         chosen = row.customer_id if choice == "switch" else row.other_customer_id
         if chosen not in group or chosen == leads or (choice == "keep" and leads != row.customer_id):
@@ -289,7 +292,7 @@ class CustomerMerges:
 
     def go_back(self, row: sa.Row[Any], account: str, below: Collection[str]) -> Departure | None:
         """Let the customer of a merge go (back) to an account, with those of the accounts that are merged into that.
-        Return what was done; None when the merge is over already."""
+        They and those that stay are looked after next. Return what was done; None when the merge is over already."""
         with self._with_its_group(row) as (one, _):
             if one.row.state in ENDED:
                 return None
@@ -307,6 +310,8 @@ class CustomerMerges:
             why = "" if account == row.merged_account else f"its customer is under the account {account}"
             one.enter("undone", why, answer="")
             self._end_those_that_went_with_it(connection, one.row, found, below)
+            for each in (*found.leaving[1:], *found.staying):  # the first one is being looked after
+                self._expect_change(connection, each)
             return found
 
     def _end_those_that_went_with_it(

@@ -79,10 +79,17 @@ def with_its_account(engine: sa.Engine, customer_id: str) -> list[str]:
 def expect_change(engine: sa.Engine, customer_id: str, correlation_id: str, next_attempt_at: datetime) -> int | None:
     """Remember that a customer has to be synced. Returns the number of the run that is to do it, None for a customer
     that is not known."""
-    values = {"correlation_id": correlation_id, "next_attempt_at": next_attempt_at.isoformat(), "attempts": 0}
     with writing(engine) as connection:
-        found = connection.execute(CHANGE.values(run=customers.c.run + 1, **values), {"of": customer_id})
-        return connection.scalar(RUN, {"of": customer_id}) if found.rowcount else None
+        return expect_change_in(connection, customer_id, correlation_id, next_attempt_at)
+
+
+def expect_change_in(
+    connection: sa.Connection, customer_id: str, correlation_id: str, next_attempt_at: datetime
+) -> int | None:
+    """Remember that a customer has to be synced as `expect_change` does, in the caller's transaction."""
+    values = {"correlation_id": correlation_id, "next_attempt_at": next_attempt_at.isoformat(), "attempts": 0}
+    found = connection.execute(CHANGE.values(run=customers.c.run + 1, **values), {"of": customer_id})
+    return connection.scalar(RUN, {"of": customer_id}) if found.rowcount else None
 
 
 def expected_change(engine: sa.Engine, customer_id: str) -> sa.Row[Any] | None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from canonical.cases import Finding
-from canonical.customer_merges import CustomerMergeSummary, Receivable
+from canonical.customer_merges import CustomerMergeSummary, LeadChoice, Receivable
 from canonical.events import CUSTOMER_CHANGED, Event
 from canonical.faults import Unavailable
 from canonical.money import Money
@@ -116,7 +116,7 @@ def test_the_case_and_the_record_are_decided_together_by_the_case(
 
 @pytest.mark.parametrize(("choice", "state", "leads"), [("keep", "kept", SECOND), ("switch", "switched", FIRST)])
 def test_the_case_and_the_record_are_decided_together_by_the_record(
-    two: Books, choice: account_merges.LeadChoice, state: str, leads: str
+    two: Books, choice: LeadChoice, state: str, leads: str
 ) -> None:
     merge = two.choose(two.one().id, choice)
 
@@ -359,6 +359,34 @@ def test_a_customer_that_was_on_its_way_back_when_it_was_cut_short_goes_back_the
 
     assert (books.one().state, books.of(LOSER)) == ("undone", FIRST)
     assert books.of(LEFT) == books.org.marks[LEFT] != FIRST
+
+
+def test_those_who_stay_are_looked_after_though_the_run_ends_when_the_customer_has_gone_back(
+    two: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.choose(two.one().id, "switch")
+    two.sync(FIRST)
+    two.org.restore(LOSER)
+    with monkeypatch.context() as patched:
+        patched.setattr(account_merges, "close_what_is_settled", cut_short)
+        stopped(two)
+    assert two.one().state == "undone"
+
+    assert customers.expected_change(two.context.database, SECOND)
+    two.sync(FIRST)
+    assert two.org.marks == {LOSER: FIRST, LEFT: SECOND}
+
+
+def test_those_whom_a_choice_concerns_are_looked_after_though_nothing_after_it_is_done(
+    two: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(account_merges, "close_what_is_settled", cut_short)
+        patched.setattr(customers, "expect_change", cut_short)
+        with pytest.raises(Unavailable):
+            two.choose(two.one().id, "switch")
+
+    assert all(customers.expected_change(two.context.database, each) for each in (FIRST, SECOND))
 
 
 def test_an_account_that_is_merged_the_other_way_round_has_a_customer_of_its_own_once_it_is_restored(
