@@ -27,6 +27,7 @@ from process_apis.erasure.erase import UnderWay, erase, look
 from process_apis.erasure.people import everyone, people_of, person_at
 from process_apis.events import log
 from process_apis.records import customers, erased
+from process_apis.records.customer_merges import CustomerMerges
 from process_apis.records.database import orders
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
@@ -105,6 +106,23 @@ def sold(context: WorkflowContext, deal: str, contact: Contact, *, state: OrderS
     )
     log.append(context.database, refused, "cor_1", context.clock())
     return order_id
+
+
+@pytest.mark.parametrize("of", [("cus_one", "cus_two"), ("cus_two", "cus_one")])
+def test_a_name_in_the_reason_of_a_decision_about_a_merge_is_shown_and_erased(
+    context: WorkflowContext, of: tuple[str, str]
+) -> None:
+    database, merges = context.database, CustomerMerges(context.database, context.clock)
+    sold(context, "one", Contact(NAME, MAIL))
+    sold(context, "two", OTHER)
+    merge = merges.see("salesforce", "001merged", "001left", *of)
+    merges.choose(merge, "keep", OTHER.email, f"{NAME} asked for it")
+
+    person = person_at(database, MAIL)
+    assert look(database, person).counted()["customer_merge_states"] == 1
+    erase(database, person, PLACEHOLDER)
+
+    assert merges.history(merge)[-1].reason == f"{PLACEHOLDER} asked for it"
 
 
 @DBOS.step(name="tests.erasure_step")
