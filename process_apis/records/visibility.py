@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from canonical.orders import CustomerOverview, Order, PostingStatus
 from canonical.parties import Customer
 from policies.identity.authentication import Principal
-from process_apis.records.database import amendments, customers, events, orders, postings
+from process_apis.records.database import amendments, customer_merges, customers, events, orders, postings
 
 
 def visible(table: sa.Table, principal: Principal) -> sa.ColumnElement[bool]:
@@ -34,7 +34,7 @@ def visible_events(principal: Principal) -> sa.ColumnElement[bool]:
         return sa.false()
     if "*" in principal.entities:
         return sa.true()
-    sold = visible(orders, principal)
+    sold, other = visible(orders, principal), customer_merges.c.other_legal_entity
     return sa.or_(
         events.c.legal_entity.in_(sorted(principal.entities)),
         *(
@@ -43,6 +43,7 @@ def visible_events(principal: Principal) -> sa.ColumnElement[bool]:
         ),
         events.c.subject.in_(sa.select(amendments.c.id).where(visible(amendments, principal))),
         events.c.subject.in_(sa.select(postings.c.invoice_id).where(visible(postings, principal))),
+        events.c.subject.in_(sa.select(customer_merges.c.id).where(other.in_(sorted(principal.entities)))),
     )
 
 

@@ -7,13 +7,16 @@ import pytest
 
 from canonical.cases import Finding
 from canonical.customer_merges import CustomerMergeSummary, LeadChoice, Receivable
+from canonical.event_log import ReplayRequest
 from canonical.events import CUSTOMER_CHANGED, Event
 from canonical.faults import Unavailable
 from canonical.money import Money
+from canonical.process_events import CUSTOMER_MERGE_EVENTS
 from canonical.states import IllegalTransition
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis import account_merges, customer_merge, customer_sync
+from process_apis.events.event_log import EventLog
 from process_apis.records import cross_references, customers
 from process_apis.records.cases import Cases
 from process_apis.records.customer_merges import LOOKED_AFTER, LOOKS, CustomerMerges
@@ -251,6 +254,18 @@ def test_a_merge_is_seen_by_those_who_may_see_either_customer_and_by_no_partner(
         with pytest.raises(ProblemError) as raised:
             two.choose(merge.id, "switch", who)
         assert raised.value.problem.status == 404
+
+
+def test_the_events_of_a_merge_are_seen_by_those_who_may_see_either_customer_and_by_no_partner(two: Books) -> None:
+    log = EventLog(two.context.database, two.context.clock, [], 90)
+
+    def seen(who: Principal) -> list[str]:
+        return [each.event.type for each in log.page(who, ReplayRequest(subject=two.one().id)).items]
+
+    for who in (may_see("DE01"), may_see("FR01"), EVERYBODY):
+        assert seen(who) == [CUSTOMER_MERGE_EVENTS["asked"]]
+    for who in (may_see("US01"), may_see("DE01", partner="nord"), may_see("*", partner="nord")):
+        assert seen(who) == []
 
 
 def test_merges_are_listed_by_state_and_by_either_customer_in_pages(books: Books) -> None:
