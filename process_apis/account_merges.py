@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from canonical.cases import Case, CaseKind, Finding
+from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.customer_merges import LeadChoice
 from canonical.faults import NotFound
 from canonical.parties import Account, AccountSync, Customer
@@ -128,7 +128,7 @@ def _ask(context: WorkflowContext, merge: str, customer_id: str, owner: str, acc
         f" own records; new deals are those of {owner}. Skip: it stays so. Retry: new deals are those of {customer_id}."
     )
     given = {"account": account, SHARED: owner, MERGE: merge}
-    _open(context, "duplicate_customer", customer_id, Finding(FIELD, reason, "crm"), given)
+    _open(context, "duplicate_customer", customer_id, Finding(FIELD, reason, "crm"), ("retry", "skip"), given)
 
 
 def _open(
@@ -136,6 +136,7 @@ def _open(
     kind: CaseKind,
     customer_id: str,
     finding: Finding,
+    actions: tuple[Action, ...],
     given: dict[str, str],
     connection: sa.Connection | None = None,
 ) -> None:
@@ -144,7 +145,7 @@ def _open(
         kind,
         customer_id,
         finding,
-        ("retry", "skip"),
+        actions,
         correlation_id=correlation.current(),
         legal_entity=known.legal_entity if known else "",
         customer_id=customer_id,
@@ -227,10 +228,15 @@ def _is_back(context: WorkflowContext, row: sa.Row[Any], account: Account) -> No
     """Do what is to be done about an account that is alive again: what people have said, what is clear, or ask."""
     known = records(context)
     if row.state == "in_question":
-        if row.answer == BACK:
+        there = known.customer_there(row, account.id)
+        if row.answer == BACK and there and row.merged_account not in account.merged:  # else both have it then
+            _refuse(context, row, account.id, there)
+        elif row.answer == BACK:
             _go_back(context, row, account)
         elif row.answer == STAY:
-            own = AccountSync(known.new_id(row, account.id), account.revision, row.legal_entity)
+            seen = customers.last_seen(context.database, there) if there else None
+            seller = seen.legal_entity if seen else row.legal_entity
+            own = AccountSync(known.id_without(row, account.id), account.revision, seller)
             context.platforms.put_account_sync(row.crm, account.id, own)
             known.stay(row.id)
         return
@@ -248,7 +254,20 @@ def _is_back(context: WorkflowContext, row: sa.Row[Any], account: Account) -> No
         " it stays where it is, and new deals of that account are those of a new customer."
     )
     given, finding = {"account": account.id, MERGE: row.id}, Finding(f"{FIELD}={account.id}", reason, "crm")
-    known.ask(row.id, account.id, partial(_open, context, "merge_undone", row.customer_id, finding, given))
+    case = partial(_open, context, "merge_undone", row.customer_id, finding, ("retry", "skip"), given)
+    known.ask(row.id, account.id, case)
+
+
+def _refuse(context: WorkflowContext, row: sa.Row[Any], account: str, there: str) -> None:
+    """Ask again, where the customer cannot go to an account because that has got a customer of its own meanwhile."""
+    reason = (
+        f"{row.customer_id} was to go to the account {account}, which has sold to a customer of its own by now,"
+        f" {there}: nothing was changed. Skip: it stays under {_present(context, row)}. Where both are one company,"
+        " merge the accounts in the CRM, or transfer the contracts."
+    )
+    given, finding = {"account": account, MERGE: row.id}, Finding(f"customer.id={there}", reason, "crm")
+    case = partial(_open, context, "merge_undone", row.customer_id, finding, ("skip",), given)
+    records(context).ask_again(row.id, BACK, case)
 
 
 def _present(context: WorkflowContext, row: sa.Row[Any]) -> str:

@@ -227,6 +227,13 @@ class CustomerMerges:
                 one.enter("in_question", held_in=one.row.state, account_in_question=account, answer="")
                 open_case(one.connection)
 
+    def ask_again(self, merge_id: str, answer: str, open_case: Callable[[sa.Connection], object]) -> None:
+        """Take back an answer that cannot be followed, and open the case that says why in the same transaction."""
+        with self.at(merge_id) as one:
+            if (one.row.state, one.row.answer) == ("in_question", answer):
+                one.enter("in_question", answer="")
+                open_case(one.connection)
+
     def suspect(self, merge_id: str, account: str) -> None:
         """Note that an account which is not known says that it is the customer of a merge."""
         with self.at(merge_id) as one:
@@ -274,10 +281,19 @@ class CustomerMerges:
                 cross_references.move_in(one.connection, "cus", row.crm, account, known, new)
             one.enter("stayed" if account == row.merged_account else row.held_in)
 
-    def new_id(self, row: sa.Row[Any], account: str) -> str:
-        """Return our id for an account whose customer is another account's from now on."""
+    def id_without(self, row: sa.Row[Any], account: str) -> str:
+        """Return our id for an account without the customer of a merge: that of the customer which it has got
+        meanwhile, or is to get."""
         with self._engine.connect() as connection:
-            return _new_id(connection, row, account)
+            known = _customer_of(connection, row.crm, account)
+            return _new_id(connection, row, account) if known in (None, row.customer_id) else known
+
+    def customer_there(self, row: sa.Row[Any], account: str) -> str:
+        """Return the customer that has bought by an account, where it is another one than that of a merge, else
+        empty."""
+        with self._engine.connect() as connection:
+            known = _customer_of(connection, row.crm, account)
+            return known if known not in (None, row.customer_id) and _is_known(connection, known) else ""
 
     def departure(self, row: sa.Row[Any], account: str, below: Collection[str]) -> Departure:
         """Return what is to happen when the customer of a merge goes (back) to an account, into which those `below`

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from canonical.cases import Finding
+from canonical.cases import Case, Finding
 from canonical.customer_merges import CustomerMergeSummary, LeadChoice, Receivable
 from canonical.event_log import ReplayRequest
 from canonical.events import CUSTOMER_CHANGED, Event
@@ -585,6 +585,56 @@ def test_a_customer_that_people_split_off_to_another_account_is_a_question(
     assert (two.cases(FIRST), two.seen(FIRST).references[CRM], two.of(LEFT)) == ([], account, SECOND)
     assert (two.sell("001N") == FIRST) is (action == "retry")
     assert two.one().state == ("undone" if action == "retry" else "kept")
+
+
+def split_off_and_sold(books: Books) -> tuple[Case, str]:
+    """Let people split the first customer off to another account, which sells before anybody has answered; return the
+    case that asks, and the customer of that deal."""
+    books.act(books.cases(FIRST)[0], "skip")
+    books.org.add("001N")
+    books.org.marks["001N"] = FIRST
+    changed(books, "001N")
+    books.sync(FIRST)
+    (case,) = books.cases(FIRST)
+    return case, books.sell("001N", "FR01")
+
+
+def test_an_account_that_has_sold_before_the_answer_is_marked_with_its_own_customer(two: Books) -> None:
+    case, other = split_off_and_sold(two)
+
+    two.act(case, "skip")
+    two.sync(FIRST)
+
+    assert two.of("001N") == two.org.marks["001N"] == other != FIRST
+    assert (two.one().state, two.cases(FIRST), two.seen(FIRST).references[CRM]) == ("kept", [], LEFT)
+
+
+def test_a_customer_does_not_go_to_an_account_that_has_sold_to_another_one_before_the_answer(two: Books) -> None:
+    case, other = split_off_and_sold(two)
+
+    two.act(case, "retry")
+    for _ in range(2):
+        two.sync(FIRST)
+
+    (again,) = two.cases(FIRST)
+    assert (again.kind, again.actions, two.one().state) == ("merge_undone", ("skip",), "in_question")
+    assert other in again.reason
+    assert (two.of("001N"), two.seen(FIRST).references[CRM]) == (other, LEFT)
+    two.act(again, "skip")
+    two.sync(FIRST)
+    assert (two.one().state, two.cases(FIRST), two.org.marks["001N"]) == ("kept", [], other)
+
+
+def test_a_case_that_says_why_a_customer_cannot_go_is_there_though_the_answer_closes_its_own_case_late(
+    two: Books,
+) -> None:
+    case, _ = split_off_and_sold(two)
+    account_merges.answer(two.context, case, account_merges.BACK, EVERYBODY.subject, "")
+
+    two.sync(FIRST)
+    two.context.cases.close(case, "retry")
+
+    assert [each.actions for each in two.cases(FIRST)] == [("skip",)]
 
 
 def test_an_account_that_is_known_is_no_question_whatever_it_says(two: Books) -> None:
