@@ -194,12 +194,29 @@ def look_for_restored(context: WorkflowContext, customer: Customer) -> None:
         row = known.row(seen.id)  # one that went back before may have taken others with it
         if row.state in ENDED:
             continue
-        found = [account for each in known.looked_after(row) if (account := _elsewhere(context, row, each, own))]
-        if found:
-            _is_back(context, row, found[0])
+        if account := _restored(context, row, own):
+            _is_back(context, row, account)
         elif known.withdraw_question(row.id):
             close_what_is_settled(context, row.customer_id, "the account is not there any more")
     close_what_is_settled(context, customer.id, "it is not asked any more")  # by a run that was cut short
+
+
+def has_news(context: WorkflowContext, row: sa.Row[Any]) -> bool:
+    """Return whether the accounts of a merge are not as they were seen, so that its customer has to be looked after.
+
+    Raises leaves of `PlatformFault`.
+    """
+    account = _restored(context, row, {each.merged_account for each in records(context).standing(row.customer_id)})
+    if row.state == "in_question":
+        return account is None or bool(row.answer)
+    return account is not None and (row.account_in_question, row.answer) != (account.id, STAY)
+
+
+def _restored(context: WorkflowContext, row: sa.Row[Any], own: set[str]) -> Account | None:
+    """Return the first account that is not as the merge left it; None where all are. `own` is as `_elsewhere` takes
+    it."""
+    looked_after = records(context).looked_after(row)
+    return next((found for each in looked_after if (found := _elsewhere(context, row, each, own))), None)
 
 
 def _read(context: WorkflowContext, crm: str, account_id: str) -> Account | None:

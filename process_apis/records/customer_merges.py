@@ -6,7 +6,7 @@ one record. An account that came back and is merged again is the next one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -58,8 +58,8 @@ LOOKED_AFTER = timedelta(days=30)
 """For how long after a merge it is checked whether it was undone: longer than a CRM keeps deleted records."""
 LOOKS = timedelta(days=1)
 """From one such look to the next, where nobody tells that the account is back."""
-AT_ONCE = 100
-"""Merges that are checked at once."""
+AT_ONCE = 10
+"""Merges that are checked in one sweep: the CRM is asked about each."""
 
 
 class OneCustomerMerge(
@@ -163,23 +163,31 @@ class CustomerMerges:
         publish(connection, CUSTOMER_MERGE_EVENTS[state], row, row["seen_at"])
         return str(row["id"])
 
-    def expect_looks(self) -> list[sa.Row[Any]]:
-        """Return the merges of which it is time to look whether they were undone, each for one process alone."""
+    def due_looks(self) -> Iterator[sa.Row[Any]]:
+        """Yield the merges of which it is time to look whether they were undone, each for one process alone; those that
+        are not asked for stay due."""
         now = self._clock()
         due = customer_merges.c.next_attempt_at <= now.isoformat()
+        query = sa.select(customer_merges).where(due).order_by(customer_merges.c.next_attempt_at).limit(AT_ONCE)
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(customer_merges).where(due).limit(AT_ONCE)).all()
-        taken: list[sa.Row[Any]] = []
+            rows = connection.execute(query).all()
         for row in rows:
-            ends = datetime.fromisoformat(row.seen_at) + LOOKED_AFTER
-            later = (now + LOOKS).isoformat() if now < ends else None
-            unchanged = sa.and_(
-                customer_merges.c.id == row.id, customer_merges.c.next_attempt_at == row.next_attempt_at
-            )
-            with writing(self._engine) as connection:
-                moved = connection.execute(customer_merges.update().where(unchanged).values(next_attempt_at=later))
-            taken += [row] if moved.rowcount else []
-        return taken
+            is_over = now > datetime.fromisoformat(row.seen_at) + LOOKED_AFTER
+            if self._look_at(row, None if is_over else now + LOOKS) and not is_over:
+                yield row
+
+    def look_sooner(self, row: sa.Row[Any], at: datetime) -> None:
+        """Plan the next look at a merge for `at`, as it cannot be seen now whether it was undone."""
+        self._look_at(self.row(row.id), at)
+
+    def _look_at(self, row: sa.Row[Any], at: datetime | None) -> bool:
+        """Plan the next look at a merge, or none. Return whether it was planned: not if it has changed since it was
+        read, and not for one that is over."""
+        of = customer_merges.c
+        unchanged = sa.and_(of.id == row.id, of.next_attempt_at.is_not(None), of.next_attempt_at == row.next_attempt_at)
+        planned = customer_merges.update().where(unchanged).values(next_attempt_at=at.isoformat() if at else None)
+        with writing(self._engine) as connection:
+            return connection.execute(planned).rowcount == 1
 
     # ---- who leads
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +20,8 @@ works_with_former = False
 
 BATCH = 500
 """Records that are read or written at a time."""
+LOOKS = timedelta(days=1)
+"""Over how long the first looks at what was merged before are spread: the CRM is asked about each."""
 NOTE = "seen before there were records of merges"
 
 
@@ -61,7 +63,10 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text, nullable=False),
     )
     op.create_index("ix_customer_merge_states_merge_id", "customer_merge_states", ["merge_id"])
-    found = list(_merges(op.get_bind(), datetime.now(UTC).isoformat()))
+    now = datetime.now(UTC)
+    found = list(_merges(op.get_bind(), now.isoformat()))
+    for place, merge in enumerate(found, 1):
+        merge["next_attempt_at"] = (now + LOOKS * place / len(found)).isoformat()
     for start in range(0, len(found), BATCH):
         some = found[start : start + BATCH]
         reached = [{"merge_id": each["id"], "state": each["state"], "at": each["seen_at"]} for each in some]
@@ -109,7 +114,6 @@ def _merges(connection: sa.Connection, now: str) -> Iterator[dict[str, Any]]:
                 "decided_at": None,
                 "decided_by": "",
                 "correlation_id": derived("cor", "mrg", crm, each),
-                "next_attempt_at": now,
                 "seen_at": now,
                 "updated_at": now,
             }

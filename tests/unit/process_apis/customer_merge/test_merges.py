@@ -9,7 +9,7 @@ from canonical.cases import Case, Finding
 from canonical.customer_merges import CustomerMergeSummary, LeadChoice, Receivable
 from canonical.event_log import ReplayRequest
 from canonical.events import CUSTOMER_CHANGED, Event
-from canonical.faults import Unavailable
+from canonical.faults import PlatformFault, Rejected, Unavailable
 from canonical.money import Money
 from canonical.process_events import CUSTOMER_MERGE_EVENTS
 from canonical.states import IllegalTransition
@@ -649,7 +649,7 @@ def test_an_account_that_is_known_is_no_question_whatever_it_says(two: Books) ->
 
 def test_a_merge_is_looked_at_each_day_for_as_long_as_it_can_be_undone(two: Books, clock: TestClock) -> None:
     def looks() -> list[str]:
-        return [row.customer_id for row in two.records.expect_looks()]
+        return [row.customer_id for row in two.records.due_looks()]
 
     assert looks() == []
     clock.move(LOOKS.total_seconds())
@@ -663,14 +663,64 @@ def test_a_merge_is_looked_at_each_day_for_as_long_as_it_can_be_undone(two: Book
 
 def test_what_the_poll_looks_at_finds_an_account_that_nobody_has_told_of(two: Books, clock: TestClock) -> None:
     two.org.restore(LOSER)
-    clock.move(LOOKS.total_seconds())
+    clock.move(LOOKED_AFTER.total_seconds())  # the last time
 
-    for job in customer_merge.capability(two.context, Nothing()).periodic_jobs:
-        job()
-
-    assert customers.expected_change(two.context.database, FIRST)
+    assert looked(two)
     two.sync(FIRST)
     assert two.one().state == "undone"
+
+
+def looked(books: Books) -> bool:
+    """Do what the poll does, and return whether the first customer is to be looked after for it."""
+    for job in customer_merge.capability(books.context, Nothing()).periodic_jobs:
+        job()
+    return customers.expected_change(books.context.database, FIRST) is not None
+
+
+def test_a_look_that_finds_all_as_it_was_seen_has_nobody_looked_after(two: Books, clock: TestClock) -> None:
+    two.choose(two.one().id, "keep")
+    two.sync(FIRST)
+    clock.move(LOOKS.total_seconds())
+
+    assert not looked(two)
+
+
+def test_a_question_is_looked_at_for_being_over_alone(books: Books, clock: TestClock) -> None:
+    asked_about(books)
+    clock.move(LOOKS.total_seconds())
+    assert not looked(books)
+    books.org.merge(LOSER, LEFT)
+    clock.move(LOOKS.total_seconds())
+
+    assert looked(books)
+    books.sync(FIRST)
+    assert (books.one().state, books.cases(FIRST)) == ("taken_over", [])
+
+
+def test_an_account_that_people_said_is_another_customers_is_not_found_each_day(two: Books, clock: TestClock) -> None:
+    case, _ = split_off_and_sold(two)
+    two.act(case, "skip")
+    two.sync(FIRST)
+    clock.move(LOOKS.total_seconds())
+
+    assert not looked(two)
+
+
+@pytest.mark.parametrize("fault", [Unavailable, Rejected])
+def test_a_look_at_what_cannot_be_read_is_done_again_soon_or_told_to_people(
+    two: Books, clock: TestClock, monkeypatch: pytest.MonkeyPatch, fault: type[PlatformFault]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise fault("crm", "it cannot be read")
+
+    two.org.restore(LOSER)
+    clock.move(LOOKS.total_seconds())
+    with monkeypatch.context() as patched:
+        patched.setattr(two.org, "account", refuse)
+        assert looked(two) == (fault is Rejected)
+    clock.move(LOOKS.total_seconds() / 24)
+
+    assert looked(two)
 
 
 def test_an_account_whose_customer_is_elsewhere_does_not_take_it_over(books: Books) -> None:
