@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.billing import ClosedPeriod, Payment
+from canonical.billing import ClosedPeriod, Payment, Posting
 from canonical.cases import CaseKind, Finding
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.faults import Conflict, NotFound, Rejected
@@ -81,6 +81,8 @@ class Credits(DBOSConfiguredInstance):
         try:
             reversal: PaymentReversal = context.platforms.reversal(row.billing, row.id)
         except NotFound as gone:
+            if gone.field != "status":
+                raise
             context.postings.drop(row, gone.reason, "")
             return
         context.postings.worth(row, reversal.amount)
@@ -92,19 +94,27 @@ class Credits(DBOSConfiguredInstance):
         show_balance(context, reversal.invoice_id, reversal.legal_entity)
         for part in reversal.credited:
             show_balance(context, part.credit_note_id, reversal.legal_entity, "credit")
-        if reversal.kind == "refund" and reversal.unexplained.amount:
-            self._ask(row, reversal)
+        if reversal.kind == "refund":
+            self._explain(row, booked)
         context.postings.posted(row, booked, -reversal.amount)
 
-    def _ask(self, row: sa.Row[Any], booked: PaymentReversal) -> None:
-        """Ask finance about a refund that no credit note names; one that a credit note names by now is counted by that
-        one, which is posted already or will be."""
-        now = self._context.platforms.reversal(row.billing, row.id)
-        for part in now.credited:
-            if part not in booked.credited:
-                self._context.postings.count_again(part.credit_note_id)
+    def _explain(self, row: sa.Row[Any], booked: Posting) -> None:
+        """Ask finance about a refund that no credit note names. Of one that is named by now and has left something due,
+        the credit notes are counted once more: it may have been booked before they were there, or meanwhile.
+
+        Raises `Conflict` while one of them is being posted.
+        """
+        context = self._context
+        now = context.platforms.reversal(row.billing, row.id)
+        for part in now.credited if booked.balance.amount > 0 else ():
+            note = context.postings.find("credit", part.credit_note_id)
+            if note is not None and note.state == "waiting":
+                raise Conflict("erp", f"the credit note {part.credit_note_id} is being posted", field="credit_note_id")
+            context.postings.count_again(part.credit_note_id)
         if now.unexplained.amount:
             self._report(row, now)
+            if not context.platforms.reversal(row.billing, row.id).unexplained.amount:  # its credit note came meanwhile
+                context.cases.resolve(f"reversal:{row.id}", "credit notes name all of it", DUE_AGAIN)
 
     def _reinstate(self, row: sa.Row[Any], reversal: PaymentReversal, closed: ClosedPeriod) -> None:
         """Book money that is ours again as a payment of what it had left due.
@@ -119,7 +129,7 @@ class Credits(DBOSConfiguredInstance):
         if before is not None and before.skipped:
             raise Rejected("billing", f"{of} was seen to by hand, and is ours again: book that", field="payment_id")
         if before is None or before.state != "posted":
-            context.postings.drop(row, f"nothing of {of} is booked", "")
+            self._drop_unless_gone(row, of)
             return
         if reversal.credited:
             notes = ", ".join(each.credit_note_id for each in reversal.credited)
@@ -130,6 +140,18 @@ class Credits(DBOSConfiguredInstance):
         show_balance(context, reversal.invoice_id, reversal.legal_entity)
         context.cases.resolve(f"reversal:{of}", "the refund has failed, and the money is ours again", DUE_AGAIN)
         context.postings.posted(row, booked, reversal.amount)
+
+    def _drop_unless_gone(self, row: sa.Row[Any], of: str) -> None:
+        """Drop what is ours again of a refund of which no money went back. Raises `Conflict` where money did: what went
+        back is booked first."""
+        try:
+            self._context.platforms.reversal(row.billing, of)
+        except NotFound as gone:
+            if gone.field != "status":
+                raise
+            self._context.postings.drop(row, gone.reason, "")
+            return
+        raise Conflict("erp", f"{of} is not booked yet", field="payment_id")
 
     def _report(self, row: sa.Row[Any], reversal: PaymentReversal) -> None:
         """Let finance know that an invoice is due again which billing shows as paid."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from canonical.cases import Action, Case, CaseKind, Finding
-from canonical.events import DISPUTE_CLOSED, DISPUTE_OPENED, Event
+from canonical.events import DISPUTE_CLOSED, DISPUTE_OPENED, PAYMENT_REVERSED, Event
 from process_apis.records.database import events
 from process_apis.runtime.capability import Capability, CaseOwner, Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -25,13 +25,16 @@ class Disputes:
         self._context = context
 
     def opened(self, event: Event, correlation_id: str) -> None:
-        """Let support know until when an answer is taken. A dispute that nobody can answer, and one that is over, is no
-        case."""
+        """Let support know until when an answer is taken, also of an inquiry whose amount is withdrawn since. A dispute
+        that nobody can answer, and one that is over, is no case."""
         said, until = event.data, event.data.get("respond_by", "")
         with self._context.database.connect() as connection:
             is_over = connection.execute(CLOSED, {"of": event.subject}).first() is not None
         if not until or is_over:
             return
+        for case in self._context.cases.open_of(said.get("customer", ""), KIND):
+            if case.field == event.subject and case.input.get("respond_by") != until:
+                self._context.cases.close(case, "it has become a dispute, with another moment to answer by")
         does = "asks about" if said.get("inquiry") else "disputes"
         reason = (
             f"the customer's bank {does} {said.get('amount', 'a payment')} of the invoice {said.get('invoice', '')}"
@@ -68,6 +71,10 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
     disputes = Disputes(context)
     return Capability(
         "disputes",
-        reactions={DISPUTE_OPENED: disputes.opened, DISPUTE_CLOSED: disputes.closed},
+        reactions={
+            DISPUTE_OPENED: disputes.opened,
+            PAYMENT_REVERSED: disputes.opened,
+            DISPUTE_CLOSED: disputes.closed,
+        },
         cases=CaseOwner(frozenset({KIND}), disputes.act),
     )

@@ -36,12 +36,13 @@ REFUSED = "Tryton refuses the log-in: correct user and password"
 VIES = "account.invoice eu_vat valid"
 GONE = "that don't exist"
 """Part of what Tryton says of an id that it no longer has (tried on 8.2); we name no id that we have not just read."""
-ACCEPTED = re.compile(rf".*({VIES}|invoice_payment_term|invoice_taxes|delete\.write-off)$")
+ACCEPTED = re.compile(rf".*({VIES}|invoice_payment_term|invoice_taxes|delete\.write-off|account\.move,\d+\.cancel)$")
 """Warnings that are no reason to stop.
 
 VIES was not asked (numbers are checked before the order is taken), a payment date lies in the past (expected of late
 postings), the taxes of an invoice are others than its products have by default: they are those of the sale, whose
-totals billing's invoice has too. And what was written off is owed again: the write-off is undone right after.
+totals billing's invoice has too. What was written off is owed again: the write-off is undone right after. And what was
+booked for a difference of rates in a period that is closed since is cancelled in the present one.
 """
 
 FUTURE = "invoice_date_future"

@@ -22,7 +22,7 @@ from policies.context import correlation
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.client import TrytonClient
 from system_apis.erp.tryton.invoices import Invoices, in_books_of, posted_of
-from system_apis.erp.tryton.ledger import SPLIT, Ledger, open_amount
+from system_apis.erp.tryton.ledger import SPLIT, Ledger, open_amount, whole_amount
 from system_apis.erp.tryton.mapping import PAYING, Row
 from system_apis.erp.tryton.master_data import MasterData
 
@@ -80,9 +80,12 @@ class Credits:
             await self._read(note.id, company, "id"),
             await self._read(note.invoice_id, company, "invoice_id"),
         )
-        if not set(own["lines_to_pay"]) & set(invoice["payment_lines"]):
-            self._check_due(note, off, invoice)
-            line = await self._line_of(own["lines_to_pay"], off, note.id, note.issued_on, company)
+        counted = sorted(set(own["lines_to_pay"]) & set(invoice["payment_lines"]))
+        lines = await self._ledger.lines([["id", "in", counted]], company) if counted else []
+        missing = off - total((whole_amount(each, off.currency) for each in lines), off.currency)
+        if missing.amount > 0:
+            self._check_due(note, missing, invoice)
+            line = await self._line_of(own["lines_to_pay"], missing, note.id, note.issued_on, company)
             await self._ledger.attach(invoice, [line["id"]], (), company)
             invoice = await self._read(note.invoice_id, company, "invoice_id")
         if not mapping.posting(invoice).balance.amount:
@@ -141,7 +144,8 @@ class Credits:
         if key in [each["move."]["description"] for each in note["payment_lines."]]:
             return
         if await self._ledger.is_booked(reversal.id, company):
-            return  # it was there before the credit note, which took off what it had left due
+            await self._settle(reversal, on, company)
+            return  # it was there before the credit note, which takes off what it has left due
         await self._join_again(reversal, company)
         left = -mapping.posting(note).balance
         if part.amount.amount > left.amount:
@@ -165,8 +169,8 @@ class Credits:
             if amount.amount <= due.amount:
                 counted.append(line["id"])
                 due -= amount
-        if not counted:
-            return
+        await self._ledger.delete_drafts(reversal.id, company)
+        await self._ledger.cancel_exchange(invoice["account"], invoice["party"], company)
         split = {each["id"] for each in paid if each["reconciliation"] is not None} & set(invoice["payment_lines"])
         await self._ledger.attach(invoice, counted, split, company)
         if not due.amount:
@@ -206,12 +210,22 @@ class Credits:
         move = await self._ledger.move(
             reversal.id, await self._counterpart(reversal, line, invoice, on, company), company
         )
-        at = ["account", "=", invoice["account"]]
-        against = await self._ledger.lines([["move", "=", move], at], company)
-        together = [line["id"], *(each["id"] for each in against)]
+        booked = [["move", "=", move], ["account", "=", invoice["account"]]]
+        together = [line["id"], *(each["id"] for each in await self._ledger.lines(booked, company))]
         await self._ledger.reconcile(["id", "in", together], {}, company)
-        if any(each["reconciliation"] is None for each in await self._ledger.lines([["move", "=", move], at], company)):
+        if any(each["reconciliation"] is None for each in await self._ledger.lines(booked, company)):
             raise Conflict("erp", f"another reversal of {reversal.payment_id} is being booked", field="payment_id")
+
+    async def _settle(self, reversal: PaymentReversal, on: date, company: Row) -> None:
+        """Reconcile a move of what went back with its payment, where a run was cut short before that."""
+        invoice = await self._read(reversal.invoice_id, company, "invoice_id")
+        own = [["move.description", "=", reversal.id], ["move.company", "=", company["id"]]]
+        own += [["account", "=", invoice["account"]], ["reconciliation", "=", None]]
+        for against in await self._ledger.lines(own, company):
+            paid = [each["id"] for each in await self._paid(reversal, invoice, company)]
+            amount = open_amount(against, reversal.amount.currency)
+            line = await self._line_of(paid, amount, reversal.payment_id, on, company)
+            await self._ledger.reconcile(["id", "in", [line["id"], against["id"]]], {}, company)
 
     async def _counterpart(self, reversal: PaymentReversal, line: Row, invoice: Row, on: date, company: Row) -> Row:
         """Return the move that takes back a line of a payment, from the account on which the payment came in."""

@@ -86,8 +86,12 @@ class Ledger:
         ]
         for line in await self.lines(left, company):
             name = "account.move.cancel"
-            async with self._client.wizard(name, "account.move", [line["move"]], in_books_of(company)) as go:
-                await go({"default": {"reversal": True}}, "cancel")
+            try:
+                async with self._client.wizard(name, "account.move", [line["move"]], in_books_of(company)) as go:
+                    await go({"default": {"reversal": True}}, "cancel")
+            except Rejected:
+                if await self.lines([["id", "=", line["id"]], ["reconciliation", "=", None]], company):
+                    raise  # else somebody else has done it in this moment
 
     async def unreconcile(self, lines: list[int], company: Row) -> None:
         """Undo the reconciliations of some lines."""
@@ -146,6 +150,13 @@ class Ledger:
         own = [["description", "=", key], ["company", "=", company["id"]], ["state", "=", "posted"]]
         return bool(await self._client.rows("account.move", own, ["id"], company["id"], 1))
 
+    async def delete_drafts(self, key: str, company: Row) -> None:
+        """Delete the drafts of moves that have `key` as their description."""
+        own = [["description", "=", key], ["company", "=", company["id"]], ["state", "=", "draft"]]
+        left = [each["id"] for each in await self._client.rows("account.move", own, ["id"], company["id"])]
+        if left:
+            await self._client.call("model.account.move.delete", left, context=in_books_of(company))
+
     async def move(self, key: str, record: Row, company: Row) -> int:
         """Post the move that has `key` as its description, and return its id. It is made unless it is there; of drafts
         that were made at once the first one is posted. Raises `Rejected` when two are posted."""
@@ -186,6 +197,9 @@ class Ledger:
 
 def open_amount(line: Row, currency: str) -> Money:
     """Return what is open of a line, above nothing whichever side it is on; nothing of one that is reconciled."""
-    if line["reconciliation"] is not None:
-        return Money.zero(currency)
+    return whole_amount(line, currency) if line["reconciliation"] is None else Money.zero(currency)
+
+
+def whole_amount(line: Row, currency: str) -> Money:
+    """Return the amount of a line, above nothing whichever side it is on."""
     return Money.of(abs(mapping.left_of([line])), currency)

@@ -534,6 +534,19 @@ class ErpKit(Kit[Erp, ErpSubject]):
         assert posted.balance == await self._due(made) == Money.zero("EUR")
 
     @behaviour
+    async def a_credit_note_takes_off_what_refunds_have_left_due_also_of_those_that_come_later(self) -> None:
+        made, payment = await self._paid("later")
+        first, second = (samples.reversal(payment, Money(each, "EUR"), f"re_later_{each}") for each in (1000, 2000))
+        whole = samples.credit_note(made, off_due=False)
+        parts = tuple(RefundPart(each.id, each.amount) for each in (first, second))
+        note = replace(whole, refunds=parts, refunded=first.amount + second.amount)
+        for back in (first, second):  # the second one is booked before billing shows that the note names it
+            await self._twice(lambda back=back: self.connector.put_reversal(back, "next"))
+            await self._twice(lambda: self.connector.put_credit_note(note, "next"))
+            assert await self._due(made) == Money.zero("EUR")
+        assert await self._due(note) == first.amount + second.amount - note.total
+
+    @behaviour
     async def what_a_void_credit_note_took_off_is_due_again(self) -> None:
         for part, due in ((Fraction(1, 2), "half"), (Fraction(1), "all")):
             made = await self._credited(f"void_{due}", Money(20000, "EUR"))

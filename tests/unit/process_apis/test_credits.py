@@ -22,7 +22,7 @@ from process_apis.credits import Credits
 from process_apis.runtime.context import WorkflowContext
 from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over
-from tests.unit.process_apis.test_cancelled_invoices import Killed, before_statement, dies, problem
+from tests.unit.process_apis.test_cancelled_invoices import Killed, before_statement, dies
 
 TODAY = date(2026, 3, 1)
 WHOLE, HALF, ZERO = Money(11900, "EUR"), Money(5950, "EUR"), Money(0, "EUR")
@@ -36,7 +36,9 @@ class Platforms:
         self.notes: dict[str, Money] = {}
         """The credit notes, and how much of the refund each is for."""
         self.kind: ReversalKind = "refund"
-        self.status = 200
+        self.missing: str | None = None
+        """Because of which field billing knows no refund of which money went back."""
+        self.due = ZERO
         self.booked: list[str] = []
         self.meanwhile: list[tuple[str, Money]] = []
         """Credit notes that are issued while the ERP books the refund."""
@@ -48,11 +50,12 @@ class Platforms:
             while self.meanwhile and key == REFUND:
                 self.notes.update([self.meanwhile.pop()])
         if method == "PUT" or "/invoices/" in path:
-            return 200, msgspec.json.encode(Posting("7", WHOLE, ZERO, ZERO, TODAY, key))
+            return 200, msgspec.json.encode(Posting("7", WHOLE, ZERO, self.due, TODAY, key))
         if "credit-notes" in path:
             return 200, msgspec.json.encode(self._note(key))
-        if self.status != 200 and key == REFUND:
-            return self.status, problem(self.status)
+        if self.missing is not None and key == REFUND:
+            gone = {"type": "/problems/platform-not-found", "detail": "no", "platform": "billing"}
+            return 404, msgspec.json.encode(gone | {"field": self.missing})
         credited = tuple(CreditedPart(*each) for each in self.notes.items())
         kind = self.kind if key == REFUND else "reinstatement"
         back = PaymentReversal(key, kind, "in_1", "pay_1", "cus_1", "DE01", WHOLE, TODAY, credited)
@@ -124,6 +127,7 @@ def test_a_refund_that_a_credit_note_comes_to_name_while_it_is_booked_is_counted
     finance.book("credit", "cn_1")
     del finance.platforms.notes["cn_1"]  # the run of the refund has read it before that
     finance.platforms.meanwhile.append(("cn_1", WHOLE))
+    finance.platforms.due = WHOLE
     finance.expect("reversal", REFUND)
 
     assert finance.book("reversal", REFUND).state == "posted"
@@ -151,17 +155,40 @@ def test_a_refund_that_failed_before_it_was_booked_is_dropped_and_so_is_what_it_
     again = f"{REFUND}:reinstated"
     finance.expect("reversal", REFUND)
     finance.expect("reversal", again)
-    finance.platforms.status = 404  # billing: no money went back
+    finance.platforms.missing = "status"
     assert finance.book("reversal", again).state == "waiting"
     assert finance.book("reversal", REFUND).state == "failed"
     assert finance.book("reversal", again).state == "failed"
     assert (finance.platforms.booked, finance.cases()) == ([], [])
 
 
-def test_what_was_never_taken_back_is_not_brought_back(finance: Finance) -> None:
-    finance.expect("reversal", f"{REFUND}:reinstated")
-    assert finance.book("reversal", f"{REFUND}:reinstated").state == "failed"
-    assert (finance.platforms.booked, finance.cases()) == ([], [])
+def test_a_refund_that_billing_does_not_know_is_a_case(finance: Finance) -> None:
+    finance.expect("reversal", REFUND)
+    finance.platforms.missing = ""
+    assert finance.book("reversal", REFUND).state == "failed"
+    assert finance.cases() == ["reversal_not_posted"]
+
+
+def test_a_refund_waits_for_a_credit_note_that_is_being_posted_and_then_has_it_counted(finance: Finance) -> None:
+    finance.platforms.notes["cn_1"] = WHOLE
+    finance.platforms.due = WHOLE
+    finance.expect("credit", "cn_1")
+    finance.expect("reversal", REFUND)
+    assert finance.book("reversal", REFUND).state == "waiting"
+    finance.book("credit", "cn_1")
+    assert finance.book("reversal", REFUND).state == "posted"
+    assert finance.row("credit", "cn_1").state == "waiting"
+
+
+def test_what_a_dispute_brings_back_waits_for_what_it_took_whatever_is_reported_first(finance: Finance) -> None:
+    again = f"{REFUND}:reinstated"
+    finance.platforms.kind = "dispute"
+    finance.expect("reversal", again)
+    assert finance.book("reversal", again).state == "waiting"
+    finance.expect("reversal", REFUND)
+    assert finance.book("reversal", REFUND).state == "posted"
+    assert finance.book("reversal", again).state == "posted"
+    assert finance.platforms.booked == [REFUND, again]
 
 
 def test_a_dispute_that_is_won_is_a_payment_and_no_case_of_finance(finance: Finance) -> None:

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from canonical.cases import Case
-from canonical.events import DISPUTE_CLOSED, DISPUTE_OPENED, Event
+from canonical.events import DISPUTE_CLOSED, DISPUTE_OPENED, PAYMENT_REVERSED, Event
 from process_apis import disputes
 from process_apis.events.dispatch import Dispatcher
 from process_apis.runtime.context import WorkflowContext
@@ -70,6 +70,19 @@ def test_a_dispute_that_is_over_is_no_case_whatever_is_reported_first(
     for each in order:
         support.report(each, **UNTIL, state="lost")
     assert [each for each in support.cases() if each.state == "open"] == []
+
+
+def test_an_inquiry_that_becomes_a_dispute_has_another_case_with_its_own_moment(context: WorkflowContext) -> None:
+    support = Support(context)
+    support.report(DISPUTE_OPENED, **UNTIL, inquiry="true")
+    support.report(PAYMENT_REVERSED, reason="fraudulent", respond_by="2026-04-01 23:59")
+    support.report(PAYMENT_REVERSED, reason="fraudulent", respond_by="2026-04-01 23:59")
+    support.report(PAYMENT_REVERSED, "re_1")
+    cases = support.cases()
+    assert sorted(each.state for each in cases) == ["open", "resolved"]
+    (still,) = (each for each in cases if each.state == "open")
+    assert "disputes" in still.reason
+    assert "by 2026-04-01 23:59 UTC" in still.reason
 
 
 def test_a_returned_direct_debit_that_nobody_can_answer_is_no_case(context: WorkflowContext) -> None:
