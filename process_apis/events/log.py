@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from canonical.events import Event
 from process_apis.records.database import events, insert_once, writing
+from process_apis.records.published import row_of
 
 ONE = sa.and_(events.c.source == sa.bindparam("of_source"), events.c.id == sa.bindparam("of_id"))
 FIRST = sa.select(events).where(ONE)
@@ -44,16 +45,7 @@ def append(
     """Append an event at `now`, which the `subscribers` have not taken yet. If they have not by the time of
     `look_again`, it is attempted again."""
     untaken = names_of(subscribers)
-    values = {
-        "source": event.source,
-        "id": event.id,
-        "type": event.type,
-        "subject": event.subject,
-        "correlation_id": correlation_id,
-        "legal_entity": event.data.get("legal_entity", ""),
-        "customer_id": event.data.get("customer", ""),
-        "document": msgspec.json.encode(event),
-        "taken_at": now.isoformat(),
+    values = row_of(event, correlation_id, now.isoformat()) | {
         "untaken": untaken,
         "next_attempt_at": look_again.isoformat() if untaken and look_again else None,
     }

@@ -54,16 +54,22 @@ def publish(
         time=datetime.fromisoformat(now),
         data=data,
     )
-    values = {
+    insert_once(
+        connection, events, row_of(event, of("correlation_id") if correlation_id is None else correlation_id, now)
+    )
+
+
+def row_of(event: Event, correlation_id: str, now: str) -> dict[str, Any]:
+    """Return the row of an event in the log that comes in at `now`, and that nobody has still to take."""
+    return {
         "source": event.source,
         "id": event.id,
         "type": event.type,
         "subject": event.subject,
-        "correlation_id": of("correlation_id") if correlation_id is None else correlation_id,
-        "legal_entity": data.get("legal_entity", ""),
-        "customer_id": data.get("customer", ""),
+        "correlation_id": correlation_id,
+        "legal_entity": event.data.get("legal_entity", ""),
+        "customer_id": event.data.get("customer", ""),
         "document": msgspec.json.encode(event),
         "taken_at": now,
         "untaken": "",
     }
-    insert_once(connection, events, values)
