@@ -78,12 +78,8 @@ class Credits(DBOSConfiguredInstance):
     def _post_reversal(self, row: sa.Row[Any]) -> None:
         """Book it, show what follows from it, and close the row last."""
         context = self._context
-        try:
-            reversal: PaymentReversal = context.platforms.reversal(row.billing, row.id)
-        except NotFound as gone:
-            if gone.field != "status":
-                raise
-            context.postings.drop(row, gone.reason, "")
+        reversal = self._read(row, row.id)
+        if reversal is None:
             return
         context.postings.worth(row, reversal.amount)
         closed = open_window(context, reversal.legal_entity)
@@ -97,6 +93,17 @@ class Credits(DBOSConfiguredInstance):
         if reversal.kind == "refund":
             self._explain(row, booked)
         context.postings.posted(row, booked, -reversal.amount)
+
+    def _read(self, row: sa.Row[Any], key: str) -> PaymentReversal | None:
+        """Return what went back, or is ours again, as billing shows it. Return None for a refund of which no money went
+        back, after the row was dropped: nothing follows from it."""
+        try:
+            return self._context.platforms.reversal(row.billing, key)
+        except NotFound as gone:
+            if gone.field != "status":
+                raise
+            self._context.postings.drop(row, gone.reason, "")
+            return None
 
     def _explain(self, row: sa.Row[Any], booked: Posting) -> None:
         """Ask finance about a refund that no credit note names. Of one that is named by now and has left something due,
@@ -129,7 +136,8 @@ class Credits(DBOSConfiguredInstance):
         if before is not None and before.skipped:
             raise Rejected("billing", f"{of} was seen to by hand, and is ours again: book that", field="payment_id")
         if before is None or before.state != "posted":
-            self._drop_unless_gone(row, of)
+            if self._read(row, of) is not None:
+                raise Conflict("erp", f"{of} is not booked yet", field="payment_id")
             return
         if reversal.credited:
             notes = ", ".join(each.credit_note_id for each in reversal.credited)
@@ -140,18 +148,6 @@ class Credits(DBOSConfiguredInstance):
         show_balance(context, reversal.invoice_id, reversal.legal_entity)
         context.cases.resolve(f"reversal:{of}", "the refund has failed, and the money is ours again", DUE_AGAIN)
         context.postings.posted(row, booked, reversal.amount)
-
-    def _drop_unless_gone(self, row: sa.Row[Any], of: str) -> None:
-        """Drop what is ours again of a refund of which no money went back. Raises `Conflict` where money did: what went
-        back is booked first."""
-        try:
-            self._context.platforms.reversal(row.billing, of)
-        except NotFound as gone:
-            if gone.field != "status":
-                raise
-            self._context.postings.drop(row, gone.reason, "")
-            return
-        raise Conflict("erp", f"{of} is not booked yet", field="payment_id")
 
     def _report(self, row: sa.Row[Any], reversal: PaymentReversal) -> None:
         """Let finance know that an invoice is due again which billing shows as paid."""

@@ -48,6 +48,7 @@ from process_apis.records.database import (
     references,
     renewals,
 )
+from process_apis.records.postings import CANCELLED
 from process_apis.runtime.capability import Capability
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine
@@ -311,7 +312,7 @@ class LineageReader:
             amounts = [f"{_money(row, row.amount)}", f"of it tax {_money(row, row.tax)}" if row.tax else ""]
             left = f"{_money(row, row.balance)} is left" if row.balance is not None else ""
             shown = ", ".join(each for each in (*amounts, left) if each)
-            back = f", and taken back since it is {row.cancelled}" if row.cancelled in {"void", "uncollectible"} else ""
+            back = f", and taken back since it is {row.cancelled}" if row.cancelled in CANCELLED else ""
             return f"{what} is booked as number {row.number}: {shown}{back}"
         if row.skipped:
             return f"{what} is left to people{why}"
