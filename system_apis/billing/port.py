@@ -128,8 +128,8 @@ class Billing(Protocol):
         ...
 
     async def reversal(self, reversal_id: str) -> PaymentReversal:
-        """Return money that went back to a customer. Raises `Conflict` (field `status`) while it has not, and
-        `Rejected` when it was no payment of an invoice."""
+        """Return money that went back to a customer. Raises `Conflict` (field `status`) while it has not,
+        `NotFound` (that field, too) when it never will, and `Rejected` when it was no payment of an invoice."""
         ...
 
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:

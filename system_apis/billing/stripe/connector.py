@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
-from canonical.credits import CreditNote, PaymentReversal
+from canonical.credits import CreditNote, PaymentReversal, ReversalKind
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
     CONTRACT_ENDED,
@@ -255,51 +255,48 @@ class Stripe:
         row = await self._client.get(at("invoices", invoice_id), expand=["payments"])
         lines = await self._client.whole(row["lines"], at("invoices", invoice_id, "lines"))
         payments = await self._client.whole(row["payments"], at("invoice_payments"), invoice=invoice_id)
-        try:
+        with _of_ours(f"the invoice {invoice_id}"):
             await self._price_list.learn(lines)
             settles = await self._settled_with(row)
             known = self._price_list
             return invoices.invoice(row, lines, payments, known.rates, known.terms, self._timezone, settles)
-        except (KeyError, TypeError) as error:
-            raise Rejected(
-                "billing", f"the invoice {invoice_id} belongs to no contract of ours", field="metadata"
-            ) from error
 
     async def credit_note(self, credit_note_id: str) -> CreditNote:
         row = await self._client.get(at("credit_notes", credit_note_id))
         rows = await self._client.whole(row["lines"], at("credit_notes", credit_note_id, "lines"))
         of, whole = await self._with_lines(row["invoice"])
         made = credits_.lines(rows, whole)
-        try:
+        with _of_ours(f"the credit note {credit_note_id}"):
             return credits_.credit_note(row, made, of, await self._reading(of, made))
-        except (KeyError, TypeError) as error:
-            reason = f"the credit note {credit_note_id} belongs to no contract of ours"
-            raise Rejected("billing", reason, field="metadata") from error
 
     async def reversal(self, reversal_id: str) -> PaymentReversal:
         about = reversal_id.removesuffix(credits_.AGAIN)
         row = await self._client.get(at("disputes" if about.startswith(DISPUTE) else "refunds", about))
-        went = credits_.moved(row, again=about != reversal_id)
-        if went is None and row["status"] in FAILED:
-            raise NotFound("billing", f"{about} is {row['status']}: no money went back", field="status")
-        if went is None:
-            raise Conflict("billing", f"{about} is {row['status']}", field="status")
+        went = await self._went(row, again=about != reversal_id)
         paid = await self._paid_with(row)
         if paid is None:
             raise Rejected("billing", f"{about} is of no invoice", field="payment_id")
         of = await self._client.get(at("invoices", paid["invoice"]))
         notes = await self._client.listed(at("credit_notes"), invoice=of["id"])
-        try:
-            if went[0] == "dispute" and await self._is_debit(row["charge"]):
-                went = "return", went[1]
-            if failure := row.get("failure_balance_transaction"):
-                failed = await self._client.get(at("balance_transactions", failure))
-                went = went[0], failed["created"]
+        with _of_ours(about):
             read = await self._reading(of, [])
             return credits_.reversal(row, went, invoices.payment_id(paid), notes, of, read)
-        except (KeyError, TypeError) as error:
-            reason = f"{about} belongs to no contract of ours"
-            raise Rejected("billing", reason, field="metadata") from error
+
+    async def _went(self, row: Row, *, again: bool) -> tuple[ReversalKind, int]:
+        """Return how the money of a refund or a dispute went back, or is ours `again`, and when (seconds since 1970).
+        Raises as `Billing.reversal` does."""
+        went = credits_.moved(row, again=again)
+        if went is None and row["status"] in FAILED:
+            raise NotFound("billing", f"{row['id']} is {row['status']}: no money went back", field="status")
+        if went is None:
+            raise Conflict("billing", f"{row['id']} is {row['status']}", field="status")
+        kind, at_second = went
+        if kind == "dispute" and await self._is_debit(row["charge"]):
+            return "return", at_second
+        if failure := row.get("failure_balance_transaction"):
+            failed = await self._client.get(at("balance_transactions", failure))
+            return kind, failed["created"]
+        return went
 
     async def _is_debit(self, charge_id: str) -> bool:
         """Return whether a charge is a direct debit: its dispute is lost at once (SEPA Direct Debit: Disputes)."""
@@ -417,6 +414,15 @@ class Stripe:
             return []
         what = "automatic_tax is set, and Stripe Tax has no active registration: it collects no tax anywhere"
         return [Misfit(what, "a person adds one in Stripe's Dashboard (Tax > Registrations)", blocks=False)]
+
+
+@contextlib.contextmanager
+def _of_ours(what: str) -> Generator[None]:
+    """Read a record that may be of no contract of ours: then its metadata lacks what ours have. Raises `Rejected`."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise Rejected("billing", f"{what} belongs to no contract of ours", field="metadata") from error
 
 
 def _is_free(row: Row, but_for: Customer | None = None) -> bool:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from canonical.credits import CreditedPart, CreditNote, PaymentReversal, RefundPart, ReversalKind
-from canonical.events import PAYMENT_REINSTATED, Event
+from canonical.events import PAYMENT_REINSTATED
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping
 from system_apis.billing.stripe.amounts import from_stripe
-from system_apis.billing.stripe.invoices import Reading, metadata_of
-from system_apis.billing.stripe.webhooks import TYPES, StripeEvent, of_contract
+from system_apis.billing.stripe.invoices import Reading, metadata_of, treatment
+from system_apis.billing.stripe.webhooks import TYPES, StripeEvent, about_contract, sold_with
 
 Row = dict[str, Any]
 AGAIN = ":reinstated"
@@ -45,6 +45,7 @@ def credit_note(source: Row, made: list[Row], of: Row, read: Reading) -> CreditN
     """Return a Stripe credit note as a canonical one. `made` are all its `lines`, `of` is its invoice, with which it is
     read. Raises `KeyError` or `TypeError` for one of an invoice of no contract of ours."""
     metadata = metadata_of(of)
+    credited = tuple(read.line(each) for each in made)
     refunds: list[Row] = source["refunds"] or []
     refunded = sum(each["amount_refunded"] for each in refunds)
     outside = source["out_of_band_amount"] or 0
@@ -63,8 +64,8 @@ def credit_note(source: Row, made: list[Row], of: Row, read: Reading) -> CreditN
         refunded=read.money(refunded),
         to_balance=read.money(source["post_payment_amount"] - refunded - outside),
         outside=read.money(outside),
-        tax_treatment=metadata["tiergate_tax"] if metadata["tiergate_tax"] != mapping.BY_BILLING else "standard",
-        lines=tuple(read.line(each) for each in made),
+        tax_treatment=treatment(metadata["tiergate_tax"], credited),
+        lines=credited,
         reason=source["reason"] or "",
         custom=mapping.custom(metadata),
         cancelled_on=read.day(source["voided_at"]) if source["voided_at"] else None,
@@ -117,20 +118,10 @@ def reversal(
 def canonical_event(source: StripeEvent, of: Row, event_source: str) -> Reported | None:
     """Return the canonical event about a credit note, a refund or a dispute of an invoice `of`; None for one of no
     contract of ours."""
-    parent: Row = of.get("parent") or {}
-    details: Row = parent.get("subscription_details") or {}
-    metadata: Row = details.get("metadata") or {}
-    if "tiergate_contract" not in metadata:
-        return None
-    event = Event(
-        id=source.id,
-        source=event_source,
-        type=TYPES[source.type],
-        subject=source.data.object["id"] + (AGAIN if TYPES[source.type] == PAYMENT_REINSTATED else ""),
-        time=datetime.fromtimestamp(source.created, UTC),
-        data=of_contract(metadata) | {"invoice": of["id"]} | _of_dispute(source.data.object),
-    )
-    return Reported(event, metadata.get("tiergate_correlation", ""))
+    thing, again = source.data.object, TYPES[source.type] == PAYMENT_REINSTATED
+    subject = f"{thing['id']}{AGAIN}" if again else thing["id"]
+    more = {"invoice": of["id"]} | _of_dispute(thing)
+    return about_contract(source, sold_with(of), event_source, subject, more)
 
 
 def _of_dispute(thing: Row) -> dict[str, str]:

@@ -53,7 +53,7 @@ def invoice(
         total=read.money(source["total"]),
         tax=read.sum(source["total_taxes"]),
         balance=read.money(source["amount_remaining"]),
-        tax_treatment=_treatment(metadata["tiergate_tax"], made),
+        tax_treatment=treatment(metadata["tiergate_tax"], made),
         lines=made,
         payments=read.payments(source, payments, settles),
         cancelled_on=read.day(transitions[CANCELLED[source["status"]]]) if source["status"] in CANCELLED else None,
@@ -97,7 +97,7 @@ def _untaxed(source: Row, metadata: Row) -> ChargedTax | None:
     return ChargedTax(Decimal(0), address.get("country") or "", reason=reason)
 
 
-def _treatment(said: str, lines: tuple[InvoiceLine, ...]) -> TaxTreatment:
+def treatment(said: str, lines: tuple[InvoiceLine, ...]) -> TaxTreatment:
     """Return how a sale was treated: as its contract says, or as Stripe Tax has decided."""
     if said != mapping.BY_BILLING:
         return cast("TaxTreatment", said)

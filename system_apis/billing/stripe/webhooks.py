@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -135,17 +136,7 @@ def changed_customer(source: StripeEvent, customer: Row, event_source: str) -> R
 def ended_contract(source: StripeEvent, event_source: str) -> Reported | None:
     """Return the canonical event about a subscription that has ended; None for one of no contract of ours."""
     metadata: Row = source.data.object.get("metadata") or {}
-    if not (contract := metadata.get("tiergate_contract")):
-        return None
-    event = Event(
-        id=source.id,
-        source=event_source,
-        type=CONTRACT_ENDED,
-        subject=contract,
-        time=datetime.fromtimestamp(source.created, UTC),
-        data=of_contract(metadata),
-    )
-    return Reported(event, metadata.get("tiergate_correlation", ""))
+    return about_contract(source, metadata, event_source, metadata.get("tiergate_contract", ""))
 
 
 def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Reported | None:
@@ -157,28 +148,39 @@ def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Repor
     type_ = TYPES[source.type]
     if type_ == PAYMENT_RECEIVED and thing["status"] == "paid":
         return None
-    parent: Row = thing.get("parent") or {}
+    more: dict[str, str] = {}
+    if type_ == INVOICE_CANCELLED:
+        more = {"state": thing["status"]}
+    elif type_ == PAYMENT_RECEIVED:
+        more = {"payment": payment_id(source.data.object)}
+    return about_contract(source, sold_with(thing), event_source, thing["id"], more)
+
+
+def sold_with(invoice: Row) -> Row:
+    """Return what an invoice says of its contract; nothing for one of no subscription."""
+    parent: Row = invoice.get("parent") or {}
     details: Row = parent.get("subscription_details") or {}
-    metadata: Row = details.get("metadata") or {}
-    if "tiergate_contract" not in metadata:
+    return details.get("metadata") or {}
+
+
+def about_contract(
+    source: StripeEvent, metadata: Row, event_source: str, subject: str, more: Mapping[str, str] | None = None
+) -> Reported | None:
+    """Return the canonical event about what has the metadata of a contract, with `more` data; None for what is of no
+    contract of ours."""
+    if not (contract := metadata.get("tiergate_contract")):
         return None
-    event = Event(
-        id=source.id,
-        source=event_source,
-        type=type_,
-        subject=thing["id"],
-        time=datetime.fromtimestamp(source.created, UTC),
-        data=of_contract(metadata)
-        | ({"state": thing["status"]} if type_ == INVOICE_CANCELLED else {})
-        | ({"payment": payment_id(source.data.object)} if type_ == PAYMENT_RECEIVED else {}),
-    )
-    return Reported(event, metadata.get("tiergate_correlation", ""))
-
-
-def of_contract(metadata: Row) -> dict[str, str]:
-    """Return what an event says of the contract whose metadata it has."""
-    return {
-        "contract": metadata["tiergate_contract"],
+    data = {
+        "contract": contract,
         "customer": metadata.get("tiergate_customer", ""),
         "legal_entity": metadata.get("tiergate_legal_entity", ""),
     }
+    event = Event(
+        id=source.id,
+        source=event_source,
+        type=TYPES[source.type],
+        subject=subject,
+        time=datetime.fromtimestamp(source.created, UTC),
+        data=data | dict(more or {}),
+    )
+    return Reported(event, metadata.get("tiergate_correlation", ""))
